@@ -1,0 +1,50 @@
+"""genus: every classical family of generative model on your own data, through one interface, compared honestly.
+
+>>> import genus
+>>> data = genus.read("iris")
+>>> model = genus.NaiveBayes(data.space)
+>>> history = genus.fit(model, data, seed=0, progress=False)
+>>> model.sample(3, seed=1).shape
+torch.Size([3, 5])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> module. Nothing is imported before it is asked for: `genus --help` must not wait for torch.
+_names = {
+    "genus.space": ("Category", "Integer", "Real", "Space"),
+    "genus.data": ("Dataset", "read"),
+    "genus.errors": ("DataError", "GenusError", "ModelFileError", "NotFittedError", "TrainingError"),
+    "genus.model": ("Loss", "GenerativeModel", "ApproximateDensity", "TractableDensity", "Counted", "build", "families", "family"),
+    "genus.files": ("load", "save"),
+    "genus.models": ("Dequantised", "MAF", "Mixture", "NaiveBayes", "VAE", "WGANGP"),
+    "genus.training": ("History", "fit"),
+    "genus.evaluation": ("Report", "compare"),
+}
+_modules = {name: module for module, names in _names.items() for name in names}
+__all__ = sorted(_modules)  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from genus.data import Dataset, read
+    from genus.errors import DataError, GenusError, ModelFileError, NotFittedError, TrainingError
+    from genus.evaluation import Report, compare
+    from genus.files import load, save
+    from genus.model import ApproximateDensity, Counted, GenerativeModel, Loss, TractableDensity, build, families, family
+    from genus.models import MAF, VAE, WGANGP, Dequantised, Mixture, NaiveBayes
+    from genus.space import Category, Integer, Real, Space
+    from genus.training import History, fit
+
+
+def __getattr__(name: str) -> Any:
+    if name in _modules:
+        return getattr(import_module(_modules[name]), name)
+    if name in ("divergences", "sklearn", "evaluation", "models", "training"):
+        return import_module(f"genus.{name}")
+    raise AttributeError(f"module 'genus' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "divergences", "sklearn"]

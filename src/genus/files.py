@@ -1,0 +1,106 @@
+"""A model on disk: one safetensors file whose header carries the configuration as JSON. Nothing in it is ever run."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from genus.errors import GenusError, ModelFileError
+from genus.model import GenerativeModel, family
+from genus.space import Space
+
+__all__ = ["load", "read_tensors", "save", "write_tensors"]
+
+FORMAT = 1
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
+    """Write tensors and a JSON header as one file, whole or not at all."""
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        os.close(handle)
+        try:
+            save_file(tensors, temporary, metadata={"genus": json.dumps(header | {"format": FORMAT})})
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelFileError(f"Cannot write {path}: {error.strerror or error}. Choose a folder that you may write to.") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors and the JSON header of a file that `write_tensors` wrote.
+
+    Raises:
+        ModelFileError: the file is missing, truncated, not genus's, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"There is no model file {path}; check the path.")
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            text = (file.metadata() or {}).get("genus")
+            header = json.loads(text) if text else None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{path} is not a whole genus file ({error}); save the model again with genus.save.") from error
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise ModelFileError(f"{path} is a safetensors file but not one that genus wrote; expected one of genus.save.")
+    if header["format"] > FORMAT:
+        raise ModelFileError(f"{path} has format {header['format']}, this genus reads up to {FORMAT}; install a newer genus.")
+    return tensors, header
+
+
+def save(model: GenerativeModel, path: str | os.PathLike[str]) -> None:
+    """Write a model to one file: configuration as JSON, weights as safetensors.
+
+    Raises:
+        ModelFileError: the folder cannot be written.
+    """
+    write_tensors(path, model.state_dict(), describe(model))
+
+
+def describe(model: GenerativeModel) -> dict[str, Any]:
+    """The JSON that rebuilds a model's shell: family, spaces, hyper-parameters."""
+    return {
+        "family": model.name,
+        "space": model.space.to_json(),
+        "context": model.context.to_json() if model.context is not None else None,
+        "hyper": model.hyper,
+    }
+
+
+def load(path: str | os.PathLike[str]) -> GenerativeModel:
+    """Read a model that `save` wrote, onto the CPU, in evaluation mode.
+
+    Raises:
+        ModelFileError: the file is missing, truncated, foreign, tampered with or of a newer format.
+    """
+    tensors, header = read_tensors(path)
+    try:
+        context = Space.from_json(header["context"]) if header["context"] is not None else None
+        model = family(header["family"])(Space.from_json(header["space"]), context, **header["hyper"])
+        floats = {t.dtype for n, t in tensors.items() if t.is_floating_point() and n in dict(model.named_parameters())}
+        if floats == {torch.float64}:
+            model = model.double()
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, AttributeError, GenusError, RuntimeError, ValueError) as error:
+        raise ModelFileError(f"{path} does not describe a model that this genus can build: {error}") from error
+    return model.eval()

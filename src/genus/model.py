@@ -1,0 +1,329 @@
+"""The ladder of generative models. Each rung adds one question that can be answered.
+
+    GenerativeModel            sample(n, c)                       implicit density
+      ApproximateDensity       elbo(x, c), log_evidence(x, c)     a bound, and an estimate
+        TractableDensity       log_prob(x, c)                     exact
+
+A model that cannot answer a question does not have the method. Families register themselves by naming themselves:
+`class MAF(TractableDensity, name="maf")`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from genus.errors import DataError, GenusError
+from genus.space import Category, Space
+
+__all__ = [
+    "ApproximateDensity", "Counted", "GenerativeModel", "Loss", "TractableDensity", "build", "families", "family", "in_batches", "isolated",
+]  # fmt: skip
+
+_families: dict[str, type[GenerativeModel]] = {}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One player of a training game: it moves `parameters` to lower `value(x, c)`.
+
+    Args:
+        name: for the history, the progress bar and error messages.
+        parameters: the tensors this player owns.
+        value: (x, c) -> scalar, in nats where it is a likelihood.
+        every: the player moves at every such step; a GAN's generator at every fifth, say.
+        optimizer: keyword arguments of Adam that this player's training is known to need (lr, betas).
+    """
+
+    name: str
+    parameters: Iterable[nn.Parameter]
+    value: Callable[[Tensor, Tensor | None], Tensor]
+    every: int = 1
+    optimizer: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def isolated(seed: int | None) -> Iterator[None]:
+    """Random numbers from `seed` inside; the global random state is as it was afterwards. With None: torch's own state."""
+    if seed is None:
+        yield
+        return
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed)
+        yield
+
+
+class GenerativeModel(nn.Module):
+    """A distribution over a space that can be sampled; complete at birth.
+
+    Args:
+        space: of x.
+        context: the space of what is conditioned on; None for no condition.
+        hyper: every other argument of the family, JSON values, kept for saving.
+
+    A family gives `_sample` and one of: `losses` (trained by gradients) or `Counted` (learns by counting). It states in
+    `refusal` which spaces it cannot model, in a sentence a user will read.
+    """
+
+    name: ClassVar[str] = ""
+    group: ClassVar[str] = ""  # its branch of the taxonomy, for `genus families`
+    takes: ClassVar[str] = "any table or image"
+    likelihood: ClassVar[str] = "none"  # what its log-density is: exact, bound or none
+
+    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if name:
+            cls.name = name
+            _families[name] = cls
+
+    def __init__(self, space: Space, context: Space | None = None, **hyper: Any) -> None:
+        super().__init__()
+        if reason := self.refusal(space, context):
+            raise DataError(f"{type(self).__name__} cannot model this: {reason}")
+        self.space = space
+        self.context = context
+        self.hyper = hyper
+        # How often each level of a categorical context was seen in training: the prior of the Bayes classifier.
+        if context is not None and context.dim == 1 and isinstance(context.kinds[0], Category):
+            self.register_buffer("context_counts", torch.ones(context.kinds[0].states, dtype=torch.float64))
+
+    # -- what a family may say of itself ------------------------------------------------------------------------------
+
+    @classmethod
+    def refusal(cls, space: Space, context: Space | None = None) -> str | None:
+        """Why this family cannot model x in `space` given c in `context`; None where it can."""
+        return None
+
+    @classmethod
+    def accepts(cls, space: Space, context: Space | None = None) -> bool:
+        """Whether this family can model x in `space` given c in `context`; `refusal` says why not."""
+        return cls.refusal(space, context) is None
+
+    def losses(self) -> list[Loss]:
+        """The players of this family's training; none where it learns by counting."""
+        return []
+
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        """Called by training once, with rows of the training set, before the first step: a scale, a centre."""
+
+    def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
+        """How far the model is from held-out rows, lower is better, in the units of its loss; None: cannot say."""
+        return None
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, n: int, c: Tensor | None = None, seed: int | None = None, batch_size: int = 10_000) -> Tensor:
+        """Draw n data.
+
+        Args:
+            n: how many.
+            c: the condition, (n, *context.shape), or one row that all share; None for a model without context.
+            seed: repeats the draw bit for bit, and leaves the global random state alone.
+            batch_size: rows drawn at once.
+
+        Returns:
+            x of shape (n, *space.shape) in data units; `space.decode` turns it into a frame.
+        """
+        if n < 0:
+            raise GenusError(f"Cannot sample {n} rows; ask for 0 or more.")
+        c = self._check_context(c, n)
+        training = self.training
+        self.eval()  # in training mode rows could depend on their neighbours
+        try:
+            with isolated(seed):
+                sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size or n == 0 else [])
+                parts, at = [], 0
+                for size in sizes:
+                    parts.append(self._sample(size, None if c is None else c[at : at + size]))
+                    at += size
+        finally:
+            self.train(training)
+        return torch.cat(parts)
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        raise TypeError(f"{type(self).__name__} must define _sample(n, c).")
+
+    # -- shared checks ------------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type this model computes in."""
+        return next((p.dtype for p in self.parameters()), torch.float64)
+
+    def _check(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """x and c on this model's device, checked against its spaces."""
+        if isinstance(x, Tensor):
+            x = x.to(self.device, x.dtype if x.is_floating_point() else self.space.dtype)
+        self.space.check(x)
+        return x, self._check_context(c, len(x))
+
+    def _check_context(self, c: Tensor | None, n: int) -> Tensor | None:
+        if self.context is None:
+            if c is not None:
+                raise DataError(f"This {type(self).__name__} has no context; call it without c, or build it with context=.")
+            return None
+        if c is None:
+            raise DataError(f"This {type(self).__name__} is conditional; pass c of shape ({n}, {self.context.shape[0]}) from {self.context!r}.")
+        c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)
+        self.context.check(c, "c")
+        if len(c) not in (1, n):
+            raise DataError(f"c must have one row, or as many as there are data, {n}; got {len(c)}.")
+        return c.expand(n, *c.shape[1:])
+
+
+class ApproximateDensity(GenerativeModel):
+    """A distribution whose log-density has a lower bound, `elbo`, and an estimate, `log_evidence`."""
+
+    likelihood = "bound"
+
+    def losses(self) -> list[Loss]:
+        return [Loss("elbo", self.parameters(), lambda x, c: -self._elbo(x, c).mean())]
+
+    @torch.no_grad()
+    def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
+        return -in_batches(self.elbo, x, c).mean().item()
+
+    def elbo(self, x: Tensor, c: Tensor | None = None, seed: int | None = None) -> Tensor:
+        """x (B, *shape) -> (B,): a lower bound on log p(x|c), in nats, in data units, constants included."""
+        x, c = self._check(x, c)
+        with isolated(seed):
+            return self._elbo(x, c)
+
+    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+        raise TypeError(f"{type(self).__name__} must define _elbo(x, c).")
+
+    def _log_weights(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """One draw of the importance weight, (B,): its log's mean is the bound, the log of its mean the evidence."""
+        return self._elbo(x, c)
+
+    @torch.no_grad()
+    def log_evidence(self, x: Tensor, c: Tensor | None = None, samples: int = 64, seed: int | None = None) -> Tensor:
+        """x (B, *shape) -> (B,): log p(x|c) in nats, estimated by the mean of `samples` importance weights.
+
+        In expectation a lower bound that tightens with `samples` (Burda et al. 2016, arXiv:1509.00519).
+        """
+        x, c = self._check(x, c)
+        with isolated(seed):
+            weights = torch.stack([self._log_weights(x, c) for _ in range(samples)])
+        return weights.logsumexp(0) - math.log(samples)
+
+    def class_log_probs(self, x: Tensor) -> Tensor:
+        """x (B, *shape) -> (B, levels): log p(y|x), y the one categorical context, by Bayes' rule p(y|x) ~ p(y) p(x|y).
+
+        Exact where the log-density is; otherwise the bound stands in for it.
+        """
+        if not hasattr(self, "context_counts"):
+            raise DataError("Only a model whose context is one categorical column is a classifier; condition it on that column.")
+        prior = (self.context_counts / self.context_counts.sum()).log()
+        rows = [self.elbo(x, torch.full((1, 1), float(y), dtype=self.context.dtype)) for y in range(len(prior))]
+        return (torch.stack(rows, dim=1) + prior.to(rows[0].dtype)).log_softmax(1)
+
+
+class TractableDensity(ApproximateDensity):
+    """A distribution whose log-density is exact: the bound and the evidence are the log-density itself."""
+
+    likelihood = "exact"
+
+    def losses(self) -> list[Loss]:
+        return [Loss("nll", self.parameters(), lambda x, c: -self._log_prob(x, c).mean())]
+
+    def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """x (B, *shape) -> (B,): log p(x|c), exact, in nats, in data units (`Space` fixes the base measure)."""
+        x, c = self._check(x, c)
+        return self._log_prob(x, c)
+
+    def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+        raise TypeError(f"{type(self).__name__} must define _log_prob(x, c).")
+
+    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self._log_prob(x, c)
+
+    @torch.no_grad()
+    def log_evidence(self, x: Tensor, c: Tensor | None = None, samples: int = 1, seed: int | None = None) -> Tensor:
+        """The exact log-density; more samples change nothing."""
+        return self.log_prob(x, c)
+
+
+class Counted:
+    """Learns from additive sufficient statistics, kept in buffers: streams, and merges across workers.
+
+    `passes` is 1 where one pass over the data is the maximum-likelihood fit; None where passes repeat until the
+    likelihood stands still (EM).
+    """
+
+    passes: ClassVar[int | None] = 1
+    statistics: ClassVar[tuple[str, ...]] = ()  # the buffers that hold them
+
+    def observe(self, x: Tensor, c: Tensor | None = None) -> None:
+        """Add the rows x (B, *shape) to the statistics."""
+        raise TypeError(f"{type(self).__name__} must define observe(x, c).")
+
+    def conclude(self) -> None:
+        """Set the parameters from the statistics."""
+        raise TypeError(f"{type(self).__name__} must define conclude().")
+
+    def merge(self, other: Counted) -> None:
+        """Add the statistics of another model of the same shape, which observed other rows; then `conclude`."""
+        for name in self.statistics:
+            getattr(self, name).add_(getattr(other, name))
+
+
+def in_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, rows: int = 8192) -> Tensor:
+    """f(x, c) over chunks of rows, so that memory does not grow with the number of rows."""
+    if len(x) <= rows:
+        return f(x, c)
+    return torch.cat([f(x[i : i + rows], None if c is None else c[i : i + rows]) for i in range(0, len(x), rows)])
+
+
+# -- the registry ---------------------------------------------------------------------------------------------------------
+
+
+def families() -> dict[str, type[GenerativeModel]]:
+    """Every family by name."""
+    import genus.models  # noqa: F401 - importing them registers them
+
+    return dict(_families)
+
+
+def family(name: str) -> type[GenerativeModel]:
+    """The family of that name.
+
+    >>> family("naive-bayes").__name__
+    'NaiveBayes'
+    """
+    known = families()
+    if name not in known:
+        raise GenusError(f"There is no family {name!r}; there are {', '.join(known)}.")
+    return known[name]
+
+
+def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -> GenerativeModel:
+    """A model of the named family on a space; a continuous family on integers is wrapped in `Dequantised`.
+
+    Raises:
+        GenusError: an unknown family or hyper-parameter.
+        DataError: the family refuses the space.
+    """
+    cls = family(name)
+    known = [p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "space", "context", "hyper")]
+    for key in hyper:
+        if key not in known and cls.name != "dequantised":
+            raise GenusError(f"{name} has no hyper-parameter {key!r}; it has {', '.join(known) or 'none'}.")
+    if not cls.accepts(space, context):
+        wrapper = family("dequantised")
+        if wrapper.refusal_of(cls, space, context) is None:  # type: ignore[attr-defined]
+            return wrapper(space, context, family=name, **hyper)
+    return cls(space, context, **hyper)

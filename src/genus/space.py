@@ -1,0 +1,488 @@
+"""What a datum is: the shape of x, the kind of every coordinate, and so the base measure.
+
+A coordinate of any kind is *a finite set of states, plus perhaps a remainder*: a `Category` is states
+alone; a `Real` or an `Integer` is state 0, the remainder, plus one state for each atom, a value
+with mass of its own (zero in a zero-inflated column; NaN, which is how a missing number is written). Every model sees
+data through the one bijection x <-> (state, u) of `Space.split` and `Space.join`, where u is the
+standardised remainder; log-densities are given back in data units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genus.errors import DataError
+
+if TYPE_CHECKING:
+    from genus.frames import Form
+
+__all__ = ["Category", "Integer", "Kind", "Real", "Space"]
+
+Level = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real number: Lebesgue measure in the data's own units, off the atoms.
+
+    Args:
+        loc, scale: what standardises it, u = (x - loc) / scale; a log-density in u becomes one in data units by
+            subtracting log(scale).
+        atoms: values with point mass of their own, measured by counting; NaN stands for a missing value.
+
+    >>> Real(loc=38.6, scale=13.7, atoms=(0.0,))
+    Real(38.6, 13.7, atoms=(0.0,))
+    """
+
+    loc: float = 0.0
+    scale: float = 1.0
+    atoms: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.loc) and math.isfinite(self.scale) and self.scale > 0):
+            raise DataError(f"Real needs a finite loc and a positive, finite scale; got loc={self.loc}, scale={self.scale}.")
+        object.__setattr__(self, "atoms", _checked_atoms(self.atoms))
+
+    def __repr__(self) -> str:
+        return f"Real({self.loc:.6g}, {self.scale:.6g}{_atoms_text(self.atoms)})"
+
+    @property
+    def states(self) -> int:
+        return 1 + len(self.atoms)
+
+    @property
+    def magnitude(self) -> float:
+        """How many steps of the standardised unit away from 0 the data lie: decides float32 or float64."""
+        return abs(self.loc) / self.scale * 2.0**10
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A bounded lattice low, low + step, ..., high: counting measure.
+
+    Whole numbers, grey levels, and any real column recorded at a visible resolution (multiples of 0.1, say).
+
+    Args:
+        low, high: the least and the greatest value of the lattice.
+        step: the distance of neighbouring values.
+        atoms: values with mass of their own, on or off the lattice; the remainder is the lattice without them.
+        loc, scale: what standardises it; from low and high where not given.
+
+    >>> Integer(0, 16).size
+    17
+    >>> Integer(3.0, 8.0, step=0.5, atoms=(float("nan"),))
+    Integer(3, 8, step=0.5, missing)
+    """
+
+    low: float
+    high: float
+    step: float = 1.0
+    atoms: tuple[float, ...] = ()
+    loc: float | None = field(default=None, repr=False)
+    scale: float | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high and self.step > 0):
+            raise DataError(f"Integer needs finite low <= high and step > 0; got {self.low}, {self.high}, {self.step}.")
+        steps = (self.high - self.low) / self.step
+        if abs(steps - round(steps)) > 1e-6 * max(1.0, steps):
+            raise DataError(f"Integer's high must be low plus whole steps; got {self.low}, {self.high}, step {self.step}.")
+        object.__setattr__(self, "atoms", _checked_atoms(self.atoms))
+        if len(self.lattice_atoms) >= self.size:
+            raise DataError(f"Integer({self.low}, {self.high}) has every lattice value among its atoms; leave at least one out.")
+        if self.loc is None:
+            object.__setattr__(self, "loc", (self.low + self.high) / 2)
+        if self.scale is None or not self.scale > 0:
+            object.__setattr__(self, "scale", max(self.high - self.low, self.step) / math.sqrt(12))
+
+    def __repr__(self) -> str:
+        step = "" if self.step == 1 else f", step={self.step:.6g}"
+        return f"Integer({self.low:.10g}, {self.high:.10g}{step}{_atoms_text(self.atoms)})"
+
+    @property
+    def states(self) -> int:
+        return 1 + len(self.atoms)
+
+    @property
+    def size(self) -> int:
+        """The number of lattice values."""
+        return round((self.high - self.low) / self.step) + 1
+
+    @property
+    def lattice_atoms(self) -> tuple[float, ...]:
+        """The atoms that are lattice values too."""
+        index = [(a, (a - self.low) / self.step) for a in self.atoms if not math.isnan(a)]
+        return tuple(a for a, i in index if abs(i - round(i)) < 1e-6 and 0 <= round(i) < self.size)
+
+    @property
+    def decimals(self) -> int:
+        """Decimal places of the step, so that 0.1 + 0.2 decodes to 0.3."""
+        return next((d for d in range(12) if abs(round(self.step, d) - self.step) < 1e-9 * self.step), 12)
+
+    @property
+    def magnitude(self) -> float:
+        return max(abs(self.low), abs(self.high)) / self.step
+
+
+@dataclass(frozen=True)
+class Category:
+    """One of a finite set of levels without order: counting measure. The level None stands for a missing value.
+
+    >>> Category(("no", "yes")).states
+    2
+    """
+
+    levels: tuple[Level, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        if not self.levels or len(set(self.levels)) != len(self.levels):
+            raise DataError(f"Category needs at least one level and no level twice; got {self.levels!r}.")
+
+    def __repr__(self) -> str:
+        shown = ", ".join("missing" if level is None else repr(level) for level in self.levels[:6])
+        return f"Category({shown}{', ...' if len(self.levels) > 6 else ''}; {len(self.levels)} levels)"
+
+    @property
+    def states(self) -> int:
+        return len(self.levels)
+
+    @property
+    def magnitude(self) -> float:
+        return float(len(self.levels))
+
+
+Kind = Real | Integer | Category
+
+
+class Tables(NamedTuple):
+    """The kinds as tensors over the D coordinates, so that nothing below loops over columns."""
+
+    loc: Tensor  # (D,) 0 for categories
+    scale: Tensor  # (D,) 1 for categories
+    low: Tensor  # (D,) of the lattice; -inf for reals
+    high: Tensor  # (D,)
+    step: Tensor  # (D,) 0 for reals
+    states: Tensor  # (D,) number of states
+    atoms: Tensor  # (A, D) atom values, NaN where a coordinate has fewer
+    missing: Tensor  # (D,) the state that means missing; -1 where none
+    category: Tensor  # (D,) bool
+
+
+class Space:
+    """The type of one random variable x: its shape and the kind of every coordinate. Immutable.
+
+    Tensors of data, x of shape (B, *shape), are in data units: a number is itself, NaN where missing; a category is the
+    index of its level. `encode` and `decode` go from and to frames and arrays.
+
+    Args:
+        kinds: one kind for every coordinate in row-major order, or a single one that all share.
+        shape: of one datum; (D,) for a table of D columns where not given.
+        names: of the columns; x0, x1, ... where not given and the shape is a table's.
+        form: what `decode` gives back (a kind of frame, an array, images); a tensor where not given.
+
+    >>> space = Space([Real(), Category(("no", "yes"))], names=["age", "smokes"])
+    >>> print(space)
+    Space of 2 columns
+      age     Real(0, 1)
+      smokes  Category('no', 'yes'; 2 levels)
+    >>> Space(Integer(0, 255), shape=(28, 28))
+    Space(Integer(0, 255), shape=(28, 28))
+    """
+
+    def __init__(
+        self,
+        kinds: Kind | Sequence[Kind],
+        shape: Sequence[int] | None = None,
+        names: Sequence[str] | None = None,
+        form: Form | None = None,
+    ) -> None:
+        given = (kinds,) if isinstance(kinds, Real | Integer | Category) else tuple(kinds)
+        self.shape: tuple[int, ...] = tuple(int(s) for s in shape) if shape is not None else (len(given),)
+        self.dim = math.prod(self.shape)
+        if not given or self.dim < 1:
+            raise DataError("A Space needs at least one coordinate; the data have none.")
+        if len(given) not in (1, self.dim):
+            raise DataError(f"A Space of shape {self.shape} needs 1 or {self.dim} kinds; got {len(given)}.")
+        self.kinds: tuple[Kind, ...] = given if len(given) == self.dim else given * self.dim
+        if names is None and len(self.shape) == 1:
+            names = [f"x{i}" for i in range(self.dim)]
+        if names is not None and (len(names) != self.dim or len(set(names)) != self.dim):
+            raise DataError(f"A Space of {self.dim} columns needs {self.dim} different names; got {list(names)!r}.")
+        self.names: tuple[str, ...] | None = tuple(names) if names is not None else None
+        self.form = form
+        self._tables: dict[tuple[torch.device, torch.dtype], Tables] = {}
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_table(self) -> bool:
+        return self.names is not None
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """float32, or float64 where some column's resolution would not survive float32."""
+        return torch.float64 if max(kind.magnitude for kind in self.kinds) > 2**22 else torch.float32
+
+    @cached_property
+    def has_states(self) -> bool:
+        """Whether any coordinate has a state besides the remainder: a category or an atom."""
+        return any(isinstance(kind, Category) or kind.states > 1 for kind in self.kinds)
+
+    @cached_property
+    def has_missing(self) -> bool:
+        return any(_holds_missing(kind) for kind in self.kinds)
+
+    def columns(self, *types: type) -> list[int]:
+        """Indices of the coordinates whose kind is one of the types."""
+        return [i for i, kind in enumerate(self.kinds) if isinstance(kind, types)]
+
+    def label(self, i: int) -> str:
+        """The name of coordinate i, for messages."""
+        return f"column {self.names[i]!r}" if self.names is not None else f"position {np.unravel_index(i, self.shape)}"
+
+    def index(self, name: str) -> int:
+        """The coordinate of the column of that name."""
+        if self.names is None or name not in self.names:
+            raise DataError(f"There is no column {name!r}; the columns are {', '.join(self.names or ()) or 'not named'}.")
+        return self.names.index(name)
+
+    def select(self, columns: Sequence[int]) -> Space:
+        """The space of some columns of a table."""
+        names = self.names or tuple(f"x{i}" for i in range(self.dim))
+        form = self.form.select(columns) if self.form is not None else None
+        return Space([self.kinds[i] for i in columns], names=[names[i] for i in columns], form=form)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Space) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.names, tuple(map(repr, self.kinds))))
+
+    def __repr__(self) -> str:
+        same = len(set(map(repr, self.kinds))) == 1
+        kinds = repr(self.kinds[0]) if same else f"[{', '.join(map(repr, self.kinds))}]"
+        return f"Space({kinds}, shape={self.shape})"
+
+    def __str__(self) -> str:
+        if self.names is None:
+            return repr(self)
+        width = max(map(len, self.names))
+        lines = [f"  {name:<{width}}  {kind!r}" for name, kind in zip(self.names, self.kinds, strict=True)]
+        return "\n".join([f"Space of {self.dim} column{'s' if self.dim > 1 else ''}", *lines])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_tables": {}}
+
+    # -- x <-> (state, u) ---------------------------------------------------------------------------------------------
+
+    def tables(self, like: Tensor) -> Tables:
+        """The kinds as tensors on `like`'s device and in its dtype; made once for each."""
+        key = (like.device, like.dtype)
+        if key not in self._tables:
+            self._tables[key] = self._make_tables(*key)
+        return self._tables[key]
+
+    def _make_tables(self, device: torch.device, dtype: torch.dtype) -> Tables:
+        def column(value: Any, dtype: torch.dtype = dtype) -> Tensor:
+            return torch.tensor([value(kind) for kind in self.kinds], dtype=torch.float64).to(device, dtype)
+
+        atoms = [() if isinstance(k, Category) else tuple(a for a in k.atoms if not math.isnan(a)) for k in self.kinds]
+        depth = max(map(len, atoms), default=0)
+        padded = [[a[i] if i < len(a) else math.nan for a in atoms] for i in range(depth)]
+        return Tables(
+            loc=column(lambda k: getattr(k, "loc", 0.0)),
+            scale=column(lambda k: getattr(k, "scale", 1.0)),
+            low=column(lambda k: getattr(k, "low", -math.inf)),
+            high=column(lambda k: getattr(k, "high", math.inf)),
+            step=column(lambda k: getattr(k, "step", 0.0)),
+            states=column(lambda k: k.states, torch.long),
+            atoms=torch.tensor(padded, dtype=torch.float64).reshape(depth, self.dim).to(device, dtype),
+            missing=column(_missing_state, torch.long),
+            category=column(lambda k: isinstance(k, Category), torch.bool),
+        )
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, *shape) -> state (B, D) long and u (B, D): the standardised remainder, 0 where there is none."""
+        flat = x.reshape(len(x), self.dim)
+        table = self.tables(flat)
+        u = (flat - table.loc) / table.scale
+        if not self.has_states:
+            return torch.zeros((1, 1), dtype=torch.long, device=x.device).expand(u.shape), u
+        state = torch.where(table.category, flat, 0.0).nan_to_num(0.0).long()
+        for i, atom in enumerate(table.atoms):
+            # A missing marker always is the last state, so the i-th number among the atoms is state i + 1.
+            state = torch.where(flat == atom, i + 1, state)
+        state = torch.where(flat.isnan(), table.missing, state)
+        return state, torch.where((state == 0) & ~table.category, u, 0.0)
+
+    def join(self, state: Tensor, u: Tensor) -> Tensor:
+        """The inverse of `split`: state (B, D), u (B, D) -> x (B, *shape); lattices are rounded and kept in bounds."""
+        u = u.to(torch.float64) if self.dtype == torch.float64 else u
+        table = self.tables(u)
+        value = u * table.scale + table.loc
+        lattice = table.step > 0
+        if lattice.any():
+            step = torch.where(lattice, table.step, 1.0)
+            low = torch.where(lattice, table.low, 0.0)
+            snapped = ((value - low) / step).round() * step + low
+            value = torch.where(lattice, torch.minimum(torch.maximum(snapped, table.low), table.high), value)
+        if self.has_states:
+            for i, atom in enumerate(table.atoms):
+                value = torch.where((state == i + 1) & ~atom.isnan(), atom, value)
+            value = torch.where(table.category, state.to(value.dtype), value)
+            value = torch.where(~table.category & (state == table.missing), math.nan, value)
+        return value.to(self.dtype).reshape(-1, *self.shape)
+
+    def check(self, x: Tensor, name: str = "x") -> None:
+        """Raise DataError where x is not a batch of this space: wrong shape, a value outside a lattice, NaN or inf."""
+        if not isinstance(x, Tensor):
+            raise DataError(f"{name} must be a tensor of shape (B, {_dims(self.shape)}); got {type(x).__name__}. Use space.encode(...).")
+        if x.ndim != len(self.shape) + 1 or tuple(x.shape[1:]) != self.shape:
+            raise DataError(f"{name} must have shape (B, {_dims(self.shape)}); got {tuple(x.shape)}.")
+        flat = x.reshape(len(x), self.dim)
+        table = self.tables(flat)
+        bad = torch.where(flat.isnan(), (table.missing < 0) | table.category, flat.isinf())
+        outside = (flat < table.low - table.step / 2) | (flat > table.high + table.step / 2)
+        outside |= table.category & ((flat < 0) | (flat >= table.states))
+        for atom in table.atoms:
+            outside &= flat != atom
+        bad |= outside
+        if bad.any():
+            row, column = (int(i) for i in bad.nonzero()[0])
+            kind = self.kinds[column]
+            raise DataError(
+                f"{name} holds {flat[row, column].item():g} in {self.label(column)}, row {row}, which is outside {kind!r};"
+                " read the data with space=, or widen the kind with kinds=."
+            )
+
+    # -- what a network sees ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def feature_dim(self) -> int:
+        """The number of features a network sees for one datum."""
+        return sum((k.states if k.states > 1 else 0) + (not isinstance(k, Category)) for k in self.kinds)
+
+    @cached_property
+    def _layout(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Feature positions: of the remainders (with their columns), and of each column's one-hot (B, D) start; -1 if none."""
+        rest = torch.tensor(self.columns(Real, Integer), dtype=torch.long)
+        start, at = [], len(rest)
+        for kind in self.kinds:
+            start.append(at if kind.states > 1 else -1)
+            at += kind.states if kind.states > 1 else 0
+        hot = torch.tensor([i for i, s in enumerate(start) if s >= 0], dtype=torch.long)
+        return rest, hot, torch.tensor(start)[hot]
+
+    def one_hots(self) -> list[slice]:
+        """The features that are one-hot vectors, column by column: first come the remainders, then these."""
+        _, hot, start = self._layout
+        return [slice(s, s + self.kinds[i].states) for i, s in zip(hot.tolist(), start.tolist(), strict=True)]
+
+    def features(self, x: Tensor) -> Tensor:
+        """x (B, *shape) -> (B, feature_dim): standardised remainders, then a one-hot of every column with several states."""
+        rest, hot, start = (t.to(x.device) for t in self._layout)
+        state, u = self.split(x)
+        out = torch.zeros(len(x), self.feature_dim, dtype=u.dtype, device=x.device)
+        out[:, : len(rest)] = u if len(rest) == self.dim else u[:, rest]
+        if len(hot):
+            out.scatter_(1, state[:, hot] + start, 1.0)
+        return out
+
+    def from_features(self, f: Tensor) -> Tensor:
+        """The inverse of `features`; a one-hot may be soft, its largest entry wins."""
+        rest, hot, _ = (t.to(f.device) for t in self._layout)
+        state = torch.zeros(len(f), self.dim, dtype=torch.long, device=f.device)
+        u = torch.zeros(len(f), self.dim, dtype=f.dtype, device=f.device)
+        u[:, rest] = f[:, : len(rest)]
+        for column, where in zip(hot.tolist(), self.one_hots(), strict=True):
+            state[:, column] = f[:, where].argmax(1)
+        return self.join(state, u)
+
+    # -- frames and arrays --------------------------------------------------------------------------------------------
+
+    def encode(self, source: Any) -> Tensor:
+        """A frame, array or tensor of these columns -> x (N, *shape).
+
+        Raises:
+            DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds.
+        """
+        from genus.frames import encode
+
+        return encode(self, source)
+
+    def decode(self, x: Tensor) -> Any:
+        """x (N, *shape) -> the kind of thing that was read, with its column names and dtypes."""
+        from genus.frames import decode
+
+        return decode(self, x)
+
+    # -- JSON ---------------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and lists; `from_json` is the inverse."""
+        shared = len(set(map(repr, self.kinds))) == 1 and len(set(self.kinds)) == 1
+        kinds = self.kinds[:1] if shared else self.kinds
+        return {
+            "kinds": [_kind_to_json(kind) for kind in kinds],
+            "shape": list(self.shape),
+            "names": list(self.names) if self.names is not None else None,
+            "form": self.form.to_json() if self.form is not None else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Space:
+        from genus.frames import Form
+
+        form = Form.from_json(data["form"]) if data.get("form") else None
+        return cls([_kind_from_json(kind) for kind in data["kinds"]], data["shape"], data["names"], form)
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _checked_atoms(atoms: Sequence[float]) -> tuple[float, ...]:
+    numbers = [float(a) for a in atoms if not math.isnan(a)]
+    if len(set(numbers)) != len(numbers) or any(map(math.isinf, numbers)):
+        raise DataError(f"Atoms must be different finite numbers or NaN; got {tuple(atoms)}.")
+    return (*numbers, math.nan) if len(numbers) < len(atoms) else tuple(numbers)
+
+
+def _atoms_text(atoms: tuple[float, ...]) -> str:
+    numbers = tuple(a for a in atoms if not math.isnan(a))
+    shown = f"({', '.join(f'{a:.6g}' for a in numbers[:4])}, ... {len(numbers)} in all)" if len(numbers) > 4 else str(numbers)
+    return (f", atoms={shown}" if numbers else "") + (", missing" if len(numbers) < len(atoms) else "")
+
+
+def _holds_missing(kind: Kind) -> bool:
+    return None in kind.levels if isinstance(kind, Category) else any(map(math.isnan, kind.atoms))
+
+
+def _missing_state(kind: Kind) -> int:
+    if not _holds_missing(kind):
+        return -1
+    return kind.levels.index(None) if isinstance(kind, Category) else kind.states - 1
+
+
+def _kind_to_json(kind: Kind) -> dict[str, Any]:
+    values = {name: getattr(kind, name) for name in kind.__dataclass_fields__}
+    if "atoms" in values:
+        values["atoms"] = [None if math.isnan(a) else a for a in values["atoms"]]
+    return {"kind": type(kind).__name__.lower(), **values}
+
+
+def _kind_from_json(data: dict[str, Any]) -> Kind:
+    values = dict(data)
+    kind = {"real": Real, "integer": Integer, "category": Category}[values.pop("kind")]
+    if "atoms" in values:
+        values["atoms"] = tuple(math.nan if a is None else float(a) for a in values["atoms"])
+    return kind(**values)
