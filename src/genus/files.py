@@ -36,7 +36,9 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor]
         finally:
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
-        raise ModelFileError(f"Cannot write {path}: {error.strerror or error}. Choose a folder that you may write to.") from error
+        raise ModelFileError(
+            f"Cannot write {path}: {error.strerror or error}. Choose a folder that you may write to."
+        ) from error
 
 
 def _umask() -> int:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -24,8 +25,17 @@ from genus.errors import DataError, GenusError
 from genus.space import Category, Space
 
 __all__ = [
-    "ApproximateDensity", "Counted", "GenerativeModel", "Loss", "TractableDensity", "build", "families", "family", "in_batches", "isolated",
-]  # fmt: skip
+    "ApproximateDensity",
+    "Counted",
+    "GenerativeModel",
+    "Loss",
+    "TractableDensity",
+    "build",
+    "families",
+    "family",
+    "in_batches",
+    "isolated",
+]
 
 _families: dict[str, type[GenerativeModel]] = {}
 
@@ -74,9 +84,11 @@ class GenerativeModel(nn.Module):
     """
 
     name: ClassVar[str] = ""
+    title: ClassVar[str] = ""  # its name in words
     group: ClassVar[str] = ""  # its branch of the taxonomy, for `genus families`
     takes: ClassVar[str] = "any table or image"
     likelihood: ClassVar[str] = "none"  # what its log-density is: exact, bound or none
+    recipe: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # arguments of `fit` that its training is known to need
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,10 +104,17 @@ class GenerativeModel(nn.Module):
         self.context = context
         self.hyper = hyper
         # How often each level of a categorical context was seen in training: the prior of the Bayes classifier.
-        if context is not None and context.dim == 1 and isinstance(context.kinds[0], Category):
-            self.register_buffer("context_counts", torch.ones(context.kinds[0].states, dtype=torch.float64))
+        levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
+        self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
+
+    context_counts: Tensor | None
 
     # -- what a family may say of itself ------------------------------------------------------------------------------
+
+    @classmethod
+    def rung(cls) -> str:
+        """Where it stands on the ladder: "tractable", "approximate" or "implicit"."""
+        return {"exact": "tractable", "bound": "approximate"}.get(cls.likelihood, "implicit")
 
     @classmethod
     def refusal(cls, space: Space, context: Space | None = None) -> str | None:
@@ -106,6 +125,11 @@ class GenerativeModel(nn.Module):
     def accepts(cls, space: Space, context: Space | None = None) -> bool:
         """Whether this family can model x in `space` given c in `context`; `refusal` says why not."""
         return cls.refusal(space, context) is None
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        """Hyper-parameters that suit this many rows of `space`, where the defaults would not."""
+        return {}
 
     def losses(self) -> list[Loss]:
         """The players of this family's training; none where it learns by counting."""
@@ -154,6 +178,20 @@ class GenerativeModel(nn.Module):
 
     # -- shared checks ------------------------------------------------------------------------------------------------
 
+    def _features(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """What a net sees of x and c together: (B, space.feature_dim + context.feature_dim)."""
+        features = self.space.features(x).to(self.dtype)
+        return features if c is None else torch.cat([features, self._context_features(c)], dim=1)  # type: ignore[list-item]
+
+    def _context_features(self, c: Tensor | None) -> Tensor | None:
+        """What a net sees of c: (B, context.feature_dim); None without a context."""
+        return None if c is None or self.context is None else self.context.features(c).to(self.dtype)
+
+    @property
+    def context_dim(self) -> int:
+        """The width of `_context_features`; 0 without a context."""
+        return 0 if self.context is None else self.context.feature_dim
+
     @property
     def device(self) -> torch.device:
         return next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
@@ -176,7 +214,8 @@ class GenerativeModel(nn.Module):
                 raise DataError(f"This {type(self).__name__} has no context; call it without c, or build it with context=.")
             return None
         if c is None:
-            raise DataError(f"This {type(self).__name__} is conditional; pass c of shape ({n}, {self.context.shape[0]}) from {self.context!r}.")
+            shape = f"({n}, {self.context.shape[0]})"
+            raise DataError(f"This {type(self).__name__} is conditional; pass c of shape {shape} from {self.context!r}.")
         c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)
         self.context.check(c, "c")
         if len(c) not in (1, n):
@@ -225,8 +264,8 @@ class ApproximateDensity(GenerativeModel):
 
         Exact where the log-density is; otherwise the bound stands in for it.
         """
-        if not hasattr(self, "context_counts"):
-            raise DataError("Only a model whose context is one categorical column is a classifier; condition it on that column.")
+        if self.context is None or self.context_counts is None:
+            raise DataError("Only a model whose context is one categorical column is a classifier; build it with that context.")
         prior = (self.context_counts / self.context_counts.sum()).log()
         rows = [self.elbo(x, torch.full((1, 1), float(y), dtype=self.context.dtype)) for y in range(len(prior))]
         return (torch.stack(rows, dim=1) + prior.to(rows[0].dtype)).log_softmax(1)

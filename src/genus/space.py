@@ -39,7 +39,7 @@ class Real:
         atoms: values with point mass of their own, measured by counting; NaN stands for a missing value.
 
     >>> Real(loc=38.6, scale=13.7, atoms=(0.0,))
-    Real(38.6, 13.7, atoms=(0.0,))
+    Real(38.6, 13.7, atoms=(0,))
     """
 
     loc: float = 0.0
@@ -75,6 +75,7 @@ class Integer:
         step: the distance of neighbouring values.
         atoms: values with mass of their own, on or off the lattice; the remainder is the lattice without them.
         loc, scale: what standardises it; from low and high where not given.
+        digits: significant decimal digits the values are written with, so that 0.1 + 0.2 decodes to 0.3; 17 keeps all.
 
     >>> Integer(0, 16).size
     17
@@ -86,8 +87,9 @@ class Integer:
     high: float
     step: float = 1.0
     atoms: tuple[float, ...] = ()
-    loc: float | None = field(default=None, repr=False)
-    scale: float | None = field(default=None, repr=False)
+    loc: float = field(default=math.nan, repr=False)
+    scale: float = field(default=math.nan, repr=False)
+    digits: int = field(default=15, repr=False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high and self.step > 0):
@@ -97,10 +99,10 @@ class Integer:
             raise DataError(f"Integer's high must be low plus whole steps; got {self.low}, {self.high}, step {self.step}.")
         object.__setattr__(self, "atoms", _checked_atoms(self.atoms))
         if len(self.lattice_atoms) >= self.size:
-            raise DataError(f"Integer({self.low}, {self.high}) has every lattice value among its atoms; leave at least one out.")
-        if self.loc is None:
+            raise DataError(f"Integer({self.low}, {self.high}) has every lattice value among its atoms; leave one out.")
+        if math.isnan(self.loc):
             object.__setattr__(self, "loc", (self.low + self.high) / 2)
-        if self.scale is None or not self.scale > 0:
+        if not self.scale > 0:
             object.__setattr__(self, "scale", max(self.high - self.low, self.step) / math.sqrt(12))
 
     def __repr__(self) -> str:
@@ -121,11 +123,6 @@ class Integer:
         """The atoms that are lattice values too."""
         index = [(a, (a - self.low) / self.step) for a in self.atoms if not math.isnan(a)]
         return tuple(a for a, i in index if abs(i - round(i)) < 1e-6 and 0 <= round(i) < self.size)
-
-    @property
-    def decimals(self) -> int:
-        """Decimal places of the step, so that 0.1 + 0.2 decodes to 0.3."""
-        return next((d for d in range(12) if abs(round(self.step, d) - self.step) < 1e-9 * self.step), 12)
 
     @property
     def magnitude(self) -> float:
@@ -345,7 +342,8 @@ class Space:
     def check(self, x: Tensor, name: str = "x") -> None:
         """Raise DataError where x is not a batch of this space: wrong shape, a value outside a lattice, NaN or inf."""
         if not isinstance(x, Tensor):
-            raise DataError(f"{name} must be a tensor of shape (B, {_dims(self.shape)}); got {type(x).__name__}. Use space.encode(...).")
+            shape = f"(B, {_dims(self.shape)})"
+            raise DataError(f"{name} must be a tensor of shape {shape}; got {type(x).__name__}. Use space.encode(...).")
         if x.ndim != len(self.shape) + 1 or tuple(x.shape[1:]) != self.shape:
             raise DataError(f"{name} must have shape (B, {_dims(self.shape)}); got {tuple(x.shape)}.")
         flat = x.reshape(len(x), self.dim)
@@ -382,6 +380,10 @@ class Space:
         hot = torch.tensor([i for i, s in enumerate(start) if s >= 0], dtype=torch.long)
         return rest, hot, torch.tensor(start)[hot]
 
+    def columns_with_states(self) -> list[int]:
+        """The coordinates with several states, in the order of `one_hots`."""
+        return self._layout[1].tolist()
+
     def one_hots(self) -> list[slice]:
         """The features that are one-hot vectors, column by column: first come the remainders, then these."""
         _, hot, start = self._layout
@@ -415,13 +417,13 @@ class Space:
         Raises:
             DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds.
         """
-        from genus.frames import encode
+        from genus.codec import encode
 
         return encode(self, source)
 
     def decode(self, x: Tensor) -> Any:
         """x (N, *shape) -> the kind of thing that was read, with its column names and dtypes."""
-        from genus.frames import decode
+        from genus.codec import decode
 
         return decode(self, x)
 
@@ -459,7 +461,8 @@ def _checked_atoms(atoms: Sequence[float]) -> tuple[float, ...]:
 
 def _atoms_text(atoms: tuple[float, ...]) -> str:
     numbers = tuple(a for a in atoms if not math.isnan(a))
-    shown = f"({', '.join(f'{a:.6g}' for a in numbers[:4])}, ... {len(numbers)} in all)" if len(numbers) > 4 else str(numbers)
+    few = ", ".join(f"{a:.6g}" for a in numbers[:4])
+    shown = f"({few}, ... {len(numbers)} in all)" if len(numbers) > 4 else f"({few}{',' if len(numbers) == 1 else ''})"
     return (f", atoms={shown}" if numbers else "") + (", missing" if len(numbers) < len(atoms) else "")
 
 

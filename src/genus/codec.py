@@ -1,0 +1,330 @@
+"""Columns to coordinates and back: `Space.encode` and `Space.decode`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from genus.errors import DataError
+from genus.frames import ARRAYS, Form, to_arrow, to_numbers, type_of
+from genus.lattices import DIGITS, half_unit, points, round_digits, shortest
+
+if TYPE_CHECKING:
+    from genus.space import Category, Integer, Kind, Real, Space
+
+__all__ = ["decode", "encode"]
+
+# -- in -------------------------------------------------------------------------------------------------------------------
+
+
+def encode(space: Space, source: Any) -> Tensor:
+    """See `Space.encode`."""
+    if isinstance(source, Tensor):
+        source = source.detach().cpu().numpy()
+    if isinstance(source, list | tuple):
+        source = np.asarray(source)
+    if isinstance(source, np.ndarray) and not source.dtype.names:
+        return _encode_array(space, source)
+    table, _ = to_arrow(source)
+    names = space.names or ()
+    missing = [name for name in names if name not in table.column_names]
+    if missing or not names:
+        lacking = f"{'column' if len(missing) == 1 else 'columns'} {', '.join(map(repr, missing))}" if missing else "an array"
+        expected = ", ".join(names) or f"an array of shape (N, {_dims(space.shape)})"
+        raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
+    out = _empty(space, table.num_rows)
+    for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
+        out[:, i] = _encode_column(kind, table.column(name), space.label(i))
+    return torch.from_numpy(out)
+
+
+def _empty(space: Space, rows: int) -> np.ndarray:
+    return np.empty((rows, space.dim), dtype=np.float64 if space.dtype == torch.float64 else np.float32)
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _encode_array(space: Space, array: np.ndarray) -> Tensor:
+    if space.form is not None and space.form.channels_last and array.ndim == len(space.shape) + 1:
+        array = np.moveaxis(array, -1, 1)
+    if array.ndim == 1 and space.shape == (1,):
+        array = array.reshape(-1, 1)
+    if array.shape[1:] != space.shape:
+        raise DataError(f"Expected an array of shape (N, {_dims(space.shape)}); got {array.shape}.")
+    shared = _shared(space)
+    if shared is not None and array.dtype.kind in "bu" and _plain(shared) and array.size:  # noqa: SIM102
+        if shared.low <= array.min() and array.max() <= shared.high:
+            return torch.from_numpy(array.astype(np.float32)).to(space.dtype)
+    if shared is not None and array.dtype.kind in "biuf":
+        try:  # all at once; where it fails, column by column to say where
+            values = _encode_numbers(shared, array.astype(np.float64).ravel(), "array", array.dtype.itemsize <= 4)
+            return torch.from_numpy(values).to(space.dtype).reshape(-1, *space.shape)
+        except DataError:
+            pass
+    flat = array.reshape(len(array), space.dim)
+    out = _empty(space, len(array))
+    for i, kind in enumerate(space.kinds):
+        column = to_arrow(flat[:, i])[0].column(0)
+        out[:, i] = _encode_column(kind, column, space.label(i))
+    return torch.from_numpy(out).reshape(-1, *space.shape)
+
+
+def _shared(space: Space) -> Real | Integer | None:
+    """The numeric kind that all of several coordinates share."""
+    from genus.space import Category
+
+    kind = space.kinds[0]
+    return None if space.dim == 1 or isinstance(kind, Category) or any(k is not kind for k in space.kinds) else kind
+
+
+def _plain(kind: Real | Integer) -> TypeGuard[Integer]:
+    """Whether these are whole numbers low..high and nothing else: bytes need no arithmetic."""
+    from genus.space import Integer
+
+    return isinstance(kind, Integer) and kind.step == 1 and not kind.atoms and float(kind.low).is_integer()
+
+
+def _encode_column(kind: Kind, column: pa.ChunkedArray, label: str) -> np.ndarray:
+    from genus.space import Category
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if isinstance(kind, Category):
+        return _encode_levels(kind, column, label)
+    if column.null_count == len(column):
+        return _encode_numbers(kind, np.full(len(column), math.nan), label, False)
+    try:
+        values = to_numbers(column) if not _is_text(column.type) else None
+    except pa.ArrowException:
+        values = None
+    if values is None:
+        shown = next((v for v in column.to_pylist() if v is not None), None)
+        raise DataError(f"The {label} holds values of type {column.type} such as {shown!r}; expected numbers, as in {kind!r}.")
+    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str) -> np.ndarray:
+    array = column.combine_chunks()
+    known = pa.array([level for level in kind.levels if level is not None])
+    position = np.array([i for i, level in enumerate(kind.levels) if level is not None] + [-1])
+    null = np.asarray(pc.is_null(array, nan_is_null=True))
+    if pa.types.is_null(array.type) or pa.types.is_null(known.type):
+        found = np.full(len(array), -1)
+    else:
+        if array.type != known.type:
+            array, known = _common_type(array, known)
+        found = np.asarray(pc.fill_null(pc.index_in(array, value_set=known), -1))
+    unseen = (found < 0) & ~(null & (None in kind.levels))
+    if unseen.any():
+        rows = np.flatnonzero(unseen)
+        what = "a missing value" if null[rows[0]] else repr(array[int(rows[0])].as_py())
+        levels = f"{', '.join(map(repr, kind.levels[:8]))}{', ...' if len(kind.levels) > 8 else ''}"
+        raise DataError(
+            f"The {label} holds {what} in row {rows[0]} ({len(rows)} such row{'s' if len(rows) > 1 else ''}), a level that was"
+            f" not there in training; expected one of {levels}."
+            " Drop such rows, or read the training data with kinds= naming every level."
+        )
+    codes = position[found].astype(np.float64)
+    if None in kind.levels:
+        codes[null] = kind.levels.index(None)
+    return codes
+
+
+def _common_type(array: pa.Array, known: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Numbers match by value, everything else by its text."""
+    if all(pa.types.is_floating(t) or pa.types.is_integer(t) for t in (array.type, known.type)):
+        return array.cast(pa.float64(), safe=False), known.cast(pa.float64(), safe=False)
+    return array.cast(pa.large_string()), known.cast(pa.large_string())
+
+
+def _encode_numbers(kind: Real | Integer, values: np.ndarray, label: str, single: bool) -> np.ndarray:
+    """float64 values -> the same, on the lattice and at the atoms to the last bit.
+
+    Args:
+        single: the values were float32, and so know their decimals to seven digits only.
+    """
+    from genus.space import Integer
+
+    def refuse(bad: np.ndarray, expected: str) -> None:
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise DataError(
+                f"The {label} holds {values[row]:.10g} in row {row} ({int(bad.sum())} such in all); expected {expected}."
+            )
+
+    refuse(np.isinf(values), "finite numbers; replace infinities by missing values")
+    nan = np.isnan(values)
+    if not any(map(math.isnan, kind.atoms)):
+        refuse(nan, "no missing value, since there was none in training; drop or fill such rows")
+    eps = float(np.finfo(np.float32 if single else np.float64).eps) if single or isinstance(kind, Integer) else 0.0
+    atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
+    if not isinstance(kind, Integer):
+        return _snap(values, atoms, lambda a: 4 * eps * np.abs(a))[0]
+    step, size = kind.step, kind.size
+    place = np.round((np.where(nan, kind.low, values) - kind.low) / step)
+    lattice = _lattice_value(kind, place)
+    away = np.abs(lattice - values)
+    off = away > 1e-3 * step
+    if off.any() and kind.digits <= DIGITS:
+        off[off] = away[off] > np.minimum(1.01 * half_unit(values[off], kind.digits), 0.03 * step)
+    off &= away > 4 * eps * np.abs(values)
+    snapped, atom = _snap(np.where(off, values, lattice), atoms, lambda a: np.maximum(1e-6 * step, 4 * eps * np.abs(a)))
+    refuse(~atom & ~nan & off, f"values on the lattice of {kind!r}")
+    refuse(~atom & ~nan & ((place < 0) | (place >= size)), f"values in {kind!r}; widen it with kinds= to admit more")
+    return np.where(nan, math.nan, snapped)
+
+
+def _snap(values: np.ndarray, atoms: np.ndarray, slack: Callable[[np.ndarray], Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Values within slack of an atom become it; and which did."""
+    if not len(atoms):
+        return values, np.zeros(len(values), dtype=bool)
+    after = np.searchsorted(atoms, values).clip(0, len(atoms) - 1)
+    before = (after - 1).clip(0)
+    nearest = np.where(np.abs(atoms[before] - values) < np.abs(atoms[after] - values), atoms[before], atoms[after])
+    hit = np.abs(nearest - values) <= slack(nearest)
+    return np.where(hit, nearest, values), hit
+
+
+def _lattice_value(kind: Integer, place: np.ndarray) -> np.ndarray:
+    return np.where(place == kind.size - 1, kind.high, points(kind.low, kind.step, place))
+
+
+# -- out ------------------------------------------------------------------------------------------------------------------
+
+
+def decode(space: Space, x: Tensor) -> Any:
+    """See `Space.decode`."""
+    space.check(x)
+    form = space.form
+    if form is None:
+        return x
+    single = x.dtype == torch.float32
+    flat = x.detach().cpu().double().reshape(len(x), space.dim).numpy()
+    if form.container in ARRAYS:
+        return _to_array(space, form, flat, single)
+    assert space.names is not None
+    columns = [_decode_column(kind, flat[:, i], single) for i, kind in enumerate(space.kinds)]
+    arrays = [_to_type(column, kind, name) for column, kind, name in zip(columns, space.kinds, form.dtypes, strict=True)]
+    return _to_frame(pa.table(arrays, names=list(space.names)), form)
+
+
+def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
+    dtype = np.dtype(form.dtypes[0])
+    single = single and dtype.itemsize > 4
+    shared = _shared(space)
+    if shared is not None:
+        array = (np.round(flat) if _plain(shared) else _decode_column(shared, flat.ravel(), single)).reshape(-1, *space.shape)
+    else:
+        columns = [_decode_column(kind, flat[:, i], single) for i, kind in enumerate(space.kinds)]
+        array = np.stack(columns, axis=1).reshape(-1, *space.shape)
+    if form.channels_last:
+        array = np.moveaxis(array, 1, -1)
+    if dtype.kind in "iu":
+        if np.isnan(array.astype(np.float64)).any():
+            dtype = np.dtype(np.float64)
+        else:
+            array = np.round(array.astype(np.float64)).clip(float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
+    array = array.astype(dtype)
+    return torch.from_numpy(np.ascontiguousarray(array)) if form.container == "torch" else array
+
+
+def _decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
+    """Coordinates -> values: float64 with NaN where missing, or the levels' objects."""
+    from genus.space import Category, Integer
+
+    if isinstance(kind, Category):
+        levels = np.empty(len(kind.levels), dtype=object)
+        levels[:] = kind.levels
+        return levels[column.astype(np.int64)]
+    atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
+    eps = float(np.finfo(np.float32 if single else np.float64).eps)
+    if not isinstance(kind, Integer):
+        return _snap(shortest(column) if single else column, atoms, lambda a: eps * np.abs(a))[0]
+    raw, atom = _snap(column, atoms, lambda a: np.maximum(1e-6 * kind.step, eps * np.abs(a)))
+    value = _lattice_value(kind, np.round((column - kind.low) / kind.step))
+    value = np.where(atom, raw, value)
+    if kind.digits >= 17 or (
+        float(kind.low).is_integer() and float(kind.step).is_integer() and not (atom & (raw % 1 != 0)).any()
+    ):
+        return value
+    lattice = list(kind.lattice_atoms)
+    exact = atom & ~np.isin(raw, lattice) if len(lattice) < len(atoms) else np.zeros(len(value), dtype=bool)
+    return np.where(exact, raw, round_digits(value, kind.digits))
+
+
+def _to_type(column: np.ndarray, kind: Kind, name: str) -> pa.Array:
+    target = type_of(name)
+    if pa.types.is_dictionary(target):
+        return _to_dictionary(column, kind, target)
+    if column.dtype == object:
+        return pa.nulls(len(column), target) if all(v is None for v in column) else pa.array(column.tolist()).cast(target)
+    null = np.isnan(column)
+    if pa.types.is_floating(target) or pa.types.is_decimal(target):
+        return pa.array(column, mask=null).cast(target, safe=False)
+    if pa.types.is_null(target):
+        return pa.nulls(len(column))
+    whole = np.round(np.where(null, 0, column))
+    if pa.types.is_integer(target):
+        bounds = np.iinfo(target.to_pandas_dtype())
+        whole = whole.clip(float(bounds.min), float(bounds.max))
+    numbers = pa.array(whole.astype(np.int64), mask=null)
+    if pa.types.is_temporal(target) and target.bit_width == 32:
+        numbers = numbers.cast(pa.int32())
+    return numbers.cast(target)
+
+
+def _to_dictionary(column: np.ndarray, kind: Kind, target: pa.DataType) -> pa.Array:
+    given = kind.levels if hasattr(kind, "levels") else np.unique(column[~np.isnan(column)]).tolist()
+    levels = [level for level in given if level is not None]
+    values = pa.array(levels).cast(target.value_type)
+    place = {level: i for i, level in enumerate(levels)}
+    codes = pa.array([place.get(v) for v in column.tolist()], type=target.index_type)
+    return pa.DictionaryArray.from_arrays(codes, values, ordered=target.ordered)
+
+
+def _to_frame(table: pa.Table, form: Form) -> Any:
+    if form.container == "pyarrow":
+        return table
+    if form.container == "dict":
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        return {
+            name: column.tolist()
+            if native == "list"
+            else column.astype(native if column.dtype != object or native[:1] != "i" else object)
+            for (name, column), native in zip(columns.items(), form.native, strict=True)
+        }
+    frame = nw.from_arrow(table, backend=form.container).to_native()  # type: ignore[arg-type]
+    if form.container == "pandas":
+        wanted = dict(zip(frame.columns, form.native, strict=True))
+        frame = frame.astype({name: native for name, native in wanted.items() if str(frame[name].dtype) != native})
+        if form.labels:
+            frame.columns = list(form.labels)
+        return frame
+    if form.container == "polars":
+        return _restore_polars(frame, table, form)
+    return frame
+
+
+def _restore_polars(frame: Any, table: pa.Table, form: Form) -> Any:
+    import polars as pl
+
+    enums = {
+        name: pl.Enum(table.column(name).combine_chunks().dictionary.to_pylist())
+        for name, native in zip(frame.columns, form.native, strict=True)
+        if native.startswith("Enum")
+    }
+    return frame.with_columns(pl.col(name).cast(kind) for name, kind in enums.items()) if enums else frame

@@ -1,0 +1,109 @@
+"""Distances between two samples, from the points alone: no density, no critic, no training.
+
+Points are the rows of x (N, F) and y (M, F), in whatever units they come; `Space.features` gives standardised ones. Both
+distances are tensors, differentiable in x and y, and NaN where a point is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genus.errors import DataError
+
+__all__ = ["energy_distance", "sliced_wasserstein"]
+
+BLOCK = 2**22  # pairwise distances held at once: 16 MB in float32
+
+
+def energy_distance(x: Tensor, y: Tensor, *, biased: bool = False) -> Tensor:
+    """2 E|X-Y| - E|X-X'| - E|Y-Y'| with Euclidean norms: 0 exactly where the distributions are the same.
+
+    By default the U-statistic, which leaves a point's distance to itself out: it is unbiased, so its size does not depend on
+    the number of points, and it falls a little below 0 about half the time when the distributions agree.
+
+    Args:
+        x: (N, F), at least two points.
+        y: (M, F), likewise.
+        biased: the V-statistic instead, the distance of the two empirical distributions themselves: never negative, and too
+            large by about (E|X-X'| / N + E|Y-Y'| / M).
+
+    Returns:
+        A scalar, in the units of x; the square of SciPy's one-dimensional `energy_distance`.
+
+    Raises:
+        DataError: shapes that do not agree, or fewer than two points.
+
+    Székely and Rizzo 2013, Energy statistics, J. Stat. Plan. Inference 143(8).
+
+    >>> x = torch.tensor([[0.0], [1.0]])
+    >>> energy_distance(x, x + 3.0)  # 2 * 3 - 1 - 1
+    tensor(4.)
+    """
+    _check(x, y, least=1 if biased else 2)
+    centre = x.detach().mean(0)  # distances come from a matrix product, which cancels badly far from the origin
+    x, y = x - centre, y - centre
+    n, m = len(x), len(y)
+    pairs_x, pairs_y = (n * n, m * m) if biased else (n * (n - 1), m * (m - 1))
+    return 2 * _between(x, y) / (n * m) - 2 * _within(x) / pairs_x - 2 * _within(y) / pairs_y
+
+
+def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int = 256, seed: int = 0) -> Tensor:
+    """The p-Wasserstein distance of random one-dimensional projections: (mean over directions of W_p^p) ** (1/p).
+
+    Directions are uniform on the unit sphere, so for a shift by d in F dimensions W_2 is about |d| / sqrt(F). A distance
+    of finite samples overstates that of their distributions: show two halves of the real data beside it.
+
+    Args:
+        x: (N, F).
+        y: (M, F); M need not be N.
+        p: at least 1.
+        projections: how many directions; one suffices where F is 1.
+        seed: of the directions, so that two calls compare along the same ones.
+
+    Returns:
+        A scalar, in the units of x.
+
+    Raises:
+        DataError: shapes that do not agree, no points, p below 1 or no projections.
+
+    Bonneel et al. 2015, Sliced and Radon Wasserstein barycenters of measures, J. Math. Imaging Vis. 51.
+
+    >>> x = torch.tensor([[0.0], [1.0], [5.0]])
+    >>> sliced_wasserstein(x, x - 2.0)
+    tensor(2.)
+    """
+    _check(x, y, least=1)
+    if p < 1 or projections < 1:
+        raise DataError(f"sliced_wasserstein needs p >= 1 and at least one projection; got p={p}, projections={projections}.")
+    directions = torch.randn(projections, x.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    directions = (directions / directions.norm(dim=1, keepdim=True)).to(x)
+    a = (directions @ x.T).sort(dim=1).values
+    b = (directions @ y.T).sort(dim=1).values
+    # The optimal coupling on a line pairs quantiles. Cut the mass into pieces that lie in one point of either sample:
+    # at multiples of 1/N and 1/M, here counted in whole units of 1/(NM).
+    n, m = len(x), len(y)
+    ends = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique().to(x.device)
+    mass = torch.diff(ends, prepend=ends.new_zeros(1)).to(x.dtype) / (n * m)
+    gaps = (a[:, (ends - 1) // m] - b[:, (ends - 1) // n]).abs()
+    return ((gaps**p) @ mass).mean() ** (1 / p)
+
+
+def _between(x: Tensor, y: Tensor) -> Tensor:
+    """The sum of all distances from x to y, in blocks of bounded memory."""
+    rows = max(1, BLOCK // len(y))
+    return torch.stack([torch.cdist(block, y).sum() for block in x.split(rows)]).sum()
+
+
+def _within(x: Tensor) -> Tensor:
+    """The sum of the distances of all unordered pairs in x: each block against itself and what comes after it."""
+    rows = max(1, BLOCK // len(x))
+    sums = [torch.cdist(x[i : i + rows], x[i:]).triu(1).sum() for i in range(0, len(x), rows)]
+    return torch.stack(sums).sum()
+
+
+def _check(x: Tensor, y: Tensor, least: int) -> None:
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not x.shape[1]:
+        raise DataError(f"Expected points x (N, F) and y (M, F) of the same F >= 1; got {tuple(x.shape)} and {tuple(y.shape)}.")
+    if min(len(x), len(y)) < least:
+        raise DataError(f"This distance needs {least} or more points in each sample; got {len(x)} and {len(y)}.")

@@ -1,0 +1,7 @@
+"""Metrics, the comparison of families, and its report."""
+
+from genus.evaluation.compare import compare
+from genus.evaluation.metrics import METRICS, Metric, evaluate, independent_columns
+from genus.evaluation.report import Report, Row
+
+__all__ = ["METRICS", "Metric", "Report", "Row", "compare", "evaluate", "independent_columns"]

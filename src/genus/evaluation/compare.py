@@ -1,0 +1,364 @@
+"""Every applicable family on one data set, with equal budgets, several seeds, and one protocol."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genus.data import Dataset, read
+from genus.errors import DataError, GenusError
+from genus.evaluation.classifiers import tstr
+from genus.evaluation.metrics import LEARNT, METRICS, evaluate, independent_columns
+from genus.evaluation.report import Report, Row
+from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, build, families, in_batches, isolated
+from genus.space import Category
+from genus.training import History, fit
+
+__all__ = ["compare"]
+
+BASELINE = "naive-bayes"
+EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
+BOUND = 16  # draws that a bound's mean is taken over
+
+
+@dataclass
+class Trial:
+    """One family fitted with one seed."""
+
+    family: str
+    seed: int
+    error: str = ""
+    parameters: int = 0
+    history: History = field(default_factory=History)
+    log_density: np.ndarray | None = None  # (rows held out,) exact or bound, nats
+    train_log_density: float | None = None
+    estimate: float | None = None
+    samples: Tensor | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What every trial shares."""
+
+    train: Dataset
+    test: Dataset
+    half: Tensor  # the half of the held-out rows that samples are compared with
+    budget: float
+    hyper: Mapping[str, Mapping[str, Any]]
+    threads: int
+
+
+def compare(
+    data: Any,
+    families: Sequence[str] | None = None,
+    *,
+    budget: float = 30.0,
+    seeds: int = 3,
+    test: float = 0.2,
+    hyper: Mapping[str, Mapping[str, Any]] | None = None,
+    jobs: int | None = None,
+    progress: bool | Callable[[str], None] = True,
+) -> Report:
+    """Fit every applicable family to most of the rows and judge it on the rest.
+
+    A fifth of the rows is held out before anything is fitted; log-densities are means over all of these, differences
+    between families are paired row by row. Samples are compared with one half of them; the other half against it is
+    the row of real data. A family that refuses the data or fails is a row that says so.
+
+    Args:
+        data: a Dataset, or anything that `genus.read` takes.
+        families: names; by default every family.
+        budget: seconds of fitting for each family and seed; a family that is done sooner stops sooner.
+        seeds: how often every family is fitted, with seeds 0, 1, ...
+        test: the share of rows held out.
+        hyper: hyper-parameters by family name; by default what `family.suggest` says of this many rows.
+        jobs: processes at once; by default one for each core. Joblib runs them, on its active backend.
+        progress: print a line for each fit done, or a function that is given that line.
+
+    Returns:
+        A `Report`: print it, `write` it to a folder, or read its `rows`.
+
+    Raises:
+        GenusError: an unknown family.
+        DataError: too few rows (50 at least).
+
+    >>> import genus
+    >>> report = genus.compare("iris", ["naive-bayes", "mixture"], budget=5, seeds=1, jobs=1, progress=False)
+    >>> [row.family for row in report.rows]
+    ['naive-bayes', 'mixture']
+    """
+    begin = time.perf_counter()
+    data = data if isinstance(data, Dataset) else read(data)
+    if len(data) < 50:
+        raise DataError(f"{data.name} has {len(data)} rows; a comparison needs 50 or more, to hold out some of them.")
+    names = _chosen(families)
+    say = progress if callable(progress) else (lambda line: print(line, file=sys.stderr, flush=True)) if progress else None
+    cores = _cores()
+    train, held = data.split(test=test, seed=0)
+    refused = {name: reason for name in names if (reason := _refusal(name, data))}
+    work = [(name, seed) for seed in range(seeds) for name in names if name not in refused]
+    jobs = min(jobs or cores, max(len(work), 1))
+    half = len(held) // 2
+    protocol = Protocol(train, held, held.x[:half], budget, dict(hyper or {}), max(1, cores // jobs))
+    if say:
+        for name, reason in refused.items():
+            say(f"{name}: left out, {reason}")
+    trials = []
+    for trial in _run(protocol, work, jobs):
+        trials.append(trial)
+        if say:
+            say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
+    references = _references(protocol, held.x[half:], data.target)
+    rows = [
+        Row(name, **_names(name), status="refused", reason=refused[name])
+        if name in refused
+        else _row(name, [t for t in sorted(trials, key=lambda t: t.seed) if t.family == name], data)
+        for name in names
+    ]
+    _pair(rows, trials)
+    used = {key for scores in (*references.values(), *(row.metrics for row in rows)) for key in scores}
+    return Report(
+        name=data.name,
+        space=data.space,
+        rows=rows,
+        train_rows=len(train),
+        test_rows=len(held),
+        total_rows=len(data),
+        context=data.context,
+        condition=", ".join(data.context.names or ()) if data.context is not None else None,
+        target=data.target,
+        baseline_family=BASELINE,
+        budget_seconds=budget,
+        seeds=list(range(seeds)),
+        sample_count=half,
+        references=references,
+        metrics={key: metric for key, metric in METRICS.items() if key in used},
+        real=held.x[:half][:2000],
+        versions=_versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - begin,
+        cores=cores,
+        machine=f"{platform.system()} {platform.machine()}",
+    )
+
+
+# -- the trials -----------------------------------------------------------------------------------------------------------
+
+
+def _chosen(names: Sequence[str] | None) -> list[str]:
+    known = [name for name in families() if name != "dequantised"]  # which is put around others
+    for name in names or ():
+        if name not in known:
+            raise GenusError(f"There is no family {name!r}; there are {', '.join(known)}.")
+    # The baseline comes first, and it always comes: without it no number says how much was learned.
+    chosen = list(dict.fromkeys(names)) if names else known
+    return [BASELINE, *(name for name in chosen if name != BASELINE)]
+
+
+def _refusal(name: str, data: Dataset) -> str | None:
+    every = families()
+    reason = every[name].refusal(data.space, data.context)
+    return reason and every["dequantised"].refusal_of(every[name], data.space, data.context)  # type: ignore[attr-defined]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run(protocol: Protocol, work: Sequence[tuple[str, int]], jobs: int) -> Iterator[Trial]:
+    """The trials, in the order they end; in processes of their own where there are several at once."""
+    if jobs <= 1:
+        yield from (_trial(protocol, name, seed) for name, seed in work)
+        return
+    from joblib import Parallel, delayed
+
+    # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray).
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    yield from parallel(delayed(_trial)(protocol, name, seed) for name, seed in work)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _trial(protocol: Protocol, name: str, seed: int) -> Trial:
+    """Fit and judge; whatever goes wrong becomes the trial's error."""
+    trial = Trial(name, seed)
+    try:
+        with _threads(protocol.threads), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = _build(protocol, name, seed)
+            trial.parameters = _size(model)
+            trial.history = fit(model, protocol.train, max_seconds=protocol.budget, seed=seed, progress=False)
+            _judge(protocol, trial, model)
+    except Exception as error:  # one family that fails is a row, not the end of the run
+        trial.error = str(error) if isinstance(error, GenusError) else f"{type(error).__name__}: {error}"
+    return trial
+
+
+def _build(protocol: Protocol, name: str, seed: int) -> GenerativeModel:
+    space, context = protocol.train.space, protocol.train.context
+    hyper = families()[name].suggest(space, len(protocol.train)) | dict(protocol.hyper.get(name, {}))
+    with isolated(seed):
+        return build(name, space, context, **hyper)
+
+
+def _size(model: GenerativeModel) -> int:
+    """Numbers learned: weights, or what a counted model keeps."""
+    trained = sum(p.numel() for p in model.parameters())
+    return trained or sum(
+        b.numel() for n, b in model.named_buffers() if n.split(".")[-1] in ("log_table", "mean", "std", "log_weights")
+    )
+
+
+@torch.no_grad()
+def _judge(protocol: Protocol, trial: Trial, model: GenerativeModel) -> None:
+    train, test = protocol.train, protocol.test
+    if isinstance(model, ApproximateDensity):
+        trial.log_density = _log_density(model, test).double().numpy()
+        trial.train_log_density = _log_density(model, train.rows(slice(0, len(test)))).mean().item()
+        if not isinstance(model, TractableDensity):
+            estimate = in_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
+            trial.estimate = estimate.mean().item()
+    n = max(min(len(train), LEARNT), len(protocol.half))
+    generator = torch.Generator().manual_seed(trial.seed)
+    c = None if train.c is None else train.c[torch.randint(len(train), (n,), generator=generator)]
+    samples = model.sample(n, c, seed=trial.seed)
+    trial.samples = samples[:2000].clone()
+    trial.metrics = evaluate(
+        train.space, samples, train=train.x, test_a=protocol.half, target=train.target, seed=0, threads=protocol.threads
+    )
+
+
+def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
+    """(N,): exact, or the bound averaged over some draws of its noise."""
+    if isinstance(model, TractableDensity):
+        return in_batches(model.log_prob, data.x, data.c)
+    draws = [in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND)]
+    return torch.stack(draws).mean(0)
+
+
+def _references(protocol: Protocol, rest: Tensor, target: str | None) -> dict[str, dict[str, float]]:
+    """The rows that say what a number means: real rows, columns without structure, and a copier."""
+    train, n = protocol.train.x, max(min(len(protocol.train), LEARNT), len(protocol.half))
+    rows = {
+        "real against real": rest,
+        "independent columns": independent_columns(train, n),
+        "copy of the training set": train,
+    }
+    space, found = protocol.train.space, {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, x in rows.items():
+            found[name] = evaluate(space, x, train=train, test_a=protocol.half, target=target, seed=0)
+        if target is not None:  # as many rows to learn from as a model's samples
+            key = "tstr_auc" if isinstance(space.kinds[space.index(target)], Category) else "tstr_r2"
+            found["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)
+    # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
+    kinds = {key: metric.kind for key, metric in METRICS.items()}
+    copier = found["copy of the training set"]
+    found["copy of the training set"] = {key: value for key, value in copier.items() if kinds[key] == "memorisation"}
+    return found
+
+
+# -- from trials to rows --------------------------------------------------------------------------------------------------
+
+
+def _names(name: str) -> dict[str, str]:
+    cls = families()[name]
+    return {"title": cls.title, "group": f"{cls.rung()} · {cls.group}"}
+
+
+def _row(name: str, trials: Sequence[Trial], data: Dataset) -> Row:
+    cls = families()[name]
+    good = [trial for trial in trials if not trial.error]
+    if not good:
+        return Row(name, **_names(name), status="failed", reason=trials[0].error)
+    row = Row(
+        name,
+        **_names(name),
+        label="bound" if not cls.accepts(data.space, data.context) else cls.likelihood,
+        metrics={key: float(np.mean([t.metrics[key] for t in good])) for key in good[0].metrics},
+        metrics_spread={key: _spread([t.metrics[key] for t in good]) for key in good[0].metrics} if len(good) > 1 else {},
+        seconds=float(np.mean([t.history.seconds for t in good])),
+        steps=float(np.mean([t.history.steps for t in good])),
+        parameters=good[0].parameters,
+        stopped=", ".join(dict.fromkeys(t.history.stopped for t in good)),
+        seeds=[t.seed for t in good],
+        histories=[t.history for t in good],
+        samples=good[0].samples,
+    )
+    if len(good) < len(trials):
+        bad = next(trial for trial in trials if trial.error)
+        row.reason = f"{len(trials) - len(good)} of {len(trials)} seeds failed: {bad.error}"
+    if good[0].log_density is None:
+        return row
+    means = [float(t.log_density.mean()) for t in good if t.log_density is not None]
+    row.log_density, row.log_density_se = _mean_and_error(_by_row(good))
+    row.bits_per_dim = -row.log_density / (data.space.dim * math.log(2))
+    row.seed_spread = _spread(means) if len(means) > 1 else None
+    row.train_log_density = float(np.mean([t.train_log_density for t in good if t.train_log_density is not None]))
+    if good[0].estimate is not None:
+        row.estimate = float(np.mean([t.estimate for t in good if t.estimate is not None]))
+        row.estimate_samples = EVIDENCE
+    return row
+
+
+def _spread(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1))
+
+
+def _by_row(trials: Sequence[Trial]) -> np.ndarray:
+    """(rows held out,): every row's log-density, the mean over seeds."""
+    return np.mean([t.log_density for t in trials if t.log_density is not None], axis=0)
+
+
+def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def _pair(rows: Sequence[Row], trials: Sequence[Trial]) -> None:
+    """Differences from the baseline and from the best, row by row, so that hard rows cancel."""
+    dense = [row for row in rows if row.has_density]
+    values = {row.family: _by_row([t for t in trials if t.family == row.family and not t.error]) for row in dense}
+    if not dense:
+        return
+    best = max(dense, key=lambda row: row.log_density or -math.inf).family
+    for row in dense:
+        if BASELINE in values:
+            row.baseline_difference, row.baseline_difference_se = _mean_and_error(values[row.family] - values[BASELINE])
+        row.best_difference, row.best_difference_se = _mean_and_error(values[row.family] - values[best])
+
+
+def _summary(trial: Trial) -> str:
+    head = f"{trial.family}, seed {trial.seed}"
+    if trial.error:
+        return f"{head}: failed, {trial.error}"
+    density = "" if trial.log_density is None else f"{trial.log_density.mean():.3f} nats a row, "
+    return f"{head}: {density}two-sample AUC {trial.metrics['c2st']:.3f}, {trial.history.seconds:.1f} s"
+
+
+def _versions() -> dict[str, str]:
+    packages = ("genus", "torch", "lightning-fabric", "numpy", "scikit-learn")
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}

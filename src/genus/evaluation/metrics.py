@@ -1,0 +1,203 @@
+"""Every metric that samples alone can answer: what it means, how it reads, and all of them at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genus.divergences import energy_distance, sliced_wasserstein
+from genus.errors import DataError
+from genus.evaluation.classifiers import c2st, tstr
+from genus.evaluation.neighbours import features, memorisation, precision_recall_density_coverage
+from genus.space import Category, Space
+
+__all__ = ["METRICS", "Metric", "evaluate", "independent_columns"]
+
+LEAST = 10  # rows on either side below which no metric says anything
+ROWS = 5_000  # for classifiers and distances of samples
+CELLS = 2_000_000  # rows times columns for classifiers, whose time grows with both: 2,551 images of 28 x 28
+NEIGHBOURS = 2_000  # rows for nearest neighbours, whose time grows with the square
+LEARNT = 20_000  # real rows on which train-on-synthetic is tested
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How to read one number of `evaluate`.
+
+    Args:
+        title: the head of its column.
+        description: one plain sentence.
+        kind: the question it belongs to: is it like the data, is it useful, is it a copy?
+        better: the direction; "closer" is closer to the ideal from either side.
+        ideal: what perfect samples would have of ever more rows; None where only the row of real data can say.
+    """
+
+    title: str
+    description: str
+    kind: Literal["fidelity", "utility", "memorisation"]
+    better: Literal["lower", "higher", "closer"]
+    ideal: float | None
+
+
+METRICS: dict[str, Metric] = {
+    "c2st": Metric(
+        "Two-sample AUC",
+        "How well a strong classifier tells samples from real rows: 0.5 is not at all, 1 is always.",
+        "fidelity",
+        "closer",
+        0.5,
+    ),
+    "energy": Metric(
+        "Energy distance",
+        "How far the samples as a whole lie from the real rows, in standardised units; 0 is the same distribution.",
+        "fidelity",
+        "lower",
+        0.0,
+    ),
+    "sliced_wasserstein": Metric(
+        "Sliced Wasserstein",
+        "How far samples must be moved to become the real rows, seen from random directions, in standardised units.",
+        "fidelity",
+        "lower",
+        0.0,
+    ),
+    "precision": Metric("Precision", "The share of samples that look like some real row.", "fidelity", "higher", 1.0),
+    "recall": Metric("Recall", "The share of real rows that look like some sample.", "fidelity", "higher", 1.0),
+    "density": Metric(
+        "Density",
+        "How crowded with real rows the places are where samples fall: below 1 too few, above 1 only the densest are sampled.",
+        "fidelity",
+        "closer",
+        1.0,
+    ),
+    "coverage": Metric(
+        "Coverage",
+        "The share of real rows with a sample in their near neighbourhood; low means that kinds of rows are never sampled.",
+        "fidelity",
+        "higher",
+        1 - 2.0**-5,
+    ),
+    "tstr_auc": Metric(
+        "Train on samples: AUC",
+        "How well a classifier that has seen only samples predicts the target of real rows: 0.5 is chance, 1 is perfect.",
+        "utility",
+        "higher",
+        None,
+    ),
+    "tstr_r2": Metric(
+        "Train on samples: R²",
+        "The share of the target's variance in real rows that a regression explains which has seen only samples.",
+        "utility",
+        "higher",
+        None,
+    ),
+    "dcr_ratio": Metric(
+        "Distance to training rows",
+        "How far samples lie from the closest training row, as a multiple of how far unseen rows do: 1 is as new, 0 is copies.",
+        "memorisation",
+        "closer",
+        1.0,
+    ),
+    "dcr_share": Metric(
+        "Nearer to training rows",
+        "The share of samples nearer to a training row than to an unseen one: 0.5 is no sign of memorising, 1 is copying.",
+        "memorisation",
+        "closer",
+        0.5,
+    ),
+    "copies": Metric(
+        "Exact copies",
+        "The share of samples that equal a training row in every column; compare it with the same share of unseen rows.",
+        "memorisation",
+        "lower",
+        None,
+    ),
+    "copies_unseen": Metric(
+        "Copies among unseen rows",
+        "The share of unseen real rows that equal a training row in every column: what is unavoidable in these data.",
+        "memorisation",
+        "lower",
+        None,
+    ),
+}
+
+
+def evaluate(
+    space: Space,
+    samples: Tensor,
+    *,
+    train: Tensor,
+    test_a: Tensor,
+    target: str | int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> dict[str, float]:
+    """Every metric of samples, on as many samples as real rows, so that rows of a comparison may be compared.
+
+    The reference rows come from the same function: the other half of the held-out rows as `samples` is real
+    against real, `independent_columns` of the training rows is the floor, and the training rows are what a copier scores.
+
+    Args:
+        samples: (N, *shape).
+        train: (M, *shape), what the model was fitted to.
+        test_a: (K, *shape), the half of the held-out rows that samples are compared with; the other half is there to be
+            compared with it. min(N, K) of samples and of these enter, drawn at random: at most 5,000 for classifiers
+            (fewer where columns are many) and distances, 2,000 for nearest neighbours.
+        target: a column to predict, by name or position, for train-on-synthetic-test-on-real.
+        seed: of all that is random here.
+        threads: of scikit-learn's and BLAS's pools meanwhile; None leaves them as they are. A caller that runs several
+            at once should give each its share of the cores.
+
+    Returns:
+        Name -> value; `METRICS` says how to read each. `tstr_auc` is there for a categorical target, `tstr_r2` for a number.
+
+    Raises:
+        DataError: rows that do not belong to the space, or fewer than 10 of them.
+
+    >>> from genus.space import Real
+    >>> x = torch.randn(600, 2, generator=torch.Generator().manual_seed(0))
+    >>> scores = evaluate(Space([Real(), Real()]), x[:200], train=x[200:400], test_a=x[400:], target="x1")
+    >>> list(scores) == [key for key in METRICS if key != "tstr_auc"]
+    True
+    """
+    from threadpoolctl import threadpool_limits
+
+    samples, train, test_a = (x.detach().cpu() for x in (samples, train, test_a))
+    for name, x in (("samples", samples), ("train", train), ("test_a", test_a)):
+        space.check(x, name)
+        if len(x) < LEAST:
+            raise DataError(f"Metrics need {LEAST} or more rows; {name} has {len(x)}. Draw or hold out more.")
+    generator = torch.Generator().manual_seed(seed)
+    samples, train, test = (x[torch.randperm(len(x), generator=generator)] for x in (samples, train, test_a))
+    n = min(len(samples), len(test))
+    few = min(n, ROWS, max(500, CELLS // space.dim))
+    near = min(n, NEIGHBOURS)
+    with threadpool_limits(threads):
+        scores = {"c2st": c2st(space, test[:few], samples[:few], seed).value}
+        f, g = features(space, samples[: min(n, ROWS)]), features(space, test[: min(n, ROWS)])
+        scores["energy"] = energy_distance(f, g).item()
+        # p = 1, since one row in a heavy tail can decide p = 2: two halves of a table then look worse than the floor.
+        scores["sliced_wasserstein"] = sliced_wasserstein(f, g, p=1, seed=seed).item()
+        scores |= precision_recall_density_coverage(space, test[:near], samples[:near])._asdict()
+        if target is not None:
+            column = space.index(target) if isinstance(target, str) else target
+            key = "tstr_auc" if isinstance(space.kinds[column], Category) else "tstr_r2"
+            scores[key] = tstr(space, column, samples[:few], test[:LEARNT], seed)
+        scores |= memorisation(space, samples[:near], train, test, seed)._asdict()
+    return scores
+
+
+def independent_columns(x: Tensor, n: int, seed: int = 0) -> Tensor:
+    """n rows, every coordinate drawn from x (N, *shape) by itself: perfect marginals and no structure, the floor of any metric.
+
+    >>> independent_columns(torch.tensor([[0, 10], [1, 11]]), 1000).unique(dim=0).tolist()
+    [[0, 10], [0, 11], [1, 10], [1, 11]]
+    """
+    if not len(x):
+        raise DataError("independent_columns needs rows to draw from; there are none.")
+    flat = x.reshape(len(x), -1)
+    rows = torch.randint(len(x), (n, flat.shape[1]), generator=torch.Generator().manual_seed(seed)).to(x.device)
+    return flat.gather(0, rows).reshape(n, *x.shape[1:])

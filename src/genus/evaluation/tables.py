@@ -1,0 +1,213 @@
+"""The tables and bars of the page: which numbers stand where, and which is best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from genus.evaluation.ranking import Place, distance, number, plus_minus
+
+if TYPE_CHECKING:
+    from genus.evaluation.report import Report, Row
+
+__all__ = ["Bar", "Table", "bars", "measured", "tables"]
+
+KINDS = {
+    "fidelity": (
+        "Samples against real rows",
+        "Equal numbers of samples and held-out rows; real against real is what perfect samples would score.",
+    ),
+    "utility": ("Usefulness of the samples", "A predictor is trained on samples only and tested on real rows."),
+    "memorisation": (
+        "Memorisation",
+        "Are the samples new, or training rows in disguise? A copy of the training set shows what copying scores.",
+    ),
+}
+
+
+class Cell(NamedTuple):
+    text: str
+    aside: str = ""
+    best: bool = False
+
+
+class Line(NamedTuple):
+    name: str
+    kind: str  # "family" or "reference"
+    cells: list[Cell]
+
+
+class Column(NamedTuple):
+    title: str
+    hint: str
+
+
+class Table(NamedTuple):
+    title: str
+    note: str
+    columns: list[Column]
+    lines: list[Line]
+
+
+class Bar(NamedTuple):
+    """A difference to the baseline on the common scale of all, in percent of its width."""
+
+    zero: float
+    left: float
+    width: float
+    low: float
+    high: float
+    worse: bool
+
+
+def tables(report: Report, places: Sequence[Place]) -> list[Table]:
+    """The log-densities, then one table for every kind of metric, reference rows below the families."""
+    return [*_density_table(report, places), *_metric_tables(report, places)]
+
+
+def bars(places: Sequence[Place]) -> dict[str, Bar]:
+    """Family -> its bar; none where nothing differs from the baseline."""
+    gaps = {
+        place.row.family: (place.row.baseline_difference, 2 * (place.row.baseline_difference_se or 0.0))
+        for place in places
+        if place.by == "density" and place.row.baseline_difference is not None
+    }
+    if not any(gap for gap, _ in gaps.values()):
+        return {}
+    low = min(0.0, *(gap - se for gap, se in gaps.values()))
+    high = max(0.0, *(gap + se for gap, se in gaps.values()))
+
+    def at(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
+
+    return {
+        name: Bar(at(0), at(min(gap, 0)), round(at(max(gap, 0)) - at(min(gap, 0)), 2), at(gap - se), at(gap + se), gap < 0)
+        for name, (gap, se) in gaps.items()
+    }
+
+
+def measured(report: Report) -> list[str]:
+    """The keys of the metrics that some family or reference row has."""
+    there = {key for metrics in (*(row.metrics for row in report.rows), *report.references.values()) for key in metrics}
+    return [key for key in report.metrics if key in there]
+
+
+def _density_table(report: Report, places: Sequence[Place]) -> list[Table]:
+    if not any(place.row.has_density for place in places):
+        return []
+    estimates = any(place.row.estimate is not None for place in places)
+    columns = [
+        Column("Log-density", "nats a row, higher is better"),
+        Column("Label", ""),
+        Column(f"Over {report.baseline}", "nats a row, paired"),
+        Column("To the best", "nats a row, paired"),
+        Column("Bits a dimension", "lower is better"),
+        Column("Seed spread", "nats a row"),
+        Column("Overfitting", "training − held out"),
+    ]
+    if estimates:
+        columns.insert(2, Column("Importance-weighted estimate", "nats a row"))
+    lines = []
+    for place in places:
+        row = place.row
+        first = place.tied or (place is places[0] and len(places) > 1)
+        cells = [
+            Cell(*_split(row.log_density, row.log_density_se), best=first and row.has_density),
+            Cell(row.label),
+            _gap(
+                row.baseline_difference,
+                row.baseline_difference_se,
+                zero="the baseline" if row.family == report.baseline_family else "",
+            ),
+            _gap(
+                row.best_difference, row.best_difference_se, zero="the best" if place is places[0] and row.has_density else ""
+            ),
+            Cell(number(row.bits_per_dim, 3)),
+            Cell(number(row.seed_spread)),
+            Cell(_plus(row.gap)),
+        ]
+        if estimates:
+            aside = f"K = {row.estimate_samples}" if row.estimate is not None and row.estimate_samples else ""
+            cells.insert(2, Cell(number(row.estimate), aside))
+        lines.append(Line(row.family, "family", cells))
+    note = (
+        "Of held-out rows, in the data’s own units, so every exact number may be compared with every other. "
+        "A difference of 1 nat a row means that a held-out row is, in the geometric mean, e ≈ 2.7 times as likely."
+    )
+    return [Table("Log-density", note, columns, lines)]
+
+
+def _metric_tables(report: Report, places: Sequence[Place]) -> list[Table]:
+    used = measured(report)
+    kinds = list(dict.fromkeys(report.metrics[key].kind for key in used))
+    tables = []
+    for kind in kinds:
+        keys = [key for key in used if report.metrics[key].kind == kind]
+        columns = [Column(report.metrics[key].title, _direction(report.metrics[key])) for key in keys]
+        winners = {key: _winners(report, key, places) for key in keys}
+        decimals = {key: _decimals(report, key) for key in keys}
+        lines = [
+            Line(
+                place.row.family,
+                "family",
+                [_metric_cell(place.row, key, decimals[key], place.row.family in winners[key]) for key in keys],
+            )
+            for place in places
+        ]
+        for name, values in report.references.items():
+            if any(key in values for key in keys) and (kind == "memorisation" or "copy" not in name):
+                lines.append(Line(name, "reference", [Cell(number(values.get(key), decimals[key])) for key in keys]))
+        title, note = KINDS.get(kind, (kind.capitalize(), ""))
+        tables.append(Table(title, note, columns, lines))
+    return tables
+
+
+def _metric_cell(row: Row, key: str, decimals: int, best: bool) -> Cell:
+    spread = row.metrics_spread.get(key)
+    aside = f"± {spread:.{decimals}f}" if spread is not None and math.isfinite(spread) and len(row.seeds) > 1 else ""
+    return Cell(number(row.metrics.get(key), decimals), aside, best)
+
+
+def _winners(report: Report, key: str, places: Sequence[Place]) -> set[str]:
+    """The families closest to perfect, as far as the spread between seeds can tell; none where there is nothing to win."""
+    rows = [place.row for place in places if math.isfinite(place.row.metrics.get(key, math.nan))]
+    if len(rows) < 2 or report.metrics[key].kind == "memorisation":  # no contest: being far from the data is no merit
+        return set()
+    rows.sort(key=lambda row: distance(report, key, row.metrics[key]))
+    least = distance(report, key, rows[0].metrics[key])
+    spread = [row.metrics_spread.get(key, 0.0) for row in rows]
+    near = [
+        distance(report, key, row.metrics[key]) - least <= math.hypot(spread[0], s) for row, s in zip(rows, spread, strict=True)
+    ]
+    return {row.family for row, wins in zip(rows, near, strict=True) if wins} if not all(near) else set()
+
+
+def _decimals(report: Report, key: str) -> int:
+    values = [
+        metrics[key] for metrics in (*(row.metrics for row in report.rows), *report.references.values()) if key in metrics
+    ]
+    largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+    return 0 if largest >= 1000 else 1 if largest >= 100 else 2 if largest >= 10 else 3
+
+
+def _direction(metric: Any) -> str:
+    ideal = f"ideal {metric.ideal:.2g}" if metric.ideal is not None else ""
+    return ideal if metric.better == "closer" else ", ".join(filter(None, [f"{metric.better} is better", ideal]))
+
+
+def _split(value: float | None, se: float | None) -> tuple[str, str]:
+    """A number and its "± error" apart, so that a table can set the second small."""
+    text, _, error = plus_minus(value, se).partition(" ± ")
+    return text, f"± {error}" if error else ""
+
+
+def _gap(value: float | None, se: float | None, zero: str) -> Cell:
+    if zero:
+        return Cell(zero)
+    text, aside = _split(value, se)
+    return Cell(f"+{text}" if value is not None and value > 0 else text, aside)
+
+
+def _plus(value: float | None) -> str:
+    return f"+{number(value)}" if value is not None and value > 0 else number(value)

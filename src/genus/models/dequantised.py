@@ -1,0 +1,115 @@
+"""Continuous models on whole numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genus.model import ApproximateDensity, GenerativeModel, Loss, TractableDensity, family
+from genus.space import Integer, Kind, Real, Space
+
+__all__ = ["Dequantised"]
+
+SHORT = 256  # the widest lattice that is stretched to the whole line: grey levels, ages
+EDGE = 1e-6  # of the unit interval, kept free so that the logit stays finite
+
+
+class Dequantised(ApproximateDensity, name="dequantised"):
+    """A density over the reals, made a bound on the mass of a lattice by uniform noise (Theis et al. 2016, arXiv:1511.01844).
+
+    P(x) = integral of p over the cell of x >= exp E[log p(x + noise) + log step]: `elbo` is that bound by one draw of the
+    noise, `log_evidence` averages p over draws. The cells of a short lattice fill a bounded interval, which a logit
+    stretches to the whole line first (Dinh et al. 2017, arXiv:1605.08803). Columns of other kinds pass through.
+
+    Args:
+        family: the name of the continuous family; the other arguments are its own.
+
+    >>> from genus import Integer, Space
+    >>> model = Dequantised(Space(Integer(0, 16), shape=(8, 8)), family="maf", transforms=2, hidden=[64])
+    >>> model.sample(2, seed=0).shape
+    torch.Size([2, 8, 8])
+    """
+
+    title = "a density on whole numbers, by noise"
+    group = "flows"
+    takes = "whole numbers, for a continuous family within"
+
+    def __init__(self, space: Space, context: Space | None = None, family: str = "maf", **hyper: Any) -> None:
+        super().__init__(space, context, family=family, **hyper)
+        self.model = _density(family)(continuous(space), context, **hyper)
+        self.recipe = self.model.recipe  # type: ignore[misc]
+        lattices = [kind if isinstance(kind, Integer) else None for kind in space.kinds]
+        columns = {
+            "half_step": [k.step / 2 if k else 0.0 for k in lattices],
+            "start": [k.low - k.step / 2 if k else 0.0 for k in lattices],
+            "width": [k.high - k.low + k.step if k else 1.0 for k in lattices],
+        }
+        for name, values in columns.items():
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float64).reshape(space.shape), persistent=False)
+        short = torch.tensor([_is_short(kind) for kind in space.kinds]).reshape(space.shape)
+        self.register_buffer("short", short, persistent=False)
+        self.log_unit = sum(math.log(k.step) for k in lattices if k)
+
+    half_step: Tensor
+    start: Tensor
+    width: Tensor
+    short: Tensor
+
+    @classmethod
+    def refusal_of(cls, inner: type[GenerativeModel], space: Space, context: Space | None = None) -> str | None:
+        """Why the continuous family `inner` cannot model this space with noise on its whole numbers; None where it can."""
+        if not issubclass(inner, TractableDensity) or not space.columns(Integer):
+            return inner.refusal(space, context)
+        return inner.refusal(continuous(space), context)
+
+    def losses(self) -> list[Loss]:
+        return [Loss("bound", self.parameters(), lambda x, c: -self._elbo(x, c).mean())]
+
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        self.model.initialise(self._noisy(x)[0], c)
+
+    def _noisy(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x -> y, a point of its cell on the whole line, and log|dy/dx| (B,)."""
+        y = x + self.half_step.to(x.dtype) * (2 * torch.rand_like(x) - 1)
+        share = ((y - self.start.to(x.dtype)) / self.width.to(x.dtype)).clamp(EDGE, 1 - EDGE)
+        stretched = share.logit()
+        slope = F.softplus(stretched) + F.softplus(-stretched) - self.width.to(x.dtype).log()
+        log_det = torch.where(self.short, slope, 0.0).flatten(1).sum(1)
+        return torch.where(self.short, stretched, y), log_det
+
+    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+        y, log_det = self._noisy(x)
+        return self.model._log_prob(y, c) + log_det + self.log_unit
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        y = self.model._sample(n, c)
+        value = torch.where(self.short, self.start.to(y) + self.width.to(y) * y.sigmoid(), y).flatten(1)
+        table = self.space.tables(value)
+        state = torch.zeros(value.shape, dtype=torch.long, device=value.device)
+        return self.space.join(state, (value - table.loc) / table.scale)
+
+
+def _density(name: str) -> type[TractableDensity]:
+    cls = family(name)
+    if not issubclass(cls, TractableDensity):
+        raise TypeError(f"Dequantised needs a family with an exact density; {name} has none.")
+    return cls
+
+
+def _is_short(kind: Kind) -> bool:
+    return isinstance(kind, Integer) and kind.size <= SHORT
+
+
+def continuous(space: Space) -> Space:
+    """The space with every lattice replaced by reals; atoms stay, and a flow refuses them."""
+
+    def real(kind: Kind) -> Kind:
+        if not isinstance(kind, Integer):
+            return kind
+        return Real(0.0, 2.0, kind.atoms) if _is_short(kind) else Real(kind.loc, kind.scale, kind.atoms)
+
+    return Space([real(kind) for kind in space.kinds], space.shape, space.names)

@@ -1,0 +1,116 @@
+"""Mixture: naive Bayes with the class unobserved, by expectation maximisation."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genus.model import Counted, TractableDensity
+from genus.models.product import Product, condition_index, condition_refusal, condition_size
+from genus.nets.cells import Cells
+from genus.space import Space
+
+__all__ = ["Mixture"]
+
+
+class Mixture(Counted, TractableDensity, name="mixture"):
+    """p(x | c) = sum_k p(k | c) prod_i p(x_i | k): naive Bayes with its class unobserved (Dempster et al. 1977).
+
+    Fitted by EM: `observe` is the E-step (expected counts), `conclude` the M-step. Tables and variances of a component
+    are drawn towards the pooled data's by `pool` rows, so that a component of few rows does not spike.
+
+    Args:
+        components: K.
+        smoothing: pseudo-counts of every cell of the pooled tables.
+        pool: rows' worth of the pooled data in every component.
+
+    >>> import genus
+    >>> data = genus.read("iris")
+    >>> model = Mixture(data.space, components=3)
+    >>> _ = genus.fit(model, data, seed=0, progress=False)
+    >>> model.log_prob(data.x).shape
+    torch.Size([150])
+    """
+
+    title = "mixture of products, by EM"
+    group = "counted"
+    takes = "any table or image; a discrete condition"
+    passes: ClassVar[int | None] = None
+
+    def __init__(
+        self, space: Space, context: Space | None = None, components: int = 32, smoothing: float = 0.5, pool: float = 2.0
+    ) -> None:
+        super().__init__(space, context, components=components, smoothing=smoothing, pool=pool)
+        self.components, self.smoothing, self.pool = components, smoothing, pool
+        self.product = Product(space, components)
+        self.condition = Cells(context, limit=256) if context is not None else None
+        self.register_buffer("weights", torch.zeros(condition_size(context), components, dtype=torch.float64))
+        self.register_buffer("log_weights", torch.full_like(self.weights, 1 / components).log())
+
+    weights: Tensor
+    log_weights: Tensor
+
+    @classmethod
+    def refusal(cls, space: Space, context: Space | None = None) -> str | None:
+        return condition_refusal(context)
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        return {"components": int(min(max(round(rows**0.5 / 1.5), 3), 200))}
+
+    # -- EM -----------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        """Hard memberships by k-means on the features, then one M-step."""
+        from sklearn.cluster import KMeans
+
+        features = F.pad(self.space.features(x).float(), (0, 1)).cpu().numpy()  # padded: constant data have no features
+        means = KMeans(min(self.components, len(x)), n_init=1, max_iter=20, random_state=int(torch.randint(2**31, ())))
+        with warnings.catch_warnings():  # fewer different rows than components is no fault
+            warnings.simplefilter("ignore")
+            labels = means.fit_predict(features)
+        self._add(x, c, F.one_hot(torch.as_tensor(labels, dtype=torch.long, device=x.device), self.components).double())
+        self.conclude()
+
+    @torch.no_grad()
+    def observe(self, x: Tensor, c: Tensor | None = None) -> None:
+        self._add(x, c, self._joint(x, c).softmax(1))
+
+    def _add(self, x: Tensor, c: Tensor | None, responsibility: Tensor) -> None:
+        self.product.observe(x, responsibility)
+        row = condition_index(self.condition, c)
+        row = torch.zeros(len(x), dtype=torch.long, device=x.device) if row is None else row
+        self.weights.index_add_(0, row, responsibility)
+
+    def conclude(self) -> None:
+        overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.components)
+        # A condition rarely seen leans on the overall weights, with one row's worth for each component.
+        smooth = self.weights + overall * (self.components if self.condition is not None else 1.0)
+        self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
+        self.product.conclude(self.smoothing, 1e-6, self.pool)
+        self.product.clear()
+        self.weights.zero_()
+
+    def merge(self, other: Mixture) -> None:  # type: ignore[override]
+        self.product.merge(other.product)
+        self.weights += other.weights
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def _joint(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """log p(k, x | c): (B, K)."""
+        row = condition_index(self.condition, c)
+        return self.product.log_prob(x) + (self.log_weights[0] if row is None else self.log_weights[row])
+
+    def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self._joint(x, c).logsumexp(1)
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        row = condition_index(self.condition, c)
+        weights = self.log_weights[torch.zeros(n, dtype=torch.long, device=self.device) if row is None else row].exp()
+        return self.product.sample(torch.multinomial(weights, 1).squeeze(1))

@@ -1,0 +1,267 @@
+"""K products of independent columns, learned by counting: what naive Bayes and the mixture share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.errors import NotFittedError
+from genus.nets.cells import Cells, standard_atoms
+from genus.space import Category, Integer, Space
+
+__all__ = ["Product", "condition_index", "condition_refusal", "condition_size"]
+
+LIMIT = 256  # the widest lattice that is counted value by value
+NARROW = 0.1  # a component is expected to be narrower than the pooled data: its prior variance is this share of theirs
+CHUNK = 16_384  # rows at once: a chunk of doubles that stays in the processor's cache
+
+
+class Product(nn.Module):
+    """p(x | k) = prod_j p(x_j | k) for k = 1..K, from additive sufficient statistics.
+
+    Tables (categories, atoms, narrow lattices) are counted; the remainder of a Real is a Gaussian; that of a wide
+    Integer a Gaussian discretised to its lattice and cut at its bounds, off the atoms.
+
+    Args:
+        space: of x.
+        components: K.
+    """
+
+    def __init__(self, space: Space, components: int) -> None:
+        super().__init__()
+        self.space = space
+        self.components = components
+        self.cells = Cells(space, LIMIT)
+        rest = [space.kinds[i] for i in self.cells.rest.tolist()]
+        total, r = self.cells.total, len(rest)
+        self.lattice = [j for j, k in enumerate(rest) if isinstance(k, Integer)]
+        kinds = [k for k in rest if isinstance(k, Integer)]
+        depth = max((len(k.lattice_atoms) for k in kinds), default=0)
+        constants = {
+            "log_unit": [0.0 if isinstance(k, Integer) else math.log(k.scale) for k in rest],
+            # A lattice value takes in the density of its cell, so no standard deviation below half a step is needed.
+            "floor": [k.step / k.scale / 2 if isinstance(k, Integer) else 0.0 for k in rest],
+            "half_step": [k.step / k.scale / 2 for k in kinds],
+            "low": [(k.low - k.loc) / k.scale for k in kinds],
+            "high": [(k.high - k.loc) / k.scale for k in kinds],
+            "atoms": [standard_atoms(k, depth) for k in kinds],
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float64), persistent=False)
+        shapes = {"counts": (components, total), "rows": (components,)} | dict.fromkeys(
+            ("inside", "sums", "squares"), (components, r)
+        )
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+        for name, shape in {"log_table": (components, total), "mean": (components, r), "std": (components, r)}.items():
+            self.register_buffer(name, torch.full(shape, math.nan if name == "std" else 0.0, dtype=torch.float64))
+        self.register_buffer("concluded", torch.zeros((), dtype=torch.bool))
+
+    statistics = ("counts", "rows", "inside", "sums", "squares")
+    counts: Tensor
+    rows: Tensor
+    inside: Tensor
+    sums: Tensor
+    squares: Tensor
+    log_table: Tensor
+    mean: Tensor
+    std: Tensor
+    concluded: Tensor
+    log_unit: Tensor
+    half_step: Tensor
+    low: Tensor
+    high: Tensor
+    atoms: Tensor
+    floor: Tensor
+
+    # -- counting -----------------------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Forget the statistics; the parameters stay."""
+        for name in self.statistics:
+            getattr(self, name).zero_()
+
+    def observe(self, x: Tensor, weight: Tensor | None) -> None:
+        """Add rows: weight (B, K) for soft membership, (B,) long for the component's number, None where K is 1."""
+        for i in range(0, len(x), CHUNK):
+            self._observe(x[i : i + CHUNK], None if weight is None else weight[i : i + CHUNK])
+
+    def _observe(self, x: Tensor, weight: Tensor | None) -> None:
+        state, u = self.space.split(x)
+        hard = weight is None or weight.ndim == 1
+        if self.cells.total:
+            flat = self.cells.index(x, state) + self.cells.offset
+            if hard:
+                flat = flat if weight is None else flat + weight.unsqueeze(1) * self.cells.total
+                self.counts += torch.bincount(flat.reshape(-1), minlength=self.counts.numel()).view_as(self.counts)
+            else:
+                table = torch.zeros(self.cells.total, self.components, dtype=torch.float64, device=x.device)
+                for j in range(flat.shape[1]):
+                    table.index_add_(0, flat[:, j], weight)  # type: ignore[arg-type]
+                self.counts += table.T
+        soft = F.one_hot(weight, self.components).double() if hard and weight is not None else weight
+        self.rows += len(x) if soft is None else soft.sum(0)
+        if len(self.cells.rest):
+            u = (u if self.cells.every_rest else u[:, self.cells.rest]).double()
+            squares = u.square()
+            if soft is None:
+                soft = torch.ones(len(x), 1, dtype=torch.float64, device=x.device)
+            if self.space.has_states:
+                self.inside += soft.T @ (state[:, self.cells.rest] == 0).double()
+            else:
+                self.inside += soft.sum(0).unsqueeze(1)
+            self.sums += soft.T @ u
+            self.squares += soft.T @ squares
+
+    def conclude(self, smoothing: float, variance: float, pool: float = 0.0) -> None:
+        """Parameters from statistics.
+
+        Args:
+            smoothing: pseudo-counts added to every cell of a table.
+            variance: added to every variance, in standardised units.
+            pool: rows' worth of the pooled data that every component's tables and variances are drawn towards.
+        """
+        alive = self.cells.alive.double()
+        if self.cells.total:
+            pooled = self.counts.sum(0) + smoothing * alive
+            mass = self.cells.padded(pooled).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes)
+            prior = smoothing * alive if pool == 0 else pool * pooled / mass
+            counts = self.counts + prior
+            total = self.cells.padded(counts).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes, dim=-1)
+            self.log_table.copy_((counts / total).log())
+        if len(self.cells.rest):
+            n = self.inside.sum(0)
+            pooled_mean = self.sums.sum(0) / n.clamp(min=1)
+            pooled_var = torch.where(n > 0, self.squares.sum(0) / n.clamp(min=1) - pooled_mean.square(), 1.0).clamp(min=0)
+            rows = self.inside.clamp(min=1e-12)
+            mean = torch.where(self.inside > 0, self.sums / rows, pooled_mean)
+            own = (self.squares - self.inside * mean.square()).clamp(min=0)
+            var = torch.where(self.inside + pool > 0, (own + pool * NARROW * pooled_var) / (rows + pool), pooled_var)
+            self.mean.copy_(mean)
+            self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self.floor))
+        self.concluded.fill_(True)
+
+    def merge(self, other: Product) -> None:
+        """Add the statistics of another product, which observed other rows."""
+        for name in self.statistics:
+            getattr(self, name).add_(getattr(other, name))
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """x (B, *shape) -> (B, K): log p(x | k) in nats, in data units."""
+        if not self.concluded:
+            raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
+        if len(x) <= CHUNK:
+            return self._log_prob(x)
+        return torch.cat([self._log_prob(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)])
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        state, u = self.space.split(x)
+        out = torch.zeros(len(x), self.components, dtype=torch.float64, device=x.device)
+        if self.cells.total:
+            flat = self.cells.index(x, state) + self.cells.offset
+            out = F.embedding_bag(flat, self.log_table.T.contiguous(), mode="sum")
+        if len(self.cells.rest):
+            u = (u if self.cells.every_rest else u[:, self.cells.rest]).double()
+            inside = (state[:, self.cells.rest] == 0).double() if self.space.has_states else None
+            out = out + self._gaussian(u, inside)
+            for i, j in enumerate(self.lattice):
+                mass = self._lattice(u[:, j], i, j)
+                out = out + (mass if inside is None else torch.where(inside[:, j : j + 1] > 0, mass, 0.0))
+        return out
+
+    def _gaussian(self, u: Tensor, inside: Tensor | None) -> Tensor:
+        """The Real remainders: expanded squares, so that all K cost three matrix products."""
+        precision = self.std.pow(-2)
+        constant = -0.5 * self.mean.square() * precision - self.std.log() - 0.5 * math.log(2 * math.pi) - self.log_unit
+        if self.lattice:
+            keep = torch.ones(len(self.log_unit), dtype=torch.float64, device=u.device)
+            keep[self.lattice] = 0.0
+            precision, constant = precision * keep, constant * keep
+        value = torch.addmm((u @ (self.mean * precision).T), u.square(), precision.T, alpha=-0.5)
+        return value + (constant.sum(1) if inside is None else inside @ constant.T)
+
+    def _interval(self, a: Tensor, b: Tensor) -> Tensor:
+        """log(Phi(b) - Phi(a)) for a < b, in the tail where it is exact."""
+        a, b = torch.where(a > 0, -b, a), torch.where(a > 0, -a, b)
+        high, low = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
+        return high + torch.log(-torch.expm1((low - high).clamp(max=-1e-300)))
+
+    def _lattice(self, u: Tensor, i: int, j: int) -> Tensor:
+        """u (B,) of the i-th lattice -> (B, K): its log-mass, normalised over the lattice without the atoms."""
+        half, mean, std = self.half_step[i], self.mean[:, j], self.std[:, j]
+        mass = self._interval((u.unsqueeze(1) - half - mean) / std, (u.unsqueeze(1) + half - mean) / std)
+        whole = self._interval((self.low[i] - half - mean) / std, (self.high[i] + half - mean) / std)
+        atoms = self.atoms[i][~self.atoms[i].isnan()].unsqueeze(1)
+        taken = self._interval((atoms - half - mean) / std, (atoms + half - mean) / std).exp().sum(0) if len(atoms) else 0.0
+        return mass - (whole.exp() - taken).clamp(min=1e-300).log()
+
+    def sample(self, k: Tensor) -> Tensor:
+        """k (B,) component numbers -> x (B, *shape)."""
+        if not self.concluded:
+            raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
+        cell = torch.zeros(len(k), len(self.cells.tabled), dtype=torch.long, device=k.device)
+        if self.cells.total:
+            # By the inverse of the cumulated table: one uniform number for each cell drawn.
+            for j, (start, size) in enumerate(zip(self.cells.offset.tolist(), self.cells.sizes.tolist(), strict=True)):
+                cumulated = self.log_table[:, start : start + size].exp().cumsum(1)
+                draw = torch.rand(len(k), 1, dtype=torch.float64, device=k.device) * cumulated[k, -1:]
+                cell[:, j] = torch.searchsorted(cumulated[k], draw, right=True).squeeze(1).clamp(max=size - 1)
+        mean, std = self.mean[k], self.std[k]
+        u = mean + std * torch.randn_like(mean)
+        for i, j in enumerate(self.lattice):
+            u[:, j] = self._sample_lattice(i, mean[:, j], std[:, j])
+        return self.cells.compose(cell, u)
+
+    def _sample_lattice(self, i: int, mean: Tensor, std: Tensor) -> Tensor:
+        half, atoms = self.half_step[i], self.atoms[i][~self.atoms[i].isnan()]
+        first = torch.special.ndtr((self.low[i] - half - mean) / std)
+        last = torch.special.ndtr((self.high[i] + half - mean) / std)
+
+        def draw() -> Tensor:
+            level = (first + torch.rand_like(mean) * (last - first)).clamp(1e-15, 1 - 1e-15)
+            return (mean + std * torch.special.ndtri(level)).clamp(self.low[i], self.high[i])
+
+        u = draw()
+        # What falls on an atom is drawn again; std is at least half a step, so that three in ten fall beside it.
+        for _ in range(64):
+            hit = ((u.unsqueeze(1) - atoms).abs() < half).any(1)
+            if not hit.any():
+                break
+            u = torch.where(hit, draw(), u)
+        return u
+
+
+# -- a discrete context as one number -------------------------------------------------------------------------------------
+
+
+def condition_refusal(context: Space | None) -> str | None:
+    """Why counting cannot condition on this context; None where it can."""
+    if context is None:
+        return None
+    few = [isinstance(k, Category) or (isinstance(k, Integer) and k.size <= LIMIT) for k in context.kinds]
+    wide = [context.label(i) for i, narrow in enumerate(few) if not narrow]
+    if wide:
+        return f"it counts for each value of the condition, and {wide[0]} is not a category or a short range of whole numbers"
+    size = condition_size(context)
+    return f"the condition has {size:,} combinations of values, more than the 4,096 it can count" if size > 4096 else None
+
+
+def condition_size(context: Space | None) -> int:
+    """The number of combinations of values of a discrete context; 1 without one."""
+    return 1 if context is None else math.prod(k.states + (k.size - 1 if isinstance(k, Integer) else 0) for k in context.kinds)
+
+
+def condition_index(cells: Cells | None, c: Tensor | None) -> Tensor | None:
+    """c (B, *context.shape) -> (B,): the number of its combination of values; None without a context."""
+    if cells is None or c is None:
+        return None
+    index = cells.index(c, cells.space.split(c)[0])
+    number = torch.zeros(len(c), dtype=torch.long, device=c.device)
+    for j, size in enumerate(cells.sizes.tolist()):
+        number = number * size + index[:, j]
+    return number

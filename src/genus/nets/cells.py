@@ -1,0 +1,113 @@
+"""Which coordinates are tables of cells, and which have a continuous or wide remainder."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from genus.space import Category, Integer, Kind, Space
+
+__all__ = ["Cells", "standard_atoms"]
+
+
+class Cells(nn.Module):
+    """A space's coordinates as tables of probability cells beside remainders.
+
+    A category has a cell for each level; an atom has a cell; the remainder of a Real or of a wide Integer is one cell
+    more, in which a density follows. An Integer of at most `limit` values has a cell for each value instead of a
+    remainder. Coordinates of one single cell need no table.
+
+    Attributes:
+        tabled: (J,) the coordinates with a table; sizes: (J,) their cells; offset: (J,) where each starts.
+        total: cells in all.
+        alive: (total,) False at a lattice value that an atom stands for already.
+        rest: (R,) the coordinates with a remainder in which a density is needed.
+    """
+
+    def __init__(self, space: Space, limit: int) -> None:
+        super().__init__()
+        self.space = space
+        narrow = [isinstance(k, Integer) and k.size <= limit for k in space.kinds]
+        count = [
+            k.states + (k.size - 1 if isinstance(k, Integer) and n else 0) for k, n in zip(space.kinds, narrow, strict=True)
+        ]
+        tabled = [i for i, size in enumerate(count) if size > 1]
+        rest = [i for i, k in enumerate(space.kinds) if not isinstance(k, Category) and not narrow[i]]
+        sizes = torch.tensor([count[i] for i in tabled], dtype=torch.long)
+        offset = torch.cat([torch.zeros(1, dtype=torch.long), sizes.cumsum(0)])
+        self.total = int(offset[-1])
+        alive = torch.ones(self.total, dtype=torch.bool)
+        for j, i in enumerate(tabled):
+            kind = space.kinds[i]
+            if narrow[i] and isinstance(kind, Integer):
+                dead = [round((a - kind.low) / kind.step) for a in kind.lattice_atoms]
+                alive[offset[j] + torch.tensor(dead, dtype=torch.long)] = False
+        width = max((int(s) for s in sizes), default=0)
+        pad = offset[:-1, None] + torch.arange(width)
+        pad[torch.arange(width) >= sizes[:, None]] = self.total
+        self.even = len(tabled) > 0 and bool((sizes == width).all())
+        self.every_tabled = len(tabled) == space.dim
+        self.every_rest = len(rest) == space.dim
+        for name, value in {
+            "tabled": torch.tensor(tabled, dtype=torch.long), "sizes": sizes, "offset": offset[:-1], "alive": alive, "pad": pad,
+            "narrow": torch.tensor(narrow), "rest": torch.tensor(rest, dtype=torch.long),
+        }.items():  # fmt: skip
+            self.register_buffer(name, value, persistent=False)
+
+    tabled: Tensor
+    sizes: Tensor
+    offset: Tensor
+    alive: Tensor
+    pad: Tensor
+    narrow: Tensor
+    rest: Tensor
+
+    def index(self, x: Tensor, state: Tensor) -> Tensor:
+        """x (B, *shape), its state (B, D) -> (B, J): the cell of every tabled coordinate, counted within its own table."""
+        if not self.narrow.any():
+            return state if self.every_tabled else state[:, self.tabled]
+        flat = x.reshape(len(x), self.space.dim)
+        table = self.space.tables(flat)
+        step = torch.where(self.narrow, table.step, 1.0)
+        place = ((flat - table.low) / step).round().nan_to_num(0.0)
+        size = (((table.high - table.low) / step).round() + 1).where(self.narrow, torch.zeros(()).to(flat))
+        cell = torch.where(self.narrow, torch.where(state == 0, place, size + state - 1), state.to(flat.dtype)).long()
+        return cell if self.every_tabled else cell[:, self.tabled]
+
+    def compose(self, cell: Tensor, u: Tensor) -> Tensor:
+        """cell (B, J) within each table, u (B, R) -> x (B, *shape): the inverse of `index` and `Space.split`."""
+        state = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
+        full = torch.zeros(len(u), self.space.dim, dtype=torch.float64, device=u.device)
+        full[:, self.rest] = u.double()
+        state[:, self.tabled] = cell
+        if self.narrow.any():
+            table = self.space.tables(full)
+            size = (((table.high - table.low) / torch.where(table.step > 0, table.step, 1.0)).round() + 1).long()
+            size = torch.where(self.narrow, size, 0)
+            place = state.double() * table.step + table.low
+            inside = self.narrow & (state < size)
+            full = torch.where(inside, (place - table.loc) / table.scale, full)
+            state = torch.where(self.narrow, (state - size + 1).clamp(min=0), state)
+        return self.space.join(state, full)
+
+    def log_softmax(self, logits: Tensor) -> Tensor:
+        """(..., total) -> (..., total): normalised within each table; -inf at dead cells."""
+        logits = logits.masked_fill(~self.alive, -torch.inf)
+        if self.even:
+            return logits.unflatten(-1, (len(self.sizes), -1)).log_softmax(-1).flatten(-2)
+        return logits - self.padded(logits).logsumexp(-1).repeat_interleave(self.sizes, dim=-1)
+
+    def padded(self, values: Tensor) -> Tensor:
+        """(..., total) -> (..., J, widest): the tables as rows, -inf beyond their ends."""
+        if self.even:
+            return values.unflatten(-1, (len(self.sizes), -1))
+        edge = torch.full_like(values[..., :1], -torch.inf)
+        return torch.cat([values, edge], dim=-1)[..., self.pad]
+
+
+def standard_atoms(kind: Kind, depth: int) -> list[float]:
+    """A lattice's own atoms in standardised units, padded with NaN to `depth`."""
+    atoms = [(a - kind.loc) / kind.scale for a in kind.lattice_atoms] if isinstance(kind, Integer) else []
+    return atoms + [math.nan] * (depth - len(atoms))

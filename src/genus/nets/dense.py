@@ -1,0 +1,29 @@
+"""Dense nets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from torch import nn
+
+__all__ = ["dense"]
+
+
+def dense(
+    inputs: int, hidden: Sequence[int], outputs: int, activation: Callable[[], nn.Module] = nn.SiLU, zero: bool = False
+) -> nn.Sequential:
+    """(B, inputs) -> (B, outputs) through hidden layers; with `zero` the last layer starts at zero.
+
+    >>> dense(3, (8, 8), 2)[-1].out_features
+    2
+    """
+    sizes = [inputs, *hidden]
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [nn.Linear(a, b), activation()]
+    last = nn.Linear(sizes[-1], outputs)
+    if zero:
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)

@@ -1,0 +1,161 @@
+"""A net's numbers to a distribution on a space: one head for every kind of coordinate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.nets.cells import Cells, standard_atoms
+from genus.space import Integer, Space
+
+__all__ = ["Coordinates", "Head"]
+
+FLOOR = -7.0  # of the log-scale in standardised units: a density may not sharpen without bound
+
+
+class Head(nn.Module):
+    """Numbers (B, width) -> independent distributions of the coordinates of a space.
+
+    Categories, atoms and narrow lattices get a softmax; the remainder of a Real a mixture of normals; a wide lattice a
+    mixture of discretised logistics (Salimans et al. 2017, arXiv:1701.05517), whose end cells hold the tails.
+
+    Args:
+        space: of x.
+        components: of every mixture.
+        limit: the widest lattice that gets a softmax.
+    """
+
+    def __init__(self, space: Space, components: int = 1, limit: int = 32) -> None:
+        super().__init__()
+        self.space = space
+        self.components = components
+        self.cells = Cells(space, limit)
+        self.width = self.cells.total + 3 * components * len(self.cells.rest)
+        rest = [space.kinds[i] for i in self.cells.rest.tolist()]
+        self.has_lattice = any(isinstance(k, Integer) for k in rest)
+        self.has_atoms = any(isinstance(k, Integer) and k.lattice_atoms for k in rest)
+        depth = max((len(k.lattice_atoms) for k in rest if isinstance(k, Integer)), default=0)
+        columns = {
+            "lattice": [isinstance(k, Integer) for k in rest],
+            "half_step": [k.step / k.scale / 2 if isinstance(k, Integer) else 0.5 for k in rest],
+            "low": [(k.low - k.loc) / k.scale if isinstance(k, Integer) else -math.inf for k in rest],
+            "high": [(k.high - k.loc) / k.scale if isinstance(k, Integer) else math.inf for k in rest],
+            "log_unit": [0.0 if isinstance(k, Integer) else math.log(k.scale) for k in rest],
+            "atoms": [standard_atoms(k, depth) for k in rest],
+        }
+        for name, value in columns.items():
+            dtype = torch.bool if name == "lattice" else torch.float64
+            self.register_buffer(name, torch.tensor(value, dtype=dtype), persistent=False)
+
+    lattice: Tensor
+    half_step: Tensor
+    low: Tensor
+    high: Tensor
+    log_unit: Tensor
+    atoms: Tensor
+
+    def forward(self, params: Tensor) -> Coordinates:
+        """params (B, width) -> the distribution."""
+        return Coordinates(self, params)
+
+
+class Coordinates:
+    """Independent distributions of the D coordinates of B data, on one base measure with every other model."""
+
+    def __init__(self, head: Head, params: Tensor) -> None:
+        self.head = head
+        total, rest = head.cells.total, len(head.cells.rest)
+        self.log_cells = head.cells.log_softmax(params[:, :total])  # (B, total)
+        shape = params[:, total:].reshape(len(params), rest, 3, head.components)
+        self.log_weights = shape[:, :, 0].log_softmax(-1)  # (B, R, M)
+        self.loc = shape[:, :, 1]
+        self.log_scale = FLOOR + F.softplus(shape[:, :, 2] - FLOOR)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """x (B, *shape) -> (B, D): nats, in data units."""
+        head, cells = self.head, self.head.cells
+        state, u = head.space.split(x)
+        out = torch.zeros(len(x), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
+        if cells.total:
+            cell = cells.index(x, state) + cells.offset
+            tables = self.log_cells.gather(1, cell)
+            out = tables if cells.every_tabled else out.index_copy(1, cells.tabled, tables)
+        if len(cells.rest):
+            inside = self._rest_log_prob(u if cells.every_rest else u[:, cells.rest])
+            if head.space.has_states:
+                inside = torch.where(state[:, cells.rest] == 0, inside, 0.0)
+            out = out + inside if cells.every_rest else out.index_add(1, cells.rest, inside)
+        return out
+
+    def _rest_log_prob(self, u: Tensor) -> Tensor:
+        """u (B, R) -> (B, R): of the remainder, given that it is the remainder."""
+        head = self.head
+        u = u.to(self.loc.dtype)
+        z = (u.unsqueeze(-1) - self.loc) * torch.exp(-self.log_scale)
+        normal = -0.5 * z.square() - self.log_scale - 0.5 * math.log(2 * math.pi)
+        if not head.has_lattice:
+            return (self.log_weights + normal).logsumexp(-1) - head.log_unit.to(u.dtype)
+        parts = torch.where(head.lattice.unsqueeze(-1), self._cell_mass(u), normal)
+        value = (self.log_weights + parts).logsumexp(-1) - head.log_unit.to(u.dtype)
+        if head.has_atoms:  # the lattice's remainder lives off the atoms: renormalise
+            mass = torch.stack([self._atom_mass(a) for a in head.atoms.to(u.dtype).T]).sum(0)
+            value = value - torch.log1p(-mass.clamp(max=1 - 1e-6))
+        return value
+
+    def _atom_mass(self, atom: Tensor) -> Tensor:
+        mass = (self.log_weights + self._cell_mass(atom.nan_to_num(0.0).expand(self.loc.shape[:2]))).logsumexp(-1).exp()
+        return torch.where(atom.isnan(), 0.0, mass)
+
+    def _cell_mass(self, u: Tensor) -> Tensor:
+        """u (B, R) on the lattice -> (B, R, M): log-mass of its cell under each logistic.
+
+        sigma(a) - sigma(b) = sigma(a) sigma(-b) (1 - exp(b - a)): no cancellation, however fine the lattice.
+        """
+        half, low, high = (t.to(u.dtype).unsqueeze(-1) for t in (self.head.half_step, self.head.low, self.head.high))
+        u = u.unsqueeze(-1)
+        inverse = torch.exp(-self.log_scale)
+        above = (u + half - self.loc) * inverse
+        below = (u - half - self.loc) * inverse
+        first, last = u < low + half, u > high - half
+        upper = torch.where(last, 0.0, -F.softplus(-above))
+        lower = torch.where(first, 0.0, -F.softplus(below))
+        width = torch.where(first | last, 0.0, torch.log(-torch.expm1(-2 * half * inverse)))
+        return upper + lower + width
+
+    def sample(self) -> Tensor:
+        """One draw of every datum: (B, *shape)."""
+        cells = self.head.cells
+        cell = torch.zeros(len(self.loc), len(cells.tabled), dtype=torch.long, device=self.loc.device)
+        if cells.total:
+            padded = cells.padded(self.log_cells)
+            gumbel = -torch.empty_like(padded).exponential_().log()
+            cell = (padded + gumbel).argmax(-1)
+        return cells.compose(cell, self._sample_rest())
+
+    def _sample_rest(self) -> Tensor:
+        head = self.head
+        u = self._draw()
+        if head.has_atoms:
+            # Redraw what fell on an atom: the remainder lives off the atoms. A component as narrow as FLOOR could insist.
+            for _ in range(100):
+                hit = ((u.unsqueeze(-1) - head.atoms.to(u.dtype)).abs() < head.half_step.to(u.dtype).unsqueeze(-1)).any(-1)
+                if not hit.any():
+                    break
+                u = torch.where(hit, self._draw(), u)
+        return u
+
+    def _draw(self) -> Tensor:
+        head = self.head
+        gumbel = -torch.empty_like(self.log_weights).exponential_().log()
+        which = (self.log_weights + gumbel).argmax(-1, keepdim=True)
+        loc, scale = self.loc.gather(-1, which).squeeze(-1), self.log_scale.gather(-1, which).squeeze(-1).exp()
+        noise = torch.randn_like(loc)
+        if head.has_lattice:
+            noise = torch.where(head.lattice, torch.rand_like(loc).clamp(1e-7, 1 - 1e-7).logit(), noise)
+        u = loc + scale * noise
+        if head.has_lattice:
+            u = torch.where(head.lattice, u.clamp(head.low.to(u.dtype), head.high.to(u.dtype)), u)
+        return u

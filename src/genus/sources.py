@@ -1,0 +1,222 @@
+"""Where data come from: files by suffix, folders, arrays, frames, and the sets that ship with scikit-learn.
+
+Each reader gives a `Source`: columns in Arrow, or an array of images with columns beside it. A new kind of file is one function
+and one line in `READERS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from genus.errors import DataError
+from genus.frames import Form, to_arrow, type_name
+from genus.tabular import read_csv
+
+__all__ = ["EMBEDDED", "READERS", "Source", "open_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was found, before kinds are measured.
+
+    Args:
+        name: for reports.
+        columns: a table; with images, what is known of each of them, such as its label.
+        form: what samples of the table come back as.
+        images: (N, H, W), (N, H, W, C) or (N, C, H, W), where the data are images.
+        target: the column that is usually predicted.
+        notes: what was left out on the way.
+    """
+
+    name: str
+    columns: pa.Table
+    form: Form
+    images: np.ndarray | None = None
+    target: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_source(source: Any, markers: Sequence[Any] = ()) -> Source:
+    """Anything that `genus.read` takes -> columns or images.
+
+    Args:
+        markers: values that mean missing, beside the usual ones.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _open_path(source, markers)
+    array = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+    if isinstance(array, np.ndarray) and array.ndim > 2:
+        container = "torch" if isinstance(source, Tensor) else "images"
+        return Source("images", pa.table({}), Form(container, (str(array.dtype),)), array)
+    if isinstance(source, Mapping) and any(getattr(v, "ndim", 1) > 1 for v in source.values()):
+        return _named_arrays(source, "arrays")
+    table, form = to_arrow(source)
+    return Source("data", table, form)
+
+
+def _open_path(source: str | os.PathLike[str], markers: Sequence[Any]) -> Source:
+    text, path = os.fspath(source), Path(source).expanduser()
+    if path.is_dir():
+        return _folder(path)
+    if not path.exists():
+        if text in EMBEDDED:
+            return EMBEDDED[text]()
+        raise DataError(f"There is no file, folder or embedded set {text!r}; {_suggestions(text, path)}.")
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".bz2", ".zst")]
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix not in READERS:
+        raise DataError(
+            f"Cannot read {path}: files ending in {suffix or 'nothing'} are unknown; expected one of {', '.join(READERS)}."
+        )
+    if path.stat().st_size == 0:
+        raise DataError(f"The file {path} is empty; expected rows of data.")
+    name = (
+        path.name.removesuffix(path.suffix) if path.suffix.lower() == suffix else path.name[: path.name.lower().index(suffix)]
+    )
+    try:
+        return replace(READERS[suffix](path, markers), name=name)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"Cannot read {path} as {suffix}: {error}. Check that the file is whole and of this type.") from error
+
+
+def _suggestions(text: str, path: Path) -> str:
+    here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, here, 2, 0.7) + difflib.get_close_matches(text.lower(), EMBEDDED, 2, 0.5)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"the embedded sets are {', '.join(EMBEDDED)}"
+
+
+# -- files ----------------------------------------------------------------------------------------------------------------
+
+
+def _of_table(table: pa.Table) -> Source:
+    plain, form = to_arrow(table)
+    return Source("data", plain, form)
+
+
+def _csv(path: Path, markers: Sequence[Any]) -> Source:
+    return _of_table(read_csv(path, markers))
+
+
+def _parquet(path: Path, markers: Sequence[Any]) -> Source:
+    import pyarrow.parquet as pq
+
+    return _of_table(pq.read_table(path))
+
+
+def _ipc(path: Path, markers: Sequence[Any]) -> Source:
+    import pyarrow.feather as feather
+
+    try:
+        return _of_table(feather.read_table(path))
+    except pa.ArrowInvalid:
+        with pa.OSFile(str(path)) as file:
+            return _of_table(pa.ipc.open_stream(file).read_all())
+
+
+def _npy(path: Path, markers: Sequence[Any]) -> Source:
+    return open_source(np.load(path, allow_pickle=False))
+
+
+def _npz(path: Path, markers: Sequence[Any]) -> Source:
+    with np.load(path, allow_pickle=False) as file:
+        return _named_arrays({name: file[name] for name in file.files}, path.name)
+
+
+def _named_arrays(arrays: Mapping[str, Any], where: str) -> Source:
+    """One array of data, (N, ...), and perhaps one value for each row beside it; of several splits, the training one."""
+    arrays = {str(n): v.detach().cpu().numpy() if isinstance(v, Tensor) else np.asarray(v) for n, v in arrays.items()}
+    notes: tuple[str, ...] = ()
+    train = {name: v for name, v in arrays.items() if "train" in name.lower()}
+    if train and len(train) < len(arrays):
+        notes = (f"arrays {', '.join(n for n in arrays if n not in train)}: only the training split is read",)
+        arrays = {name.lower().replace("train", "").strip("_.- ") or "x": v for name, v in train.items()}
+    wide = {name: v for name, v in arrays.items() if v.ndim > 1}
+    flat = {name: v for name, v in arrays.items() if v.ndim == 1}
+    if not wide and flat:
+        table, form = to_arrow(flat)
+        return Source("data", table, form, notes=notes)
+    if len(wide) != 1:
+        raise DataError(
+            f"{where} holds {len(wide)} arrays of two or more dimensions ({', '.join(wide) or 'none'}); expected one of data,"
+            " (N, ...), and perhaps some of one value a row. Pass the one you mean as an array."
+        )
+    main = next(iter(wide.values()))
+    lengths = {name: len(v) for name, v in flat.items() if len(v) != len(main)}
+    if lengths:
+        raise DataError(f"{where}: the data have {len(main)} rows but {lengths}; every array needs one value for each row.")
+    base = open_source(main)
+    extra, _ = to_arrow({("label" if name in ("y", "labels", "target") else name): v for name, v in flat.items()})
+    if base.images is not None:
+        return replace(base, columns=extra, notes=notes)
+    table = base.columns
+    for name in extra.column_names:
+        table = table.append_column(name, extra.column(name))
+    form = Form("pyarrow", tuple(type_name(c.type) for c in table.columns)) if flat else base.form
+    return Source("data", table, form, notes=notes)
+
+
+def _folder(path: Path) -> Source:
+    from genus.images import read_folder
+
+    images, labels = read_folder(path)
+    columns = pa.table({} if labels is None else {"label": pa.array(labels)})
+    return Source(path.resolve().name, columns, Form("images", ("uint8",)), images)
+
+
+READERS: dict[str, Callable[[Path, Sequence[Any]], Source]] = {
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".data": _csv,
+    ".parquet": _parquet,
+    ".pq": _parquet,
+    ".arrow": _ipc,
+    ".feather": _ipc,
+    ".ipc": _ipc,
+    ".npz": _npz,
+    ".npy": _npy,
+}
+
+# -- sets that ship with scikit-learn -------------------------------------------------------------------------------------
+
+
+def _digits() -> Source:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    columns = pa.table({"label": pa.array(bunch.target)})
+    return Source("digits", columns, Form("images", ("uint8",)), bunch.images.astype(np.uint8))
+
+
+def _embedded(name: str, loader: str, target: str) -> Callable[[], Source]:
+    def load() -> Source:
+        import sklearn.datasets
+
+        bunch = getattr(sklearn.datasets, loader)()
+        columns = {str(n): bunch.data[:, i] for i, n in enumerate(bunch.feature_names)}
+        names = getattr(bunch, "target_names", None)
+        columns[target] = bunch.target if names is None else np.asarray(names)[bunch.target].astype(str)
+        return replace(
+            _of_table(pa.table({n: pa.array(np.ascontiguousarray(v)) for n, v in columns.items()})), name=name, target=target
+        )
+
+    return load
+
+
+EMBEDDED: dict[str, Callable[[], Source]] = {
+    "digits": _digits,
+    "wine": _embedded("wine", "load_wine", "cultivar"),
+    "breast-cancer": _embedded("breast-cancer", "load_breast_cancer", "diagnosis"),
+    "iris": _embedded("iris", "load_iris", "species"),
+    "diabetes": _embedded("diabetes", "load_diabetes", "progression"),
+}

@@ -1,0 +1,207 @@
+"""Training by gradients: any number of players, each with its own Adam, on one tensor of data indexed by a permutation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from genus.errors import TrainingError
+from genus.model import Loss
+from genus.training import checkpoint
+from genus.training.budget import SCHEDULES
+from genus.training.history import History
+from genus.training.players import Player, Step, players
+from genus.training.rows import generator
+from genus.training.run import Run
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Gradients"]
+
+READ_STEPS, READ_SECONDS = 64, 0.5  # how often losses are read: reading one waits for the device
+
+
+class Gradients(Run):
+    """One gradient training, step by step."""
+
+    def start(self, fabric: Fabric, losses: Sequence[Loss], batch_size: int, rate: float | None, weight_decay: float) -> None:
+        """Settle what needs the device: the wrapped step, the optimizers, the averaged weights."""
+        self.fabric, self.batch_size = fabric, batch_size
+        self.bare = Step(self.model, losses, self.train, self.device, self.options.compiled)
+        module = fabric.setup_module(self.bare)
+        # In one process and without autocast Fabric's wrappers have nothing to do, and doing it takes a tenth of a small step.
+        alone = fabric.world_size == 1 and self.options.precision == "32-true"
+        self.value = self.bare.forward if alone else module
+        self.backward: Callable[[Tensor], None] = Tensor.backward if alone else fabric.backward
+        # A fused step would take over the gradient scaler's unscaling, too late for clipping.
+        fused = self.options.precision != "16-mixed"
+        self.players = players(losses, self.bare, rate, weight_decay, fused)
+        self.steps_per_epoch = max(1, len(self.train) // batch_size)
+        self.interval = self.evaluation_interval()
+        self.weights: list[Tensor] = list(self.model.parameters())
+        self.averages = [p.detach().clone() for p in self.weights] if self.options.average else []
+        self.pending: list[tuple[int, Player, Tensor]] = []
+        self.read_step, self.read_time = 0, time.perf_counter()
+        self.active: Player | None = None
+        self.history.parameters = sum(p.numel() for p in {p for player in self.players for p in player.parameters})
+
+    def evaluation_interval(self) -> int:
+        """Steps between evaluations: an epoch, within bounds that keep evaluation near a tenth of the time.
+
+        A step costs about three forward passes over a batch, an evaluation one over the held-out rows. Steps and not seconds,
+        so that the same seed evaluates at the same steps.
+        """
+        held = 0 if self.held is None else len(self.held)
+        return max(min(max(self.steps_per_epoch, 50), 500), math.ceil(held / (0.3 * self.batch_size)))
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> History:
+        self.model.train()
+        required = [(p, p.requires_grad) for p in self.bare.parameters()]
+        try:
+            return super().run()
+        finally:
+            for parameter, flag in required:
+                parameter.requires_grad_(flag)
+                parameter.grad = None
+
+    def loop(self) -> str:
+        schedule, average, epoch = SCHEDULES[self.options.schedule], self.options.average, -1
+        batches: tuple[Tensor, ...] = ()
+        if self.evaluated < 0:
+            self.evaluate()
+        while (stopped := self.over()) is None:
+            now, at = divmod(self.step, self.steps_per_epoch)
+            if now != epoch:
+                epoch, batches = now, self.batches(now)
+            rate = schedule(self.budget.spent(self.step, self.seconds))
+            for player in self.players:
+                if self.step % player.every == 0:
+                    self.turn(player, batches[at], rate)
+            self.step += 1
+            if average:
+                # Early weights are poor: the average forgets them faster at first.
+                get_ema_multi_avg_fn(min(average, (1 + self.step) / (10 + self.step)))(self.averages, self.weights, self.step)
+            if self.step - self.read_step >= READ_STEPS or time.perf_counter() - self.read_time > READ_SECONDS:
+                self.read()
+                self.show(self.means())
+            if self.evaluation_due():
+                self.evaluate()
+            if self.save_due():
+                self.save()
+        # Before the final evaluation, which a training that goes on would not have made here.
+        self.save()
+        if self.evaluated != self.step:
+            self.evaluate()
+        self.best.restore(self.model)
+        return stopped
+
+    def batches(self, epoch: int) -> tuple[Tensor, ...]:
+        """An order of the training rows in batches; the rows left over, other ones every epoch, sit this epoch out."""
+        order = torch.randperm(len(self.train), generator=generator(self.options.seed, epoch + 1)).to(self.train.x.device)
+        return order[: self.steps_per_epoch * self.batch_size].split(self.batch_size)
+
+    def turn(self, player: Player, index: Tensor, rate: float) -> None:
+        """One player's step."""
+        if self.active is not player:
+            player.take_turn()
+            self.active = player
+        for parameter in player.parameters:
+            parameter.grad = None
+        loss = self.value(player.index, index)
+        self.backward(loss)
+        precision, optimizer = self.fabric.strategy.precision, player.optimizer
+        if self.options.clip is not None:
+            precision.unscale_gradients(optimizer)
+            clip_grad_norm_(player.parameters, self.options.clip)
+        optimizer.param_groups[0]["lr"] = player.rate * rate
+        precision.optimizer_step(optimizer)
+        self.pending.append((self.step + 1, player, loss.detach()))
+
+    def read(self) -> None:
+        """Take in the losses of the last steps, all at once, and refuse any that is not finite."""
+        pending, self.pending = self.pending, []
+        self.read_step, self.read_time = self.step, time.perf_counter()
+        if not pending:
+            return
+        for (step, player, _), value in zip(pending, torch.stack([loss for _, _, loss in pending]).tolist(), strict=True):
+            if not math.isfinite(value):
+                what = f"The loss {player.name!r} became {value} at step {step}; expected a finite number"
+                kept = f"The model has kept its weights of step {self.best.step}"
+                raise TrainingError(
+                    f"{what}. {kept}. Try a smaller learning_rate or clip, or look for extreme values in the data."
+                )
+            player.total += value
+            player.count += 1
+
+    def means(self) -> dict[str, float | None]:
+        """Every player's mean loss since the last row of the history."""
+        return {player.name: player.total / player.count if player.count else None for player in self.players}
+
+    # -- evaluation ---------------------------------------------------------------------------------------------------
+
+    def evaluation_due(self) -> bool:
+        if self.budget.seconds is None:
+            return self.step % self.interval == 0
+        # Against the clock nothing repeats anyway: slow steps are evaluated now and then too, slow evaluations more rarely.
+        late = self.seconds - self.history.rows[-1]["seconds"] > self.budget.seconds / 20
+        return (late or self.step % self.interval == 0) and self.evaluations < 0.1 * self.seconds
+
+    def evaluate(self) -> None:
+        self.read()
+        with self.averaged():
+            value = self.judge()
+        self.record(self.means(), value)
+        for player in self.players:
+            player.total, player.count = 0.0, 0
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights are the model's inside."""
+        if not self.averages:
+            yield
+            return
+        weights = [p.detach().clone() for p in self.weights]
+        with torch.no_grad():
+            torch._foreach_copy_(self.weights, self.averages)
+            try:
+                yield
+            finally:
+                torch._foreach_copy_(self.weights, weights)
+
+    # -- the file -----------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        self.read()
+        super().save()
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        return {
+            "weights": self.bare.state_dict(),
+            "averages": {str(i): average for i, average in enumerate(self.averages)},
+            "optimizer": checkpoint.optimizer_tensors(player.optimizer for player in self.players),
+        }
+
+    def numbers(self) -> dict[str, Any]:
+        sums = [(player.total, player.count) for player in self.players]
+        return {"losses": sums, "precision": self.fabric.strategy.precision.state_dict()}
+
+    def restore(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
+        self.bare.load_state_dict(groups["weights"])
+        for i, average in enumerate(self.averages):
+            average.copy_(groups["averages"][str(i)])
+        for player, (total, count) in zip(self.players, training["losses"], strict=True):
+            checkpoint.restore_optimizer(player.index, player.optimizer, groups["optimizer"])
+            player.total, player.count = total, count
+        self.fabric.strategy.precision.load_state_dict(training["precision"])
+        self.read_step = self.step

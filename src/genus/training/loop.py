@@ -1,0 +1,206 @@
+"""`fit`: data in, a trained model out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genus.errors import TrainingError
+from genus.model import Counted, GenerativeModel, Loss, isolated
+from genus.training import checkpoint as files
+from genus.training.budget import SCHEDULES, Budget
+from genus.training.history import History
+from genus.training.interrupt import Interrupt
+from genus.training.progress import Progress
+from genus.training.rows import HELD_OUT, Rows, batch_size_for, generator, prepare
+from genus.training.run import Options
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["fit"]
+
+
+def fit(
+    model: GenerativeModel,
+    data: Any,
+    *,
+    losses: Sequence[Loss] | None = None,
+    epochs: float | None = None,
+    max_steps: int | None = None,
+    max_seconds: float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    validation: Any = 0.1,
+    patience: int | None = None,
+    average: float | None = None,
+    clip: float | None = 5.0,
+    weight_decay: float | None = None,
+    schedule: str | None = None,
+    device: str = "auto",
+    precision: str = "32-true",
+    compile: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> History:
+    """Train a model in place; it ends in evaluation mode, on the device it was trained on, with its best weights.
+
+    A model with losses is trained by gradients: every player of `model.losses()` has an Adam of its own (Kingma & Ba 2015,
+    arXiv:1412.6980). A `Counted` model observes all rows once, or pass after pass where it learns by EM; of the arguments,
+    the budgets, seed, validation, patience, batch_size and the checkpoint concern it.
+
+    The same seed gives the same weights bit for bit, except against `max_seconds`; the global random state is left alone.
+
+    Args:
+        data: a Dataset, x of shape (N, *space.shape), or (x, c) with c of shape (N, *context.shape).
+        losses: other losses than the model's own, each a player.
+        epochs, max_steps, max_seconds: budgets; whichever ends first ends the training, the final evaluation included. With
+            none of them, early stopping ends it, or a cap of 100 epochs (3000 to 30 000 steps; 200 passes of EM).
+        batch_size: by default 64 for hundreds of rows to 512 for tens of thousands.
+        learning_rate: of every player; by default what the loss asks for, else 1e-3.
+        seed: of the split, the order of the rows, the noise in losses and the model's `initialise`. The weights were
+            drawn when the model was made.
+        validation: the share of rows held out (at most 20 000), or rows of their own in any form that `data` takes, or None.
+            A model that counts in one pass has no use for a share and trains on all rows.
+        patience: how many evaluations without a better criterion to wait; 20, for EM 3. An evaluation is due once an
+            epoch, within 50 to 500 steps.
+        average: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
+            This, batch_size, learning_rate, weight_decay, schedule and patience default to the family's `recipe`.
+        clip: the largest norm of each player's gradient; None: any.
+        weight_decay: Adam's, decoupled.
+        schedule: how the learning rate goes over the budget: "cosine" or "linear" to 0, or "constant". With max_seconds it
+            follows the share of the seconds spent.
+        device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        precision: Fabric's: "32-true" (every tensor as it is, so a float64 model trains in float64), "bf16-mixed", "16-mixed",
+            "64-true".
+        compile: torch.compile the losses; where that fails, a warning, and training without.
+        checkpoint: a file to resume from, written about once a minute, or at every `checkpoint_every` steps; at the end; and on
+            Ctrl-C.
+        resume: go on from the checkpoint, bit for bit as if never stopped. Budgets and patience may be new ones.
+        progress: a bar on a terminal, a line now and then elsewhere, both on stderr.
+
+    Raises:
+        DataError: the data do not fit the model's space.
+        TrainingError: a loss stopped being finite (the last good weights have been kept), or there is nothing to resume.
+        TrainingInterrupted: Ctrl-C; a KeyboardInterrupt whose message says how to go on.
+
+    >>> from genus import MAF, Real, Space, fit
+    >>> x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    >>> history = fit(MAF(Space([Real(), Real()])), x, max_steps=60, progress=False)
+    >>> history.steps, history.stopped
+    (60, 'max_steps')
+    """
+    recipe = model.recipe if losses is None else {}
+    batch_size = recipe.get("batch_size") if batch_size is None else batch_size
+    learning_rate = recipe.get("learning_rate") if learning_rate is None else learning_rate
+    patience = recipe.get("patience") if patience is None else patience
+    average = recipe.get("average", 0.0) if average is None else average
+    weight_decay = recipe.get("weight_decay", 0.0) if weight_decay is None else weight_decay
+    schedule = schedule or recipe.get("schedule", "cosine")
+    counts = isinstance(model, Counted) and losses is None
+    passes = model.passes if isinstance(model, Counted) and counts else None
+    if counts and passes is not None and isinstance(validation, int | float):
+        validation = None
+    positive = {"patience": patience, "clip": clip, "batch_size": batch_size, "checkpoint_every": checkpoint_every}
+    _check(schedule, average, positive, resume, checkpoint)
+    train, held = prepare(model, data, validation, seed)
+    if counts and passes is None and held is None:
+        held = _some(train, HELD_OUT, seed)
+    size = min(batch_size or batch_size_for(len(train)), len(train))
+    per_epoch = len(train) // size
+    cap, per_epoch = (200, 1) if counts else (min(max(100 * per_epoch, 3_000), 30_000), per_epoch)
+    budget = Budget.of(epochs, max_steps, max_seconds, per_epoch, cap)
+    patience = patience or (3 if counts else 20)
+    options = Options(seed, patience, average, clip, schedule, precision, compile, checkpoint, checkpoint_every)
+    settings: dict[str, Any] = {
+        "seed": seed,
+        "batch_size": batch_size if counts else size,
+        "learning_rate": learning_rate,
+        "average": average,
+    }
+    settings |= {"clip": clip, "weight_decay": weight_decay, "schedule": schedule, "precision": precision}
+    settings = files.describe(model, train, held, settings)
+
+    fabric = None if counts else _fabric(device, precision)
+    where = fabric.device if fabric is not None else _device(device)
+    model.to(where)
+    held = None if held is None else held.to(where)
+    with isolated(seed), Interrupt() as interrupt, Progress(model.name or type(model).__name__, progress) as bar:
+        if not resume:
+            _set_context_counts(model, train)
+            some = _some(train, HELD_OUT if counts else 8192, seed).to(where)
+            with torch.no_grad():
+                model.initialise(some.x, some.c)
+        common = (model, train, held, budget, options, settings, interrupt, bar)
+        run: Any
+        if fabric is None:
+            from genus.training.counting import Counting
+
+            run = Counting(*common)
+            run.start(batch_size)
+        else:
+            from genus.training.gradients import Gradients
+            from genus.training.players import materialised
+
+            players = materialised(model.losses() if losses is None else losses)
+            if not players:
+                raise TrainingError(f"{type(model).__name__} gives no losses and does not count; pass losses=[Loss(...)].")
+            run = Gradients(*common)
+            run.start(fabric, players, size, learning_rate, weight_decay)
+        if resume:
+            run.resume()
+        run.trim()
+        return run.run()
+
+
+def _check(schedule: str, average: float, positive: dict[str, float | None], resume: bool, checkpoint: Any) -> None:
+    if schedule not in SCHEDULES:
+        raise TrainingError(f"There is no schedule {schedule!r}; there are {', '.join(SCHEDULES)}.")
+    if not 0 <= average < 1:
+        raise TrainingError(f"average is a decay, at least 0 and below 1; got {average}.")
+    for name, value in positive.items():
+        if value is not None and not value > 0:
+            raise TrainingError(f"{name} must be positive, or None; got {value}.")
+    if resume and checkpoint is None:
+        raise TrainingError("resume=True needs checkpoint=, the file to resume from.")
+
+
+def _some(rows: Rows, count: int, seed: int) -> Rows:
+    """A random choice of so many rows; all of them where there are fewer."""
+    if len(rows) <= count:
+        return rows
+    return rows[torch.randperm(len(rows), generator=generator(seed, 0))[:count].to(rows.x.device)]
+
+
+def _set_context_counts(model: GenerativeModel, train: Rows) -> None:
+    counts = getattr(model, "context_counts", None)
+    if counts is not None and train.c is not None:
+        counts.copy_(torch.bincount(train.c.flatten().long(), minlength=len(counts)) + 1)  # a level never seen keeps some mass
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise TrainingError(f"There is no device {device!r}; pass 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.") from error
+
+
+def _fabric(device: str, precision: str) -> Fabric:
+    from lightning_fabric import Fabric
+
+    where = _device(device)
+    if where.type == "cuda":
+        # Random number generators that exist only later would escape `isolated`.
+        torch.cuda.init()
+    try:
+        return Fabric(accelerator=where.type, devices=1 if where.index is None else [where.index], precision=precision)  # type: ignore[arg-type]
+    except (ValueError, RuntimeError) as error:
+        raise TrainingError(f"Cannot train on device {device!r} with precision {precision!r}: {error}") from error

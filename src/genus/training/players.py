@@ -1,0 +1,99 @@
+"""The players of a training game as Fabric and Adam see them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genus.errors import TrainingError
+from genus.model import Loss
+from genus.training.rows import Rows
+
+__all__ = ["Player", "Step", "players"]
+
+FUSED = ("cpu", "cuda", "mps")
+
+
+class Step(nn.Module):
+    """forward(player, index) -> that player's loss on those rows, a scalar.
+
+    Fabric wraps this module, so a loss is computed under autocast and its gradients are synchronised. It takes the rows' index
+    and not the rows: autocast casts a module's inputs, and data in their own units do not survive bfloat16.
+    """
+
+    def __init__(self, model: nn.Module, losses: Sequence[Loss], rows: Rows, device: torch.device, compiled: bool) -> None:
+        super().__init__()
+        self.model = model
+        own = set(map(id, model.parameters()))
+        # A critic, say, that belongs to a loss and not to the model.
+        self.others = nn.ParameterList(p for loss in losses for p in loss.parameters if id(p) not in own)
+        self.eager = [loss.value for loss in losses]
+        self.values = [torch.compile(value) for value in self.eager] if compiled else self.eager
+        self.rows = rows
+        self.device = None if rows.x.device == device else device
+
+    def forward(self, player: int, index: Tensor) -> Tensor:
+        rows = self.rows[index]
+        if self.device is not None:
+            rows = rows.to(self.device)
+        if self.values is self.eager:
+            return self.eager[player](rows.x, rows.c)
+        try:
+            return self.values[player](rows.x, rows.c)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error)[:200]}"
+            warnings.warn(f"torch.compile failed ({reason}); training goes on without it.", stacklevel=2)
+            self.values = self.eager
+            return self.eager[player](rows.x, rows.c)
+
+
+@dataclass
+class Player:
+    """One loss with its parameters and its own Adam."""
+
+    index: int
+    name: str
+    every: int
+    parameters: list[nn.Parameter]
+    others: list[nn.Parameter]  # what must not get gradients in this player's turn
+    optimizer: torch.optim.Optimizer
+    rate: float  # before the schedule
+    total: float = 0.0  # of the losses since the last row of the history
+    count: int = 0
+
+    def take_turn(self) -> None:
+        """Gradients for this player's parameters, and for nothing else."""
+        for parameter in self.others:
+            parameter.requires_grad_(False)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+
+
+def materialised(losses: Sequence[Loss]) -> list[Loss]:
+    """The losses with their parameters as lists: `module.parameters()` can be walked through only once."""
+    return [replace(loss, parameters=[p for p in loss.parameters if p.requires_grad]) for loss in losses]
+
+
+def players(
+    losses: Sequence[Loss], module: nn.Module, learning_rate: float | None, weight_decay: float, fused: bool
+) -> list[Player]:
+    """An Adam for every loss. An explicit learning rate wins over a family's, which wins over 1e-3."""
+    everything = list(module.parameters())
+    made = []
+    for index, loss in enumerate(losses):
+        mine = list(loss.parameters)
+        if not mine:
+            raise TrainingError(f"The loss {loss.name!r} has no parameters to train; give it some that require gradients.")
+        options: dict[str, Any] = {"lr": 1e-3, "weight_decay": weight_decay} | dict(loss.optimizer)
+        if learning_rate is not None:
+            options["lr"] = learning_rate
+        optimizer = torch.optim.AdamW(mine, **{"fused": fused and mine[0].device.type in FUSED} | options)
+        own = set(map(id, mine))
+        others = [p for p in everything if id(p) not in own]
+        made.append(Player(index, loss.name, loss.every, mine, others, optimizer, float(options["lr"])))
+    return made

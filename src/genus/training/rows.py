@@ -1,0 +1,85 @@
+"""Which rows train and which are held out: any data -> (x, c) pairs that fit the model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genus.errors import DataError
+from genus.model import GenerativeModel
+
+__all__ = ["Rows", "batch_size_for", "generator", "prepare"]
+
+HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, and the rest can train
+
+
+@dataclass(frozen=True)
+class Rows:
+    """x (N, *shape) and c (N, *context) or None."""
+
+    x: Tensor
+    c: Tensor | None
+
+    def __getitem__(self, index: slice | Tensor) -> Rows:
+        return Rows(self.x[index], None if self.c is None else self.c[index])
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device) -> Rows:
+        return Rows(self.x.to(device), None if self.c is None else self.c.to(device))
+
+
+def generator(seed: int, stream: int) -> torch.Generator:
+    """Random numbers that depend on nothing but (seed, stream), so that an epoch's order need not be stored."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, stream)).generate_state(1)[0]))
+
+
+def batch_size_for(count: int) -> int:
+    """64 for hundreds of rows, 512 for tens of thousands."""
+    return min(count, max(64, min(512, 2 ** round(math.log2(3 * math.sqrt(count))))))
+
+
+def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
+    """The training rows and the held-out ones, or None.
+
+    Args:
+        data: a Dataset, x, or (x, c).
+        validation: a fraction of the rows, drawn by the seed (at most 20 000 rows: the rest trains), or data of its own.
+    """
+    rows = _rows(model, data, "data")
+    if validation is None or (isinstance(validation, int | float) and validation == 0):
+        return rows, None
+    if not isinstance(validation, int | float):
+        return rows, _rows(model, validation, "validation")
+    if not 0 < validation < 1:
+        raise DataError(f"validation must be a fraction between 0 and 1, data of its own, or None; got {validation}.")
+    held = min(max(1, round(validation * len(rows))), HELD_OUT)
+    if len(rows) < 2:
+        raise DataError(f"{len(rows)} row cannot be split into training and validation rows; pass more, or validation=None.")
+    order = torch.randperm(len(rows), generator=generator(seed, 0)).to(rows.x.device)
+    return rows[order[held:]], rows[order[:held]]
+
+
+def _rows(model: GenerativeModel, data: Any, name: str) -> Rows:
+    if isinstance(data, Tensor):
+        x, c = data, None
+    elif isinstance(data, tuple) and len(data) == 2:
+        x, c = data
+    elif isinstance(getattr(data, "x", None), Tensor):
+        x, c = data.x, getattr(data, "c", None)
+    else:
+        what = f"{name} must be a Dataset, a tensor x or a pair (x, c); got {type(data).__name__}"
+        raise DataError(f"{what}. genus.read makes a Dataset of files, frames and arrays.")
+    if isinstance(x, Tensor) and len(x) == 0:
+        raise DataError(f"{name} has no rows; training needs at least one.")
+    space = getattr(data, "space", None)
+    if space is not model.space and space != model.space:  # else it has been checked, value by value, when it was read
+        model.space.check(x, name)
+    c = model._check_context(c, len(x))
+    return Rows(x, None if c is None else c.to(x.device))

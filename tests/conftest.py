@@ -1,0 +1,84 @@
+"""Spaces, data and small models that the tests share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import torch
+
+import genus
+from genus import Category, Integer, Real, Space
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+SPACES = {
+    "one real": Space(Real(1.0, 2.0), shape=(1,)),
+    "reals": Space([Real(), Real(5.0, 0.1), Real(-3.0, 40.0)]),
+    "lattice": Space([Integer(0, 4), Integer(0.0, 2.0, step=0.5)]),
+    "wide lattice": Space([Integer(0, 400, atoms=(0.0,), loc=90.0, scale=60.0), Integer(0, 3)]),
+    "categories": Space([Category(("a", "b", "c")), Category((False, True)), Category(("only",))]),
+    "mixed": Space(
+        [Real(1.0, 2.0, atoms=(0.0, math.nan)), Integer(0, 3, atoms=(2.0, 9.0)), Category(("a", None)), Integer(0, 300)]
+    ),
+    "image": Space(Integer(0, 3), shape=(2, 3)),
+}
+CONTEXTS = {
+    "none": None,
+    "category": Space([Category(("u", "v", "w"))]),
+    "mixed": Space([Category(("u", "v")), Real(2.0, 3.0)]),
+}
+SMALL = {  # small enough to be fast, large enough to go wrong
+    "maf": {"transforms": 2, "hidden": [16, 16]},
+    "mixture": {"components": 3},
+    "naive-bayes": {},
+    "vae": {"latent": 2, "hidden": [16], "components": 2},
+    "wgan-gp": {"hidden": [16], "latent": 4},
+}
+
+
+def draw(space: Space, n: int, seed: int = 0) -> torch.Tensor:
+    """n rows that use every kind's whole range: states at random, remainders normal."""
+    generator = torch.Generator().manual_seed(seed)
+    state = torch.stack([torch.randint(k.states, (n,), generator=generator) for k in space.kinds], dim=1)
+    return space.join(state, torch.randn(n, space.dim, generator=generator, dtype=torch.float64))
+
+
+def make(family: str, space: Space, context: Space | None = None, seed: int = 0, double: bool = True) -> genus.GenerativeModel:
+    """A small model away from its birth state: random weights, or a few rows counted."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = genus.build(family, space, context, **SMALL[family])
+        if isinstance(model, genus.Counted):
+            x, c = draw(space, 200, seed), None if context is None else draw(context, 200, seed + 1)
+            model.initialise(x, c)
+            model.observe(x, c)
+            model.conclude()
+        for parameter in model.parameters():
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    return (model.double() if double else model).eval()
+
+
+def law(rung: type = genus.GenerativeModel, spaces: Iterable[str] = tuple(SPACES)) -> pytest.MarkDecorator:
+    """Every family x space x context that the family accepts, of models that stand on this rung of the ladder."""
+    cases = []
+    for family, hyper in SMALL.items():
+        for space_name in spaces:
+            for context_name, context in CONTEXTS.items():
+                try:
+                    model = genus.build(family, SPACES[space_name], context, **hyper)
+                except genus.DataError:
+                    continue
+                if isinstance(model, rung):
+                    cases.append(pytest.param(family, SPACES[space_name], context, id=f"{family}-{space_name}-{context_name}"))
+    return pytest.mark.parametrize(("family", "space", "context"), cases)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real data; tests that need it skip where it is not there."""
+    if not SHARED.is_dir():
+        pytest.skip("real data are not beside this checkout (../shared/data)")
+    return SHARED

@@ -1,0 +1,278 @@
+"""Reading: datasets, sources of every kind, and bad input as one clear sentence."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_diabetes
+
+import genus
+from genus import Category, DataError, Integer, Real, read
+
+TABLES = Path(__file__).parents[2] / "shared" / "data" / "tables"
+RNG = np.random.default_rng(0)
+
+
+# -- Dataset --------------------------------------------------------------------------------------------------------------
+
+
+def test_condition_target_and_split() -> None:
+    data = read("iris", condition="species")
+    assert data.target is None
+    assert data.context is not None
+    assert data.c is not None
+    assert data.c.shape == (150, 1)
+    assert data.frame().column_names[-1] == "species"
+    train, valid, test = data.split(0.6, 0.2, 0.2, seed=3)
+    assert [len(d) for d in (train, valid, test)] == [90, 30, 30]
+    assert train.space is data.space
+    together = torch.cat([d.x for d in (train, valid, test)])
+    assert torch.equal(together.sort(0).values, data.x.sort(0).values)
+    assert torch.equal(data.split(seed=3)[1].x, data.split(seed=3)[1].x)
+    assert not torch.equal(data.split(seed=3)[1].x, data.split(seed=4)[1].x)
+    assert len(data.rows(data.c[:, 0] == 1)) == 50
+
+
+def test_whole_number_conditions_are_categories() -> None:
+    data = read({"y": np.array([3, 4, 3, 8] * 5), "v": RNG.normal(size=20)}, condition="y")
+    assert data.context is not None
+    assert data.context.kinds[0] == Category((3, 4, 8))
+
+
+def test_known_space_encodes_new_data() -> None:
+    frame = pd.DataFrame({"a": np.arange(20) % 4, "b": ["x", "y"] * 10, "c": ["u", "v"] * 10})
+    data = read(frame, condition="c")
+    again = read(frame[["c", "b", "a"]].assign(extra=1).head(1), space=(data.space, data.context))
+    assert torch.equal(again.x, data.x[:1])
+    assert again.c is not None
+    assert data.c is not None
+    assert torch.equal(again.c, data.c[:1])
+    with pytest.raises(DataError, match="lack column 'b'"):
+        read(frame[["a"]], space=data.space)
+    with pytest.raises(DataError, match=r"'z' in row 1.*not there in training.*'x', 'y'"):
+        read(pd.DataFrame({"a": [1, 1], "b": ["x", "z"]}), space=data.space)
+    with pytest.raises(DataError, match=r"holds 9 in row 0.*expected values in Integer\(0, 3\)"):
+        read(pd.DataFrame({"a": [9], "b": ["x"]}), space=data.space)
+    with pytest.raises(DataError, match="no missing value"):
+        read(pd.DataFrame({"a": [None], "b": ["x"]}), space=data.space)
+    array = RNG.normal(size=(20, 3))
+    torch.testing.assert_close(read(array[:4], space=read(array).space).x, read(array).x[:4])
+
+
+# -- files ----------------------------------------------------------------------------------------------------------------
+
+
+def test_files_hold_what_frames_hold(tmp_path: Path) -> None:
+    table = pa.table({"a b": [0.5, 1.25, None], "ö": ["x", "y", "x"], "n": [1, 2, 3]})
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    pyarrow.feather.write_feather(table, tmp_path / "t.feather")
+    text = "a b, ö ,n\n0.5, x,1\n1.25, y,2\n ?,x ,3\n"
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "bom.csv").write_text(text.replace(",", ";"), encoding="utf-8-sig")
+    (tmp_path / "t.tsv").write_text(text.replace(",", "\t"))
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("t.parquet", "t.feather", "t.csv", "bom.csv", "t.tsv", "t.csv.gz"):
+        data = read(tmp_path / name)
+        assert data.frame().equals(table), name
+        assert data.name == name.split(".")[0]
+
+
+def test_csv_headers(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("1.5,a\n2.5,b\n3.5,a\n")
+    assert read(path).space.names == ("x0", "x1")
+    assert len(read(path)) == 3
+    path.write_text("a,b\nx,y\nz,w\n")
+    assert len(read(path)) == 2
+    path.write_text("v\n1\n2\n")
+    assert read(path).space.names == ("v",)
+
+
+def test_csv_that_changes_type_far_down(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('a,b\n1,"two\nlines"\n2,"x"\n')
+    assert read(path).frame()["b"].to_pylist() == ["two\nlines", "x"]
+
+
+def test_npz_and_npy(tmp_path: Path) -> None:
+    images, label = RNG.integers(0, 255, (6, 5, 4)).astype(np.uint8), np.arange(6) % 2
+    np.savez(tmp_path / "a.npz", x=images, y=label)
+    data = read(tmp_path / "a.npz", condition="label")
+    assert data.x.shape == (6, 5, 4)
+    assert data.space.kinds[0] == Integer(0, 255)
+    assert data.context is not None
+    assert data.context.kinds[0] == Category((0, 1))
+    np.testing.assert_array_equal(data.frame(), images)
+    np.savez(tmp_path / "b.npz", x_train=images, y_train=label, x_test=images[:1])
+    assert len(read(tmp_path / "b.npz", condition="label")) == 6
+    assert "x_test" in str(read(tmp_path / "b.npz"))
+    np.save(tmp_path / "c.npy", images[:, 0].astype(float))
+    assert read(tmp_path / "c.npy").x.shape == (6, 4)
+    np.save(tmp_path / "d.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="Cannot read"):
+        read(tmp_path / "d.npy")
+
+
+def test_image_arrays_and_tensors() -> None:
+    colour = RNG.integers(0, 256, (5, 6, 7, 3)).astype(np.uint8)
+    data = read(colour)
+    assert data.x.shape == (5, 3, 6, 7)
+    np.testing.assert_array_equal(data.frame(), colour)
+    first = torch.from_numpy(colour).permute(0, 3, 1, 2).contiguous()
+    assert torch.equal(read(first).frame(), first)
+    floats = colour[..., 0] / 255
+    kind = read(floats).space.kinds[0]
+    assert isinstance(kind, Integer)
+    assert kind.step == pytest.approx(1 / 255)
+    np.testing.assert_allclose(read(floats).frame(), floats, rtol=1e-7)
+    assert isinstance(read(RNG.normal(size=(5, 4, 4))).space.kinds[0], Real)
+    with pytest.raises(DataError, match=r"array of shape \(N, 3, 6, 7\); got \(5, 3, 5, 7\)"):
+        data.space.encode(colour[:, :5])
+
+
+def test_image_folder(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for i in range(3):
+            Image.fromarray(RNG.integers(0, 255, (4, 5)).astype(np.uint8)).save(tmp_path / label / f"{i}.png")
+    data = read(tmp_path, condition="label")
+    assert data.x.shape == (6, 4, 5)
+    assert data.context is not None
+    assert data.context.kinds[0] == Category(("cat", "dog"))
+    assert data.frame().dtype == np.uint8
+    Image.fromarray(RNG.integers(0, 255, (4, 5, 3)).astype(np.uint8)).save(tmp_path / "dog" / "colour.png")
+    assert read(tmp_path).x.shape == (7, 3, 4, 5)
+    Image.fromarray(np.zeros((9, 5), dtype=np.uint8)).save(tmp_path / "dog" / "tall.png")
+    with pytest.raises(DataError, match=r"0.png is 5 x 4 pixels, tall.png is 5 x 9"):
+        read(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no images"):
+        read(tmp_path / "empty")
+
+
+EMBEDDED = [("wine", 178, "cultivar"), ("breast-cancer", 569, "diagnosis"), ("iris", 150, "species")]
+
+
+@pytest.mark.parametrize(("name", "rows", "target"), EMBEDDED)
+def test_embedded_tables(name: str, rows: int, target: str) -> None:
+    data = read(name)
+    assert (len(data), data.target) == (rows, target)
+    assert isinstance(data.space.kinds[-1], Category)
+
+
+def test_embedded_digits_and_diabetes() -> None:
+    digits = read("digits", condition="label")
+    assert digits.x.shape == (1797, 8, 8)
+    assert digits.space.kinds[0] == Integer(0, 16)
+    assert digits.context is not None
+    assert digits.context.kinds[0].states == 10
+    diabetes = read("diabetes")
+    back = np.array([column.to_numpy() for column in diabetes.frame().columns[:10]]).T
+    np.testing.assert_allclose(back, load_diabetes().data, rtol=3e-7)
+    assert isinstance(diabetes.space.kinds[0], Integer)
+
+
+# -- bad input ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("a,b\n", "has a header but no rows"),
+        ("a,b\n1,2\n", "1 row; at least 2"),
+        ("a,b,a\n1,2,3\n4,5,6\n", "'a' stands 2 times"),
+        ("a,b\n1,2\n1,2,3\n", "Check the delimiter"),
+        ("v\n" + "1\n" * 50 + "oops\n", "'oops' in row 50"),
+        ("v\n1\n2\ninf\n", "infinite in row 2"),
+        ("v\n1\n2\n1e300\n", "1e\\+300, beyond 1e100"),
+    ],
+)
+def test_bad_text_is_a_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read(path)
+
+
+def test_bad_sources_are_clear_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="did you mean 'digits'"):
+        read("digit")
+    with pytest.raises(DataError, match="embedded sets are"):
+        read(tmp_path / "nowhere.csv")
+    (tmp_path / "a.xyz").write_text("1")
+    with pytest.raises(DataError, match=r"ending in .xyz are unknown"):
+        read(tmp_path / "a.xyz")
+    (tmp_path / "a.parquet").write_text("not parquet")
+    with pytest.raises(DataError, match="Check that the file is whole"):
+        read(tmp_path / "a.parquet")
+    (tmp_path / "latin.csv").write_bytes("a\nü\nö\n".encode("latin-1"))
+    with pytest.raises(DataError, match="not UTF-8"):
+        read(tmp_path / "latin.csv")
+    with pytest.raises(DataError, match="Cannot read a int"):
+        read(3)
+
+
+def test_bad_columns_are_clear_errors() -> None:
+    with pytest.raises(DataError, match=r"'m' mixes types: float \(1.5 in row 0\) and str \('x' in row 1\)"):
+        read(pd.DataFrame({"m": pd.Series([1.5, "x", 2.0], dtype=object)}))
+    with pytest.raises(DataError, match="'a' stands 2 times"):
+        read(pd.DataFrame(np.ones((3, 2)), columns=["a", "a"]))
+    with pytest.raises(DataError, match="infinite in row 1"):
+        read(np.array([[1.5], [-np.inf], [2.5]]))
+    with pytest.raises(DataError, match="different lengths"):
+        read({"a": [1, 2], "b": [1, 2, 3]})
+    with pytest.raises(DataError, match="0 rows"):
+        read(np.empty((0, 2)))
+    with pytest.raises(DataError, match="no column 'zip', named in kinds="):
+        read("iris", kinds={"zip": "category"})
+    with pytest.raises(DataError, match="no column 'y', named in condition="):
+        read("iris", condition="y")
+    with pytest.raises(DataError, match="both the condition and the target"):
+        read("iris", condition="species", target="species")
+    with pytest.raises(DataError, match="expected 'real', 'integer', 'category'"):
+        read({"v": [1, 2]}, kinds={"v": "nominal"})
+    with pytest.raises(DataError, match="lie on no lattice"):
+        read({"v": RNG.normal(size=30)}, kinds={"v": "integer"})
+    with pytest.raises(DataError, match="holds text such as 'a'"):
+        read({"v": ["a", "b"]}, kinds={"v": "real"})
+    with pytest.raises(DataError, match="one would be empty"):
+        read({"v": [1, 2]}).split(0.9, 0.1)
+
+
+# -- shared data ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not TABLES.exists(), reason="the shared tables are not beside this checkout")
+def test_shared_tables() -> None:
+    adult = read(TABLES / "adult-train.csv", target="income")
+    kind = dict(zip(adult.space.names or (), adult.space.kinds, strict=True))
+    assert kind["age"] == Integer(17, 90, digits=17)
+    assert {0.0, 99_999.0} <= set(kind["capital.gain"].atoms)  # type: ignore[union-attr]
+    assert kind["fnlwgt"].atoms == ()  # type: ignore[union-attr]
+    assert None in kind["workclass"].levels  # type: ignore[union-attr]
+    assert len(read(TABLES / "adult-test.csv", space=adult.space)) == 24_403
+    wine = read(TABLES / "wine.csv.gz")
+    assert all(isinstance(k, Integer) for k in wine.space.kinds)
+    original = pd.read_csv(TABLES / "wine.csv.gz", header=None).to_numpy()
+    np.testing.assert_array_equal(np.array(wine.frame().columns, dtype=object).T.astype(float), original)
+    protein = read(TABLES / "protein.csv.gz")
+    original = pd.read_csv(TABLES / "protein.csv.gz", header=None).to_numpy()
+    np.testing.assert_array_equal(np.array([c.to_numpy() for c in protein.frame().columns]).T, original)
+    assert dict(enumerate(protein.space.kinds))[9].atoms == (-1.8912,)  # type: ignore[union-attr]
+
+
+def test_reading_does_not_touch_the_random_state() -> None:
+    state = torch.random.get_rng_state()
+    genus.read("iris").split(seed=1)
+    assert torch.equal(state, torch.random.get_rng_state())

@@ -1,0 +1,183 @@
+"""What went in comes back: the same container, names, types and values."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from genus import Space, read
+
+N = 60
+LEVELS = ["low", "mid", "high", "never"]
+RNG = np.random.default_rng(0)
+
+
+def pandas_frame() -> pd.DataFrame:
+    many = RNG.normal(size=N).astype(np.float32)
+    hole = np.where(np.arange(N) % 7 == 0, np.nan, np.round(RNG.normal(size=N), 3))
+    text = [f"t{i % 3}" if i % 5 else None for i in range(N)]
+    return pd.DataFrame(
+        {
+            "int64": RNG.integers(-3, 9, N),
+            "int8": RNG.integers(-3, 9, N).astype(np.int8),
+            "wide": RNG.integers(0, 10**6, N),
+            "float32": many,
+            "tenths": np.round(RNG.normal(size=N), 1),
+            "with hole": hole,
+            "bool": RNG.random(N) < 0.5,
+            "text": pd.Series(text, dtype="str"),
+            "object": pd.Series([f"o{i % 4}" for i in range(N)], dtype=object),
+            "category": pd.Categorical([LEVELS[i % 3] for i in range(N)], ["low", "mid", "high", "never"], ordered=True),
+            "numbers as category": pd.Categorical([3 * (i % 3) for i in range(N)]),
+            "naïve ü": pd.array([i % 5 if i % 6 else None for i in range(N)], dtype="Int64"),
+            "boolean": pd.array([bool(i % 2) if i % 6 else None for i in range(N)], dtype="boolean"),
+            "day": pd.date_range("2020-01-01", periods=N, freq="3D"),
+            "ns": pd.Series(pd.date_range("1999-12-31", periods=N, freq="h")).dt.as_unit("ns"),
+            "zone": pd.date_range("2020-01-01", periods=N, freq="h", tz="Europe/Paris"),
+            "span": pd.to_timedelta(RNG.integers(0, 99, N), unit="s"),
+            "constant": 3.7,
+            "nothing": np.full(N, np.nan),
+        }
+    )
+
+
+def test_pandas_round_trip() -> None:
+    frame = pandas_frame()
+    pd.testing.assert_frame_equal(read(frame).frame(), frame)
+
+
+def test_pandas_integer_labels_and_missing_objects() -> None:
+    frame = pd.DataFrame(RNG.integers(0, 5, (N, 3)))
+    data = read(frame, condition=1)
+    assert data.context is not None
+    assert data.context.names == ("1",)
+    pd.testing.assert_frame_equal(data.frame(), frame[[0, 2, 1]])
+    odd = pd.DataFrame(
+        {"a": pd.Series([True, None, False] * 20, dtype=object), "b": pd.Series(["x", np.nan, "y"] * 20, dtype=object)}
+    )
+    pd.testing.assert_frame_equal(read(odd).frame().isna(), odd.isna())
+    assert read(odd).frame()["a"].dropna().tolist() == odd["a"].dropna().tolist()
+
+
+def polars_frame() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "i": RNG.integers(0, 9, N),
+            "u8": pl.Series(RNG.integers(0, 250, N), dtype=pl.UInt8),
+            "f32": pl.Series(RNG.normal(size=N), dtype=pl.Float32),
+            "hundredths": [None if i % 9 == 0 else round(float(v), 2) for i, v in enumerate(RNG.normal(size=N))],
+            "text": [f"t{i % 3}" if i % 5 else None for i in range(N)],
+            "cat": pl.Series([f"c{i % 3}" if i % 5 else None for i in range(N)], dtype=pl.Categorical),
+            "enum": pl.Series(["b" if i % 2 else "a" for i in range(N)], dtype=pl.Enum(["z", "b", "a"])),
+            "date": [dt.date(2020, 1, 1) + dt.timedelta(days=i) for i in range(N)],
+            "datetime": [dt.datetime(2020, 1, 1) + dt.timedelta(minutes=i) for i in range(N)],
+            "time": [dt.time(i % 24, 30) for i in range(N)],
+            "flag": [bool(i % 2) for i in range(N)],
+            "nothing": pl.Series([None] * N, dtype=pl.String),
+        }
+    )
+
+
+def test_polars_round_trip() -> None:
+    frame = polars_frame()
+    back = read(frame).frame()
+    assert back.schema == frame.schema
+    assert back.equals(frame)
+    assert read(frame.lazy()).frame().equals(frame)
+
+
+def arrow_table() -> pa.Table:
+    return pa.table(
+        {
+            "dictionary": pa.array([f"d{i % 3}" if i % 4 else None for i in range(N)]).dictionary_encode(),
+            "large": pa.array([f"l{i % 3}" for i in range(N)], pa.large_string()),
+            "date": pa.array([dt.date(2020, 1, 1 + i % 5) for i in range(N)]),
+            "decimal": pa.array([Decimal(i % 7) / 4 for i in range(N)], pa.decimal128(10, 2)),
+            "half": pa.array(np.arange(N) % 8 / 4, pa.float32()),
+            "null": pa.nulls(N),
+            "i16": pa.array(np.arange(N) % 5, pa.int16()),
+        }
+    )
+
+
+def test_arrow_round_trip() -> None:
+    table = arrow_table()
+    back = read(table).frame()
+    assert back.schema == table.schema
+    assert back.equals(table)
+    assert read(table.to_batches()[0]).frame().equals(table)
+
+
+def test_form_survives_json() -> None:
+    for frame in (pandas_frame(), polars_frame(), arrow_table(), RNG.integers(0, 255, (5, 4, 4, 3)).astype(np.uint8)):
+        space = read(frame).space
+        assert space.form is not None
+        assert Space.from_json(space.to_json()).form == space.form
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "bool", "<U3"])
+def test_array_round_trip(dtype: str) -> None:
+    array = RNG.integers(0, 2, (N, 3)).astype(dtype)
+    back = read(array).frame()
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+    if dtype != "<U3":
+        tensor = torch.from_numpy(array)
+        assert torch.equal(read(tensor).frame(), tensor)
+
+
+def test_real_float32_array_and_tensor_round_trip_exactly() -> None:
+    array = RNG.normal(size=(N, 3)).astype(np.float32)
+    np.testing.assert_array_equal(read(array).frame(), array)
+    assert torch.equal(read(torch.from_numpy(array)).frame(), torch.from_numpy(array))
+    wide = RNG.normal(size=(N, 3))
+    np.testing.assert_allclose(read(wide).frame(), wide, rtol=2e-7)  # single precision inside
+
+
+def test_dictionary_round_trip() -> None:
+    columns = {"a": np.arange(N) % 4, "b": ["x" if i % 2 else "y" for i in range(N)], "t": torch.arange(N) % 3}
+    back = read(columns).frame()
+    np.testing.assert_array_equal(back["a"], columns["a"])
+    assert back["b"] == columns["b"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(
+        np.float64,
+        st.integers(2, 40),
+        elements=st.floats(-1e6, 1e6, width=32) | st.just(math.nan) | st.integers(-5, 5).map(float),
+    )
+)
+def test_any_float_column_comes_back(values: np.ndarray) -> None:
+    frame = pd.DataFrame({"v": values, "w": np.arange(len(values)) % 2})
+    back = read(frame).frame()
+    np.testing.assert_allclose(back["v"], values, rtol=2e-7, atol=4e-15 * np.nanmax(np.abs(values), initial=0))
+    np.testing.assert_array_equal(np.isnan(back["v"]), np.isnan(values))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-(10**5), 10**5), min_size=2, max_size=50), st.integers(0, 4))
+def test_any_decimal_column_comes_back_exactly(whole: list[int], places: int) -> None:
+    values = np.array(whole) / 10**places
+    np.testing.assert_array_equal(read({"v": values}).frame()["v"], values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=3) | st.none(), min_size=2, max_size=40))
+def test_any_text_column_comes_back(values: list[str | None]) -> None:
+    table = pa.table({"v": pa.array(values, pa.string()), "w": pa.array(range(len(values)))})
+    assert read(table, kinds={"v": "category", "w": "integer"}).frame().equals(table)

@@ -1,0 +1,185 @@
+"""Kinds are what a person would say of the column, and lattices are found where they are."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genus import Category, Integer, Real, read
+from genus.lattices import find_lattice, round_digits, shortest
+
+RNG = np.random.default_rng(0)
+
+
+# -- lattices -------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(-1e9, 1e9), st.integers(1, 15))
+def test_round_digits_is_the_decimal_text(value: float, digits: int) -> None:
+    assert round_digits(np.array([value]), digits)[0] == pytest.approx(
+        float(f"{value:.{digits - 1}e}"), rel=0.5 * 10.0 ** (1 - digits)
+    )
+    written = float(f"{value:.{digits - 1}e}")
+    assert round_digits(np.array([written]), digits)[0] == written
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_shortest_reads_as_the_same_single(value: float) -> None:
+    out = shortest(np.array([value], dtype=np.float32))
+    assert np.float32(out[0]) == np.float32(value)
+    assert len(repr(float(out[0]))) <= len(repr(value))
+
+
+@pytest.mark.parametrize("step", [1.0, 0.5, 0.25, 0.2, 0.1, 0.01, 5.0, 20.0])
+def test_find_lattice_finds_the_step(step: float) -> None:
+    values, counts = np.unique(np.round(RNG.integers(0, 60, 400) * step, 6), return_counts=True)
+    lattice = find_lattice(values, counts)
+    assert lattice is not None
+    assert lattice.step == pytest.approx(step)
+    assert lattice.on.all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_find_lattice_sees_through_standardising(dtype: type) -> None:
+    whole = RNG.integers(0, 90, 1000).astype(float)
+    values, counts = np.unique(((whole - whole.mean()) / whole.std()).astype(dtype).astype(np.float64), return_counts=True)
+    lattice = find_lattice(values, counts)
+    assert lattice is not None
+    assert lattice.step == pytest.approx(1 / whole.std(), rel=1e-5)
+
+
+def test_find_lattice_sees_through_rounding_after_a_shift() -> None:
+    tenths = np.round(RNG.integers(20, 140, 2000) * 0.1 - 8.319637, 8)
+    printed = np.array([float(f"{v:.4e}") for v in tenths])
+    values, counts = np.unique(printed, return_counts=True)
+    lattice = find_lattice(values, counts)
+    assert lattice is not None
+    assert lattice.step == 0.1
+    assert lattice.on.all()  # every value is reproduced to the last digit
+    np.testing.assert_array_equal(read({"v": printed}).frame()["v"], printed)
+
+
+def test_no_lattice_in_noise() -> None:
+    values = np.sort(RNG.normal(size=3000))
+    assert find_lattice(values, np.ones(3000, dtype=int)) is None
+
+
+# -- kinds ----------------------------------------------------------------------------------------------------------------
+
+
+def kind_of(values: object, **options: object) -> object:
+    data = read({"v": values}, **options)  # type: ignore[arg-type]
+    return data.space.kinds[0]
+
+
+def test_kinds_of_numbers() -> None:
+    assert kind_of(np.array([1.0, 2.0, 5.0, 50.0])) == Integer(1, 50, digits=17)
+    wide = kind_of(RNG.integers(0, 10_000, 500))
+    assert isinstance(wide, Integer)
+    assert wide.low == 0  # never across zero
+    assert wide.high > 15_000
+    small = kind_of((np.arange(300) * 100).astype(np.int16))
+    assert isinstance(small, Integer)
+    assert small.high <= 32_767
+    assert isinstance(kind_of(RNG.normal(size=100)), Real)
+    tenths = kind_of(np.round(np.arange(-99, 101) % 37 / 10 - 1.8, 1))  # sums that come near zero are zero
+    assert isinstance(tenths, Integer)
+    assert tenths.step == 0.1
+
+
+def test_zero_inflated_and_censored_values_are_atoms() -> None:
+    real = np.where(RNG.random(2000) < 0.3, 0.0, RNG.gamma(2.0, size=2000))
+    kind = kind_of(real)
+    assert isinstance(kind, Real)
+    assert kind.atoms == (0.0,)
+    assert kind.loc == pytest.approx(2.0, abs=0.15)  # of the rest
+    gain = np.where(RNG.random(3000) < 0.9, 0, RNG.integers(1, 9000, 3000))
+    gain[:60] = 99_999
+    kind = kind_of(gain)
+    assert isinstance(kind, Integer)
+    assert kind.atoms == (0.0, 99_999.0)
+
+
+def test_repeated_values_without_lattice_are_atoms() -> None:
+    kind = kind_of(np.log(np.repeat(np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0]), 9)))
+    assert isinstance(kind, Real)
+    assert len(kind.atoms) == 6
+
+
+def test_exceptions_to_a_lattice_are_atoms() -> None:
+    values = np.round(RNG.normal(10, 1, size=999), 1)
+    kind = kind_of(np.append(values, 9.533333))
+    assert isinstance(kind, Integer)
+    assert kind.step == 0.1
+    assert kind.atoms == (9.533333,)
+
+
+def test_missing_numbers_are_an_atom_and_missing_text_a_level() -> None:
+    kind = kind_of(np.where(np.arange(100) % 9 == 0, np.nan, RNG.normal(size=100)))
+    assert isinstance(kind, Real)
+    assert math.isnan(kind.atoms[-1])
+    assert kind_of(["b10", None, "b9", "b10"]) == Category(("b9", "b10", None))
+    assert kind_of([None, None]) == Category((None,))
+
+
+def test_constant_columns_have_log_density_zero() -> None:
+    data = read({"n": [7.5] * 4, "t": ["a"] * 4})
+    assert data.space.kinds[0].size == 1  # type: ignore[union-attr]
+    assert data.space.kinds[1] == Category(("a",))
+    assert data.space.feature_dim == 1
+
+
+def test_one_outlier_does_not_squash_the_rest() -> None:
+    values = RNG.normal(size=1000)
+    values[17] = 1e9
+    kind = kind_of(values)
+    assert isinstance(kind, Real)
+    assert kind.scale < 10
+
+
+def test_dates_are_multiples_of_their_common_divisor() -> None:
+    days = pd.Series(pd.date_range("2020-01-01", periods=500, freq="2D"))
+    kind = read(pd.DataFrame({"d": days})).space.kinds[0]
+    assert isinstance(kind, Integer)
+    unit = {"ns": 1e9, "us": 1e6, "s": 1}[days.dt.unit]
+    assert kind.step == 2 * 86_400 * unit
+
+
+def test_identifiers_are_left_out_with_a_warning() -> None:
+    columns = {"id": [f"u{i}" for i in range(100)], "row": np.arange(100), "v": np.arange(100) % 3}
+    with pytest.warns(UserWarning, match="Left out") as caught:
+        data = read(columns)
+    assert "'id' looks like an identifier" in str(caught[0].message)
+    assert data.space.names == ("v",)
+    assert "'row' numbers the rows" in str(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept = read(columns, kinds={"id": "category", "row": "integer"})
+    assert kept.space.kinds[0].states == 100
+    huge = np.arange(100) * 10**15 + 2**60
+    with pytest.warns(UserWarning, match=r"beyond 2\*\*53"):
+        assert read({"huge": huge, "v": columns["v"]}).space.names == ("v",)
+    assert read({"huge": np.repeat(huge[:2], 50)}).frame()["huge"].tolist() == np.repeat(huge[:2], 50).tolist()
+
+
+def test_kinds_overrule() -> None:
+    zips = np.array([10_115, 20_095, 10_115, 80_331])
+    data = read({"zip": zips, "n": zips}, kinds={"zip": "category", "n": "real"})
+    assert data.space.kinds[0] == Category((10_115, 20_095, 80_331))
+    assert isinstance(data.space.kinds[1], Real)
+    np.testing.assert_array_equal(data.frame()["zip"], zips)
+    assert read({"v": [1, 2]}, kinds={"v": Integer(0, 9)}).space.kinds[0] == Integer(0, 9)
+
+
+def test_missing_markers() -> None:
+    data = read({"n": np.array([1, 2, -999, 2]), "t": ["a", "?", "b", "a"]}, missing=["?", -999])
+    assert torch.isnan(data.x[2, 0])
+    assert data.space.kinds[1] == Category(("a", "b", None))
