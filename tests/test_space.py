@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -158,9 +159,9 @@ def test_check_shape() -> None:
         (lambda: MIXED.index("zip"), "no column 'zip'"),
     ],
 )
-def test_impossible_kinds_are_clear_errors(make: object, message: str) -> None:
+def test_impossible_kinds_are_clear_errors(make: Callable[[], object], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        make()  # type: ignore[operator]
+        make()
 
 
 def test_select_and_labels() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
-from genus.errors import GenusError, ModelFileError
+from genus.errors import ModelFileError
 from genus.model import GenerativeModel, family
 from genus.space import Space
 
@@ -97,12 +101,53 @@ def load(path: str | os.PathLike[str]) -> GenerativeModel:
     """
     tensors, header = read_tensors(path)
     try:
-        context = Space.from_json(header["context"]) if header["context"] is not None else None
-        model = family(header["family"])(Space.from_json(header["space"]), context, **header["hyper"])
+        count = sum(tensor.numel() for tensor in tensors.values())
+        _check_sizes(header, count)
+        with _no_more_weights_than(count):
+            context = Space.from_json(header["context"]) if header["context"] is not None else None
+            model = family(header["family"])(Space.from_json(header["space"]), context, **header["hyper"])
         floats = {t.dtype for n, t in tensors.items() if t.is_floating_point() and n in dict(model.named_parameters())}
         if floats == {torch.float64}:
             model = model.double()
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, AttributeError, GenusError, RuntimeError, ValueError) as error:
-        raise ModelFileError(f"{path} does not describe a model that this genus can build: {error}") from error
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelFileError(f"{path} does not describe a model that this genus can build: {reason}") from error
     return model.eval()
+
+
+# Whoever tampers with a header must not be able to fill the memory with it, so what is built is held against what is there.
+
+
+def _check_sizes(header: dict[str, Any], count: int) -> None:
+    shapes = [header[name]["shape"] for name in ("space", "context") if header[name] is not None]
+    hyper = [v for value in header["hyper"].values() for v in (value if isinstance(value, list) else [value])]
+    for size in (*map(math.prod, shapes), *(v for v in hyper if isinstance(v, int))):
+        if abs(size) > max(count, 10**6):
+            raise ValueError(f"it asks for a size of {size:,}, and the file holds {count:,} numbers")
+
+
+@contextmanager
+def _no_more_weights_than(count: int) -> Iterator[None]:
+    built = 0
+
+    def register(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal built
+        built += 0 if parameter is None else parameter.numel()  # reserved, but not filled yet
+        if built > 2 * count:
+            raise ValueError(f"it asks for more weights than the {count:,} numbers that the file holds")
+
+    handle = nn.modules.module.register_module_parameter_registration_hook(register)
+    try:
+        yield
+    finally:
+        handle.remove()

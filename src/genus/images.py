@@ -46,7 +46,7 @@ def _pixel_kind(array: np.ndarray) -> Kind:
             raise DataError("The images hold NaN or infinite pixels; replace them.")
         if not np.array_equal(flat, np.rint(flat)):
             levels, counts = np.unique(flat.astype(np.float64), return_counts=True)
-            lattice = find_lattice(levels, counts) if len(levels) <= 1024 else None
+            lattice = find_lattice(levels, counts, array.dtype.itemsize <= 4) if len(levels) <= 1024 else None
             if lattice is not None and lattice.on.all() and (lattice.high - lattice.low) / lattice.step < 1024:
                 return Integer(lattice.low, lattice.high, lattice.step, digits=lattice.digits)
             kind = measure_numbers("pixels", flat.astype(np.float64), "real")

@@ -50,7 +50,7 @@ def round_digits(v: np.ndarray, digits: int | np.ndarray) -> np.ndarray:
 
 
 def shortest(v: np.ndarray) -> np.ndarray:
-    """The shortest decimals that read as the same single-precision numbers: 0.1 rather than 0.10000000149.
+    """The shortest decimals, of six digits or more, that read as the same single-precision numbers: 0.1, not 0.10000000149.
 
     >>> shortest(np.array([0.1], dtype=np.float32))
     array([0.1])
@@ -69,7 +69,7 @@ def shortest(v: np.ndarray) -> np.ndarray:
 def points(low: float, step: float, place: np.ndarray) -> np.ndarray:
     """low + place * step, with a true zero where only rounding errors are left of it."""
     value = low + place * step
-    return np.where(np.abs(value) < 1e-6 * step, 0.0, value)
+    return np.where(np.abs(value) < 1e-13 * abs(low), 0.0, value)
 
 
 def significant_digits(v: np.ndarray) -> int | None:
@@ -87,12 +87,13 @@ def half_unit(v: np.ndarray, digits: int) -> np.ndarray:
     return 0.5 * 10.0 ** (np.floor(np.log10(np.where(size > 0, size, 1.0))) - digits + 1)
 
 
-def find_lattice(values: np.ndarray, counts: np.ndarray) -> Lattice | None:
+def find_lattice(values: np.ndarray, counts: np.ndarray, single: bool = False) -> Lattice | None:
     """The coarsest lattice that holds at least 99 % of the rows and 80 % of the distinct values; None where there is none.
 
     Args:
         values: distinct, ascending.
         counts: rows of each.
+        single: the values were computed in single precision, and are that far off.
 
     Decimal steps (1, 0.5, 0.25, 0.2 times a power of ten) come first and must reproduce every value exactly at the column's
     own number of digits, so that 0.36398 and 9.364 may both be points of -2.63602 + k. Where no such step fits, a common
@@ -116,7 +117,7 @@ def find_lattice(values: np.ndarray, counts: np.ndarray) -> Lattice | None:
                 if spread / WIDEST <= step <= spread and (found := _decimal(values, counts, step, digits)):
                     return found
     for step in _gaps(values, counts):
-        if found := _affine(values, counts, step):
+        if found := _affine(values, counts, step, single):
             return found
     return None
 
@@ -171,11 +172,10 @@ def _gaps(values: np.ndarray, counts: np.ndarray) -> list[float]:
     return sorted({float(gaps[first[i]]) / part for i in chosen for part in (1, 2, 3, 10, 100)}, reverse=True)
 
 
-def _affine(values: np.ndarray, counts: np.ndarray, step: float) -> Lattice | None:
+def _affine(values: np.ndarray, counts: np.ndarray, step: float, single: bool) -> Lattice | None:
     """Refine a step over wider and wider reaches around the most frequent value; then see whether the lattice holds."""
     anchor, reach = values[counts.argmax()], 32.0 * step
     low = float(anchor)
-    single = np.array_equal(values, values.astype(np.float32))
     resolution = 8 * float(np.finfo(np.float32 if single else np.float64).eps * np.abs(values).max())
     while True:
         inside = np.abs(values - anchor) <= reach
@@ -190,7 +190,8 @@ def _affine(values: np.ndarray, counts: np.ndarray, step: float) -> Lattice | No
         reach *= 4
     index = np.round((values - low) / step) if step > 0 else np.zeros_like(values)
     on = np.abs(values - low - index * step) <= resolution
-    if not step > 8 * resolution or not _enough(on, counts) or np.ptp(index[on]) >= WIDEST:
+    merged = len(np.unique(index[on])) < on.sum()
+    if merged or not step > 8 * resolution or not _enough(on, counts) or np.ptp(index[on]) >= WIDEST:
         return None
-    low, high = (float(low + i * step) for i in (index[on].min(), index[on].max()))
-    return Lattice(low, high, step, FLOAT + 2, on)
+    low, high = float(values[on][0]), float(values[on][-1])  # the ends exactly, and zero where it is one of them
+    return Lattice(low, high, (high - low) / float(np.ptp(index[on])), FLOAT + 2, on)

@@ -81,9 +81,10 @@ def measure(name: str, column: pa.ChunkedArray, wish: str | None = None, discret
         return _levels(name, column, False)
     if pa.types.is_float32(kind):
         values = shortest(values)
+    single = pa.types.is_float32(kind)
     limits = np.iinfo(kind.to_pandas_dtype()) if pa.types.is_integer(kind) else None
     bounds = (-math.inf, math.inf) if limits is None else (float(limits.min), float(limits.max))
-    return measure_numbers(name, values, wish, bounds)
+    return measure_numbers(name, values, wish, bounds, single)
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -172,7 +173,11 @@ def _temporal(name: str, column: pa.ChunkedArray, values: np.ndarray) -> Kind:
 
 
 def measure_numbers(
-    name: str, values: np.ndarray, wish: str | None = None, bounds: tuple[float, float] = (-math.inf, math.inf)
+    name: str,
+    values: np.ndarray,
+    wish: str | None = None,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    single: bool = False,
 ) -> Kind:
     """The kind of N floats, NaN where missing; at least one is not.
 
@@ -195,13 +200,13 @@ def measure_numbers(
     probe = present if len(present) <= 4 * PROBE else present[:: len(present) // PROBE]
     distinct, counts = np.unique(probe, return_counts=True)
     common = (counts > 0.05 * len(probe)) & (counts > 50 * np.median(counts))
-    single = (~common).sum() / max(1, counts[~common].sum())  # the share of different values
-    ties = single < 0.5 or (len(distinct) <= NARROW and len(distinct) < 0.5 * len(probe))
-    repeats = ties or single < 0.8
+    variety = (~common).sum() / max(1, counts[~common].sum())  # the share of different values
+    ties = variety < 0.5 or (len(distinct) <= NARROW and len(distinct) < 0.5 * len(probe))
+    repeats = ties or variety < 0.8
     if len(probe) < len(present) and (repeats or wish == "integer"):
         distinct, counts = np.unique(present, return_counts=True)
     if wish == "integer" or (repeats and wish != "real"):
-        lattice = find_lattice(distinct, counts)
+        lattice = find_lattice(distinct, counts, single)
         if lattice is not None and (ties or wish == "integer" or lattice.high - lattice.low < COARSE * lattice.step):
             return _on_lattice(present, distinct, counts, lattice, missing)
         if wish == "integer":

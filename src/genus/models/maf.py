@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genus.model import TractableDensity
-from genus.space import Real, Space
+from genus.space import Category, Integer, Real, Space
 from genus.transforms import Chain, MaskedAffine, Normalisation, Transform
 from genus.transforms.core import reversal
 
@@ -53,17 +53,18 @@ class MAF(TractableDensity, name="maf"):
 
     @classmethod
     def refusal(cls, space: Space, context: Space | None = None) -> str | None:
+        words = {Category: "a category", Integer: "whole numbers"}
         odd = [i for i, kind in enumerate(space.kinds) if not isinstance(kind, Real)]
-        if odd:
-            return (
-                f"a flow is a density over real numbers, and {space.label(odd[0])} is {space.kinds[odd[0]]!r}"
-                f"{f' ({len(odd)} such columns)' if len(odd) > 1 else ''}"
-            )
         ties = [i for i, kind in enumerate(space.kinds) if kind.states > 1]
-        if ties:
+        if odd:
+            more = f" ({len(odd)} such columns)" if len(odd) > 1 else ""
             return (
-                f"a flow has no place for repeated or missing values, and {space.label(ties[0])} has some with mass of their"
-                f" own{f' ({len(ties)} such columns)' if len(ties) > 1 else ''}"
+                f"a flow is a density over real numbers, and {space.label(odd[0])} is {words[type(space.kinds[odd[0]])]}{more}"
+            )
+        if ties:
+            more = f" ({len(ties)} such columns)" if len(ties) > 1 else ""
+            return (
+                f"a flow has no place for values with mass of their own, and {space.label(ties[0])} repeats or lacks some{more}"
             )
         return None
 

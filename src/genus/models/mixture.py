@@ -42,7 +42,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     passes: ClassVar[int | None] = None
 
     def __init__(
-        self, space: Space, context: Space | None = None, components: int = 32, smoothing: float = 0.5, pool: float = 2.0
+        self, space: Space, context: Space | None = None, components: int = 32, smoothing: float = 0.5, pool: float = 5.0
     ) -> None:
         super().__init__(space, context, components=components, smoothing=smoothing, pool=pool)
         self.components, self.smoothing, self.pool = components, smoothing, pool
@@ -60,7 +60,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
 
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        return {"components": int(min(max(round(rows**0.5 / 1.5), 3), 200))}
+        return {"components": int(min(max(round(rows**0.5), 3), 256))}
 
     # -- EM -----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,25 @@
+# Every target works on a fresh clone: the environment is made when it is not there, or when what it is made from changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: test report lint benchmarks clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: $(VENV)/.installed  ## the whole test suite
+	$(BIN)/python -m pytest
+
+report: $(VENV)/.installed  ## compare every family on the digits: report/index.html
+	$(BIN)/genus compare digits --out report
+
+lint: $(VENV)/.installed  ## style and types
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+
+clean:  ## the environment and everything built
+	rm -rf $(VENV) report build dist src/*.egg-info

@@ -1,0 +1,87 @@
+"""The `genus` command: files in, files out, one sentence for every error.
+
+Results go to stdout, everything else to stderr. Exit codes: 0; 1 where data, model or training are at fault; 2 for a
+command that cannot be understood; 130 after Ctrl-C. Nothing here imports torch before a command has been understood.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from genus import __version__
+from genus.cli.compare import compare
+from genus.cli.errors import explained
+from genus.cli.families import families
+from genus.cli.fit import fit
+from genus.cli.sample import sample
+from genus.cli.score import score
+
+__all__ = ["app", "main"]
+
+# Plain help: it is there at once, and its examples can be copied without the frame around them.
+app = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+for command in (families, compare, fit, sample, score):
+    app.command()(command)
+
+
+@app.callback()
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Every classical family of generative model on your own data, compared honestly.
+
+    DATA is a CSV, TSV, Parquet, Arrow, npz or npy file, a folder of images, or one of the sets that ship with
+    scikit-learn: digits, wine, breast-cancer, iris, diabetes.
+
+    \b
+    Examples:
+      genus families
+      genus compare iris --target species
+      genus fit iris --family mixture --out iris.genus
+      genus sample iris.genus -n 5
+      genus score iris.genus iris --out scores.csv
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: its words after `genus`; those of the process where not given.
+
+    Returns:
+        The exit code.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args == ["--version"]:
+        print(f"genus {__version__}")
+        return 0
+    try:
+        with warnings.catch_warnings():
+            # What there is to say of the data stands in their notes; the rest is the libraries talking to each other.
+            warnings.simplefilter("ignore")
+            command = typer.main.get_command(app)
+            # `main` of click would turn Ctrl-C and a closed pipe into errors of its own.
+            with command.make_context("genus", args or ["--help"], obj=args) as context:
+                command.invoke(context)
+            sys.stdout.flush()
+    except typer.Exit as done:
+        return done.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("GENUS_DEBUG"):
+            traceback.print_exc()
+        text, code = explained(error)
+        print(f"genus: {text}", file=sys.stderr)
+        return code
+    return 0

@@ -1,0 +1,180 @@
+"""`genus fit`: data in, a model file out."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genus.cli.errors import Misuse
+from genus.cli.inputs import Condition, Data, Json, Kinds, Missing, Quiet, family, hyper, read, seconds
+from genus.cli.outputs import check_folder, print_json, say, size
+from genus.errors import DataError, GenusError
+
+if TYPE_CHECKING:
+    from genus.data import Dataset
+    from genus.model import GenerativeModel
+    from genus.training import History
+
+__all__ = ["fit"]
+
+
+def fit(
+    ctx: typer.Context,
+    data: Data,
+    name: Annotated[str, typer.Option("--family", metavar="NAME", help="One of those that genus families shows.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The model file to write.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A hyper-parameter, such as hidden=64,64; others suit the number of rows."
+        ),
+    ] = None,
+    condition: Condition = None,
+    kinds: Kinds = None,
+    missing: Missing = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Train so long at most: 60s, 2m, 1h.")] = None,
+    epochs: Annotated[float | None, typer.Option(metavar="N", help="Train so many passes over the data at most.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Train so many steps at most.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="By default what suits the family.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same model, unless time ends it.")] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where a training is kept meanwhile; by default beside --out.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train one family on the data and save the model.
+
+    Without --budget, --epochs or --steps, training ends when rows held out no longer improve. Ctrl-C keeps what has been
+    learned, and the message says how to go on.
+
+    \b
+    Examples:
+      genus fit adult.csv --family mixture --out adult.genus
+      genus fit adult.csv --family vae --set hidden=64,64 --set latent=8 --budget 60s --out adult-vae.genus
+      genus fit adult.csv --family mixture --condition income --seed 1 --out income.genus
+      genus fit digits --family wgan-gp --budget 2m --out digits.genus
+      genus fit wine --family maf --kind proline=real --steps 500 --json --out wine.genus
+    """
+    cls, limit = family(name), seconds(budget)
+    wanted = hyper(cls, settings or ())
+    kept = checkpoint or out.with_name(f"{out.name}.ckpt")
+    _check_files(out, kept, resume)
+    dataset = read(data, condition, None, kinds, missing)
+    say(f"{dataset}\n", quiet)
+    model = _build(cls, dataset, wanted, seed)
+
+    from genus.files import save
+    from genus.training import TrainingInterrupted, fit
+
+    try:
+        history = fit(
+            model,
+            dataset,
+            epochs=epochs,
+            max_steps=steps,
+            max_seconds=limit,
+            learning_rate=learning_rate,
+            seed=seed,
+            device=device,
+            checkpoint=kept,
+            resume=resume,
+            progress=not quiet,
+        )
+    except TrainingInterrupted as interruption:
+        raise KeyboardInterrupt(_how_to_resume(kept, ctx.obj)) from interruption
+    save(model, out)
+    kept.unlink(missing_ok=True)
+    found = _summary(model, history, out)
+    if as_json:
+        print_json(found)
+    else:
+        _print_summary(found, dataset.context is not None)
+
+
+def _check_files(out: Path, kept: Path, resume: bool) -> None:
+    if out.is_dir():
+        raise Misuse(f"--out {out} is a folder; expected the name of a file, such as {out / 'model.genus'}")
+    for folder in {out.parent, kept.parent}:
+        check_folder(folder)
+    if resume and not kept.exists():
+        raise GenusError(f"There is no training to resume, since there is no file {kept}; leave --resume out to start afresh.")
+    if kept.exists() and not resume:
+        raise GenusError(
+            f"{kept} holds a training that has not come to its end; add --resume to go on with it, or delete the file to start"
+            " afresh."
+        )
+
+
+def _build(cls: type[GenerativeModel], data: Dataset, wanted: dict[str, Any], seed: int) -> GenerativeModel:
+    from genus.model import build, isolated
+
+    values = cls.suggest(data.space, len(data)) | wanted
+    try:
+        with isolated(seed):
+            return build(cls.name, data.space, data.context, **values)
+    except DataError as error:
+        raise DataError(f"{str(error).rstrip('.')}; {_others(data)}.") from error
+    except (ArithmeticError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, GenusError) or not wanted:
+            raise
+        shown = ", ".join(f"{key}={value}" for key, value in wanted.items())
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise GenusError(f"Cannot build {cls.name} with {shown}: {reason}; choose other values.") from error
+
+
+def _others(data: Dataset) -> str:
+    from genus.model import families
+
+    wrapper = families()["dequantised"]
+    able = [
+        name
+        for name, cls in families().items()
+        if cls is not wrapper
+        and (
+            cls.accepts(data.space, data.context) or wrapper.refusal_of(cls, data.space, data.context) is None  # type: ignore[attr-defined]
+        )
+    ]
+    return f"families that take these data: {', '.join(able) or 'none'}"
+
+
+def _how_to_resume(kept: Path, args: list[str]) -> str:
+    if not kept.exists():
+        return "training was interrupted before there was anything to keep."
+    command = shlex.join(["genus", *args, *([] if "--resume" in args else ["--resume"])])
+    return f"training was interrupted; what it has learned is kept in {kept}; to go on: {command}"
+
+
+def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, Any]:
+    return {
+        "family": model.name if model.name != "dequantised" else model.hyper["family"],
+        "out": str(out),
+        "label": model.likelihood,
+        "criterion": history.best,
+        "best_step": history.best_step,
+        "steps": history.steps,
+        "seconds": round(history.seconds, 3),
+        "stopped": history.stopped,
+        "parameters": history.parameters,
+        "hyper": model.hyper,
+    }
+
+
+def _print_summary(found: dict[str, Any], conditional: bool) -> None:
+    label, value = found["label"], found["criterion"]
+    if value is None:
+        held_out = "not measured, since all rows were used; genus compare measures it"
+    elif label == "none":
+        held_out = f"criterion {value:.4g}, less is better; none: this family has no density"
+    else:
+        held_out = f"{-value:.4f} nats a row ({label})"
+    print(f"held out  {held_out}")
+    print(f"time      {found['seconds']:.1f} s, {found['steps']} steps; stopped by {found['stopped']}")
+    print(f"model     {found['out']} ({size(Path(found['out']))}, {found['parameters']:,} parameters)")
+    given = " --given COLUMN=VALUE" if conditional else ""
+    print(f"next      genus sample {shlex.quote(found['out'])} -n 10{given}")

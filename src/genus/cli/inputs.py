@@ -1,0 +1,216 @@
+"""What the commands read: options that several of them share, and words that become values."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genus.cli.errors import Misuse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genus.data import Dataset
+    from genus.model import GenerativeModel
+    from genus.space import Space
+
+__all__ = ["Condition", "Data", "Json", "Kinds", "Missing", "Quiet", "family", "given", "hyper", "names", "read", "seconds"]
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder of images, or the name of an embedded set.")]
+Condition = Annotated[
+    list[str] | None,
+    typer.Option("--condition", metavar="COLUMN", help="A column to condition on; may be repeated. Of image folders: label."),
+]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option("--kind", metavar="COLUMN=KIND", help="Take a column as real, integer or category; may be repeated."),
+]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option("--missing", metavar="TEXT", help="A value that means missing, beside the usual ones; may be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read, and nothing else, on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+
+
+def seconds(text: str | None, option: str = "--budget") -> float | None:
+    """A duration in words.
+
+    >>> seconds("90"), seconds("60s"), seconds("2m"), seconds("1.5h")
+    (90.0, 60.0, 120.0, 5400.0)
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([smh]?)\s*", text.lower())
+    value = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if not (0 < value < math.inf):
+        raise Misuse(f"{option} {text!r} is no duration; expected 60s, 2m, 1h or seconds")
+    return value
+
+
+def names(text: str | None) -> list[str] | None:
+    """Names with commas between them."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def read(
+    source: str,
+    condition: Sequence[str] | None = None,
+    target: str | None = None,
+    kinds: Sequence[str] | None = None,
+    missing: Sequence[str] | None = None,
+) -> Dataset:
+    """`genus.read` with the words of the command line."""
+    from genus.data import read
+
+    wishes = {}
+    for wish in kinds or ():
+        name, _, kind = wish.rpartition("=")
+        if not name or kind.strip().lower() not in ("real", "integer", "category"):
+            raise Misuse(f"--kind {wish!r} is not understood; expected COLUMN=real, =integer or =category")
+        wishes[name.strip()] = kind.strip().lower()
+    return read(source, condition=list(condition or ()) or None, target=target, kinds=wishes, missing=markers(missing))
+
+
+def markers(texts: Sequence[str] | None) -> list[str | float]:
+    """Each marker as text, and as a number where it is one: columns of both types are searched."""
+    out: list[str | float] = list(texts or ())
+    for text in texts or ():
+        try:
+            out.append(float(text))
+        except ValueError:
+            continue
+    return out
+
+
+def family(name: str) -> type[GenerativeModel]:
+    """The family of that name."""
+    from genus.model import families
+
+    known = {key: cls for key, cls in families().items() if key != "dequantised"}  # which is put around others
+    if name not in known:
+        raise Misuse(f"there is no family {name!r}; there are {', '.join(known)}")
+    return known[name]
+
+
+# -- hyper-parameters -----------------------------------------------------------------------------------------------------
+
+
+def hyper(cls: type[GenerativeModel], words: Sequence[str]) -> dict[str, Any]:
+    """["hidden=64,64"] -> {"hidden": [64, 64]}, each value of the type that the family's own default has."""
+    signature = inspect.signature(cls.__init__).parameters
+    defaults = {name: p.default for name, p in signature.items() if p.default is not p.empty and name != "context"}
+    out = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or name not in defaults:
+            shown = ", ".join(f"{key}={_shown(value)}" for key, value in defaults.items())
+            problem = f"{cls.name} has no hyper-parameter {name!r}" if equals else f"--set {word!r} is not understood"
+            raise Misuse(f"{problem}; expected NAME=VALUE with one of {shown or 'none'}")
+        out[name] = _value(name, text.strip(), defaults[name])
+    return out
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value).lower()
+
+
+def _value(name: str, text: str, default: Any) -> Any:
+    many = isinstance(default, list | tuple)
+    kind = type(default[0]) if many and default else type(default) if not many else str
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    try:
+        values = [words[part.lower()] if kind is bool else kind(part) for part in (text.split(",") if many else [text])]
+    except (KeyError, ValueError):
+        what = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
+        what = f"{what.removeprefix('a ')}s with commas between them" if many else what
+        raise Misuse(f"{name}={text} is not understood; expected {what}, such as {_shown(default)}") from None
+    return values if many else values[0]
+
+
+# -- a condition ----------------------------------------------------------------------------------------------------------
+
+
+def given(context: Space | None, words: Sequence[str]) -> Tensor | None:
+    """["income=>50K"] -> c (1, K): the one condition that all samples share; None for a model without context."""
+    import torch
+
+    if context is None:
+        if words:
+            raise Misuse("this model has no condition; leave --given out")
+        return None
+    columns = context.names or ()
+    texts: dict[str, str] = {}
+    for word in words:
+        # The longest name that fits: names may hold an equals sign themselves.
+        hits = [name for name in columns if word.strip().startswith(f"{name.strip()}=")]
+        if not hits:
+            raise Misuse(f"--given {word!r} names no condition of this model; {_conditions(context)}")
+        name = max(hits, key=len)
+        texts[name] = word.strip()[len(name.strip()) + 1 :].strip()
+    if lacking := [name for name in columns if name not in texts]:
+        raise Misuse(f"this model needs --given for {', '.join(map(repr, lacking))}; {_conditions(context)}")
+    values = [_coordinate(context.select([i]), texts[name]) for i, name in enumerate(columns)]
+    return torch.tensor([values], dtype=context.dtype)
+
+
+def _conditions(space: Space) -> str:
+    from genus.space import Category
+
+    def one(i: int, name: str) -> str:
+        kind = space.kinds[i]
+        if not isinstance(kind, Category):
+            return f"{name!r} is a number, {kind!r}"
+        return f"{name!r} is one of {', '.join(_text(level) for level in kind.levels)}"
+
+    return "; ".join(one(i, name) for i, name in enumerate(space.names or ()))
+
+
+def _text(level: Any) -> str:
+    return "missing" if level is None else str(level).lower() if isinstance(level, bool) else str(level).strip()
+
+
+def _coordinate(space: Space, text: str) -> float:
+    """The value of one condition column: the index of a level, or a number in data units."""
+    from genus.errors import DataError
+    from genus.space import Category
+
+    kind = space.kinds[0]
+    if isinstance(kind, Category):
+        exact = [i for i, level in enumerate(kind.levels) if str(level) == text]
+        alike = [i for i, level in enumerate(kind.levels) if _alike(level, text)]
+        if not exact + alike:
+            raise Misuse(f"{text!r} is no level of the condition; {_conditions(space)}")
+        return float((exact + alike)[0])
+    try:
+        return float(space.encode(_one_row(space, text))[0, 0])
+    except (DataError, ValueError) as error:
+        raise Misuse(f"the condition {text!r} does not fit: {error} ({_conditions(space)})") from None
+
+
+def _alike(level: Any, text: str) -> bool:
+    if isinstance(level, int | float) and not isinstance(level, bool):
+        try:
+            return float(text) == float(level)
+        except ValueError:
+            return False
+    return _text(level).casefold() == text.casefold() or (level is None and not text)
+
+
+def _one_row(space: Space, text: str) -> Any:
+    import pyarrow as pa
+
+    from genus.frames import ARRAYS, type_of
+
+    name = (space.names or ("",))[0]
+    form = space.form
+    dtype = type_of(form.dtypes[0]) if form is not None and form.container not in ARRAYS else pa.float64()
+    if pa.types.is_temporal(dtype):
+        return pa.table({name: pa.array([text]).cast(dtype)})
+    return pa.table({name: pa.array([None if text.lower() in ("", "missing", "nan") else float(text)], pa.float64())})

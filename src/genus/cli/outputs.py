@@ -1,0 +1,215 @@
+"""What the commands write: tables, grids of images, and words for a person."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from genus.cli.errors import Misuse
+from genus.errors import GenusError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from torch import Tensor
+
+    from genus.space import Space
+
+__all__ = ["IMAGES", "TABLES", "as_table", "check_folder", "check_suffix", "grid", "print_json", "say", "size", "whole",
+           "write_images", "write_table"]  # fmt: skip
+
+TABLES = (".csv", ".tsv", ".parquet", ".npz", ".npy", ".json")
+IMAGES = (".png", ".npz", ".npy")
+TILE, GAP, WIDEST = 56, 2, 4096  # pixels: of an image in a grid at least, between images, of a whole grid at most
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A line for a person, on stderr."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def size(path: Path) -> str:
+    """A file's size in words."""
+    count = path.stat().st_size
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+# -- where to -------------------------------------------------------------------------------------------------------------
+
+
+def check_folder(folder: Path) -> None:
+    """Raise before hours of work rather than after them, where a folder cannot be made or written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise GenusError(
+            f"Cannot write to {folder}: {error.strerror or error}. Choose a folder that you may write to."
+        ) from error
+
+
+def _unwritable(path: Path, error: OSError) -> GenusError:
+    file = next((parent for parent in path.parents if parent.is_file()), None)
+    reason = f"{file} is a file and not a folder" if file is not None else error.strerror or error
+    return GenusError(f"Cannot write {path}: {reason}. Choose a folder that you may write to.")
+
+
+def check_suffix(path: Path | None, images: bool) -> None:
+    """Raise where --out does not say in which form to write."""
+    known = IMAGES if images else TABLES
+    if path is not None and path.suffix.lower() not in known:
+        what = "images" if images else "a table"
+        raise Misuse(f"cannot write {what} to {str(path)!r}; expected a name ending in {', '.join(known)}")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[str]:
+    """The name of a file that becomes `path` at the end: it is written whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        os.close(handle)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------------
+
+
+def as_table(space: Space, x: Tensor) -> pa.Table:
+    """x (N, D) -> columns in Arrow, whatever library's frame the model was trained on: it need not be here."""
+    import pyarrow as pa
+
+    from genus.frames import ARRAYS, Form, type_name
+    from genus.space import Category, Integer, Space
+
+    def dtype(kind: Any) -> pa.DataType:
+        if isinstance(kind, Category):
+            return pa.array(list(kind.levels)).type
+        return pa.int64() if isinstance(kind, Integer) and _whole(kind) else pa.float64()
+
+    form = space.form
+    kept = form is not None and form.container not in ARRAYS
+    types = form.dtypes if form is not None and kept else tuple(type_name(dtype(kind)) for kind in space.kinds)
+    return Space(space.kinds, space.shape, space.names, Form("pyarrow", types)).decode(x)
+
+
+def _whole(kind: Any) -> bool:
+    return all(float(v).is_integer() for v in (kind.low, kind.step, *kind.atoms) if not math.isnan(v))
+
+
+def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> None:
+    """To a file of the form that its name says; to stdout without one, as CSV or as JSON, a list of rows."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    suffix = path.suffix.lower() if path is not None else ".json" if as_json else ".csv"
+    if path is None:
+        sys.stdout.write(_text(table, suffix))
+        return
+    if suffix == ".npy" and not all(str(t) in ("double", "float", "bool") or "int" in str(t) for t in table.schema.types):
+        raise Misuse("a .npy file holds numbers alone, and there are columns of text; choose .csv or .parquet")
+    with whole(path) as name:
+        if suffix == ".parquet":
+            pq.write_table(table, name)
+        elif suffix in (".npz", ".npy"):
+            columns = {column: table.column(column).to_numpy(zero_copy_only=False) for column in table.column_names}
+            with open(name, "wb") as file:
+                if suffix == ".npy":
+                    np.save(file, np.stack([v.astype(np.float64) for v in columns.values()], axis=1))
+                else:
+                    texts = {c: v.astype(str) if v.dtype == object else v for c, v in columns.items()}
+                    np.savez_compressed(file, **texts)
+        else:
+            Path(name).write_text(_text(table, suffix), encoding="utf-8")
+
+
+def _text(table: pa.Table, suffix: str) -> str:
+    import pyarrow as pa
+    import pyarrow.csv as pcsv
+
+    if suffix == ".json":
+        return json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
+    table, delimiter = pa.table(plain, names=table.column_names), "\t" if suffix == ".tsv" else ","
+    header = io.StringIO()
+    csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)
+
+    def body(quoting: Literal["none", "needed"]) -> str:
+        buffer = pa.BufferOutputStream()
+        pcsv.write_csv(table, buffer, pcsv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style=quoting))
+        return buffer.getvalue().to_pybytes().decode()
+
+    try:
+        return header.getvalue() + body("none")
+    except pa.ArrowInvalid:  # a text that holds a comma, say: Arrow then quotes every text
+        return header.getvalue() + body("needed")
+
+
+# -- images ---------------------------------------------------------------------------------------------------------------
+
+
+def write_images(space: Space, x: Tensor, path: Path, labels: dict[str, Any]) -> None:
+    """x (N, *shape) as one PNG grid, or as arrays that `genus.read` takes; labels go beside the arrays of an npz."""
+    import numpy as np
+    from PIL import Image
+
+    from genus.space import Space
+
+    form = space.form if space.form is None or space.form.container != "torch" else replace(space.form, container="numpy")
+    array = np.asarray(Space(space.kinds, space.shape, form=form).decode(x))
+    suffix = path.suffix.lower()
+    with whole(path) as name, open(name, "wb") as file:
+        if suffix == ".png":
+            Image.fromarray(grid(space, x)).save(file, format="PNG")
+        elif suffix == ".npy":
+            np.save(file, array)
+        else:
+            np.savez_compressed(file, images=array, **labels)
+
+
+def grid(space: Space, x: Tensor) -> np.ndarray:
+    """x (N, H, W) or (N, C, H, W) -> one picture (h, w) or (h, w, C) of bytes, about as wide as high, pixels enlarged whole."""
+    import numpy as np
+
+    from genus.space import Integer
+
+    kind = space.kinds[0]
+    values = x.double().cpu().numpy()
+    low, high = (kind.low, kind.high) if isinstance(kind, Integer) else (np.nanmin(values), np.nanmax(values))
+    grey = (255 * (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-300)).clip(0, 255).round().astype(np.uint8)
+    tiles = grey[:, None] if grey.ndim == 3 else grey
+    count, channels, height, width = tiles.shape
+    columns = max(1, min(count, round(math.sqrt(count * height / width))))
+    rows = math.ceil(count / columns)
+    factor = max(1, min(-(-TILE // max(height, width)), WIDEST // (max(columns, rows) * (max(height, width) + GAP))))
+    tiles = tiles.repeat(factor, axis=2).repeat(factor, axis=3)
+    h, w = height * factor + GAP, width * factor + GAP
+    # Where nothing is, white; the alpha of such places is full too.
+    sheet = np.full((channels, rows * h + GAP, columns * w + GAP), 255, dtype=np.uint8)
+    for i, tile in enumerate(tiles):
+        top, left = GAP + i // columns * h, GAP + i % columns * w
+        sheet[:, top : top + h - GAP, left : left + w - GAP] = tile
+    return sheet[0] if channels == 1 else np.ascontiguousarray(np.moveaxis(sheet, 0, -1))

@@ -1,0 +1,105 @@
+"""`genus score`: the log-density of every row."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genus.cli.errors import Misuse
+from genus.cli.inputs import Data, Json, Missing, Quiet, markers
+from genus.cli.outputs import check_suffix, print_json, say, write_table
+from genus.cli.sample import Model
+from genus.errors import GenusError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genus.data import Dataset
+    from genus.model import ApproximateDensity
+
+__all__ = ["score"]
+
+DRAWS = 16  # of a bound's noise, that it is averaged over
+
+
+def score(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=".csv .tsv .parquet .npz .npy .json; by default CSV on stdout.")
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(metavar="K", min=1, help="Where there is only a bound: estimate the density by K importance samples."),
+    ] = None,
+    missing: Missing = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give every row its log-density under a model, in nats.
+
+    Columns are found by name, those of the condition too; others are ignored. The name of the column of results says what
+    it is: exact, a bound from below, or an estimate. A low value is an unusual row. Rows are counted from 0.
+
+    \b
+    Examples:
+      genus score adult.genus adult.csv
+      genus score adult.genus adult.csv --out scores.csv
+      genus score adult-vae.genus adult.csv --samples 64 --out scores.parquet
+      genus score adult.genus adult.csv --json
+    """
+    if as_json and out is not None:
+        raise Misuse("--json prints to stdout and --out writes a file; choose one")
+    check_suffix(out, images=False)
+
+    from genus.data import read
+    from genus.files import load
+    from genus.model import ApproximateDensity, TractableDensity, families
+
+    loaded = load(model)
+    if not isinstance(loaded, ApproximateDensity):
+        able = [name for name, cls in families().items() if issubclass(cls, ApproximateDensity) and name != "dequantised"]
+        raise GenusError(
+            f"{model} holds a {loaded.name}, which has no density to score rows with; families that have one:"
+            f" {', '.join(able)}. genus compare judges {loaded.name} by its samples."
+        )
+    dataset = read(data, space=(loaded.space, loaded.context), missing=markers(missing))
+    if len(dataset) == 0:
+        raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
+    label = "exact" if isinstance(loaded, TractableDensity) else "bound" if samples is None else "estimate"
+    values = _log_density(loaded, dataset, samples).double().cpu()
+
+    import pyarrow as pa
+
+    mean, error = values.mean().item(), values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    if as_json:
+        rows = [value if math.isfinite(value) else None for value in values.tolist()]
+        found = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(rows)}
+        print_json(found | {"mean": _finite(mean), "se": _finite(error), "log_density": rows})
+    else:
+        write_table(pa.table({"row": range(len(values)), f"log_density_{label}": values.numpy()}), out)
+    kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}[label]
+    spread = f" ± {error:.4f}" if math.isfinite(error) else ""
+    where = f"; they are in {out}" if out is not None else ""
+    say(f"{len(values):,} rows: {mean:.4f}{spread} nats a row ({kind}){where}.", quiet)
+
+
+def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None) -> Tensor:
+    """(N,): exact, or the mean of some draws of the bound, or the estimate by importance samples; the same every time."""
+    import torch
+
+    from genus.model import TractableDensity, in_batches
+
+    with torch.inference_mode():
+        if isinstance(model, TractableDensity):
+            return in_batches(model.log_prob, data.x, data.c)
+        if samples is not None:
+            return in_batches(lambda x, c: model.log_evidence(x, c, samples, seed=0), data.x, data.c, rows=2048)
+        return sum(in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(DRAWS)) / DRAWS  # type: ignore[return-value]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,396 @@
+"""One scikit-learn estimator over every family."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import ClassifierTags, Tags, check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from torch import Tensor
+
+from genus.data import Dataset, read
+from genus.errors import DataError, GenusError
+from genus.frames import is_frame, to_arrow
+from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, build, families, family, in_batches, isolated
+from genus.sources import open_source
+from genus.space import Category, Integer, Kind, Real, Space
+from genus.training import History, fit
+
+__all__ = ["DensityEstimator"]
+
+Wish = str | Kind
+BOUND = 8  # draws whose mean is reported for a bound
+# Every column of such an array is meant: none is left out as a row number or an identifier.
+WISHES = {"i": "integer", "u": "integer", "U": "category", "S": "category"}
+
+
+def _is_density(self: DensityEstimator) -> bool:
+    known = _known(self.family)
+    if known is not None and not issubclass(known, ApproximateDensity):
+        raise AttributeError(f"The family {self.family!r} can be sampled but has no density.")
+    return True
+
+
+def _is_classifier(self: DensityEstimator) -> bool:
+    if not hasattr(self, "classes_"):
+        raise AttributeError("This DensityEstimator knows no labels; fit(X, y) with labels y makes it a classifier.")
+    return _is_density(self)
+
+
+class DensityEstimator(DensityMixin, BaseEstimator):
+    """A generative model of any family as a scikit-learn estimator: of p(x), or of p(x | y) where labels y are given.
+
+    X is a table: an array or tensor (n, d), a list of lists, a frame (pandas, polars, pyarrow), a dictionary of columns or
+    the path of a file. Its columns are measured as `genus.read` does: numbers at a visible resolution are a lattice, which
+    has masses instead of densities. `space_` shows the kinds, and `kinds` overrules them.
+
+    Held-out numbers on a lattice may be new ones: they are rounded to its resolution, and beyond the range of the training
+    rows scored as the end of the range times a geometric tail, so that the total mass stays 1 and a record costs some nats
+    instead of the score. A new level of a category, or a missing value in a column that had none, is a DataError. A flow,
+    which has no room for repeated or missing values, may be given `kinds=genus.Real()`.
+
+    Args:
+        family: a name of `genus.families()`.
+        kinds: by column name, or position, "real", "integer", "category" or a Kind; or one for all columns.
+        max_seconds, max_steps, epochs: budgets of training; see `genus.fit`.
+        random_state: of training: a seed, a RandomState, or None for another result every time.
+        hyper: the family's own hyper-parameters, parameters of this estimator like any other; those not given are what the
+            family suggests for this many rows.
+
+    Attributes:
+        model_: the trained genus model; space_: its `Space`; history_: of its training.
+        likelihood_: what `score_samples` is: "exact" or "bound" (a lower bound); "none" for a family without density.
+        classes_: (k,) the labels; only where fitted with labels.
+        n_features_in_, feature_names_in_: of X.
+
+    Raises:
+        GenusError: an unknown family, or a hyper-parameter that the family does not have.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> estimator = DensityEstimator("mixture", components=3, random_state=0).fit(X)
+    >>> estimator.score_samples(X).shape, estimator.sample(2, random_state=1).shape
+    ((150,), (2, 4))
+    >>> bool(DensityEstimator("naive-bayes").fit(X, y).predict(X).mean() > 0.9)
+    True
+    """
+
+    model_: GenerativeModel
+    space_: Space
+    history_: History
+    likelihood_: str
+    classes_: np.ndarray
+
+    def __init__(
+        self,
+        family: str = "naive-bayes",
+        *,
+        kinds: Wish | Mapping[str | int, Wish] | None = None,
+        max_seconds: float | None = None,
+        max_steps: int | None = None,
+        epochs: float | None = None,
+        random_state: Any = None,
+        **hyper: Any,
+    ) -> None:
+        _check_names(family, hyper)
+        self.family = family
+        self.kinds = kinds
+        self.max_seconds = max_seconds
+        self.max_steps = max_steps
+        self.epochs = epochs
+        self.random_state = random_state
+        self._hyper = hyper
+
+    # -- parameters ---------------------------------------------------------------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The named parameters, and the hyper-parameters that were given."""
+        return super().get_params(deep) | self._hyper
+
+    def set_params(self, **params: Any) -> DensityEstimator:
+        """Set parameters, hyper-parameters of the family included.
+
+        Raises:
+            GenusError: the family has no hyper-parameter of such a name; nothing is set then.
+        """
+        named = super().get_params(deep=False)
+        hyper = self._hyper | {name: value for name, value in params.items() if name not in named}
+        _check_names(params.get("family", self.family), hyper)
+        for name in params.keys() & named.keys():
+            setattr(self, name, params[name])
+        self._hyper = hyper
+        return self
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        known = _known(self.family)
+        if known is not None:  # missing values and levels are values with mass of their own, and not every family has room
+            tags.input_tags.allow_nan = known.accepts(Space([Real(atoms=(math.nan,))]))
+            tags.input_tags.string = tags.input_tags.categorical = known.accepts(Space([Category(("a", "b"))]))
+        if hasattr(self, "classes_"):  # scorers such as roc_auc ask a classifier only
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags()
+        return tags
+
+    # -- fitting ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> DensityEstimator:
+        """Train the family on the rows of X.
+
+        Args:
+            X: (n, d), a table; NaN and None are missing values.
+            y: (n,) labels; the density then is that of X given y, and the estimator a classifier too. None: of X alone.
+
+        Raises:
+            DataError: the data cannot be read, or the family cannot model them.
+        """
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        data = self._read(X)
+        if hasattr(self, "classes_"):
+            del self.classes_
+        if y is not None:
+            classes, codes = _labels(y)
+            if len(codes) != len(data):
+                raise DataError(f"X has {len(data)} rows and y {len(codes)} labels; give one label for each row.")
+            context = Space([Category(tuple(classes.tolist()))], names=["y"])
+            data = replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context)
+        hyper = family(self.family).suggest(data.space, len(data)) | self._hyper
+        with isolated(seed):
+            model = build(self.family, data.space, data.context, **hyper)
+        budget = {"max_seconds": self.max_seconds, "max_steps": self.max_steps, "epochs": self.epochs}
+        self.history_ = fit(model, data, seed=seed, progress=False, **budget)  # type: ignore[arg-type]
+        self.model_, self.space_, self.likelihood_ = model, data.space, model.likelihood
+        self._tails = _Tails(data)
+        if y is not None:
+            self.classes_ = classes
+        return self
+
+    def _read(self, X: Any) -> Dataset:
+        X, names = self._validated(X, reset=True)
+        wish = WISHES.get(X.dtype.kind) if isinstance(X, np.ndarray) else None
+        wishes: dict[str, Wish] = dict.fromkeys(names, wish) if wish else {}
+        if isinstance(self.kinds, Mapping):
+            for key, kind in self.kinds.items():
+                wishes[names[key] if isinstance(key, int) and -len(names) <= key < len(names) else str(key)] = kind
+        elif self.kinds is not None:
+            wishes = dict.fromkeys(names, self.kinds)
+        data = read(X, kinds=wishes)
+        self._names = names
+        self._columns = [names.index(name) for name in data.space.names or ()]
+        return data
+
+    def _validated(self, X: Any, reset: bool) -> tuple[Any, list[str]]:
+        """X as an array, tensor, frame or mapping whose columns are the fitted ones, and their names."""
+        if isinstance(X, str | os.PathLike):
+            X = open_source(X).columns
+        if not issparse(X) and (isinstance(X, Mapping) or is_frame(X)):  # some sparse matrices are mappings
+            table = to_arrow(X)[0]
+            validate_data(self, table if isinstance(X, Mapping) else X, reset=reset, skip_check_array=True)
+            return X, table.column_names
+        array = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
+        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind == "U":
+            array = np.asarray(X, dtype=object)  # else a text among numbers would make them all text
+        takes = self.__sklearn_tags__().input_tags
+        array = validate_data(
+            self,
+            array,
+            reset=reset,
+            dtype=None if takes.string else "numeric",
+            ensure_all_finite="allow-nan" if takes.allow_nan else True,
+            ensure_min_samples=2 if reset else 1,
+        )
+        return X if isinstance(X, Tensor) else array, [f"x{i}" for i in range(array.shape[1])]
+
+    def _encoded(self, X: Any) -> tuple[Tensor, Tensor]:
+        """X -> x (n, *shape) inside the space, and what its tails add to the log-density, (n,)."""
+        check_is_fitted(self)
+        X, _ = self._validated(X, reset=False)
+        if isinstance(X, np.ndarray | Tensor):
+            return self._tails(X[:, self._columns])
+        # The names have been compared already; where the fitted table had none, columns go by position.
+        return self._tails(to_arrow(X)[0].rename_columns(self._names))
+
+    # -- densities ----------------------------------------------------------------------------------------------------
+
+    @available_if(_is_density)
+    def score_samples(self, X: Any, y: Any = None) -> np.ndarray:
+        """The log-density of every row, in nats, in X's own units; `likelihood_` says whether exact or a bound.
+
+        Args:
+            X: (n, d).
+            y: (n,) labels: the density given them. None: where fitted with labels, the density of x alone, which is
+                the mean over the labels by their frequency. Without labels in fit, y is ignored.
+
+        Returns:
+            (n,) nats: masses on lattices and categories, densities elsewhere.
+        """
+        x, tails = self._encoded(X)
+        if not hasattr(self, "classes_"):
+            log_density = self._log_density(x, None)
+        elif y is not None:
+            codes = self._codes(y, len(x))
+            log_density = self._log_density(x, codes)
+        else:
+            prior = self._log_prior()
+            rows = [self._log_density(x, torch.full((len(x),), k)) + prior[k] for k in range(len(prior))]
+            log_density = torch.stack(rows).logsumexp(0)
+        return (log_density + tails).numpy()
+
+    @available_if(_is_density)
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of `score_samples`, nats a row; higher is better."""
+        return float(np.mean(self.score_samples(X, y)))
+
+    @torch.no_grad()
+    def _log_density(self, x: Tensor, codes: Tensor | None) -> Tensor:
+        c = None if codes is None else codes.to(torch.float32).unsqueeze(1)
+        model = cast(ApproximateDensity, self.model_)
+        if isinstance(model, TractableDensity):
+            return in_batches(model.log_prob, x, c).double().cpu()
+        draws = [in_batches(lambda x, c, seed=seed: model.elbo(x, c, seed=seed), x, c) for seed in range(BOUND)]
+        return torch.stack(draws).double().mean(0).cpu()
+
+    def _log_prior(self) -> Tensor:
+        counts = cast(Tensor, self.model_.context_counts)
+        return (counts / counts.sum()).log().cpu()
+
+    # -- labels -------------------------------------------------------------------------------------------------------
+
+    @available_if(_is_classifier)
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """X (n, d) -> (n, k): log p(y | x) of every label of `classes_`, by Bayes' rule."""
+        x, _ = self._encoded(X)  # the tails are the same under every label
+        model = cast(ApproximateDensity, self.model_)
+        with torch.no_grad(), isolated(0):
+            return in_batches(lambda x, c: model.class_log_probs(x), x).double().cpu().numpy()
+
+    @available_if(_is_classifier)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """X (n, d) -> (n, k): p(y | x) of every label of `classes_`, by Bayes' rule."""
+        return np.exp(self.predict_log_proba(X))
+
+    @available_if(_is_classifier)
+    def predict(self, X: Any) -> np.ndarray:
+        """X (n, d) -> (n,): the most probable label."""
+        return self.classes_[self.predict_log_proba(X).argmax(axis=1)]
+
+    def _codes(self, y: Any, rows: int) -> Tensor:
+        labels = column_or_1d(np.full(rows, y) if np.ndim(y) == 0 else y, warn=True)
+        if len(labels) != rows:
+            raise DataError(f"There are {len(labels)} labels y for {rows} rows; give one for each row, or one for all.")
+        place = {label: i for i, label in enumerate(self.classes_.tolist())}
+        strange = next((label for label in labels.tolist() if label not in place), None)
+        if strange is not None:
+            raise DataError(f"y holds the label {strange!r}, which was not there in fit; expected one of {list(place)[:8]}.")
+        return torch.tensor([place[label] for label in labels.tolist()], dtype=torch.long)
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    def sample(self, n_samples: int = 1, random_state: Any = None, y: Any = None) -> Any:
+        """Draw rows, within the range of the training rows on lattices.
+
+        Args:
+            n_samples: how many.
+            random_state: a seed repeats the draw; None, or a RandomState, gives others at every call.
+            y: the label of all rows, or one for each, (n_samples,). None: labels by their frequency.
+
+        Returns:
+            The kind of table that was fitted, with its column names and types.
+        """
+        check_is_fitted(self)
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        c = None
+        if hasattr(self, "classes_"):
+            if y is None:
+                with isolated(seed):
+                    codes = torch.multinomial(self._log_prior().exp(), max(n_samples, 1), replacement=True)[:n_samples]
+            else:
+                codes = self._codes(y, n_samples)
+            c = codes.to(torch.float32).unsqueeze(1)
+        elif y is not None:
+            raise DataError("This DensityEstimator was fitted without labels; sample without y, or fit(X, y) first.")
+        return self.space_.decode(self.model_.sample(n_samples, c, seed=seed + 1))
+
+
+def _known(name: Any) -> type[GenerativeModel] | None:
+    """The family of that name; None where there is none, which `fit` says."""
+    return families().get(name) if isinstance(name, str) else None
+
+
+def _check_names(name: Any, hyper: Mapping[str, Any]) -> None:
+    """Refuse hyper-parameters that the family does not have."""
+    known_family = _known(name)
+    if known_family is None:
+        return
+    parameters = inspect.signature(known_family.__init__).parameters
+    known = [p for p in parameters if p not in ("self", "space", "context", "hyper")]
+    unknown = [key for key in hyper if key not in known]
+    if unknown and "hyper" not in parameters:
+        has = ", ".join([*known, "kinds", "max_seconds", "max_steps", "epochs", "random_state"])
+        raise GenusError(f"DensityEstimator({name!r}) has no parameter {unknown[0]!r}; it has family, {has}.")
+
+
+def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """y (n,) -> the different labels, and the number of each row's."""
+    labels = column_or_1d(y, warn=True)
+    if type_of_target(labels) not in ("binary", "multiclass"):
+        raise DataError(
+            f"Unknown label type: y holds {type_of_target(labels)} values such as {labels[0]!r}; expected texts or whole"
+            " numbers. Make them classes, or leave y out."
+        )
+    return np.unique(labels, return_inverse=True)
+
+
+class _Tails:
+    """Puts any number into a space with lattices: rounded to its column's resolution, and beyond the ends with a tail.
+
+    With x' the nearest value inside, q(x) = p(x') t(x | x'): from an end where m training rows lay, a value is beyond with
+    probability 1 / (m + 2), the rule of succession, at a distance that is geometric with a mean of a quarter of the range.
+
+    Args:
+        data: the training rows.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self.space = data.space
+        self.columns = data.space.columns(Integer)
+        kinds = [kind for kind in data.space.kinds if isinstance(kind, Integer)]
+        low, high, self.step = (torch.tensor([getattr(k, n) for k in kinds]).double() for n in ("low", "high", "step"))
+        self.ends = ((-1, low), (1, high))
+        self.mean = 1.25 + (high - low) / self.step / 4
+        inside = data.x[:, self.columns].double()
+        self.beyond = [1 / (((inside - end).abs() < self.step / 2).sum(0) + 2.0) for _, end in self.ends]
+        # As reals any value can be encoded; such a loc and scale ask for double precision where the lattice needs it.
+        free = [Real(k.magnitude, 1.0, k.atoms) if isinstance(k, Integer) else k for k in data.space.kinds]
+        self.free = Space(free, names=data.space.names)
+
+    def __call__(self, source: Any) -> tuple[Tensor, Tensor]:
+        """Columns -> x (n, D) inside the space, and the log-probability of the steps outside, (n,), in nats."""
+        x = self.free.encode(source)
+        value = x[:, self.columns].double()
+        kept = value.isnan()
+        for atom in self.space.tables(x).atoms[:, self.columns]:
+            kept |= value == atom.double()
+        low = self.ends[0][1]
+        nearest = torch.where(kept, value, low + ((value - low) / self.step).round() * self.step)
+        log_tail, stay = torch.zeros_like(value), torch.ones_like(value)
+        for (sign, end), beyond in zip(self.ends, self.beyond, strict=True):
+            steps = (sign * (value - end) / self.step).round()
+            outside = (steps > 0) & ~kept
+            far = beyond.log() - self.mean.log() + (steps - 1) * torch.log1p(-1 / self.mean)
+            log_tail = torch.where(outside, far, log_tail)
+            stay = torch.where(steps == 0, stay - beyond, stay)
+            nearest = torch.where(outside, end, nearest)
+        x[:, self.columns] = nearest.to(x.dtype)
+        return x.to(self.space.dtype), (log_tail + stay.log()).sum(1)

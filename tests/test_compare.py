@@ -1,0 +1,140 @@
+"""A comparison: rows for everyone, honest labels, paired differences, one failure not the end."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import genus
+from genus import Category, Integer, Real, Space
+from genus.data import Dataset
+from genus.evaluation.compare import Protocol, _pair, _row, _trial
+from genus.model import TractableDensity
+
+
+def table(rows: int = 240, seed: int = 0) -> Dataset:
+    """A mixed table with structure: the level decides the mean of the real and of the count."""
+    generator = torch.Generator().manual_seed(seed)
+    level = torch.randint(3, (rows,), generator=generator)
+    real = 4.0 * level + torch.randn(rows, generator=generator)
+    count = (5 * level + torch.randint(4, (rows,), generator=generator)).float()
+    space = Space([Real(4.0, 3.5), Integer(0, 13), Category(("a", "b", "c"))], names=["real", "count", "level"])
+    return Dataset(torch.stack([real, count, level.float()], dim=1), None, space, None, "level", "toy")
+
+
+@pytest.fixture(scope="module")
+def report() -> genus.Report:
+    return genus.compare(table(), budget=1.0, seeds=2, jobs=1, progress=False)
+
+
+def test_every_family_has_a_row_with_its_label(report: genus.Report) -> None:
+    rows = {row.family: row for row in report.rows}
+    assert list(rows) == ["naive-bayes", "mixture", "maf", "vae", "wgan-gp"] or set(rows) >= {"naive-bayes", "maf", "vae"}
+    assert {name: rows[name].label for name in ("naive-bayes", "mixture", "vae", "wgan-gp")} == {
+        "naive-bayes": "exact",
+        "mixture": "exact",
+        "vae": "bound",
+        "wgan-gp": "none",
+    }
+    assert rows["maf"].status == "refused"
+    assert "column 'level'" in rows["maf"].reason
+    assert rows["wgan-gp"].log_density is None
+    assert rows["vae"].estimate is not None
+    assert rows["vae"].estimate_samples == 64
+    assert rows["vae"].estimate >= rows["vae"].log_density
+    assert rows["mixture"].estimate is None
+
+
+def test_structure_is_found_and_paired_differences_show_it(report: genus.Report) -> None:
+    rows = {row.family: row for row in report.rows}
+    mixture = rows["mixture"]
+    assert mixture.baseline_difference > 5 * mixture.baseline_difference_se > 0
+    assert mixture.baseline_difference == pytest.approx(mixture.log_density - rows["naive-bayes"].log_density, abs=1e-9)
+    assert rows["naive-bayes"].baseline_difference == 0
+    assert max(row.best_difference for row in report.rows if row.has_density) == 0
+    assert mixture.bits_per_dim == pytest.approx(-mixture.log_density / (3 * math.log(2)))
+    assert mixture.seeds == [0, 1]
+    assert len(mixture.histories) == 2
+
+
+def test_reference_rows_bracket_the_metrics(report: genus.Report) -> None:
+    real, floor = report.references["real against real"], report.references["independent columns"]
+    copier = report.references["copy of the training set"]
+    assert real["c2st"] < 0.7 < floor["c2st"]
+    assert real["tstr_auc"] > 0.95 > 0.7 > floor["tstr_auc"]
+    assert copier["copies"] == 1
+    assert copier["dcr_ratio"] == 0
+    assert set(copier) == {key for key, metric in report.metrics.items() if metric.kind == "memorisation"}
+    for row in report.rows:
+        assert row.status != "ok" or set(row.metrics) == set(report.metrics), row.family
+
+
+def test_one_family_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(TractableDensity):
+        """Fails in training."""
+
+        name, title, group = "broken", "broken on purpose", "toys"
+
+        def losses(self) -> list[genus.Loss]:
+            raise RuntimeError("out of luck")
+
+    import genus.model
+
+    monkeypatch.setitem(genus.model._families, "broken", Broken)
+    report = genus.compare(table(), ["broken"], budget=1.0, seeds=2, jobs=1, progress=False)
+    rows = {row.family: row for row in report.rows}
+    assert rows["broken"].status == "failed"
+    assert rows["broken"].reason == "RuntimeError: out of luck"
+    assert rows["naive-bayes"].status == "ok"
+    assert report.best.family == "naive-bayes"
+
+
+def test_processes_of_their_own_give_the_same_numbers() -> None:
+    lines: list[str] = []
+    alone = genus.compare(table(), ["mixture"], seeds=2, jobs=1, progress=False)
+    fanned = genus.compare(table(), ["mixture"], seeds=2, jobs=2, progress=lines.append)
+    assert len(lines) == 4
+    for a, b in zip(alone.rows, fanned.rows, strict=True):
+        assert a.log_density == b.log_density
+        assert a.metrics == b.metrics
+
+
+def test_the_threads_of_the_caller_are_left_as_they_were() -> None:
+    before = torch.get_num_threads()
+    data = table()
+    _trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), "naive-bayes", 0)
+    assert torch.get_num_threads() == before
+
+
+def test_standard_error_of_a_paired_difference_is_of_the_difference() -> None:
+    """Two families whose log-densities vary together: the paired error is far below either's own."""
+    data = table()
+    hard = np.random.default_rng(0).normal(size=len(data))
+    trials = []
+    for name, shift in (("naive-bayes", 0.0), ("mixture", 0.5)):
+        trial = _trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), name, 0)
+        trial.log_density = hard + shift
+        trials.append(trial)
+    rows = [_row(t.family, [t], data) for t in trials]
+    _pair(rows, trials)
+    assert rows[1].baseline_difference == pytest.approx(0.5)
+    assert rows[1].baseline_difference_se < 1e-9 < rows[1].log_density_se
+
+
+def test_a_condition_is_kept_in_sampling_and_scoring() -> None:
+    data = genus.read("iris", condition="species")
+    report = genus.compare(data, ["maf", "mixture"], budget=1.0, seeds=1, jobs=1, progress=False)
+    rows = {row.family: row for row in report.rows}
+    assert rows["maf"].label == "bound"  # whole tenths: dequantised
+    assert rows["maf"].status == rows["mixture"].status == "ok"
+    assert report.condition == "species"
+
+
+def test_wrong_requests_are_one_sentence() -> None:
+    with pytest.raises(genus.GenusError, match="There is no family 'mfa'; there are"):
+        genus.compare(table(), ["mfa"])
+    with pytest.raises(genus.DataError, match="30 rows; a comparison needs 50"):
+        genus.compare(table(30))
