@@ -293,7 +293,7 @@ def _standard(present: np.ndarray, atoms: np.ndarray) -> tuple[float, float]:
     rest = rest if len(rest) > 1 and np.ptp(rest) > 0 else present
     sample = rest if len(rest) <= PROBE else rest[:: len(rest) // PROBE]
     lower, upper = np.quantile(sample, [0.1, 0.9])
-    if upper > lower:
+    if upper > lower and max(-rest.min(), rest.max()) < 1e30:  # beyond, the scale must say that float32 cannot hold it
         reach = 20 * (upper - lower)
         if rest.min() < lower - reach or rest.max() > upper + reach:
             rest = rest.clip(lower - reach, upper + reach)

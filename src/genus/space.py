@@ -61,6 +61,9 @@ class Real:
     @property
     def magnitude(self) -> float:
         """How many steps of the standardised unit away from 0 the data lie: decides float32 or float64."""
+        largest = max(abs(self.loc), self.scale, *(abs(a) for a in self.atoms if not math.isnan(a)))
+        if largest > 1e30 or self.scale < 1e-30:
+            return math.inf  # near the ends of float32's range
         return abs(self.loc) / self.scale * 2.0**10
 
 
@@ -126,7 +129,8 @@ class Integer:
 
     @property
     def magnitude(self) -> float:
-        return max(abs(self.low), abs(self.high)) / self.step
+        largest = max(abs(self.low), abs(self.high), *(abs(a) for a in self.atoms if not math.isnan(a)))
+        return math.inf if largest > 1e30 or self.step < 1e-30 else max(abs(self.low), abs(self.high)) / self.step
 
 
 @dataclass(frozen=True)

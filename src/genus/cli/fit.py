@@ -59,7 +59,7 @@ def fit(
       genus fit adult.csv --family vae --set hidden=64,64 --set latent=8 --budget 60s --out adult-vae.genus
       genus fit adult.csv --family mixture --condition income --seed 1 --out income.genus
       genus fit digits --family wgan-gp --budget 2m --out digits.genus
-      genus fit wine --family maf --kind proline=real --steps 500 --json --out wine.genus
+      genus fit wine --family maf --condition cultivar --steps 500 --json --out wine.genus
     """
     cls, limit = family(name), seconds(budget)
     wanted = hyper(cls, settings or ())
