@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     rng = np.random.default_rng(0)
     for label in ("cats", "dogs"):
         (here / "images" / label).mkdir(parents=True)
-        for i in range(40):
+        for i in range(60):
             Image.fromarray(rng.integers(0, 255, (4, 4), dtype=np.uint8)).save(here / "images" / label / f"{i}.png")
     before = Path.cwd()
     os.chdir(here)
@@ -70,6 +70,12 @@ def models(folder: Path) -> dict[str, Path]:
     for name, (data, family, *more) in made.items():
         assert run("fit", data, "--family", family, *more, "--out", f"{name}.model").code == 0
     return {name: folder / f"{name}.model" for name in made}
+
+
+@pytest.fixture
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for each other on a busy machine make the metrics of a few rows ten times slower."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
 
 
 # -- help -----------------------------------------------------------------------------------------------------------------
@@ -97,7 +103,7 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["families", "fit", "sample", "score", "compare", ""])  # first fitted, then used
-def test_every_example_in_the_help_works(command: str, folder: Path) -> None:
+def test_every_example_in_the_help_works(command: str, folder: Path, one_core: None) -> None:
     shown = examples(command)
     assert len(shown) >= 2
     for line in shown:
@@ -176,7 +182,7 @@ def test_the_same_seed_gives_the_same_model(folder: Path) -> None:
 
 
 def test_a_kind_and_a_missing_marker_can_be_given(folder: Path) -> None:
-    Path("zip.csv").write_text("zip,x\n" + "".join(f"{10000 + i % 7},{'none' if i % 9 == 0 else i % 5}\n" for i in range(60)))
+    Path("zip.csv").write_text("zip,x\n" + "".join(f"{10000 + i % 7},{'none' if i % 15 == 0 else i % 5}\n" for i in range(60)))
     words = ("fit", "zip.csv", "--family", "naive-bayes", "--out", "zip.m")
     run(*words).refused(1, "'x'", "--missing TEXT")
     done = run(*words, "--missing", "none", "--kind", "zip=category")
@@ -188,7 +194,7 @@ def test_a_kind_and_a_missing_marker_can_be_given(folder: Path) -> None:
 
 def test_a_family_that_refuses_the_data_names_those_that_do_not(folder: Path) -> None:
     done = run("fit", "adult.csv", "--family", "maf", "--out", "maf.m")
-    done.refused(1, "'workclass'", "mixture, naive-bayes, vae, wgan-gp")
+    done.refused(1, "a flow is", "mixture, naive-bayes, vae, wgan-gp")
     assert not Path("maf.m").exists()
 
 
@@ -315,7 +321,7 @@ def test_a_family_without_a_density_says_so(models: dict[str, Path]) -> None:
 # -- compare --------------------------------------------------------------------------------------------------------------
 
 
-def test_compare_prints_the_table_and_writes_the_report(folder: Path) -> None:
+def test_compare_prints_the_table_and_writes_the_report(folder: Path, one_core: None) -> None:
     words = ("compare", "adult.csv", "--families", "mixture,maf", "--budget", "1s", "--seeds", 1, "--jobs", 1)
     done = run(*words, "--target", "income", "--out", "rep")
     assert done.code == 0, done.err

@@ -11,7 +11,7 @@ import torch
 import genus
 from genus import Category, Integer, Real, Space
 from genus.data import Dataset
-from genus.evaluation.compare import Protocol, _pair, _row, _trial
+from genus.evaluation.comparison import Protocol, _pair, _row, _trial
 from genus.model import TractableDensity
 
 
@@ -83,7 +83,7 @@ def test_one_family_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None
 
     import genus.model
 
-    monkeypatch.setitem(genus.model._families, "broken", Broken)
+    monkeypatch.setitem(genus.model.registered, "broken", Broken)
     report = genus.compare(table(), ["broken"], budget=1.0, seeds=2, jobs=1, progress=False)
     rows = {row.family: row for row in report.rows}
     assert rows["broken"].status == "failed"
@@ -136,5 +136,5 @@ def test_a_condition_is_kept_in_sampling_and_scoring() -> None:
 def test_wrong_requests_are_one_sentence() -> None:
     with pytest.raises(genus.GenusError, match="There is no family 'mfa'; there are"):
         genus.compare(table(), ["mfa"])
-    with pytest.raises(genus.DataError, match="30 rows; a comparison needs 50"):
+    with pytest.raises(genus.DataError, match="30 rows; a comparison needs 100"):
         genus.compare(table(30))

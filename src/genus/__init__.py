@@ -18,16 +18,8 @@ _names = {
     "genus.space": ("Category", "Integer", "Real", "Space"),
     "genus.data": ("Dataset", "read"),
     "genus.errors": ("DataError", "GenusError", "ModelFileError", "NotFittedError", "TrainingError"),
-    "genus.model": (
-        "Loss",
-        "GenerativeModel",
-        "ApproximateDensity",
-        "TractableDensity",
-        "Counted",
-        "build",
-        "families",
-        "family",
-    ),
+    "genus.model": ("ApproximateDensity", "Counted", "GenerativeModel", "Loss", "TractableDensity"),
+    "genus.registry": ("build", "families", "family"),
     "genus.files": ("load", "save"),
     "genus.models": ("Dequantised", "MAF", "Mixture", "NaiveBayes", "VAE", "WGANGP"),
     "genus.training": ("History", "fit"),
@@ -41,8 +33,9 @@ if TYPE_CHECKING:
     from genus.errors import DataError, GenusError, ModelFileError, NotFittedError, TrainingError
     from genus.evaluation import Report, compare
     from genus.files import load, save
-    from genus.model import ApproximateDensity, Counted, GenerativeModel, Loss, TractableDensity, build, families, family
+    from genus.model import ApproximateDensity, Counted, GenerativeModel, Loss, TractableDensity
     from genus.models import MAF, VAE, WGANGP, Dequantised, Mixture, NaiveBayes
+    from genus.registry import build, families, family
     from genus.space import Category, Integer, Real, Space
     from genus.training import History, fit
 

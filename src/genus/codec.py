@@ -15,10 +15,11 @@ from torch import Tensor
 
 from genus.errors import DataError
 from genus.frames import ARRAYS, Form, to_arrow, to_numbers, type_of
+from genus.kinds import Category, Integer, Kind, Real
 from genus.lattices import DIGITS, half_unit, points, round_digits, shortest
 
 if TYPE_CHECKING:
-    from genus.space import Category, Integer, Kind, Real, Space
+    from genus.space import Space
 
 __all__ = ["decode", "encode"]
 
@@ -81,22 +82,16 @@ def _encode_array(space: Space, array: np.ndarray) -> Tensor:
 
 def _shared(space: Space) -> Real | Integer | None:
     """The numeric kind that all of several coordinates share."""
-    from genus.space import Category
-
     kind = space.kinds[0]
     return None if space.dim == 1 or isinstance(kind, Category) or any(k is not kind for k in space.kinds) else kind
 
 
 def _plain(kind: Real | Integer) -> TypeGuard[Integer]:
     """Whether these are whole numbers low..high and nothing else: bytes need no arithmetic."""
-    from genus.space import Integer
-
     return isinstance(kind, Integer) and kind.step == 1 and not kind.atoms and float(kind.low).is_integer()
 
 
 def _encode_column(kind: Kind, column: pa.ChunkedArray, label: str) -> np.ndarray:
-    from genus.space import Category
-
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if isinstance(kind, Category):
@@ -157,7 +152,6 @@ def _encode_numbers(kind: Real | Integer, values: np.ndarray, label: str, single
     Args:
         single: the values were float32, and so know their decimals to seven digits only.
     """
-    from genus.space import Integer
 
     def refuse(bad: np.ndarray, expected: str) -> None:
         if bad.any():
@@ -244,8 +238,6 @@ def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
 
 def _decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
     """Coordinates -> values: float64 with NaN where missing, or the levels' objects."""
-    from genus.space import Category, Integer
-
     if isinstance(kind, Category):
         levels = np.empty(len(kind.levels), dtype=object)
         levels[:] = kind.levels

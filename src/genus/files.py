@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from genus.errors import ModelFileError
-from genus.model import GenerativeModel, family
+from genus.model import GenerativeModel
+from genus.registry import family
 from genus.space import Space
 
 __all__ = ["load", "read_tensors", "save", "write_tensors"]

@@ -10,7 +10,6 @@ A model that cannot answer a question does not have the method. Families registe
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,14 +29,13 @@ __all__ = [
     "GenerativeModel",
     "Loss",
     "TractableDensity",
-    "build",
-    "families",
-    "family",
     "in_batches",
     "isolated",
+    "named",
+    "registered",
 ]
 
-_families: dict[str, type[GenerativeModel]] = {}
+registered: dict[str, type[GenerativeModel]] = {}  # every family by name, as its class is made
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class GenerativeModel(nn.Module):
         super().__init_subclass__(**kwargs)
         if name:
             cls.name = name
-            _families[name] = cls
+            registered[name] = cls
 
     def __init__(self, space: Space, context: Space | None = None, **hyper: Any) -> None:
         super().__init__()
@@ -327,42 +325,12 @@ def in_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, row
     return torch.cat([f(x[i : i + rows], None if c is None else c[i : i + rows]) for i in range(0, len(x), rows)])
 
 
-# -- the registry ---------------------------------------------------------------------------------------------------------
-
-
-def families() -> dict[str, type[GenerativeModel]]:
-    """Every family by name."""
-    import genus.models  # noqa: F401 - importing them registers them
-
-    return dict(_families)
-
-
-def family(name: str) -> type[GenerativeModel]:
-    """The family of that name.
-
-    >>> family("naive-bayes").__name__
-    'NaiveBayes'
-    """
-    known = families()
-    if name not in known:
-        raise GenusError(f"There is no family {name!r}; there are {', '.join(known)}.")
-    return known[name]
-
-
-def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -> GenerativeModel:
-    """A model of the named family on a space; a continuous family on integers is wrapped in `Dequantised`.
+def named(name: str) -> type[GenerativeModel]:
+    """The registered family of that name.
 
     Raises:
-        GenusError: an unknown family or hyper-parameter.
-        DataError: the family refuses the space.
+        GenusError: there is none.
     """
-    cls = family(name)
-    known = [p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "space", "context", "hyper")]
-    for key in hyper:
-        if key not in known and cls.name != "dequantised":
-            raise GenusError(f"{name} has no hyper-parameter {key!r}; it has {', '.join(known) or 'none'}.")
-    if not cls.accepts(space, context):
-        wrapper = family("dequantised")
-        if wrapper.refusal_of(cls, space, context) is None:  # type: ignore[attr-defined]
-            return wrapper(space, context, family=name, **hyper)
-    return cls(space, context, **hyper)
+    if name not in registered:
+        raise GenusError(f"There is no family {name!r}; there are {', '.join(registered)}.")
+    return registered[name]

@@ -20,10 +20,11 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from torch import Tensor
 
 from genus.data import Dataset, read
+from genus.data.sources import open_source
 from genus.errors import DataError, GenusError
 from genus.frames import is_frame, to_arrow
-from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, build, families, family, in_batches, isolated
-from genus.sources import open_source
+from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
+from genus.registry import build, families, family
 from genus.space import Category, Integer, Kind, Real, Space
 from genus.training import History, fit
 

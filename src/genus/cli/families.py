@@ -24,7 +24,7 @@ def families(as_json: Json = False) -> None:
       genus families
       genus families --json
     """
-    from genus.model import families
+    from genus.registry import families
 
     known = [_described(cls) for name, cls in families().items() if name != "dequantised"]  # which is put around others
     if as_json:

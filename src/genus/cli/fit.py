@@ -59,11 +59,11 @@ def fit(
       genus fit adult.csv --family vae --set hidden=64,64 --set latent=8 --budget 60s --out adult-vae.genus
       genus fit adult.csv --family mixture --condition income --seed 1 --out income.genus
       genus fit digits --family wgan-gp --budget 2m --out digits.genus
-      genus fit wine --family maf --condition cultivar --steps 500 --json --out wine.genus
+      genus fit iris --family maf --condition species --steps 500 --json --out iris.genus
     """
     cls, limit = family(name), seconds(budget)
     wanted = hyper(cls, settings or ())
-    kept = checkpoint or out.with_name(f"{out.name}.ckpt")
+    kept = checkpoint or out.parent / f"{out.name}.ckpt"
     _check_files(out, kept, resume)
     dataset = read(data, condition, None, kinds, missing)
     say(f"{dataset}\n", quiet)
@@ -112,7 +112,8 @@ def _check_files(out: Path, kept: Path, resume: bool) -> None:
 
 
 def _build(cls: type[GenerativeModel], data: Dataset, wanted: dict[str, Any], seed: int) -> GenerativeModel:
-    from genus.model import build, isolated
+    from genus.model import isolated
+    from genus.registry import build
 
     values = cls.suggest(data.space, len(data)) | wanted
     try:
@@ -129,7 +130,7 @@ def _build(cls: type[GenerativeModel], data: Dataset, wanted: dict[str, Any], se
 
 
 def _others(data: Dataset) -> str:
-    from genus.model import families
+    from genus.registry import families
 
     wrapper = families()["dequantised"]
     able = [

@@ -90,7 +90,7 @@ def markers(texts: Sequence[str] | None) -> list[str | float]:
 
 def family(name: str) -> type[GenerativeModel]:
     """The family of that name."""
-    from genus.model import families
+    from genus.registry import families
 
     known = {key: cls for key, cls in families().items() if key != "dequantised"}  # which is put around others
     if name not in known:

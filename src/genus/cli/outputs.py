@@ -59,13 +59,11 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise GenusError(
-            f"Cannot write to {folder}: {error.strerror or error}. Choose a folder that you may write to."
-        ) from error
+        raise _unwritable(folder, folder, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> GenusError:
-    file = next((parent for parent in path.parents if parent.is_file()), None)
+def _unwritable(path: Path, folder: Path, error: OSError) -> GenusError:
+    file = next((parent for parent in (folder, *folder.parents) if parent.is_file()), None)
     reason = f"{file} is a file and not a folder" if file is not None else error.strerror or error
     return GenusError(f"Cannot write {path}: {reason}. Choose a folder that you may write to.")
 
@@ -92,7 +90,7 @@ def whole(path: Path) -> Iterator[str]:
         finally:
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise _unwritable(path, path.parent, error) from error
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------------
@@ -153,6 +151,8 @@ def _text(table: pa.Table, suffix: str) -> str:
     if suffix == ".json":
         return json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, default=str) + "\n"
     plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
+    if len(plain) == 1 and plain[0].null_count:  # an empty line would be no row to whoever reads it
+        plain = [plain[0].cast(pa.string()).fill_null("NA")]
     table, delimiter = pa.table(plain, names=table.column_names), "\t" if suffix == ".tsv" else ","
     header = io.StringIO()
     csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)

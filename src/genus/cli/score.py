@@ -57,7 +57,8 @@ def score(
 
     from genus.data import read
     from genus.files import load
-    from genus.model import ApproximateDensity, TractableDensity, families
+    from genus.model import ApproximateDensity, TractableDensity
+    from genus.registry import families
 
     loaded = load(model)
     if not isinstance(loaded, ApproximateDensity):

@@ -1,6 +1,6 @@
 """Metrics, the comparison of families, and its report."""
 
-from genus.evaluation.compare import compare
+from genus.evaluation.comparison import compare
 from genus.evaluation.metrics import METRICS, Metric, evaluate, independent_columns
 from genus.evaluation.report import Report, Row
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genus.model import ApproximateDensity, GenerativeModel, Loss, TractableDensity, family
+from genus.model import ApproximateDensity, GenerativeModel, Loss, TractableDensity, named
 from genus.space import Integer, Kind, Real, Space
 
 __all__ = ["Dequantised"]
@@ -94,7 +94,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
 
 
 def _density(name: str) -> type[TractableDensity]:
-    cls = family(name)
+    cls = named(name)
     if not issubclass(cls, TractableDensity):
         raise TypeError(f"Dequantised needs a family with an exact density; {name} has none.")
     return cls

@@ -59,6 +59,14 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         k = condition_index(self.condition, c)
         return every[:, 0] if k is None else every.gather(1, k.unsqueeze(1)).squeeze(1)
 
+    @torch.no_grad()
+    def class_log_probs(self, x: Tensor) -> Tensor:
+        if self.context_counts is None:
+            return super().class_log_probs(x)  # says why not
+        x = x.to(self.device)
+        self.space.check(x)
+        return (self.product.log_prob(x) + (self.context_counts / self.context_counts.sum()).log()).log_softmax(1)
+
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         k = condition_index(self.condition, c)
         return self.product.sample(torch.zeros(n, dtype=torch.long, device=self.device) if k is None else k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ __all__ = ["Product", "condition_index", "condition_refusal", "condition_size"]
 
 LIMIT = 256  # the widest lattice that is counted value by value
 NARROW = 0.1  # a component is expected to be narrower than the pooled data: its prior variance is this share of theirs
-CHUNK = 16_384  # rows at once: a chunk of doubles that stays in the processor's cache
+CHUNK = 2**17  # numbers at once: a chunk of doubles that stays in the processor's cache
+JOINT = 2**15  # numbers in the table of several columns together
 
 
 class Product(nn.Module):
@@ -86,8 +88,12 @@ class Product(nn.Module):
 
     def observe(self, x: Tensor, weight: Tensor | None) -> None:
         """Add rows: weight (B, K) for soft membership, (B,) long for the component's number, None where K is 1."""
-        for i in range(0, len(x), CHUNK):
-            self._observe(x[i : i + CHUNK], None if weight is None else weight[i : i + CHUNK])
+        for rows in self._chunks(len(x)):
+            self._observe(x[rows], None if weight is None else weight[rows])
+
+    def _chunks(self, n: int) -> Iterator[slice]:
+        size = max(256, CHUNK // max(self.space.dim, self.components))
+        return (slice(at, at + size) for at in range(0, n, size))
 
     def _observe(self, x: Tensor, weight: Tensor | None) -> None:
         state, u = self.space.split(x)
@@ -155,16 +161,21 @@ class Product(nn.Module):
         """x (B, *shape) -> (B, K): log p(x | k) in nats, in data units."""
         if not self.concluded:
             raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
-        if len(x) <= CHUNK:
-            return self._log_prob(x)
-        return torch.cat([self._log_prob(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)])
+        # Columns are looked up together, in tables that are small beside the rows and stay in the cache.
+        joint = self.cells.joint(self.log_table, min(JOINT // self.components, len(x) // 8)) if self.cells.total else None
+        out = torch.empty(len(x), self.components, dtype=torch.float64, device=x.device)
+        for rows in self._chunks(len(x)):
+            out[rows] = self._log_prob(x[rows], joint)
+        return out
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor, joint: tuple[Tensor, list[Tensor]] | None) -> Tensor:
         state, u = self.space.split(x)
         out = torch.zeros(len(x), self.components, dtype=torch.float64, device=x.device)
-        if self.cells.total:
-            flat = self.cells.index(x, state) + self.cells.offset
-            out = F.embedding_bag(flat, self.log_table.T.contiguous(), mode="sum")
+        if joint is not None:
+            strides, tables = joint
+            place = (self.cells.index(x, state).double() @ strides).long()
+            for g, table in enumerate(tables):
+                out += table.index_select(0, place[:, g])
         if len(self.cells.rest):
             u = (u if self.cells.every_rest else u[:, self.cells.rest]).double()
             inside = (state[:, self.cells.rest] == 0).double() if self.space.has_states else None

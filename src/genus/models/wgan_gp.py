@@ -81,6 +81,10 @@ class WGANGP(GenerativeModel, name="wgan-gp"):
     bounded: Tensor
     gates: Tensor
 
+    @classmethod
+    def refusal(cls, space: Space, context: Space | None = None) -> str | None:
+        return None if space.feature_dim else "every column holds one value only, so there is nothing for a critic to see"
+
     def losses(self) -> list[Loss]:
         adam = {"lr": 2e-4, "betas": (0.0, 0.9)}
         return [

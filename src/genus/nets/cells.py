@@ -76,6 +76,32 @@ class Cells(nn.Module):
         cell = torch.where(self.narrow, torch.where(state == 0, place, size + state - 1), state.to(flat.dtype)).long()
         return cell if self.every_tabled else cell[:, self.tabled]
 
+    def joint(self, log_table: Tensor, limit: int) -> tuple[Tensor, list[Tensor]]:
+        """log_table (K, total) -> strides (J, G) and G tables (cells, K), in each of which several coordinates are summed.
+
+        Coordinates are grouped in turn, as long as a group has at most `limit` cells: fewer look-ups for the same sum, which
+        then is sum_g tables[g][(cell @ strides)[:, g]] for cell (B, J) of `index`.
+        """
+        groups: list[list[int]] = []
+        at, size = limit + 1, self.sizes.tolist()
+        for j, n in enumerate(size):
+            if at * n > limit:
+                groups.append([])
+                at = 1
+            groups[-1].append(j)
+            at *= n
+        strides = torch.zeros(len(size), len(groups), dtype=torch.float64, device=log_table.device)
+        parts, tables = log_table.T.split(size), []
+        for g, group in enumerate(groups):
+            table = parts[group[0]]
+            strides[group[0], g] = 1.0
+            for j in group[1:]:
+                strides[:, g] *= size[j]
+                strides[j, g] = 1.0
+                table = (table.unsqueeze(1) + parts[j]).flatten(0, 1)
+            tables.append(table.contiguous())
+        return strides, tables
+
     def compose(self, cell: Tensor, u: Tensor) -> Tensor:
         """cell (B, J) within each table, u (B, R) -> x (B, *shape): the inverse of `index` and `Space.split`."""
         state = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from genus.data.measure import measure_numbers
 from genus.errors import DataError
 from genus.frames import Form
 from genus.lattices import find_lattice
-from genus.measure import measure_numbers
 from genus.space import Integer, Kind, Real, Space
 
 __all__ = ["SUFFIXES", "image_space", "read_folder"]

@@ -22,9 +22,10 @@ from torch import Tensor
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.classifiers import tstr
-from genus.evaluation.metrics import LEARNT, METRICS, evaluate, independent_columns
+from genus.evaluation.metrics import LEARNT, LEAST, METRICS, evaluate, independent_columns
 from genus.evaluation.report import Report, Row
-from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, build, families, in_batches, isolated
+from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
+from genus.registry import build, families
 from genus.space import Category
 from genus.training import History, fit
 
@@ -95,7 +96,7 @@ def compare(
 
     Raises:
         GenusError: an unknown family.
-        DataError: too few rows (50 at least).
+        DataError: too few rows (100 at least, where a fifth is held out), or columns of one value only.
 
     >>> import genus
     >>> report = genus.compare("iris", ["naive-bayes", "mixture"], budget=5, seeds=1, jobs=1, progress=False)
@@ -104,8 +105,10 @@ def compare(
     """
     begin = time.perf_counter()
     data = data if isinstance(data, Dataset) else read(data)
-    if len(data) < 50:
-        raise DataError(f"{data.name} has {len(data)} rows; a comparison needs 50 or more, to hold out some of them.")
+    if len(data) < (needed := math.ceil(2 * LEAST / test)):
+        raise DataError(f"{data.name} has {len(data)} rows; a comparison needs {needed} or more, to hold out some of them.")
+    if not data.space.feature_dim:
+        raise DataError(f"Every column of {data.name} holds one value only; there is nothing to compare families by.")
     names = _chosen(families)
     say = progress if callable(progress) else (lambda line: print(line, file=sys.stderr, flush=True)) if progress else None
     cores = _cores()
@@ -125,7 +128,7 @@ def compare(
             say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
     references = _references(protocol, held.x[half:], data.target)
     rows = [
-        Row(name, **_names(name), status="refused", reason=refused[name])
+        Row(name, *_words(name), status="refused", reason=refused[name])
         if name in refused
         else _row(name, [t for t in sorted(trials, key=lambda t: t.seed) if t.family == name], data)
         for name in names
@@ -285,19 +288,20 @@ def _references(protocol: Protocol, rest: Tensor, target: str | None) -> dict[st
 # -- from trials to rows --------------------------------------------------------------------------------------------------
 
 
-def _names(name: str) -> dict[str, str]:
+def _words(name: str) -> tuple[str, str]:
+    """A family's title and its branch of the taxonomy."""
     cls = families()[name]
-    return {"title": cls.title, "group": f"{cls.rung()} · {cls.group}"}
+    return cls.title, f"{cls.rung()} · {cls.group}"
 
 
 def _row(name: str, trials: Sequence[Trial], data: Dataset) -> Row:
     cls = families()[name]
     good = [trial for trial in trials if not trial.error]
     if not good:
-        return Row(name, **_names(name), status="failed", reason=trials[0].error)
+        return Row(name, *_words(name), status="failed", reason=trials[0].error)
     row = Row(
         name,
-        **_names(name),
+        *_words(name),
         label="bound" if not cls.accepts(data.space, data.context) else cls.likelihood,
         metrics={key: float(np.mean([t.metrics[key] for t in good])) for key in good[0].metrics},
         metrics_spread={key: _spread([t.metrics[key] for t in good]) for key in good[0].metrics} if len(good) > 1 else {},

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from genus.data.measure import Unmeasurable, measure
+from genus.data.sources import Source, open_source
 from genus.errors import DataError
 from genus.frames import ARRAYS, Form
-from genus.measure import Unmeasurable, measure
-from genus.sources import Source, open_source
 from genus.space import Category, Integer, Kind, Real, Space
 
 __all__ = ["Dataset", "read"]
@@ -177,7 +177,7 @@ def read(
             raise DataError(f"The condition cannot be used: {lost[0]}.")
         c = context_space.encode(found.columns.select(chosen))
     if found.images is not None:
-        from genus.images import image_space
+        from genus.data.images import image_space
 
         pixels = wishes.get("pixels")
         measured = image_space(found.images, found.form.container, pixels if not isinstance(pixels, str) else None)

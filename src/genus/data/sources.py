@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from genus.data.delimited import read_csv
 from genus.errors import DataError
 from genus.frames import Form, to_arrow, type_name
-from genus.tabular import read_csv
 
 __all__ = ["EMBEDDED", "READERS", "Source", "open_source"]
 
@@ -167,7 +167,7 @@ def _named_arrays(arrays: Mapping[str, Any], where: str) -> Source:
 
 
 def _folder(path: Path) -> Source:
-    from genus.images import read_folder
+    from genus.data.images import read_folder
 
     images, labels = read_folder(path)
     columns = pa.table({} if labels is None else {"label": pa.array(labels)})

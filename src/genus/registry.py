@@ -1,0 +1,52 @@
+"""Families by name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import genus.models  # noqa: F401 - importing them registers them
+from genus.errors import GenusError
+from genus.model import GenerativeModel, named, registered
+from genus.models.dequantised import Dequantised
+from genus.space import Space
+
+__all__ = ["build", "families", "family"]
+
+
+def families() -> dict[str, type[GenerativeModel]]:
+    """Every family by name."""
+    return dict(registered)
+
+
+def family(name: str) -> type[GenerativeModel]:
+    """The family of that name.
+
+    Raises:
+        GenusError: there is none.
+
+    >>> family("naive-bayes").__name__
+    'NaiveBayes'
+    """
+    return named(name)
+
+
+def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -> GenerativeModel:
+    """A model of the named family on a space; a continuous family on integers is wrapped in `Dequantised`.
+
+    Raises:
+        GenusError: an unknown family or hyper-parameter.
+        DataError: the family refuses the space.
+
+    >>> from genus import Integer
+    >>> build("maf", Space(Integer(0, 16), shape=(8, 8)), transforms=2).name
+    'dequantised'
+    """
+    cls = named(name)
+    known = [p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "space", "context", "hyper")]
+    for key in hyper:
+        if key not in known and cls is not Dequantised:
+            raise GenusError(f"{name} has no hyper-parameter {key!r}; it has {', '.join(known) or 'none'}.")
+    if not cls.accepts(space, context) and Dequantised.refusal_of(cls, space, context) is None:
+        return Dequantised(space, context, family=name, **hyper)
+    return cls(space, context, **hyper)
