@@ -2,11 +2,11 @@
 
     python benchmarks/naive_bayes.py [--rows 1000000] [--repetitions 7]
 
-A million rows of 32 real columns, and of 32 columns of 8 levels, with a class of 5 levels; both libraries in this process, on
-the same arrays, in turns, with their default threads. Printed are medians in seconds and the median of the ratios ours / theirs:
-below 1, genus is faster. It exits with an error where a ratio is above 1, where predictions differ, or where streaming in chunks
-gives other parameters. Only the row with `genus.read` may be slower: it finds out what kind every column is and checks every
-value, for which scikit-learn has no counterpart, and stands there for scale.
+A million rows of 32 real columns, and of 32 columns of 8 levels, with a class of 5 levels; both libraries in this process,
+on the same arrays, in turns, with their default threads. Printed are medians in seconds and the median of the ratios ours /
+theirs: below 1, genus is faster. It exits with an error where a ratio is above 1, where predictions differ, or where streaming
+in chunks gives other parameters. Only the row with `genus.read` may be slower: it finds out what every column is and checks
+every value, for which scikit-learn has no counterpart, and stands there for scale.
 """
 
 from __future__ import annotations

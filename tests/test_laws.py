@@ -132,7 +132,9 @@ def test_same_seed_same_sample_and_the_global_state_is_left_alone(family: str, s
 def test_saved_and_loaded_is_the_same_model(family: str, space: Space, context: Space | None, tmp_path) -> None:
     model, c = make(family, space, context), condition(context)
     genus.save(model, tmp_path / "m.genus")
+    before = torch.get_rng_state()
     again = genus.load(tmp_path / "m.genus")
+    assert torch.equal(torch.get_rng_state(), before)
     assert type(again) is type(model)
     assert again.space == space
     assert again.context == context

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from genus.errors import ModelFileError
-from genus.model import GenerativeModel
+from genus.model import GenerativeModel, isolated
 from genus.registry import family
 from genus.space import Space
 
@@ -104,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> GenerativeModel:
     try:
         count = sum(tensor.numel() for tensor in tensors.values())
         _check_sizes(header, count)
-        with _no_more_weights_than(count):
+        with isolated(0), _no_more_weights_than(count):  # initial weights must not cost the caller random numbers
             context = Space.from_json(header["context"]) if header["context"] is not None else None
             model = family(header["family"])(Space.from_json(header["space"]), context, **header["hyper"])
         floats = {t.dtype for n, t in tensors.items() if t.is_floating_point() and n in dict(model.named_parameters())}

@@ -21,12 +21,13 @@ from torch import Tensor
 
 from genus.data import Dataset, read
 from genus.data.sources import open_source
+from genus.data.unseen import Unseen
 from genus.errors import DataError, GenusError
 from genus.frames import is_frame, to_arrow
 from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
 from genus.registry import build, families, family
-from genus.space import Category, Integer, Kind, Real, Space
-from genus.training import History, fit
+from genus.space import Category, Kind, Real, Space
+from genus.training import fit
 
 __all__ = ["DensityEstimator"]
 
@@ -86,12 +87,6 @@ class DensityEstimator(DensityMixin, BaseEstimator):
     >>> bool(DensityEstimator("naive-bayes").fit(X, y).predict(X).mean() > 0.9)
     True
     """
-
-    model_: GenerativeModel
-    space_: Space
-    history_: History
-    likelihood_: str
-    classes_: np.ndarray
 
     def __init__(
         self,
@@ -172,14 +167,14 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         budget = {"max_seconds": self.max_seconds, "max_steps": self.max_steps, "epochs": self.epochs}
         self.history_ = fit(model, data, seed=seed, progress=False, **budget)  # type: ignore[arg-type]
         self.model_, self.space_, self.likelihood_ = model, data.space, model.likelihood
-        self._tails = _Tails(data)
+        self._unseen = Unseen(data)
         if y is not None:
-            self.classes_ = classes
+            self.classes_: np.ndarray = classes
         return self
 
     def _read(self, X: Any) -> Dataset:
         X, names = self._validated(X, reset=True)
-        wish = WISHES.get(X.dtype.kind) if isinstance(X, np.ndarray) else None
+        wish = WISHES.get(np.asarray(X).dtype.kind) if isinstance(X, np.ndarray | Tensor) else None
         wishes: dict[str, Wish] = dict.fromkeys(names, wish) if wish else {}
         if isinstance(self.kinds, Mapping):
             for key, kind in self.kinds.items():
@@ -199,7 +194,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             table = to_arrow(X)[0]
             validate_data(self, table if isinstance(X, Mapping) else X, reset=reset, skip_check_array=True)
             return X, table.column_names
-        array = X.detach().cpu().numpy() if isinstance(X, Tensor) else X
+        X = X.detach().cpu() if isinstance(X, Tensor) else X
+        array = X.numpy() if isinstance(X, Tensor) else X
         if isinstance(X, list | tuple) and np.asarray(X).dtype.kind == "U":
             array = np.asarray(X, dtype=object)  # else a text among numbers would make them all text
         takes = self.__sklearn_tags__().input_tags
@@ -218,9 +214,9 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         X, _ = self._validated(X, reset=False)
         if isinstance(X, np.ndarray | Tensor):
-            return self._tails(X[:, self._columns])
+            return self._unseen(X[:, self._columns])
         # The names have been compared already; where the fitted table had none, columns go by position.
-        return self._tails(to_arrow(X)[0].rename_columns(self._names))
+        return self._unseen(to_arrow(X)[0].rename_columns(self._names))
 
     # -- densities ----------------------------------------------------------------------------------------------------
 
@@ -351,47 +347,3 @@ def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
             " numbers. Make them classes, or leave y out."
         )
     return np.unique(labels, return_inverse=True)
-
-
-class _Tails:
-    """Puts any number into a space with lattices: rounded to its column's resolution, and beyond the ends with a tail.
-
-    With x' the nearest value inside, q(x) = p(x') t(x | x'): from an end where m training rows lay, a value is beyond with
-    probability 1 / (m + 2), the rule of succession, at a distance that is geometric with a mean of a quarter of the range.
-
-    Args:
-        data: the training rows.
-    """
-
-    def __init__(self, data: Dataset) -> None:
-        self.space = data.space
-        self.columns = data.space.columns(Integer)
-        kinds = [kind for kind in data.space.kinds if isinstance(kind, Integer)]
-        low, high, self.step = (torch.tensor([getattr(k, n) for k in kinds]).double() for n in ("low", "high", "step"))
-        self.ends = ((-1, low), (1, high))
-        self.mean = 1.25 + (high - low) / self.step / 4
-        inside = data.x[:, self.columns].double()
-        self.beyond = [1 / (((inside - end).abs() < self.step / 2).sum(0) + 2.0) for _, end in self.ends]
-        # As reals any value can be encoded; such a loc and scale ask for double precision where the lattice needs it.
-        free = [Real(k.magnitude, 1.0, k.atoms) if isinstance(k, Integer) else k for k in data.space.kinds]
-        self.free = Space(free, names=data.space.names)
-
-    def __call__(self, source: Any) -> tuple[Tensor, Tensor]:
-        """Columns -> x (n, D) inside the space, and the log-probability of the steps outside, (n,), in nats."""
-        x = self.free.encode(source)
-        value = x[:, self.columns].double()
-        kept = value.isnan()
-        for atom in self.space.tables(x).atoms[:, self.columns]:
-            kept |= value == atom.double()
-        low = self.ends[0][1]
-        nearest = torch.where(kept, value, low + ((value - low) / self.step).round() * self.step)
-        log_tail, stay = torch.zeros_like(value), torch.ones_like(value)
-        for (sign, end), beyond in zip(self.ends, self.beyond, strict=True):
-            steps = (sign * (value - end) / self.step).round()
-            outside = (steps > 0) & ~kept
-            far = beyond.log() - self.mean.log() + (steps - 1) * torch.log1p(-1 / self.mean)
-            log_tail = torch.where(outside, far, log_tail)
-            stay = torch.where(steps == 0, stay - beyond, stay)
-            nearest = torch.where(outside, end, nearest)
-        x[:, self.columns] = nearest.to(x.dtype)
-        return x.to(self.space.dtype), (log_tail + stay.log()).sum(1)

@@ -55,8 +55,8 @@ def size(path: Path) -> str:
 def check_folder(folder: Path) -> None:
     """Raise before hours of work rather than after them, where a folder cannot be made or written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise _unwritable(folder, folder, error) from error

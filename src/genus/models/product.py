@@ -17,7 +17,7 @@ __all__ = ["Product", "condition_index", "condition_refusal", "condition_size"]
 
 LIMIT = 256  # the widest lattice that is counted value by value
 NARROW = 0.1  # a component is expected to be narrower than the pooled data: its prior variance is this share of theirs
-CHUNK = 2**17  # numbers at once: a chunk of doubles that stays in the processor's cache
+CHUNK = 2**19  # numbers at once: what is made of them on the way stays in the cache, and threads have enough to share
 JOINT = 2**15  # numbers in the table of several columns together
 
 

@@ -1,0 +1,57 @@
+"""Rows that were not there when a space was measured: numbers between the points of a lattice, and beyond its ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genus.data.dataset import Dataset
+from genus.space import Integer, Real, Space
+
+__all__ = ["Unseen"]
+
+
+class Unseen:
+    """Puts any number into a space with lattices: rounded to its column's resolution, and beyond the ends with a tail.
+
+    With x' the nearest value inside, q(x) = p(x') t(x | x'): from an end where m training rows lay, a value is beyond with
+    probability 1 / (m + 2), the rule of succession, at a distance that is geometric with a mean of a quarter of the range.
+
+    Args:
+        data: the training rows.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self.space = data.space
+        self.columns = data.space.columns(Integer)
+        kinds = [kind for kind in data.space.kinds if isinstance(kind, Integer)]
+        low, high, self.step = (torch.tensor([getattr(k, n) for k in kinds]).double() for n in ("low", "high", "step"))
+        self.ends = ((-1, low), (1, high))
+        self.mean = 1.25 + (high - low) / self.step / 4
+        inside = data.x[:, self.columns].double()
+        self.beyond = [1 / (((inside - end).abs() < self.step / 2).sum(0).double() + 2) for _, end in self.ends]
+        # As reals any value can be encoded; such a loc asks for double precision wherever the lattice needs it.
+        free = [Real(min(k.magnitude, 2.0**22), 1.0, k.atoms) if isinstance(k, Integer) else k for k in data.space.kinds]
+        self.free = Space(free, names=data.space.names)
+
+    def __call__(self, source: Any) -> tuple[Tensor, Tensor]:
+        """Columns -> x (n, D) inside the space, and the log-probability of the steps outside, (n,), in nats."""
+        x = self.free.encode(source)
+        value = x[:, self.columns].double()
+        kept = value.isnan()
+        for atom in self.space.tables(x).atoms[:, self.columns]:
+            kept |= value == atom.double()
+        low = self.ends[0][1]
+        nearest = torch.where(kept, value, low + ((value - low) / self.step).round() * self.step)
+        log_tail, stay = torch.zeros_like(value), torch.ones_like(value)
+        for (sign, end), beyond in zip(self.ends, self.beyond, strict=True):
+            steps = (sign * (value - end) / self.step).round()
+            outside = (steps > 0) & ~kept
+            far = beyond.log() - self.mean.log() + (steps - 1) * torch.log1p(-1 / self.mean)
+            log_tail = torch.where(outside, far, log_tail)
+            stay = torch.where(steps == 0, stay - beyond, stay)
+            nearest = torch.where(outside, end, nearest)
+        x[:, self.columns] = nearest.to(x.dtype)
+        return x.to(self.space.dtype), (log_tail + stay.log()).sum(1)
