@@ -454,3 +454,21 @@ def test_a_condition_may_be_a_number_a_truth_a_date_or_missing() -> None:
     assert torch.equal(second, data.c[1:2])
     third = given(data.context, ["a=w", "a=b=true", "when=2024-01-03", "size=missing", "who= bo"])
     assert torch.equal(third.nan_to_num(-9), data.c[2:3].nan_to_num(-9))
+
+
+def test_a_loss_that_stops_being_finite_leaves_the_last_good_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    plain = genus.VAE._elbo
+
+    def breaking(self: genus.VAE, x: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
+        nonlocal calls
+        calls += self.training
+        return plain(self, x, c) * (float("nan") if calls > 60 else 1.0)
+
+    monkeypatch.setattr(genus.VAE, "_elbo", breaking)
+    out = tmp_path / "m.genus"
+    done = run("fit", "iris", "--family", "vae", "--steps", "200", "--quiet", "--out", str(out))
+    assert done.code == 1
+    assert "elbo" in done.err
+    assert str(out) in done.err
+    assert all(p.isfinite().all() for p in genus.load(out).parameters())

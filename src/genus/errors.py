@@ -1,6 +1,6 @@
 """The errors a user may meet. Each message says what happened, what was expected, and what to do."""
 
-__all__ = ["DataError", "GenusError", "ModelFileError", "NotFittedError", "TrainingError"]
+__all__ = ["DataError", "GenusError", "ModelFileError", "NonFiniteLossError", "NotFittedError", "TrainingError"]
 
 
 class GenusError(ValueError):
@@ -20,4 +20,8 @@ class NotFittedError(GenusError):
 
 
 class TrainingError(GenusError):
-    """Training could not go on; the last good weights have been kept."""
+    """Training cannot start or go on."""
+
+
+class NonFiniteLossError(TrainingError):
+    """A loss became NaN or infinite; the model has its last good weights."""

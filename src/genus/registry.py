@@ -6,12 +6,12 @@ import inspect
 from typing import Any
 
 import genus.models  # noqa: F401 - importing them registers them
-from genus.errors import GenusError
+from genus.errors import DataError, GenusError
 from genus.model import GenerativeModel, named, registered
 from genus.models.dequantised import Dequantised
 from genus.space import Space
 
-__all__ = ["build", "families", "family"]
+__all__ = ["build", "families", "family", "refusal"]
 
 
 def families() -> dict[str, type[GenerativeModel]]:
@@ -31,6 +31,12 @@ def family(name: str) -> type[GenerativeModel]:
     return named(name)
 
 
+def refusal(name: str, space: Space, context: Space | None = None) -> str | None:
+    """Why no model of this family can be built on a space, not even with noise on its whole numbers; None where one can."""
+    cls = named(name)
+    return None if cls.accepts(space, context) else Dequantised.refusal_of(cls, space, context)
+
+
 def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -> GenerativeModel:
     """A model of the named family on a space; a continuous family on integers is wrapped in `Dequantised`.
 
@@ -47,6 +53,8 @@ def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -
     for key in hyper:
         if key not in known and cls is not Dequantised:
             raise GenusError(f"{name} has no hyper-parameter {key!r}; it has {', '.join(known) or 'none'}.")
-    if not cls.accepts(space, context) and Dequantised.refusal_of(cls, space, context) is None:
+    if reason := refusal(name, space, context):
+        raise DataError(f"{cls.__name__} cannot model this: {reason}")
+    if not cls.accepts(space, context):
         return Dequantised(space, context, family=name, **hyper)
     return cls(space, context, **hyper)

@@ -11,7 +11,7 @@ import typer
 from genus.cli.errors import Misuse
 from genus.cli.inputs import Condition, Data, Json, Kinds, Missing, Quiet, family, hyper, read, seconds
 from genus.cli.outputs import check_folder, print_json, say, size
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, NonFiniteLossError
 
 if TYPE_CHECKING:
     from genus.data import Dataset
@@ -88,6 +88,9 @@ def fit(
         )
     except TrainingInterrupted as interruption:
         raise KeyboardInterrupt(_how_to_resume(kept, ctx.obj)) from interruption
+    except NonFiniteLossError as error:
+        save(model, out)
+        raise NonFiniteLossError(f"{error} Those weights are in {out}.") from error
     save(model, out)
     kept.unlink(missing_ok=True)
     found = _summary(model, history, out)
@@ -130,17 +133,9 @@ def _build(cls: type[GenerativeModel], data: Dataset, wanted: dict[str, Any], se
 
 
 def _others(data: Dataset) -> str:
-    from genus.registry import families
+    from genus.registry import families, refusal
 
-    wrapper = families()["dequantised"]
-    able = [
-        name
-        for name, cls in families().items()
-        if cls is not wrapper
-        and (
-            cls.accepts(data.space, data.context) or wrapper.refusal_of(cls, data.space, data.context) is None  # type: ignore[attr-defined]
-        )
-    ]
+    able = [name for name in families() if name != "dequantised" and refusal(name, data.space, data.context) is None]
     return f"families that take these data: {', '.join(able) or 'none'}"
 
 

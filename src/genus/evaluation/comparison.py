@@ -25,7 +25,7 @@ from genus.evaluation.classifiers import tstr
 from genus.evaluation.metrics import LEARNT, LEAST, METRICS, evaluate, independent_columns
 from genus.evaluation.report import Report, Row
 from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
-from genus.registry import build, families
+from genus.registry import build, families, refusal
 from genus.space import Category
 from genus.training import History, fit
 
@@ -113,7 +113,7 @@ def compare(
     say = progress if callable(progress) else (lambda line: print(line, file=sys.stderr, flush=True)) if progress else None
     cores = _cores()
     train, held = data.split(test=test, seed=0)
-    refused = {name: reason for name in names if (reason := _refusal(name, data))}
+    refused = {name: reason for name in names if (reason := refusal(name, data.space, data.context))}
     work = [(name, seed) for seed in range(seeds) for name in names if name not in refused]
     jobs = min(jobs or cores, max(len(work), 1))
     half = len(held) // 2
@@ -171,12 +171,6 @@ def _chosen(names: Sequence[str] | None) -> list[str]:
     # The baseline comes first, and it always comes: without it no number says how much was learned.
     chosen = list(dict.fromkeys(names)) if names else known
     return [BASELINE, *(name for name in chosen if name != BASELINE)]
-
-
-def _refusal(name: str, data: Dataset) -> str | None:
-    every = families()
-    reason = every[name].refusal(data.space, data.context)
-    return reason and every["dequantised"].refusal_of(every[name], data.space, data.context)  # type: ignore[attr-defined]
 
 
 def _cores() -> int:
@@ -249,9 +243,7 @@ def _judge(protocol: Protocol, trial: Trial, model: GenerativeModel) -> None:
     c = None if train.c is None else train.c[torch.randint(len(train), (n,), generator=generator)]
     samples = model.sample(n, c, seed=trial.seed)
     trial.samples = samples[:2000].clone()
-    trial.metrics = evaluate(
-        train.space, samples, train=train.x, test_a=protocol.half, target=train.target, seed=0, threads=protocol.threads
-    )
+    trial.metrics = evaluate(train.space, samples, train=train.x, test_a=protocol.half, target=train.target, seed=0, threads=1)
 
 
 def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
@@ -274,7 +266,7 @@ def _references(protocol: Protocol, rest: Tensor, target: str | None) -> dict[st
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, x in rows.items():
-            found[name] = evaluate(space, x, train=train, test_a=protocol.half, target=target, seed=0)
+            found[name] = evaluate(space, x, train=train, test_a=protocol.half, target=target, seed=0, threads=1)
         if target is not None:  # as many rows to learn from as a model's samples
             key = "tstr_auc" if isinstance(space.kinds[space.index(target)], Category) else "tstr_r2"
             found["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -21,9 +22,15 @@ def dense(
     sizes = [inputs, *hidden]
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
-        layers += [nn.Linear(a, b), activation()]
-    last = nn.Linear(sizes[-1], outputs)
+        layers += [_linear(a, b), activation()]
+    last = _linear(sizes[-1], outputs)
     if zero:
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
     return nn.Sequential(*layers, last)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    with warnings.catch_warnings():  # constant data have no features; a layer without inputs is its bias
+        warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
+        return nn.Linear(inputs, outputs)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from genus.errors import TrainingError
+from genus.errors import NonFiniteLossError
 from genus.model import Loss
 from genus.training import checkpoint
 from genus.training.budget import SCHEDULES
@@ -138,7 +138,7 @@ class Gradients(Run):
             if not math.isfinite(value):
                 what = f"The loss {player.name!r} became {value} at step {step}; expected a finite number"
                 kept = f"The model has kept its weights of step {self.best.step}"
-                raise TrainingError(
+                raise NonFiniteLossError(
                     f"{what}. {kept}. Try a smaller learning_rate or clip, or look for extreme values in the data."
                 )
             player.total += value
