@@ -189,3 +189,10 @@ def test_decode_restores_all_digits() -> None:
 
     known = Space(space.kinds, names=space.names, form=Form("dict", ("double", "double"), ("list", "list")))
     assert known.decode(x) == {"r": [0.123456789012, 0.7], "t": [0.3, 9.9]}
+
+
+def test_the_row_of_a_bad_value_is_counted_over_all_rows() -> None:
+    x = torch.zeros(300_000, 2)
+    x[290_000, 1] = torch.inf
+    with pytest.raises(DataError, match=r"holds inf in column 'x1', row 290000"):
+        Space([Real(), Real()]).check(x)

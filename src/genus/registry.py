@@ -11,7 +11,7 @@ from genus.model import GenerativeModel, named, registered
 from genus.models.dequantised import Dequantised
 from genus.space import Space
 
-__all__ = ["build", "families", "family", "refusal"]
+__all__ = ["build", "families", "family", "hyper_parameters", "refusal"]
 
 
 def families() -> dict[str, type[GenerativeModel]]:
@@ -29,6 +29,16 @@ def family(name: str) -> type[GenerativeModel]:
     'NaiveBayes'
     """
     return named(name)
+
+
+def hyper_parameters(cls: type[GenerativeModel]) -> dict[str, Any]:
+    """A family's hyper-parameters with their defaults.
+
+    >>> hyper_parameters(family("maf"))
+    {'transforms': 5, 'hidden': (128, 128)}
+    """
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "context"}
 
 
 def refusal(name: str, space: Space, context: Space | None = None) -> str | None:
@@ -49,7 +59,7 @@ def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -
     'dequantised'
     """
     cls = named(name)
-    known = [p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "space", "context", "hyper")]
+    known = hyper_parameters(cls)
     for key in hyper:
         if key not in known and cls is not Dequantised:
             raise GenusError(f"{name} has no hyper-parameter {key!r}; it has {', '.join(known) or 'none'}.")

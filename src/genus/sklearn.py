@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 from collections.abc import Mapping
@@ -25,7 +24,8 @@ from genus.data.unseen import Unseen
 from genus.errors import DataError, GenusError
 from genus.frames import is_frame, to_arrow
 from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
-from genus.registry import build, families, family
+from genus.models import Dequantised
+from genus.registry import build, families, family, hyper_parameters
 from genus.space import Category, Kind, Real, Space
 from genus.training import fit
 
@@ -330,10 +330,9 @@ def _check_names(name: Any, hyper: Mapping[str, Any]) -> None:
     known_family = _known(name)
     if known_family is None:
         return
-    parameters = inspect.signature(known_family.__init__).parameters
-    known = [p for p in parameters if p not in ("self", "space", "context", "hyper")]
+    known = hyper_parameters(known_family)
     unknown = [key for key in hyper if key not in known]
-    if unknown and "hyper" not in parameters:
+    if unknown and known_family is not Dequantised:
         has = ", ".join([*known, "kinds", "max_seconds", "max_steps", "epochs", "random_state"])
         raise GenusError(f"DensityEstimator({name!r}) has no parameter {unknown[0]!r}; it has family, {has}.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections.abc import Sequence
@@ -103,9 +102,9 @@ def family(name: str) -> type[GenerativeModel]:
 
 def hyper(cls: type[GenerativeModel], words: Sequence[str]) -> dict[str, Any]:
     """["hidden=64,64"] -> {"hidden": [64, 64]}, each value of the type that the family's own default has."""
-    signature = inspect.signature(cls.__init__).parameters
-    defaults = {name: p.default for name, p in signature.items() if p.default is not p.empty and name != "context"}
-    out = {}
+    from genus.registry import hyper_parameters
+
+    defaults, out = hyper_parameters(cls), {}
     for word in words:
         name, equals, text = word.partition("=")
         name = name.strip().replace("-", "_")

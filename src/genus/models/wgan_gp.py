@@ -140,7 +140,9 @@ class WGANGP(GenerativeModel, name="wgan-gp"):
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
-        """The energy distance of as many samples, of 2,000 at most, from held-out rows, in features."""
+        """The energy distance of as many samples, of 2,000 at most, from held-out rows, in features; None for a single row."""
+        if len(x) < 2:
+            return None
         x, c = x[:2000], None if c is None else c[:2000]
         fake = self.space.features(self.sample(len(x), c))
         return float(energy_distance(self.space.features(x), fake))
