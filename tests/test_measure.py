@@ -197,3 +197,9 @@ def test_missing_markers() -> None:
     data = read({"n": np.array([1, 2, -999, 2]), "t": ["a", "?", "b", "a"]}, missing=["?", -999])
     assert torch.isnan(data.x[2, 0])
     assert data.space.kinds[1] == Category(("a", "b", None))
+
+
+def test_the_two_zeros_are_one_level() -> None:
+    data = read({"a": [0.0, -0.0, 1.5, 0.0]}, kinds={"a": "category"})
+    assert data.space.kinds == (Category((0.0, 1.5)),)
+    assert data.x[:, 0].tolist() == [0.0, 0.0, 1.0, 0.0]

@@ -114,6 +114,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str) -> np.ndarray:
     array = column.combine_chunks()
+    if pa.types.is_floating(array.type):
+        array = pc.add(array, pa.scalar(0.0, array.type))  # -0.0 and 0.0 are one level
     known = pa.array([level for level in kind.levels if level is not None])
     position = np.array([i for i, level in enumerate(kind.levels) if level is not None] + [-1])
     null = np.asarray(pc.is_null(array, nan_is_null=True))

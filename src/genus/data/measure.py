@@ -129,6 +129,7 @@ def natural_order(levels: list[Any]) -> list[Any]:
 def _levels(name: str, column: pa.ChunkedArray, suspicious: bool) -> Category:
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        column = pc.add(column, pa.scalar(0.0, column.type))  # -0.0 and 0.0 are one level
     found = pc.unique(column)
     distinct, rows = len(found) - (found.null_count > 0), len(column) - column.null_count
     if suspicious and distinct >= 50 and (distinct > 0.5 * rows or distinct > LEVELS):
