@@ -20,7 +20,7 @@ LEAST = 10  # rows on either side below which no metric says anything
 ROWS = 5_000  # for classifiers and distances of samples
 CELLS = 2_000_000  # rows times columns for classifiers, whose time grows with both: 2,551 images of 28 x 28
 NEIGHBOURS = 2_000  # rows for nearest neighbours, whose time grows with the square
-LEARNT = 20_000  # real rows on which train-on-synthetic is tested
+LEARNT = 20_000  # rows from which train-on-synthetic learns, and as many real ones on which it is tested
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,8 @@ def evaluate(
         test_a: (K, *shape), the half of the held-out rows that samples are compared with; the other half is there to be
             compared with it. min(N, K) of samples and of these enter, drawn at random: at most 5,000 for classifiers
             (fewer where columns are many) and distances, 2,000 for nearest neighbours.
-        target: a column to predict, by name or position, for train-on-synthetic-test-on-real.
+        target: a column to predict, by name or position, for train-on-synthetic-test-on-real, which learns from all samples
+            (20,000 at most) and not from as many as there are real rows to test on.
         seed: of all that is random here.
         threads: of scikit-learn's and BLAS's pools meanwhile; None leaves them as they are. A caller that runs several
             at once should give each its share of the cores.
@@ -185,7 +186,7 @@ def evaluate(
         if target is not None:
             column = space.index(target) if isinstance(target, str) else target
             key = "tstr_auc" if isinstance(space.kinds[column], Category) else "tstr_r2"
-            scores[key] = tstr(space, column, samples[:few], test[:LEARNT], seed)
+            scores[key] = tstr(space, column, samples[:LEARNT], test[:LEARNT], seed)
         scores |= memorisation(space, samples[:near], train, test, seed)._asdict()
     return scores
 
