@@ -181,8 +181,11 @@ class Product(nn.Module):
             inside = (state[:, self.cells.rest] == 0).double() if self.space.has_states else None
             out = out + self._gaussian(u, inside)
             for i, j in enumerate(self.lattice):
-                mass = self._lattice(u[:, j], i, j)
-                out = out + (mass if inside is None else torch.where(inside[:, j : j + 1] > 0, mass, 0.0))
+                if inside is None:
+                    out += self._lattice(u[:, j], i, j)
+                else:  # most rows of a zero-inflated column are at its atom
+                    rows = inside[:, j].nonzero().squeeze(1)
+                    out.index_add_(0, rows, self._lattice(u[rows, j], i, j))
         return out
 
     def _gaussian(self, u: Tensor, inside: Tensor | None) -> Tensor:
@@ -205,7 +208,14 @@ class Product(nn.Module):
     def _lattice(self, u: Tensor, i: int, j: int) -> Tensor:
         """u (B,) of the i-th lattice -> (B, K): its log-mass, normalised over the lattice without the atoms."""
         half, mean, std = self.half_step[i], self.mean[:, j], self.std[:, j]
-        mass = self._interval((u.unsqueeze(1) - half - mean) / std, (u.unsqueeze(1) + half - mean) / std)
+        z, h = (u.unsqueeze(1) - mean) / std, half / std
+        if len(u) and bool((h * (1 + z.abs())).max() < 0.05):
+            # A cell this narrow is its density times its width, to 1e-11 with two more terms of the series, at a tenth of the cost.
+            square, h2 = z.square(), h.square()
+            bend = h2 / 6 * (square - 1) + h2.square() / 120 * (square.square() - 6 * square + 3)
+            mass = -0.5 * square + (2 * h).log() - 0.5 * math.log(2 * math.pi) + torch.log1p(bend)
+        else:
+            mass = self._interval(z - h, z + h)
         whole = self._interval((self.low[i] - half - mean) / std, (self.high[i] + half - mean) / std)
         atoms = self.atoms[i][~self.atoms[i].isnan()].unsqueeze(1)
         taken = self._interval((atoms - half - mean) / std, (atoms + half - mean) / std).exp().sum(0) if len(atoms) else 0.0
