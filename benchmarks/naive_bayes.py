@@ -43,7 +43,6 @@ def counted(model: NaiveBayes, x: torch.Tensor, c: torch.Tensor, rows: int) -> N
     for at in range(0, len(x), rows):
         model.observe(x[at : at + rows], c[at : at + rows])
     model.conclude()
-    model.context_counts.copy_(torch.bincount(c[:, 0].long(), minlength=CLASSES))
     return model
 
 

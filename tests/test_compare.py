@@ -105,7 +105,7 @@ def test_processes_of_their_own_give_the_same_numbers() -> None:
 def test_the_threads_of_the_caller_are_left_as_they_were() -> None:
     before = torch.get_num_threads()
     data = table()
-    _trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), "naive-bayes", 0)
+    _trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), genus.NaiveBayes, 0)
     assert torch.get_num_threads() == before
 
 
@@ -115,7 +115,7 @@ def test_standard_error_of_a_paired_difference_is_of_the_difference() -> None:
     hard = np.random.default_rng(0).normal(size=len(data))
     trials = []
     for name, shift in (("naive-bayes", 0.0), ("mixture", 0.5)):
-        trial = _trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), name, 0)
+        trial = _trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), genus.family(name), 0)
         trial.log_density = hard + shift
         trials.append(trial)
     rows = [_row(t.family, [t], data) for t in trials]
@@ -138,3 +138,13 @@ def test_wrong_requests_are_one_sentence() -> None:
         genus.compare(table(), ["mfa"])
     with pytest.raises(genus.DataError, match="30 rows; a comparison needs 100"):
         genus.compare(table(30))
+
+
+def test_a_model_that_ignores_its_condition_is_seen_by_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = table(3000)
+    data = Dataset(whole.x[:, :2], whole.x[:, 2:], whole.space.select([0, 1]), whole.space.select([2]), None, "toy")
+    heeding = genus.compare(data, ["naive-bayes"], seeds=1, jobs=1, progress=False).rows[0].metrics["c2st"]
+    plain = genus.NaiveBayes._sample
+    monkeypatch.setattr(genus.NaiveBayes, "_sample", lambda self, n, c: plain(self, n, c[torch.randperm(n)]))
+    ignoring = genus.compare(data, ["naive-bayes"], seeds=1, jobs=1, progress=False).rows[0].metrics["c2st"]
+    assert heeding < 0.75 < 0.9 < ignoring, (heeding, ignoring)

@@ -251,7 +251,7 @@ def test_counted_models_stream_and_merge(family: str, space: Space, context: Spa
 
     whole, parts, other = (make(family, space, context) for _ in range(3))
     for model in (whole, parts, other):
-        model.product.clear()
+        model.clear()
     whole.observe(*rows(0, 300))
     parts.observe(*rows(0, 100))
     parts.observe(*rows(100, 180))
@@ -278,6 +278,34 @@ def test_em_never_lowers_the_likelihood() -> None:
     assert values[-1] > values[0] + 1
 
 
+def test_fitting_again_starts_afresh_and_resuming_an_ended_count_adds_nothing(tmp_path) -> None:
+    space = Space([Real()])
+    first, second = torch.randn(100, 1), 10 + torch.randn(100, 1)
+    model = genus.NaiveBayes(space)
+    genus.fit(model, first, progress=False)
+    genus.fit(model, second, checkpoint=tmp_path / "c", progress=False)
+    assert float(model.product.mean) == pytest.approx(float(second.mean()), abs=1e-5)
+    again = genus.NaiveBayes(space)
+    genus.fit(again, second, checkpoint=tmp_path / "c", resume=True, progress=False)
+    assert float(again.product.rows) == 100
+    assert torch.equal(again.log_prob(second), model.log_prob(second))
+
+
+def test_a_rare_class_is_rare_however_it_was_counted() -> None:
+    context = Space([Category(("common", "rare"))])
+    c = (torch.arange(1000) % 50 == 0).float().unsqueeze(1)
+    x = torch.randn(1000, 1)
+    streamed, half, fitted = (genus.NaiveBayes(Space([Real()]), context) for _ in range(3))
+    streamed.observe(x[:500], c[:500])
+    half.observe(x[500:], c[500:])
+    streamed.merge(half)
+    streamed.conclude()
+    genus.fit(fitted, (x, c), progress=False)
+    assert streamed.context_counts.tolist() == [980, 20]
+    assert torch.allclose(streamed.class_log_probs(x), fitted.class_log_probs(x))
+    assert float(streamed.class_log_probs(torch.zeros(1, 1))[0, 1].exp()) < 0.1
+
+
 def test_naive_bayes_is_the_closed_form() -> None:
     """Against scikit-learn's GaussianNB and CategoricalNB, to the last digits."""
     from sklearn.naive_bayes import CategoricalNB, GaussianNB
@@ -287,7 +315,6 @@ def test_naive_bayes_is_the_closed_form() -> None:
     model = genus.NaiveBayes(SPACES["reals"], CONTEXTS["category"])
     model.observe(reals, y)
     model.conclude()
-    model.context_counts.copy_(torch.bincount(y[:, 0].long(), minlength=3))
     theirs = GaussianNB(var_smoothing=0).fit(reals.numpy(), y[:, 0].numpy())
     assert np.allclose(model.class_log_probs(reals).numpy(), theirs.predict_log_proba(reals.numpy()), atol=1e-5)
 
@@ -296,7 +323,6 @@ def test_naive_bayes_is_the_closed_form() -> None:
     counted = genus.NaiveBayes(space, CONTEXTS["category"])
     counted.observe(codes, y)
     counted.conclude()
-    counted.context_counts.copy_(torch.bincount(y[:, 0].long(), minlength=3))
     theirs = CategoricalNB(alpha=1.0).fit(codes.numpy().astype(int), y[:, 0].numpy())
     assert np.allclose(counted.class_log_probs(codes).numpy(), theirs.predict_log_proba(codes.numpy().astype(int)), atol=1e-6)
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import genus
 
@@ -26,3 +27,23 @@ def test_the_table_of_families_is_the_registry() -> None:
         (name, cls.__name__, cls.likelihood, cls.takes) for name, cls in genus.families().items() if name != "dequantised"
     ]
     assert sorted(rows) == sorted(expected)
+
+
+def test_the_family_of_the_contributing_page_works() -> None:
+    from genus.model import registered
+
+    code = re.search(r"```python\n(.*?)```", (README.parent / "CONTRIBUTING.md").read_text(), re.S).group(1)
+    names: dict = {}
+    try:
+        exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+        space = genus.Space([genus.Real(1.0, 2.0)])
+        grid = torch.linspace(-60, 60, 24001).unsqueeze(1)
+        assert float(genus.build("laplace", space).log_prob(grid).exp().sum() * 0.005) == pytest.approx(1, abs=1e-3)
+        assert genus.build("laplace", genus.Space([genus.Integer(0, 9)])).likelihood == "bound"
+        with pytest.raises(genus.DataError, match="is Category"):
+            genus.build("laplace", genus.Space([genus.Category(("a", "b"))]))
+        # A family of one's own script is known to the processes that a comparison fans out to.
+        report = genus.compare(torch.randn(200, 2), ["laplace"], budget=2, seeds=1, jobs=2, progress=False)
+        assert [row.status for row in report.rows] == ["ok", "ok"], report.rows[1].reason
+    finally:
+        registered.pop("laplace", None)

@@ -101,7 +101,7 @@ class GenerativeModel(nn.Module):
         self.space = space
         self.context = context
         self.hyper = hyper
-        # How often each level of a categorical context was seen in training: the prior of the Bayes classifier.
+        # How often each level of a categorical context was seen in training, the prior of the Bayes classifier; uniform before.
         levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
         self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
 
@@ -173,6 +173,11 @@ class GenerativeModel(nn.Module):
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define _sample(n, c).")
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the model learns."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     # -- shared checks ------------------------------------------------------------------------------------------------
 
@@ -302,7 +307,7 @@ class Counted:
     """
 
     passes: ClassVar[int | None] = 1
-    statistics: ClassVar[tuple[str, ...]] = ()  # the buffers that hold them
+    statistics: ClassVar[tuple[str, ...]] = ()  # the buffers that hold them, "part.buffer" where a part of the model does
 
     def observe(self, x: Tensor, c: Tensor | None = None) -> None:
         """Add the rows x (B, *shape) to the statistics."""
@@ -312,10 +317,25 @@ class Counted:
         """Set the parameters from the statistics."""
         raise TypeError(f"{type(self).__name__} must define conclude().")
 
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the model learns: its floating buffers that are not statistics."""
+        known = {*self.statistics, "context_counts"}
+        buffers = self.state_dict().items()  # type: ignore[attr-defined]
+        return sum(buffer.numel() for name, buffer in buffers if name not in known and buffer.is_floating_point())
+
     def merge(self, other: Counted) -> None:
         """Add the statistics of another model of the same shape, which observed other rows; then `conclude`."""
-        for name in self.statistics:
-            getattr(self, name).add_(getattr(other, name))
+        for mine, theirs in zip(self._tallies(), other._tallies(), strict=True):
+            mine.add_(theirs)
+
+    def clear(self) -> None:
+        """Forget the statistics; the parameters stay."""
+        for tally in self._tallies():
+            tally.zero_()
+
+    def _tallies(self) -> list[Tensor]:
+        return [self.get_buffer(name) for name in self.statistics]  # type: ignore[attr-defined]
 
 
 def in_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, rows: int = 8192) -> Tensor:

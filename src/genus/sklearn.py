@@ -60,7 +60,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
     Held-out numbers on a lattice may be new ones: they are rounded to its resolution, and beyond the range of the training
     rows scored as the end of the range times a geometric tail, so that the total mass stays 1 and a record costs some nats
     instead of the score. A new level of a category, or a missing value in a column that had none, is a DataError. A flow,
-    which has no room for repeated or missing values, may be given `kinds=genus.Real()`.
+    which has no room for repeated or missing values, may be given `kinds="real"`.
 
     Args:
         family: a name of `genus.families()`.
@@ -166,7 +166,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             model = build(self.family, data.space, data.context, **hyper)
         budget = {"max_seconds": self.max_seconds, "max_steps": self.max_steps, "epochs": self.epochs}
         self.history_ = fit(model, data, seed=seed, progress=False, **budget)  # type: ignore[arg-type]
-        self.model_, self.space_, self.likelihood_ = model, data.space, model.likelihood
+        # In double precision a row's score does not depend on the rows beside it, as scikit-learn expects, to 1e-7 and below.
+        self.model_, self.space_, self.likelihood_ = model.double(), data.space, model.likelihood
         self._unseen = Unseen(data)
         if y is not None:
             self.classes_: np.ndarray = classes

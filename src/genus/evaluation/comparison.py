@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -24,9 +24,9 @@ from genus.errors import DataError, GenusError
 from genus.evaluation.classifiers import tstr
 from genus.evaluation.metrics import LEARNT, LEAST, METRICS, evaluate, independent_columns
 from genus.evaluation.report import Report, Row
-from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
-from genus.registry import build, families, refusal
-from genus.space import Category
+from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated, registered
+from genus.registry import build, families, family, refusal
+from genus.space import Category, Space
 from genus.training import History, fit
 
 __all__ = ["compare"]
@@ -58,7 +58,7 @@ class Protocol:
 
     train: Dataset
     test: Dataset
-    half: Tensor  # the half of the held-out rows that samples are compared with
+    half: Tensor  # the half of the held-out rows that samples are compared with, their conditions beside them
     budget: float
     hyper: Mapping[str, Mapping[str, Any]]
     threads: int
@@ -79,7 +79,9 @@ def compare(
 
     A fifth of the rows is held out before anything is fitted; log-densities are means over all of these, differences
     between families are paired row by row. Samples are compared with one half of them; the other half against it is
-    the row of real data. A family that refuses the data or fails is a row that says so.
+    the row of real data. With a condition, rows are judged together with it. The space itself (kinds, bounds, scales) is
+    that of all rows, since it is measured as the data are read, and it is the same for every family. A family that
+    refuses the data or fails is a row that says so.
 
     Args:
         data: a Dataset, or anything that `genus.read` takes.
@@ -116,8 +118,8 @@ def compare(
     refused = {name: reason for name in names if (reason := refusal(name, data.space, data.context))}
     work = [(name, seed) for seed in range(seeds) for name in names if name not in refused]
     jobs = min(jobs or cores, max(len(work), 1))
-    half = len(held) // 2
-    protocol = Protocol(train, held, held.x[:half], budget, dict(hyper or {}), max(1, cores // jobs))
+    half, judged = len(held) // 2, _with_condition(held)
+    protocol = Protocol(train, held, judged[:half], budget, dict(hyper or {}), max(1, cores // jobs))
     if say:
         for name, reason in refused.items():
             say(f"{name}: left out, {reason}")
@@ -126,7 +128,7 @@ def compare(
         trials.append(trial)
         if say:
             say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
-    references = _references(protocol, held.x[half:], data.target)
+    references = _references(protocol, judged[half:], data.target)
     rows = [
         Row(name, *_words(name), status="refused", reason=refused[name])
         if name in refused
@@ -145,6 +147,7 @@ def compare(
         context=data.context,
         condition=", ".join(data.context.names or ()) if data.context is not None else None,
         target=data.target,
+        baseline="naive Bayes (independent columns)",
         baseline_family=BASELINE,
         budget_seconds=budget,
         seeds=list(range(seeds)),
@@ -180,13 +183,13 @@ def _cores() -> int:
 def _run(protocol: Protocol, work: Sequence[tuple[str, int]], jobs: int) -> Iterator[Trial]:
     """The trials, in the order they end; in processes of their own where there are several at once."""
     if jobs <= 1:
-        yield from (_trial(protocol, name, seed) for name, seed in work)
+        yield from (_trial(protocol, family(name), seed) for name, seed in work)
         return
     from joblib import Parallel, delayed
 
     # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray).
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from parallel(delayed(_trial)(protocol, name, seed) for name, seed in work)
+    yield from parallel(delayed(_trial)(protocol, family(name), seed) for name, seed in work)
 
 
 @contextmanager
@@ -199,14 +202,15 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _trial(protocol: Protocol, name: str, seed: int) -> Trial:
+def _trial(protocol: Protocol, cls: type[GenerativeModel], seed: int) -> Trial:
     """Fit and judge; whatever goes wrong becomes the trial's error."""
-    trial = Trial(name, seed)
+    trial = Trial(cls.name, seed)
+    registered.setdefault(cls.name, cls)  # a family of the caller's own script is not known to another process
     try:
         with _threads(protocol.threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = _build(protocol, name, seed)
-            trial.parameters = _size(model)
+            model = _build(protocol, cls, seed)
+            trial.parameters = model.parameter_count
             trial.history = fit(model, protocol.train, max_seconds=protocol.budget, seed=seed, progress=False)
             _judge(protocol, trial, model)
     except Exception as error:  # one family that fails is a row, not the end of the run
@@ -214,19 +218,11 @@ def _trial(protocol: Protocol, name: str, seed: int) -> Trial:
     return trial
 
 
-def _build(protocol: Protocol, name: str, seed: int) -> GenerativeModel:
+def _build(protocol: Protocol, cls: type[GenerativeModel], seed: int) -> GenerativeModel:
     space, context = protocol.train.space, protocol.train.context
-    hyper = families()[name].suggest(space, len(protocol.train)) | dict(protocol.hyper.get(name, {}))
+    hyper = cls.suggest(space, len(protocol.train)) | dict(protocol.hyper.get(cls.name, {}))
     with isolated(seed):
-        return build(name, space, context, **hyper)
-
-
-def _size(model: GenerativeModel) -> int:
-    """Numbers learned: weights, or what a counted model keeps."""
-    trained = sum(p.numel() for p in model.parameters())
-    return trained or sum(
-        b.numel() for n, b in model.named_buffers() if n.split(".")[-1] in ("log_table", "mean", "std", "log_weights")
-    )
+        return build(cls.name, space, context, **hyper)
 
 
 @torch.no_grad()
@@ -243,7 +239,26 @@ def _judge(protocol: Protocol, trial: Trial, model: GenerativeModel) -> None:
     c = None if train.c is None else train.c[torch.randint(len(train), (n,), generator=generator)]
     samples = model.sample(n, c, seed=trial.seed)
     trial.samples = samples[:2000].clone()
-    trial.metrics = evaluate(train.space, samples, train=train.x, test_a=protocol.half, target=train.target, seed=0, threads=1)
+    trial.metrics = _evaluate(protocol, _with_condition(replace(train, x=samples, c=c)))
+
+
+def _evaluate(protocol: Protocol, samples: Tensor) -> dict[str, float]:
+    train = protocol.train
+    space, known = _judged_space(train), _with_condition(train)
+    return evaluate(space, samples, train=known, test_a=protocol.half, target=train.target, seed=0, threads=1)
+
+
+def _with_condition(data: Dataset) -> Tensor:
+    """What is judged: x, and c beside it, so that a model that ignores its condition is told from one that heeds it."""
+    return data.x if data.c is None else torch.cat([data.x.flatten(1), data.c.to(data.x.dtype)], dim=1)
+
+
+def _judged_space(data: Dataset) -> Space:
+    """The space of `_with_condition`."""
+    if data.context is None:
+        return data.space
+    names = [*data.space.names, *(data.context.names or ())] if data.space.names is not None else None
+    return Space([*data.space.kinds, *data.context.kinds], names=names)
 
 
 def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
@@ -256,17 +271,16 @@ def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
 
 def _references(protocol: Protocol, rest: Tensor, target: str | None) -> dict[str, dict[str, float]]:
     """The rows that say what a number means: real rows, columns without structure, and a copier."""
-    train, n = protocol.train.x, max(min(len(protocol.train), LEARNT), len(protocol.half))
+    train, n = _with_condition(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.half))
     rows = {
         "real against real": rest,
         "independent columns": independent_columns(train, n),
         "copy of the training set": train,
     }
-    space, found = protocol.train.space, {}
+    space = _judged_space(protocol.train)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, x in rows.items():
-            found[name] = evaluate(space, x, train=train, test_a=protocol.half, target=target, seed=0, threads=1)
+        found = {name: _evaluate(protocol, x) for name, x in rows.items()}
         if target is not None:  # as many rows to learn from as a model's samples
             key = "tstr_auc" if isinstance(space.kinds[space.index(target)], Category) else "tstr_r2"
             found["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)

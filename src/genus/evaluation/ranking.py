@@ -103,7 +103,7 @@ def _density_verdict(report: Report, dense: Sequence[Place]) -> list[str]:
     if shaky and not ties:
         said.append("That lead is smaller than what a change of seed does; take more seeds before you rely on it.")
     if baseline is not None and baseline is best and (rest or ties):
-        why = "the columns hardly depend on each other, or the budget is too short"
+        why = "what there is to learn beyond single columns is little, or the budget is too short"
         said.append(f"Nothing is better than {report.baseline}: {why}.")
     elif baseline is not None and baseline in ties:
         said.append(f"Nothing is clearly better than {report.baseline}.")
@@ -171,7 +171,7 @@ def _density_sentence(report: Report, row: Row) -> str:
 
 def _against_baseline(report: Report, row: Row) -> str:
     if row.family == report.baseline_family:
-        return f"{report.baseline}: the floor that the others are measured against"
+        return "the floor that the others are measured against"
     if row.baseline_difference is None:
         return ""
     gap, se = row.baseline_difference, row.baseline_difference_se or 0.0

@@ -40,6 +40,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     group = "counted"
     takes = "any table or image; a discrete condition"
     passes: ClassVar[int | None] = None
+    statistics = (*(f"product.{name}" for name in Product.statistics), "weights")
 
     def __init__(
         self, space: Space, context: Space | None = None, components: int = 32, smoothing: float = 0.5, pool: float = 5.0
@@ -93,12 +94,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
         smooth = self.weights + overall * (self.components if self.condition is not None else 1.0)
         self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
         self.product.conclude(self.smoothing, 1e-6, self.pool)
-        self.product.clear()
-        self.weights.zero_()
-
-    def merge(self, other: Mixture) -> None:  # type: ignore[override]
-        self.product.merge(other.product)
-        self.weights += other.weights
+        self.clear()
 
     # -- answering ----------------------------------------------------------------------------------------------------
 

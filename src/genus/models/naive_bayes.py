@@ -34,6 +34,7 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     title = "naive Bayes: independent columns"
     group = "counted"
     takes = "any table or image; a discrete condition"
+    statistics = tuple(f"product.{name}" for name in Product.statistics)
 
     def __init__(self, space: Space, context: Space | None = None, smoothing: float = 1.0, variance: float = 1e-9) -> None:
         super().__init__(space, context, smoothing=smoothing, variance=variance)
@@ -50,9 +51,8 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
 
     def conclude(self) -> None:
         self.product.conclude(self.smoothing, self.variance)
-
-    def merge(self, other: NaiveBayes) -> None:  # type: ignore[override]
-        self.product.merge(other.product)
+        if self.context_counts is not None:
+            self.context_counts.copy_(self.product.rows)
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         every = self.product.log_prob(x)

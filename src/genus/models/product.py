@@ -62,7 +62,13 @@ class Product(nn.Module):
             self.register_buffer(name, torch.full(shape, math.nan if name == "std" else 0.0, dtype=torch.float64))
         self.register_buffer("concluded", torch.zeros((), dtype=torch.bool))
 
-    statistics = ("counts", "rows", "inside", "sums", "squares")
+    statistics = (
+        "counts",
+        "rows",
+        "inside",
+        "sums",
+        "squares",
+    )  # additive; the model that has the product clears and merges them
     counts: Tensor
     rows: Tensor
     inside: Tensor
@@ -80,11 +86,6 @@ class Product(nn.Module):
     floor: Tensor
 
     # -- counting -----------------------------------------------------------------------------------------------------
-
-    def clear(self) -> None:
-        """Forget the statistics; the parameters stay."""
-        for name in self.statistics:
-            getattr(self, name).zero_()
 
     def observe(self, x: Tensor, weight: Tensor | None) -> None:
         """Add rows: weight (B, K) for soft membership, (B,) long for the component's number, None where K is 1."""
@@ -150,11 +151,6 @@ class Product(nn.Module):
             self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self.floor))
         self.concluded.fill_(True)
 
-    def merge(self, other: Product) -> None:
-        """Add the statistics of another product, which observed other rows."""
-        for name in self.statistics:
-            getattr(self, name).add_(getattr(other, name))
-
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -210,7 +206,7 @@ class Product(nn.Module):
         half, mean, std = self.half_step[i], self.mean[:, j], self.std[:, j]
         z, h = (u.unsqueeze(1) - mean) / std, half / std
         if len(u) and bool((h * (1 + z.abs())).max() < 0.05):
-            # A cell this narrow is its density times its width, to 1e-11 with two more terms of the series, at a tenth of the cost.
+            # A cell this narrow is its density times its width; two more terms of the series make it so to 1e-9.
             square, h2 = z.square(), h.square()
             bend = h2 / 6 * (square - 1) + h2.square() / 120 * (square.square() - 6 * square + 3)
             mass = -0.5 * square + (2 * h).log() - 0.5 * math.log(2 * math.pi) + torch.log1p(bend)

@@ -24,12 +24,13 @@ class Counting(Run):
         self.batch_size = batch_size or max(1, ELEMENTS // self.model.space.dim)
         self.counted = cast(Counted, self.model)
         self.passes = self.counted.passes
-        state = self.model.state_dict()
-        self.history.parameters = sum(t.numel() for name, t in state.items() if name not in self.counted.statistics)
+        self.history.parameters = self.model.parameter_count
 
     @torch.no_grad()
     def loop(self) -> str:
         self.model.eval()
+        if self.passes is not None and self.step >= self.passes:  # resumed after its end
+            return "closed form"
         while (stopped := self.over()) is None:
             if not self.one_pass():
                 stopped = self.over() or "interrupted"
@@ -52,8 +53,7 @@ class Counting(Run):
 
         The first pass is concluded from what was seen by then, so that a short time still gives a model.
         """
-        for name in self.counted.statistics:
-            getattr(self.model, name).zero_()
+        self.counted.clear()
         cut = False
         for at in range(0, len(self.train), self.batch_size):
             cut = at > 0 and self.over() is not None

@@ -181,7 +181,7 @@ def _some(rows: Rows, count: int, seed: int) -> Rows:
 def _set_context_counts(model: GenerativeModel, train: Rows) -> None:
     counts = getattr(model, "context_counts", None)
     if counts is not None and train.c is not None:
-        counts.copy_(torch.bincount(train.c.flatten().long(), minlength=len(counts)) + 1)  # a level never seen keeps some mass
+        counts.copy_(torch.bincount(train.c.flatten().long(), minlength=len(counts)))
 
 
 def _device(device: str) -> torch.device:

@@ -42,7 +42,7 @@ class Step(nn.Module):
         if self.device is not None:
             rows = rows.to(self.device)
         if self.values is self.eager:
-            return self.eager[player](rows.x, rows.c)
+            return _scalar(self.eager[player](rows.x, rows.c))
         try:
             return self.values[player](rows.x, rows.c)
         except Exception as error:
@@ -50,6 +50,12 @@ class Step(nn.Module):
             warnings.warn(f"torch.compile failed ({reason}); training goes on without it.", stacklevel=2)
             self.values = self.eager
             return self.eager[player](rows.x, rows.c)
+
+
+def _scalar(value: Tensor) -> Tensor:
+    if value.ndim:
+        raise TrainingError(f"A loss must be one number; this one has shape {tuple(value.shape)}: take its mean over the rows.")
+    return value
 
 
 @dataclass
