@@ -147,4 +147,4 @@ def test_a_model_that_ignores_its_condition_is_seen_by_its_samples(monkeypatch: 
     plain = genus.NaiveBayes._sample
     monkeypatch.setattr(genus.NaiveBayes, "_sample", lambda self, n, c: plain(self, n, c[torch.randperm(n)]))
     ignoring = genus.compare(data, ["naive-bayes"], seeds=1, jobs=1, progress=False).rows[0].metrics["c2st"]
-    assert heeding < 0.75 < 0.9 < ignoring, (heeding, ignoring)
+    assert heeding < 0.65 < 0.75 < ignoring
