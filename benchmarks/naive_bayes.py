@@ -39,7 +39,7 @@ def draw(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def counted(model: NaiveBayes, x: torch.Tensor, c: torch.Tensor, rows: int) -> NaiveBayes:
     """The model that has observed x in chunks of so many rows."""
-    model.product.clear()
+    model.clear()
     for at in range(0, len(x), rows):
         model.observe(x[at : at + rows], c[at : at + rows])
     model.conclude()
