@@ -62,13 +62,8 @@ class Product(nn.Module):
             self.register_buffer(name, torch.full(shape, math.nan if name == "std" else 0.0, dtype=torch.float64))
         self.register_buffer("concluded", torch.zeros((), dtype=torch.bool))
 
-    statistics = (
-        "counts",
-        "rows",
-        "inside",
-        "sums",
-        "squares",
-    )  # additive; the model that has the product clears and merges them
+    # Additive; the model that has the product clears and merges them.
+    statistics = ("counts", "rows", "inside", "sums", "squares")
     counts: Tensor
     rows: Tensor
     inside: Tensor
