@@ -644,3 +644,10 @@ def test_history_goes_to_frames_plots_and_json():
     assert [line.get_label() for line in axes.lines] == ["nll", "held out", "best"]
     assert list(axes.lines[1].get_ydata()) == [row["criterion"] for row in history.rows]
     assert History().plot().axes
+
+
+def test_a_loss_that_is_not_one_number_is_refused_in_words():
+    model = Gaussian()
+    loss = Loss("rows", model.parameters(), lambda x, c: -model._log_prob(x, c))
+    with pytest.raises(TrainingError, match="A loss must be one number"):
+        quiet(model, losses=[loss], max_steps=1)
