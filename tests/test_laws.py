@@ -286,7 +286,8 @@ def test_fitting_again_starts_afresh_and_resuming_an_ended_count_adds_nothing(tm
     genus.fit(model, second, checkpoint=tmp_path / "c", progress=False)
     assert float(model.product.mean) == pytest.approx(float(second.mean()), abs=1e-5)
     again = genus.NaiveBayes(space)
-    genus.fit(again, second, checkpoint=tmp_path / "c", resume=True, progress=False)
+    resumed = genus.fit(again, second, checkpoint=tmp_path / "c", resume=True, progress=False)
+    assert resumed.steps == 1, "the one pass was made before"
     assert float(again.product.rows) == 100
     assert torch.equal(again.log_prob(second), model.log_prob(second))
 

@@ -316,3 +316,13 @@ def test_every_metric_says_how_to_read_it():
         assert metric.kind in ("fidelity", "utility", "memorisation")
         assert metric.better in ("lower", "higher", "closer")
         assert metric.better != "closer" or metric.ideal is not None
+
+
+def test_train_on_synthetic_learns_from_all_samples_however_few_the_real_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from genus.evaluation import metrics
+
+    learnt: list[int] = []
+    monkeypatch.setattr(metrics, "tstr", lambda space, column, fake, real, seed: float(learnt.append(len(fake)) or 0.5))
+    x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    metrics.evaluate(Space([Real(), Real()]), x[:400], train=x[:400], test_a=x[400:450], target="x1")
+    assert learnt == [400]

@@ -85,7 +85,7 @@ def compare(
 
     Args:
         data: a Dataset, or anything that `genus.read` takes.
-        families: names; by default every family.
+        families: names; by default every family. Naive Bayes, the baseline, is always among them.
         budget: seconds of fitting for each family and seed; a family that is done sooner stops sooner.
         seeds: how often every family is fitted, with seeds 0, 1, ...
         test: the share of rows held out.
