@@ -20,7 +20,11 @@ def compare(
     ] = None,
     condition: Condition = None,
     families: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Families to compare, with commas between them; by default all.")
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Families to compare, with commas between them; by default all; naive-bayes, the baseline, always is.",
+        ),
     ] = None,
     budget: Annotated[str, typer.Option(metavar="TIME", help="For each family and seed: 60s, 2m, 1h.")] = "30s",
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each family is fitted.")] = 3,
