@@ -24,6 +24,8 @@ SPACES = {
         [Real(1.0, 2.0, atoms=(0.0, math.nan)), Integer(0, 3, atoms=(2.0, 9.0)), Category(("a", None)), Integer(0, 300)]
     ),
     "image": Space(Integer(0, 3), shape=(2, 3)),
+    "windows": Space(Category(("a", "b", "c")), shape=(4,), sequence=True),
+    "words": Space(Category(("a", "b", None)), shape=(4,), sequence=True),
 }
 CONTEXTS = {
     "none": None,
@@ -34,6 +36,7 @@ SMALL = {  # small enough to be fast, large enough to go wrong
     "maf": {"transforms": 2, "hidden": [16, 16]},
     "mixture": {"components": 3},
     "naive-bayes": {},
+    "rnn": {"width": 8, "layers": 2, "components": 2},
     "vae": {"latent": 2, "hidden": [16], "components": 2},
     "wgan-gp": {"hidden": [16], "latent": 4},
 }
@@ -42,6 +45,10 @@ SMALL = {  # small enough to be fast, large enough to go wrong
 def draw(space: Space, n: int, seed: int = 0) -> torch.Tensor:
     """n rows that use every kind's whole range: states at random, remainders normal."""
     generator = torch.Generator().manual_seed(seed)
+    if space.sequence:
+        x = torch.randint(space.kinds[0].states, (n, space.dim), generator=generator).to(space.dtype)
+        end = space.tables(x).missing
+        return torch.where((x == end).cumsum(1) > 0, end.to(x.dtype), x) if space.ends else x
     state = torch.stack([torch.randint(k.states, (n,), generator=generator) for k in space.kinds], dim=1)
     return space.join(state, torch.randn(n, space.dim, generator=generator, dtype=torch.float64))
 

@@ -78,13 +78,14 @@ class GenerativeModel(nn.Module):
         hyper: every other argument of the family, JSON values, kept for saving.
 
     A family gives `_sample` and one of: `losses` (trained by gradients) or `Counted` (learns by counting). It states in
-    `refusal` which spaces it cannot model, in a sentence a user will read.
+    `limits` which spaces it cannot model, in a sentence a user will read.
     """
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""  # its name in words
     group: ClassVar[str] = ""  # its branch of the taxonomy, for `genus families`
     takes: ClassVar[str] = "any table or image"
+    sequences: ClassVar[bool] = False  # whether it models sequences of any length
     likelihood: ClassVar[str] = "none"  # what its log-density is: exact, bound or none
     recipe: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # arguments of `fit` that its training is known to need
 
@@ -117,6 +118,13 @@ class GenerativeModel(nn.Module):
     @classmethod
     def refusal(cls, space: Space, context: Space | None = None) -> str | None:
         """Why this family cannot model x in `space` given c in `context`; None where it can."""
+        if space.sequence and not cls.sequences:
+            return "it models rows of columns or pixels, and these are sequences"
+        return cls.limits(space, context)
+
+    @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        """The family's own part of `refusal`."""
         return None
 
     @classmethod

@@ -51,7 +51,10 @@ class Space:
         kinds: one kind for every coordinate in row-major order, or a single one that all share.
         shape: of one datum; (D,) for a table of D columns where not given.
         names: of the columns; x0, x1, ... where not given and the shape is a table's.
-        form: what `decode` gives back (a kind of frame, an array, images); a tensor where not given.
+        form: what `decode` gives back (a kind of frame, an array, images, text); a tensor where not given.
+        sequence: x is a sequence of any length, every element of the one kind; shape (L,) is then the usual length, which
+            samples have. Where the kind has a missing value, this is the end: after it there is nothing, so sequences of
+            different lengths share one space, and their total mass is 1.
 
     >>> space = Space([Real(), Category(("no", "yes"))], names=["age", "smokes"])
     >>> print(space)
@@ -60,6 +63,8 @@ class Space:
       smokes  Category('no', 'yes'; 2 levels)
     >>> Space(Integer(0, 255), shape=(28, 28))
     Space(Integer(0, 255), shape=(28, 28))
+    >>> Space(Category(("a", "b", None)), shape=(16,), sequence=True)  # words of up to 16 letters
+    Space(sequence of Category('a', 'b', None; 3 levels), length up to 16)
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Space:
         shape: Sequence[int] | None = None,
         names: Sequence[str] | None = None,
         form: Form | None = None,
+        sequence: bool = False,
     ) -> None:
         given = (kinds,) if isinstance(kinds, Real | Integer | Category) else tuple(kinds)
         self.shape: tuple[int, ...] = tuple(int(s) for s in shape) if shape is not None else (len(given),)
@@ -77,7 +83,10 @@ class Space:
         if len(given) not in (1, self.dim):
             raise DataError(f"A Space of shape {self.shape} needs 1 or {self.dim} kinds; got {len(given)}.")
         self.kinds: tuple[Kind, ...] = given if len(given) == self.dim else given * self.dim
-        if names is None and len(self.shape) == 1:
+        self.sequence = sequence
+        if sequence and (len(given) != 1 or len(self.shape) != 1 or names is not None):
+            raise DataError("A Space of sequences needs one kind and shape=(length,), and no names.")
+        if names is None and len(self.shape) == 1 and not sequence:
             names = [f"x{i}" for i in range(self.dim)]
         if names is not None and (len(names) != self.dim or len(set(names)) != self.dim):
             raise DataError(f"A Space of {self.dim} columns needs {self.dim} different names; got {list(names)!r}.")
@@ -110,6 +119,24 @@ class Space:
     def has_missing(self) -> bool:
         return any(holds_missing(kind) for kind in self.kinds)
 
+    @cached_property
+    def shared(self) -> Kind | None:
+        """The one kind of every coordinate; None where they differ."""
+        first = self.kinds[0]
+        return first if self.sequence or all(kind is first for kind in self.kinds) else None
+
+    @cached_property
+    def element(self) -> Space:
+        """The space of one element of a sequence, or of one coordinate where all share a kind."""
+        if self.shared is None:
+            raise DataError(f"The columns differ in kind, so {self!r} has no single element; select one.")
+        return Space([self.shared])
+
+    @property
+    def ends(self) -> bool:
+        """Whether sequences end: the missing state then means that there is nothing any more."""
+        return self.sequence and self.has_missing
+
     def columns(self, *types: type) -> list[int]:
         """Indices of the coordinates whose kind is one of the types."""
         return [i for i, kind in enumerate(self.kinds) if isinstance(kind, types)]
@@ -137,6 +164,8 @@ class Space:
         return hash((self.shape, self.names, tuple(map(repr, self.kinds))))
 
     def __repr__(self) -> str:
+        if self.sequence:
+            return f"Space(sequence of {self.kinds[0]!r}, length {'up to ' if self.ends else ''}{self.dim:,})"
         same = len(set(map(repr, self.kinds))) == 1
         kinds = repr(self.kinds[0]) if same else f"[{', '.join(map(repr, self.kinds))}]"
         return f"Space({kinds}, shape={self.shape})"
@@ -161,10 +190,12 @@ class Space:
         return self._tables[key]
 
     def _make_tables(self, device: torch.device, dtype: torch.dtype) -> Tables:
-        def column(value: Any, dtype: torch.dtype = dtype) -> Tensor:
-            return torch.tensor([value(kind) for kind in self.kinds], dtype=torch.float64).to(device, dtype)
+        kinds = self.kinds[:1] if self.sequence else self.kinds  # one row of tables serves every length
 
-        atoms = [() if isinstance(k, Category) else tuple(a for a in k.atoms if not math.isnan(a)) for k in self.kinds]
+        def column(value: Any, dtype: torch.dtype = dtype) -> Tensor:
+            return torch.tensor([value(kind) for kind in kinds], dtype=torch.float64).to(device, dtype)
+
+        atoms = [() if isinstance(k, Category) else tuple(a for a in k.atoms if not math.isnan(a)) for k in kinds]
         depth = max(map(len, atoms), default=0)
         padded = [[a[i] if i < len(a) else math.nan for a in atoms] for i in range(depth)]
         return Tables(
@@ -174,14 +205,14 @@ class Space:
             high=column(lambda k: getattr(k, "high", math.inf)),
             step=column(lambda k: getattr(k, "step", 0.0)),
             states=column(lambda k: k.states, torch.long),
-            atoms=torch.tensor(padded, dtype=torch.float64).reshape(depth, self.dim).to(device, dtype),
+            atoms=torch.tensor(padded, dtype=torch.float64).reshape(depth, len(kinds)).to(device, dtype),
             missing=column(missing_state, torch.long),
             category=column(lambda k: isinstance(k, Category), torch.bool),
         )
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, *shape) -> state (B, D) long and u (B, D): the standardised remainder, 0 where there is none."""
-        flat = x.reshape(len(x), self.dim)
+        flat = x if self.sequence else x.reshape(len(x), self.dim)
         if self.is_discrete:
             return flat.long(), torch.zeros((1, 1), dtype=flat.dtype, device=x.device).expand(flat.shape)
         table = self.tables(flat)
@@ -211,19 +242,42 @@ class Space:
                 value = torch.where((state == i + 1) & ~atom.isnan(), atom, value)
             value = torch.where(table.category, state.to(value.dtype), value)
             value = torch.where(~table.category & (state == table.missing), math.nan, value)
-        return value.to(self.dtype).reshape(-1, *self.shape)
+        value = value.to(self.dtype)
+        return value if self.sequence else value.reshape(-1, *self.shape)
 
     def check(self, x: Tensor, name: str = "x") -> None:
         """Raise DataError where x is not a batch of this space: wrong shape, a value outside a lattice, NaN or inf."""
         if not isinstance(x, Tensor):
             shape = f"(B, {_dims(self.shape)})"
             raise DataError(f"{name} must be a tensor of shape {shape}; got {type(x).__name__}. Use space.encode(...).")
+        if self.sequence:
+            self._check_sequences(x, name)
+            return
         if x.ndim != len(self.shape) + 1 or tuple(x.shape[1:]) != self.shape:
             raise DataError(f"{name} must have shape (B, {_dims(self.shape)}); got {tuple(x.shape)}.")
         flat = x.reshape(len(x), self.dim)
         rows = max(1, CHECKED // self.dim)
         for at in range(0, len(flat), rows):
             self._check_rows(flat[at : at + rows], name, at)
+
+    def _check_sequences(self, x: Tensor, name: str) -> None:
+        """`check` of sequences (B, T), T any length: every element by itself, and nothing after an end."""
+        if x.ndim != 2 or x.shape[1] < 1:
+            raise DataError(f"{name} must be sequences of shape (B, T), T at least 1; got {tuple(x.shape)}.")
+        rows = max(1, CHECKED // x.shape[1])
+        for at in range(0, len(x), rows):
+            part = x[at : at + rows]
+            try:
+                self.element._check_rows(part.reshape(-1, 1), name, 0)
+            except DataError:
+                for i, row in enumerate(part):  # once more, to say where
+                    self.element._check_rows(row[:, None], f"sequence {at + i} of {name}", 0)
+                raise
+            if self.ends:
+                ended = self.split(part)[0] == self.tables(part).missing
+                if bool((ended[:, :-1] & ~ended[:, 1:]).any()):
+                    row = int((ended[:, :-1] & ~ended[:, 1:]).any(1).nonzero()[0])
+                    raise DataError(f"{name} goes on after its end in row {at + row}; an end must be followed by ends alone.")
 
     def _check_rows(self, flat: Tensor, name: str, at: int) -> None:
         """`check` of flat rows (B, D), the first of which is row number `at`."""
@@ -323,14 +377,15 @@ class Space:
             "shape": list(self.shape),
             "names": list(self.names) if self.names is not None else None,
             "form": self.form.to_json() if self.form is not None else None,
-        }
+        } | ({"sequence": True} if self.sequence else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Space:
         from genus.frames import Form
 
         form = Form.from_json(data["form"]) if data.get("form") else None
-        return cls([kind_from_json(kind) for kind in data["kinds"]], data["shape"], data["names"], form)
+        kinds = [kind_from_json(kind) for kind in data["kinds"]]
+        return cls(kinds, data["shape"], data["names"], form, data.get("sequence", False))
 
 
 def _dims(shape: tuple[int, ...]) -> str:

@@ -35,6 +35,8 @@ class Dataset:
         target: the column of x that an evaluation should predict, or None.
         name: for reports.
         notes: what was left out when the data were read.
+        consecutive: the rows are consecutive pieces of one long sequence; parts of them are then stretches of it, and training
+            may cut it elsewhere.
 
     >>> data = read("iris")
     >>> len(data), data.x.shape, data.target
@@ -51,6 +53,7 @@ class Dataset:
     target: str | None = None
     name: str = "data"
     notes: tuple[str, ...] = ()
+    consecutive: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
@@ -70,10 +73,11 @@ class Dataset:
     def rows(self, index: Any) -> Dataset:
         """The rows of an index, mask or slice."""
         index = torch.from_numpy(index) if isinstance(index, np.ndarray) else index
-        return replace(self, x=self.x[index], c=None if self.c is None else self.c[index])
+        together = self.consecutive and isinstance(index, slice) and index.step in (None, 1)
+        return replace(self, x=self.x[index], c=None if self.c is None else self.c[index], consecutive=together)
 
     def split(self, *fractions: float, test: float = 0.2, seed: int = 0) -> tuple[Dataset, ...]:
-        """Random parts that share the spaces and no row.
+        """Random parts that share the spaces and no row; of one long sequence, its beginning, its middle and its end.
 
         Args:
             fractions: of the rows, adding up to at most 1; where they add up to less than 1, the remainder is left out.
@@ -91,6 +95,8 @@ class Dataset:
             raise DataError(
                 f"Cannot split {len(self)} rows into parts of {parts}: one would be empty; use more rows or larger parts."
             )
+        if self.consecutive:
+            return tuple(self.rows(slice(a, b)) for a, b in itertools.pairwise(edges))
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return tuple(self.rows(order[a:b]) for a, b in itertools.pairwise(edges))
 

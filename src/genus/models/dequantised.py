@@ -62,7 +62,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     @classmethod
     def refusal_of(cls, inner: type[GenerativeModel], space: Space, context: Space | None = None) -> str | None:
         """Why the continuous family `inner` cannot model this space with noise on its whole numbers; None where it can."""
-        if not issubclass(inner, TractableDensity) or not space.columns(Integer):
+        if space.sequence or not issubclass(inner, TractableDensity) or not space.columns(Integer):
             return inner.refusal(space, context)
         return inner.refusal(continuous(space), context)
 

@@ -52,7 +52,7 @@ class MAF(TractableDensity, name="maf"):
         self.log_unit = sum(math.log(kind.scale) for kind in space.kinds if isinstance(kind, Real))
 
     @classmethod
-    def refusal(cls, space: Space, context: Space | None = None) -> str | None:
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
         words = {Category: "a category", Integer: "whole numbers"}
         odd = [i for i, kind in enumerate(space.kinds) if not isinstance(kind, Real)]
         ties = [i for i, kind in enumerate(space.kinds) if kind.states > 1]

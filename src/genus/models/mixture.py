@@ -56,7 +56,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     log_weights: Tensor
 
     @classmethod
-    def refusal(cls, space: Space, context: Space | None = None) -> str | None:
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
         return condition_refusal(context)
 
     @classmethod

@@ -43,7 +43,7 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         self.condition = Cells(context, limit=256) if context is not None else None
 
     @classmethod
-    def refusal(cls, space: Space, context: Space | None = None) -> str | None:
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
         return condition_refusal(context)
 
     def observe(self, x: Tensor, c: Tensor | None = None) -> None:

@@ -82,7 +82,7 @@ class WGANGP(GenerativeModel, name="wgan-gp"):
     gates: Tensor
 
     @classmethod
-    def refusal(cls, space: Space, context: Space | None = None) -> str | None:
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
         return None if space.feature_dim else "every column holds one value only, so there is nothing for a critic to see"
 
     def losses(self) -> list[Loss]:

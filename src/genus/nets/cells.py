@@ -49,6 +49,8 @@ class Cells(nn.Module):
         pad[torch.arange(width) >= sizes[:, None]] = self.total
         self.even = len(tabled) > 0 and bool((sizes == width).all())
         self.every_tabled = len(tabled) == space.dim
+        self.has_narrow = any(narrow)
+        self.is_levels = self.every_tabled and space.is_discrete and not space.sequence
         self.every_rest = len(rest) == space.dim
         for name, value in {
             "tabled": torch.tensor(tabled, dtype=torch.long), "sizes": sizes, "offset": offset[:-1], "alive": alive, "pad": pad,
@@ -66,7 +68,7 @@ class Cells(nn.Module):
 
     def index(self, x: Tensor, state: Tensor) -> Tensor:
         """x (B, *shape), its state (B, D) -> (B, J): the cell of every tabled coordinate, counted within its own table."""
-        if not self.narrow.any():
+        if not self.has_narrow:
             return state if self.every_tabled else state[:, self.tabled]
         flat = x.reshape(len(x), self.space.dim)
         table = self.space.tables(flat)
@@ -104,11 +106,13 @@ class Cells(nn.Module):
 
     def compose(self, cell: Tensor, u: Tensor) -> Tensor:
         """cell (B, J) within each table, u (B, R) -> x (B, *shape): the inverse of `index` and `Space.split`."""
+        if self.is_levels:  # a cell is its level, and that is x
+            return cell.to(self.space.dtype).reshape(-1, *self.space.shape)
         state = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
         full = torch.zeros(len(u), self.space.dim, dtype=torch.float64, device=u.device)
         full[:, self.rest] = u.double()
         state[:, self.tabled] = cell
-        if self.narrow.any():
+        if self.has_narrow:
             table = self.space.tables(full)
             size = (((table.high - table.low) / torch.where(table.step > 0, table.step, 1.0)).round() + 1).long()
             size = torch.where(self.narrow, size, 0)

@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.errors import GenusError
 from genus.nets.cells import Cells, standard_atoms
 from genus.space import Integer, Space
 
-__all__ = ["Coordinates", "Head"]
+__all__ = ["Coordinates", "Head", "Warp"]
 
 FLOOR = -7.0  # of the log-scale in standardised units: a density may not sharpen without bound
+
+
+class Warp(NamedTuple):
+    """How sampling departs from the distribution: towards its mode.
+
+    Args:
+        temperature: probabilities are raised to 1 / temperature, scales multiplied by it; 0 takes the mode.
+        top_k: only the k likeliest cells are drawn; of equally likely ones, the first.
+        top_p: only the likeliest cells that together reach this probability (Holtzman et al. 2020, arXiv:1904.09751).
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def check(self) -> None:
+        """Raise GenusError where a number makes no sense."""
+        if not 0 <= self.temperature < math.inf:
+            raise GenusError(f"temperature must be 0 (always the likeliest) or more; got {self.temperature}.")
+        if self.top_k is not None and self.top_k < 1:
+            raise GenusError(f"top_k is how many of the likeliest to draw from, 1 or more; got {self.top_k}.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise GenusError(f"top_p is a probability above 0 and at most 1; got {self.top_p}.")
+
+    def cells(self, log_p: Tensor) -> Tensor:
+        """(..., cells) -> the same, unnormalised, -inf where nothing is to be drawn."""
+        if self.temperature == 0:
+            best = log_p.argmax(-1, keepdim=True)
+            return torch.full_like(log_p, -torch.inf).scatter(-1, best, 0.0)
+        log_p = log_p / self.temperature
+        if self.top_k is not None and self.top_k < log_p.shape[-1]:
+            kept = log_p.sort(dim=-1, descending=True, stable=True).indices[..., self.top_k :]
+            log_p = log_p.scatter(-1, kept, -torch.inf)
+        if self.top_p is not None and self.top_p < 1:
+            ordered, index = log_p.log_softmax(-1).sort(dim=-1, descending=True, stable=True)
+            before = ordered.exp().cumsum(-1) - ordered.exp()
+            log_p = log_p.masked_fill((before >= self.top_p).gather(-1, index.argsort(-1)), -torch.inf)
+        return log_p
+
+
+PLAIN = Warp()
 
 
 class Head(nn.Module):
@@ -125,37 +168,42 @@ class Coordinates:
         width = torch.where(first | last, 0.0, torch.log(-torch.expm1(-2 * half * inverse)))
         return upper + lower + width
 
-    def sample(self) -> Tensor:
+    def sample(self, warp: Warp = PLAIN) -> Tensor:
         """One draw of every datum: (B, *shape)."""
         cells = self.head.cells
         cell = torch.zeros(len(self.loc), len(cells.tabled), dtype=torch.long, device=self.loc.device)
         if cells.total:
             padded = cells.padded(self.log_cells)
+            if warp is not PLAIN:
+                padded = warp.cells(padded)
             gumbel = -torch.empty_like(padded).exponential_().log()
             cell = (padded + gumbel).argmax(-1)
-        return cells.compose(cell, self._sample_rest())
+        return cells.compose(cell, self._sample_rest(warp.temperature))
 
-    def _sample_rest(self) -> Tensor:
+    def _sample_rest(self, temperature: float) -> Tensor:
         head = self.head
-        u = self._draw()
+        if not len(head.cells.rest):
+            return self.loc[..., 0]
+        u = self._draw(temperature)
         if head.has_atoms:
             # Redraw what fell on an atom: the remainder lives off the atoms. A component as narrow as FLOOR could insist.
             for _ in range(100):
                 hit = ((u.unsqueeze(-1) - head.atoms.to(u.dtype)).abs() < head.half_step.to(u.dtype).unsqueeze(-1)).any(-1)
                 if not hit.any():
                     break
-                u = torch.where(hit, self._draw(), u)
+                u = torch.where(hit, self._draw(temperature), u)
         return u
 
-    def _draw(self) -> Tensor:
+    def _draw(self, temperature: float) -> Tensor:
         head = self.head
-        gumbel = -torch.empty_like(self.log_weights).exponential_().log()
-        which = (self.log_weights + gumbel).argmax(-1, keepdim=True)
+        log_weights = self.log_weights if temperature == 1 else Warp(temperature).cells(self.log_weights)
+        gumbel = -torch.empty_like(log_weights).exponential_().log()
+        which = (log_weights + gumbel).argmax(-1, keepdim=True)
         loc, scale = self.loc.gather(-1, which).squeeze(-1), self.log_scale.gather(-1, which).squeeze(-1).exp()
         noise = torch.randn_like(loc)
         if head.has_lattice:
             noise = torch.where(head.lattice, torch.rand_like(loc).clamp(1e-7, 1 - 1e-7).logit(), noise)
-        u = loc + scale * noise
+        u = loc + temperature * scale * noise
         if head.has_lattice:
             u = torch.where(head.lattice, u.clamp(head.low.to(u.dtype), head.high.to(u.dtype)), u)
         return u

@@ -60,7 +60,8 @@ class Counting(Run):
             if cut:
                 break
             rows = self.train[at : at + self.batch_size].to(self.device)
-            self.counted.observe(rows.x, rows.c)
+            # Pieces of one sequence are counted as one, so that nothing is lost at their edges.
+            self.counted.observe(rows.x.reshape(1, -1) if rows.consecutive else rows.x, rows.c)
         if cut and self.step > 0:
             return False
         self.counted.conclude()

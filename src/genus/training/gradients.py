@@ -36,6 +36,10 @@ class Gradients(Run):
     def start(self, fabric: Fabric, losses: Sequence[Loss], batch_size: int, rate: float | None, weight_decay: float) -> None:
         """Settle what needs the device: the wrapped step, the optimizers, the averaged weights."""
         self.fabric, self.batch_size = fabric, batch_size
+        self.pieces, self.length = len(self.train), 0
+        if self.train.consecutive:
+            self.length = self.train.x.shape[1]
+            self.train = self.train.windows()
         self.bare = Step(self.model, losses, self.train, self.device, self.options.compiled)
         module = fabric.setup_module(self.bare)
         # In one process and without autocast Fabric's wrappers have nothing to do, and doing it takes a tenth of a small step.
@@ -45,7 +49,7 @@ class Gradients(Run):
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
         fused = self.options.precision != "16-mixed"
         self.players = players(losses, self.bare, rate, weight_decay, fused)
-        self.steps_per_epoch = max(1, len(self.train) // batch_size)
+        self.steps_per_epoch = max(1, self.pieces // batch_size)
         self.interval = self.evaluation_interval()
         self.weights: list[Tensor] = list(self.model.parameters())
         self.averages = [p.detach().clone() for p in self.weights] if self.options.average else []
@@ -108,7 +112,12 @@ class Gradients(Run):
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
         """An order of the training rows in batches; the rows left over, other ones every epoch, sit this epoch out."""
-        order = torch.randperm(len(self.train), generator=generator(self.options.seed, epoch + 1)).to(self.train.x.device)
+        random = generator(self.options.seed, epoch + 1)
+        order = torch.randperm(self.pieces, generator=random)
+        if self.length:  # one long sequence is cut at other places every epoch
+            first = int(torch.randint(self.length, (1,), generator=random))
+            order = (order * self.length + first).clamp(max=len(self.train) - 1)
+        order = order.to(self.train.x.device)
         return order[: self.steps_per_epoch * self.batch_size].split(self.batch_size)
 
     def turn(self, player: Player, index: Tensor, rate: float) -> None:

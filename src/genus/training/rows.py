@@ -20,19 +20,29 @@ HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, 
 
 @dataclass(frozen=True)
 class Rows:
-    """x (N, *shape) and c (N, *context) or None."""
+    """x (N, *shape) and c (N, *context) or None; `consecutive` rows are the pieces of one long sequence.
+
+    Sequences may be kept as small integers, memory-mapped even; rows that are taken out of them are floating-point numbers.
+    """
 
     x: Tensor
     c: Tensor | None
+    consecutive: bool = False
 
     def __getitem__(self, index: slice | Tensor) -> Rows:
-        return Rows(self.x[index], None if self.c is None else self.c[index])
+        x = self.x[index]
+        x = x if x.is_floating_point() else x.to(torch.float32)
+        return Rows(x, None if self.c is None else self.c[index], self.consecutive and isinstance(index, slice))
+
+    def windows(self) -> Rows:
+        """Every window of the one long sequence, as many as it has places, without a copy."""
+        return Rows(self.x.reshape(-1).unfold(0, self.x.shape[1], 1), None)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def to(self, device: torch.device) -> Rows:
-        return Rows(self.x.to(device), None if self.c is None else self.c.to(device))
+        return Rows(self.x.to(device), None if self.c is None else self.c.to(device), self.consecutive)
 
 
 def generator(seed: int, stream: int) -> torch.Generator:
@@ -62,6 +72,8 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tu
     held = min(max(1, round(validation * len(rows))), HELD_OUT)
     if len(rows) < 2:
         raise DataError(f"{len(rows)} row cannot be split into training and validation rows; pass more, or validation=None.")
+    if rows.consecutive:  # neighbours are too alike to be told apart: the end of the sequence is held out
+        return Rows(rows.x[:-held], None, True), rows[len(rows) - held :]
     order = torch.randperm(len(rows), generator=generator(seed, 0)).to(rows.x.device)
     return rows[order[held:]], rows[order[:held]]
 
@@ -82,4 +94,4 @@ def _rows(model: GenerativeModel, data: Any, name: str) -> Rows:
     if space is not model.space and space != model.space:  # else it has been checked, value by value, when it was read
         model.space.check(x, name)
     c = model._check_context(c, len(x))
-    return Rows(x, None if c is None else c.to(x.device))
+    return Rows(x, None if c is None else c.to(x.device), c is None and getattr(data, "consecutive", False))

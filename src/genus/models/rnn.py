@@ -1,0 +1,59 @@
+"""Recurrent network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+from genus.errors import GenusError
+from genus.models.autoregressive import Autoregressive
+from genus.nets.recurrent import CELLS, MeanMemory, RecurrentMemory
+from genus.space import Space
+
+__all__ = ["RNN"]
+
+
+class RNN(Autoregressive, name="rnn"):
+    """p(x_t | x_1 ... x_{t-1}) = p(x_t | x_{t-1}, h_{t-1}), h_{t-1} = f(x_{t-1}, h_{t-2}): all the past in one vector.
+
+    Args:
+        cell: "gru", "lstm", "rnn" (plain), or "mean", the running mean of the embedded past: a bag as memory.
+        width: of h and of the embeddings.
+        layers: cells on top of one another.
+        dropout: of embeddings and between layers.
+        components: of the mixtures that numbers get.
+        order: of the columns of a table.
+
+    >>> from genus import Category, Space
+    >>> letters = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
+    >>> model = RNN(letters, width=8)
+    >>> [letters.decode(x).shape for x in (model.sample(2, seed=0), model.sample(2, length=9, seed=0))]
+    [torch.Size([2, 5]), torch.Size([2, 9])]
+    """
+
+    title = "recurrent network"
+    group = "chain rule"
+    takes = "text, sound and other sequences; any table or image"
+    recipe = MappingProxyType({"learning_rate": 2e-3})
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        cell: str = "gru",
+        width: int = 256,
+        layers: int = 1,
+        dropout: float = 0.0,
+        components: int = 10,
+        order: Sequence[int] | None = None,
+    ) -> None:
+        if cell not in (*CELLS, "mean"):
+            raise GenusError(f"There is no cell {cell!r}; there are {', '.join(CELLS)} and mean.")
+        hyper: dict[str, Any] = {"cell": cell, "width": width, "layers": layers, "dropout": dropout, "components": components}
+        super().__init__(space, context, order, **hyper)
+        self._tokens_and_outputs(width, components)
+        if cell == "mean":
+            self.net = MeanMemory(width, layers, dropout, self.context_dim)
+        else:
+            self.net = RecurrentMemory(width, layers, cell, dropout, self.context_dim)

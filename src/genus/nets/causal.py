@@ -1,0 +1,69 @@
+"""The causal contract: one pass gives every position's output, and steps give them one at a time, the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CausalNet"]
+
+
+class CausalNet(nn.Module):
+    """(B, P, width) tokens -> (B, P, width): output i depends on tokens before i, and on the context, alone.
+
+    The output at the first position sees a learned token that marks the beginning. A net gives:
+
+    - `parallel(tokens, c)`: (B, P, width) -> (B, P, width), output i seeing tokens up to and with i;
+    - `empty(batch, c)`: the state before anything was seen;
+    - `advance(state, token)`: token (B, width) -> output (B, width), and the state after it: what `parallel` would give,
+      at the cost of one position.
+
+    The state is whatever the net remembers: keys and values, a hidden vector, queues of past layers. It may be changed in
+    place, so a state is used once.
+
+    Args:
+        width: of tokens and outputs.
+        context_dim: of the context's features c (B, context_dim); 0 for none. The beginning token depends on it.
+    """
+
+    def __init__(self, width: int, context_dim: int = 0) -> None:
+        super().__init__()
+        self.width = width
+        self.begin = nn.Parameter(torch.randn(width) * width**-0.5)
+        self.given = nn.Linear(context_dim, width, bias=False) if context_dim else None
+
+    def first(self, batch: int, c: Tensor | None) -> Tensor:
+        """The beginning token (B, width)."""
+        begin = self.begin.expand(batch, -1)
+        return begin if self.given is None else begin + self.given(c)
+
+    def forward(self, tokens: Tensor, c: Tensor | None = None) -> Tensor:
+        """tokens (B, P, width), c (B, context_dim) -> (B, P, width), all outputs in one pass."""
+        first = self.first(len(tokens), c).to(tokens.dtype)
+        return self.parallel(torch.cat([first[:, None], tokens[:, :-1]], dim=1), c)
+
+    def start(self, batch: int, c: Tensor | None = None) -> tuple[Tensor, Any]:
+        """The first output (B, width), and the state from which `step` goes on."""
+        return self.advance(self.empty(batch, c), self.first(batch, c))
+
+    def step(self, state: Any, i: int, token: Tensor) -> tuple[Tensor, Any]:
+        """Given token i (B, width), counted from 0: output i + 1 (B, width), and the state."""
+        return self.advance(state, token)
+
+    def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, Any]:
+        """tokens (B, m, width) -> output m (B, width), and the state: as `start` and m steps, in one pass where a net can."""
+        h, state = self.start(len(tokens), c)
+        for i in range(tokens.shape[1]):
+            h, state = self.step(state, i, tokens[:, i])
+        return h, state
+
+    def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
+        raise TypeError(f"{type(self).__name__} must define parallel(tokens, c).")
+
+    def empty(self, batch: int, c: Tensor | None) -> Any:
+        raise TypeError(f"{type(self).__name__} must define empty(batch, c).")
+
+    def advance(self, state: Any, token: Tensor) -> tuple[Tensor, Any]:
+        raise TypeError(f"{type(self).__name__} must define advance(state, token).")

@@ -1,0 +1,228 @@
+"""Coordinates on their way into a causal net and out of it: what it is given of each, and the distribution of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from genus.nets.cells import Cells
+from genus.nets.heads import Coordinates, Head
+from genus.space import Category, Space
+
+__all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SharedOutputs", "SharedTokens"]
+
+NARROW = 256  # a lattice of at most so many values is seen, and modelled, value by value
+
+
+def singles(space: Space, order: Sequence[int], make: Callable[[Space], nn.Module]) -> nn.ModuleList:
+    """A module for the coordinate at every position; coordinates of one kind share theirs."""
+    made: dict[int, nn.Module] = {}
+    for column in order:
+        kind = space.kinds[column]
+        if id(kind) not in made:
+            made[id(kind)] = make(Space([kind]))
+    return nn.ModuleList(made[id(space.kinds[column])] for column in order)
+
+
+# -- one kind for all: sequences and images -------------------------------------------------------------------------------
+
+
+class SharedTokens(nn.Module):
+    """x (B, P), every element of one kind -> (B, P, width): an embedding of cells, or a linear map of numbers.
+
+    Args:
+        space: a sequence, or anything whose coordinates share a kind.
+        width: of the net.
+        limit: the widest lattice whose values have an embedding each.
+    """
+
+    def __init__(self, space: Space, width: int, limit: int = NARROW) -> None:
+        super().__init__()
+        self.space = space.element
+        self.cells = Cells(self.space, limit)
+        self.embeds = not len(self.cells.rest)
+        self.table: nn.Embedding | nn.Linear
+        if self.embeds:
+            self.table = nn.Embedding(max(1, self.cells.total), width)
+            nn.init.normal_(self.table.weight, std=width**-0.5)
+        else:
+            self.table = nn.Linear(self.space.feature_dim, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.reshape(-1, 1)
+        if self.embeds:
+            index = self.cells.index(flat, self.space.split(flat)[0])
+            index = index[:, 0] if self.cells.total else torch.zeros(len(flat), dtype=torch.long, device=x.device)
+            return self.table(index).unflatten(0, x.shape)
+        return self.table(self.space.features(flat).to(self.table.weight.dtype)).unflatten(0, x.shape)
+
+    def at(self, i: int, x: Tensor) -> Tensor:
+        """Element i of every datum, x (B, 1) -> (B, width)."""
+        return self(x)[:, 0]
+
+
+class SharedOutputs(nn.Module):
+    """h (B, P, width) -> the distributions of elements that share a kind.
+
+    Args:
+        space: a sequence, or anything whose coordinates share a kind.
+        width: of the net.
+        components: of every mixture.
+        limit: the widest lattice that gets a softmax.
+    """
+
+    def __init__(self, space: Space, width: int, components: int = 10, limit: int = NARROW) -> None:
+        super().__init__()
+        self.head = Head(space.element, components, limit)
+        self.linear = nn.Linear(width, self.head.width)
+        spread_(self.linear, [self.head])
+
+    def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
+        """h (B, P, width), x (B, P) -> (B, P) nats."""
+        return self.head(self.linear(h).flatten(0, 1)).log_prob(x.reshape(-1, 1)).view(x.shape)
+
+    def at(self, i: int, h: Tensor) -> Coordinates:
+        """h (B, width) at position i -> the distribution of its element."""
+        return self.head(self.linear(h))
+
+
+# -- a kind for each: tables ----------------------------------------------------------------------------------------------
+
+
+class Columns(nn.Module):
+    """What a net sees of every column of x (B, D), column after column in an order of positions.
+
+    The standardised remainder, and a one-hot of the cells: levels, atoms, and the values of a narrow lattice.
+
+    Args:
+        space: of x.
+        order: the column at every position.
+        limit: the widest lattice whose values are seen one by one.
+
+    Attributes:
+        widths: numbers for each position; starts: where they begin.
+    """
+
+    def __init__(self, space: Space, order: Sequence[int], limit: int = NARROW) -> None:
+        super().__init__()
+        self.space, self.order = space, list(order)
+        self.cells = Cells(space, limit)
+        size = [0] * space.dim
+        for j, column in enumerate(self.cells.tabled.tolist()):
+            size[column] = int(self.cells.sizes[j])
+        number = [not isinstance(kind, Category) for kind in space.kinds]
+        self.widths = [number[c] + size[c] for c in self.order]
+        self.starts = [sum(self.widths[:p]) for p in range(len(order))]
+        place = {column: self.starts[p] for p, column in enumerate(self.order)}
+        numbers = [c for c in range(space.dim) if number[c]]
+        self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.long), persistent=False)
+        self.register_buffer("number_at", torch.tensor([place[c] for c in numbers], dtype=torch.long), persistent=False)
+        hot = [place[c] + number[c] for c in self.cells.tabled.tolist()]
+        self.register_buffer("cell_at", torch.tensor(hot, dtype=torch.long), persistent=False)
+
+    numbers: Tensor
+    number_at: Tensor
+    cell_at: Tensor
+
+    @property
+    def total(self) -> int:
+        return sum(self.widths)
+
+    def forward(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """x (B, *shape) -> (B, total)."""
+        flat = x.reshape(len(x), self.space.dim)
+        state, u = self.space.split(flat if self.space.is_table else x)
+        out = torch.zeros(len(x), self.total, dtype=dtype, device=x.device)
+        if len(self.numbers):
+            out = out.index_copy(1, self.number_at, u[:, self.numbers].to(dtype))
+        if self.cells.total:
+            out = out.scatter(1, self.cells.index(flat, state) + self.cell_at, 1.0)
+        return out
+
+
+class ColumnTokens(nn.Module):
+    """x (B, D) -> (B, D, width) in an order of positions: a linear map for every column."""
+
+    def __init__(self, space: Space, order: Sequence[int], width: int, limit: int = NARROW) -> None:
+        super().__init__()
+        self.columns = Columns(space, order, limit)
+        self.singles = singles(space, order, lambda one: Columns(one, [0], limit))
+        self.weight = nn.Parameter(torch.randn(self.columns.total, width) * width**-0.5)
+        self.bias = nn.Parameter(torch.zeros(len(order), width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.columns(x, self.weight.dtype)
+        parts = zip(features.split(self.columns.widths, 1), self.weight.split(self.columns.widths), strict=True)
+        return torch.stack([f @ w for f, w in parts], dim=1) + self.bias
+
+    def at(self, i: int, x: Tensor) -> Tensor:
+        """The coordinate at position i of every datum, x (B, 1) -> (B, width)."""
+        start = self.columns.starts[i]
+        weight = self.weight[start : start + self.columns.widths[i]]
+        return self.singles[i](x, weight.dtype) @ weight + self.bias[i]
+
+
+class ColumnOutputs(nn.Module):
+    """Numbers of every position, position after position -> the distributions of coordinates of their own kinds.
+
+    Args:
+        space: of x.
+        order: the coordinate at every position.
+        width: of the net, h (B, P, width); None where the net gives the numbers themselves, (B, sum of widths).
+        components: of every mixture.
+        limit: the widest lattice that gets a softmax.
+
+    Attributes:
+        widths: how many numbers the distribution at each position takes.
+    """
+
+    def __init__(
+        self, space: Space, order: Sequence[int], width: int | None = None, components: int = 10, limit: int = NARROW
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.head = Head(space, components, limit)
+        self.heads = singles(space, order, lambda one: Head(one, components, limit))
+        self.widths: list[int] = [head.width for head in self.heads]  # type: ignore[misc]
+        self.linear = None if width is None else nn.ModuleList(nn.Linear(width, w) for w in self.widths)
+        for linear, head in zip(self.linear or (), self.heads, strict=False):
+            spread_(linear, [head])  # type: ignore[arg-type, list-item]
+        # Where each number of the joint head stands among those of the positions: first all cells, then all mixtures.
+        start = {column: sum(self.widths[:p]) for p, column in enumerate(order)}
+        cells = {c: int(n) for c, n in zip(self.head.cells.tabled.tolist(), self.head.cells.sizes, strict=True)}
+        index = [start[c] + k for c, n in cells.items() for k in range(n)]
+        for column in self.head.cells.rest.tolist():
+            index += [start[column] + cells.get(column, 0) + k for k in range(3 * components)]
+        self.register_buffer("index", torch.tensor(index, dtype=torch.long), persistent=False)
+
+    index: Tensor
+
+    def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
+        """h (B, P, width) or (B, sum of widths), x (B, *shape) -> (B, D) nats, by coordinate."""
+        if self.linear is not None:
+            h = torch.cat([linear(h[:, p]) for p, linear in enumerate(self.linear)], dim=1)
+        return self.head(h[:, self.index]).log_prob(x)
+
+    def at(self, i: int, h: Tensor) -> Coordinates:
+        """h (B, width) at position i -> the distribution of its coordinate."""
+        return self.heads[i](h if self.linear is None else self.linear[i](h))
+
+
+def spread_(linear: nn.Linear, heads: Sequence[Head]) -> None:
+    """Start with flat tables and with mixtures whose components stand apart, over what standardised data cover.
+
+    The numbers of the heads follow one another in the layer's output.
+    """
+    with torch.no_grad():
+        nn.init.zeros_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        at = 0
+        for head in heads:
+            at += head.cells.total
+            for _ in range(len(head.cells.rest)):
+                m = head.components
+                linear.bias[at + m : at + 2 * m] = torch.linspace(-1.5, 1.5, m) if m > 1 else 0.0
+                linear.bias[at + 2 * m : at + 3 * m] = -torch.tensor(float(m)).log() if m > 1 else 0.0
+                at += 3 * m
