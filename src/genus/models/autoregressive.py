@@ -107,8 +107,12 @@ class ChainRule(TractableDensity):
         if n < 0:
             raise GenusError(f"Cannot sample {n} rows; ask for 0 or more.")
         steps = self._length(length, given)
+        if stop is not None and not self.space.sequence:
+            raise GenusError("Only sequences have a symbol to stop at; leave stop= out.")
         if (top_k is not None or top_p is not None) and not self._draws_symbols:
             raise GenusError("top_k and top_p choose among symbols, and this model draws numbers; use temperature.")
+        if stop is not None:
+            self.space.element.check(torch.tensor([[stop]], dtype=self.space.dtype), "stop")
         c = self._check_context(c, n)
         if each is not None and n > batch_size:
             raise GenusError(f"Streaming needs all rows at once; ask for {batch_size} or fewer.")

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
-__all__ = ["dense"]
+__all__ = ["dense", "linear"]
 
 
 def dense(
@@ -22,15 +22,16 @@ def dense(
     sizes = [inputs, *hidden]
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
-        layers += [_linear(a, b), activation()]
-    last = _linear(sizes[-1], outputs)
+        layers += [linear(a, b), activation()]
+    last = linear(sizes[-1], outputs)
     if zero:
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
     return nn.Sequential(*layers, last)
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer, perhaps of no inputs or no outputs."""
     with warnings.catch_warnings():  # constant data have no features; a layer without inputs is its bias
         warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
         return nn.Linear(inputs, outputs)

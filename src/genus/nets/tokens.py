@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.nets.cells import Cells
+from genus.nets.dense import linear
 from genus.nets.heads import Coordinates, Head
 from genus.space import Category, Space
 
@@ -76,7 +77,7 @@ class SharedOutputs(nn.Module):
     def __init__(self, space: Space, width: int, components: int = 10, limit: int = NARROW) -> None:
         super().__init__()
         self.head = Head(space.element, components, limit)
-        self.linear = nn.Linear(width, self.head.width)
+        self.linear = linear(width, self.head.width)
         spread_(self.linear, [self.head])
 
     def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
@@ -186,9 +187,9 @@ class ColumnOutputs(nn.Module):
         self.head = Head(space, components, limit)
         self.heads = singles(space, order, lambda one: Head(one, components, limit))
         self.widths: list[int] = [head.width for head in self.heads]  # type: ignore[misc]
-        self.linear = None if width is None else nn.ModuleList(nn.Linear(width, w) for w in self.widths)
-        for linear, head in zip(self.linear or (), self.heads, strict=False):
-            spread_(linear, [head])  # type: ignore[arg-type, list-item]
+        self.linear = None if width is None else nn.ModuleList(linear(width, w) for w in self.widths)
+        for layer, head in zip(self.linear or (), self.heads, strict=False):
+            spread_(layer, [head])  # type: ignore[arg-type, list-item]
         # Where each number of the joint head stands among those of the positions: first all cells, then all mixtures.
         start = {column: sum(self.widths[:p]) for p, column in enumerate(order)}
         cells = {c: int(n) for c, n in zip(self.head.cells.tabled.tolist(), self.head.cells.sizes, strict=True)}
@@ -202,7 +203,7 @@ class ColumnOutputs(nn.Module):
     def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
         """h (B, P, width) or (B, sum of widths), x (B, *shape) -> (B, D) nats, by coordinate."""
         if self.linear is not None:
-            h = torch.cat([linear(h[:, p]) for p, linear in enumerate(self.linear)], dim=1)
+            h = torch.cat([layer(h[:, p]) for p, layer in enumerate(self.linear)], dim=1)
         return self.head(h[:, self.index]).log_prob(x)
 
     def at(self, i: int, h: Tensor) -> Coordinates:
@@ -210,19 +211,19 @@ class ColumnOutputs(nn.Module):
         return self.heads[i](h if self.linear is None else self.linear[i](h))
 
 
-def spread_(linear: nn.Linear, heads: Sequence[Head]) -> None:
+def spread_(layer: nn.Linear, heads: Sequence[Head]) -> None:
     """Start with flat tables and with mixtures whose components stand apart, over what standardised data cover.
 
     The numbers of the heads follow one another in the layer's output.
     """
     with torch.no_grad():
-        nn.init.zeros_(linear.weight)
-        nn.init.zeros_(linear.bias)
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
         at = 0
         for head in heads:
             at += head.cells.total
             for _ in range(len(head.cells.rest)):
                 m = head.components
-                linear.bias[at + m : at + 2 * m] = torch.linspace(-1.5, 1.5, m) if m > 1 else 0.0
-                linear.bias[at + 2 * m : at + 3 * m] = -torch.tensor(float(m)).log() if m > 1 else 0.0
+                layer.bias[at + m : at + 2 * m] = torch.linspace(-1.5, 1.5, m) if m > 1 else 0.0
+                layer.bias[at + 2 * m : at + 3 * m] = -torch.tensor(float(m)).log() if m > 1 else 0.0
                 at += 3 * m

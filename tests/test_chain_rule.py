@@ -1,0 +1,324 @@
+"""The chain rule's own laws: every family that multiplies conditionals, on every space that it accepts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest import CONTEXTS, SMALL, SPACES, draw, law, make
+
+import genus
+from genus import Category, GenusError, Real, Space
+from genus.models.autoregressive import Autoregressive, ChainRule
+from genus.nets.causal import CausalNet
+from genus.nets.heads import Head, Warp
+
+WORDS, WINDOWS = SPACES["words"], SPACES["windows"]
+FAMILIES = [name for name in SMALL if issubclass(genus.family(name), ChainRule)]
+SEQUENCES = [name for name in FAMILIES if genus.family(name).sequences]
+ROWS = [name for name in FAMILIES if genus.family(name).accepts(SPACES["categories"])]
+
+
+def condition(context: Space | None, n: int) -> torch.Tensor | None:
+    return None if context is None else draw(context, n, seed=7)
+
+
+def positions(model: ChainRule, x: torch.Tensor) -> torch.Tensor:
+    """x (B, *shape) -> (B, P), in the order of positions."""
+    return x if model.order is None else x.flatten(1)[:, list(model.order)]
+
+
+def by_position(model: ChainRule, value: torch.Tensor) -> torch.Tensor:
+    return value if model.order is None else value[:, list(model.order)]
+
+
+def all_of(space: Space, length: int | None = None) -> torch.Tensor:
+    """Every datum of a space of symbols."""
+    sizes = [kind.states for kind in space.kinds]
+    sizes = sizes if length is None else sizes[:1] * length
+    x = torch.cartesian_prod(*(torch.arange(float(s), dtype=torch.float64) for s in sizes)).reshape(-1, len(sizes))
+    if space.ends:
+        end = space.tables(x).missing
+        ended = x == end
+        x = x[~(ended[:, :-1] & ~ended[:, 1:]).any(1)]
+    return x.to(space.dtype)
+
+
+def frequencies(sample: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    found = (sample.flatten(1)[:, None, :] == points.flatten(1)[None]).all(2).double().mean(0)
+    assert float(found.sum()) == pytest.approx(1)
+    return found
+
+
+def assert_frequencies(sample: torch.Tensor, points: torch.Tensor, expected: torch.Tensor) -> None:
+    error = 5 * (expected * (1 - expected) / len(sample)).sqrt() + 2 / len(sample)
+    assert bool(((frequencies(sample, points) - expected).abs() < error).all())
+
+
+@law(ChainRule)
+def test_conditionals_add_up_and_steps_are_the_parallel_pass(family: str, space: Space, context: Space | None) -> None:
+    model = make(family, space, context)
+    x, c = draw(space, 9), condition(context, 9)
+    conditionals = model.log_conditionals(x, c).detach()
+    assert torch.allclose(conditionals.sum(1), model.log_prob(x, c), atol=1e-9)
+    seen, there = positions(model, x), by_position(model, conditionals)
+    for known in {0, 1, seen.shape[1] - 1}:
+        steps = model._steps(9, c, seen[:, :known] if known else None)
+        distribution = next(steps)
+        for i in range(known, seen.shape[1]):
+            value = seen[:, i : i + 1]
+            after = model._after_end(x)
+            kept = torch.ones(9, dtype=torch.bool) if after is None else ~after[:, i]
+            assert torch.allclose(distribution.log_prob(value)[kept, 0], there[kept, i], atol=1e-9), (known, i)
+            if i + 1 < seen.shape[1]:
+                distribution = steps.send(value)
+
+
+@law(ChainRule)
+def test_no_conditional_depends_on_what_comes_after(family: str, space: Space, context: Space | None) -> None:
+    model = make(family, space, context)
+    x, y, c = draw(space, 30), draw(space, 30, seed=1), condition(context, 30)
+    first, second = positions(model, x), positions(model, y)
+    before = by_position(model, model.log_conditionals(x, c))
+    for i in range(1, first.shape[1]):
+        mixed = torch.cat([first[:, :i], second[:, i:]], dim=1)
+        if space.ends:  # nothing may follow an end
+            ended = (first[:, i - 1] == space.tables(x).missing)[:, None]
+            mixed = torch.where(ended, first, mixed)
+        row = mixed if model.order is None else mixed[:, torch.tensor(list(model.order)).argsort()].reshape(x.shape)
+        after = by_position(model, model.log_conditionals(row, c))
+        assert torch.allclose(before[:, :i], after[:, :i], atol=1e-12), i
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("context", CONTEXTS.values(), ids=list(CONTEXTS))
+def test_every_output_sees_all_earlier_tokens_and_no_later_one(family: str, context: Space | None) -> None:
+    """By gradients, output by output."""
+    if not genus.family(family).accepts(WINDOWS, context):
+        pytest.skip("this family takes other spaces, and has tests of its own")
+    model = make(family, WINDOWS, context)
+    if not isinstance(model, Autoregressive) or not isinstance(model.net, CausalNet):
+        pytest.skip("no causal net to look into")
+    tokens = torch.randn(3, 4, model.net.width, dtype=torch.float64, requires_grad=True)
+    features = model._context_features(condition(context, 3))
+    out = model.net(tokens, features)
+    for i in range(4):
+        gradient = torch.autograd.grad(out[:, i].square().sum(), tokens, retain_graph=True)[0]
+        assert not gradient[:, i:].any(), f"output {i} sees a token at or after {i}"
+        assert bool(gradient[:, :i].any(2).all()), f"output {i} does not see every token before it"
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+@pytest.mark.parametrize("space", [WORDS, WINDOWS], ids=["words", "windows"])
+def test_mass_is_one_over_sequences_of_any_length(family: str, space: Space) -> None:
+    model = make(family, space)
+    for length in (1, 3, 6):
+        assert float(model.log_prob(all_of(space, length)).exp().sum()) == pytest.approx(1, abs=1e-9), length
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+@pytest.mark.parametrize("space", [WORDS, WINDOWS], ids=["words", "windows"])
+def test_sampled_sequences_follow_the_density_given_a_prefix_too(family: str, space: Space) -> None:
+    model, points = make(family, space), all_of(space)
+    p = model.log_prob(points).exp().detach()
+    assert_frequencies(model.sample(20_000, seed=0), points, p)
+    given = points[:, 0] == 1
+    prefixed = model.sample(20_000, seed=1, prefix=torch.tensor([1.0]))
+    assert_frequencies(prefixed, points[given], p[given] / p[given].sum())
+
+
+@pytest.mark.parametrize("family", ROWS)
+def test_completed_rows_follow_the_conditional(family: str) -> None:
+    space = SPACES["categories"]
+    model, points = make(family, space), all_of(space)
+    p = model.log_prob(points).exp().detach()
+    order = list(model.order or range(space.dim))
+    given = points[:, order[0]] == 1
+    completed = model.sample(20_000, seed=1, prefix=torch.tensor([1.0]))
+    assert_frequencies(completed, points[given], p[given] / p[given].sum())
+
+
+@pytest.mark.parametrize("family", [f for f in ROWS if "order" in genus.registry.hyper_parameters(genus.family(f))])
+@pytest.mark.parametrize("space", ["mixed", "reals", "image"])
+def test_any_order_of_the_columns(family: str, space: str) -> None:
+    order = torch.randperm(SPACES[space].dim, generator=torch.Generator().manual_seed(3)).tolist()
+    with torch.random.fork_rng():
+        model = genus.build(family, SPACES[space], **SMALL[family] | {"order": order}).double().eval()
+    x = draw(SPACES[space], 40)
+    changed = draw(SPACES[space], 40, seed=1).flatten(1)
+    changed[:, order[:-1]] = x.flatten(1)[:, order[:-1]]
+    before, after = (model.log_conditionals(v) for v in (x, changed.reshape(x.shape)))
+    assert torch.allclose(before[:, order[:-1]], after[:, order[:-1]], atol=1e-12)
+    known = positions(model, x)[:, :2].to(SPACES[space].dtype)
+    completed = model.sample(40, seed=0, prefix=known)
+    assert torch.equal(positions(model, completed)[:, :2].nan_to_num(-1), known.nan_to_num(-1))
+
+
+# -- the sampler ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+def test_prompts_of_different_lengths_in_one_batch(family: str) -> None:
+    model = make(family, WINDOWS)
+    prompts = [torch.tensor(t) for t in ([], [1.0], [2.0, 0.0, 1.0], [0.0, 0.0])]
+    x = model.sample(seed=0, prefix=prompts, length=7)
+    assert x.shape == (4, 7)
+    for row, prompt in zip(x, prompts, strict=True):
+        assert torch.equal(row[: len(prompt)], prompt)
+    # What follows a prompt does not depend on whom it shares the batch with: greedy choices are the same alone.
+    greedy = model.sample(prefix=prompts, length=7, temperature=0)
+    for row, prompt in zip(greedy, prompts, strict=True):
+        assert torch.equal(model.sample(prefix=[prompt], length=7, temperature=0)[0], row)
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+def test_temperature_and_truncation(family: str) -> None:
+    model = make(family, WINDOWS)
+    points = all_of(WINDOWS, 1)
+    p = model.log_prob(points).exp().detach()
+    half = model.sample(20_000, seed=0, length=1, temperature=0.5)
+    assert_frequencies(half, points, p.square() / p.square().sum())
+    two = p.where(p > p.min(), 0)
+    assert_frequencies(model.sample(20_000, seed=0, length=1, top_k=2), points, two / two.sum())
+    enough = float(p.max()) + 1e-3  # the likeliest alone does not reach it, so that the second comes in
+    assert_frequencies(model.sample(20_000, seed=0, length=1, top_p=enough), points, two / two.sum())
+    greedy = model.sample(5, seed=0, temperature=0)
+    assert torch.equal(greedy, model.sample(5, seed=1, top_k=1))
+    assert float(greedy[0, 0]) == int(p.argmax())
+
+
+def test_equal_probabilities_are_cut_to_k() -> None:
+    kept = Warp(top_k=2).cells(torch.zeros(3, 5))
+    assert (kept > -math.inf).sum(-1).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+def test_a_stop_symbol_ends_what_is_drawn_and_nothing_of_the_prompt(family: str) -> None:
+    model = make(family, WINDOWS)
+    x = model.sample(200, seed=0, prefix=torch.tensor([1.0, 0.0]), length=9, stop=1.0)
+    assert bool((x[:, :2] == torch.tensor([1.0, 0.0])).all())
+    stopped = (x[:, 2:] == 1).cumsum(1) > 0
+    assert bool(stopped.any())
+    assert bool((x[:, 2:][stopped] == 1).all())
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+def test_streaming_hands_out_what_is_returned(family: str) -> None:
+    model, seen = make(family, WORDS), []
+    x = model.sample(1, seed=4, length=12, prefix=torch.tensor([0.0, 1.0]), each=lambda value: seen.append(value))
+    streamed = torch.cat(seen, dim=1)
+    assert torch.equal(streamed, x[:, : streamed.shape[1]])
+    assert bool((x[:, streamed.shape[1] :] == 2).all()), "what is not streamed lies after the end"
+
+
+@pytest.mark.parametrize("family", SEQUENCES)
+def test_sequences_longer_than_the_space_keep_a_density(family: str) -> None:
+    model = make(family, WINDOWS)
+    x = model.sample(3, seed=0, length=50)
+    value = model.log_conditionals(x)
+    assert value.shape == (3, 50)
+    assert bool(value.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"temperature": -1.0}, "temperature must be 0"),
+        ({"temperature": math.nan}, "temperature must be 0"),
+        ({"top_k": 0}, "top_k is how many"),
+        ({"top_p": 0.0}, "top_p is a probability"),
+        ({"top_p": 1.5}, "top_p is a probability"),
+        ({"length": 0}, "length of 1 or more"),
+        ({"n": -1}, "Cannot sample -1"),
+        ({"prefix": torch.tensor([7.0])}, "outside"),
+        ({"prefix": torch.tensor([2.0, 0.0])}, "goes on after its end"),
+        ({"prefix": torch.zeros(5), "length": 4}, "more than the 4"),
+        ({"prefix": [torch.zeros(1), torch.zeros(2)], "n": 3}, "2 prefixes for 3"),
+        ({"prefix": torch.zeros(2, 2, 2)}, "expected the values of the first positions"),
+        ({"stop": 9.0}, "stop"),
+    ],
+)
+def test_requests_that_make_no_sense(arguments: dict, message: str) -> None:
+    model = make("rnn", WORDS)
+    with pytest.raises(GenusError, match=message):
+        model.sample(**arguments)
+
+
+def test_numbers_have_no_top_k_and_rows_no_length() -> None:
+    model = make("rnn", SPACES["reals"])
+    with pytest.raises(GenusError, match="draws numbers"):
+        model.sample(2, top_k=3)
+    with pytest.raises(GenusError, match="Only sequences have a length"):
+        model.sample(2, length=3)
+    with pytest.raises(genus.DataError, match="each of the 3 coordinates once"):
+        genus.RNN(SPACES["reals"], order=[0, 0, 2])
+    with pytest.raises(genus.DataError, match="these are sequences"):
+        genus.NaiveBayes(WORDS)
+
+
+def test_sequences_that_are_none() -> None:
+    model = make("rnn", WORDS)
+    for x, message in [
+        (torch.zeros(2, 0), "T at least 1"),
+        (torch.zeros(2), "shape"),
+        (torch.tensor([[0.0, 2.0, 1.0]]), "goes on after its end in row 0"),
+        (torch.tensor([[0.0, 5.0]]), "holds 5"),
+    ]:
+        with pytest.raises(genus.DataError, match=message):
+            model.log_prob(x)
+    with pytest.raises(genus.DataError, match="one kind"):
+        Space([Real(), Real()], sequence=True)
+
+
+# -- memories and heads ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mean"])
+def test_every_cell(cell: str) -> None:
+    with torch.random.fork_rng():
+        model = genus.RNN(WINDOWS, CONTEXTS["mixed"], cell=cell, width=8).double().eval()
+    x, c = draw(WINDOWS, 9), condition(CONTEXTS["mixed"], 9)
+    conditionals, steps = model.log_conditionals(x, c), model._steps(9, c, None)
+    distribution = next(steps)
+    for i in range(4):
+        assert torch.allclose(distribution.log_prob(x[:, i : i + 1])[:, 0], conditionals[:, i], atol=1e-9)
+        if i < 3:
+            distribution = steps.send(x[:, i : i + 1])
+
+
+def test_the_running_mean_forgets_the_order_and_nothing_else() -> None:
+    """z = (1/N) sum of the embedded past: what was before may change places."""
+    with torch.random.fork_rng():
+        model = genus.RNN(WINDOWS, cell="mean", width=8)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    a, b, c = (model.log_conditionals(torch.tensor([t]))[0, 3] for t in ([0.0, 1, 2, 1], [2.0, 0, 1, 1], [2.0, 2, 1, 1]))
+    assert torch.allclose(a, b, atol=1e-6)
+    assert not torch.allclose(a, c, atol=1e-4)
+
+
+def test_an_unknown_cell() -> None:
+    with pytest.raises(GenusError, match="There is no cell 'lsmt'; there are rnn, gru, lstm and mean"):
+        genus.RNN(WORDS, cell="lsmt")
+
+
+def test_warped_mixtures_narrow_towards_their_mode() -> None:
+    head = Head(Space([Real()]), components=2)
+    params = torch.tensor([[2.0, 0.0, -3.0, 3.0, 1.0, 1.0]]).expand(2000, -1)
+    with genus.model.isolated(0):
+        plain, cold, coldest = (head(params).sample(Warp(t))[:, 0] for t in (1.0, 0.3, 0.0))
+    assert float(plain.std()) > float(cold.std()) > float(coldest.std())
+    assert bool((coldest == -3).all())
+
+
+def test_the_end_is_learned_and_counts_once() -> None:
+    """Words of one letter: after training the mass is on them, and ends after the end cost nothing."""
+    x = torch.tensor([[0.0, 2, 2, 2], [1.0, 2, 2, 2]]).repeat(50, 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = genus.RNN(Space(Category(("a", "b", None)), shape=(4,), sequence=True), width=16)
+    genus.fit(model, x, max_steps=150, seed=0, learning_rate=0.03, progress=False, validation=None)
+    value = model.log_prob(x[:2]).detach()
+    assert value.tolist() == pytest.approx([-math.log(2)] * 2, abs=0.05)
+    assert model.log_conditionals(x[:1])[0, 2:].tolist() == [0, 0]
