@@ -201,6 +201,9 @@ def test_a_stop_symbol_ends_what_is_drawn_and_nothing_of_the_prompt(family: str)
     stopped = (x[:, 2:] == 1).cumsum(1) > 0
     assert bool(stopped.any())
     assert bool((x[:, 2:][stopped] == 1).all())
+    shorter = [torch.tensor([0.0]), torch.tensor([0.0, 1.0, 2.0, 0.0])]
+    ragged = model.sample(seed=0, prefix=shorter, length=9, stop=1.0)
+    assert torch.equal(ragged[1, :4], shorter[1]), "the longer prompt goes on where the shorter one has ended"
 
 
 @pytest.mark.parametrize("family", SEQUENCES)
@@ -278,6 +281,8 @@ def test_sequences_that_are_none() -> None:
 def test_every_cell(cell: str) -> None:
     with torch.random.fork_rng():
         model = genus.RNN(WINDOWS, CONTEXTS["mixed"], cell=cell, width=8).double().eval()
+        for parameter in model.parameters():
+            parameter.data += torch.randn_like(parameter)
     x, c = draw(WINDOWS, 9), condition(CONTEXTS["mixed"], 9)
     conditionals, steps = model.log_conditionals(x, c), model._steps(9, c, None)
     distribution = next(steps)
