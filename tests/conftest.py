@@ -33,11 +33,16 @@ CONTEXTS = {
     "mixed": Space([Category(("u", "v")), Real(2.0, 3.0)]),
 }
 SMALL = {  # small enough to be fast, large enough to go wrong
+    "gpt": {"width": 8, "layers": 2, "heads": 2, "components": 2},
+    "made": {"hidden": [12, 12], "components": 2},
     "maf": {"transforms": 2, "hidden": [16, 16]},
+    "markov": {"order": 2, "smoothing": "witten-bell"},  # of Kneser-Ney, letters that follow all others are equally likely
     "mixture": {"components": 3},
     "naive-bayes": {},
+    "pixelcnn": {"width": 8, "layers": 2, "reach": 2, "components": 2},
     "rnn": {"width": 8, "layers": 2, "components": 2},
     "vae": {"latent": 2, "hidden": [16], "components": 2},
+    "wavenet": {"width": 8, "layers": 3, "stacks": 2, "components": 2},
     "wgan-gp": {"hidden": [16], "latent": 4},
 }
 

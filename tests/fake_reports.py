@@ -4,13 +4,17 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from genus.evaluation.metrics import METRICS
 from genus.evaluation.report import Report, Row
+from genus.evaluation.sequences import NOVELTY
+from genus.frames import Form
 from genus.space import Category, Integer, Real, Space
 
 XSS = "<script>alert(1)</script>"
+WORDS = [XSS, "emma", "olivia", "ava", "éloïse", "\tzoë\n", "", *(f"name {i}" for i in range(23))]
 
 
 def history(seed: int, *players: str, seconds: float = 60.0, points: int = 40, criterion: bool = True) -> SimpleNamespace:
@@ -260,6 +264,41 @@ def adult(n: int = 1500) -> Report:
     ]
     settings = SETTINGS | {"budget_seconds": 60.0, "sample_count": 5000, "references": references(target), "target": "income"}
     return Report("adult-train.csv", adult_space(), rows, 19_522, 4_881, 24_403, real=adult_rows(n, 0), **settings)  # type: ignore[arg-type]
+
+
+def sequences(name: str, space: Space, real: torch.Tensor, noise: torch.Tensor) -> Report:
+    """The Markov chain, a network that copies, and one that is noise."""
+    found = {"in_training": 0.12, "in_held_out": 0.01, "new": 0.87, "distinct": 0.99}
+    rows = [
+        Row(family, title, "tractable", label="exact", metrics=found, samples=x, histories=[history(0, "nll")], **more)
+        for family, title, x, more in (
+            ("rnn", "recurrent network", real, density(-13.9, 0.4, 0, dim=7)),
+            ("gpt", "transformer", noise, density(-16.3, -2.0, -2.4, dim=7)),
+            ("markov", "Markov chain of smoothed counts", real.flip(0), density(-14.3, 0, -0.4, dim=7)),
+        )
+    ]
+    settings = SETTINGS | {"references": {"held-out rows": found}, "metrics": NOVELTY, "sample_count": 1000}
+    settings |= {"baseline": "the Markov chain (counts of n-grams)", "baseline_family": "markov"}
+    return Report(name, space, rows, 400, 100, 500, real=real, **settings)  # type: ignore[arg-type]
+
+
+def names() -> Report:
+    """Short words, one of them markup."""
+    levels = tuple(sorted(set("".join(WORDS))))
+    form = Form("text", ("str",), coding="characters")
+    space = Space(Category((*levels, None)), shape=(max(map(len, WORDS)) + 1,), form=form, sequence=True)
+    noise = torch.randint(len(levels), (30, space.dim), generator=torch.Generator().manual_seed(0)).float()
+    return sequences("names.txt", space, space.encode(WORDS), noise)
+
+
+def tones() -> Report:
+    """Tones of different pitch that end, and noise."""
+    form = Form("audio", ("uint8",), coding="mu-law", rate=8000)
+    space = Space(Integer(0, 255, atoms=(math.nan,)), shape=(900,), form=form, sequence=True)
+    time = np.arange(700) / 8000
+    real = space.encode([np.sin(2 * np.pi * pitch * time) for pitch in (500, 1000, 2000, 3000)])
+    noise = torch.randint(256, (4, 900), generator=torch.Generator().manual_seed(0)).float()
+    return sequences("tones", space, real, noise)
 
 
 def lonely() -> Report:

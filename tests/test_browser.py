@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser
-from fake_reports import adult, digits, lonely
+from fake_reports import adult, digits, lonely, names, tones
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
@@ -24,7 +24,11 @@ def browser() -> Iterator[Browser]:
     browser.close()
 
 
-@pytest.fixture(scope="module", params=[digits, lambda: adult(300), lonely], ids=["digits", "adult", "lonely"])
+@pytest.fixture(
+    scope="module",
+    params=[digits, lambda: adult(300), lonely, names, tones],
+    ids=["digits", "adult", "lonely", "names", "tones"],
+)
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return request.param().write(tmp_path_factory.mktemp("report"))
 

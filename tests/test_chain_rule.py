@@ -63,7 +63,7 @@ def test_conditionals_add_up_and_steps_are_the_parallel_pass(family: str, space:
     conditionals = model.log_conditionals(x, c).detach()
     assert torch.allclose(conditionals.sum(1), model.log_prob(x, c), atol=1e-9)
     seen, there = positions(model, x), by_position(model, conditionals)
-    for known in {0, 1, seen.shape[1] - 1}:
+    for known in {0, min(1, seen.shape[1] - 1), seen.shape[1] - 1}:
         steps = model._steps(9, c, seen[:, :known] if known else None)
         distribution = next(steps)
         for i in range(known, seen.shape[1]):
@@ -104,7 +104,7 @@ def test_every_output_sees_all_earlier_tokens_and_no_later_one(family: str, cont
     features = model._context_features(condition(context, 3))
     out = model.net(tokens, features)
     for i in range(4):
-        gradient = torch.autograd.grad(out[:, i].square().sum(), tokens, retain_graph=True)[0]
+        gradient = torch.autograd.grad(out[:, i].exp().sum(), tokens, retain_graph=True)[0]
         assert not gradient[:, i:].any(), f"output {i} sees a token at or after {i}"
         assert bool(gradient[:, :i].any(2).all()), f"output {i} does not see every token before it"
 

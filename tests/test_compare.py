@@ -11,7 +11,7 @@ import torch
 import genus
 from genus import Category, Integer, Real, Space
 from genus.data import Dataset
-from genus.evaluation.comparison import Protocol, _pair, _row, _trial
+from genus.evaluation.comparison import Protocol, _chosen, _pair, _row, _trial
 from genus.model import TractableDensity
 
 
@@ -27,25 +27,36 @@ def table(rows: int = 240, seed: int = 0) -> Dataset:
 
 @pytest.fixture(scope="module")
 def report() -> genus.Report:
-    return genus.compare(table(), budget=1.0, seeds=2, jobs=1, progress=False)
+    names = ["mixture", "made", "maf", "vae", "wgan-gp", "pixelcnn"]
+    return genus.compare(table(), names, budget=1.0, seeds=2, hyper={"made": {"hidden": [32]}}, jobs=1, progress=False)
 
 
 def test_every_family_has_a_row_with_its_label(report: genus.Report) -> None:
     rows = {row.family: row for row in report.rows}
-    assert list(rows) == ["naive-bayes", "mixture", "maf", "vae", "wgan-gp"] or set(rows) >= {"naive-bayes", "maf", "vae"}
-    assert {name: rows[name].label for name in ("naive-bayes", "mixture", "vae", "wgan-gp")} == {
+    assert list(rows) == ["naive-bayes", "mixture", "made", "maf", "vae", "wgan-gp", "pixelcnn"]
+    assert {name: rows[name].label for name in ("naive-bayes", "mixture", "made", "vae", "wgan-gp")} == {
         "naive-bayes": "exact",
         "mixture": "exact",
+        "made": "exact",
         "vae": "bound",
         "wgan-gp": "none",
     }
-    assert rows["maf"].status == "refused"
+    assert rows["maf"].status == rows["pixelcnn"].status == "refused"
     assert "column 'level'" in rows["maf"].reason
     assert rows["wgan-gp"].log_density is None
     assert rows["vae"].estimate is not None
     assert rows["vae"].estimate_samples == 64
     assert rows["vae"].estimate >= rows["vae"].log_density
     assert rows["mixture"].estimate is None
+
+
+def test_every_family_takes_part_where_none_is_named() -> None:
+    known = set(genus.families()) - {"dequantised"}
+    for baseline in ("naive-bayes", "markov"):
+        chosen = _chosen(None, baseline)
+        assert chosen[0] == baseline
+        assert set(chosen) == known
+        assert len(chosen) == len(known)
 
 
 def test_structure_is_found_and_paired_differences_show_it(report: genus.Report) -> None:
@@ -119,7 +130,7 @@ def test_standard_error_of_a_paired_difference_is_of_the_difference() -> None:
         trial.log_density = hard + shift
         trials.append(trial)
     rows = [_row(t.family, [t], data) for t in trials]
-    _pair(rows, trials)
+    _pair(rows, trials, "naive-bayes")
     assert rows[1].baseline_difference == pytest.approx(0.5)
     assert rows[1].baseline_difference_se < 1e-9 < rows[1].log_density_se
 

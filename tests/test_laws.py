@@ -178,7 +178,10 @@ def test_the_bound_is_below_the_evidence(family: str, space: Space, context: Spa
         assert torch.allclose(elbo, model.log_prob(x, c))
 
 
-@pytest.mark.parametrize("family", [name for name in SMALL if issubclass(genus.family(name), ApproximateDensity)])
+UNITS = [f for f in SMALL if issubclass(genus.family(f), ApproximateDensity) and genus.family(f).accepts(Space([Real()]))]
+
+
+@pytest.mark.parametrize("family", UNITS)
 def test_log_density_follows_a_change_of_units(family: str) -> None:
     """x in metres or in millimetres: the log-density differs by the log of the Jacobian, exactly."""
     metres = Space([Real(1.0, 2.0), Real(0.0, 0.5)])
@@ -211,12 +214,12 @@ def test_flow_is_inverted_and_its_log_determinant_is_autograds(dim: int, context
 def test_no_leak_and_step_equals_the_parallel_pass(dim: int, hidden: tuple[int, ...], context_dim: int) -> None:
     from genus.nets.masked import MaskedMLP
 
-    net = MaskedMLP(dim, hidden, 2, context_dim).double()
+    net = MaskedMLP([1] * dim, hidden, [2] * dim, context_dim).double()
     for parameter in net.parameters():
         parameter.data = torch.randn_like(parameter)
     x = torch.randn(4, dim, dtype=torch.float64, requires_grad=True)
     c = torch.randn(4, context_dim, dtype=torch.float64, requires_grad=True) if context_dim else None
-    out = net(x, c)
+    out = net(x, c).unflatten(1, (dim, 2))
     for i in range(dim):
         gradient = torch.autograd.grad(out[:, i].sum(), x, retain_graph=True)[0]
         assert not gradient[:, i:].any(), f"output {i} sees an input at or after {i}"
@@ -228,7 +231,7 @@ def test_no_leak_and_step_equals_the_parallel_pass(dim: int, hidden: tuple[int, 
         row, state = net.start(4, c)
         for i in range(dim):
             if i:
-                row, state = net.step(state, i - 1, x[:, i - 1])
+                row, state = net.step(state, i - 1, x[:, i - 1 : i])
             assert torch.allclose(row, out[:, i], atol=1e-9)
 
 

@@ -122,6 +122,16 @@ def test_zero_inflated_and_censored_values_are_atoms() -> None:
     assert kind.atoms == (0.0, 99_999.0)
 
 
+def test_a_list_of_amounts_is_all_atoms_and_a_range_is_not() -> None:
+    amounts = RNG.choice(100_000, 40, replace=False)
+    kind = kind_of(np.where(RNG.random(3000) < 0.5, 0, RNG.choice(amounts, 3000)))
+    assert isinstance(kind, Integer)
+    assert set(kind.atoms) == {0.0, *map(float, amounts)}
+    close = kind_of(RNG.choice(300, 200, replace=False)[RNG.integers(0, 200, 4000)])  # most of what lies between occurs
+    single = kind_of(RNG.choice(100_000, 200, replace=False))  # nothing repeats
+    assert close.atoms == single.atoms == ()
+
+
 def test_repeated_values_without_lattice_are_atoms() -> None:
     kind = kind_of(np.log(np.repeat(np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0]), 9)))
     assert isinstance(kind, Real)

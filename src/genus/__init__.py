@@ -21,7 +21,20 @@ _names = {
     "genus.model": ("ApproximateDensity", "Counted", "GenerativeModel", "Loss", "TractableDensity"),
     "genus.registry": ("build", "families", "family"),
     "genus.files": ("load", "save"),
-    "genus.models": ("Dequantised", "MAF", "Mixture", "NaiveBayes", "RNN", "VAE", "WGANGP"),
+    "genus.models": (
+        "Dequantised",
+        "GPT",
+        "MADE",
+        "MAF",
+        "MarkovChain",
+        "Mixture",
+        "NaiveBayes",
+        "PixelCNN",
+        "RNN",
+        "VAE",
+        "WGANGP",
+        "WaveNet",
+    ),
     "genus.training": ("History", "fit"),
     "genus.evaluation": ("Report", "compare"),
 }
@@ -34,7 +47,7 @@ if TYPE_CHECKING:
     from genus.evaluation import Report, compare
     from genus.files import load, save
     from genus.model import ApproximateDensity, Counted, GenerativeModel, Loss, TractableDensity
-    from genus.models import MAF, RNN, VAE, WGANGP, Dequantised, Mixture, NaiveBayes
+    from genus.models import GPT, MADE, MAF, RNN, VAE, WGANGP, Dequantised, MarkovChain, Mixture, NaiveBayes, PixelCNN, WaveNet
     from genus.registry import build, families, family
     from genus.space import Category, Integer, Real, Space
     from genus.training import History, fit

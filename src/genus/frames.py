@@ -17,7 +17,7 @@ from genus.errors import DataError
 
 __all__ = ["Form", "is_frame", "to_arrow", "to_numbers", "type_name", "type_of"]
 
-ARRAYS = ("numpy", "torch", "images")  # containers of one dtype
+ARRAYS = ("numpy", "torch", "images", "text", "audio")  # containers of one dtype
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,14 @@ class Form:
     """What samples come back as.
 
     Args:
-        container: "pandas", "polars", "pyarrow", "dict", "numpy", "torch" or "images".
+        container: "pandas", "polars", "pyarrow", "dict", "numpy", "torch", "images", "text" or "audio".
         dtypes: Arrow's name of every column's type; for arrays the one NumPy name.
         native: the frame's own name of every column's type, where Arrow's is not enough to restore it.
         channels_last: images that came as (H, W, C); inside they are (C, H, W).
         labels: the frame's own column labels, where they are whole numbers and not text.
+        coding: how numbers stand for a sequence: for text "characters", "bytes" or a tokenizer in JSON; for audio "mu-law",
+            "linear", "linear-8", "real".
+        rate: of audio, samples a second.
     """
 
     container: str
@@ -37,6 +40,8 @@ class Form:
     native: tuple[str, ...] = ()
     channels_last: bool = False
     labels: tuple[int | str, ...] = ()
+    coding: str = ""
+    rate: int = 0
 
     def select(self, columns: Sequence[int]) -> Form:
         """The form of some of the columns."""

@@ -48,6 +48,7 @@ class Loss:
         value: (x, c) -> scalar, in nats where it is a likelihood.
         every: the player moves at every such step; a GAN's generator at every fifth, say.
         optimizer: keyword arguments of Adam that this player's training is known to need (lr, betas).
+        matrices: those of the parameters that Muon moves and not Adam.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Loss:
     value: Callable[[Tensor, Tensor | None], Tensor]
     every: int = 1
     optimizer: dict[str, Any] = field(default_factory=dict)
+    matrices: Iterable[nn.Parameter] = ()
 
 
 @contextmanager
@@ -346,8 +348,9 @@ class Counted:
         return [self.get_buffer(name) for name in self.statistics]  # type: ignore[attr-defined]
 
 
-def in_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, rows: int = 8192) -> Tensor:
-    """f(x, c) over chunks of rows, so that memory does not grow with the number of rows."""
+def in_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, rows: int | None = None) -> Tensor:
+    """f(x, c) over chunks of rows, by default the fewer the longer they are, so that memory does not grow with their number."""
+    rows = rows or max(1, min(8192, 2**17 // max(x[:1].numel(), 1)))
     if len(x) <= rows:
         return f(x, c)
     return torch.cat([f(x[i : i + rows], None if c is None else c[i : i + rows]) for i in range(0, len(x), rows)])

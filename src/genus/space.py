@@ -64,7 +64,7 @@ class Space:
     >>> Space(Integer(0, 255), shape=(28, 28))
     Space(Integer(0, 255), shape=(28, 28))
     >>> Space(Category(("a", "b", None)), shape=(16,), sequence=True)  # words of up to 16 letters
-    Space(sequence of Category('a', 'b', None; 3 levels), length up to 16)
+    Space(sequence of Category('a', 'b', missing; 3 levels), length up to 16)
     """
 
     def __init__(
@@ -215,6 +215,7 @@ class Space:
         flat = x if self.sequence else x.reshape(len(x), self.dim)
         if self.is_discrete:
             return flat.long(), torch.zeros((1, 1), dtype=flat.dtype, device=x.device).expand(flat.shape)
+        flat = flat if flat.is_floating_point() else flat.to(self.dtype)  # small integers may be kept as such
         table = self.tables(flat)
         u = (flat - table.loc) / table.scale
         if not self.has_states:
@@ -359,6 +360,19 @@ class Space:
         from genus.codec import encode
 
         return encode(self, source)
+
+    def encode_prefix(self, start: Any) -> Tensor:
+        """What a sequence begins with, a string, a waveform or an array (m,) -> x_1 ... x_m, (m,); no end follows.
+
+        >>> Space(Category(("a", "b", None)), shape=(4,), sequence=True).encode_prefix(["b", "a"])
+        tensor([1., 0.])
+
+        Raises:
+            DataError: a symbol that the space does not know, named with its place.
+        """
+        from genus.codec import encode_prefix
+
+        return encode_prefix(self, start)
 
     def decode(self, x: Tensor) -> Any:
         """x (N, *shape) -> the kind of thing that was read, with its column names and dtypes."""

@@ -37,8 +37,8 @@ def top(
 ) -> None:
     """Every classical family of generative model on your own data, compared honestly.
 
-    DATA is a CSV, TSV, Parquet, Arrow, npz or npy file, a folder of images, or one of the sets that ship with
-    scikit-learn: digits, wine, breast-cancer, iris, diabetes.
+    DATA is a CSV, TSV, Parquet, Arrow, npz or npy file, a text (.txt, .md), a recording (.wav, .flac, .ogg), a folder of
+    images, texts or recordings, or an embedded set: digits, wine, breast-cancer, iris, diabetes, topics, strings.
 
     \b
     Examples:

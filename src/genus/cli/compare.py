@@ -7,7 +7,24 @@ from typing import Annotated
 
 import typer
 
-from genus.cli.inputs import Condition, Data, Json, Kinds, Missing, Quiet, family, names, read, seconds
+from genus.cli.inputs import (
+    Condition,
+    Data,
+    Documents,
+    Encoding,
+    Json,
+    Kinds,
+    Length,
+    Missing,
+    Order,
+    Quiet,
+    Rate,
+    Tokens,
+    family,
+    names,
+    read,
+    seconds,
+)
 from genus.cli.outputs import check_folder, print_json, say
 
 __all__ = ["compare"]
@@ -23,7 +40,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Families to compare, with commas between them; by default all; naive-bayes, the baseline, always is.",
+            help="Families to compare, with commas between them; by default all. The baseline always is: naive-bayes, of"
+            " sequences markov.",
         ),
     ] = None,
     budget: Annotated[str, typer.Option(metavar="TIME", help="For each family and seed: 60s, 2m, 1h.")] = "30s",
@@ -34,10 +52,18 @@ def compare(
     ] = None,
     kinds: Kinds = None,
     missing: Missing = None,
+    tokens: Tokens = None,
+    documents: Documents = None,
+    length: Length = None,
+    rate: Rate = None,
+    encoding: Encoding = None,
+    sequence: Order = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Fit every family that takes the data, judge it on rows held out, and write a report.
+
+    Of one long text or sound, its end is held out.
 
     \b
     Examples:
@@ -45,6 +71,7 @@ def compare(
       genus compare adult.csv --target income --budget 60s
       genus compare adult.csv --families mixture,vae --seeds 1 --out comparison/
       genus compare images/ --condition label --jobs 2
+      genus compare book.txt --families markov,rnn,gpt --budget 5m
       genus compare adult.csv --kind age=real --json > report.json
     """
     limit = seconds(budget) or 30.0
@@ -52,7 +79,19 @@ def compare(
     for name in chosen or ():
         family(name)
     check_folder(out)
-    dataset = read(data, condition, target, kinds, missing)
+    dataset = read(
+        data,
+        condition,
+        target,
+        kinds,
+        missing,
+        tokens=tokens,
+        documents=documents,
+        length=length,
+        rate=rate,
+        encoding=encoding,
+        sequence=sequence,
+    )
     say(f"{dataset}\n", quiet)
 
     from genus.evaluation import compare

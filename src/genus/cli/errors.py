@@ -15,6 +15,12 @@ SPELLINGS = {
     "learning_rate": "--learning-rate",
     "max_steps": "--steps",
     "max_seconds": "--budget",
+    "length=": "--length",
+    "tokens=": "--tokens",
+    "documents=": "--documents",
+    "rate=": "--rate",
+    "encoding=": "--encoding",
+    "sequence=": "--sequence",
 }
 
 

@@ -9,7 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genus.cli.errors import Misuse
-from genus.cli.inputs import Condition, Data, Json, Kinds, Missing, Quiet, family, hyper, read, seconds
+from genus.cli.inputs import (
+    Condition,
+    Data,
+    Documents,
+    Encoding,
+    Json,
+    Kinds,
+    Length,
+    Missing,
+    Order,
+    Quiet,
+    Rate,
+    Tokens,
+    family,
+    hyper,
+    read,
+    seconds,
+)
 from genus.cli.outputs import check_folder, print_json, say, size
 from genus.errors import DataError, GenusError, NonFiniteLossError
 
@@ -35,6 +52,12 @@ def fit(
     condition: Condition = None,
     kinds: Kinds = None,
     missing: Missing = None,
+    tokens: Tokens = None,
+    documents: Documents = None,
+    length: Length = None,
+    rate: Rate = None,
+    encoding: Encoding = None,
+    sequence: Order = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Train so long at most: 60s, 2m, 1h.")] = None,
     epochs: Annotated[float | None, typer.Option(metavar="N", help="Train so many passes over the data at most.")] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", help="Train so many steps at most.")] = None,
@@ -58,6 +81,7 @@ def fit(
       genus fit adult.csv --family mixture --out adult.genus
       genus fit adult.csv --family vae --set hidden=64,64 --set latent=8 --budget 60s --out adult-vae.genus
       genus fit adult.csv --family mixture --condition income --seed 1 --out income.genus
+      genus fit book.txt --family rnn --budget 5m --out book.genus
       genus fit digits --family wgan-gp --budget 2m --out digits.genus
       genus fit iris --family maf --condition species --steps 500 --json --out iris.genus
     """
@@ -65,7 +89,19 @@ def fit(
     wanted = hyper(cls, settings or ())
     kept = checkpoint or out.parent / f"{out.name}.ckpt"
     _check_files(out, kept, resume)
-    dataset = read(data, condition, None, kinds, missing)
+    dataset = read(
+        data,
+        condition,
+        None,
+        kinds,
+        missing,
+        tokens=tokens,
+        documents=documents,
+        length=length,
+        rate=rate,
+        encoding=encoding,
+        sequence=sequence,
+    )
     say(f"{dataset}\n", quiet)
     model = _build(cls, dataset, wanted, seed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from genus.model import GenerativeModel
     from genus.space import Space
 
-__all__ = ["Condition", "Data", "Json", "Kinds", "Missing", "Quiet", "family", "given", "hyper", "names", "read", "seconds"]
+__all__ = ["Condition", "Data", "Documents", "Encoding", "Json", "Kinds", "Length", "Missing", "Order", "Quiet", "Rate",
+           "Tokens", "family", "first_columns", "given", "hyper", "in_order", "markers", "names", "read",
+           "seconds"]  # fmt: skip
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder of images, or the name of an embedded set.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A file, a folder of images, texts or recordings, or the name of an embedded set.")
+]
 Condition = Annotated[
     list[str] | None,
-    typer.Option("--condition", metavar="COLUMN", help="A column to condition on; may be repeated. Of image folders: label."),
+    typer.Option("--condition", metavar="COLUMN", help="A column to condition on; may be repeated. Of folders: label."),
 ]
 Kinds = Annotated[
     list[str] | None,
@@ -32,6 +36,26 @@ Kinds = Annotated[
 Missing = Annotated[
     list[str] | None,
     typer.Option("--missing", metavar="TEXT", help="A value that means missing, beside the usual ones; may be repeated."),
+]
+Tokens = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="The symbols of text: characters, bytes, the file of a tokenizer in JSON, or how many tokens to train one with.",
+    ),
+]
+Documents = Annotated[
+    str | None,
+    typer.Option(metavar="WHAT", help="What a text or a sound is: one, lines, files, or auto, which looks at them."),
+]
+Length = Annotated[
+    int | None, typer.Option(metavar="N", help="Of blocks of text or sound; of those that end, the greatest there may be.")
+]
+Rate = Annotated[int | None, typer.Option(metavar="N", help="Samples a second that sound is brought to.")]
+Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Of sound: mu-law, linear, linear-8, real.")]
+Order = Annotated[
+    str | None,
+    typer.Option("--sequence", metavar="COLUMN", help="The column that is one, in the order of its rows; rows: each row is."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read, and nothing else, on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
@@ -63,6 +87,13 @@ def read(
     target: str | None = None,
     kinds: Sequence[str] | None = None,
     missing: Sequence[str] | None = None,
+    *,
+    tokens: str | None = None,
+    documents: str | None = None,
+    length: int | None = None,
+    rate: int | None = None,
+    encoding: str | None = None,
+    sequence: str | None = None,
 ) -> Dataset:
     """`genus.read` with the words of the command line."""
     from genus.data import read
@@ -73,7 +104,24 @@ def read(
         if not name or kind.strip().lower() not in ("real", "integer", "category"):
             raise Misuse(f"--kind {wish!r} is not understood; expected COLUMN=real, =integer or =category")
         wishes[name.strip()] = kind.strip().lower()
-    return read(source, condition=list(condition or ()) or None, target=target, kinds=wishes, missing=markers(missing))
+    return read(
+        source,
+        condition=list(condition or ()) or None,
+        target=target,
+        kinds=wishes,
+        missing=markers(missing),
+        tokens=int(tokens) if tokens is not None and tokens.isdecimal() else tokens,
+        documents=documents,
+        length=length,
+        rate=rate,
+        encoding=encoding,
+        sequence=in_order(sequence),
+    )
+
+
+def in_order(sequence: str | None) -> str | bool | None:
+    """The word for a column, or for every row."""
+    return True if sequence == "rows" else sequence
 
 
 def markers(texts: Sequence[str] | None) -> list[str | float]:
@@ -145,18 +193,42 @@ def given(context: Space | None, words: Sequence[str]) -> Tensor | None:
             raise Misuse("this model has no condition; leave --given out")
         return None
     columns = context.names or ()
-    texts: dict[str, str] = {}
-    for word in words:
-        # The longest name that fits: names may hold an equals sign themselves.
-        hits = [name for name in columns if word.strip().startswith(f"{name.strip()}=")]
-        if not hits:
-            raise Misuse(f"--given {word!r} names no condition of this model; {_conditions(context)}")
-        name = max(hits, key=len)
-        texts[name] = word.strip()[len(name.strip()) + 1 :].strip()
+    texts = _by_column(
+        words, columns, lambda word: f"--given {word!r} names no condition of this model; {_conditions(context)}"
+    )
     if lacking := [name for name in columns if name not in texts]:
         raise Misuse(f"this model needs --given for {', '.join(map(repr, lacking))}; {_conditions(context)}")
-    values = [_coordinate(context.select([i]), texts[name]) for i, name in enumerate(columns)]
+    values = [_coordinate(context.select([i]), texts[name], "the condition") for i, name in enumerate(columns)]
     return torch.tensor([values], dtype=context.dtype)
+
+
+def first_columns(space: Space, order: Sequence[int], words: Sequence[str]) -> Tensor:
+    """["age=42"] -> the values (m,) of the first m columns in the model's order, which rows are to begin with."""
+    import torch
+
+    names = [(space.names or ())[i] for i in order]
+    shown = ", ".join(names)
+    texts = _by_column(words, names, lambda word: f"--prefix {word!r} names no column; expected COLUMN=VALUE, first of {shown}")
+    if texts.keys() != set(names[: len(texts)]):
+        raise Misuse(
+            f"--prefix gives {', '.join(texts)}, and this model draws its columns in the order {shown}; give the first of them"
+        )
+    known = zip(order, names[: len(texts)], strict=False)
+    values = [_coordinate(space.select([i]), texts[name], f"column {name!r}") for i, name in known]
+    return torch.tensor(values, dtype=space.dtype)
+
+
+def _by_column(words: Sequence[str], names: Sequence[str], unknown: Callable[[str], str]) -> dict[str, str]:
+    """["COLUMN=VALUE"] -> column -> text of the value."""
+    texts = {}
+    for word in words:
+        # The longest name that fits: names may hold an equals sign themselves.
+        hits = [name for name in names if word.strip().startswith(f"{name.strip()}=")]
+        if not hits:
+            raise Misuse(unknown(word))
+        name = max(hits, key=len)
+        texts[name] = word.strip()[len(name.strip()) + 1 :].strip()
+    return texts
 
 
 def _conditions(space: Space) -> str:
@@ -175,8 +247,8 @@ def _text(level: Any) -> str:
     return "missing" if level is None else str(level).lower() if isinstance(level, bool) else str(level).strip()
 
 
-def _coordinate(space: Space, text: str) -> float:
-    """The value of one condition column: the index of a level, or a number in data units."""
+def _coordinate(space: Space, text: str, what: str) -> float:
+    """The value of one column: the index of a level, or a number in data units."""
     from genus.errors import DataError
     from genus.space import Category
 
@@ -185,12 +257,12 @@ def _coordinate(space: Space, text: str) -> float:
         exact = [i for i, level in enumerate(kind.levels) if str(level) == text]
         alike = [i for i, level in enumerate(kind.levels) if _alike(level, text)]
         if not exact + alike:
-            raise Misuse(f"{text!r} is no level of the condition; {_conditions(space)}")
+            raise Misuse(f"{text!r} is no level of {what}; {_conditions(space)}")
         return float((exact + alike)[0])
     try:
         return float(space.encode(_one_row(space, text))[0, 0])
     except (DataError, ValueError) as error:
-        raise Misuse(f"the condition {text!r} does not fit: {error} ({_conditions(space)})") from None
+        raise Misuse(f"{what} {text!r} does not fit: {error} ({_conditions(space)})") from None
 
 
 def _alike(level: Any, text: str) -> bool:

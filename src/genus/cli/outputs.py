@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -68,11 +68,9 @@ def _unwritable(path: Path, folder: Path, error: OSError) -> GenusError:
     return GenusError(f"Cannot write {path}: {reason}. Choose a folder that you may write to.")
 
 
-def check_suffix(path: Path | None, images: bool) -> None:
+def check_suffix(path: Path | None, known: Sequence[str] = TABLES, what: str = "a table") -> None:
     """Raise where --out does not say in which form to write."""
-    known = IMAGES if images else TABLES
     if path is not None and path.suffix.lower() not in known:
-        what = "images" if images else "a table"
         raise Misuse(f"cannot write {what} to {str(path)!r}; expected a name ending in {', '.join(known)}")
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genus.cli.errors import Misuse
-from genus.cli.inputs import Json, Quiet, given
-from genus.cli.outputs import as_table, check_suffix, say, write_images, write_table
+from genus.cli.inputs import Json, Quiet, first_columns, given
+from genus.cli.outputs import IMAGES, as_table, check_suffix, say, write_images, write_table
+from genus.cli.sequences import Typist, beginning, check_out, cut, kind_of, stop_symbol, write_sequences
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genus.model import GenerativeModel
 
 __all__ = ["Model", "sample"]
 
@@ -19,18 +25,39 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that genus 
 def sample(
     model: Model,
     n: Annotated[
-        int | None, typer.Option("-n", "--number", metavar="N", min=0, help="How many; by default 1000 rows, or 64 images.")
+        int | None,
+        typer.Option(
+            "-n", "--number", metavar="N", min=0, help="How many; by default 1000 rows, 64 images, or 1 text or sound."
+        ),
     ] = None,
     conditions: Annotated[
         list[str] | None,
         typer.Option("--given", metavar="COLUMN=VALUE", help="What to condition on; needed for every condition of the model."),
+    ] = None,
+    prefix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What a text begins with, repeated for several; of a table COLUMN=VALUE, repeated, its first columns.",
+        ),
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print one text while it is drawn.")] = False,
+    length: Annotated[int | None, typer.Option(metavar="N", min=1, help="Of a text or sound, with its prefix.")] = None,
+    stop: Annotated[str | None, typer.Option(metavar="TEXT", help="A symbol that ends a text, such as '\\n'.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", min=0, help="Below 1 nearer to the likeliest; 0: always the likeliest.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(metavar="K", min=1, help="Draw from the K likeliest symbols only.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", min=0, max=1, help="Draw from the likeliest that have this probability.")
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Repeats the draw exactly.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A table: .csv .tsv .parquet .npz .npy .json; images: .png .npz .npy. By default CSV on stdout.",
+            help="A table: .csv .tsv .parquet .npz .npy .json; images: .png .npz .npy; text: .txt .json .npz; sound: .wav .npz;"
+            " a folder: one file for each text or sound. By default tables and text go to stdout.",
         ),
     ] = None,
     as_json: Json = False,
@@ -38,7 +65,8 @@ def sample(
 ) -> None:
     """Draw new data from a model.
 
-    Tables come back with the columns they were read with, the conditions last; images as one grid or as an array.
+    Tables come back with the columns they were read with, the conditions last; images as one grid or as an array; texts one a
+    line, those of several lines under a heading each. Families of the chain rule go on from a --prefix.
 
     \b
     Examples:
@@ -47,24 +75,98 @@ def sample(
       genus sample income.genus -n 100 --given income='>50K' --out rich.parquet
       genus sample digits.genus -n 64 --out digits.png
       genus sample adult.genus -n 2 --json
+      genus sample book.genus --prefix "ROMEO:" --stream --length 500 --temperature 0.8
     """
     if as_json and out is not None:
         raise Misuse("--json prints to stdout and --out writes a file; choose one")
+    if stream and (as_json or out is not None or (n or 1) != 1 or len(prefix or ()) > 1):
+        raise Misuse("--stream prints one text on stdout; leave out --json, --out, -n and a second --prefix")
 
-    import pyarrow as pa
     import torch
 
     from genus.files import load
 
     loaded = load(model)
     space, context = loaded.space, loaded.context
-    check_suffix(out, images=not space.is_table)
-    c = given(context, conditions or ())
-    if not space.is_table and (out is None or as_json):
-        raise Misuse("this model draws images, which cannot be printed; add --out samples.png, .npz or .npy")
-    count = n if n is not None else 1000 if space.is_table else 64
+    choices: dict[str, Any] = {"length": length, "stop": stop, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    choices = {name: value for name, value in choices.items() if value is not None}
+    _check_chain(loaded, [*(["prefix"] if prefix else []), *(["stream"] if stream else []), *choices])
+    choices |= {"c": given(context, conditions or ()), "seed": seed}
     with torch.inference_mode():
-        x = loaded.sample(count, c, seed=seed)
+        if space.sequence:
+            count = _sequences(loaded, n, prefix or [""], stream, choices, out, as_json)
+            what = {"text": "texts", "sound": "sounds", "numbers": "sequences"}[kind_of(space)]
+        else:
+            if prefix:
+                choices["prefix"] = _prefix_of_rows(loaded, prefix)
+            count = _rows(loaded, n, choices, out, as_json)
+            what = "rows" if space.is_table else "images"
+    if out is not None:
+        say(f"{count:,} {what if count != 1 else what[:-1]} of {loaded.name} {'are' if count != 1 else 'is'} in {out}.", quiet)
+
+
+def _check_chain(model: GenerativeModel, wanted: list[str]) -> None:
+    from genus.models.autoregressive import ChainRule
+
+    if not wanted:
+        return
+    shown = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
+    if not isinstance(model, ChainRule):
+        raise Misuse(
+            f"{model.name} does not draw one value after another, so there is no {shown}; families of the chain rule do"
+        )
+    if "stream" in wanted and not (model.space.sequence and kind_of(model.space) == "text"):
+        raise Misuse("--stream prints text, and this model draws something else; leave it out")
+
+
+def _sequences(
+    model: Any, n: int | None, prefixes: list[str], stream: bool, choices: dict[str, Any], out: Path | None, as_json: bool
+) -> int:
+    """Draw n texts from every prefix, or n sounds; and how many they are."""
+    import torch
+
+    space = model.space
+    each = 1 if n is None else n
+    count = each * len(prefixes)
+    check_out(space, out, as_json, count)
+    begins = [beginning(space, text) if text else torch.empty(0) for text in prefixes for _ in range(each)]
+    lengths = [len(begin) for begin in begins]
+    if "stop" in choices:
+        choices["stop"] = stop_symbol(space, choices["stop"])
+    if any(lengths):
+        choices["prefix"] = begins
+    stop = choices.get("stop")
+    if stream:
+        typist = Typist(space, lengths[0], stop)
+        model.sample(1, each=typist, **choices)
+        typist.close()
+    else:
+        x = model.sample(count, **choices)
+        write_sequences(space, cut(x, lengths, stop), out, as_json)
+    return count
+
+
+def _prefix_of_rows(model: Any, words: list[str]) -> Tensor:
+    if not model.space.is_table:
+        raise Misuse("this model draws images, and a --prefix is of a text or a table; use model.sample in Python")
+    if model.order is None:
+        raise Misuse(f"this {model.name} draws its columns in several orders, so it has no first ones for --prefix")
+    return first_columns(model.space, model.order, words)
+
+
+def _rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
+    """Draw and write rows of a table, or images; and how many they are."""
+    import pyarrow as pa
+
+    space, context = model.space, model.context
+    if space.is_table:
+        check_suffix(out)
+    else:
+        check_suffix(out, IMAGES, "images")
+        if out is None or as_json:
+            raise Misuse("this model draws images, which cannot be printed; add --out samples.png, .npz or .npy")
+    count = n if n is not None else 1000 if space.is_table else 64
+    x, c = model.sample(count, **choices), choices["c"]
     labels = pa.table({}) if c is None or context is None else as_table(context, c.expand(count, -1))
     if space.is_table:
         table = as_table(space, x)
@@ -75,5 +177,4 @@ def sample(
         if count == 0:
             raise Misuse("no images make no picture; ask for one or more with -n")
         write_images(space, x, out, {name: labels.column(name).to_numpy() for name in labels.column_names})
-    if out is not None:
-        say(f"{count:,} {'rows' if space.is_table else 'images'} of {loaded.name} are in {out}.", quiet)
+    return count

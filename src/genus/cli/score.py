@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genus.cli.errors import Misuse
-from genus.cli.inputs import Data, Json, Missing, Quiet, markers
+from genus.cli.inputs import Data, Documents, Json, Length, Missing, Order, Quiet, Rate, in_order, markers
 from genus.cli.outputs import check_suffix, print_json, say, write_table
 from genus.cli.sample import Model
 from genus.errors import GenusError
@@ -36,6 +36,10 @@ def score(
         typer.Option(metavar="K", min=1, help="Where there is only a bound: estimate the density by K importance samples."),
     ] = None,
     missing: Missing = None,
+    documents: Documents = None,
+    length: Length = None,
+    rate: Rate = None,
+    sequence: Order = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -53,7 +57,7 @@ def score(
     """
     if as_json and out is not None:
         raise Misuse("--json prints to stdout and --out writes a file; choose one")
-    check_suffix(out, images=False)
+    check_suffix(out)
 
     from genus.data import read
     from genus.files import load
@@ -67,7 +71,15 @@ def score(
             f"{model} holds a {loaded.name}, which has no density to score rows with; families that have one:"
             f" {', '.join(able)}. genus compare judges {loaded.name} by its samples."
         )
-    dataset = read(data, space=(loaded.space, loaded.context), missing=markers(missing))
+    dataset = read(
+        data,
+        space=(loaded.space, loaded.context),
+        missing=markers(missing),
+        documents=documents,
+        length=length,
+        rate=rate,
+        sequence=in_order(sequence),
+    )
     if len(dataset) == 0:
         raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
     label = "exact" if isinstance(loaded, TractableDensity) else "bound" if samples is None else "estimate"

@@ -1,7 +1,8 @@
-"""Images: arrays of them, and folders."""
+"""Images: arrays of them, and files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from genus.frames import Form
 from genus.lattices import find_lattice
 from genus.space import Integer, Kind, Real, Space
 
-__all__ = ["SUFFIXES", "image_space", "read_folder"]
+__all__ = ["SUFFIXES", "image_space", "read_files"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 CHANNELS = (1, 3, 4)
@@ -55,19 +56,16 @@ def _pixel_kind(array: np.ndarray) -> Kind:
     return Integer(low, high) if high > low else Integer(low, low + 1)
 
 
-def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Every image of a folder -> (N, H, W) or (N, H, W, 3) bytes, and the sub-folders' names (N,) where there are any.
+def read_files(paths: Sequence[Path]) -> np.ndarray:
+    """Files of images -> (N, H, W) or (N, H, W, 3) bytes.
 
-    Grey and coloured images together become coloured; transparency is laid on white. Files are taken in natural order.
+    Grey and coloured images together become coloured; transparency is laid on white.
 
     Raises:
-        DataError: no images, two sizes, an unreadable file.
+        DataError: two sizes, an unreadable file.
     """
     from PIL import Image, UnidentifiedImageError
 
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    if not paths:
-        raise DataError(f"The folder {folder} holds no images; expected files ending in {', '.join(SUFFIXES)}.")
     images: list[np.ndarray] = []
     for path in paths:
         try:
@@ -87,5 +85,4 @@ def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray | None]:
             )
     if any(image.ndim == 3 for image in images):
         images = [image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2) for image in images]
-    labels = [path.relative_to(folder).parent.as_posix() for path in paths]
-    return np.stack(images), np.array(labels) if len(set(labels)) > 1 or labels[0] != "." else None
+    return np.stack(images)

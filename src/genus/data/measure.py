@@ -21,6 +21,7 @@ from genus.space import Category, Integer, Kind, Real
 __all__ = ["Unmeasurable", "measure", "measure_numbers", "natural_order", "whole_lattice"]
 
 NARROW = 256  # a lattice of at most so many values is modelled value by value and needs no atoms
+LISTED = 4  # times as many lattice values as distinct ones, and rows for each: they are a list of values, not a range
 COARSE = 1024  # a lattice of fewer values is one even where two thirds of the values differ
 SPIKE = 0.02  # nats a row that a spike on a value must be worth before the value becomes an atom
 PROBE = 50_000  # rows that decide whether values repeat, where there are many more
@@ -184,9 +185,10 @@ def measure_numbers(
 
     Whole numbers: every value of low..high where that is at most 256 of them; beyond, bounds widened by the range of the data
     on both sides (never across zero, nor outside `bounds`), with an atom at every value whose spike would be worth 0.02 nats a
-    row. Other numbers that repeat (distinct values fewer than half the rows; than 80 % of them where the lattice is coarse):
-    the lattice that holds 99 % of the rows, the others being atoms; without a lattice and with at most 256 distinct values, an
-    atom at every repeated one. The rest: a Real, with an atom at every value whose spike would be worth 0.02 nats a row.
+    row, or at every repeated one where at most 256 values, a quarter of the lattice, occur, most in 4 rows or more. Other
+    numbers that repeat (distinct values fewer than half the rows; than 80 % of them where the lattice is coarse): the lattice
+    that holds 99 % of the rows, the others being atoms; without a lattice and with at most 256 distinct values, an atom at
+    every repeated one. The rest: a Real, with an atom at every value whose spike would be worth 0.02 nats a row.
     """
     nan = np.isnan(values)
     present = values[~nan] if nan.any() else values
@@ -250,7 +252,9 @@ def _on_lattice(
     size = round((high - low) / step) + 1
     if size <= NARROW:
         return Integer(low, high, step, (*off.tolist(), *missing), digits=digits)
-    spikes = on & _spikes(distinct, counts, len(present), step)
+    # Amounts of a tariff, say, far apart on their lattice and each in several rows: nothing lies between them.
+    listed = len(distinct) <= min(NARROW, size // LISTED) and float(np.median(counts)) >= LISTED
+    spikes = on & (counts > 1 if listed else _spikes(distinct, counts, len(present), step))
     loc, scale = _standard(present, np.concatenate([distinct[spikes], off]))
     below = min(size - 1, math.floor((low - bounds[0]) / step)) if math.isfinite(bounds[0]) else size - 1
     above = min(size - 1, math.floor((bounds[1] - high) / step)) if math.isfinite(bounds[1]) else size - 1

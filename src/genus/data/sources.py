@@ -1,13 +1,15 @@
-"""Where data come from: files by suffix, folders, arrays, frames, and the sets that ship with scikit-learn.
+"""Where data come from: files by suffix, folders, arrays, frames, and the sets that ship with scikit-learn, Python and genus.
 
-Each reader gives a `Source`: columns in Arrow, or an array of images with columns beside it. A new kind of file is one function
-and one line in `READERS`.
+Each reader gives a `Source`: columns in Arrow, or an array of images or sequences with columns beside it. A new kind of file is
+one function and one line in `READERS`.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +19,9 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from genus.data import audio, images, numbers, text
 from genus.data.delimited import read_csv
+from genus.data.sequences import Options, Sequences
 from genus.errors import DataError
 from genus.frames import Form, to_arrow, type_name
 
@@ -30,29 +34,31 @@ class Source:
 
     Args:
         name: for reports.
-        columns: a table; with images, what is known of each of them, such as its label.
+        columns: a table; with images or sequences, what is known of each of them, such as its label.
         form: what samples of the table come back as.
         images: (N, H, W), (N, H, W, C) or (N, C, H, W), where the data are images.
+        sequences: text, sound, or numbers in their order, where the data are sequences.
         target: the column that is usually predicted.
-        notes: what was left out on the way.
+        notes: what happened on the way.
     """
 
     name: str
     columns: pa.Table
     form: Form
     images: np.ndarray | None = None
+    sequences: Sequences | None = None
     target: str | None = None
     notes: tuple[str, ...] = ()
 
 
-def open_source(source: Any, markers: Sequence[Any] = ()) -> Source:
-    """Anything that `genus.read` takes -> columns or images.
-
-    Args:
-        markers: values that mean missing, beside the usual ones.
-    """
+def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B008 - it is immutable
+    """Anything that `genus.read` takes -> columns, images or sequences."""
     if isinstance(source, str | os.PathLike):
-        return _open_path(source, markers)
+        return _open_path(source, options)
+    if options.sequence and isinstance(source, list | tuple):
+        return _of_sequences("data", numbers.read_list(source, options))
+    if options.sequence and isinstance(source, np.ndarray | Tensor):
+        return _of_sequences("data", numbers.read_array(source, options))
     array = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
     if isinstance(array, np.ndarray) and array.ndim > 2:
         container = "torch" if isinstance(source, Tensor) else "images"
@@ -63,14 +69,14 @@ def open_source(source: Any, markers: Sequence[Any] = ()) -> Source:
     return Source("data", table, form)
 
 
-def _open_path(source: str | os.PathLike[str], markers: Sequence[Any]) -> Source:
-    text, path = os.fspath(source), Path(source).expanduser()
+def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
+    name, path = os.fspath(source), Path(source).expanduser()
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, options)
     if not path.exists():
-        if text in EMBEDDED:
-            return EMBEDDED[text]()
-        raise DataError(f"There is no file, folder or embedded set {text!r}; {_suggestions(text, path)}.")
+        if name in EMBEDDED:
+            return EMBEDDED[name](options)
+        raise DataError(f"There is no file, folder or embedded set {name!r}; {_suggestions(name, path)}.")
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".bz2", ".zst")]
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in READERS:
@@ -83,7 +89,7 @@ def _open_path(source: str | os.PathLike[str], markers: Sequence[Any]) -> Source
         path.name.removesuffix(path.suffix) if path.suffix.lower() == suffix else path.name[: path.name.lower().index(suffix)]
     )
     try:
-        return replace(READERS[suffix](path, markers), name=name)
+        return replace(READERS[suffix](path, options), name=name)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
@@ -104,17 +110,17 @@ def _of_table(table: pa.Table) -> Source:
     return Source("data", plain, form)
 
 
-def _csv(path: Path, markers: Sequence[Any]) -> Source:
-    return _of_table(read_csv(path, markers))
+def _csv(path: Path, options: Options) -> Source:
+    return _of_table(read_csv(path, options.missing))
 
 
-def _parquet(path: Path, markers: Sequence[Any]) -> Source:
+def _parquet(path: Path, options: Options) -> Source:
     import pyarrow.parquet as pq
 
     return _of_table(pq.read_table(path))
 
 
-def _ipc(path: Path, markers: Sequence[Any]) -> Source:
+def _ipc(path: Path, options: Options) -> Source:
     import pyarrow.feather as feather
 
     try:
@@ -124,11 +130,13 @@ def _ipc(path: Path, markers: Sequence[Any]) -> Source:
             return _of_table(pa.ipc.open_stream(file).read_all())
 
 
-def _npy(path: Path, markers: Sequence[Any]) -> Source:
+def _npy(path: Path, options: Options) -> Source:
+    if options.sequence:
+        return _of_sequences(path.name, numbers.read_npy(path, options))
     return open_source(np.load(path, allow_pickle=False))
 
 
-def _npz(path: Path, markers: Sequence[Any]) -> Source:
+def _npz(path: Path, options: Options) -> Source:
     with np.load(path, allow_pickle=False) as file:
         return _named_arrays({name: file[name] for name in file.files}, path.name)
 
@@ -166,15 +174,42 @@ def _named_arrays(arrays: Mapping[str, Any], where: str) -> Source:
     return Source("data", table, form, notes=notes)
 
 
-def _folder(path: Path) -> Source:
-    from genus.data.images import read_folder
+# -- sequences, and folders -----------------------------------------------------------------------------------------------
 
-    images, labels = read_folder(path)
+
+def _of_sequences(name: str, sequences: Sequences, labels: Sequence[str] | None = None) -> Source:
     columns = pa.table({} if labels is None else {"label": pa.array(labels)})
-    return Source(path.resolve().name, columns, Form("images", ("uint8",)), images)
+    return Source(name, columns, sequences.form, sequences=sequences, notes=sequences.notes)
 
 
-READERS: dict[str, Callable[[Path, Sequence[Any]], Source]] = {
+def _text(path: Path, options: Options) -> Source:
+    return _of_sequences(path.name, text.read_texts([text.Text(path.name, path)], options))
+
+
+def _audio(path: Path, options: Options) -> Source:
+    return _of_sequences(path.name, audio.read_recordings([path], options))
+
+
+def _folder(folder: Path, options: Options) -> Source:
+    """The images, texts or recordings of a folder and those below it: whichever there are most of."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    known = (images.SUFFIXES, text.SUFFIXES, audio.SUFFIXES)
+    suffixes, paths = max(((s, [p for p in files if p.suffix.lower() in s]) for s in known), key=lambda found: len(found[1]))
+    if not paths:
+        expected = ", ".join(itertools.chain(*known))
+        raise DataError(f"The folder {folder} holds no images, texts or recordings; expected files ending in {expected}.")
+    name, parents = folder.resolve().name, [path.relative_to(folder).parent.as_posix() for path in paths]
+    labels = parents if len(set(parents)) > 1 or parents[0] != "." else None
+    if suffixes is text.SUFFIXES:
+        texts = [text.Text(str(path.relative_to(folder)), path) for path in paths]
+        return _of_sequences(name, text.read_texts(texts, options), labels)
+    if suffixes is audio.SUFFIXES:
+        return _of_sequences(name, audio.read_recordings(paths, options), labels)
+    columns = pa.table({} if labels is None else {"label": pa.array(labels)})
+    return Source(name, columns, Form("images", ("uint8",)), images.read_files(paths))
+
+
+READERS: dict[str, Callable[[Path, Options], Source]] = {
     ".csv": _csv,
     ".tsv": _csv,
     ".data": _csv,
@@ -185,12 +220,14 @@ READERS: dict[str, Callable[[Path, Sequence[Any]], Source]] = {
     ".ipc": _ipc,
     ".npz": _npz,
     ".npy": _npy,
+    **dict.fromkeys(text.SUFFIXES, _text),
+    **dict.fromkeys(audio.SUFFIXES, _audio),
 }
 
-# -- sets that ship with scikit-learn -------------------------------------------------------------------------------------
+# -- sets that need no file -----------------------------------------------------------------------------------------------
 
 
-def _digits() -> Source:
+def _digits(options: Options) -> Source:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -198,8 +235,8 @@ def _digits() -> Source:
     return Source("digits", columns, Form("images", ("uint8",)), bunch.images.astype(np.uint8))
 
 
-def _embedded(name: str, loader: str, target: str) -> Callable[[], Source]:
-    def load() -> Source:
+def _embedded(name: str, loader: str, target: str) -> Callable[[Options], Source]:
+    def load(options: Options) -> Source:
         import sklearn.datasets
 
         bunch = getattr(sklearn.datasets, loader)()
@@ -213,10 +250,29 @@ def _embedded(name: str, loader: str, target: str) -> Callable[[], Source]:
     return load
 
 
-EMBEDDED: dict[str, Callable[[], Source]] = {
+def _topics(options: Options) -> Source:
+    """The help texts that ship with Python, one after another."""
+    from pydoc_data.topics import topics
+
+    texts = [text.Text(name, topics[name]) for name in sorted(topics)]
+    found = _of_sequences("topics", text.read_texts(texts, options))
+    return replace(found, notes=(*found.notes, f"the help texts of Python {platform.python_version()}"))
+
+
+def _strings(options: Options) -> Source:
+    """Synthesised plucks of a string, and their notes."""
+    waves, notes = audio.plucked_strings()
+    rate = options.rate or 8000
+    sound = (audio.resampled(wave, 8000, rate) for wave in waves)
+    return _of_sequences("strings", audio.sequences_of(sound, rate, options), notes)
+
+
+EMBEDDED: dict[str, Callable[[Options], Source]] = {
     "digits": _digits,
     "wine": _embedded("wine", "load_wine", "cultivar"),
     "breast-cancer": _embedded("breast-cancer", "load_breast_cancer", "diagnosis"),
     "iris": _embedded("iris", "load_iris", "species"),
     "diabetes": _embedded("diabetes", "load_diabetes", "progression"),
+    "topics": _topics,
+    "strings": _strings,
 }

@@ -22,18 +22,25 @@ from torch import Tensor
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.classifiers import tstr
-from genus.evaluation.metrics import LEARNT, LEAST, METRICS, evaluate, independent_columns
+from genus.evaluation.metrics import CELLS, LEARNT, LEAST, METRICS, NEIGHBOURS, evaluate, independent_columns
 from genus.evaluation.report import Report, Row
+from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences, spans
 from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated, registered
+from genus.models.autoregressive import ChainRule
 from genus.registry import build, families, family, refusal
 from genus.space import Category, Space
 from genus.training import History, fit
 
 __all__ = ["compare"]
 
-BASELINE = "naive-bayes"
 EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
 BOUND = 16  # draws that a bound's mean is taken over
+# The family that always takes part, of tables and images and of sequences, and in words.
+BASELINES = {
+    False: ("naive-bayes", "naive Bayes (independent columns)"),
+    True: ("markov", "the Markov chain (counts of n-grams)"),
+}
+VALUES = 2**18  # coordinates that a chain rule draws at once
 
 
 @dataclass
@@ -83,9 +90,12 @@ def compare(
     that of all rows, since it is measured as the data are read, and it is the same for every family. A family that
     refuses the data or fails is a row that says so.
 
+    Of one long sequence, its end is held out. Samples of sequences are not compared with real ones as a whole: it is counted
+    how many of them stand in the training set, how many among the held-out rows, and how many are new.
+
     Args:
         data: a Dataset, or anything that `genus.read` takes.
-        families: names; by default every family. Naive Bayes, the baseline, is always among them.
+        families: names; by default every family. The baseline is always among them: naive Bayes, of sequences a Markov chain.
         budget: seconds of fitting for each family and seed; a family that is done sooner stops sooner.
         seeds: how often every family is fitted, with seeds 0, 1, ...
         test: the share of rows held out.
@@ -98,7 +108,7 @@ def compare(
 
     Raises:
         GenusError: an unknown family.
-        DataError: too few rows (100 at least, where a fifth is held out), or columns of one value only.
+        DataError: too few rows (100 at least, of sequences 10, where a fifth is held out), or columns of one value only.
 
     >>> import genus
     >>> report = genus.compare("iris", ["naive-bayes", "mixture"], budget=5, seeds=1, jobs=1, progress=False)
@@ -107,11 +117,12 @@ def compare(
     """
     begin = time.perf_counter()
     data = data if isinstance(data, Dataset) else read(data)
-    if len(data) < (needed := math.ceil(2 * LEAST / test)):
+    if len(data) < (needed := math.ceil(2 * (1 if data.space.sequence else LEAST) / test)):
         raise DataError(f"{data.name} has {len(data)} rows; a comparison needs {needed} or more, to hold out some of them.")
     if not data.space.feature_dim:
         raise DataError(f"Every column of {data.name} holds one value only; there is nothing to compare families by.")
-    names = _chosen(families)
+    baseline, baseline_words = BASELINES[data.space.sequence]
+    names = _chosen(families, baseline)
     say = progress if callable(progress) else (lambda line: print(line, file=sys.stderr, flush=True)) if progress else None
     cores = _cores()
     train, held = data.split(test=test, seed=0)
@@ -132,10 +143,10 @@ def compare(
     rows = [
         Row(name, *_words(name), status="refused", reason=refused[name])
         if name in refused
-        else _row(name, [t for t in sorted(trials, key=lambda t: t.seed) if t.family == name], data)
+        else _row(name, [t for t in sorted(trials, key=lambda t: t.seed) if t.family == name], held)
         for name in names
     ]
-    _pair(rows, trials)
+    _pair(rows, trials, baseline)
     used = {key for scores in (*references.values(), *(row.metrics for row in rows)) for key in scores}
     return Report(
         name=data.name,
@@ -147,14 +158,14 @@ def compare(
         context=data.context,
         condition=", ".join(data.context.names or ()) if data.context is not None else None,
         target=data.target,
-        baseline="naive Bayes (independent columns)",
-        baseline_family=BASELINE,
+        baseline=baseline_words,
+        baseline_family=baseline,
         budget_seconds=budget,
         seeds=list(range(seeds)),
-        sample_count=half,
+        sample_count=_sample_count(protocol) if data.space.sequence else half,
         references=references,
-        metrics={key: metric for key, metric in METRICS.items() if key in used},
-        real=held.x[:half][:2000],
+        metrics={key: metric for key, metric in (METRICS | NOVELTY).items() if key in used},
+        real=held.x[:half][: _shown(data.space)].to(data.space.dtype),
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - begin,
@@ -166,14 +177,14 @@ def compare(
 # -- the trials -----------------------------------------------------------------------------------------------------------
 
 
-def _chosen(names: Sequence[str] | None) -> list[str]:
+def _chosen(names: Sequence[str] | None, baseline: str) -> list[str]:
     known = [name for name in families() if name != "dequantised"]  # which is put around others
     for name in names or ():
         if name not in known:
             raise GenusError(f"There is no family {name!r}; there are {', '.join(known)}.")
     # The baseline comes first, and it always comes: without it no number says how much was learned.
     chosen = list(dict.fromkeys(names)) if names else known
-    return [BASELINE, *(name for name in chosen if name != BASELINE)]
+    return [baseline, *(name for name in chosen if name != baseline)]
 
 
 def _cores() -> int:
@@ -234,23 +245,45 @@ def _judge(protocol: Protocol, trial: Trial, model: GenerativeModel) -> None:
         if not isinstance(model, TractableDensity):
             estimate = in_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
             trial.estimate = estimate.mean().item()
-    n = max(min(len(train), LEARNT), len(protocol.half))
+    n = _sample_count(protocol)
     generator = torch.Generator().manual_seed(trial.seed)
     c = None if train.c is None else train.c[torch.randint(len(train), (n,), generator=generator)]
-    samples = model.sample(n, c, seed=trial.seed)
-    trial.samples = samples[:2000].clone()
+    if isinstance(model, ChainRule):  # which remembers all coordinates of all rows that it draws at once
+        length = draws(train.space, train.consecutive)[1] if train.space.sequence else None
+        samples = model.sample(n, c, trial.seed, max(1, min(10_000, VALUES // train.space.dim)), length=length)
+    else:
+        samples = model.sample(n, c, seed=trial.seed)
+    trial.samples = samples[: _shown(train.space)].clone()
     trial.metrics = _evaluate(protocol, _with_condition(replace(train, x=samples, c=c)))
+
+
+def _sample_count(protocol: Protocol) -> int:
+    """As many as the metrics take."""
+    space = protocol.train.space
+    if space.sequence:
+        return draws(space, protocol.train.consecutive)[0]
+    if space.is_table:
+        return max(min(len(protocol.train), LEARNT), len(protocol.half))
+    return min(len(protocol.half), max(NEIGHBOURS, CELLS // space.dim))
+
+
+def _shown(space: Space) -> int:
+    """How many are kept for the pictures."""
+    return 64 if space.sequence else 2000
 
 
 def _evaluate(protocol: Protocol, samples: Tensor) -> dict[str, float]:
     train = protocol.train
+    if train.space.sequence:
+        return evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive)
     space, known = _judged_space(train), _with_condition(train)
     return evaluate(space, samples, train=known, test_a=protocol.half, target=train.target, seed=0, threads=1)
 
 
 def _with_condition(data: Dataset) -> Tensor:
     """What is judged: x, and c beside it, so that a model that ignores its condition is told from one that heeds it."""
-    return data.x if data.c is None else torch.cat([data.x.flatten(1), data.c.to(data.x.dtype)], dim=1)
+    alone = data.c is None or data.space.sequence
+    return data.x if alone else torch.cat([data.x.flatten(1), data.c.to(data.x.dtype)], dim=1)  # type: ignore[union-attr]
 
 
 def _judged_space(data: Dataset) -> Space:
@@ -265,12 +298,14 @@ def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
     """(N,): exact, or the bound averaged over some draws of its noise."""
     if isinstance(model, TractableDensity):
         return in_batches(model.log_prob, data.x, data.c)
-    draws = [in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND)]
-    return torch.stack(draws).mean(0)
+    noisy = [in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND)]
+    return torch.stack(noisy).mean(0)
 
 
 def _references(protocol: Protocol, rest: Tensor, target: str | None) -> dict[str, dict[str, float]]:
     """The rows that say what a number means: real rows, columns without structure, and a copier."""
+    if protocol.train.space.sequence:
+        return {"held-out rows": _evaluate(protocol, rest)}
     train, n = _with_condition(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.half))
     rows = {
         "real against real": rest,
@@ -300,7 +335,7 @@ def _words(name: str) -> tuple[str, str]:
     return cls.title, f"{cls.rung()} · {cls.group}"
 
 
-def _row(name: str, trials: Sequence[Trial], data: Dataset) -> Row:
+def _row(name: str, trials: Sequence[Trial], held: Dataset) -> Row:
     cls = families()[name]
     good = [trial for trial in trials if not trial.error]
     if not good:
@@ -308,7 +343,7 @@ def _row(name: str, trials: Sequence[Trial], data: Dataset) -> Row:
     row = Row(
         name,
         *_words(name),
-        label="bound" if not cls.accepts(data.space, data.context) else cls.likelihood,
+        label="bound" if not cls.accepts(held.space, held.context) else cls.likelihood,
         metrics={key: float(np.mean([t.metrics[key] for t in good])) for key in good[0].metrics},
         metrics_spread={key: _spread([t.metrics[key] for t in good]) for key in good[0].metrics} if len(good) > 1 else {},
         seconds=float(np.mean([t.history.seconds for t in good])),
@@ -326,13 +361,18 @@ def _row(name: str, trials: Sequence[Trial], data: Dataset) -> Row:
         return row
     means = [float(t.log_density.mean()) for t in good if t.log_density is not None]
     row.log_density, row.log_density_se = _mean_and_error(_by_row(good))
-    row.bits_per_dim = -row.log_density / (data.space.dim * math.log(2))
+    row.bits_per_dim = -row.log_density / (_coordinates(held) * math.log(2))
     row.seed_spread = _spread(means) if len(means) > 1 else None
     row.train_log_density = float(np.mean([t.train_log_density for t in good if t.train_log_density is not None]))
     if good[0].estimate is not None:
         row.estimate = float(np.mean([t.estimate for t in good if t.estimate is not None]))
         row.estimate_samples = EVIDENCE
     return row
+
+
+def _coordinates(held: Dataset) -> float:
+    """How many a row has; of sequences, the mean number of symbols up to and with the end."""
+    return spans(held.space, held.x).double().mean().item() if held.space.sequence else held.space.dim
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -348,7 +388,7 @@ def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def _pair(rows: Sequence[Row], trials: Sequence[Trial]) -> None:
+def _pair(rows: Sequence[Row], trials: Sequence[Trial], baseline: str) -> None:
     """Differences from the baseline and from the best, row by row, so that hard rows cancel."""
     dense = [row for row in rows if row.has_density]
     values = {row.family: _by_row([t for t in trials if t.family == row.family and not t.error]) for row in dense}
@@ -356,8 +396,8 @@ def _pair(rows: Sequence[Row], trials: Sequence[Trial]) -> None:
         return
     best = max(dense, key=lambda row: row.log_density or -math.inf).family
     for row in dense:
-        if BASELINE in values:
-            row.baseline_difference, row.baseline_difference_se = _mean_and_error(values[row.family] - values[BASELINE])
+        if baseline in values:
+            row.baseline_difference, row.baseline_difference_se = _mean_and_error(values[row.family] - values[baseline])
         row.best_difference, row.best_difference_se = _mean_and_error(values[row.family] - values[best])
 
 
@@ -366,7 +406,8 @@ def _summary(trial: Trial) -> str:
     if trial.error:
         return f"{head}: failed, {trial.error}"
     density = "" if trial.log_density is None else f"{trial.log_density.mean():.3f} nats a row, "
-    return f"{head}: {density}two-sample AUC {trial.metrics['c2st']:.3f}, {trial.history.seconds:.1f} s"
+    samples = f"two-sample AUC {trial.metrics['c2st']:.3f}" if "c2st" in trial.metrics else f"{trial.metrics['new']:.0%} new"
+    return f"{head}: {density}{samples}, {trial.history.seconds:.1f} s"
 
 
 def _versions() -> dict[str, str]:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from genus.evaluation import plots
+from genus.evaluation.excerpts import Excerpt, Sound, excerpts, sounds
 from genus.evaluation.grids import image_grid
 from genus.evaluation.ranking import number, plus_minus, verdict
+from genus.evaluation.sequences import symbol
 from genus.evaluation.svg import COLOURS
 from genus.evaluation.tables import bars, measured, tables
 from genus.space import Category, Integer, Real, Space
 
 if TYPE_CHECKING:
-    from genus.evaluation.report import Report
+    from genus.evaluation.report import Report, Row
 
 __all__ = ["render"]
 
@@ -35,7 +37,10 @@ def render(report: Report) -> str:
     places = report.ranking()
     fitted = [place for place in places if place.row.status == "ok"]
     drawn = {p.row.family: p.row.samples for p in fitted if p.row.samples is not None and len(p.row.samples)}
-    curves = {p.row.family: plots.curves(p.row.histories, f"Learning curve of {p.row.family}") for p in fitted}
+    curves = {
+        p.row.family: plots.curves(p.row.histories, f"Learning curve of {p.row.family}", _symbols(report, p.row))
+        for p in fitted
+    }
     return environment.get_template("report.html.jinja").render(
         report=report,
         facts=_facts(report),
@@ -52,6 +57,9 @@ def render(report: Report) -> str:
         atoms=any(getattr(kind, "atoms", ()) for kind in report.space.kinds),
         images=_images(report, drawn),
         pictures=_pictures(report, drawn),
+        texts=_texts(report, drawn),
+        sounds=_sounds(report, drawn),
+        symbol=symbol(report.space) if report.space.sequence else "",
         curves=[(name, svg) for name, svg in curves.items() if svg],
         without_curve=[name for name, svg in curves.items() if not svg],
     )
@@ -85,7 +93,11 @@ def describe(space: Space) -> str:
     '2 columns: 1 real, 1 categorical'
     >>> describe(Space(Integer(0, 16), shape=(8, 8)))
     'images of 8 × 8, values 0 to 16'
+    >>> describe(Space(Category(("a", "b", None)), shape=(16,), sequence=True))
+    'sequences of up to 16 characters of an alphabet of 2'
     """
+    if space.sequence:
+        return _describe_sequences(space)
     if not space.is_table:
         kind = space.kinds[0]
         values = f", values {kind.low:g} to {kind.high:g}" if isinstance(kind, Integer) else ""
@@ -95,6 +107,17 @@ def describe(space: Space) -> str:
     ]
     kinds = ", ".join(f"{n} {word}" for n, word in parts if n)
     return f"{space.dim} column{'s' if space.dim > 1 else ''}: {kinds}{', with missing values' if space.has_missing else ''}"
+
+
+def _describe_sequences(space: Space) -> str:
+    kind, form, word = space.kinds[0], space.form, symbol(space)
+    what = {"text": "text: ", "audio": "sound: "}.get(form.container if form is not None else "", "")
+    length = f"{'up to ' if space.ends else ''}{_count(space.dim)} {word}s"
+    if form is not None and form.rate:
+        length += f" ({space.dim / form.rate:.2g} s at {form.rate / 1000:g} kHz)"
+    if isinstance(kind, Category):
+        return f"{what}sequences of {length} of an alphabet of {_count(kind.states - space.ends)}"
+    return f"{what}sequences of {length}{f', values {kind.low:g} to {kind.high:g}' if isinstance(kind, Integer) else ''}"
 
 
 def _count(value: float | None) -> str:
@@ -112,14 +135,41 @@ def _duration(seconds: float | None) -> str:
 # -- pictures -------------------------------------------------------------------------------------------------------------
 
 
+def _shown(report: Report, drawn: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Real rows first, then samples by family."""
+    return ({"real": report.real} if report.real is not None else {}) | drawn
+
+
+def _symbols(report: Report, row: Row) -> float:
+    """How many a held-out sequence has in the mean, since a loss is one symbol's and the criterion a whole sequence's."""
+    if not report.space.sequence or not row.bits_per_dim or row.log_density is None:
+        return 1.0
+    return -row.log_density / (row.bits_per_dim * math.log(2))
+
+
+def _is_sound(space: Space) -> bool:
+    return space.form is not None and space.form.container == "audio"
+
+
+def _texts(report: Report, drawn: dict[str, Tensor]) -> dict[str, list[Excerpt]]:
+    """Name -> a few real sequences, or samples, as text."""
+    if not report.space.sequence or _is_sound(report.space):
+        return {}
+    return {name: excerpts(report.space, x) for name, x in _shown(report, drawn).items()}
+
+
+def _sounds(report: Report, drawn: dict[str, Tensor]) -> dict[str, list[Sound]]:
+    """Name -> a few real sounds, or samples, to be heard and seen."""
+    return sounds(report.space, _shown(report, drawn)) if _is_sound(report.space) else {}
+
+
 def _images(report: Report, drawn: dict[str, Tensor]) -> list[tuple[str, str]]:
     """(title, data URI) of real images and of every family's."""
-    if report.space.is_table or len(report.space.shape) < 2:
+    if len(report.space.shape) < 2:
         return []
     real = report.real
     scale = real if real is not None else next(iter(drawn.values()), None)
-    shown = ({"real": real} if real is not None else {}) | drawn
-    return [(name, image_grid(report.space, x, scale)) for name, x in shown.items() if scale is not None]
+    return [(name, image_grid(report.space, x, scale)) for name, x in _shown(report, drawn).items() if scale is not None]
 
 
 def _pictures(report: Report, drawn: dict[str, Tensor]) -> dict[str, Any]:

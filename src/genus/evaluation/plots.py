@@ -287,14 +287,16 @@ def scatter(space: Space, pair: tuple[int, int], x: Tensor, real: Tensor, alt: s
 # -- learning -------------------------------------------------------------------------------------------------------------
 
 
-def curves(histories: Sequence[Any], alt: str) -> str | None:
-    """Losses and the held-out criterion against seconds, one line a seed; None where fewer than two points were recorded."""
+def curves(histories: Sequence[Any], alt: str, share: float = 1.0) -> str | None:
+    """Losses and the held-out criterion against seconds, one line a seed; None where fewer than two points were recorded.
+
+    The criterion is divided by `share`.
+    """
     lines: dict[str, list[list[tuple[float, float]]]] = {}  # name -> one line a seed
     for history in histories:
         for name in dict.fromkeys(key for row in history.rows for key in row if key not in ("step", "epoch", "seconds")):
-            points = [
-                (row["seconds"], row[name]) for row in history.rows if _finite(row.get("seconds")) and _finite(row.get(name))
-            ]
+            unit = share if name == "criterion" else 1.0
+            points = [(row["seconds"], row[name] / unit) for row in history.rows if _finite(row.get("seconds"), row.get(name))]
             if len(points) > 1:
                 lines.setdefault(name, []).append(points)
     if not lines:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from genus.evaluation.sequences import symbol
+
 if TYPE_CHECKING:
     from genus.evaluation.report import Report, Row
 
@@ -97,13 +99,16 @@ def _density_verdict(report: Report, dense: Sequence[Place]) -> list[str]:
         said.append(f"{best.family} is best{_lead(rest[0])}.")
     else:
         said.append(f"{best.family} is the only family with a density: {density_text(best)} nats a row.")
+    if report.space.sequence and best.bits_per_dim is not None:
+        said.append(f"{best.family if ties else 'It'} needs {number(best.bits_per_dim, 3)} bits a {symbol(report.space)}.")
     if ties and rest:
         said.append(f"The next is {rest[0].family}{_lead(rest[0], behind=True)}.")
     shaky = [row for row in (*ties, *rest[:1]) if _within_seeds(best, row)]
     if shaky and not ties:
         said.append("That lead is smaller than what a change of seed does; take more seeds before you rely on it.")
     if baseline is not None and baseline is best and (rest or ties):
-        why = "what there is to learn beyond single columns is little, or the budget is too short"
+        beyond = "counts of n-grams" if report.space.sequence else "single columns"
+        why = f"what there is to learn beyond {beyond} is little, or the budget is too short"
         said.append(f"Nothing is better than {report.baseline}: {why}.")
     elif baseline is not None and baseline in ties:
         said.append(f"Nothing is clearly better than {report.baseline}.")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor
 
 from genus.errors import GenusError
-from genus.evaluation.ranking import Place, density_text, ranking, verdict
+from genus.evaluation.ranking import Place, density_text, number, ranking, verdict
+from genus.evaluation.sequences import symbol
 from genus.space import Space
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Row:
         label: what `log_density` is: "exact", "bound", "estimate (64 samples)" or "none".
         log_density: the family's log-density of a held-out row; None where it has none.
         log_density_se: its standard error over held-out rows.
-        bits_per_dim: -log_density / (D log 2).
+        bits_per_dim: -log_density / (D log 2); of sequences all bits over all symbols, the ends included.
         seed_spread: standard deviation of `log_density` over the seeds.
         baseline_difference: its log-density minus the baseline's, paired by row; positive is better than the baseline.
         baseline_difference_se: its standard error over rows.
@@ -114,7 +115,8 @@ class Report:
         budget_seconds: of fitting one family with one seed; None where training ended by itself.
         seeds: of the repetitions.
         sample_count: rows that every family drew for the metrics.
-        references: "real against real", "independent columns", "copy of the training set" -> their metrics.
+        references: "real against real", "independent columns", "copy of the training set" -> their metrics; of sequences
+            "held-out rows".
         metrics: key -> how to read it: `title`, `description`, `kind`, `better` and `ideal`, as `evaluation.Metric` has.
         judge: the key of the metric that ranks families without a density.
         real: x (n, *shape), held-out rows for the pictures.
@@ -220,12 +222,14 @@ class Report:
 
         from genus.evaluation.tables import measured
 
-        keys = [key for key in measured(self) if key == self.judge or self.metrics[key].kind == "utility"]
+        keys = [key for key in measured(self) if key == self.judge or self.metrics[key].kind in ("utility", "novelty")]
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("")
         table.add_column("family", style="bold")
         table.add_column("log-density (nats a row)", justify="right")
         table.add_column("is", style="dim")
+        if self.space.sequence:
+            table.add_column(f"bits a {symbol(self.space)}", justify="right")
         for key in keys:
             table.add_column(self.metrics[key].title, justify="right")
         table.add_column("s", justify="right", style="dim")
@@ -236,10 +240,13 @@ class Report:
             density = density_text(row) if row.status == "ok" else row.status
             seconds = f"{row.seconds:.0f}" if row.seconds is not None else ""
             label = row.label if row.status == "ok" else ""
+            if self.space.sequence:
+                cells.insert(0, number(row.bits_per_dim, 3) if row.has_density else "")
             table.add_row(*(Text(cell) for cell in (place.mark, row.family, density, label, *cells, seconds)))
         for name, metrics in self.references.items():
             cells = [f"{metrics[key]:.3f}" if key in metrics else "" for key in keys]
             if any(cells):
+                cells = ["", *cells] if self.space.sequence else cells
                 table.add_row(*(Text(cell) for cell in ("", name, "", "reference", *cells, "")), style="dim")
         lines = [Text.assemble((f"{place.row.family}: ", "bold"), place.sentence) for place in places]
         return Group(Text(self.verdict, style="bold"), Padding(table, (1, 0)), *lines)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genus.evaluation.ranking import Place, distance, number, plus_minus
+from genus.evaluation.sequences import symbol
 
 if TYPE_CHECKING:
     from genus.evaluation.report import Report, Row
@@ -23,7 +24,12 @@ KINDS = {
         "Memorisation",
         "Are the samples new, or training rows in disguise? A copy of the training set shows what copying scores.",
     ),
+    "novelty": (
+        "Samples found again",
+        "As shares of the samples. Perfect samples would stand in the training set as often as held-out rows do.",
+    ),
 }
+NO_CONTEST = ("memorisation", "novelty")  # being far from the data is no merit
 
 
 class Cell(NamedTuple):
@@ -96,13 +102,13 @@ def measured(report: Report) -> list[str]:
 def _density_table(report: Report, places: Sequence[Place]) -> list[Table]:
     if not any(place.row.has_density for place in places):
         return []
-    estimates = any(place.row.estimate is not None for place in places)
+    estimates, sequence = any(place.row.estimate is not None for place in places), report.space.sequence
     columns = [
         Column("Log-density", "nats a row, higher is better"),
         Column("Label", ""),
         Column(f"Over {report.baseline}", "nats a row, paired"),
         Column("To the best", "nats a row, paired"),
-        Column("Bits a dimension", "lower is better"),
+        Column(f"Bits a {symbol(report.space) if sequence else 'dimension'}", "lower is better"),
         Column("Seed spread", "nats a row"),
         Column("Overfitting", "training − held out"),
     ]
@@ -123,7 +129,7 @@ def _density_table(report: Report, places: Sequence[Place]) -> list[Table]:
             _gap(
                 row.best_difference, row.best_difference_se, zero="the best" if place is places[0] and row.has_density else ""
             ),
-            Cell(number(row.bits_per_dim, 3)),
+            Cell(number(row.bits_per_dim, 3), _nats(row.bits_per_dim) if sequence else ""),
             Cell(number(row.seed_spread)),
             Cell(_plus(row.gap)),
         ]
@@ -135,6 +141,10 @@ def _density_table(report: Report, places: Sequence[Place]) -> list[Table]:
         "Of held-out rows, in the data’s own units, so every exact number may be compared with every other. "
         "A difference of 1 nat a row means that a held-out row is, in the geometric mean, e ≈ 2.7 times as likely."
     )
+    if sequence:
+        note += f" Bits a {symbol(report.space)}: of all held-out rows together, ends included; beside it the same in nats."
+        if not report.space.ends:
+            note += f" Every row is judged by itself, so its first {symbol(report.space)}s have little past to go by."
     return [Table("Log-density", note, columns, lines)]
 
 
@@ -172,7 +182,7 @@ def _metric_cell(row: Row, key: str, decimals: int, best: bool) -> Cell:
 def _winners(report: Report, key: str, places: Sequence[Place]) -> set[str]:
     """The families closest to perfect, as far as the spread between seeds can tell; none where there is nothing to win."""
     rows = [place.row for place in places if math.isfinite(place.row.metrics.get(key, math.nan))]
-    if len(rows) < 2 or report.metrics[key].kind == "memorisation":  # no contest: being far from the data is no merit
+    if len(rows) < 2 or report.metrics[key].kind in NO_CONTEST:
         return set()
     rows.sort(key=lambda row: distance(report, key, row.metrics[key]))
     least = distance(report, key, rows[0].metrics[key])
@@ -207,6 +217,10 @@ def _gap(value: float | None, se: float | None, zero: str) -> Cell:
         return Cell(zero)
     text, aside = _split(value, se)
     return Cell(f"+{text}" if value is not None and value > 0 else text, aside)
+
+
+def _nats(bits: float | None) -> str:
+    return "" if bits is None else f"{number(bits * math.log(2), 3)} nats"
 
 
 def _plus(value: float | None) -> str:

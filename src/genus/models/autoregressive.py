@@ -13,7 +13,7 @@ from genus.errors import DataError, GenusError
 from genus.model import Loss, TractableDensity, isolated
 from genus.nets.heads import Coordinates, Warp
 from genus.nets.tokens import ColumnOutputs, ColumnTokens, SharedOutputs, SharedTokens
-from genus.space import Space
+from genus.space import Integer, Real, Space
 
 __all__ = ["Autoregressive", "ChainRule"]
 
@@ -26,6 +26,7 @@ class ChainRule(TractableDensity):
     """
 
     order: Sequence[int] | None = None  # the coordinate at every position; None for sequences, whose positions are in time
+    most_rows: int = 10_000  # that are drawn at once, where what is remembered of each is large
 
     def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define _log_conditionals(x, c).")
@@ -68,7 +69,7 @@ class ChainRule(TractableDensity):
         seed: int | None = None,
         batch_size: int = 10_000,
         *,
-        prefix: Tensor | Sequence[Tensor] | None = None,
+        prefix: Tensor | str | Sequence[Tensor | str] | None = None,
         length: int | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
@@ -84,8 +85,8 @@ class ChainRule(TractableDensity):
             seed: repeats the draw bit for bit, and leaves the global random state alone.
             batch_size: rows drawn at once.
             prefix: what the data begin with: x_1 ... x_m, (m,) for all, (n, m) for each, or a list of n of different lengths,
-                empty ones too. Of a table, the first m columns in the model's order. What follows is drawn from the
-                conditional distribution given them.
+                empty ones too; of text, strings. Of a table, the first m columns in the model's order. What follows is drawn
+                from the conditional distribution given them.
             length: of the sequences, by default the space's; those that end sooner are filled up with the end.
             temperature: below 1 nearer to the likeliest, 0 always the likeliest; probabilities to the power 1 / temperature.
             top_k: draw only from the k likeliest symbols.
@@ -114,6 +115,7 @@ class ChainRule(TractableDensity):
         if stop is not None:
             self.space.element.check(torch.tensor([[stop]], dtype=self.space.dtype), "stop")
         c = self._check_context(c, n)
+        batch_size = min(batch_size, self.most_rows)
         if each is not None and n > batch_size:
             raise GenusError(f"Streaming needs all rows at once; ask for {batch_size} or fewer.")
         parts = []
@@ -235,29 +237,40 @@ class ChainRule(TractableDensity):
             raise DataError(f"A prefix has {longest} values, more than the {steps} that are drawn; ask for more{how}.")
         return steps
 
-    def _prefixes(self, prefix: Tensor | Sequence[Tensor] | None, n: int | None) -> list[Tensor] | None:
+    def _prefixes(self, prefix: Tensor | str | Sequence[Tensor | str] | None, n: int | None) -> list[Tensor] | None:
         """The prefix of every row, checked."""
         if prefix is None:
             return None
-        if isinstance(prefix, Tensor) and prefix.ndim == 1:
-            rows = [prefix] * (1 if n is None else n)
-        else:
-            rows = [torch.as_tensor(one) for one in prefix]
-            rows = rows * n if n is not None and len(rows) == 1 else rows
+        if isinstance(prefix, str) or (isinstance(prefix, Tensor) and prefix.ndim == 1):
+            prefix = [prefix]
+        rows = [self.space.encode_prefix(one) if isinstance(one, str) else torch.as_tensor(one) for one in prefix]
+        rows = rows * n if n is not None and len(rows) == 1 else rows
         if n is not None and len(rows) != n:
             raise DataError(f"There are {len(rows)} prefixes for {n} data; expected one for each, or one for all.")
         rows = [one.to(self.device, self.space.dtype) for one in rows]
         for i, one in enumerate(rows):
             if one.ndim != 1:
                 raise DataError(f"Prefix {i} has shape {tuple(one.shape)}; expected the values of the first positions, (m,).")
-            if self.space.sequence and len(one):
-                self.space.check(one[None], f"prefix {i}")
-            elif not self.space.sequence:
-                order = self.order if self.order is not None else range(self.space.dim)
-                for value, column in zip(one, order, strict=False):
-                    names = [self.space.names[column]] if self.space.names is not None else None
-                    Space([self.space.kinds[column]], names=names).check(value.reshape(1, 1), f"prefix {i}")
+        for length in {len(one) for one in rows} - {0}:  # those of one length at once
+            alike = [i for i, one in enumerate(rows) if len(one) == length]
+            together = torch.stack([rows[i] for i in alike])
+            try:
+                self._check_prefixes(together, "the prefixes")
+            except DataError:
+                for i, one in zip(alike, together, strict=True):  # once more, to say which
+                    self._check_prefixes(one[None], f"prefix {i}")
+                raise
         return rows
+
+    def _check_prefixes(self, values: Tensor, name: str) -> None:
+        """Check the values of the first positions, (n, m)."""
+        if self.space.sequence:
+            self.space.check(values, name)
+            return
+        order = self.order if self.order is not None else range(self.space.dim)
+        for value, column in zip(values.T, order, strict=False):
+            names = [self.space.names[column]] if self.space.names is not None else None
+            Space([self.space.kinds[column]], names=names).check(value[:, None], name)
 
 
 class Autoregressive(ChainRule):
@@ -280,6 +293,11 @@ class Autoregressive(ChainRule):
             hyper = {"order": list(order)} | hyper
         super().__init__(space, context, **hyper)
         self.order = None if space.sequence else checked_order(space, order)
+
+    @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        varied = any(isinstance(k, Real) or k.states > 1 or (isinstance(k, Integer) and k.size > 1) for k in space.kinds)
+        return None if varied else "there is one value only, so there is nothing to learn"
 
     def _tokens_and_outputs(self, width: int, components: int) -> None:
         """The usual tokens and outputs for a net of this width."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from genus.errors import GenusError
 from genus.models.autoregressive import Autoregressive
+from genus.nets.causal import CausalNet
 from genus.nets.recurrent import CELLS, MeanMemory, RecurrentMemory
 from genus.space import Space
 
@@ -53,7 +54,15 @@ class RNN(Autoregressive, name="rnn"):
         hyper: dict[str, Any] = {"cell": cell, "width": width, "layers": layers, "dropout": dropout, "components": components}
         super().__init__(space, context, order, **hyper)
         self._tokens_and_outputs(width, components)
+        self.net: CausalNet
         if cell == "mean":
             self.net = MeanMemory(width, layers, dropout, self.context_dim)
         else:
             self.net = RecurrentMemory(width, layers, cell, dropout, self.context_dim)
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        """A wider memory for more data; dropout where there are few."""
+        values = rows * space.dim
+        width = 64 if values < 50_000 else 128 if values < 2_000_000 else 256
+        return {"width": width, "dropout": 0.1 if values < 2_000_000 else 0.0}

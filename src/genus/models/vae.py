@@ -68,7 +68,7 @@ class VAE(ApproximateDensity, name="vae"):
             loc = (
                 self.decoder[-1]
                 .bias[  # type: ignore[index]
-                    self.head.cells.total :
+                    self.head.tables :
                 ]
                 .view(-1, 3, count)[:, 1]
             )

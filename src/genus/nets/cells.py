@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genus.space import Category, Integer, Kind, Space
 
@@ -22,6 +24,7 @@ class Cells(nn.Module):
     Attributes:
         tabled: (J,) the coordinates with a table; sizes: (J,) their cells; offset: (J,) where each starts.
         total: cells in all.
+        needs: (J,) how many numbers of a net make each table: as many as cells, but of two cells the log-odds alone.
         alive: (total,) False at a lattice value that an atom stands for already.
         rest: (R,) the coordinates with a remainder in which a density is needed.
     """
@@ -38,6 +41,7 @@ class Cells(nn.Module):
         sizes = torch.tensor([count[i] for i in tabled], dtype=torch.long)
         offset = torch.cat([torch.zeros(1, dtype=torch.long), sizes.cumsum(0)])
         self.total = int(offset[-1])
+        self.needs = [1 if size == 2 else size for size in sizes.tolist()]
         alive = torch.ones(self.total, dtype=torch.bool)
         for j, i in enumerate(tabled):
             kind = space.kinds[i]
@@ -48,16 +52,30 @@ class Cells(nn.Module):
         pad = offset[:-1, None] + torch.arange(width)
         pad[torch.arange(width) >= sizes[:, None]] = self.total
         self.even = len(tabled) > 0 and bool((sizes == width).all())
+        self.single = len(tabled) == 1
         self.every_tabled = len(tabled) == space.dim
         self.has_narrow = any(narrow)
         self.is_levels = self.every_tabled and space.is_discrete and not space.sequence
         self.every_rest = len(rest) == space.dim
+        self.every_two = len(tabled) > 0 and set(self.needs) == {1}
+        # Where the logit of each cell stands among the numbers and a zero after them.
+        starts = [0, *accumulate(self.needs)]
+        source = [
+            at + k if n > 1 else at if k else starts[-1]
+            for at, n in zip(starts, self.needs, strict=False)
+            for k in range(max(n, 2))
+        ]
+        self.all_alive = bool(alive.all())
+        values = [value for i in tabled for value in cell_values(space.kinds[i], narrow[i])]
+        self.register_buffer("values", torch.tensor(values, dtype=torch.float64), persistent=False)
         for name, value in {
             "tabled": torch.tensor(tabled, dtype=torch.long), "sizes": sizes, "offset": offset[:-1], "alive": alive, "pad": pad,
             "narrow": torch.tensor(narrow), "rest": torch.tensor(rest, dtype=torch.long),
+            "source": torch.tensor(source, dtype=torch.long),
         }.items():  # fmt: skip
             self.register_buffer(name, value, persistent=False)
 
+    values: Tensor
     tabled: Tensor
     sizes: Tensor
     offset: Tensor
@@ -65,6 +83,7 @@ class Cells(nn.Module):
     pad: Tensor
     narrow: Tensor
     rest: Tensor
+    source: Tensor
 
     def index(self, x: Tensor, state: Tensor) -> Tensor:
         """x (B, *shape), its state (B, D) -> (B, J): the cell of every tabled coordinate, counted within its own table."""
@@ -108,6 +127,8 @@ class Cells(nn.Module):
         """cell (B, J) within each table, u (B, R) -> x (B, *shape): the inverse of `index` and `Space.split`."""
         if self.is_levels:  # a cell is its level, and that is x
             return cell.to(self.space.dtype).reshape(-1, *self.space.shape)
+        if self.every_tabled and not len(self.rest):  # as is that of a narrow lattice
+            return self.values[cell + self.offset].to(self.space.dtype).reshape(-1, *self.space.shape)
         state = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
         full = torch.zeros(len(u), self.space.dim, dtype=torch.float64, device=u.device)
         full[:, self.rest] = u.double()
@@ -122,19 +143,46 @@ class Cells(nn.Module):
             state = torch.where(self.narrow, (state - size + 1).clamp(min=0), state)
         return self.space.join(state, full)
 
+    def log_tables(self, numbers: Tensor) -> Tensor:
+        """A net's numbers (B, sum of needs) -> (B, total): log-probabilities, normalised within each table."""
+        if self.every_two:
+            return F.logsigmoid(torch.stack([-numbers, numbers], dim=-1)).flatten(-2)
+        if numbers.shape[-1] == self.total:
+            return self.log_softmax(numbers)
+        return self.log_softmax(torch.cat([numbers, torch.zeros_like(numbers[:, :1])], dim=-1)[:, self.source])
+
+    def shares(self, x: Tensor) -> Tensor:
+        """x (B, *shape) -> (sum of needs,): the numbers whose tables are the shares of the cells, one row more in each."""
+        cell = self.index(x, self.space.split(x)[0]) + self.offset
+        log_count = torch.bincount(cell.flatten(), minlength=self.total).double().add(1).log()
+        return torch.cat([t[1:] - t[0] if len(t) == 2 else t for t in log_count.split(self.sizes.tolist())])
+
     def log_softmax(self, logits: Tensor) -> Tensor:
         """(..., total) -> (..., total): normalised within each table; -inf at dead cells."""
-        logits = logits.masked_fill(~self.alive, -torch.inf)
+        if not self.all_alive:
+            logits = logits.masked_fill(~self.alive, -torch.inf)
+        if self.single:
+            return logits.log_softmax(-1)
         if self.even:
             return logits.unflatten(-1, (len(self.sizes), -1)).log_softmax(-1).flatten(-2)
         return logits - self.padded(logits).logsumexp(-1).repeat_interleave(self.sizes, dim=-1)
 
     def padded(self, values: Tensor) -> Tensor:
         """(..., total) -> (..., J, widest): the tables as rows, -inf beyond their ends."""
+        if self.single:
+            return values.unsqueeze(-2)
         if self.even:
             return values.unflatten(-1, (len(self.sizes), -1))
         edge = torch.full_like(values[..., :1], -torch.inf)
         return torch.cat([values, edge], dim=-1)[..., self.pad]
+
+
+def cell_values(kind: Kind, narrow: bool) -> list[float]:
+    """What x is in every cell of a coordinate's table; NaN where it is missing, or a remainder."""
+    if isinstance(kind, Category):
+        return [float(level) for level in range(kind.states)]
+    inside = [kind.low + i * kind.step for i in range(kind.size)] if isinstance(kind, Integer) and narrow else [math.nan]
+    return inside + list(kind.atoms)
 
 
 def standard_atoms(kind: Kind, depth: int) -> list[float]:

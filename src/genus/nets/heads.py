@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -69,6 +70,9 @@ class Head(nn.Module):
         space: of x.
         components: of every mixture.
         limit: the widest lattice that gets a softmax.
+
+    Attributes:
+        width: how many numbers; first come those of the tables, `tables` of them, then three for every component.
     """
 
     def __init__(self, space: Space, components: int = 1, limit: int = 32) -> None:
@@ -76,7 +80,8 @@ class Head(nn.Module):
         self.space = space
         self.components = components
         self.cells = Cells(space, limit)
-        self.width = self.cells.total + 3 * components * len(self.cells.rest)
+        self.tables = sum(self.cells.needs)
+        self.width = self.tables + 3 * components * len(self.cells.rest)
         rest = [space.kinds[i] for i in self.cells.rest.tolist()]
         self.has_lattice = any(isinstance(k, Integer) for k in rest)
         self.has_atoms = any(isinstance(k, Integer) and k.lattice_atoms for k in rest)
@@ -101,8 +106,8 @@ class Head(nn.Module):
     atoms: Tensor
 
     def forward(self, params: Tensor) -> Coordinates:
-        """params (B, width) -> the distribution."""
-        return Coordinates(self, params)
+        """params (B, width) -> the distribution, in single precision or better."""
+        return Coordinates(self, params.to(torch.promote_types(params.dtype, torch.float32)))
 
 
 class Coordinates:
@@ -110,12 +115,20 @@ class Coordinates:
 
     def __init__(self, head: Head, params: Tensor) -> None:
         self.head = head
-        total, rest = head.cells.total, len(head.cells.rest)
-        self.log_cells = head.cells.log_softmax(params[:, :total])  # (B, total)
-        shape = params[:, total:].reshape(len(params), rest, 3, head.components)
+        rest = len(head.cells.rest)
+        self.tables = params[:, : head.tables]
+        if not rest:
+            self.log_weights = self.loc = self.log_scale = params.new_empty(len(params), 0, 1)
+            return
+        shape = params[:, head.tables :].reshape(len(params), rest, 3, head.components)
         self.log_weights = shape[:, :, 0].log_softmax(-1)  # (B, R, M)
         self.loc = shape[:, :, 1]
         self.log_scale = FLOOR + F.softplus(shape[:, :, 2] - FLOOR)
+
+    @cached_property
+    def log_cells(self) -> Tensor:
+        """(B, total)."""
+        return self.head.cells.log_tables(self.tables)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """x (B, *shape) -> (B, D): nats, in data units."""
@@ -123,58 +136,59 @@ class Coordinates:
         state, u = head.space.split(x)
         out = torch.zeros(len(x), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
         if cells.total:
-            cell = cells.index(x, state) + cells.offset
-            tables = self.log_cells.gather(1, cell)
+            cell = cells.index(x, state)
+            if cells.every_two:
+                tables = F.logsigmoid((2 * cell - 1) * self.tables)
+            else:
+                tables = self.log_cells.gather(1, cell + cells.offset)
             out = tables if cells.every_tabled else out.index_copy(1, cells.tabled, tables)
         if len(cells.rest):
             inside = self._rest_log_prob(u if cells.every_rest else u[:, cells.rest])
+            if head.has_atoms:
+                inside = inside + self._off_atoms(state[:, cells.rest] == 0)
             if head.space.has_states:
                 inside = torch.where(state[:, cells.rest] == 0, inside, 0.0)
             out = out + inside if cells.every_rest else out.index_add(1, cells.rest, inside)
         return out
 
     def _rest_log_prob(self, u: Tensor) -> Tensor:
-        """u (B, R) -> (B, R): of the remainder, given that it is the remainder."""
+        """u (B, R) -> (B, R): of the remainder, with what a lattice's atoms take of it still in."""
         head = self.head
         u = u.to(self.loc.dtype)
         z = (u.unsqueeze(-1) - self.loc) * torch.exp(-self.log_scale)
-        normal = -0.5 * z.square() - self.log_scale - 0.5 * math.log(2 * math.pi)
-        if not head.has_lattice:
-            return (self.log_weights + normal).logsumexp(-1) - head.log_unit.to(u.dtype)
-        parts = torch.where(head.lattice.unsqueeze(-1), self._cell_mass(u), normal)
-        value = (self.log_weights + parts).logsumexp(-1) - head.log_unit.to(u.dtype)
-        if head.has_atoms:  # the lattice's remainder lives off the atoms: renormalise
-            mass = torch.stack([self._atom_mass(a) for a in head.atoms.to(u.dtype).T]).sum(0)
-            value = value - torch.log1p(-mass.clamp(max=1 - 1e-6))
-        return value
+        parts = -0.5 * z.square() - self.log_scale - 0.5 * math.log(2 * math.pi)
+        if head.has_lattice:
+            bounds = (head.half_step, head.low, head.high)
+            mass = cell_mass(u, self.loc, self.log_scale, *(t.to(u.dtype).unsqueeze(-1) for t in bounds))
+            parts = torch.where(head.lattice.unsqueeze(-1), mass, parts)
+        return (self.log_weights + parts).logsumexp(-1) - head.log_unit.to(u.dtype)
 
-    def _atom_mass(self, atom: Tensor) -> Tensor:
-        mass = (self.log_weights + self._cell_mass(atom.nan_to_num(0.0).expand(self.loc.shape[:2]))).logsumexp(-1).exp()
-        return torch.where(atom.isnan(), 0.0, mass)
+    def _off_atoms(self, inside: Tensor) -> Tensor:
+        """inside (B, R), which data are remainders -> (B, R): what is added where a lattice's remainder lives off its atoms.
 
-    def _cell_mass(self, u: Tensor) -> Tensor:
-        """u (B, R) on the lattice -> (B, R, M): log-mass of its cell under each logistic.
-
-        sigma(a) - sigma(b) = sigma(a) sigma(-b) (1 - exp(b - a)): no cancellation, however fine the lattice.
+        A column may have hundreds of atoms, and few data off them: only for these is their mass summed.
         """
-        half, low, high = (t.to(u.dtype).unsqueeze(-1) for t in (self.head.half_step, self.head.low, self.head.high))
-        u = u.unsqueeze(-1)
-        inverse = torch.exp(-self.log_scale)
-        above = (u + half - self.loc) * inverse
-        below = (u - half - self.loc) * inverse
-        first, last = u < low + half, u > high - half
-        upper = torch.where(last, 0.0, -F.softplus(-above))
-        lower = torch.where(first, 0.0, -F.softplus(below))
-        width = torch.where(first | last, 0.0, torch.log(-torch.expm1(-2 * half * inverse)))
-        return upper + lower + width
+        head = self.head
+        out = torch.zeros_like(inside, dtype=self.loc.dtype)
+        row, column = (inside & ~head.atoms[:, 0].isnan()).nonzero(as_tuple=True)
+        if not len(row):
+            return out
+        atoms = head.atoms.to(out.dtype)[column]  # (N, A)
+        log_weights, loc, log_scale = (t[row, column].unsqueeze(1) for t in (self.log_weights, self.loc, self.log_scale))
+        bounds = (t.to(out.dtype)[column, None, None] for t in (head.half_step, head.low, head.high))
+        mass = (log_weights + cell_mass(atoms.nan_to_num(0.0), loc, log_scale, *bounds)).logsumexp(-1).exp()
+        mass = torch.where(atoms.isnan(), 0.0, mass).sum(1)
+        return out.index_put((row, column), -torch.log1p(-mass.clamp(max=1 - 1e-6)))
 
     def sample(self, warp: Warp = PLAIN) -> Tensor:
         """One draw of every datum: (B, *shape)."""
         cells = self.head.cells
         cell = torch.zeros(len(self.loc), len(cells.tabled), dtype=torch.long, device=self.loc.device)
-        if cells.total:
+        if cells.every_two and warp == PLAIN:
+            cell = (torch.rand_like(self.tables) < self.tables.sigmoid()).long()
+        elif cells.total:
             padded = cells.padded(self.log_cells)
-            if warp is not PLAIN:
+            if warp != PLAIN:
                 padded = warp.cells(padded)
             gumbel = -torch.empty_like(padded).exponential_().log()
             cell = (padded + gumbel).argmax(-1)
@@ -207,3 +221,21 @@ class Coordinates:
         if head.has_lattice:
             u = torch.where(head.lattice, u.clamp(head.low.to(u.dtype), head.high.to(u.dtype)), u)
         return u
+
+
+def cell_mass(u: Tensor, loc: Tensor, log_scale: Tensor, half: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """u (...) on a lattice -> (..., M): log-mass of its cell under each logistic, its end cells holding the tails.
+
+    sigma(a) - sigma(b) = sigma(a) sigma(-b) (1 - exp(b - a)): no cancellation, however fine the lattice.
+    """
+    u = u.unsqueeze(-1)
+    inverse = torch.exp(-log_scale)
+    above = (u + half - loc) * inverse
+    below = (u - half - loc) * inverse
+    first, last = u < low + half, u > high - half
+    upper = torch.where(last, 0.0, -F.softplus(-above))
+    lower = torch.where(first, 0.0, -F.softplus(below))
+    log_width = torch.log(2 * half) - log_scale
+    width = log_width.exp().clamp(min=1e-12)  # a scale that dwarfs the lattice leaves a cell a mass that underflows
+    inner = log_width + torch.log(-torch.expm1(-width) / width)
+    return upper + lower + torch.where(first | last, 0.0, inner)

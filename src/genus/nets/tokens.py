@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genus.nets.cells import Cells
 from genus.nets.dense import linear
 from genus.nets.heads import Coordinates, Head
-from genus.space import Category, Space
+from genus.space import Category, Integer, Space
 
 __all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SharedOutputs", "SharedTokens"]
 
@@ -37,9 +37,10 @@ class SharedTokens(nn.Module):
         space: a sequence, or anything whose coordinates share a kind.
         width: of the net.
         limit: the widest lattice whose values have an embedding each.
+        size: of the numbers in an embedding; by default so small that it has length 1.
     """
 
-    def __init__(self, space: Space, width: int, limit: int = NARROW) -> None:
+    def __init__(self, space: Space, width: int, limit: int = NARROW, size: float | None = None) -> None:
         super().__init__()
         self.space = space.element
         self.cells = Cells(self.space, limit)
@@ -47,17 +48,28 @@ class SharedTokens(nn.Module):
         self.table: nn.Embedding | nn.Linear
         if self.embeds:
             self.table = nn.Embedding(max(1, self.cells.total), width)
-            nn.init.normal_(self.table.weight, std=width**-0.5)
+            size = width**-0.5 if size is None else size
+            nn.init.normal_(self.table.weight, std=size)
+            if isinstance(kind := self.space.kinds[0], Integer):
+                near_(self.table.weight[: kind.size], size)
         else:
             self.table = nn.Linear(self.space.feature_dim, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        flat = x.reshape(-1, 1)
         if self.embeds:
-            index = self.cells.index(flat, self.space.split(flat)[0])
-            index = index[:, 0] if self.cells.total else torch.zeros(len(flat), dtype=torch.long, device=x.device)
-            return self.table(index).unflatten(0, x.shape)
+            return self.table(self._cell(x))
+        flat = x.reshape(-1, 1)
         return self.table(self.space.features(flat).to(self.table.weight.dtype)).unflatten(0, x.shape)
+
+    def _cell(self, x: Tensor) -> Tensor:
+        """x (B, P) -> the row of the table for every element, (B, P)."""
+        kind = self.space.kinds[0]
+        if isinstance(kind, Category):
+            return x.long()
+        if isinstance(kind, Integer) and not kind.atoms:
+            return ((x - kind.low) / kind.step).round().long()
+        flat = x.reshape(-1, 1)
+        return self.cells.index(flat, self.space.split(flat)[0]).view(x.shape)
 
     def at(self, i: int, x: Tensor) -> Tensor:
         """Element i of every datum, x (B, 1) -> (B, width)."""
@@ -120,6 +132,7 @@ class Columns(nn.Module):
         numbers = [c for c in range(space.dim) if number[c]]
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.long), persistent=False)
         self.register_buffer("number_at", torch.tensor([place[c] for c in numbers], dtype=torch.long), persistent=False)
+        self.plain = numbers == self.order and not self.cells.total  # nothing but numbers, in place
         hot = [place[c] + number[c] for c in self.cells.tabled.tolist()]
         self.register_buffer("cell_at", torch.tensor(hot, dtype=torch.long), persistent=False)
 
@@ -135,6 +148,8 @@ class Columns(nn.Module):
         """x (B, *shape) -> (B, total)."""
         flat = x.reshape(len(x), self.space.dim)
         state, u = self.space.split(flat if self.space.is_table else x)
+        if self.plain:
+            return u.to(dtype)
         out = torch.zeros(len(x), self.total, dtype=dtype, device=x.device)
         if len(self.numbers):
             out = out.index_copy(1, self.number_at, u[:, self.numbers].to(dtype))
@@ -151,7 +166,8 @@ class ColumnTokens(nn.Module):
         self.columns = Columns(space, order, limit)
         self.singles = singles(space, order, lambda one: Columns(one, [0], limit))
         self.weight = nn.Parameter(torch.randn(self.columns.total, width) * width**-0.5)
-        self.bias = nn.Parameter(torch.zeros(len(order), width))
+        # Not zero: a net that norms its tokens would see of a number alone no more than its sign.
+        self.bias = nn.Parameter(torch.randn(len(order), width) * width**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.columns(x, self.weight.dtype)
@@ -192,10 +208,11 @@ class ColumnOutputs(nn.Module):
             spread_(layer, [head])  # type: ignore[arg-type, list-item]
         # Where each number of the joint head stands among those of the positions: first all cells, then all mixtures.
         start = {column: sum(self.widths[:p]) for p, column in enumerate(order)}
-        cells = {c: int(n) for c, n in zip(self.head.cells.tabled.tolist(), self.head.cells.sizes, strict=True)}
+        cells = dict(zip(self.head.cells.tabled.tolist(), self.head.cells.needs, strict=True))
         index = [start[c] + k for c, n in cells.items() for k in range(n)]
         for column in self.head.cells.rest.tolist():
             index += [start[column] + cells.get(column, 0) + k for k in range(3 * components)]
+        self.sorted = index == list(range(len(index)))
         self.register_buffer("index", torch.tensor(index, dtype=torch.long), persistent=False)
 
     index: Tensor
@@ -204,11 +221,22 @@ class ColumnOutputs(nn.Module):
         """h (B, P, width) or (B, sum of widths), x (B, *shape) -> (B, D) nats, by coordinate."""
         if self.linear is not None:
             h = torch.cat([layer(h[:, p]) for p, layer in enumerate(self.linear)], dim=1)
-        return self.head(h[:, self.index]).log_prob(x)
+        return self.head(h if self.sorted else h[:, self.index]).log_prob(x)
 
     def at(self, i: int, h: Tensor) -> Coordinates:
         """h (B, width) at position i -> the distribution of its coordinate."""
         return self.heads[i](h if self.linear is None else self.linear[i](h))
+
+
+@torch.no_grad()
+def near_(weight: Tensor, size: float) -> None:
+    """Embeddings of a lattice's values, in order, (values, width), that start alike where values are near.
+
+    They are random Fourier features (Rahimi and Recht 2007), numbers of this size.
+    """
+    count, width = weight.shape
+    place = torch.linspace(-1, 1, count).unsqueeze(1)
+    weight.copy_((8 * place * torch.randn(width) + 2 * torch.pi * torch.rand(width)).sin() * (size * 2**0.5))
 
 
 def spread_(layer: nn.Linear, heads: Sequence[Head]) -> None:
@@ -221,7 +249,7 @@ def spread_(layer: nn.Linear, heads: Sequence[Head]) -> None:
         nn.init.zeros_(layer.bias)
         at = 0
         for head in heads:
-            at += head.cells.total
+            at += head.tables
             for _ in range(len(head.cells.rest)):
                 m = head.components
                 layer.bias[at + m : at + 2 * m] = torch.linspace(-1.5, 1.5, m) if m > 1 else 0.0

@@ -29,11 +29,12 @@ __all__ = [
 
 def describe(model: GenerativeModel, train: Rows, held: Rows | None, settings: dict[str, Any]) -> dict[str, Any]:
     """What a resumed training must have in common with the one that was saved, by names a user knows."""
+    counts = getattr(model, "statistics", ())  # their number may depend on the data
     return {
         "family": model.name or type(model).__name__,
         "hyper-parameters": model.hyper,
         "space": str(model.space),
-        "number of weights": sum(t.numel() for t in model.state_dict().values()),
+        "number of weights": sum(t.numel() for name, t in model.state_dict().items() if name not in counts),
         "training rows": len(train),
         "validation rows": 0 if held is None else len(held),
         "content of the data": fingerprint(train),
@@ -94,21 +95,21 @@ def nest(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def optimizer_tensors(optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The optimizers' states as one flat mapping "player/parameter/name"."""
+    """The optimizers' states as one flat mapping "optimizer/parameter/name"."""
     return {
-        f"{player}/{index}/{name}": torch.as_tensor(value)
-        for player, optimizer in enumerate(optimizers)
+        f"{place}/{index}/{name}": torch.as_tensor(value)
+        for place, optimizer in enumerate(optimizers)
         for index, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
 
 
-def restore_optimizer(player: int, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(place: int, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Give an optimizer its part of what `optimizer_tensors` made."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         owner, index, name = key.split("/")
-        if int(owner) == player:
+        if int(owner) == place:
             state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 

@@ -46,6 +46,7 @@ class Counting(Run):
                 break
         self.save()
         self.best.restore(self.model)
+        self.history.parameters = self.model.parameter_count  # of some models the data decide
         return stopped
 
     def one_pass(self) -> bool:

@@ -1,4 +1,4 @@
-"""Training by gradients: any number of players, each with its own Adam, on one tensor of data indexed by a permutation."""
+"""Training by gradients: any number of players with optimizers of their own, on one tensor of data indexed by a permutation."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from genus.model import Loss
 from genus.training import checkpoint
 from genus.training.budget import SCHEDULES
 from genus.training.history import History
+from genus.training.memory import kept_memory
 from genus.training.players import Player, Step, players
 from genus.training.rows import generator
 from genus.training.run import Run
@@ -73,7 +74,8 @@ class Gradients(Run):
         self.model.train()
         required = [(p, p.requires_grad) for p in self.bare.parameters()]
         try:
-            return super().run()
+            with kept_memory():
+                return super().run()
         finally:
             for parameter, flag in required:
                 parameter.requires_grad_(flag)
@@ -129,12 +131,15 @@ class Gradients(Run):
             parameter.grad = None
         loss = self.value(player.index, index)
         self.backward(loss)
-        precision, optimizer = self.fabric.strategy.precision, player.optimizer
+        precision = self.fabric.strategy.precision
         if self.options.clip is not None:
-            precision.unscale_gradients(optimizer)
+            for optimizer in player.optimizers:
+                precision.unscale_gradients(optimizer)
             clip_grad_norm_(player.parameters, self.options.clip)
-        optimizer.param_groups[0]["lr"] = player.rate * rate
-        precision.optimizer_step(optimizer)
+        for optimizer in player.optimizers:
+            group = optimizer.param_groups[0]
+            group["lr"] = group["initial_lr"] * rate
+            precision.optimizer_step(optimizer)
         self.pending.append((self.step + 1, player, loss.detach()))
 
     def read(self) -> None:
@@ -198,8 +203,11 @@ class Gradients(Run):
         return {
             "weights": self.bare.state_dict(),
             "averages": {str(i): average for i, average in enumerate(self.averages)},
-            "optimizer": checkpoint.optimizer_tensors(player.optimizer for player in self.players),
+            "optimizer": checkpoint.optimizer_tensors(self.optimizers()),
         }
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return [optimizer for player in self.players for optimizer in player.optimizers]
 
     def numbers(self) -> dict[str, Any]:
         sums = [(player.total, player.count) for player in self.players]
@@ -210,7 +218,8 @@ class Gradients(Run):
         for i, average in enumerate(self.averages):
             average.copy_(groups["averages"][str(i)])
         for player, (total, count) in zip(self.players, training["losses"], strict=True):
-            checkpoint.restore_optimizer(player.index, player.optimizer, groups["optimizer"])
             player.total, player.count = total, count
+        for index, optimizer in enumerate(self.optimizers()):
+            checkpoint.restore_optimizer(index, optimizer, groups["optimizer"])
         self.fabric.strategy.precision.load_state_dict(training["precision"])
         self.read_step = self.step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def fit(
     weight_decay: float | None = None,
     schedule: str | None = None,
     device: str = "auto",
-    precision: str = "32-true",
+    precision: str | None = None,
     compile: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
@@ -52,8 +53,9 @@ def fit(
     """Train a model in place; it ends in evaluation mode, on the device it was trained on, with its best weights.
 
     A model with losses is trained by gradients: every player of `model.losses()` has an Adam of its own (Kingma & Ba 2015,
-    arXiv:1412.6980). A `Counted` model observes all rows once, or pass after pass where it learns by EM; of the arguments,
-    the budgets, seed, validation, patience, batch_size and the checkpoint concern it.
+    arXiv:1412.6980), and a Muon for the matrices that it names (Jordan et al. 2024, kellerjordan.github.io/posts/muon). A
+    `Counted` model observes all rows once, or pass after pass where it learns by EM; of the arguments, the budgets, seed,
+    validation, patience, batch_size and the checkpoint concern it.
 
     The same seed gives the same weights bit for bit, except against `max_seconds`; the global random state is left alone.
 
@@ -62,7 +64,7 @@ def fit(
         losses: other losses than the model's own, each a player.
         epochs, max_steps, max_seconds: budgets; whichever ends first ends the training, the final evaluation included. With
             none of them, early stopping ends it, or a cap of 100 epochs (3000 to 30 000 steps; 200 passes of EM).
-        batch_size: by default 64 for hundreds of rows to 512 for tens of thousands.
+        batch_size: by default 64 for hundreds of rows to 512 for tens of thousands; of sequences some 8,000 elements.
         learning_rate: of every player; by default what the loss asks for, else 1e-3.
         seed: of the split, the order of the rows, the noise in losses and the model's `initialise`. The weights were
             drawn when the model was made.
@@ -73,12 +75,12 @@ def fit(
         average: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
             This, batch_size, learning_rate, weight_decay, schedule and patience default to the family's `recipe`.
         clip: the largest norm of each player's gradient; None: any.
-        weight_decay: Adam's, decoupled.
+        weight_decay: Adam's and Muon's, decoupled.
         schedule: how the learning rate goes over the budget: "cosine" or "linear" to 0, or "constant". With max_seconds it
             follows the share of the seconds spent.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: Fabric's: "32-true" (every tensor as it is, so a float64 model trains in float64), "bf16-mixed", "16-mixed",
-            "64-true".
+            "64-true". By default "32-true", or the family's "bf16-mixed" where the device multiplies bfloat16 matrices fast.
         compile: torch.compile the losses; where that fails, a warning, and training without.
         checkpoint: a file to resume from, written about once a minute, or at every `checkpoint_every` steps; at the end; and on
             Ctrl-C.
@@ -103,6 +105,7 @@ def fit(
     average = recipe.get("average", 0.0) if average is None else average
     weight_decay = recipe.get("weight_decay", 0.0) if weight_decay is None else weight_decay
     schedule = schedule or recipe.get("schedule", "cosine")
+    precision = precision or (recipe.get("precision") if _multiplies_halves(_device(device)) else None) or "32-true"
     counts = isinstance(model, Counted) and losses is None
     passes = model.passes if isinstance(model, Counted) and counts else None
     if counts and passes is not None and isinstance(validation, int | float):
@@ -112,7 +115,7 @@ def fit(
     train, held = prepare(model, data, validation, seed)
     if counts and passes is None and held is None:
         held = _some(train, HELD_OUT, seed)
-    size = min(batch_size or batch_size_for(len(train)), len(train))
+    size = min(batch_size or batch_size_for(len(train), model.space.dim if model.space.sequence else 1), len(train))
     per_epoch = len(train) // size
     cap, per_epoch = (200, 1) if counts else (min(max(100 * per_epoch, 3_000), 30_000), per_epoch)
     budget = Budget.of(epochs, max_steps, max_seconds, per_epoch, cap)
@@ -193,6 +196,14 @@ def _device(device: str) -> torch.device:
         raise TrainingError(f"There is no device {device!r}; pass 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.") from error
 
 
+def _multiplies_halves(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
+    if device.type == "cpu":
+        capable = torch.cpu.get_capabilities()
+        return any(capable.get(name, False) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _fabric(device: str, precision: str) -> Fabric:
     from lightning_fabric import Fabric
 
@@ -200,7 +211,12 @@ def _fabric(device: str, precision: str) -> Fabric:
     if where.type == "cuda":
         # Random number generators that exist only later would escape `isolated`.
         torch.cuda.init()
+    notes = logging.getLogger("lightning_fabric.utilities.rank_zero")
+    level = notes.level
+    notes.setLevel(logging.WARNING)  # it would announce the precision, which is a default here
     try:
         return Fabric(accelerator=where.type, devices=1 if where.index is None else [where.index], precision=precision)  # type: ignore[arg-type]
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"Cannot train on device {device!r} with precision {precision!r}: {error}") from error
+    finally:
+        notes.setLevel(level)

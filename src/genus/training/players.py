@@ -1,4 +1,4 @@
-"""The players of a training game as Fabric and Adam see them."""
+"""The players of a training game as Fabric and their optimizers see them."""
 
 from __future__ import annotations
 
@@ -60,15 +60,14 @@ def _scalar(value: Tensor) -> Tensor:
 
 @dataclass
 class Player:
-    """One loss with its parameters and its own Adam."""
+    """One loss with its parameters and optimizers of its own: Adam, and Muon where it has matrices."""
 
     index: int
     name: str
     every: int
     parameters: list[nn.Parameter]
     others: list[nn.Parameter]  # what must not get gradients in this player's turn
-    optimizer: torch.optim.Optimizer
-    rate: float  # before the schedule
+    optimizers: list[torch.optim.Optimizer]  # "initial_lr" is the learning rate before the schedule
     total: float = 0.0  # of the losses since the last row of the history
     count: int = 0
 
@@ -82,13 +81,17 @@ class Player:
 
 def materialised(losses: Sequence[Loss]) -> list[Loss]:
     """The losses with their parameters as lists: `module.parameters()` can be walked through only once."""
-    return [replace(loss, parameters=[p for p in loss.parameters if p.requires_grad]) for loss in losses]
+    trained = [[p for p in loss.parameters if p.requires_grad] for loss in losses]
+    return [replace(loss, parameters=p, matrices=list(loss.matrices)) for loss, p in zip(losses, trained, strict=True)]
 
 
 def players(
     losses: Sequence[Loss], module: nn.Module, learning_rate: float | None, weight_decay: float, fused: bool
 ) -> list[Player]:
-    """An Adam for every loss. An explicit learning rate wins over a family's, which wins over 1e-3."""
+    """Optimizers for every loss. An explicit learning rate wins over a family's, which wins over 1e-3.
+
+    Muon's steps are scaled to the size of Adam's (Liu et al. 2025, arXiv:2502.16982), so that one rate serves both.
+    """
     everything = list(module.parameters())
     made = []
     for index, loss in enumerate(losses):
@@ -98,8 +101,16 @@ def players(
         options: dict[str, Any] = {"lr": 1e-3, "weight_decay": weight_decay} | dict(loss.optimizer)
         if learning_rate is not None:
             options["lr"] = learning_rate
-        optimizer = torch.optim.AdamW(mine, **{"fused": fused and mine[0].device.type in FUSED} | options)
-        own = set(map(id, mine))
+        own, turned = set(map(id, mine)), set(map(id, loss.matrices))
+        matrices, rest = [p for p in mine if id(p) in turned], [p for p in mine if id(p) not in turned]
+        optimizers: list[torch.optim.Optimizer] = []
+        if rest:
+            optimizers.append(torch.optim.AdamW(rest, **{"fused": fused and mine[0].device.type in FUSED} | options))
+        if matrices:
+            muon = {"lr": options["lr"], "weight_decay": options["weight_decay"], "adjust_lr_fn": "match_rms_adamw"}
+            optimizers.append(torch.optim.Muon(matrices, **muon))
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["initial_lr"] = float(options["lr"])
         others = [p for p in everything if id(p) not in own]
-        made.append(Player(index, loss.name, loss.every, mine, others, optimizer, float(options["lr"])))
+        made.append(Player(index, loss.name, loss.every, mine, others, optimizers))
     return made

@@ -15,6 +15,7 @@ from genus.model import GenerativeModel
 
 __all__ = ["Rows", "batch_size_for", "generator", "prepare"]
 
+SYMBOLS = 8192  # of sequences in a batch: each is a term of the mean that a step follows
 HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, and the rest can train
 
 
@@ -50,9 +51,10 @@ def generator(seed: int, stream: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, stream)).generate_state(1)[0]))
 
 
-def batch_size_for(count: int) -> int:
-    """64 for hundreds of rows, 512 for tens of thousands."""
-    return min(count, max(64, min(512, 2 ** round(math.log2(3 * math.sqrt(count))))))
+def batch_size_for(count: int, length: int = 1) -> int:
+    """64 for hundreds of rows, 512 for tens of thousands; of sequences no more than 8,192 elements together."""
+    size = max(64, min(512, 2 ** round(math.log2(3 * math.sqrt(count)))))
+    return min(count, size, max(1, SYMBOLS // length))
 
 
 def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
@@ -74,6 +76,9 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tu
         raise DataError(f"{len(rows)} row cannot be split into training and validation rows; pass more, or validation=None.")
     if rows.consecutive:  # neighbours are too alike to be told apart: the end of the sequence is held out
         return Rows(rows.x[:-held], None, True), rows[len(rows) - held :]
+    if getattr(data, "groups", None) is not None:  # what was cut from one recording stays together
+        parts = data.split(1 - validation, validation, seed=seed)
+        return _rows(model, parts[0], "data"), _rows(model, parts[1], "validation")
     order = torch.randperm(len(rows), generator=generator(seed, 0)).to(rows.x.device)
     return rows[order[held:]], rows[order[:held]]
 

@@ -27,11 +27,11 @@ class MaskedAffine(Transform):
 
     def __init__(self, dim: int, hidden: Sequence[int], context_dim: int = 0, bound: float = 5.0) -> None:
         super().__init__()
-        self.net = MaskedMLP(dim, hidden, 2, context_dim)
+        self.net = MaskedMLP([1] * dim, hidden, [2] * dim, context_dim)
         self.bound = bound
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        m, s = self.net(x, c).unbind(-1)
+        m, s = self.net(x, c).unflatten(1, (-1, 2)).unbind(-1)
         s = soft_clip(s, self.bound)
         return (x - m) * torch.exp(-s), -s.sum(1)
 
@@ -41,7 +41,7 @@ class MaskedAffine(Transform):
         log_det = z.new_zeros(len(z))
         for i in range(self.net.dim):
             if i:
-                params, state = self.net.step(state, i - 1, columns[-1])
+                params, state = self.net.step(state, i - 1, columns[-1].unsqueeze(1))
             s = soft_clip(params[:, 1], self.bound)
             columns.append(z[:, i] * torch.exp(s) + params[:, 0])
             log_det = log_det + s

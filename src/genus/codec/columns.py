@@ -1,4 +1,4 @@
-"""Columns to coordinates and back: `Space.encode` and `Space.decode`."""
+"""Columns, arrays and images to coordinates and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from genus.lattices import DIGITS, half_unit, points, round_digits, shortest
 if TYPE_CHECKING:
     from genus.space import Space
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "decode_column", "encode", "encode_column"]
 
 # -- in -------------------------------------------------------------------------------------------------------------------
 
@@ -43,7 +43,7 @@ def encode(space: Space, source: Any) -> Tensor:
         raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
     out = _empty(space, table.num_rows)
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
-        out[:, i] = _encode_column(kind, table.column(name), space.label(i))
+        out[:, i] = encode_column(kind, table.column(name), space.label(i))
     return torch.from_numpy(out)
 
 
@@ -76,7 +76,7 @@ def _encode_array(space: Space, array: np.ndarray) -> Tensor:
     out = _empty(space, len(array))
     for i, kind in enumerate(space.kinds):
         column = to_arrow(flat[:, i])[0].column(0)
-        out[:, i] = _encode_column(kind, column, space.label(i))
+        out[:, i] = encode_column(kind, column, space.label(i))
     return torch.from_numpy(out).reshape(-1, *space.shape)
 
 
@@ -91,7 +91,7 @@ def _plain(kind: Real | Integer) -> TypeGuard[Integer]:
     return isinstance(kind, Integer) and kind.step == 1 and not kind.atoms and float(kind.low).is_integer()
 
 
-def _encode_column(kind: Kind, column: pa.ChunkedArray, label: str) -> np.ndarray:
+def encode_column(kind: Kind, column: pa.ChunkedArray, label: str) -> np.ndarray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if isinstance(kind, Category):
@@ -213,7 +213,7 @@ def decode(space: Space, x: Tensor) -> Any:
     if form.container in ARRAYS:
         return _to_array(space, form, flat, single)
     assert space.names is not None
-    columns = [_decode_column(kind, flat[:, i], single) for i, kind in enumerate(space.kinds)]
+    columns = [decode_column(kind, flat[:, i], single) for i, kind in enumerate(space.kinds)]
     arrays = [_to_type(column, kind, name) for column, kind, name in zip(columns, space.kinds, form.dtypes, strict=True)]
     return _to_frame(pa.table(arrays, names=list(space.names)), form)
 
@@ -223,9 +223,9 @@ def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
     single = single and dtype.itemsize > 4
     shared = _shared(space)
     if shared is not None:
-        array = (np.round(flat) if _plain(shared) else _decode_column(shared, flat.ravel(), single)).reshape(-1, *space.shape)
+        array = (np.round(flat) if _plain(shared) else decode_column(shared, flat.ravel(), single)).reshape(-1, *space.shape)
     else:
-        columns = [_decode_column(kind, flat[:, i], single) for i, kind in enumerate(space.kinds)]
+        columns = [decode_column(kind, flat[:, i], single) for i, kind in enumerate(space.kinds)]
         array = np.stack(columns, axis=1).reshape(-1, *space.shape)
     if form.channels_last:
         array = np.moveaxis(array, 1, -1)
@@ -238,7 +238,7 @@ def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
     return torch.from_numpy(np.ascontiguousarray(array)) if form.container == "torch" else array
 
 
-def _decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
+def decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
     """Coordinates -> values: float64 with NaN where missing, or the levels' objects."""
     if isinstance(kind, Category):
         levels = np.empty(len(kind.levels), dtype=object)

@@ -1,0 +1,93 @@
+"""`MADE`: what a sample costs beside a density, and binarised MNIST.
+
+    python benchmarks/made.py                                  # 784 binary inputs: time of sampling / time of one density
+    python benchmarks/made.py --mnist ../shared/data/images/binarized_mnist.npz [--seconds 900]
+
+The first draws a batch, pixel by pixel, and takes the log-density of a batch of as many rows, in turns; printed are medians and
+the median of the ratios. It exits with an error where sampling a batch of 1,000 takes more than 8 times as long as its density.
+
+The second trains on the 50,000 statically binarised training images (Salakhutdinov & Murray 2008; arrays `train`, `valid` and
+`test`, `np.packbits` along axis 1 of 784), chooses the weights by the 10,000 validation images alone, and evaluates the 10,000
+test images once, at the end, if the validation images say that it is worth it. Published for one hidden layer: 88.40 nats
+(Germain et al. 2015, arXiv:1502.03509).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import genus
+from genus import MADE, Integer, Space
+
+IMAGES = Space(Integer(0, 1), shape=(28, 28))
+MOST, PUBLISHED = 8.0, 88.40
+
+
+def timed(work: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+@torch.no_grad()
+def sampling(repetitions: int) -> None:
+    print(f"784 binary inputs, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for hidden in ((500,), (2000,), (1000, 1000)):
+        model = MADE(IMAGES, hidden=hidden).eval()
+        for rows in (1000, 100):
+            x = torch.randint(2, (rows, 28, 28), generator=torch.Generator().manual_seed(0)).float()
+            draw, score = partial(model.sample, rows, seed=0), partial(model.log_prob, x)
+            pairs = [(timed(draw), timed(score)) for _ in range(repetitions + 1)][1:]  # the first warms up
+            sample, density = (1e3 * statistics.median(t) for t in zip(*pairs, strict=True))
+            ratio = statistics.median(s / d for s, d in pairs)
+            print(f"  hidden {hidden}, {rows:>5,} rows: sampling {sample:.0f} ms / density {density:.1f} ms = {ratio:.1f}")
+            if rows == 1000 and ratio > MOST:
+                raise SystemExit(f"Sampling takes {ratio:.1f} times as long as a density; expected at most {MOST:g}.")
+
+
+def mnist(path: Path, seconds: float) -> None:
+    if not path.exists():
+        raise SystemExit(f"{path} is not there; --mnist takes binarised MNIST with arrays train, valid and test.")
+    packed = np.load(path)
+    images = {
+        part: torch.from_numpy(np.unpackbits(packed[part], axis=1, count=784).reshape(-1, 28, 28)).float()
+        for part in ("train", "valid", "test")
+    }
+    torch.manual_seed(0)
+    model = MADE(IMAGES, **MADE.suggest(IMAGES, len(images["train"])))
+    print(f"binarised MNIST: {model.hyper}, {model.parameter_count:,} numbers, {torch.get_num_threads()} threads")
+    begin = time.perf_counter()
+    history = genus.fit(model, images["train"], validation=images["valid"], max_seconds=seconds)
+    took = time.perf_counter() - begin
+    print(f"  {history.steps:,} steps in {took / 60:.1f} minutes")
+    for part in ("valid", "test"):
+        with torch.no_grad():
+            nats = -torch.cat([model.log_prob(x) for x in images[part].split(1000)]).double()
+        print(f"  {part}: {nats.mean():.2f} nats (standard error {nats.std() / len(nats) ** 0.5:.2f})")
+        if nats.mean() > PUBLISHED:
+            raise SystemExit(f"That is above the {PUBLISHED:.2f} nats published for one hidden layer.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mnist", type=Path, help="the file of binarised MNIST; without it, sampling is timed")
+    parser.add_argument("--seconds", type=float, default=900.0)
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args()
+    if options.mnist is None:
+        sampling(options.repetitions)
+    else:
+        mnist(options.mnist, options.seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Sequences at the command line: text as it is drawn, text and sound as files, numbers as arrays."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genus.cli.errors import Misuse
+from genus.cli.outputs import check_suffix, print_json, whole
+from genus.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genus.space import Space
+
+__all__ = ["Typist", "beginning", "check_out", "cut", "kind_of", "stop_symbol", "write_sequences"]
+
+FILES = {"text": (".txt", ".json", ".npz"), "sound": (".wav", ".npz"), "numbers": (".json", ".npz", ".npy")}
+ESCAPES = {"\\n": "\n", "\\t": "\t"}
+
+
+def kind_of(space: Space) -> str:
+    """What sequences are: "text", "sound" or "numbers"."""
+    return {"text": "text", "audio": "sound"}.get(space.form.container if space.form is not None else "", "numbers")
+
+
+def check_out(space: Space, out: Path | None, as_json: bool, count: int) -> None:
+    """Raise where such sequences cannot be written so."""
+    kind = kind_of(space)
+    if kind == "sound" and out is None:
+        raise Misuse("this model draws sound, which cannot be printed; add --out with a .wav, an .npz or a folder")
+    if out is None:
+        return
+    if out.suffix or kind == "numbers":
+        check_suffix(out, FILES[kind], kind)
+    if out.suffix.lower() == ".wav" and count != 1:
+        raise Misuse(f"a .wav holds one sound, and these are {count}; leave -n out, or name a folder, such as --out sounds/")
+
+
+def beginning(space: Space, text: str) -> Tensor:
+    """A prompt -> the symbols (m,)."""
+    if kind_of(space) != "text":
+        raise Misuse(f"this model draws {kind_of(space)}, and a --prefix is text; leave it out, or use model.sample in Python")
+    return space.encode_prefix(text)
+
+
+def stop_symbol(space: Space, text: str) -> float:
+    """The one symbol that ends a text."""
+    if kind_of(space) != "text":
+        raise Misuse(f"this model draws {kind_of(space)}, and --stop is a symbol of text; leave it out")
+    try:
+        symbols = space.encode_prefix(ESCAPES.get(text, text))
+    except DataError as error:
+        raise DataError(str(error).replace("the prefix", "--stop")) from error
+    if len(symbols) != 1:
+        raise Misuse(f"--stop takes one symbol, and {text!r} is {len(symbols)} of this model's")
+    return float(symbols[0])
+
+
+def cut(x: Tensor, begins: list[int], stop: float | None) -> list[Tensor]:
+    """Sequences x (n, T), each up to the first stop symbol behind its prompt."""
+    rows = []
+    for row, begin in zip(x, begins, strict=True):
+        hits = (row[begin:] == stop).nonzero() if stop is not None else row[:0]
+        rows.append(row[: begin + int(hits[0])] if len(hits) else row)
+    return rows
+
+
+# -- out ------------------------------------------------------------------------------------------------------------------
+
+
+class Typist:
+    """Prints a text while it is drawn, every character once it is whole: a byte or a token may be a part of one.
+
+    Args:
+        begin: the length of the prompt, in which a stop symbol stops nothing.
+    """
+
+    def __init__(self, space: Space, begin: int, stop: float | None) -> None:
+        self.space, self.begin, self.stop = space, begin, stop
+        self.values: list[Tensor] = []  # those of the last text that was printed, then those not yet printed
+        self.printed, self.count, self.last = 0, 0, ""
+
+    def __call__(self, value: Tensor) -> None:
+        """value (1, 1): the next symbol."""
+        self.count += 1
+        if self.stop is not None and self.count > self.begin and bool(value == self.stop):
+            return
+        self.values.append(value)
+        self._type(whole=False)
+
+    def close(self) -> None:
+        """Print what is left, and end the line."""
+        self._type(whole=True)
+        if self.last != "\n":
+            print(flush=True)
+
+    def _type(self, whole: bool) -> None:
+        # How a token reads may depend on the one before it, so what is new is what it adds to that.
+        before, now = self._text(self.values[: self.printed]), self._text(self.values)
+        if len(now) <= len(before) or (now.endswith("\ufffd") and not whole):
+            return
+        print(now[len(before) :], end="", flush=True)
+        self.last = now[-1]
+        self.values, self.printed = self.values[self.printed :], len(self.values) - self.printed
+
+    def _text(self, values: list[Tensor]) -> str:
+        import torch
+
+        return self.space.decode(torch.cat(values, dim=1))[0] if values else ""
+
+
+def write_sequences(space: Space, rows: list[Tensor], out: Path | None, as_json: bool) -> None:
+    """Rows (T,), of lengths of their own, to stdout, to one file, or to a folder of numbered ones."""
+    kind = kind_of(space)
+    found: list[Any] = [space.decode(row[None])[0] if len(row) else "" if kind == "text" else [] for row in rows]
+    if out is None and as_json:
+        print_json([_plain(one) for one in found])
+    elif out is None:
+        sys.stdout.write(_joined([one if kind == "text" else " ".join(map(str, _plain(one))) for one in found]))
+    elif out.suffix:
+        _write(space, found, out)
+    else:
+        for i, one in enumerate(found, 1):
+            _write(space, [one], out / f"{i:0{len(str(len(found)))}}{FILES[kind][0]}")
+
+
+def _plain(one: Any) -> Any:
+    """A text as it is, numbers as a list."""
+    return one if isinstance(one, str) else one.tolist() if hasattr(one, "tolist") else list(one)
+
+
+def _joined(texts: list[str]) -> str:
+    """One a line; texts of several lines under a heading each."""
+    if len(texts) > 1 and any("\n" in text for text in texts):
+        return "\n".join(f"==> {i} <==\n{text.removesuffix(chr(10))}\n" for i, text in enumerate(texts, 1))
+    return "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
+
+
+def _write(space: Space, found: list[Any], path: Path) -> None:
+    import numpy as np
+
+    suffix = path.suffix.lower()
+    with whole(path) as name:
+        if suffix == ".txt":
+            Path(name).write_text(_joined(found), encoding="utf-8", newline="")
+        elif suffix == ".json":
+            Path(name).write_text(json.dumps([_plain(one) for one in found], ensure_ascii=False) + "\n", encoding="utf-8")
+        elif suffix == ".wav":
+            from genus.evaluation.excerpts import wav
+
+            Path(name).write_bytes(wav(np.asarray(found[0], dtype=np.float32), space.form.rate))  # type: ignore[union-attr]
+        elif kind_of(space) == "text":
+            with open(name, "wb") as file:
+                np.savez_compressed(file, text=np.array(found, dtype=str))
+        else:
+            width = max(map(len, found), default=0)
+            array = np.stack([_padded(one, width) for one in found])
+            with open(name, "wb") as file:
+                if suffix == ".npy":
+                    np.save(file, array)
+                else:
+                    np.savez_compressed(file, x=array)
+
+
+def _padded(one: Any, width: int) -> Any:
+    """A sequence as an array; a shorter one than others is filled up with NaN."""
+    import numpy as np
+
+    array = np.asarray(one)
+    if len(array) == width:
+        return array
+    return np.concatenate([array.astype(np.float64), np.full(width - len(array), np.nan)])

@@ -1,0 +1,168 @@
+"""Sequences to tensors and back: text, sound and numbers, one after another and then cut or filled up with ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from genus.codec import text
+from genus.codec.columns import decode_column, encode_column
+from genus.codec.sound import from_wave, to_wave
+from genus.errors import DataError
+from genus.frames import Form, to_arrow
+from genus.kinds import Category, Kind
+
+if TYPE_CHECKING:
+    from genus.space import Space
+
+__all__ = ["decode", "encode", "encode_prefix", "end_of", "filled", "with_end", "without_end"]
+
+NUMBERS = Form("numpy", ("float64",))
+
+
+def with_end(kind: Kind) -> Kind:
+    """The kind with one value more: that there is nothing any more."""
+    if isinstance(kind, Category):
+        return Category((*kind.levels, None))
+    return replace(kind, atoms=(*kind.atoms, math.nan))
+
+
+def without_end(kind: Kind) -> Kind:
+    """The inverse of `with_end`."""
+    if isinstance(kind, Category):
+        return Category(tuple(level for level in kind.levels if level is not None))
+    return replace(kind, atoms=tuple(a for a in kind.atoms if not math.isnan(a)))
+
+
+def end_of(kind: Kind) -> float:
+    """What stands in x after the last element."""
+    return float(kind.levels.index(None)) if isinstance(kind, Category) else math.nan
+
+
+def filled(values: np.ndarray, lengths: np.ndarray, end: float, width: int) -> np.ndarray:
+    """Sequences one after another, (M,), of these lengths (N,) -> (N, width), each filled up with ends.
+
+    >>> filled(np.array([1, 2, 3]), np.array([2, 1]), 0, 3)
+    array([[1, 2, 0],
+           [3, 0, 0]])
+    """
+    out = np.full((len(lengths), width), end, dtype=values.dtype)
+    out[np.arange(width) < lengths[:, None]] = values
+    return out
+
+
+# -- in -------------------------------------------------------------------------------------------------------------------
+
+
+def encode(space: Space, source: Any) -> Tensor:
+    """See `Space.encode`; sequences that end get at least one end each."""
+    values, lengths = encoded(space, _items(space, source))
+    width = int(lengths.max(initial=0)) + space.ends
+    if not len(lengths) or not width:
+        raise DataError("There is nothing to encode; expected at least one sequence with at least one element.")
+    if not space.ends and lengths.min() != width:
+        raise DataError(
+            f"The sequences have lengths from {lengths.min()} to {width} and this space has no end symbol; give sequences of"
+            " one length."
+        )
+    values = values.astype(np.float64 if space.dtype == torch.float64 else np.float32)
+    return torch.from_numpy(filled(values, lengths, end_of(space.kinds[0]) if space.ends else 0.0, width))
+
+
+def encode_prefix(space: Space, start: Any) -> Tensor:
+    """See `Space.encode_prefix`."""
+    if not space.sequence:
+        raise DataError(f"Only sequences have a beginning to encode; use encode for rows of {space!r}.")
+    if _is_text(space) and not isinstance(start, str | bytes):
+        raise DataError(f"The beginning of a text must be a string; got {type(start).__name__}.")
+    values, _ = encoded(space, [start if isinstance(start, str | bytes) else _array(start)], prefix=True)
+    return torch.from_numpy(values.astype(np.float64 if space.dtype == torch.float64 else np.float32))
+
+
+def encoded(space: Space, items: Sequence[Any], prefix: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences as the user has them -> numbers of the space, one sequence after another (M,), and the lengths (N,)."""
+    form, kind = space.form or NUMBERS, space.kinds[0]
+    if form.container == "text":
+        return text.coding(form.coding, kind.levels).encode(  # type: ignore[union-attr]
+            items, lambda i, place: f"place {place + 1} of {'the prefix' if prefix else f'text {i}'}"
+        )
+    lengths = np.array([len(item) for item in items], dtype=np.int64)
+    flat = np.concatenate([np.array([]) if not len(item) else item for item in items]) if len(items) else np.array([])
+    if form.container == "audio":
+        return from_wave(_wave(flat), form.coding), lengths
+    column = to_arrow(flat)[0].column(0) if len(flat) else pa.chunked_array([pa.array([], pa.float64())])
+    return encode_column(without_end(kind) if space.ends else kind, column, "sequence"), lengths
+
+
+def _wave(values: np.ndarray) -> np.ndarray:
+    """Whole numbers are sound of 16 bits."""
+    if values.dtype.kind in "iu":
+        return values / 2**15
+    if not np.isfinite(values).all():
+        raise DataError("The sound holds NaN or infinite values; expected a waveform in [-1, 1].")
+    return values
+
+
+def _is_text(space: Space) -> bool:
+    return space.form is not None and space.form.container == "text"
+
+
+def _array(item: Any) -> np.ndarray:
+    array = item.detach().cpu().numpy() if isinstance(item, Tensor) else np.asarray(item)
+    if array.ndim != 1:
+        raise DataError(f"A sequence must have one axis, (T,); got shape {array.shape}.")
+    return array
+
+
+def _items(space: Space, source: Any) -> Sequence[Any]:
+    """One sequence or many, (T,), (N, T), a list of them, or a string or many."""
+    if _is_text(space):
+        items = [source] if isinstance(source, str | bytes) else list(source)
+        odd = next((item for item in items if not isinstance(item, str | bytes)), None)
+        if odd is not None:
+            raise DataError(f"Text is encoded from strings; got {type(odd).__name__}.")
+        return items
+    if isinstance(source, pa.Table):
+        source = source.column(0).to_pylist()
+    if isinstance(source, Tensor | np.ndarray):
+        return [_array(source)] if source.ndim == 1 else [_array(row) for row in source]
+    items = list(source)
+    return [_array(item) for item in items] if items and np.ndim(items[0]) else [_array(items)]
+
+
+# -- out ------------------------------------------------------------------------------------------------------------------
+
+
+def decode(space: Space, x: Tensor) -> Any:
+    """See `Space.decode`: text a list of strings; sound and numbers an array (N, T), or a list of arrays where they end."""
+    x = x if x.is_floating_point() else x.to(space.dtype)
+    space.check(x)
+    form, kind = space.form, space.kinds[0]
+    if form is None:
+        return x
+    flat = x.detach().cpu().numpy()
+    gone = np.zeros(flat.shape, dtype=bool)
+    if space.ends:
+        gone = flat == end_of(kind) if isinstance(kind, Category) else np.isnan(flat)
+    lengths = (~gone).sum(1)
+    if form.container == "text":
+        coding = text.coding(form.coding, kind.levels)  # type: ignore[union-attr]
+        return [coding.decode(row[:length]) for row, length in zip(flat.astype(np.int64), lengths, strict=True)]
+    if form.container == "audio":
+        values = to_wave(flat[~gone], form.coding)
+    else:
+        values = decode_column(kind, flat[~gone].astype(np.float64), x.dtype == torch.float32)
+        dtype = np.dtype(form.dtypes[0])
+        values = values.astype(dtype if dtype.kind != "U" else object)
+    if not space.ends:
+        values = values.reshape(flat.shape)
+        return torch.from_numpy(values) if form.container == "torch" else values
+    rows = np.split(values, np.cumsum(lengths)[:-1])
+    return [torch.from_numpy(row) for row in rows] if form.container == "torch" else rows

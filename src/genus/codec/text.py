@@ -1,0 +1,168 @@
+"""Text to the symbols of an alphabet and back: characters, bytes, or the tokens of a tokenizer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from genus.errors import DataError
+from genus.kinds import Level
+
+__all__ = ["Bytes", "Characters", "Coding", "Tokens", "coding", "smallest", "train_tokens"]
+
+Where = Callable[[int, int], str]  # (text, place), both from 0 -> words for a message
+
+
+class Coding(Protocol):
+    """What the symbols of a text are.
+
+    `levels` are the symbols, `name` is how a `Form` keeps the coding.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def levels(self) -> tuple[Level, ...]: ...
+
+    def encode(self, texts: Sequence[Any], where: Where) -> tuple[np.ndarray, np.ndarray]:
+        """Texts -> the indices of their symbols, one text after another, and the number of symbols of each."""
+
+    def decode(self, index: np.ndarray) -> str: ...
+
+
+def smallest(states: int) -> type[np.generic]:
+    """The smallest type that indexes so many states, and that torch has too."""
+    return np.uint8 if states <= 2**8 else np.int16 if states <= 2**15 else np.int32
+
+
+class Characters:
+    """Every character is a symbol.
+
+    >>> letters = Characters("abc")
+    >>> letters.encode(["cab", "b"], lambda text, place: f"place {place}")
+    (array([2, 0, 1, 1], dtype=uint8), array([3, 1]))
+    """
+
+    name = "characters"
+
+    def __init__(self, levels: Iterable[str]) -> None:
+        self.levels: tuple[str, ...] = tuple(levels)
+        points = np.array([ord(level) for level in self.levels], dtype=np.int64)
+        self.points = points.astype(np.uint32)
+        # The end is one state more than there are characters.
+        self.table = np.full(points.max(initial=0) + 2, -1, dtype=np.int32)
+        self.table[points] = np.arange(len(points))
+
+    def encode(self, texts: Sequence[Any], where: Where) -> tuple[np.ndarray, np.ndarray]:
+        lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+        points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        index = self.table[np.minimum(points, len(self.table) - 1)]
+        if len(index) and index.min() < 0:
+            self._refuse(points, index < 0, lengths, where)
+        return index.astype(smallest(len(self.levels) + 1)), lengths
+
+    def _refuse(self, points: np.ndarray, unseen: np.ndarray, lengths: np.ndarray, where: Where) -> None:
+        at = int(unseen.argmax())
+        text = int(np.searchsorted(np.cumsum(lengths), at, side="right"))
+        others = Counter(map(chr, points[unseen].tolist()))
+        more = f", {int(unseen.sum()):,} such in all: {''.join(sorted(others))[:40]!r}" if unseen.sum() > 1 else ""
+        raise DataError(
+            f"{_shown(int(points[at]))} at {where(text, at - int(lengths[:text].sum()))} is not among the {len(self.levels)}"
+            f" characters that are known{more}; replace it, or train on text that has it or with tokens='bytes', which knows"
+            " every text."
+        )
+
+    def decode(self, index: np.ndarray) -> str:
+        return self.points[index].tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def _shown(point: int) -> str:
+    return f"The character {chr(point)!r} (U+{point:04X})"
+
+
+class Bytes:
+    """Every byte of the UTF-8 text is a symbol, so that any text has one. Bytes that are not UTF-8 decode to U+FFFD."""
+
+    name = "bytes"
+    levels: tuple[int, ...] = tuple(range(256))
+
+    def encode(self, texts: Sequence[Any], where: Where) -> tuple[np.ndarray, np.ndarray]:
+        parts = [t if isinstance(t, bytes) else t.encode("utf-8", "surrogatepass") for t in texts]
+        return np.frombuffer(bytearray().join(parts), dtype=np.uint8), np.array([len(part) for part in parts], dtype=np.int64)
+
+    def decode(self, index: np.ndarray) -> str:
+        return index.astype(np.uint8).tobytes().decode("utf-8", "replace")
+
+
+class Tokens:
+    """The tokens of a tokenizer of the `tokenizers` package, which travels with the space as JSON.
+
+    Raises:
+        DataError: the package is not installed, or the JSON is not one of its tokenizers.
+    """
+
+    def __init__(self, json: str) -> None:
+        tokenizers = _need_tokenizers()
+        self.name = json
+        try:
+            self.tokenizer = tokenizers.Tokenizer.from_str(json)
+        except Exception as error:  # the package raises nothing more particular
+            raise DataError(f"This is no tokenizer of the tokenizers package ({error}); save one with its save().") from error
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        count = max(self.tokenizer.get_vocab().values(), default=-1) + 1
+        self.levels = tuple(self.tokenizer.id_to_token(i) or f"<unused {i}>" for i in range(count))
+
+    def encode(self, texts: Sequence[Any], where: Where) -> tuple[np.ndarray, np.ndarray]:
+        encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        dtype = smallest(len(self.levels) + 1)
+        parts = [np.array(one.ids, dtype=dtype) for one in encoded]
+        for i, (part, text) in enumerate(zip(parts, texts, strict=True)):
+            if text and not len(part):
+                raise DataError(f"The tokenizer has no token for {text[:20]!r}, {where(i, 0)}; use one that knows every text.")
+        return np.concatenate([np.array([], dtype), *parts]), np.array([len(part) for part in parts], dtype=np.int64)
+
+    def decode(self, index: np.ndarray) -> str:
+        return self.tokenizer.decode(index.tolist(), skip_special_tokens=False)
+
+
+def _need_tokenizers() -> Any:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise DataError(
+            "Tokens need the package tokenizers, which is not installed; pip install 'genus[text]', or use"
+            " tokens='characters' or 'bytes'."
+        ) from error
+    return tokenizers
+
+
+def train_tokens(texts: Iterable[str], size: int) -> Tokens:
+    """A byte-pair encoding of so many tokens (Sennrich et al. 2016, arXiv:1508.07909) over bytes, so that it knows every text.
+
+    Raises:
+        DataError: a size below 257, or the package tokenizers is not installed.
+    """
+    if size < 257:
+        raise DataError(f"A vocabulary of {size} tokens is too small; the 256 bytes and at least one pair of them are needed.")
+    tokenizers = _need_tokenizers()
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return Tokens(tokenizer.to_str())
+
+
+@lru_cache(maxsize=8)
+def coding(name: str, levels: tuple[Level, ...]) -> Coding:
+    """The coding of a text's `Form`, whose space has these levels (None, the end, among them)."""
+    if name == Bytes.name:
+        return Bytes()
+    return Characters(str(level) for level in levels if level is not None) if name == Characters.name else Tokens(name)

@@ -1,0 +1,173 @@
+"""Sound: recordings of one channel, as one long waveform, windows cut out of clips, or whole clips with an end."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from genus.codec.sound import check_encoding, from_wave, lattice, to_wave
+from genus.data.sequences import Options, Sequences, collected
+from genus.errors import DataError
+from genus.frames import Form
+
+__all__ = ["SUFFIXES", "plucked_strings", "read_recordings", "resampled", "sequences_of", "write_wav"]
+
+SUFFIXES = (".wav", ".flac", ".ogg")
+MEASURED = 2**20  # samples that standardise the rest
+WINDOW = 4000  # samples: half a second at 8 kHz
+NOTES = ("A2", "C3", "D3", "E3", "G3", "A3", "C4", "D4", "E4", "G4")
+SEMITONES = (0, 3, 5, 7, 10, 12, 15, 17, 19, 22)  # of each above A2, 110 Hz
+
+
+def read_recordings(paths: Sequence[Path], options: Options) -> Sequences:
+    """Recordings of one channel -> samples of a lattice.
+
+    Raises:
+        DataError: a file that is no recording, is cut off, or has several channels; rates that differ and no rate=.
+    """
+    if options.rate is not None and options.rate < 1:
+        raise DataError(f"rate is how many samples a second there are, 1 or more; got {options.rate}.")
+    known = options.space.form if options.space is not None else None
+    wanted = options.rate or (known.rate if known is not None else 0) or _recording(paths[0])[1]
+
+    def waves() -> Iterator[np.ndarray]:
+        for path in paths:
+            wave, rate = _recording(path)
+            if options.rate is None and rate != wanted:
+                other = f"{paths[0].name} has {wanted:,}" if known is None else f"the space has {wanted:,}"
+                raise DataError(
+                    f"{path.name} has {rate:,} samples a second and {other}; give rate={wanted} to resample whatever differs."
+                )
+            yield resampled(wave, rate, wanted)
+
+    return sequences_of(waves(), wanted, options)
+
+
+def sequences_of(waves: Iterable[np.ndarray], rate: int, options: Options) -> Sequences:
+    """Waveforms in [-1, 1] -> samples of a lattice."""
+    if options.documents not in (None, "auto", "one", "files"):
+        raise DataError(f"documents={options.documents!r} is not for sound; expected 'auto', 'one' or 'files'.")
+    space = options.space
+    if space is not None and (not space.sequence or space.form is None or space.form.container != "audio"):
+        raise DataError(f"These data are sound and the space is not one of sound: {space!r}; read them without space=.")
+    encoding = options.encoding or "mu-law"
+    check_encoding(encoding)
+    if space is not None and space.form is not None:
+        if rate != space.form.rate:
+            raise DataError(f"The space has {space.form.rate:,} samples a second; give rate={space.form.rate} and not {rate}.")
+        encoding = space.form.coding
+        if options.documents in ("one", "files") and space.ends != (options.documents == "files"):
+            has = "an end, so it is for whole clips" if space.ends else "no end, so it is for one long sound or for windows"
+            raise DataError(f"The space has {has}; documents={options.documents!r} does not fit, leave it out.")
+    lengths = []
+
+    def parts() -> Iterator[np.ndarray]:
+        random = np.random.default_rng(0)
+        for wave in waves:
+            lengths.append(len(wave))
+            # Samples are multiples of a step, 2**-15 mostly: a density over real numbers would make spikes of them.
+            noise = random.uniform(-0.5, 0.5, len(wave)) * 2.0**-15 if encoding == "real" else 0.0
+            yield from_wave(wave + noise, encoding)
+
+    values = collected(parts(), from_wave(np.zeros(0), encoding).dtype)
+    kind = lattice(encoding, to_wave(values[:: 1 + len(values) // MEASURED], encoding))
+    ended = space.ends if space is not None else options.documents == "files"
+    one = options.documents == "one" or len(lengths) == 1
+    layout = "documents" if ended else "stream" if one and not options.conditioned else "windows"
+    form = Form("audio", ("float32",), coding=encoding, rate=rate)
+    uses = frozenset({"documents", "length", "rate", "encoding", "sequence"})
+    return Sequences(values, np.array(lengths, dtype=np.int64), kind, form, layout, "samples", block=WINDOW, uses=uses)
+
+
+# -- files ----------------------------------------------------------------------------------------------------------------
+
+
+def _recording(path: Path) -> tuple[np.ndarray, int]:
+    """A waveform (T,) in [-1, 1], and its samples a second."""
+    import soundfile
+
+    _refuse_cut_off(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, channels = file.samplerate, file.channels
+            wave = file.read(dtype="float64", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise DataError(f"{path.name} is no recording that can be read ({error}); remove it or save it anew.") from error
+    if channels != 1:
+        raise DataError(
+            f"{path.name} has {channels} channels; expected one. Mix them into one first, with"
+            " soundfile.write(path, sound.mean(axis=1), rate), say."
+        )
+    if not len(wave):
+        raise DataError(f"{path.name} holds no samples; remove it.")
+    return wave[:, 0], rate
+
+
+def _refuse_cut_off(path: Path) -> None:
+    """Raise DataError where the end of a WAV or an Ogg file is missing, which libsndfile reads without a word."""
+    if not path.stat().st_size:
+        raise DataError(f"{path.name} is empty; remove it.")
+    content = np.memmap(path, dtype=np.uint8, mode="r")
+    head, tail, size = content[:8].tobytes(), content[-(2**17) :].tobytes(), len(content)
+    if head[:4] == b"RIFF" and size >= 8:
+        (said,) = struct.unpack("<I", head[4:])  # 0 or the greatest where it was not known; some count one byte too many
+        if said not in (0, 2**32 - 1) and said + 7 > size:
+            raise DataError(f"{path.name} is cut off: {size:,} of {said + 8:,} bytes are there; fetch or save it anew.")
+    if head[:4] == b"OggS":  # the last page says that it is, and is there to its end
+        page = tail[tail.rfind(b"OggS") :]
+        segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+        if len(page) < 27 or not page[5] & 4 or len(page) < 27 + page[26] + sum(segments):
+            raise DataError(f"{path.name} is cut off: its last page is missing; fetch or save it anew.")
+
+
+def resampled(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """A waveform at another rate, by a polyphase filter."""
+    if rate == wanted:
+        return wave
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(wanted, rate)
+    return np.clip(resample_poly(wave, ratio.numerator, ratio.denominator), -1.0, 1.0)
+
+
+def write_wav(file: str | Path | IO[bytes], wave: Any, rate: int) -> None:
+    """A waveform (T,) in [-1, 1], 16 bits a sample, to a path or an open binary file."""
+    import soundfile
+
+    values = np.clip(np.nan_to_num(np.asarray(wave, dtype=np.float64)), -1.0, 1.0)
+    soundfile.write(file, values, rate, format="WAV", subtype="PCM_16")
+
+
+# -- a set of our own -----------------------------------------------------------------------------------------------------
+
+
+def plucked_strings(clips: int = 200, rate: int = 8000, length: int = 4000) -> tuple[list[np.ndarray], list[str]]:
+    """Synthesised plucks of a string and their notes, the same every time.
+
+    A burst of noise goes round a loop of p samples that averages neighbours, which is how a string loses its overtones
+    (Karplus & Strong 1983, Computer Music Journal 7(2)); the note is rate / (p + 1/2).
+
+    >>> waves, notes = plucked_strings(clips=2)
+    >>> len(waves[0]), notes
+    (4000, ['A2', 'C3'])
+    """
+    from scipy.signal import lfilter
+
+    random = np.random.default_rng(1983)
+    waves, notes = [], []
+    for i in range(clips):
+        pitch = 110.0 * 2 ** (SEMITONES[i % len(NOTES)] / 12)
+        period = round(rate / pitch - 0.5)
+        burst = np.zeros(length)
+        burst[:period] = random.uniform(-1, 1, period)
+        loop = np.zeros(period + 2)
+        loop[0], loop[period:] = 1.0, -0.5 * random.uniform(0.98, 0.998)
+        wave = lfilter([1.0], loop, burst)
+        waves.append(random.uniform(0.3, 0.9) * wave / np.abs(wave).max())
+        notes.append(NOTES[i % len(NOTES)])
+    return waves, notes

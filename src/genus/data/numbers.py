@@ -1,0 +1,170 @@
+"""Sequences of numbers, levels or lists: an array, a list, or a column in the order of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from torch import Tensor
+
+from genus.codec.columns import encode_column
+from genus.codec.sequences import without_end
+from genus.codec.text import smallest
+from genus.data.measure import measure
+from genus.data.sequences import Options, Sequences, collected
+from genus.data.text import read_documents
+from genus.errors import DataError
+from genus.frames import Form
+from genus.kinds import Category, Integer, Kind, Real
+
+__all__ = ["read_array", "read_columns", "read_list", "read_npy"]
+
+SYMBOLS = 256  # whole numbers from 0 to less than this are symbols
+PIECE = 2**22  # elements encoded at a time
+DOCUMENTS = 50  # different texts in a column, no two rows alike, are documents and not levels
+
+
+def read_array(source: np.ndarray | Tensor, options: Options) -> Sequences:
+    """(T,), one long sequence, or (N, T), N of equal length.
+
+    Whole numbers from 0 to at most 255 are symbols, Category((0, ..., greatest)); other numbers are measured as a column is.
+    Small integers, memory-mapped ones too, are not copied where they are such symbols.
+    """
+    array = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+    form = Form("torch" if isinstance(source, Tensor) else "numpy", (str(array.dtype),))
+    if array.ndim not in (1, 2) or array.dtype.kind not in "biufUS":
+        raise DataError(f"Sequences are arrays (T,) or (N, T) of numbers; got shape {array.shape} of {array.dtype}.")
+    rows = array.ndim == 2
+    if rows and not array.shape[1]:
+        raise DataError(f"The array of shape {array.shape} is empty; expected sequences with something in them.")
+    lengths = np.full(len(array), array.shape[1]) if rows else np.array([len(array)])
+    return _measured(array.reshape(-1), lengths, form, "rows" if rows else "stream", options)
+
+
+def read_list(source: Sequence[Any], options: Options) -> Sequences:
+    """A list of strings, of sequences, or of the elements of one sequence."""
+    items = list(source)
+    if items and all(isinstance(item, str | bytes) for item in items) and max(map(len, items)) > 1:
+        return read_documents(items, [f"text {i}" for i in range(len(items))], options)
+    if items and np.ndim(items[0]):
+        return _read_lists(items, options)
+    try:
+        return read_array(np.asarray(items), options)
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError("The list mixes sequences and single values; expected either, or strings.") from error
+
+
+def read_columns(table: pa.Table, options: Options) -> Sequences:
+    """One column, or every row of several columns of numbers as a sequence of its own."""
+    names = table.column_names
+    if not names:
+        raise DataError("There is no column left for the sequence.")
+    if isinstance(options.sequence, str) or len(names) == 1:
+        name = options.sequence if isinstance(options.sequence, str) else names[0]
+        if name not in names:
+            raise DataError(f"There is no column {name!r}, named in sequence=; the columns are {', '.join(names)}.")
+        return _read_column(name, table.column(name), options)
+    odd = next((n for n in names if not (pa.types.is_integer(t := table.column(n).type) or pa.types.is_floating(t))), None)
+    if odd is not None:
+        raise DataError(f"Rows of numbers can be sequences, and column {odd!r} is none; name a column in sequence=.")
+    return read_array(np.stack([table.column(n).to_numpy() for n in names], axis=1), options)
+
+
+def _read_column(name: str, column: pa.ChunkedArray, options: Options) -> Sequences:
+    """A column as one sequence in the order of the rows; of lists, one sequence a row; of texts that differ, documents."""
+    kind = column.type
+    if column.null_count or (pa.types.is_floating(kind) and pc.any(pc.is_nan(column)).as_py()):
+        row = int(np.flatnonzero(np.asarray(pc.is_null(column, nan_is_null=True)))[0])
+        raise DataError(f"The sequence {name!r} has no value in row {row}; fill such rows or drop them.")
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _read_lists([np.asarray(item) for item in column.to_pylist()], options)
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        distinct = pc.count_distinct(column).as_py()
+        known = options.space.form if options.space is not None else None
+        if (distinct >= DOCUMENTS and distinct > 0.5 * len(column)) or (known is not None and known.container == "text"):
+            return read_documents(column.to_pylist(), [f"row {i}" for i in range(len(column))], options)
+    array = column.to_numpy()
+    return read_array(array.astype(str) if array.dtype == object else array, options)
+
+
+def read_npy(path: Path, options: Options) -> Sequences:
+    """A file of integers or reals, memory-mapped."""
+    return read_array(np.load(path, mmap_mode="c", allow_pickle=False), options)
+
+
+def _read_lists(items: Sequence[Any], options: Options) -> Sequences:
+    """Sequences of different lengths end; those of one length need not."""
+    arrays = [item.detach().cpu().numpy() if isinstance(item, Tensor) else np.asarray(item) for item in items]
+    odd = next((i for i, array in enumerate(arrays) if array.ndim != 1), None)
+    if odd is not None:
+        raise DataError(f"Sequence {odd} has shape {arrays[odd].shape}; expected one value after another, (T,).")
+    lengths = np.array([len(array) for array in arrays], dtype=np.int64)
+    flat = np.concatenate([array for array in arrays if len(array)] or [np.array([])])
+    form = Form("torch" if isinstance(items[0], Tensor) else "numpy", (str(flat.dtype),))
+    known = options.space
+    ends = known.ends if known is not None else bool((lengths != lengths[0]).any())
+    return _measured(flat, lengths, form, "documents" if ends else "rows", options)
+
+
+def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, options: Options) -> Sequences:
+    if not len(flat):
+        raise DataError("The sequences are empty; expected at least one with something in it.")
+    if flat.dtype.kind not in "biufUS":
+        raise DataError(
+            "The sequences hold missing values or several types; expected numbers or text, and a value at every place."
+        )
+    if flat.dtype.kind == "f" and np.isnan(flat).any():
+        raise DataError(f"The sequence holds NaN, first at place {int(np.isnan(flat).argmax())}; fill such places.")
+    if options.space is not None:
+        if not options.space.sequence or (options.space.form is not None and options.space.form.coding):
+            raise DataError(f"These are sequences of numbers and the space is {options.space!r}; read them without space=.")
+        kind = without_end(options.space.kinds[0])
+        if layout != "stream" and options.space.ends:
+            layout = "documents"
+    else:
+        kind = _kind(flat, options.wish)
+    if layout == "stream" and options.conditioned:
+        raise DataError("One long sequence has no condition for each of its rows; leave condition= out.")
+    return Sequences(_numbers(flat, kind), lengths, kind, form, layout)
+
+
+def _kind(flat: np.ndarray, wish: Any) -> Kind:
+    if isinstance(wish, Real | Integer | Category):
+        return wish
+    if flat.dtype.kind in "biu":
+        low, high = int(flat.min()), int(flat.max())
+        if low >= 0 and (wish == "category" or (wish is None and high < SYMBOLS)):
+            return Category(tuple(range(high + 1)) if flat.dtype.kind != "b" else (False, True))
+    return measure("sequence", pa.chunked_array([_arrow(flat)]), wish or ("category" if flat.dtype.kind in "US" else None))
+
+
+def _arrow(flat: np.ndarray) -> pa.Array:
+    return pa.array(flat.astype(str) if flat.dtype.kind == "S" else flat)
+
+
+def _numbers(flat: np.ndarray, kind: Kind) -> np.ndarray:
+    """Values of the kind: small integers where they are whole, reals as float32."""
+    if isinstance(kind, Category) and kind.levels == tuple(range(kind.states)) and flat.dtype.kind in "biu":
+        if int(flat.min()) < 0 or int(flat.max()) >= kind.states:
+            bad = int(((flat < 0) | (flat >= kind.states)).argmax())
+            raise DataError(f"The sequence holds {flat[bad]} at place {bad}, which is none of the {kind.states} symbols known.")
+        if flat.dtype in (np.bool_, np.int8) or (flat.dtype == np.uint16 and kind.states <= 2**15):
+            return flat.view(np.uint8 if flat.dtype.itemsize == 1 else np.int16)
+        if flat.dtype in (np.uint8, np.int16, np.int32, np.int64):
+            return flat
+        return collected((flat[at : at + PIECE] for at in range(0, len(flat), PIECE)), smallest(kind.states))
+    dtype: Any = np.float32 if kind.magnitude <= 2**22 else np.float64
+    if isinstance(kind, Category):
+        dtype = smallest(kind.states)
+    elif isinstance(kind, Integer) and not kind.atoms and float(kind.low).is_integer() and float(kind.step).is_integer():
+        dtype = next((t for t in (np.int16, np.int32) if max(-kind.low, kind.high) <= np.iinfo(t).max), dtype)
+    pieces = (flat[at : at + PIECE] for at in range(0, len(flat), PIECE))
+    return collected((encode_column(kind, pa.chunked_array([_arrow(piece)]), "sequence") for piece in pieces), dtype)

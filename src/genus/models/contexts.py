@@ -1,0 +1,196 @@
+"""Smoothed counts: the probability of a symbol after every context, as a tree, and walks in it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from genus.models.ngrams import levels
+
+__all__ = ["SMOOTHINGS", "Tree", "Walker", "grow"]
+
+# (counts (N,), their contexts (N,), number of contexts, V, k) -> (share (N,), weight (contexts,)): the probability that an
+# n-gram has of its own after its context, and what that leaves for shorter contexts; weight 1 where nothing was seen.
+Smoothing = Callable[[Tensor, Tensor, int, int, float], tuple[Tensor, Tensor]]
+
+
+def kneser_ney(count: Tensor, context: Tensor, contexts: int, size: int, k: float) -> tuple[Tensor, Tensor]:
+    """Modified Kneser-Ney: counts lose a discount that depends on whether they are 1, 2 or more."""
+    n1, n2, n3, n4 = torch.bincount(count.clamp(max=5), minlength=6)[1:5].tolist()
+    discounts = [0.5, 1.0, 1.5]
+    if min(n1, n2, n3, n4):
+        y = n1 / (n1 + 2 * n2)
+        closed = [1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3]
+        if all(d > 0 for d in closed):
+            discounts = closed
+    discount = torch.tensor([0.0, *discounts], dtype=torch.float64, device=count.device)[count.clamp(max=3)]
+    total = torch.bincount(context, count.double(), contexts)
+    left = torch.bincount(context, discount, contexts)
+    return (count - discount) / total[context].clamp(min=1), torch.where(total > 0, left / total.clamp(min=1), 1.0)
+
+
+def witten_bell(count: Tensor, context: Tensor, contexts: int, size: int, k: float) -> tuple[Tensor, Tensor]:
+    """Witten-Bell: as much is left for shorter contexts as there were different symbols."""
+    left = torch.bincount(context, (count > 0).double(), contexts)
+    total = torch.bincount(context, count.double(), contexts) + left
+    return count / total[context].clamp(min=1), torch.where(total > 0, left / total.clamp(min=1), 1.0)
+
+
+def add_k(count: Tensor, context: Tensor, contexts: int, size: int, k: float) -> tuple[Tensor, Tensor]:
+    """Add-k: every symbol was seen k times more; what is left is shared by all symbols alike."""
+    total = torch.bincount(context, count.double(), contexts) + k * size
+    return count / total[context], k * size / total
+
+
+SMOOTHINGS: dict[str, Smoothing] = {"kneser-ney": kneser_ney, "witten-bell": witten_bell, "add-k": add_k}
+
+
+class Tree(NamedTuple):
+    """All strings that were seen, as nodes: first the empty one, then by length, by context, by newest symbol.
+
+    Strings of one code are all there: the node of code s is 1 + s. A node's context is itself without its newest symbol, its
+    suffix itself without its oldest. Index -1 is of no string: a share of 0, a weight of 1.
+    """
+
+    size: int  # V
+    order: int  # symbols in the longest context
+    interpolates: bool  # whether what a context leaves goes to its suffix, or to all symbols alike
+    key: Tensor  # (M,) context * (V + 1) + newest code, ascending, so that a symbol is found by bisection
+    suffix: Tensor  # (M,)
+    share: Tensor  # (M + 1,) the probability of the newest symbol after its context, but for what the weight brings
+    weight: Tensor  # (C + 1,) the probability that a context leaves; contexts are the first C nodes
+    first: Tensor  # (C + 1,) where the nodes begin that continue a context
+
+    def to(self, device: torch.device) -> Tree:
+        return Tree(*(part.to(device) if isinstance(part, Tensor) else part for part in self))  # type: ignore[arg-type]
+
+    def find(self, context: Tensor, code: Tensor) -> Tensor:
+        """The node of a context and one more code; -1 where there is none, or no context."""
+        key = context * (self.size + 1) + code
+        node = torch.searchsorted(self.key, key).clamp_(max=len(self.key) - 1)
+        return node.where(self.key[node] == key, -1)
+
+    def mixed(self, p: Tensor, context: Tensor) -> Tensor:
+        """p that shorter contexts give -> its part of the probability after this context."""
+        weight = self.weight[context]
+        return weight * (p if self.interpolates else p.where(weight == 1, 1 / self.size))
+
+    def advance(self, node: Tensor, code: Tensor) -> Tensor:
+        """The longest context at hand (n,) and one more code (n,) -> the longest context then."""
+        found = self.find(node, code)
+        while bool((found < 0).any()):
+            node = self.suffix[node].where(found < 0, node)
+            found = self.find(node, code)
+        return found.where(found < len(self.weight) - 1, self.suffix[found])
+
+    def probabilities(self, node: Tensor) -> Tensor:
+        """(n,) -> (n, V): of every symbol after the context."""
+        chain = []
+        while bool((node >= 0).any()):
+            chain.append(node)
+            node = self.suffix[node].where(node > 0, -1)
+        p = torch.full((len(node), self.size + 1), 1 / self.size, dtype=torch.float64, device=node.device)
+        for context in reversed(chain):
+            p = self.mixed(p, context[:, None])
+            count = (self.first[context + 1] - self.first[context]).clamp(min=0)
+            row = torch.arange(len(node), device=node.device).repeat_interleave(count)
+            ahead = torch.arange(len(row), device=node.device) - (count.cumsum(0) - count)[row]
+            after = self.first[context][row] + ahead
+            p[row, self.key[after] % (self.size + 1)] += self.share[after]
+        return p[:, 1:]
+
+
+def grow(words: Tensor, counts: Tensor, size: int, order: int, begins: bool, smoothing: str, k: float) -> Tree:
+    """The tree of `tallied` n-grams.
+
+    Args:
+        words, counts: n-grams, (N, words) and (N,).
+        size: V.
+        order: symbols in the longest context.
+        begins: whether the beginning of a sequence is a context like a symbol, or unknown.
+        smoothing, k: from counts to probabilities. Kneser-Ney's counts of strings shorter than the longest are of the different
+            symbols on their left.
+
+    Raises:
+        ValueError: the n-grams are not those of any sequences.
+    """
+    found = levels(words, counts, size, order, begins)
+    device, base = words.device, size + 1
+    keys = [torch.full((1,), torch.iinfo(torch.long).min, device=device)]
+    suffixes = [torch.zeros(1, dtype=torch.long, device=device)]
+    shares, weights = [torch.zeros(1, dtype=torch.float64, device=device)], []
+    place = torch.zeros(1, dtype=torch.long, device=device)  # the number in the tree of every node of the level below
+    start, below = 0, 1  # where the level below begins in the tree, and how many nodes it has
+    for level in found:
+        key, turn = (place[level.context] * base + level.newest).sort()
+        count = level.left if smoothing == "kneser-ney" and level is not found[-1] else level.count
+        share, weight = SMOOTHINGS[smoothing](count[turn], key // base - start, below, size, k)
+        keys.append(key)
+        suffixes.append(place[level.suffix][turn])
+        shares.append(share)
+        weights.append(weight)
+        start, below = start + below, len(key)
+        place = torch.empty_like(turn).scatter_(0, turn, torch.arange(start, start + below, device=device))
+    none = torch.zeros(1, dtype=torch.float64, device=device)
+    key, weight = torch.cat(keys), torch.cat([*weights, none + 1])
+    first = torch.searchsorted(key, torch.arange(len(weight), device=device) * base)
+    share = torch.cat([*shares, none])
+    return Tree(size, len(found) - 1, smoothing != "add-k", key, torch.cat(suffixes), share, weight, first)
+
+
+class Walker:
+    """Draws codes one after another; in plain Python, for which a step of one sequence is too small for tensors.
+
+    The distribution is a mixture: with the probability that its own symbols have, the longest context decides; else its
+    suffix is asked, and in the end all symbols are alike. So a draw needs one uniform number and a few bisections.
+    """
+
+    def __init__(self, tree: Tree, random: Random) -> None:
+        tree = tree.to(torch.device("cpu"))
+        self.tree, self.random = tree, random.random
+        tables = (tree.key, tree.suffix, tree.weight, tree.first, tree.share.cumsum(0))
+        self.key, self.suffix, self.weight, self.first, self.upto = (table.numpy().data for table in tables)
+
+    def advance(self, node: int, code: int) -> int:
+        """The longest context after one more code, as `Tree.advance`."""
+        key, first, base = self.key, self.first, self.tree.size + 1
+        while True:
+            wanted, end = node * base + code, first[node + 1]
+            found = bisect_left(key, wanted, first[node], end)
+            if found < end and key[found] == wanted:
+                return found if found < len(first) - 1 else self.suffix[found]
+            node = self.suffix[node]
+
+    def walk(self, node: int, steps: int, ends: Sequence[int]) -> list[int]:
+        """From a context, at most so many codes; a code of `ends` is the last."""
+        key, suffix, weight, first, upto = self.key, self.suffix, self.weight, self.first, self.upto
+        size, interpolates, random, advance = self.tree.size, self.tree.interpolates, self.random, self.advance
+        base, contexts = size + 1, len(first) - 1
+        codes: list[int] = []
+        for _ in range(steps):
+            context, u, found = node, random(), -1
+            while u < (left := weight[context]):
+                u /= left
+                if context == 0 or not (interpolates or left == 1):
+                    code = 1 + int(u * size)
+                    break
+                context = suffix[context]
+            else:
+                begin, last = first[context], first[context + 1] - 1
+                before = upto[begin - 1]
+                aim = before + (u - left) / (1 - left) * (upto[last] - before)
+                found = bisect_right(upto, aim, begin, last)
+                code = key[found] - context * base
+            codes.append(code)
+            if code in ends:
+                break
+            if context != node or found < 0:  # what was drawn after a shorter context may have been seen after a longer one
+                node = advance(node, code)
+                continue
+            node = found if found < contexts else suffix[found]
+        return codes

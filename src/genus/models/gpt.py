@@ -1,0 +1,101 @@
+"""Generative pre-trained transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genus.errors import GenusError
+from genus.model import Loss, in_batches
+from genus.models.autoregressive import Autoregressive
+from genus.nets.attention import Transformer
+from genus.space import Space
+
+__all__ = ["GPT"]
+
+CACHE = 2**28  # keys and values at once, of all rows that are sampled together
+TOKENS = 2**14  # in one pass that needs no gradients: its memory does not grow with the number of rows
+
+
+class GPT(Autoregressive, name="gpt"):
+    """Decoder-only transformer: p(x_t | x_1 ... x_{t-1}) by attention to the last `window` positions.
+
+    Radford et al. 2018, with what has been found better since: see `nets/attention.py`. Its matrices are trained by Muon
+    (Jordan et al. 2024, kellerjordan.github.io/posts/muon), the rest by Adam.
+
+    Args:
+        width: of tokens; a multiple of 2 * heads.
+        layers: blocks of attention and a dense net.
+        heads: of every attention.
+        window: how far back it looks; by default as long as the data, and longer sequences slide through it.
+        dropout: of tokens, and of what every part of a block adds.
+        components: of the mixtures that numbers get.
+        order: of the columns of a table.
+
+    >>> from genus import Category, Space
+    >>> letters = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
+    >>> model = GPT(letters, width=8, layers=1, heads=2)
+    >>> [letters.decode(x).shape for x in (model.sample(2, seed=0), model.sample(2, length=9, seed=0))]
+    [torch.Size([2, 5]), torch.Size([2, 9])]
+    """
+
+    title = "transformer"
+    group = "chain rule"
+    takes = "text, sound and other sequences; any table or image"
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        window: int | None = None,
+        dropout: float = 0.0,
+        components: int = 10,
+        order: Sequence[int] | None = None,
+    ) -> None:
+        if min(width, layers, heads) < 1 or width % (2 * heads):
+            raise GenusError(f"width must be a multiple of twice the heads; got width={width}, heads={heads}, layers={layers}.")
+        if window is not None and window < 1:
+            raise GenusError(f"window is how many positions it looks back, 1 or more; got {window}.")
+        hyper: dict[str, Any] = {"width": width, "layers": layers, "heads": heads, "window": window, "dropout": dropout}
+        super().__init__(space, context, order, **hyper, components=components)
+        self._tokens_and_outputs(width, components)
+        self.recipe = self._recipe(width, space.dim)  # type: ignore[misc]
+        self.most_rows = max(1, CACHE // (2 * layers * width * (window or space.dim)))
+        self.net = Transformer(width, layers, heads, window or space.dim, dropout, self.context_dim)
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        """A net that grows with the numbers it learns from, and drops what so few of them would let it learn by heart."""
+        if space.is_table:
+            return {"width": 96, "layers": 3, "heads": 3, "dropout": 0.2 if rows < 5_000 else 0.1}
+        values = rows * space.dim
+        width, layers = (64, 3) if values < 30_000 else (128, 4) if values < 500_000 else (256, 6)
+        return {"width": width, "layers": layers, "dropout": 0.2 if values < 500_000 else 0.1 if values < 5_000_000 else 0.0}
+
+    @staticmethod
+    def _recipe(width: int, length: int) -> MappingProxyType[str, Any]:
+        """A wider net takes smaller steps, as more values of a step add up, larger batches, and gains by half precision."""
+        return MappingProxyType(
+            {
+                "learning_rate": min(0.02, 0.14 / width**0.5),
+                "batch_size": max(8, min(512, 16 * width // length)),
+                "precision": "bf16-mixed" if width >= 64 else "32-true",
+                "schedule": "linear",
+                "weight_decay": 0.1,
+            }
+        )
+
+    def losses(self) -> list[Loss]:
+        return [Loss("nll", self.parameters(), self._loss, matrices=self.net.matrices())]  # type: ignore[operator]
+
+    def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
+        if torch.is_grad_enabled():
+            return super()._log_conditionals(x, c)
+        return in_batches(super()._log_conditionals, x, c, max(1, TOKENS // x[0].numel()))

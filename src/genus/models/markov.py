@@ -1,0 +1,268 @@
+"""Markov chain of any order, with smoothed counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Mapping
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genus.errors import GenusError, NotFittedError
+from genus.model import Counted
+from genus.models.autoregressive import ChainRule
+from genus.models.contexts import SMOOTHINGS, Tree, Walker, grow
+from genus.models.ngrams import packed, tallied
+from genus.nets.cells import Cells
+from genus.nets.heads import Warp
+from genus.space import Integer, Real, Space
+
+__all__ = ["MarkovChain"]
+
+LIMIT = 65_536  # the widest lattice whose values are symbols
+LONGEST = 1000  # symbols remembered: time and memory grow with it
+
+
+class MarkovChain(Counted, ChainRule, name="markov"):
+    """p(x) = prod_t p(x_t | x_{t-k} ... x_{t-1}): what follows the last k symbols, counted and smoothed.
+
+    One pass over the data is the fit; it streams (`observe` chunks, then `conclude`) and merges across workers. A sequence that
+    ends begins with a mark of its own, so its first symbols have conditionals of their own; of other sequences nobody
+    knows what stood before, and their first symbols have shorter contexts. Every conditional sums to 1, and no symbol has
+    probability 0.
+
+    - "kneser-ney": interpolated modified Kneser-Ney (Chen & Goodman 1999), down to the uniform distribution. Each length has
+      three discounts, in closed form from the numbers of n-grams seen once to four times; where that does not exist (an
+      alphabet all of whose letters are frequent), 0.5, 1 and 1.5.
+    - "witten-bell" (Witten & Bell 1991): shorter contexts get the weight d / (n + d) after n symbols of d different ones.
+    - "add-k": (n_s + k) / (n + k V), after the longest context that was seen.
+
+    A file of `genus.save` holds the counts alone; what follows from them is worked out again.
+
+    Args:
+        order: k, the number of symbols remembered (an n-gram model has k = n - 1); 0 for none. Longer than the sequences, it
+            means all of the past. Time and memory grow with it.
+        smoothing: "kneser-ney", "witten-bell" or "add-k".
+        k: of add-k; above 0.
+
+    >>> from genus import Category, Space
+    >>> words = Space(Category(("a", "b", None)), shape=(4,), sequence=True)
+    >>> model = MarkovChain(words, order=2)
+    >>> model.observe(torch.tensor([[0.0, 1, 0, 2], [0, 1, 2, 2], [1, 0, 1, 2]])); model.conclude()
+    >>> seen, unseen = model.log_prob(torch.tensor([[0.0, 1, 0, 2], [1, 1, 1, 1]])).exp()
+    >>> bool(seen > unseen > 0)
+    True
+    >>> model.sample(5, seed=0).shape
+    torch.Size([5, 4])
+    """
+
+    title = "Markov chain of smoothed counts"
+    group = "counted"
+    takes = "text and other sequences of symbols"
+    sequences = True
+    statistics = ("ngrams", "counts")
+
+    def __init__(
+        self, space: Space, context: Space | None = None, order: int = 5, smoothing: str = "kneser-ney", k: float = 1.0
+    ) -> None:
+        if smoothing not in SMOOTHINGS:
+            raise GenusError(f"There is no smoothing {smoothing!r}; there are {', '.join(SMOOTHINGS)}.")
+        if not isinstance(order, int) or not 0 <= order <= LONGEST:
+            raise GenusError(f"order is how many symbols are remembered, a whole number from 0 to {LONGEST}; got {order!r}.")
+        if not 0 < k < math.inf:
+            raise GenusError(f"k is added to every count and must be above 0, or unseen symbols could not be; got {k}.")
+        super().__init__(space, context, order=order, smoothing=smoothing, k=k)
+        self.memory, self.smoothing, self.k = order, smoothing, k
+        self.cells = Cells(space.element, LIMIT)
+        alive = self.cells.alive if self.cells.total else torch.ones(1, dtype=torch.bool)
+        self.size = int(alive.sum())
+        self.register_buffer("cell", alive.nonzero()[:, 0], persistent=False)  # that a symbol is
+        self.register_buffer("symbol", alive.cumsum(0) - 1, persistent=False)  # that a cell is
+        self.register_buffer("ngrams", torch.zeros(0, 1, dtype=torch.long))
+        self.register_buffer("counts", torch.zeros(0, dtype=torch.long))
+        self._tree: Tree | None = None
+
+    cell: Tensor
+    symbol: Tensor
+    ngrams: Tensor
+    counts: Tensor
+
+    @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        if not space.sequence:
+            return "it models sequences, what follows what, and these are rows of columns or pixels"
+        kind = space.kinds[0]
+        if isinstance(kind, Real):
+            return f"it counts symbols, and the elements of these sequences are {kind!r}; quantise them"
+        if isinstance(kind, Integer) and kind.size > LIMIT:
+            return f"it counts symbols, {LIMIT:,} at most, and the elements of these sequences are {kind.size:,} whole numbers"
+        return None if context is None else "it has no condition; fit a chain for every value of it"
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        """A memory that grows with the logarithm of the data: 3 for a thousand symbols, 6 for a million."""
+        return {"order": max(1, min(8, round(math.log2(max(2, rows * space.dim)) / 3.4)))}
+
+    # -- counting -----------------------------------------------------------------------------------------------------
+
+    def observe(self, x: Tensor, c: Tensor | None = None) -> None:
+        """Add the sequences x (B, T) to the counts; nothing connects one row with the next."""
+        self.space.check(x)
+        words = packed(self._symbols(x) + 1, min(self.memory, x.shape[1]) + 1, self.size)
+        after = self._after_end(x)
+        words = words.flatten(0, 1) if after is None else words[~after]
+        self._add(words, torch.ones(len(words), dtype=torch.long, device=words.device))
+
+    def merge(self, other: Counted) -> None:
+        """Add the counts of another chain of the same space and order, which observed other sequences; then `conclude`."""
+        if not isinstance(other, MarkovChain) or (other.memory, other.space.element) != (self.memory, self.space.element):
+            raise GenusError("Only Markov chains of the same order over the same symbols can be merged.")
+        self._add(other.ngrams, other.counts)
+
+    def clear(self) -> None:
+        self.ngrams, self.counts = self.ngrams.new_zeros(0, 1), self.counts.new_zeros(0)
+
+    def conclude(self) -> None:
+        how = (self.size, self.memory, self.space.ends, self.smoothing, self.k)
+        self._tree = grow(self.ngrams, self.counts, *how) if len(self.counts) else None
+
+    def _add(self, words: Tensor, counts: Tensor) -> None:
+        """Longer rows may need more words than were needed so far: zeros on the right are what they lack."""
+        width = max(words.shape[1], self.ngrams.shape[1])
+        parts = [torch.nn.functional.pad(w, (0, width - w.shape[1])) for w in (self.ngrams, words)]
+        self.ngrams, self.counts = tallied(torch.cat(parts), torch.cat([self.counts, counts]))
+
+    @property
+    def parameter_count(self) -> int:
+        """How many different n-grams of every length were seen."""
+        return 0 if self._tree is None else int((self._tree.share > 0).sum())
+
+    def _symbols(self, x: Tensor) -> Tensor:
+        """x (B, T) -> (B, T) long: symbols 0 ... V - 1."""
+        if not self.cells.total:
+            return torch.zeros_like(x, dtype=torch.long)
+        flat = x.reshape(-1, 1)
+        return self.symbol[self.cells.index(flat, self.space.element.split(flat)[0])].view(x.shape)
+
+    def _values(self, symbols: Tensor) -> Tensor:
+        """The inverse of `_symbols`."""
+        cell = self.cell[symbols].reshape(-1, 1)[:, : len(self.cells.tabled)]
+        return self.cells.compose(cell, cell.new_zeros(symbols.numel(), 0)).view(symbols.shape)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """The tables of a file are as long as they are; they must be n-grams of these symbols, in order."""
+        words, counts = (state_dict.get(f"{prefix}{name}") for name in self.statistics)
+        if words is not None and counts is not None:
+            known = self._tree is not None and torch.equal(words, self.ngrams) and torch.equal(counts, self.counts)
+            if not known:  # else what follows from them is known too
+                self._take(words.to(self.device), counts.to(self.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _take(self, words: Tensor, counts: Tensor) -> None:
+        """Other counts, and what follows from them."""
+        integers = words.dtype == counts.dtype == torch.long
+        if not integers or words.ndim != 2 or words.shape[:1] != counts.shape or bool((counts < 1).any()):
+            raise ValueError("its tables are not counts of n-grams")
+        self.ngrams, self.counts = tallied(words, counts)
+        if not torch.equal(self.ngrams, words):
+            raise ValueError("its n-grams are not in order")
+        self.conclude()
+
+    # -- density ------------------------------------------------------------------------------------------------------
+
+    @property
+    def tree(self) -> Tree:
+        """What follows from the counts, on this model's device."""
+        if self._tree is None:
+            raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
+        if self._tree.key.device != self.device:
+            self._tree = self._tree.to(self.device)
+        return self._tree
+
+    def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
+        tree, code = self.tree, self._symbols(x) + 1
+        p = torch.full(x.shape, 1 / self.size, dtype=torch.float64, device=x.device)
+        context = torch.zeros_like(code)
+        for length in range(tree.order + 1):
+            node = tree.find(context, code)
+            p = tree.mixed(p, context) + tree.share[node]
+            first = torch.full_like(node[:, :1], 1 if self.space.ends and length == 0 else -1)
+            context = torch.cat([first, node[:, :-1]], dim=1)
+        after = self._after_end(x)
+        return p.log() if after is None else p.log().masked_fill(after, 0.0)
+
+    @torch.no_grad()
+    def perplexity(self, x: Tensor) -> float:
+        """x (B, T): the exponential of the mean of -log p over all symbols, ends included."""
+        value, after = self.log_conditionals(x), self._after_end(x)
+        count = value.numel() if after is None else int((~after).sum())
+        return math.exp(-float(value.sum()) / count)
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _draws_symbols(self) -> bool:
+        return True
+
+    def _steps(self, n: int, c: Tensor | None, known: Tensor | None) -> Generator[Any, Tensor, None]:
+        tree = self.tree
+        node = torch.full((n,), self._beginning, device=self.device)
+        if known is not None:
+            for code in self._symbols(known).T[max(0, known.shape[1] - tree.order) :] + 1:
+                node = tree.advance(node, code)
+        while True:
+            value = yield Next(self, node)
+            node = tree.advance(node, self._symbols(value)[:, 0] + 1)
+
+    def _code(self, value: float) -> int:
+        return 1 + int(self._symbols(torch.tensor([[value]], dtype=self.space.dtype, device=self.device)))
+
+    @property
+    def _beginning(self) -> int:
+        """The node of what is known before the first symbol."""
+        return int(self.space.ends and self.tree.order > 0)
+
+    def _chain(
+        self,
+        n: int,
+        c: Tensor | None,
+        given: list[Tensor] | None,
+        length: int,
+        warp: Warp,
+        stop: float | None,
+        each: Callable[[Tensor], None] | None,
+    ) -> Tensor:
+        if warp != Warp() or each is not None:
+            return super()._chain(n, c, given, length, warp, stop, each)
+        walker = Walker(self.tree, Random(int(torch.randint(2**62, ()))))
+        end = [self._code(self._end_value)] if self.space.ends else []
+        ends = end if stop is None else [*end, self._code(stop)]
+        codes = torch.empty(n, length, dtype=torch.long)
+        for i in range(n):
+            row = [] if given is None else (self._symbols(given[i][None])[0] + 1).tolist()
+            if not (row and row[-1] in end):
+                node = self._beginning
+                for code in row[max(0, len(row) - self.tree.order) :]:
+                    node = walker.advance(node, code)
+                row += walker.walk(node, length - len(row), ends)
+            codes[i] = torch.tensor(row + row[-1:] * (length - len(row)))
+        return self._values(codes.to(self.device) - 1)
+
+
+class Next:
+    """The distribution of the next symbol after contexts (n,)."""
+
+    def __init__(self, model: MarkovChain, node: Tensor) -> None:
+        self.model = model
+        self.log_p = model.tree.probabilities(node).log()  # (n, V)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """value (n, 1) -> (n, 1) nats."""
+        return self.log_p.gather(1, self.model._symbols(value))
+
+    def sample(self, warp: Warp) -> Tensor:
+        """One draw after each context: (n, 1)."""
+        gumbel = -torch.empty_like(self.log_p).exponential_().log()
+        return self.model._values((warp.cells(self.log_p) + gumbel).argmax(1, keepdim=True))

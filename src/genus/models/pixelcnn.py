@@ -1,0 +1,81 @@
+"""PixelCNN: masked convolutions."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from genus.errors import GenusError
+from genus.models.autoregressive import Autoregressive
+from genus.nets.pixels import PixelStacks
+from genus.nets.tokens import SharedOutputs, SharedTokens
+from genus.space import Space
+
+__all__ = ["PixelCNN"]
+
+
+class PixelCNN(Autoregressive, name="pixelcnn"):
+    """p(pixel | those above and to the left of it) by masked convolutions, gated, without a blind spot.
+
+    Van den Oord et al. 2016, arXiv:1601.06759 and arXiv:1606.05328. Channels of a pixel follow one another, each given those
+    before it. Positions run over rows, columns, channels, so that the prefix of a sample is the top of an image.
+
+    Args:
+        width: of every layer.
+        layers: of the vertical and of the horizontal stack.
+        reach: pixels that the first layer sees in each direction.
+        dropout: of what every gate lets through.
+        components: of the mixtures that numbers get; a lattice of up to 256 values gets a softmax.
+
+    >>> from genus import Integer, Space
+    >>> model = PixelCNN(Space(Integer(0, 3), shape=(3, 4, 4)), width=8, layers=2)
+    >>> model.sample(2, seed=0).shape
+    torch.Size([2, 3, 4, 4])
+    """
+
+    title = "masked convolutions"
+    group = "chain rule"
+    takes = "images"
+    sequences = False
+    recipe = MappingProxyType({"learning_rate": 1e-2, "batch_size": 64, "average": 0.99, "precision": "bf16-mixed"})
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        width: int = 64,
+        layers: int = 6,
+        reach: int = 3,
+        dropout: float = 0.0,
+        components: int = 10,
+    ) -> None:
+        if min(width, layers, reach) < 1:
+            raise GenusError(f"width, layers and reach must be 1 or more; got {width}, {layers} and {reach}.")
+        hyper: dict[str, Any] = {"width": width, "layers": layers, "reach": reach, "dropout": dropout}
+        super().__init__(space, context, **hyper, components=components)
+        channels, height, columns = space.shape if len(space.shape) == 3 else (1, *space.shape)
+        plane = height * columns
+        self.order = [k * plane + pixel for pixel in range(plane) for k in range(channels)]
+        self.tokens = SharedTokens(space, width, size=1.0)
+        self.outputs = SharedOutputs(space, width, components)
+        self.places = None  # the net has its own, one for each pixel
+        self.net = PixelStacks((channels, height, columns), **hyper, context_dim=self.context_dim)
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        """A net that sees most of a small image; the fewer the rows, the more dropout."""
+        small = max(space.shape) <= 12
+        return {
+            "width": 32,
+            "layers": 3 if small else 5,
+            "reach": 2 if small else 3,
+            "dropout": 0.3 if rows < 5_000 else 0.1 if rows < 50_000 else 0.0,
+        }
+
+    @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        if len(space.shape) not in (2, 3):
+            return "it models images, of shape (height, width) or (channels, height, width), and these are rows of columns"
+        if space.shared is None:
+            return "it models images whose pixels are all of one kind, and these differ"
+        return super().limits(space, context)

@@ -1,0 +1,82 @@
+"""WaveNet: dilated causal convolutions."""
+
+from __future__ import annotations
+
+import math
+from types import MappingProxyType
+from typing import Any
+
+from genus.errors import GenusError
+from genus.models.autoregressive import Autoregressive
+from genus.nets.dilated import DilatedMemory
+from genus.nets.tokens import NARROW, SharedOutputs, SharedTokens
+from genus.space import Space
+
+__all__ = ["WaveNet"]
+
+STEP = 2**14  # positions in a step of training, about; long sequences are few
+OUTPUTS = {"softmax": NARROW, "mixture": 1}  # the widest lattice whose values have a probability each
+
+
+class WaveNet(Autoregressive, name="wavenet"):
+    """p(x_t | x_1 ... x_{t-1}) by gated convolutions of dilations 1, 2, 4, ... (van den Oord et al. 2016, arXiv:1609.03499).
+
+    The past that is seen doubles with every layer, and sampling costs the same for every position: a layer remembers what it
+    saw in a queue.
+
+    Args:
+        width: of every layer.
+        layers: of a stack; the last looks 2^(layers - 1) positions back.
+        stacks: one upon another.
+        dropout: of what every gate lets through.
+        output: of whole numbers: "softmax", a probability for each of up to 256 values, as for mu-law sound; or "mixture", of
+            discretised logistics, for which near values are alike. Real numbers always get a mixture, of normals; symbols
+            always a softmax.
+        components: of a mixture; 1 with real numbers is a single Gaussian.
+
+    >>> from genus import Integer, Space
+    >>> sound = Space(Integer(0, 255), shape=(100,), sequence=True)
+    >>> model = WaveNet(sound, width=8, layers=3)
+    >>> model.sample(2, seed=0).shape
+    torch.Size([2, 100])
+    """
+
+    title = "dilated causal convolutions"
+    group = "chain rule"
+    takes = "text, sound and other sequences"
+    recipe = MappingProxyType({"learning_rate": 6e-3, "average": 0.99, "precision": "bf16-mixed"})
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        width: int = 128,
+        layers: int = 10,
+        stacks: int = 1,
+        dropout: float = 0.0,
+        output: str = "softmax",
+        components: int = 10,
+    ) -> None:
+        if output not in OUTPUTS:
+            raise GenusError(f"There is no output {output!r}; there are {' and '.join(OUTPUTS)}.")
+        if min(width, layers, stacks) < 1:
+            raise GenusError(f"width, layers and stacks must be 1 or more; got {width}, {layers} and {stacks}.")
+        hyper: dict[str, Any] = {"width": width, "layers": layers, "stacks": stacks, "dropout": dropout}
+        super().__init__(space, context, **hyper, output=output, components=components)
+        self.tokens = SharedTokens(space, width, size=1.0)
+        self.outputs = SharedOutputs(space, width, components, OUTPUTS[output])
+        self.places = None
+        self.net = DilatedMemory(**hyper, context_dim=self.context_dim)
+        if space.dim > 256:
+            self.recipe = MappingProxyType(self.recipe | {"batch_size": max(1, STEP // space.dim)})  # type: ignore[misc]
+
+    @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        if not space.sequence:
+            return "it models sequences in time, and these are rows of columns or pixels"
+        return super().limits(space, context)
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        """As far back as the sequences are long, up to 1,024 positions; narrower where they are long."""
+        return {"layers": min(max(2, math.ceil(math.log2(space.dim + 1))), 10), "width": 128 if space.dim <= 512 else 64}

@@ -1,0 +1,242 @@
+"""A causal transformer: every position attends to the last ones, in one pass, or step by step with their keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.nets.causal import CausalNet
+
+__all__ = ["Transformer"]
+
+CHUNK = 256  # queries at a time, with the keys that any of them may see: most of the others are never multiplied
+PACKS = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+EPSILON = 1e-6  # a vector smaller than this is not scaled up to 1
+BASE = 10_000.0  # the slowest rotation turns by one radian in so many positions
+
+
+class Memory(NamedTuple):
+    """What has been seen."""
+
+    blocks: list[Recall]
+    given: Tensor | None  # what the context adds to every token, (B, width)
+    seen: int  # positions so far
+
+
+class Transformer(CausalNet):
+    """Blocks of attention and of a dense net, each adding to one stream (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Norms without parameters stand before every part (Zhang & Sennrich 2019, arXiv:1910.07467) and on queries and keys (Henry et
+    al. 2020, arXiv:2010.04245). Positions turn queries and keys, so that only distances count (Su et al. 2021,
+    arXiv:2104.09864). The dense net's activation is the square of a ReLU (So et al. 2021, arXiv:2109.08668). What a part adds
+    is zero at first.
+
+    Args:
+        width: of tokens and outputs.
+        layers: blocks.
+        heads: of every attention; width / heads is even.
+        window: output i attends to tokens i - window + 1 ... i, so a longer sequence slides through it.
+        dropout: of tokens, and of what every part adds.
+        context_dim: of the context's features.
+    """
+
+    def __init__(self, width: int, layers: int, heads: int, window: int, dropout: float = 0.0, context_dim: int = 0) -> None:
+        super().__init__(width, context_dim)
+        self.heads, self.window = heads, window
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.drop = Dropout(dropout)
+        # The beginning leaves the window; the context must not leave with it.
+        self.everywhere = nn.Linear(context_dim, width, bias=False) if context_dim else None
+        self._turns: Tensor | None = None
+
+    def matrices(self) -> list[nn.Parameter]:
+        """The weights that take a vector of the net to another, which Muon can train."""
+        return [p for p in self.blocks.parameters() if p.ndim == 2]
+
+    def turns(self, start: int, stop: int, like: Tensor) -> Tensor:
+        """The rotations of positions start ... stop - 1: complex (stop - start, width / heads / 2)."""
+        real = torch.promote_types(like.dtype, torch.float32)
+        kind = torch.promote_types(real, torch.complex64)
+        if self._turns is None or len(self._turns) < stop or (self._turns.dtype, self._turns.device) != (kind, like.device):
+            half = self.width // self.heads // 2
+            frequency = BASE ** (-torch.arange(half, dtype=torch.float64) / half)
+            angle = torch.outer(torch.arange(max(2 * self.window, 2 * stop), dtype=torch.float64), frequency)
+            self._turns = torch.polar(torch.ones_like(angle), angle).to(like.device, kind)
+        return self._turns[start:stop]
+
+    def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
+        return self._pass(tokens, c, [])
+
+    def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, Memory]:
+        """One parallel pass, of which the last keys and values are kept."""
+        first = self.first(len(tokens), c).to(tokens.dtype)
+        tokens = torch.cat([first[:, None], tokens], dim=1)
+        seen, kept = tokens.shape[1], list[tuple[Tensor, Tensor]]()
+        h = self._pass(tokens, c, kept)
+        memory = self.empty(len(tokens), c)
+        last = torch.arange(max(0, seen - self.window), seen, device=tokens.device)
+        for block, passed in zip(memory.blocks, kept, strict=True):
+            block.ring[:, :, last % self.window] = torch.cat([one[:, :, last] for one in passed], dim=1)
+        return h[:, -1], memory._replace(seen=seen)
+
+    def empty(self, batch: int, c: Tensor | None) -> Memory:
+        size = (batch, 2 * self.heads, self.window, self.width // self.heads)
+        given = None if self.everywhere is None else self.everywhere(c).expand(batch, -1)
+        return Memory([block.recall(self.begin.new_empty(size)) for block in self.blocks], given, 0)  # type: ignore[operator]
+
+    @torch.autocast("cpu", enabled=False)  # which would cast all keys and values at every step
+    def advance(self, state: Memory, token: Tensor) -> tuple[Tensor, Memory]:
+        x = norm(token if state.given is None else token + state.given)
+        turn = self.turns(state.seen, state.seen + 1, x)
+        for block in state.blocks:
+            x = block.step(x, turn, state.seen)
+        return norm(x), state._replace(seen=state.seen + 1)
+
+    def _pass(self, tokens: Tensor, c: Tensor | None, kept: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """tokens (B, P, width) -> outputs; every block's keys and values are added to `kept`."""
+        x = tokens if self.everywhere is None else tokens + self.everywhere(c)[:, None]
+        x = self.drop(norm(x))
+        turn = self.turns(0, x.shape[1], x)[:, None]
+        for block in self.blocks:
+            q, k, v = block.project(x, turn)  # type: ignore[operator]
+            x = block.add(x, attend(q, k, v, self.window))  # type: ignore[operator]
+            kept.append((k, v))
+        return norm(x)
+
+
+class Block(nn.Module):
+    """Attention, then a dense net of four times the width."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.outward = nn.Linear(width, width, bias=False)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(4 * width, width, bias=False)
+        self.drop = Dropout(dropout)
+        for linear in (self.query, self.key, self.value, self.up):
+            nn.init.normal_(linear.weight, std=width**-0.5)
+        for linear in (self.outward, self.down):
+            nn.init.zeros_(linear.weight)
+
+    def inward(self) -> Tensor:
+        """(3 * width, width): to queries, keys and values in one multiplication; Muon turns each of them for itself."""
+        return torch.cat([self.query.weight, self.key.weight, self.value.weight])
+
+    def project(self, x: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, P, width), turn (P, 1, width / heads / 2) -> q, k, v (B, heads, P, width / heads)."""
+        qkv = F.linear(norm(x), self.inward()).unflatten(-1, (3 * self.heads, -1))
+        qk, v = qkv.split([2 * self.heads, self.heads], dim=2)
+        qk = norm(qk.to(turn.real.dtype)).unflatten(-1, (-1, 2))
+        qk = torch.view_as_real(torch.view_as_complex(qk) * turn).flatten(-2)
+        q, k = qk.transpose(1, 2).chunk(2, dim=1)
+        return q, k, v.transpose(1, 2)
+
+    def add(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The stream x (B, P, width) after this block, attended (B, heads, P, width / heads)."""
+        x = x + self.drop(self.outward(attended.transpose(1, 2).flatten(2)))
+        return x + self.drop(self.down(F.relu(self.up(norm(x))).square()))
+
+    def recall(self, ring: Tensor) -> Recall:
+        """This block for one position at a time, its dropout left out."""
+        weights = (self.inward(), self.outward.weight, self.up.weight, self.down.weight)
+        return Recall(ring, *(multiplier(weight, len(ring)) for weight in weights))
+
+
+class Recall(NamedTuple):
+    """A block that takes one position at a time, and the keys and values of the last ones.
+
+    Those of position p stand in the ring (B, 2 * heads, window, width / heads) at p modulo the window, keys before values, the
+    keys turned by their positions.
+    """
+
+    ring: Tensor
+    inward: Callable[[Tensor], Tensor]
+    outward: Callable[[Tensor], Tensor]
+    up: Callable[[Tensor], Tensor]
+    down: Callable[[Tensor], Tensor]
+
+    def step(self, x: Tensor, turn: Tensor, seen: int) -> Tensor:
+        """x (B, width), turn (1, width / heads / 2), of the position after `seen` others -> the stream after this block."""
+        heads, window = self.ring.shape[1] // 2, self.ring.shape[2]
+        qkv = self.inward(norm(x)).unflatten(-1, (3 * heads, -1))
+        qk = qkv[:, : 2 * heads]
+        torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(turn / size(qk))
+        self.ring[:, :, seen % window] = qkv[:, heads:]
+        k, v = self.ring[:, :, : seen + 1].chunk(2, dim=1)
+        x = x + self.outward(F.scaled_dot_product_attention(qkv[:, :heads, None], k, v).flatten(1))
+        return x + self.down(F.relu(self.up(norm(x))).square())
+
+
+def multiplier(weight: Tensor, batch: int) -> Callable[[Tensor], Tensor]:
+    """x (batch, in) -> x @ weight.T, many times with one weight (out, in).
+
+    On a processor oneDNN arranges a weight anew at every multiplication, which takes as long as multiplying a few vectors; here
+    it does so once, and under autocast in the lower precision.
+    """
+    own, low = weight.dtype, torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+    if torch.is_grad_enabled() or weight.device.type != "cpu" or own != torch.float32 or not PACKS:
+        return lambda x: F.linear(x, weight)
+    packed, times = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(low), batch), torch.ops.mkldnn._linear_pointwise
+    if low == own:
+        return lambda x: times(x, packed, None, "none", [], "")
+    return lambda x: times(x.to(low), packed, None, "none", [], "").to(own)
+
+
+class Dropout(nn.Dropout):
+    """x (B, P, width): features are dropped for all positions of a datum at once (Gal & Ghahramani 2016, arXiv:1512.05287).
+
+    On a processor drawing a number for every element takes a sixth of the time of a training step.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.p else x
+
+
+class Norm(torch.autograd.Function):
+    """RMSNorm in half the passes over memory that PyTorch's takes on a processor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        scale = size(x)
+        y = x / scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        y, scale = ctx.saved_tensors
+        along = (gradient * y).mean(-1, keepdim=True)
+        return torch.addcmul(gradient, y, along, value=-1).div_(scale)
+
+
+def size(x: Tensor) -> Tensor:
+    """The root mean square of every vector, (..., 1)."""
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).mul_(x.shape[-1] ** -0.5).clamp_(min=EPSILON)
+
+
+def norm(x: Tensor) -> Tensor:
+    """Every vector scaled to a root mean square of 1."""
+    return Norm.apply(x) if torch.is_grad_enabled() else x / size(x)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """q, k, v (B, heads, P, d) -> (B, heads, P, d): each position a mean of the values of the last `window`, itself included.
+
+    Written out: on a processor this takes a third of the time of PyTorch's fused kernel in bfloat16, and as long in float32.
+    """
+    length, parts = q.shape[2], []
+    q = q * q.shape[3] ** -0.5
+    place = torch.arange(length, device=q.device)
+    for start in range(0, length, CHUNK):
+        stop, first = min(start + CHUNK, length), max(0, start - window + 1)
+        ago = place[start:stop, None] - place[first:stop]
+        mask = torch.zeros(ago.shape, dtype=q.dtype, device=q.device).masked_fill((ago < 0) | (ago >= window), -torch.inf)
+        scores = (q[:, :, start:stop] @ k[:, :, first:stop].mT).add_(mask)
+        parts.append(scores.softmax(-1) @ v[:, :, first:stop])
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)

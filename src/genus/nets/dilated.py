@@ -1,0 +1,154 @@
+"""Dilated causal convolutions with gates: a memory that doubles with every layer, kept in queues."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.nets.causal import CausalNet
+
+__all__ = ["DilatedMemory", "GatedStack", "Queues", "gate"]
+
+
+def gate(both: Tensor) -> Tensor:
+    """(..., 2 width), halves f and g -> tanh(-f / 2) sigmoid(g), (..., width): a value, and how much of it is let through.
+
+    As tanh(-f / 2) = 1 - 2 sigmoid(f), one sigmoid serves both halves, in place; a tanh takes several times as long.
+    """
+    f, g = both.sigmoid_().chunk(2, dim=-1)
+    return torch.addcmul(g, f, g, value=-2)
+
+
+class Queues(NamedTuple):
+    """What a stack remembers: of every layer its inputs at the last d positions, d the dilation.
+
+    Queues hold references and what they refer to is not written into, so that steps have gradients like the parallel pass.
+    Beside them lie the weights as a step uses them.
+    """
+
+    inputs: list[deque[Tensor]]  # of every layer d tensors (B, width), the oldest first
+    past: Tensor  # (L, width, 2 width): of the older taps
+    now: Sequence[Tensor]  # of every layer (width, 2 width)
+    residual: Sequence[Tensor]  # of every layer but the last (width, width)
+
+
+class GatedStack(nn.Module):
+    """Gated causal convolutions of two taps, with residual and skip connections (van den Oord et al. 2016, arXiv:1609.03499).
+
+    In every layer z = gate((h_{t-d}, h_t) W + b), and h + z R goes on to the next; the output is one linear map of the z of all
+    layers. Before the first position all is zero.
+
+    Args:
+        width: of inputs and outputs.
+        dilations: d of every layer.
+        dropout: of what every gate lets through.
+    """
+
+    def __init__(self, width: int, dilations: Sequence[int], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.width, self.dilations = width, list(dilations)
+        layers = len(self.dilations)
+        self.taps = nn.Parameter(torch.randn(layers, 2 * width, 2 * width) * (2 * width) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(layers, 1, 2 * width))
+        self.residual = nn.Parameter(torch.randn(layers - 1, width, width) * (width * layers) ** -0.5)
+        self.skip = nn.Linear(layers * width, width)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(
+        self, h: Tensor, given: Sequence[Tensor] | Tensor | None = None, seen: Callable[[int, Tensor], None] | None = None
+    ) -> Tensor:
+        """h (B, T, width) -> (B, T, width).
+
+        Args:
+            given: for every layer what is added to its gates, (B, T or 1, 2 width).
+            seen: called with every layer's number and input, (B, T, width).
+        """
+        out = self.skip.bias
+        skips = self.skip.weight.T.split(self.width)
+        for i, (taps, bias, dilation) in enumerate(zip(self.taps, self.bias, self.dilations, strict=True)):
+            if seen is not None:
+                seen(i, h)
+            past = F.pad(h[:, :-dilation], (0, 0, min(dilation, h.shape[1]), 0))
+            both = F.linear(torch.cat([past, h], dim=2), taps.T, bias[0])
+            z = self.drop(gate(both if given is None else both + given[i]))
+            out = out + z @ skips[i]
+            if i < len(self.residual):
+                h = h + z @ self.residual[i]
+        return out
+
+    def empty(self, batch: int) -> Queues:
+        """Before the first position."""
+        past, now = self.taps.split(self.width, dim=1)
+        zero = past.new_zeros(batch, self.width)
+        inputs = [deque([zero] * dilation, maxlen=dilation) for dilation in self.dilations]
+        return Queues(inputs, past, now.unbind(), self.residual.unbind())
+
+    def prefill(self, h: Tensor, given: Sequence[Tensor] | Tensor | None = None) -> tuple[Tensor, Queues]:
+        """As `forward`, and the queues after it."""
+        queues = self.empty(len(h))
+        out = self(h, given, lambda i, h: queues.inputs[i].extend(h[:, -self.dilations[i] :].unbind(1)))
+        return out, queues
+
+    def advance(self, queues: Queues, h: Tensor, given: Tensor | None = None) -> Tensor:
+        """The next position: h (B, width), given (L, B, 2 width) -> (B, width).
+
+        What the older taps contribute is known in all layers beforehand, in one product.
+        """
+        older = torch.stack([queue[0] for queue in queues.inputs])
+        known = torch.baddbmm(self.bias if given is None else self.bias + given, older, queues.past)
+        passed = []
+        for i, (both, now) in enumerate(zip(known.unbind(), queues.now, strict=True)):
+            queues.inputs[i].append(h)  # and the oldest goes
+            passed.append(gate(torch.addmm(both, h, now)))
+            if i < len(queues.residual):
+                h = torch.addmm(h, passed[-1], queues.residual[i])
+        return self.skip(torch.cat(passed, dim=1))
+
+
+class DilatedMemory(CausalNet):
+    """WaveNet's stack: dilations 1, 2, 4, ..., the stack repeated, the context in every gate.
+
+    It sees stacks * (2^layers - 1) + 1 positions, the newest among them.
+
+    Args:
+        width: of tokens and outputs.
+        layers: of a stack; the last has dilation 2^(layers - 1).
+        stacks: one upon another.
+        dropout: of what every gate lets through.
+        context_dim: of the context's features.
+    """
+
+    def __init__(self, width: int, layers: int = 10, stacks: int = 1, dropout: float = 0.0, context_dim: int = 0) -> None:
+        super().__init__(width, context_dim)
+        self.stack = GatedStack(width, [2**i for i in range(layers)] * stacks, dropout)
+        self.last = nn.Linear(width, width)
+        self.moved = nn.Linear(context_dim, layers * stacks * 2 * width, bias=False) if context_dim else None
+
+    def _given(self, c: Tensor | None) -> Tensor | None:
+        """The context's part of every gate, (L, B, 2 width)."""
+        return None if self.moved is None else self.moved(c).unflatten(1, (-1, 2 * self.width)).transpose(0, 1)
+
+    def _out(self, skips: Tensor) -> Tensor:
+        return F.relu(self.last(F.relu(skips)))
+
+    def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
+        given = self._given(c)
+        return self._out(self.stack(tokens, None if given is None else given.unsqueeze(2)))
+
+    def empty(self, batch: int, c: Tensor | None) -> tuple[Queues, Tensor | None]:
+        return self.stack.empty(batch), self._given(c)
+
+    def advance(self, state: tuple[Queues, Tensor | None], token: Tensor) -> tuple[Tensor, tuple[Queues, Tensor | None]]:
+        return self._out(self.stack.advance(state[0], token, state[1])), state
+
+    def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, tuple[Queues, Tensor | None]]:
+        first = self.first(len(tokens), c).to(tokens.dtype)
+        given = self._given(c)
+        known = torch.cat([first[:, None], tokens], dim=1)
+        skips, queues = self.stack.prefill(known, None if given is None else given.unsqueeze(2))
+        return self._out(skips[:, -1]), (queues, given)

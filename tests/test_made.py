@@ -1,0 +1,216 @@
+"""MADE and its masked net: groups of any width, any order, means over orders."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import CONTEXTS, SPACES, draw
+from torch import Tensor, nn
+
+import genus
+from genus import MADE, Category, DataError, GenusError, Integer, Space
+from genus.nets.masked import MaskedMLP
+
+ROWS = [name for name, space in SPACES.items() if not space.sequence]
+
+
+def shaken(model: nn.Module, seed: int = 0) -> nn.Module:
+    """In float64, away from its birth state."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.data += 0.4 * torch.randn(parameter.shape, generator=generator)
+    return model.double().eval()
+
+
+def made(space: Space, context: Space | None = None, seed: int = 0, **hyper: object) -> MADE:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = MADE(space, context, **{"hidden": (16, 16), "components": 2} | hyper)
+    model.initialise(draw(space, 50, seed=9))
+    return shaken(model, seed)
+
+
+def shuffled(n: int, seed: int = 0) -> list[int]:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def all_of(space: Space) -> Tensor:
+    return torch.cartesian_prod(*(torch.arange(float(k.size if isinstance(k, Integer) else k.states)) for k in space.kinds))
+
+
+# -- the net --------------------------------------------------------------------------------------------------------------
+
+INPUTS, OUTPUTS = [2, 0, 1, 3, 1, 2], [1, 2, 0, 4, 3, 2]
+
+
+@pytest.mark.parametrize("hidden", [(), (9,), (40, 40), (12, 12, 3)])
+@pytest.mark.parametrize("context_dim", [0, 2])
+@pytest.mark.parametrize("order", [None, shuffled(6)], ids=["own order", "shuffled"])
+@pytest.mark.parametrize("block", [2, 32])
+def test_steps_and_prefill_are_the_parallel_pass(
+    hidden: tuple[int, ...], context_dim: int, order: list[int] | None, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genus.nets.masked.BLOCK", block)
+    net = shaken(MaskedMLP(INPUTS, hidden, OUTPUTS, context_dim, dropout=0.5, residual=True))
+    x, c = torch.randn(5, sum(INPUTS)).double(), torch.randn(5, context_dim).double() if context_dim else None
+    groups = list(range(6)) if order is None else order
+    parts = [x.split(INPUTS, 1)[g] for g in groups]
+    with torch.no_grad():
+        expected = [net(x, c, order).split(OUTPUTS, 1)[g] for g in groups]
+        out, state = net.start(5, c, order)
+        assert torch.allclose(out, expected[0], atol=1e-9)
+        for i in range(5):
+            out, state = net.step(state, i, parts[i])
+            assert torch.allclose(out, expected[i + 1], atol=1e-9), i
+        for m in range(1, 6):
+            out, state = net.prefill(torch.cat(parts[:m], 1), m, c, order)
+            assert torch.allclose(out, expected[m], atol=1e-9), m
+            if m < 5:
+                out, _ = net.step(state, m, parts[m])
+                assert torch.allclose(out, expected[m + 1], atol=1e-9), m
+
+
+def test_kept_weights_follow_the_weights_and_the_order() -> None:
+    net, x, order = shaken(MaskedMLP(INPUTS, (8,), OUTPUTS)), torch.randn(3, sum(INPUTS)).double(), shuffled(6)
+    with torch.no_grad():
+        before, other = net(x), net(x, order=order)
+        assert not torch.allclose(before, other)
+        assert torch.equal(before, net(x))
+        net.layers[0].weight += 1.0
+        assert not torch.allclose(before, net(x))
+
+
+# -- the density ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("context", CONTEXTS.values(), ids=list(CONTEXTS))
+@pytest.mark.parametrize("residual", [False, True])
+def test_every_output_sees_what_comes_before_and_nothing_else(name: str, context: Space | None, residual: bool) -> None:
+    """By gradients, output by output, in a random order of columns of every kind."""
+    space = SPACES[name]
+    order = shuffled(space.dim, seed=2)
+    model = made(space, context, order=order, hidden=(64, 64), residual=residual)
+    c = None if context is None else model._context_features(draw(context, 6)).requires_grad_()
+    seen = model.tokens(draw(space, 6), torch.float64).requires_grad_()
+    out = model.net(seen, c, order).split(model.outputs.widths, 1)
+    there = model.log_conditionals(draw(space, 6), None if context is None else draw(context, 6))
+    steps, value = model._steps(6, None if context is None else draw(context, 6), None), torch.empty(0)
+    for p, column in enumerate(order):
+        distribution = steps.send(value) if p else next(steps)
+        value = draw(space, 6).flatten(1)[:, column : column + 1]
+        assert torch.allclose(distribution.log_prob(value)[:, 0], there[:, column], atol=1e-9), f"the step at {p}"
+        if not out[column].shape[1]:
+            continue
+        weighted = (out[column] * torch.randn_like(out[column])).sum()
+        gradients = torch.autograd.grad(weighted, [seen] if c is None else [seen, c], retain_graph=True, allow_unused=True)
+        parts = (gradients[0] if gradients[0] is not None else torch.zeros_like(seen)).split(model.tokens.widths, 1)
+        for q, other in enumerate(order):
+            if q >= p:
+                assert not parts[other].any(), f"the output at {p} sees position {q}"
+            elif parts[other].shape[1]:
+                assert bool(parts[other].abs().sum(0).gt(0).all()), f"the output at {p} does not see position {q}"
+        if c is not None:
+            assert bool(gradients[1].abs().sum(0).gt(0).all()), f"the output at {p} does not see the context"
+
+
+@pytest.mark.parametrize("name", ["categories", "image"])
+@pytest.mark.parametrize("context", [None, CONTEXTS["category"]], ids=["none", "category"])
+def test_a_mean_over_orders_has_mass_one_and_is_what_is_sampled(name: str, context: Space | None) -> None:
+    space = SPACES[name] if name == "categories" else Space(Integer(0, 1), shape=(2, 2))
+    model = made(space, context, orders=3)
+    points = all_of(space).reshape(-1, *space.shape)
+    c = None if context is None else torch.ones(1, 1)
+    p = model.log_prob(points, c).exp().detach()
+    assert float(p.sum()) == pytest.approx(1, abs=1e-9)
+    sample = model.sample(20_000, c, seed=0)
+    found = (sample.flatten(1)[:, None] == points.flatten(1)[None]).all(2).double().mean(0)
+    assert bool(((found - p).abs() < 5 * (p * (1 - p) / 20_000).sqrt() + 1e-4).all())
+
+
+def test_the_mean_is_over_probabilities_of_models_of_one_order_each() -> None:
+    space = SPACES["mixed"]
+    model, x = made(space, orders=4), draw(SPACES["mixed"], 7)
+    singles = []
+    for order in model.orders.tolist():
+        single = made(space, order=order)
+        single.net.load_state_dict(model.net.state_dict())
+        singles.append(single.log_prob(x).exp())
+    assert torch.allclose(model.log_prob(x).exp(), torch.stack(singles).mean(0), rtol=1e-9)
+
+
+def test_training_takes_every_order() -> None:
+    model = made(SPACES["mixed"], orders=3).train()
+    x = draw(SPACES["mixed"], 20)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        values = {round(float(model._loss(x, None)), 9) for _ in range(40)}
+    assert values == {round(-float(model._by_order(x, None, k).sum(1).mean()), 9) for k in range(3)}
+
+
+def test_a_mean_over_orders_has_no_conditionals_and_takes_no_prefix() -> None:
+    model = made(SPACES["mixed"], orders=2)
+    with pytest.raises(GenusError, match=r"no product of conditionals; build the model with orders=1"):
+        model.log_conditionals(draw(SPACES["mixed"], 2))
+    with pytest.raises(GenusError, match=r"this model has 2; build the model with orders=1"):
+        model.sample(2, prefix=torch.tensor([1.0]))
+
+
+def test_orders_are_saved(tmp_path: Path) -> None:
+    model, x = made(SPACES["mixed"], orders=3, seed=8), draw(SPACES["mixed"], 5)
+    genus.save(model, tmp_path / "m.genus")
+    loaded = genus.load(tmp_path / "m.genus")
+    assert torch.equal(loaded.orders, model.orders)
+    assert torch.allclose(loaded.double().log_prob(x), model.log_prob(x), atol=1e-4)
+    assert torch.equal(loaded.sample(9, seed=3).nan_to_num(-1), loaded.sample(9, seed=3).nan_to_num(-1))
+
+
+def test_rows_are_completed_from_any_columns_that_stand_first() -> None:
+    space = Space([Category(("a", "b", "c")), Category(("no", "yes")), Category(("x", "y", "z"))])
+    model, points = made(space, order=[2, 0, 1]), all_of(SPACES["categories"])
+    points = all_of(space)
+    p = model.log_prob(points).exp().detach()
+    for prefix, given in (([1.0], points[:, 2] == 1), ([1.0, 2.0], (points[:, 2] == 1) & (points[:, 0] == 2))):
+        x = model.sample(20_000, seed=0, prefix=torch.tensor(prefix))
+        found = (x[:, None] == points[given][None]).all(2).double().mean(0)
+        expected = p[given] / p[given].sum()
+        assert bool(((found - expected).abs() < 5 * (expected * (1 - expected) / 20_000).sqrt() + 1e-4).all())
+
+
+def test_pixels_are_seen_as_one_number_each_and_two_values_are_one_number_out() -> None:
+    model = MADE(Space(Integer(0, 1), shape=(4, 4)), hidden=(8,))
+    assert (model.net.layers[0].in_features, model.net.out.out_features) == (16, 16)
+    assert MADE(Space(Integer(0, 255), shape=(4, 4)), hidden=(8,), components=3).net.out.out_features == 16 * 9
+
+
+def test_a_new_model_is_uniform_over_values_and_training_starts_from_their_shares() -> None:
+    x = draw(SPACES["image"], 3)
+    model = MADE(SPACES["image"])
+    assert torch.allclose(model.log_prob(x), torch.tensor(-6 * math.log(4)))
+    space = Space([Category(("a", "b", "c")), Integer(0, 1)])
+    model = MADE(space)
+    rows = torch.tensor([[0.0, 1.0]] * 5 + [[1.0, 0.0]])
+    model.initialise(rows)
+    p = torch.tensor([6 / 9 * 6 / 8, 2 / 9 * 2 / 8])  # one row more of every value
+    assert torch.allclose(model.log_prob(rows[[0, 5]]).exp(), p)
+
+
+@pytest.mark.parametrize(
+    ("hyper", "message"),
+    [
+        ({"orders": 0}, "1 or more"),
+        ({"orders": 2, "order": [0, 1, 2, 3]}, "order="),
+        ({"order": [0, 1]}, "each of the 4 coordinates once"),
+    ],
+)
+def test_orders_that_make_no_sense(hyper: dict, message: str) -> None:
+    with pytest.raises(GenusError, match=message):
+        MADE(SPACES["mixed"], **hyper)
+
+
+def test_sequences_are_refused() -> None:
+    with pytest.raises(DataError, match="these are sequences"):
+        MADE(SPACES["words"])
