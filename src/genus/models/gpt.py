@@ -87,7 +87,7 @@ class GPT(Autoregressive, name="gpt"):
         """A wider net takes smaller steps, as more values of a step add up, larger batches, and gains by half precision."""
         return MappingProxyType(
             {
-                "learning_rate": min(0.02, 0.14 / width**0.5),
+                "learning_rate": min(0.02, 0.09 / width**0.5),
                 "batch_size": max(8, min(512, 16 * width // length)),
                 "precision": "bf16-mixed" if width >= 64 else "32-true",
                 "schedule": "linear",
