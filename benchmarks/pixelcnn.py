@@ -12,9 +12,9 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
 
 import torch
+from timing import best
 
 import genus
 from genus.model import isolated
@@ -49,16 +49,6 @@ def naive(model: genus.PixelCNN, n: int) -> float:
         x[:, i] = model.outputs.at(i, h[:, i]).sample()[:, 0]
         times.append(time.perf_counter() - begin)
     return statistics.median(times) * SIDE * SIDE
-
-
-def best(seconds: Callable[[], float]) -> float:
-    """With one thread or with all, whichever is faster."""
-    found, threads = [], torch.get_num_threads()
-    for count in {1, threads}:
-        torch.set_num_threads(count)
-        found.append(seconds())
-    torch.set_num_threads(threads)
-    return min(found)
 
 
 @torch.no_grad()

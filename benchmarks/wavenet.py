@@ -17,9 +17,9 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
 
 import torch
+from timing import best
 
 import genus
 from genus.model import in_batches, isolated
@@ -55,16 +55,6 @@ def naive(model: genus.WaveNet, x: torch.Tensor) -> float:
         x = torch.cat([x, value], dim=1)
         times.append(time.perf_counter() - begin)
     return statistics.median(times)
-
-
-def best(seconds: Callable[[], float]) -> float:
-    """With one thread or with all, whichever is faster."""
-    found, threads = [], torch.get_num_threads()
-    for count in {1, threads}:
-        torch.set_num_threads(count)
-        found.append(seconds())
-    torch.set_num_threads(threads)
-    return min(found)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,19 @@ from genus.nets.heads import Coordinates, Warp
 from genus.nets.tokens import ColumnOutputs, ColumnTokens, SharedOutputs, SharedTokens
 from genus.space import Integer, Real, Space
 
-__all__ = ["Autoregressive", "ChainRule"]
+__all__ = ["Autoregressive", "ChainRule", "Request"]
+
+
+Start = Callable[[int, "Tensor | None", "Tensor | None"], Generator[Coordinates, Tensor, None]]
+
+
+class Request(NamedTuple):
+    """What `ChainRule.sample` is asked for, beside rows, conditions and prefixes: see there."""
+
+    length: int
+    warp: Warp = Warp()
+    stop: float | None = None
+    each: Callable[[Tensor], None] | None = None
 
 
 class ChainRule(TractableDensity):
@@ -107,7 +119,7 @@ class ChainRule(TractableDensity):
         n = n if n is not None else len(given) if given is not None else 1
         if n < 0:
             raise GenusError(f"Cannot sample {n} rows; ask for 0 or more.")
-        steps = self._length(length, given)
+        request = Request(self._length(length, given), warp, stop, each)
         if stop is not None and not self.space.sequence:
             raise GenusError("Only sequences have a symbol to stop at; leave stop= out.")
         if (top_k is not None or top_p is not None) and not self._draws_symbols:
@@ -124,18 +136,18 @@ class ChainRule(TractableDensity):
                 rows = slice(at, min(at + batch_size, n))
                 known = None if given is None else given[rows]
                 part = rows.stop - rows.start
-                parts.append(self._chain(part, None if c is None else c[rows], known, steps, warp, stop, each))
+                parts.append(self._chain(part, None if c is None else c[rows], known, request))
         x = torch.cat(parts)
         return x if self.space.sequence else self._in_place(x)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        x = self._chain(n, c, None, self.space.dim, Warp(), None, None)
+        x = self._chain(n, c, None, Request(self.space.dim))
         return x if self.space.sequence else self._in_place(x)
 
     def _in_place(self, x: Tensor) -> Tensor:
         """(n, D) in the order of positions -> (n, *shape)."""
         if self.order is not None:
-            x = x[:, torch.as_tensor(self.order).argsort().to(x.device)]
+            x = x[:, torch.as_tensor(self.order, device=x.device).argsort()]
         return x.reshape(-1, *self.space.shape)
 
     @contextmanager
@@ -148,16 +160,13 @@ class ChainRule(TractableDensity):
             self.train(training)
 
     def _chain(
-        self,
-        n: int,
-        c: Tensor | None,
-        given: list[Tensor] | None,
-        length: int,
-        warp: Warp,
-        stop: float | None,
-        each: Callable[[Tensor], None] | None,
+        self, n: int, c: Tensor | None, given: list[Tensor] | None, request: Request, start: Start | None = None
     ) -> Tensor:
-        """(n, length) in the order of positions."""
+        """(n, length) in the order of positions, each row going on from its given beginning.
+
+        start: instead of `_steps`, which it is like.
+        """
+        length, warp, stop, each = request
         x = torch.empty(n, length, dtype=self.space.dtype, device=self.device)
         if not n:
             return x
@@ -176,7 +185,7 @@ class ChainRule(TractableDensity):
         fill = x.new_zeros(n)
         if common:
             over, fill = self._ended(x[:, :common], end, None)  # a stop symbol within a prefix stops nothing
-        steps = self._steps(n, c, x[:, :common] if common else None)
+        steps = (start or self._steps)(n, c, x[:, :common] if common else None)
         distribution = next(steps)
         lengths = lengths.to(x.device)
         for i in range(common, length):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 
 from genus.errors import GenusError
-from genus.models.autoregressive import Autoregressive
-from genus.nets.heads import Coordinates, Warp
+from genus.models.autoregressive import Autoregressive, Request, Start
+from genus.nets.heads import Coordinates
 from genus.nets.masked import MaskedMLP
 from genus.nets.tokens import NARROW, ColumnOutputs, Columns, singles, spread_
 from genus.space import Space
@@ -132,30 +133,24 @@ class MADE(Autoregressive, name="made"):
         return super()._prefixes(prefix, n)
 
     def _chain(
-        self,
-        n: int,
-        c: Tensor | None,
-        given: list[Tensor] | None,
-        length: int,
-        warp: Warp,
-        stop: float | None,
-        each: Callable[[Tensor], None] | None,
+        self, n: int, c: Tensor | None, given: list[Tensor] | None, request: Request, start: Start | None = None
     ) -> Tensor:
         if self.order is not None:
-            return super()._chain(n, c, given, length, warp, stop, each)
-        x = torch.empty(n, length, dtype=self.space.dtype, device=self.device)
+            return super()._chain(n, c, given, request, start)
+        x = torch.empty(n, request.length, dtype=self.space.dtype, device=self.device)
         which = torch.randint(len(self.orders), (n,), device=x.device)
-        try:
-            for k in which.unique().tolist():  # the rows of one order go together
-                self.order, rows = self.orders[k].tolist(), (which == k).nonzero()[:, 0]
-                part = super()._chain(len(rows), None if c is None else c[rows], None, length, warp, stop, each)
-                x[rows] = self._in_place(part).flatten(1)
-        finally:
-            self.order = None
+        for k in which.unique().tolist():  # the rows of one order go together
+            rows, order = (which == k).nonzero()[:, 0], self.orders[k]
+            part = super()._chain(len(rows), None if c is None else c[rows], None, request, partial(self._in, order.tolist()))
+            x[rows] = part[:, order.argsort()]
         return x
 
     def _steps(self, n: int, c: Tensor | None, known: Tensor | None) -> Generator[Coordinates, Tensor, None]:
-        order, features = list(self.order or ()), self._context_features(c)
+        return self._in(list(self.order or ()), n, c, known)
+
+    def _in(self, order: list[int], n: int, c: Tensor | None, known: Tensor | None) -> Generator[Coordinates, Tensor, None]:
+        """`_steps` in an order of the coordinates."""
+        features = self._context_features(c)
         if known is None:
             i, (h, state) = 0, self.net.start(n, features, order)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from random import Random
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genus.errors import GenusError, NotFittedError
 from genus.model import Counted
-from genus.models.autoregressive import ChainRule
+from genus.models.autoregressive import ChainRule, Request, Start
 from genus.models.contexts import SMOOTHINGS, Tree, Walker, grow
 from genus.models.ngrams import packed, tallied
 from genus.nets.cells import Cells
@@ -225,17 +225,11 @@ class MarkovChain(Counted, ChainRule, name="markov"):
         return int(self.space.ends and self.tree.order > 0)
 
     def _chain(
-        self,
-        n: int,
-        c: Tensor | None,
-        given: list[Tensor] | None,
-        length: int,
-        warp: Warp,
-        stop: float | None,
-        each: Callable[[Tensor], None] | None,
+        self, n: int, c: Tensor | None, given: list[Tensor] | None, request: Request, start: Start | None = None
     ) -> Tensor:
+        length, warp, stop, each = request
         if warp != Warp() or each is not None:
-            return super()._chain(n, c, given, length, warp, stop, each)
+            return super()._chain(n, c, given, request, start)
         walker = Walker(self.tree, Random(int(torch.randint(2**62, ()))))
         end = [self._code(self._end_value)] if self.space.ends else []
         ends = end if stop is None else [*end, self._code(stop)]
