@@ -18,6 +18,7 @@ from genus.space import Category, Real, Space
 from genus.training import History, TrainingInterrupted, fit
 from genus.training.best import Best
 from genus.training.budget import Budget
+from genus.training.rows import batch_size_for
 
 SPACE = Space([Real(), Real()])
 X = torch.randn(200, 2, generator=torch.Generator().manual_seed(3)) + torch.tensor([2.0, -1.0])
@@ -651,3 +652,8 @@ def test_a_loss_that_is_not_one_number_is_refused_in_words():
     loss = Loss("rows", model.parameters(), lambda x, c: -model._log_prob(x, c))
     with pytest.raises(TrainingError, match="A loss must be one number"):
         quiet(model, losses=[loss], max_steps=1)
+
+
+def test_batches_of_long_sequences_are_few_rows() -> None:
+    assert [batch_size_for(n) for n in (10, 500, 50_000)] == [10, 64, 512]
+    assert [batch_size_for(50_000, length) for length in (16, 256, 4_000, 100_000)] == [512, 32, 2, 1]
