@@ -17,6 +17,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SPACES = {
     "one real": Space(Real(1.0, 2.0), shape=(1,)),
     "reals": Space([Real(), Real(5.0, 0.1), Real(-3.0, 40.0)]),
+    "reals and states": Space([Real(1.0, 2.0, atoms=(0.0, math.nan)), Category(("a", "b")), Real(), Real(2.0, 0.5, atoms=(3.0,))]),
+    "real image": Space(Real(), shape=(1, 4, 2)),
     "lattice": Space([Integer(0, 4), Integer(0.0, 2.0, step=0.5)]),
     "wide lattice": Space([Integer(0, 400, atoms=(0.0,), loc=90.0, scale=60.0), Integer(0, 3)]),
     "categories": Space([Category(("a", "b", "c")), Category((False, True)), Category(("only",))]),
@@ -33,13 +35,19 @@ CONTEXTS = {
     "mixed": Space([Category(("u", "v")), Real(2.0, 3.0)]),
 }
 SMALL = {  # small enough to be fast, large enough to go wrong
+    "flow": {"base": "mixture"},
+    "glow": {"levels": 1, "steps": 2, "hidden": [8]},
     "gpt": {"width": 8, "layers": 2, "heads": 2, "components": 2},
+    "iaf": {"transforms": 2, "hidden": [16, 16]},
     "made": {"hidden": [12, 12], "components": 2},
     "maf": {"transforms": 2, "hidden": [16, 16]},
     "markov": {"order": 2, "smoothing": "witten-bell"},  # of Kneser-Ney, letters that follow all others are equally likely
     "mixture": {"components": 3},
     "naive-bayes": {},
+    "nice": {"transforms": 3, "hidden": [16]},
+    "nsf": {"transforms": 2, "hidden": [16, 16], "bins": 4},
     "pixelcnn": {"width": 8, "layers": 2, "reach": 2, "components": 2},
+    "real-nvp": {"transforms": 3, "hidden": [16]},
     "rnn": {"width": 8, "layers": 2, "components": 2},
     "vae": {"latent": 2, "hidden": [16], "components": 2},
     "wavenet": {"width": 8, "layers": 3, "stacks": 2, "components": 2},

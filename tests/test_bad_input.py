@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 import genus
 from genus.files import describe
 
-FAMILIES = sorted(set(genus.families()) - {"dequantised"})
+FAMILIES = sorted(genus.families())
 
 
 @pytest.fixture(autouse=True)

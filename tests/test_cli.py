@@ -146,7 +146,7 @@ def test_families_are_a_tree_with_what_each_answers() -> None:
     assert found["vae"]["answers"] == ["elbo", "log_evidence", "sample"]
     assert found["wgan-gp"]["answers"] == ["sample"]
     assert found["maf"]["rung"] == "tractable"
-    assert set(found) == set(genus.families()) - {"dequantised"}
+    assert set(found) == set(genus.families())
 
 
 # -- fit ------------------------------------------------------------------------------------------------------------------

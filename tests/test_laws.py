@@ -51,7 +51,8 @@ def test_mass_is_one_over_one_coordinate(space: Space, context: Space | None) ->
             continue
         if isinstance(model, TractableDensity):
             log_prob = model.log_prob(points.unsqueeze(1), condition(context)).detach()
-            assert float((log_prob.exp() * weights).sum()) == pytest.approx(1, abs=1e-6), family
+            kinks = family == "nsf"  # which a grid integrates badly
+            assert float((log_prob.exp() * weights).sum()) == pytest.approx(1, abs=1e-3 if kinks else 1e-6), family
             checked.append(family)
     assert checked or context is CONTEXTS["mixed"]  # nobody counts for each value of a real condition
 
@@ -100,6 +101,26 @@ def test_samples_follow_the_density(family: str, space: Space, context: Space | 
     assert bool(((found - expected).abs() < 5 * (expected * (1 - expected) / n).sqrt() + 2 / n).all())
 
 
+@law(TractableDensity, spaces=["lattice", "wide lattice", "categories"])
+def test_what_a_marginal_leaves_out_is_summed_over(family: str, space: Space, context: Space | None) -> None:
+    model, c = make(family, space, context), condition(context)
+    grids = [with_atoms(kind)[0] for kind in space.kinds]
+    points = torch.cartesian_prod(*grids).reshape(-1, space.dim)
+    mass = model.log_prob(points, c).exp().reshape([len(grid) for grid in grids]).detach()
+    first = mass.flatten(1).sum(1)
+    assert torch.allclose(model.log_marginal(grids[0][:, None], [0], c).exp(), first, atol=1e-9)
+    last, column = mass.flatten(0, -2).sum(0), space.dim - 1
+    if family in ("naive-bayes", "mixture"):
+        assert torch.allclose(model.log_marginal(grids[-1][:, None], [column], c).exp(), last, atol=1e-9)
+    else:
+        with pytest.raises(genus.GenusError, match="mixture and naive-bayes"):
+            model.log_marginal(grids[-1][:, None], [column], c)
+    assert torch.allclose(model.log_marginal(points, range(space.dim), c).exp().sum(), mass.sum(), atol=1e-9)
+    assert model.log_marginal(points[:, :0], [], c).eq(0).all()
+    with pytest.raises(genus.DataError, match="different coordinates"):
+        model.log_marginal(points, [0] * space.dim, c)
+
+
 @pytest.mark.parametrize("family", ["naive-bayes", "mixture", "maf"])
 def test_samples_follow_the_density_of_reals(family: str) -> None:
     space = Space([Real(1.0, 2.0)]) if family == "maf" else Space([Real(1.0, 2.0, atoms=(0.0, math.nan))])
@@ -125,7 +146,9 @@ def test_same_seed_same_sample_and_the_global_state_is_left_alone(family: str, s
     assert random.getstate() == before[2]
     constant = all((k.size if isinstance(k, Integer) else k.states) == 1 for k in space.kinds if not isinstance(k, Real))
     if not (constant and not space.columns(Real)):
-        assert not torch.equal(first.nan_to_num(-1e9), model.sample(20, c, seed=6).nan_to_num(-1e9))
+        more = condition(context)
+        one, other = (model.sample(300, more, seed=seed).nan_to_num(-1e9) for seed in (5, 6))
+        assert not torch.equal(one, other)
 
 
 @law()
@@ -211,10 +234,11 @@ def test_flow_is_inverted_and_its_log_determinant_is_autograds(dim: int, context
 
 @pytest.mark.parametrize("context_dim", [0, 3])
 @pytest.mark.parametrize(("dim", "hidden"), [(1, (8,)), (2, (8, 8)), (7, (5, 9)), (7, ()), (20, (6,))])
-def test_no_leak_and_step_equals_the_parallel_pass(dim: int, hidden: tuple[int, ...], context_dim: int) -> None:
+@pytest.mark.parametrize("direct", [False, True])
+def test_no_leak_and_step_equals_the_parallel_pass(dim: int, hidden: tuple[int, ...], context_dim: int, direct: bool) -> None:
     from genus.nets.masked import MaskedMLP
 
-    net = MaskedMLP([1] * dim, hidden, [2] * dim, context_dim).double()
+    net = MaskedMLP([1] * dim, hidden, [2] * dim, context_dim, direct=direct).double()
     for parameter in net.parameters():
         parameter.data = torch.randn_like(parameter)
     x = torch.randn(4, dim, dtype=torch.float64, requires_grad=True)

@@ -50,11 +50,12 @@ INPUTS, OUTPUTS = [2, 0, 1, 3, 1, 2], [1, 2, 0, 4, 3, 2]
 @pytest.mark.parametrize("context_dim", [0, 2])
 @pytest.mark.parametrize("order", [None, shuffled(6)], ids=["own order", "shuffled"])
 @pytest.mark.parametrize("block", [2, 32])
+@pytest.mark.parametrize("direct", [False, True])
 def test_steps_and_prefill_are_the_parallel_pass(
-    hidden: tuple[int, ...], context_dim: int, order: list[int] | None, block: int, monkeypatch: pytest.MonkeyPatch
+    hidden: tuple[int, ...], context_dim: int, order: list[int] | None, block: int, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("genus.nets.masked.BLOCK", block)
-    net = shaken(MaskedMLP(INPUTS, hidden, OUTPUTS, context_dim, dropout=0.5, residual=True))
+    net = shaken(MaskedMLP(INPUTS, hidden, OUTPUTS, context_dim, dropout=0.5, residual=True, direct=direct))
     x, c = torch.randn(5, sum(INPUTS)).double(), torch.randn(5, context_dim).double() if context_dim else None
     groups = list(range(6)) if order is None else order
     parts = [x.split(INPUTS, 1)[g] for g in groups]
@@ -215,3 +216,30 @@ def test_orders_that_make_no_sense(hyper: dict, message: str) -> None:
 def test_sequences_are_refused() -> None:
     with pytest.raises(DataError, match="these are sequences"):
         MADE(SPACES["words"])
+
+
+def test_outputs_see_near_pixels_directly_and_far_ones_through_hidden_units_alone() -> None:
+    """Steps are the parallel pass in every order, no output sees what comes after it, and reach cuts what is too far."""
+    space = Space(Integer(0, 1), shape=(2, 4, 5))
+    model = shaken(MADE(space, hidden=(30, 20), orders=3, direct=True, reach=1))
+    x = draw(space, 6)
+    seen = model.tokens(x, torch.float64).requires_grad_()
+    for k, order in enumerate(model.orders.tolist()):
+        out, place = model.net(seen, None, order), torch.tensor(order).argsort()
+        for pixel in (0, 17, 39):
+            gradient = torch.autograd.grad(out[:, pixel].sum(), seen, retain_graph=True)[0]
+            assert not gradient[:, place >= place[pixel]].any()
+        steps, value = model._in(order, 6, None, None), torch.empty(0)
+        there = model._by_order(x, None, k)
+        for p, pixel in enumerate(order):
+            distribution = steps.send(value) if p else next(steps)
+            value = x.flatten(1)[:, pixel : pixel + 1]
+            assert torch.allclose(distribution.log_prob(value)[:, 0], there[:, pixel], atol=1e-9)
+    hidden, past = (mask.logical_not() for mask in model.net.masks(None)[-2:])
+    rows = torch.arange(40) % 20 // 5
+    far = (rows[:, None] - rows[None]).abs() > 1
+    assert not (past & far).any()
+    assert past[7, 1] and past[27, 7] and not past[7, 27]  # within reach, and before it in the order
+    assert hidden.any() and hidden.float().mean() < 0.3
+    with pytest.raises(genus.GenusError, match="in an image"):
+        MADE(SPACES["mixed"], reach=2)

@@ -23,14 +23,20 @@ _names = {
     "genus.files": ("load", "save"),
     "genus.models": (
         "Dequantised",
+        "Flow",
         "GPT",
+        "Glow",
+        "IAF",
         "MADE",
         "MAF",
         "MarkovChain",
         "Mixture",
+        "NICE",
+        "NSF",
         "NaiveBayes",
         "PixelCNN",
         "RNN",
+        "RealNVP",
         "VAE",
         "WGANGP",
         "WaveNet",
@@ -47,7 +53,26 @@ if TYPE_CHECKING:
     from genus.evaluation import Report, compare
     from genus.files import load, save
     from genus.model import ApproximateDensity, Counted, GenerativeModel, Loss, TractableDensity
-    from genus.models import GPT, MADE, MAF, RNN, VAE, WGANGP, Dequantised, MarkovChain, Mixture, NaiveBayes, PixelCNN, WaveNet
+    from genus.models import (
+        GPT,
+        IAF,
+        MADE,
+        MAF,
+        NICE,
+        NSF,
+        RNN,
+        VAE,
+        WGANGP,
+        Dequantised,
+        Flow,
+        Glow,
+        MarkovChain,
+        Mixture,
+        NaiveBayes,
+        PixelCNN,
+        RealNVP,
+        WaveNet,
+    )
     from genus.registry import build, families, family
     from genus.space import Category, Integer, Real, Space
     from genus.training import History, fit
@@ -56,7 +81,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name in _modules:
         return getattr(import_module(_modules[name]), name)
-    if name in ("divergences", "sklearn", "evaluation", "models", "training"):
+    if name in ("divergences", "sklearn", "evaluation", "models", "training", "transforms"):
         return import_module(f"genus.{name}")
     raise AttributeError(f"module 'genus' has no attribute {name!r}")
 

@@ -131,10 +131,18 @@ def load(path: str | os.PathLike[str]) -> GenerativeModel:
 
 def _check_sizes(header: dict[str, Any], count: int) -> None:
     shapes = [header[name]["shape"] for name in ("space", "context") if header[name] is not None]
-    hyper = [v for value in header["hyper"].values() for v in (value if isinstance(value, list) else [value])]
-    for size in (*map(math.prod, shapes), *(v for v in hyper if isinstance(v, int))):
+    for size in (*map(math.prod, shapes), *(v for v in _leaves(header["hyper"]) if isinstance(v, int))):
         if abs(size) > max(count, 10**6):
             raise ValueError(f"it asks for a size of {size:,}, and the file holds {count:,} numbers")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The numbers and strings of nested JSON."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(one)
+    else:
+        yield value
 
 
 @contextmanager

@@ -11,7 +11,7 @@ A model that cannot answer a question does not have the method. Families registe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -87,6 +87,7 @@ class GenerativeModel(nn.Module):
     title: ClassVar[str] = ""  # its name in words
     group: ClassVar[str] = ""  # its branch of the taxonomy, for `genus families`
     takes: ClassVar[str] = "any table or image"
+    listed: ClassVar[bool] = True  # among `families()`; not where it is put around others, or together by hand
     sequences: ClassVar[bool] = False  # whether it models sequences of any length
     likelihood: ClassVar[str] = "none"  # what its log-density is: exact, bound or none
     recipe: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # arguments of `fit` that its training is known to need
@@ -299,6 +300,33 @@ class TractableDensity(ApproximateDensity):
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define _log_prob(x, c).")
+
+    def log_marginal(self, x: Tensor, columns: Sequence[int], c: Tensor | None = None) -> Tensor:
+        """x (B, len(columns)), values of those columns alone -> (B,): their log-density, all other columns left out, exact.
+
+        The density of some columns given others is a difference: log p(a | b) = log p(a, b) - log p(b).
+
+        Raises:
+            GenusError: this family cannot leave these columns out.
+        """
+        chosen = [int(i) for i in columns]
+        if self.space.sequence or sorted({*chosen}) != sorted(chosen) or not {*chosen} <= {*range(self.space.dim)}:
+            raise DataError(f"columns must name different coordinates of a table, from 0 to {self.space.dim - 1}; got {chosen}.")
+        if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != len(chosen):
+            raise DataError(f"x must have the values of {len(chosen)} columns, (B, {len(chosen)}); got {tuple(getattr(x, 'shape', ()))}.")
+        c = self._check_context(c, len(x))
+        if not chosen:
+            return torch.zeros(len(x), dtype=self.dtype, device=self.device)
+        x = x.to(self.device, x.dtype if x.is_floating_point() else self.space.dtype)
+        Space([self.space.kinds[i] for i in chosen]).check(x)
+        return self._log_marginal(x, chosen, c)
+
+    def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        what = ", ".join(self.space.label(i) for i in range(self.space.dim) if i not in columns)
+        raise GenusError(
+            f"{self.name} cannot leave out {what}; mixture and naive-bayes can leave out any columns, and made, gpt and rnn those that"
+            " come last in their order."
+        )
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._log_prob(x, c)

@@ -15,8 +15,8 @@ __all__ = ["build", "families", "family", "hyper_parameters", "refusal"]
 
 
 def families() -> dict[str, type[GenerativeModel]]:
-    """Every family by name."""
-    return dict(registered)
+    """Every family that can be built by its name, by name; `family` also finds those that others are put together with."""
+    return {name: cls for name, cls in registered.items() if cls.listed}
 
 
 def family(name: str) -> type[GenerativeModel]:

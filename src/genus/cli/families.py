@@ -26,7 +26,7 @@ def families(as_json: Json = False) -> None:
     """
     from genus.registry import families
 
-    known = [_described(cls) for name, cls in families().items() if name != "dequantised"]  # which is put around others
+    known = [_described(cls) for cls in families().values()]
     if as_json:
         print_json(known)
     else:

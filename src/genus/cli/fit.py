@@ -171,7 +171,7 @@ def _build(cls: type[GenerativeModel], data: Dataset, wanted: dict[str, Any], se
 def _others(data: Dataset) -> str:
     from genus.registry import families, refusal
 
-    able = [name for name in families() if name != "dequantised" and refusal(name, data.space, data.context) is None]
+    able = [name for name in families() if refusal(name, data.space, data.context) is None]
     return f"families that take these data: {', '.join(able) or 'none'}"
 
 
@@ -184,7 +184,7 @@ def _how_to_resume(kept: Path, args: list[str]) -> str:
 
 def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, Any]:
     return {
-        "family": model.name if model.name != "dequantised" else model.hyper["family"],
+        "family": model.name if model.listed else model.hyper["family"],
         "out": str(out),
         "label": model.likelihood,
         "criterion": history.best,

@@ -139,7 +139,7 @@ def family(name: str) -> type[GenerativeModel]:
     """The family of that name."""
     from genus.registry import families
 
-    known = {key: cls for key, cls in families().items() if key != "dequantised"}  # which is put around others
+    known = families()
     if name not in known:
         raise Misuse(f"there is no family {name!r}; there are {', '.join(known)}")
     return known[name]

@@ -66,7 +66,7 @@ def score(
 
     loaded = load(model)
     if not isinstance(loaded, ApproximateDensity):
-        able = [name for name, cls in families().items() if issubclass(cls, ApproximateDensity) and name != "dequantised"]
+        able = [name for name, cls in families().items() if issubclass(cls, ApproximateDensity)]
         raise GenusError(
             f"{model} holds a {loaded.name}, which has no density to score rows with; families that have one:"
             f" {', '.join(able)}. genus compare judges {loaded.name} by its samples."

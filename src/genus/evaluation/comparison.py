@@ -178,7 +178,7 @@ def compare(
 
 
 def _chosen(names: Sequence[str] | None, baseline: str) -> list[str]:
-    known = [name for name in families() if name != "dequantised"]  # which is put around others
+    known = list(families())
     for name in names or ():
         if name not in known:
             raise GenusError(f"There is no family {name!r}; there are {', '.join(known)}.")
@@ -331,12 +331,12 @@ def _references(protocol: Protocol, rest: Tensor, target: str | None) -> dict[st
 
 def _words(name: str) -> tuple[str, str]:
     """A family's title and its branch of the taxonomy."""
-    cls = families()[name]
+    cls = family(name)
     return cls.title, f"{cls.rung()} · {cls.group}"
 
 
 def _row(name: str, trials: Sequence[Trial], held: Dataset) -> Row:
-    cls = families()[name]
+    cls = family(name)
     good = [trial for trial in trials if not trial.error]
     if not good:
         return Row(name, *_words(name), status="failed", reason=trials[0].error)

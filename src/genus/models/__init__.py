@@ -1,13 +1,19 @@
 """The families, one file each. Importing them registers them."""
 
 from genus.models.dequantised import Dequantised
+from genus.models.flow import Flow
+from genus.models.glow import Glow
 from genus.models.gpt import GPT
+from genus.models.iaf import IAF
 from genus.models.made import MADE
 from genus.models.maf import MAF
 from genus.models.markov import MarkovChain
 from genus.models.mixture import Mixture
 from genus.models.naive_bayes import NaiveBayes
+from genus.models.nice import NICE
+from genus.models.nsf import NSF
 from genus.models.pixelcnn import PixelCNN
+from genus.models.real_nvp import RealNVP
 from genus.models.rnn import RNN
 from genus.models.vae import VAE
 from genus.models.wavenet import WaveNet
@@ -15,15 +21,21 @@ from genus.models.wgan_gp import WGANGP
 
 __all__ = [
     "GPT",
+    "IAF",
     "MADE",
     "MAF",
+    "NICE",
+    "NSF",
     "RNN",
     "VAE",
     "WGANGP",
     "Dequantised",
+    "Flow",
+    "Glow",
     "MarkovChain",
     "Mixture",
     "NaiveBayes",
     "PixelCNN",
+    "RealNVP",
     "WaveNet",
 ]

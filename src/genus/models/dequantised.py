@@ -23,7 +23,8 @@ class Dequantised(ApproximateDensity, name="dequantised"):
 
     P(x) = integral of p over the cell of x >= exp E[log p(x + noise) + log step]: `elbo` is that bound by one draw of the
     noise, `log_evidence` averages p over draws. The cells of a short lattice fill a bounded interval, which a logit
-    stretches to the whole line first (Dinh et al. 2017, arXiv:1605.08803). Columns of other kinds pass through.
+    stretches to the whole line first (Dinh et al. 2017, arXiv:1605.08803). Columns of other kinds pass through, as do atoms and
+    what is missing.
 
     Args:
         family: the name of the continuous family; the other arguments are its own.
@@ -37,6 +38,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     title = "a density on whole numbers, by noise"
     group = "flows"
     takes = "whole numbers, for a continuous family within"
+    listed = False
 
     def __init__(self, space: Space, context: Space | None = None, family: str = "maf", **hyper: Any) -> None:
         super().__init__(space, context, family=family, **hyper)
@@ -47,16 +49,18 @@ class Dequantised(ApproximateDensity, name="dequantised"):
             "half_step": [k.step / 2 if k else 0.0 for k in lattices],
             "start": [k.low - k.step / 2 if k else 0.0 for k in lattices],
             "width": [k.high - k.low + k.step if k else 1.0 for k in lattices],
+            "log_step": [math.log(k.step) if k else 0.0 for k in lattices],
         }
         for name, values in columns.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64).reshape(space.shape), persistent=False)
-        short = torch.tensor([_is_short(kind) for kind in space.kinds]).reshape(space.shape)
-        self.register_buffer("short", short, persistent=False)
-        self.log_unit = sum(math.log(k.step) for k in lattices if k)
+        for name, which in {"lattice": [k is not None for k in lattices], "short": [_is_short(k) for k in space.kinds]}.items():
+            self.register_buffer(name, torch.tensor(which).reshape(space.shape), persistent=False)
 
     half_step: Tensor
     start: Tensor
     width: Tensor
+    log_step: Tensor
+    lattice: Tensor
     short: Tensor
 
     @classmethod
@@ -73,24 +77,28 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         self.model.initialise(self._noisy(x)[0], c)
 
     def _noisy(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x -> y, a point of its cell on the whole line, and log|dy/dx| (B,)."""
+        """x -> y, a point of its cell on the whole line, and log|dy/dx| + log step of all cells (B,)."""
+        body = self.lattice
+        if self.space.has_states:  # atoms, and what is missing, are no cells
+            body = body & (self.space.split(x)[0] == 0).view(x.shape)
         y = x + self.half_step.to(x.dtype) * (2 * torch.rand_like(x) - 1)
         share = ((y - self.start.to(x.dtype)) / self.width.to(x.dtype)).clamp(EDGE, 1 - EDGE)
         stretched = share.logit()
         slope = F.softplus(stretched) + F.softplus(-stretched) - self.width.to(x.dtype).log()
-        log_det = torch.where(self.short, slope, 0.0).flatten(1).sum(1)
-        return torch.where(self.short, stretched, y), log_det
+        log_det = torch.where(self.short, slope, 0.0) + self.log_step.to(x.dtype)
+        y = torch.where(self.short, stretched, y)
+        return torch.where(body, y, x), torch.where(body, log_det, 0.0).flatten(1).sum(1)
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         y, log_det = self._noisy(x)
-        return self.model._log_prob(y, c) + log_det + self.log_unit
+        return self.model._log_prob(y, c) + log_det
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         y = self.model._sample(n, c)
+        state, _ = self.model.space.split(y)
         value = torch.where(self.short, self.start.to(y) + self.width.to(y) * y.sigmoid(), y).flatten(1)
         table = self.space.tables(value)
-        state = torch.zeros(value.shape, dtype=torch.long, device=value.device)
-        return self.space.join(state, (value - table.loc) / table.scale)
+        return self.space.join(state, ((value - table.loc) / table.scale).nan_to_num(0.0))
 
 
 def _density(name: str) -> type[TractableDensity]:

@@ -36,6 +36,10 @@ class MADE(Autoregressive, name="made"):
         order: of the coordinates, where there is one; their own where not given.
         dropout: of hidden units.
         residual: a hidden layer as wide as the one before it is added to it (Nash & Durkan 2019, arXiv:1904.05626).
+        direct: every output sees the coordinates before it directly too. Of an image, where neighbours say most and few hidden
+            units see the nearest ones alone, this is worth several nats.
+        reach: of an image: an output sees hidden units, and pixels directly, at most so far from its own pixel along either
+            axis; a hidden unit stands at the last pixel that it sees, and may see all of those before.
         components: of the mixtures that numbers get.
 
     >>> from genus import Category, Real, Space
@@ -64,19 +68,23 @@ class MADE(Autoregressive, name="made"):
         order: Sequence[int] | None = None,
         dropout: float = 0.0,
         residual: bool = False,
+        direct: bool = False,
+        reach: int | None = None,
         components: int = 10,
     ) -> None:
         if orders < 1 or (orders > 1 and order is not None):
             raise GenusError(f"orders is how many random orders there are, 1 or more, and 1 beside order=[...]; got {orders}.")
-        hyper: dict[str, Any] = {"hidden": list(hidden), "orders": orders, "dropout": dropout, "residual": residual}
-        super().__init__(space, context, order, **hyper, components=components)
+        if reach is not None and (reach < 1 or len(space.shape) < 2):
+            raise GenusError(f"reach is how far outputs see in an image, 1 or more; got {reach} for {space!r}.")
+        net: dict[str, Any] = {"dropout": dropout, "residual": residual, "direct": direct, "reach": reach}
+        super().__init__(space, context, order, hidden=list(hidden), orders=orders, **net, components=components)
         # Of an image a net sees the numbers alone: one-hots of every pixel would be wide, and say the same.
         seen, modelled = (NARROW, NARROW) if space.shared is None else (0, 32)
         own = range(space.dim)
         self.tokens = Columns(space, own, seen)
         self.singles = singles(space, own, lambda one: Columns(one, [0], seen))
         self.outputs = ColumnOutputs(space, own, None, components, modelled)
-        self.net = MaskedMLP(self.tokens.widths, hidden, self.outputs.widths, self.context_dim, dropout, residual)
+        self.net = MaskedMLP(self.tokens.widths, hidden, self.outputs.widths, self.context_dim, **net, places=places(space))
         spread_(self.net.out, self.outputs.heads)  # type: ignore[arg-type]
         shuffles = (torch.randperm(space.dim) for _ in range(orders))
         chosen = [torch.tensor(self.order)] if orders == 1 else [*scans(space), *shuffles][:orders]
@@ -90,7 +98,9 @@ class MADE(Autoregressive, name="made"):
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
         """For a table a residual net; the fewer the rows, the more dropout. For images many orders instead."""
         if not space.is_table:
-            return {"hidden": (500,) if rows < 10_000 else (2000,), "orders": 16}
+            large = max(space.shape) > 12
+            hyper = {"hidden": (500,) if rows < 10_000 else (2000,), "orders": 8, "direct": True, "dropout": 0.2}
+            return hyper | ({"reach": 6} if large else {})
         dropout = 0.5 if rows < 5_000 else 0.2 if rows < 50_000 else 0.1
         return {"hidden": (512, 512, 512), "residual": True, "dropout": dropout}
 
@@ -168,6 +178,13 @@ class MADE(Autoregressive, name="made"):
         return self.singles[column](value, centre.dtype) - centre
 
 
+def places(space: Space) -> Tensor:
+    """Of every pixel of an image its row and column, (D, 2); of a table's columns the number."""
+    *_, height, width = (1, *space.shape) if len(space.shape) < 2 else space.shape
+    grid = torch.cartesian_prod(torch.arange(height), torch.arange(width))
+    return grid.repeat(space.dim // len(grid), 1)
+
+
 def scans(space: Space) -> list[Tensor]:
     """The ways to read an image line by line: from every corner, along rows and along columns; none of a table.
 
@@ -186,5 +203,7 @@ def scans(space: Space) -> list[Tensor]:
 # Few rows beside the weights: averages of them, and weights that are kept small.
 TABLES = MappingProxyType({"learning_rate": 1e-3, "average": 0.999, "weight_decay": 0.05})
 # Pixels that are centred bear larger steps.
-IMAGES = MappingProxyType({"learning_rate": 5e-3, "average": 0.999, "batch_size": 256, "precision": "bf16-mixed"})
+IMAGES = MappingProxyType(
+    {"learning_rate": 2e-3, "schedule": "linear", "average": 0.999, "batch_size": 256, "precision": "bf16-mixed"}
+)
 ONE_ORDER = "build the model with orders=1, and order=[...] where it should not be the columns' own"

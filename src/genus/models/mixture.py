@@ -98,13 +98,16 @@ class Mixture(Counted, TractableDensity, name="mixture"):
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
-    def _joint(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """log p(k, x | c): (B, K)."""
+    def _joint(self, x: Tensor, c: Tensor | None, product: Product | None = None) -> Tensor:
+        """log p(k, x | c): (B, K); of some columns where a product of those is given."""
         row = condition_index(self.condition, c)
-        return self.product.log_prob(x) + (self.log_weights[0] if row is None else self.log_weights[row])
+        return (product or self.product).log_prob(x) + (self.log_weights[0] if row is None else self.log_weights[row])
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._joint(x, c).logsumexp(1)
+
+    def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        return self._joint(x, c, self.product.select(columns)).logsumexp(1)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         row = condition_index(self.condition, c)

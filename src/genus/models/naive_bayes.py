@@ -55,7 +55,13 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
             self.context_counts.copy_(self.product.rows)
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        every = self.product.log_prob(x)
+        return self._under(self.product, x, c)
+
+    def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        return self._under(self.product.select(columns), x, c)
+
+    def _under(self, product: Product, x: Tensor, c: Tensor | None) -> Tensor:
+        every = product.log_prob(x)
         k = condition_index(self.condition, c)
         return every[:, 0] if k is None else every.gather(1, k.unsqueeze(1)).squeeze(1)
 

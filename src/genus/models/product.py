@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -158,6 +158,20 @@ class Product(nn.Module):
         for rows in self._chunks(len(x)):
             out[rows] = self._log_prob(x[rows], joint)
         return out
+
+    def select(self, columns: Sequence[int]) -> Product:
+        """The product of some columns alone."""
+        part = Product(Space([self.space.kinds[i] for i in columns]), self.components).to(self.mean.device)
+        cells, rest = self.cells.tabled.tolist(), self.cells.rest.tolist()
+        for mine, column in enumerate(part.cells.tabled.tolist()):
+            theirs, size = cells.index(columns[column]), int(part.cells.sizes[mine])
+            start, at = int(self.cells.offset[theirs]), int(part.cells.offset[mine])
+            part.log_table[:, at : at + size] = self.log_table[:, start : start + size]
+        found = [rest.index(columns[column]) for column in part.cells.rest.tolist()]
+        part.mean.copy_(self.mean[:, found])
+        part.std.copy_(self.std[:, found])
+        part.concluded.copy_(self.concluded)
+        return part
 
     def _log_prob(self, x: Tensor, joint: tuple[Tensor, list[Tensor]] | None) -> Tensor:
         state, u = self.space.split(x)

@@ -86,12 +86,13 @@ class Transformer(CausalNet):
     def empty(self, batch: int, c: Tensor | None) -> Memory:
         size = (batch, 2 * self.heads, self.window, self.width // self.heads)
         given = None if self.everywhere is None else self.everywhere(c).expand(batch, -1)
-        return Memory([block.recall(self.begin.new_empty(size)) for block in self.blocks], given, 0)  # type: ignore[operator]
+        blocks = [block.recall(self.begin.new_empty(size, dtype=kept(self.begin))) for block in self.blocks]  # type: ignore[operator]
+        return Memory(blocks, given, 0)
 
     @torch.autocast("cpu", enabled=False)  # which would cast all keys and values at every step
     def advance(self, state: Memory, token: Tensor) -> tuple[Tensor, Memory]:
         x = norm(token if state.given is None else token + state.given)
-        turn = self.turns(state.seen, state.seen + 1, x)
+        turn = self.turns(state.seen, state.seen + 1, x) * (self.width // self.heads) ** 0.5
         for block in state.blocks:
             x = block.step(x, turn, state.seen)
         return norm(x), state._replace(seen=state.seen + 1)
@@ -144,8 +145,9 @@ class Block(nn.Module):
 
     def recall(self, ring: Tensor) -> Recall:
         """This block for one position at a time, its dropout left out."""
-        weights = (self.inward(), self.outward.weight, self.up.weight, self.down.weight)
-        return Recall(ring, *(multiplier(weight, len(ring)) for weight in weights))
+        scale = len(self.up.weight[0]) ** 0.5  # of a vector of length 1, so that its root mean square is 1
+        weights = (scale * self.inward(), self.outward.weight, scale * self.up.weight, self.down.weight)
+        return Recall(ring, *(Product(weight, len(ring)) for weight in weights))
 
 
 class Recall(NamedTuple):
@@ -156,36 +158,59 @@ class Recall(NamedTuple):
     """
 
     ring: Tensor
-    inward: Callable[[Tensor], Tensor]
-    outward: Callable[[Tensor], Tensor]
-    up: Callable[[Tensor], Tensor]
-    down: Callable[[Tensor], Tensor]
+    inward: Product
+    outward: Product
+    up: Product
+    down: Product
 
     def step(self, x: Tensor, turn: Tensor, seen: int) -> Tensor:
-        """x (B, width), turn (1, width / heads / 2), of the position after `seen` others -> the stream after this block."""
+        """x (B, width), turn (1, width / heads / 2), of the position after `seen` others -> the stream after this block.
+
+        A vector is divided by its length alone; the weights, and the turn, are larger by the root of its size instead.
+        """
         heads, window = self.ring.shape[1] // 2, self.ring.shape[2]
-        qkv = self.inward(norm(x)).unflatten(-1, (3 * heads, -1))
+        qkv = self.inward(x / length(x)).to(x.dtype).unflatten(-1, (3 * heads, -1))
         qk = qkv[:, : 2 * heads]
-        torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(turn / size(qk))
+        torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(turn / length(qk))
         self.ring[:, :, seen % window] = qkv[:, heads:]
         k, v = self.ring[:, :, : seen + 1].chunk(2, dim=1)
-        x = x + self.outward(F.scaled_dot_product_attention(qkv[:, :heads, None], k, v).flatten(1))
-        return x + self.down(F.relu(self.up(norm(x))).square())
+        q = qkv[:, :heads, None].to(k.dtype)
+        x = self.outward.add(F.scaled_dot_product_attention(q, k, v).flatten(1), x)
+        return self.down.add(self.up.relu(x / length(x)).square(), x)
 
 
-def multiplier(weight: Tensor, batch: int) -> Callable[[Tensor], Tensor]:
+class Product:
     """x (batch, in) -> x @ weight.T, many times with one weight (out, in).
 
     On a processor oneDNN arranges a weight anew at every multiplication, which takes as long as multiplying a few vectors; here
-    it does so once, and under autocast in the lower precision.
+    it does so once, and under autocast in the lower precision, in which the product then stays.
     """
-    own, low = weight.dtype, torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
-    if torch.is_grad_enabled() or weight.device.type != "cpu" or own != torch.float32 or not PACKS:
-        return lambda x: F.linear(x, weight)
-    packed, times = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(low), batch), torch.ops.mkldnn._linear_pointwise
-    if low == own:
-        return lambda x: times(x, packed, None, "none", [], "")
-    return lambda x: times(x.to(low), packed, None, "none", [], "").to(own)
+
+    def __init__(self, weight: Tensor, batch: int) -> None:
+        self.weight, self.packed, self.dtype = weight, None, kept(weight)
+        if not (torch.is_grad_enabled() or weight.device.type != "cpu" or weight.dtype != torch.float32 or not PACKS):
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(self.dtype), batch)
+
+    def __call__(self, x: Tensor, then: str = "none") -> Tensor:
+        if self.packed is None:
+            return F.linear(x, self.weight)
+        return torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.packed, None, then, [], "")
+
+    def relu(self, x: Tensor) -> Tensor:
+        """The product, where it is above 0."""
+        return F.relu(self(x)) if self.packed is None else self(x, "relu")
+
+    def add(self, x: Tensor, to: Tensor) -> Tensor:
+        """The product added to (batch, out)."""
+        if self.packed is None or self.dtype != to.dtype:
+            return to + self(x)
+        return torch.ops.mkldnn._linear_pointwise.binary(x, to, self.packed, None, "add")
+
+
+def kept(weight: Tensor) -> torch.dtype:
+    """In which precision weights, keys and values are kept for generation: autocast's, where it is on."""
+    half = torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32 and PACKS and not torch.is_grad_enabled()
+    return torch.get_autocast_dtype("cpu") if half and weight.device.type == "cpu" else weight.dtype
 
 
 class Dropout(nn.Dropout):
@@ -217,7 +242,12 @@ class Norm(torch.autograd.Function):
 
 def size(x: Tensor) -> Tensor:
     """The root mean square of every vector, (..., 1)."""
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).mul_(x.shape[-1] ** -0.5).clamp_(min=EPSILON)
+    return length(x).mul_(x.shape[-1] ** -0.5)
+
+
+def length(x: Tensor) -> Tensor:
+    """Of every vector, (..., 1)."""
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_(min=EPSILON)
 
 
 def norm(x: Tensor) -> Tensor:

@@ -12,7 +12,12 @@ __all__ = ["dense", "linear"]
 
 
 def dense(
-    inputs: int, hidden: Sequence[int], outputs: int, activation: Callable[[], nn.Module] = nn.SiLU, zero: bool = False
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int,
+    activation: Callable[[], nn.Module] = nn.SiLU,
+    dropout: float = 0.0,
+    zero: bool = False,
 ) -> nn.Sequential:
     """(B, inputs) -> (B, outputs) through hidden layers; with `zero` the last layer starts at zero.
 
@@ -22,7 +27,7 @@ def dense(
     sizes = [inputs, *hidden]
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
-        layers += [linear(a, b), activation()]
+        layers += [linear(a, b), activation(), *([nn.Dropout(dropout)] if dropout else [])]
     last = linear(sizes[-1], outputs)
     if zero:
         nn.init.zeros_(last.weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -17,7 +17,36 @@ from genus.nets.dense import linear
 __all__ = ["MaskedMLP"]
 
 
+MOST = 64  # orders whose masks are kept
+PARTS = 4  # blocks of rows that a layer is cut into
 BLOCK = 32  # positions whose sums over all that is known are begun in one product
+
+
+class Units:
+    """A layer's numbers, (units, batch), one row after another: written in place, or kept as parts where gradients go back."""
+
+    def __init__(self, size: int, batch: int, like: Tensor) -> None:
+        self.whole = None if torch.is_grad_enabled() else like.new_empty(size, batch)
+        self.none = like.new_empty(0, batch)
+        self.parts: list[Tensor] = []
+        self.ends = [0]
+
+    def add(self, new: Tensor) -> None:
+        """The next rows."""
+        begin, end = self.ends[-1], self.ends[-1] + len(new)
+        if self.whole is not None:
+            self.whole[begin:end] = new
+            self.ends[-1] = end
+        elif begin < end:
+            self.parts.append(new)
+            self.ends.append(end)
+
+    def rows(self, begin: int, end: int) -> Tensor:
+        """Rows that were added, from where a part begins to where one ends."""
+        if self.whole is not None:
+            return self.whole[begin:end]
+        found = self.parts[bisect_left(self.ends, begin) : bisect_left(self.ends, end)]
+        return found[0] if len(found) == 1 else torch.cat(found or [self.none])
 
 
 @dataclass
@@ -27,8 +56,9 @@ class State:
     An input has the degree of its position, counted from 1; an output that of its position, counted from 0.
     """
 
-    layers: list[Tensor]  # the input, then every hidden layer's units, valid below the current degree
+    layers: list[Units]  # the input, then every hidden layer
     weights: list[Tensor]  # of every layer, masked, input and output groups in the order of positions
+    direct: Tensor | None  # from the input to the output
     bias: list[Tensor]  # of every layer, the context's part included
     below: list[list[int]]  # below[l][d]: how many units of layer l have a degree below d
     first: int = 0  # the degrees whose sums have been begun, from this
@@ -53,6 +83,9 @@ class MaskedMLP(nn.Module):
         context_dim: of the context's features; 0 for none.
         dropout: of hidden units, in training.
         residual: a hidden layer as wide as the one before it is added to it.
+        direct: outputs see the inputs before them directly too.
+        places: where each group stands, (groups, axes); a hidden unit stands where the last input that it may see does.
+        reach: outputs see no hidden unit and no input that stands farther away along any axis; None for no limit.
     """
 
     def __init__(
@@ -63,8 +96,12 @@ class MaskedMLP(nn.Module):
         context_dim: int = 0,
         dropout: float = 0.0,
         residual: bool = False,
+        direct: bool = False,
+        places: Tensor | None = None,
+        reach: int | None = None,
     ) -> None:
         super().__init__()
+        self.places, self.reach = places, reach
         self.dim, self.inputs, self.outputs, self.dropout = len(inputs), list(inputs), list(outputs), dropout
         sizes = [sum(inputs), *hidden]
         self.layers = nn.ModuleList(linear(a, b) for a, b in zip(sizes, hidden, strict=False))
@@ -75,12 +112,13 @@ class MaskedMLP(nn.Module):
         least = 0 if context_dim or self.dim == 1 else 1
         self.degrees = [[least + k * max(self.dim - least, 1) // h for k in range(h)] for h in hidden]
         self.below = [[bisect_left(degrees, d) for d in range(self.dim + 1)] for degrees in self.degrees]
-        self._masks: tuple[list[int] | None, list[Tensor]] | None = None
+        self.blocks = self._blocks()
+        self._masks: dict[tuple[int, ...] | None, list[Tensor]] = {}
         self._kept: tuple[list[Any], list[Tensor]] | None = None
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-        if context_dim:
-            nn.init.zeros_(self.contexts[-1].weight)  # type: ignore[arg-type]
+        self.direct = nn.Linear(sizes[0], sum(outputs), bias=False) if direct else None
+        for last in (self.out, self.direct, self.contexts[-1] if context_dim else None):
+            for parameter in () if last is None else last.parameters():
+                nn.init.zeros_(parameter)
 
     def train(self, mode: bool = True) -> MaskedMLP:
         self._kept = None
@@ -91,47 +129,98 @@ class MaskedMLP(nn.Module):
         super()._load_from_state_dict(*args)
 
     def _apply(self, *args: Any, **kwargs: Any) -> MaskedMLP:
-        self._masks = self._kept = None
+        self._masks, self._kept = {}, None
         return super()._apply(*args, **kwargs)
 
     # -- masks ----------------------------------------------------------------------------------------------------------
 
     def masks(self, order: list[int] | None) -> list[Tensor]:
-        """Of every layer, (out, in): which inputs a unit may see, as 0 and 1; kept until another order is asked for."""
-        if self._masks is None or self._masks[0] != order:
-            like = self.out.weight
-            place = torch.tensor(range(self.dim) if order is None else order, device=like.device).argsort()
-            first, last = (place.repeat_interleave(torch.tensor(n, device=like.device)) for n in (self.inputs, self.outputs))
-            hidden = [torch.tensor(degrees, device=like.device) for degrees in self.degrees]
-            pairs = zip([first + 1, *hidden], [*hidden, last], strict=True)  # position 0 is seen from degree 1 on
-            self._masks = order, [(b[:, None] >= a[None, :]).to(like.dtype) for a, b in pairs]
-        return self._masks[1]
+        """Of every layer, (out, in): which inputs a unit must not see; kept, since making them takes longer than a step."""
+        key = None if order is None else tuple(order)
+        if key not in self._masks:
+            device = self.out.weight.device
+            place = torch.tensor(range(self.dim) if order is None else order, device=device).argsort()
+            first, last = (place.repeat_interleave(torch.tensor(n, device=device)) for n in (self.inputs, self.outputs))
+            hidden = [torch.tensor(degrees, device=device) for degrees in self.degrees]
+            pairs = [*zip([first + 1, *hidden], [*hidden, last], strict=True), (first + 1, last)]  # position 0: from degree 1 on
+            masks = [b[:, None] < a[None, :] for a, b in pairs[: len(self._linears())]]
+            if self.places is not None and self.reach is not None:
+                for i in range(len(self.layers), len(masks)):
+                    masks[i] |= self._far(order, i > len(self.layers)).to(device)
+            if len(self._masks) >= MOST:
+                self._masks.clear()
+            self._masks[key] = masks
+        return self._masks[key]
+
+    def _far(self, order: list[int] | None, past: bool) -> Tensor:
+        """What is too far away from outputs to be seen by them, of the last hidden units, or of inputs that go past them."""
+        assert self.places is not None
+        seers = self.places.repeat_interleave(torch.tensor(self.outputs), dim=0)
+        if past or not self.degrees:
+            seen = self.places.repeat_interleave(torch.tensor(self.inputs), dim=0)
+        else:
+            last = torch.tensor(self.degrees[-1]).clamp(min=1) - 1
+            seen = self.places[last if order is None else torch.tensor(order)[last]]
+        return (seers[:, None] - seen[None]).abs().amax(2) > self.reach
+
+    def _linears(self) -> list[nn.Module]:
+        """Every layer with a mask: the hidden ones, the last, and what goes past them."""
+        return [*self.layers, self.out, *([] if self.direct is None else [self.direct])]
 
     def _masked(self, order: list[int] | None) -> list[Tensor]:
         """The weights times their masks; kept in evaluation, until a weight changes or another order is asked for."""
-        layers = [*self.layers, self.out]
+        layers = self._linears()
         keep = not (self.training or torch.is_grad_enabled())
         key = [order, *(layer.weight._version for layer in layers)]
         if keep and self._kept is not None and self._kept[0] == key:
             return self._kept[1]
-        weights = [layer.weight * mask for layer, mask in zip(layers, self.masks(order), strict=True)]
+        weights = [layer.weight.masked_fill(mask, 0.0) for layer, mask in zip(layers, self.masks(order), strict=True)]  # type: ignore[operator]
         self._kept = (key, weights) if keep else None
         return weights
+
+    def _blocks(self) -> list[list[tuple[int, int, int]]]:
+        """Of every layer with a mask, in the groups' own order: rows from, to, and how many columns they see at most."""
+        inputs, outputs = ([0, *accumulate(n)] for n in (self.inputs, self.outputs))
+        last = [p for p, n in enumerate(self.outputs) for _ in range(n)]
+        seen = [inputs, *([*below[1:], below[-1]] for below in self.below)]  # seen[l][d]: by a unit of degree d
+        degrees = [*self.degrees, last, last]
+        layers = zip(degrees, [*seen, inputs], strict=False)
+        return [
+            [(a, b, columns[min(rows[b - 1], self.dim)]) for a, b in pairwise(_parts(len(rows))) if a < b]
+            for rows, columns in layers
+        ]
 
     # -- all positions in one pass --------------------------------------------------------------------------------------
 
     def forward(self, x: Tensor, c: Tensor | None = None, order: list[int] | None = None) -> Tensor:
         """x (B, sum of inputs), c (B, context_dim) -> (B, sum of outputs), group after group, whatever their order."""
-        *weights, last = self._masked(order)
+        if order is None and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            return self._by_blocks(x, c)
+        weights = self._masked(order)
         h = x
-        for i, (layer, weight, add) in enumerate(zip(self.layers, weights, self.adds, strict=True)):
+        for i, (layer, weight, add) in enumerate(zip(self.layers, weights, self.adds, strict=False)):
             new = F.linear(h, weight, layer.bias)  # type: ignore[arg-type]
             if len(self.contexts):
                 new = new + self.contexts[i](c)
             new = F.dropout(F.relu(new), self.dropout, self.training)
             h = h + new if add else new
-        out = F.linear(h, last, self.out.bias)
+        out = F.linear(h, weights[len(self.layers)], self.out.bias)
+        out = out if self.direct is None else out + F.linear(x, weights[-1])
         return out + self.contexts[-1](c) if len(self.contexts) else out
+
+    def _by_blocks(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """`forward` without most of what the masks cut away, feature-major, as the steps are."""
+        weights = self._masked(None)
+        bias = [layer.bias.unsqueeze(1) for layer in (*self.layers, self.out)]
+        if len(self.contexts):
+            bias = [b + context(c).T for b, context in zip(bias, self.contexts, strict=True)]
+        h = x.T
+        for weight, b, blocks, add in zip(weights, bias, self.blocks, self.adds, strict=False):
+            new = F.dropout(Triangular.apply(h, weight, b, blocks, True), self.dropout, self.training)
+            h = h + new if add else new
+        last = len(self.layers)
+        out = Triangular.apply(h, weights[last], bias[last], self.blocks[last], False)
+        return (out if self.direct is None else Triangular.apply(x.T, weights[-1], out, self.blocks[-1], False)).T
 
     # -- one position after another -------------------------------------------------------------------------------------
 
@@ -142,13 +231,13 @@ class MaskedMLP(nn.Module):
 
     def step(self, state: State, i: int, x: Tensor) -> tuple[Tensor, State]:
         """Given the input x (B, its numbers) at position i, counted from 0: the output at i + 1, and the state."""
-        state.layers[0][state.below[0][i + 1] : state.below[0][i + 2]] = x.T
+        state.layers[0].add(x.T)
         return self._advance(state, i + 1, i + 2), state
 
     def prefill(self, x: Tensor, m: int, c: Tensor | None = None, order: list[int] | None = None) -> tuple[Tensor, State]:
         """x (B, the numbers of the first m positions, one after another) -> the output at position m, and the state."""
         state = self._state(len(x), c, order)
-        state.layers[0][: x.shape[1]] = x.T
+        state.layers[0].add(x.T)
         return self._advance(state, 0, m + 1), state
 
     def _state(self, batch: int, c: Tensor | None, order: list[int] | None) -> State:
@@ -158,35 +247,87 @@ class MaskedMLP(nn.Module):
             bias = [b + context(c).T for b, context in zip(bias, self.contexts, strict=True)]
         if order is not None:
             first, last = (_gathered(n, order).to(self.out.weight.device) for n in (self.inputs, self.outputs))
-            weights[0] = weights[0][:, first]
-            weights[-1], bias[-1] = weights[-1][last], bias[-1][last]
+            bias[-1] = bias[-1][last]
+            for i in {0, len(self.layers) + 1} & set(range(len(weights))):  # what sees the inputs
+                weights[i] = weights[i][:, first]
+            for i in range(len(self.layers), len(weights)):  # what is put out
+                weights[i] = weights[i][last]
         inputs, outputs = ([0, *accumulate(widths[g] for g in groups)] for widths in (self.inputs, self.outputs))
-        layers = [self.out.weight.new_zeros(weight.shape[1], batch) for weight in weights]
-        return State(layers, weights, bias, [[0, *inputs], *self.below, outputs])
+        layers = [Units(layer.weight.shape[1], batch, self.out.weight) for layer in (*self.layers, self.out)]
+        direct = weights.pop() if self.direct is not None else None
+        return State(layers, weights, direct, bias, [[0, *inputs], *self.below, outputs])
 
     def _advance(self, state: State, low: int, high: int) -> Tensor:
         """Compute the units of the degrees from `low` to below `high` in every layer, and the output that they complete."""
         if low >= state.end:
             self._begin(state, low, max(high, min(low + BLOCK, self.dim)))
         out = state.bias[-1]
-        for i, (weight, sums) in enumerate(zip(state.weights, state.sums, strict=True)):
+        for i, (weight, sums, below) in enumerate(zip(state.weights, state.sums, state.below[1:], strict=True)):
             last = i == len(self.layers)
-            begin, end = state.below[i + 1][high - 1 if last else low], state.below[i + 1][high]
-            seen = slice(state.below[i][state.first], state.below[i][high])
-            at = state.below[i + 1][state.first]
-            new = torch.addmm(sums[begin - at : end - at], weight[begin:end, seen], state.layers[i][seen])
-            if last:
+            begin, end = below[high - 1 if last else low], below[high]
+            if begin == end and not last:
+                continue
+            known, now = state.below[i][state.first], state.below[i][high]
+            seen, at = state.layers[i], below[state.first]
+            new = torch.addmm(sums[begin - at : end - at], weight[begin:end, known:now], seen.rows(known, now))
+            if not last:
+                new = F.relu(new)
+                state.layers[i + 1].add(new + seen.rows(begin, end) if self.adds[i] else new)
+            elif state.direct is None:
                 out = new
-            elif begin < end:
-                state.layers[i + 1][begin:end] = F.relu(new) + state.layers[i][begin:end] if self.adds[i] else F.relu(new)
+            else:
+                known, now = state.below[0][state.first], state.below[0][high]
+                out = torch.addmm(new, state.direct[begin:end, known:now], state.layers[0].rows(known, now))
         return out.T
 
     def _begin(self, state: State, first: int, end: int) -> None:
         """Begin the sums of all units of these degrees: many at a time, since one at a time waits for memory."""
         state.first, state.end, state.sums = first, end, []
+        rows = slice(0)
         for i, (weight, bias) in enumerate(zip(state.weights, state.bias, strict=True)):
             rows, known = slice(state.below[i + 1][first], state.below[i + 1][end]), state.below[i][first]
-            state.sums.append(torch.addmm(bias[rows], weight[rows, :known], state.layers[i][:known]))
+            state.sums.append(torch.addmm(bias[rows], weight[rows, :known], state.layers[i].rows(0, known)))
+        if state.direct is not None:  # rows are those of the last layer
+            known = state.below[0][first]
+            state.sums[-1] = torch.addmm(state.sums[-1], state.direct[rows, :known], state.layers[0].rows(0, known))
+
+
+class Triangular(torch.autograd.Function):
+    """weight @ h + bias, and then perhaps what is above 0 of it, where blocks of rows see the first columns alone.
+
+    h (in, B), weight (out, in), bias (out, 1) or (out, B), blocks (from, to, columns) -> (out, B). Four blocks need five eighths
+    of the arithmetic of a square weight.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, blocks: list[tuple[int, int, int]], relu: bool) -> Tensor:
+        out = h.new_empty(len(weight), h.shape[1])
+        for a, b, k in blocks:
+            torch.addmm(bias[a:b], weight[a:b, :k], h[:k], out=out[a:b])
+        ctx.save_for_backward(h, weight, out.relu_() if relu else out[:0])
+        ctx.blocks, ctx.relu, ctx.shared = blocks, relu, bias.shape[1] == 1
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        h, weight, out = ctx.saved_tensors
+        if ctx.relu:
+            gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
+        to_h = torch.zeros_like(h, memory_format=torch.contiguous_format) if ctx.needs_input_grad[0] else None
+        to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for a, b, k in ctx.blocks:
+            if to_h is not None:
+                to_h[:k].addmm_(weight[a:b, :k].T, gradient[a:b])
+            if to_weight is not None:
+                torch.mm(gradient[a:b], h[:k].T, out=to_weight[a:b, :k])
+        to_bias = (gradient.sum(1, keepdim=True) if ctx.shared else gradient) if ctx.needs_input_grad[2] else None
+        return to_h, to_weight, to_bias, None, None
+
+
+def _parts(rows: int) -> list[int]:
+    """Where blocks of rows begin, and where the last ends."""
+    count = max(1, min(PARTS, rows // 16))
+    return [rows * i // count for i in range(count + 1)]
 
 
 def _gathered(widths: Sequence[int], order: Sequence[int]) -> Tensor:

@@ -74,8 +74,8 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tu
     held = min(max(1, round(validation * len(rows))), HELD_OUT)
     if len(rows) < 2:
         raise DataError(f"{len(rows)} row cannot be split into training and validation rows; pass more, or validation=None.")
-    if rows.consecutive:  # neighbours are too alike to be told apart: the end of the sequence is held out
-        return Rows(rows.x[:-held], None, True), rows[len(rows) - held :]
+    if rows.consecutive:  # neighbours are too alike to be told apart; and what will be asked for is most like the end
+        return Rows(rows.x[held:], None, True), rows[:held]
     if getattr(data, "groups", None) is not None:  # what was cut from one recording stays together
         parts = data.split(1 - validation, validation, seed=seed)
         return _rows(model, parts[0], "data"), _rows(model, parts[1], "validation")

@@ -1,6 +1,31 @@
 """Bijections. Each answers its value and its log-determinant in one call, forward (x to z) and inverse (z to x)."""
 
-from genus.transforms.core import Chain, Normalisation, Permutation, Transform
-from genus.transforms.masked import MaskedAffine
+from genus.transforms.core import Chain, Inverse, Transform
+from genus.transforms.coupling import Coupling, checkerboard, halves
+from genus.transforms.images import Multiscale, Squeeze
+from genus.transforms.maps import Additive, Affine, Map, Spline
+from genus.transforms.masked import Masked
+from genus.transforms.plain import Elementwise, Linear, Logit, Normalisation, Permutation, Reshape, SoftClip
 
-__all__ = ["Chain", "MaskedAffine", "Normalisation", "Permutation", "Transform"]
+__all__ = [
+    "Additive",
+    "Affine",
+    "Chain",
+    "Coupling",
+    "Elementwise",
+    "Inverse",
+    "Linear",
+    "Logit",
+    "Map",
+    "Masked",
+    "Multiscale",
+    "Normalisation",
+    "Permutation",
+    "Reshape",
+    "SoftClip",
+    "Spline",
+    "Squeeze",
+    "Transform",
+    "checkerboard",
+    "halves",
+]

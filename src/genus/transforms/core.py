@@ -1,71 +1,109 @@
-"""The contract of a transform, and the plain ones."""
+"""The contract of a transform, how transforms are put together, and how one is described so that it can be built again."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Chain", "Normalisation", "Permutation", "Transform"]
+from genus.errors import DataError
+
+__all__ = ["Chain", "Inverse", "Transform", "build", "describe"]
+
+described: dict[str, type[Described]] = {}  # every transform and map by name, as its class is made
 
 
-class Transform(nn.Module):
-    """A bijection of (B, D) to (B, D), perhaps given context features c.
+class Described:
+    """Something whose constructor's arguments describe it: `describe` makes JSON of them, and `build` makes it again."""
 
-    `forward(x, c) -> (z, log|det dz/dx|)` and `inverse(z, c) -> (x, log|det dx/dz|)`, the log-determinants (B,).
+    arguments: dict[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        described[cls.__name__] = cls
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(None, *args, **kwargs).arguments
+        object.__setattr__(made, "arguments", {name: value for name, value in list(bound.items())[1:]})
+        return made
+
+
+def describe(value: Any) -> Any:
+    """A transform, a list of them, or an argument of one -> JSON values.
+
+    >>> from genus.transforms import Chain, Linear, Normalisation
+    >>> describe(Chain([Normalisation(2), Linear(2)]))
+    {'made': 'Chain', 'transforms': [{'made': 'Normalisation', 'dim': 2}, {'made': 'Linear', 'dim': 2}]}
     """
+    if isinstance(value, Described):
+        return {"made": type(value).__name__} | {name: describe(one) for name, one in value.arguments.items()}
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, list | tuple | nn.ModuleList):
+        return [describe(one) for one in value]
+    return value
+
+
+def build(value: Any) -> Any:
+    """What `describe` described; a transform itself is given back as it is.
+
+    Raises:
+        DataError: it names a transform that there is not.
+    """
+    if isinstance(value, dict):
+        arguments = {name: build(one) for name, one in value.items() if name != "made"}
+        cls = described.get(value.get("made", ""))
+        if cls is None:
+            raise DataError(f"There is no transform {value.get('made')!r}; import the module that defines it.")
+        return cls(**arguments)
+    if isinstance(value, list | tuple):
+        return [build(one) for one in value]
+    return value
+
+
+class Transform(Described, nn.Module):
+    """A bijection of (B, *shape), perhaps given context features c (B, context_dim).
+
+    `forward(x, c) -> (z, log|det dz/dx|)` and `inverse(z, c) -> (x, log|det dx/dz|)`, the log-determinants (B,). A subclass
+    gives both; what its constructor is given must be JSON values, maps or transforms, so that a model of it can be saved.
+    """
+
+    gaps: ClassVar[bool] | bool = False  # whether NaN, a coordinate that is not there, stays NaN and is seen by no other
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        raise TypeError(f"{type(self).__name__} must define forward(x, c).")
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         raise TypeError(f"{type(self).__name__} must define inverse(z, c).")
 
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of one z, where one x has this shape."""
+        return shape
 
-class Permutation(Transform):
-    """Reorders coordinates: z_i = x_order[i]. Its log-determinant is 0."""
-
-    def __init__(self, order: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("order", order)
-
-    order: Tensor
-
-    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x[:, self.order], x.new_zeros(len(x))
-
-    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z[:, self.order.argsort()], z.new_zeros(len(z))
-
-
-class Normalisation(Transform):
-    """z = (x - shift) exp(-log_scale) for every coordinate, trained; `initialise` makes a batch come out standardised.
-
-    Activation normalisation (Kingma and Dhariwal 2018, arXiv:1807.03039).
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.shift = nn.Parameter(torch.zeros(dim))
-        self.log_scale = nn.Parameter(torch.zeros(dim))
-
-    @torch.no_grad()
-    def initialise(self, x: Tensor) -> None:
-        """Shift and scale from the rows x (N, D); a constant coordinate keeps a scale of 1e-3."""
-        self.shift.copy_(x.mean(0))
-        self.log_scale.copy_(x.std(0, correction=0).clamp(min=1e-3).log())
-
-    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return (x - self.shift) * torch.exp(-self.log_scale), -self.log_scale.sum().expand(len(x))
-
-    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z * torch.exp(self.log_scale) + self.shift, self.log_scale.sum().expand(len(z))
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Set what depends on the first rows x of the training data, and give what comes out, z."""
+        return self(x, c)[0]
 
 
 class Chain(Transform):
-    """z = f_n(... f_1(x)): the log-determinants add up."""
+    """z = f_n(... f_1(x)): the log-determinants add up.
+
+    >>> from genus.transforms import Normalisation
+    >>> x = torch.randn(100, 2) * 3 + 1
+    >>> chain = Chain([Normalisation(2), Normalisation(2)])
+    >>> z = chain.initialise(x)
+    >>> torch.allclose(chain.inverse(z)[0], x, atol=1e-5)
+    True
+    """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         super().__init__()
         self.transforms = nn.ModuleList(transforms)
+        self.gaps = all(transform.gaps for transform in transforms)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(len(x))
@@ -81,12 +119,34 @@ class Chain(Transform):
             total = total + log_det
         return z, total
 
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        for transform in self.transforms:
+            shape = transform.shape(shape)  # type: ignore[operator]
+        return shape
 
-def soft_clip(value: Tensor, bound: float) -> Tensor:
-    """Smoothly into (-bound, bound), with slope 1 at 0: a log-scale that cannot run away."""
-    return value / (1 + (value / bound).abs())
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        for transform in self.transforms:
+            x = transform.initialise(x, c)  # type: ignore[operator]
+        return x
 
 
-def reversal(dim: int) -> Permutation:
-    """The order of coordinates turned round."""
-    return Permutation(torch.arange(dim - 1, -1, -1))
+class Inverse(Transform):
+    """A transform the other way round: forward is its inverse. A masked one makes an inverse autoregressive flow.
+
+    >>> from genus.transforms import Masked
+    >>> z = torch.randn(4, 3)
+    >>> masked = Masked(3, (8,))
+    >>> torch.equal(Inverse(masked)(z)[0], masked.inverse(z)[0])
+    True
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        self.transform = transform
+        self.gaps = transform.gaps
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.transform.inverse(x, c)
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.transform(z, c)

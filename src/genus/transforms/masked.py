@@ -1,4 +1,4 @@
-"""The masked autoregressive affine transform."""
+"""The masked autoregressive transform."""
 
 from __future__ import annotations
 
@@ -8,41 +8,78 @@ import torch
 from torch import Tensor
 
 from genus.nets.masked import MaskedMLP
-from genus.transforms.core import Transform, soft_clip
+from genus.transforms.core import Transform
+from genus.transforms.maps import Affine, Map
+from genus.transforms.plain import Permutation, around_gaps, seen
 
-__all__ = ["MaskedAffine"]
+__all__ = ["Masked"]
 
 
-class MaskedAffine(Transform):
-    """z_i = (x_i - m_i(x_<i, c)) exp(-s_i(x_<i, c)) (Papamakarios et al. 2017, arXiv:1705.07057).
+class Masked(Transform):
+    """z_i = f(x_i; p_i(x_<i, c)), all p_i by one masked net (Papamakarios et al. 2017, arXiv:1705.07057).
 
-    `forward` is one pass; `inverse` goes coordinate by coordinate, and computes every hidden unit once.
+    `forward` is one pass. `inverse` goes coordinate by coordinate, but computes every hidden unit once, so it costs about a
+    pass too; both have gradients. Far outside the data the net sees every coordinate clipped, so the map is then a fixed one.
 
     Args:
         dim: D.
         hidden: of the masked net.
+        map: of each coordinate; affine where not given.
         context_dim: of the context's features.
-        bound: of the log-scale.
+        order: of the coordinates; their own where not given.
+        residual, dropout: of the masked net.
+        gaps: coordinates may be NaN, which are not there.
+
+    >>> masked = Masked(3, (16,), order=[2, 1, 0])
+    >>> z, log_det = masked(torch.randn(5, 3))
+    >>> z.shape, log_det.shape
+    (torch.Size([5, 3]), torch.Size([5]))
     """
 
-    def __init__(self, dim: int, hidden: Sequence[int], context_dim: int = 0, bound: float = 5.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        hidden: Sequence[int],
+        map: Map | None = None,
+        context_dim: int = 0,
+        order: Sequence[int] | None = None,
+        residual: bool = False,
+        dropout: float = 0.0,
+        gaps: bool = False,
+    ) -> None:
         super().__init__()
-        self.net = MaskedMLP([1] * dim, hidden, [2] * dim, context_dim)
-        self.bound = bound
+        self.map = map if map is not None else Affine()
+        self.gaps = gaps
+        # The net has an order of its own, in which most of what its masks cut away is never multiplied.
+        self.net = MaskedMLP([1] * dim, hidden, [self.map.size] * dim, context_dim, dropout, residual)
+        self.turn = Permutation(order) if order is not None else None
+
+    @property
+    def order(self) -> list[int]:
+        """The coordinate at every position."""
+        return list(range(self.net.dim)) if self.turn is None else self.turn.order.tolist()
+
+    def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """z and the log-slope of every coordinate, (B, D): of the first ones in the order, whatever comes after them."""
+        x = x if self.turn is None else self.turn(x)[0]
+        p = self.net(seen(x, self.gaps), c).unflatten(1, (-1, self.map.size))
+        z, log_slope = around_gaps(self.map.forward, x, p) if self.gaps else self.map.forward(x, p)
+        return (z, log_slope) if self.turn is None else (self.turn.inverse(z)[0], self.turn.inverse(log_slope)[0])
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        m, s = self.net(x, c).unflatten(1, (-1, 2)).unbind(-1)
-        s = soft_clip(s, self.bound)
-        return (x - m) * torch.exp(-s), -s.sum(1)
+        z, log_slope = self.each(x, c)
+        return z, log_slope.sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        params, state = self.net.start(len(z), c)
-        columns: list[Tensor] = []
+        z = z if self.turn is None else self.turn(z)[0]
+        p, state = self.net.start(len(z), c)
+        x: list[Tensor] = []
         log_det = z.new_zeros(len(z))
-        for i in range(self.net.dim):
-            if i:
-                params, state = self.net.step(state, i - 1, columns[-1].unsqueeze(1))
-            s = soft_clip(params[:, 1], self.bound)
-            columns.append(z[:, i] * torch.exp(s) + params[:, 0])
-            log_det = log_det + s
-        return torch.stack(columns, dim=1), log_det
+        for i, now in enumerate(z.unbind(1)):
+            value, log_slope = around_gaps(self.map.inverse, now, p) if self.gaps else self.map.inverse(now, p)
+            x.append(value)
+            log_det = log_det + log_slope
+            if i + 1 < self.net.dim:
+                p, state = self.net.step(state, i, seen(value, self.gaps).unsqueeze(1))
+        whole = torch.stack(x, dim=1)
+        return whole if self.turn is None else self.turn.inverse(whole)[0], log_det

@@ -1,0 +1,164 @@
+"""Speed of masked autoregressive flows: genus beside zuko and nflows.
+
+    python benchmarks/flows.py [--dims 6,43,63] [--repetitions 9] [--peer FOLDER] [--compile]
+
+5 affine transforms, masked nets of (256, 256), random weights; in this process, in turns, medians, with the default threads. A
+training step has 512 rows (loss, gradients, Adam); densities and samples 4,096 rows. Beside the times stand the numbers that a
+step keeps for its gradients. Peers are looked for in FOLDER, made for instance by
+`pip install --target FOLDER --no-deps zuko nflows`, or else in the environment; without them genus stands alone. It exits with
+an error where genus is slower than it should be: see `EXPECTED`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import genus
+from genus import IAF, MAF, Real, Space
+
+HIDDEN, TRANSFORMS, BATCH, ROWS = (256, 256), 5, 512, 4096
+EXPECTED = {"step": 1.5, "log_prob": 1.5}  # of the peer's time
+SAMPLING = {6: 4.0, 63: 40.0}  # of zuko's, by dimension
+OWN = 2.5  # times its density, at 63
+
+
+class Side:
+    """One library's flow, asked the same questions."""
+
+    def __init__(self, name: str, module: nn.Module, log_prob: Callable[[Tensor], Tensor], sample: Callable[[int], Tensor]) -> None:
+        self.name, self.module, self.log_prob, self.sample = name, module, log_prob, sample
+        self.optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
+
+    def step(self, x: Tensor) -> None:
+        self.module.train()
+        loss = -self.log_prob(x).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def density(self, x: Tensor) -> None:
+        self.module.eval()
+        with torch.no_grad():
+            self.log_prob(x)
+
+    def draw(self, n: int) -> None:
+        self.module.eval()
+        with torch.no_grad():
+            self.sample(n)
+
+    def kept(self, x: Tensor) -> int:
+        """Bytes that a training step keeps for its gradients, weights left out."""
+        own = {p.untyped_storage().data_ptr() for p in self.module.parameters()}
+        found: dict[int, int] = {}
+
+        def note(t: Tensor) -> Tensor:
+            found[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        self.module.train()
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+            loss = self.log_prob(x).mean()
+        del loss
+        return sum(size for where, size in found.items() if where not in own)
+
+
+def ours(family: type, dim: int, compiled: bool) -> Side:
+    model = family(Space(Real(), shape=(dim,)), transforms=TRANSFORMS, hidden=HIDDEN)
+    log_prob = torch.compile(model._log_prob) if compiled else model._log_prob  # without the checks of values that users get
+    return Side(family.name, model, lambda x: log_prob(x, None), lambda n: model.sample(n, seed=0))
+
+
+def peers(dim: int) -> list[Side]:
+    found = []
+    try:
+        import zuko
+
+        flow = zuko.flows.MAF(dim, transforms=TRANSFORMS, hidden_features=HIDDEN)
+        found.append(Side("zuko", flow, lambda x: flow().log_prob(x), lambda n: flow().sample((n,))))
+    except ImportError:
+        pass
+    try:
+        from nflows.flows import MaskedAutoregressiveFlow
+
+        maf = MaskedAutoregressiveFlow(dim, HIDDEN[0], TRANSFORMS, len(HIDDEN), use_residual_blocks=False)
+        found.append(Side("nflows", maf, maf.log_prob, maf.sample))
+    except ImportError:
+        pass
+    return found
+
+
+def medians(work: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
+    """Milliseconds of each, in turns."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for repetition in range(repetitions + 1):
+        for name, f in work.items():
+            start = time.perf_counter()
+            f()
+            if repetition:  # the first warms up
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def compare(dim: int, repetitions: int, compiled: bool) -> list[str]:
+    torch.manual_seed(0)
+    maf, iaf, others = ours(MAF, dim, compiled), ours(IAF, dim, False), peers(dim)
+    batch, rows = torch.randn(BATCH, dim), torch.randn(ROWS, dim)
+    sides = [maf, *others]
+    step = medians({s.name: lambda s=s: s.step(batch) for s in sides}, repetitions)
+    density = medians({s.name: lambda s=s: s.density(rows) for s in [*sides, iaf]}, repetitions)
+    few = max(2, repetitions // 3)
+    draw = medians({s.name: lambda s=s: s.draw(ROWS) for s in [*sides, iaf]}, few)
+    print(f"\nD = {dim}{'':<10}{'step (512)':>12}{'log_prob (4096)':>17}{'sample (4096)':>15}{'kept by a step':>16}")
+    for s in [*sides, iaf]:
+        took = f"{step[s.name]:>9.1f} ms" if s.name in step else f"{'':>12}"
+        kept = f"{s.kept(batch) / 1e6:>13.1f} MB" if s is not iaf else ""
+        print(f"  {s.name:<14}{took:>12}{density[s.name]:>14.1f} ms{draw[s.name]:>12.1f} ms{kept}")
+    failed = []
+    for s in others:
+        ratios = {what: t[s.name] / t["maf"] for what, t in (("step", step), ("log_prob", density), ("sample", draw))}
+        inverse = density["iaf"] / density["maf"]
+        print(f"  {s.name} / genus: " + ", ".join(f"{what} {r:.2f}" for what, r in ratios.items()))
+        if s.name == "zuko":
+            failed += [f"D = {dim}: {what} is {ratios[what]:.2f} times as fast as zuko's, not {e}" for what, e in EXPECTED.items() if ratios[what] < e]
+            if dim in SAMPLING and ratios["sample"] < SAMPLING[dim]:
+                failed.append(f"D = {dim}: sampling is {ratios['sample']:.1f} times as fast as zuko's, not {SAMPLING[dim]:g}")
+    own, inverse = draw["maf"] / density["maf"], density["iaf"] / density["maf"]
+    print(f"  sampling / density of maf {own:.2f}; density of iaf / density of maf {inverse:.2f}")
+    if dim >= 43 and max(own, inverse) > OWN:
+        failed.append(f"D = {dim}: the slow direction takes {max(own, inverse):.2f} times the fast one, more than {OWN}")
+    return failed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dims", default="6,43,63")
+    parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--peer", help="a folder in which zuko and nflows are installed")
+    parser.add_argument("--compile", action="store_true", help="genus's training step and density by torch.compile")
+    arguments = parser.parse_args()
+    if arguments.peer:
+        sys.path.append(arguments.peer)
+    versions = [f"{name} {version(name)}" for name in ("zuko", "nflows") if _there(name)]
+    print(f"genus {genus.__version__}, {', '.join(versions) or 'no peer'}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    failed = [f for dim in map(int, arguments.dims.split(",")) for f in compare(dim, arguments.repetitions, arguments.compile)]
+    if failed:
+        raise SystemExit("; ".join(failed) + ".")
+
+
+def _there(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+if __name__ == "__main__":
+    main()

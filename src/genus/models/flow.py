@@ -1,0 +1,306 @@
+"""Normalising flows: a chain of bijections pushes a base distribution forward, and the log-determinants are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.errors import DataError, GenusError
+from genus.model import Counted, TractableDensity, isolated, named
+from genus.models.made import MADE
+from genus.space import Category, Integer, Real, Space
+from genus.transforms import Chain, Masked, Normalisation, Transform
+from genus.transforms.core import build, describe
+
+__all__ = ["Flow", "NormalisingFlow"]
+
+
+class NormalisingFlow(TractableDensity):
+    """log p(x) = log p_0(z) + log|det dz/dx|, z = f_n(... f_1(x)) (Rezende & Mohamed 2015, arXiv:1505.05770).
+
+    A family makes its transforms and calls `_compose`. They act on the standardised numbers of the real columns. Categories,
+    and values with mass of their own (atoms, what is missing), are states: p(x) = p(states) p(numbers | states), the first a
+    MADE, exact; a number that is not there passes through the transforms as NaN, seen by none and counted by none. Whole
+    numbers need `Dequantised`, which `genus.build` puts around a flow.
+    """
+
+    group = "flows"
+    takes = "tables with real columns; whole numbers and images as a bound"
+
+    @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        odd = space.columns(Integer)
+        if odd:
+            more = f" ({len(odd)} such columns)" if len(odd) > 1 else ""
+            return f"a flow is a density over real numbers, and {space.label(odd[0])} is whole numbers{more}"
+        if not space.columns(Real):
+            return "a flow is a density over real numbers, and there is no column of them"
+        return None
+
+    # -- construction -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def has_gaps(space: Space) -> bool:
+        """Whether a number may be missing, or have a value with mass of its own, so that transforms must leave it out."""
+        return any(isinstance(kind, Real) and kind.states > 1 for kind in space.kinds)
+
+    @staticmethod
+    def numbers(space: Space) -> int:
+        """D: how many real columns, on which the transforms act."""
+        return len(space.columns(Real))
+
+    @staticmethod
+    def condition_dim(space: Space, context: Space | None) -> int:
+        """The width of what the transforms are given: the context's features, and a one-hot of every state."""
+        return (context.feature_dim if context is not None else 0) + sum(k.states for k in space.kinds if k.states > 1)
+
+    @staticmethod
+    def turn(dim: int, i: int) -> list[int] | None:
+        """The order of coordinates of the i-th masked transform: their own, then turned round, in turns."""
+        return list(range(dim - 1, -1, -1)) if i % 2 else None
+
+    @staticmethod
+    def width(space: Space, rows: int) -> int:
+        """Of hidden layers, that suits so many rows."""
+        width = 32 if rows < 1000 else 64 if rows < 5000 else 128 if rows < 20_000 else 256
+        return max(width, min(2 * space.dim, 512))
+
+    def _compose(self, transforms: Sequence[Transform], base: str | TractableDensity | dict[str, Any] = "normal") -> None:
+        """Settle the chain, the base, and the distribution of the states."""
+        space = self.space
+        self.transform = Chain(transforms)
+        self.gaps = self.has_gaps(space)
+        if self.gaps and not self.transform.gaps:
+            odd = next(type(t).__name__ for t in transforms if not t.gaps)
+            column = next(i for i, kind in enumerate(space.kinds) if isinstance(kind, Real) and kind.states > 1)
+            raise DataError(
+                f"{space.label(column)} repeats values or lacks some, and {odd} cannot leave a number out; use couplings or"
+                " masked transforms with gaps=True, or a space without atoms."
+            )
+        self.base = based(base, self.numbers(space), self.gaps)
+        self.register_buffer("reals", torch.tensor(space.columns(Real)), persistent=False)
+        varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1]
+        self.register_buffer("varied", torch.tensor(varied, dtype=torch.long), persistent=False)
+        self.levels = [space.kinds[i].states for i in varied]
+        self.states: MADE | None = None
+        if varied:
+            names = [space.names[i] for i in varied] if space.names is not None else None
+            levels = Space([Category(tuple(range(n))) for n in self.levels], names=names)
+            self.states = MADE(levels, self.context, hidden=(256, 256), residual=True, dropout=0.1)
+        self.log_scales = [math.log(k.scale) for k in space.kinds if isinstance(k, Real)]
+
+    reals: Tensor
+    varied: Tensor
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        u, state, given = self._parts(x, c)
+        self.transform.initialise(u, given)
+        if self.states is not None:
+            self.states.initialise(state, c)
+
+    # -- what a datum is to a flow ------------------------------------------------------------------------------------
+
+    def _parts(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """x, c -> its numbers (B, D), NaN where there is none; its states (B, S); what the transforms are given."""
+        state, u = self.space.split(x)
+        features = self._context_features(c)
+        if self.states is None:
+            return u.to(self.dtype), None, features
+        gone = state[:, self.reals] > 0
+        u = u[:, self.reals].to(self.dtype).masked_fill(gone, torch.nan)
+        state = state[:, self.varied]
+        return u, state.to(self.states.space.dtype), self._given(state, features)
+
+    def _given(self, state: Tensor, features: Tensor | None) -> Tensor:
+        hot = [F.one_hot(state[:, i].long(), n).to(self.dtype) for i, n in enumerate(self.levels)]
+        return torch.cat([*hot, *([] if features is None else [features])], dim=1)
+
+    # -- density --------------------------------------------------------------------------------------------------------
+
+    def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+        u, state, given = self._parts(x, c)
+        z, log_det = self.transform(u, given)
+        log_prob = self.base.log_prob(z) + log_det - self._log_unit(u)
+        return log_prob if state is None else log_prob + self.states._log_prob(state, c)  # type: ignore[union-attr]
+
+    def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        """Of one masked transform: the first columns in its order do not depend on the others."""
+        first, *others = self.transform.transforms
+        one = others[0] if len(others) == 1 and isinstance(first, Normalisation) and isinstance(self.base, Normal) else None
+        order = one.order if isinstance(one, Masked) and self.states is None else []
+        if not isinstance(one, Masked) or {*columns} != {*order[: len(columns)]}:
+            return super()._log_marginal(x, columns, c)
+        whole = torch.zeros(len(x), self.space.dim, dtype=x.dtype, device=x.device)
+        whole = whole.index_copy(1, torch.tensor(columns, device=x.device), x).reshape(-1, *self.space.shape)
+        u, _, given = self._parts(whole, c)
+        z, log_slope = one.each(first(u)[0], given)
+        each = -0.5 * z.square() - 0.5 * math.log(2 * math.pi) + log_slope - first.log_scale
+        return (each - torch.tensor(self.log_scales, dtype=z.dtype, device=z.device))[:, columns].sum(1)
+
+    def _log_unit(self, u: Tensor) -> Tensor | float:
+        """The log of what a standardised unit is in data units, of all numbers that are there."""
+        if not self.gaps:
+            return sum(self.log_scales)
+        return torch.where(u.isnan(), 0.0, torch.tensor(self.log_scales, dtype=u.dtype, device=u.device)).sum(1)
+
+    # -- sampling -------------------------------------------------------------------------------------------------------
+
+    def sample_and_log_prob(self, n: int, c: Tensor | None = None, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        """n data and their log-densities, by one pass through the inverse, with gradients: (n, *shape) and (n,) nats.
+
+        Where the density goes coordinate by coordinate, as an inverse autoregressive flow's does, this does not.
+        """
+        if n < 0:
+            raise GenusError(f"Cannot sample {n} rows; ask for 0 or more.")
+        c = self._check_context(c, n)
+        with isolated(seed):
+            return self._draw(n, c)
+
+    def _draw(self, n: int, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        features = self._context_features(c)
+        state, given, log_prob = None, features, torch.zeros((), dtype=self.dtype, device=self.device)
+        if self.states is not None:
+            drawn = self.states._sample(n, c)
+            state, log_prob = drawn.long(), self.states._log_prob(drawn, c)
+            given = self._given(state, features)
+        z = self.base.sample(n, self.reals).to(self.dtype)
+        if self.gaps:
+            full = torch.zeros(n, self.space.dim, dtype=torch.long, device=z.device)
+            full[:, self.varied] = state  # type: ignore[assignment]
+            z = z.masked_fill(full[:, self.reals] > 0, torch.nan)
+        u, log_det = self.transform.inverse(z, given)
+        log_prob = log_prob + self.base.log_prob(z) - log_det - self._log_unit(u)
+        return self._joined(u, state), log_prob
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        return self._draw(n, c)[0]
+
+    def _joined(self, u: Tensor, state: Tensor | None) -> Tensor:
+        """The data whose numbers and states these are."""
+        full = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
+        if state is None:
+            return self.space.join(full, u)
+        full = full.index_copy(1, self.varied, state)
+        return self.space.join(full, u.new_zeros(len(u), self.space.dim).index_copy(1, self.reals, u.nan_to_num(0.0)))
+
+
+class Flow(NormalisingFlow, name="flow"):
+    """A flow of transforms of your own.
+
+    Args:
+        transforms: one after another, from the data to the base.
+        base: "normal", "mixture" (of 16 normals, trained with the flow), or a trainable model of D real numbers.
+
+    >>> from genus import Real, Space
+    >>> from genus.transforms import Linear, Masked, Spline
+    >>> space = Space([Real(), Real()])
+    >>> model = Flow(space, transforms=[Masked(2, (32,), Spline()), Linear(2), Masked(2, (32,), Spline())])
+    >>> x, log_prob = model.sample_and_log_prob(5, seed=0)
+    >>> torch.allclose(model.log_prob(x), log_prob, atol=1e-4)
+    True
+    """
+
+    title = "flow of one's own transforms"
+    listed = False
+    recipe = MappingProxyType({"learning_rate": 1e-3})
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        transforms: Sequence[Transform | dict[str, Any]] = (),
+        base: str | TractableDensity | dict[str, Any] = "normal",
+    ) -> None:
+        super().__init__(space, context, transforms=describe(transforms), base=described_base(base))
+        self._compose(build(list(transforms)), base)
+
+
+# -- bases --------------------------------------------------------------------------------------------------------------
+
+
+class Normal(nn.Module):
+    """N(0, I) of the numbers that are there."""
+
+    def __init__(self, dim: int, gaps: bool = False) -> None:
+        super().__init__()
+        self.dim, self.gaps = dim, gaps
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z (B, D) -> (B,)."""
+        if not self.gaps:
+            return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * self.dim
+        return torch.where(z.isnan(), 0.0, -0.5 * z.nan_to_num().square() - 0.5 * math.log(2 * math.pi)).sum(1)
+
+    def sample(self, n: int, like: Tensor) -> Tensor:
+        """(n, D) on the device of `like`."""
+        return torch.randn(n, self.dim, device=like.device)
+
+
+class NormalMixture(nn.Module):
+    """sum_k w_k N(z; m_k, diag s_k^2), trained with the flow."""
+
+    def __init__(self, dim: int, components: int = 16) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(torch.randn(components, dim))
+        self.log_scales = nn.Parameter(torch.zeros(components, dim))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z (B, D) -> (B,)."""
+        gone = z.isnan()[:, None]
+        distance = (torch.where(gone, 0.0, z[:, None]) - self.means) * torch.exp(-self.log_scales)
+        each = -0.5 * distance.square() - self.log_scales - 0.5 * math.log(2 * math.pi)
+        return (torch.where(gone, 0.0, each).sum(2) + self.weights.log_softmax(0)).logsumexp(1)
+
+    def sample(self, n: int, like: Tensor) -> Tensor:
+        """(n, D) on the device of `like`."""
+        which = torch.multinomial(self.weights.detach().softmax(0), n, replacement=True) if n else torch.zeros(0).long()
+        means, scales = self.means[which], self.log_scales[which].exp()
+        return means + scales * torch.randn_like(means)
+
+
+class Modelled(nn.Module):
+    """A trainable model of D real numbers as a base."""
+
+    def __init__(self, model: TractableDensity) -> None:
+        super().__init__()
+        self.model = model
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return self.model._log_prob(z, None)
+
+    def sample(self, n: int, like: Tensor) -> Tensor:
+        return self.model._sample(n, None)
+
+
+def described_base(base: str | TractableDensity | dict[str, Any]) -> Any:
+    """A base as JSON values."""
+    return {"family": base.name, "hyper": base.hyper} if isinstance(base, TractableDensity) else base
+
+
+def based(base: str | TractableDensity | dict[str, Any], dim: int, gaps: bool) -> nn.Module:
+    """The base of D numbers that is asked for.
+
+    Raises:
+        GenusError: there is none of that name, or the model is not one of D real numbers that is trained by gradients.
+    """
+    if base == "normal":
+        return Normal(dim, gaps)
+    if base == "mixture":
+        return NormalMixture(dim)
+    if gaps:
+        raise GenusError("A model as a base cannot leave out numbers that are missing or atoms; use base='normal' or 'mixture'.")
+    if isinstance(base, dict):
+        base = named(base.get("family", ""))(Space(Real(), shape=(dim,)), None, **base.get("hyper", {}))  # type: ignore[assignment]
+    if not isinstance(base, TractableDensity) or isinstance(base, Counted) or base.context is not None:
+        raise GenusError(f"base must be 'normal', 'mixture', or a density trained by gradients without a context; got {base!r}.")
+    if base.space.dim != dim or any(kind != Real() for kind in base.space.kinds):
+        raise GenusError(f"A base must be a model of {dim} standard real numbers, Space(Real(), shape=({dim},)); got {base.space!r}.")
+    return Modelled(base)

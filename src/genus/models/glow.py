@@ -1,0 +1,74 @@
+"""Generative flow with invertible 1x1 convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+from genus.errors import DataError
+from genus.models.flow import NormalisingFlow
+from genus.space import Real, Space
+from genus.transforms import Chain, Coupling, Linear, Multiscale, Normalisation, Reshape, Squeeze, Transform
+
+__all__ = ["Glow"]
+
+
+class Glow(NormalisingFlow, name="glow"):
+    """Images: activation normalisation, an invertible 1x1 convolution and an affine coupling of channels, again and again at
+    several scales (Kingma & Dhariwal 2018, arXiv:1807.03039).
+
+    Both directions take one pass. Pixels that are whole numbers are dequantised, and the likelihood is a bound.
+
+    Args:
+        levels: scales; each begins by turning 2x2 pixels into channels, and half of the channels leave at its end.
+        steps: at every level.
+        hidden: channels of every coupling's convolutions.
+        base: see `Flow`.
+
+    >>> from genus import Real, Space
+    >>> Glow(Space(Real(), shape=(1, 4, 4)), steps=2, hidden=(8,)).sample(2, seed=0).shape
+    torch.Size([2, 1, 4, 4])
+    """
+
+    title = "flow with 1x1 convolutions"
+    takes = "images, as a bound where pixels are whole numbers"
+    recipe = MappingProxyType({"learning_rate": 1e-3})
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        levels: int = 2,
+        steps: int = 8,
+        hidden: Sequence[int] = (64, 64),
+        base: str | dict[str, Any] = "normal",
+    ) -> None:
+        super().__init__(space, context, levels=levels, steps=steps, hidden=list(hidden), base=base)
+        given = self.condition_dim(space, context)
+        first = shape = (1,) * (3 - len(space.shape)) + space.shape
+        scales: list[Transform] = []
+        for level in range(levels):
+            if shape[1] % 2 or shape[2] % 2:
+                raise DataError(f"Images of {first[1]}x{first[2]} can be halved {level} times, not {levels}; pass levels={level}.")
+            shape = (4 * shape[0], shape[1] // 2, shape[2] // 2)
+            chain: list[Transform] = [Squeeze()]
+            for step in range(steps):
+                stay = [[[(k < shape[0] // 2) == (step % 2 == 0)] * shape[2]] * shape[1] for k in range(shape[0])]
+                chain += [Normalisation(shape[0]), Linear(shape[0]), Coupling(stay, hidden, None, given)]
+            scales.append(Chain(chain))
+            shape = (shape[0] // 2, *shape[1:])
+        self._compose([Normalisation(space.dim), Reshape(first), Multiscale(first, scales)], base)
+
+    @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        if len(space.shape) not in (2, 3) or space.shape[-1] % 2 or space.shape[-2] % 2:
+            return "it models images of even height and width, (height, width) or (channels, height, width)"
+        if space.columns(Real) and cls.has_gaps(space):
+            return "its convolutions cannot leave out pixels with values that repeat or lack"
+        return super().limits(space, context)
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        halvings = [n for n in (1, 2, 3) if not (space.shape[-1] % 2**n or space.shape[-2] % 2**n)]
+        return {"levels": max(halvings, default=1), "hidden": [64, 64] if space.dim < 1000 else [128, 128]}

@@ -1,0 +1,94 @@
+"""Transforms of the shape of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from genus.errors import DataError
+from genus.transforms.core import Transform
+
+__all__ = ["Multiscale", "Squeeze"]
+
+
+class Squeeze(Transform):
+    """(B, C, H, W) -> (B, 4 C, H / 2, W / 2): every 2x2 square becomes channels.
+
+    >>> Squeeze()(torch.zeros(1, 1, 4, 6))[0].shape
+    torch.Size([1, 4, 2, 3])
+    """
+
+    gaps = True
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        channels, height, width = shape
+        if height % 2 or width % 2:
+            raise DataError(f"Only images of even height and width can be squeezed; got {height}x{width}.")
+        return 4 * channels, height // 2, width // 2
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        height, width = x.shape[2:]
+        squares = x.unflatten(3, (width // 2, 2)).unflatten(2, (height // 2, 2))  # (B, C, H / 2, 2, W / 2, 2)
+        return squares.permute(0, 1, 3, 5, 2, 4).flatten(1, 3), x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        squares = z.unflatten(1, (z.shape[1] // 4, 2, 2)).permute(0, 1, 4, 2, 5, 3)
+        return squares.flatten(4, 5).flatten(2, 3), z.new_zeros(len(z))
+
+
+class Multiscale(Transform):
+    """(B, C, H, W) -> (B, C H W): after every level but the last, half of the channels leave (Dinh et al. 2017).
+
+    Args:
+        shape: of the first level's input, (C, H, W).
+        levels: transforms, one after another; what the last gives leaves as a whole.
+    """
+
+    def __init__(self, shape: Sequence[int], levels: Sequence[Transform]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(levels)
+        self.shapes: list[tuple[int, ...]] = []  # what each level gives
+        now = tuple(shape)
+        for i, level in enumerate(levels):
+            now = level.shape(now)
+            self.shapes.append(now)
+            if i + 1 < len(levels):
+                if now[0] % 2:
+                    raise DataError(f"Half of the channels leave after a level, and level {i} gives {now[0]}, which is odd.")
+                now = (now[0] // 2, *now[1:])
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (math.prod(shape),)
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        left, total = [], x.new_zeros(len(x))
+        for level in self.levels[:-1]:
+            x, log_det = level(x, c)
+            total = total + log_det
+            x, leaving = x.chunk(2, dim=1)
+            left.append(leaving.flatten(1))
+        x, log_det = self.levels[-1](x, c)
+        return torch.cat([x.flatten(1), *reversed(left)], dim=1), total + log_det
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total = z.new_zeros(len(z))
+        size = math.prod(self.shapes[-1])
+        x, z = z[:, :size].unflatten(1, self.shapes[-1]), z[:, size:]
+        for i in reversed(range(len(self.levels))):
+            if i + 1 < len(self.levels):
+                half = math.prod(self.shapes[i]) // 2
+                leaving = z[:, :half].unflatten(1, (self.shapes[i][0] // 2, *self.shapes[i][1:]))
+                x, z = torch.cat([x, leaving], dim=1), z[:, half:]
+            x, log_det = self.levels[i].inverse(x, c)  # type: ignore[operator]
+            total = total + log_det
+        return x, total
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        for level in self.levels[:-1]:
+            x = level.initialise(x, c).chunk(2, dim=1)[0]  # type: ignore[operator]
+        self.levels[-1].initialise(x, c)  # type: ignore[operator]
+        return x

@@ -1,0 +1,243 @@
+"""Transforms without a net."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.errors import DataError, GenusError
+from genus.transforms.core import Transform
+from genus.transforms.maps import Affine, Map
+
+__all__ = ["Elementwise", "Linear", "Logit", "Normalisation", "Permutation", "Reshape", "SoftClip"]
+
+Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # x and parameters -> a value and a log-slope for each of x
+FAR = 10.0  # in standard deviations, where data are standardised
+
+
+class Permutation(Transform):
+    """Reorders coordinates, or channels: z_i = x_order[i]. Its log-determinant is 0.
+
+    >>> Permutation([2, 0, 1])(torch.tensor([[10.0, 20.0, 30.0]]))[0]
+    tensor([[30., 10., 20.]])
+    """
+
+    gaps = True
+
+    def __init__(self, order: Sequence[int]) -> None:
+        super().__init__()
+        if sorted(order) != list(range(len(order))):
+            raise DataError(f"A permutation names each of {len(order)} coordinates once, from 0; got {list(order)}.")
+        self.register_buffer("order", torch.tensor(list(order), dtype=torch.long), persistent=False)
+        self.register_buffer("back", self.order.argsort(), persistent=False)
+
+    order: Tensor
+    back: Tensor
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x[:, self.order], x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z[:, self.back], z.new_zeros(len(z))
+
+
+class Normalisation(Transform):
+    """z = (x - shift) exp(-log_scale) for every coordinate or channel, trained; at first a batch comes out standardised.
+
+    Activation normalisation (Kingma and Dhariwal 2018, arXiv:1807.03039).
+
+    Args:
+        dim: coordinates of x (B, dim), or channels of x (B, dim, height, width).
+        gaps: coordinates may be NaN, which are not there.
+    """
+
+    def __init__(self, dim: int, gaps: bool = False) -> None:
+        super().__init__()
+        self.gaps = gaps
+        self.shift = nn.Parameter(torch.zeros(dim))
+        self.log_scale = nn.Parameter(torch.zeros(dim))
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """A constant coordinate keeps a scale of 1e-3."""
+        flat = x.movedim(1, -1).reshape(-1, x.shape[1])
+        there = ~flat.isnan()
+        count = there.sum(0).clamp(min=1)
+        mean = torch.where(there, flat, 0.0).sum(0) / count
+        spread = (torch.where(there, flat - mean, 0.0).square().sum(0) / count).sqrt()
+        self.shift.copy_(mean)
+        self.log_scale.copy_(spread.clamp(min=1e-3).log())
+        return self(x)[0]
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._each(lambda x, p: ((x - p[0]) * torch.exp(-p[1]), -p[1]), x)
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._each(lambda z, p: (z * torch.exp(p[1]) + p[0], p[1]), z)
+
+    def _each(self, f: Function, x: Tensor) -> tuple[Tensor, Tensor]:
+        numbers = torch.stack([self.shift, self.log_scale])
+        if self.gaps:
+            value, log_slope = around_gaps(f, x, numbers)
+            return value, log_slope.sum(1)
+        value, log_slope = f(x, numbers.view(2, -1, *[1] * (x.ndim - 2)))
+        return value, (log_slope.sum() * math.prod(x.shape[2:])).expand(len(x))
+
+
+class Linear(Transform):
+    """z = P L U x, in coordinates, or in channels at every place of an image: a 1x1 convolution.
+
+    P reorders, at random where not given; L is lower triangular with ones on its diagonal, U upper triangular (Kingma &
+    Dhariwal 2018, arXiv:1807.03039; Oliva et al. 2018, arXiv:1801.09819). At first L and U are the identity. The
+    log-determinant costs O(dim), a value and an inverse O(dim^2).
+
+    Args:
+        dim: coordinates of x (B, dim), or channels of x (B, dim, height, width).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.randperm(dim))
+        self.lower = nn.Parameter(torch.zeros(dim, dim))
+        self.upper = nn.Parameter(torch.zeros(dim, dim))
+        self.log_diagonal = nn.Parameter(torch.zeros(dim))
+
+    order: Tensor
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        eye = torch.eye(len(self.log_diagonal), dtype=self.lower.dtype, device=self.lower.device)
+        return self.lower.tril(-1) + eye, self.upper.triu(1) + torch.diag(self.log_diagonal.exp())
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        return (self.log_diagonal.sum() * math.prod(x.shape[2:])).expand(len(x))
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        lower, upper = self._factors()
+        weight = (lower @ upper)[self.order]
+        z = x @ weight.T if x.ndim == 2 else F.conv2d(x, weight[:, :, None, None])
+        return z, self._log_det(x)
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        lower, upper = self._factors()
+        flat = z.movedim(1, 0).flatten(1)[self.order.argsort()]  # (dim, every place of every datum)
+        flat = torch.linalg.solve_triangular(lower, flat, upper=False, unitriangular=True)
+        flat = torch.linalg.solve_triangular(upper, flat, upper=True)
+        x = flat.unflatten(1, (len(z), *z.shape[2:])).movedim(0, 1)
+        return x, -self._log_det(z)
+
+
+class Elementwise(Transform):
+    """A map of every coordinate by itself, whose parameters are learned, or given by the context.
+
+    Args:
+        dim: coordinates.
+        map: of each; affine where not given.
+        context_dim: of the context's features, which add to the parameters linearly.
+    """
+
+    gaps = True
+
+    def __init__(self, dim: int, map: Map | None = None, context_dim: int = 0) -> None:
+        super().__init__()
+        self.map = map if map is not None else Affine()
+        self.numbers = nn.Parameter(torch.zeros(dim, self.map.size))
+        self.given = nn.Linear(context_dim, dim * self.map.size, bias=False) if context_dim else None
+        if self.given is not None:
+            nn.init.zeros_(self.given.weight)
+
+    def _numbers(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self.numbers.expand(len(x), -1, -1) + (0 if self.given is None else self.given(c).view(len(x), *self.numbers.shape))
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, log_slope = around_gaps(self.map.forward, x, self._numbers(x, c))
+        return z, log_slope.sum(1)
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_slope = around_gaps(self.map.inverse, z, self._numbers(z, c))
+        return x, log_slope.sum(1)
+
+
+class Logit(Transform):
+    """The open interval (low, high) to the whole line; its ends are kept `edge` of its width away.
+
+    >>> Logit(0.0, 10.0)(torch.tensor([[5.0, 10.0]]))[0]
+    tensor([[ 0.0000, 13.8155]])
+    """
+
+    gaps = True
+
+    def __init__(self, low: float = 0.0, high: float = 1.0, edge: float = 1e-6) -> None:
+        super().__init__()
+        if not low < high:
+            raise GenusError(f"Logit needs low < high; got {low} and {high}.")
+        self.low, self.high, self.edge = low, high, edge
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z = ((x - self.low) / (self.high - self.low)).clamp(self.edge, 1 - self.edge).logit()
+        return z, -self._log_slope(z)
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.low + (self.high - self.low) * z.sigmoid(), self._log_slope(z)
+
+    def _log_slope(self, z: Tensor) -> Tensor:
+        each = math.log(self.high - self.low) - F.softplus(z) - F.softplus(-z)
+        return torch.where(z.isnan(), 0.0, each).flatten(1).sum(1)
+
+
+class SoftClip(Transform):
+    """z = x / (1 + |x / bound|): the whole line into (-bound, bound), with slope 1 at 0.
+
+    >>> SoftClip(3.0)(torch.tensor([[0.0, 1e9]]))[0]
+    tensor([[0., 3.]])
+    """
+
+    gaps = True
+
+    def __init__(self, bound: float = 5.0) -> None:
+        super().__init__()
+        if bound <= 0:
+            raise GenusError(f"SoftClip needs a bound above 0; got {bound}.")
+        self.bound = bound
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        each = -2 * torch.log1p((x / self.bound).abs())
+        return x / (1 + (x / self.bound).abs()), torch.where(x.isnan(), 0.0, each).flatten(1).sum(1)
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        share = 1 - (z / self.bound).abs().clamp(max=1 - 1e-6)
+        return z / share, torch.where(z.isnan(), 0.0, -2 * share.log()).flatten(1).sum(1)
+
+
+class Reshape(Transform):
+    """(B, D) -> (B, *shape): what comes after sees an image."""
+
+    gaps = True
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.to_shape = tuple(shape)
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.to_shape
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x.reshape(-1, *self.to_shape), x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z.flatten(1), z.new_zeros(len(z))
+
+
+def around_gaps(f: Function, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """A map's f(x, p), values and log-slopes; NaN stays NaN, has a log-slope of 0, and makes no gradient."""
+    gone = x.isnan()
+    z, log_slope = f(torch.where(gone, 0.0, x), p)
+    return torch.where(gone, torch.nan, z), torch.where(gone, 0.0, log_slope)
+
+
+def seen(x: Tensor, gaps: bool) -> Tensor:
+    """What a net sees of x: clipped, so that far outside the data it says what it says at their edge; 0 for what is not there."""
+    return torch.nan_to_num(x, 0.0).clamp(-FAR, FAR) if gaps else x.clamp(-FAR, FAR)

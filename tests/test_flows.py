@@ -1,0 +1,398 @@
+"""Transforms and flows: exact both ways, sound far outside the data, and composed by anyone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from conftest import SMALL, make
+from torch import Tensor
+
+import genus
+from genus import DataError, GenusError, Real, Space
+from genus.transforms import (
+    Additive,
+    Affine,
+    Chain,
+    Coupling,
+    Elementwise,
+    Inverse,
+    Linear,
+    Logit,
+    Map,
+    Masked,
+    Multiscale,
+    Normalisation,
+    Permutation,
+    Reshape,
+    SoftClip,
+    Spline,
+    Squeeze,
+    Transform,
+    checkerboard,
+    halves,
+)
+from genus.transforms.core import build, describe
+
+FLOWS = ["nice", "real-nvp", "maf", "iaf", "nsf", "flow"]
+TRANSFORMS: dict[str, Callable[[int, int], Transform]] = {
+    "affine": lambda d, c: Elementwise(d, Affine(), c),
+    "additive": lambda d, c: Elementwise(d, Additive(), c),
+    "spline": lambda d, c: Elementwise(d, Spline(4), c),
+    "coupling": lambda d, c: Coupling(halves(d), (9,), Affine(), c),
+    "coupling of splines": lambda d, c: Coupling(halves(d, first=False), (9, 9), Spline(5), c),
+    "masked": lambda d, c: Masked(d, (9, 9), Affine(), c),
+    "masked residual splines, turned": lambda d, c: Masked(d, (9, 9), Spline(4), c, list(range(d))[::-1], residual=True),
+    "inverse masked": lambda d, c: Inverse(Masked(d, (9,), Affine(), c)),
+    "permutation": lambda d, c: Permutation(torch.randperm(d).tolist()),
+    "linear": lambda d, c: Linear(d),
+    "normalisation": lambda d, c: Normalisation(d),
+    "soft clip": lambda d, c: SoftClip(3.0),
+    "inverse logit": lambda d, c: Inverse(Logit(-2.0, 5.0)),
+    "chain": lambda d, c: Chain([Masked(d, (9,), None, c), Linear(d), Coupling(halves(d), (9,), Spline(4), c)]),
+}
+
+
+def moved(transform: Transform, size: float = 0.4) -> Transform:
+    """Away from its birth state, in double precision."""
+    torch.manual_seed(1)
+    for parameter in transform.parameters():
+        parameter.data += size * torch.randn_like(parameter) * (max(1, parameter.shape[-1]) ** -0.5 if parameter.ndim > 1 else 1)
+    return transform.double()
+
+
+def slogdet(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """log|det| of the Jacobian of f at one point."""
+    jacobian = torch.autograd.functional.jacobian(f, x).reshape(x.numel(), x.numel())
+    return torch.linalg.slogdet(jacobian)[1]
+
+
+def holds(transform: Transform, x: Tensor, c: Tensor | None) -> None:
+    """There and back again; the log-determinant is autograd's; a batch of 0 and of 1."""
+    z, log_det = transform(x, c)
+    back, inverse_log_det = transform.inverse(z, c)
+    assert torch.allclose(back, x, atol=1e-9)
+    assert torch.allclose(log_det, -inverse_log_det, atol=1e-9)
+    with torch.no_grad():
+        quick, quick_log_det = transform.inverse(z, c)
+    assert torch.allclose(quick, back, atol=1e-9)
+    assert torch.allclose(quick_log_det, inverse_log_det, atol=1e-9)
+    for i in range(2):
+        row = None if c is None else c[i : i + 1]
+        assert slogdet(lambda v, row=row: transform(v[None], row)[0][0], x[i]).item() == pytest.approx(log_det[i].item(), abs=1e-8)
+    for n in (0, 1):
+        part = None if c is None else c[:n]
+        z, log_det = transform(x[:n], part)
+        assert z.shape[0] == n
+        assert log_det.shape == (n,)
+        assert transform.inverse(z, part)[0].shape == x[:n].shape
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("context_dim", [0, 3])
+@pytest.mark.parametrize("dim", [1, 2, 63])
+def test_a_transform_is_inverted_and_its_log_determinant_is_autograds(name: str, context_dim: int, dim: int) -> None:
+    torch.manual_seed(0)
+    transform = moved(TRANSFORMS[name](dim, context_dim))
+    x = 1.5 * torch.randn(4, dim, dtype=torch.float64)
+    holds(transform, x, torch.randn(4, context_dim, dtype=torch.float64) if context_dim else None)
+
+
+@pytest.mark.parametrize("context_dim", [0, 3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda c: Squeeze(),
+        lambda c: Linear(3),
+        lambda c: Normalisation(3),
+        lambda c: Coupling(checkerboard((3, 4, 2)), (5, 5), Affine(), c),
+        lambda c: Coupling(checkerboard((3, 4, 2), first=False), (5,), Spline(4), c),
+        lambda c: Multiscale((3, 4, 2), [Chain([Squeeze(), Linear(12)]), Linear(6)]),
+    ],
+)
+def test_a_transform_of_images_is_inverted_and_its_log_determinant_is_autograds(make, context_dim: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 4, 2, dtype=torch.float64)
+    holds(moved(make(context_dim)), x, torch.randn(4, context_dim, dtype=torch.float64) if context_dim else None)
+
+
+def test_flat_data_become_images() -> None:
+    chain = Chain([Reshape((2, 4, 2)), Squeeze(), Linear(8), Inverse(Reshape((8, 2, 1)))])
+    holds(moved(chain), torch.randn(4, 16, dtype=torch.float64), None)
+
+
+def test_logit_takes_an_interval_to_the_line() -> None:
+    x = torch.tensor([[-1.9, 0.3], [4.9, 1.0]], dtype=torch.float64)
+    holds(Logit(-2.0, 5.0), x, None)
+    with pytest.raises(GenusError, match="low < high"):
+        Logit(1.0, 1.0)
+
+
+@pytest.mark.parametrize("map", [Additive(), Affine(), Spline(3), Spline(16, bound=2.0)], ids=str)
+def test_a_map_is_the_identity_where_its_parameters_are_zero_and_increases_everywhere(map: Map) -> None:
+    x = torch.linspace(-8, 8, 401, dtype=torch.float64)
+    z, log_slope = map.forward(x, torch.zeros(401, map.size, dtype=torch.float64))
+    assert torch.allclose(z, x, atol=1e-9)
+    assert torch.allclose(log_slope, torch.zeros_like(x), atol=1e-9)
+    torch.manual_seed(0)
+    for size in (1.0, 30.0):
+        z, _ = map.forward(x, (size * torch.randn(map.size, dtype=torch.float64)).expand(401, -1))
+        assert bool((z.diff() > 0).all())
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e12])
+@pytest.mark.parametrize("map", [Affine(), Spline(8)], ids=["affine", "spline"])
+def test_values_far_outside_and_wild_parameters_give_finite_values_and_gradients(map: Map, scale: float) -> None:
+    torch.manual_seed(0)
+    x = (scale * torch.randn(500)).requires_grad_()
+    p = (scale * torch.randn(500, map.size)).requires_grad_()
+    for f in (map.forward, map.inverse):
+        value, log_slope = f(x, p)
+        assert bool(value.isfinite().all())
+        assert bool(log_slope.isfinite().all())
+        gradients = torch.autograd.grad(log_slope.sum() + (value / scale).sum(), [x, p])
+        assert all(bool(g.isfinite().all()) for g in gradients)
+
+
+@pytest.mark.parametrize("family", FLOWS)
+def test_densities_integrate_to_one_in_two_dimensions(family: str) -> None:
+    space = Space([Real(1.0, 2.0), Real(-1.0, 0.5)])
+    model = make(family, space)
+    t = torch.linspace(-7, 7, 501, dtype=torch.float64)
+    u, weight = torch.sinh(t), torch.cosh(t) * (t[1] - t[0])
+    x = space.join(torch.zeros(len(u) ** 2, 2, dtype=torch.long), torch.cartesian_prod(u, u)).double()
+    with torch.no_grad():
+        mass = (model.log_prob(x).exp() * (2.0 * 0.5) * torch.outer(weight, weight).reshape(-1)).sum()
+    assert mass.item() == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("family", FLOWS)
+def test_samples_follow_the_density_in_two_dimensions(family: str) -> None:
+    """Frequencies of the cells of a grid are the density's integrals over them."""
+    space = Space([Real(), Real()])
+    model = make(family, space)
+    n, edges = 40_000, torch.linspace(-3, 3, 7, dtype=torch.float64)
+    x = model.sample(n, seed=0).double()
+    fine = (torch.arange(360, dtype=torch.float64) + 0.5) / 60 - 3
+    with torch.no_grad():
+        density = model.log_prob(torch.cartesian_prod(fine, fine)).exp().view(6, 60, 6, 60).sum((1, 3)) / 60**2
+    found = torch.histogramdd(x, [edges, edges]).hist / n
+    assert bool(((found - density).abs() < 5 * (density / n).sqrt() + 2e-3).all())
+
+
+@pytest.mark.parametrize("family", FLOWS)
+def test_a_sample_comes_with_its_log_density_in_one_pass_and_with_gradients(family: str) -> None:
+    model = make(family, Space([Real(1.0, 2.0), Real(), Real(-1.0, 0.5)])).double()
+    x, log_prob = model.sample_and_log_prob(20, seed=3)
+    assert torch.allclose(model.log_prob(x.double()), log_prob, atol=1e-4)
+    assert x.requires_grad
+    again, _ = model.sample_and_log_prob(20, seed=3)
+    assert torch.equal(x, again)
+    (x.square().mean() + log_prob.mean()).backward()
+    named = {name: p.grad for name, p in model.named_parameters()}
+    assert all(g is not None and bool(g.isfinite().all()) for name, g in named.items() if not name.startswith("base."))
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_gradients_go_back_through_the_incremental_inverse(residual: bool) -> None:
+    """Of a function of x(z): those of the implicit function theorem, J^T v = dL/dx."""
+    torch.manual_seed(0)
+    masked = moved(Masked(40, (50, 50), residual=residual))
+    z = torch.randn(3, 40, dtype=torch.float64, requires_grad=True)
+    x, log_det = masked.inverse(z)
+    weight = torch.randn_like(x)
+    found = torch.autograd.grad((x * weight).sum(), z, retain_graph=True)[0]
+    for i in range(3):
+        jacobian = torch.autograd.functional.jacobian(lambda v: masked(v[None])[0][0], x[i].detach())
+        assert torch.allclose(torch.linalg.solve(jacobian.T, weight[i]), found[i], atol=1e-8)
+    assert torch.autograd.grad(log_det.sum(), list(masked.parameters()))[0].isfinite().all()
+
+
+@pytest.mark.parametrize("map", [None, Spline(8)], ids=["affine", "spline"])
+def test_thirty_two_couplings_of_nineteen_coordinates_stay_finite(map: Map | None) -> None:
+    torch.manual_seed(0)
+    space = Space(Real(), shape=(19,))
+    couplings = [Coupling(halves(19, i % 2 == 0), (64, 64), map) for i in range(32)]
+    model = genus.Flow(space, transforms=couplings)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)  # as hard as a careless user drives it
+    x = torch.randn(256, 19) ** 3
+    for _ in range(30):
+        loss = -model.log_prob(x).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert loss.isfinite()
+    assert model.sample(500, seed=0).isfinite().all()
+    assert model.log_prob(1e6 * x).isfinite().all()
+
+
+@pytest.mark.parametrize("family", FLOWS)
+def test_the_density_falls_far_outside_the_data(family: str) -> None:
+    model = make(family, Space([Real(1.0, 2.0), Real(), Real()]), double=False)
+    direction = torch.tensor([0.6, -0.7, 0.4])
+    far = torch.stack([direction * 10.0**k for k in range(2, 7)])  # up to a million standard deviations
+    log_prob = model.log_prob(far).detach()
+    assert bool(log_prob.isfinite().all())
+    assert bool((log_prob.diff() < 0).all())
+
+
+# -- numbers that are not there -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["nice", "real-nvp", "maf", "iaf", "nsf"])
+def test_the_mass_of_numbers_that_may_be_missing_is_one(family: str) -> None:
+    """Over two columns, one missing or 0 at times, the other 3 at times: every case by itself, and all of them together."""
+    space = Space([Real(1.0, 2.0, atoms=(0.0, math.nan)), Real(0.0, 0.5, atoms=(3.0,))])
+    model = make(family, space)
+    t = torch.linspace(-6, 6, 801, dtype=torch.float64)
+    u, weight = torch.sinh(t), torch.cosh(t) * (t[1] - t[0])
+    first = torch.cat([1.0 + 2.0 * u, torch.tensor([0.0, math.nan], dtype=torch.float64)])
+    second = torch.cat([0.5 * u, torch.tensor([3.0], dtype=torch.float64)])
+    weights = torch.outer(torch.cat([2.0 * weight, torch.ones(2)]), torch.cat([0.5 * weight, torch.ones(1)]))
+    x = torch.stack(torch.meshgrid(first, second, indexing="ij"), dim=-1).reshape(-1, 2)
+    with torch.no_grad():
+        mass = (model.log_prob(x).exp() * weights.reshape(-1)).sum()
+    assert float(mass) == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Coupling(halves(4), (9,), Spline(4), gaps=True),
+        Masked(4, (9,), gaps=True),
+        Inverse(Masked(4, (9,), order=[2, 0, 3, 1], gaps=True)),
+        Elementwise(4),
+        Normalisation(4, gaps=True),
+        Permutation([3, 1, 0, 2]),
+    ],
+    ids=lambda t: type(t).__name__,
+)
+def test_a_number_that_is_not_there_passes_and_nobody_sees_it(transform: Transform) -> None:
+    moved(transform)
+    x = torch.randn(5, 4, dtype=torch.float64)
+    x[:, 2] = math.nan
+    z, log_det = transform(x)
+    assert bool((z.isnan().sum(1) == 1).all())
+    back, back_log_det = transform.inverse(z)
+    assert torch.allclose(back, x, atol=1e-9, equal_nan=True)
+    assert torch.allclose(log_det, -back_log_det, atol=1e-9)
+    there = [i for i in range(4) if i != 2]
+
+    def alone(v: Tensor) -> Tensor:
+        out = transform(torch.cat([v[:2], v.new_full((1,), math.nan), v[2:]])[None])[0][0]
+        return out[~out.isnan()]
+
+    assert slogdet(alone, x[0, there]).item() == pytest.approx(log_det[0].item(), abs=1e-8)
+
+
+def test_transforms_that_cannot_leave_numbers_out_are_refused() -> None:
+    space = Space([Real(atoms=(0.0,)), Real()])
+    with pytest.raises(DataError, match="Linear cannot leave a number out"):
+        genus.Flow(space, transforms=[Linear(2)])
+    assert genus.Flow(space, transforms=[Masked(2, (8,), context_dim=2, gaps=True)]).sample(3, seed=0).shape == (3, 2)
+
+
+# -- composition ----------------------------------------------------------------------------------------------------------
+
+
+class Doubling(Transform):
+    """A researcher's own transform."""
+
+    def __init__(self, factor: float = 2.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x * self.factor, torch.full((len(x),), x.shape[1] * math.log(self.factor))
+
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z / self.factor, torch.full((len(z),), -z.shape[1] * math.log(self.factor))
+
+
+@pytest.mark.parametrize("base", ["normal", "mixture", {"family": "made", "hyper": {"hidden": [8]}}], ids=["normal", "mixture", "made"])
+def test_a_flow_of_ones_own_is_trained_saved_and_loaded(base, tmp_path) -> None:
+    space = Space([Real(), Real(2.0, 3.0)])
+    chain = [Normalisation(2), Masked(2, (16,), Spline(4)), Linear(2), Inverse(Coupling([True, False], (8,))), Doubling(3.0)]
+    model = genus.Flow(space, transforms=chain, base=base)
+    x = torch.randn(400, 2) * torch.tensor([1.0, 3.0]) + torch.tensor([0.0, 2.0])
+    x[:, 1] += x[:, 0] ** 2
+    before = -model.log_prob(x).mean().item()
+    genus.fit(model, x, max_steps=150, progress=False)
+    assert -model.log_prob(x).mean().item() < before - 0.1
+    genus.save(model, tmp_path / "flow.genus")
+    again = genus.load(tmp_path / "flow.genus")
+    assert torch.equal(again.log_prob(x), model.log_prob(x))
+    assert torch.equal(again.sample(5, seed=0), model.sample(5, seed=0))
+
+
+def test_a_model_as_a_base_is_trained_with_the_flow() -> None:
+    base = genus.MADE(Space(Real(), shape=(2,)), hidden=(8,))
+    model = genus.Flow(Space([Real(), Real()]), transforms=[Masked(2, (8,))], base=base)
+    assert set(base.parameters()) <= set(model.parameters())
+    with pytest.raises(GenusError, match="trained by gradients"):
+        genus.Flow(Space([Real(), Real()]), base=genus.NaiveBayes(Space(Real(), shape=(2,))))
+    with pytest.raises(GenusError, match="2 standard real numbers"):
+        genus.Flow(Space([Real(), Real()]), base=genus.MADE(Space(Real(), shape=(3,)), hidden=(8,)))
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_is_described_and_built_again(name: str) -> None:
+    import json
+
+    transform = TRANSFORMS[name](3, 2)
+    again = build(json.loads(json.dumps(describe(transform))))
+    assert type(again) is type(transform)
+    again.load_state_dict(transform.state_dict())
+    x, c = torch.randn(4, 3), torch.randn(4, 2)
+    assert torch.equal(again(x, c)[0], transform(x, c)[0])
+
+
+def test_a_file_cannot_name_a_transform_that_there_is_not() -> None:
+    with pytest.raises(DataError, match="no transform 'os.system'"):
+        build({"made": "os.system"})
+
+
+def test_initialise_standardises_what_reaches_every_normalisation() -> None:
+    x = torch.randn(500, 3) * torch.tensor([1.0, 20.0, 0.1]) + 5
+    chain = Chain([Normalisation(3), Masked(3, (8,)), Normalisation(3)])
+    z = chain.initialise(x)
+    assert torch.allclose(z.mean(0), torch.zeros(3), atol=1e-4)
+    assert torch.allclose(z.std(0, correction=0), torch.ones(3), atol=1e-4)
+    image = torch.randn(50, 2, 4, 4) * 3 + 1
+    z = Normalisation(2).initialise(image)
+    assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(2), atol=1e-4)
+
+
+def test_a_permutation_must_be_one() -> None:
+    with pytest.raises(DataError, match="once"):
+        Permutation([0, 0, 1])
+
+
+def test_small_families_are_all_here() -> None:
+    assert set(FLOWS) <= set(SMALL)
+
+
+# -- some columns alone ---------------------------------------------------------------------------------------------------
+
+
+def test_the_marginal_of_the_first_columns_of_one_masked_transform() -> None:
+    space = Space([Real(1.0, 2.0), Real(-1.0, 0.5)])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = genus.MAF(space, transforms=1, hidden=(9,)).double()
+        for parameter in model.parameters():
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    first = torch.tensor([[0.3], [-2.0], [4.0]], dtype=torch.float64)
+    t = torch.linspace(-9, 9, 4001, dtype=torch.float64)
+    grid, weight = -1.0 + 0.5 * torch.sinh(t), 0.5 * torch.cosh(t) * (t[1] - t[0])
+    with torch.no_grad():
+        whole = [model.log_prob(torch.stack([row.expand(len(t)), grid], dim=1)).exp() @ weight for row in first]
+        assert torch.allclose(model.log_marginal(first, [0]).exp(), torch.stack(whole), atol=1e-6)
+        both = torch.cat([first, first - 1], dim=1)
+        assert torch.allclose(model.log_marginal(both[:, [1, 0]], [1, 0]), model.log_prob(both), atol=1e-9)
+    with pytest.raises(GenusError, match=r"maf cannot leave out column 'x0'; mixture and naive-bayes can"):
+        model.log_marginal(first, [1])
+    with pytest.raises(GenusError, match="cannot leave out"):
+        genus.MAF(space, transforms=2, hidden=(9,)).log_marginal(first, [0])
