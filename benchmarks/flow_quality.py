@@ -3,13 +3,13 @@
     python benchmarks/flow_quality.py [--data protein,wine,breast-cancer] [--seconds 300] [--peer FOLDER] [--tables FOLDER]
 
 protein and wine are read from FOLDER (by default ../shared/data/tables); uniform noise of one recorded unit is added once, the
-same for every method, so that repeated values reward nobody. 80 % of the rows train, 10 % choose (when to stop, the bandwidth, the
-number of components), 10 % judge once. All is in nats a row of the data standardised by the training rows. Differences from the
+same for every method, so that repeated values reward nobody. 80 % of the rows train, 10 % choose (when to stop, the bandwidth,
+the number of components), 10 % judge once. All is in nats a row of the data standardised by the training rows. Differences from the
 best of genus's flows are paired, row by row, with their standard errors.
 
-genus: `suggest`'s hyper-parameters and the family's recipe. zuko, nflows: 5 transforms, nets of (128, 128), Adam at 1e-3, batches of
-256, the weights of the best validation loss; a step's time counts, evaluations do not. Kernel densities: the best of 20 bandwidths.
-Mixtures: the best of 1 to 60 full normals.
+genus: `suggest`'s hyper-parameters and the family's recipe. zuko, nflows: 5 transforms, nets of (128, 128), Adam at 1e-3, batches
+of 256, the weights of the best validation loss; a step's time counts, evaluations do not. Kernel densities: the best of 20
+bandwidths. Mixtures: the best of 1 to 60 full normals.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ def ours(family: str) -> Method:
         space = Space(Real(), shape=(train.shape[1],))
         model = genus.build(family, space, **genus.family(family).suggest(space, len(train)))
         history = genus.fit(model, train, validation=validation, max_seconds=seconds, seed=0, progress=False)
-        print(f"    {family}: {model.hyper}, {history.steps} steps, best at {history.best_step}, {history.seconds:.0f} s", flush=True)
+        print(
+            f"    {family}: {model.hyper}, {history.steps} steps, best at {history.best_step}, {history.seconds:.0f} s",
+            flush=True,
+        )
         return lambda x: model.log_prob(x).detach()
 
     return method
@@ -184,7 +187,9 @@ def main() -> None:
     if not options.alone:
         methods |= {"zuko MAF": zuko_flow("MAF"), "zuko NSF": zuko_flow("NSF"), "nflows MAF": nflows_maf()}
         print(f"zuko {version('zuko')}, nflows {version('nflows')}")
-    print(f"genus {genus.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.seconds:.0f} s each")
+    print(
+        f"genus {genus.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.seconds:.0f} s each"
+    )
     failed = [f for name in options.data.split(",") for f in compare(name, options.tables, options.seconds, methods)]
     if failed:
         raise SystemExit("; ".join(failed) + ".")

@@ -34,7 +34,9 @@ OWN = 2.5  # times its density, at 63
 class Side:
     """One library's flow, asked the same questions."""
 
-    def __init__(self, name: str, module: nn.Module, log_prob: Callable[[Tensor], Tensor], sample: Callable[[int], Tensor]) -> None:
+    def __init__(
+        self, name: str, module: nn.Module, log_prob: Callable[[Tensor], Tensor], sample: Callable[[int], Tensor]
+    ) -> None:
         self.name, self.module, self.log_prob, self.sample = name, module, log_prob, sample
         self.optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
 
@@ -128,7 +130,11 @@ def compare(dim: int, repetitions: int, compiled: bool) -> list[str]:
         inverse = density["iaf"] / density["maf"]
         print(f"  {s.name} / genus: " + ", ".join(f"{what} {r:.2f}" for what, r in ratios.items()))
         if s.name == "zuko":
-            failed += [f"D = {dim}: {what} is {ratios[what]:.2f} times as fast as zuko's, not {e}" for what, e in EXPECTED.items() if ratios[what] < e]
+            failed += [
+                f"D = {dim}: {what} is {ratios[what]:.2f} times as fast as zuko's, not {e}"
+                for what, e in EXPECTED.items()
+                if ratios[what] < e
+            ]
             if dim in SAMPLING and ratios["sample"] < SAMPLING[dim]:
                 failed.append(f"D = {dim}: sampling is {ratios['sample']:.1f} times as fast as zuko's, not {SAMPLING[dim]:g}")
     own, inverse = draw["maf"] / density["maf"], density["iaf"] / density["maf"]
@@ -148,7 +154,8 @@ def main() -> None:
     if arguments.peer:
         sys.path.append(arguments.peer)
     versions = [f"{name} {version(name)}" for name in ("zuko", "nflows") if _there(name)]
-    print(f"genus {genus.__version__}, {', '.join(versions) or 'no peer'}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    peer = ", ".join(versions) or "no peer"
+    print(f"genus {genus.__version__}, {peer}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     failed = [f for dim in map(int, arguments.dims.split(",")) for f in compare(dim, arguments.repetitions, arguments.compile)]
     if failed:
         raise SystemExit("; ".join(failed) + ".")

@@ -4,8 +4,8 @@
     python benchmarks/gpt.py --large [--seconds 900]
     python benchmarks/gpt.py --ablation [--seconds 60]
 
-The first 90 % of the text train, the last 10 % are the validation part, by which nothing is chosen. Nothing else is held out, for
-genus and for its peer: the end of the training part is what is most like the validation part (without its last 5 % the smoothed
+The first 90 % of the text train, the last 10 % are the validation part, by which nothing is chosen. Nothing else is held out,
+for genus and for its peer: the end of the training part is what is most like the validation part (without its last 5 % the smoothed
 counts of 7-grams have 1.677 nats there instead of 1.517), and the learning rate falls to 0 as the time runs out. All losses are
 nats a character of the validation part.
 
@@ -112,7 +112,9 @@ def pieces(text: Tensor, space: Space) -> Dataset:
 def trained(text: Tensor, space: Space, seconds: float, hyper: dict[str, Any], **arguments: Any) -> tuple[GPT, Any]:
     torch.manual_seed(0)
     model = GPT(space, **hyper)
-    return model, genus.fit(model, pieces(text, space), validation=None, max_seconds=seconds, seed=0, progress=False, **arguments)
+    return model, genus.fit(
+        model, pieces(text, space), validation=None, max_seconds=seconds, seed=0, progress=False, **arguments
+    )
 
 
 def against_peer(train: Tensor, validation: Tensor, letters: Category, iterations: int) -> None:

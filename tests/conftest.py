@@ -11,14 +11,17 @@ import torch
 
 import genus
 from genus import Category, Integer, Real, Space
+from genus.models.flow import NormalisingFlow
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 SPACES = {
     "one real": Space(Real(1.0, 2.0), shape=(1,)),
     "reals": Space([Real(), Real(5.0, 0.1), Real(-3.0, 40.0)]),
-    "reals and states": Space([Real(1.0, 2.0, atoms=(0.0, math.nan)), Category(("a", "b")), Real(), Real(2.0, 0.5, atoms=(3.0,))]),
-    "real image": Space(Real(), shape=(1, 4, 2)),
+    "reals and states": Space(
+        [Real(1.0, 2.0, atoms=(0.0, math.nan)), Category(("a", "b")), Real(), Real(2.0, 0.5, atoms=(3.0,))]
+    ),
+    "real image": Space(Real(), shape=(2, 2)),
     "lattice": Space([Integer(0, 4), Integer(0.0, 2.0, step=0.5)]),
     "wide lattice": Space([Integer(0, 400, atoms=(0.0,), loc=90.0, scale=60.0), Integer(0, 3)]),
     "categories": Space([Category(("a", "b", "c")), Category((False, True)), Category(("only",))]),
@@ -85,8 +88,11 @@ def law(rung: type = genus.GenerativeModel, spaces: Iterable[str] = tuple(SPACES
     """Every family x space x context that the family accepts, of models that stand on this rung of the ladder."""
     cases = []
     for family, hyper in SMALL.items():
+        flow = issubclass(genus.family(family), NormalisingFlow)  # they are many, and share all that a context does
         for space_name in spaces:
             for context_name, context in CONTEXTS.items():
+                if (flow and context_name == "category") or (not flow and space_name in ("reals and states", "real image")):
+                    continue
                 try:
                     model = genus.build(family, SPACES[space_name], context, **hyper)
                 except genus.DataError:

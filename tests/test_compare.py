@@ -34,15 +34,16 @@ def report() -> genus.Report:
 def test_every_family_has_a_row_with_its_label(report: genus.Report) -> None:
     rows = {row.family: row for row in report.rows}
     assert list(rows) == ["naive-bayes", "mixture", "made", "maf", "vae", "wgan-gp", "pixelcnn"]
-    assert {name: rows[name].label for name in ("naive-bayes", "mixture", "made", "vae", "wgan-gp")} == {
+    assert {name: row.label for name, row in rows.items() if name != "pixelcnn"} == {
         "naive-bayes": "exact",
         "mixture": "exact",
         "made": "exact",
+        "maf": "bound",  # one column is whole numbers
         "vae": "bound",
         "wgan-gp": "none",
     }
-    assert rows["maf"].status == rows["pixelcnn"].status == "refused"
-    assert "column 'level'" in rows["maf"].reason
+    assert rows["pixelcnn"].status == "refused"
+    assert "images" in rows["pixelcnn"].reason
     assert rows["wgan-gp"].log_density is None
     assert rows["vae"].estimate is not None
     assert rows["vae"].estimate_samples == 64

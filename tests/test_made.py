@@ -52,7 +52,12 @@ INPUTS, OUTPUTS = [2, 0, 1, 3, 1, 2], [1, 2, 0, 4, 3, 2]
 @pytest.mark.parametrize("block", [2, 32])
 @pytest.mark.parametrize("direct", [False, True])
 def test_steps_and_prefill_are_the_parallel_pass(
-    hidden: tuple[int, ...], context_dim: int, order: list[int] | None, block: int, direct: bool, monkeypatch: pytest.MonkeyPatch
+    hidden: tuple[int, ...],
+    context_dim: int,
+    order: list[int] | None,
+    block: int,
+    direct: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("genus.nets.masked.BLOCK", block)
     net = shaken(MaskedMLP(INPUTS, hidden, OUTPUTS, context_dim, dropout=0.5, residual=True, direct=direct))
@@ -97,7 +102,7 @@ def test_every_output_sees_what_comes_before_and_nothing_else(name: str, context
     model = made(space, context, order=order, hidden=(64, 64), residual=residual)
     c = None if context is None else model._context_features(draw(context, 6)).requires_grad_()
     seen = model.tokens(draw(space, 6), torch.float64).requires_grad_()
-    out = model.net(seen, c, order).split(model.outputs.widths, 1)
+    out = model.nets[0](seen, c, order).split(model.outputs.widths, 1)
     there = model.log_conditionals(draw(space, 6), None if context is None else draw(context, 6))
     steps, value = model._steps(6, None if context is None else draw(context, 6), None), torch.empty(0)
     for p, column in enumerate(order):
@@ -137,9 +142,9 @@ def test_the_mean_is_over_probabilities_of_models_of_one_order_each() -> None:
     space = SPACES["mixed"]
     model, x = made(space, orders=4), draw(SPACES["mixed"], 7)
     singles = []
-    for order in model.orders.tolist():
+    for order, net in zip(model.orders.tolist(), model.nets, strict=True):
         single = made(space, order=order)
-        single.net.load_state_dict(model.net.state_dict())
+        single.nets[0].load_state_dict(net.state_dict())
         singles.append(single.log_prob(x).exp())
     assert torch.allclose(model.log_prob(x).exp(), torch.stack(singles).mean(0), rtol=1e-9)
 
@@ -147,10 +152,9 @@ def test_the_mean_is_over_probabilities_of_models_of_one_order_each() -> None:
 def test_training_takes_every_order() -> None:
     model = made(SPACES["mixed"], orders=3).train()
     x = draw(SPACES["mixed"], 20)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        values = {round(float(model._loss(x, None)), 9) for _ in range(40)}
-    assert values == {round(-float(model._by_order(x, None, k).sum(1).mean()), 9) for k in range(3)}
+    each = torch.stack([-model._by_order(x, None, k).sum(1).mean() for k in range(3)])
+    assert len(set(each.tolist())) == 3
+    assert torch.allclose(model._loss(x, None), each.mean())
 
 
 def test_a_mean_over_orders_has_no_conditionals_and_takes_no_prefix() -> None:
@@ -184,8 +188,8 @@ def test_rows_are_completed_from_any_columns_that_stand_first() -> None:
 
 def test_pixels_are_seen_as_one_number_each_and_two_values_are_one_number_out() -> None:
     model = MADE(Space(Integer(0, 1), shape=(4, 4)), hidden=(8,))
-    assert (model.net.layers[0].in_features, model.net.out.out_features) == (16, 16)
-    assert MADE(Space(Integer(0, 255), shape=(4, 4)), hidden=(8,), components=3).net.out.out_features == 16 * 9
+    assert (model.nets[0].layers[0].in_features, model.nets[0].out.out_features) == (16, 16)
+    assert MADE(Space(Integer(0, 255), shape=(4, 4)), hidden=(8,), components=3).nets[0].out.out_features == 16 * 9
 
 
 def test_a_new_model_is_uniform_over_values_and_training_starts_from_their_shares() -> None:
@@ -225,21 +229,21 @@ def test_outputs_see_near_pixels_directly_and_far_ones_through_hidden_units_alon
     x = draw(space, 6)
     seen = model.tokens(x, torch.float64).requires_grad_()
     for k, order in enumerate(model.orders.tolist()):
-        out, place = model.net(seen, None, order), torch.tensor(order).argsort()
+        out, place = model.nets[k](seen, None, order), torch.tensor(order).argsort()
         for pixel in (0, 17, 39):
             gradient = torch.autograd.grad(out[:, pixel].sum(), seen, retain_graph=True)[0]
             assert not gradient[:, place >= place[pixel]].any()
-        steps, value = model._in(order, 6, None, None), torch.empty(0)
+        steps, value = model._in(k, 6, None, None), torch.empty(0)
         there = model._by_order(x, None, k)
         for p, pixel in enumerate(order):
             distribution = steps.send(value) if p else next(steps)
             value = x.flatten(1)[:, pixel : pixel + 1]
             assert torch.allclose(distribution.log_prob(value)[:, 0], there[:, pixel], atol=1e-9)
-    hidden, past = (mask.logical_not() for mask in model.net.masks(None)[-2:])
+    hidden, past = (mask.logical_not() for mask in model.nets[0].masks(None)[-2:])
     rows = torch.arange(40) % 20 // 5
     far = (rows[:, None] - rows[None]).abs() > 1
     assert not (past & far).any()
-    assert past[7, 1] and past[27, 7] and not past[7, 27]  # within reach, and before it in the order
-    assert hidden.any() and hidden.float().mean() < 0.3
+    assert bool(past[7, 1] & past[27, 7] & ~past[7, 27])  # within reach, and before it in the order
+    assert 0 < float(hidden.float().mean()) < 0.3
     with pytest.raises(genus.GenusError, match="in an image"):
         MADE(SPACES["mixed"], reach=2)

@@ -311,9 +311,13 @@ class TractableDensity(ApproximateDensity):
         """
         chosen = [int(i) for i in columns]
         if self.space.sequence or sorted({*chosen}) != sorted(chosen) or not {*chosen} <= {*range(self.space.dim)}:
-            raise DataError(f"columns must name different coordinates of a table, from 0 to {self.space.dim - 1}; got {chosen}.")
+            raise DataError(
+                f"columns must name different coordinates of a table, from 0 to {self.space.dim - 1}; got {chosen}."
+            )
         if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != len(chosen):
-            raise DataError(f"x must have the values of {len(chosen)} columns, (B, {len(chosen)}); got {tuple(getattr(x, 'shape', ()))}.")
+            raise DataError(
+                f"x must have the values of {len(chosen)} columns, (B, {len(chosen)}); got {tuple(getattr(x, 'shape', ()))}."
+            )
         c = self._check_context(c, len(x))
         if not chosen:
             return torch.zeros(len(x), dtype=self.dtype, device=self.device)
@@ -324,8 +328,8 @@ class TractableDensity(ApproximateDensity):
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         what = ", ".join(self.space.label(i) for i in range(self.space.dim) if i not in columns)
         raise GenusError(
-            f"{self.name} cannot leave out {what}; mixture and naive-bayes can leave out any columns, and made, gpt and rnn those that"
-            " come last in their order."
+            f"{self.name} cannot leave out {what}; mixture and naive-bayes can leave out any, and made, gpt and rnn those"
+            " that come last in their order."
         )
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:

@@ -35,7 +35,7 @@ def hyper_parameters(cls: type[GenerativeModel]) -> dict[str, Any]:
     """A family's hyper-parameters with their defaults.
 
     >>> hyper_parameters(family("maf"))
-    {'transforms': 5, 'hidden': (128, 128)}
+    {'transforms': 5, 'hidden': (128, 128), 'dropout': 0.0, 'base': 'normal'}
     """
     parameters = inspect.signature(cls.__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "context"}

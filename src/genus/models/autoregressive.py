@@ -69,7 +69,9 @@ class ChainRule(TractableDensity):
         if {*columns} != {*order[:m]}:
             return super()._log_marginal(x, columns, c)
         # What comes later in the order is seen by none of these: any value will do.
-        whole = torch.stack([torch.full((len(x),), some_value(kind), dtype=x.dtype) for kind in self.space.kinds], dim=1).to(x.device)
+        whole = torch.stack([torch.full((len(x),), some_value(kind), dtype=x.dtype) for kind in self.space.kinds], dim=1).to(
+            x.device
+        )
         whole = whole.index_copy(1, torch.tensor(columns, device=x.device), x)
         return self._log_conditionals(whole.reshape(-1, *self.space.shape), c)[:, columns].sum(1)
 

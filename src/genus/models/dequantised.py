@@ -43,7 +43,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     def __init__(self, space: Space, context: Space | None = None, family: str = "maf", **hyper: Any) -> None:
         super().__init__(space, context, family=family, **hyper)
         self.model = _density(family)(continuous(space), context, **hyper)
-        self.recipe = self.model.recipe  # type: ignore[misc]
+        self.recipe = dict(self.model.recipe)  # type: ignore[misc]
         lattices = [kind if isinstance(kind, Integer) else None for kind in space.kinds]
         columns = {
             "half_step": [k.step / 2 if k else 0.0 for k in lattices],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -83,7 +83,7 @@ class NormalisingFlow(TractableDensity):
                 f"{space.label(column)} repeats values or lacks some, and {odd} cannot leave a number out; use couplings or"
                 " masked transforms with gaps=True, or a space without atoms."
             )
-        self.base = based(base, self.numbers(space), self.gaps)
+        self.base: Base = based(base, self.numbers(space), self.gaps)
         self.register_buffer("reals", torch.tensor(space.columns(Real)), persistent=False)
         varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1]
         self.register_buffer("varied", torch.tensor(varied, dtype=torch.long), persistent=False)
@@ -103,7 +103,7 @@ class NormalisingFlow(TractableDensity):
         u, state, given = self._parts(x, c)
         self.transform.initialise(u, given)
         if self.states is not None:
-            self.states.initialise(state, c)
+            self.states.initialise(state, c)  # type: ignore[arg-type]
 
     # -- what a datum is to a flow ------------------------------------------------------------------------------------
 
@@ -111,8 +111,8 @@ class NormalisingFlow(TractableDensity):
         """x, c -> its numbers (B, D), NaN where there is none; its states (B, S); what the transforms are given."""
         state, u = self.space.split(x)
         features = self._context_features(c)
-        if self.states is None:
-            return u.to(self.dtype), None, features
+        if self.states is None:  # a category of one level is neither
+            return (u if len(self.reals) == self.space.dim else u[:, self.reals]).to(self.dtype), None, features
         gone = state[:, self.reals] > 0
         u = u[:, self.reals].to(self.dtype).masked_fill(gone, torch.nan)
         state = state[:, self.varied]
@@ -141,7 +141,7 @@ class NormalisingFlow(TractableDensity):
         whole = whole.index_copy(1, torch.tensor(columns, device=x.device), x).reshape(-1, *self.space.shape)
         u, _, given = self._parts(whole, c)
         z, log_slope = one.each(first(u)[0], given)
-        each = -0.5 * z.square() - 0.5 * math.log(2 * math.pi) + log_slope - first.log_scale
+        each = -0.5 * z.square() - 0.5 * math.log(2 * math.pi) + log_slope - first.log_scale  # type: ignore[operator]
         return (each - torch.tensor(self.log_scales, dtype=z.dtype, device=z.device))[:, columns].sum(1)
 
     def _log_unit(self, u: Tensor) -> Tensor | float:
@@ -185,9 +185,9 @@ class NormalisingFlow(TractableDensity):
     def _joined(self, u: Tensor, state: Tensor | None) -> Tensor:
         """The data whose numbers and states these are."""
         full = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
-        if state is None:
+        if state is None and len(self.reals) == self.space.dim:
             return self.space.join(full, u)
-        full = full.index_copy(1, self.varied, state)
+        full = full if state is None else full.index_copy(1, self.varied, state)
         return self.space.join(full, u.new_zeros(len(u), self.space.dim).index_copy(1, self.reals, u.nan_to_num(0.0)))
 
 
@@ -225,7 +225,14 @@ class Flow(NormalisingFlow, name="flow"):
 # -- bases --------------------------------------------------------------------------------------------------------------
 
 
-class Normal(nn.Module):
+class Base(nn.Module):
+    """A distribution of D numbers: log_prob(z) of (B, D) is (B,), sample(n, like) is (n, D) on the device of `like`."""
+
+    log_prob: Callable[[Tensor], Tensor]
+    sample: Callable[[int, Tensor], Tensor]
+
+
+class Normal(Base):
     """N(0, I) of the numbers that are there."""
 
     def __init__(self, dim: int, gaps: bool = False) -> None:
@@ -243,7 +250,7 @@ class Normal(nn.Module):
         return torch.randn(n, self.dim, device=like.device)
 
 
-class NormalMixture(nn.Module):
+class NormalMixture(Base):
     """sum_k w_k N(z; m_k, diag s_k^2), trained with the flow."""
 
     def __init__(self, dim: int, components: int = 16) -> None:
@@ -266,7 +273,7 @@ class NormalMixture(nn.Module):
         return means + scales * torch.randn_like(means)
 
 
-class Modelled(nn.Module):
+class Modelled(Base):
     """A trainable model of D real numbers as a base."""
 
     def __init__(self, model: TractableDensity) -> None:
@@ -285,7 +292,7 @@ def described_base(base: str | TractableDensity | dict[str, Any]) -> Any:
     return {"family": base.name, "hyper": base.hyper} if isinstance(base, TractableDensity) else base
 
 
-def based(base: str | TractableDensity | dict[str, Any], dim: int, gaps: bool) -> nn.Module:
+def based(base: str | TractableDensity | dict[str, Any], dim: int, gaps: bool) -> Base:
     """The base of D numbers that is asked for.
 
     Raises:
@@ -296,11 +303,17 @@ def based(base: str | TractableDensity | dict[str, Any], dim: int, gaps: bool) -
     if base == "mixture":
         return NormalMixture(dim)
     if gaps:
-        raise GenusError("A model as a base cannot leave out numbers that are missing or atoms; use base='normal' or 'mixture'.")
+        raise GenusError(
+            "A model as a base cannot leave out numbers that are missing or atoms; use base='normal' or 'mixture'."
+        )
     if isinstance(base, dict):
         base = named(base.get("family", ""))(Space(Real(), shape=(dim,)), None, **base.get("hyper", {}))  # type: ignore[assignment]
     if not isinstance(base, TractableDensity) or isinstance(base, Counted) or base.context is not None:
-        raise GenusError(f"base must be 'normal', 'mixture', or a density trained by gradients without a context; got {base!r}.")
+        raise GenusError(
+            f"base must be 'normal', 'mixture', or a density trained by gradients without a context; got {base!r}."
+        )
     if base.space.dim != dim or any(kind != Real() for kind in base.space.kinds):
-        raise GenusError(f"A base must be a model of {dim} standard real numbers, Space(Real(), shape=({dim},)); got {base.space!r}.")
+        raise GenusError(
+            f"A base must be a model of {dim} standard real numbers, Space(Real(), shape=({dim},)); got {base.space!r}."
+        )
     return Modelled(base)

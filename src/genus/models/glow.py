@@ -50,7 +50,9 @@ class Glow(NormalisingFlow, name="glow"):
         scales: list[Transform] = []
         for level in range(levels):
             if shape[1] % 2 or shape[2] % 2:
-                raise DataError(f"Images of {first[1]}x{first[2]} can be halved {level} times, not {levels}; pass levels={level}.")
+                raise DataError(
+                    f"Images of {first[1]}x{first[2]} can be halved {level} times, not {levels}; pass levels={level}."
+                )
             shape = (4 * shape[0], shape[1] // 2, shape[2] // 2)
             chain: list[Transform] = [Squeeze()]
             for step in range(steps):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -69,7 +68,7 @@ class GPT(Autoregressive, name="gpt"):
         self.recipe = self._recipe(width, space.dim)  # type: ignore[misc]
         if space.is_table:  # learned by heart long before a budget ends: small steps, and the average of their weights
             small = {"learning_rate": 4e-3, "batch_size": 256, "average": 0.995}
-            self.recipe = MappingProxyType({**self.recipe, **small})  # type: ignore[misc]
+            self.recipe = {**self.recipe, **small}  # type: ignore[misc]
         self.most_rows = max(1, CACHE // (2 * layers * width * (window or space.dim)))
         self.net = Transformer(width, layers, heads, window or space.dim, dropout, self.context_dim)
 
@@ -83,17 +82,15 @@ class GPT(Autoregressive, name="gpt"):
         return {"width": width, "layers": layers, "dropout": 0.2 if values < 500_000 else 0.1 if values < 5_000_000 else 0.0}
 
     @staticmethod
-    def _recipe(width: int, length: int) -> MappingProxyType[str, Any]:
+    def _recipe(width: int, length: int) -> dict[str, Any]:
         """A wider net takes smaller steps, as more values of a step add up, larger batches, and gains by half precision."""
-        return MappingProxyType(
-            {
-                "learning_rate": min(0.02, 0.09 / width**0.5),
-                "batch_size": max(8, min(512, 16 * width // length)),
-                "precision": "bf16-mixed" if width >= 64 else "32-true",
-                "schedule": "linear",
-                "weight_decay": 0.1,
-            }
-        )
+        return {
+            "learning_rate": min(0.02, 0.09 / width**0.5),
+            "batch_size": max(8, min(512, 16 * width // length)),
+            "precision": "bf16-mixed" if width >= 64 else "32-true",
+            "schedule": "linear",
+            "weight_decay": 0.1,
+        }
 
     def losses(self) -> list[Loss]:
         return [Loss("nll", self.parameters(), self._loss, matrices=self.net.matrices())]  # type: ignore[operator]

@@ -22,7 +22,9 @@ class MAF(NormalisingFlow, name="maf"):
 
     Args:
         transforms: masked autoregressive transforms, the order of coordinates turned round between them.
-        hidden: widths of every transform's hidden layers.
+        hidden: widths of every transform's hidden layers. Beside them a coordinate depends on those before it linearly, so that
+            one transform alone is at least a normal distribution with every covariance.
+        dropout: of hidden units.
         base: see `Flow`.
 
     >>> import torch
@@ -41,11 +43,13 @@ class MAF(NormalisingFlow, name="maf"):
         context: Space | None = None,
         transforms: int = 5,
         hidden: Sequence[int] = (128, 128),
+        dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
     ) -> None:
-        super().__init__(space, context, transforms=transforms, hidden=list(hidden), base=base)
+        super().__init__(space, context, transforms=transforms, hidden=list(hidden), dropout=dropout, base=base)
         dim, given, gaps = self.numbers(space), self.condition_dim(space, context), self.has_gaps(space)
-        masked = [Masked(dim, hidden, None, given, self.turn(dim, i), gaps=gaps) for i in range(transforms)]
+        net: dict[str, Any] = {"direct": True, "dropout": dropout, "gaps": gaps}
+        masked = [Masked(dim, hidden, None, given, self.turn(dim, i), **net) for i in range(transforms)]
         self._compose([Normalisation(dim, gaps), *masked], base)
 
     @classmethod

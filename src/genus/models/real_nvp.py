@@ -8,7 +8,7 @@ from typing import Any
 
 from genus.models.flow import NormalisingFlow
 from genus.space import Space
-from genus.transforms import Coupling, Normalisation, halves
+from genus.transforms import Coupling, Normalisation, Transform, halves
 
 __all__ = ["RealNVP"]
 
@@ -41,7 +41,7 @@ class RealNVP(NormalisingFlow, name="real-nvp"):
     ) -> None:
         super().__init__(space, context, transforms=transforms, hidden=list(hidden), base=base)
         dim, given, gaps = self.numbers(space), self.condition_dim(space, context), self.has_gaps(space)
-        chain = [Normalisation(dim, gaps)]
+        chain: list[Transform] = [Normalisation(dim, gaps)]
         for i in range(transforms):
             chain += [Coupling(halves(dim, i % 2 == 0), hidden, None, given, gaps=gaps), Normalisation(dim, gaps)]
         self._compose(chain, base)

@@ -68,7 +68,7 @@ class WaveNet(Autoregressive, name="wavenet"):
         self.places = None
         self.net = DilatedMemory(**hyper, context_dim=self.context_dim)
         if space.dim > 256:
-            self.recipe = MappingProxyType(self.recipe | {"batch_size": max(1, STEP // space.dim)})  # type: ignore[misc]
+            self.recipe = {**self.recipe, "batch_size": max(1, STEP // space.dim)}  # type: ignore[misc, assignment]
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:

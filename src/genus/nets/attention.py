@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -86,8 +85,7 @@ class Transformer(CausalNet):
     def empty(self, batch: int, c: Tensor | None) -> Memory:
         size = (batch, 2 * self.heads, self.window, self.width // self.heads)
         given = None if self.everywhere is None else self.everywhere(c).expand(batch, -1)
-        blocks = [block.recall(self.begin.new_empty(size, dtype=kept(self.begin))) for block in self.blocks]  # type: ignore[operator]
-        return Memory(blocks, given, 0)
+        return Memory([block.recall(self.begin.new_empty(size)) for block in self.blocks], given, 0)  # type: ignore[operator]
 
     @torch.autocast("cpu", enabled=False)  # which would cast all keys and values at every step
     def advance(self, state: Memory, token: Tensor) -> tuple[Tensor, Memory]:
@@ -174,9 +172,10 @@ class Recall(NamedTuple):
         torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(turn / length(qk))
         self.ring[:, :, seen % window] = qkv[:, heads:]
         k, v = self.ring[:, :, : seen + 1].chunk(2, dim=1)
-        q = qkv[:, :heads, None].to(k.dtype)
-        x = self.outward.add(F.scaled_dot_product_attention(q, k, v).flatten(1), x)
-        return self.down.add(self.up.relu(x / length(x)).square(), x)
+        # In single precision: PyTorch's attention to one query takes several times as long in half.
+        x = self.outward.add(F.scaled_dot_product_attention(qkv[:, :heads, None], k, v).flatten(1), x)
+        active = self.up.relu(x / length(x))
+        return self.down.add(active.mul_(active), x)
 
 
 class Product:
@@ -187,7 +186,9 @@ class Product:
     """
 
     def __init__(self, weight: Tensor, batch: int) -> None:
-        self.weight, self.packed, self.dtype = weight, None, kept(weight)
+        half = torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32
+        self.weight, self.packed = weight, None
+        self.dtype = torch.get_autocast_dtype("cpu") if half else weight.dtype
         if not (torch.is_grad_enabled() or weight.device.type != "cpu" or weight.dtype != torch.float32 or not PACKS):
             self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(self.dtype), batch)
 
@@ -205,12 +206,6 @@ class Product:
         if self.packed is None or self.dtype != to.dtype:
             return to + self(x)
         return torch.ops.mkldnn._linear_pointwise.binary(x, to, self.packed, None, "add")
-
-
-def kept(weight: Tensor) -> torch.dtype:
-    """In which precision weights, keys and values are kept for generation: autocast's, where it is on."""
-    half = torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32 and PACKS and not torch.is_grad_enabled()
-    return torch.get_autocast_dtype("cpu") if half and weight.device.type == "cpu" else weight.dtype
 
 
 class Dropout(nn.Dropout):

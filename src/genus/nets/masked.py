@@ -142,7 +142,10 @@ class MaskedMLP(nn.Module):
             place = torch.tensor(range(self.dim) if order is None else order, device=device).argsort()
             first, last = (place.repeat_interleave(torch.tensor(n, device=device)) for n in (self.inputs, self.outputs))
             hidden = [torch.tensor(degrees, device=device) for degrees in self.degrees]
-            pairs = [*zip([first + 1, *hidden], [*hidden, last], strict=True), (first + 1, last)]  # position 0: from degree 1 on
+            pairs = [
+                *zip([first + 1, *hidden], [*hidden, last], strict=True),
+                (first + 1, last),
+            ]  # position 0: from degree 1 on
             masks = [b[:, None] < a[None, :] for a, b in pairs[: len(self._linears())]]
             if self.places is not None and self.reach is not None:
                 for i in range(len(self.layers), len(masks)):
@@ -155,6 +158,7 @@ class MaskedMLP(nn.Module):
     def _far(self, order: list[int] | None, past: bool) -> Tensor:
         """What is too far away from outputs to be seen by them, of the last hidden units, or of inputs that go past them."""
         assert self.places is not None
+        assert self.reach is not None
         seers = self.places.repeat_interleave(torch.tensor(self.outputs), dim=0)
         if past or not self.degrees:
             seen = self.places.repeat_interleave(torch.tensor(self.inputs), dim=0)
@@ -178,9 +182,13 @@ class MaskedMLP(nn.Module):
         self._kept = (key, weights) if keep else None
         return weights
 
+    def _other(self, order: list[int] | None) -> list[int] | None:
+        """The order; None where it is the groups' own."""
+        return None if order is None or order == list(range(self.dim)) else order
+
     def _blocks(self) -> list[list[tuple[int, int, int]]]:
         """Of every layer with a mask, in the groups' own order: rows from, to, and how many columns they see at most."""
-        inputs, outputs = ([0, *accumulate(n)] for n in (self.inputs, self.outputs))
+        inputs = [0, *accumulate(self.inputs)]
         last = [p for p, n in enumerate(self.outputs) for _ in range(n)]
         seen = [inputs, *([*below[1:], below[-1]] for below in self.below)]  # seen[l][d]: by a unit of degree d
         degrees = [*self.degrees, last, last]
@@ -194,6 +202,7 @@ class MaskedMLP(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None, order: list[int] | None = None) -> Tensor:
         """x (B, sum of inputs), c (B, context_dim) -> (B, sum of outputs), group after group, whatever their order."""
+        order = self._other(order)
         if order is None and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
             return self._by_blocks(x, c)
         weights = self._masked(order)
@@ -241,6 +250,7 @@ class MaskedMLP(nn.Module):
         return self._advance(state, 0, m + 1), state
 
     def _state(self, batch: int, c: Tensor | None, order: list[int] | None) -> State:
+        order = self._other(order)
         weights, groups = list(self._masked(order)), range(self.dim) if order is None else order
         bias = [layer.bias.unsqueeze(1) for layer in (*self.layers, self.out)]
         if len(self.contexts):
@@ -295,8 +305,8 @@ class MaskedMLP(nn.Module):
 class Triangular(torch.autograd.Function):
     """weight @ h + bias, and then perhaps what is above 0 of it, where blocks of rows see the first columns alone.
 
-    h (in, B), weight (out, in), bias (out, 1) or (out, B), blocks (from, to, columns) -> (out, B). Four blocks need five eighths
-    of the arithmetic of a square weight.
+    h (in, B), weight (out, in), bias (out, 1) or (out, B), blocks (from, to, columns) -> (out, B). Four blocks need five
+    eighths of the arithmetic of a square weight.
     """
 
     @staticmethod

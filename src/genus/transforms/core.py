@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError
@@ -28,7 +27,7 @@ class Described:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         made = super().__new__(cls)
         bound = inspect.signature(cls.__init__).bind_partial(None, *args, **kwargs).arguments
-        object.__setattr__(made, "arguments", {name: value for name, value in list(bound.items())[1:]})
+        object.__setattr__(made, "arguments", dict(list(bound.items())[1:]))
         return made
 
 
@@ -72,7 +71,7 @@ class Transform(Described, nn.Module):
     gives both; what its constructor is given must be JSON values, maps or transforms, so that a model of it can be saved.
     """
 
-    gaps: ClassVar[bool] | bool = False  # whether NaN, a coordinate that is not there, stays NaN and is seen by no other
+    gaps: bool = False  # whether NaN, a coordinate that is not there, stays NaN and is seen by no other
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         raise TypeError(f"{type(self).__name__} must define forward(x, c).")

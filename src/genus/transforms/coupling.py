@@ -57,7 +57,9 @@ class Coupling(Transform):
         moving = int((~self.stays).sum())
         self.net: nn.Module
         if self.stays.ndim == 1:
-            self.net = dense(len(self.stays) - moving + context_dim, hidden, moving * self.map.size, nn.ReLU, dropout, zero=True)
+            self.net = dense(
+                len(self.stays) - moving + context_dim, hidden, moving * self.map.size, nn.ReLU, dropout, zero=True
+            )
             self.register_buffer("a", self.stays.nonzero()[:, 0], persistent=False)
             self.register_buffer("b", (~self.stays).nonzero()[:, 0], persistent=False)
         else:

@@ -27,7 +27,7 @@ class Masked(Transform):
         map: of each coordinate; affine where not given.
         context_dim: of the context's features.
         order: of the coordinates; their own where not given.
-        residual, dropout: of the masked net.
+        residual, direct, dropout: of the masked net.
         gaps: coordinates may be NaN, which are not there.
 
     >>> masked = Masked(3, (16,), order=[2, 1, 0])
@@ -44,6 +44,7 @@ class Masked(Transform):
         context_dim: int = 0,
         order: Sequence[int] | None = None,
         residual: bool = False,
+        direct: bool = False,
         dropout: float = 0.0,
         gaps: bool = False,
     ) -> None:
@@ -51,7 +52,7 @@ class Masked(Transform):
         self.map = map if map is not None else Affine()
         self.gaps = gaps
         # The net has an order of its own, in which most of what its masks cut away is never multiplied.
-        self.net = MaskedMLP([1] * dim, hidden, [self.map.size] * dim, context_dim, dropout, residual)
+        self.net = MaskedMLP([1] * dim, hidden, [self.map.size] * dim, context_dim, dropout, residual, direct)
         self.turn = Permutation(order) if order is not None else None
 
     @property

@@ -150,7 +150,9 @@ class Elementwise(Transform):
             nn.init.zeros_(self.given.weight)
 
     def _numbers(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self.numbers.expand(len(x), -1, -1) + (0 if self.given is None else self.given(c).view(len(x), *self.numbers.shape))
+        return self.numbers.expand(len(x), -1, -1) + (
+            0 if self.given is None else self.given(c).view(len(x), *self.numbers.shape)
+        )
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = around_gaps(self.map.forward, x, self._numbers(x, c))
@@ -165,7 +167,7 @@ class Logit(Transform):
     """The open interval (low, high) to the whole line; its ends are kept `edge` of its width away.
 
     >>> Logit(0.0, 10.0)(torch.tensor([[5.0, 10.0]]))[0]
-    tensor([[ 0.0000, 13.8155]])
+    tensor([[ 0.0000, 13.8023]])
     """
 
     gaps = True
@@ -239,5 +241,5 @@ def around_gaps(f: Function, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def seen(x: Tensor, gaps: bool) -> Tensor:
-    """What a net sees of x: clipped, so that far outside the data it says what it says at their edge; 0 for what is not there."""
+    """What a net sees of x: clipped, so that far outside the data it says what it does at the edge; 0 for what is not there."""
     return torch.nan_to_num(x, 0.0).clamp(-FAR, FAR) if gaps else x.clamp(-FAR, FAR)
