@@ -2,14 +2,14 @@
 
     python benchmarks/flow_quality.py [--data protein,wine,breast-cancer] [--seconds 300] [--peer FOLDER] [--tables FOLDER]
 
-protein and wine are read from FOLDER (by default ../shared/data/tables); uniform noise of one recorded unit is added once, the
-same for every method, so that repeated values reward nobody. 80 % of the rows train, 10 % choose (when to stop, the bandwidth,
-the number of components), 10 % judge once. All is in nats a row of the data standardised by the training rows. Differences from the
-best of genus's flows are paired, row by row, with their standard errors.
+protein and wine are read from FOLDER (by default ../shared/data/tables); uniform noise of one recorded unit is added once,
+the same for every method, so that repeated values reward nobody. 80 % of the rows train, 10 % choose (when to stop, the
+bandwidth, the number of components), 10 % judge once. All is in nats a row of the data standardised by the training rows.
+Differences from the best of genus's flows are paired, row by row, with their standard errors.
 
-genus: `suggest`'s hyper-parameters and the family's recipe. zuko, nflows: 5 transforms, nets of (128, 128), Adam at 1e-3, batches
-of 256, the weights of the best validation loss; a step's time counts, evaluations do not. Kernel densities: the best of 20
-bandwidths. Mixtures: the best of 1 to 60 full normals.
+genus: `suggest`'s hyper-parameters and the family's recipe. zuko, nflows: 5 transforms, nets of (128, 128), Adam at 1e-3,
+batches of 256, the weights of the best validation loss; a step's time counts, evaluations do not. Kernel densities: the best
+of 20 bandwidths. Mixtures: the best of 1 to 60 full normals.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     python benchmarks/gpt.py --ablation [--seconds 60]
 
 The first 90 % of the text train, the last 10 % are the validation part, by which nothing is chosen. Nothing else is held out,
-for genus and for its peer: the end of the training part is what is most like the validation part (without its last 5 % the smoothed
-counts of 7-grams have 1.677 nats there instead of 1.517), and the learning rate falls to 0 as the time runs out. All losses are
-nats a character of the validation part.
+for genus and for its peer: the end of the training part is what is most like the validation part (without its last 5 % the
+smoothed counts of 7-grams have 1.677 nats there instead of 1.517), and the learning rate falls to 0 as the time runs out. All
+losses are nats a character of the validation part.
 
 Without arguments: nanoGPT's recipe for a processor, rewritten (4 layers, 4 heads, 128 wide, AdamW, batches of 12 blocks of 64),
 is trained for its 2,000 iterations and timed; then genus trains a net of the same size for a quarter of that time and for

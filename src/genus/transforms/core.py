@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -91,6 +91,7 @@ class Transform(Described, nn.Module):
 class Chain(Transform):
     """z = f_n(... f_1(x)): the log-determinants add up.
 
+    >>> import torch
     >>> from genus.transforms import Normalisation
     >>> x = torch.randn(100, 2) * 3 + 1
     >>> chain = Chain([Normalisation(2), Normalisation(2)])
@@ -132,6 +133,7 @@ class Chain(Transform):
 class Inverse(Transform):
     """A transform the other way round: forward is its inverse. A masked one makes an inverse autoregressive flow.
 
+    >>> import torch
     >>> from genus.transforms import Masked
     >>> z = torch.randn(4, 3)
     >>> masked = Masked(3, (8,))
