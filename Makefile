@@ -14,7 +14,7 @@ test: $(VENV)/.installed  ## the whole test suite
 	$(BIN)/python -m pytest
 
 report: $(VENV)/.installed  ## compare every family on the digits: report/index.html
-	$(BIN)/genus compare digits --budget 10s --seeds 2 --out report
+	$(BIN)/genus compare digits --budget 10s --out report
 
 lint: $(VENV)/.installed  ## style and types
 	$(BIN)/ruff check src tests benchmarks
