@@ -11,7 +11,7 @@ from conftest import SMALL, make
 from torch import Tensor
 
 import genus
-from genus import DataError, GenusError, Real, Space
+from genus import DataError, GenusError, Integer, Real, Space
 from genus.transforms import (
     Additive,
     Affine,
@@ -402,3 +402,15 @@ def test_the_marginal_of_the_first_columns_of_one_masked_transform() -> None:
         model.log_marginal(first, [1])
     with pytest.raises(GenusError, match="cannot leave out"):
         genus.MAF(space, transforms=2, hidden=(9,)).log_marginal(first, [0])
+
+
+def test_noise_is_added_to_cells_and_not_to_atoms_of_whole_numbers() -> None:
+    """At an atom, or where a number is missing, the bound is exact: no draw of the noise changes it."""
+    space = Space([Integer(0, 300, atoms=(0.0, math.nan)), Real()])
+    model = make("maf", space)
+    x = torch.tensor([[0.0, 0.3], [math.nan, 0.3], [7.0, 0.3]], dtype=torch.float64)
+    first, second = model.elbo(x, seed=0), model.elbo(x, seed=1)
+    assert torch.equal(first[:2], second[:2])
+    assert not torch.equal(first[2:], second[2:])
+    drawn = model.sample(500, seed=0)[:, 0]
+    assert bool((drawn == 0).any())

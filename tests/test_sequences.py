@@ -759,3 +759,15 @@ def test_windows_of_one_recording_stay_together() -> None:
     assert not {group[v] for v in train.x[:, 0].tolist()} & {group[v] for v in held.x[:, 0].tolist()}
     with pytest.raises(genus.DataError, match="1 group"):
         data.rows(groups == 3).split(test=0.5)
+
+
+def test_the_beginning_of_one_long_sequence_is_held_out() -> None:
+    """What follows the end, which is what will be asked for, is most like the end."""
+    from genus.training.rows import prepare
+
+    space = genus.Space(genus.Category(tuple("abcdefghij")), shape=(1,), sequence=True)
+    data = genus.Dataset(torch.arange(10.0)[:, None], None, space, consecutive=True)
+    train, held = prepare(genus.MarkovChain(space, order=1), data, 0.2, 0)
+    assert held is not None
+    assert (held.x.flatten().tolist(), train.x.flatten().tolist()) == ([0.0, 1.0], [float(i) for i in range(2, 10)])
+    assert train.consecutive
