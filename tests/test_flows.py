@@ -134,7 +134,7 @@ def test_logit_takes_an_interval_to_the_line() -> None:
         Logit(1.0, 1.0)
 
 
-@pytest.mark.parametrize("map", [Additive(), Affine(), Spline(3), Spline(16, bound=2.0)], ids=str)
+@pytest.mark.parametrize("map", [Additive(), Affine(), Spline(3), Spline(16, bound=2.0)], ids=lambda m: type(m).__name__)
 def test_a_map_is_the_identity_where_its_parameters_are_zero_and_increases_everywhere(map: Map) -> None:
     x = torch.linspace(-8, 8, 401, dtype=torch.float64)
     z, log_slope = map.forward(x, torch.zeros(401, map.size, dtype=torch.float64))

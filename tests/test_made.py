@@ -239,7 +239,7 @@ def test_outputs_see_near_pixels_directly_and_far_ones_through_hidden_units_alon
             distribution = steps.send(value) if p else next(steps)
             value = x.flatten(1)[:, pixel : pixel + 1]
             assert torch.allclose(distribution.log_prob(value)[:, 0], there[:, pixel], atol=1e-9)
-    hidden, past = (mask.logical_not() for mask in model.nets[0].masks(None)[-2:])
+    hidden, past = (mask.bool() for mask in model.nets[0].masks(None)[-2:])
     rows = torch.arange(40) % 20 // 5
     far = (rows[:, None] - rows[None]).abs() > 1
     assert not (past & far).any()

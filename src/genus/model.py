@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
+from genus.memory import kept_memory
 from genus.space import Category, Space
 
 __all__ = [
@@ -69,6 +70,8 @@ def isolated(seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng(devices=list(devices)):
         torch.manual_seed(seed)
         yield
+
+MANY = 1000  # rows that are worth keeping memory for
 
 
 class GenerativeModel(nn.Module):
@@ -172,7 +175,7 @@ class GenerativeModel(nn.Module):
         training = self.training
         self.eval()  # in training mode rows could depend on their neighbours
         try:
-            with isolated(seed):
+            with isolated(seed), kept_memory() if n > MANY else nullcontext():
                 sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size or n == 0 else [])
                 parts, at = [], 0
                 for size in sizes:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
+from genus.memory import kept_memory
 from genus.model import Counted, TractableDensity, isolated, named
 from genus.models.made import MADE
 from genus.space import Category, Integer, Real, Space
@@ -19,6 +20,8 @@ from genus.transforms import Chain, Masked, Normalisation, Transform
 from genus.transforms.core import build, describe
 
 __all__ = ["Flow", "NormalisingFlow"]
+
+ROWS = 1024  # whose density is computed at a time on a processor, so that hidden layers stay in its cache
 
 
 class NormalisingFlow(TractableDensity):
@@ -112,7 +115,8 @@ class NormalisingFlow(TractableDensity):
         state, u = self.space.split(x)
         features = self._context_features(c)
         if self.states is None:  # a category of one level is neither
-            return (u if len(self.reals) == self.space.dim else u[:, self.reals]).to(self.dtype), None, features
+            u = (u if len(self.reals) == self.space.dim else u[:, self.reals]).to(self.dtype)
+            return u.T.contiguous().T, None, features  # column after column, as masked nets work
         gone = state[:, self.reals] > 0
         u = u[:, self.reals].to(self.dtype).masked_fill(gone, torch.nan)
         state = state[:, self.varied]
@@ -125,6 +129,10 @@ class NormalisingFlow(TractableDensity):
     # -- density --------------------------------------------------------------------------------------------------------
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+        if len(x) > ROWS and x.device.type == "cpu" and not torch.is_grad_enabled():
+            pieces = zip(x.split(ROWS), [None] * len(x) if c is None else c.split(ROWS), strict=False)
+            with kept_memory():
+                return torch.cat([self._log_prob(*piece) for piece in pieces])
         u, state, given = self._parts(x, c)
         z, log_det = self.transform(u, given)
         log_prob = self.base.log_prob(z) + log_det - self._log_unit(u)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from genus.nets.dense import linear
@@ -18,8 +19,9 @@ __all__ = ["MaskedMLP"]
 
 
 MOST = 64  # orders whose masks are kept
-PARTS = 4  # blocks of rows that a layer is cut into
-BLOCK = 32  # positions whose sums over all that is known are begun in one product
+PARTS, NARROWEST = 4, 128  # blocks of units that a layer is cut into, at most; how many units, at least
+Block = tuple[int, int, int]  # of a layer: rows from, to, and how many columns they see at most
+BLOCK = 8  # positions whose sums over all that is known are begun in one product
 
 
 class Units:
@@ -64,6 +66,11 @@ class State:
     first: int = 0  # the degrees whose sums have been begun, from this
     end: int = 0  # to below that
     sums: list[Tensor] = field(default_factory=list)  # of every layer: of units of these degrees, over what is below them
+
+    @property
+    def written(self) -> bool:
+        """Whether numbers are written in place."""
+        return self.layers[0].whole is not None
 
 
 class MaskedMLP(nn.Module):
@@ -135,7 +142,7 @@ class MaskedMLP(nn.Module):
     # -- masks ----------------------------------------------------------------------------------------------------------
 
     def masks(self, order: list[int] | None) -> list[Tensor]:
-        """Of every layer, (out, in): which inputs a unit must not see; kept, since making them takes longer than a step."""
+        """Of every layer, (out, in): 1 where a unit may see an input; kept, since making them takes longer than a step."""
         key = None if order is None else tuple(order)
         if key not in self._masks:
             device = self.out.weight.device
@@ -146,17 +153,18 @@ class MaskedMLP(nn.Module):
                 *zip([first + 1, *hidden], [*hidden, last], strict=True),
                 (first + 1, last),
             ]  # position 0: from degree 1 on
-            masks = [b[:, None] < a[None, :] for a, b in pairs[: len(self._linears())]]
+            masks = [b[:, None] >= a[None, :] for a, b in pairs[: len(self._linears())]]
             if self.places is not None and self.reach is not None:
                 for i in range(len(self.layers), len(masks)):
-                    masks[i] |= self._far(order, i > len(self.layers)).to(device)
+                    masks[i] &= self._near(order, i > len(self.layers)).to(device)
+            masks = [mask.to(self.out.weight.dtype) for mask in masks]  # products with 0 and 1 are faster than choices
             if len(self._masks) >= MOST:
                 self._masks.clear()
             self._masks[key] = masks
         return self._masks[key]
 
-    def _far(self, order: list[int] | None, past: bool) -> Tensor:
-        """What is too far away from outputs to be seen by them, of the last hidden units, or of inputs that go past them."""
+    def _near(self, order: list[int] | None, past: bool) -> Tensor:
+        """What is near enough to outputs to be seen by them, of the last hidden units, or of inputs that go past them."""
         assert self.places is not None
         assert self.reach is not None
         seers = self.places.repeat_interleave(torch.tensor(self.outputs), dim=0)
@@ -165,7 +173,7 @@ class MaskedMLP(nn.Module):
         else:
             last = torch.tensor(self.degrees[-1]).clamp(min=1) - 1
             seen = self.places[last if order is None else torch.tensor(order)[last]]
-        return (seers[:, None] - seen[None]).abs().amax(2) > self.reach
+        return (seers[:, None] - seen[None]).abs().amax(2) <= self.reach
 
     def _linears(self) -> list[nn.Module]:
         """Every layer with a mask: the hidden ones, the last, and what goes past them."""
@@ -178,7 +186,7 @@ class MaskedMLP(nn.Module):
         key = [order, *(layer.weight._version for layer in layers)]
         if keep and self._kept is not None and self._kept[0] == key:
             return self._kept[1]
-        weights = [layer.weight.masked_fill(mask, 0.0) for layer, mask in zip(layers, self.masks(order), strict=True)]  # type: ignore[operator]
+        weights = [layer.weight * mask for layer, mask in zip(layers, self.masks(order), strict=True)]  # type: ignore[operator]
         self._kept = (key, weights) if keep else None
         return weights
 
@@ -186,7 +194,7 @@ class MaskedMLP(nn.Module):
         """The order; None where it is the groups' own."""
         return None if order is None or order == list(range(self.dim)) else order
 
-    def _blocks(self) -> list[list[tuple[int, int, int]]]:
+    def _blocks(self) -> list[list[Block]]:
         """Of every layer with a mask, in the groups' own order: rows from, to, and how many columns they see at most."""
         inputs = [0, *accumulate(self.inputs)]
         last = [p for p, n in enumerate(self.outputs) for _ in range(n)]
@@ -194,7 +202,7 @@ class MaskedMLP(nn.Module):
         degrees = [*self.degrees, last, last]
         layers = zip(degrees, [*seen, inputs], strict=False)
         return [
-            [(a, b, columns[min(rows[b - 1], self.dim)]) for a, b in pairwise(_parts(len(rows))) if a < b]
+            [(a, b, columns[min(rows[b - 1], self.dim)]) for a, b in pairwise(_parts(len(rows), columns[-1]))]
             for rows, columns in layers
         ]
 
@@ -218,18 +226,28 @@ class MaskedMLP(nn.Module):
         return out + self.contexts[-1](c) if len(self.contexts) else out
 
     def _by_blocks(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """`forward` without most of what the masks cut away, feature-major, as the steps are."""
-        weights = self._masked(None)
-        bias = [layer.bias.unsqueeze(1) for layer in (*self.layers, self.out)]
+        """`forward` without most of what the masks cut away. What comes out is stored unit after unit, not row after row."""
+        bias = [layer.bias for layer in (*self.layers, self.out)]
         if len(self.contexts):
-            bias = [b + context(c).T for b, context in zip(bias, self.contexts, strict=True)]
-        h = x.T
-        for weight, b, blocks, add in zip(weights, bias, self.blocks, self.adds, strict=False):
-            new = F.dropout(Triangular.apply(h, weight, b, blocks, True), self.dropout, self.training)
-            h = h + new if add else new
+            bias = [b + context(c) for b, context in zip(bias, self.contexts, strict=True)]
+        if torch.is_grad_enabled():
+            return Pass.apply(self, x, *(layer.weight for layer in self._linears()), *bias)
+        return self._pass(x, self._masked(None), bias)[0]
+
+    def _pass(self, x: Tensor, weights: list[Tensor], bias: list[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """What is put out; what every layer sees; and what every hidden layer adds to that."""
+        seen, news = [x], []
+        for i, add in enumerate(self.adds):
+            new = product(seen[i], weights[i], self.blocks[i], columns=False).add_(bias[i]).relu_()
+            if self.dropout and self.training:
+                new = F.dropout(new, self.dropout)
+            news.append(new)
+            seen.append(seen[i] + new if add else new)
         last = len(self.layers)
-        out = Triangular.apply(h, weights[last], bias[last], self.blocks[last], False)
-        return (out if self.direct is None else Triangular.apply(x.T, weights[-1], out, self.blocks[-1], False)).T
+        out = product(seen[last], weights[last], self.blocks[last], columns=True).add_(bias[last])
+        if self.direct is not None:
+            out += product(x, weights[-1], self.blocks[-1], columns=True)
+        return out, seen, news
 
     # -- one position after another -------------------------------------------------------------------------------------
 
@@ -271,7 +289,7 @@ class MaskedMLP(nn.Module):
         """Compute the units of the degrees from `low` to below `high` in every layer, and the output that they complete."""
         if low >= state.end:
             self._begin(state, low, max(high, min(low + BLOCK, self.dim)))
-        out = state.bias[-1]
+        out, added = state.bias[-1], Tensor.addmm_ if state.written else torch.addmm
         for i, (weight, sums, below) in enumerate(zip(state.weights, state.sums, state.below[1:], strict=True)):
             last = i == len(self.layers)
             begin, end = below[high - 1 if last else low], below[high]
@@ -279,15 +297,15 @@ class MaskedMLP(nn.Module):
                 continue
             known, now = state.below[i][state.first], state.below[i][high]
             seen, at = state.layers[i], below[state.first]
-            new = torch.addmm(sums[begin - at : end - at], weight[begin:end, known:now], seen.rows(known, now))
+            new = added(sums[begin - at : end - at], weight[begin:end, known:now], seen.rows(known, now))
             if not last:
-                new = F.relu(new)
+                new = F.relu(new, inplace=state.written)
                 state.layers[i + 1].add(new + seen.rows(begin, end) if self.adds[i] else new)
             elif state.direct is None:
                 out = new
             else:
                 known, now = state.below[0][state.first], state.below[0][high]
-                out = torch.addmm(new, state.direct[begin:end, known:now], state.layers[0].rows(known, now))
+                out = added(new, state.direct[begin:end, known:now], state.layers[0].rows(known, now))
         return out.T
 
     def _begin(self, state: State, first: int, end: int) -> None:
@@ -302,42 +320,94 @@ class MaskedMLP(nn.Module):
             state.sums[-1] = torch.addmm(state.sums[-1], state.direct[rows, :known], state.layers[0].rows(0, known))
 
 
-class Triangular(torch.autograd.Function):
-    """weight @ h + bias, and then perhaps what is above 0 of it, where blocks of rows see the first columns alone.
+class Pass(torch.autograd.Function):
+    """A masked net's `_pass` whose gradients, which go back once, skip what the masks cut away too.
 
-    h (in, B), weight (out, in), bias (out, 1) or (out, B), blocks (from, to, columns) -> (out, B). Four blocks need five
-    eighths of the arithmetic of a square weight.
+    One function for all layers: what belongs to no one else is written in place, since on a processor memory costs as much
+    as arithmetic does.
     """
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, blocks: list[tuple[int, int, int]], relu: bool) -> Tensor:
-        out = h.new_empty(len(weight), h.shape[1])
-        for a, b, k in blocks:
-            torch.addmm(bias[a:b], weight[a:b, :k], h[:k], out=out[a:b])
-        ctx.save_for_backward(h, weight, out.relu_() if relu else out[:0])
-        ctx.blocks, ctx.relu, ctx.shared = blocks, relu, bias.shape[1] == 1
+    def forward(ctx: Any, net: MaskedMLP, x: Tensor, *parameters: Tensor) -> Tensor:
+        masks = net.masks(None)
+        weights = [weight * mask for weight, mask in zip(parameters, masks, strict=False)]
+        bias = list(parameters[len(masks) :])
+        out, seen, news = net._pass(x, weights, bias)
+        ctx.net, ctx.keep = net, 1 / (1 - net.dropout) if net.training else 1.0
+        ctx.shared = [b.ndim == 1 for b in bias]
+        ctx.save_for_backward(*weights, *seen, *news)
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        h, weight, out = ctx.saved_tensors
-        if ctx.relu:
-            gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
-        to_h = torch.zeros_like(h, memory_format=torch.contiguous_format) if ctx.needs_input_grad[0] else None
-        to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        for a, b, k in ctx.blocks:
-            if to_h is not None:
-                to_h[:k].addmm_(weight[a:b, :k].T, gradient[a:b])
-            if to_weight is not None:
-                torch.mm(gradient[a:b], h[:k].T, out=to_weight[a:b, :k])
-        to_bias = (gradient.sum(1, keepdim=True) if ctx.shared else gradient) if ctx.needs_input_grad[2] else None
-        return to_h, to_weight, to_bias, None, None
+        net, layers, saved = ctx.net, len(ctx.net.layers), ctx.saved_tensors
+        masks = net.masks(None)
+        weights, seen, news = saved[: len(masks)], saved[len(masks) : -layers or None], saved[len(saved) - layers :]
+        to_weight: list[Tensor | None] = [None] * len(masks)
+        to_bias: list[Tensor | None] = [None] * len(ctx.shared)
+
+        def learn(i: int, g: Tensor, h: Tensor) -> None:
+            if ctx.needs_input_grad[2 + i]:
+                to_weight[i] = weight_gradient(g, h, net.blocks[i]).mul_(masks[i])
+            if i < len(to_bias) and ctx.needs_input_grad[2 + len(masks) + i]:
+                to_bias[i] = g.sum(0) if ctx.shared[i] else g
+
+        learn(layers, gradient, seen[layers])
+        g = input_gradient(gradient, weights[layers], net.blocks[layers])
+        for i in reversed(range(layers)):
+            # Of a residual layer the gradient goes on, too; any other belongs to this loop.
+            below = g if net.adds[i] else None
+            into = torch.empty_like(g) if net.adds[i] or not all(ctx.shared) else g
+            g = torch.ops.aten.threshold_backward.grad_input(g, news[i], 0, grad_input=into)
+            g = g.mul_(ctx.keep) if ctx.keep != 1.0 else g
+            learn(i, g, seen[i])
+            if i or ctx.needs_input_grad[1]:
+                g = input_gradient(g, weights[i], net.blocks[i])
+            g = g if below is None else g.add_(below)
+        if net.direct is not None:
+            learn(layers + 1, gradient, seen[0])
+            if ctx.needs_input_grad[1]:
+                g = (g if layers else 0) + input_gradient(gradient, weights[-1], net.blocks[-1])
+        return None, g if ctx.needs_input_grad[1] else None, *to_weight, *to_bias
 
 
-def _parts(rows: int) -> list[int]:
-    """Where blocks of rows begin, and where the last ends."""
-    count = max(1, min(PARTS, rows // 16))
-    return [rows * i // count for i in range(count + 1)]
+def product(h: Tensor, weight: Tensor, blocks: list[Block], columns: bool) -> Tensor:
+    """h (B, in) @ weight.T -> (B, out), stored column after column or row after row; units after the blocks see nothing."""
+    out = h.new_empty(len(weight), len(h)).T if columns else h.new_empty(len(h), len(weight))
+    for a, b, k in blocks:
+        torch.mm(h[:, :k], weight[a:b, :k].T, out=out[:, a:b])
+    return out
+
+
+def input_gradient(gradient: Tensor, weight: Tensor, blocks: list[Block]) -> Tensor:
+    """gradient (B, out) @ weight -> (B, in)."""
+    found = None
+    for a, b, k in reversed(blocks):  # the last block sees the most
+        if found is None:
+            found = gradient.new_empty(len(gradient), weight.shape[1])
+            torch.mm(gradient[:, a:b], weight[a:b, :k], out=found[:, :k])
+            found[:, k:] = 0.0
+        else:
+            found[:, :k].addmm_(gradient[:, a:b], weight[a:b, :k])
+    return found if found is not None else gradient.new_zeros(len(gradient), weight.shape[1])
+
+
+def weight_gradient(gradient: Tensor, h: Tensor, blocks: list[Block]) -> Tensor:
+    """gradient.T @ h (B, in) -> (out, in), 0 where no block is."""
+    if len(blocks) == 1:  # narrow inputs want it the other way round
+        return torch.mm(h.T, gradient).T.contiguous()
+    found = gradient.new_zeros(gradient.shape[1], h.shape[1])
+    for a, b, k in blocks:
+        torch.mm(gradient[:, a:b].T, h[:, :k], out=found[a:b, :k])
+    return found
+
+
+def _parts(rows: int, columns: int) -> list[int]:
+    """Where blocks of rows begin, and where the last ends; narrow ones are not worth their trouble."""
+    count = min(PARTS, rows // NARROWEST) if columns > NARROWEST else 1
+    step = -(-rows // max(count, 1) // 16) * 16  # whole vectors of a processor
+    return [*range(0, rows, step), rows]
 
 
 def _gathered(widths: Sequence[int], order: Sequence[int]) -> Tensor:

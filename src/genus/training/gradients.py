@@ -14,11 +14,11 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from genus.errors import NonFiniteLossError
+from genus.memory import kept_memory
 from genus.model import Loss
 from genus.training import checkpoint
 from genus.training.budget import SCHEDULES
 from genus.training.history import History
-from genus.training.memory import kept_memory
 from genus.training.players import Player, Step, players
 from genus.training.rows import generator
 from genus.training.run import Run

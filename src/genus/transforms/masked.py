@@ -62,14 +62,18 @@ class Masked(Transform):
 
     def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z and the log-slope of every coordinate, (B, D): of the first ones in the order, whatever comes after them."""
-        x = x if self.turn is None else self.turn(x)[0]
-        p = self.net(seen(x, self.gaps), c).unflatten(1, (-1, self.map.size))
-        z, log_slope = around_gaps(self.map.forward, x, p) if self.gaps else self.map.forward(x, p)
+        z, log_slope = self._placed(x, c)
         return (z, log_slope) if self.turn is None else (self.turn.inverse(z)[0], self.turn.inverse(log_slope)[0])
 
+    def _placed(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`each`, in the order of positions."""
+        x = x if self.turn is None else self.turn(x)[0]
+        p = self.net(seen(x, self.gaps), c).unflatten(1, (-1, self.map.size))
+        return around_gaps(self.map.forward, x, p) if self.gaps else self.map.forward(x, p)
+
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = self.each(x, c)
-        return z, log_slope.sum(1)
+        z, log_slope = self._placed(x, c)
+        return z if self.turn is None else self.turn.inverse(z)[0], log_slope.sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z = z if self.turn is None else self.turn(z)[0]

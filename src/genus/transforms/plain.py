@@ -39,10 +39,14 @@ class Permutation(Transform):
     back: Tensor
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x[:, self.order], x.new_zeros(len(x))
+        return self._turned(x, self.order), x.new_zeros(len(x))
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z[:, self.back], z.new_zeros(len(z))
+        return self._turned(z, self.back), z.new_zeros(len(z))
+
+    @staticmethod
+    def _turned(x: Tensor, order: Tensor) -> Tensor:
+        return x.movedim(1, 0)[order].movedim(0, 1)  # the layout stays, column after column or not
 
 
 class Normalisation(Transform):
