@@ -12,14 +12,12 @@ without them genus stands alone. It exits with an error where genus is slower th
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
 
 import torch
+from timing import medians
 from torch import Tensor, nn
 
 import genus
@@ -97,18 +95,6 @@ def peers(dim: int) -> list[Side]:
     except ImportError:
         pass
     return found
-
-
-def medians(work: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
-    """Milliseconds of each, in turns."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for repetition in range(repetitions + 1):
-        for name, f in work.items():
-            start = time.perf_counter()
-            f()
-            if repetition:  # the first warms up
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def compare(dim: int, repetitions: int, compiled: bool) -> list[str]:

@@ -38,10 +38,13 @@ CONTEXTS = {
     "mixed": Space([Category(("u", "v")), Real(2.0, 3.0)]),
 }
 SMALL = {  # small enough to be fast, large enough to go wrong
+    "autoencoder": {"latent": 2, "hidden": [16], "density": "mixture"},
     "flow": {"base": "mixture"},
+    "gan": {"hidden": [16], "latent": 4},
     "glow": {"levels": 1, "steps": 2, "hidden": [8]},
     "gpt": {"width": 8, "layers": 2, "heads": 2, "components": 2},
     "iaf": {"transforms": 2, "hidden": [16, 16]},
+    "iwae": {"latent": 2, "hidden": [16], "components": 2, "samples": 3},
     "made": {"hidden": [12, 12], "components": 2},
     "maf": {"transforms": 2, "hidden": [16, 16]},
     "markov": {"order": 2, "smoothing": "witten-bell"},  # of Kneser-Ney, letters that follow all others are equally likely
@@ -54,6 +57,7 @@ SMALL = {  # small enough to be fast, large enough to go wrong
     "rnn": {"width": 8, "layers": 2, "components": 2},
     "vae": {"latent": 2, "hidden": [16], "components": 2},
     "wavenet": {"width": 8, "layers": 3, "stacks": 2, "components": 2},
+    "wgan": {"hidden": [16], "latent": 4},
     "wgan-gp": {"hidden": [16], "latent": 4},
 }
 

@@ -161,7 +161,7 @@ def test_fit_says_how_good_the_model_is_and_leaves_no_checkpoint(folder: Path) -
     assert "genus sample a.m" in done.out
     assert "capital.gain" in done.err  # the kinds that were measured
     assert not list(folder.glob("a.m.*"))
-    assert genus.load("a.m").hyper == {"latent": 3, "hidden": [8, 8], "components": 3}
+    assert genus.load("a.m").hyper.items() >= {"latent": 3, "hidden": [8, 8], "components": 3}.items()
 
 
 def test_fit_in_json(folder: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_kind_and_a_missing_marker_can_be_given(folder: Path) -> None:
 
 def test_a_family_that_refuses_the_data_names_those_that_do_not(folder: Path) -> None:
     done = run("fit", "adult.csv", "--family", "pixelcnn", "--out", "pixels.m")
-    done.refused(1, "it models images", "made, ", "mixture, naive-bayes", "vae, wgan-gp")
+    done.refused(1, "it models images", "made, ", "mixture, naive-bayes", "vae, iwae, wgan, wgan-gp")
     assert not Path("pixels.m").exists()
 
 

@@ -38,6 +38,7 @@ BELOW: dict[str, set[str]] = {
     "registry": TENSORS | {"model", "models"},
     "files": TENSORS | {"model", "registry"},
     "training": TENSORS | {"model", "registry", "files"},
+    "distillation": TENSORS | {"model", "divergences", "models", "registry", "files", "training"},
     "evaluation": FORMS | {"data", "nets", "model", "divergences", "models", "registry", "files", "training"},
 }
 BELOW["sklearn"] = BELOW["cli"] = set(BELOW)

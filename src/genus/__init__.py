@@ -22,11 +22,14 @@ _names = {
     "genus.registry": ("build", "families", "family"),
     "genus.files": ("load", "save"),
     "genus.models": (
+        "Autoencoder",
         "Dequantised",
         "Flow",
+        "GAN",
         "GPT",
         "Glow",
         "IAF",
+        "IWAE",
         "MADE",
         "MAF",
         "MarkovChain",
@@ -38,10 +41,12 @@ _names = {
         "RNN",
         "RealNVP",
         "VAE",
+        "WGAN",
         "WGANGP",
         "WaveNet",
     ),
     "genus.training": ("History", "fit"),
+    "genus.distillation": ("Distillation", "distill"),
     "genus.evaluation": ("Report", "compare"),
 }
 _modules = {name: module for module, names in _names.items() for name in names}
@@ -49,20 +54,25 @@ __all__ = sorted(_modules)  # noqa: PLE0605
 
 if TYPE_CHECKING:
     from genus.data import Dataset, read
+    from genus.distillation import Distillation, distill
     from genus.errors import DataError, GenusError, ModelFileError, NotFittedError, TrainingError
     from genus.evaluation import Report, compare
     from genus.files import load, save
     from genus.model import ApproximateDensity, Counted, GenerativeModel, Loss, TractableDensity
     from genus.models import (
+        GAN,
         GPT,
         IAF,
+        IWAE,
         MADE,
         MAF,
         NICE,
         NSF,
         RNN,
         VAE,
+        WGAN,
         WGANGP,
+        Autoencoder,
         Dequantised,
         Flow,
         Glow,

@@ -71,7 +71,9 @@ def isolated(seed: int | None) -> Iterator[None]:
         torch.manual_seed(seed)
         yield
 
+
 MANY = 1000  # rows that are worth keeping memory for
+AT_ONCE = 20_000  # importance weights that are computed together
 
 
 class GenerativeModel(nn.Module):
@@ -261,20 +263,36 @@ class ApproximateDensity(GenerativeModel):
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define _elbo(x, c).")
 
-    def _log_weights(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """One draw of the importance weight, (B,): its log's mean is the bound, the log of its mean the evidence."""
-        return self._elbo(x, c)
+    def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
+        """Draws of the log of the importance weight, (samples, B): their mean is the bound, the log of the weights' mean the
+        evidence."""
+        return torch.stack([self._elbo(x, c) for _ in range(samples)])
 
-    @torch.no_grad()
     def log_evidence(self, x: Tensor, c: Tensor | None = None, samples: int = 64, seed: int | None = None) -> Tensor:
         """x (B, *shape) -> (B,): log p(x|c) in nats, estimated by the mean of `samples` importance weights.
 
-        In expectation a lower bound that tightens with `samples` (Burda et al. 2016, arXiv:1509.00519).
+        In expectation a lower bound that tightens with `samples` (Burda et al. 2016, arXiv:1509.00519); `importance` gives the
+        effective number of samples too.
         """
+        return self.importance(x, c, samples, seed)[0]
+
+    @torch.no_grad()
+    def importance(
+        self, x: Tensor, c: Tensor | None = None, samples: int = 64, seed: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """x (B, *shape) -> `log_evidence` (B,), and of how many equal weights these are worth, from 1 to `samples` (B,).
+
+        Few effective samples (Kong 1992) say that the estimate is not to be trusted.
+        """
+        if samples < 1:
+            raise GenusError(f"samples is how many importance weights are averaged, 1 or more; got {samples}.")
         x, c = self._check(x, c)
+        once = max(1, AT_ONCE // max(len(x), 1))
         with isolated(seed):
-            weights = torch.stack([self._log_weights(x, c) for _ in range(samples)])
-        return weights.logsumexp(0) - math.log(samples)
+            parts = [self._log_weights(x, c, min(once, samples - at)) for at in range(0, samples, once)]
+        first = torch.stack([part.logsumexp(0) for part in parts]).logsumexp(0)
+        second = torch.stack([(2 * part).logsumexp(0) for part in parts]).logsumexp(0)
+        return first - math.log(samples), (2 * first - second).exp()
 
     def class_log_probs(self, x: Tensor) -> Tensor:
         """x (B, *shape) -> (B, levels): log p(y|x), y the one categorical context, by Bayes' rule p(y|x) ~ p(y) p(x|y).

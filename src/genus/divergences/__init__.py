@@ -1,5 +1,18 @@
-"""Distances between distributions, and between samples of them."""
+"""Distances between distributions, between samples of them, and the games that critics play."""
 
+from genus.divergences.f import BITS, DIVERGENCES, Estimate, FDivergence, between, of_probabilities
+from genus.divergences.games import GAMES, Game
 from genus.divergences.samples import energy_distance, sliced_wasserstein
 
-__all__ = ["energy_distance", "sliced_wasserstein"]
+__all__ = [
+    "BITS",
+    "DIVERGENCES",
+    "GAMES",
+    "Estimate",
+    "FDivergence",
+    "Game",
+    "between",
+    "energy_distance",
+    "of_probabilities",
+    "sliced_wasserstein",
+]

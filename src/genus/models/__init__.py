@@ -1,7 +1,9 @@
 """The families, one file each. Importing them registers them."""
 
+from genus.models.autoencoder import Autoencoder
 from genus.models.dequantised import Dequantised
 from genus.models.flow import Flow
+from genus.models.gan import GAN
 from genus.models.glow import Glow
 from genus.models.gpt import GPT
 from genus.models.iaf import IAF
@@ -15,20 +17,24 @@ from genus.models.nsf import NSF
 from genus.models.pixelcnn import PixelCNN
 from genus.models.real_nvp import RealNVP
 from genus.models.rnn import RNN
-from genus.models.vae import VAE
+from genus.models.vae import IWAE, VAE
 from genus.models.wavenet import WaveNet
-from genus.models.wgan_gp import WGANGP
+from genus.models.wgan import WGAN, WGANGP
 
 __all__ = [
+    "GAN",
     "GPT",
     "IAF",
+    "IWAE",
     "MADE",
     "MAF",
     "NICE",
     "NSF",
     "RNN",
     "VAE",
+    "WGAN",
     "WGANGP",
+    "Autoencoder",
     "Dequantised",
     "Flow",
     "Glow",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
 from genus.memory import kept_memory
-from genus.model import Counted, TractableDensity, isolated, named
+from genus.model import TractableDensity, isolated
+from genus.models.bases import Base, Normal, based, described_base
 from genus.models.made import MADE
 from genus.space import Category, Integer, Real, Space
 from genus.transforms import Chain, Masked, Normalisation, Transform
@@ -67,12 +68,6 @@ class NormalisingFlow(TractableDensity):
     def turn(dim: int, i: int) -> list[int] | None:
         """The order of coordinates of the i-th masked transform: their own, then turned round, in turns."""
         return list(range(dim - 1, -1, -1)) if i % 2 else None
-
-    @staticmethod
-    def width(space: Space, rows: int) -> int:
-        """Of hidden layers, that suits so many rows."""
-        width = 32 if rows < 1000 else 64 if rows < 5000 else 128 if rows < 20_000 else 256
-        return max(width, min(2 * space.dim, 512))
 
     def _compose(self, transforms: Sequence[Transform], base: str | TractableDensity | dict[str, Any] = "normal") -> None:
         """Settle the chain, the base, and the distribution of the states."""
@@ -199,12 +194,53 @@ class NormalisingFlow(TractableDensity):
         return self.space.join(full, u.new_zeros(len(u), self.space.dim).index_copy(1, self.reals, u.nan_to_num(0.0)))
 
 
+class Repeated(NormalisingFlow):
+    """A flow whose family has one kind of transform, some times over: a subclass gives `_layers`."""
+
+    recipe = MappingProxyType({"learning_rate": 1e-3, "weight_decay": 0.1})
+    few = 2  # transforms for hundreds of rows; twice and a half as many for more
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        transforms: int = 5,
+        hidden: Sequence[int] = (128, 128),
+        dropout: float = 0.0,
+        base: str | dict[str, Any] = "normal",
+        **more: Any,
+    ) -> None:
+        if more and type(self).__init__ is Repeated.__init__:
+            raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {next(iter(more))!r}")
+        hyper = {"transforms": transforms, "hidden": list(hidden), "dropout": dropout}
+        super().__init__(space, context, **hyper, **more, base=base)
+        dim, gaps = self.numbers(space), self.has_gaps(space)
+        net = {"context_dim": self.condition_dim(space, context), "dropout": dropout, "gaps": gaps}
+        self._compose([Normalisation(dim, gaps), *self._layers(dim, transforms, {"hidden": list(hidden), **net})], base)
+
+    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+        """So many transforms of D numbers; `net` are arguments of those with a net."""
+        raise TypeError(f"{type(self).__name__} must define _layers(dim, transforms, net).")
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        """The fewer the rows, the narrower, shallower and more often dropped; tails that outliers do not rule."""
+        width = 32 if rows < 1000 else 64 if rows < 5000 else 128 if rows < 20_000 else 256
+        return {
+            "transforms": cls.few if rows < 1000 else 5 * cls.few // 2,
+            "hidden": [max(width, min(2 * space.dim, 512))] * 2,
+            "dropout": 0.5 if rows < 5000 else 0.1 if rows < 20_000 else 0.0,
+            "base": "student" if space.is_table else "normal",
+        }
+
+
 class Flow(NormalisingFlow, name="flow"):
     """A flow of transforms of your own.
 
     Args:
         transforms: one after another, from the data to the base.
-        base: "normal", "mixture" (of 16 normals, trained with the flow), or a trainable model of D real numbers.
+        base: "normal", "student" (Student's t, degrees of freedom trained), "mixture" (of 16 normals, trained), or a trainable
+            model of D real numbers.
 
     >>> from genus import Real, Space
     >>> from genus.transforms import Linear, Masked, Spline
@@ -228,100 +264,3 @@ class Flow(NormalisingFlow, name="flow"):
     ) -> None:
         super().__init__(space, context, transforms=describe(transforms), base=described_base(base))
         self._compose(build(list(transforms)), base)
-
-
-# -- bases --------------------------------------------------------------------------------------------------------------
-
-
-class Base(nn.Module):
-    """A distribution of D numbers: log_prob(z) of (B, D) is (B,), sample(n, like) is (n, D) on the device of `like`."""
-
-    log_prob: Callable[[Tensor], Tensor]
-    sample: Callable[[int, Tensor], Tensor]
-
-
-class Normal(Base):
-    """N(0, I) of the numbers that are there."""
-
-    def __init__(self, dim: int, gaps: bool = False) -> None:
-        super().__init__()
-        self.dim, self.gaps = dim, gaps
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """z (B, D) -> (B,)."""
-        if not self.gaps:
-            return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * self.dim
-        return torch.where(z.isnan(), 0.0, -0.5 * z.nan_to_num().square() - 0.5 * math.log(2 * math.pi)).sum(1)
-
-    def sample(self, n: int, like: Tensor) -> Tensor:
-        """(n, D) on the device of `like`."""
-        return torch.randn(n, self.dim, device=like.device)
-
-
-class NormalMixture(Base):
-    """sum_k w_k N(z; m_k, diag s_k^2), trained with the flow."""
-
-    def __init__(self, dim: int, components: int = 16) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(components))
-        self.means = nn.Parameter(torch.randn(components, dim))
-        self.log_scales = nn.Parameter(torch.zeros(components, dim))
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """z (B, D) -> (B,)."""
-        gone = z.isnan()[:, None]
-        distance = (torch.where(gone, 0.0, z[:, None]) - self.means) * torch.exp(-self.log_scales)
-        each = -0.5 * distance.square() - self.log_scales - 0.5 * math.log(2 * math.pi)
-        return (torch.where(gone, 0.0, each).sum(2) + self.weights.log_softmax(0)).logsumexp(1)
-
-    def sample(self, n: int, like: Tensor) -> Tensor:
-        """(n, D) on the device of `like`."""
-        which = torch.multinomial(self.weights.detach().softmax(0), n, replacement=True) if n else torch.zeros(0).long()
-        means, scales = self.means[which], self.log_scales[which].exp()
-        return means + scales * torch.randn_like(means)
-
-
-class Modelled(Base):
-    """A trainable model of D real numbers as a base."""
-
-    def __init__(self, model: TractableDensity) -> None:
-        super().__init__()
-        self.model = model
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        return self.model._log_prob(z, None)
-
-    def sample(self, n: int, like: Tensor) -> Tensor:
-        return self.model._sample(n, None)
-
-
-def described_base(base: str | TractableDensity | dict[str, Any]) -> Any:
-    """A base as JSON values."""
-    return {"family": base.name, "hyper": base.hyper} if isinstance(base, TractableDensity) else base
-
-
-def based(base: str | TractableDensity | dict[str, Any], dim: int, gaps: bool) -> Base:
-    """The base of D numbers that is asked for.
-
-    Raises:
-        GenusError: there is none of that name, or the model is not one of D real numbers that is trained by gradients.
-    """
-    if base == "normal":
-        return Normal(dim, gaps)
-    if base == "mixture":
-        return NormalMixture(dim)
-    if gaps:
-        raise GenusError(
-            "A model as a base cannot leave out numbers that are missing or atoms; use base='normal' or 'mixture'."
-        )
-    if isinstance(base, dict):
-        base = named(base.get("family", ""))(Space(Real(), shape=(dim,)), None, **base.get("hyper", {}))  # type: ignore[assignment]
-    if not isinstance(base, TractableDensity) or isinstance(base, Counted) or base.context is not None:
-        raise GenusError(
-            f"base must be 'normal', 'mixture', or a density trained by gradients without a context; got {base!r}."
-        )
-    if base.space.dim != dim or any(kind != Real() for kind in base.space.kinds):
-        raise GenusError(
-            f"A base must be a model of {dim} standard real numbers, Space(Real(), shape=({dim},)); got {base.space!r}."
-        )
-    return Modelled(base)

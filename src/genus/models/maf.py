@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
-from genus.models.flow import NormalisingFlow
-from genus.space import Space
-from genus.transforms import Masked, Normalisation
+from genus.models.flow import Repeated
+from genus.transforms import Masked, Transform
 
 __all__ = ["MAF"]
 
 
-class MAF(NormalisingFlow, name="maf"):
+class MAF(Repeated, name="maf"):
     """Masked autoregressive flow: z_i = (x_i - m_i(x_<i)) exp(-s_i(x_<i)), several times (Papamakarios et al. 2017,
     arXiv:1705.07057).
 
@@ -35,23 +32,6 @@ class MAF(NormalisingFlow, name="maf"):
     """
 
     title = "masked autoregressive flow"
-    recipe = MappingProxyType({"learning_rate": 1e-3, "weight_decay": 0.1})
 
-    def __init__(
-        self,
-        space: Space,
-        context: Space | None = None,
-        transforms: int = 5,
-        hidden: Sequence[int] = (128, 128),
-        dropout: float = 0.0,
-        base: str | dict[str, Any] = "normal",
-    ) -> None:
-        super().__init__(space, context, transforms=transforms, hidden=list(hidden), dropout=dropout, base=base)
-        dim, given, gaps = self.numbers(space), self.condition_dim(space, context), self.has_gaps(space)
-        net: dict[str, Any] = {"direct": True, "dropout": dropout, "gaps": gaps}
-        masked = [Masked(dim, hidden, None, given, self.turn(dim, i), **net) for i in range(transforms)]
-        self._compose([Normalisation(dim, gaps), *masked], base)
-
-    @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        return {"hidden": [cls.width(space, rows)] * 2}
+    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+        return [Masked(dim, order=self.turn(dim, i), direct=True, **net) for i in range(transforms)]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
-from genus.models.flow import NormalisingFlow
-from genus.space import Space
-from genus.transforms import Additive, Coupling, Elementwise, Normalisation, halves
+from genus.models.flow import Repeated
+from genus.transforms import Additive, Coupling, Elementwise, Transform, halves
 
 __all__ = ["NICE"]
 
 
-class NICE(NormalisingFlow, name="nice"):
+class NICE(Repeated, name="nice"):
     """Additive couplings, which keep volumes, then a scale for every coordinate (Dinh et al. 2015, arXiv:1410.8516).
 
     Both directions take one pass.
@@ -21,6 +18,7 @@ class NICE(NormalisingFlow, name="nice"):
     Args:
         transforms: couplings; every other coordinate stays, in turns.
         hidden: widths of every coupling's net.
+        dropout: of hidden units.
         base: see `Flow`.
 
     >>> from genus import Real, Space
@@ -29,21 +27,8 @@ class NICE(NormalisingFlow, name="nice"):
     """
 
     title = "additive couplings"
-    recipe = MappingProxyType({"learning_rate": 1e-3, "weight_decay": 0.1})
+    few = 4
 
-    def __init__(
-        self,
-        space: Space,
-        context: Space | None = None,
-        transforms: int = 8,
-        hidden: Sequence[int] = (128, 128),
-        base: str | dict[str, Any] = "normal",
-    ) -> None:
-        super().__init__(space, context, transforms=transforms, hidden=list(hidden), base=base)
-        dim, given, gaps = self.numbers(space), self.condition_dim(space, context), self.has_gaps(space)
-        couplings = [Coupling(halves(dim, i % 2 == 0), hidden, Additive(), given, gaps=gaps) for i in range(transforms)]
-        self._compose([Normalisation(dim, gaps), *couplings, Elementwise(dim, context_dim=given)], base)
-
-    @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        return {"hidden": [cls.width(space, rows)] * 2}
+    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+        couplings = [Coupling(halves(dim, i % 2 == 0), map=Additive(), **net) for i in range(transforms)]
+        return [*couplings, Elementwise(dim, context_dim=net["context_dim"])]

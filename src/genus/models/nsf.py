@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
-from genus.models.flow import NormalisingFlow
+from genus.models.flow import Repeated
 from genus.space import Space
-from genus.transforms import Coupling, Linear, Masked, Normalisation, Spline, Transform, halves
+from genus.transforms import Coupling, Linear, Masked, Spline, Transform, halves
 
 __all__ = ["NSF"]
 
 
-class NSF(NormalisingFlow, name="nsf"):
+class NSF(Repeated, name="nsf"):
     """Rational-quadratic splines by couplings or by masked nets (Durkan et al. 2019, arXiv:1906.04032).
 
     By couplings both directions take one pass; autoregressive, sampling costs about a pass in small steps. Linear transforms
@@ -33,7 +32,6 @@ class NSF(NormalisingFlow, name="nsf"):
     """
 
     title = "neural spline flow"
-    recipe = MappingProxyType({"learning_rate": 1e-3, "weight_decay": 0.1})
 
     def __init__(
         self,
@@ -46,19 +44,19 @@ class NSF(NormalisingFlow, name="nsf"):
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
     ) -> None:
-        hyper = {"transforms": transforms, "hidden": list(hidden), "bins": bins}
-        super().__init__(space, context, **hyper, autoregressive=autoregressive, dropout=dropout, base=base)
-        dim, given, gaps = self.numbers(space), self.condition_dim(space, context), self.has_gaps(space)
-        chain: list[Transform] = [Normalisation(dim, gaps)]
+        super().__init__(space, context, transforms, hidden, dropout, base, bins=bins, autoregressive=autoregressive)
+
+    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+        gaps, spline = net["gaps"], Spline(self.hyper["bins"])
+        chain: list[Transform] = []
         for i in range(transforms):
             chain += [Linear(dim)] if i and not gaps else []
-            if autoregressive:
-                order = self.turn(dim, i) if gaps else None
-                chain.append(Masked(dim, hidden, Spline(bins), given, order, dropout=dropout, gaps=gaps))
+            if self.hyper["autoregressive"]:
+                chain.append(Masked(dim, map=spline, order=self.turn(dim, i) if gaps else None, **net))
             else:
-                chain.append(Coupling(halves(dim, i % 2 == 0), hidden, Spline(bins), given, dropout, gaps))
-        self._compose(chain, base)
+                chain.append(Coupling(halves(dim, i % 2 == 0), map=spline, **net))
+        return chain
 
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        return {"hidden": [cls.width(space, rows)] * 2}
+        return super().suggest(space, rows) | {"bins": 4 if rows < 1000 else 8}

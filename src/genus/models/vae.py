@@ -1,44 +1,111 @@
-"""Variational autoencoder."""
+"""Variational autoencoders: one draw of the code, or many that are weighed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from genus.model import ApproximateDensity
-from genus.nets.dense import dense
-from genus.nets.heads import Coordinates, Head
+from genus.errors import GenusError
+from genus.model import Loss, TractableDensity
+from genus.models import posteriors
+from genus.models.bases import Base, Normal, based, described_base
+from genus.models.latent import LatentVariable
+from genus.models.posteriors import HALF_LOG_2PI, Diagonal
 from genus.space import Space
 
-__all__ = ["VAE"]
+__all__ = ["IWAE", "VAE"]
 
 
-class VAE(ApproximateDensity, name="vae"):
+class Encoded(LatentVariable):
+    """Codes with a prior p(z) and a posterior q(z | x), of which bounds are made."""
+
+    recipe = MappingProxyType({"learning_rate": 1e-3})
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None,
+        latent: int,
+        hidden: Sequence[int],
+        components: int,
+        prior: str | TractableDensity | dict[str, Any],
+        posterior: str,
+        net: str,
+        **more: Any,
+    ) -> None:
+        hyper = {"latent": latent, "hidden": list(hidden), "components": components, "prior": described_base(prior)}
+        super().__init__(space, context, **hyper, posterior=posterior, net=net, **more)
+        self.posterior = posteriors.posterior(posterior, latent)
+        self._nets(latent, hidden, components, self.posterior.width, net)
+        self.prior: Base = Vamp(self) if prior == "vamp" else based(prior, latent)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        if isinstance(self.prior, Vamp):
+            self.prior.begin(self._features(x, c))
+
+    def losses(self) -> list[Loss]:
+        return [Loss("elbo", self.parameters(), self._loss)]
+
+    def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return -self._elbo(x, c).mean()
+
+    def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self.posterior.mean(self.encoder(self._features(x, c)))
+
+    def _code(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self.posterior(self.encoder(self._features(x, c)))[0]
+
+    def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
+        h = self.encoder(self._features(x, c)).repeat(samples, 1)
+        z, log_q = self.posterior(h)
+        return self._weighed(z, log_q, x, c, samples)
+
+    def _weighed(self, z: Tensor, log_q: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
+        """log p(x, z) - log q(z | x) of z (samples B, latent) -> (samples, B)."""
+        many, given = x.repeat(samples, *[1] * (x.ndim - 1)), None if c is None else c.repeat(samples, *[1] * (c.ndim - 1))
+        each = self.decode(z, given).log_prob(many).sum(1) + self.prior.log_prob(z) - log_q
+        return each.view(samples, len(x))
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        z = self.prior.sample(n, next(self.parameters())).to(self.dtype)
+        return self.decode(z, c).sample()
+
+
+class VAE(Encoded, name="vae"):
     """Variational autoencoder: p(x) = integral of p(x|z) p(z) dz (Kingma and Welling 2014, arXiv:1312.6114).
 
-    log p(x) >= E_q(z|x) log p(x|z) - KL(q(z|x) || N(0, I)): the KL in closed form, one draw of z, a decoder head for every
-    kind of column, every constant kept, so that the bound is in data units like every other family's log-density.
+    log p(x) >= E_q(z|x) [log p(x|z) + log p(z) - log q(z|x)]: one draw of z, the KL in closed form where there is one, a
+    decoder head for every kind of column, every constant kept, so that the bound is in data units like every other family's
+    log-density.
 
     Args:
         latent: dimensions of z.
-        hidden: widths of the encoder; the decoder has them in reverse.
+        hidden: widths of the encoder; the decoder has them in reverse. Of a convolutional net the channels.
         components: of the mixture that the decoder gives each number.
+        prior: p(z): "normal", "student", "mixture" (trained), "vamp" (the mean posterior of trained pseudo-data; Tomczak &
+            Welling 2018, arXiv:1705.07120), or a trainable family of `latent` real numbers, "maf" or
+            {"family": "maf", "hyper": {"transforms": 3}}.
+        posterior: q(z|x): "diagonal", "full" (every covariance) or "iaf" (two masked transforms; Kingma et al. 2016).
+        net: "dense", or "convolutional" for images.
+        beta: the weight of the KL in the loss, and in the loss alone (Higgins et al. 2017); warm_up: the steps of training
+            over which it rises from 0. free_bits: nats of every unit's KL that the loss does not count (Kingma et al. 2016).
 
     >>> from genus import Category, Real, Space
     >>> model = VAE(Space([Real(), Category(("a", "b"))]), latent=2, hidden=(16,))
     >>> x = torch.tensor([[0.3, 1.0]])
     >>> bool(model.elbo(x, seed=0) < 0)
     True
+    >>> model.encode(x).shape, model.reconstruct(x).shape
+    (torch.Size([1, 2]), torch.Size([1, 2]))
     """
 
     title = "variational autoencoder"
-    group = "latent variables"
-    recipe = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
         self,
@@ -47,61 +114,142 @@ class VAE(ApproximateDensity, name="vae"):
         latent: int = 16,
         hidden: Sequence[int] = (256, 256),
         components: int = 3,
+        prior: str | TractableDensity | dict[str, Any] = "normal",
+        posterior: str = "diagonal",
+        net: str = "dense",
+        beta: float = 1.0,
+        warm_up: int = 0,
+        free_bits: float = 0.0,
     ) -> None:
-        super().__init__(space, context, latent=latent, hidden=list(hidden), components=components)
-        self.latent = latent
-        self.head = Head(space, components)
-        self.encoder = dense(space.feature_dim + self.context_dim, hidden, 2 * latent)
-        self.decoder = dense(latent + self.context_dim, tuple(reversed(hidden)), self.head.width)
-        self._spread_components()
+        if beta < 0 or warm_up < 0 or free_bits < 0:
+            raise GenusError(f"beta, warm_up and free_bits are 0 or more; got {beta}, {warm_up} and {free_bits}.")
+        loss = {"beta": beta, "warm_up": warm_up, "free_bits": free_bits}
+        super().__init__(space, context, latent, hidden, components, prior, posterior, net, **loss)
+        self.closed = isinstance(self.prior, Normal) and isinstance(self.posterior, Diagonal)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
-    @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        width = 128 if rows < 1000 else 256 if rows < 50_000 else 512
-        return {"hidden": [width, width], "latent": int(min(max(4, space.feature_dim // 2), 16 if rows < 50_000 else 32))}
+    steps: Tensor
 
-    @torch.no_grad()
-    def _spread_components(self) -> None:
-        # Mixture components that start alike stay alike: set them apart in location.
-        count = self.head.components
-        if count > 1:
-            loc = (
-                self.decoder[-1]
-                .bias[  # type: ignore[index]
-                    self.head.tables :
-                ]
-                .view(-1, 3, count)[:, 1]
-            )
-            loc += torch.linspace(-1.0, 1.0, count).to(loc)
-
-    def encode(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (B, *shape) -> mean and standard deviation (B, latent) of q(z | x, c)."""
-        x, c = self._check(x, c)
-        return self._encode(x, c)
-
-    def _encode(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-        mean, raw = self.encoder(self._features(x, c)).chunk(2, dim=1)
-        return mean, F.softplus(raw) + 1e-4
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
-        """z (B, latent) -> p(x | z, c), independent over coordinates."""
-        features = self._context_features(c)
-        return self.head(self.decoder(z if features is None else torch.cat([z, features], dim=1)))
+    def _parts(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        """log p(x|z) (B,) of one draw z, and what KL(q || p(z)) is made of, (B, units): one unit where it is a draw's."""
+        h = self.encoder(self._features(x, c))
+        z, log_q = self.posterior(h)
+        kl = self.posterior.kl(h) if self.closed else (log_q - self.prior.log_prob(z)).unsqueeze(1)  # type: ignore[operator]
+        return self.decode(z, c).log_prob(x).sum(1), kl
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
-        mean, std = self._encode(x, c)
-        z = mean + std * torch.randn_like(std)
-        kl = 0.5 * (mean.square() + std.square() - 1) - std.log()
-        return self.decode(z, c).log_prob(x).sum(1) - kl.sum(1)
+        log_likelihood, kl = self._parts(x, c)
+        return log_likelihood - kl.sum(1)
 
-    def _log_weights(self, x: Tensor, c: Tensor | None) -> Tensor:
-        mean, std = self._encode(x, c)
-        noise = torch.randn_like(std)
-        z = mean + std * noise
-        # log N(z; 0, I) - log N(z; mean, std): the log(2 pi) of the two cancels
-        prior_over_posterior = 0.5 * (noise.square() - z.square()) + std.log()
-        return self.decode(z, c).log_prob(x).sum(1) + prior_over_posterior.sum(1)
+    def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
+        beta, warm_up, free = (self.hyper[name] for name in ("beta", "warm_up", "free_bits"))
+        if beta == 1.0 and not warm_up and not free:
+            return -self._elbo(x, c).mean()
+        log_likelihood, kl = self._parts(x, c)
+        share = ((self.steps + 1) / warm_up).clamp(max=1.0) if warm_up else 1.0
+        if self.training:
+            self.steps += 1
+        unit = kl.mean(0)
+        least = free * self.latent / len(unit)
+        return beta * share * unit.clamp(min=least).sum() - log_likelihood.mean()
 
-    def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device)
-        return self.decode(z, c).sample()
+    def kl_by_unit(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """x (B, *shape) -> (latent,): the mean KL(q || N(0, 1)) of every unit, in nats; near 0 it says nothing.
+
+        Raises:
+            GenusError: prior or posterior are others, and units have no KL of their own.
+        """
+        if not self.closed:
+            raise GenusError("Units have a KL of their own with prior='normal' and posterior='diagonal' alone; see `use`.")
+        x, c = self._check(x, c)
+        return self.posterior.kl(self.encoder(self._features(x, c))).mean(0)  # type: ignore[operator]
+
+
+class IWAE(Encoded, name="iwae"):
+    """Importance weighted autoencoder: E log 1/K sum_k p(x, z_k) / q(z_k | x), a bound that tightens with K (Burda et al. 2016,
+    arXiv:1509.00519).
+
+    Args:
+        samples: K.
+        doubly: the doubly reparametrised gradient of the encoder, whose noise does not grow with K (Tucker et al. 2019,
+            arXiv:1810.04152); for diagonal and full posteriors.
+        latent, hidden, components, prior, posterior, net: see `VAE`.
+
+    >>> from genus import Real, Space
+    >>> model = IWAE(Space([Real(), Real()]), latent=2, hidden=(16,), samples=8)
+    >>> model.elbo(torch.zeros(3, 2), seed=0).shape
+    torch.Size([3])
+    """
+
+    title = "importance weighted autoencoder"
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        latent: int = 16,
+        hidden: Sequence[int] = (256, 256),
+        components: int = 3,
+        prior: str | TractableDensity | dict[str, Any] = "normal",
+        posterior: str = "diagonal",
+        net: str = "dense",
+        samples: int = 5,
+        doubly: bool = True,
+    ) -> None:
+        if samples < 1:
+            raise GenusError(f"samples is how many codes are weighed, 1 or more; got {samples}.")
+        super().__init__(space, context, latent, hidden, components, prior, posterior, net, samples=samples, doubly=doubly)
+        if doubly and not self.posterior.reversible:
+            raise GenusError(
+                f"doubly=True needs the density of any code, which posterior={posterior!r} has not; pass doubly=False."
+            )
+
+    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+        samples = self.hyper["samples"]
+        return self._log_weights(x, c, samples).logsumexp(0) - math.log(samples)
+
+    def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
+        if not self.hyper["doubly"]:
+            return -self._elbo(x, c).mean()
+        samples = self.hyper["samples"]
+        h = self.encoder(self._features(x, c)).repeat(samples, 1)
+        z, _ = self.posterior(h)
+        # The encoder learns through z alone, and through z by the squares of the weights.
+        log_weights = self._weighed(z, self.posterior.log_prob(h.detach(), z), x, c, samples)
+        shares = log_weights.detach().softmax(0)
+        if z.requires_grad:
+            z.register_hook(lambda gradient: gradient * shares.view(-1, 1))
+        weighed = (shares * log_weights).sum(0)
+        bound = log_weights.detach().logsumexp(0) - math.log(samples)
+        return -(weighed + (bound - weighed).detach()).mean()  # the bound's value, those weights' gradient
+
+
+class Vamp(Base):
+    """p(z) = the mean of q(z | u_k) over trained pseudo-data u_k."""
+
+    def __init__(self, model: Encoded, count: int = 100) -> None:
+        super().__init__()
+        if not isinstance(model.posterior, Diagonal):
+            raise GenusError("prior='vamp' needs posterior='diagonal'.")
+        self.of = [model]  # in a list: it is no part of this module
+        self.pseudo = nn.Parameter(torch.randn(count, model.space.feature_dim + model.context_dim))
+
+    def begin(self, features: Tensor) -> None:
+        """Start from data."""
+        self.pseudo.copy_(features[torch.randint(len(features), (len(self.pseudo),), device=features.device)])
+
+    def _parts(self) -> tuple[Tensor, Tensor]:
+        model = self.of[0]
+        return model.posterior.parts(model.encoder(self.pseudo))  # type: ignore[operator]
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z (B, L) -> (B,)."""
+        mean, std = self._parts()
+        each = -(0.5 * ((z[:, None] - mean) / std).square() + std.log() + HALF_LOG_2PI).sum(2)
+        return each.logsumexp(1) - math.log(len(mean))
+
+    def sample(self, n: int, like: Tensor) -> Tensor:
+        """(n, L) on the device of `like`."""
+        mean, std = self._parts()
+        which = torch.randint(len(mean), (n,), device=like.device)
+        return mean[which] + std[which] * torch.randn_like(mean[which])

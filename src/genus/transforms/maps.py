@@ -175,3 +175,8 @@ class Spline(Map):
 def soft_clip(value: Tensor, bound: float) -> Tensor:
     """Smoothly into (-bound, bound), with slope 1 at 0: a log-scale that cannot run away."""
     return value / (1 + (value / bound).abs())
+
+
+def soft_unclip(value: Tensor, bound: float) -> Tensor:
+    """What `soft_clip` makes this value of, nearly where it is near the bound."""
+    return value / (1 - (value / bound).abs().clamp(max=0.95))

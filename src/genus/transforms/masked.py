@@ -9,8 +9,8 @@ from torch import Tensor
 
 from genus.nets.masked import MaskedMLP
 from genus.transforms.core import Transform
-from genus.transforms.maps import Affine, Map
-from genus.transforms.plain import Permutation, around_gaps, seen
+from genus.transforms.maps import Affine, Map, soft_unclip
+from genus.transforms.plain import Permutation, around_gaps, decorrelation, seen
 
 __all__ = ["Masked"]
 
@@ -59,6 +59,16 @@ class Masked(Transform):
     def order(self) -> list[int]:
         """The coordinate at every position."""
         return list(range(self.net.dim)) if self.turn is None else self.turn.order.tolist()
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Where coordinates depend on those before them directly, and affinely, start from the best that this alone can do."""
+        if self.net.direct is not None and isinstance(self.map, Affine) and not self.gaps:
+            whitening = decorrelation(x if self.turn is None else self.turn(x)[0])
+            scale = 1 / whitening.diagonal()
+            self.net.direct.weight[::2] = -whitening.tril(-1) * scale[:, None]
+            self.net.out.bias[1::2] = soft_unclip(scale.log(), self.map.bound)
+        return self(x, c)[0]
 
     def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z and the log-slope of every coordinate, (B, D): of the first ones in the order, whatever comes after them."""

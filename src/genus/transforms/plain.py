@@ -16,6 +16,7 @@ from genus.transforms.maps import Affine, Map
 __all__ = ["Elementwise", "Linear", "Logit", "Normalisation", "Permutation", "Reshape", "SoftClip"]
 
 Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # x and parameters -> a value and a log-slope for each of x
+SHRUNK = 0.1  # of D / N: the share of a covariance's diagonal alone
 FAR = 10.0  # in standard deviations, where data are standardised
 
 
@@ -111,6 +112,15 @@ class Linear(Transform):
         self.log_diagonal = nn.Parameter(torch.zeros(dim))
 
     order: Tensor
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """What comes out is uncorrelated and has unit variances."""
+        whitening = decorrelation(x.movedim(1, -1).reshape(-1, x.shape[1]))
+        diagonal = whitening.diagonal()
+        self.lower.copy_((whitening / diagonal).tril(-1))
+        self.log_diagonal.copy_(diagonal.log())
+        return self(x)[0]
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         eye = torch.eye(len(self.log_diagonal), dtype=self.lower.dtype, device=self.lower.device)
@@ -235,6 +245,16 @@ class Reshape(Transform):
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z.flatten(1), z.new_zeros(len(z))
+
+
+def decorrelation(x: Tensor) -> Tensor:
+    """x (N, D) -> a lower triangular W, (D, D): W x has nearly the covariance 1. Correlations in few rows are shrunk."""
+    n, dim = x.shape
+    covariance = x.double().T.cov(correction=0).reshape(dim, dim) if n else torch.eye(dim, device=x.device)
+    spread = covariance.diagonal().clamp(min=1e-6)
+    share = min(1.0, SHRUNK * dim / max(n, 1)) + 1e-6
+    factor = torch.linalg.cholesky((1 - share) * covariance + share * spread.diag())
+    return torch.linalg.solve_triangular(factor, torch.eye(dim, dtype=factor.dtype, device=x.device), upper=False).to(x.dtype)
 
 
 def around_gaps(f: Function, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:

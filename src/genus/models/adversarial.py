@@ -1,60 +1,47 @@
-"""Wasserstein GAN with gradient penalty."""
+"""What adversarial families have in common: a generator of features, a critic of features."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.divergences.games import Game
+from genus.divergences.games import game as game_of
 from genus.divergences.samples import energy_distance
-from genus.model import GenerativeModel, Loss
+from genus.errors import GenusError
+from genus.model import GenerativeModel, Loss, isolated
 from genus.nets.dense import dense
 from genus.space import Integer, Real, Space
 
-__all__ = ["WGANGP"]
+__all__ = ["Adversarial", "slope"]
 
 
-class WGANGP(GenerativeModel, name="wgan-gp"):
-    """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028).
+class Adversarial(GenerativeModel):
+    """A generator z -> x and a critic that tells its rows from real ones. There is no density.
 
-    The critic maximises E_p D(x) - E_q D(x), the dual of the earth mover's distance, and pays
-    `penalty` * E (|grad D| - 1)^2 on the lines between real and generated rows; the generator lowers it. Categories and
-    atoms come by straight-through Gumbel softmax (Jang et al. 2017, arXiv:1611.01144); lattices get noise of one step, so
-    that the critic cannot tell real rows by their being whole. There is no density.
-
-    Args:
-        latent: dimensions of the generator's noise.
-        hidden: widths of generator and critic.
-        penalty: lambda.
-        critic_steps: of the critic for one of the generator.
-        temperature: of the Gumbel softmax.
-
-    >>> from genus import Category, Real, Space
-    >>> model = WGANGP(Space([Real(), Category(("a", "b"))]), hidden=(16,))
-    >>> [loss.name for loss in model.losses()]
-    ['critic', 'generator']
+    Categories and atoms come by straight-through Gumbel softmax (Jang et al. 2017, arXiv:1611.01144); lattices get noise of one
+    step, so that the critic cannot tell real rows by their being whole. A family calls `_play` when it is made, and may add
+    to the critic's loss in `_penalty`.
     """
 
-    title = "Wasserstein GAN, gradient penalty"
     group = "adversarial"
+    takes = "any table or image"
     recipe = MappingProxyType({"average": 0.999, "patience": 20, "batch_size": 256, "schedule": "constant"})
 
-    def __init__(
-        self,
-        space: Space,
-        context: Space | None = None,
-        latent: int = 32,
-        hidden: Sequence[int] = (256, 256),
-        penalty: float = 10.0,
-        critic_steps: int = 5,
-        temperature: float = 0.5,
+    def _play(
+        self, game: str, latent: int, hidden: Sequence[int], critic_steps: int, temperature: float, adam: dict[str, Any]
     ) -> None:
-        hyper = {"hidden": list(hidden), "critic_steps": critic_steps, "temperature": temperature}
-        super().__init__(space, context, latent=latent, penalty=penalty, **hyper)
-        self.latent, self.penalty, self.critic_steps, self.temperature = latent, penalty, critic_steps, temperature
+        """Settle the game, by its name, the nets and their optimizers."""
+        game_of(game)
+        if latent < 1 or critic_steps < 1:
+            raise GenusError(f"latent and critic_steps are 1 or more; got {latent} and {critic_steps}.")
+        space = self.space
+        self.played, self.latent, self.critic_steps, self.temperature, self.adam = game, latent, critic_steps, temperature, adam
         width = space.feature_dim
         self.generator = dense(latent + self.context_dim, hidden, width, nn.ReLU)
         self.critic = dense(width + self.context_dim, hidden, 1, lambda: nn.LeakyReLU(0.2))
@@ -75,6 +62,11 @@ class WGANGP(GenerativeModel, name="wgan-gp"):
         gates = [(position, first[column]) for position, column in enumerate(rest) if column in first]
         self.register_buffer("gates", torch.tensor(gates, dtype=torch.long).reshape(-1, 2), persistent=False)
 
+    @property
+    def game(self) -> Game:
+        """What the two play."""
+        return game_of(self.played)
+
     half_step: Tensor
     middle: Tensor
     reach: Tensor
@@ -86,25 +78,44 @@ class WGANGP(GenerativeModel, name="wgan-gp"):
         return None if space.feature_dim else "every column holds one value only, so there is nothing for a critic to see"
 
     def losses(self) -> list[Loss]:
-        adam = {"lr": 2e-4, "betas": (0.0, 0.9)}
-        return [
-            Loss("critic", self.critic.parameters(), self._critic_loss, optimizer=adam),
-            Loss("generator", self.generator.parameters(), self._generator_loss, every=self.critic_steps, optimizer=adam),
-        ]
+        generator = Loss(
+            "generator", self.generator.parameters(), self._generator_loss, every=self.critic_steps, optimizer=self.adam
+        )
+        return [Loss("critic", self.critic.parameters(), self._critic_loss, optimizer=self.adam), generator]
 
     def _critic_loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         features = self._context_features(c)
         real = self._real(x)
         with torch.no_grad():
             fake = self._fake(len(x), features)
-        between = torch.lerp(fake, real, torch.rand(len(x), 1, dtype=real.dtype, device=real.device)).requires_grad_()
-        slope = torch.autograd.grad(self._judge(between, features).sum(), between, create_graph=True)[0]
-        penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
-        return self._judge(fake, features).mean() - self._judge(real, features).mean() + self.penalty * penalty
+        loss = self.game.critic(self._judge(real, features), self._judge(fake, features))
+        return loss + self._penalty(real, fake, lambda x: self._judge(x, features))
+
+    def _penalty(self, real: Tensor, fake: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor | float:
+        """What the critic pays for, beside its game."""
+        return 0.0
 
     def _generator_loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         features = self._context_features(c)
-        return -self._judge(self._fake(len(x), features), features).mean()
+        fake = self._judge(self._fake(len(x), features), features)
+        real = self._judge(self._real(x), features) if self.game.name == "relativistic" else fake
+        return self.game.generator(real, fake)
+
+    @torch.no_grad()
+    def distance(self, x: Tensor, c: Tensor | None = None, seed: int | None = None) -> float:
+        """x (B, *shape) -> the distance of as many samples from x that the critic sees, a lower bound in nats or, of a
+        Wasserstein critic, in standardised units. A gradient penalty of weight w lets slopes be 1 + distance / (2 w).
+
+        Raises:
+            GenusError: this game's critic estimates none.
+        """
+        if not self.game.estimates:
+            raise GenusError(f"The critic of {self.game.name!r} estimates no distance.")
+        x, c = self._check(x, c)
+        with isolated(seed):
+            features = self._context_features(c)
+            loss = self.game.critic(self._judge(self._real(x), features), self._judge(self._fake(len(x), features), features))
+        return float(self.game.distance(loss))
 
     def _judge(self, features: Tensor, context: Tensor | None) -> Tensor:
         return self.critic(features if context is None else torch.cat([features, context], dim=1))
@@ -146,3 +157,10 @@ class WGANGP(GenerativeModel, name="wgan-gp"):
         x, c = x[:2000], None if c is None else c[:2000]
         fake = self.space.features(self.sample(len(x), c))
         return float(energy_distance(self.space.features(x), fake))
+
+
+def slope(judge: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    """at (B, ...) -> (B,): the norm of the critic's gradient, example by example, whatever their shape."""
+    at = at.detach().requires_grad_()
+    gradient = torch.autograd.grad(judge(at).sum(), at, create_graph=True)[0]
+    return gradient.flatten(1).norm(dim=1)

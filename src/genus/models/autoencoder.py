@@ -1,0 +1,139 @@
+"""Autoencoder with a density on its code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.errors import GenusError
+from genus.model import Loss, TractableDensity, in_batches
+from genus.models.bases import based, described_base
+from genus.models.latent import LatentVariable
+from genus.models.posteriors import HALF_LOG_2PI
+from genus.space import Space
+
+__all__ = ["Autoencoder"]
+
+WIDTH, PACE = 0.1, 20.0  # of the normal around a code at first, in standard deviations of all codes; how fast it learns
+
+
+class Autoencoder(LatentVariable, name="autoencoder"):
+    """x -> z -> x: a code from which the data can be had back (Hinton & Salakhutdinov 2006), and then a density of the codes.
+
+    Two players: encoder and decoder minimise -log p(x | z(x)), whatever the codes' distribution; a density p(z) is fitted to
+    the codes as they are. Drawing from it and decoding samples data. A narrow normal q(z | x) around the code, as wide as
+    serves it, gives the bound log p(x) >= E_q [log p(x|z) + log p(z) - log q(z|x)] on one scale with every other family.
+
+    Args:
+        latent: numbers of a code, which are standardised.
+        hidden: widths of the encoder; the decoder has them in reverse. Of a convolutional net the channels.
+        components: of the mixture that the decoder gives each number.
+        corrupt: the share of features that the encoder does not see in training: a denoising autoencoder (Vincent et al. 2008).
+        contractive: the weight of the squared derivatives of the code in the loss (Rifai et al. 2011).
+        density: of the codes: "normal", "student", "mixture", a family of real numbers trained by gradients, or its name.
+        net: "dense", or "convolutional" for images.
+
+    >>> import torch
+    >>> from genus import Category, Real, Space
+    >>> model = Autoencoder(Space([Real(), Category(("a", "b"))]), latent=2, hidden=(16,))
+    >>> x = torch.tensor([[0.3, 1.0]])
+    >>> model.encode(x).shape, model.reconstruct(x).shape, model.sample(3, seed=0).shape
+    (torch.Size([1, 2]), torch.Size([1, 2]), torch.Size([3, 2]))
+    """
+
+    title = "autoencoder with a density of codes"
+    recipe = MappingProxyType({"learning_rate": 1e-3})
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        latent: int = 16,
+        hidden: Sequence[int] = (256, 256),
+        components: int = 1,
+        corrupt: float = 0.0,
+        contractive: float = 0.0,
+        density: str | TractableDensity | dict[str, Any] = "maf",
+        net: str = "dense",
+    ) -> None:
+        if not 0 <= corrupt < 1 or contractive < 0:
+            raise GenusError(f"corrupt is a share below 1 and contractive 0 or more; got {corrupt} and {contractive}.")
+        hyper = {"latent": latent, "hidden": list(hidden), "components": components, "corrupt": corrupt}
+        super().__init__(space, context, **hyper, contractive=contractive, density=described_base(density), net=net)
+        self._nets(latent, hidden, components, latent, net)
+        self.standard = nn.BatchNorm1d(latent, affine=False, momentum=0.01)
+        self.density = based(density, latent)
+        self.slow_log_width = nn.Parameter(torch.full((latent,), WIDTH).log() / PACE)
+
+    @property
+    def log_width(self) -> Tensor:
+        """Of the normal around a code; it must keep pace with a decoder that sharpens."""
+        return PACE * self.slow_log_width
+
+    # -- codes ----------------------------------------------------------------------------------------------------------
+
+    def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
+        # By what is known so far of all codes, whatever the other rows are.
+        return F.batch_norm(self.encoder(self._features(x, c)), self.standard.running_mean, self.standard.running_var)
+
+    def _code(self, x: Tensor, c: Tensor | None) -> Tensor:
+        z = self._encode(x, c)
+        return z + self.log_width.exp() * torch.randn_like(z)
+
+    # -- training -------------------------------------------------------------------------------------------------------
+
+    def losses(self) -> list[Loss]:
+        nets = [*self.encoder.parameters(), *self.decoder.parameters()]
+        code = [*self.density.parameters(), self.slow_log_width]
+        return [Loss("reconstruction", nets, self._reconstruction), Loss("code", code, self._of_codes)]
+
+    def _reconstruction(self, x: Tensor, c: Tensor | None) -> Tensor:
+        features = self._features(x, c)
+        if self.training and self.hyper["corrupt"]:
+            features = features * (torch.rand_like(features) >= self.hyper["corrupt"])
+        if self.hyper["contractive"]:
+            features = features.requires_grad_()
+        h = self.encoder(features)
+        z = self.standard(h) if len(h) > 1 else h
+        loss = -self.decode(z, c).log_prob(x).sum(1).mean() + 0.0 * z.sum()  # which constant data do not depend on
+        if self.hyper["contractive"]:
+            # |v^T J|^2 of a random v has the mean |J|^2 (Hutchinson 1989).
+            slope = torch.autograd.grad(z, features, torch.randn_like(z), create_graph=True)[0]
+            loss = loss + self.hyper["contractive"] * slope.square().sum(1).mean()
+        return loss
+
+    def _of_codes(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return -self._elbo(x, c).mean()
+
+    @torch.no_grad()
+    def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
+        """What both players lower, on held-out rows: -log p(x | z(x)) - log p(z(x)). The bound waits for the width."""
+
+        def both(x: Tensor, c: Tensor | None) -> Tensor:
+            z = self._encode(x, c)
+            return -self.decode(z, c).log_prob(x).sum(1) - self.density.log_prob(z)
+
+        return in_batches(both, *self._check(x, c)).mean().item()
+
+    # -- bounds ---------------------------------------------------------------------------------------------------------
+
+    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self._log_weights(x, c, 1)[0]
+
+    def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
+        middle = self._encode(x, c).repeat(samples, 1)
+        noise = torch.randn_like(middle)
+        z = middle + self.log_width.exp() * noise
+        log_q = -(0.5 * noise.square() + self.log_width + HALF_LOG_2PI).sum(1)
+        many, given = x.repeat(samples, *[1] * (x.ndim - 1)), None if c is None else c.repeat(samples, *[1] * (c.ndim - 1))
+        each = self.decode(z, given).log_prob(many).sum(1) + self.density.log_prob(z) - log_q
+        return each.view(samples, len(x))
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        z = self.density.sample(n, self.log_width).to(self.dtype)
+        return self.decode(z, c).sample()

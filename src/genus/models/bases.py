@@ -1,0 +1,138 @@
+"""Distributions of D plain numbers: what a flow ends in, and what codes are drawn from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import StudentT
+
+from genus.errors import GenusError
+from genus.model import Counted, TractableDensity, named, registered
+from genus.space import Real, Space
+
+__all__ = ["Base", "Normal", "NormalMixture", "Student", "based", "described_base"]
+
+LEAST_DEGREES = 2.0  # of freedom: with more, variances are finite
+
+
+class Base(nn.Module):
+    """A distribution of D numbers: log_prob(z) of (B, D) is (B,), sample(n, like) is (n, D) on the device of `like`."""
+
+    log_prob: Callable[[Tensor], Tensor]
+    sample: Callable[[int, Tensor], Tensor]
+
+
+class Normal(Base):
+    """N(0, I) of the numbers that are there."""
+
+    def __init__(self, dim: int, gaps: bool = False) -> None:
+        super().__init__()
+        self.dim, self.gaps = dim, gaps
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z (B, D) -> (B,)."""
+        if not self.gaps:
+            return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * self.dim
+        return torch.where(z.isnan(), 0.0, -0.5 * z.nan_to_num().square() - 0.5 * math.log(2 * math.pi)).sum(1)
+
+    def sample(self, n: int, like: Tensor) -> Tensor:
+        """(n, D) on the device of `like`."""
+        return torch.randn(n, self.dim, device=like.device)
+
+
+class Student(Base):
+    """Student's t of every number by itself, its degrees of freedom trained with the flow: rows far out cost their logarithm,
+    not their square (Jaini et al. 2020, arXiv:1907.04481)."""
+
+    def __init__(self, dim: int, degrees: float = 10.0) -> None:
+        super().__init__()
+        self.log_degrees = nn.Parameter(torch.full((dim,), math.log(degrees - LEAST_DEGREES)))
+
+    def _distribution(self) -> StudentT:
+        return StudentT(LEAST_DEGREES + self.log_degrees.exp().clamp(max=1e3), validate_args=False)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z (B, D) -> (B,)."""
+        gone = z.isnan()
+        return torch.where(gone, 0.0, self._distribution().log_prob(torch.where(gone, 0.0, z))).sum(1)
+
+    def sample(self, n: int, like: Tensor) -> Tensor:
+        """(n, D) on the device of `like`."""
+        return self._distribution().rsample((n,))
+
+
+class NormalMixture(Base):
+    """sum_k w_k N(z; m_k, diag s_k^2), trained with the flow."""
+
+    def __init__(self, dim: int, components: int = 16) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(torch.randn(components, dim))
+        self.log_scales = nn.Parameter(torch.zeros(components, dim))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z (B, D) -> (B,)."""
+        gone = z.isnan()[:, None]
+        distance = (torch.where(gone, 0.0, z[:, None]) - self.means) * torch.exp(-self.log_scales)
+        each = -0.5 * distance.square() - self.log_scales - 0.5 * math.log(2 * math.pi)
+        return (torch.where(gone, 0.0, each).sum(2) + self.weights.log_softmax(0)).logsumexp(1)
+
+    def sample(self, n: int, like: Tensor) -> Tensor:
+        """(n, D) on the device of `like`."""
+        which = torch.multinomial(self.weights.detach().softmax(0), n, replacement=True) if n else torch.zeros(0).long()
+        means, scales = self.means[which], self.log_scales[which].exp()
+        return means + scales * torch.randn_like(means)
+
+
+class Modelled(Base):
+    """A trainable model of D real numbers as a base."""
+
+    def __init__(self, model: TractableDensity) -> None:
+        super().__init__()
+        self.model = model
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return self.model._log_prob(z, None)
+
+    def sample(self, n: int, like: Tensor) -> Tensor:
+        return self.model._sample(n, None)
+
+
+def described_base(base: str | TractableDensity | dict[str, Any]) -> Any:
+    """A base as JSON values."""
+    return {"family": base.name, "hyper": base.hyper} if isinstance(base, TractableDensity) else base
+
+
+def based(base: str | TractableDensity | dict[str, Any], dim: int, gaps: bool = False) -> Base:
+    """The base of D numbers that is asked for.
+
+    Raises:
+        GenusError: there is none of that name, or the model is not one of D real numbers that is trained by gradients.
+    """
+    if base == "normal":
+        return Normal(dim, gaps)
+    if base == "student":
+        return Student(dim)
+    if base == "mixture":
+        return NormalMixture(dim)
+    if isinstance(base, str) and base in registered:
+        base = {"family": base}
+    if gaps:
+        raise GenusError(
+            "A model as a base cannot leave out numbers that are missing or atoms; use base='normal', 'student' or 'mixture'."
+        )
+    if isinstance(base, dict):
+        base = named(base.get("family", ""))(Space(Real(), shape=(dim,)), None, **base.get("hyper", {}))  # type: ignore[assignment]
+    if not isinstance(base, TractableDensity) or isinstance(base, Counted) or base.context is not None:
+        raise GenusError(
+            f"base must be 'normal', 'student', 'mixture', or a density trained by gradients without a context; got {base!r}."
+        )
+    if base.space.dim != dim or any(kind != Real() for kind in base.space.kinds):
+        raise GenusError(
+            f"A base must be a model of {dim} standard real numbers, Space(Real(), shape=({dim},)); got {base.space!r}."
+        )
+    return Modelled(base)

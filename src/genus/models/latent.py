@@ -1,0 +1,173 @@
+"""What models with a code have in common: an encoder, a decoder, and what users do with both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genus.errors import DataError, GenusError
+from genus.model import ApproximateDensity, in_batches, isolated
+from genus.nets.dense import dense
+from genus.nets.heads import Coordinates, Head, Warp
+from genus.nets.residual import ImageDecoder, ImageEncoder
+from genus.space import Space
+
+__all__ = ["LatentVariable", "Use"]
+
+MODE = Warp(temperature=0.0)
+ACTIVE = 0.01  # the variance of a unit's mean over the data, above which it is used (Burda et al. 2016)
+
+
+class Use(NamedTuple):
+    """How much of a code is used.
+
+    Attributes:
+        variance: (L,) of every unit's middle over the data.
+        active: how many of them say anything of a datum; none at all is a collapsed model.
+    """
+
+    variance: Tensor
+    active: int
+
+
+class LatentVariable(ApproximateDensity):
+    """x -> z -> x: an encoder, a decoder with a head for every kind of column, codes of `latent` numbers.
+
+    A family calls `_nets` when it is made, and gives `_encode`.
+    """
+
+    group = "latent variables"
+    latent: int
+
+    def _nets(self, latent: int, hidden: Sequence[int], components: int, width: int, net: str) -> None:
+        """Settle the nets: `width` numbers are what the encoder puts out."""
+        if latent < 1:
+            raise GenusError(f"A code needs 1 number or more; got latent={latent}.")
+        if net not in ("dense", "convolutional"):
+            raise GenusError(f"net must be 'dense' or 'convolutional'; got {net!r}.")
+        self.latent, self.code_width = latent, width
+        self.head = Head(self.space, components)
+        if net == "dense":
+            self.encoder: nn.Module = dense(self.space.feature_dim + self.context_dim, hidden, width)
+            self.decoder: nn.Module = dense(latent + self.context_dim, tuple(reversed(hidden)), self.head.width)
+            self._spread_components()
+            return
+        if not self.is_image(self.space):
+            raise DataError("net='convolutional' needs images whose pixels are all of one kind; use net='dense'.")
+        shape = (1,) * (3 - len(self.space.shape)) + self.space.shape
+        self.encoder = ImageEncoder(shape, hidden[0], width, self.context_dim)
+        self.decoder = ImageDecoder(latent + self.context_dim, hidden[0], shape, self.head.width // self.space.dim)
+
+    @staticmethod
+    def is_image(space: Space) -> bool:
+        """Whether convolutions suit it: pixels of one kind, each of one number."""
+        return len(space.shape) in (2, 3) and space.shared is not None and space.feature_dim == space.dim
+
+    @torch.no_grad()
+    def _spread_components(self) -> None:
+        # Mixture components that start alike stay alike: set them apart in location.
+        count = self.head.components
+        if count > 1:
+            last = self.decoder[-1].bias[self.head.tables :]  # type: ignore[index]
+            last.view(-1, 3, count)[:, 1] += torch.linspace(-1.0, 1.0, count).to(last)
+
+    def replace(self, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> None:
+        """Nets of your own: an encoder (B, features of x and c) -> (B, code_width), a decoder (B, latent + features of c) ->
+        (B, head.width). A model with them is saved as its weights alone; load into one that has them too.
+
+        Raises:
+            GenusError: a net puts out something of another shape.
+        """
+        sees = self.space.feature_dim + self.context_dim
+        for name, net, inputs, outputs in (
+            ("encoder", encoder, sees, self.code_width),
+            ("decoder", decoder, self.latent + self.context_dim, self.head.width),
+        ):
+            if net is None:
+                continue
+            with torch.no_grad():
+                found = tuple(
+                    net.to(self.device, self.dtype)(torch.zeros(2, inputs, dtype=self.dtype, device=self.device)).shape
+                )
+            if found != (2, outputs):
+                raise GenusError(f"The {name} must map (B, {inputs}) to (B, {outputs}); it maps (2, {inputs}) to {found}.")
+            setattr(self, name, net)
+
+    # -- codes ----------------------------------------------------------------------------------------------------------
+
+    def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """x, c -> the code (B, latent)."""
+        raise TypeError(f"{type(self).__name__} must define _encode(x, c).")
+
+    def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """x (B, *shape) -> its code (B, latent), the middle of q(z | x, c)."""
+        x, c = self._check(x, c)
+        return self._encode(x, c)
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
+        """z (B, latent) -> p(x | z, c), independent over coordinates: `log_prob(x)` (B, D) and `sample()`."""
+        features = self._context_features(c)
+        return self.head(self.decoder(z if features is None else torch.cat([z, features], dim=1)))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """x (B, *shape) -> the likeliest data given their codes, (B, *shape), in data units."""
+        x, c = self._check(x, c)
+        return self.decode(self._encode(x, c), c).sample(MODE)
+
+    @torch.no_grad()
+    def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, c: Tensor | None = None) -> Tensor:
+        """a, b (*shape) -> (steps, *shape): the likeliest data along the line from the code of one to that of the other."""
+        first, last = self.encode(torch.stack([a, b]), c)
+        share = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
+        return self.decode(first + share * (last - first), self._check_context(c, steps)).sample(MODE)
+
+    @torch.no_grad()
+    def traverse(self, x: Tensor, unit: int, values: Sequence[float], c: Tensor | None = None) -> Tensor:
+        """x (*shape) -> (len(values), *shape): its code with one unit set to each of these values, decoded."""
+        if not 0 <= unit < self.latent:
+            raise GenusError(f"unit must be from 0 to {self.latent - 1}; got {unit}.")
+        z = self.encode(x.unsqueeze(0), c).repeat(len(values), 1)
+        z[:, unit] = torch.as_tensor(values, dtype=z.dtype)
+        return self.decode(z, self._check_context(c, len(z))).sample(MODE)
+
+    @torch.no_grad()
+    def use(self, x: Tensor, c: Tensor | None = None) -> Use:
+        """How many units of the code differ from datum to datum (Burda et al. 2016, arXiv:1509.00519)."""
+        variance = in_batches(self.encode, x, c).var(0, correction=0)
+        return Use(variance, int((variance > ACTIVE).sum()))
+
+    @torch.no_grad()
+    def impute(self, x: Tensor, missing: Tensor, c: Tensor | None = None, steps: int = 50, seed: int | None = None) -> Tensor:
+        """x (B, *shape) with entries that are not known -> x with these drawn given the others.
+
+        Codes are drawn given the data and the unknown entries given the codes, in turns (Rezende et al. 2014,
+        arXiv:1401.4082): in the limit of many steps draws from the model's own conditional, as far as q is the posterior.
+
+        Args:
+            missing: bool, as x is; what x holds there is not looked at.
+        """
+        if missing.shape != x.shape or missing.dtype != torch.bool:
+            raise DataError(f"missing must be bool of shape {tuple(x.shape)}; got {missing.dtype} of {tuple(missing.shape)}.")
+        missing = missing.to(self.device)
+        with isolated(seed):
+            whole = torch.where(missing, self.sample(len(x), c), x.to(self.device))
+            whole, c = self._check(whole, c)
+            for _ in range(steps):
+                whole = torch.where(missing, self.decode(self._code(whole, c), c).sample().to(whole), whole)
+        return whole
+
+    def _code(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """A draw of q(z | x, c), (B, latent)."""
+        raise TypeError(f"{type(self).__name__} must define _code(x, c).")
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        latent = int(min(max(4, space.feature_dim // 2), 16 if rows < 50_000 else 32))
+        if cls.is_image(space) and min(space.shape[-2:]) > 8:
+            return {"net": "convolutional", "hidden": [32], "latent": latent}
+        width = 128 if rows < 1000 else 256 if rows < 50_000 else 512
+        return {"hidden": [width, width], "latent": latent}

@@ -1,0 +1,149 @@
+"""q(z | x): what an encoder's numbers say of a code, drawn with gradients."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.errors import GenusError
+from genus.transforms import Chain, Masked
+
+__all__ = ["Autoregressive", "Diagonal", "Full", "Posterior", "posterior"]
+
+LEAST = 1e-4  # standard deviation
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class Posterior(nn.Module):
+    """A distribution of a code of L numbers, given `width` numbers of an encoder, h (B, width).
+
+    Attributes:
+        reversible: whether the density of any z is to be had, and not only of a draw.
+    """
+
+    width: int
+    reversible = True
+
+    def mean(self, h: Tensor) -> Tensor:
+        """h -> (B, L): the middle of q, the code of a datum."""
+        raise TypeError(f"{type(self).__name__} must define mean(h).")
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """h -> a draw z (B, L), with gradients, and log q(z | h) (B,)."""
+        raise TypeError(f"{type(self).__name__} must define forward(h).")
+
+    def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
+        """h, z -> (B,)."""
+        raise GenusError(f"The density of a {type(self).__name__} posterior is known of its own draws only.")
+
+
+class Diagonal(Posterior):
+    """N(m, diag s^2)."""
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.width = 2 * latent
+
+    def parts(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """h -> means and standard deviations, (B, L) each."""
+        mean, raw = h.chunk(2, dim=1)
+        return mean, F.softplus(raw) + LEAST
+
+    def mean(self, h: Tensor) -> Tensor:
+        return self.parts(h)[0]
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = self.parts(h)
+        noise = torch.randn_like(std)
+        return mean + std * noise, -(0.5 * noise.square() + std.log() + HALF_LOG_2PI).sum(1)
+
+    def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
+        mean, std = self.parts(h)
+        return -(0.5 * ((z - mean) / std).square() + std.log() + HALF_LOG_2PI).sum(1)
+
+    def kl(self, h: Tensor) -> Tensor:
+        """h -> (B, L): KL(q || N(0, 1)) of every unit, in closed form."""
+        mean, std = self.parts(h)
+        return 0.5 * (mean.square() + std.square() - 1) - std.log()
+
+
+class Full(Posterior):
+    """N(m, C C^T), C lower triangular."""
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.latent = latent
+        self.width = 2 * latent + latent * (latent - 1) // 2
+        below = torch.tril_indices(latent, latent, -1)
+        self.register_buffer("row", below[0], persistent=False)
+        self.register_buffer("column", below[1], persistent=False)
+
+    row: Tensor
+    column: Tensor
+
+    def parts(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """h -> means (B, L) and C (B, L, L)."""
+        mean, raw, lower = h.split([self.latent, self.latent, len(self.row)], dim=1)
+        factor = torch.diag_embed(F.softplus(raw) + LEAST)
+        index = (torch.arange(len(h), device=h.device)[:, None], self.row, self.column)
+        return mean, factor.index_put(index, lower)
+
+    def mean(self, h: Tensor) -> Tensor:
+        return h[:, : self.latent]
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        mean, factor = self.parts(h)
+        noise = torch.randn_like(mean)
+        z = mean + (factor @ noise.unsqueeze(2)).squeeze(2)
+        return z, self._log_normal(noise, factor)
+
+    def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
+        mean, factor = self.parts(h)
+        noise = torch.linalg.solve_triangular(factor, (z - mean).unsqueeze(2), upper=False).squeeze(2)
+        return self._log_normal(noise, factor)
+
+    @staticmethod
+    def _log_normal(noise: Tensor, factor: Tensor) -> Tensor:
+        return -(0.5 * noise.square() + HALF_LOG_2PI + factor.diagonal(dim1=1, dim2=2).log()).sum(1)
+
+
+class Autoregressive(Posterior):
+    """A diagonal normal pushed through masked transforms that see the encoder's numbers too (Kingma et al. 2016,
+    arXiv:1606.04934): drawing is one pass, and so is the density of what was drawn."""
+
+    reversible = False
+
+    def __init__(self, latent: int, hidden: int = 256, steps: int = 2, features: int = 64) -> None:
+        super().__init__()
+        self.first = Diagonal(latent)
+        self.width = self.first.width + features
+        turned = list(range(latent - 1, -1, -1))
+        self.chain = Chain([Masked(latent, (hidden, hidden), None, features, turned if i % 2 else None) for i in range(steps)])
+
+    def _pushed(self, h: Tensor, draw: bool) -> tuple[Tensor, Tensor]:
+        first, features = h[:, : self.first.width], h[:, self.first.width :]
+        z, log_q = self.first(first) if draw else (self.first.mean(first), h.new_zeros(len(h)))
+        z, log_det = self.chain(z, F.silu(features))
+        return z, log_q - log_det
+
+    def mean(self, h: Tensor) -> Tensor:
+        return self._pushed(h, draw=False)[0]
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        return self._pushed(h, draw=True)
+
+
+def posterior(name: str, latent: int) -> Posterior:
+    """The posterior of that name: "diagonal", "full" or "iaf".
+
+    Raises:
+        GenusError: there is none of that name.
+    """
+    if name == "iaf":
+        return Autoregressive(latent)
+    if name not in ("diagonal", "full"):
+        raise GenusError(f"posterior must be 'diagonal', 'full' or 'iaf'; got {name!r}.")
+    return Diagonal(latent) if name == "diagonal" else Full(latent)

@@ -1,0 +1,305 @@
+"""Models with a code: bounds against an evidence that is known, and what users do with codes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import CONTEXTS, SPACES, draw
+from torch import Tensor, nn
+
+import genus
+from genus import IWAE, VAE, Autoencoder, Integer, Real, Space
+from genus.models.posteriors import LEAST
+from genus.nets.heads import FLOOR
+
+D, L, SIGMA = 3, 2, 0.7
+WEIGHT = torch.tensor([[1.0, 0.3], [-0.5, 0.8], [0.2, -1.2]], dtype=torch.float64)
+OFFSET = torch.tensor([0.3, -0.2, 1.0], dtype=torch.float64)
+DATA = draw(Space([Real()] * D), 6).double()
+COVARIANCE = WEIGHT @ WEIGHT.T + SIGMA**2 * torch.eye(D, dtype=torch.float64)
+EVIDENCE = torch.distributions.MultivariateNormal(OFFSET, COVARIANCE).log_prob(DATA)
+
+
+def softplus_inverse(value: Tensor) -> Tensor:
+    return value.expm1().log()
+
+
+class Linear(nn.Module):
+    """z -> the numbers of a head: N(W z + b, sigma^2) of every coordinate."""
+
+    def __init__(self, weight: Tensor, offset: Tensor, log_sigma: Tensor) -> None:
+        super().__init__()
+        self.weight, self.offset, self.log_sigma = nn.Parameter(weight), nn.Parameter(offset), nn.Parameter(log_sigma)
+
+    def forward(self, z: Tensor) -> Tensor:
+        middle = z @ self.weight.T + self.offset
+        scale = FLOOR + softplus_inverse(self.log_sigma - FLOOR).expand_as(middle)
+        return torch.stack([torch.zeros_like(middle), middle, scale], dim=2).flatten(1)
+
+
+def encoder(model: VAE | IWAE, wrong: float = 0.0) -> nn.Linear:
+    """The true posterior N(S W^T (x - b) / sigma^2, S), or one that is wrong by so much."""
+    covariance = torch.linalg.inv(torch.eye(L, dtype=torch.float64) + WEIGHT.T @ WEIGHT / SIGMA**2)
+    net = nn.Linear(D, model.code_width, dtype=torch.float64)
+    with torch.no_grad():
+        net.weight.zero_()
+        net.bias.zero_()
+        mean = covariance @ WEIGHT.T / SIGMA**2
+        net.weight[:L], net.bias[:L] = mean, -mean @ OFFSET + wrong
+        factor = torch.linalg.cholesky(covariance)
+        net.bias[L : 2 * L] = softplus_inverse(factor.diagonal() * (1 + wrong) - LEAST)
+        if model.code_width > 2 * L:  # of a full posterior
+            net.bias[2 * L :] = factor[1, 0]
+    return net
+
+
+def linear_gaussian(cls: type[VAE | IWAE] = VAE, wrong: float = 0.0, **hyper: object) -> VAE | IWAE:
+    model = cls(Space([Real()] * D), latent=L, hidden=(4,), components=1, **{"posterior": "full"} | hyper).double()
+    sigma = torch.tensor(SIGMA, dtype=torch.float64).log()
+    model.replace(encoder(model, wrong), Linear(WEIGHT, OFFSET, sigma))
+    return model
+
+
+def test_at_the_true_posterior_every_weight_is_the_evidence() -> None:
+    model = linear_gaussian()
+    with genus.model.isolated(0):
+        assert torch.allclose(model._log_weights(DATA, None, 50), EVIDENCE.expand(50, -1), atol=1e-9)
+    evidence, effective = model.importance(DATA, samples=50, seed=0)
+    assert torch.allclose(evidence, EVIDENCE, atol=1e-9)
+    assert torch.allclose(effective, torch.full_like(effective, 50.0))
+
+
+@pytest.mark.parametrize("posterior", ["full", "diagonal"])
+def test_at_any_other_posterior_bounds_are_below_and_rise_with_the_samples(posterior: str) -> None:
+    model = linear_gaussian(wrong=0.4, posterior=posterior)
+    with genus.model.isolated(0):
+        weights = model._log_weights(DATA, None, 64 * 3000).detach()
+    bounds = [
+        (weights.view(-1, k, len(DATA)).logsumexp(1) - math.log(k)).mean(0) for k in (1, 4, 16, 64)
+    ]  # means over at least 3,000 draws of each bound
+    for lower, higher in zip(bounds, [*bounds[1:], EVIDENCE], strict=True):
+        assert bool((lower < higher + 0.01).all())
+    assert bool((bounds[0] < EVIDENCE - 0.05).all())
+    evidence, effective = model.importance(DATA, samples=60_000, seed=1)
+    assert torch.allclose(evidence, EVIDENCE, atol=0.03)
+    assert bool((effective < 0.95 * 60_000).all())
+
+
+def test_the_elbo_is_the_evidence_less_the_kl_to_the_true_posterior() -> None:
+    model = linear_gaussian(wrong=0.4, posterior="diagonal")
+    exact = torch.linalg.inv(torch.eye(L, dtype=torch.float64) + WEIGHT.T @ WEIGHT / SIGMA**2)
+    true = torch.distributions.MultivariateNormal((DATA - OFFSET) @ (exact @ WEIGHT.T / SIGMA**2).T, exact)
+    mean, std = model.posterior.parts(model.encoder(DATA))
+    kl = torch.distributions.kl_divergence(torch.distributions.MultivariateNormal(mean, torch.diag_embed(std**2)), true)
+    elbo = torch.stack([model.elbo(DATA, seed=i) for i in range(3000)]).mean(0)
+    assert torch.allclose(elbo, EVIDENCE - kl, atol=0.1)
+    assert model.kl_by_unit(DATA).shape == (L,)
+
+
+@pytest.mark.parametrize("posterior", ["diagonal", "full", "iaf"])
+def test_a_posterior_knows_the_density_of_what_it_draws(posterior: str) -> None:
+    """Against the Jacobian of the draw in its noise, by autograd."""
+    model = VAE(SPACES["reals"], latent=3, hidden=(8,), posterior=posterior).double()
+    with torch.no_grad(), genus.model.isolated(3):
+        for parameter in model.posterior.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    h = model.encoder(model.space.features(draw(model.space, 1)).double()).detach()
+    noise = torch.randn(1, 3, dtype=torch.float64)
+
+    def push(value: Tensor) -> Tensor:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "randn_like", lambda _: value)
+            return model.posterior(h)[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "randn_like", lambda _: noise)
+        z, log_q = model.posterior(h)
+    jacobian = torch.autograd.functional.jacobian(push, noise)[0, :, 0]
+    expected = torch.distributions.Normal(0, 1).log_prob(noise).sum() - torch.linalg.slogdet(jacobian)[1]
+    assert torch.allclose(log_q[0], expected, atol=1e-8)
+    if model.posterior.reversible:
+        assert torch.allclose(model.posterior.log_prob(h, z), log_q, atol=1e-8)
+    else:
+        with pytest.raises(genus.GenusError, match="own draws"):
+            model.posterior.log_prob(h, z)
+
+
+def test_the_doubly_reparametrised_gradient_is_the_gradient_with_less_noise() -> None:
+    """Of the encoder: the same mean, smaller variance at many samples. Of the decoder: the very same."""
+
+    def gradients(doubly: bool, draws: int) -> tuple[Tensor, Tensor]:
+        model = linear_gaussian(IWAE, wrong=0.3, posterior="diagonal", samples=32, doubly=doubly)
+        both = []
+        for i in range(draws):
+            with genus.model.isolated(i):
+                loss = model._loss(DATA, None)
+            both.append(torch.autograd.grad(loss, [model.encoder.bias, model.decoder.weight]))
+        return torch.stack([a for a, _ in both]), torch.stack([b for _, b in both])
+
+    (plain, decoder), (double, same) = gradients(False, 600), gradients(True, 600)
+    error = (plain.var(0) / len(plain) + double.var(0) / len(double)).sqrt()
+    assert bool(((plain.mean(0) - double.mean(0)).abs() < 5 * error + 1e-9).all())
+    assert float(double.var(0).sum()) < 0.5 * float(plain.var(0).sum())
+    assert torch.allclose(decoder, same, atol=1e-9)
+
+
+def test_the_loss_of_an_iwae_is_its_bound() -> None:
+    model = linear_gaussian(IWAE, wrong=0.3, samples=7)
+    with genus.model.isolated(0):
+        loss = model._loss(DATA, None)
+    assert loss.item() == pytest.approx(-model.elbo(DATA, seed=0).mean().item(), abs=1e-9)
+
+
+def test_learned_evidence_is_that_of_probabilistic_pca() -> None:
+    """Linear nets and a full posterior: the best evidence is known in closed form (Tipping & Bishop 1999)."""
+    from sklearn.decomposition import PCA
+
+    with genus.model.isolated(0):
+        x = torch.randn(2000, L, dtype=torch.float64) @ WEIGHT.T + OFFSET + SIGMA * torch.randn(2000, D, dtype=torch.float64)
+    best = float(PCA(L).fit(x.numpy()).score(x.numpy()))
+    model = VAE(Space([Real()] * D), latent=L, hidden=(4,), components=1, posterior="full").double()
+    with genus.model.isolated(1):
+        decoder = Linear(0.1 * torch.randn(D, L).double(), torch.zeros(D).double(), torch.zeros(()).double())
+    model.replace(nn.Linear(D, model.code_width), decoder)
+    genus.fit(model, x, validation=None, max_steps=1500, batch_size=500, learning_rate=0.02, schedule="cosine", progress=False)
+    assert float(model.elbo(x, seed=0).detach().mean()) == pytest.approx(best, abs=0.02)
+    assert float(model.log_evidence(x, samples=20, seed=0).mean()) == pytest.approx(best, abs=0.01)
+
+
+def test_beta_warm_up_and_free_bits_change_the_loss_and_nothing_else() -> None:
+    space, x = SPACES["reals"], draw(SPACES["reals"], 40)
+
+    def made(**hyper: float) -> VAE:
+        with genus.model.isolated(0):
+            return VAE(space, latent=2, hidden=(8,), **hyper)  # type: ignore[arg-type]
+
+    def loss(model: VAE) -> float:
+        with genus.model.isolated(1):
+            return float(model._loss(x.float(), None))
+
+    plain, heavy, warm, free = made(), made(beta=4.0), made(warm_up=10), made(free_bits=50.0)
+    for other in (heavy, warm, free):
+        assert torch.equal(plain.elbo(x, seed=2), other.elbo(x, seed=2))
+    kl = float(plain.kl_by_unit(x).sum())
+    assert loss(heavy) == pytest.approx(loss(plain) + 3 * kl, rel=1e-5)
+    assert loss(free) == pytest.approx(loss(plain) - kl + 2 * 50.0, rel=1e-5)
+    first = loss(warm)
+    assert first == pytest.approx(loss(plain) - 0.9 * kl, rel=1e-5)
+    for _ in range(20):
+        last = loss(warm)
+    assert last == pytest.approx(loss(plain), rel=1e-5)
+    assert int(warm.steps) == 21
+    with pytest.raises(genus.GenusError, match="0 or more"):
+        made(beta=-1.0)
+
+
+@pytest.mark.parametrize("prior", ["normal", "student", "mixture", "vamp", "maf", {"family": "made", "hyper": {"hidden": [8]}}])
+def test_every_prior_is_trained_sampled_and_saved(prior: str | dict[str, object], tmp_path: Path) -> None:
+    space, c = SPACES["mixed"], draw(CONTEXTS["category"], 80)
+    x = draw(space, 80)
+    model = VAE(space, CONTEXTS["category"], latent=2, hidden=(8,), prior=prior)  # type: ignore[arg-type]
+    before = {name: value.clone() for name, value in model.prior.named_parameters()}
+    genus.fit(model, (x, c), max_steps=30, progress=False)
+    assert all(not torch.equal(value, before[name]) for name, value in model.prior.named_parameters() if value.requires_grad)
+    genus.save(model, tmp_path / "m.genus")
+    again = genus.load(tmp_path / "m.genus")
+    assert torch.equal(again.elbo(x, c, seed=0), model.elbo(x, c, seed=0))
+    assert torch.equal(again.sample(5, c[:5], seed=0).nan_to_num(), model.sample(5, c[:5], seed=0).nan_to_num())
+
+
+def test_codes_are_decoded_interpolated_traversed_and_counted() -> None:
+    space = Space(Integer(0, 15), shape=(10, 8))
+    model = VAE(space, latent=3, hidden=(4,), net="convolutional")
+    x = model.sample(30, seed=0)
+    assert model.encode(x).shape == (30, 3)
+    assert model.reconstruct(x).shape == (30, 10, 8)
+    line = model.interpolate(x[0], x[1], steps=5)
+    assert torch.equal(line[[0, -1]], model.reconstruct(x[:2]))
+    z = model.encode(x[:1])
+    moved = model.traverse(x[0], 1, [float(z[0, 1]), 9.0])
+    assert torch.equal(moved[0], model.reconstruct(x[:1])[0])
+    variance, active = model.use(x)
+    assert variance.shape == (3,)
+    assert active == int((variance > 0.01).sum())
+    space.check(moved)
+    with pytest.raises(genus.GenusError, match="from 0 to 2"):
+        model.traverse(x[0], 3, [0.0])
+
+
+def test_missing_entries_are_drawn_from_the_models_own_conditional() -> None:
+    """With the true posterior the chain's limit is the conditional of a normal distribution, which is known."""
+    model = linear_gaussian().float()
+    rows = 4000
+    x = DATA[:1].repeat(rows, 1).float()
+    missing = torch.tensor([False, True, False]).expand(rows, -1)
+    filled = model.impute(x, missing, steps=30, seed=0)
+    assert torch.equal(filled[:, [0, 2]], x[:, [0, 2]])
+    known = COVARIANCE[1, [0, 2]] @ torch.linalg.inv(COVARIANCE[[0, 2]][:, [0, 2]])
+    mean = OFFSET[1] + known @ (DATA[0, [0, 2]] - OFFSET[[0, 2]])
+    variance = COVARIANCE[1, 1] - known @ COVARIANCE[[0, 2], 1]
+    assert float(filled[:, 1].mean()) == pytest.approx(float(mean), abs=0.06)
+    assert float(filled[:, 1].var()) == pytest.approx(float(variance), rel=0.1)
+    with pytest.raises(genus.DataError, match="must be bool"):
+        model.impute(x, missing[:5])
+
+
+@pytest.mark.parametrize("hyper", [{}, {"corrupt": 0.3}, {"contractive": 0.1, "density": "maf"}, {"density": "student"}])
+def test_an_autoencoder_reconstructs_and_samples(hyper: dict[str, object]) -> None:
+    """Rows on a curve: a code of one number suffices, and samples lie on it too."""
+    with genus.model.isolated(0):
+        t = 3 * torch.rand(600) - 1.5
+        x = torch.stack([t, t.square() - 1, (2 * t).sin()], dim=1) + 0.02 * torch.randn(600, 3)
+    space = Space([Real()] * 3)
+    with genus.model.isolated(1):
+        model = Autoencoder(space, latent=1, hidden=(64, 64), **hyper)  # type: ignore[arg-type]
+    history = genus.fit(model, x, max_steps=1500, progress=False)
+    assert {"reconstruction", "code"} <= set(history.rows[-1])
+    error = (model.reconstruct(x) - x).abs().median()
+    assert float(error) < (0.1 if not hyper else 0.2)
+    sample = model.sample(400, seed=0)
+    off = (sample[:, 1] - (sample[:, 0].square() - 1)).abs().median()
+    assert float(off) < (0.3 if not hyper else 0.6)
+    assert float(model.elbo(x, seed=0).detach().mean()) <= float(model.log_evidence(x, samples=64, seed=0).mean()) + 0.05
+
+
+def test_the_density_of_codes_does_not_change_them() -> None:
+    """The second player learns p(z) of the codes as they are: encoder and decoder get no gradient from it."""
+    model = Autoencoder(SPACES["reals"], latent=2, hidden=(8,))
+    reconstruction, code = model.losses()
+    x = draw(SPACES["reals"], 50)
+    assert not {*map(id, reconstruction.parameters)} & {*map(id, code.parameters)}
+    before = [p.clone() for p in reconstruction.parameters]
+    state = model.standard.running_mean.clone()
+    with genus.model.isolated(0):
+        code.value(x, None)
+    assert torch.equal(model.standard.running_mean, state)
+    assert all(torch.equal(a, b) for a, b in zip(before, reconstruction.parameters, strict=True))
+
+
+def test_wrong_arguments_are_sentences() -> None:
+    space = SPACES["reals"]
+    for hyper, word in (
+        ({"posterior": "best"}, "'diagonal', 'full' or 'iaf'"),
+        ({"net": "deep"}, "'dense' or 'convolutional'"),
+        ({"latent": 0}, "1 number or more"),
+        ({"prior": "naive"}, "base must be"),
+        ({"prior": "vamp", "posterior": "full"}, "posterior='diagonal'"),
+    ):
+        with pytest.raises(genus.GenusError, match=word):
+            VAE(space, **hyper)  # type: ignore[arg-type]
+    with pytest.raises(genus.DataError, match="net='dense'"):
+        VAE(space, net="convolutional")
+    with pytest.raises(genus.GenusError, match="doubly=False"):
+        IWAE(space, posterior="iaf")
+    with pytest.raises(genus.GenusError, match="1 or more"):
+        IWAE(space, samples=0)
+    with pytest.raises(genus.GenusError, match="share below 1"):
+        Autoencoder(space, corrupt=1.0)
+    model = VAE(space, latent=2)
+    with pytest.raises(genus.GenusError, match=r"encoder must map \(B, 3\) to \(B, 4\)"):
+        model.replace(encoder=nn.Linear(3, 5))
+    with pytest.raises(genus.GenusError, match="1 or more"):
+        model.importance(draw(space, 2), samples=0)
