@@ -17,7 +17,7 @@ from genus.model import TractableDensity, isolated
 from genus.models.bases import Base, Normal, based, described_base
 from genus.models.made import MADE
 from genus.space import Category, Integer, Real, Space
-from genus.transforms import Chain, Masked, Normalisation, Transform
+from genus.transforms import Chain, Inverse, Masked, Normalisation, Transform
 from genus.transforms.core import build, describe
 
 __all__ = ["Flow", "NormalisingFlow"]
@@ -73,6 +73,7 @@ class NormalisingFlow(TractableDensity):
         """Settle the chain, the base, and the distribution of the states."""
         space = self.space
         self.transform = Chain(transforms)
+        self.steps = any(isinstance(t, Inverse) for t in transforms)  # the density goes in small steps, which want many rows
         self.gaps = self.has_gaps(space)
         if self.gaps and not self.transform.gaps:
             odd = next(type(t).__name__ for t in transforms if not t.gaps)
@@ -124,8 +125,9 @@ class NormalisingFlow(TractableDensity):
     # -- density --------------------------------------------------------------------------------------------------------
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        if len(x) > ROWS and x.device.type == "cpu" and not torch.is_grad_enabled():
-            pieces = zip(x.split(ROWS), [None] * len(x) if c is None else c.split(ROWS), strict=False)
+        rows = 4 * ROWS if self.steps else ROWS
+        if len(x) > rows and x.device.type == "cpu" and not torch.is_grad_enabled():
+            pieces = zip(x.split(rows), [None] * len(x) if c is None else c.split(rows), strict=False)
             with kept_memory():
                 return torch.cat([self._log_prob(*piece) for piece in pieces])
         u, state, given = self._parts(x, c)
