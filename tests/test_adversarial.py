@@ -123,7 +123,7 @@ def test_the_best_discriminator_is_p_over_p_plus_q_and_its_loss_tells_jensen_sha
     optimizer.step(closure)
     assert torch.allclose(logits.sigmoid(), P / (P + Q), atol=1e-5)
     js = of_probabilities(P, Q, "jensen-shannon")
-    assert float(-loss()) == pytest.approx(-math.log(4) + 2 * float(js), abs=1e-9)
+    assert -loss().item() == pytest.approx(-math.log(4) + 2 * float(js), abs=1e-9)
     assert float(game.distance(loss())) == pytest.approx(float(js), abs=1e-9)
 
 
