@@ -247,3 +247,24 @@ def test_outputs_see_near_pixels_directly_and_far_ones_through_hidden_units_alon
     assert 0 < float(hidden.float().mean()) < 0.3
     with pytest.raises(genus.GenusError, match="in an image"):
         MADE(SPACES["mixed"], reach=2)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("context_dim", [0, 2])
+def test_gradients_in_blocks_are_those_of_masked_matrices(residual: bool, context_dim: int) -> None:
+    """Layers of several blocks and of one, against torch's own gradient of the same products."""
+    net = shaken(MaskedMLP([1] * 9, (300, 300), [2] * 9, context_dim, residual=residual, direct=True))
+    assert max(map(len, net.blocks)) > 1
+    x = torch.randn(5, 9, dtype=torch.float64, requires_grad=True)
+    c = torch.randn(5, context_dim, dtype=torch.float64) if context_dim else None
+    weights = [layer.weight * mask for layer, mask in zip(net._linears(), net.masks(None), strict=True)]
+    given = [context(c) for context in net.contexts] or [0.0] * 3
+    first = (x @ weights[0].T + net.layers[0].bias + given[0]).relu()
+    second = (first @ weights[1].T + net.layers[1].bias + given[1]).relu() + (first if residual else 0.0)
+    out = second @ weights[2].T + net.out.bias + given[2] + x @ weights[3].T
+    found = net(x, c)
+    assert torch.allclose(found, out, atol=1e-9)
+    probe = torch.randn_like(out)
+    wanted = [x, *net.parameters()]
+    for a, b in zip(torch.autograd.grad(found, wanted, probe), torch.autograd.grad(out, wanted, probe), strict=True):
+        assert torch.allclose(a, b, atol=1e-9)
