@@ -145,11 +145,11 @@ def _judged(
         given = None if c is None else c[torch.randint(len(c), (JUDGED,))]
         drawn, log_q = student._draw(JUDGED, given)  # type: ignore[operator]
         difference = (log_p(drawn, given) - log_q).double()
-    bound = Estimate(float(difference.mean()), float(difference.std() / math.sqrt(JUDGED)))
+    bound = Estimate.of(difference)
     first, second = difference.logsumexp(0), (2 * difference).logsumexp(0)
     back = None
     if teacher is not None:
         x = teacher.sample(JUDGED, given, seed=seed + 2)
         other = (teacher._log_prob(x, given) - student._log_prob(x, given)).double()
-        back = Estimate(float(other.mean()), float(other.std() / math.sqrt(JUDGED)))
+        back = Estimate.of(other)
     return Distillation(history, bound, float(first - math.log(JUDGED)), float((2 * first - second).exp()), JUDGED, back)

@@ -122,10 +122,15 @@ class Estimate(NamedTuple):
     value: float
     error: float
 
+    @classmethod
+    def of(cls, draws: Tensor) -> Estimate:
+        """The mean of draws (N,)."""
+        return cls(float(draws.mean()), float(draws.std() / math.sqrt(len(draws))))
+
 
 @torch.no_grad()
 def between(p: TractableDensity, q: TractableDensity, name: str = "kl", samples: int = 10_000, seed: int = 0) -> Estimate:
-    """D_f of two models of one space, by Monte Carlo: half of the draws from each where f allows it.
+    """D_f of two models of one space, by Monte Carlo.
 
     KL(p || q) is the mean of log p/q over draws of p; the other way round over draws of q. Others weigh each point by the
     mean m of p and q, of which half of the draws are p's and half q's: the weights are then at most 2.
@@ -149,5 +154,4 @@ def between(p: TractableDensity, q: TractableDensity, name: str = "kl", samples:
         # Under m = (p + q) / 2 the weight q / m is 2 / (1 + exp r); where q has no mass its limit is of f(u) / u.
         draws = divergence(name).value(r) * 2 * torch.sigmoid(-r)
         draws = torch.where(r > 50, 2 * divergence(name).steep, draws)
-        return Estimate(float(draws.mean()), float(draws.std() / math.sqrt(len(draws))))
-    return Estimate(float(draws.mean()), float(draws.std() / math.sqrt(len(draws))))
+    return Estimate.of(draws)

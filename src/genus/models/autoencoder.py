@@ -130,8 +130,7 @@ class Autoencoder(LatentVariable, name="autoencoder"):
         noise = torch.randn_like(middle)
         z = middle + self.log_width.exp() * noise
         log_q = -(0.5 * noise.square() + self.log_width + HALF_LOG_2PI).sum(1)
-        many, given = x.repeat(samples, *[1] * (x.ndim - 1)), None if c is None else c.repeat(samples, *[1] * (c.ndim - 1))
-        each = self.decode(z, given).log_prob(many).sum(1) + self.density.log_prob(z) - log_q
+        each = self._log_likelihood(z, x, c, samples) + self.density.log_prob(z) - log_q
         return each.view(samples, len(x))
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:

@@ -112,6 +112,11 @@ class LatentVariable(ApproximateDensity):
         features = self._context_features(c)
         return self.head(self.decoder(z if features is None else torch.cat([z, features], dim=1)))
 
+    def _log_likelihood(self, z: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
+        """log p(x | z, c) of z (samples B, latent), one draw of all data after another: (samples B,)."""
+        many, given = (None if t is None else t.repeat(samples, *[1] * (t.ndim - 1)) for t in (x, c))
+        return self.decode(z, given).log_prob(many).sum(1)  # type: ignore[arg-type]
+
     @torch.no_grad()
     def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, *shape) -> the likeliest data given their codes, (B, *shape), in data units."""

@@ -68,8 +68,7 @@ class Encoded(LatentVariable):
 
     def _weighed(self, z: Tensor, log_q: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         """log p(x, z) - log q(z | x) of z (samples B, latent) -> (samples, B)."""
-        many, given = x.repeat(samples, *[1] * (x.ndim - 1)), None if c is None else c.repeat(samples, *[1] * (c.ndim - 1))
-        each = self.decode(z, given).log_prob(many).sum(1) + self.prior.log_prob(z) - log_q
+        each = self._log_likelihood(z, x, c, samples) + self.prior.log_prob(z) - log_q
         return each.view(samples, len(x))
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
