@@ -56,6 +56,7 @@ SMALL = {  # small enough to be fast, large enough to go wrong
     "real-nvp": {"transforms": 3, "hidden": [16]},
     "rnn": {"width": 8, "layers": 2, "components": 2},
     "vae": {"latent": 2, "hidden": [16], "components": 2},
+    "vq-vae": {"codes": 2, "levels": 3, "width": 2, "hidden": [16], "prior": {"family": "made", "hyper": {"hidden": [12]}}},
     "wavenet": {"width": 8, "layers": 3, "stacks": 2, "components": 2},
     "wgan": {"hidden": [16], "latent": 4},
     "wgan-gp": {"hidden": [16], "latent": 4},

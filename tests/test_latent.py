@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CONTEXTS, SPACES, draw
+from conftest import CONTEXTS, SPACES, draw, make
 from torch import Tensor, nn
 
 import genus
-from genus import IWAE, VAE, Autoencoder, Integer, Real, Space
+from genus import IWAE, VAE, VQVAE, Autoencoder, Integer, Real, Space
+from genus.evaluation.codes import codes_of, mosaic
 from genus.models.posteriors import LEAST
 from genus.nets.heads import FLOOR
 
@@ -277,6 +278,74 @@ def test_the_density_of_codes_does_not_change_them() -> None:
         code.value(x, None)
     assert torch.equal(model.standard.running_mean, state)
     assert all(torch.equal(a, b) for a, b in zip(before, reconstruction.parameters, strict=True))
+
+
+def test_a_model_starts_at_the_datas_marginals() -> None:
+    """Whatever the code, the first guess is the share of every value; the encoder sees features less their mean."""
+    space = SPACES["image"]
+    x = draw(space, 500).square().clamp(max=3)
+    for net, hidden in (("dense", (8,)), ("convolutional", (2,))):
+        model = VAE(space, latent=2, hidden=hidden, net=net)
+        model.initialise(x)
+        with torch.no_grad():
+            for parameter in model.decoder.parameters():
+                parameter.zero_()
+        p = model.decode(torch.randn(1, 2)).log_cells.exp().view(6, 4)
+        shares = torch.stack([(x.flatten(1) == level).float().mean(0) for level in range(4)], dim=1)
+        assert torch.allclose(p, shares, atol=0.01)
+        assert float(model._features(x, None).mean(0).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["mixed", "image", "wide lattice"])
+def test_many_draws_of_every_datum_are_judged_as_one_by_one(name: str) -> None:
+    space = SPACES[name]
+    model, x = make("vae", space), draw(space, 5)
+    z = torch.randn(15, 2, dtype=torch.float64)
+    each = model.decode(z).log_prob(x.repeat(3, *[1] * (x.ndim - 1)))
+    assert torch.allclose(model.decode(z).log_prob(x), each, atol=1e-12)
+
+
+def test_what_is_expected_of_few_whole_numbers_is_their_mean() -> None:
+    space = Space([Integer(10, 18, 2), Real(), Integer(0, 1)])
+    model = make("vae", space)
+    z = torch.randn(20, 2, dtype=torch.float64)
+    p, drawn = model.decode(z), model.decode(z.repeat(4000, 1)).sample().double().view(4000, 20, 3).mean(0)
+    space.check(p.middle())
+    assert float((p.middle()[:, 0] - drawn[:, 0]).detach().abs().max()) < 1.15  # half a step, and the error of a mean
+    assert torch.equal(p.middle()[:, 2], drawn[:, 2].round())
+
+
+def test_symbols_give_a_bound_and_are_used() -> None:
+    """The bounds of all data sum to at most 1, and training makes use of the books."""
+    space = Space([Integer(0, 2)] * 4)
+    every = torch.cartesian_prod(*[torch.arange(3.0)] * 4)
+    model = make("vq-vae", space)
+    assert isinstance(model, VQVAE)
+    assert 0 < float(model.elbo(every).detach().exp().sum()) <= 1
+    with genus.model.isolated(0):
+        x = torch.randint(0, 3, (400, 1)).float().expand(-1, 4).contiguous()  # one of three rows: a symbol says which
+        model = VQVAE(space, codes=1, levels=4, hidden=(16,))
+    genus.fit(model, x, max_steps=400, learning_rate=0.01, progress=False)
+    assert float(model.elbo(x).detach().mean()) == pytest.approx(-math.log(3), abs=0.1)
+    assert torch.equal(model.reconstruct(x), x)
+    assert len(model.symbols(x).unique()) >= 3
+    assert model.log_evidence(x[:5], samples=7).shape == (5,)
+    for hyper, word in (({"levels": 1}, "2 levels or more"), ({"prior": "mixture"}, "trained by gradients")):
+        with pytest.raises(genus.GenusError, match=word):
+            VQVAE(space, **hyper)  # type: ignore[arg-type]
+
+
+def test_what_a_report_shows_of_codes() -> None:
+    space = Space(Integer(0, 3), shape=(8, 8))
+    model, x = VAE(space, latent=3, hidden=(8,)), draw(Space(Integer(0, 3), shape=(8, 8)), 40)
+    codes = codes_of(model, x, None)
+    assert codes is not None
+    assert (codes.plane.shape, codes.rebuilt.shape, codes.walks.shape) == ((40, 2), (8, 8, 8), (3, 7, 8, 8))
+    assert torch.equal(codes.walks[0, 3], model.reconstruct(x[:1])[0])  # no step from its own code
+    laid = mosaic(space, torch.tensor([[0.0, 0.0], [1.0, 1.0]]), x[:2], side=2)
+    assert torch.equal(laid[[2, 1]], x[:2].to(laid.dtype))  # up is up
+    assert bool(laid[[0, 3]].isnan().all())
+    assert codes_of(make("maf", SPACES["reals"]), draw(SPACES["reals"], 5), None) is None
 
 
 def test_wrong_arguments_are_sentences() -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.classifiers import tstr
+from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.metrics import CELLS, LEARNT, LEAST, METRICS, NEIGHBOURS, evaluate, independent_columns
 from genus.evaluation.report import Report, Row
 from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences, spans
@@ -56,6 +57,7 @@ class Trial:
     train_log_density: float | None = None
     estimate: float | None = None
     samples: Tensor | None = None
+    codes: Codes | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -245,6 +247,8 @@ def _judge(protocol: Protocol, trial: Trial, model: GenerativeModel) -> None:
         if not isinstance(model, TractableDensity):
             estimate = in_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
             trial.estimate = estimate.mean().item()
+    half = len(test) // 2
+    trial.codes = codes_of(model, test.x[:half], None if test.c is None else test.c[:half])
     n = _sample_count(protocol)
     generator = torch.Generator().manual_seed(trial.seed)
     c = None if train.c is None else train.c[torch.randint(len(train), (n,), generator=generator)]
@@ -353,6 +357,7 @@ def _row(name: str, trials: Sequence[Trial], held: Dataset) -> Row:
         seeds=[t.seed for t in good],
         histories=[t.history for t in good],
         samples=good[0].samples,
+        codes=good[0].codes,
     )
     if len(good) < len(trials):
         bad = next(trial for trial in trials if trial.error)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from markupsafe import Markup
 from torch import Tensor
 
 from genus.evaluation import plots
+from genus.evaluation.codes import SIDE, Codes, mosaic, pairs
 from genus.evaluation.excerpts import Excerpt, Sound, excerpts, sounds
 from genus.evaluation.grids import image_grid
 from genus.evaluation.ranking import number, plus_minus, verdict
@@ -56,6 +58,7 @@ def render(report: Report) -> str:
         families=list(drawn),
         atoms=any(getattr(kind, "atoms", ()) for kind in report.space.kinds),
         images=_images(report, drawn),
+        codes=_codes(report, {p.row.family: p.row.codes for p in fitted if p.row.codes is not None}),
         pictures=_pictures(report, drawn),
         texts=_texts(report, drawn),
         sounds=_sounds(report, drawn),
@@ -170,6 +173,44 @@ def _images(report: Report, drawn: dict[str, Tensor]) -> list[tuple[str, str]]:
     real = report.real
     scale = real if real is not None else next(iter(drawn.values()), None)
     return [(name, image_grid(report.space, x, scale)) for name, x in _shown(report, drawn).items() if scale is not None]
+
+
+class Latent(NamedTuple):
+    """What is shown of one family's codes: a sentence, and pictures with their captions."""
+
+    family: str
+    words: str
+    pictures: list[tuple[str, Markup]]
+
+
+def _codes(report: Report, codes: dict[str, Codes]) -> list[Latent]:
+    """Of every family with codes: how much of them is used, a map, and of images reconstructions and walks."""
+    space, real = report.space, report.real
+    if real is None:
+        return []
+    found = []
+    for family, code in codes.items():
+        words = f"{code.active} of {code.latent} numbers of a code say something of a datum"
+        if not code.active:
+            words = (
+                f"collapsed: none of the {code.latent} numbers of a code says anything of a datum, and the decoder works alone"
+            )
+        n = min(len(real), len(code.plane))
+        about = f"map of codes: the two directions in which they vary most, {100 * code.share:.0f} % of their variance"
+        if code.walks is None or code.rebuilt is None:
+            shown = [(about, Markup(plots.plane(space, code.plane[:n], real[:n], report.target, f"Codes of {family}")))]
+        else:
+            grids = [
+                (about, mosaic(space, code.plane[:n], real[:n]), SIDE),
+                ("one number of a code changed at a time, from less to more", code.walks.flatten(0, 1), code.walks.shape[1]),
+                ("held-out images, and below each what its code gives", pairs(real, code.rebuilt), len(code.rebuilt)),
+            ]
+            shown = [
+                (title, Markup('<img src="{}" alt="{}, {}">').format(image_grid(space, x, real, across), family, title))
+                for title, x, across in grids
+            ]
+        found.append(Latent(family, words, shown))
+    return found
 
 
 def _pictures(report: Report, drawn: dict[str, Tensor]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ __all__ = [
     "marginal",
     "marginals",
     "pairs",
+    "plane",
     "scatter",
 ]
 
@@ -281,6 +282,29 @@ def scatter(space: Space, pair: tuple[int, int], x: Tensor, real: Tensor, alt: s
                 _number_axis(axis, 3)
             points.append(shown + cell * numbers.uniform(-0.32, 0.32, len(shown)))
         axes.scatter(points[0], points[1], s=6, color=POINT, alpha=0.6, linewidths=0, rasterized=True)
+        return svg(figure, alt)
+
+
+def plane(space: Space, points: Tensor, x: Tensor, target: str | None, alt: str) -> str:
+    """Points (n, 2) of rows x, coloured by the target, or else by the category of fewest levels, where there are few."""
+    few = {i: kind for i, kind in enumerate(space.kinds) if isinstance(kind, Category) and 1 < kind.states <= COLOURS}
+    by = space.index(target) if target is not None else None
+    by = by if by in few else min(few, key=lambda i: few[i].states, default=None)
+    with styled(ticks=8):
+        figure = figure_of(420, 330)
+        axes = figure.subplots()
+        at = points[:POINTS].double().numpy()
+        dots: dict[str, Any] = {"s": 9, "alpha": 0.75, "linewidths": 0}
+        if by is None:
+            axes.scatter(*at.T, color=POINT, rasterized=True, **dots)
+        else:
+            kind, level = few[by], x[:POINTS].reshape(len(at), -1)[:, by].long().numpy()
+            for i in np.unique(level):
+                axes.scatter(*at[level == i].T, color=colour(int(i)), label=level_text(kind.levels[i]), **dots)
+            axes.legend(title=(space.names or ())[by] if space.names else None, loc="best", markerscale=1.6)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
         return svg(figure, alt)
 
 

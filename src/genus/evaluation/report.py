@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Group
 
+    from genus.evaluation.codes import Codes
+
 __all__ = ["Report", "Row"]
+
+KEPT = ("samples", "codes")  # of a row, for its pictures
 
 
 @dataclass
@@ -56,6 +60,7 @@ class Row:
         seeds: those that this row is the mean of.
         histories: one `History` a seed; anything with `rows`, a list of dicts with step, seconds, losses, criterion.
         samples: x (n, *shape) for the pictures.
+        codes: of a family with codes, what they make of held-out rows.
     """
 
     family: str
@@ -84,6 +89,7 @@ class Row:
     seeds: list[int] = field(default_factory=list)
     histories: list[Any] = field(default_factory=list, repr=False)
     samples: Tensor | None = field(default=None, repr=False)
+    codes: Codes | None = field(default=None, repr=False)
 
     @property
     def has_density(self) -> bool:
@@ -195,7 +201,7 @@ class Report:
         """The families in order, then the reference rows, as a pyarrow Table: one column a number, null where there is none."""
         import pyarrow as pa
 
-        numbers = [f.name for f in fields(Row) if f.name not in ("metrics", "metrics_spread", "seeds", "histories", "samples")]
+        numbers = [f.name for f in fields(Row) if f.name not in (*KEPT, "metrics", "metrics_spread", "seeds", "histories")]
         lines = []
         for place in self.ranking():
             line = {name: getattr(place.row, name) for name in numbers} | {"place": place.number}
@@ -301,7 +307,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _row_to_json(row: Row) -> dict[str, Any]:
-    data = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "samples"}
+    data = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in KEPT}
     return data | {"gap": row.gap, "histories": [history.rows for history in row.histories]}
 
 

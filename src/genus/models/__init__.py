@@ -18,6 +18,7 @@ from genus.models.pixelcnn import PixelCNN
 from genus.models.real_nvp import RealNVP
 from genus.models.rnn import RNN
 from genus.models.vae import IWAE, VAE
+from genus.models.vqvae import VQVAE
 from genus.models.wavenet import WaveNet
 from genus.models.wgan import WGAN, WGANGP
 
@@ -32,6 +33,7 @@ __all__ = [
     "NSF",
     "RNN",
     "VAE",
+    "VQVAE",
     "WGAN",
     "WGANGP",
     "Autoencoder",

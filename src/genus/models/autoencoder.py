@@ -88,7 +88,7 @@ class Autoencoder(LatentVariable, name="autoencoder"):
     # -- training -------------------------------------------------------------------------------------------------------
 
     def losses(self) -> list[Loss]:
-        nets = [*self.encoder.parameters(), *self.decoder.parameters()]
+        nets = [*self.encoder.parameters(), *self.decoder.parameters(), self.base]
         code = [*self.density.parameters(), self.slow_log_width]
         return [Loss("reconstruction", nets, self._reconstruction), Loss("code", code, self._of_codes)]
 

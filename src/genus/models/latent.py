@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from genus.errors import DataError, GenusError
 from genus.model import ApproximateDensity, in_batches, isolated
 from genus.nets.dense import dense
-from genus.nets.heads import Coordinates, Head, Warp
+from genus.nets.heads import Coordinates, Head
 from genus.nets.residual import ImageDecoder, ImageEncoder
 from genus.space import Space
 
 __all__ = ["LatentVariable", "Use"]
 
-MODE = Warp(temperature=0.0)
 ACTIVE = 0.01  # the variance of a unit's mean over the data, above which it is used (Burda et al. 2016)
 
 
@@ -36,7 +35,9 @@ class Use(NamedTuple):
 class LatentVariable(ApproximateDensity):
     """x -> z -> x: an encoder, a decoder with a head for every kind of column, codes of `latent` numbers.
 
-    A family calls `_nets` when it is made, and gives `_encode`.
+    A family calls `_nets` when it is made, and gives `_encode`. The encoder sees features less their mean, and the decoder says
+    how a datum differs from `base`, the numbers of a head that knows nothing of the code: the data's marginals at first, so
+    that training need not find these, and lose the code meanwhile.
     """
 
     group = "latent variables"
@@ -53,13 +54,19 @@ class LatentVariable(ApproximateDensity):
         if net == "dense":
             self.encoder: nn.Module = dense(self.space.feature_dim + self.context_dim, hidden, width)
             self.decoder: nn.Module = dense(latent + self.context_dim, tuple(reversed(hidden)), self.head.width)
-            self._spread_components()
-            return
-        if not self.is_image(self.space):
+        elif not self.is_image(self.space):
             raise DataError("net='convolutional' needs images whose pixels are all of one kind; use net='dense'.")
-        shape = (1,) * (3 - len(self.space.shape)) + self.space.shape
-        self.encoder = ImageEncoder(shape, hidden[0], width, self.context_dim)
-        self.decoder = ImageDecoder(latent + self.context_dim, hidden[0], shape, self.head.width // self.space.dim)
+        else:
+            shape = (1,) * (3 - len(self.space.shape)) + self.space.shape
+            self.encoder = ImageEncoder(shape, hidden[0], width, self.context_dim)
+            self.decoder = ImageDecoder(latent + self.context_dim, hidden[0], shape, self.head.width // self.space.dim)
+        self.register_buffer("centre", torch.zeros(self.space.feature_dim + self.context_dim))
+        base = torch.zeros(self.head.width)
+        if components > 1:  # components of a mixture that start alike stay alike: they are set apart in location
+            base[self.head.tables :].view(-1, 3, components)[:, 1] += torch.linspace(-1.0, 1.0, components)
+        self.base = nn.Parameter(base)
+
+    centre: Tensor
 
     @staticmethod
     def is_image(space: Space) -> bool:
@@ -67,12 +74,14 @@ class LatentVariable(ApproximateDensity):
         return len(space.shape) in (2, 3) and space.shared is not None and space.feature_dim == space.dim
 
     @torch.no_grad()
-    def _spread_components(self) -> None:
-        # Mixture components that start alike stay alike: set them apart in location.
-        count = self.head.components
-        if count > 1:
-            last = self.decoder[-1].bias[self.head.tables :]  # type: ignore[index]
-            last.view(-1, 3, count)[:, 1] += torch.linspace(-1.0, 1.0, count).to(last)
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        """Centre what the encoder sees, and start from the share of every value."""
+        self.centre.copy_(super()._features(x, c).mean(0))
+        if self.head.cells.total:
+            self.base[: self.head.tables] = self.head.cells.shares(x).to(self.dtype)
+
+    def _features(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return super()._features(x, c) - self.centre
 
     def replace(self, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> None:
         """Nets of your own: an encoder (B, features of x and c) -> (B, code_width), a decoder (B, latent + features of c) ->
@@ -110,25 +119,25 @@ class LatentVariable(ApproximateDensity):
     def decode(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
         """z (B, latent) -> p(x | z, c), independent over coordinates: `log_prob(x)` (B, D) and `sample()`."""
         features = self._context_features(c)
-        return self.head(self.decoder(z if features is None else torch.cat([z, features], dim=1)))
+        return self.head(self.base + self.decoder(z if features is None else torch.cat([z, features], dim=1)))
 
     def _log_likelihood(self, z: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         """log p(x | z, c) of z (samples B, latent), one draw of all data after another: (samples B,)."""
-        many, given = (None if t is None else t.repeat(samples, *[1] * (t.ndim - 1)) for t in (x, c))
-        return self.decode(z, given).log_prob(many).sum(1)  # type: ignore[arg-type]
+        given = None if c is None else c.repeat(samples, *[1] * (c.ndim - 1))
+        return self.decode(z, given).log_prob(x).sum(1)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """x (B, *shape) -> the likeliest data given their codes, (B, *shape), in data units."""
+        """x (B, *shape) -> what their codes let expect: of few whole numbers the mean, of all else the likeliest."""
         x, c = self._check(x, c)
-        return self.decode(self._encode(x, c), c).sample(MODE)
+        return self.decode(self._encode(x, c), c).middle()
 
     @torch.no_grad()
     def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, c: Tensor | None = None) -> Tensor:
-        """a, b (*shape) -> (steps, *shape): the likeliest data along the line from the code of one to that of the other."""
+        """a, b (*shape) -> (steps, *shape): what is to be expected along the line from the code of one to that of the other."""
         first, last = self.encode(torch.stack([a, b]), c)
         share = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
-        return self.decode(first + share * (last - first), self._check_context(c, steps)).sample(MODE)
+        return self.decode(first + share * (last - first), self._check_context(c, steps)).middle()
 
     @torch.no_grad()
     def traverse(self, x: Tensor, unit: int, values: Sequence[float], c: Tensor | None = None) -> Tensor:
@@ -137,7 +146,7 @@ class LatentVariable(ApproximateDensity):
             raise GenusError(f"unit must be from 0 to {self.latent - 1}; got {unit}.")
         z = self.encode(x.unsqueeze(0), c).repeat(len(values), 1)
         z[:, unit] = torch.as_tensor(values, dtype=z.dtype)
-        return self.decode(z, self._check_context(c, len(z))).sample(MODE)
+        return self.decode(z, self._check_context(c, len(z))).middle()
 
     @torch.no_grad()
     def use(self, x: Tensor, c: Tensor | None = None) -> Use:

@@ -46,6 +46,7 @@ class Encoded(LatentVariable):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        super().initialise(x, c)
         if isinstance(self.prior, Vamp):
             self.prior.begin(self._features(x, c))
 
@@ -217,7 +218,7 @@ class IWAE(Encoded, name="iwae"):
         log_weights = self._weighed(z, self.posterior.log_prob(h.detach(), z), x, c, samples)
         shares = log_weights.detach().softmax(0)
         if z.requires_grad:
-            z.register_hook(lambda gradient: gradient * shares.view(-1, 1))
+            z.register_hook(lambda gradient: gradient * shares.view(-1, 1).to(gradient.dtype))
         weighed = (shares * log_weights).sum(0)
         bound = log_weights.detach().logsumexp(0) - math.log(samples)
         return -(weighed + (bound - weighed).detach()).mean()  # the bound's value, those weights' gradient

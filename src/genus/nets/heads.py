@@ -85,6 +85,8 @@ class Head(nn.Module):
         rest = [space.kinds[i] for i in self.cells.rest.tolist()]
         self.has_lattice = any(isinstance(k, Integer) for k in rest)
         self.has_atoms = any(isinstance(k, Integer) and k.lattice_atoms for k in rest)
+        plain = [isinstance(k, Integer) and not k.atoms and k.size <= limit for k in space.kinds]
+        self.register_buffer("averaged", torch.tensor(plain)[self.cells.tabled], persistent=False)
         depth = max((len(k.lattice_atoms) for k in rest if isinstance(k, Integer)), default=0)
         columns = {
             "lattice": [isinstance(k, Integer) for k in rest],
@@ -98,6 +100,7 @@ class Head(nn.Module):
             dtype = torch.bool if name == "lattice" else torch.float64
             self.register_buffer(name, torch.tensor(value, dtype=dtype), persistent=False)
 
+    averaged: Tensor
     lattice: Tensor
     half_step: Tensor
     low: Tensor
@@ -131,14 +134,18 @@ class Coordinates:
         return self.head.cells.log_tables(self.tables)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """x (B, *shape) -> (B, D): nats, in data units."""
+        """x (B, *shape) -> (B, D): nats, in data units; of numbers for several draws of every datum, (draws B, width), all data
+        of one draw after those of another, (draws B, D)."""
         head, cells = self.head, self.head.cells
         state, u = head.space.split(x)
-        out = torch.zeros(len(x), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
+        cell = cells.index(x, state) if cells.total else state
+        draws = len(self.tables) // max(len(x), 1)
+        if draws > 1:  # what is known of the data is found once
+            state, u, cell = (t.expand(draws, *t.shape).reshape(-1, t.shape[1]) for t in (state, u, cell))
+        out = torch.zeros(len(self.tables), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
         if cells.total:
-            cell = cells.index(x, state)
             if cells.every_two:
-                tables = F.logsigmoid((2 * cell - 1) * self.tables)
+                tables = -F.binary_cross_entropy_with_logits(self.tables, cell.to(self.tables.dtype), reduction="none")
             else:
                 tables = self.log_cells.gather(1, cell + cells.offset)
             out = tables if cells.every_tabled else out.index_copy(1, cells.tabled, tables)
@@ -193,6 +200,21 @@ class Coordinates:
             gumbel = -torch.empty_like(padded).exponential_().log()
             cell = (padded + gumbel).argmax(-1)
         return cells.compose(cell, self._sample_rest(warp.temperature))
+
+    def middle(self) -> Tensor:
+        """What is to be expected, (B, *shape): whole numbers of a table at their mean, rounded; all else at its likeliest."""
+        cells = self.head.cells
+        x = self.sample(Warp(temperature=0.0))
+        if not self.head.averaged.any():
+            return x
+        values = cells.padded(cells.values.to(self.log_cells.dtype))
+        mean = (cells.padded(self.log_cells).exp() * values.nan_to_num(0.0, neginf=0.0)).sum(-1)  # (B, J)
+        columns = cells.tabled[self.head.averaged]
+        table = self.head.space.tables(mean)
+        low, step = table.low[columns], table.step[columns]
+        flat = x.reshape(len(x), self.head.space.dim)
+        snapped = ((mean[:, self.head.averaged] - low) / step).round() * step + low
+        return flat.index_copy(1, columns, snapped.to(flat.dtype)).reshape(x.shape)
 
     def _sample_rest(self, temperature: float) -> Tensor:
         head = self.head

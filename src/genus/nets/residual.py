@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 __all__ = ["ImageDecoder", "ImageEncoder", "halvings"]
 
 SMALLEST = 7  # height or width at which halving stops
+WIDEST = 4  # times the first channels that later levels may have
 
 
 def halvings(height: int, width: int) -> list[tuple[int, int]]:
@@ -23,6 +25,11 @@ def halvings(height: int, width: int) -> list[tuple[int, int]]:
     while min(sizes[-1]) > SMALLEST:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     return sizes
+
+
+def widths(channels: int, levels: int) -> list[int]:
+    """Channels of every level: twice as many where an image is half as large, up to `WIDEST` times the first."""
+    return [channels * min(2**level, WIDEST) for level in range(levels)]
 
 
 class Residual(nn.Module):
@@ -41,9 +48,12 @@ class Residual(nn.Module):
 class ImageEncoder(nn.Module):
     """(B, C H W + context features) -> (B, outputs).
 
+    An image is halved until neither side is above 7. The full size has no level of its own, which would cost more than all
+    others together: its pixels are halved at once.
+
     Args:
         shape: channels, height and width.
-        channels: of every level; an image is halved until neither side is above 7.
+        channels: of the first level.
         outputs: how many numbers.
         context_dim: of the features that stand behind the pixels.
     """
@@ -51,42 +61,57 @@ class ImageEncoder(nn.Module):
     def __init__(self, shape: Sequence[int], channels: int, outputs: int, context_dim: int = 0) -> None:
         super().__init__()
         self.shape = tuple(shape)
-        self.sizes = halvings(shape[1], shape[2])
-        self.first = nn.Conv2d(shape[0], channels, 3, padding=1)
-        self.blocks = nn.ModuleList(Residual(channels) for _ in self.sizes)
-        self.down = nn.ModuleList(nn.Conv2d(channels, channels, 3, stride=2, padding=1) for _ in self.sizes[1:])
-        last = self.sizes[-1]
-        self.out = nn.Linear(channels * last[0] * last[1] + context_dim, outputs)
+        sizes = halvings(shape[1], shape[2])
+        levels = sizes[1:] or sizes
+        wide = widths(channels, len(levels))
+        first = 1 if len(sizes) == 1 else 2
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2 if i else first, padding=1) for i, (a, b) in enumerate(pairwise([shape[0], *wide]))
+        )
+        self.blocks = nn.ModuleList(Residual(width) for width in wide)
+        self.out = nn.Linear(wide[-1] * levels[-1][0] * levels[-1][1] + context_dim, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x[:, : self.shape[0] * self.shape[1] * self.shape[2]]
-        h = self.first(pixels.reshape(-1, *self.shape))
-        for i, block in enumerate(self.blocks):
-            h = block(h if i == 0 else self.down[i - 1](h))
+        h = pixels.reshape(-1, *self.shape)
+        for down, block in zip(self.down, self.blocks, strict=True):
+            h = block(down(h))
         return self.out(torch.cat([F.silu(h.flatten(1)), x[:, pixels.shape[1] :]], dim=1))
 
 
 class ImageDecoder(nn.Module):
-    """(B, inputs) -> (B, C H W each), the numbers of a pixel together.
+    """(B, inputs) -> (B, C H W each), the numbers of a pixel together: the levels of an `ImageEncoder` in reverse.
+
+    The last doubling lays four pixels' channels side by side (Shi et al. 2016, arXiv:1609.05158), and one convolution at full
+    size joins them.
 
     Args:
         inputs: how many numbers.
-        channels: of every level.
+        channels: of the last level but the pixels' own.
         shape: channels, height and width of the image.
         each: numbers of every pixel of every channel.
     """
 
     def __init__(self, inputs: int, channels: int, shape: Sequence[int], each: int) -> None:
         super().__init__()
-        self.shape, self.channels = tuple(shape), channels
-        self.sizes = halvings(shape[1], shape[2])[::-1]
-        self.first = nn.Linear(inputs, channels * self.sizes[0][0] * self.sizes[0][1])
-        self.blocks = nn.ModuleList(Residual(channels) for _ in self.sizes)
-        self.up = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in self.sizes[1:])
-        self.out = nn.Conv2d(channels, shape[0] * each, 3, padding=1)
+        self.shape = tuple(shape)
+        sizes = halvings(shape[1], shape[2])
+        self.sizes = (sizes[1:] or sizes)[::-1]
+        wide = widths(channels, len(self.sizes))[::-1]
+        fine = max(channels // 2, shape[0] * each)
+        self.start = (wide[0], *self.sizes[0])
+        self.first = nn.Linear(inputs, wide[0] * self.sizes[0][0] * self.sizes[0][1])
+        self.blocks = nn.ModuleList(Residual(width) for width in wide)
+        self.up = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(wide))
+        self.last = nn.Conv2d(channels, 4 * fine, 3, padding=1) if len(sizes) > 1 else nn.Conv2d(channels, fine, 3, padding=1)
+        self.doubled = len(sizes) > 1
+        self.out = nn.Conv2d(fine, shape[0] * each, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        h = self.first(z).view(len(z), self.channels, *self.sizes[0])
+        h = self.first(z).view(len(z), *self.start)
         for i, block in enumerate(self.blocks):
             h = block(h if i == 0 else self.up[i - 1](F.interpolate(h, size=self.sizes[i], mode="nearest")))
+        h = self.last(F.silu(h))
+        if self.doubled:
+            h = F.pixel_shuffle(h, 2)[:, :, : self.shape[1], : self.shape[2]]
         return self.out(F.silu(h)).unflatten(1, (self.shape[0], -1)).movedim(2, -1).flatten(1)

@@ -1,0 +1,75 @@
+"""What a model's codes make of held-out rows: how much of a code is used, a map, and what becomes of a row on the way."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from genus.model import GenerativeModel, in_batches
+from genus.models.latent import LatentVariable
+from genus.space import Space
+
+__all__ = ["SIDE", "Codes", "codes_of", "mosaic", "pairs"]
+
+REBUILT, UNITS = 8, 6  # images shown beside their reconstructions; units of a code that are walked along
+WALK = (-2.0, -1.2, -0.6, 0.0, 0.6, 1.2, 2.0)  # standard deviations of all codes from a datum's own
+SIDE = 18  # images along one side of a mosaic
+
+
+class Codes(NamedTuple):
+    """Of one fitted model.
+
+    Attributes:
+        latent, active: numbers of a code, and how many of them say anything of a datum.
+        plane: (n, 2) the codes along the two directions in which they vary most.
+        share: of their variance that lies in that plane.
+        rebuilt: (m, *shape) the likeliest images given the codes of the first m held-out ones; None of tables.
+        walks: (units, steps, *shape) the first image, one unit of its code changed step by step; the units that vary most.
+    """
+
+    latent: int
+    active: int
+    plane: Tensor
+    share: float
+    rebuilt: Tensor | None
+    walks: Tensor | None
+
+
+@torch.no_grad()
+def codes_of(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Codes | None:
+    """x (n, *shape), c -> how the model encodes it; None of a model without codes."""
+    if not isinstance(model, LatentVariable):
+        return None
+    z = in_batches(model.encode, x, c).double()
+    deviation = z.std(0)
+    _, size, direction = torch.linalg.svd(z - z.mean(0), full_matrices=False)
+    plane = (z - z.mean(0)) @ direction[:2].T
+    plane = torch.nn.functional.pad(plane, (0, 2 - plane.shape[1]))
+    share = float(size[:2].square().sum() / size.square().sum().clamp(min=1e-300))
+    rebuilt = walks = None
+    if not model.space.is_table:
+        first = slice(0, REBUILT)
+        rebuilt = model.reconstruct(x[first], None if c is None else c[first])
+        given = None if c is None else c[:1].expand(len(WALK), *c.shape[1:])
+        units = deviation.argsort(descending=True)[:UNITS].tolist()
+        middle = z[0]
+        walks = torch.stack(
+            [model.traverse(x[0], i, [float(middle[i] + step * deviation[i]) for step in WALK], given) for i in units]
+        )
+    return Codes(model.latent, model.use(x, c).active, plane.float(), share, rebuilt, walks)
+
+
+def mosaic(space: Space, plane: Tensor, x: Tensor, side: int = SIDE) -> Tensor:
+    """Images x (n, *shape) laid out by where their codes are in the plane: (side side, *shape), NaN where there is none."""
+    low, high = plane.double().quantile(torch.tensor([0.01, 0.99], dtype=torch.float64), dim=0)
+    at = ((plane - low) / (high - low).clamp(min=1e-12) * side).floor().long().clamp(0, side - 1)
+    out = torch.full((side * side, *space.shape), torch.nan)
+    out[(side - 1 - at[:, 1]) * side + at[:, 0]] = x.reshape(-1, *space.shape).to(out.dtype)
+    return out
+
+
+def pairs(real: Tensor, rebuilt: Tensor) -> Tensor:
+    """Real images in one line, what their codes give in the next."""
+    return torch.cat([real[: len(rebuilt)].to(rebuilt.dtype), rebuilt])

@@ -1,0 +1,182 @@
+"""Autoencoders whose codes are symbols, with a chain rule over the symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.errors import GenusError
+from genus.model import Counted, Loss, TractableDensity, named
+from genus.models.bases import described_base
+from genus.models.latent import LatentVariable
+from genus.space import Category, Space
+
+__all__ = ["VQVAE"]
+
+RARE, MEMORY = 0.1, 0.99  # an entry used less than so often as all in the mean is moved; how slowly use is forgotten
+
+
+class VQVAE(LatentVariable, name="vq-vae"):
+    """Vector-quantised variational autoencoder: a code is `codes` symbols (van den Oord et al. 2017, arXiv:1711.00937).
+
+    Two players: the encoder's vectors are moved to the nearest entries of a book, one book for every symbol of the code, and
+    encoder, decoder and book learn to bring x back, gradients going straight through; an autoregressive density learns the
+    symbols z(x). As z(x) is certain, log p(x) >= log p(x | z(x)) + log p(z(x)), on one scale with every other family. Entries
+    that are hardly ever the nearest are moved to where data are.
+
+    Args:
+        codes: symbols of a code.
+        levels: entries of each book.
+        width: numbers of an entry.
+        hidden: widths of the encoder; the decoder has them in reverse. Of a convolutional net the channels.
+        components: of the mixture that the decoder gives each number.
+        commitment: weight of the encoder's distance from the entries.
+        prior: p(z): a family of categories that is trained by gradients, "made" or
+            {"family": "gpt", "hyper": {"layers": 2}}.
+        net: "dense", or "convolutional" for images.
+
+    >>> import torch
+    >>> from genus import Category, Real, Space
+    >>> model = VQVAE(Space([Real(), Category(("a", "b"))]), codes=3, levels=5, hidden=(16,))
+    >>> x = torch.tensor([[0.3, 1.0]])
+    >>> model.symbols(x).shape, model.reconstruct(x).shape, model.sample(3, seed=0).shape
+    (torch.Size([1, 3]), torch.Size([1, 2]), torch.Size([3, 2]))
+    """
+
+    title = "vector-quantised autoencoder"
+    recipe = MappingProxyType({"learning_rate": 1e-3})
+
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None = None,
+        codes: int = 16,
+        levels: int = 64,
+        width: int = 4,
+        hidden: Sequence[int] = (256, 256),
+        components: int = 1,
+        commitment: float = 0.25,
+        prior: str | TractableDensity | dict[str, Any] = "made",
+        net: str = "dense",
+    ) -> None:
+        if codes < 1 or levels < 2 or width < 1 or commitment < 0:
+            raise GenusError(
+                "A code needs 1 symbol or more, of 2 levels or more, of 1 number or more, and commitment is 0 or more; "
+                f"got codes={codes}, levels={levels}, width={width}, commitment={commitment}."
+            )
+        shape = {"codes": codes, "levels": levels, "width": width, "hidden": list(hidden), "components": components}
+        super().__init__(space, context, **shape, commitment=commitment, prior=described_base(prior), net=net)
+        self._nets(codes * width, hidden, components, codes * width, net)
+        self.standard = nn.BatchNorm1d(codes * width, affine=False, momentum=0.01)
+        self.book = nn.Parameter(torch.randn(codes, levels, width))
+        self.register_buffer("used", torch.full((codes, levels), 1 / levels))
+        self.prior = self._of_symbols(prior)
+
+    used: Tensor
+
+    def _of_symbols(self, prior: str | TractableDensity | dict[str, Any]) -> TractableDensity:
+        known = Space(Category(tuple(map(str, range(self.hyper["levels"])))), shape=(self.hyper["codes"],))
+        if isinstance(prior, str):
+            prior = {"family": prior}
+        if isinstance(prior, dict):
+            prior = named(prior.get("family", ""))(known, self.context, **prior.get("hyper", {}))  # type: ignore[assignment]
+        if not isinstance(prior, TractableDensity) or isinstance(prior, Counted):
+            raise GenusError(f"prior must be a density trained by gradients, 'made' say; got {prior!r}.")
+        if (prior.space, prior.context) != (known, self.context):
+            raise GenusError(f"The prior must be a density on {known!r}, given the model's own context; got {prior.space!r}.")
+        return prior
+
+    # -- codes ----------------------------------------------------------------------------------------------------------
+
+    def _nearest(self, h: Tensor) -> Tensor:
+        """h (B, codes width), standardised -> (B, codes): the nearest entry of every book."""
+        parts = h.detach().unflatten(1, (self.hyper["codes"], -1)).transpose(0, 1)
+        return torch.cdist(parts, self.book.detach()).argmin(2).T
+
+    def _entries(self, symbols: Tensor) -> Tensor:
+        """symbols (B, codes) -> the entries of the books, (B, codes width)."""
+        return self.book[torch.arange(symbols.shape[1], device=symbols.device), symbols].flatten(1)
+
+    def _symbols(self, x: Tensor, c: Tensor | None) -> Tensor:
+        h = self.encoder(self._features(x, c))
+        return self._nearest(F.batch_norm(h, self.standard.running_mean, self.standard.running_var))
+
+    def symbols(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """x (B, *shape) -> the symbols of its code, (B, codes), each from 0 to levels - 1."""
+        return self._symbols(*self._check(x, c))
+
+    def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self._entries(self._symbols(x, c))
+
+    def _code(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self._encode(x, c)
+
+    # -- training -------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        super().initialise(x, c)
+        h = self.encoder(self._features(x, c))
+        self.standard.running_mean, self.standard.running_var = h.mean(0), h.var(0).nan_to_num(1.0)
+        self._move(torch.ones_like(self.used, dtype=torch.bool), (h - h.mean(0)) / (h.std(0).nan_to_num(1.0) + 1e-5))
+
+    def _move(self, which: Tensor, h: Tensor) -> None:
+        """Put those entries (codes, levels) where rows of h are, a little beside them."""
+        codes, levels, width = self.book.shape
+        rows = torch.randint(len(h), (codes, levels), device=h.device)
+        there = h.unflatten(1, (codes, width))[rows, torch.arange(codes, device=h.device)[:, None]]
+        self.book.copy_(torch.where(which.unsqueeze(2), there + 0.01 * torch.randn_like(there), self.book))
+
+    def losses(self) -> list[Loss]:
+        own = [*self.encoder.parameters(), *self.decoder.parameters(), self.base, self.book]
+        return [Loss("reconstruction", own, self._reconstruction), Loss("prior", self.prior.parameters(), self._of_codes)]
+
+    def _reconstruction(self, x: Tensor, c: Tensor | None) -> Tensor:
+        raw = self.encoder(self._features(x, c))
+        h = self.standard(raw) if len(raw) > 1 else raw
+        symbols = self._nearest(h)
+        entries = self._entries(symbols)
+        if self.training:
+            self._count(symbols, h.detach())
+        loss = -self.decode(h + (entries - h).detach(), c).log_prob(x).sum(1)
+        distance = (entries - h.detach()).square().sum(1) + self.hyper["commitment"] * (entries.detach() - h).square().sum(1)
+        return (loss + distance).mean()
+
+    @torch.no_grad()
+    def _count(self, symbols: Tensor, h: Tensor) -> None:
+        """Remember which entries are used, and move those that are not."""
+        levels = self.hyper["levels"]
+        share = F.one_hot(symbols, levels).to(self.used.dtype).mean(0)
+        self.used.mul_(MEMORY).add_((1 - MEMORY) * share)
+        rare = self.used < RARE / levels
+        self._move(rare, h)
+        self.used.masked_fill_(rare, 1 / levels)
+
+    def _of_codes(self, x: Tensor, c: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            symbols = self._symbols(x, c)
+        return -self.prior._log_prob(symbols.to(self.prior.space.dtype), c).mean()
+
+    # -- bounds ---------------------------------------------------------------------------------------------------------
+
+    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+        symbols = self._symbols(x, c)
+        of_code = self.prior._log_prob(symbols.to(self.prior.space.dtype), c)
+        return self.decode(self._entries(symbols), c).log_prob(x).sum(1) + of_code
+
+    def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
+        return self._elbo(x, c).expand(samples, len(x))  # a code that is certain: every draw is the same
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        return self.decode(self._entries(self.prior._sample(n, c).long()), c).sample()
+
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        suggested = super().suggest(space, rows)
+        codes = max(2, 3 * suggested.pop("latent") // 8)  # a symbol says more than a number
+        return suggested | {"codes": codes, "levels": 16 if rows < 5_000 else 64}
