@@ -47,6 +47,11 @@ class NormalisingFlow(TractableDensity):
             return "a flow is a density over real numbers, and there is no column of them"
         return None
 
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        """Of images of whole numbers, noise that is trained: on the digits it is worth 3 to 8 nats in the same time."""
+        return {"noise": "variational"} if space.columns(Integer) and not space.is_table else {}
+
     # -- construction -------------------------------------------------------------------------------------------------
 
     @staticmethod
@@ -228,7 +233,7 @@ class Repeated(NormalisingFlow):
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
         """The fewer the rows, the narrower, shallower and more often dropped; tails that outliers do not rule."""
         width = 32 if rows < 1000 else 64 if rows < 5000 else 128 if rows < 20_000 else 256
-        return {
+        return super().suggest(space, rows) | {
             "transforms": cls.few if rows < 1000 else 5 * cls.few // 2,
             "hidden": [max(width, min(2 * space.dim, 512))] * 2,
             "dropout": 0.5 if rows < 5000 else 0.1 if rows < 20_000 else 0.0,
