@@ -297,6 +297,11 @@ class Space:
         if bad.any():
             row, column = (int(i) for i in bad.nonzero()[0])
             kind = self.kinds[column]
+            if bool(flat[row, column].isnan()) and not self.sequence:
+                raise DataError(
+                    f"{name} lacks a value in {self.label(column)}, row {at + row}: it holds nan, and none was missing there in"
+                    " training; log_marginal(x) leaves it out and impute(x) draws it, where the family can."
+                )
             raise DataError(
                 f"{name} holds {flat[row, column].item():g} in {self.label(column)}, row {at + row}, which is outside {kind!r};"
                 " read the data with space=, or widen the kind with kinds=."
