@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command import run
 from conftest import CONTEXTS, SMALL, SPACES, draw, law, make
 from test_laws import with_atoms
 
@@ -185,3 +190,39 @@ def test_what_cannot_be_asked_is_said() -> None:
     wide = Space(Integer(0, 100), shape=(3,))
     with pytest.raises(GenusError, match=r"made cannot leave out position|made cannot leave out column 'x0', column 'x1'"):
         make("made", wide).log_marginal(draw(wide, 2)[:, 2:], [2])
+
+
+def test_files_with_gaps_are_scored_and_completed(tmp_path: Path) -> None:
+    data = genus.read("iris")
+    for family in ("mixture", "vae"):
+        model = genus.build(family, data.space)
+        genus.fit(model, data, max_steps=20, progress=False)
+        genus.save(model, tmp_path / f"{family}.genus")
+    names = [*(data.space.names or ())]
+    rows = [
+        names,
+        ["5.1", "", "1.4", "0.2", "setosa"],
+        ["6.0", "3.0", "5.0", "1.9", ""],
+        ["6.0", "3.0", "5.0", "1.9", "virginica"],
+    ]
+    source = tmp_path / "gaps.csv"
+    source.write_text("\n".join(",".join(row) for row in rows))
+    scored = run("score", tmp_path / "mixture.genus", source)
+    assert "2 lack values, and are scored by those they have" in scored.err
+    known = genus.load(tmp_path / "mixture.genus")
+    found = json.loads(run("score", tmp_path / "mixture.genus", source, "--json", "-q").out)
+    assert found["partial"] == 2
+    third = torch.tensor([[6.0, 3.0, 5.0, 1.9, 2.0]])
+    assert found["log_density"][1] == pytest.approx(known.log_marginal(third[:, :4], [0, 1, 2, 3]).item(), abs=1e-4)
+    assert found["log_density"][2] == pytest.approx(known.log_prob(third).item(), abs=1e-4)
+    run("score", tmp_path / "vae.genus", source).refused(1, "no missing value, since there was none in training")
+    for family in ("mixture", "vae"):
+        filled = run("impute", tmp_path / f"{family}.genus", source, "--seed", 1)
+        assert "2 values in 2 of 3 rows were drawn" in filled.err
+        complete = list(csv.reader(io.StringIO(filled.out)))
+        assert complete[0] == names
+        assert complete[1][0] == "5.1"
+        assert 2.0 <= float(complete[1][1]) <= 4.4
+        assert complete[2][4] in ("setosa", "versicolor", "virginica")
+        assert list(map(float, complete[3][:4])) == [6.0, 3.0, 5.0, 1.9]
+        assert filled.out == run("impute", tmp_path / f"{family}.genus", source, "--seed", 1).out

@@ -1,6 +1,6 @@
 """The ladder of generative models. Each rung adds one question that can be answered.
 
-    GenerativeModel            sample(n, c)                       implicit density
+    GenerativeModel            sample(n, c), impute(x)            implicit density
       ApproximateDensity       elbo(x, c), log_evidence(x, c)     a bound, and an estimate
         TractableDensity       log_prob(x, c)                     exact
 
