@@ -150,6 +150,7 @@ def test_the_noise_is_a_hyper_parameter_of_continuous_families() -> None:
     assert "noise" not in genus.registry.hyper_parameters(genus.family("made"))
     assert "noise" not in genus.MAF.suggest(SPACES["lattice"], 500)
     assert "noise" not in genus.MAF.suggest(SPACES["real image"], 500)
+    assert "noise" not in genus.MAF.suggest(Space(Integer(0, 255), shape=(28, 28)), 500)
     with pytest.raises(GenusError, match="'uniform' or 'variational'; got 'loud'"):
         genus.build("maf", PAIR, noise="loud")
     with pytest.raises(GenusError, match="for whole numbers, and there are none here"):

@@ -90,6 +90,7 @@ def triangular(family: str, space: Space, **hyper: Any) -> Any:
 
 
 REALS = Space([Real(1.0, 2.0), Real(-1.0, 0.5), Real()])
+ATOMS = Space([Real(1.0, 2.0, atoms=(0.0, math.nan)), Category(("a", "b")), Real(-1.0, 0.5)])
 ASKED = {
     "mixture": (lambda: make("mixture", REALS), 0),
     "naive-bayes": (lambda: make("naive-bayes", REALS), 1),
@@ -99,6 +100,7 @@ ASKED = {
     "maf, heavy tails": (lambda: triangular("maf", REALS, base="student"), 2),
     "nsf": (lambda: triangular("nsf", REALS), 2),
     "maf, mixed": (lambda: triangular("maf", MIXED), 2),
+    "maf, atoms": (lambda: triangular("maf", ATOMS), 2),
     "a flow in one order": (
         lambda: genus.Flow(REALS, None, [genus.transforms.Masked(3, (9,), order=[2, 0, 1]) for _ in range(2)]).double(),
         1,

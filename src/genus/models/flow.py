@@ -22,6 +22,7 @@ from genus.transforms.core import build, describe
 
 __all__ = ["Flow", "NormalisingFlow"]
 
+SMALL = 256  # pixels of an image whose noise is trained: of more, its nets are larger than a flow's
 ROWS = 1024  # whose density is computed at a time on a processor, so that hidden layers stay in its cache
 
 
@@ -49,8 +50,9 @@ class NormalisingFlow(TractableDensity):
 
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        """Of images of whole numbers, noise that is trained: on the digits it is worth 3 to 8 nats in the same time."""
-        return {"noise": "variational"} if space.columns(Integer) and not space.is_table else {}
+        """Of small images of whole numbers, noise that is trained: on the digits it is worth 3 to 8 nats in the same time."""
+        small = not space.is_table and space.dim <= SMALL
+        return {"noise": "variational"} if small and space.columns(Integer) else {}
 
     # -- construction -------------------------------------------------------------------------------------------------
 
