@@ -74,6 +74,8 @@ class Side:
 
 def ours(family: type, dim: int, compiled: bool) -> Side:
     model = family(Space(Real(), shape=(dim,)), transforms=TRANSFORMS, hidden=HIDDEN)
+    with torch.no_grad():
+        model._log_prob(torch.zeros(1, dim), None)  # masks and tables are made once, as before a training
     log_prob = torch.compile(model._log_prob) if compiled else model._log_prob  # without the checks of values that users get
     return Side(family.name, model, lambda x: log_prob(x, None), lambda n: model.sample(n, seed=0))
 

@@ -414,3 +414,18 @@ def test_noise_is_added_to_cells_and_not_to_atoms_of_whole_numbers() -> None:
     assert not torch.equal(first[2:], second[2:])
     drawn = model.sample(500, seed=0)[:, 0]
     assert bool((drawn == 0).any())
+
+
+@pytest.mark.parametrize("family", ["maf", "nsf", "real-nvp"])
+def test_a_compiler_finds_one_graph_with_the_same_gradients(family: str) -> None:
+    """No break in the graph: every one costs a training step more than the compiler gains."""
+    with genus.model.isolated(0):
+        model = genus.build(family, Space(Real(), shape=(5,)), transforms=2, hidden=[256, 256]).double()
+        for parameter in model.parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    x, weights = torch.randn(7, 5, dtype=torch.float64), list(model.parameters())
+    plain = model._log_prob(x, None)
+    compiled = torch.compile(model._log_prob, backend="aot_eager", fullgraph=True)(x, None)
+    assert torch.allclose(compiled, plain)
+    found, expected = (torch.autograd.grad(value.sum(), weights) for value in (compiled, plain))
+    assert all(map(torch.allclose, found, expected))

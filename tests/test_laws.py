@@ -110,11 +110,7 @@ def test_what_a_marginal_leaves_out_is_summed_over(family: str, space: Space, co
     first = mass.flatten(1).sum(1)
     assert torch.allclose(model.log_marginal(grids[0][:, None], [0], c).exp(), first, atol=1e-9)
     last, column = mass.flatten(0, -2).sum(0), space.dim - 1
-    if family in ("naive-bayes", "mixture"):
-        assert torch.allclose(model.log_marginal(grids[-1][:, None], [column], c).exp(), last, atol=1e-9)
-    else:
-        with pytest.raises(genus.GenusError, match="mixture and naive-bayes"):
-            model.log_marginal(grids[-1][:, None], [column], c)
+    assert torch.allclose(model.log_marginal(grids[-1][:, None], [column], c).exp(), last, atol=1e-9)
     assert torch.allclose(model.log_marginal(points, range(space.dim), c).exp().sum(), mass.sum(), atol=1e-9)
     assert model.log_marginal(points[:, :0], [], c).eq(0).all()
     with pytest.raises(genus.DataError, match="different coordinates"):

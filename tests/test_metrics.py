@@ -114,7 +114,7 @@ def test_images():
 
 def test_what_is_no_sample_of_the_space_is_refused(rows):
     train, test, other = rows
-    with pytest.raises(DataError, match="samples holds nan in column 'count'"):
+    with pytest.raises(DataError, match="samples lacks a value in column 'count'"):
         evaluate(MIXED, torch.full((20, 5), nan), train=train, test_a=test)
     with pytest.raises(DataError, match="samples has 9"):
         evaluate(MIXED, other[:9], train=train, test_a=test)

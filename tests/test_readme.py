@@ -1,4 +1,4 @@
-"""The README: its Python runs, its table is the registry's."""
+"""The README and the pages beside it: their Python runs, the table of families is the registry's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import genus
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/flows.md"])
+def test_the_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    failed, tried = doctest.testfile(str(README), module_relative=False)
+    failed, tried = doctest.testfile(str(README.parent / page), module_relative=False)
     assert tried > 10
     assert failed == 0
 

@@ -117,10 +117,10 @@ def test_precision_follows_resolution() -> None:
     ("row", "message"),
     [
         ([1.0, 20.0, 0.5, 3.0, 0.0], r"holds 3 in column 'c', row 1.*outside Category"),
-        ([1.0, 20.0, 0.5, NAN, 0.0], r"holds nan in column 'c', row 1"),
+        ([1.0, 20.0, 0.5, NAN, 0.0], r"lacks a value in column 'c', row 1"),
         ([1.0, 401.0, 0.5, 0.0, 0.0], r"holds 401 in column 'i', row 1"),
         ([math.inf, 20.0, 0.5, 0.0, 0.0], r"holds inf in column 'r', row 1"),
-        ([1.0, 20.0, NAN, 0.0, 0.0], r"holds nan in column 'h', row 1"),
+        ([1.0, 20.0, NAN, 0.0, 0.0], r"lacks a value in column 'h', row 1"),
     ],
 )
 def test_check_names_the_place(row: list[float], message: str) -> None:

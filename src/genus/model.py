@@ -1,6 +1,6 @@
 """The ladder of generative models. Each rung adds one question that can be answered.
 
-    GenerativeModel            sample(n, c)                       implicit density
+    GenerativeModel            sample(n, c), impute(x)            implicit density
       ApproximateDensity       elbo(x, c), log_evidence(x, c)     a bound, and an estimate
         TractableDensity       log_prob(x, c)                     exact
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
 from genus.memory import kept_memory
+from genus.nets.missing import ABLE, Combinations, combinations, filled, patterns, put, shown, some_row
 from genus.space import Category, Space
 
 __all__ = [
@@ -190,6 +191,56 @@ class GenerativeModel(nn.Module):
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define _sample(n, c).")
 
+    @torch.no_grad()
+    def impute(self, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None, seed: int | None = None) -> Tensor:
+        """x (B, *shape) with entries that are not known -> x with these drawn given the others, by the model's distribution.
+
+        Exact where the density is; a model with a code comes near: see `LatentVariable.impute`. What can be drawn given what
+        depends on the family: `mixture` and `naive-bayes` answer for any entries, the chain rule for those that come last in
+        its order and, as every exact density does, for entries of few possible values.
+
+        Args:
+            missing: bool, shaped as x; what x holds there is not looked at. None: where x is NaN and its column has no missing
+                value; where it has one, NaN is a value like others.
+            c, seed: as for `sample`.
+
+        Raises:
+            GenusError: the family cannot draw these given the others; the message names some that can.
+        """
+        return self._filled(x, missing, c, seed, self._impute)
+
+    def _filled(
+        self, x: Tensor, missing: Tensor | None, c: Tensor | None, seed: int | None, draw: Callable[..., Tensor]
+    ) -> Tensor:
+        """`impute` by draw(x, missing, c), which gets checked rows with some value where one is missing, and where, (B, D)."""
+        if self.space.sequence:
+            raise GenusError("Sequences have no entries to fill in; sample(prefix=...) goes on from what one begins with.")
+        whole, gone = filled(self.space, x, missing)
+        whole, c = self._check(whole, c)
+        training = self.training
+        self.eval()
+        try:
+            with isolated(seed):
+                return draw(whole.to(self.space.dtype), gone.to(whole.device), c)
+        finally:
+            self.train(training)
+
+    def _impute(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
+        """x with the entries of missing (B, D) drawn; rows that lack the same go together."""
+        out = x.clone()
+        for rows, columns in patterns(missing):
+            if columns:
+                given, whole = None if c is None else c[rows], len(columns) == self.space.dim
+                drawn = self._sample(len(rows), given) if whole else self._conditional(x[rows], columns, given)
+                out[rows] = torch.where(missing[rows].view_as(drawn), drawn.to(x.dtype), x[rows])
+        return out
+
+    def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        """x with these columns, which are not all, drawn given the others."""
+        raise GenusError(
+            f"{self.name} cannot draw {shown(self.space, columns)} given the others; {ABLE}; vae and iwae nearly can, for any."
+        )
+
     @property
     def parameter_count(self) -> int:
         """How many numbers the model learns."""
@@ -322,14 +373,17 @@ class TractableDensity(ApproximateDensity):
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define _log_prob(x, c).")
 
-    def log_marginal(self, x: Tensor, columns: Sequence[int], c: Tensor | None = None) -> Tensor:
+    def log_marginal(self, x: Tensor, columns: Sequence[int] | None = None, c: Tensor | None = None) -> Tensor:
         """x (B, len(columns)), values of those columns alone -> (B,): their log-density, all other columns left out, exact.
 
-        The density of some columns given others is a difference: log p(a | b) = log p(a, b) - log p(b).
+        Without `columns`, x is (B, *shape), and of every row those entries are left out that are NaN where their column has no
+        missing value. The density of some columns given others is a difference: log p(a | b) = log p(a, b) - log p(b).
 
         Raises:
-            GenusError: this family cannot leave these columns out.
+            GenusError: this family cannot leave these columns out; the message names some that can.
         """
+        if columns is None:
+            return self._log_present(x, c)
         chosen = [int(i) for i in columns]
         if self.space.sequence or sorted({*chosen}) != sorted(chosen) or not {*chosen} <= {*range(self.space.dim)}:
             raise DataError(
@@ -346,12 +400,50 @@ class TractableDensity(ApproximateDensity):
         Space([self.space.kinds[i] for i in chosen]).check(x)
         return self._log_marginal(x, chosen, c)
 
+    def _log_present(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """`log_marginal` of what is there in every row; rows that lack the same go together."""
+        if self.space.sequence:
+            return self.log_prob(x, c)
+        whole, missing = filled(self.space, x, None)
+        whole, c = self._check(whole, c)
+        parts = [whole.new_zeros(0, dtype=self.dtype)]
+        order = [torch.zeros(0, dtype=torch.long, device=whole.device)]
+        for rows, columns in patterns(missing.to(whole.device)):
+            part, given = whole[rows], None if c is None else c[rows]
+            there = [i for i in range(self.space.dim) if i not in columns]
+            found = self._log_marginal(part.flatten(1)[:, there], there, given) if columns and there else None
+            found = self._log_prob(part, given) if not columns else found
+            parts.append(part.new_zeros(len(part)) if found is None else found)  # of nothing the density is 1
+            order.append(rows)
+        return torch.cat(parts)[torch.cat(order).argsort()]
+
+    def _order(self) -> tuple[Sequence[int], int]:
+        """An order of the columns, and from how many on the density of its first ones is known, to `_log_first`."""
+        return range(self.space.dim), self.space.dim
+
+    def _log_first(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+        """The log-density (B,) of the first m columns in `_order`, whatever x holds in the others."""
+        return self._log_prob(x, c)
+
+    def _draw_rest(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+        """x with all but the first m columns in `_order` drawn given those."""
+        return x
+
+    def _combinations(self, x: Tensor, columns: list[int], c: Tensor | None) -> Combinations | None:
+        return combinations(self.space, *self._order(), columns, self._log_first, x, c)
+
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        what = ", ".join(self.space.label(i) for i in range(self.space.dim) if i not in columns)
-        raise GenusError(
-            f"{self.name} cannot leave out {what}; mixture and naive-bayes can leave out any, and made, gpt and rnn those"
-            " that come last in their order."
-        )
+        """What comes last in the order is seen by none of the others; what stands between is summed over."""
+        out = [i for i in range(self.space.dim) if i not in columns]
+        whole = some_row(self.space, x).repeat(len(x), 1).view(-1, *self.space.shape)
+        found = self._combinations(put(whole, columns, x), out, c)
+        if found is None:
+            raise GenusError(f"{self.name} cannot leave out {shown(self.space, out)}; {ABLE}.")
+        return found.log_each.logsumexp(1)
+
+    def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        found = self._combinations(x, columns, c)
+        return super()._conditional(x, columns, c) if found is None else self._draw_rest(found.draw(x), found.first, c)
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._log_prob(x, c)

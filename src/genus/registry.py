@@ -9,7 +9,7 @@ import genus.models  # noqa: F401 - importing them registers them
 from genus.errors import DataError, GenusError
 from genus.model import GenerativeModel, named, registered
 from genus.models.dequantised import Dequantised
-from genus.space import Space
+from genus.space import Integer, Space
 
 __all__ = ["build", "families", "family", "hyper_parameters", "refusal"]
 
@@ -31,12 +31,20 @@ def family(name: str) -> type[GenerativeModel]:
     return named(name)
 
 
+WHOLE = Space(Integer(0, 3), shape=(2, 2))  # whole numbers, of images too
+
+
 def hyper_parameters(cls: type[GenerativeModel]) -> dict[str, Any]:
-    """A family's hyper-parameters with their defaults.
+    """A family's hyper-parameters with their defaults; of a continuous one that of `Dequantised` too, the noise.
 
     >>> hyper_parameters(family("maf"))
-    {'transforms': 5, 'hidden': (128, 128), 'dropout': 0.0, 'base': 'normal'}
+    {'transforms': 5, 'hidden': (128, 128), 'dropout': 0.0, 'base': 'normal', 'noise': 'uniform'}
     """
+    wrapped = cls is not Dequantised and not cls.accepts(WHOLE) and Dequantised.refusal_of(cls, WHOLE) is None
+    return _arguments(cls) | ({"noise": _arguments(Dequantised)["noise"]} if wrapped else {})
+
+
+def _arguments(cls: type[GenerativeModel]) -> dict[str, Any]:
     parameters = inspect.signature(cls.__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "context"}
 
@@ -67,4 +75,6 @@ def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -
         raise DataError(f"{cls.__name__} cannot model this: {reason}")
     if not cls.accepts(space, context):
         return Dequantised(space, context, family=name, **hyper)
+    if "noise" in hyper and "noise" not in _arguments(cls):
+        raise GenusError(f"noise={hyper['noise']!r} is for whole numbers, and there are none here; leave it out.")
     return cls(space, context, **hyper)

@@ -297,6 +297,11 @@ class Space:
         if bad.any():
             row, column = (int(i) for i in bad.nonzero()[0])
             kind = self.kinds[column]
+            if bool(flat[row, column].isnan()) and not self.sequence:
+                raise DataError(
+                    f"{name} lacks a value in {self.label(column)}, row {at + row}: it holds nan, and none was missing there in"
+                    " training; log_marginal(x) leaves it out and impute(x) draws it, where the family can."
+                )
             raise DataError(
                 f"{name} holds {flat[row, column].item():g} in {self.label(column)}, row {at + row}, which is outside {kind!r};"
                 " read the data with space=, or widen the kind with kinds=."
@@ -351,15 +356,19 @@ class Space:
 
     # -- frames and arrays --------------------------------------------------------------------------------------------
 
-    def encode(self, source: Any) -> Tensor:
+    def encode(self, source: Any, gaps: bool = False) -> Tensor:
         """A frame, array or tensor of these columns -> x (N, *shape).
+
+        Args:
+            gaps: a column may lack values although it has no missing value: there x is NaN, as `impute` and `log_marginal` of
+                a model take it.
 
         Raises:
             DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds.
         """
         from genus.codec import encode
 
-        return encode(self, source)
+        return encode(self, source, gaps)
 
     def encode_prefix(self, start: Any) -> Tensor:
         """What a sequence begins with, a string, a waveform or an array (m,) -> x_1 ... x_m, (m,); no end follows.

@@ -46,7 +46,8 @@ def score(
     """Give every row its log-density under a model, in nats.
 
     Columns are found by name, those of the condition too; others are ignored. The name of the column of results says what
-    it is: exact, a bound from below, or an estimate. A low value is an unusual row. Rows are counted from 0.
+    it is: exact, a bound from below, or an estimate. A low value is an unusual row. Rows are counted from 0. A row that lacks
+    a value which no row lacked in training is scored by what it has, where the family can leave the rest out.
 
     \b
     Examples:
@@ -79,28 +80,39 @@ def score(
         length=length,
         rate=rate,
         sequence=in_order(sequence),
+        gaps=isinstance(loaded, TractableDensity),
     )
     if len(dataset) == 0:
         raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
     label = "exact" if isinstance(loaded, TractableDensity) else "bound" if samples is None else "estimate"
-    values = _log_density(loaded, dataset, samples).double().cpu()
+    partial = _partial(dataset)
+    values = _log_density(loaded, dataset, samples, partial > 0).double().cpu()
 
     import pyarrow as pa
 
     mean, error = values.mean().item(), values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
     if as_json:
         rows = [value if math.isfinite(value) else None for value in values.tolist()]
-        found = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(rows)}
+        found = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(rows), "partial": partial}
         print_json(found | {"mean": _finite(mean), "se": _finite(error), "log_density": rows})
     else:
         write_table(pa.table({"row": range(len(values)), f"log_density_{label}": values.numpy()}), out)
     kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}[label]
     spread = f" ± {error:.4f}" if math.isfinite(error) else ""
     where = f"; they are in {out}" if out is not None else ""
-    say(f"{len(values):,} rows: {mean:.4f}{spread} nats a row ({kind}){where}.", quiet)
+    part = f"; {partial:,} lack values, and are scored by those they have" if partial else ""
+    say(f"{len(values):,} rows: {mean:.4f}{spread} nats a row ({kind}){part}{where}.", quiet)
 
 
-def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None) -> Tensor:
+def _partial(data: Dataset) -> int:
+    """How many rows lack a value that none lacked in training."""
+    space = data.space
+    if space.sequence:
+        return 0
+    return int((data.x.isnan().flatten(1) & (space.tables(data.x).missing < 0)).any(1).sum())
+
+
+def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None, partial: bool) -> Tensor:
     """(N,): exact, or the mean of some draws of the bound, or the estimate by importance samples; the same every time."""
     import torch
 
@@ -108,7 +120,8 @@ def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None) 
 
     with torch.inference_mode():
         if isinstance(model, TractableDensity):
-            return in_batches(model.log_prob, data.x, data.c)
+            density = (lambda x, c: model.log_marginal(x, c=c)) if partial else model.log_prob
+            return in_batches(density, data.x, data.c)
         if samples is not None:
             return in_batches(lambda x, c: model.log_evidence(x, c, samples, seed=0), data.x, data.c, rows=2048)
         return sum(in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(DRAWS)) / DRAWS  # type: ignore[return-value]

@@ -26,14 +26,14 @@ __all__ = ["decode", "decode_column", "encode", "encode_column"]
 # -- in -------------------------------------------------------------------------------------------------------------------
 
 
-def encode(space: Space, source: Any) -> Tensor:
+def encode(space: Space, source: Any, gaps: bool = False) -> Tensor:
     """See `Space.encode`."""
     if isinstance(source, Tensor):
         source = source.detach().cpu().numpy()
     if isinstance(source, list | tuple):
         source = np.asarray(source)
     if isinstance(source, np.ndarray) and not source.dtype.names:
-        return _encode_array(space, source)
+        return _encode_array(space, source, gaps)
     table, _ = to_arrow(source)
     names = space.names or ()
     missing = [name for name in names if name not in table.column_names]
@@ -43,7 +43,7 @@ def encode(space: Space, source: Any) -> Tensor:
         raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
     out = _empty(space, table.num_rows)
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
-        out[:, i] = encode_column(kind, table.column(name), space.label(i))
+        out[:, i] = encode_column(kind, table.column(name), space.label(i), gaps)
     return torch.from_numpy(out)
 
 
@@ -55,7 +55,7 @@ def _dims(shape: Sequence[int]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _encode_array(space: Space, array: np.ndarray) -> Tensor:
+def _encode_array(space: Space, array: np.ndarray, gaps: bool) -> Tensor:
     if space.form is not None and space.form.channels_last and array.ndim == len(space.shape) + 1:
         array = np.moveaxis(array, -1, 1)
     if array.ndim == 1 and space.shape == (1,):
@@ -68,7 +68,7 @@ def _encode_array(space: Space, array: np.ndarray) -> Tensor:
             return torch.from_numpy(array.astype(np.float32)).to(space.dtype)
     if shared is not None and array.dtype.kind in "biuf":
         try:  # all at once; where it fails, column by column to say where
-            values = _encode_numbers(shared, array.astype(np.float64).ravel(), "array", array.dtype.itemsize <= 4)
+            values = _encode_numbers(shared, array.astype(np.float64).ravel(), "array", array.dtype.itemsize <= 4, gaps)
             return torch.from_numpy(values).to(space.dtype).reshape(-1, *space.shape)
         except DataError:
             pass
@@ -76,7 +76,7 @@ def _encode_array(space: Space, array: np.ndarray) -> Tensor:
     out = _empty(space, len(array))
     for i, kind in enumerate(space.kinds):
         column = to_arrow(flat[:, i])[0].column(0)
-        out[:, i] = encode_column(kind, column, space.label(i))
+        out[:, i] = encode_column(kind, column, space.label(i), gaps)
     return torch.from_numpy(out).reshape(-1, *space.shape)
 
 
@@ -91,13 +91,13 @@ def _plain(kind: Real | Integer) -> TypeGuard[Integer]:
     return isinstance(kind, Integer) and kind.step == 1 and not kind.atoms and float(kind.low).is_integer()
 
 
-def encode_column(kind: Kind, column: pa.ChunkedArray, label: str) -> np.ndarray:
+def encode_column(kind: Kind, column: pa.ChunkedArray, label: str, gaps: bool = False) -> np.ndarray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if isinstance(kind, Category):
-        return _encode_levels(kind, column, label)
+        return _encode_levels(kind, column, label, gaps)
     if column.null_count == len(column):
-        return _encode_numbers(kind, np.full(len(column), math.nan), label, False)
+        return _encode_numbers(kind, np.full(len(column), math.nan), label, False, gaps)
     try:
         values = to_numbers(column) if not _is_text(column.type) else None
     except pa.ArrowException:
@@ -105,14 +105,14 @@ def encode_column(kind: Kind, column: pa.ChunkedArray, label: str) -> np.ndarray
     if values is None:
         shown = next((v for v in column.to_pylist() if v is not None), None)
         raise DataError(f"The {label} holds values of type {column.type} such as {shown!r}; expected numbers, as in {kind!r}.")
-    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type))
+    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), gaps)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str) -> np.ndarray:
+def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, gaps: bool) -> np.ndarray:
     array = column.combine_chunks()
     if pa.types.is_floating(array.type):
         array = pc.add(array, pa.scalar(0.0, array.type))  # -0.0 and 0.0 are one level
@@ -125,7 +125,7 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str) -> np.nd
         if array.type != known.type:
             array, known = _common_type(array, known)
         found = np.asarray(pc.fill_null(pc.index_in(array, value_set=known), -1))
-    unseen = (found < 0) & ~(null & (None in kind.levels))
+    unseen = (found < 0) & ~(null & (gaps or None in kind.levels))
     if unseen.any():
         rows = np.flatnonzero(unseen)
         what = "a missing value" if null[rows[0]] else repr(array[int(rows[0])].as_py())
@@ -136,8 +136,8 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str) -> np.nd
             " Drop such rows, or read the training data with kinds= naming every level."
         )
     codes = position[found].astype(np.float64)
-    if None in kind.levels:
-        codes[null] = kind.levels.index(None)
+    if gaps or None in kind.levels:
+        codes[null] = kind.levels.index(None) if None in kind.levels else math.nan
     return codes
 
 
@@ -148,7 +148,7 @@ def _common_type(array: pa.Array, known: pa.Array) -> tuple[pa.Array, pa.Array]:
     return array.cast(pa.large_string()), known.cast(pa.large_string())
 
 
-def _encode_numbers(kind: Real | Integer, values: np.ndarray, label: str, single: bool) -> np.ndarray:
+def _encode_numbers(kind: Real | Integer, values: np.ndarray, label: str, single: bool, gaps: bool = False) -> np.ndarray:
     """float64 values -> the same, on the lattice and at the atoms to the last bit.
 
     Args:
@@ -164,7 +164,7 @@ def _encode_numbers(kind: Real | Integer, values: np.ndarray, label: str, single
 
     refuse(np.isinf(values), "finite numbers; replace infinities by missing values")
     nan = np.isnan(values)
-    if not any(map(math.isnan, kind.atoms)):
+    if not gaps and not any(map(math.isnan, kind.atoms)):
         refuse(nan, "no missing value, since there was none in training; drop or fill such rows")
     eps = float(np.finfo(np.float32 if single else np.float64).eps) if single or isinstance(kind, Integer) else 0.0
     atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])

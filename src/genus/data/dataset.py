@@ -160,6 +160,7 @@ def read(
     rate: int | None = None,
     encoding: str | None = None,
     sequence: bool | str | None = None,
+    gaps: bool = False,
 ) -> Dataset:
     """Read data and measure the kind of every column.
 
@@ -187,6 +188,8 @@ def read(
         sequence: True: an array (T,) or the rows of one (N, T), a list of sequences or of strings, or the rows of a table of
             numbers are sequences. The name of a column: it is one, in the order of the rows; one of lists is one sequence a
             row, one of texts that differ one text a row. Whole numbers from 0 to at most 255 are a Category((0, 1, ...)).
+
+        gaps: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that is an error.
 
     Returns:
         A Dataset; print it to see the kinds and what was left out.
@@ -229,7 +232,7 @@ def read(
     if found.sequences is not None:
         return _sequences(found, options, condition, target, kinds, space)
     if space is not None:
-        return _encoded(found, space, target)
+        return _encoded(found, space, target, gaps)
     names = found.columns.column_names
     chosen = _condition_names(condition, names)
     wishes = dict(kinds or {})
@@ -377,10 +380,10 @@ def _mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
     return pa.table(columns, names=table.column_names)
 
 
-def _encoded(found: Source, space: Space | tuple[Space, Space | None], target: str | None) -> Dataset:
+def _encoded(found: Source, space: Space | tuple[Space, Space | None], target: str | None, gaps: bool) -> Dataset:
     """New data in spaces that are known already; columns that they do not name are ignored."""
     known, context = space if isinstance(space, tuple) else (space, None)
-    x = known.encode(found.images if found.images is not None else _renamed(found, known))
+    x = known.encode(found.images if found.images is not None else _renamed(found, known), gaps)
     c = context.encode(_renamed(found, context)) if context is not None else None
     target = target if target is not None else found.target
     return Dataset(x, c, known, context, target if target in (known.names or ()) else None, found.name, found.notes)

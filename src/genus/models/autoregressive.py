@@ -13,7 +13,7 @@ from genus.errors import DataError, GenusError
 from genus.model import Loss, TractableDensity, isolated
 from genus.nets.heads import Coordinates, Warp
 from genus.nets.tokens import ColumnOutputs, ColumnTokens, SharedOutputs, SharedTokens
-from genus.space import Integer, Kind, Real, Space
+from genus.space import Integer, Real, Space
 
 __all__ = ["Autoregressive", "ChainRule", "Request"]
 
@@ -64,16 +64,23 @@ class ChainRule(TractableDensity):
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._log_conditionals(x, c).sum(1)
 
-    def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        m, order = len(columns), list(self.order or ())
-        if {*columns} != {*order[:m]}:
-            return super()._log_marginal(x, columns, c)
-        # What comes later in the order is seen by none of these: any value will do.
-        whole = torch.stack([torch.full((len(x),), some_value(kind), dtype=x.dtype) for kind in self.space.kinds], dim=1).to(
-            x.device
-        )
-        whole = whole.index_copy(1, torch.tensor(columns, device=x.device), x)
-        return self._log_conditionals(whole.reshape(-1, *self.space.shape), c)[:, columns].sum(1)
+    def _order(self) -> tuple[Sequence[int], int]:
+        return super()._order() if self.order is None else (self.order, 0)
+
+    def _log_first(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+        if self.order is None:
+            return super()._log_first(x, m, c)
+        return self._log_conditionals(x, c)[:, list(self.order[:m])].sum(1)
+
+    def _draw_rest(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+        if m == self.space.dim or self.order is None:
+            return x
+        known, parts = x.flatten(1)[:, list(self.order[:m])], []
+        for at in range(0, len(x), self.most_rows):
+            rows = slice(at, at + self.most_rows)
+            begun = list(known[rows])
+            parts.append(self._chain(len(begun), None if c is None else c[rows], begun, Request(self.space.dim)))
+        return self._in_place(torch.cat(parts))
 
     def _after_end(self, x: Tensor) -> Tensor | None:
         """Which elements of sequences x (B, T) come after the end, (B, T); None where sequences do not end."""
@@ -383,11 +390,6 @@ class Autoregressive(ChainRule):
         """value (n, 1) at position i -> (n, width)."""
         token = self.tokens.at(i, value)  # type: ignore[operator]
         return token if self.places is None else token + self.places[i]
-
-
-def some_value(kind: Kind) -> float:
-    """A value of this kind."""
-    return kind.loc if isinstance(kind, Real) else kind.low if isinstance(kind, Integer) else 0.0
 
 
 def checked_order(space: Space, order: Sequence[int] | None) -> list[int]:

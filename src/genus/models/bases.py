@@ -20,14 +20,22 @@ LEAST_DEGREES = 2.0  # of freedom: with more, variances are finite
 
 
 class Base(nn.Module):
-    """A distribution of D numbers: log_prob(z) of (B, D) is (B,), sample(n, like) is (n, D) on the device of `like`."""
+    """A distribution of D numbers: log_prob(z) of (B, D) is (B,), sample(n, like) is (n, D) on the device of `like`.
 
+    Attributes:
+        independent: whether the numbers are; then `each` gives the log-density of every one by itself, (B, D).
+    """
+
+    independent = False
     log_prob: Callable[[Tensor], Tensor]
     sample: Callable[[int, Tensor], Tensor]
+    each: Callable[[Tensor], Tensor]
 
 
 class Normal(Base):
     """N(0, I) of the numbers that are there."""
+
+    independent = True
 
     def __init__(self, dim: int, gaps: bool = False) -> None:
         super().__init__()
@@ -37,7 +45,11 @@ class Normal(Base):
         """z (B, D) -> (B,)."""
         if not self.gaps:
             return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * self.dim
-        return torch.where(z.isnan(), 0.0, -0.5 * z.nan_to_num().square() - 0.5 * math.log(2 * math.pi)).sum(1)
+        return torch.where(z.isnan(), 0.0, self.each(z.nan_to_num())).sum(1)
+
+    def each(self, z: Tensor) -> Tensor:
+        """z (B, D) -> (B, D)."""
+        return -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         """(n, D) on the device of `like`."""
@@ -47,6 +59,8 @@ class Normal(Base):
 class Student(Base):
     """Student's t of every number by itself, its degrees of freedom trained with the flow: rows far out cost their logarithm,
     not their square (Jaini et al. 2020, arXiv:1907.04481)."""
+
+    independent = True
 
     def __init__(self, dim: int, degrees: float = 10.0) -> None:
         super().__init__()
@@ -58,7 +72,11 @@ class Student(Base):
     def log_prob(self, z: Tensor) -> Tensor:
         """z (B, D) -> (B,)."""
         gone = z.isnan()
-        return torch.where(gone, 0.0, self._distribution().log_prob(torch.where(gone, 0.0, z))).sum(1)
+        return torch.where(gone, 0.0, self.each(torch.where(gone, 0.0, z))).sum(1)
+
+    def each(self, z: Tensor) -> Tensor:
+        """z (B, D) -> (B, D)."""
+        return self._distribution().log_prob(z)
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         """(n, D) on the device of `like`."""

@@ -73,4 +73,5 @@ class Glow(NormalisingFlow, name="glow"):
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
         halvings = [n for n in (1, 2, 3) if not (space.shape[-1] % 2**n or space.shape[-2] % 2**n)]
-        return {"levels": max(halvings, default=1), "hidden": [64, 64] if space.dim < 1000 else [128, 128]}
+        shape = {"levels": max(halvings, default=1), "hidden": [64, 64] if space.dim < 1000 else [128, 128]}
+        return super().suggest(space, rows) | shape

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
-from genus.model import ApproximateDensity, in_batches, isolated
+from genus.model import ApproximateDensity, in_batches
 from genus.nets.dense import dense
 from genus.nets.heads import Coordinates, Head
 from genus.nets.residual import ImageDecoder, ImageEncoder
@@ -155,23 +156,28 @@ class LatentVariable(ApproximateDensity):
         return Use(variance, int((variance > ACTIVE).sum()))
 
     @torch.no_grad()
-    def impute(self, x: Tensor, missing: Tensor, c: Tensor | None = None, steps: int = 50, seed: int | None = None) -> Tensor:
-        """x (B, *shape) with entries that are not known -> x with these drawn given the others.
+    def impute(
+        self, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None, seed: int | None = None, steps: int = 50
+    ) -> Tensor:
+        """x (B, *shape) with entries that are not known -> x with these drawn given the others: see `GenerativeModel.impute`.
 
         Codes are drawn given the data and the unknown entries given the codes, in turns (Rezende et al. 2014,
         arXiv:1401.4082): in the limit of many steps draws from the model's own conditional, as far as q is the posterior.
-
-        Args:
-            missing: bool, as x is; what x holds there is not looked at.
         """
-        if missing.shape != x.shape or missing.dtype != torch.bool:
-            raise DataError(f"missing must be bool of shape {tuple(x.shape)}; got {missing.dtype} of {tuple(missing.shape)}.")
-        missing = missing.to(self.device)
-        with isolated(seed):
-            whole = torch.where(missing, self.sample(len(x), c), x.to(self.device))
-            whole, c = self._check(whole, c)
-            for _ in range(steps):
-                whole = torch.where(missing, self.decode(self._code(whole, c), c).sample().to(whole), whole)
+        return self._filled(x, missing, c, seed, partial(self._impute, steps=steps))
+
+    def _impute(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int = 50) -> Tensor:
+        missing = missing.view_as(x)
+        whole = torch.where(missing, self._sample(len(x), c).to(x), x)
+        for _ in range(steps if bool(missing.any()) else 0):
+            whole = torch.where(missing, self.decode(self._code(whole, c), c).sample().to(x), whole)
+        try:
+            self.space.check(whole)
+        except DataError as error:
+            raise GenusError(
+                f"Drawing codes and entries in turns ran away after some of {steps} steps: q is far from the posterior of these"
+                " rows; train the model longer, or give fewer steps."
+            ) from error
         return whole
 
     def _code(self, x: Tensor, c: Tensor | None) -> Tensor:

@@ -109,6 +109,12 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self._joint(x, c, self.product.select(columns)).logsumexp(1)
 
+    def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        """The component given what is known, then everything given the component."""
+        known = [i for i in range(self.space.dim) if i not in columns]
+        weights = self._joint(x.flatten(1)[:, known], c, self.product.select(known)).softmax(1)
+        return self.product.sample(torch.multinomial(weights, 1).squeeze(1))
+
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         row = condition_index(self.condition, c)
         weights = self.log_weights[torch.zeros(n, dtype=torch.long, device=self.device) if row is None else row].exp()

@@ -73,6 +73,9 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         self.space.check(x)
         return (self.product.log_prob(x) + (self.context_counts / self.context_counts.sum()).log()).log_softmax(1)
 
+    def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        return self._sample(len(x), c)  # columns are independent
+
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         k = condition_index(self.condition, c)
         return self.product.sample(torch.zeros(n, dtype=torch.long, device=self.device) if k is None else k)

@@ -182,12 +182,13 @@ class MaskedMLP(nn.Module):
     def _masked(self, order: list[int] | None) -> list[Tensor]:
         """The weights times their masks; kept in evaluation, until a weight changes or another order is asked for."""
         layers = self._linears()
-        keep = not (self.training or torch.is_grad_enabled())
-        key = [order, *(layer.weight._version for layer in layers)]
+        keep = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+        key = [order, *(layer.weight._version for layer in layers)] if keep else []
         if keep and self._kept is not None and self._kept[0] == key:
             return self._kept[1]
         weights = [layer.weight * mask for layer, mask in zip(layers, self.masks(order), strict=True)]  # type: ignore[operator]
-        self._kept = (key, weights) if keep else None
+        if keep or self._kept is not None:
+            self._kept = (key, weights) if keep else None
         return weights
 
     def _other(self, order: list[int] | None) -> list[int] | None:
@@ -211,18 +212,20 @@ class MaskedMLP(nn.Module):
     def forward(self, x: Tensor, c: Tensor | None = None, order: list[int] | None = None) -> Tensor:
         """x (B, sum of inputs), c (B, context_dim) -> (B, sum of outputs), group after group, whatever their order."""
         order = self._other(order)
-        if order is None and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+        blocks = order is None and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        if blocks and not torch.compiler.is_compiling():
             return self._by_blocks(x, c)
         weights = self._masked(order)
         h = x
         for i, (layer, weight, add) in enumerate(zip(self.layers, weights, self.adds, strict=False)):
-            new = F.linear(h, weight, layer.bias)  # type: ignore[arg-type]
+            new = linear_of(h, weight, layer.bias, self.blocks[i] if blocks else [])  # type: ignore[arg-type]
             if len(self.contexts):
                 new = new + self.contexts[i](c)
             new = F.dropout(F.relu(new), self.dropout, self.training)
             h = h + new if add else new
-        out = F.linear(h, weights[len(self.layers)], self.out.bias)
-        out = out if self.direct is None else out + F.linear(x, weights[-1])
+        last = len(self.layers)
+        out = linear_of(h, weights[last], self.out.bias, self.blocks[last] if blocks else [])
+        out = out if self.direct is None else out + linear_of(x, weights[-1], None, self.blocks[-1] if blocks else [])
         return out + self.contexts[-1](c) if len(self.contexts) else out
 
     def _by_blocks(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -378,6 +381,14 @@ def product(h: Tensor, weight: Tensor, blocks: list[Block], columns: bool) -> Te
     for a, b, k in blocks:
         torch.mm(h[:, :k], weight[a:b, :k].T, out=out[:, a:b])
     return out
+
+
+def linear_of(h: Tensor, weight: Tensor, bias: Tensor | None, blocks: list[Block]) -> Tensor:
+    """A linear layer, by blocks where there are any: nothing is written in place, so that a compiler can take it apart."""
+    if not blocks:
+        return F.linear(h, weight, bias)
+    out = torch.cat([h[:, :k] @ weight[a:b, :k].T for a, b, k in blocks], dim=1)
+    return out if bias is None else out + bias
 
 
 def input_gradient(gradient: Tensor, weight: Tensor, blocks: list[Block]) -> Tensor:

@@ -69,7 +69,7 @@ class Affine(Map):
         self.bound = bound
 
     def forward(self, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # which fuses the operations itself
             return AffineStep.apply(x, p, self.bound)
         return affine(x, p, self.bound)[:2]
 

@@ -84,6 +84,10 @@ class Normalisation(Transform):
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self._each(lambda z, p: (z * torch.exp(p[1]) + p[0], p[1]), z)
 
+    def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """z and the log-slope of every coordinate, (B, D)."""
+        return self(x)[0], torch.where(x.isnan(), 0.0, -self.log_scale)
+
     def _each(self, f: Function, x: Tensor) -> tuple[Tensor, Tensor]:
         numbers = torch.stack([self.shift, self.log_scale])
         if self.gaps:
