@@ -55,16 +55,11 @@ class LatentVariable(ApproximateDensity):
             self.decoder: nn.Module = dense(latent + self.context_dim, tuple(reversed(hidden)), self.head.width)
             self._spread_components()
             return
-        if not self.is_image(self.space):
+        if not self.space.is_image:
             raise DataError("net='convolutional' needs images whose pixels are all of one kind; use net='dense'.")
         shape = (1,) * (3 - len(self.space.shape)) + self.space.shape
         self.encoder = ImageEncoder(shape, hidden[0], width, self.context_dim)
         self.decoder = ImageDecoder(latent + self.context_dim, hidden[0], shape, self.head.width // self.space.dim)
-
-    @staticmethod
-    def is_image(space: Space) -> bool:
-        """Whether convolutions suit it: pixels of one kind, each of one number."""
-        return len(space.shape) in (2, 3) and space.shared is not None and space.feature_dim == space.dim
 
     @torch.no_grad()
     def _spread_components(self) -> None:
@@ -172,7 +167,7 @@ class LatentVariable(ApproximateDensity):
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
         latent = int(min(max(4, space.feature_dim // 2), 16 if rows < 50_000 else 32))
-        if cls.is_image(space) and min(space.shape[-2:]) > 8:
+        if space.is_image and min(space.shape[-2:]) > 8:
             return {"net": "convolutional", "hidden": [32], "latent": latent}
         width = 128 if rows < 1000 else 256 if rows < 50_000 else 512
         return {"hidden": [width, width], "latent": latent}
