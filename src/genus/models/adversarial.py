@@ -40,7 +40,7 @@ class Adversarial(GenerativeModel):
 
     group = "adversarial"
     takes = "any table or image"
-    recipe = MappingProxyType({"average": 0.999, "patience": 20, "batch_size": 256, "schedule": "constant"})
+    recipe = MappingProxyType({"average": 0.999, "patience": 40, "batch_size": 256, "schedule": "cosine"})
 
     def __init__(
         self,
@@ -60,6 +60,8 @@ class Adversarial(GenerativeModel):
         hyper |= {"net": net, "critic_steps": critic_steps, "temperature": temperature}
         super().__init__(space, context, latent=latent, hidden=None if hidden is None else list(hidden), **hyper)
         self.latent, self.critic_steps, self.temperature, self.adam = latent, critic_steps, temperature, adam
+        if space.is_image:  # a step of which takes longer
+            self.recipe = {**self.recipe, "batch_size": 64}  # type: ignore[misc, assignment]
         self.generator = generator_net(latent + self.context_dim, space, net, hidden)
         self.critic = Critic(space, self.context_dim, net=net, hidden=hidden, **critic)
         kinds = [space.kinds[i] for i in space.columns(Real, Integer)]

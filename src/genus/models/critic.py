@@ -54,6 +54,8 @@ class Critic(nn.Module):
         spectral: bool = False,
     ) -> None:
         super().__init__()
+        self.made_of = {"space": space, "context_dim": context_dim, "game": game, "net": net, "hidden": hidden}
+        self.made_of |= {"r1": r1, "r2": r2, "penalty": penalty, "clip": clip, "spectral": spectral}
         if min(r1, r2, penalty) < 0:
             raise GenusError(f"Weights of penalties are 0 or more; got r1={r1}, r2={r2}, penalty={penalty}.")
         if clip is not None and clip <= 0:
@@ -69,12 +71,18 @@ class Critic(nn.Module):
         if spectral:
             for layer in list(self.net.modules()):
                 if isinstance(layer, nn.Linear | nn.Conv2d):
+                    if not layer.weight.any():  # a branch that begins at zero, which has no direction
+                        layer.reset_parameters()
                     spectral_norm(layer)
 
     @property
     def game(self) -> Game:
         """What it plays."""
         return game_of(self.played)
+
+    def __reduce__(self) -> Any:
+        # The classes of layers divided by their norms are made on the way, and cannot be pickled or copied by name.
+        return _remade, (self.made_of, self.state_dict(), self.training)
 
     def forward(self, features: Tensor, context: Tensor | None = None) -> Tensor:
         return self.net(features if context is None else torch.cat([features, context], dim=1))
@@ -109,6 +117,12 @@ class Critic(nn.Module):
         """The distance that the critic's loss, without penalties, stands for: of rows that it has not learnt from, in
         expectation a lower bound."""
         return float(self.game.distance(self.game.critic(self(real, context), self(fake, context))))
+
+
+def _remade(made_of: dict[str, Any], state: dict[str, Tensor], training: bool) -> Critic:
+    critic, like = Critic(**made_of), next(iter(state.values()))
+    critic.to(like.device, like.dtype).load_state_dict(state)
+    return critic.train(training)
 
 
 def settled(space: Space, net: str, hidden: Sequence[int] | None) -> tuple[str, Sequence[int]]:

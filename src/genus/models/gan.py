@@ -46,5 +46,5 @@ class GAN(Adversarial, name="gan"):
         net: str = "auto",
     ) -> None:
         critic = {"game": game, "r1": r1, "r2": r2, "spectral": spectral}
-        adam = {"lr": 2e-4, "betas": (0.0, 0.9)}
+        adam = {"lr": 1e-3, "betas": (0.0, 0.99)}
         super().__init__(space, context, latent, hidden, net, critic_steps, temperature, adam, critic, **critic)

@@ -31,7 +31,7 @@ class StridedEncoder(nn.Module):
         self.shape = tuple(shape)
         sizes = halvings(shape[1], shape[2])
         widths = [shape[0], *(channels * 2**i for i in range(len(sizes) - 1))]
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 5, stride=2, padding=2) for a, b in pairwise(widths))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
         self.dense = nn.Linear(widths[-1] * sizes[-1][0] * sizes[-1][1] + context_dim, DENSE * channels)
         self.out = nn.Linear(DENSE * channels, outputs)
 
@@ -39,7 +39,8 @@ class StridedEncoder(nn.Module):
         pixels = x[:, : self.shape[0] * self.shape[1] * self.shape[2]]
         h = pixels.reshape(-1, *self.shape)
         for conv in self.down:
-            h = F.leaky_relu(conv(h), 0.2)
+            odd = (0, h.shape[3] % 2, 0, h.shape[2] % 2)  # whose last row or column would be left out
+            h = F.leaky_relu(conv(F.pad(h, odd) if any(odd) else h), 0.2)
         h = torch.cat([h.flatten(1), x[:, pixels.shape[1] :]], dim=1)
         return self.out(F.leaky_relu(self.dense(h), 0.2))
 

@@ -10,7 +10,9 @@ __all__ = ["alarms"]
 EXPLODED = 100.0  # times the median gradient before
 PLACES = 0.5  # of the widest spread so far, under which samples have fallen together
 FEW = 0.2  # a spread that is too small at the end, whatever it was
+LONG = 10  # evaluations after which samples should be spread
 BEFORE = 4  # evaluations that must have been, for there to be a usual value
+FAR = 3.0  # times the least distance, and beyond the first one
 AWAY = 2  # evaluations one after another
 
 
@@ -36,7 +38,7 @@ def _collapse(rows: list[dict[str, Any]], ended: bool) -> str | None:
         return None
     last, most = seen[-1], max(seen)
     fell = max(seen[-AWAY:]) < PLACES * most if ended else last < PLACES * most and most > FEW
-    if not fell and not (ended and last < FEW):
+    if not fell and not (ended and last < FEW and len(seen) > LONG):
         return None
     before = f", after {most:.0%} earlier" if fell else ""
     return (
@@ -62,8 +64,8 @@ def _explosion(rows: list[dict[str, Any]]) -> str | None:
 def _departure(rows: list[dict[str, Any]]) -> str | None:
     if len(rows) <= BEFORE or "watched" not in rows[-1]:
         return None
-    values = [row["criterion"] for row in rows]
-    if any(value is None for value in (values[0], *values[-AWAY:])) or min(values[-AWAY:]) <= values[0]:
+    values = [row["criterion"] for row in rows if row["criterion"] is not None]
+    if len(values) <= BEFORE or min(values[-AWAY:]) <= max(values[0], FAR * min(values)):
         return None
     return (
         f"Training has diverged by step {rows[-1]['step']}: samples are further from the data than those of the untrained model"
