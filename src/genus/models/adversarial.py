@@ -28,10 +28,10 @@ class Adversarial(GenerativeModel):
 
     Args:
         latent: dimensions of the generator's noise.
-        hidden: widths of the dense layers of generator and critic, by default (256, 256); of other nets the channels, by
-            default (32,).
-        net: "dense"; "convolutional", strided as in DCGAN; "residual"; or "auto": of images of one kind of pixel the second up
-            to 32 pixels a side and the third beyond, otherwise dense.
+        net: "dense"; "convolutional", strided as in DCGAN; "residual"; or "auto": for images of one kind of pixel the second up
+            to 32 pixels a side and the third beyond, for all else dense.
+        hidden: widths of the layers of generator and critic where they are dense.
+        channels: where they are not: of the largest layer.
         critic_steps: of the critic for one of the generator.
         temperature: of the Gumbel softmax.
         adam: of both optimizers.
@@ -47,8 +47,9 @@ class Adversarial(GenerativeModel):
         space: Space,
         context: Space | None,
         latent: int,
-        hidden: Sequence[int] | None,
         net: str,
+        hidden: Sequence[int],
+        channels: int,
         critic_steps: int,
         temperature: float,
         adam: dict[str, Any],
@@ -57,13 +58,13 @@ class Adversarial(GenerativeModel):
     ) -> None:
         if latent < 1 or critic_steps < 1:
             raise GenusError(f"latent and critic_steps are 1 or more; got {latent} and {critic_steps}.")
-        hyper |= {"net": net, "critic_steps": critic_steps, "temperature": temperature}
-        super().__init__(space, context, latent=latent, hidden=None if hidden is None else list(hidden), **hyper)
+        nets: dict[str, Any] = {"net": net, "hidden": list(hidden), "channels": channels}
+        super().__init__(space, context, latent=latent, **nets, critic_steps=critic_steps, temperature=temperature, **hyper)
         self.latent, self.critic_steps, self.temperature, self.adam = latent, critic_steps, temperature, adam
         if space.is_image:  # a step of which takes longer
             self.recipe = {**self.recipe, "batch_size": 64}  # type: ignore[misc, assignment]
-        self.generator = generator_net(latent + self.context_dim, space, net, hidden)
-        self.critic = Critic(space, self.context_dim, net=net, hidden=hidden, **critic)
+        self.generator = generator_net(latent + self.context_dim, space, **nets)
+        self.critic = Critic(space, self.context_dim, **nets, **critic)
         kinds = [space.kinds[i] for i in space.columns(Real, Integer)]
         # A short lattice is reached by a tanh, whose flat ends make its lowest and highest values easy; numbers are free.
         short = [k if isinstance(k, Integer) and k.size <= 256 else None for k in kinds]
@@ -148,8 +149,9 @@ def adversarial(
     model: GenerativeModel,
     divergence: str = "jensen-shannon",
     *,
-    hidden: Sequence[int] | None = None,
     net: str = "auto",
+    hidden: Sequence[int] = (256, 256),
+    channels: int = 32,
     r1: float | None = None,
     r2: float | None = None,
     penalty: float | None = None,
@@ -170,9 +172,9 @@ def adversarial(
         model: draws rows and their log-densities with gradients (`sample_and_log_prob`), of real numbers.
         divergence: "jensen-shannon" (the non-saturating game), "wasserstein", another f-divergence ("kl", "reverse-kl",
             "total-variation", ...) or the name of any game of `GAN`.
-        hidden, net: of the critic, see `GAN`.
+        net, hidden, channels: of the critic, see `Adversarial`.
         r1, r2, penalty, clip, spectral: see `Critic`; by default a gradient penalty of 10 for "wasserstein" without `clip` or
-            `spectral`, and r1 = r2 = 0.1 for others.
+            `spectral`, and r1 = r2 = 0.003 for others.
         critic_steps: of the critic for one of the model; by default 5 for "wasserstein", otherwise 1.
         likelihood: the weight of the mean negative log-likelihood, in nats a datum, beside the game's loss.
         learning_rate: of both Adams; `genus.fit(learning_rate=...)` overrides it.
@@ -204,9 +206,9 @@ def adversarial(
     earth = game == "wasserstein"
     if penalty is None:
         penalty = 10.0 if earth and clip is None and not spectral else 0.0
-    zero = 0.0 if earth else 0.1
+    zero = 0.0 if earth else 0.003
     r1, r2 = zero if r1 is None else r1, zero if r2 is None else r2
-    critic = Critic(space, model.context_dim, game, net, hidden, r1, r2, penalty, clip, spectral)
+    critic = Critic(space, model.context_dim, game, net, hidden, channels, r1, r2, penalty, clip, spectral)
     critic.to(model.device, model.dtype)
 
     def features(x: Tensor) -> Tensor:

@@ -32,8 +32,9 @@ class Critic(nn.Module):
         space: of x, whose features it sees.
         context_dim: how many features of the context it sees beside them.
         game: what it plays, by name (see `GAN`).
-        net, hidden: see `Adversarial`.
-        r1, r2: weights of E |grad D|^2 / 2 on real rows and on generated ones (Mescheder et al. 2018, arXiv:1801.04406).
+        net, hidden, channels: see `Adversarial`.
+        r1, r2: weights of F E |grad D|^2 / 2 on real rows and on generated ones (Mescheder et al. 2018, arXiv:1801.04406); F is
+            the number of features, with which the squared distance of two rows grows, over which a slope counts.
         penalty: weight of E (|grad D| - 1)^2 on the lines between them (Gulrajani et al. 2017, arXiv:1704.00028).
         clip: the largest weight (Arjovsky et al. 2017, arXiv:1701.07875); None: any.
         spectral: the matrix of every layer divided by its largest singular value (Miyato et al. 2018, arXiv:1802.05957); the
@@ -46,7 +47,8 @@ class Critic(nn.Module):
         context_dim: int = 0,
         game: str = "relativistic",
         net: str = "auto",
-        hidden: Sequence[int] | None = None,
+        hidden: Sequence[int] = (256, 256),
+        channels: int = 32,
         r1: float = 0.0,
         r2: float = 0.0,
         penalty: float = 0.0,
@@ -54,8 +56,8 @@ class Critic(nn.Module):
         spectral: bool = False,
     ) -> None:
         super().__init__()
-        self.made_of = {"space": space, "context_dim": context_dim, "game": game, "net": net, "hidden": hidden}
-        self.made_of |= {"r1": r1, "r2": r2, "penalty": penalty, "clip": clip, "spectral": spectral}
+        self.made_of = {"space": space, "context_dim": context_dim, "game": game, "r1": r1, "r2": r2, "penalty": penalty}
+        self.made_of |= {"net": net, "hidden": hidden, "channels": channels, "clip": clip, "spectral": spectral}
         if min(r1, r2, penalty) < 0:
             raise GenusError(f"Weights of penalties are 0 or more; got r1={r1}, r2={r2}, penalty={penalty}.")
         if clip is not None and clip <= 0:
@@ -63,11 +65,11 @@ class Critic(nn.Module):
         game_of(game)
         self.played = game
         self.r1, self.r2, self.penalty, self.clip = r1, r2, penalty, clip
-        kind, hidden = settled(space, net, hidden)
+        kind = kind_of_net(space, net)
         if kind == "dense":
             self.net: nn.Module = dense(space.feature_dim + context_dim, hidden, 1, lambda: nn.LeakyReLU(0.2))
         else:
-            self.net = (StridedEncoder if kind == "convolutional" else ImageEncoder)(pixels(space), hidden[0], 1, context_dim)
+            self.net = (StridedEncoder if kind == "convolutional" else ImageEncoder)(pixels(space), channels, 1, context_dim)
         if spectral:
             for layer in list(self.net.modules()):
                 if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -102,7 +104,7 @@ class Critic(nn.Module):
         total: Tensor | float = 0.0
         for weight, x in ((self.r1, real), (self.r2, fake)):
             if weight:
-                total = total + 0.5 * weight * slope(judge, x).square().mean()
+                total = total + 0.5 * weight * x.shape[1] * slope(judge, x).square().mean()
         if self.penalty:
             between = torch.lerp(fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device))
             total = total + self.penalty * (slope(judge, between) - 1).square().mean()
@@ -125,16 +127,16 @@ def _remade(made_of: dict[str, Any], state: dict[str, Tensor], training: bool) -
     return critic.train(training)
 
 
-def settled(space: Space, net: str, hidden: Sequence[int] | None) -> tuple[str, Sequence[int]]:
-    """The kind of net and its widths, or its channels, for this space."""
+def kind_of_net(space: Space, net: str) -> str:
+    """What "auto" means for this space; any other kind, if it suits it."""
     if net not in ("auto", "dense", "convolutional", "residual"):
         raise GenusError(f"net must be 'auto', 'dense', 'convolutional' or 'residual'; got {net!r}.")
     fits = space.is_image and min(space.shape[-2:]) >= 8
     if net in ("convolutional", "residual") and not fits:
         raise DataError(f"net={net!r} needs images of 8 pixels a side or more, all of one kind; use net='dense'.")
-    if net == "auto":
-        net = "dense" if not fits else "convolutional" if max(space.shape[-2:]) <= 32 else "residual"
-    return net, ((256, 256) if net == "dense" else (32,)) if hidden is None else hidden
+    if net != "auto":
+        return net
+    return "dense" if not fits else "convolutional" if max(space.shape[-2:]) <= 32 else "residual"
 
 
 def pixels(space: Space) -> tuple[int, ...]:
@@ -142,14 +144,14 @@ def pixels(space: Space) -> tuple[int, ...]:
     return (1,) * (3 - len(space.shape)) + space.shape
 
 
-def generator_net(inputs: int, space: Space, net: str, hidden: Sequence[int] | None) -> nn.Module:
+def generator_net(inputs: int, space: Space, net: str, hidden: Sequence[int], channels: int) -> nn.Module:
     """(B, inputs) -> (B, features), unbounded: the critic's counterpart."""
-    kind, hidden = settled(space, net, hidden)
+    kind = kind_of_net(space, net)
     if kind == "dense":
         return dense(inputs, hidden, space.feature_dim, nn.ReLU)
     if kind == "convolutional":
-        return StridedDecoder(inputs, hidden[0], pixels(space))
-    return ImageDecoder(inputs, hidden[0], pixels(space), 1)
+        return StridedDecoder(inputs, channels, pixels(space))
+    return ImageDecoder(inputs, channels, pixels(space), 1)
 
 
 def players(

@@ -17,7 +17,7 @@ class GAN(Adversarial, name="gan"):
     on both kinds of rows, centred at zero, make the game converge (Mescheder et al. 2018, arXiv:1801.04406).
 
     Args:
-        latent, hidden, net, critic_steps, temperature: see `Adversarial`.
+        latent, net, hidden, channels, critic_steps, temperature: see `Adversarial`.
         game: "minimax" (the generator lowers E log(1 - D), which saturates), "non-saturating" (it lowers -E log D),
             "least-squares" (Mao et al. 2017), "hinge" (Lim & Ye 2017), "relativistic" (Jolicoeur-Martineau 2019; Huang et al.
             2024), or "f-" and the name of an f-divergence (Nowozin et al. 2016): "f-kl", "f-reverse-kl", "f-jensen-shannon",
@@ -36,15 +36,16 @@ class GAN(Adversarial, name="gan"):
         space: Space,
         context: Space | None = None,
         latent: int = 32,
-        hidden: Sequence[int] | None = None,
+        net: str = "auto",
+        hidden: Sequence[int] = (256, 256),
+        channels: int = 32,
         game: str = "relativistic",
-        r1: float = 0.1,
-        r2: float = 0.1,
+        r1: float = 0.003,
+        r2: float = 0.003,
         spectral: bool = False,
         critic_steps: int = 1,
         temperature: float = 0.5,
-        net: str = "auto",
     ) -> None:
         critic = {"game": game, "r1": r1, "r2": r2, "spectral": spectral}
         adam = {"lr": 1e-3, "betas": (0.0, 0.99)}
-        super().__init__(space, context, latent, hidden, net, critic_steps, temperature, adam, critic, **critic)
+        super().__init__(space, context, latent, net, hidden, channels, critic_steps, temperature, adam, critic, **critic)

@@ -18,7 +18,7 @@ class WGAN(Adversarial, name="wgan"):
     `clip`: they are Lipschitz, by a constant that is not known. Adam without momentum stands for RMSprop.
 
     Args:
-        latent, hidden, net, critic_steps, temperature: see `Adversarial`.
+        latent, net, hidden, channels, critic_steps, temperature: see `Adversarial`.
         clip: the largest weight of the critic; None where `spectral` takes its place.
         spectral: divide the critic's layers by their spectral norms (Miyato et al. 2018, arXiv:1802.05957).
 
@@ -34,19 +34,20 @@ class WGAN(Adversarial, name="wgan"):
         space: Space,
         context: Space | None = None,
         latent: int = 32,
-        hidden: Sequence[int] | None = None,
+        net: str = "auto",
+        hidden: Sequence[int] = (256, 256),
+        channels: int = 32,
         clip: float | None = 0.03,
         spectral: bool = False,
         critic_steps: int = 5,
         temperature: float = 0.5,
-        net: str = "auto",
     ) -> None:
         if clip is None and not spectral:
             raise GenusError("A critic of the earth mover's distance must be Lipschitz; give clip, or spectral=True.")
         critic = {"clip": clip, "spectral": spectral}
         adam = {"lr": 2e-4, "betas": (0.0, 0.99), "weight_decay": 0.0}
         played = {"game": "wasserstein", **critic}
-        super().__init__(space, context, latent, hidden, net, critic_steps, temperature, adam, played, **critic)
+        super().__init__(space, context, latent, net, hidden, channels, critic_steps, temperature, adam, played, **critic)
 
 
 class WGANGP(Adversarial, name="wgan-gp"):
@@ -56,7 +57,7 @@ class WGANGP(Adversarial, name="wgan-gp"):
     `penalty` * E (|grad D| - 1)^2 on the lines between real and generated rows; the generator lowers it.
 
     Args:
-        latent, hidden, net, critic_steps, temperature: see `Adversarial`.
+        latent, net, hidden, channels, critic_steps, temperature: see `Adversarial`.
         penalty: lambda.
 
     >>> from genus import Category, Real, Space
@@ -72,12 +73,15 @@ class WGANGP(Adversarial, name="wgan-gp"):
         space: Space,
         context: Space | None = None,
         latent: int = 32,
-        hidden: Sequence[int] | None = None,
+        net: str = "auto",
+        hidden: Sequence[int] = (256, 256),
+        channels: int = 32,
         penalty: float = 10.0,
         critic_steps: int = 5,
         temperature: float = 0.5,
-        net: str = "auto",
     ) -> None:
         adam = {"lr": 2e-4, "betas": (0.0, 0.9)}
         critic = {"game": "wasserstein", "penalty": penalty}
-        super().__init__(space, context, latent, hidden, net, critic_steps, temperature, adam, critic, penalty=penalty)
+        super().__init__(
+            space, context, latent, net, hidden, channels, critic_steps, temperature, adam, critic, penalty=penalty
+        )
