@@ -58,7 +58,7 @@ def trial(name: str, seed: int, steps: int, plain: bool) -> tuple[int, float, fl
     x = modes[torch.randint(len(modes), (ROWS,), generator=generator)] + std * torch.randn(ROWS, 2, generator=generator)
     space = Space([Real(float(column.mean()), float(column.std())) for column in x.T])
     torch.manual_seed(seed)
-    game = {"game": "non-saturating", "r1": 0.0, "r2": 0.0} if plain else {"game": "relativistic", "r1": 0.001, "r2": 0.001}
+    game = {"game": "non-saturating", "r1": 0.0, "r2": 0.0} if plain else {"game": "relativistic", "r1": 0.0005, "r2": 0.0005}
     model = GAN(space, latent=2, hidden=(128, 128, 128), **game)
     start = time.process_time()
     # Nothing is held out: the criterion of 2,000 samples is too coarse to choose by, and the last weights have cooled down.
