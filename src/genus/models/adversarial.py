@@ -40,7 +40,8 @@ class Adversarial(GenerativeModel):
 
     group = "adversarial"
     takes = "any table or image"
-    recipe = MappingProxyType({"average": 0.999, "patience": 40, "batch_size": 256, "schedule": "cosine"})
+    # Averages smooth the game's turns, and the last steps, the smallest, do most for what samples look like: so, patience.
+    recipe = MappingProxyType({"average": 0.999, "patience": 100, "batch_size": 256, "schedule": "cosine"})
 
     def __init__(
         self,
