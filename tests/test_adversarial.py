@@ -337,7 +337,7 @@ def test_what_is_kept_is_the_averaged_generator_with_the_least_distance_of_held_
 
 def test_a_collapsed_generator_and_one_that_runs_away_sound_an_alarm_once() -> None:
     class Fallen(GAN):
-        """After 300 steps its generator moves to one place; or away from the data altogether."""
+        """After 220 steps its generator moves to one place; or away from the data altogether."""
 
         place = 0.0
 
@@ -349,13 +349,13 @@ def test_a_collapsed_generator_and_one_that_runs_away_sound_an_alarm_once() -> N
                 nonlocal moves
                 moves += 1
                 fake = self._fake(len(x), c)
-                return energy_distance(fake, x) if moves < 300 and not self.place else (fake - self.place).square().mean()
+                return energy_distance(fake, x) if moves < 220 and not self.place else (fake - self.place).square().mean()
 
             return [critic, Loss("generator", self.generator.parameters(), value)]
 
     with genus.model.isolated(0):
         fallen = Fallen(TWO, latent=2, hidden=(16,))
-    how: dict[str, Any] = {"max_steps": 600, "learning_rate": 1e-2, "average": 0.0, "progress": False, "batch_size": 64}
+    how: dict[str, Any] = {"max_steps": 400, "learning_rate": 1e-2, "average": 0.0, "progress": False, "batch_size": 64}
     with pytest.warns(UserWarning, match="collapsed") as caught:
         history = genus.fit(fallen, crescent(), **how)
     assert len([w for w in caught if "collapsed" in str(w.message)]) == 1
@@ -378,7 +378,7 @@ def test_an_explosion_of_gradients_is_told_and_health_is_not() -> None:
         model = GAN(TWO, latent=2, hidden=(32,)) if game == "relativistic" else WGANGP(TWO, latent=2, hidden=(32,))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert genus.fit(model, crescent(), max_steps=300, learning_rate=2e-3, progress=False).alarms == {}
+            assert genus.fit(model, crescent(), max_steps=250, learning_rate=2e-3, progress=False).alarms == {}
 
 
 # -- any sampler ----------------------------------------------------------------------------------------------------------

@@ -199,8 +199,8 @@ def adversarial(
     space, draw, log_prob = model.space, model._draw, model._log_prob
     if any(not isinstance(kind, Real) or kind.states > 1 for kind in space.kinds):
         raise DataError("A sampler's data must be real numbers without atoms: gradients do not go back through states.")
-    if likelihood < 0:
-        raise GenusError(f"likelihood is a weight of 0 or more; got {likelihood}.")
+    if likelihood < 0 or (critic_steps is not None and critic_steps < 1):
+        raise GenusError(f"likelihood is 0 or more and critic_steps 1 or more; got {likelihood} and {critic_steps}.")
     game = (
         "non-saturating" if divergence == "jensen-shannon" else f"f-{divergence}" if divergence in DIVERGENCES else divergence
     )
