@@ -89,7 +89,7 @@ def main() -> None:
 
     space = Space(Integer(0, 255, loc=33.3, scale=78.6), shape=(3, 28, 28))  # mean and deviation of MNIST's pixels
     torch.manual_seed(arguments.seed)
-    model = GAN(space, channels=arguments.channels, **GAN.suggest(space, STACKS))
+    model = GAN(space, channels=arguments.channels)
     start = time.perf_counter()
     history = genus.fit(
         model, stacked(train, STACKS, 0), max_seconds=60 * arguments.minutes, seed=arguments.seed, patience=10**6

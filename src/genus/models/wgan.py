@@ -80,7 +80,7 @@ class WGANGP(Adversarial, name="wgan-gp"):
         critic_steps: int = 5,
         temperature: float = 0.5,
     ) -> None:
-        adam = {"lr": 2e-4, "betas": (0.0, 0.9)}
+        adam = {"lr": 1e-3, "betas": (0.0, 0.9)}
         critic = {"game": "wasserstein", "penalty": penalty}
         super().__init__(
             space, context, latent, net, hidden, channels, critic_steps, temperature, adam, critic, penalty=penalty
