@@ -14,6 +14,9 @@ are shuffled each by itself, are judged in the same run; they should come close 
 what they gave where the published rows come from: samples that other authors put out, judged by the same protocol on the same
 two files, quoted here and not measured. It exits with an error where a family other than the mixture has a C2ST above .61 or a
 TSTR below .916, or a log-density not above the mixture's.
+
+A family without a density, `--families wgan-gp`, is asked for a TSTR of .87 alone: CTGAN's is published as .862, after 3,798
+seconds (TabPC's table, whose protocol differs in the classifier).
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ PUBLISHED = {
     "TabMT": (0.976, 0.917),
 }
 C2ST, TSTR = 0.61, 0.916
+ADVERSARIAL_TSTR = 0.87
 
 
 def text_or_numbers(column: pa.ChunkedArray) -> np.ndarray:
@@ -102,7 +106,7 @@ def line(name: str, fidelity: float, utility: float, density: float | None = Non
 
 def judged(
     name: str, data: genus.Dataset, test: genus.Dataset, real: pa.Table, seconds: float, seed: int
-) -> tuple[float, float, float]:
+) -> tuple[float, float, float | None]:
     """One fit of a family with what it suggests for such a table, and a line of figures."""
     begin = time.perf_counter()
     torch.manual_seed(seed)
@@ -110,8 +114,10 @@ def judged(
     history = genus.fit(model, data, max_seconds=seconds, seed=seed, progress=False)
     took = time.perf_counter() - begin
     samples = data.space.decode(model.sample(len(test), seed=seed))
-    with torch.no_grad():
-        density = float(torch.cat([model.log_prob(rows) for rows in test.x.split(4096)]).double().mean())
+    density = None
+    if isinstance(model, genus.TractableDensity):
+        with torch.no_grad():
+            density = float(torch.cat([model.log_prob(rows) for rows in test.x.split(4096)]).double().mean())
     figures = c2st(real, samples), tstr(real, samples), density
     line(name, *figures, f"{took:.0f} s, {history.steps} steps, {history.stopped}, {model.parameter_count:,} numbers")
     return figures
@@ -146,9 +152,11 @@ def main() -> None:
     names = arguments.families.split(",")
     found = {name: judged(name, data, test, real, arguments.seconds, arguments.seed) for name in names}
 
-    floor = found.pop("mixture", (0.0, 0.0, -float("inf")))[2]
+    floor = found.pop("mixture", (0.0, 0.0, None))[2] or -float("inf")
     missed = [
-        name for name, (fidelity, utility, density) in found.items() if fidelity > C2ST or utility < TSTR or density <= floor
+        name
+        for name, (fidelity, utility, density) in found.items()
+        if (utility < ADVERSARIAL_TSTR if density is None else fidelity > C2ST or utility < TSTR or density <= floor)
     ]
     if missed:
         sys.exit(f"Not ahead of all published generators (C2ST {C2ST}, TSTR {TSTR}) and of the mixture: {', '.join(missed)}.")

@@ -46,6 +46,7 @@ _names = {
         "WGANGP",
         "WaveNet",
     ),
+    "genus.models.adversarial": ("adversarial",),
     "genus.training": ("History", "fit"),
     "genus.distillation": ("Distillation", "distill"),
     "genus.evaluation": ("Report", "compare"),
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
         RealNVP,
         WaveNet,
     )
+    from genus.models.adversarial import adversarial
     from genus.registry import build, families, family
     from genus.space import Category, Integer, Real, Space
     from genus.training import History, fit

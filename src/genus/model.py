@@ -51,6 +51,9 @@ class Loss:
         every: the player moves at every such step; a GAN's generator at every fifth, say.
         optimizer: keyword arguments of Adam that this player's training is known to need (lr, betas).
         matrices: those of the parameters that Muon moves and not Adam.
+        module: whose parameters they are, where it is no part of the model: its buffers then travel to the device and into
+            checkpoints too.
+        judge: (x, c) -> numbers of held-out rows by name, for the history; one named "criterion" is in place of the model's.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Loss:
     every: int = 1
     optimizer: dict[str, Any] = field(default_factory=dict)
     matrices: Iterable[nn.Parameter] = ()
+    module: nn.Module | None = None
+    judge: Callable[[Tensor, Tensor | None], dict[str, float]] | None = None
 
 
 @contextmanager

@@ -100,6 +100,11 @@ class Space:
     def is_table(self) -> bool:
         return self.names is not None
 
+    @property
+    def is_image(self) -> bool:
+        """Whether convolutions suit it: pixels of one kind, each of one number."""
+        return len(self.shape) in (2, 3) and self.shared is not None and self.feature_dim == self.dim
+
     @cached_property
     def dtype(self) -> torch.dtype:
         """float32, or float64 where some column's resolution would not survive float32."""

@@ -192,6 +192,7 @@ def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, A
         "steps": history.steps,
         "seconds": round(history.seconds, 3),
         "stopped": history.stopped,
+        "alarms": history.alarms,
         "parameters": history.parameters,
         "hyper": model.hyper,
     }
@@ -207,6 +208,8 @@ def _print_summary(found: dict[str, Any], conditional: bool) -> None:
         held_out = f"{-value:.4f} nats a row ({label})"
     print(f"held out  {held_out}")
     print(f"time      {found['seconds']:.1f} s, {found['steps']} steps; stopped by {found['stopped']}")
+    for sentence in found["alarms"].values():
+        print(f"warning   {sentence}")
     print(f"model     {found['out']} ({size(Path(found['out']))}, {found['parameters']:,} parameters)")
     given = " --given COLUMN=VALUE" if conditional else ""
     print(f"next      genus sample {shlex.quote(found['out'])} -n 10{given}")

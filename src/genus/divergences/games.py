@@ -25,14 +25,14 @@ class Game:
     """Two losses.
 
     Attributes:
-        estimates: what distance the critic's loss stands for, in words; "" for none.
+        estimates: what distance the loss of the best critic stands for, in words; any other critic's loss is a lower bound.
         distance: from the critic's loss.
     """
 
     name: str
     critic: Loss
     generator: Loss
-    estimates: str = ""
+    estimates: str
     distance: Callable[[Tensor], Tensor] = lambda loss: -loss
 
 
@@ -71,6 +71,8 @@ GAMES = {
             "least-squares",
             lambda real, fake: 0.5 * ((real - 1).square().mean() + fake.square().mean()),
             lambda real, fake: 0.5 * (fake - 1).square().mean(),
+            "Le Cam's, E_m (p - q)^2 / (p + q)^2 of the mean m",
+            lambda loss: 1 - 4 * loss,
         ),
         Game(
             "hinge",
@@ -79,7 +81,13 @@ GAMES = {
             "total-variation",
             lambda loss: 1 - loss / 2,
         ),
-        Game("relativistic", _relative, lambda real, fake: _relative(fake, real)),
+        Game(
+            "relativistic",
+            _relative,
+            lambda real, fake: _relative(fake, real),
+            "jensen-shannon of pairs, (real, generated) from (generated, real)",
+            lambda loss: BITS - loss,
+        ),
         Game(
             "wasserstein",
             lambda real, fake: fake.mean() - real.mean(),

@@ -1,50 +1,71 @@
-"""What adversarial families have in common: a generator of features, a critic of features."""
+"""What adversarial families have in common, a generator of features and a critic of them; and a critic for other samplers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from genus.divergences.f import DIVERGENCES
 from genus.divergences.games import Game
-from genus.divergences.games import game as game_of
-from genus.divergences.samples import energy_distance
-from genus.errors import GenusError
-from genus.model import GenerativeModel, Loss, isolated
-from genus.nets.dense import dense
+from genus.errors import DataError, GenusError
+from genus.model import GenerativeModel, Loss, TractableDensity, isolated
+from genus.models.critic import Critic, generator_net, players
 from genus.space import Integer, Real, Space
 
-__all__ = ["Adversarial", "slope"]
+__all__ = ["Adversarial", "adversarial"]
 
 
 class Adversarial(GenerativeModel):
     """A generator z -> x and a critic that tells its rows from real ones. There is no density.
 
     Categories and atoms come by straight-through Gumbel softmax (Jang et al. 2017, arXiv:1611.01144); lattices get noise of one
-    step, so that the critic cannot tell real rows by their being whole. A family calls `_play` when it is made, and may add
-    to the critic's loss in `_penalty`.
+    step, so that the critic cannot tell real rows by their being whole.
+
+    Args:
+        latent: dimensions of the generator's noise.
+        net: "dense"; "convolutional", strided as in DCGAN; "residual"; or "auto": for images of one kind of pixel the second up
+            to 32 pixels a side and the third beyond, for all else dense.
+        hidden: widths of the layers of generator and critic where they are dense.
+        channels: where they are not: of the largest layer.
+        critic_steps: of the critic for one of the generator.
+        temperature: of the Gumbel softmax.
+        adam: of both optimizers.
+        critic: arguments of `Critic`: its game, its penalties.
     """
 
     group = "adversarial"
     takes = "any table or image"
-    recipe = MappingProxyType({"average": 0.999, "patience": 20, "batch_size": 256, "schedule": "constant"})
+    # Averages smooth the game's turns, and the last steps, the smallest, do most for what samples look like: so, patience.
+    recipe = MappingProxyType({"average": 0.999, "patience": 100, "batch_size": 256, "schedule": "cosine"})
 
-    def _play(
-        self, game: str, latent: int, hidden: Sequence[int], critic_steps: int, temperature: float, adam: dict[str, Any]
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None,
+        latent: int,
+        net: str,
+        hidden: Sequence[int],
+        channels: int,
+        critic_steps: int,
+        temperature: float,
+        adam: dict[str, Any],
+        critic: dict[str, Any],
+        **hyper: Any,
     ) -> None:
-        """Settle the game, by its name, the nets and their optimizers."""
-        game_of(game)
         if latent < 1 or critic_steps < 1:
             raise GenusError(f"latent and critic_steps are 1 or more; got {latent} and {critic_steps}.")
-        space = self.space
-        self.played, self.latent, self.critic_steps, self.temperature, self.adam = game, latent, critic_steps, temperature, adam
-        width = space.feature_dim
-        self.generator = dense(latent + self.context_dim, hidden, width, nn.ReLU)
-        self.critic = dense(width + self.context_dim, hidden, 1, lambda: nn.LeakyReLU(0.2))
+        nets: dict[str, Any] = {"net": net, "hidden": list(hidden), "channels": channels}
+        super().__init__(space, context, latent=latent, **nets, critic_steps=critic_steps, temperature=temperature, **hyper)
+        self.latent, self.critic_steps, self.temperature, self.adam = latent, critic_steps, temperature, adam
+        if space.is_image:  # a step of which takes longer
+            self.recipe = {**self.recipe, "batch_size": 64}  # type: ignore[misc, assignment]
+        self.generator = generator_net(latent + self.context_dim, space, **nets)
+        self.critic = Critic(space, self.context_dim, **nets, **critic)
         kinds = [space.kinds[i] for i in space.columns(Real, Integer)]
         # A short lattice is reached by a tanh, whose flat ends make its lowest and highest values easy; numbers are free.
         short = [k if isinstance(k, Integer) and k.size <= 256 else None for k in kinds]
@@ -62,63 +83,38 @@ class Adversarial(GenerativeModel):
         gates = [(position, first[column]) for position, column in enumerate(rest) if column in first]
         self.register_buffer("gates", torch.tensor(gates, dtype=torch.long).reshape(-1, 2), persistent=False)
 
-    @property
-    def game(self) -> Game:
-        """What the two play."""
-        return game_of(self.played)
-
     half_step: Tensor
     middle: Tensor
     reach: Tensor
     bounded: Tensor
     gates: Tensor
 
+    @property
+    def game(self) -> Game:
+        """What the two play."""
+        return self.critic.game
+
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
         return None if space.feature_dim else "every column holds one value only, so there is nothing for a critic to see"
 
+    @classmethod
+    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+        """Fewer channels for larger images: in the same minutes more steps are worth more than wider nets."""
+        return {"channels": 16} if space.is_image and max(space.shape[-2:]) > 16 else {}
+
     def losses(self) -> list[Loss]:
-        generator = Loss(
-            "generator", self.generator.parameters(), self._generator_loss, every=self.critic_steps, optimizer=self.adam
-        )
-        return [Loss("critic", self.critic.parameters(), self._critic_loss, optimizer=self.adam), generator]
-
-    def _critic_loss(self, x: Tensor, c: Tensor | None) -> Tensor:
-        features = self._context_features(c)
-        real = self._real(x)
-        with torch.no_grad():
-            fake = self._fake(len(x), features)
-        loss = self.game.critic(self._judge(real, features), self._judge(fake, features))
-        return loss + self._penalty(real, fake, lambda x: self._judge(x, features))
-
-    def _penalty(self, real: Tensor, fake: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor | float:
-        """What the critic pays for, beside its game."""
-        return 0.0
-
-    def _generator_loss(self, x: Tensor, c: Tensor | None) -> Tensor:
-        features = self._context_features(c)
-        fake = self._judge(self._fake(len(x), features), features)
-        real = self._judge(self._real(x), features) if self.game.name == "relativistic" else fake
-        return self.game.generator(real, fake)
+        parameters, features = self.generator.parameters(), self._context_features
+        return players(self.critic, parameters, self._real, self._fake, features, self.adam, self.critic_steps)
 
     @torch.no_grad()
     def distance(self, x: Tensor, c: Tensor | None = None, seed: int | None = None) -> float:
-        """x (B, *shape) -> the distance of as many samples from x that the critic sees, a lower bound in nats or, of a
-        Wasserstein critic, in standardised units. A gradient penalty of weight w lets slopes be 1 + distance / (2 w).
-
-        Raises:
-            GenusError: this game's critic estimates none.
-        """
-        if not self.game.estimates:
-            raise GenusError(f"The critic of {self.game.name!r} estimates no distance.")
+        """x (B, *shape) -> the distance of as many samples from x that the critic sees: a lower bound, in nats for
+        divergences that have them, in standardised units of a Wasserstein critic, as far as its slope is 1. A gradient
+        penalty of weight w lets slopes be 1 + distance / (2 w)."""
         x, c = self._check(x, c)
         with isolated(seed):
-            features = self._context_features(c)
-            loss = self.game.critic(self._judge(self._real(x), features), self._judge(self._fake(len(x), features), features))
-        return float(self.game.distance(loss))
-
-    def _judge(self, features: Tensor, context: Tensor | None) -> Tensor:
-        return self.critic(features if context is None else torch.cat([features, context], dim=1))
+            return self.critic.distance(self._real(x), self._fake(len(x), c), self._context_features(c))
 
     def _real(self, x: Tensor) -> Tensor:
         """The features of real rows, lattices blurred over one step."""
@@ -136,31 +132,101 @@ class Adversarial(GenerativeModel):
         position, state = self.gates.T
         return features.index_copy(1, position, features[:, position] * features[:, state])
 
-    def _fake(self, n: int, context: Tensor | None) -> Tensor:
+    def _fake(self, n: int, c: Tensor | None) -> Tensor:
         """Features of n generated rows, one-hots hard in value and soft in gradient."""
-        z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device)
-        out = self.generator(z if context is None else torch.cat([z, context], dim=1))
+        z, given = torch.randn(n, self.latent, dtype=self.dtype, device=self.device), self._context_features(c)
+        out = self.generator(z if given is None else torch.cat([z, given], dim=1))
         rest = out[:, : len(self.half_step)]
         parts = [torch.where(self.bounded, self.middle + self.reach * torch.tanh(rest), rest)]
-        hots = self.space.one_hots()
-        parts += [F.gumbel_softmax(out[:, where], self.temperature, hard=True) for where in hots]
+        parts += [F.gumbel_softmax(out[:, where], self.temperature, hard=True) for where in self.space.one_hots()]
         return self._gate(torch.cat(parts, dim=1))
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        return self.space.from_features(self._fake(n, self._context_features(c)))
+        return self.space.from_features(self._fake(n, c))
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
         """The energy distance of as many samples, of 2,000 at most, from held-out rows, in features; None for a single row."""
-        if len(x) < 2:
-            return None
-        x, c = x[:2000], None if c is None else c[:2000]
-        fake = self.space.features(self.sample(len(x), c))
-        return float(energy_distance(self.space.features(x), fake))
+        judge = self.losses()[0].judge
+        return judge(x, c).get("criterion") if judge is not None else None
 
 
-def slope(judge: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """at (B, ...) -> (B,): the norm of the critic's gradient, example by example, whatever their shape."""
-    at = at.detach().requires_grad_()
-    gradient = torch.autograd.grad(judge(at).sum(), at, create_graph=True)[0]
-    return gradient.flatten(1).norm(dim=1)
+def adversarial(
+    model: GenerativeModel,
+    divergence: str = "jensen-shannon",
+    *,
+    net: str = "auto",
+    hidden: Sequence[int] = (256, 256),
+    channels: int = 32,
+    r1: float | None = None,
+    r2: float | None = None,
+    penalty: float | None = None,
+    clip: float | None = None,
+    spectral: bool = False,
+    critic_steps: int | None = None,
+    likelihood: float = 0.0,
+    learning_rate: float = 2e-4,
+) -> list[Loss]:
+    """Losses of `genus.fit` that train any model which draws with gradients, a flow say, against a critic.
+
+    So a flow can be trained by maximum likelihood, by a divergence of its samples, or by both (Grover et al. 2018,
+    arXiv:1705.08868), and its likelihood be asked for in every case. The critic is made here and is no part of the model; a
+    checkpoint of the training keeps it. The best weights are those whose samples have the least energy distance from
+    held-out rows.
+
+    Args:
+        model: draws rows and their log-densities with gradients (`sample_and_log_prob`), of real numbers.
+        divergence: "jensen-shannon" (the non-saturating game), "wasserstein", another f-divergence ("kl", "reverse-kl",
+            "total-variation", ...) or the name of any game of `GAN`.
+        net, hidden, channels: of the critic, see `Adversarial`.
+        r1, r2, penalty, clip, spectral: see `Critic`; by default a gradient penalty of 10 for "wasserstein" without `clip` or
+            `spectral`, and r1 = r2 = 0.003 for others.
+        critic_steps: of the critic for one of the model; by default 5 for "wasserstein", otherwise 1.
+        likelihood: the weight of the mean negative log-likelihood, in nats a datum, beside the game's loss.
+        learning_rate: of both Adams; `genus.fit(learning_rate=...)` overrides it.
+
+    Raises:
+        GenusError: the model cannot draw with gradients, or there is no such divergence.
+        DataError: its data are not real numbers, through which gradients could go back.
+
+    >>> import genus
+    >>> from genus import Real, RealNVP, Space
+    >>> flow = RealNVP(Space([Real(), Real()]), transforms=2, hidden=(16,))
+    >>> losses = adversarial(flow, "wasserstein", hidden=(16,))
+    >>> history = genus.fit(flow, torch.randn(100, 2), losses=losses, max_steps=10, progress=False)
+    >>> history.players
+    ['critic', 'generator']
+    """
+    if isinstance(model, Adversarial):
+        raise GenusError(f"{type(model).__name__} has a critic of its own; choose its game when it is made.")
+    if not isinstance(model, TractableDensity) or not hasattr(model, "sample_and_log_prob"):
+        raise GenusError(f"{type(model).__name__} cannot draw with gradients; a flow can, 'real-nvp' say.")
+    space, draw, log_prob = model.space, model._draw, model._log_prob
+    if any(not isinstance(kind, Real) or kind.states > 1 for kind in space.kinds):
+        raise DataError("A sampler's data must be real numbers without atoms: gradients do not go back through states.")
+    if likelihood < 0 or (critic_steps is not None and critic_steps < 1):
+        raise GenusError(f"likelihood is 0 or more and critic_steps 1 or more; got {likelihood} and {critic_steps}.")
+    game = (
+        "non-saturating" if divergence == "jensen-shannon" else f"f-{divergence}" if divergence in DIVERGENCES else divergence
+    )
+    earth = game == "wasserstein"
+    if penalty is None:
+        penalty = 10.0 if earth and clip is None and not spectral else 0.0
+    zero = 0.0 if earth else 0.003
+    r1, r2 = zero if r1 is None else r1, zero if r2 is None else r2
+    critic = Critic(space, model.context_dim, game, net, hidden, channels, r1, r2, penalty, clip, spectral)
+    critic.to(model.device, model.dtype)
+
+    def features(x: Tensor) -> Tensor:
+        return space.features(x).to(model.dtype)
+
+    return players(
+        critic,
+        model.parameters(),
+        features,
+        lambda n, c: features(draw(n, c)[0]),  # type: ignore[operator]
+        model._context_features,
+        {"lr": learning_rate, "betas": (0.0, 0.9)},
+        critic_steps or (5 if earth else 1),
+        (lambda x, c: -likelihood * log_prob(x, c).mean()) if likelihood else None,
+    )

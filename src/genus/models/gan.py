@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from torch import Tensor
-
-from genus.errors import GenusError
-from genus.models.adversarial import Adversarial, slope
+from genus.models.adversarial import Adversarial
 from genus.space import Space
 
 __all__ = ["GAN"]
@@ -20,15 +17,12 @@ class GAN(Adversarial, name="gan"):
     on both kinds of rows, centred at zero, make the game converge (Mescheder et al. 2018, arXiv:1801.04406).
 
     Args:
-        latent: dimensions of the generator's noise.
-        hidden: widths of generator and critic.
+        latent, net, hidden, channels, critic_steps, temperature: see `Adversarial`.
         game: "minimax" (the generator lowers E log(1 - D), which saturates), "non-saturating" (it lowers -E log D),
             "least-squares" (Mao et al. 2017), "hinge" (Lim & Ye 2017), "relativistic" (Jolicoeur-Martineau 2019; Huang et al.
             2024), or "f-" and the name of an f-divergence (Nowozin et al. 2016): "f-kl", "f-reverse-kl", "f-jensen-shannon",
             "f-total-variation", "f-chi-squared", "f-squared-hellinger".
-        r1, r2: weights of the penalties E |grad D|^2 / 2 on real rows and on generated ones.
-        critic_steps: of the critic for one of the generator.
-        temperature: of the Gumbel softmax.
+        r1, r2, spectral: see `Critic`.
 
     >>> from genus import Real, Space
     >>> GAN(Space([Real(), Real()]), hidden=(16,), game="minimax").sample(3, seed=0).shape
@@ -42,20 +36,16 @@ class GAN(Adversarial, name="gan"):
         space: Space,
         context: Space | None = None,
         latent: int = 32,
+        net: str = "auto",
         hidden: Sequence[int] = (256, 256),
+        channels: int = 32,
         game: str = "relativistic",
-        r1: float = 0.1,
-        r2: float = 0.1,
+        r1: float = 0.003,
+        r2: float = 0.003,
+        spectral: bool = False,
         critic_steps: int = 1,
         temperature: float = 0.5,
     ) -> None:
-        if r1 < 0 or r2 < 0:
-            raise GenusError(f"r1 and r2 are weights of 0 or more; got {r1} and {r2}.")
-        hyper = {"latent": latent, "hidden": list(hidden), "game": game, "r1": r1, "r2": r2, "critic_steps": critic_steps}
-        super().__init__(space, context, **hyper, temperature=temperature)
-        self.r1, self.r2 = r1, r2
-        self._play(game, latent, hidden, critic_steps, temperature, {"lr": 2e-4, "betas": (0.0, 0.9)})
-
-    def _penalty(self, real: Tensor, fake: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor | float:
-        rows = ((self.r1, real), (self.r2, fake))
-        return sum(0.5 * weight * slope(judge, x).square().mean() for weight, x in rows if weight)
+        critic = {"game": game, "r1": r1, "r2": r2, "spectral": spectral}
+        adam = {"lr": 1e-3, "betas": (0.0, 0.99)}
+        super().__init__(space, context, latent, net, hidden, channels, critic_steps, temperature, adam, critic, **critic)

@@ -55,7 +55,7 @@ class LatentVariable(ApproximateDensity):
         if net == "dense":
             self.encoder: nn.Module = dense(self.space.feature_dim + self.context_dim, hidden, width)
             self.decoder: nn.Module = dense(latent + self.context_dim, tuple(reversed(hidden)), self.head.width)
-        elif not self.is_image(self.space):
+        elif not self.space.is_image:
             raise DataError("net='convolutional' needs images whose pixels are all of one kind; use net='dense'.")
         else:
             shape = (1,) * (3 - len(self.space.shape)) + self.space.shape
@@ -68,11 +68,6 @@ class LatentVariable(ApproximateDensity):
         self.base = nn.Parameter(base)
 
     centre: Tensor
-
-    @staticmethod
-    def is_image(space: Space) -> bool:
-        """Whether convolutions suit it: pixels of one kind, each of one number."""
-        return len(space.shape) in (2, 3) and space.shared is not None and space.feature_dim == space.dim
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
@@ -187,7 +182,7 @@ class LatentVariable(ApproximateDensity):
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
         latent = int(min(max(4, space.feature_dim // 2), 16 if rows < 50_000 else 32))
-        if cls.is_image(space) and min(space.shape[-2:]) > 8:
+        if space.is_image and min(space.shape[-2:]) > 8:
             return {"net": "convolutional", "hidden": [32], "latent": latent}
         width = 128 if rows < 1000 else 256 if rows < 50_000 else 512
         return {"hidden": [width, width], "latent": latent}

@@ -1,14 +1,11 @@
-"""Wasserstein GANs: the critic kept Lipschitz by clipping, or by a penalty."""
+"""Wasserstein GANs: the critic kept Lipschitz by clipping, by its spectral norms, or by a penalty."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
 from genus.errors import GenusError
-from genus.models.adversarial import Adversarial, slope
+from genus.models.adversarial import Adversarial
 from genus.space import Space
 
 __all__ = ["WGAN", "WGANGP"]
@@ -21,11 +18,9 @@ class WGAN(Adversarial, name="wgan"):
     `clip`: they are Lipschitz, by a constant that is not known. Adam without momentum stands for RMSprop.
 
     Args:
-        latent: dimensions of the generator's noise.
-        hidden: widths of generator and critic.
-        clip: the largest weight of the critic.
-        critic_steps: of the critic for one of the generator.
-        temperature: of the Gumbel softmax.
+        latent, net, hidden, channels, critic_steps, temperature: see `Adversarial`.
+        clip: the largest weight of the critic; None where `spectral` takes its place.
+        spectral: divide the critic's layers by their spectral norms (Miyato et al. 2018, arXiv:1802.05957).
 
     >>> from genus import Real, Space
     >>> WGAN(Space([Real(), Real()]), hidden=(16,)).sample(3, seed=0).shape
@@ -39,24 +34,20 @@ class WGAN(Adversarial, name="wgan"):
         space: Space,
         context: Space | None = None,
         latent: int = 32,
+        net: str = "auto",
         hidden: Sequence[int] = (256, 256),
-        clip: float = 0.03,
+        channels: int = 32,
+        clip: float | None = 0.03,
+        spectral: bool = False,
         critic_steps: int = 5,
         temperature: float = 0.5,
     ) -> None:
-        if clip <= 0:
-            raise GenusError(f"clip is the largest weight of the critic, above 0; got {clip}.")
-        hyper = {"latent": latent, "hidden": list(hidden), "clip": clip, "critic_steps": critic_steps}
-        super().__init__(space, context, **hyper, temperature=temperature)
-        self.clip = clip
+        if clip is None and not spectral:
+            raise GenusError("A critic of the earth mover's distance must be Lipschitz; give clip, or spectral=True.")
+        critic = {"clip": clip, "spectral": spectral}
         adam = {"lr": 2e-4, "betas": (0.0, 0.99), "weight_decay": 0.0}
-        self._play("wasserstein", latent, hidden, critic_steps, temperature, adam)
-
-    def _critic_loss(self, x: Tensor, c: Tensor | None) -> Tensor:
-        with torch.no_grad():
-            for parameter in self.critic.parameters():
-                parameter.clamp_(-self.clip, self.clip)
-        return super()._critic_loss(x, c)
+        played = {"game": "wasserstein", **critic}
+        super().__init__(space, context, latent, net, hidden, channels, critic_steps, temperature, adam, played, **critic)
 
 
 class WGANGP(Adversarial, name="wgan-gp"):
@@ -66,11 +57,8 @@ class WGANGP(Adversarial, name="wgan-gp"):
     `penalty` * E (|grad D| - 1)^2 on the lines between real and generated rows; the generator lowers it.
 
     Args:
-        latent: dimensions of the generator's noise.
-        hidden: widths of generator and critic.
+        latent, net, hidden, channels, critic_steps, temperature: see `Adversarial`.
         penalty: lambda.
-        critic_steps: of the critic for one of the generator.
-        temperature: of the Gumbel softmax.
 
     >>> from genus import Category, Real, Space
     >>> model = WGANGP(Space([Real(), Category(("a", "b"))]), hidden=(16,))
@@ -85,16 +73,15 @@ class WGANGP(Adversarial, name="wgan-gp"):
         space: Space,
         context: Space | None = None,
         latent: int = 32,
+        net: str = "auto",
         hidden: Sequence[int] = (256, 256),
+        channels: int = 32,
         penalty: float = 10.0,
         critic_steps: int = 5,
         temperature: float = 0.5,
     ) -> None:
-        hyper = {"hidden": list(hidden), "critic_steps": critic_steps, "temperature": temperature}
-        super().__init__(space, context, latent=latent, penalty=penalty, **hyper)
-        self.penalty = penalty
-        self._play("wasserstein", latent, hidden, critic_steps, temperature, {"lr": 2e-4, "betas": (0.0, 0.9)})
-
-    def _penalty(self, real: Tensor, fake: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
-        between = torch.lerp(fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device))
-        return self.penalty * (slope(judge, between) - 1).square().mean()
+        adam = {"lr": 1e-3, "betas": (0.0, 0.9)}
+        critic = {"game": "wasserstein", "penalty": penalty}
+        super().__init__(
+            space, context, latent, net, hidden, channels, critic_steps, temperature, adam, critic, penalty=penalty
+        )

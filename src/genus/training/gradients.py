@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from genus.errors import NonFiniteLossError
 from genus.memory import kept_memory
 from genus.model import Loss
 from genus.training import checkpoint
+from genus.training.alarms import alarms
 from genus.training.budget import SCHEDULES
 from genus.training.history import History
 from genus.training.players import Player, Step, players
@@ -41,6 +43,7 @@ class Gradients(Run):
         if self.train.consecutive:
             self.length = self.train.x.shape[1]
             self.train = self.train.windows()
+        self.watched = [loss for loss in losses if loss.judge is not None]
         self.bare = Step(self.model, losses, self.train, self.device, self.options.compiled)
         module = fabric.setup_module(self.bare)
         # In one process and without autocast Fabric's wrappers have nothing to do, and doing it takes a tenth of a small step.
@@ -54,7 +57,7 @@ class Gradients(Run):
         self.interval = self.evaluation_interval()
         self.weights: list[Tensor] = list(self.model.parameters())
         self.averages = [p.detach().clone() for p in self.weights] if self.options.average else []
-        self.pending: list[tuple[int, Player, Tensor]] = []
+        self.pending: list[tuple[int, Player, Tensor, Tensor | None]] = []
         self.read_step, self.read_time = 0, time.perf_counter()
         self.active: Player | None = None
         self.history.parameters = sum(p.numel() for p in {p for player in self.players for p in player.parameters})
@@ -109,6 +112,7 @@ class Gradients(Run):
         self.save()
         if self.evaluated != self.step:
             self.evaluate()
+        self.alarm(ended=True)
         self.best.restore(self.model)
         return stopped
 
@@ -131,16 +135,16 @@ class Gradients(Run):
             parameter.grad = None
         loss = self.value(player.index, index)
         self.backward(loss)
-        precision = self.fabric.strategy.precision
+        precision, norm = self.fabric.strategy.precision, None
         if self.options.clip is not None:
             for optimizer in player.optimizers:
                 precision.unscale_gradients(optimizer)
-            clip_grad_norm_(player.parameters, self.options.clip)
+            norm = clip_grad_norm_(player.parameters, self.options.clip)
         for optimizer in player.optimizers:
             group = optimizer.param_groups[0]
             group["lr"] = group["initial_lr"] * rate
             precision.optimizer_step(optimizer)
-        self.pending.append((self.step + 1, player, loss.detach()))
+        self.pending.append((self.step + 1, player, loss.detach(), norm))
 
     def read(self) -> None:
         """Take in the losses of the last steps, all at once, and refuse any that is not finite."""
@@ -148,7 +152,12 @@ class Gradients(Run):
         self.read_step, self.read_time = self.step, time.perf_counter()
         if not pending:
             return
-        for (step, player, _), value in zip(pending, torch.stack([loss for _, _, loss in pending]).tolist(), strict=True):
+        values = torch.stack([loss for _, _, loss, _ in pending]).tolist()
+        if self.watched and self.options.clip is not None:
+            norms = torch.stack([norm for *_, norm in pending if norm is not None]).tolist()
+            for (_, player, _, _), norm in zip(pending, norms, strict=True):
+                player.gradient += norm
+        for (step, player, _, _), value in zip(pending, values, strict=True):
             if not math.isfinite(value):
                 what = f"The loss {player.name!r} became {value} at step {step}; expected a finite number"
                 kept = f"The model has kept its weights of step {self.best.step}"
@@ -175,9 +184,19 @@ class Gradients(Run):
         self.read()
         with self.averaged():
             value = self.judge()
+        if self.watched:
+            self.found |= {f"gradient of {p.name}": p.gradient / p.count for p in self.players if p.gradient}
         self.record(self.means(), value)
         for player in self.players:
-            player.total, player.count = 0.0, 0
+            player.total, player.gradient, player.count = 0.0, 0.0, 0
+        self.alarm()
+
+    def alarm(self, ended: bool = False) -> None:
+        """Say once, and keep for the history, what has gone wrong."""
+        for kind, sentence in alarms(self.history.rows, ended).items():
+            if kind not in self.history.alarms:
+                self.history.alarms[kind] = sentence
+                warnings.warn(sentence, stacklevel=2)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -210,15 +229,15 @@ class Gradients(Run):
         return [optimizer for player in self.players for optimizer in player.optimizers]
 
     def numbers(self) -> dict[str, Any]:
-        sums = [(player.total, player.count) for player in self.players]
+        sums = [(player.total, player.gradient, player.count) for player in self.players]
         return {"losses": sums, "precision": self.fabric.strategy.precision.state_dict()}
 
     def restore(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
         self.bare.load_state_dict(groups["weights"])
         for i, average in enumerate(self.averages):
             average.copy_(groups["averages"][str(i)])
-        for player, (total, count) in zip(self.players, training["losses"], strict=True):
-            player.total, player.count = total, count
+        for player, (total, gradient, count) in zip(self.players, training["losses"], strict=True):
+            player.total, player.gradient, player.count = total, gradient, count
         for index, optimizer in enumerate(self.optimizers()):
             checkpoint.restore_optimizer(index, optimizer, groups["optimizer"])
         self.fabric.strategy.precision.load_state_dict(training["precision"])

@@ -17,7 +17,10 @@ class History:
 
     Attributes:
         rows: one dict an evaluation: step, epoch, seconds, every player's mean loss since the row before, criterion
-            (that of the held-out rows; None where there is none). Losses and criterion are in nats for likelihoods.
+            (that of the held-out rows; None where there is none). Losses and criterion are in nats for likelihoods. Of
+            games "watched" has more: the distance of held-out rows that the critic estimates, how far samples are spread
+            beside the data (1: as far), the mean norm of every player's gradient.
+        alarms: what has gone wrong, a sentence for each kind: "collapse", "divergence".
         best_step: where the weights come from that the model has now.
         stopped: what ended it: "early stopping", "converged", "max_seconds", "epochs", "max_steps", "interrupted", ...
         parameters: how many numbers are trained.
@@ -34,6 +37,7 @@ class History:
     best_step: int = 0
     stopped: str = ""
     parameters: int = 0
+    alarms: dict[str, str] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
 
@@ -41,7 +45,12 @@ class History:
     def players(self) -> list[str]:
         """The names of the losses."""
         names = dict.fromkeys(name for row in self.rows for name in row)
-        return [name for name in names if name not in ("step", "epoch", "seconds", "criterion")]
+        return [name for name in names if name not in ("step", "epoch", "seconds", "criterion", "watched")]
+
+    @property
+    def watched(self) -> list[str]:
+        """The names of what is recorded beside losses and criterion."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.get("watched", {})))
 
     @property
     def best(self) -> float | None:
@@ -57,9 +66,10 @@ class History:
         import narwhals as nw
         import pyarrow as pa
 
-        columns = ["step", "epoch", "seconds", *self.players, "criterion"]
+        columns = ["step", "epoch", "seconds", *self.players, "criterion", *self.watched]
         kinds = [pa.int64()] + [pa.float64()] * (len(columns) - 1)
-        arrays = [pa.array([row.get(name) for row in self.rows], kind) for name, kind in zip(columns, kinds, strict=True)]
+        rows = [row | row.get("watched", {}) for row in self.rows]
+        arrays = [pa.array([row.get(name) for row in rows], kind) for name, kind in zip(columns, kinds, strict=True)]
         table = pa.table(arrays, names=columns)
         return table if backend == "pyarrow" else nw.from_arrow(table, backend=cast(Any, backend)).to_native()
 

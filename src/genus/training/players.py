@@ -31,6 +31,9 @@ class Step(nn.Module):
         self.model = model
         own = set(map(id, model.parameters()))
         # A critic, say, that belongs to a loss and not to the model.
+        modules = [loss.module for loss in losses if loss.module is not None]
+        self.modules_of_losses = nn.ModuleList(m for m in modules if not own.issuperset(map(id, m.parameters())))
+        own.update(map(id, self.modules_of_losses.parameters()))
         self.others = nn.ParameterList(p for loss in losses for p in loss.parameters if id(p) not in own)
         self.eager = [loss.value for loss in losses]
         self.values = [torch.compile(value) for value in self.eager] if compiled else self.eager
@@ -69,6 +72,7 @@ class Player:
     others: list[nn.Parameter]  # what must not get gradients in this player's turn
     optimizers: list[torch.optim.Optimizer]  # "initial_lr" is the learning rate before the schedule
     total: float = 0.0  # of the losses since the last row of the history
+    gradient: float = 0.0  # of its norms, likewise
     count: int = 0
 
     def take_turn(self) -> None:

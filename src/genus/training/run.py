@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import TrainingError
-from genus.model import GenerativeModel, isolated
+from genus.model import GenerativeModel, Loss, isolated
 from genus.training import checkpoint
 from genus.training.best import Best
 from genus.training.budget import Budget
@@ -62,6 +62,8 @@ class Run:
         self.settings, self.interrupt, self.progress = settings, interrupt, progress
         self.device = model.device
         self.history = History()
+        self.watched: list[Loss] = []  # those with a judge of their own
+        self.found: dict[str, Any] = {}  # at the last evaluation, beside losses and criterion
         self.best = Best()
         self.step = 0
         self.steps_per_epoch = 1
@@ -84,30 +86,37 @@ class Run:
 
     # -- the judge ----------------------------------------------------------------------------------------------------
 
-    def criterion(self, rows: Rows) -> float | None:
-        """The model's own criterion, in evaluation mode, with the same random numbers every time: noise in it is then common
-        to all evaluations, and training's own random numbers are left alone."""
-        training = self.model.training
-        self.model.eval()
+    def measure(self, rows: Rows) -> tuple[float | None, dict[str, float]]:
+        """The criterion, and other numbers for the history, in evaluation mode, with the same random numbers every time: noise
+        in them is then common to all evaluations, and training's own random numbers are left alone."""
+        modules = [m for m in (self.model, *(loss.module for loss in self.watched)) if m is not None]
+        training = [m.training for m in modules]
         try:
+            for module in modules:
+                module.eval()
             with isolated(self.options.seed), torch.no_grad():
-                return self.model.criterion(rows.x, rows.c)
+                numbers: dict[str, float] = {}
+                for loss in self.watched:
+                    numbers |= loss.judge(rows.x, rows.c) if loss.judge is not None else {}
+                value = numbers.pop("criterion", None)
+                return (self.model.criterion(rows.x, rows.c) if value is None else value), numbers
         finally:
-            self.model.train(training)
+            for module, flag in zip(modules, training, strict=True):
+                module.train(flag)
 
     def trim(self) -> None:
         """Without a budget of seconds all held-out rows judge; with one, as many as take a thirtieth of it at a time."""
         if self.held is None or self.budget.seconds is None or len(self.held) <= PROBE:
             return
         start = time.perf_counter()
-        self.criterion(self.held[:PROBE])
+        self.measure(self.held[:PROBE])
         seconds = max(time.perf_counter() - start, 1e-6)
         self.held = self.held[: max(PROBE, int(PROBE * self.budget.seconds / 30 / seconds))]
 
     def judge(self) -> float | None:
         """Evaluate, and keep the weights if they are the best."""
         start = time.perf_counter()
-        value = None if self.held is None else self.criterion(self.held)
+        value, self.found = (None, {}) if self.held is None else self.measure(self.held)
         self.best.offer(self.model, self.step, value, self.tolerance)
         self.evaluation = time.perf_counter() - start
         self.evaluations += self.evaluation
@@ -115,7 +124,8 @@ class Run:
 
     def record(self, losses: dict[str, float | None], value: float | None) -> None:
         epoch = self.step / self.steps_per_epoch
-        self.history.rows.append({"step": self.step, "epoch": epoch, "seconds": self.seconds, **losses, "criterion": value})
+        row = {"step": self.step, "epoch": epoch, "seconds": self.seconds, **losses, "criterion": value}
+        self.history.rows.append(row | ({"watched": self.found} if self.found else {}))
         self.evaluated = self.step
         self.show(losses)
 

@@ -1,0 +1,220 @@
+"""The critic of a game: a net that tells generated rows from real ones, what it plays, and what keeps it smooth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from genus.divergences.games import Game
+from genus.divergences.games import game as game_of
+from genus.divergences.samples import energy_distance
+from genus.errors import DataError, GenusError
+from genus.model import Loss
+from genus.nets.dense import dense
+from genus.nets.residual import ImageDecoder, ImageEncoder
+from genus.nets.strided import StridedDecoder, StridedEncoder
+from genus.space import Space
+
+__all__ = ["Critic", "generator_net", "players", "slope"]
+
+JUDGED = 2000  # held-out rows that an evaluation looks at, and as many samples
+CELLS = 64  # among which samples are spread
+
+
+class Critic(nn.Module):
+    """(B, features), (B, context features) or None -> (B, 1): a log-odds or a score of every row, unbounded.
+
+    Args:
+        space: of x, whose features it sees.
+        context_dim: how many features of the context it sees beside them.
+        game: what it plays, by name (see `GAN`).
+        net, hidden, channels: see `Adversarial`.
+        r1, r2: weights of F E |grad D|^2 / 2 on real rows and on generated ones (Mescheder et al. 2018, arXiv:1801.04406); F is
+            the number of features, with which the squared distance of two rows grows, over which a slope counts.
+        penalty: weight of E (|grad D| - 1)^2 on the lines between them (Gulrajani et al. 2017, arXiv:1704.00028).
+        clip: the largest weight (Arjovsky et al. 2017, arXiv:1701.07875); None: any.
+        spectral: the matrix of every layer divided by its largest singular value (Miyato et al. 2018, arXiv:1802.05957); the
+            slope of a dense net is then 1 at most, as far as the iteration that finds it has come.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        context_dim: int = 0,
+        game: str = "relativistic",
+        net: str = "auto",
+        hidden: Sequence[int] = (256, 256),
+        channels: int = 32,
+        r1: float = 0.0,
+        r2: float = 0.0,
+        penalty: float = 0.0,
+        clip: float | None = None,
+        spectral: bool = False,
+    ) -> None:
+        super().__init__()
+        self.made_of = {"space": space, "context_dim": context_dim, "game": game, "r1": r1, "r2": r2, "penalty": penalty}
+        self.made_of |= {"net": net, "hidden": hidden, "channels": channels, "clip": clip, "spectral": spectral}
+        if min(r1, r2, penalty) < 0:
+            raise GenusError(f"Weights of penalties are 0 or more; got r1={r1}, r2={r2}, penalty={penalty}.")
+        if clip is not None and clip <= 0:
+            raise GenusError(f"clip is the largest weight of the critic, above 0; got {clip}.")
+        game_of(game)
+        self.played = game
+        self.r1, self.r2, self.penalty, self.clip = r1, r2, penalty, clip
+        kind = kind_of_net(space, net)
+        if kind == "dense":
+            self.net: nn.Module = dense(space.feature_dim + context_dim, hidden, 1, lambda: nn.LeakyReLU(0.2))
+        else:
+            self.net = (StridedEncoder if kind == "convolutional" else ImageEncoder)(pixels(space), channels, 1, context_dim)
+        if spectral:
+            for layer in list(self.net.modules()):
+                if isinstance(layer, nn.Linear | nn.Conv2d):
+                    if not layer.weight.any():  # a branch that begins at zero, which has no direction
+                        layer.reset_parameters()
+                    spectral_norm(layer)
+
+    @property
+    def game(self) -> Game:
+        """What it plays."""
+        return game_of(self.played)
+
+    def __reduce__(self) -> Any:
+        # The classes of layers divided by their norms are made on the way, and cannot be pickled or copied by name.
+        return _remade, (self.made_of, self.state_dict(), self.training)
+
+    def forward(self, features: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.net(features if context is None else torch.cat([features, context], dim=1))
+
+    def loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
+        """What the critic lowers: its part of the game, and the penalties."""
+        if self.clip is not None:
+            with torch.no_grad():
+                for parameter in self.parameters():
+                    parameter.clamp_(-self.clip, self.clip)
+        return self.game.critic(self(real, context), self(fake, context)) + self.penalties(real, fake, context)
+
+    def penalties(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor | float:
+        def judge(x: Tensor) -> Tensor:
+            return self(x, context)
+
+        total: Tensor | float = 0.0
+        for weight, x in ((self.r1, real), (self.r2, fake)):
+            if weight:
+                total = total + 0.5 * weight * x.shape[1] * slope(judge, x).square().mean()
+        if self.penalty:
+            between = torch.lerp(fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device))
+            total = total + self.penalty * (slope(judge, between) - 1).square().mean()
+        return total
+
+    def generator_loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
+        """What the generator lowers; only a relativistic one looks at real rows."""
+        judged = self(fake, context)
+        return self.game.generator(self(real, context) if self.game.name == "relativistic" else judged, judged)
+
+    def distance(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> float:
+        """The distance that the critic's loss, without penalties, stands for: of rows that it has not learnt from, in
+        expectation a lower bound."""
+        return float(self.game.distance(self.game.critic(self(real, context), self(fake, context))))
+
+
+def _remade(made_of: dict[str, Any], state: dict[str, Tensor], training: bool) -> Critic:
+    critic, like = Critic(**made_of), next(iter(state.values()))
+    critic.to(like.device, like.dtype).load_state_dict(state)
+    return critic.train(training)
+
+
+def kind_of_net(space: Space, net: str) -> str:
+    """What "auto" means for this space; any other kind, if it suits it."""
+    if net not in ("auto", "dense", "convolutional", "residual"):
+        raise GenusError(f"net must be 'auto', 'dense', 'convolutional' or 'residual'; got {net!r}.")
+    fits = space.is_image and min(space.shape[-2:]) >= 8
+    if net in ("convolutional", "residual") and not fits:
+        raise DataError(f"net={net!r} needs images of 8 pixels a side or more, all of one kind; use net='dense'.")
+    if net != "auto":
+        return net
+    return "dense" if not fits else "convolutional" if max(space.shape[-2:]) <= 32 else "residual"
+
+
+def pixels(space: Space) -> tuple[int, ...]:
+    """Channels, height and width."""
+    return (1,) * (3 - len(space.shape)) + space.shape
+
+
+def generator_net(inputs: int, space: Space, net: str, hidden: Sequence[int], channels: int) -> nn.Module:
+    """(B, inputs) -> (B, features), unbounded: the critic's counterpart."""
+    kind = kind_of_net(space, net)
+    if kind == "dense":
+        return dense(inputs, hidden, space.feature_dim, nn.ReLU)
+    if kind == "convolutional":
+        return StridedDecoder(inputs, channels, pixels(space))
+    return ImageDecoder(inputs, channels, pixels(space), 1)
+
+
+def players(
+    critic: Critic,
+    parameters: Iterable[nn.Parameter],
+    real: Callable[[Tensor], Tensor],
+    fake: Callable[[int, Tensor | None], Tensor],
+    given: Callable[[Tensor | None], Tensor | None],
+    adam: dict[str, Any],
+    critic_steps: int = 1,
+    also: Callable[[Tensor, Tensor | None], Tensor] | None = None,
+) -> list[Loss]:
+    """The two players of the game between a critic and whatever draws rows with gradients.
+
+    Args:
+        parameters: the generator's.
+        real: x -> features.
+        fake: n, c -> features of n generated rows.
+        given: c -> its features.
+        adam: of both optimizers.
+        critic_steps: of the critic for one of the generator.
+        also: (x, c) -> what the generator lowers beside the game.
+    """
+
+    def critic_loss(x: Tensor, c: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            generated = fake(len(x), c)
+        return critic.loss(real(x), generated, given(c))
+
+    def generator_loss(x: Tensor, c: Tensor | None) -> Tensor:
+        loss = critic.generator_loss(real(x), fake(len(x), c), given(c))
+        return loss if also is None else loss + also(x, c)
+
+    def judge(x: Tensor, c: Tensor | None) -> dict[str, float]:
+        """The criterion, energy distance; what the critic estimates; how far samples are spread."""
+        x, c = x[:JUDGED], None if c is None else c[:JUDGED]
+        if len(x) < 2:
+            return {}
+        rows, generated = real(x), fake(len(x), c)
+        found = {"criterion": float(energy_distance(rows, generated)), "distance": critic.distance(rows, generated, given(c))}
+        return found | {"spread": spread(rows, generated)}
+
+    return [
+        Loss("critic", critic.parameters(), critic_loss, optimizer=adam, module=critic, judge=judge),
+        Loss("generator", parameters, generator_loss, every=critic_steps, optimizer=adam),
+    ]
+
+
+def spread(real: Tensor, fake: Tensor) -> float:
+    """In how many cells generated rows lie, as a share of that of real ones: 1 where they are as spread out, 1/64 where all
+    are in one place. Cells are nearest neighbourhoods of 64 real rows, and are counted by the exponential of their entropy."""
+    centres = real[:CELLS]
+
+    def count(rows: Tensor) -> Tensor:
+        share = torch.bincount(torch.cdist(rows, centres).argmin(1), minlength=len(centres)) / len(rows)
+        return torch.special.entr(share).sum().exp()
+
+    return float(count(fake) / count(real[CELLS:] if len(real) > 2 * CELLS else real))
+
+
+def slope(judge: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    """at (B, ...) -> (B,): the norm of the critic's gradient, example by example, whatever their shape."""
+    with torch.enable_grad():
+        at = at.detach().requires_grad_()
+        gradient = torch.autograd.grad(judge(at).sum(), at, create_graph=True)[0]
+    return gradient.flatten(1).norm(dim=1)
