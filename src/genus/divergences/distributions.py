@@ -90,13 +90,13 @@ def frequencies(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     distribution have no point in common, so their own divergences say nothing of it.
 
     >>> frequencies(torch.tensor([0, 0, 1, 1]), torch.tensor([1, 2]))
-    (tensor([0.5000, 0.5000, 0.0000]), tensor([0.0000, 0.5000, 0.5000]))
+    (tensor([0.5000, 0.5000, 0.0000], dtype=torch.float64), tensor([0.0000, 0.5000, 0.5000], dtype=torch.float64))
     """
     if x.shape[1:] != y.shape[1:] or not len(x) or not len(y):
         raise DataError(f"Expected points x (N, *shape) and y (M, *shape); got {tuple(x.shape)} and {tuple(y.shape)}.")
     points, which = torch.unique(torch.cat([x, y]), dim=0, return_inverse=True)
     each = which.flatten().split([len(x), len(y)])
-    p, q = (torch.bincount(w, minlength=len(points)) / len(w) for w in each)
+    p, q = (torch.bincount(w, minlength=len(points)).double() / len(w) for w in each)
     return p, q
 
 
