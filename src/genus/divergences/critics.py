@@ -110,7 +110,8 @@ def dual(
         size = float(critic.scale)
 
         def loss(a: Tensor, b: Tensor) -> Tensor:
-            value = (critic(b).mean() - critic(a).mean()) / size
+            better, worse = critic(torch.cat([a, b])).split([len(a), len(b)])
+            value = (worse.mean() - better.mean()) / size
             if constraint == "gradient-penalty":
                 value = value + strength * gradient_penalty(critic, a, b)
             elif constraint == "zero-centred":
@@ -194,6 +195,7 @@ def _split(x: Tensor, y: Tensor, share: float, seed: int) -> tuple[tuple[Tensor,
     return parts[0], parts[1]
 
 
+@torch.enable_grad()
 def _train(
     critic: nn.Module,
     loss: Callable[[Tensor, Tensor], Tensor],

@@ -267,8 +267,8 @@ def one_pass_or_many(seed: int) -> Iterator[Number | Picture]:
             axes.semilogy(
                 range(1, dim + 1), errors[:, i].clamp(min=1e-17), "o-", markersize=3, color=colour(i), label=f"x{i + 1}"
             )
-        axes.set(xlabel="calls of the network", ylabel="error", ylim=(1e-18, None))
-        axes.legend(ncols=2, loc="lower left")
+        axes.set(xlabel="calls of the network", ylabel="error", ylim=(1e-18, 1e6))
+        axes.legend(ncols=2, loc="upper right")
 
     yield picture("Undoing one pass", draw)
     for i in (0, 1, dim - 1):
