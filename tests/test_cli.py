@@ -26,7 +26,7 @@ from genus.cli import app
 from genus.cli.inputs import given, hyper, seconds
 from genus.cli.outputs import as_table, grid
 
-COMMANDS = ["families", "compare", "fit", "sample", "score", "impute"]
+COMMANDS = ["families", "compare", "fit", "sample", "score", "impute", "tour"]
 
 
 def adult(rows: int = 300) -> str:
@@ -103,7 +103,9 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     assert min(used) < 0.5
 
 
-@pytest.mark.parametrize("command", ["families", "fit", "sample", "score", "impute", "compare", ""])  # first fitted, then used
+@pytest.mark.parametrize(
+    "command", ["families", "fit", "sample", "score", "impute", "compare", "tour", ""]  # first fitted, then used
+)
 def test_every_example_in_the_help_works(command: str, folder: Path, one_core: None) -> None:
     shown = examples(command)
     assert len(shown) >= 2
@@ -113,6 +115,8 @@ def test_every_example_in_the_help_works(command: str, folder: Path, one_core: N
         words = shlex.split(command_line)[1:]
         if words[0] == "compare":
             words += ["--seeds", "1", "--jobs", "1", "--budget", "1s", "--families", "naive-bayes"]
+        if words[0] == "tour":
+            words = [*words, "--only", "taxonomy"]  # the last word counts
         done = run(*words)
         assert done.code == 0, (line, done.err)
         if "--json" in words:

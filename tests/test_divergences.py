@@ -1,4 +1,4 @@
-"""Distances between samples against closed forms, and against SciPy on a line."""
+"""Divergences of known distributions, distances between samples, against closed forms, and against SciPy on a line."""
 
 import math
 import subprocess
@@ -7,9 +7,23 @@ import sys
 import pytest
 import torch
 from scipy import stats
+from torch.distributions import Bernoulli, Categorical, Independent, Laplace, MultivariateNormal, Normal, Poisson, Uniform
 
-from genus.divergences import energy_distance, samples, sliced_wasserstein
-from genus.errors import DataError
+from genus import MAF, Category, Mixture, NaiveBayes, Real, Space
+from genus.divergences import (
+    DIVERGENCES,
+    between,
+    energy_distance,
+    frequencies,
+    jensen_shannon,
+    kl,
+    of_probabilities,
+    samples,
+    sliced_wasserstein,
+    variational,
+)
+from genus.divergences.gaussians import of_gaussians
+from genus.errors import DataError, GenusError
 
 
 def normal(*shape, seed=0, dtype=torch.float64):
@@ -19,6 +33,144 @@ def normal(*shape, seed=0, dtype=torch.float64):
 def quantiles(loc=0.0, scale=1.0, n=1000):
     """n points that stand for N(loc, scale^2) far better than n draws."""
     return torch.from_numpy(stats.norm.ppf((torch.arange(n).double().numpy() + 0.5) / n) * scale + loc)[:, None]
+
+
+# -- of known distributions -----------------------------------------------------------------------------------------------
+
+
+def gaussian(mean, root):
+    covariance = torch.tensor(root, dtype=torch.float64) @ torch.tensor(root, dtype=torch.float64).T
+    return MultivariateNormal(torch.tensor(mean, dtype=torch.float64), covariance)
+
+
+PAIRS = [
+    (gaussian([0.0, 1.0], [[1.0, 0.0], [0.3, 0.8]]), gaussian([0.4, 0.6], [[1.2, 0.0], [-0.2, 1.0]])),
+    (gaussian([0.0], [[1.0]]), gaussian([0.7], [[1.0]])),
+]
+
+
+def by_quadrature(p, q, name):
+    """The definition, as a sum over a fine grid."""
+    axis = torch.linspace(-9, 9, 1201, dtype=torch.float64)
+    dim = p.event_shape[0]
+    points = torch.cartesian_prod(*[axis] * dim).reshape(-1, dim)
+    a, b = (one.log_prob(points).exp() for one in (p, q))
+    return of_probabilities(a / a.sum(), b / b.sum(), name).item()
+
+
+@pytest.mark.parametrize("name", list(DIVERGENCES))
+@pytest.mark.parametrize("pair", PAIRS, ids=["plane", "line"])
+def test_closed_form_is_quadrature_is_monte_carlo(pair, name):
+    expected = by_quadrature(*pair, name)
+    closed = of_gaussians(*pair, name)
+    assert (closed is None) == (name == "jensen-shannon" or (name == "total-variation" and pair is PAIRS[0]))
+    if closed is not None:
+        assert closed == pytest.approx(expected, rel=1e-5)
+        assert between(*pair, name) == (closed, 0.0, "exact", "")
+    from genus.divergences.distributions import _drawn, _monte_carlo
+
+    p, q = pair
+    draws = _monte_carlo(
+        lambda n, s: _drawn(p, n, s), p.log_prob, lambda n, s: _drawn(q, n, s), q.log_prob, name, samples=20_000, seed=0
+    )
+    assert draws.label == "estimate"
+    assert abs(draws.value - expected) < 4 * draws.error < 0.1
+
+
+def test_every_kind_of_normal_has_its_closed_form():
+    p, q = Normal(0.0, 2.0), Normal(1.0, 1.0)
+    expected = kl(p, q)
+    assert expected.value == pytest.approx(0.5 * (4 + 1 - 1 - math.log(4)))
+    many = kl(Independent(Normal(torch.zeros(3), 2.0), 1), MultivariateNormal(torch.ones(3), torch.eye(3)))
+    assert many.value == pytest.approx(3 * expected.value)
+    assert between(p, q, "reverse-kl").value == kl(q, p).value
+    assert kl(Laplace(0.0, 1.0), Laplace(0.0, 1.0)).value == pytest.approx(0.0, abs=1e-9)  # torch's own
+    assert kl(Poisson(2.0), Poisson(3.0)).label == "exact"
+
+
+def test_estimates_come_with_errors_that_hold():
+    p, q = Laplace(0.0, 1.0), Normal(0.5, 1.0)
+    axis = torch.linspace(-30, 30, 60_001, dtype=torch.float64)
+    a, b = (one.log_prob(axis).exp() / one.log_prob(axis).exp().sum() for one in (p, q))
+    for name in ("jensen-shannon", "total-variation", "squared-hellinger"):
+        found = between(p, q, name, samples=40_000, seed=1)
+        assert found.label == "estimate"
+        assert abs(found.value - of_probabilities(a, b, name).item()) < 4 * found.error
+    assert between(p, q, "jensen-shannon", seed=1) == between(p, q, "jensen-shannon", seed=1)
+
+
+def test_models_are_asked_for_their_densities():
+    space = Space([Real(), Real()])
+    torch.manual_seed(0)
+    p, q = MAF(space, transforms=1, hidden=(8,)), MAF(space, transforms=1, hidden=(8,))
+    assert kl(p, p).value == 0
+    assert 0 <= jensen_shannon(p, q).value < 0.7
+    with pytest.raises(DataError, match="differ"):
+        kl(p, Mixture(Space([Real()])))
+
+
+# -- infinity, and why ----------------------------------------------------------------------------------------------------
+
+
+def test_infinity_comes_with_its_reason():
+    found = kl(torch.tensor([0.2, 0.8]), torch.tensor([1.0, 0.0]))
+    assert (found.value, found.label, found.reason) == (math.inf, "exact", "q gives no mass to state 1, and p gives it 0.8")
+    assert between(torch.tensor([1.0, 0.0]), torch.tensor([0.2, 0.8]), "reverse-kl").reason.startswith(
+        "p gives no mass to state 1"
+    )
+    assert kl(torch.tensor([1.0, 0.0]), torch.tensor([0.2, 0.8])).reason == ""
+    assert "no mass to state 0" in kl(Categorical(torch.tensor([0.5, 0.5])), Categorical(torch.tensor([0.0, 1.0]))).reason
+    assert kl(Bernoulli(0.3), Bernoulli(0.3)).value == pytest.approx(0, abs=1e-7)
+    assert "closed form" in kl(Normal(0.0, 1.0), Uniform(0.0, 1.0)).reason
+    wide = between(Normal(0.0, 2.0), Normal(0.0, 1.0), "chi-squared")
+    assert wide.value == math.inf
+    assert "tails" in wide.reason
+    found = between(Laplace(0.0, 1.0), Uniform(-1.0, 1.0), "chi-squared")
+    assert found.value == math.inf
+    assert found.reason.startswith("q has density 0 at ")
+    assert kl(Laplace(0.0, 1.0), Uniform(-1.0, 1.0)).value == math.inf
+
+
+def test_disjoint_supports_of_models():
+    space = Space([Category(("a", "b")), Real()])
+    p, q = NaiveBayes(space, smoothing=0.0), NaiveBayes(space, smoothing=0.0)
+    for model, state in ((p, 0.0), (q, 1.0)):
+        rows = torch.stack([torch.full((200,), state), torch.linspace(0, 1, 200)], 1)
+        model.observe(rows)
+        model.conclude()
+    for name, expected in (("kl", math.inf), ("reverse-kl", math.inf), ("chi-squared", math.inf), ("total-variation", 1.0)):
+        assert between(p, q, name).value == pytest.approx(expected)
+    assert kl(p, q).reason == "q has density 0 at 10,000 of 10,000 draws of p"
+    assert jensen_shannon(p, q).bits == pytest.approx(1.0)
+    assert between(p, q, "squared-hellinger").value == pytest.approx(1.0)
+
+
+def test_points_as_discrete_distributions():
+    z = torch.linspace(0, 1, 50)
+    lines = [torch.stack([torch.full_like(z, theta), z], 1) for theta in (0.0, 0.3)]
+    p, q = frequencies(*lines)
+    assert kl(p, q).value == kl(q, p).value == math.inf
+    assert jensen_shannon(p, q).bits == pytest.approx(1.0)
+    assert kl(*frequencies(lines[0], lines[0].flip(0))).value == pytest.approx(0.0, abs=1e-6)
+
+
+# -- by a critic ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_critic_bounds_the_divergence_from_below():
+    x, y = normal(4000, 2).float(), normal(4000, 2, seed=1).float() + torch.tensor([1.5, 0.0])
+    p, q = gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]]), gaussian([1.5, 0.0], [[1.0, 0.0], [0.0, 1.0]])
+    for name in ("jensen-shannon", "squared-hellinger", "kl"):
+        true = by_quadrature(p, q, name)
+        bound, critic = variational(x, y, name, steps=200)
+        assert bound.label == "bound"
+        assert true - 0.25 * true - 4 * bound.error < bound.value < true + 4 * bound.error
+    at = torch.tensor([[0.0, 0.0], [0.75, 1.0], [1.5, 0.0]])
+    torch.testing.assert_close(
+        critic(at).detach(), (p.log_prob(at.double()) - q.log_prob(at.double())).float(), atol=0.5, rtol=0
+    )
+    nothing, _ = variational(x[:2000], x[2000:], steps=200)
+    assert nothing.value < 4 * nothing.error + 1e-3
 
 
 # -- energy distance ------------------------------------------------------------------------------------------------------
@@ -130,6 +282,26 @@ def test_parameters_that_make_no_sense_are_refused():
         energy_distance(normal(1, 2), normal(5, 2))
 
 
+def test_what_cannot_be_compared_is_refused():
+    p = torch.tensor([0.5, 0.5])
+    with pytest.raises(DataError, match="same states"):
+        kl(p, torch.tensor([0.2, 0.3, 0.5]))
+    with pytest.raises(DataError, match="probabilities"):
+        kl(p, torch.tensor([0.5, 0.6]))
+    with pytest.raises(DataError, match="same states"):
+        kl(Categorical(p), Categorical(torch.ones(3)))
+    with pytest.raises(DataError, match="must both be"):
+        kl(p, Normal(0.0, 1.0))
+    with pytest.raises(DataError, match="batch"):
+        kl(Normal(torch.zeros(2), 1.0), Normal(torch.zeros(2), 1.0))
+    with pytest.raises(DataError, match="different shapes"):
+        kl(Normal(0.0, 1.0), MultivariateNormal(torch.zeros(2), torch.eye(2)))
+    with pytest.raises(GenusError, match="no divergence 'nonsense'"):
+        between(p, p, "nonsense")
+    with pytest.raises(DataError, match="Expected points"):
+        frequencies(torch.zeros(2, 2), torch.zeros(2, 3))
+
+
 def test_distances_need_no_scikit_learn():
-    code = "import sys, genus.divergences; print(sorted({'sklearn', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, genus.divergences; print(sorted({'sklearn', 'scipy', 'ot', 'pandas', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -41,6 +41,7 @@ BELOW: dict[str, set[str]] = {
     "distillation": TENSORS | {"model", "divergences", "models", "registry", "files", "training"},
     "evaluation": FORMS | {"data", "nets", "model", "divergences", "models", "registry", "files", "training"},
 }
+BELOW["tour"] = set(BELOW)
 BELOW["sklearn"] = BELOW["cli"] = set(BELOW)
 BELOW["__main__"] = {"cli"}
 

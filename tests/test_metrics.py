@@ -7,9 +7,10 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from genus.divergences import jensen_shannon
 from genus.errors import DataError
 from genus.evaluation import neighbours
-from genus.evaluation.classifiers import c2st, canonical, tstr
+from genus.evaluation.classifiers import c2st, canonical, tstr, two_sample
 from genus.evaluation.metrics import METRICS, evaluate, independent_columns
 from genus.evaluation.neighbours import memorisation, precision_recall_density_coverage
 from genus.space import Category, Integer, Real, Space
@@ -55,6 +56,8 @@ def test_equal_distributions_have_ideal_values(rows):
     assert scores["c2st"] == pytest.approx(0.5, abs=0.05)
     assert scores["energy"] == pytest.approx(0, abs=0.03)
     assert scores["sliced_wasserstein"] < 0.1
+    assert scores["jensen_shannon"] == pytest.approx(0, abs=0.02)
+    assert scores["w1_dual"] == pytest.approx(0, abs=0.2)
     assert scores["density"] == pytest.approx(1, abs=0.15)
     assert scores["coverage"] == pytest.approx(METRICS["coverage"].ideal, abs=0.03)
     assert 0.5 < scores["dcr_ratio"] < 2
@@ -144,6 +147,24 @@ def test_c2st_of_two_normals_is_near_the_bayes_auc():
     estimate = c2st(PLANE, real, fake)
     assert bayes - 0.05 < estimate.value < bayes + 0.01
     assert 0 < estimate.error < 0.02
+
+
+def test_jensen_shannon_is_a_lower_bound_of_the_true_one():
+    x, y = normal(2000, 2), normal(2000, 2, seed=1) + torch.tensor([1.5, 0.0])
+    found = two_sample(PLANE, x, y).jensen_shannon
+    axis = torch.linspace(-8, 10, 4001, dtype=torch.float64)
+    p, q = (torch.exp(-0.5 * (axis - m) ** 2) for m in (0.0, 1.5))
+    true = jensen_shannon(p / p.sum(), q / q.sum()).bits
+    assert 0.75 * true < found.value < true + 3 * found.error
+    assert two_sample(PLANE, x[:1000], x[1000:]).jensen_shannon.value == pytest.approx(0, abs=0.005)
+    assert two_sample(PLANE, x, x + 100).jensen_shannon.value == pytest.approx(1, abs=0.01)
+
+
+def test_the_earth_movers_distance_lies_between_the_critics_and_the_couplings():
+    x, y, train = normal(600, 2), normal(600, 2, seed=1) + torch.tensor([2.0, 0.0]), normal(50, 2, seed=2)
+    scores = evaluate(PLANE, y, train=train, test_a=x)
+    assert 1.6 < scores["w1_dual"] < 2.15
+    assert 1.9 < scores["w1"] < 2.3
 
 
 def test_c2st_is_not_given_away_by_the_last_bit():

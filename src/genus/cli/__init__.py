@@ -23,12 +23,13 @@ from genus.cli.fit import fit
 from genus.cli.impute import impute
 from genus.cli.sample import sample
 from genus.cli.score import score
+from genus.cli.tour import tour
 
 __all__ = ["app", "main"]
 
 # Plain help: it is there at once, and its examples can be copied without the frame around them.
 app = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-for command in (families, compare, fit, sample, score, impute):
+for command in (families, compare, fit, sample, score, impute, tour):
     app.command()(command)
 
 
@@ -49,6 +50,7 @@ def top(
       genus sample iris.genus -n 5
       genus score iris.genus iris --out scores.csv
       genus impute iris.genus iris --out complete.csv
+      genus tour
     """
 
 

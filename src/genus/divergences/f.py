@@ -8,16 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
-from genus.model import TractableDensity
 
-__all__ = ["BITS", "DIVERGENCES", "Estimate", "FDivergence", "between", "of_probabilities"]
+__all__ = ["BITS", "DIVERGENCES", "Estimate", "FDivergence", "divergence", "of_probabilities"]
 
 BITS = math.log(2)  # nats in a bit
 
@@ -29,6 +28,7 @@ class FDivergence:
     Attributes:
         value: r -> f(exp r), the integrand under q.
         steep: the limit of f(u) / u: what mass of p costs where q has none.
+        at_zero: f(0): what mass of q costs where p has none.
         witness: r -> f'(exp r), the best critic's output, by which D_f = E_p T - E_q f*(T).
         conjugate: T -> f*(T) = sup_u (u T - f(u)).
     """
@@ -117,41 +117,26 @@ def of_probabilities(p: Tensor, q: Tensor, name: str = "kl") -> Tensor:
 
 
 class Estimate(NamedTuple):
-    """A mean over draws and its standard error, in nats."""
+    """A number, and how far it may be trusted; of an f-divergence in nats.
+
+    Attributes:
+        value: infinity where it is known to be infinite.
+        error: its standard error over draws; 0 where there were none.
+        label: "exact"; "estimate", a mean over draws; "bound", an estimate of a number that lies below the true one.
+        reason: why it is infinite, in words; empty otherwise.
+    """
 
     value: float
-    error: float
+    error: float = 0.0
+    label: Literal["exact", "estimate", "bound"] = "estimate"
+    reason: str = ""
+
+    @property
+    def bits(self) -> float:
+        """The value in bits, if it is in nats."""
+        return self.value / BITS
 
     @classmethod
     def of(cls, draws: Tensor) -> Estimate:
         """The mean of draws (N,)."""
         return cls(float(draws.mean()), float(draws.std() / math.sqrt(len(draws))))
-
-
-@torch.no_grad()
-def between(p: TractableDensity, q: TractableDensity, name: str = "kl", samples: int = 10_000, seed: int = 0) -> Estimate:
-    """D_f of two models of one space, by Monte Carlo.
-
-    KL(p || q) is the mean of log p/q over draws of p; the other way round over draws of q. Others weigh each point by the
-    mean m of p and q, of which half of the draws are p's and half q's: the weights are then at most 2.
-
-    Raises:
-        DataError: the models are not of one space, or have a context.
-    """
-    if p.space != q.space or p.context is not None or q.context is not None:
-        raise DataError("Divergences are between models of one space without a context; these differ.")
-    if name == "kl":
-        x = p.sample(samples, seed=seed)
-        draws = p.log_prob(x) - q.log_prob(x)
-    elif name == "reverse-kl":
-        x = q.sample(samples, seed=seed)
-        draws = q.log_prob(x) - p.log_prob(x)
-    else:
-        half = samples // 2
-        x = torch.cat([p.sample(half, seed=seed), q.sample(half, seed=seed + 1)])
-        log_p, log_q = p.log_prob(x).double(), q.log_prob(x).double()
-        r = log_p - log_q
-        # Under m = (p + q) / 2 the weight q / m is 2 / (1 + exp r); where q has no mass its limit is of f(u) / u.
-        draws = divergence(name).value(r) * 2 * torch.sigmoid(-r)
-        draws = torch.where(r > 50, 2 * divergence(name).steep, draws)
-    return Estimate.of(draws)
