@@ -26,7 +26,7 @@ from genus.cli import app
 from genus.cli.inputs import given, hyper, seconds
 from genus.cli.outputs import as_table, grid
 
-COMMANDS = ["families", "compare", "fit", "sample", "score"]
+COMMANDS = ["families", "compare", "fit", "sample", "score", "distill"]
 
 
 def adult(rows: int = 300) -> str:

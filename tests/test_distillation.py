@@ -75,7 +75,7 @@ def test_a_conditional_student_learns_every_condition_and_the_seed_repeats() -> 
     def run() -> tuple[IAF, genus.Distillation]:
         with genus.model.isolated(1):
             student = IAF(space, context, transforms=2, hidden=(32,))
-        return student, distill(student, teacher, c, max_steps=800, learning_rate=5e-3, schedule="cosine", progress=False)
+        return student, distill(student, teacher, c=c, max_steps=800, learning_rate=5e-3, schedule="cosine", progress=False)
 
     (student, found), (again, _) = run(), run()
     assert found.kl.value < 0.05
@@ -105,7 +105,7 @@ def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:
         (lambda: distill(genus.Mixture(space), correlated), "cannot draw with gradients"),
         (lambda: distill(flow, genus.Mixture(SPACES["one real"])), "student's own space"),
         (lambda: distill(flow, genus.VAE(space)), "must be a density"),
-        (lambda: distill(flow, correlated, torch.zeros(3, 1)), "where the student is conditional"),
+        (lambda: distill(flow, correlated, c=torch.zeros(3, 1)), "without a condition"),
         (lambda: distill(MAF(SPACES["reals and states"]), correlated), "without atoms"),
     ):
         with pytest.raises(genus.GenusError, match=word):

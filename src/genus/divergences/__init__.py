@@ -2,7 +2,7 @@
 
 from genus.divergences.f import BITS, DIVERGENCES, Estimate, FDivergence, between, of_probabilities
 from genus.divergences.games import GAMES, Game
-from genus.divergences.samples import energy_distance, sliced_wasserstein
+from genus.divergences.samples import energy_distance, log_spectral_distance, sliced_wasserstein
 
 __all__ = [
     "BITS",
@@ -13,6 +13,7 @@ __all__ = [
     "Game",
     "between",
     "energy_distance",
+    "log_spectral_distance",
     "of_probabilities",
     "sliced_wasserstein",
 ]

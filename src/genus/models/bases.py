@@ -36,7 +36,7 @@ class Normal(Base):
     def log_prob(self, z: Tensor) -> Tensor:
         """z (B, D) -> (B,)."""
         if not self.gaps:
-            return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * self.dim
+            return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * z.shape[1]
         return torch.where(z.isnan(), 0.0, -0.5 * z.nan_to_num().square() - 0.5 * math.log(2 * math.pi)).sum(1)
 
     def sample(self, n: int, like: Tensor) -> Tensor:
