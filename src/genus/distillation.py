@@ -19,13 +19,14 @@ from genus.models.autoregressive import Autoregressive
 from genus.models.dequantised import Dequantised
 from genus.models.flow import NormalisingFlow
 from genus.models.parallel_wavenet import ParallelWaveNet
-from genus.space import Real
+from genus.space import Integer, Real
 from genus.training import History, fit
 from genus.training.rows import prepare
 
 __all__ = ["Distillation", "Teacher", "distill", "untaught"]
 
 STEPS, BATCH = 3000, 256  # where no budget and no size is given
+FORWARD = 0.9  # see `distill`
 RECIPE = {"learning_rate": 3e-3, "average": 0.99, "weight_decay": 0.0}  # likewise
 NUMBERS = 2**20  # that are drawn of a teacher to learn from, and of both to judge by: rows times their length
 ROWS, JUDGED = 50_000, 10_000  # and no more rows than these
@@ -98,14 +99,16 @@ def distill(
     closed form, or over some more draws of this step alone.
 
     Args:
-        student: a flow on real numbers.
+        student: a flow. Categories, and numbers with mass of their own, it learns by KL(teacher || student) alone: gradients
+            of the other go back through the numbers that it draws.
         teacher: a density on the same space that gradients go through; or any function of x (B, *shape), and of c where the
             student is conditional, that gives an unnormalised log-density (B,): this is variational inference.
         data: a Dataset, x, or (x, c): the rows that the student should cover, the conditions to draw for, and what `auxiliary`
             compares with. By default draws of the teacher.
         c: conditions (N, *context.shape) to draw for, of conditional models without data.
-        forward: the share of KL(teacher || student) in the loss: 0.5, but 0 for a function, which cannot be sampled, and for
-            sequences, whose density under a parallel student takes a step for every position.
+        forward: the share of KL(teacher || student) in the loss: 0.9, since the gradients of the other are by far the larger
+            while the student is poor; but 0 for a function, which cannot be sampled, and for sequences, whose density under a
+            parallel student takes a step for every position.
         auxiliary: (draws, rows) -> a number to be added to the loss: both (B, *shape), of the same conditions. The rows are
             data's or the teacher's. See `divergences.log_spectral_distance` for sound.
         batch_size: draws of every step.
@@ -114,8 +117,8 @@ def distill(
         how: arguments of `genus.fit`: a budget (by default 3,000 steps), the learning rate and so on.
 
     Raises:
-        DataError: the spaces differ, or the student's data are not real numbers, through which gradients could go back.
-        GenusError: the student cannot draw with gradients, or the share makes no sense.
+        DataError: the spaces differ, the student is no flow, or there are no numbers through which gradients could go back.
+        GenusError: the share makes no sense.
 
     >>> import math
     >>> from genus import Flow, Real, Space
@@ -139,9 +142,14 @@ def distill(
         raise DataError("c are conditions to draw for where there are no data; leave it out with data, or without a condition.")
     if conditional and c is None and data is None:
         raise DataError("The student is conditional; pass data with their conditions, or conditions c to draw for.")
-    share = forward if forward is not None else 0.5 if density is not None and not flow.space.sequence else 0.0
+    share = forward if forward is not None else FORWARD if density is not None and not flow.space.sequence else 0.0
     if not 0 <= share <= 1 or (share and density is None):
         raise GenusError(f"forward is a share from 0 to 1, and 0 for a function, which cannot be sampled; got {share}.")
+    if flow.space.has_states and share == 0:
+        raise DataError(
+            "Categories and atoms are learned by KL(teacher || student) alone, since no gradient goes back through their draws;"
+            " this needs a teacher that is a density, and forward above 0."
+        )
     settled: dict[str, Any] = {"batch_size": batch_size, **RECIPE, **how}
     settled |= {} if {"max_steps", "max_seconds", "epochs"} & set(how) else {"max_steps": STEPS}
     settled |= {} if share else {"validation": None}  # the student's likelihood of rows is not what is wanted then
@@ -271,12 +279,12 @@ def untaught(student: GenerativeModel | None, teacher: GenerativeModel | None) -
     'The teacher must be a density, and VAE has none that is exact.'
     """
     student, teacher = (one.model if isinstance(one, Dequantised) else one for one in (student, teacher))
-    for who, model in (("teacher", teacher), ("student", student)):
-        kinds = model.space.kinds if model is not None else ()
-        odd = next((i for i, kind in enumerate(kinds) if not isinstance(kind, Real) or kind.states > 1), None)
-        if model is not None and odd is not None:
+    for model in (teacher, student):
+        space = model.space if model is not None else None
+        if model is not None and space is not None and (not space.columns(Real) or space.columns(Integer)):
+            odd = [*space.columns(Integer), 0][0]
             return (
-                f"The {who}'s data must be real numbers without atoms; {model.space.label(odd)} is {kinds[odd]!r}. A parallel"
+                f"{type(model).__name__} gives every value of {space.label(odd)}, {space.kinds[odd]!r}, a probability; a"
                 " student learns by gradients that go back through its draws, and none go through the draw of a symbol."
             )
     if teacher is not None and not isinstance(teacher, TractableDensity):

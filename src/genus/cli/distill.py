@@ -47,7 +47,7 @@ def distill(
     forward: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", min=0, max=1, help="Of KL(teacher || student) in the loss; by default 0.5, of sequences 0."
+            metavar="SHARE", min=0, max=1, help="Of KL(teacher || student) in the loss; by default 0.9, of sequences 0."
         ),
     ] = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Train so long at most: 60s, 2m, 1h.")] = None,
