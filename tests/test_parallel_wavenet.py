@@ -68,33 +68,34 @@ def test_the_divergence_by_steps_is_that_of_whole_draws_with_less_noise(componen
     student = away(ParallelWaveNet(SOUND, width=6, layers=(3, 2)), seed=1, size=0.1)
     lesson = Lesson(student, teacher, 0.0)
     with genus.model.isolated(0), torch.no_grad():
-        _, by_steps = lesson.divergence(4000, None)
-        x, log_q = student._draw(4000, None)
+        _, by_steps = lesson.divergence(1000, None)
+        x, log_q = student._draw(1000, None)
         whole = log_q - teacher.log_prob(x)
-    error = float((by_steps.std() ** 2 / 4000 + whole.std() ** 2 / 4000).sqrt())
+    error = float((by_steps.std() ** 2 / 1000 + whole.std() ** 2 / 1000).sqrt())
     assert float(by_steps.mean()) == pytest.approx(float(whole.mean()), abs=4 * error)
     assert float(by_steps.std()) < float(whole.std())
 
 
 def test_a_gaussian_teacher_of_one_step_is_recovered() -> None:
-    """x_t = 0.8 x_{t-1} + 0.3 e_t, by a WaveNet set by hand to nothing but this."""
-    space = Space(Real(), shape=(24,), sequence=True)
+    """x_t = 0.8 x_{t-1} + 0.3 e_t, which a small WaveNet has learned, goes on to the student."""
+    space = Space(Real(), shape=(12,), sequence=True)
     with genus.model.isolated(0):
-        x = torch.zeros(3000, 24)
-        x[:, 0] = 0.5 * torch.randn(3000)
-        for t in range(1, 24):
-            x[:, t] = 0.8 * x[:, t - 1] + 0.3 * torch.randn(3000)
-        teacher = WaveNet(space, width=16, layers=2, components=1)
-        student = ParallelWaveNet(space, width=16, layers=(4, 4))
-    genus.fit(teacher, x, max_steps=400, learning_rate=5e-3, seed=0, progress=False)
+        x = 0.5 * torch.randn(2000, 12)
+        for t in range(1, 12):
+            x[:, t] = 0.8 * x[:, t - 1] + 0.6 * x[:, t]
+        teacher = WaveNet(space, width=8, layers=2, components=1)
+        student = ParallelWaveNet(space, width=8, layers=(4,))
+    genus.fit(teacher, x, max_steps=200, batch_size=128, learning_rate=0.01, seed=0, progress=False)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    found = distill(student, teacher, x, max_steps=500, batch_size=64, learning_rate=5e-3, draws=2000, progress=False)
-    assert found.kl.value < 0.3  # nats a sequence; of the student at birth it is some 20
+    with torch.no_grad():
+        at_birth = float(Lesson(student, teacher, 0.0).divergence(500, None)[1].mean())
+    found = distill(student, teacher, x, max_steps=300, batch_size=64, learning_rate=0.01, draws=1000, progress=False)
+    assert at_birth > 5
+    assert found.kl.value < 0.1
     assert found.teacher_to_student is not None
-    assert found.teacher_to_student.value < 0.3
-    drawn = student.sample(4000, seed=0)
-    after = (drawn[:, 10:-1] * drawn[:, 11:]).mean() / drawn[:, 10:].square().mean()
-    assert float(after) == pytest.approx(0.8, abs=0.05)
+    assert found.teacher_to_student.value < 0.1
+    drawn = student.sample(4000, seed=0)[:, 6:]
+    assert float((drawn[:, :-1] * drawn[:, 1:]).mean() / drawn.square().mean()) == pytest.approx(0.8, abs=0.05)
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 

@@ -28,7 +28,7 @@ __all__ = ["Distillation", "Teacher", "distill", "untaught"]
 STEPS, BATCH = 3000, 256  # where no budget and no size is given
 FORWARD = 0.9  # see `distill`
 RECIPE = {"learning_rate": 3e-3, "average": 0.99, "weight_decay": 0.0}  # likewise
-NUMBERS = 2**20  # that are drawn of a teacher to learn from, and of both to judge by: rows times their length
+NUMBERS = 2**20  # that are drawn of a teacher to learn from: rows times their length; a quarter, of both, to judge by
 ROWS, JUDGED = 50_000, 10_000  # and no more rows than these
 
 Teacher = TractableDensity | Callable[..., Tensor]
@@ -217,8 +217,8 @@ class Lesson:
     def judged(self, c: Tensor | None, history: History, draws: int | None, seed: int) -> Distillation:
         """What came of it, by draws that nothing was learned from."""
         student, dim = self.student, self.student.space.dim
-        n = draws or max(2, min(JUDGED, NUMBERS // dim))
-        at_once = max(1, NUMBERS // 4 // dim)
+        at_once = max(2, NUMBERS // 4 // dim)
+        n = draws or min(JUDGED, at_once)
         with isolated(seed + 1):
             given = None if c is None else c[torch.randint(len(c), (n,))].to(student.device, student.context.dtype)  # type: ignore[union-attr]
             pieces = [None] * -(-n // at_once) if given is None else given.split(at_once)
