@@ -4,9 +4,9 @@
 
 protein with one recorded unit of noise, standardised, 80 % training rows, 10 % to stop by, 10 % to judge. The teacher is
 `genus.fit`ted to the training rows. The student sees no data, only the teacher: its draws, and what it says of the student's
-(`genus.distill`), for so many steps; 1,500 take some two minutes of one core. Both are judged on the held-out rows, in nats a row, the difference paired; beside it the KL
-both ways and the times of 4,096 draws and of as many densities. It exits with an error where the student is more than .3 nats
-below its teacher.
+(`genus.distill`), for so many steps; 1,500 take some two minutes of one core. Both are judged on the held-out rows, in nats a
+row, the difference paired; beside it the KL both ways and the times of 4,096 draws and of as many densities. It exits with an
+error where the student is more than .3 nats below its teacher.
 """
 
 from __future__ import annotations

@@ -140,14 +140,14 @@ def main() -> None:
     kept = options.out / "teacher.genus"
     if options.teacher:
         with isolated(0):
-            teacher = WaveNet(space, context, width=64, layers=10, components=1)
+            teacher = WaveNet(space, context, width=64, layers=12, components=1)
         print("teacher:", genus.fit(teacher, (x[known], c[known]), max_seconds=options.teacher, seed=0), flush=True)
         genus.save(teacher, kept)
     teacher = genus.load(kept).eval()
     kept = options.out / "student.genus"
     if options.student:
         with isolated(0):
-            student = ParallelWaveNet(space, context)
+            student = ParallelWaveNet(space, context, width=32, layers=(10, 10, 10, 12))
         found = genus.distill(
             student,
             teacher,

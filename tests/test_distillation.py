@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import CONTEXTS, SPACES
+from conftest import make as build_away
 from torch import Tensor
 
 import genus
@@ -52,6 +53,25 @@ def test_a_conditional_student_learns_every_condition_and_the_seed_repeats() -> 
     (student, found), (again, _) = run(), run()
     assert found.kl.value < 0.05
     assert all(torch.equal(a, b) for a, b in zip(student.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_categories_atoms_and_whole_numbers_are_taught_too(whole: bool) -> None:
+    mixed = Space([genus.Integer(0, 300), Real(atoms=(0.0,)), genus.Category(("a", "b"))])
+    space = mixed if whole else SPACES["reals and states"]
+    teacher = build_away("maf", space, double=False)
+    with genus.model.isolated(1):
+        student = genus.build("iaf", space, transforms=2, hidden=(16,))
+    x = teacher.sample(1000, seed=0)
+    before = kl(teacher, student, x)
+    distill(student, teacher, x, max_steps=60, batch_size=64, draws=200, validation=None, progress=False)
+    assert kl(teacher, student, x) < 0.5 * before
+
+
+@torch.no_grad()
+def kl(teacher: genus.GenerativeModel, student: genus.GenerativeModel, x: Tensor) -> float:
+    """KL(teacher || student), or of the bounds of whole numbers, on draws x of the teacher."""
+    return float((teacher.elbo(x, seed=0) - student.elbo(x, seed=0)).mean())
 
 
 def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:

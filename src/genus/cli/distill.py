@@ -161,14 +161,14 @@ def _summary(
     from genus.divergences import Estimate
     from genus.model import TractableDensity, in_batches
 
-    rows = None
+    rows: dict[str, Any] | None = None
     if held is not None and isinstance(student, TractableDensity) and isinstance(teacher, TractableDensity):
         at_once = max(1, 2**18 // held.space.dim)
         with torch.no_grad():
             told, learned = (in_batches(one.log_prob, held.x, held.c, rows=at_once).double() for one in (teacher, student))
         less = Estimate.of(told - learned) if len(told) > 1 else Estimate(float(told - learned), math.nan)
         rows = {"rows": len(held), "teacher": float(told.mean()), "student": float(learned.mean()), "below": less.value}
-        rows |= {"below_se": less.error if math.isfinite(less.error) else None}
+        rows["below_se"] = less.error if math.isfinite(less.error) else None
     other = found.teacher_to_student
     return {
         "student": student.name if student.listed or "family" not in student.hyper else student.hyper["family"],

@@ -177,7 +177,7 @@ class MaskedMLP(nn.Module):
 
     def matrices(self) -> list[nn.Parameter]:
         """What Muon should train: the weights of all layers, but not what goes past them, which is a linear map of its own."""
-        return [layer.weight for layer in (*self.layers, self.out)]  # type: ignore[misc]
+        return [layer.weight for layer in (*self.layers, self.out)]
 
     def _linears(self) -> list[nn.Module]:
         """Every layer with a mask: the hidden ones, the last, and what goes past them."""
