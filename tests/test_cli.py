@@ -103,7 +103,7 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     assert min(used) < 0.5
 
 
-@pytest.mark.parametrize("command", ["families", "fit", "sample", "score", "compare", ""])  # first fitted, then used
+@pytest.mark.parametrize("command", ["families", "fit", "distill", "sample", "score", "compare", ""])  # first fitted, then used
 def test_every_example_in_the_help_works(command: str, folder: Path, one_core: None) -> None:
     shown = examples(command)
     assert len(shown) >= 2

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genus.divergences.f import Estimate
 from genus.errors import DataError, GenusError
@@ -128,11 +128,13 @@ def distill(
     >>> abs(found.log_mass - math.log(math.pi)) < 0.05
     True
     """
+    more = {"c": c, "forward": forward, "auxiliary": auxiliary, "batch_size": batch_size, "draws": draws, "seed": seed, **how}
     if isinstance(student, Dequantised) and isinstance(teacher, Dequantised) and student.space == teacher.space:
-        # Densities of points in cells: the KL of these bounds that of the cells' masses.
-        if data is not None:
-            data = noisy(student, data, seed)
-        student, teacher = student.model, teacher.model
+        # Both are densities of points in cells: their KL is a bound on that of the cells' masses.
+        within = noisy(student, data, seed) if data is not None else None
+        found = distill(student.model, teacher.model, within, **more)
+        student.context_counts = student.model.context_counts
+        return found
     known = teacher if isinstance(teacher, GenerativeModel) else None
     if reason := untaught(student, known):
         raise DataError(reason)
@@ -191,6 +193,8 @@ class Lesson:
 
     def loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Nats a datum; of sequences an element, as in their likelihood, so that long ones do not take larger steps."""
+        if self.density is not None and self.density.device != x.device:
+            self.density.to(x.device)  # after the student, which training has put there
         total = x.new_zeros(())
         if self.forward < 1 or self.auxiliary is not None:
             drawn, divergence = self.divergence(len(x), c)
@@ -246,19 +250,20 @@ def noisy(model: Dequantised, data: Any, seed: int) -> Any:
 
 
 @contextmanager
-def frozen(model: nn.Module | None) -> Iterator[None]:
-    """The model is in evaluation mode inside, and none of its weights learns."""
+def frozen(model: GenerativeModel | None) -> Iterator[None]:
+    """The model is in evaluation mode inside, and none of its weights learns; afterwards it is as and where it was."""
     if model is None:
         yield
         return
-    training, learning = model.training, [p for p in model.parameters() if p.requires_grad]
+    training, device = model.training, model.device
+    learning = [p for p in model.parameters() if p.requires_grad]
     model.eval()
     for parameter in learning:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        model.train(training)
+        model.to(device).train(training)
         for parameter in learning:
             parameter.requires_grad_(True)
 

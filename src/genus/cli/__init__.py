@@ -48,7 +48,6 @@ def top(
       genus fit iris --family mixture --out iris.genus
       genus sample iris.genus -n 5
       genus score iris.genus iris --out scores.csv
-      genus distill iaf maf.genus --out iaf.genus
     """
 
 

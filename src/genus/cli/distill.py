@@ -73,10 +73,9 @@ def distill(
 
     \b
     Examples:
-      genus distill iaf maf.genus --out iaf.genus
-      genus distill iaf maf.genus protein.csv --budget 2m --out iaf.genus
-      genus distill iaf maf.genus --set transforms=3 --steps 500 --json --out iaf.genus
-      genus distill parallel-wavenet wavenet.genus recordings/ --budget 1h --samples heard/ --out student.genus
+      genus distill iaf iris.genus iris --budget 2m --out iaf.genus
+      genus distill iaf iris.genus iris --budget 2m --samples drawn/ --out iaf.genus
+      genus distill iaf iris.genus iris --set transforms=3 --steps 20 --json --out iaf.genus
     """
     cls, limit = _student(student), seconds(budget)
     wanted = hyper(cls, settings or ())
