@@ -27,7 +27,7 @@ __all__ = ["Distillation", "Teacher", "distill", "untaught"]
 
 STEPS, BATCH = 3000, 256  # where no budget and no size is given
 FORWARD = 0.9  # see `distill`
-RECIPE = {"learning_rate": 3e-3, "average": 0.99, "weight_decay": 0.0}  # likewise
+RATE, RATE_IN_TIME, RECIPE = 3e-3, 2e-2, {"average": 0.99, "weight_decay": 0.0}  # likewise; of sequences the second rate
 NUMBERS = 2**20  # that are drawn of a teacher to learn from: rows times their length; a quarter, of both, to judge by
 ROWS, JUDGED = 50_000, 10_000  # and no more rows than these
 
@@ -152,7 +152,8 @@ def distill(
             "Categories and atoms are learned by KL(teacher || student) alone, since no gradient goes back through their draws;"
             " this needs a teacher that is a density, and forward above 0."
         )
-    settled: dict[str, Any] = {"batch_size": batch_size, **RECIPE, **how}
+    settled: dict[str, Any] = {"batch_size": batch_size, "learning_rate": RATE_IN_TIME if flow.space.sequence else RATE}
+    settled |= RECIPE | how
     settled |= {} if {"max_steps", "max_seconds", "epochs"} & set(how) else {"max_steps": STEPS}
     settled |= {} if share else {"validation": None}  # the student's likelihood of rows is not what is wanted then
     lesson = Lesson(flow, density or teacher, share, auxiliary)

@@ -16,6 +16,7 @@ from genus.memory import kept_memory
 from genus.model import TractableDensity, isolated
 from genus.models.bases import Base, Normal, based, described_base
 from genus.models.made import MADE
+from genus.nets.dilated import GatedStack
 from genus.nets.masked import MaskedMLP
 from genus.space import Category, Integer, Real, Space
 from genus.transforms import Chain, Inverse, Masked, Normalisation, Transform
@@ -124,8 +125,9 @@ class NormalisingFlow(TractableDensity):
         return torch.cat([*hot, *([] if features is None else [features])], dim=1)
 
     def matrices(self) -> list[nn.Parameter]:
-        """Those of the weights that Muon trains faster than Adam: of masked nets."""
-        return [weight for net in self.transform.modules() if isinstance(net, MaskedMLP) for weight in net.matrices()]
+        """Those of the weights that Muon trains faster than Adam."""
+        nets = (net for net in self.transform.modules() if isinstance(net, MaskedMLP | GatedStack))
+        return [weight for net in nets for weight in net.matrices()]
 
     # -- density --------------------------------------------------------------------------------------------------------
 
