@@ -10,7 +10,7 @@ from torch import Tensor
 
 import genus
 from genus import IAF, MAF, Flow, Real, Space, distill
-from genus.transforms import Masked
+from genus.transforms import Elementwise, Masked
 
 
 def bowl(x: Tensor) -> Tensor:
@@ -66,6 +66,20 @@ def test_categories_atoms_and_whole_numbers_are_taught_too(whole: bool) -> None:
     before = kl(teacher, student, x)
     distill(student, teacher, x, max_steps=60, batch_size=64, draws=200, validation=None, progress=False)
     assert kl(teacher, student, x) < 0.5 * before
+
+
+def test_a_student_covers_its_teacher_unless_it_is_told_to_seek() -> None:
+    space = Space([Real()])
+    with genus.model.isolated(0):
+        x = torch.where(torch.rand(2000, 1) < 0.5, -4.0, 4.0) + 0.5 * torch.randn(2000, 1)
+        teacher = genus.Mixture(space, components=2)
+    genus.fit(teacher, x, seed=0, progress=False)
+    covering, seeking = (Flow(space, transforms=[Elementwise(1)]) for _ in range(2))
+    how = {"max_steps": 400, "batch_size": 128, "learning_rate": 0.05, "progress": False}
+    distill(covering, teacher, **how)
+    distill(seeking, teacher, forward=0.0, **how)
+    assert 3.0 < float(covering.sample(5000, seed=0).std()) < 5.0
+    assert float(seeking.sample(5000, seed=0).std()) < 1.5
 
 
 @torch.no_grad()
