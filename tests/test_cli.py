@@ -26,7 +26,7 @@ from genus.cli import app
 from genus.cli.inputs import given, hyper, seconds
 from genus.cli.outputs import as_table, grid
 
-COMMANDS = ["families", "compare", "fit", "sample", "score", "impute", "tour"]
+COMMANDS = ["families", "compare", "fit", "sample", "score", "impute", "tour", "distill"]
 
 
 def adult(rows: int = 300) -> str:
@@ -103,9 +103,10 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     assert min(used) < 0.5
 
 
-@pytest.mark.parametrize(
-    "command", ["families", "fit", "sample", "score", "impute", "compare", "tour", ""]  # first fitted, then used
-)
+EXAMPLES = ["families", "fit", "distill", "sample", "score", "impute", "compare", "tour", ""]  # first fitted, then used
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
 def test_every_example_in_the_help_works(command: str, folder: Path, one_core: None) -> None:
     shown = examples(command)
     assert len(shown) >= 2

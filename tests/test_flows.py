@@ -371,6 +371,18 @@ def test_initialise_standardises_what_reaches_every_normalisation() -> None:
     assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(2), atol=1e-4)
 
 
+@pytest.mark.parametrize("order", [None, [2, 0, 1]])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_masked_transform_either_way_round_starts_by_whitening(turned: bool, order: list[int] | None) -> None:
+    x = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)) @ torch.randn(
+        3, 3, generator=torch.Generator().manual_seed(1)
+    )
+    masked = Masked(3, (8,), order=order, direct=True)
+    torch.nn.init.zeros_(masked.net.out.weight)
+    z = (Inverse(masked) if turned else masked).initialise(x)
+    assert torch.allclose(z.T.cov(), torch.eye(3), atol=0.1)
+
+
 def test_a_permutation_must_be_one() -> None:
     with pytest.raises(DataError, match="once"):
         Permutation([0, 0, 1])

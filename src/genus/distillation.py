@@ -1,25 +1,37 @@
-"""KL(student || teacher) on the student's own samples: distillation, and variational inference, which is the same."""
+"""A student learns what a teacher knows by KL(student || teacher) on its own draws; variational inference is the same."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genus.divergences.f import Estimate
 from genus.errors import DataError, GenusError
-from genus.model import GenerativeModel, Loss, TractableDensity, isolated
-from genus.space import Real
+from genus.model import GenerativeModel, Loss, TractableDensity, in_batches, isolated
+from genus.models.autoregressive import Autoregressive
+from genus.models.dequantised import Dequantised
+from genus.models.flow import NormalisingFlow
+from genus.models.parallel_wavenet import ParallelWaveNet
+from genus.space import Integer, Real
 from genus.training import History, fit
+from genus.training.rows import prepare
 
-__all__ = ["Distillation", "distill"]
+__all__ = ["Distillation", "Teacher", "distill", "untaught"]
 
-STEPS, BATCH = 3000, 256  # where no budget is given
-JUDGED = 10_000  # draws of the student that the result is estimated from
+STEPS, BATCH = 3000, 256  # where no budget and no size is given
+FORWARD = 0.9  # see `distill`
+RATE, RATE_IN_TIME, RECIPE = 3e-3, 2e-2, {"average": 0.99, "weight_decay": 0.0}  # likewise; of sequences the second rate
+NUMBERS = 2**20  # that are drawn of a teacher to learn from: rows times their length; a quarter, of both, to judge by
+ROWS, JUDGED = 50_000, 10_000  # and no more rows than these
+
+Teacher = TractableDensity | Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,9 @@ class Distillation:
         bound: E_q [log p(x) - log q(x)], at most log Z, the log of p's total mass; of a teacher that is a density, whose total
             mass is 1, this is -KL(student || teacher).
         log_mass: log Z, estimated by importance weights p / q, and effective: how many equal weights these are worth.
+        draws: of the student that these are estimated by.
         teacher_to_student: KL(teacher || student), where the teacher can be sampled; None where it cannot.
+        student_seconds, teacher_seconds: that so many draws took; None where the teacher cannot be sampled.
     """
 
     history: History
@@ -40,6 +54,8 @@ class Distillation:
     effective: float
     draws: int
     teacher_to_student: Estimate | None
+    student_seconds: float
+    teacher_seconds: float | None
 
     @property
     def kl(self) -> Estimate:
@@ -47,42 +63,62 @@ class Distillation:
         return Estimate(-self.bound.value, self.bound.error)
 
     def __str__(self) -> str:
-        text = (
-            f"E_q[log p - log q] = {self.bound.value:.3f} ± {self.bound.error:.3f} nats; log mass {self.log_mass:.3f} by"
-            f" importance weights worth {self.effective:.0f} of {self.draws}"
-        )
         other = self.teacher_to_student
-        return text if other is None else f"{text}; KL(teacher || student) = {other.value:.3f} ± {other.error:.3f}"
+        if other is None or self.teacher_seconds is None:
+            return (
+                f"E_q[log p - log q] = {self.bound.value:.3f} ± {self.bound.error:.3f} nats; log mass {self.log_mass:.3f} by"
+                f" importance weights worth {self.effective:.0f} of {self.draws}"
+            )
+        return (
+            f"KL(student || teacher) = {self.kl.value:.3f} ± {self.kl.error:.3f} nats, KL(teacher || student) ="
+            f" {other.value:.3f} ± {other.error:.3f}; {self.draws} draws: student {self.student_seconds:.3f} s, teacher"
+            f" {self.teacher_seconds:.3f} s"
+        )
 
 
 def distill(
     student: TractableDensity,
-    teacher: TractableDensity | Callable[[Tensor], Tensor],
-    c: Tensor | None = None,
+    teacher: Teacher,
+    data: Any = None,
     *,
+    c: Tensor | None = None,
+    forward: float | None = None,
+    auxiliary: Callable[[Tensor, Tensor], Tensor] | None = None,
     batch_size: int = BATCH,
+    draws: int | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Distillation:
-    """Teach a student in place what a teacher knows, by KL(student || teacher) on the student's own draws (van den Oord et al.
-    2018, arXiv:1711.10433).
+    """Teach a student in place what a teacher knows; the teacher's weights are not touched.
 
-    The student draws with gradients and knows the density of what it drew, as every flow does; an inverse autoregressive flow
-    does both in one pass. KL(student || teacher) seeks a mode, where maximum likelihood covers them all. The teacher's
-    weights are not touched.
+    The loss is KL(student || teacher) on the student's own draws (van den Oord et al. 2018, arXiv:1711.10433), which alone
+    settles on a part of the teacher (it seeks modes), mixed with KL(teacher || student), which covers it all and is maximum
+    likelihood on the teacher's draws, or on data. The student draws with gradients and knows the density of what it drew, as
+    every flow does; an inverse autoregressive flow does both in one pass. Where teacher and student are sequences whose steps
+    are mixtures of normals, given what comes before, and normals, given the noise before, the KL of every step is taken in
+    closed form, or over some more draws of this step alone.
 
     Args:
-        student: a flow on real numbers.
-        teacher: a density on the same space that gradients go through; or any function of x (B, *shape) that gives an
-            unnormalised log-density (B,), for variational inference.
-        c: conditions (N, *context.shape) from which the draws' own are taken, for a conditional student and teacher.
+        student: a flow. Categories, and numbers with mass of their own, it learns by KL(teacher || student) alone: gradients
+            of the other go back through the numbers that it draws.
+        teacher: a density on the same space that gradients go through; or any function of x (B, *shape), and of c where the
+            student is conditional, that gives an unnormalised log-density (B,): this is variational inference.
+        data: a Dataset, x, or (x, c): the rows that the student should cover, the conditions to draw for, and what `auxiliary`
+            compares with. By default draws of the teacher.
+        c: conditions (N, *context.shape) to draw for, of conditional models without data.
+        forward: the share of KL(teacher || student) in the loss: 0.9, since the gradients of the other are by far the larger
+            while the student is poor; but 0 for a function, which cannot be sampled, and for sequences, whose density under a
+            parallel student takes a step for every position.
+        auxiliary: (draws, rows) -> a number to be added to the loss: both (B, *shape), of the same conditions. The rows are
+            data's or the teacher's. See `divergences.log_spectral_distance` for sound.
         batch_size: draws of every step.
+        draws: that the result is estimated by; 10,000 by default, fewer of sequences.
         seed: of the training and of the estimates.
         how: arguments of `genus.fit`: a budget (by default 3,000 steps), the learning rate and so on.
 
     Raises:
-        DataError: the spaces differ, or the student's data are not real numbers, through which gradients could go back.
-        GenusError: the student cannot draw with gradients.
+        DataError: the spaces differ, the student is no flow, or there are no numbers through which gradients could go back.
+        GenusError: the share makes no sense.
 
     >>> import math
     >>> from genus import Flow, Real, Space
@@ -92,64 +128,175 @@ def distill(
     >>> abs(found.log_mass - math.log(math.pi)) < 0.05
     True
     """
-    space, context = student.space, student.context
-    draw = getattr(student, "sample_and_log_prob", None)
-    if draw is None:
-        raise GenusError(f"{type(student).__name__} cannot draw with gradients; a student is a flow, 'iaf' say.")
-    if any(not isinstance(kind, Real) or kind.states > 1 for kind in space.kinds):
-        raise DataError("A student's data must be real numbers without atoms: gradients do not go back through states.")
-    if (context is None) != (c is None):
-        raise DataError("Pass c where the student is conditional, and only there.")
+    more = {"c": c, "forward": forward, "auxiliary": auxiliary, "batch_size": batch_size, "draws": draws, "seed": seed, **how}
+    if isinstance(student, Dequantised) and isinstance(teacher, Dequantised) and student.space == teacher.space:
+        # Both are densities of points in cells: their KL is a bound on that of the cells' masses.
+        within = noisy(student, data, seed) if data is not None else None
+        found = distill(student.model, teacher.model, within, **more)
+        student.context_counts = student.model.context_counts
+        return found
     known = teacher if isinstance(teacher, GenerativeModel) else None
-    if known is not None and (not isinstance(known, TractableDensity) or (known.space, known.context) != (space, context)):
-        raise DataError("The teacher must be a density of the student's own space and context, or a function.")
+    if reason := untaught(student, known):
+        raise DataError(reason)
+    flow, density = cast(NormalisingFlow, student), cast("TractableDensity | None", known)
+    conditional = flow.context is not None
+    if c is not None and (not conditional or data is not None):
+        raise DataError("c are conditions to draw for where there are no data; leave it out with data, or without a condition.")
+    if conditional and c is None and data is None:
+        raise DataError("The student is conditional; pass data with their conditions, or conditions c to draw for.")
+    share = forward if forward is not None else FORWARD if density is not None and not flow.space.sequence else 0.0
+    if not 0 <= share <= 1 or (share and density is None):
+        raise GenusError(f"forward is a share from 0 to 1, and 0 for a function, which cannot be sampled; got {share}.")
+    if flow.space.has_states and share == 0:
+        raise DataError(
+            "Categories and atoms are learned by KL(teacher || student) alone, since no gradient goes back through their draws;"
+            " this needs a teacher that is a density, and forward above 0."
+        )
+    settled: dict[str, Any] = {"batch_size": batch_size, "learning_rate": RATE_IN_TIME if flow.space.sequence else RATE}
+    settled |= RECIPE | how
+    settled |= {} if {"max_steps", "max_seconds", "epochs"} & set(how) else {"max_steps": STEPS}
+    settled |= {} if share else {"validation": None}  # the student's likelihood of rows is not what is wanted then
+    lesson = Lesson(flow, density or teacher, share, auxiliary)
+    with frozen(density):
+        data = data if data is not None else lesson.rows(c, batch_size, seed)
+        loss = Loss("kl", flow.parameters(), lesson.loss, matrices=flow.matrices())
+        history = fit(flow, data, losses=[loss], seed=seed, **settled)
+        given = data[1] if isinstance(data, tuple) else getattr(data, "c", None)
+        return lesson.judged(given, history, draws, seed)
 
-    def log_p(x: Tensor, given: Tensor | None) -> Tensor:
-        return known._log_prob(x, given) if known is not None else teacher(x)
 
-    def value(x: Tensor, given: Tensor | None) -> Tensor:
-        drawn, log_q = student._draw(len(x), given)  # type: ignore[operator]
-        return (log_q - log_p(drawn, given)).mean()
+class Lesson:
+    """A student, a teacher, and what the one learns from the other."""
 
-    frozen = [p for p in known.parameters() if p.requires_grad] if isinstance(known, nn.Module) else []
-    training = known.training if known is not None else False
-    for parameter in frozen:
+    def __init__(
+        self,
+        student: NormalisingFlow,
+        teacher: Teacher,
+        forward: float,
+        auxiliary: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        self.student, self.teacher, self.forward, self.auxiliary = student, teacher, forward, auxiliary
+        self.density = teacher if isinstance(teacher, TractableDensity) else None
+
+    def log_p(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """What the teacher says of x (B, *shape): (B,)."""
+        if self.density is not None:
+            return self.density._log_prob(x, c)
+        return self.teacher(x) if c is None else self.teacher(x, c)
+
+    def rows(self, c: Tensor | None, least: int, seed: int) -> Any:
+        """Rows to learn from, with their conditions: draws of the teacher; of the student where a function teaches."""
+        count = max(least, min(ROWS, NUMBERS // self.student.space.dim)) if self.density is not None else 4 * least
+        if c is None:
+            return (self.density or self.student).sample(count, seed=seed)
+        c = c.repeat(-(-count // len(c)), 1)
+        return (self.density or self.student).sample(len(c), c, seed=seed), c
+
+    def loss(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Nats a datum; of sequences an element, as in their likelihood, so that long ones do not take larger steps."""
+        if self.density is not None and self.density.device != x.device:
+            self.density.to(x.device)  # after the student, which training has put there
+        total = x.new_zeros(())
+        if self.forward < 1 or self.auxiliary is not None:
+            drawn, divergence = self.divergence(len(x), c)
+            total = total + (1 - self.forward) * divergence.mean()
+        if self.forward:
+            total = total - self.forward * self.student._log_prob(x, c).mean()
+        total = total / x.shape[1] if self.student.space.sequence else total
+        return total if self.auxiliary is None else total + self.auxiliary(drawn, x)
+
+    def divergence(self, n: int, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        """n draws of the student (n, *shape), and for each a number (n,) whose mean is KL(student || teacher).
+
+        Of sequences step by step, given the student's noise before it: less is left to chance (ClariNet, arXiv:1807.07281).
+        """
+        if isinstance(self.student, ParallelWaveNet) and isinstance(self.density, Autoregressive):
+            x, loc, log_scale = self.student._draw_steps(n, c)
+            expected = self.density._distributions(x, c).expected_log_prob(loc.reshape(-1, 1), log_scale.reshape(-1, 1))
+            entropy = log_scale + 0.5 * math.log(2 * math.pi * math.e)
+            return x, (-entropy - expected.view(x.shape)).sum(1)
+        drawn, log_q = self.student._draw(n, c)
+        return drawn, log_q - self.log_p(drawn, c)
+
+    @torch.no_grad()
+    def judged(self, c: Tensor | None, history: History, draws: int | None, seed: int) -> Distillation:
+        """What came of it, by draws that nothing was learned from."""
+        student, dim = self.student, self.student.space.dim
+        at_once = max(2, NUMBERS // 4 // dim)
+        n = draws or min(JUDGED, at_once)
+        with isolated(seed + 1):
+            given = None if c is None else c[torch.randint(len(c), (n,))].to(student.device, student.context.dtype)  # type: ignore[union-attr]
+            pieces = [None] * -(-n // at_once) if given is None else given.split(at_once)
+            sizes = [min(at_once, n - at) for at in range(0, n, at_once)]
+            drawn = [student._draw(size, piece) for size, piece in zip(sizes, pieces, strict=True)]
+        x, log_q = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        difference = (in_batches(self.log_p, x, given, rows=at_once) - log_q).double()
+        first, second = difference.logsumexp(0), (2 * difference).logsumexp(0)
+        took, back, theirs = timed(lambda: student.sample(n, given, seed=seed + 2))[0], None, None
+        if self.density is not None:
+            density = self.density
+            theirs, x = timed(lambda: density.sample(n, given, seed=seed + 2))
+            other = in_batches(self.log_p, x, given, rows=at_once) - in_batches(student._log_prob, x, given, rows=at_once)
+            back = Estimate.of(other.double())
+        mass, effective = float(first - math.log(n)), float((2 * first - second).exp())
+        return Distillation(history, Estimate.of(difference), mass, effective, n, back, took, theirs)
+
+
+def noisy(model: Dequantised, data: Any, seed: int) -> Any:
+    """Rows of whole numbers as the density within the model sees them."""
+    rows, _ = prepare(model, data, None, seed)
+    with isolated(seed):
+        y = model._noisy(rows.x.to(model.space.dtype))[0]
+    return y if rows.c is None else (y, rows.c)
+
+
+@contextmanager
+def frozen(model: GenerativeModel | None) -> Iterator[None]:
+    """The model is in evaluation mode inside, and none of its weights learns; afterwards it is as and where it was."""
+    if model is None:
+        yield
+        return
+    training, device = model.training, model.device
+    learning = [p for p in model.parameters() if p.requires_grad]
+    model.eval()
+    for parameter in learning:
         parameter.requires_grad_(False)
     try:
-        if known is not None:
-            known.eval()
-        rows = len(c) if c is not None else 4 * batch_size
-        x = student.sample(rows, c, seed=seed)
-        budget = {} if {"max_steps", "max_seconds", "epochs"} & set(how) else {"max_steps": STEPS}
-        losses = [Loss("kl", student.parameters(), value)]
-        settled = {"validation": None, "batch_size": min(batch_size, rows), "weight_decay": 0.0, **budget, **how}
-        history = fit(student, x if c is None else (x, c), losses=losses, seed=seed, **settled)
-        return _judged(student, known, log_p, c, history, seed)
+        yield
     finally:
-        for parameter in frozen:
+        model.to(device).train(training)
+        for parameter in learning:
             parameter.requires_grad_(True)
-        if known is not None:
-            known.train(training)
 
 
-@torch.no_grad()
-def _judged(
-    student: TractableDensity,
-    teacher: TractableDensity | None,
-    log_p: Callable[[Tensor, Tensor | None], Tensor],
-    c: Tensor | None,
-    history: History,
-    seed: int,
-) -> Distillation:
-    with isolated(seed + 1):
-        given = None if c is None else c[torch.randint(len(c), (JUDGED,))]
-        drawn, log_q = student._draw(JUDGED, given)  # type: ignore[operator]
-        difference = (log_p(drawn, given) - log_q).double()
-    bound = Estimate.of(difference)
-    first, second = difference.logsumexp(0), (2 * difference).logsumexp(0)
-    back = None
-    if teacher is not None:
-        x = teacher.sample(JUDGED, given, seed=seed + 2)
-        other = (teacher._log_prob(x, given) - student._log_prob(x, given)).double()
-        back = Estimate.of(other)
-    return Distillation(history, bound, float(first - math.log(JUDGED)), float((2 * first - second).exp()), JUDGED, back)
+def timed(f: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    """Seconds, and what f gave."""
+    begin = time.perf_counter()
+    found = f()
+    return time.perf_counter() - begin, found
+
+
+def untaught(student: GenerativeModel | None, teacher: GenerativeModel | None) -> str | None:
+    """Why the one cannot learn from the other by distillation; None where it can, as far as the ones given say.
+
+    >>> from genus import MAF, VAE, Space
+    >>> space = Space([Real(), Real()])
+    >>> untaught(MAF(space), VAE(space))
+    'The teacher must be a density, and VAE has none that is exact.'
+    """
+    student, teacher = (one.model if isinstance(one, Dequantised) else one for one in (student, teacher))
+    for model in (teacher, student):
+        space = model.space if model is not None else None
+        if model is not None and space is not None and (not space.columns(Real) or space.columns(Integer)):
+            odd = [*space.columns(Integer), 0][0]
+            return (
+                f"{type(model).__name__} gives every value of {space.label(odd)}, {space.kinds[odd]!r}, a probability; a"
+                " student learns by gradients that go back through its draws, and none go through the draw of a symbol."
+            )
+    if teacher is not None and not isinstance(teacher, TractableDensity):
+        return f"The teacher must be a density, and {type(teacher).__name__} has none that is exact."
+    if student is not None and not isinstance(student, NormalisingFlow):
+        return f"{type(student).__name__} cannot draw with gradients; a student is a flow, such as IAF."
+    if student is not None and teacher is not None and (teacher.space, teacher.context) != (student.space, student.context):
+        return "The teacher must be a density of the student's own space and context."
+    return None

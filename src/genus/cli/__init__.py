@@ -17,6 +17,7 @@ import typer
 
 from genus import __version__
 from genus.cli.compare import compare
+from genus.cli.distill import distill
 from genus.cli.errors import explained
 from genus.cli.families import families
 from genus.cli.fit import fit
@@ -29,7 +30,7 @@ __all__ = ["app", "main"]
 
 # Plain help: it is there at once, and its examples can be copied without the frame around them.
 app = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-for command in (families, compare, fit, sample, score, impute, tour):
+for command in (families, compare, fit, sample, score, impute, distill, tour):
     app.command()(command)
 
 

@@ -9,7 +9,7 @@ from genus.divergences.distributions import between, frequencies, jensen_shannon
 from genus.divergences.f import BITS, DIVERGENCES, Estimate, FDivergence, of_probabilities
 from genus.divergences.games import GAMES, Game
 from genus.divergences.lipschitz import gradient_norm, gradient_penalty
-from genus.divergences.samples import energy_distance, sliced_wasserstein
+from genus.divergences.samples import energy_distance, log_spectral_distance, sliced_wasserstein
 from genus.divergences.sinkhorn import Sinkhorn, sinkhorn
 from genus.divergences.transport import Transport, transport
 
@@ -32,6 +32,7 @@ __all__ = [
     "gradient_penalty",
     "jensen_shannon",
     "kl",
+    "log_spectral_distance",
     "of_probabilities",
     "sinkhorn",
     "sliced_wasserstein",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genus.errors import DataError
 
-__all__ = ["energy_distance", "sliced_wasserstein"]
+__all__ = ["energy_distance", "log_spectral_distance", "sliced_wasserstein"]
 
 BLOCK = 2**22  # pairwise distances held at once: 16 MB in float32
 
@@ -87,6 +87,33 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int
     mass = torch.diff(ends, prepend=ends.new_zeros(1)).to(x.dtype) / (n * m)
     gaps = (a[:, (ends - 1) // m] - b[:, (ends - 1) // n]).abs()
     return ((gaps**p) @ mass).mean() ** (1 / p)
+
+
+def log_spectral_distance(x: Tensor, y: Tensor, window: int = 512) -> Tensor:
+    """How far the power spectra of sounds x and y (B, T) are apart: the root mean square over frequencies of the log of their
+    ratio, pair by pair, and its mean over pairs; a factor e in power everywhere is 1.
+
+    Power is averaged over time, so it says how loud, how bright and how voiced a sound is, and not when. As an auxiliary loss
+    of distillation it cures whispering, with which likelihood alone is content (van den Oord et al. 2018, arXiv:1711.10433).
+
+    Args:
+        window: samples of each, half of them shared with the next.
+
+    >>> x = torch.randn(4, 2000, generator=torch.Generator().manual_seed(0))
+    >>> log_spectral_distance(x, 2.0 * x)  # log 4
+    tensor(1.3863)
+    """
+    if x.ndim != 2 or x.shape != y.shape or x.shape[1] < window:
+        raise DataError(f"Expected sounds x and y (B, T), T at least {window}; got {tuple(x.shape)} and {tuple(y.shape)}.")
+    a, b = _log_power(x, window), _log_power(y, window)
+    return (a - b).square().mean(1).sqrt().mean()
+
+
+def _log_power(x: Tensor, window: int) -> Tensor:
+    """x (B, T) -> (B, window / 2 + 1): the log of the mean power at every frequency; 80 decibels below the whole it ends."""
+    frames = x.unfold(1, window, window // 2) * torch.hann_window(window, dtype=x.dtype, device=x.device)
+    power = torch.fft.rfft(frames).abs().square().mean(1)
+    return (power + 1e-8 * power.detach().mean() + torch.finfo(x.dtype).tiny).log()
 
 
 def _between(x: Tensor, y: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from genus.models.mixture import Mixture
 from genus.models.naive_bayes import NaiveBayes
 from genus.models.nice import NICE
 from genus.models.nsf import NSF
+from genus.models.parallel_wavenet import ParallelWaveNet
 from genus.models.pixelcnn import PixelCNN
 from genus.models.real_nvp import RealNVP
 from genus.models.rnn import RNN
@@ -43,6 +44,7 @@ __all__ = [
     "MarkovChain",
     "Mixture",
     "NaiveBayes",
+    "ParallelWaveNet",
     "PixelCNN",
     "RealNVP",
     "WaveNet",

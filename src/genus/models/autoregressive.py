@@ -360,6 +360,11 @@ class Autoregressive(ChainRule):
         tokens = self.tokens(x.flatten(1) if isinstance(self.tokens, ColumnTokens) else self._in_order(x))
         return tokens if self.places is None else tokens + self.places
 
+    def _distributions(self, x: Tensor, c: Tensor | None) -> Coordinates:
+        """Of every element of sequences x (B, T) given those before it, B T distributions of one coordinate."""
+        h = self.net(self._embedded(x), self._context_features(c))
+        return self.outputs.at(0, h.flatten(0, 1))  # type: ignore[operator]
+
     def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
         h = self.net(self._embedded(x), self._context_features(c))
         if isinstance(self.outputs, ColumnOutputs):

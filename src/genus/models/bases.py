@@ -44,7 +44,7 @@ class Normal(Base):
     def log_prob(self, z: Tensor) -> Tensor:
         """z (B, D) -> (B,)."""
         if not self.gaps:
-            return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * self.dim
+            return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * z.shape[1]
         return torch.where(z.isnan(), 0.0, self.each(z.nan_to_num())).sum(1)
 
     def each(self, z: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from genus.divergences.games import Game
 from genus.divergences.games import game as game_of
+from genus.divergences.lipschitz import clip, gradient_norm, gradient_penalty
 from genus.divergences.samples import energy_distance
 from genus.errors import DataError, GenusError
 from genus.model import Loss
@@ -19,7 +20,7 @@ from genus.nets.residual import ImageDecoder, ImageEncoder
 from genus.nets.strided import StridedDecoder, StridedEncoder
 from genus.space import Space
 
-__all__ = ["Critic", "generator_net", "players", "slope"]
+__all__ = ["Critic", "generator_net", "players"]
 
 JUDGED = 2000  # held-out rows that an evaluation looks at, and as many samples
 CELLS = 64  # among which samples are spread
@@ -92,9 +93,7 @@ class Critic(nn.Module):
     def loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
         """What the critic lowers: its part of the game, and the penalties."""
         if self.clip is not None:
-            with torch.no_grad():
-                for parameter in self.parameters():
-                    parameter.clamp_(-self.clip, self.clip)
+            clip(self, self.clip)
         return self.game.critic(self(real, context), self(fake, context)) + self.penalties(real, fake, context)
 
     def penalties(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor | float:
@@ -104,10 +103,9 @@ class Critic(nn.Module):
         total: Tensor | float = 0.0
         for weight, x in ((self.r1, real), (self.r2, fake)):
             if weight:
-                total = total + 0.5 * weight * x.shape[1] * slope(judge, x).square().mean()
+                total = total + 0.5 * weight * x.shape[1] * gradient_norm(judge, x).square().mean()
         if self.penalty:
-            between = torch.lerp(fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device))
-            total = total + self.penalty * (slope(judge, between) - 1).square().mean()
+            total = total + self.penalty * gradient_penalty(judge, real, fake)
         return total
 
     def generator_loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
@@ -211,10 +209,3 @@ def spread(real: Tensor, fake: Tensor) -> float:
 
     return float(count(fake) / count(real[CELLS:] if len(real) > 2 * CELLS else real))
 
-
-def slope(judge: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """at (B, ...) -> (B,): the norm of the critic's gradient, example by example, whatever their shape."""
-    with torch.enable_grad():
-        at = at.detach().requires_grad_()
-        gradient = torch.autograd.grad(judge(at).sum(), at, create_graph=True)[0]
-    return gradient.flatten(1).norm(dim=1)

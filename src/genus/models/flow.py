@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
@@ -16,6 +16,8 @@ from genus.memory import kept_memory
 from genus.model import TractableDensity, isolated
 from genus.models.bases import Base, based, described_base
 from genus.models.made import MADE
+from genus.nets.dilated import GatedStack
+from genus.nets.masked import MaskedMLP
 from genus.space import Category, Integer, Real, Space
 from genus.transforms import Chain, Inverse, Masked, Normalisation, Transform
 from genus.transforms.core import build, describe
@@ -128,6 +130,11 @@ class NormalisingFlow(TractableDensity):
     def _given(self, state: Tensor, features: Tensor | None) -> Tensor:
         hot = [F.one_hot(state[:, i].long(), n).to(self.dtype) for i, n in enumerate(self.levels)]
         return torch.cat([*hot, *([] if features is None else [features])], dim=1)
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Those of the weights that Muon trains faster than Adam."""
+        nets = (net for net in self.transform.modules() if isinstance(net, MaskedMLP | GatedStack))
+        return [weight for net in nets for weight in net.matrices()]
 
     # -- density --------------------------------------------------------------------------------------------------------
 

@@ -53,11 +53,15 @@ class GatedStack(nn.Module):
         super().__init__()
         self.width, self.dilations = width, list(dilations)
         layers = len(self.dilations)
-        self.taps = nn.Parameter(torch.randn(layers, 2 * width, 2 * width) * (2 * width) ** -0.5)
+        self.taps = nn.ParameterList(torch.randn(2 * width, 2 * width) * (2 * width) ** -0.5 for _ in range(layers))
         self.bias = nn.Parameter(torch.zeros(layers, 1, 2 * width))
-        self.residual = nn.Parameter(torch.randn(layers - 1, width, width) * (width * layers) ** -0.5)
+        self.residual = nn.ParameterList(torch.randn(width, width) * (width * layers) ** -0.5 for _ in range(layers - 1))
         self.skip = nn.Linear(layers * width, width)
         self.drop = nn.Dropout(dropout)
+
+    def matrices(self) -> list[nn.Parameter]:
+        """What Muon should train."""
+        return [*self.taps, *self.residual, self.skip.weight]
 
     def forward(
         self, h: Tensor, given: Sequence[Tensor] | Tensor | None = None, seen: Callable[[int, Tensor], None] | None = None
@@ -83,10 +87,10 @@ class GatedStack(nn.Module):
 
     def empty(self, batch: int) -> Queues:
         """Before the first position."""
-        past, now = self.taps.split(self.width, dim=1)
+        past, now = torch.stack([*self.taps]).split(self.width, dim=1)
         zero = past.new_zeros(batch, self.width)
         inputs = [deque([zero] * dilation, maxlen=dilation) for dilation in self.dilations]
-        return Queues(inputs, past, now.unbind(), self.residual.unbind())
+        return Queues(inputs, past, now.unbind(), [*self.residual])
 
     def prefill(self, h: Tensor, given: Sequence[Tensor] | Tensor | None = None) -> tuple[Tensor, Queues]:
         """As `forward`, and the queues after it."""

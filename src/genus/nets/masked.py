@@ -175,6 +175,10 @@ class MaskedMLP(nn.Module):
             seen = self.places[last if order is None else torch.tensor(order)[last]]
         return (seers[:, None] - seen[None]).abs().amax(2) <= self.reach
 
+    def matrices(self) -> list[nn.Parameter]:
+        """What Muon should train: the weights of all layers, but not what goes past them, which is a linear map of its own."""
+        return [layer.weight for layer in (*self.layers, self.out)]
+
     def _linears(self) -> list[nn.Module]:
         """Every layer with a mask: the hidden ones, the last, and what goes past them."""
         return [*self.layers, self.out, *([] if self.direct is None else [self.direct])]

@@ -1,5 +1,6 @@
 """Bijections. Each answers its value and its log-determinant in one call, forward (x to z) and inverse (z to x)."""
 
+from genus.transforms.causal import Causal
 from genus.transforms.core import Chain, Inverse, Transform
 from genus.transforms.coupling import Coupling, checkerboard, halves
 from genus.transforms.images import Multiscale, Squeeze
@@ -10,6 +11,7 @@ from genus.transforms.plain import Elementwise, Linear, Logit, Normalisation, Pe
 __all__ = [
     "Additive",
     "Affine",
+    "Causal",
     "Chain",
     "Coupling",
     "Elementwise",

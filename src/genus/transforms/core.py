@@ -87,6 +87,10 @@ class Transform(Described, nn.Module):
         """Set what depends on the first rows x of the training data, and give what comes out, z."""
         return self(x, c)[0]
 
+    def initialise_inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """`initialise` of a transform that is used the other way round: rows z of the training data in, x out."""
+        return self.inverse(z, c)[0]
+
 
 class Chain(Transform):
     """z = f_n(... f_1(x)): the log-determinants add up.
@@ -151,3 +155,6 @@ class Inverse(Transform):
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.transform(z, c)
+
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.transform.initialise_inverse(x, c)

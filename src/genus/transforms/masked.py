@@ -63,12 +63,24 @@ class Masked(Transform):
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Where coordinates depend on those before them directly, and affinely, start from the best that this alone can do."""
-        if self.net.direct is not None and isinstance(self.map, Affine) and not self.gaps:
-            whitening = decorrelation(x if self.turn is None else self.turn(x)[0])
-            scale = 1 / whitening.diagonal()
-            self.net.direct.weight[::2] = -whitening.tril(-1) * scale[:, None]
-            self.net.out.bias[1::2] = soft_unclip(scale.log(), self.map.bound)
+        self._begin(x, inverse=False)
         return self(x, c)[0]
+
+    @torch.no_grad()
+    def initialise_inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        self._begin(z, inverse=True)
+        return self.inverse(z, c)[0]
+
+    def _begin(self, rows: Tensor, inverse: bool) -> None:
+        """Start from the linear map that whitens these rows, or whose inverse does."""
+        if self.net.direct is None or not isinstance(self.map, Affine) or self.gaps:
+            return
+        whitening = decorrelation(rows if self.turn is None else self.turn(rows)[0])
+        if inverse:
+            whitening = torch.linalg.solve_triangular(whitening, torch.eye(len(whitening)).to(whitening), upper=False)
+        scale = 1 / whitening.diagonal()
+        self.net.direct.weight[::2] = -whitening.tril(-1) * scale[:, None]
+        self.net.out.bias[1::2] = soft_unclip(scale.log(), self.map.bound)
 
     def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z and the log-slope of every coordinate, (B, D): of the first ones in the order, whatever comes after them."""

@@ -1,0 +1,243 @@
+"""`genus distill`: from a model file that is slow to draw from, another that is fast."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genus.cli.errors import Misuse
+from genus.cli.inputs import Documents, Json, Length, Missing, Order, Quiet, Rate, hyper, in_order, markers, seconds
+from genus.cli.outputs import as_table, check_folder, print_json, say, size, write_images, write_table
+from genus.cli.sequences import FILES, kind_of, write_sequences
+from genus.errors import DataError, GenusError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genus.data import Dataset
+    from genus.distillation import Distillation
+    from genus.model import GenerativeModel
+
+__all__ = ["distill"]
+
+HELD_OUT = 0.1  # of the data, on which student and teacher are compared
+SHOWN, SOUNDS, IMAGES = 5, 3, 64  # samples of each: rows that are printed, and what is written to a folder
+
+
+def distill(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="The family to teach: a flow, such as iaf.")],
+    teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="A file that genus fit has written.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The model file to write.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="Data like those the teacher has seen: what the student should cover, and, a tenth held out, what both are"
+            " compared on. By default the student learns from draws of the teacher; a conditional teacher needs DATA.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the student, such as hidden=64,64."),
+    ] = None,
+    forward: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", min=0, max=1, help="Of KL(teacher || student) in the loss; by default 0.9, of sequences 0."
+        ),
+    ] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Train so long at most: 60s, 2m, 1h.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Train so many steps at most; by default 3,000.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="By default 0.003.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same student, unless time ends it.")] = 0,
+    samples: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write samples of both there, drawn with the same seed.")
+    ] = None,
+    missing: Missing = None,
+    documents: Documents = None,
+    length: Length = None,
+    rate: Rate = None,
+    sequence: Order = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Teach a parallel student what a teacher knows, and save the student.
+
+    The teacher is a density over real numbers that draws one coordinate or moment at a time, a maf or a wavenet say; the
+    student, iaf or for sequences parallel-wavenet, draws all at once. The report says how far the two are apart, both ways,
+    how fast each draws, and shows samples of both.
+
+    \b
+    Examples:
+      genus distill iaf iris.genus iris --budget 2m --out iaf.genus
+      genus distill iaf iris.genus iris --budget 2m --samples drawn/ --out iaf.genus
+      genus distill iaf iris.genus iris --set transforms=3 --steps 20 --json --out iaf.genus
+    """
+    cls, limit = _student(student), seconds(budget)
+    wanted = hyper(cls, settings or ())
+    if out.is_dir():
+        raise Misuse(f"--out {out} is a folder; expected the name of a file, such as {out / 'student.genus'}")
+    for folder in {out.parent, *([samples] if samples is not None else [])}:
+        check_folder(folder)
+
+    from genus.distillation import distill, untaught
+    from genus.files import load, save
+
+    known: Any = load(teacher)
+    if reason := untaught(None, known):
+        raise DataError(reason)
+    read_as = {"missing": markers(missing), "documents": documents, "length": length, "rate": rate}
+    dataset = _read(data, known, read_as | {"sequence": in_order(sequence)})
+    if dataset is not None:
+        say(f"{dataset}\n", quiet)
+    elif known.context is not None:
+        raise Misuse("this teacher is conditional; add DATA, whose conditions the student learns to draw for")
+    train, held = dataset.split(1 - HELD_OUT, HELD_OUT, seed=seed) if dataset is not None else (None, None)
+    model: Any = _build(cls, known, len(train) if train is not None else 50_000, wanted, seed)
+    how: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
+    how = {name: value for name, value in how.items() if value is not None}
+    found = distill(model, known, train, forward=forward, seed=seed, progress=not quiet, **how)
+    save(model, out)
+    summary = _summary(found, model, known, held, out)
+    drawn = _drawn(known, model, dataset, seed)
+    if samples is not None:
+        _write(drawn, known, samples)
+    if as_json:
+        print_json(summary | ({"samples": _rows(known, drawn)} if known.space.is_table else {}))
+    else:
+        _print(summary, known, drawn)
+
+
+def _student(name: str) -> type[GenerativeModel]:
+    """The family of that name, if it can be a student: a flow."""
+    from genus.model import registered
+    from genus.models.flow import Flow, NormalisingFlow
+    from genus.registry import families
+
+    able = {name: cls for name, cls in registered.items() if issubclass(cls, NormalisingFlow) and cls is not Flow and cls.name}
+    if name in able:
+        return able[name]
+    what = f"{name} cannot draw with gradients" if name in families() else f"there is no family {name!r}"
+    raise Misuse(f"{what}; a student is one of {', '.join(able)}")
+
+
+def _read(data: str | None, teacher: GenerativeModel, how: dict[str, Any]) -> Dataset | None:
+    if data is None:
+        return None
+    from genus.data import read
+
+    return read(data, space=(teacher.space, teacher.context), **how)
+
+
+def _build(cls: type[GenerativeModel], teacher: Any, rows: int, wanted: dict[str, Any], seed: int) -> GenerativeModel:
+    from genus.model import isolated
+    from genus.registry import build
+
+    values = cls.suggest(teacher.space, rows) | wanted
+    try:
+        with isolated(seed):
+            return build(cls.name, teacher.space, teacher.context, **values)
+    except (IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, GenusError) or not wanted:
+            raise
+        shown = ", ".join(f"{key}={value}" for key, value in wanted.items())
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise GenusError(f"Cannot build {cls.name} with {shown}: {reason}; choose other values.") from error
+
+
+# -- the report -----------------------------------------------------------------------------------------------------------
+
+
+def _summary(
+    found: Distillation, student: GenerativeModel, teacher: GenerativeModel, held: Dataset | None, out: Path
+) -> dict[str, Any]:
+    import torch
+
+    from genus.divergences import Estimate
+    from genus.model import TractableDensity, in_batches
+
+    rows: dict[str, Any] | None = None
+    if held is not None and isinstance(student, TractableDensity) and isinstance(teacher, TractableDensity):
+        at_once = max(1, 2**18 // held.space.dim)
+        with torch.no_grad():
+            told, learned = (in_batches(one.log_prob, held.x, held.c, rows=at_once).double() for one in (teacher, student))
+        less = Estimate.of(told - learned) if len(told) > 1 else Estimate(float(told - learned), math.nan)
+        rows = {"rows": len(held), "teacher": float(told.mean()), "student": float(learned.mean()), "below": less.value}
+        rows["below_se"] = less.error if math.isfinite(less.error) else None
+    other = found.teacher_to_student
+    return {
+        "student": student.name if student.listed or "family" not in student.hyper else student.hyper["family"],
+        "teacher": teacher.name if teacher.listed or "family" not in teacher.hyper else teacher.hyper["family"],
+        "out": str(out),
+        "kl_student_teacher": found.kl._asdict(),
+        "kl_teacher_student": other._asdict() if other is not None else None,
+        "held_out": rows,
+        "draws": found.draws,
+        "student_seconds": round(found.student_seconds, 6),
+        "teacher_seconds": round(found.teacher_seconds or 0.0, 6),
+        "steps": found.history.steps,
+        "seconds": round(found.history.seconds, 3),
+        "stopped": found.history.stopped,
+        "parameters": found.history.parameters,
+        "hyper": student.hyper,
+    }
+
+
+def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Tensor]) -> None:
+    for name, key in (
+        ("KL(student || teacher)", "kl_student_teacher"),
+        ("KL(teacher || student)", "kl_teacher_student"),
+    ):
+        print(f"{name}  {found[key]['value']:.4f} ± {found[key]['error']:.4f} nats a datum ({found['draws']:,} draws)")
+    if (held := found["held_out"]) is not None:
+        error = "" if held["below_se"] is None else f" ± {held['below_se']:.4f}"
+        print(
+            f"held out  teacher {held['teacher']:.4f}, student {held['student']:.4f}: {held['below']:.4f}{error} nats below,"
+            f" {held['rows']:,} rows"
+        )
+    mine, theirs = found["student_seconds"], found["teacher_seconds"]
+    print(
+        f"{found['draws']:,} draws  teacher {theirs:.3f} s, student {mine:.3f} s: {theirs / max(mine, 1e-9):.1f} times as fast"
+    )
+    print(f"time      {found['seconds']:.1f} s, {found['steps']} steps; stopped by {found['stopped']}")
+    print(f"model     {found['out']} ({size(Path(found['out']))}, {found['parameters']:,} parameters)")
+    if teacher.space.is_table:
+        for name, x in drawn.items():
+            print(f"\n{name}")
+            write_table(as_table(teacher.space, x[:SHOWN]), None)
+    print(f"\nnext      genus sample {shlex.quote(found['out'])}")
+
+
+def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | None, seed: int) -> dict[str, Tensor]:
+    """Samples of both, of the same conditions."""
+    import torch
+
+    count = SOUNDS if teacher.space.sequence else SHOWN if teacher.space.is_table else IMAGES
+    c = None
+    if data is not None and data.c is not None:
+        c = data.c[torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]]
+        count = len(c)
+    return {"teacher": teacher.sample(count, c, seed=seed), "student": student.sample(count, c, seed=seed)}
+
+
+def _rows(teacher: GenerativeModel, drawn: dict[str, Tensor]) -> dict[str, Any]:
+    return {name: as_table(teacher.space, x[:SHOWN]).to_pylist() for name, x in drawn.items()}
+
+
+def _write(drawn: dict[str, Tensor], teacher: GenerativeModel, folder: Path) -> None:
+    """Of sound a file each, else one file of each model."""
+    space = teacher.space
+    for name, x in drawn.items():
+        if space.is_table:
+            write_table(as_table(space, x), folder / f"{name}.csv")
+        elif not space.sequence:
+            write_images(space, x, folder / f"{name}.png", {})
+        elif kind_of(space) == "sound":
+            for i, one in enumerate(x, 1):
+                write_sequences(space, [one], folder / f"{name}-{i}.wav", False)
+        else:
+            write_sequences(space, list(x), folder / f"{name}{FILES['numbers'][0]}", False)

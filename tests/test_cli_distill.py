@@ -1,0 +1,121 @@
+"""`genus distill`: a student's file out of a teacher's, and a report of how far they are apart."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command import run
+
+import genus
+from genus import Category, Integer, Real, Space
+from genus.frames import Form
+
+STUDENT = ["--set", "transforms=2", "--set", "hidden=8", "--steps", 30]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The current folder, with a table and teachers of every kind."""
+    here, before = tmp_path_factory.mktemp("genus"), Path.cwd()
+    os.chdir(here)
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=400)
+    table = {"a": a, "b": a**2 + rng.normal(size=400), "zero": np.where(rng.random(400) < 0.5, 0.0, rng.normal(size=400))}
+    with open("table.csv", "w") as file:
+        writer = csv.writer(file)
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+    data = genus.read("table.csv")
+    sound = Space(Real(0.0, 0.1), shape=(600,), form=Form("audio", ("float32",), coding="real", rate=8000), sequence=True)
+    text = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
+    plain = Space([Real(), Real()], names=["a", "b"])
+    with genus.model.isolated(0):
+        models = {
+            "maf": genus.MAF(data.space, transforms=1, hidden=(8,)),
+            "given": genus.MAF(plain, Space([Category(("u", "v"))], names=["which"]), transforms=1, hidden=(8,)),
+            "whole": genus.build("maf", Space([Integer(0, 9), Integer(0, 3)], names=["a", "b"]), transforms=1, hidden=(8,)),
+            "wavenet": genus.WaveNet(sound, width=8, layers=3, components=1),
+            "gpt": genus.GPT(text, width=8, layers=1, heads=2),
+            "pixelcnn": genus.PixelCNN(Space(Integer(0, 3), shape=(3, 3)), width=8, layers=2),
+            "vae": genus.VAE(plain, hidden=(8,)),
+        }
+    for name, model in models.items():
+        genus.save(model, f"{name}.genus")
+    yield here
+    os.chdir(before)
+
+
+def test_the_report_says_how_far_apart_and_how_fast_and_shows_samples() -> None:
+    done = run("distill", "iaf", "maf.genus", "table.csv", *STUDENT, "--out", "iaf.genus", "--quiet")
+    assert done.code == 0, done.err
+    for words in (
+        "KL(student || teacher)",
+        "KL(teacher || student)",
+        "held out",
+        "40 rows",
+        "times as fast",
+        "genus sample iaf.genus",
+    ):
+        assert words in done.out, words
+    assert done.out.count("a,b,zero") == 2  # samples of both, with their columns
+    assert genus.load("iaf.genus").name == "iaf"
+
+
+def test_json_holds_the_same(folder: Path) -> None:
+    done = run("distill", "iaf", "maf.genus", *STUDENT, "--out", "b.genus", "--json", "--quiet", "--samples", "drawn")
+    found = json.loads(done.out)
+    assert found["student"] == "iaf"
+    assert found["held_out"] is None
+    assert found["kl_student_teacher"]["error"] > 0
+    assert found["kl_teacher_student"]["value"] > 0
+    assert found["steps"] == 30
+    assert found["hyper"]["transforms"] == 2
+    assert len(found["samples"]["teacher"]) == len(found["samples"]["student"]) == 5
+    assert sorted(path.name for path in (folder / "drawn").iterdir()) == ["student.csv", "teacher.csv"]
+
+
+def test_whole_numbers_are_taught_within_their_noise() -> None:
+    done = run("distill", "iaf", "whole.genus", *STUDENT, "--out", "w.genus", "--json", "--quiet")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["student"] == "iaf"
+    x = genus.load("w.genus").sample(50, seed=0)
+    assert torch.equal(x, x.round())
+
+
+def test_a_wavenet_teaches_sound_in_parallel(folder: Path) -> None:
+    words = ("--set", "width=4", "--set", "layers=2,2", "--steps", 5, "--samples", "heard", "--quiet")
+    done = run("distill", "parallel-wavenet", "wavenet.genus", *words, "--out", "p.genus")
+    assert done.code == 0, done.err
+    assert len(list((folder / "heard").glob("student-*.wav"))) == 3
+    assert genus.load("p.genus").sample(1).shape == (1, 600)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["iaf", "gpt.genus"], 1, "none go through the draw of a symbol"),
+        (["iaf", "pixelcnn.genus"], 1, "none go through the draw of a symbol"),
+        (["iaf", "vae.genus"], 1, "must be a density"),
+        (["iaf", "given.genus"], 2, "add DATA"),
+        (["mixture", "maf.genus"], 2, "cannot draw with gradients"),
+        (["nonsense", "maf.genus"], 2, "no family 'nonsense'"),
+        (["iaf", "wavenet.genus"], 1, "these are sequences"),
+        (["iaf", "maf.genus", "nothing.csv"], 1, "nothing.csv"),
+        (["iaf", "maf.genus", "--forward", "0"], 1, "forward above 0"),
+        (["iaf", "maf.genus", "--set", "depth=3"], 2, "no hyper-parameter 'depth'"),
+        (["iaf", "nothing.genus"], 1, "nothing.genus"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(words: list[str], code: int, said: str) -> None:
+    done = run("distill", *words, "--steps", 2, "--out", "never.genus")
+    sentence = done.err.splitlines()[-1]
+    done.refused(code, said)
+    assert sentence.count("genus: ") == 1
+    assert not Path("never.genus").exists()

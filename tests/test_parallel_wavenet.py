@@ -1,0 +1,109 @@
+"""An inverse autoregressive flow over time: one pass draws, steps give the density, and a WaveNet teaches it step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import genus
+from genus import Category, Integer, ParallelWaveNet, Real, Space, WaveNet, distill
+from genus.distillation import Lesson
+from genus.transforms import Causal
+
+SOUND = Space(Real(0.1, 0.5), shape=(40,), sequence=True)
+WORDS = Space([Category(("a", "b"))])
+
+
+def away(model: genus.GenerativeModel, seed: int = 0, size: float = 0.2) -> genus.GenerativeModel:
+    """The model away from its first weights, in double precision."""
+    with genus.model.isolated(seed), torch.no_grad():
+        for parameter in model.parameters():
+            parameter += size * torch.randn_like(parameter)
+    return model.double().eval()
+
+
+def test_the_inverse_steps_undo_the_one_pass_and_the_log_determinant_is_autograds() -> None:
+    causal = away(Causal(width=6, layers=3, context_dim=2))
+    x, c = torch.randn(2, 12, dtype=torch.float64), torch.randn(2, 2, dtype=torch.float64)
+    z, log_det = causal(x, c)
+    back, other = causal.inverse(z, c)
+    assert torch.allclose(back, x, atol=1e-9)
+    assert torch.allclose(other, -log_det, atol=1e-9)
+    jacobian = torch.autograd.functional.jacobian(lambda row: causal(row[None], c[:1])[0][0], x[0])
+    assert torch.equal(jacobian, jacobian.tril())  # no position sees a later one
+    assert torch.allclose(log_det[0], jacobian.diagonal().log().sum(), atol=1e-9)
+
+
+@pytest.mark.parametrize("context", [None, WORDS], ids=["alone", "given"])
+def test_density_of_draws_agrees_with_the_normals_they_came_from(context: Space | None, tmp_path: Path) -> None:
+    model = away(ParallelWaveNet(SOUND, context, width=6, layers=(3, 2)))
+    c = None if context is None else torch.tensor([[0.0], [1.0], [1.0]])
+    x, log_prob = model.sample_and_log_prob(3, c, seed=1)
+    assert torch.allclose(model.log_prob(x, c), log_prob, atol=1e-4)
+    with genus.model.isolated(1), torch.no_grad():
+        steps = model._draw_steps(3, c)
+    assert torch.allclose(steps.x, x)
+    u = (x.double() - 0.1) / 0.5
+    normal = torch.distributions.Normal(steps.loc, steps.log_scale.exp())
+    # The steps are affine in the noise, of which each has density N(0, 1): their product is the density of the whole.
+    assert torch.allclose(normal.log_prob(u).sum(1) - 40 * torch.tensor(0.5).log(), log_prob, atol=1e-4)
+    genus.save(model, tmp_path / "student.genus")
+    assert torch.equal(genus.load(tmp_path / "student.genus").sample(3, c, seed=0), model.sample(3, c, seed=0))
+
+
+def test_shorter_sequences_than_the_space_have_a_density_too() -> None:
+    model = away(ParallelWaveNet(SOUND, width=6, layers=(3, 2)))
+    short = torch.randn(2, 9)
+    whole = torch.distributions.Normal(0, 1)
+    z, log_det = model.transform((short.double() - 0.1) / 0.5)
+    known = whole.log_prob(z).sum(1) + log_det - 9 * torch.tensor(0.5).log()
+    assert torch.allclose(model.log_prob(short), known, atol=1e-5)
+
+
+@pytest.mark.parametrize("components", [1, 3])
+def test_the_divergence_by_steps_is_that_of_whole_draws_with_less_noise(components: int) -> None:
+    teacher = away(WaveNet(SOUND, width=6, layers=3, components=components), size=0.1)
+    student = away(ParallelWaveNet(SOUND, width=6, layers=(3, 2)), seed=1, size=0.1)
+    lesson = Lesson(student, teacher, 0.0)
+    with genus.model.isolated(0), torch.no_grad():
+        _, by_steps = lesson.divergence(1000, None)
+        x, log_q = student._draw(1000, None)
+        whole = log_q - teacher.log_prob(x)
+    error = float((by_steps.std() ** 2 / 1000 + whole.std() ** 2 / 1000).sqrt())
+    assert float(by_steps.mean()) == pytest.approx(float(whole.mean()), abs=4 * error)
+    assert float(by_steps.std()) < float(whole.std())
+
+
+def test_a_gaussian_teacher_of_one_step_is_recovered() -> None:
+    """x_t = 0.8 x_{t-1} + 0.3 e_t, which a small WaveNet has learned, goes on to the student."""
+    space = Space(Real(), shape=(12,), sequence=True)
+    with genus.model.isolated(0):
+        x = 0.5 * torch.randn(2000, 12)
+        for t in range(1, 12):
+            x[:, t] = 0.8 * x[:, t - 1] + 0.6 * x[:, t]
+        teacher = WaveNet(space, width=8, layers=2, components=1)
+        student = ParallelWaveNet(space, width=8, layers=(4,))
+    genus.fit(teacher, x, max_steps=200, batch_size=128, learning_rate=0.01, seed=0, progress=False)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    with torch.no_grad():
+        at_birth = float(Lesson(student, teacher, 0.0).divergence(500, None)[1].mean())
+    found = distill(student, teacher, x, max_steps=400, batch_size=64, draws=1000, progress=False)
+    assert at_birth > 5
+    assert found.kl.value < 0.2
+    assert found.teacher_to_student is not None
+    assert found.teacher_to_student.value < 0.3
+    drawn = student.sample(4000, seed=0)[:, 6:]
+    assert float((drawn[:, :-1] * drawn[:, 1:]).mean() / drawn.square().mean()) == pytest.approx(0.8, abs=0.05)
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+def test_only_sequences_of_real_numbers_of_one_length() -> None:
+    for space, word in (
+        (Space([Real()]), "sequences in time"),
+        (Space(Integer(0, 255), shape=(9,), sequence=True), "Integer"),
+        (Space(Real(atoms=(float("nan"),)), shape=(9,), sequence=True), "one length"),
+    ):
+        with pytest.raises(genus.DataError, match=word):
+            ParallelWaveNet(space)
