@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import genus
 from genus import GAN, WGAN, WGANGP, Integer, Loss, Mixture, NaiveBayes, Real, RealNVP, Space, adversarial
-from genus.divergences import BITS, DIVERGENCES, GAMES, between, energy_distance, of_probabilities
-from genus.models.critic import Critic, slope, spread
+from genus.divergences import BITS, DIVERGENCES, GAMES, between, energy_distance, gradient_norm, of_probabilities
+from genus.models.critic import Critic, spread
 from genus.nets.residual import ImageEncoder
 from genus.nets.strided import StridedEncoder
 from genus.training.alarms import alarms
@@ -177,7 +177,7 @@ def test_minimax_saturates_where_the_critic_is_sure_and_the_other_does_not() -> 
 @pytest.mark.parametrize("shape", [(3,), (2, 2), (3, 4, 5)])
 def test_the_slope_of_a_critic_is_taken_row_by_row(shape: tuple[int, ...]) -> None:
     weight = torch.full(shape, 2 / math.sqrt(math.prod(shape)), dtype=torch.float64)
-    found = slope(lambda x: (x * weight).flatten(1).sum(1), torch.randn(7, *shape, dtype=torch.float64))
+    found = gradient_norm(lambda x: (x * weight).flatten(1).sum(1), torch.randn(7, *shape, dtype=torch.float64))
     assert torch.allclose(found, torch.full((7,), 2.0, dtype=torch.float64))
 
 
@@ -277,7 +277,7 @@ def test_a_dense_critic_of_spectral_norm_one_is_lipschitz() -> None:
     critic = Critic(SPACES["reals"], hidden=(32, 32), spectral=True)
     for _ in range(50):
         critic(torch.zeros(1, 3))  # every pass in training is a step of the iteration for the norms
-    assert float(slope(critic.eval(), 3 * torch.randn(500, 3)).max()) <= 1.0001
+    assert float(gradient_norm(critic.eval(), 3 * torch.randn(500, 3)).max()) <= 1.0001
 
 
 # -- training -------------------------------------------------------------------------------------------------------------

@@ -246,7 +246,7 @@ def noisy(model: Dequantised, data: Any, seed: int) -> Any:
     """Rows of whole numbers as the density within the model sees them."""
     rows, _ = prepare(model, data, None, seed)
     with isolated(seed):
-        y = model._noisy(rows.x.to(model.space.dtype))[0]
+        y = model._noisy(rows.x.to(model.space.dtype), rows.c)[0]
     return y if rows.c is None else (y, rows.c)
 
 

@@ -208,4 +208,3 @@ def spread(real: Tensor, fake: Tensor) -> float:
         return torch.special.entr(share).sum().exp()
 
     return float(count(fake) / count(real[CELLS:] if len(real) > 2 * CELLS else real))
-

@@ -20,6 +20,8 @@ from genus.space import Space
 
 __all__ = ["IWAE", "VAE"]
 
+WATCHED = 1000  # held-out rows whose codes are looked at while training
+
 
 class Encoded(LatentVariable):
     """Codes with a prior p(z) and a posterior q(z | x), of which bounds are made."""
@@ -51,7 +53,12 @@ class Encoded(LatentVariable):
             self.prior.begin(self._features(x, c))
 
     def losses(self) -> list[Loss]:
-        return [Loss("elbo", self.parameters(), self._loss)]
+        return [Loss("elbo", self.parameters(), self._loss, judge=self._watch)]
+
+    def _watch(self, x: Tensor, c: Tensor | None) -> dict[str, float]:
+        """For the history: how many numbers of the code are used."""
+        few = slice(0, WATCHED)
+        return {"active units": float(self.use(x[few], None if c is None else c[few]).active)} if len(x) > 1 else {}
 
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         return -self._elbo(x, c).mean()

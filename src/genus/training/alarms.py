@@ -1,4 +1,4 @@
-"""What goes wrong in games, told by the history: players that break out, samples that fall together or away."""
+"""What goes wrong, told by the history: players that break out, samples that fall together or away, codes that say nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def alarms(rows: list[dict[str, Any]], ended: bool = False) -> dict[str, str]:
     (['collapse'], [])
     """
     found = {}
-    if sentence := _collapse(rows, ended):
+    if sentence := _collapse(rows, ended) or (_idle(rows) if ended else None):
         found["collapse"] = sentence
     if sentence := _explosion(rows) or _departure(rows):
         found["divergence"] = sentence
@@ -45,6 +45,15 @@ def _collapse(rows: list[dict[str, Any]], ended: bool) -> str | None:
         f"The generator has collapsed by step {rows[-1]['step']}: its samples are spread over {last:.0%} of the room that the"
         f" data take{before}. The weights kept are those of the best criterion; try another game, more penalty, or a smaller"
         " learning_rate."
+    )
+
+
+def _idle(rows: list[dict[str, Any]]) -> str | None:
+    if rows[-1].get("watched", {}).get("active units", 1) > 0:
+        return None
+    return (
+        "No number of the code says anything of a datum: the posterior has collapsed, and the decoder works alone. Try"
+        " free_bits, warm_up, a smaller beta or learning_rate, or fewer layers of the decoder."
     )
 
 
