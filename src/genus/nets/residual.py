@@ -75,7 +75,7 @@ class ImageEncoder(nn.Module):
         pixels = x[:, : self.shape[0] * self.shape[1] * self.shape[2]]
         h = pixels.reshape(-1, *self.shape)
         for down, block in zip(self.down, self.blocks, strict=True):
-            h = block(down(h))
+            h = block(down(h).contiguous(memory_format=torch.channels_last))
         return self.out(torch.cat([F.silu(h.flatten(1)), x[:, pixels.shape[1] :]], dim=1))
 
 
@@ -108,7 +108,7 @@ class ImageDecoder(nn.Module):
         self.out = nn.Conv2d(fine, shape[0] * each, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        h = self.first(z).view(len(z), *self.start)
+        h = self.first(z).view(len(z), *self.start).contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks):
             h = block(h if i == 0 else self.up[i - 1](F.interpolate(h, size=self.sizes[i], mode="nearest")))
         h = self.last(F.silu(h))
