@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +16,7 @@ from genus.evaluation.classifiers import tstr, two_sample
 from genus.evaluation.neighbours import features, memorisation, precision_recall_density_coverage
 from genus.space import Category, Space
 
-__all__ = ["METRICS", "Metric", "evaluate", "independent_columns"]
+__all__ = ["METRICS", "Metric", "evaluate", "independent_columns", "torch_threads"]
 
 LEAST = 10  # rows on either side below which no metric says anything
 ROWS = 5_000  # for classifiers and distances of samples
@@ -212,7 +214,8 @@ def evaluate(
         scores["w1"] = transport(f[:COUPLED], g[:COUPLED]).distance.item()
         # The critic of norm 1 by construction: no penalty to balance, and its bound is one.
         real, fake = g[:NEIGHBOURS].float(), f[:NEIGHBOURS].float()
-        critic = dual(real, fake, "spectral-norm", hidden=(32, 32), steps=STEPS, seed=seed)
+        with torch_threads(1):  # since what a net learns depends on how its sums are split
+            critic = dual(real, fake, "spectral-norm", hidden=(32, 32), steps=STEPS, seed=seed)
         scores["w1_dual"] = critic.estimate.value
         scores |= precision_recall_density_coverage(space, test[:near], samples[:near])._asdict()
         if target is not None:
@@ -221,6 +224,17 @@ def evaluate(
             scores[key] = tstr(space, column, samples[:LEARNT], test[:LEARNT], seed)
         scores |= memorisation(space, samples[:near], train, test, seed)._asdict()
     return scores
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """torch on so many threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def independent_columns(x: Tensor, n: int, seed: int = 0) -> Tensor:
