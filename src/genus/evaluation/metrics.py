@@ -206,7 +206,8 @@ def evaluate(
     near = min(n, NEIGHBOURS)
     with threadpool_limits(threads):
         told = two_sample(space, test[:few], samples[:few], seed)
-        scores = {"c2st": told.auc.value, "jensen_shannon": told.jensen_shannon.value}
+        # What lies below 0 bounds nothing that 0 does not.
+        scores = {"c2st": told.auc.value, "jensen_shannon": max(0.0, told.jensen_shannon.value)}
         f, g = features(space, samples[: min(n, ROWS)]), features(space, test[: min(n, ROWS)])
         scores["energy"] = energy_distance(f, g).item()
         # p = 1, since one row in a heavy tail can decide p = 2: two halves of a table then look worse than the floor.
@@ -216,7 +217,7 @@ def evaluate(
         real, fake = g[:NEIGHBOURS].float(), f[:NEIGHBOURS].float()
         with torch_threads(1):  # since what a net learns depends on how its sums are split
             critic = dual(real, fake, "spectral-norm", hidden=(32, 32), steps=STEPS, seed=seed)
-        scores["w1_dual"] = critic.estimate.value
+        scores["w1_dual"] = max(0.0, critic.estimate.value)
         scores |= precision_recall_density_coverage(space, test[:near], samples[:near])._asdict()
         if target is not None:
             column = space.index(target) if isinstance(target, str) else target
