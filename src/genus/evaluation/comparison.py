@@ -9,7 +9,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,7 +22,7 @@ from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.classifiers import tstr
 from genus.evaluation.codes import Codes, codes_of
-from genus.evaluation.metrics import CELLS, LEARNT, LEAST, METRICS, NEIGHBOURS, evaluate, independent_columns
+from genus.evaluation.metrics import CELLS, LEARNT, LEAST, METRICS, NEIGHBOURS, evaluate, independent_columns, torch_threads
 from genus.evaluation.report import Report, Row
 from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences, spans
 from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated, registered
@@ -205,22 +204,12 @@ def _run(protocol: Protocol, work: Sequence[tuple[str, int]], jobs: int) -> Iter
     yield from parallel(delayed(_trial)(protocol, family(name), seed) for name, seed in work)
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _trial(protocol: Protocol, cls: type[GenerativeModel], seed: int) -> Trial:
     """Fit and judge; whatever goes wrong becomes the trial's error."""
     trial = Trial(cls.name, seed)
     registered.setdefault(cls.name, cls)  # a family of the caller's own script is not known to another process
     try:
-        with _threads(protocol.threads), warnings.catch_warnings():
+        with torch_threads(protocol.threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = _build(protocol, cls, seed)
             trial.parameters = model.parameter_count
