@@ -165,7 +165,7 @@ def _summary(
         at_once = max(1, 2**18 // held.space.dim)
         with torch.no_grad():  # bounds, where they are that, are of the same noise
             told, learned = (
-                in_batches(lambda x, c, one=one: one.elbo(x, c, seed=0), held.x, held.c, rows=at_once).double()  # type: ignore[misc]
+                in_batches(lambda x, c, one=one: one.elbo(x, c, seed=0), held.x, held.c, rows=at_once).double()
                 for one in (teacher, student)
             )
         less = Estimate.of(told - learned) if len(told) > 1 else Estimate(float(told - learned), math.nan)
@@ -175,8 +175,8 @@ def _summary(
             "teacher": float(told.mean()),
             "student": float(learned.mean()),
             "below": less.value,
+            "below_se": less.error if math.isfinite(less.error) else None,
         }
-        rows["below_se"] = less.error if math.isfinite(less.error) else None
     other = found.teacher_to_student
     return {
         "student": student.name if student.listed or "family" not in student.hyper else student.hyper["family"],
