@@ -146,7 +146,7 @@ class Adversarial(GenerativeModel):
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
-        """The energy distance of as many samples, of 2,000 at most, from held-out rows, in features; None for a single row."""
+        """The energy distance of 2,000 samples from held-out rows, of 2,000 at most, in features; None for a single row."""
         judge = self.losses()[0].judge
         return judge(x, c).get("criterion") if judge is not None else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from genus.space import Space
 
 __all__ = ["Critic", "generator_net", "players"]
 
-JUDGED = 2000  # held-out rows that an evaluation looks at, and as many samples
+JUDGED = 2000  # held-out rows that an evaluation looks at, and samples
 CELLS = 64  # among which samples are spread
 
 
@@ -188,9 +189,11 @@ def players(
         x, c = x[:JUDGED], None if c is None else c[:JUDGED]
         if len(x) < 2:
             return {}
-        rows, generated = real(x), fake(len(x), c)
-        found = {"criterion": float(energy_distance(rows, generated)), "distance": critic.distance(rows, generated, given(c))}
-        return found | {"spread": spread(rows, generated)}
+        # Of few rows as many samples as of many: weights are then chosen with less chance in it.
+        times = math.ceil(JUDGED / len(x))
+        rows, generated = real(x), fake(times * len(x), None if c is None else c.repeat(times, *[1] * (c.ndim - 1)))
+        distance = critic.distance(rows, generated[: len(x)], given(c))
+        return {"criterion": float(energy_distance(rows, generated)), "distance": distance, "spread": spread(rows, generated)}
 
     return [
         Loss("critic", critic.parameters(), critic_loss, optimizer=adam, module=critic, judge=judge),
@@ -200,11 +203,13 @@ def players(
 
 def spread(real: Tensor, fake: Tensor) -> float:
     """In how many cells generated rows lie, as a share of that of real ones: 1 where they are as spread out, 1/64 where all
-    are in one place. Cells are nearest neighbourhoods of 64 real rows, and are counted by the exponential of their entropy."""
-    centres = real[:CELLS]
+    are in one place. Cells are nearest neighbourhoods of 64 of the real rows, of fewer where these are few, and are counted by
+    the exponential of their entropy."""
+    cells = max(1, min(CELLS, len(real) // 4))
+    centres = real[:cells]
 
     def count(rows: Tensor) -> Tensor:
-        share = torch.bincount(torch.cdist(rows, centres).argmin(1), minlength=len(centres)) / len(rows)
+        share = torch.bincount(torch.cdist(rows, centres).argmin(1), minlength=cells) / len(rows)
         return torch.special.entr(share).sum().exp()
 
-    return float(count(fake) / count(real[CELLS:] if len(real) > 2 * CELLS else real))
+    return float(count(fake) / count(real[cells:]))

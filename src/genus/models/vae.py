@@ -43,7 +43,7 @@ class Encoded(LatentVariable):
         hyper = {"latent": latent, "hidden": list(hidden), "components": components, "prior": described_base(prior)}
         super().__init__(space, context, **hyper, posterior=posterior, net=net, **more)
         if net == "convolutional":  # which multiplies most, and gains by half precision
-            self.recipe = {**self.recipe, "precision": "bf16-mixed"}  # type: ignore[misc]
+            self.recipe = {**self.recipe, "precision": "bf16-mixed"}  # type: ignore[misc, assignment]
         self.posterior = posteriors.posterior(posterior, latent)
         self._nets(latent, hidden, components, self.posterior.width, net)
         self.prior: Base = Vamp(self) if prior == "vamp" else based(prior, latent)

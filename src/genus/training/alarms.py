@@ -10,7 +10,7 @@ __all__ = ["alarms"]
 EXPLODED = 100.0  # times the median gradient before
 PLACES = 0.5  # of the widest spread so far, under which samples have fallen together
 FEW = 0.2  # a spread that is too small at the end, whatever it was
-LONG = 10  # evaluations after which samples should be spread
+LONG = 10  # evaluations after which a game should have found the data
 BEFORE = 4  # evaluations that must have been, for there to be a usual value
 FAR = 3.0  # times the least distance, and beyond the first one
 AWAY = 2  # evaluations one after another
@@ -37,7 +37,7 @@ def _collapse(rows: list[dict[str, Any]], ended: bool) -> str | None:
     if len(seen) <= BEFORE:
         return None
     last, most = seen[-1], max(seen)
-    fell = max(seen[-AWAY:]) < PLACES * most if ended else last < PLACES * most and most > FEW
+    fell = last < PLACES * most and most > FEW
     if not fell and not (ended and last < FEW and len(seen) > LONG):
         return None
     before = f", after {most:.0%} earlier" if fell else ""
@@ -75,6 +75,8 @@ def _departure(rows: list[dict[str, Any]]) -> str | None:
         return None
     values = [row["criterion"] for row in rows if row["criterion"] is not None]
     if len(values) <= BEFORE or min(values[-AWAY:]) <= max(values[0], FAR * min(values)):
+        return None
+    if FAR * min(values) > values[0] and len(values) <= LONG:  # many a game begins with a swing outwards
         return None
     return (
         f"Training has diverged by step {rows[-1]['step']}: samples are further from the data than those of the untrained model"
