@@ -20,6 +20,7 @@ from genus.space import Space
 
 __all__ = ["IWAE", "VAE"]
 
+CONVOLUTIONAL = {"learning_rate": 2e-3, "batch_size": 128, "average": 0.999, "precision": "bf16-mixed"}
 WATCHED = 1000  # held-out rows whose codes are looked at while training
 
 
@@ -42,8 +43,8 @@ class Encoded(LatentVariable):
     ) -> None:
         hyper = {"latent": latent, "hidden": list(hidden), "components": components, "prior": described_base(prior)}
         super().__init__(space, context, **hyper, posterior=posterior, net=net, **more)
-        if net == "convolutional":  # which multiplies most, and gains by half precision
-            self.recipe = {**self.recipe, "precision": "bf16-mixed"}  # type: ignore[misc, assignment]
+        if net == "convolutional":  # steps of small batches cost no more a row, and products gain by half precision
+            self.recipe = {**self.recipe, **CONVOLUTIONAL}  # type: ignore[misc, assignment]
         self.posterior = posteriors.posterior(posterior, latent)
         self._nets(latent, hidden, components, self.posterior.width, net)
         self.prior: Base = Vamp(self) if prior == "vamp" else based(prior, latent)
