@@ -255,7 +255,7 @@ def test_other_data_at_scoring_time(what: str, model: genus.GenerativeModel) -> 
     done = run("score", "m.genus", "other.csv", "--out", "scores.csv")
     if "missing" in what:  # an exact density scores the columns that are there, and says so
         assert done.code == 0
-        assert "1 lack values" in done.err
+        assert "rows that lack values (1)" in done.err
         assert Path("scores.csv").exists()
         return
     for word in words:

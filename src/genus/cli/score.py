@@ -100,7 +100,7 @@ def score(
     kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}[label]
     spread = f" ± {error:.4f}" if math.isfinite(error) else ""
     where = f"; they are in {out}" if out is not None else ""
-    part = f"; {partial:,} lack values, and are scored by those they have" if partial else ""
+    part = f"; rows that lack values ({partial:,}) are scored by those they have" if partial else ""
     say(f"{len(values):,} rows: {mean:.4f}{spread} nats a row ({kind}){part}{where}.", quiet)
 
 
