@@ -210,7 +210,7 @@ def test_files_with_gaps_are_scored_and_completed(tmp_path: Path) -> None:
     source = tmp_path / "gaps.csv"
     source.write_text("\n".join(",".join(row) for row in rows))
     scored = run("score", tmp_path / "mixture.genus", source)
-    assert "2 lack values, and are scored by those they have" in scored.err
+    assert "rows that lack values (2) are scored by those they have" in scored.err
     known = genus.load(tmp_path / "mixture.genus")
     found = json.loads(run("score", tmp_path / "mixture.genus", source, "--json", "-q").out)
     assert found["partial"] == 2

@@ -343,6 +343,8 @@ class Space:
         """x (B, *shape) -> (B, feature_dim): standardised remainders, then a one-hot of every column with several states."""
         rest, hot, start = (t.to(x.device) for t in self._layout)
         state, u = self.split(x)
+        if not len(hot) and len(rest) == self.dim:
+            return u
         out = torch.zeros(len(x), self.feature_dim, dtype=u.dtype, device=x.device)
         out[:, : len(rest)] = u if len(rest) == self.dim else u[:, rest]
         if len(hot):

@@ -55,6 +55,7 @@ class Cells(nn.Module):
         self.single = len(tabled) == 1
         self.every_tabled = len(tabled) == space.dim
         self.has_narrow = any(narrow)
+        self.is_lattice = self.every_tabled and all(narrow) and space.feature_dim == space.dim  # and no atoms
         self.is_levels = self.every_tabled and space.is_discrete and not space.sequence
         self.every_rest = len(rest) == space.dim
         self.every_two = len(tabled) > 0 and set(self.needs) == {1}
@@ -86,11 +87,15 @@ class Cells(nn.Module):
     source: Tensor
 
     def index(self, x: Tensor, state: Tensor) -> Tensor:
-        """x (B, *shape), its state (B, D) -> (B, J): the cell of every tabled coordinate, counted within its own table."""
+        """x (B, *shape), its state (B, D), of which a lattice has none -> (B, J): the cell of every tabled coordinate, counted
+        within its own table."""
         if not self.has_narrow:
             return state if self.every_tabled else state[:, self.tabled]
         flat = x.reshape(len(x), self.space.dim)
+        flat = flat if flat.is_floating_point() else flat.to(self.space.dtype)
         table = self.space.tables(flat)
+        if self.is_lattice:
+            return ((flat - table.low) / table.step).round().long()
         step = torch.where(self.narrow, table.step, 1.0)
         place = ((flat - table.low) / step).round().nan_to_num(0.0)
         size = (((table.high - table.low) / step).round() + 1).where(self.narrow, torch.zeros(()).to(flat))

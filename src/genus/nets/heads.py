@@ -137,19 +137,16 @@ class Coordinates:
         """x (B, *shape) -> (B, D): nats, in data units; of numbers for several draws of every datum, (draws B, width), all data
         of one draw after those of another, (draws B, D)."""
         head, cells = self.head, self.head.cells
+        if cells.is_lattice:  # which has neither states nor a remainder
+            return self._of_cells(cells.index(x, x))
         state, u = head.space.split(x)
-        cell = cells.index(x, state) if cells.total else state
-        draws = len(self.tables) // max(len(x), 1)
-        if draws > 1:  # what is known of the data is found once
-            state, u, cell = (t.expand(draws, *t.shape).reshape(-1, t.shape[1]) for t in (state, u, cell))
         out = torch.zeros(len(self.tables), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
         if cells.total:
-            if cells.every_two:
-                tables = -F.binary_cross_entropy_with_logits(self.tables, cell.to(self.tables.dtype), reduction="none")
-            else:
-                tables = self.log_cells.gather(1, cell + cells.offset)
+            tables = self._of_cells(cells.index(x, state))
             out = tables if cells.every_tabled else out.index_copy(1, cells.tabled, tables)
         if len(cells.rest):
+            draws = len(out) // max(len(x), 1)
+            state, u = (state, u) if draws == 1 else (state.repeat(draws, 1), u.repeat(draws, 1))
             inside = self._rest_log_prob(u if cells.every_rest else u[:, cells.rest])
             if head.has_atoms:
                 inside = inside + self._off_atoms(state[:, cells.rest] == 0)
@@ -157,6 +154,16 @@ class Coordinates:
                 inside = torch.where(state[:, cells.rest] == 0, inside, 0.0)
             out = out + inside if cells.every_rest else out.index_add(1, cells.rest, inside)
         return out
+
+    def _of_cells(self, cell: Tensor) -> Tensor:
+        """cell (B, J) -> (draws B, J): log-probabilities; what is known of the data is looked at once for all draws."""
+        if self.head.cells.every_two:
+            logits = self.tables.view(-1, *cell.shape) if len(cell) else self.tables.unsqueeze(0)
+            chosen = cell.to(logits.dtype).expand_as(logits)
+            return -F.binary_cross_entropy_with_logits(logits, chosen, reduction="none").flatten(0, 1)
+        draws = len(self.tables) // max(len(cell), 1)
+        at = cell + self.head.cells.offset
+        return self.log_cells.gather(1, at if draws == 1 else at.repeat(draws, 1))
 
     def _rest_log_prob(self, u: Tensor) -> Tensor:
         """u (B, R) -> (B, R): of the remainder, with what a lattice's atoms take of it still in."""
