@@ -335,6 +335,19 @@ def test_symbols_give_a_bound_and_are_used() -> None:
             VQVAE(space, **hyper)  # type: ignore[arg-type]
 
 
+def test_a_code_that_says_nothing_is_an_alarm() -> None:
+    with genus.model.isolated(0):
+        x = torch.randn(300, 1) + 0.1 * torch.randn(300, 2)
+    space = Space([Real(), Real()])
+    with pytest.warns(UserWarning, match="posterior has collapsed"):
+        idle = genus.fit(VAE(space, latent=2, hidden=(8,), beta=100.0), x, max_steps=300, learning_rate=0.02, progress=False)
+    assert idle.rows[-1]["watched"]["active units"] == 0
+    assert "collapse" in idle.alarms
+    used = genus.fit(VAE(space, latent=2, hidden=(8,), components=1), x, max_steps=300, progress=False)
+    assert used.rows[-1]["watched"]["active units"] > 0
+    assert not used.alarms
+
+
 def test_what_a_report_shows_of_codes() -> None:
     space = Space(Integer(0, 3), shape=(8, 8))
     model, x = VAE(space, latent=3, hidden=(8,)), draw(Space(Integer(0, 3), shape=(8, 8)), 40)
