@@ -15,8 +15,8 @@ what they gave where the published rows come from: samples that other authors pu
 two files, quoted here and not measured. It exits with an error where a family other than the mixture has a C2ST above .61 or a
 TSTR below .916, or a log-density not above the mixture's.
 
-A family without a density, `--families wgan-gp`, is asked for a TSTR of .87 alone: CTGAN's is published as .862, after 3,798
-seconds (TabPC's table, whose protocol differs in the classifier).
+A family without an exact density is asked for a TSTR alone: a VAE for .89, others, `--families wgan-gp`, for .87. CTGAN's is
+published as .862, after 3,798 seconds (TabPC's table, whose protocol differs in the classifier).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ PUBLISHED = {
     "TabMT": (0.976, 0.917),
 }
 C2ST, TSTR = 0.61, 0.916
+ASKED = {"vae": 0.89}  # TSTR of families without an exact density; of others .87
 ADVERSARIAL_TSTR = 0.87
 
 
@@ -156,7 +157,11 @@ def main() -> None:
     missed = [
         name
         for name, (fidelity, utility, density) in found.items()
-        if (utility < ADVERSARIAL_TSTR if density is None else fidelity > C2ST or utility < TSTR or density <= floor)
+        if (
+            utility < ASKED.get(name, ADVERSARIAL_TSTR)
+            if density is None
+            else fidelity > C2ST or utility < TSTR or density <= floor
+        )
     ]
     if missed:
         sys.exit(f"Not ahead of all published generators (C2ST {C2ST}, TSTR {TSTR}) and of the mixture: {', '.join(missed)}.")
