@@ -15,7 +15,7 @@ from conftest import CONTEXTS, SPACES, draw
 from torch import Tensor, nn
 
 import genus
-from genus import GAN, WGAN, WGANGP, Integer, Loss, Mixture, NaiveBayes, Real, RealNVP, Space, adversarial
+from genus import GAN, WGAN, WGANGP, Category, Integer, Loss, Mixture, NaiveBayes, Real, RealNVP, Space, adversarial
 from genus.divergences import BITS, DIVERGENCES, GAMES, between, energy_distance, gradient_norm, of_probabilities
 from genus.models.critic import Critic, spread
 from genus.nets.residual import ImageEncoder
@@ -348,7 +348,7 @@ def test_a_collapsed_generator_and_one_that_runs_away_sound_an_alarm_once() -> N
             def value(x: Tensor, c: Tensor | None) -> Tensor:
                 nonlocal moves
                 moves += 1
-                fake = self._fake(len(x), c)
+                fake = self._fake(len(x), c, self._given(x, c))
                 return energy_distance(fake, x) if moves < 220 and not self.place else (fake - self.place).square().mean()
 
             return [critic, Loss("generator", self.generator.parameters(), value)]
@@ -439,3 +439,76 @@ def test_wrong_arguments_are_sentences() -> None:
     ):
         with pytest.raises(genus.GenusError, match=word):
             make()
+
+
+# -- rare categories -------------------------------------------------------------------------------------------------------
+
+RARE = Space([Category(("often", "rarely")), Real(atoms=(0.0,)), Category(("a", "b", "c"))])
+
+
+def rare_rows(n: int) -> Tensor:
+    """One row in a hundred is rare, and is like no other."""
+    rarely = (torch.arange(n) % 100 == 0).float()
+    u = torch.randn(n, generator=torch.Generator().manual_seed(0)).abs() + 1
+    amount = torch.where(rarely > 0, -u, torch.where(torch.arange(n) % 3 == 0, 0.0, u))
+    return torch.stack([rarely, amount, torch.where(rarely > 0, 2.0, torch.arange(n) % 2)], dim=1)
+
+
+def test_rows_are_seen_by_the_logarithm_of_how_often_their_states_occur() -> None:
+    x = rare_rows(1000)
+    model = GAN(RARE, hidden=(16,), balanced=True)
+    seen = model.emphasis(x)
+    assert seen is not None
+    assert seen.sum() == pytest.approx(3, abs=1e-9), "each of three columns is chosen as often"
+    states = model._states(x)
+    chances = model._chances(states)
+    # Of the first column by hand: 990 and 10 rows, drawn as log 991 to log 11, and each row among those of its state.
+    total = math.log(991) + math.log(11)
+    assert float(chances[0, 0]) == pytest.approx(math.log(11) / total / 10, rel=1e-9)
+    assert float(chances[1, 0]) == pytest.approx(math.log(991) / total / 990, rel=1e-9)
+    assert seen[0] / seen[1] > 15, "a rare row is seen often"
+    assert GAN(RARE, hidden=(16,)).emphasis(x) is None
+
+
+def test_training_draws_rows_as_a_family_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[float] = []
+    model = RealNVP(Space([Real()]), transforms=2, hidden=(4,))
+    monkeypatch.setattr(model, "emphasis", lambda x, c: (x[:, 0] > 0).double())
+
+    def value(x: Tensor, c: Tensor | None) -> Tensor:
+        met.append(float(x.min()))
+        return -model._log_prob(x, c).mean()
+
+    x = torch.tensor([[-1.0], [1.0], [2.0]]).repeat(30, 1)
+    genus.fit(model, x, losses=[Loss("nll", model.parameters(), value)], max_steps=5, validation=None, progress=False)
+    assert min(met) == 1.0
+
+
+def test_the_chosen_state_is_what_a_row_has_and_samples_have_the_shares_of_the_data() -> None:
+    model = GAN(RARE, hidden=(16,), balanced=True).eval()
+    x = rare_rows(1000)
+    model.emphasis(x)
+    states = torch.arange(7).repeat(20)
+    asked = model._asking(states, None)
+    features = model._fake(len(states), None, asked)
+    assert bool((features[:, 1:] * asked).sum(1).eq(1).all())
+    assert bool((features[:, 1:3].sum(1) == 1).all()) and bool((features[:, 5:].sum(1) == 1).all())
+    RARE.check(model.sample(100, seed=0))
+    told = model._given(x, None)
+    assert told is not None and bool((RARE.features(x)[:, 1:] * told).sum(1).eq(1).all()), "a row has the state it is told by"
+
+
+def test_rare_states_are_learned_without_bias() -> None:
+    x = rare_rows(5000)
+    torch.manual_seed(0)
+    model = GAN(RARE, latent=8, hidden=(64, 64), balanced=True)
+    genus.fit(model, x, max_steps=700, average=0.99, validation=None, progress=False)
+    drawn = model.sample(20_000, seed=1)
+    rare = drawn[drawn[:, 0] == 1]
+    assert 0.004 < len(rare) / len(drawn) < 0.02, "one in a hundred"
+    assert float((rare[:, 1] < 0).float().mean()) > 0.8 and float((rare[:, 2] == 2).float().mean()) > 0.8
+
+
+def test_nothing_to_balance_is_said() -> None:
+    with pytest.raises(genus.DataError, match="none has any"):
+        GAN(Space([Real(), Real()]), balanced=True)

@@ -350,7 +350,7 @@ def test_gradient_penalty_is_per_example(shape: tuple[int, ...]) -> None:
     weight = torch.full((1, math.prod(shape)), 2 / math.sqrt(math.prod(shape)), dtype=torch.float64)
     model.critic.net[-1].weight.data = weight
     x = torch.randn(17, *shape, dtype=torch.float64)
-    real, fake = model._real(x), model._fake(17, None)
+    real, fake = model._real(x), model._fake(17, None, None)
     paid = model.critic.loss(real, fake) - model.critic(fake).mean() + model.critic(real).mean()
     assert float(paid) == pytest.approx(1.0, abs=1e-9)
 

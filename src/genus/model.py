@@ -158,6 +158,11 @@ class GenerativeModel(nn.Module):
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Called by training once, with rows of the training set, before the first step: a scale, a centre."""
 
+    def emphasis(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
+        """Called by training once, with all rows of the training set: how often each is to be seen, in proportion, (B,); None
+        where all are seen alike."""
+        return None
+
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
         """How far the model is from held-out rows, lower is better, in the units of its loss; None: cannot say."""
         return None

@@ -34,6 +34,10 @@ class Adversarial(GenerativeModel):
         channels: where they are not: of the largest layer.
         critic_steps: of the critic for one of the generator.
         temperature: of the Gumbel softmax.
+        balanced: rare categories are learned from more often than they occur (Xu et al. 2019, arXiv:1907.00503). Every row is
+            generated given the state of one column, drawn at random, which it then has, and which the critic is told; states
+            are drawn by the logarithm of their counts in training, by their counts in sampling, so that samples are not
+            biased.
         adam: of both optimizers.
         critic: arguments of `Critic`: its game, its penalties.
     """
@@ -53,19 +57,26 @@ class Adversarial(GenerativeModel):
         channels: int,
         critic_steps: int,
         temperature: float,
+        balanced: bool,
         adam: dict[str, Any],
         critic: dict[str, Any],
         **hyper: Any,
     ) -> None:
         if latent < 1 or critic_steps < 1:
             raise GenusError(f"latent and critic_steps are 1 or more; got {latent} and {critic_steps}.")
+        if balanced and not space.one_hots():
+            raise DataError("balanced=True asks for rows by the states of their columns, and none has any; leave it out.")
         nets: dict[str, Any] = {"net": net, "hidden": list(hidden), "channels": channels}
-        super().__init__(space, context, latent=latent, **nets, critic_steps=critic_steps, temperature=temperature, **hyper)
+        how = {"critic_steps": critic_steps, "temperature": temperature, "balanced": balanced}
+        super().__init__(space, context, latent=latent, **nets, **how, **hyper)
         self.latent, self.critic_steps, self.temperature, self.adam = latent, critic_steps, temperature, adam
         if space.is_image:  # a step of which takes longer
             self.recipe = {**self.recipe, "batch_size": 64}  # type: ignore[misc, assignment]
-        self.generator = generator_net(latent + self.context_dim, space, **nets)
-        self.critic = Critic(space, self.context_dim, **nets, **critic)
+        # How often every state of every column occurs in training, where rows are asked for by them.
+        states = sum(space.kinds[i].states for i in space.columns_with_states()) if balanced else 0
+        self.register_buffer("occurs", torch.ones(states, dtype=torch.float64) if states else None)
+        self.generator = generator_net(latent + self.context_dim + states, space, **nets)
+        self.critic = Critic(space, self.context_dim + states, **nets, **critic)
         kinds = [space.kinds[i] for i in space.columns(Real, Integer)]
         # A short lattice is reached by a tanh, whose flat ends make its lowest and highest values easy; numbers are free.
         short = [k if isinstance(k, Integer) and k.size <= 256 else None for k in kinds]
@@ -88,6 +99,7 @@ class Adversarial(GenerativeModel):
     reach: Tensor
     bounded: Tensor
     gates: Tensor
+    occurs: Tensor | None
 
     @property
     def game(self) -> Game:
@@ -104,8 +116,19 @@ class Adversarial(GenerativeModel):
         return {"channels": 16} if space.is_image and max(space.shape[-2:]) > 16 else {}
 
     def losses(self) -> list[Loss]:
-        parameters, features = self.generator.parameters(), self._context_features
-        return players(self.critic, parameters, self._real, self._fake, features, self.adam, self.critic_steps)
+        parameters = self.generator.parameters()
+        return players(self.critic, parameters, self._real, self._fake, self._given, self.adam, self.critic_steps)
+
+    def emphasis(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
+        """How often a row is learned from: as often as one of its columns is chosen, and its state of that one, and the row
+        among those that have it."""
+        if self.occurs is None:
+            return None
+        occurs, size = torch.zeros_like(self.occurs), 2**15
+        for part in x.split(size):
+            occurs += torch.bincount(self._states(part).flatten(), minlength=len(occurs)).to(occurs)
+        self.occurs.copy_(occurs)
+        return torch.cat([self._chances(self._states(part)).sum(1) for part in x.split(size)])
 
     @torch.no_grad()
     def distance(self, x: Tensor, c: Tensor | None = None, seed: int | None = None) -> float:
@@ -114,7 +137,8 @@ class Adversarial(GenerativeModel):
         penalty of weight w lets slopes be 1 + distance / (2 w)."""
         x, c = self._check(x, c)
         with isolated(seed):
-            return self.critic.distance(self._real(x), self._fake(len(x), c), self._context_features(c))
+            given = self._given(x, c)
+            return self.critic.distance(self._real(x), self._fake(len(x), c, given), given)
 
     def _real(self, x: Tensor) -> Tensor:
         """The features of real rows, lattices blurred over one step."""
@@ -132,17 +156,55 @@ class Adversarial(GenerativeModel):
         position, state = self.gates.T
         return features.index_copy(1, position, features[:, position] * features[:, state])
 
-    def _fake(self, n: int, c: Tensor | None) -> Tensor:
+    def _fake(self, n: int, c: Tensor | None, given: Tensor | None) -> Tensor:
         """Features of n generated rows, one-hots hard in value and soft in gradient."""
-        z, given = torch.randn(n, self.latent, dtype=self.dtype, device=self.device), self._context_features(c)
+        z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device)
         out = self.generator(z if given is None else torch.cat([z, given], dim=1))
         rest = out[:, : len(self.half_step)]
         parts = [torch.where(self.bounded, self.middle + self.reach * torch.tanh(rest), rest)]
         parts += [F.gumbel_softmax(out[:, where], self.temperature, hard=True) for where in self.space.one_hots()]
-        return self._gate(torch.cat(parts, dim=1))
+        features = torch.cat(parts, dim=1)
+        if self.occurs is not None and given is not None:  # the chosen column has the state that was asked for
+            asked = given[:, self.context_dim :]
+            same = torch.block_diag(*(torch.ones(w.stop - w.start, w.stop - w.start) for w in self.space.one_hots()))
+            free, hot = 1 - asked @ same.to(asked), features[:, rest.shape[1] :]
+            features = torch.cat([features[:, : rest.shape[1]], hot * free + asked], dim=1)
+        return self._gate(features)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        return self.space.from_features(self._fake(n, c))
+        given = self._context_features(c)
+        if self.occurs is not None:
+            given = self._asking(torch.multinomial(self.occurs, n, replacement=True) if n else torch.zeros(0), given)
+        return self.space.from_features(self._fake(n, c, given))
+
+    # -- rows by the state of one column ------------------------------------------------------------------------------
+
+    def _given(self, x: Tensor, c: Tensor | None) -> Tensor | None:
+        """What generator and critic are told of rows x: the context, and the state of one column of each, chosen at random;
+        in training in proportion to what brought the row about."""
+        given = self._context_features(c)
+        if self.occurs is None:
+            return given
+        states = self._states(x)
+        chances = self._chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
+        return self._asking(states.gather(1, torch.multinomial(chances, 1)).squeeze(1), given)
+
+    def _asking(self, states: Tensor, given: Tensor | None) -> Tensor:
+        """Numbers of states (B,) -> one-hots (B, states) after what else is given."""
+        asked = F.one_hot(states.long(), len(self.occurs)).to(self.device, self.dtype)  # type: ignore[arg-type]
+        return asked if given is None else torch.cat([given, asked], dim=1)
+
+    def _states(self, x: Tensor) -> Tensor:
+        """x (B, *shape) -> (B, columns with states): the numbers of their states, counted through all columns."""
+        rest, start = len(self.half_step), [where.start for where in self.space.one_hots()]
+        state = self.space.split(x)[0][:, self.space.columns_with_states()]
+        return state + torch.tensor(start, device=state.device) - rest
+
+    def _chances(self, states: Tensor) -> Tensor:
+        """States (B, columns) -> (B, columns): the chance of a state by its column's logarithmic counts, shared by its rows."""
+        parts = self.occurs.split([self.space.kinds[i].states for i in self.space.columns_with_states()])  # type: ignore[union-attr]
+        each = torch.cat([part.log1p() / part.log1p().sum() / part.clamp(min=1) for part in parts])
+        return each[states]
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
@@ -224,8 +286,8 @@ def adversarial(
         critic,
         model.parameters(),
         features,
-        lambda n, c: features(draw(n, c)[0]),  # type: ignore[operator]
-        model._context_features,
+        lambda n, c, given: features(draw(n, c)[0]),  # type: ignore[operator]
+        lambda x, c: model._context_features(c),
         {"lr": learning_rate, "betas": (0.0, 0.9)},
         critic_steps or (5 if earth else 1),
         (lambda x, c: -likelihood * log_prob(x, c).mean()) if likelihood else None,

@@ -157,8 +157,8 @@ def players(
     critic: Critic,
     parameters: Iterable[nn.Parameter],
     real: Callable[[Tensor], Tensor],
-    fake: Callable[[int, Tensor | None], Tensor],
-    given: Callable[[Tensor | None], Tensor | None],
+    fake: Callable[[int, Tensor | None, Tensor | None], Tensor],
+    given: Callable[[Tensor, Tensor | None], Tensor | None],
     adam: dict[str, Any],
     critic_steps: int = 1,
     also: Callable[[Tensor, Tensor | None], Tensor] | None = None,
@@ -168,20 +168,22 @@ def players(
     Args:
         parameters: the generator's.
         real: x -> features.
-        fake: n, c -> features of n generated rows.
-        given: c -> its features.
+        fake: n, c, given -> features of n generated rows.
+        given: x, c -> features of what both are told of each row: the context.
         adam: of both optimizers.
         critic_steps: of the critic for one of the generator.
         also: (x, c) -> what the generator lowers beside the game.
     """
 
     def critic_loss(x: Tensor, c: Tensor | None) -> Tensor:
+        told = given(x, c)
         with torch.no_grad():
-            generated = fake(len(x), c)
-        return critic.loss(real(x), generated, given(c))
+            generated = fake(len(x), c, told)
+        return critic.loss(real(x), generated, told)
 
     def generator_loss(x: Tensor, c: Tensor | None) -> Tensor:
-        loss = critic.generator_loss(real(x), fake(len(x), c), given(c))
+        told = given(x, c)
+        loss = critic.generator_loss(real(x), fake(len(x), c, told), told)
         return loss if also is None else loss + also(x, c)
 
     def judge(x: Tensor, c: Tensor | None) -> dict[str, float]:
@@ -190,9 +192,10 @@ def players(
         if len(x) < 2:
             return {}
         # Of few rows as many samples as of many: weights are then chosen with less chance in it.
-        times = math.ceil(JUDGED / len(x))
-        rows, generated = real(x), fake(times * len(x), None if c is None else c.repeat(times, *[1] * (c.ndim - 1)))
-        distance = critic.distance(rows, generated[: len(x)], given(c))
+        times, told, rows = math.ceil(JUDGED / len(x)), given(x, c), real(x)
+        conditions = (None if one is None else one.repeat(times, *[1] * (one.ndim - 1)) for one in (c, told))
+        generated = fake(times * len(x), *conditions)
+        distance = critic.distance(rows, generated[: len(x)], told)
         return {"criterion": float(energy_distance(rows, generated)), "distance": distance, "spread": spread(rows, generated)}
 
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from genus.models.adversarial import Adversarial
 from genus.space import Space
@@ -17,7 +18,7 @@ class GAN(Adversarial, name="gan"):
     on both kinds of rows, centred at zero, make the game converge (Mescheder et al. 2018, arXiv:1801.04406).
 
     Args:
-        latent, net, hidden, channels, critic_steps, temperature: see `Adversarial`.
+        latent, net, hidden, channels, critic_steps, temperature, balanced: see `Adversarial`.
         game: "minimax" (the generator lowers E log(1 - D), which saturates), "non-saturating" (it lowers -E log D),
             "least-squares" (Mao et al. 2017), "hinge" (Lim & Ye 2017), "relativistic" (Jolicoeur-Martineau 2019; Huang et al.
             2024), or "f-" and the name of an f-divergence (Nowozin et al. 2016): "f-kl", "f-reverse-kl", "f-jensen-shannon",
@@ -45,7 +46,9 @@ class GAN(Adversarial, name="gan"):
         spectral: bool = False,
         critic_steps: int = 1,
         temperature: float = 0.5,
+        balanced: bool = False,
     ) -> None:
-        critic = {"game": game, "r1": r1, "r2": r2, "spectral": spectral}
-        adam = {"lr": 1e-3, "betas": (0.0, 0.99)}
-        super().__init__(space, context, latent, net, hidden, channels, critic_steps, temperature, adam, critic, **critic)
+        critic: dict[str, Any] = {"game": game, "r1": r1, "r2": r2, "spectral": spectral}
+        adam: dict[str, Any] = {"lr": 1e-3, "betas": (0.0, 0.99)}
+        shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)
+        super().__init__(space, context, *shared, adam, critic, **critic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from genus.errors import GenusError
 from genus.models.adversarial import Adversarial
@@ -18,7 +19,7 @@ class WGAN(Adversarial, name="wgan"):
     `clip`: they are Lipschitz, by a constant that is not known. Adam without momentum stands for RMSprop.
 
     Args:
-        latent, net, hidden, channels, critic_steps, temperature: see `Adversarial`.
+        latent, net, hidden, channels, critic_steps, temperature, balanced: see `Adversarial`.
         clip: the largest weight of the critic; None where `spectral` takes its place.
         spectral: divide the critic's layers by their spectral norms (Miyato et al. 2018, arXiv:1802.05957).
 
@@ -41,13 +42,15 @@ class WGAN(Adversarial, name="wgan"):
         spectral: bool = False,
         critic_steps: int = 5,
         temperature: float = 0.5,
+        balanced: bool = False,
     ) -> None:
         if clip is None and not spectral:
             raise GenusError("A critic of the earth mover's distance must be Lipschitz; give clip, or spectral=True.")
-        critic = {"clip": clip, "spectral": spectral}
-        adam = {"lr": 2e-4, "betas": (0.0, 0.99), "weight_decay": 0.0}
-        played = {"game": "wasserstein", **critic}
-        super().__init__(space, context, latent, net, hidden, channels, critic_steps, temperature, adam, played, **critic)
+        critic: dict[str, Any] = {"clip": clip, "spectral": spectral}
+        adam: dict[str, Any] = {"lr": 2e-4, "betas": (0.0, 0.99), "weight_decay": 0.0}
+        played: dict[str, Any] = {"game": "wasserstein", **critic}
+        shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)
+        super().__init__(space, context, *shared, adam, played, **critic)
 
 
 class WGANGP(Adversarial, name="wgan-gp"):
@@ -57,7 +60,7 @@ class WGANGP(Adversarial, name="wgan-gp"):
     `penalty` * E (|grad D| - 1)^2 on the lines between real and generated rows; the generator lowers it.
 
     Args:
-        latent, net, hidden, channels, critic_steps, temperature: see `Adversarial`.
+        latent, net, hidden, channels, critic_steps, temperature, balanced: see `Adversarial`.
         penalty: lambda.
 
     >>> from genus import Category, Real, Space
@@ -79,9 +82,9 @@ class WGANGP(Adversarial, name="wgan-gp"):
         penalty: float = 10.0,
         critic_steps: int = 5,
         temperature: float = 0.5,
+        balanced: bool = False,
     ) -> None:
-        adam = {"lr": 1e-3, "betas": (0.0, 0.9)}
-        critic = {"game": "wasserstein", "penalty": penalty}
-        super().__init__(
-            space, context, latent, net, hidden, channels, critic_steps, temperature, adam, critic, penalty=penalty
-        )
+        adam: dict[str, Any] = {"lr": 1e-3, "betas": (0.0, 0.9)}
+        critic: dict[str, Any] = {"game": "wasserstein", "penalty": penalty}
+        shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)
+        super().__init__(space, context, *shared, adam, critic, penalty=penalty)

@@ -53,6 +53,8 @@ class Gradients(Run):
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
         fused = self.options.precision != "16-mixed"
         self.players = players(losses, self.bare, rate, weight_decay, fused)
+        emphasis = None if self.length else self.model.emphasis(self.train.x, self.train.c)
+        self.chances = None if emphasis is None else emphasis.double().cpu().cumsum(0)
         self.steps_per_epoch = max(1, self.pieces // batch_size)
         self.interval = self.evaluation_interval()
         self.weights: list[Tensor] = list(self.model.parameters())
@@ -119,7 +121,11 @@ class Gradients(Run):
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
         """An order of the training rows in batches; the rows left over, other ones every epoch, sit this epoch out."""
         random = generator(self.options.seed, epoch + 1)
-        order = torch.randperm(self.pieces, generator=random)
+        if self.chances is None:
+            order = torch.randperm(self.pieces, generator=random)
+        else:
+            place = torch.rand(self.pieces, generator=random, dtype=torch.float64) * self.chances[-1]
+            order = torch.searchsorted(self.chances, place, right=True).clamp(max=self.pieces - 1)
         if self.length:  # one long sequence is cut at other places every epoch
             first = int(torch.randint(self.length, (1,), generator=random))
             order = (order * self.length + first).clamp(max=len(self.train) - 1)
