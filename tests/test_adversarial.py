@@ -492,10 +492,12 @@ def test_the_chosen_state_is_what_a_row_has_and_samples_have_the_shares_of_the_d
     asked = model._asking(states, None)
     features = model._fake(len(states), None, asked)
     assert bool((features[:, 1:] * asked).sum(1).eq(1).all())
-    assert bool((features[:, 1:3].sum(1) == 1).all()) and bool((features[:, 5:].sum(1) == 1).all())
+    assert bool((features[:, 1:3].sum(1) == 1).all())
+    assert bool((features[:, 5:].sum(1) == 1).all())
     RARE.check(model.sample(100, seed=0))
     told = model._given(x, None)
-    assert told is not None and bool((RARE.features(x)[:, 1:] * told).sum(1).eq(1).all()), "a row has the state it is told by"
+    assert told is not None
+    assert bool((RARE.features(x)[:, 1:] * told).sum(1).eq(1).all()), "a row has the state it is told by"
 
 
 def test_rare_states_are_learned_without_bias() -> None:
@@ -506,7 +508,8 @@ def test_rare_states_are_learned_without_bias() -> None:
     drawn = model.sample(20_000, seed=1)
     rare = drawn[drawn[:, 0] == 1]
     assert 0.004 < len(rare) / len(drawn) < 0.02, "one in a hundred"
-    assert float((rare[:, 1] < 0).float().mean()) > 0.8 and float((rare[:, 2] == 2).float().mean()) > 0.8
+    assert float((rare[:, 1] < 0).float().mean()) > 0.8
+    assert float((rare[:, 2] == 2).float().mean()) > 0.8
 
 
 def test_nothing_to_balance_is_said() -> None:
