@@ -280,6 +280,20 @@ def test_the_density_of_codes_does_not_change_them() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, reconstruction.parameters, strict=True))
 
 
+def test_what_a_dense_encoder_sees_of_many_columns_is_not_long() -> None:
+    """784 pixels of 0 and 1 are standardised to a vector so long that steps of the first layer were too large: 2.5 nats."""
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(200, 28, 28, generator=generator) < 0.3).float()
+    model = VAE(Space(Integer(0, 1), shape=(28, 28)), latent=2, hidden=(4,))
+    model.initialise(x)
+    seen = model._features(x, None)
+    assert float(seen.mean(0).abs().max()) < 1e-5
+    assert float(seen.square().sum(1).mean()) == pytest.approx(16, rel=1e-4)
+    few = VAE(Space([Real()] * 3), latent=2, hidden=(4,))
+    few.initialise(torch.randn(50, 3))
+    assert float(few.shrink) == 1
+
+
 def test_a_model_starts_at_the_datas_marginals() -> None:
     """Whatever the code, the first guess is the share of every value; the encoder sees features less their mean."""
     space = SPACES["image"]

@@ -73,8 +73,12 @@ class Adversarial(GenerativeModel):
         if space.is_image:  # a step of which takes longer
             self.recipe = {**self.recipe, "batch_size": 64}  # type: ignore[misc, assignment]
         # How often every state of every column occurs in training, where rows are asked for by them.
-        states = sum(space.kinds[i].states for i in space.columns_with_states()) if balanced else 0
-        self.register_buffer("occurs", torch.ones(states, dtype=torch.float64) if states else None)
+        sizes = [space.kinds[i].states for i in space.columns_with_states()] if balanced else []
+        states = sum(sizes)
+        self.register_buffer("occurs", torch.ones(states, dtype=torch.float64) if balanced else None)
+        column = [j for j, size in enumerate(sizes) for _ in range(size)]
+        self.register_buffer("column", torch.tensor(column, dtype=torch.long), persistent=False)
+        self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
         self.generator = generator_net(latent + self.context_dim + states, space, **nets)
         self.critic = Critic(space, self.context_dim + states, **nets, **critic)
         kinds = [space.kinds[i] for i in space.columns(Real, Integer)]
@@ -100,6 +104,8 @@ class Adversarial(GenerativeModel):
     bounded: Tensor
     gates: Tensor
     occurs: Tensor | None
+    column: Tensor
+    first: Tensor
 
     @property
     def game(self) -> Game:
@@ -112,8 +118,11 @@ class Adversarial(GenerativeModel):
 
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        """Fewer channels for larger images: in the same minutes more steps are worth more than wider nets."""
-        return {"channels": 16} if space.is_image and max(space.shape[-2:]) > 16 else {}
+        """Fewer channels for larger images, where in the same minutes more steps are worth more than wider nets; tables with
+        states balanced."""
+        if space.is_image:
+            return {"channels": 16} if max(space.shape[-2:]) > 16 else {}
+        return {"balanced": True} if space.one_hots() else {}
 
     def losses(self) -> list[Loss]:
         parameters = self.generator.parameters()
@@ -161,14 +170,13 @@ class Adversarial(GenerativeModel):
         z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device)
         out = self.generator(z if given is None else torch.cat([z, given], dim=1))
         rest = out[:, : len(self.half_step)]
-        parts = [torch.where(self.bounded, self.middle + self.reach * torch.tanh(rest), rest)]
-        parts += [F.gumbel_softmax(out[:, where], self.temperature, hard=True) for where in self.space.one_hots()]
-        features = torch.cat(parts, dim=1)
+        rest = torch.where(self.bounded, self.middle + self.reach * torch.tanh(rest), rest)
+        hot = [F.gumbel_softmax(out[:, where], self.temperature, hard=True) for where in self.space.one_hots()]
+        features = torch.cat([rest, *hot], dim=1)
         if self.occurs is not None and given is not None:  # the chosen column has the state that was asked for
             asked = given[:, self.context_dim :]
-            same = torch.block_diag(*(torch.ones(w.stop - w.start, w.stop - w.start) for w in self.space.one_hots()))
-            free, hot = 1 - asked @ same.to(asked), features[:, rest.shape[1] :]
-            features = torch.cat([features[:, : rest.shape[1]], hot * free + asked], dim=1)
+            chosen = self.column == self.column[asked.argmax(1)].unsqueeze(1)
+            features = torch.cat([rest, torch.where(chosen, asked, features[:, rest.shape[1] :])], dim=1)
         return self._gate(features)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
@@ -196,15 +204,14 @@ class Adversarial(GenerativeModel):
 
     def _states(self, x: Tensor) -> Tensor:
         """x (B, *shape) -> (B, columns with states): the numbers of their states, counted through all columns."""
-        rest, start = len(self.half_step), [where.start for where in self.space.one_hots()]
-        state = self.space.split(x)[0][:, self.space.columns_with_states()]
-        return state + torch.tensor(start, device=state.device) - rest
+        return self.space.split(x)[0][:, self.space.columns_with_states()] + self.first
 
     def _chances(self, states: Tensor) -> Tensor:
         """States (B, columns) -> (B, columns): the chance of a state by its column's logarithmic counts, shared by its rows."""
-        parts = self.occurs.split([self.space.kinds[i].states for i in self.space.columns_with_states()])  # type: ignore[union-attr]
-        each = torch.cat([part.log1p() / part.log1p().sum() / part.clamp(min=1) for part in parts])
-        return each[states]
+        occurs: Tensor = self.occurs  # type: ignore[assignment]
+        often = occurs.log1p()
+        whole = torch.zeros_like(self.first, dtype=often.dtype).index_add(0, self.column, often)
+        return (often / whole[self.column] / occurs.clamp(min=1))[states]
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:

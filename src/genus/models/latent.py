@@ -18,6 +18,7 @@ from genus.space import Space
 
 __all__ = ["LatentVariable", "Use"]
 
+LENGTH = 4.0  # of what a dense net sees: beyond it, steps of many weights at once take a layer too far
 ACTIVE = 0.01  # the variance of a unit's mean over the data, above which it is used (Burda et al. 2016)
 
 
@@ -62,22 +63,28 @@ class LatentVariable(ApproximateDensity):
             self.encoder = ImageEncoder(shape, hidden[0], width, self.context_dim)
             self.decoder = ImageDecoder(latent + self.context_dim, hidden[0], shape, self.head.width // self.space.dim)
         self.register_buffer("centre", torch.zeros(self.space.feature_dim + self.context_dim))
+        self.register_buffer("shrink", torch.ones(()))
         base = torch.zeros(self.head.width)
         if components > 1:  # components of a mixture that start alike stay alike: they are set apart in location
             base[self.head.tables :].view(-1, 3, components)[:, 1] += torch.linspace(-1.0, 1.0, components)
         self.base = nn.Parameter(base)
 
     centre: Tensor
+    shrink: Tensor
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        """Centre what the encoder sees, and start from the share of every value."""
-        self.centre.copy_(super()._features(x, c).mean(0))
+        """Centre what the encoder sees, shrink it where it is long, and start from the share of every value."""
+        features = super()._features(x, c)
+        self.centre.copy_(features.mean(0))
+        if not isinstance(self.encoder, ImageEncoder):  # whose layers see a few pixels each
+            length = (features - self.centre).square().sum(1).mean().sqrt()
+            self.shrink.copy_(LENGTH / length.clamp(min=LENGTH))
         if self.head.cells.total:
             self.base[: self.head.tables] = self.head.cells.shares(x).to(self.dtype)
 
     def _features(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return super()._features(x, c) - self.centre
+        return (super()._features(x, c) - self.centre) * self.shrink
 
     def replace(self, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> None:
         """Nets of your own: an encoder (B, features of x and c) -> (B, code_width), a decoder (B, latent + features of c) ->
