@@ -119,8 +119,10 @@ class GenerativeModel(nn.Module):
         # How often each level of a categorical context was seen in training, the prior of the Bayes classifier; uniform before.
         levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
         self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
+        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
 
     context_counts: Tensor | None
+    begun: Tensor  # whether training has initialised it: a later one goes on from there
 
     # -- what a family may say of itself ------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class GenerativeModel(nn.Module):
         return []
 
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        """Called by training once, with rows of the training set, before the first step: a scale, a centre."""
+        """Called by the first training, with rows of the training set, before its first step: a scale, a centre."""
 
     def emphasis(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
         """Called by training once, with all rows of the training set: how often each is to be seen, in proportion, (B,); None

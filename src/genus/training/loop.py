@@ -57,6 +57,8 @@ def fit(
     `Counted` model observes all rows once, or pass after pass where it learns by EM; of the arguments, the budgets, seed,
     validation, patience, batch_size and the checkpoint concern it.
 
+    A model that has been trained goes on from its weights: with other rows, other losses, a smaller learning rate.
+
     The same seed gives the same weights bit for bit, except against `max_seconds`; the global random state is left alone.
 
     Args:
@@ -137,9 +139,11 @@ def fit(
     with isolated(seed), Interrupt() as interrupt, Progress(model.name or type(model).__name__, progress) as bar:
         if not resume:
             _set_context_counts(model, train)
-            some = _some(train, HELD_OUT if counts else 8192, seed).to(where)
-            with torch.no_grad():
-                model.initialise(some.x, some.c)
+            if not model.begun:
+                some = _some(train, HELD_OUT if counts else 8192, seed).to(where)
+                with torch.no_grad():
+                    model.initialise(some.x, some.c)
+                model.begun.fill_(True)
         common = (model, train, held, budget, options, settings, interrupt, bar)
         run: Any
         if fabric is None:
