@@ -28,7 +28,7 @@ def table(rows: int = 240, seed: int = 0) -> Dataset:
 @pytest.fixture(scope="module")
 def report() -> genus.Report:
     names = ["mixture", "made", "maf", "vae", "wgan-gp", "pixelcnn"]
-    return genus.compare(table(), names, budget=1.0, seeds=2, hyper={"made": {"hidden": [32]}}, jobs=1, progress=False)
+    return genus.compare(table(), names, budget=0.4, seeds=2, hyper={"made": {"hidden": [32]}}, jobs=1, progress=False)
 
 
 def test_every_family_has_a_row_with_its_label(report: genus.Report) -> None:
@@ -106,9 +106,9 @@ def test_one_family_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_processes_of_their_own_give_the_same_numbers() -> None:
     lines: list[str] = []
-    alone = genus.compare(table(), ["mixture"], seeds=2, jobs=1, progress=False)
-    fanned = genus.compare(table(), ["mixture"], seeds=2, jobs=2, progress=lines.append)
-    assert len(lines) == 4
+    alone = genus.compare(table(), ["mixture"], seeds=1, jobs=1, progress=False)
+    fanned = genus.compare(table(), ["mixture"], seeds=1, jobs=2, progress=lines.append)
+    assert len(lines) == 2
     for a, b in zip(alone.rows, fanned.rows, strict=True):
         assert a.log_density == b.log_density
         assert a.metrics == b.metrics
