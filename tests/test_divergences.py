@@ -3,24 +3,31 @@
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
 from scipy import stats
+from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Laplace, MultivariateNormal, Normal, Poisson, Uniform
 
 from genus import MAF, Category, Mixture, NaiveBayes, Real, Space
 from genus.divergences import (
     DIVERGENCES,
+    GAMES,
     between,
+    dual,
     energy_distance,
     frequencies,
     jensen_shannon,
     kl,
     of_probabilities,
     samples,
+    sinkhorn,
     sliced_wasserstein,
+    transport,
     variational,
+    wasserstein,
 )
 from genus.divergences.gaussians import of_gaussians
 from genus.errors import DataError, GenusError
@@ -305,3 +312,110 @@ def test_what_cannot_be_compared_is_refused():
 def test_distances_need_no_scikit_learn():
     code = "import sys, genus.divergences; print(sorted({'sklearn', 'scipy', 'ot', 'pandas', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+# -- what is unusual, and what makes no sense ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_what_a_critic_pays_is_the_conjugate_of_its_witness(name: str) -> None:
+    d, r = DIVERGENCES[name], torch.linspace(-5, 5, 41, dtype=torch.float64)
+    assert torch.allclose(d.paid(r), d.conjugate(d.witness(r)), rtol=1e-9, atol=1e-12)
+
+
+def test_sure_critics_do_not_overflow() -> None:
+    for name in ("f-jensen-shannon", "f-squared-hellinger", "f-total-variation", "f-reverse-kl"):
+        fake = torch.tensor([40.0], requires_grad=True)
+        loss = GAMES[name].critic(torch.tensor([40.0]), fake)
+        loss.backward()
+        assert loss.isfinite()
+        assert fake.grad is not None
+        assert bool(fake.grad.isfinite().all())
+    assert float(GAMES["f-jensen-shannon"].critic(torch.tensor([0.0]), torch.tensor([18.0]))) == pytest.approx(8.653, abs=1e-3)
+    x = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    y = x.flip(0) + 0.1
+    y[0] = 500.0
+    bound, _ = variational(x, y, "jensen-shannon", seed=1, steps=100)
+    assert math.isfinite(bound.value)
+
+
+def test_the_discrete_and_the_continuous_have_nothing_in_common() -> None:
+    p, q = torch.distributions.Poisson(3.0), torch.distributions.Normal(3.0, 1.7)
+    found = kl(p, q)
+    assert found.value == math.inf
+    assert "discrete" in found.reason
+    assert jensen_shannon(p, q).bits == pytest.approx(1)
+
+
+def test_infinity_is_told_from_the_very_large() -> None:
+    half = torch.tensor([0.5, 0.5])
+    assert between(half, torch.tensor([1.0, 1e-20]), "chi-squared").value == pytest.approx(2.5e19, rel=1e-3)
+    assert math.isfinite(kl(half, torch.tensor([1.0, 1e-39])).value)
+    far = between(torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(40.0, 1.0), "chi-squared")
+    assert far.value == math.inf
+    assert "1e308" in far.reason
+    narrow = torch.distributions.Normal(0.0, 1e-25)
+    assert kl(narrow, narrow).value == pytest.approx(0)
+
+    def mixture(shift: float) -> torch.distributions.Distribution:
+        parts = torch.distributions.Normal(torch.tensor([shift - 1, shift + 1]), 1.0)
+        return torch.distributions.MixtureSameFamily(torch.distributions.Categorical(torch.ones(2)), parts)
+
+    found = between(mixture(0.0), mixture(12.0), "chi-squared")
+    assert math.isfinite(found.value)
+    assert found.value > 1e30
+
+
+def test_whole_numbers_and_mixed_types_are_points_too() -> None:
+    whole = torch.tensor([[0, 0], [3, 4], [6, 1]])
+    other = whole + torch.tensor([3, 4])
+    assert float(sliced_wasserstein(whole, other)) == pytest.approx(float(sliced_wasserstein(whole.float(), other.float())))
+    assert float(sliced_wasserstein(whole, other)) > 3
+    assert float(energy_distance(whole, other.double())) == pytest.approx(float(energy_distance(whole.float(), other.float())))
+    assert wasserstein(torch.tensor([0, 1]), torch.tensor([2, 3])).value == 2
+    states = torch.distributions.Categorical(torch.tensor([0.5, 0.5]))
+    assert wasserstein(states, states, samples=50).value < 0.3
+    assert float(sinkhorn(whole, other.double(), 0.1).distance) == pytest.approx(5, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda x: transport(x.numpy(), x), "must be tensors; got ndarray"),
+        (lambda x: dual(x.numpy(), x), "must be tensors; got ndarray"),
+        (lambda x: dual(x, x, hidden=(5,)), "even widths"),
+        (lambda x: dual(x, x, strength=-5.0), "strength > 0"),
+        (lambda x: dual(x, x, steps=0), "steps >= 1"),
+        (lambda x: transport(x, x, order=math.nan), "order must be 1 or more"),
+        (lambda x: transport(x, x, order=50), "16 at most"),
+        (lambda x: sinkhorn(x, x, math.nan), "epsilon > 0"),
+        (lambda x: wasserstein(torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(0.0, 1.0), samples=0), "draws"),
+        (lambda x: kl(torch.distributions.StudentT(3.0), torch.distributions.Laplace(0.0, 1.0), samples=1), "draws"),
+        (lambda x: of_probabilities(torch.tensor([1.0]), torch.tensor([0.5, 0.5])), "the same states"),
+        (lambda x: energy_distance(x, x[:, :1]), "one shape"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(call: Callable[[Tensor], object], match: str) -> None:
+    with pytest.raises(GenusError, match=match):
+        call(torch.rand(20, 2))
+
+
+def test_high_orders_and_metrics_of_ones_own() -> None:
+    x = 10 * torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
+    y = x.clone().requires_grad_()
+    same = transport(x, y, order=2.0)
+    same.distance.backward()
+    assert y.grad is not None
+    assert bool(y.grad.isfinite().all())
+    assert float(transport(x, x + torch.tensor([3.0, 4.0]), order=10).distance) == pytest.approx(5, rel=1e-4)
+    asked = []
+
+    def metric(a: Tensor, b: Tensor) -> Tensor:
+        asked.append(1)
+        return (a[:, None] - b).abs().sum(-1)
+
+    transport(x, x + 1, metric=metric)
+    assert len(asked) == 1
+    generator = torch.Generator().manual_seed(0)
+    moves = transport(torch.rand(10, 1, generator=generator), torch.rand(7, 1, generator=generator))
+    assert len(moves.mass) <= 10 + 7 - 1

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genus.divergences.f import Estimate, divergence
 from genus.divergences.lipschitz import MaxMin, clip, gradient_norm, gradient_penalty, spectral
+from genus.divergences.points import alike
 from genus.errors import DataError, GenusError
 from genus.model import isolated
 from genus.nets.dense import dense
@@ -92,7 +93,7 @@ def dual(
 
     Raises:
         DataError: shapes that do not agree, points that are not finite, or fewer than 4 of either.
-        GenusError: an unknown constraint.
+        GenusError: an unknown constraint, or a setting that makes no sense.
 
     >>> x = torch.rand(400, 2, generator=torch.Generator().manual_seed(0))
     >>> abs(dual(x, x + torch.tensor([3.0, 0.0]), "spectral-norm", steps=100).estimate.value - 3) < 0.1
@@ -102,6 +103,11 @@ def dual(
         raise GenusError(f"There is no constraint {constraint!r}; there are {', '.join(CONSTRAINTS)}.")
     usual, rate = CONSTRAINTS[constraint]
     strength = usual if strength is None else strength
+    if not strength > 0 or steps < 1 or any(width < 2 or width % 2 for width in hidden):
+        raise GenusError(
+            f"Expected strength > 0, steps >= 1 and even widths, as units are sorted in pairs; got {strength}, {steps} and"
+            f" {tuple(hidden)}."
+        )
     (x, x_test), (y, y_test) = _split(x, y, held_out, seed)
     with isolated(seed):
         width = x[0].numel()
@@ -170,14 +176,15 @@ def variational(
         softplus = nn.functional.softplus
         _train(critic, lambda a, b: softplus(-critic(a)).mean() + softplus(critic(b)).mean(), x, y, steps, learning_rate)
     with torch.no_grad():
-        of_p, of_q = d.witness(critic(x_test).double()), d.conjugate(d.witness(critic(y_test).double()))
+        of_p, of_q = d.witness(critic(x_test).double()), d.paid(critic(y_test).double())
     error = math.sqrt(float(of_p.var()) / len(of_p) + float(of_q.var()) / len(of_q))
     return Estimate(float(of_p.mean() - of_q.mean()), error, "bound"), critic
 
 
 def _split(x: Tensor, y: Tensor, share: float, seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """(learnt from, judged) of each, in random order."""
-    if x.shape[1:] != y.shape[1:] or x.ndim < 2 or min(len(x), len(y)) < 4 or not 0 < share < 1:
+    x, y = alike(x, y, least=4)
+    if x.ndim < 2 or not 0 < share < 1:
         raise DataError(
             f"A critic needs points x (N, *shape) and y (M, *shape), 4 or more, and a share held out between 0 and 1; got"
             f" {tuple(x.shape)}, {tuple(y.shape)} and {share}."
@@ -186,9 +193,6 @@ def _split(x: Tensor, y: Tensor, share: float, seed: int) -> tuple[tuple[Tensor,
     parts = []
     for points in (x, y):
         points = points.detach()
-        points = points if points.is_floating_point() else points.float()
-        if not bool(points.isfinite().all()):
-            raise DataError("Points must be finite numbers; some are not.")
         order = torch.randperm(len(points), generator=generator)
         judged = min(max(2, round(share * len(points))), len(points) - 2)
         parts.append((points[order[judged:]], points[order[:judged]]))

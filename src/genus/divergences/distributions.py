@@ -24,6 +24,7 @@ __all__ = ["between", "frequencies", "jensen_shannon", "kl", "wasserstein"]
 POINTS, DRAWS = 1000, 4  # of every distribution, and how often, for a distance of samples
 
 Known = Tensor | Distribution | TractableDensity
+BEYOND = "it is beyond the largest number, 1e308"
 
 
 def kl(p: Known, q: Known, **how: Any) -> Estimate:
@@ -67,13 +68,17 @@ def between(p: Known, q: Known, name: str = "kl", samples: int = 10_000, seed: i
         DataError: they cannot be compared.
     """
     divergence(name)
+    if samples < 4:
+        raise DataError(f"samples is how many draws are taken, 4 or more; got {samples}.")
     if isinstance(p, Tensor) and isinstance(q, Tensor):
         return _of_states(p, q, name)
     if isinstance(p, Distribution) and isinstance(q, Distribution):
         return _of_distributions(p, q, name, samples, seed)
     if isinstance(p, TractableDensity) and isinstance(q, TractableDensity):
-        if p.space != q.space or p.context is not None or q.context is not None:
-            raise DataError("Divergences are between models of one space without a context; these differ.")
+        if p.context is not None or q.context is not None:
+            raise DataError("Divergences are between models without a context; of a conditional model there is one for each.")
+        if p.space != q.space:
+            raise DataError("Divergences are between models of one space; these differ.")
         return _monte_carlo(
             lambda n, s: p.sample(n, seed=s), p.log_prob, lambda n, s: q.sample(n, seed=s), q.log_prob, name, samples, seed
         )
@@ -127,6 +132,8 @@ def wasserstein(
     >>> wasserstein(torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0], [3.0]]))
     Estimate(value=2.0, error=0.0, label='exact', reason='')
     """
+    if samples < 2:
+        raise DataError(f"samples is how many draws of either are taken, 2 or more; got {samples}.")
     if isinstance(p, Distribution) and isinstance(q, Distribution):
         closed = wasserstein_2(p, q) if order == 2 else None
         if closed is not None:
@@ -156,9 +163,10 @@ def _of_states(p: Tensor, q: Tensor, name: str) -> Estimate:
             f"Expected probabilities p and q (K,) of the same states; got {tuple(p.shape)} and {tuple(q.shape)}. Many at once"
             " have `of_probabilities`; samples have `variational`, a bound by a critic, and `wasserstein`."
         )
-    value = float(of_probabilities(p, q, name))
-    if value != math.inf:
-        return Estimate(value, label="exact")
+    value = float(of_probabilities(p.double(), q.double(), name))
+    alone = ((p > 0) != (q > 0)).any()
+    if value != math.inf or not bool(alone):
+        return Estimate(value, label="exact", reason="" if value != math.inf else BEYOND)
     beyond_q = divergence(name).steep == math.inf and bool(((q == 0) & (p > 0)).any())
     first, second, names = (p, q, "qp") if beyond_q else (q, p, "pq")
     state = int(((second == 0) & (first > 0)).nonzero()[0])
@@ -172,6 +180,10 @@ def _of_distributions(p: Distribution, q: Distribution, name: str, samples: int,
             raise DataError(f"Expected one distribution, not a batch of {tuple(one.batch_shape)}; make it one by Independent.")
     if p.event_shape != q.event_shape:
         raise DataError(f"p and q are of data of different shapes, {tuple(p.event_shape)} and {tuple(q.event_shape)}.")
+    if p.support.is_discrete != q.support.is_discrete:  # type: ignore[union-attr]
+        value = divergence(name).steep + divergence(name).at_zero
+        reason = "one is discrete and the other continuous, so neither has mass where the other has"
+        return Estimate(value, label="exact", reason=reason if value == math.inf else "")
     of_p, of_q = _probabilities(p), _probabilities(q)
     if of_p is not None and of_q is not None:
         return _of_states(of_p, of_q, name)
@@ -182,7 +194,8 @@ def _of_distributions(p: Distribution, q: Distribution, name: str, samples: int,
         except NotImplementedError:
             closed = None
     if closed is not None:
-        reason = "by the closed form: one has mass, or heavier tails, where the other has none" if closed == math.inf else ""
+        reason = f"by the closed form: one has mass or heavier tails where the other has none, or {BEYOND}"
+        reason = reason if closed == math.inf else ""
         return Estimate(closed, label="exact", reason=reason)
     return _monte_carlo(
         lambda n, s: _drawn(p, n, s),
@@ -240,7 +253,11 @@ def _monte_carlo(
             return _infinite(alone, half, names)
     # Under m = (p + q) / 2 the weight q / m is 2 / (1 + exp r); where q has no mass its limit is of f(u) / u.
     draws = d.value(r) * 2 * torch.sigmoid(-r)
-    draws = torch.where(r > 50, 2 * d.steep, torch.where(r == -math.inf, 2 * d.at_zero, draws))
+    if d.steep < math.inf:
+        draws = torch.where(r > 50, 2 * d.steep, draws)
+    draws = torch.where(r == -math.inf, 2 * d.at_zero, draws)
+    if not bool(draws.isfinite().all()):
+        return Estimate(math.inf, math.inf, reason=f"at some draws {BEYOND}")
     return Estimate.of(draws)
 
 

@@ -31,6 +31,7 @@ class FDivergence:
         at_zero: f(0): what mass of q costs where p has none.
         witness: r -> f'(exp r), the best critic's output, by which D_f = E_p T - E_q f*(T).
         conjugate: T -> f*(T) = sup_u (u T - f(u)).
+        paid: r -> f*(f'(exp r)), what that critic pays at a point of q; the composition of the two would overflow.
     """
 
     name: str
@@ -39,6 +40,7 @@ class FDivergence:
     at_zero: float
     witness: Callable[[Tensor], Tensor]
     conjugate: Callable[[Tensor], Tensor]
+    paid: Callable[[Tensor], Tensor]
 
 
 def _jensen_shannon(r: Tensor) -> Tensor:
@@ -49,8 +51,10 @@ def _jensen_shannon(r: Tensor) -> Tensor:
 DIVERGENCES = {
     d.name: d
     for d in (
-        FDivergence("kl", lambda r: r.exp() * r, math.inf, 0.0, lambda r: r + 1, lambda t: (t - 1).exp()),
-        FDivergence("reverse-kl", lambda r: -r, 0.0, math.inf, lambda r: -(-r).exp(), lambda t: -1 - (-t).log()),
+        FDivergence("kl", lambda r: r.exp() * r, math.inf, 0.0, lambda r: r + 1, lambda t: (t - 1).exp(), torch.exp),
+        FDivergence(
+            "reverse-kl", lambda r: -r, 0.0, math.inf, lambda r: -(-r).exp(), lambda t: -1 - (-t).log(), lambda r: r - 1
+        ),
         FDivergence(
             "jensen-shannon",
             _jensen_shannon,
@@ -58,6 +62,7 @@ DIVERGENCES = {
             0.5 * BITS,
             lambda r: 0.5 * (BITS - F.softplus(-r)),
             lambda t: -0.5 * (2 - (2 * t).exp()).log(),
+            lambda r: 0.5 * (F.softplus(r) - BITS),
         ),
         FDivergence(
             "total-variation",
@@ -66,6 +71,7 @@ DIVERGENCES = {
             0.5,
             lambda r: 0.5 * torch.tanh(r),  # a smooth stand-in for sign(r) / 2, which it never passes
             lambda t: t,
+            lambda r: 0.5 * torch.tanh(r),
         ),
         FDivergence(
             "chi-squared",
@@ -74,6 +80,7 @@ DIVERGENCES = {
             1.0,
             lambda r: 2 * (r.exp() - 1),
             lambda t: 0.25 * t.square() + t,
+            lambda r: torch.expm1(2 * r),
         ),
         FDivergence(
             "squared-hellinger",
@@ -82,6 +89,7 @@ DIVERGENCES = {
             0.5,
             lambda r: 0.5 * (1 - (-0.5 * r).exp()),
             lambda t: t / (1 - 2 * t),
+            lambda r: 0.5 * torch.expm1(0.5 * r),
         ),
     )
 }
@@ -105,15 +113,19 @@ def of_probabilities(p: Tensor, q: Tensor, name: str = "kl") -> Tensor:
     >>> of_probabilities(p, q, "kl"), of_probabilities(q, p, "kl"), of_probabilities(p, q, "total-variation")
     (tensor(0.6931), tensor(inf), tensor(0.5000))
     """
+    if p.shape[-1:] != q.shape[-1:]:
+        raise DataError(f"Expected probabilities of the same states; got {tuple(p.shape)} and {tuple(q.shape)}.")
+    kind = torch.promote_types(torch.promote_types(p.dtype, q.dtype), torch.float32)
+    p, q = p.double(), q.double()
     for one in (p, q):
-        if bool((one < 0).any()) or not torch.allclose(one.sum(-1), one.new_ones(()), atol=1e-4):
+        if not bool((one >= 0).all()) or not torch.allclose(one.sum(-1), one.new_ones(()), atol=1e-4):
             raise DataError("Expected probabilities: numbers of at least 0 whose sum over the last axis is 1.")
     d = divergence(name)
     both = (p > 0) & (q > 0)
     each = torch.where(both, q * d.value(torch.where(both, p, 1.0).log() - torch.where(both, q, 1.0).log()), 0.0)
     alone = torch.where((p > 0) & (q == 0), p * d.steep if d.steep else torch.zeros_like(p), 0.0)
     lacking = torch.where((q > 0) & (p == 0), q * d.at_zero if d.at_zero else torch.zeros_like(q), 0.0)
-    return (each + alone + lacking).sum(-1)
+    return (each + alone + lacking).sum(-1).to(kind)
 
 
 class Estimate(NamedTuple):

@@ -27,6 +27,8 @@ class Game:
     Attributes:
         estimates: what distance the loss of the best critic stands for, in words; any other critic's loss is a lower bound.
         distance: from the critic's loss.
+        paired: whether the generator's loss looks at real rows too.
+        lipschitz: whether the loss is a distance only of a critic that is nowhere steeper than 1.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Game:
     generator: Loss
     estimates: str
     distance: Callable[[Tensor], Tensor] = lambda loss: -loss
+    paired: bool = False
+    lipschitz: bool = False
 
 
 def _log_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -50,7 +54,7 @@ def _of_divergence(name: str) -> Game:
     d = DIVERGENCES[name]
 
     def bound(real: Tensor, fake: Tensor) -> Tensor:
-        return d.conjugate(d.witness(fake)).mean() - d.witness(real).mean()
+        return d.paid(fake).mean() - d.witness(real).mean()
 
     # The generator's loss is the one that does not saturate (Nowozin et al. 2016, section 3.2).
     return Game(f"f-{name}", bound, lambda real, fake: -d.witness(fake).mean(), name)
@@ -87,12 +91,14 @@ GAMES = {
             lambda real, fake: _relative(fake, real),
             "jensen-shannon of pairs, (real, generated) from (generated, real)",
             lambda loss: BITS - loss,
+            paired=True,
         ),
         Game(
             "wasserstein",
             lambda real, fake: fake.mean() - real.mean(),
             lambda real, fake: -fake.mean(),
-            "earth mover's distance, as far as the critic is 1-Lipschitz",
+            "earth mover's distance",
+            lipschitz=True,
         ),
         *(_of_divergence(name) for name in DIVERGENCES),
     )

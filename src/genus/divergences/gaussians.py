@@ -10,6 +10,8 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 __all__ = ["moments", "of_gaussians", "wasserstein_2"]
 
+LARGEST = 709.0  # the logarithm of the largest number
+
 
 def moments(p: Distribution) -> tuple[Tensor, Tensor] | None:
     """The mean (D,) and covariance (D, D) of one normal distribution, in double precision; None of any other.
@@ -22,14 +24,14 @@ def moments(p: Distribution) -> tuple[Tensor, Tensor] | None:
     if isinstance(p, MultivariateNormal):
         return p.mean.double(), p.covariance_matrix.double()
     if isinstance(p, Normal):
-        return p.mean.double().reshape(-1), p.variance.double().reshape(-1).diag()
+        return p.mean.double().reshape(-1), p.stddev.double().square().reshape(-1).diag()
     return None
 
 
 def of_gaussians(p: Distribution, q: Distribution, name: str) -> float | None:
     """D_f(p, q) in nats; None where they are not normal, or no closed form is known, as of Jensen-Shannon.
 
-    KL both ways; the squared Hellinger distance; chi-squared, infinite where q is too narrow; total variation where the
+    KL both ways; the squared Hellinger distance; chi-squared, infinite where q is too narrow or it is beyond 1e308; total variation where the
     covariances are equal (Devroye et al. 2018, arXiv:1810.08693).
 
     >>> of_gaussians(Normal(0.0, 1.0), Normal(1.0, 1.0), "kl")
@@ -57,7 +59,8 @@ def of_gaussians(p: Distribution, q: Distribution, name: str) -> float | None:
         linear = 2 * torch.linalg.solve(s, m) - torch.linalg.solve(t, n)
         square = linear @ torch.linalg.solve(precision, linear) - 2 * m @ torch.linalg.solve(s, m)
         square = square + n @ torch.linalg.solve(t, n)
-        return math.expm1(float(square) / 2 - log_s + log_t / 2 - float(torch.logdet(precision)) / 2)
+        log_moment = float(square) / 2 - log_s + log_t / 2 - float(torch.logdet(precision)) / 2
+        return math.expm1(log_moment) if log_moment < LARGEST else math.inf
     if name == "total-variation" and torch.equal(s, t):
         return math.erf(math.sqrt(float(shift @ torch.linalg.solve(s, shift)) / 8))
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genus.divergences.points import alike
 from genus.errors import DataError
 
 __all__ = ["energy_distance", "log_spectral_distance", "sliced_wasserstein"]
@@ -40,7 +41,7 @@ def energy_distance(x: Tensor, y: Tensor, *, biased: bool = False) -> Tensor:
     >>> energy_distance(x, x + 3.0)  # 2 * 3 - 1 - 1
     tensor(4.)
     """
-    _check(x, y, least=1 if biased else 2)
+    x, y = _rows(x, y, least=1 if biased else 2)
     centre = x.detach().mean(0)  # distances come from a matrix product, which cancels badly far from the origin
     x, y = x - centre, y - centre
     n, m = len(x), len(y)
@@ -73,8 +74,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int
     >>> sliced_wasserstein(x, x - 2.0)
     tensor(2.)
     """
-    _check(x, y, least=1)
-    if p < 1 or projections < 1:
+    x, y = _rows(x, y, least=1)
+    if not p >= 1 or projections < 1:
         raise DataError(f"sliced_wasserstein needs p >= 1 and at least one projection; got p={p}, projections={projections}.")
     directions = torch.randn(projections, x.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     directions = (directions / directions.norm(dim=1, keepdim=True)).to(x)
@@ -129,8 +130,8 @@ def _within(x: Tensor) -> Tensor:
     return torch.stack(sums).sum()
 
 
-def _check(x: Tensor, y: Tensor, least: int) -> None:
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not x.shape[1]:
+def _rows(x: Tensor, y: Tensor, least: int) -> tuple[Tensor, Tensor]:
+    x, y = alike(x, y, least, finite=False)
+    if x.ndim != 2:
         raise DataError(f"Expected points x (N, F) and y (M, F) of the same F >= 1; got {tuple(x.shape)} and {tuple(y.shape)}.")
-    if min(len(x), len(y)) < least:
-        raise DataError(f"This distance needs {least} or more points in each sample; got {len(x)} and {len(y)}.")
+    return x, y

@@ -64,7 +64,7 @@ def sinkhorn(
     (True, 2.0)
     """
     (x, a), (y, b) = pair(x, y)
-    if epsilon <= 0 or order < 1 or max_iterations < 1 or tolerance <= 0:
+    if not epsilon > 0 or not 1 <= order < float("inf") or max_iterations < 1 or not tolerance > 0:
         raise DataError(
             f"Expected epsilon > 0, order >= 1, max_iterations >= 1 and tolerance > 0; got {epsilon}, {order},"
             f" {max_iterations} and {tolerance}."

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genus.divergences.points import alike
 from genus.errors import DataError, GenusError
 
 __all__ = ["Metric", "Points", "Transport", "costs", "pair", "transport"]
@@ -22,6 +23,8 @@ Metric = str | Callable[[Tensor, Tensor], Tensor]
 PAIRS = 10**8  # that are weighed against one another at once: 800 MB
 SPREAD = 8.0  # directions over which points must be spread for the assignment to be faster than the network simplex
 TOLERANCE = 1e-9  # of the coupling's marginals, as a share of all mass
+HIGHEST = 16  # order: beyond it powers of distances of 1 and 1/10 differ by more than double precision can tell
+CRUMB = 1e-14  # a share of mass that is a rounding error
 
 
 class Transport(NamedTuple):
@@ -56,7 +59,7 @@ def transport(x: Points, y: Points, order: float = 1.0, metric: Metric = "euclid
     Args:
         x: (N, F) or (N,), or a pair of these and their weights (N,), which are divided by their sum.
         y: (M, F) likewise.
-        order: the p of W_p, at least 1.
+        order: the p of W_p, from 1 to 16.
         metric: what a unit of mass pays for its way: a name that `scipy.spatial.distance.cdist` knows, or a function
             (x, y) -> (N, M) of at least 0.
 
@@ -73,29 +76,39 @@ def transport(x: Points, y: Points, order: float = 1.0, metric: Metric = "euclid
     (tensor(2.), [[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]])
     """
     (x, a), (y, b) = pair(x, y)
-    if order < 1:
-        raise DataError(f"order must be 1 or more; got {order}.")
+    if not 1 <= order <= HIGHEST:
+        raise DataError(f"order must be 1 or more, and {HIGHEST} at most: powers of far and near are too unlike; got {order}.")
+    # On a line, and along what moves, distances are taken pair by pair; any other metric is asked once.
+    line = x.shape[1] == 1 and metric == "euclidean"
+    apart = None if metric == "euclidean" else costs(x, y, metric)
     with torch.no_grad():
-        source, target, mass = _moves(x, y, a, b, order, metric)
+        if line:
+            source, target, mass = _by_quantiles(x[:, 0], y[:, 0], a, b)
+        else:
+            source, target, mass = _moves(x, y, a, b, order, apart)
     for moved, weights in ((source, a), (target, b)):
         off = torch.zeros_like(weights).index_add(0, moved, mass) - weights
         if float(off.abs().max()) > TOLERANCE:
             raise GenusError("The coupling found does not have the given marginals; scale the points, or take fewer of them.")
     # Only the distances that are travelled count, and these are taken exactly.
-    travelled = (x[source] - y[target]).norm(dim=1) if metric == "euclidean" else costs(x, y, metric)[source, target]
+    travelled = (x[source] - y[target]).norm(dim=1) if apart is None else apart[source, target]
     share = mass.to(travelled)
-    distance = travelled @ share if order == 1 else (travelled**order @ share) ** (1 / order)
+    if order == 1:
+        distance = travelled @ share
+    else:
+        unit = travelled.detach().max().clamp(min=torch.finfo(travelled.dtype).tiny)  # no power of a number above 1
+        total = (travelled / unit) ** order @ share
+        distance = unit * total.clamp(min=torch.finfo(total.dtype).tiny) ** (1 / order) if bool(total > 0) else unit * total
     return Transport(distance, source, target, mass, (len(x), len(y)))
 
 
 def pair(x: Points, y: Points) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Points and weights, (N, F) and (N,) in float64 that sum to 1, of both, checked."""
-    (x, a), (y, b) = ((one, None) if isinstance(one, Tensor) else one for one in (x, y))
+    (x, a), (y, b) = (one if isinstance(one, tuple) and len(one) == 2 else (one, None) for one in (x, y))
+    x, y = alike(x, y)  # type: ignore[arg-type]
     x, y = (points[:, None] if points.ndim == 1 else points for points in (x, y))
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not x.numel() or not y.numel():
+    if x.ndim != 2:
         raise DataError(f"Expected points x (N, F) and y (M, F) of the same F >= 1; got {tuple(x.shape)} and {tuple(y.shape)}.")
-    if not (x.isfinite().all() and y.isfinite().all()):
-        raise DataError("Points must be finite numbers; some are not.")
     return (x, _weights(x, a)), (y, _weights(y, b))
 
 
@@ -135,14 +148,14 @@ def costs(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
     return found
 
 
-def _moves(x: Tensor, y: Tensor, a: Tensor, b: Tensor, order: float, metric: Metric) -> tuple[Tensor, Tensor, Tensor]:
-    """Source, target and mass of every move of an optimal coupling."""
-    if x.shape[1] == 1 and metric == "euclidean":
-        return _by_quantiles(x[:, 0], y[:, 0], a, b)
+def _moves(
+    x: Tensor, y: Tensor, a: Tensor, b: Tensor, order: float, apart: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Source, target and mass of every move of an optimal coupling; apart (N, M), None for Euclidean distances."""
     if len(x) * len(y) > PAIRS:
         raise DataError(f"{len(x):,} x {len(y):,} points are too many for an exact coupling; take a subsample, or `sinkhorn`.")
-    cost = costs(x.double(), y.double(), metric).cpu()
-    cost = cost if order == 1 else cost**order
+    cost = (costs(x.double(), y.double(), "euclidean") if apart is None else apart.double()).cpu()
+    cost = cost if order == 1 else (cost / cost.max().clamp(min=1e-300)) ** order
     equal = len(x) == len(y) and bool((a == a[0]).all()) and bool((b == b[0]).all())
     if equal and _spread(torch.cat([x, y]).double()) >= SPREAD:
         return _by_assignment(cost)
@@ -157,7 +170,7 @@ def _by_quantiles(x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, T
     mass = torch.diff(ends, prepend=ends.new_zeros(1))
     middle = ends - mass / 2
     i, j = (torch.searchsorted(e, middle).clamp(max=len(e) - 1) for e in (ends_x, ends_y))
-    moved = mass > 0
+    moved = mass > CRUMB
     return first[i][moved], second[j][moved], mass[moved]
 
 
