@@ -285,6 +285,8 @@ def untaught(student: GenerativeModel | None, teacher: GenerativeModel | None) -
     'The teacher must be a density, and VAE has none that is exact.'
     """
     student, teacher = (one.model if isinstance(one, Dequantised) else one for one in (student, teacher))
+    if teacher is not None and not isinstance(teacher, TractableDensity):
+        return f"The teacher must be a density, and {type(teacher).__name__} has none that is exact."
     for model in (teacher, student):
         space = model.space if model is not None else None
         if model is not None and space is not None and (not space.columns(Real) or space.columns(Integer)):
@@ -293,8 +295,6 @@ def untaught(student: GenerativeModel | None, teacher: GenerativeModel | None) -
                 f"{type(model).__name__} gives every value of {space.label(odd)}, {space.kinds[odd]!r}, a probability; a"
                 " student learns by gradients that go back through its draws, and none go through the draw of a symbol."
             )
-    if teacher is not None and not isinstance(teacher, TractableDensity):
-        return f"The teacher must be a density, and {type(teacher).__name__} has none that is exact."
     if student is not None and not isinstance(student, NormalisingFlow):
         return f"{type(student).__name__} cannot draw with gradients; a student is a flow, such as IAF."
     if student is not None and teacher is not None and (teacher.space, teacher.context) != (student.space, student.context):

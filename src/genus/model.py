@@ -54,6 +54,8 @@ class Loss:
         module: whose parameters they are, where it is no part of the model: its buffers then travel to the device and into
             checkpoints too.
         judge: (x, c) -> numbers of held-out rows by name, for the history; one named "criterion" is in place of the model's.
+        after: called after every step of this player: weights clipped, say.
+        made_of: what it was made with, JSON values: a training resumes with losses that were made with the same.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Loss:
     matrices: Iterable[nn.Parameter] = ()
     module: nn.Module | None = None
     judge: Callable[[Tensor, Tensor | None], dict[str, float]] | None = None
+    after: Callable[[], None] | None = None
+    made_of: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager

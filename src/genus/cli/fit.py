@@ -193,6 +193,8 @@ def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, A
         "seconds": round(history.seconds, 3),
         "stopped": history.stopped,
         "alarms": history.alarms,
+        "watched": next((row["watched"] for row in history.rows if row["step"] == history.best_step and "watched" in row), {}),
+        "estimates": getattr(getattr(model, "game", None), "estimates", None),
         "parameters": history.parameters,
         "hyper": model.hyper,
     }
@@ -208,6 +210,9 @@ def _print_summary(found: dict[str, Any], conditional: bool) -> None:
         held_out = f"{-value:.4f} nats a row ({label})"
     print(f"held out  {held_out}")
     print(f"time      {found['seconds']:.1f} s, {found['steps']} steps; stopped by {found['stopped']}")
+    if "distance" in found["watched"]:
+        print(f"critic    {found['watched']['distance']:.4g} on held-out rows; at its best {found['estimates']}")
+        print(f"spread    {found['watched']['spread']:.0%} of the room that the data take")
     for sentence in found["alarms"].values():
         print(f"warning   {sentence}")
     print(f"model     {found['out']} ({size(Path(found['out']))}, {found['parameters']:,} parameters)")

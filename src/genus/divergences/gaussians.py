@@ -31,8 +31,8 @@ def moments(p: Distribution) -> tuple[Tensor, Tensor] | None:
 def of_gaussians(p: Distribution, q: Distribution, name: str) -> float | None:
     """D_f(p, q) in nats; None where they are not normal, or no closed form is known, as of Jensen-Shannon.
 
-    KL both ways; the squared Hellinger distance; chi-squared, infinite where q is too narrow or it is beyond 1e308; total variation where the
-    covariances are equal (Devroye et al. 2018, arXiv:1810.08693).
+    KL both ways; the squared Hellinger distance; chi-squared, infinite where q is too narrow or it is beyond 1e308; total
+    variation where the covariances are equal (Devroye et al. 2018, arXiv:1810.08693).
 
     >>> of_gaussians(Normal(0.0, 1.0), Normal(1.0, 1.0), "kl")
     0.5

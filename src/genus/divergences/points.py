@@ -25,7 +25,8 @@ def alike(x: Any, y: Any, least: int = 1, finite: bool = True) -> tuple[Tensor, 
         if not isinstance(one, Tensor):
             raise DataError(f"Points must be tensors; got {type(one).__name__}: torch.as_tensor makes one of numbers.")
     if x.ndim < 1 or x.shape[1:] != y.shape[1:] or not x.shape[1:].numel():
-        raise DataError(f"Expected points x (N, *shape) and y (M, *shape) of one shape; got {tuple(x.shape)}, {tuple(y.shape)}.")
+        shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
+        raise DataError(f"Expected points x (N, *shape) and y (M, *shape) of one shape; got {shapes}.")
     if min(len(x), len(y)) < least:
         raise DataError(f"This distance needs {least} or more points in each sample; got {len(x)} and {len(y)}.")
     kind = torch.promote_types(x.dtype, y.dtype)

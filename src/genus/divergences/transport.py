@@ -105,7 +105,7 @@ def transport(x: Points, y: Points, order: float = 1.0, metric: Metric = "euclid
 def pair(x: Points, y: Points) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Points and weights, (N, F) and (N,) in float64 that sum to 1, of both, checked."""
     (x, a), (y, b) = (one if isinstance(one, tuple) and len(one) == 2 else (one, None) for one in (x, y))
-    x, y = alike(x, y)  # type: ignore[arg-type]
+    x, y = alike(x, y)
     x, y = (points[:, None] if points.ndim == 1 else points for points in (x, y))
     if x.ndim != 2:
         raise DataError(f"Expected points x (N, F) and y (M, F) of the same F >= 1; got {tuple(x.shape)} and {tuple(y.shape)}.")
@@ -148,9 +148,7 @@ def costs(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
     return found
 
 
-def _moves(
-    x: Tensor, y: Tensor, a: Tensor, b: Tensor, order: float, apart: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _moves(x: Tensor, y: Tensor, a: Tensor, b: Tensor, order: float, apart: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Source, target and mass of every move of an optimal coupling; apart (N, M), None for Euclidean distances."""
     if len(x) * len(y) > PAIRS:
         raise DataError(f"{len(x):,} x {len(y):,} points are too many for an exact coupling; take a subsample, or `sinkhorn`.")

@@ -37,7 +37,7 @@ class Adversarial(GenerativeModel):
         balanced: rare categories are learned from more often than they occur (Xu et al. 2019, arXiv:1907.00503). Every row is
             generated given the state of one column, drawn at random, which it then has, and which the critic is told; states
             are drawn by the logarithm of their counts in training, by their counts in sampling, so that samples are not
-            biased.
+            biased. None: wherever columns have states and there is no context, on which those counts would depend.
         adam: of both optimizers.
         critic: arguments of `Critic`: its game, its penalties.
     """
@@ -57,15 +57,19 @@ class Adversarial(GenerativeModel):
         channels: int,
         critic_steps: int,
         temperature: float,
-        balanced: bool,
+        balanced: bool | None,
         adam: dict[str, Any],
         critic: dict[str, Any],
         **hyper: Any,
     ) -> None:
         if latent < 1 or critic_steps < 1:
             raise GenusError(f"latent and critic_steps are 1 or more; got {latent} and {critic_steps}.")
+        if not temperature > 0:
+            raise GenusError(f"temperature is that of a softmax, above 0; got {temperature}.")
         if balanced and not space.one_hots():
             raise DataError("balanced=True asks for rows by the states of their columns, and none has any; leave it out.")
+        if balanced and context is not None:
+            raise DataError("balanced=True draws states by how often they occur, whatever the context; use one of the two.")
         nets: dict[str, Any] = {"net": net, "hidden": list(hidden), "channels": channels}
         how = {"critic_steps": critic_steps, "temperature": temperature, "balanced": balanced}
         super().__init__(space, context, latent=latent, **nets, **how, **hyper)
@@ -73,6 +77,7 @@ class Adversarial(GenerativeModel):
         if space.is_image:  # a step of which takes longer
             self.recipe = {**self.recipe, "batch_size": 64}  # type: ignore[misc, assignment]
         # How often every state of every column occurs in training, where rows are asked for by them.
+        balanced = bool(space.one_hots()) and context is None if balanced is None else balanced
         sizes = [space.kinds[i].states for i in space.columns_with_states()] if balanced else []
         states = sum(sizes)
         self.register_buffer("occurs", torch.ones(states, dtype=torch.float64) if balanced else None)
@@ -118,11 +123,8 @@ class Adversarial(GenerativeModel):
 
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        """Fewer channels for larger images, where in the same minutes more steps are worth more than wider nets; tables with
-        states balanced."""
-        if space.is_image:
-            return {"channels": 16} if max(space.shape[-2:]) > 16 else {}
-        return {"balanced": True} if space.one_hots() else {}
+        """Fewer channels for larger images: in the same minutes more steps are worth more than wider nets."""
+        return {"channels": 16} if space.is_image and max(space.shape[-2:]) > 16 else {}
 
     def losses(self) -> list[Loss]:
         parameters = self.generator.parameters()
@@ -142,8 +144,7 @@ class Adversarial(GenerativeModel):
     @torch.no_grad()
     def distance(self, x: Tensor, c: Tensor | None = None, seed: int | None = None) -> float:
         """x (B, *shape) -> the distance of as many samples from x that the critic sees: a lower bound, in nats for
-        divergences that have them, in standardised units of a Wasserstein critic, as far as its slope is 1. A gradient
-        penalty of weight w lets slopes be 1 + distance / (2 w)."""
+        divergences that have them, in standardised units of a Wasserstein critic, divided by its steepest slope."""
         x, c = self._check(x, c)
         with isolated(seed):
             given = self._given(x, c)
@@ -298,4 +299,5 @@ def adversarial(
         {"lr": learning_rate, "betas": (0.0, 0.9)},
         critic_steps or (5 if earth else 1),
         (lambda x, c: -likelihood * log_prob(x, c).mean()) if likelihood else None,
+        {"likelihood": likelihood},
     )

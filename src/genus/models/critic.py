@@ -62,9 +62,12 @@ class Critic(nn.Module):
         self.made_of |= {"net": net, "hidden": hidden, "channels": channels, "clip": clip, "spectral": spectral}
         if min(r1, r2, penalty) < 0:
             raise GenusError(f"Weights of penalties are 0 or more; got r1={r1}, r2={r2}, penalty={penalty}.")
-        if clip is not None and clip <= 0:
+        if clip is not None and not clip > 0:
             raise GenusError(f"clip is the largest weight of the critic, above 0; got {clip}.")
-        game_of(game)
+        if game_of(game).lipschitz and not (r1 or r2 or penalty or clip or spectral):
+            raise GenusError(
+                "A critic of the earth mover's distance must not be steep: give it a penalty, a clip or spectral norms."
+            )
         self.played = game
         self.r1, self.r2, self.penalty, self.clip = r1, r2, penalty, clip
         kind = kind_of_net(space, net)
@@ -78,6 +81,12 @@ class Critic(nn.Module):
                     if not layer.weight.any():  # a branch that begins at zero, which has no direction
                         layer.reset_parameters()
                     spectral_norm(layer)
+        self.tie()
+
+    def tie(self) -> None:
+        """Clip the weights, where they are clipped."""
+        if self.clip is not None:
+            clip(self, self.clip)
 
     @property
     def game(self) -> Game:
@@ -93,8 +102,6 @@ class Critic(nn.Module):
 
     def loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
         """What the critic lowers: its part of the game, and the penalties."""
-        if self.clip is not None:
-            clip(self, self.clip)
         return self.game.critic(self(real, context), self(fake, context)) + self.penalties(real, fake, context)
 
     def penalties(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor | float:
@@ -112,12 +119,20 @@ class Critic(nn.Module):
     def generator_loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
         """What the generator lowers; only a relativistic one looks at real rows."""
         judged = self(fake, context)
-        return self.game.generator(self(real, context) if self.game.name == "relativistic" else judged, judged)
+        return self.game.generator(self(real, context) if self.game.paired else judged, judged)
 
     def distance(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> float:
         """The distance that the critic's loss, without penalties, stands for: of rows that it has not learnt from, in
-        expectation a lower bound."""
-        return float(self.game.distance(self.game.critic(self(real, context), self(fake, context))))
+        expectation a lower bound. One that asks for a slope of 1 is divided by the steepest that is seen."""
+        found = float(self.game.distance(self.game.critic(self(real, context), self(fake, context))))
+        if not self.game.lipschitz:
+            return found
+
+        def judge(x: Tensor) -> Tensor:
+            return self(x, context)
+
+        between = torch.lerp(fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device))
+        return found / max(1e-12, *(float(gradient_norm(judge, x).detach().max()) for x in (real, fake, between)))
 
 
 def _remade(made_of: dict[str, Any], state: dict[str, Tensor], training: bool) -> Critic:
@@ -132,7 +147,7 @@ def kind_of_net(space: Space, net: str) -> str:
         raise GenusError(f"net must be 'auto', 'dense', 'convolutional' or 'residual'; got {net!r}.")
     fits = space.is_image and min(space.shape[-2:]) >= 8
     if net in ("convolutional", "residual") and not fits:
-        raise DataError(f"net={net!r} needs images of 8 pixels a side or more, all of one kind; use net='dense'.")
+        raise DataError(f"net={net!r} needs images of numbers, all of one kind, 8 pixels a side or more; use net='dense'.")
     if net != "auto":
         return net
     return "dense" if not fits else "convolutional" if max(space.shape[-2:]) <= 32 else "residual"
@@ -162,6 +177,7 @@ def players(
     adam: dict[str, Any],
     critic_steps: int = 1,
     also: Callable[[Tensor, Tensor | None], Tensor] | None = None,
+    made_of: dict[str, Any] | None = None,
 ) -> list[Loss]:
     """The two players of the game between a critic and whatever draws rows with gradients.
 
@@ -173,6 +189,7 @@ def players(
         adam: of both optimizers.
         critic_steps: of the critic for one of the generator.
         also: (x, c) -> what the generator lowers beside the game.
+        made_of: what that was made with, see `Loss`.
     """
 
     def critic_loss(x: Tensor, c: Tensor | None) -> Tensor:
@@ -193,14 +210,27 @@ def players(
             return {}
         # Of few rows as many samples as of many: weights are then chosen with less chance in it.
         times, told, rows = math.ceil(JUDGED / len(x)), given(x, c), real(x)
-        conditions = (None if one is None else one.repeat(times, *[1] * (one.ndim - 1)) for one in (c, told))
-        generated = fake(times * len(x), *conditions)
-        distance = critic.distance(rows, generated[: len(x)], told)
-        return {"criterion": float(energy_distance(rows, generated)), "distance": distance, "spread": spread(rows, generated)}
+        repeated = [None if one is None else one.repeat(times, *[1] * (one.ndim - 1)) for one in (c, told)]
+        generated = fake(times * len(x), *repeated)
+        found = {"distance": critic.distance(rows, generated[: len(x)], told), "spread": spread(rows, generated)}
+        if told is not None:  # rows together with what they were told, or a generator that does not listen would be as good
+            rows = torch.cat([rows, told], dim=1)
+            generated = torch.cat([generated, told.repeat(times, 1)], dim=1)
+        return found | {"criterion": float(energy_distance(rows, generated))}
 
+    about = {name: value for name, value in critic.made_of.items() if name != "space"}
     return [
-        Loss("critic", critic.parameters(), critic_loss, optimizer=adam, module=critic, judge=judge),
-        Loss("generator", parameters, generator_loss, every=critic_steps, optimizer=adam),
+        Loss(
+            "critic",
+            list(critic.parameters()),
+            critic_loss,
+            optimizer=adam,
+            module=critic,
+            judge=judge,
+            after=critic.tie,
+            made_of=about,
+        ),
+        Loss("generator", list(parameters), generator_loss, every=critic_steps, optimizer=adam, made_of=made_of or {}),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from genus.errors import GenusError
 from genus.models.adversarial import Adversarial
 from genus.space import Space
 
@@ -46,8 +47,12 @@ class GAN(Adversarial, name="gan"):
         spectral: bool = False,
         critic_steps: int = 1,
         temperature: float = 0.5,
-        balanced: bool = False,
+        balanced: bool | None = None,
     ) -> None:
+        if game == "wasserstein":
+            raise GenusError(
+                "The game of the earth mover's distance is that of 'wgan' and 'wgan-gp', whose critics are not steep."
+            )
         critic: dict[str, Any] = {"game": game, "r1": r1, "r2": r2, "spectral": spectral}
         adam: dict[str, Any] = {"lr": 1e-3, "betas": (0.0, 0.99)}
         shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)

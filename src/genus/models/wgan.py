@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from genus.errors import GenusError
 from genus.models.adversarial import Adversarial
 from genus.space import Space
 
@@ -20,7 +19,7 @@ class WGAN(Adversarial, name="wgan"):
 
     Args:
         latent, net, hidden, channels, critic_steps, temperature, balanced: see `Adversarial`.
-        clip: the largest weight of the critic; None where `spectral` takes its place.
+        clip: the largest weight of the critic; by default 0.03, and any where `spectral` takes its place.
         spectral: divide the critic's layers by their spectral norms (Miyato et al. 2018, arXiv:1802.05957).
 
     >>> from genus import Real, Space
@@ -38,14 +37,13 @@ class WGAN(Adversarial, name="wgan"):
         net: str = "auto",
         hidden: Sequence[int] = (256, 256),
         channels: int = 32,
-        clip: float | None = 0.03,
+        clip: float | None = None,
         spectral: bool = False,
         critic_steps: int = 5,
         temperature: float = 0.5,
-        balanced: bool = False,
+        balanced: bool | None = None,
     ) -> None:
-        if clip is None and not spectral:
-            raise GenusError("A critic of the earth mover's distance must be Lipschitz; give clip, or spectral=True.")
+        clip = 0.03 if clip is None and not spectral else clip
         critic: dict[str, Any] = {"clip": clip, "spectral": spectral}
         adam: dict[str, Any] = {"lr": 2e-4, "betas": (0.0, 0.99), "weight_decay": 0.0}
         played: dict[str, Any] = {"game": "wasserstein", **critic}
@@ -82,7 +80,7 @@ class WGANGP(Adversarial, name="wgan-gp"):
         penalty: float = 10.0,
         critic_steps: int = 5,
         temperature: float = 0.5,
-        balanced: bool = False,
+        balanced: bool | None = None,
     ) -> None:
         adam: dict[str, Any] = {"lr": 1e-3, "betas": (0.0, 0.9)}
         critic: dict[str, Any] = {"game": "wasserstein", "penalty": penalty}

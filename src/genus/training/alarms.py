@@ -17,7 +17,8 @@ AWAY = 2  # evaluations one after another
 
 
 def alarms(rows: list[dict[str, Any]], ended: bool = False) -> dict[str, str]:
-    """A sentence for each kind of trouble that the rows of a history show at their end: "collapse", "divergence".
+    """A sentence for each kind of trouble that the rows of a history show at their end: "collapse", "divergence", "nothing
+    learned".
 
     >>> spreads = [0.1, 0.5, 0.9, 0.9, 0.8, 0.3]
     >>> rows = [{"step": i, "criterion": 1.0, "watched": {"spread": s}} for i, s in enumerate(spreads)]
@@ -29,6 +30,8 @@ def alarms(rows: list[dict[str, Any]], ended: bool = False) -> dict[str, str]:
         found["collapse"] = sentence
     if sentence := _explosion(rows) or _departure(rows):
         found["divergence"] = sentence
+    if ended and (sentence := _in_vain(rows)):
+        found["nothing learned"] = sentence
     return found
 
 
@@ -54,6 +57,16 @@ def _idle(rows: list[dict[str, Any]]) -> str | None:
     return (
         "No number of the code says anything of a datum: the posterior has collapsed, and the decoder works alone. Try"
         " free_bits, warm_up, a smaller beta or learning_rate, or fewer layers of the decoder."
+    )
+
+
+def _in_vain(rows: list[dict[str, Any]]) -> str | None:
+    values = [row["criterion"] for row in rows if row["criterion"] is not None]
+    if len(values) <= BEFORE or rows[0]["step"] or min(values[1:]) < values[0]:
+        return None
+    return (
+        "No evaluation was better than that of the weights that training began with, which are kept. Train longer, or try a"
+        " smaller learning_rate, other hyper-parameters, or another game."
     )
 
 

@@ -150,6 +150,8 @@ class Gradients(Run):
             group = optimizer.param_groups[0]
             group["lr"] = group["initial_lr"] * rate
             precision.optimizer_step(optimizer)
+        if player.after is not None:
+            player.after()
         self.pending.append((self.step + 1, player, loss.detach(), norm))
 
     def read(self) -> None:

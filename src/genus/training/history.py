@@ -20,7 +20,7 @@ class History:
             (that of the held-out rows; None where there is none). Losses and criterion are in nats for likelihoods. Of
             games "watched" has more: the distance of held-out rows that the critic estimates, how far samples are spread
             beside the data (1: as far), the mean norm of every player's gradient.
-        alarms: what has gone wrong, a sentence for each kind: "collapse", "divergence".
+        alarms: what has gone wrong, a sentence for each kind: "collapse", "divergence", "nothing learned".
         best_step: where the weights come from that the model has now.
         stopped: what ended it: "early stopping", "converged", "max_seconds", "epochs", "max_steps", "interrupted", ...
         parameters: how many numbers are trained.

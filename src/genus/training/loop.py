@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -130,6 +131,9 @@ def fit(
         "average": average,
     }
     settings |= {"clip": clip, "weight_decay": weight_decay, "schedule": schedule, "precision": precision}
+    losses = list(losses) if losses is not None else None
+    made = [] if counts else [loss.made_of for loss in losses or model.losses()]
+    settings["losses"] = json.loads(json.dumps([one for one in made if one]))
     settings = files.describe(model, train, held, settings)
 
     fabric = None if counts else _fabric(device, precision)
@@ -158,6 +162,12 @@ def fit(
             players = materialised(model.losses() if losses is None else losses)
             if not players:
                 raise TrainingError(f"{type(model).__name__} gives no losses and does not count; pass losses=[Loss(...)].")
+            own = set(map(id, model.parameters()))
+            trained = any(id(parameter) in own for loss in players for parameter in loss.parameters)
+            if not trained and any(made):
+                raise TrainingError(
+                    "None of these losses trains this model: they were made for another one; make them of this."
+                )
             run = Gradients(*common)
             run.start(fabric, players, size, learning_rate, weight_decay)
         if resume:

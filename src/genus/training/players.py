@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +71,7 @@ class Player:
     parameters: list[nn.Parameter]
     others: list[nn.Parameter]  # what must not get gradients in this player's turn
     optimizers: list[torch.optim.Optimizer]  # "initial_lr" is the learning rate before the schedule
+    after: Callable[[], None] | None = None  # a step
     total: float = 0.0  # of the losses since the last row of the history
     gradient: float = 0.0  # of its norms, likewise
     count: int = 0
@@ -116,5 +117,5 @@ def players(
         for optimizer in optimizers:
             optimizer.param_groups[0]["initial_lr"] = float(options["lr"])
         others = [p for p in everything if id(p) not in own]
-        made.append(Player(index, loss.name, loss.every, mine, others, optimizers))
+        made.append(Player(index, loss.name, loss.every, mine, others, optimizers, loss.after))
     return made
