@@ -62,7 +62,7 @@ def _idle(rows: list[dict[str, Any]]) -> str | None:
 
 def _in_vain(rows: list[dict[str, Any]]) -> str | None:
     values = [row["criterion"] for row in rows if row["criterion"] is not None]
-    if len(values) <= BEFORE or rows[0]["step"] or min(values[1:]) < values[0]:
+    if len(values) <= LONG or rows[0]["step"] or min(values[1:]) < values[0]:  # a game may begin with a swing outwards
         return None
     return (
         "No evaluation was better than that of the weights that training began with, which are kept. Train longer, or try a"

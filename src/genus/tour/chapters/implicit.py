@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
+from torch.distributions import Normal
 
-from genus.divergences import BITS, GAMES, jensen_shannon, of_probabilities, variational
+from genus.divergences import BITS, GAMES, jensen_shannon, kl, of_probabilities, variational, wasserstein
 from genus.evaluation.svg import INK, colour
 from genus.tour.chapters.models import AXIS, normal
 from genus.tour.core import Number, Picture, page, picture
@@ -78,8 +78,10 @@ def value_of_the_game(seed: int) -> Iterator[Number | Picture]:
     yield Number("V in bits: −2 + 2 JS", value / BITS, -2 + 2 * js / BITS, 1e-9)
     yield Number("V of the learned discriminator, fresh samples", learned, value, 0.03)
     yield Number("JS by a held-out discriminator: a lower bound", bound.value, js, 3 * bound.error, "≤")
-    same = (p * 0.5 * torch.ones_like(p).log()).sum().item() + 2 * math.log(0.5)
-    yield Number("V at p = q: −log 4, its least", same, -math.log(4), 1e-9)
+    draws = torch.randn(100)
+    cannot_tell = -GAMES["minimax"].critic(torch.zeros_like(draws), torch.zeros_like(draws)).item()
+    yield Number("V at p = q, where D* is 1/2: −log 4, its least", cannot_tell, -math.log(4), 1e-6)
+    yield Number("JS there", jensen_shannon(p, p).value, 0.0, 1e-12)
 
 
 @page(CHAPTER, "Jensen–Shannon is at most one bit", "0 ≤ JS(p, q) ≤ 1 bit, &nbsp; KL(p ‖ q) = θ²/2, &nbsp; W₁(p, q) = |θ|")
@@ -90,11 +92,15 @@ def one_bit(seed: int) -> Iterator[Number | Picture]:
     far = torch.linspace(-10, 20, 6001, dtype=torch.float64)
     p = normal(far, 0, 1)
     bits = [jensen_shannon(p / p.sum(), (q := normal(far, t, 1)) / q.sum()).bits for t in thetas.tolist()]
+    still = Normal(0.0, 1.0)
+    kls = torch.tensor([kl(still, Normal(t, 1.0)).bits for t in thetas.tolist()])
+    points = torch.special.ndtri((torch.arange(2000) + 0.5) / 2000)
+    moves = torch.tensor([wasserstein(points, points + t).value for t in thetas.tolist()])
 
     def draw(axes: Axes) -> None:
         axes.plot(thetas, bits, color=colour(0), label="JS, bits")
-        axes.plot(thetas, thetas**2 / 2 / BITS, color=colour(1), linestyle=(0, (5, 1.5)), label="KL, bits")
-        axes.plot(thetas, thetas, color=colour(2), linestyle=(0, (2, 1.2)), label="W₁")
+        axes.plot(thetas, kls, color=colour(1), linestyle=(0, (5, 1.5)), label="KL, bits")
+        axes.plot(thetas, moves, color=colour(2), linestyle=(0, (2, 1.2)), label="W₁")
         axes.set(xlabel="θ", ylim=(0, 4))
         axes.legend()
 
@@ -104,6 +110,8 @@ def one_bit(seed: int) -> Iterator[Number | Picture]:
     yield Number("largest JS, bits", max(bits), 1.0, 0.0, "≤")
     slope = (bits[-1] - bits[-5]) / (thetas[-1] - thetas[-5]).item()
     yield Number("slope of JS from θ = 7 to 8", slope, 0.0, 1e-3)
+    yield Number("KL at θ = 8, nats", kls[-1].item() * BITS, 8**2 / 2, 1e-3)
+    yield Number("W₁ at θ = 8, of 2,000 quantiles of each", moves[-1].item(), 8.0, 1e-3)
 
 
 @page(
@@ -141,4 +149,4 @@ def saturation(seed: int) -> Iterator[Number | Picture]:
     yield Number("slope at log-odds −800, without overflow", slope, -1.0, 1e-6)
     logits = torch.tensor([0.0])
     least = GAMES["minimax"].critic(logits, logits).item()
-    yield Number("loss of the discriminator that cannot tell: log 4", least, 2 * F.softplus(logits).item(), 1e-6)
+    yield Number("loss of the discriminator that cannot tell: log 4", least, math.log(4), 1e-6)
