@@ -375,6 +375,23 @@ def test_what_a_report_shows_of_codes() -> None:
     assert codes_of(make("maf", SPACES["reals"]), draw(SPACES["reals"], 5), None) is None
 
 
+@pytest.mark.parametrize("family", [VAE, IWAE, Autoencoder, VQVAE])
+def test_codes_are_checked(family: type[VAE]) -> None:
+    space = Space([Real(), Real()])
+    more = {"codes": 2, "width": 2} if family is VQVAE else {"latent": 4}
+    model = family(space, hidden=(8,), **more)
+    z = torch.randn(3, 4, dtype=torch.float64)
+    assert model.decode(z).sample().shape == (3, 2)
+    for bad in (z[0], z[:, :3], z.numpy(), z * math.nan):
+        with pytest.raises(genus.GenusError, match=r"finite numbers \(B, 4\)"):
+            model.decode(bad)
+    x = torch.zeros(2, 2)
+    with pytest.raises(genus.GenusError, match="1 or more; got -1"):
+        model.interpolate(x[0], x[1], steps=-1)
+    with pytest.raises(genus.GenusError, match="1 or more; got 0"):
+        model.impute(x, torch.tensor([[True, False]] * 2), steps=0)
+
+
 def test_wrong_arguments_are_sentences() -> None:
     space = SPACES["reals"]
     for hyper, word in (

@@ -4,7 +4,7 @@ Of distributions that are known: `kl`, `jensen_shannon`, `between`, exact or by 
 `transport` (with the coupling), `sinkhorn`, `sliced_wasserstein`, `energy_distance`. By a critic: `dual`, `variational`.
 """
 
-from genus.divergences.critics import Critic, Dual, dual, variational
+from genus.divergences.critics import Dual, Witness, dual, variational
 from genus.divergences.distributions import between, frequencies, jensen_shannon, kl, wasserstein
 from genus.divergences.f import BITS, DIVERGENCES, Estimate, FDivergence, of_probabilities
 from genus.divergences.games import GAMES, Game
@@ -17,13 +17,13 @@ __all__ = [
     "BITS",
     "DIVERGENCES",
     "GAMES",
-    "Critic",
     "Dual",
     "Estimate",
     "FDivergence",
     "Game",
     "Sinkhorn",
     "Transport",
+    "Witness",
     "between",
     "dual",
     "energy_distance",

@@ -17,7 +17,7 @@ from genus.errors import DataError, GenusError
 from genus.model import isolated
 from genus.nets.dense import dense
 
-__all__ = ["Critic", "Dual", "dual", "variational"]
+__all__ = ["Dual", "Witness", "dual", "variational"]
 
 BATCH, CHECKS = 256, 20  # points of either a step; how often it is asked what the critic is worth
 # Constraint -> its strength and the learning rate that suit points of scale 1.
@@ -29,7 +29,7 @@ CONSTRAINTS = {
 }
 
 
-class Critic(nn.Module):
+class Witness(nn.Module):
     """A function of points (N, *shape) -> (N,), by a net that sees them centred and divided by one common scale.
 
     The scale is given back at the end where `homogeneous`, so that slopes are those of the net.
@@ -61,7 +61,7 @@ class Dual(NamedTuple):
     """
 
     estimate: Estimate
-    critic: Critic
+    critic: Witness
     steepest: float
 
 
@@ -112,7 +112,7 @@ def dual(
     with isolated(seed):
         width = x[0].numel()
         net = spectral(width, hidden) if constraint == "spectral-norm" else dense(width, hidden, 1, MaxMin)
-        critic = Critic(net.to(x), torch.cat([x, y]).flatten(1), homogeneous=True)
+        critic = Witness(net.to(x), torch.cat([x, y]).flatten(1), homogeneous=True)
         size = float(critic.scale)
 
         def loss(a: Tensor, b: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def variational(
     learning_rate: float = 2e-3,
     held_out: float = 0.5,
     seed: int = 0,
-) -> tuple[Estimate, Critic]:
+) -> tuple[Estimate, Witness]:
     """D_f(p, q) >= E_p T - E_q f*(T) of two samples, T = f'(p/q) by a critic of their log-ratio (Nguyen et al. 2010,
     arXiv:0809.0853; Nowozin et al. 2016, arXiv:1606.00709).
 
@@ -172,7 +172,7 @@ def variational(
     d = divergence(name)
     (x, x_test), (y, y_test) = _split(x, y, held_out, seed)
     with isolated(seed):
-        critic = Critic(dense(x[0].numel(), hidden, 1).to(x), torch.cat([x, y]).flatten(1), homogeneous=False)
+        critic = Witness(dense(x[0].numel(), hidden, 1).to(x), torch.cat([x, y]).flatten(1), homogeneous=False)
         softplus = nn.functional.softplus
         _train(critic, lambda a, b: softplus(-critic(a)).mean() + softplus(critic(b)).mean(), x, y, steps, learning_rate)
     with torch.no_grad():

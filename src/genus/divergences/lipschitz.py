@@ -15,7 +15,7 @@ __all__ = ["MaxMin", "clip", "gradient_norm", "gradient_penalty", "spectral"]
 
 NARROW = 8  # reflections, which make a matrix orthogonal in time that grows with their number
 
-Critic = Callable[[Tensor], Tensor]
+Function = Callable[[Tensor], Tensor]
 
 
 def clip(critic: nn.Module, limit: float) -> None:
@@ -34,7 +34,7 @@ def clip(critic: nn.Module, limit: float) -> None:
             parameter.clamp_(-limit, limit)
 
 
-def gradient_norm(critic: Critic, at: Tensor) -> Tensor:
+def gradient_norm(critic: Function, at: Tensor) -> Tensor:
     """at (B, *shape) -> (B,): how steep the critic is at each point, the Euclidean norm over all of its axes.
 
     >>> gradient_norm(lambda x: 2 * x.flatten(1).sum(1), torch.zeros(3, 2, 2)).tolist()
@@ -46,7 +46,7 @@ def gradient_norm(critic: Critic, at: Tensor) -> Tensor:
         return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
 
 
-def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, centre: float = 1.0) -> Tensor:
+def gradient_penalty(critic: Function, real: Tensor, fake: Tensor, centre: float = 1.0) -> Tensor:
     """E (|grad D| - centre)^2, on the lines between real and generated points: each pair has a place of its own.
 
     Args:

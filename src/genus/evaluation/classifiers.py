@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genus.divergences import Estimate
 from genus.errors import DataError
 from genus.space import Category, Space
 
@@ -21,13 +22,6 @@ FOLDS = 4
 CERTAIN = 30.0  # log-odds of a tree that has no doubt
 WIDE = 100  # columns
 LEVELS = 254  # of a category that the trees tell apart, the most frequent ones; all others are one further level
-
-
-class Estimate(NamedTuple):
-    """A mean and its standard error."""
-
-    value: float
-    error: float
 
 
 def canonical(space: Space, x: Tensor) -> np.ndarray:

@@ -100,7 +100,7 @@ class Autoencoder(LatentVariable, name="autoencoder"):
             features = features.requires_grad_()
         h = self.encoder(features)
         z = self.standard(h) if len(h) > 1 else h
-        loss = -self.decode(z, c).log_prob(x).sum(1).mean() + 0.0 * z.sum()  # which constant data do not depend on
+        loss = -self._decode(z, c).log_prob(x).sum(1).mean() + 0.0 * z.sum()  # which constant data do not depend on
         if self.hyper["contractive"]:
             # |v^T J|^2 of a random v has the mean |J|^2 (Hutchinson 1989).
             slope = torch.autograd.grad(z, features, torch.randn_like(z), create_graph=True)[0]
@@ -116,7 +116,7 @@ class Autoencoder(LatentVariable, name="autoencoder"):
 
         def both(x: Tensor, c: Tensor | None) -> Tensor:
             z = self._encode(x, c)
-            return -self.decode(z, c).log_prob(x).sum(1) - self.density.log_prob(z)
+            return -self._decode(z, c).log_prob(x).sum(1) - self.density.log_prob(z)
 
         return in_batches(both, *self._check(x, c)).mean().item()
 
@@ -135,4 +135,4 @@ class Autoencoder(LatentVariable, name="autoencoder"):
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         z = self.density.sample(n, self.log_width).to(self.dtype)
-        return self.decode(z, c).sample()
+        return self._decode(z, c).sample()

@@ -120,27 +120,39 @@ class LatentVariable(ApproximateDensity):
         return self._encode(x, c)
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
-        """z (B, latent) -> p(x | z, c), independent over coordinates: `log_prob(x)` (B, D) and `sample()`."""
+        """z (B, latent) -> p(x | z, c), independent over coordinates: `log_prob(x)` (B, D) and `sample()`.
+
+        Raises:
+            DataError: codes of another shape, or that are not finite numbers.
+        """
+        if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent or not bool(z.isfinite().all()):
+            found = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+            raise DataError(f"Codes must be finite numbers (B, {self.latent}); got {found}.")
+        return self._decode(z.to(self.device, self.dtype), self._check_context(c, len(z)))
+
+    def _decode(self, z: Tensor, c: Tensor | None) -> Coordinates:
         features = self._context_features(c)
         return self.head(self.base + self.decoder(z if features is None else torch.cat([z, features], dim=1)))
 
     def _log_likelihood(self, z: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         """log p(x | z, c) of z (samples B, latent), one draw of all data after another: (samples B,)."""
         given = None if c is None else c.repeat(samples, *[1] * (c.ndim - 1))
-        return self.decode(z, given).log_prob(x).sum(1)
+        return self._decode(z, given).log_prob(x).sum(1)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, *shape) -> what their codes let expect: of few whole numbers the mean, of all else the likeliest."""
         x, c = self._check(x, c)
-        return self.decode(self._encode(x, c), c).middle()
+        return self._decode(self._encode(x, c), c).middle()
 
     @torch.no_grad()
     def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, c: Tensor | None = None) -> Tensor:
         """a, b (*shape) -> (steps, *shape): what is to be expected along the line from the code of one to that of the other."""
+        if steps < 1:
+            raise GenusError(f"steps is how many points of the line are decoded, 1 or more; got {steps}.")
         first, last = self.encode(torch.stack([a, b]), c)
         share = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
-        return self.decode(first + share * (last - first), self._check_context(c, steps)).middle()
+        return self._decode(first + share * (last - first), self._check_context(c, steps)).middle()
 
     @torch.no_grad()
     def traverse(self, x: Tensor, unit: int, values: Sequence[float], c: Tensor | None = None) -> Tensor:
@@ -149,7 +161,7 @@ class LatentVariable(ApproximateDensity):
             raise GenusError(f"unit must be from 0 to {self.latent - 1}; got {unit}.")
         z = self.encode(x.unsqueeze(0), c).repeat(len(values), 1)
         z[:, unit] = torch.as_tensor(values, dtype=z.dtype)
-        return self.decode(z, self._check_context(c, len(z))).middle()
+        return self._decode(z, self._check_context(c, len(z))).middle()
 
     @torch.no_grad()
     def use(self, x: Tensor, c: Tensor | None = None) -> Use:
@@ -166,13 +178,15 @@ class LatentVariable(ApproximateDensity):
         Codes are drawn given the data and the unknown entries given the codes, in turns (Rezende et al. 2014,
         arXiv:1401.4082): in the limit of many steps draws from the model's own conditional, as far as q is the posterior.
         """
+        if steps < 1:
+            raise GenusError(f"steps is how often codes and entries are drawn in turns, 1 or more; got {steps}.")
         return self._filled(x, missing, c, seed, partial(self._impute, steps=steps))
 
     def _impute(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int = 50) -> Tensor:
         missing = missing.view_as(x)
         whole = torch.where(missing, self._sample(len(x), c).to(x), x)
         for _ in range(steps if bool(missing.any()) else 0):
-            whole = torch.where(missing, self.decode(self._code(whole, c), c).sample().to(x), whole)
+            whole = torch.where(missing, self._decode(self._code(whole, c), c).sample().to(x), whole)
         try:
             self.space.check(whole)
         except DataError as error:

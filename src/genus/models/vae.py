@@ -84,7 +84,7 @@ class Encoded(LatentVariable):
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         z = self.prior.sample(n, next(self.parameters())).to(self.dtype)
-        return self.decode(z, c).sample()
+        return self._decode(z, c).sample()
 
 
 class VAE(Encoded, name="vae"):
@@ -145,7 +145,7 @@ class VAE(Encoded, name="vae"):
         h = self.encoder(self._features(x, c))
         z, log_q = self.posterior(h)
         kl = self.posterior.kl(h) if self.closed else (log_q - self.prior.log_prob(z)).unsqueeze(1)  # type: ignore[operator]
-        return self.decode(z, c).log_prob(x).sum(1), kl
+        return self._decode(z, c).log_prob(x).sum(1), kl
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         log_likelihood, kl = self._parts(x, c)

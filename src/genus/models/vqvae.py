@@ -143,7 +143,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
         entries = self._entries(symbols)
         if self.training:
             self._count(symbols, h.detach())
-        loss = -self.decode(h + (entries - h).detach(), c).log_prob(x).sum(1)
+        loss = -self._decode(h + (entries - h).detach(), c).log_prob(x).sum(1)
         distance = (entries - h.detach()).square().sum(1) + self.hyper["commitment"] * (entries.detach() - h).square().sum(1)
         return (loss + distance).mean()
 
@@ -167,13 +167,13 @@ class VQVAE(LatentVariable, name="vq-vae"):
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         symbols = self._symbols(x, c)
         of_code = self.prior._log_prob(symbols.to(self.prior.space.dtype), c)
-        return self.decode(self._entries(symbols), c).log_prob(x).sum(1) + of_code
+        return self._decode(self._entries(symbols), c).log_prob(x).sum(1) + of_code
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         return self._elbo(x, c).expand(samples, len(x))  # a code that is certain: every draw is the same
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        return self.decode(self._entries(self.prior._sample(n, c).long()), c).sample()
+        return self._decode(self._entries(self.prior._sample(n, c).long()), c).sample()
 
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
