@@ -98,7 +98,7 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
 
 def _suggestions(text: str, path: Path) -> str:
     here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, here, 2, 0.7) + difflib.get_close_matches(text.lower(), EMBEDDED, 2, 0.5)
+    close = difflib.get_close_matches(path.name, here, 2, 0.7) + difflib.get_close_matches(text.lower(), EMBEDDED, 2, 0.7)
     return f"did you mean {' or '.join(map(repr, close))}?" if close else f"the embedded sets are {', '.join(EMBEDDED)}"
 
 
