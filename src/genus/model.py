@@ -83,7 +83,7 @@ def isolated(seed: int | None) -> Iterator[None]:
 
 
 MANY = 1000  # rows that are worth keeping memory for
-AT_ONCE = 20_000  # importance weights that are computed together
+AT_ONCE = 2**21  # numbers that are decoded together for importance weights: 8 MB, which a processor's caches hold
 
 
 class GenerativeModel(nn.Module):
@@ -354,7 +354,7 @@ class ApproximateDensity(GenerativeModel):
         if samples < 1:
             raise GenusError(f"samples is how many importance weights are averaged, 1 or more; got {samples}.")
         x, c = self._check(x, c)
-        once = max(1, AT_ONCE // max(len(x), 1))
+        once = max(1, AT_ONCE // max(len(x) * self.space.dim, 1))
         with isolated(seed):
             parts = [self._log_weights(x, c, min(once, samples - at)) for at in range(0, samples, once)]
         first = torch.stack([part.logsumexp(0) for part in parts]).logsumexp(0)
