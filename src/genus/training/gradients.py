@@ -62,6 +62,7 @@ class Gradients(Run):
         self.pending: list[tuple[int, Player, Tensor, Tensor | None]] = []
         self.read_step, self.read_time = 0, time.perf_counter()
         self.active: Player | None = None
+        self.rang: dict[str, int] = {}  # the steps of alarms
         self.history.parameters = sum(p.numel() for p in {p for player in self.players for p in player.parameters})
 
     def evaluation_interval(self) -> int:
@@ -200,11 +201,14 @@ class Gradients(Run):
         self.alarm()
 
     def alarm(self, ended: bool = False) -> None:
-        """Say once, and keep for the history, what has gone wrong."""
+        """Say once what has gone wrong; in the history stays what had not passed when the weights were best."""
         for kind, sentence in alarms(self.history.rows, ended).items():
             if kind not in self.history.alarms:
-                self.history.alarms[kind] = sentence
+                self.history.alarms[kind], self.rang[kind] = sentence, self.step
                 warnings.warn(sentence, stacklevel=2)
+        if ended:
+            for kind in [kind for kind, step in self.rang.items() if step < self.best.step]:
+                del self.history.alarms[kind]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
