@@ -4,11 +4,11 @@
 
 vae, iwae: the architecture of Burda et al. 2016 (arXiv:1509.00519), one layer of 50 codes, nets of (200, 200) tanh units, begun
 as there (Glorot & Bengio 2010). The VAE is an IWAE of one code, whose gradient leaves out the score, which is zero in the mean;
-the IWAE goes on from its first stage, weighs 5 codes and then 50. Trained for fixed epochs, whose minutes are printed. default: what
-`VAE.suggest` and a posterior made by inverse autoregressive flows give within --minutes. The weights are those of the
-best bound on the validation images; the 10,000 test images are judged once, by --samples importance-weighted codes each (the
-default model, whose decoder is convolutional, by 100, and more of them would give more). Ends
-with an error where a figure misses the one published.
+the IWAE goes on from its first stage, weighs 5 codes and then 50. Trained for fixed epochs, whose minutes are printed. default:
+what `VAE.suggest` and a posterior made by inverse autoregressive flows give within --minutes. The weights are those of the best
+bound on the validation images; the 10,000 test images are judged once, by --samples importance-weighted codes each (the default
+model, whose decoder is convolutional, by 100, and more of them would give more). Ends with an error where a figure misses the
+one published.
 """
 
 from __future__ import annotations
