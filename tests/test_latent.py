@@ -256,7 +256,8 @@ def test_an_autoencoder_reconstructs_and_samples(hyper: dict[str, object]) -> No
     space = Space([Real()] * 3)
     with genus.model.isolated(1):
         model = Autoencoder(space, latent=1, hidden=(64, 64), **hyper)  # type: ignore[arg-type]
-    history = genus.fit(model, x, max_steps=1500, progress=False)
+    how = {"max_steps": 700, "learning_rate": 3e-3} if hyper else {"max_steps": 1500}
+    history = genus.fit(model, x, progress=False, **how)  # type: ignore[arg-type]
     assert {"reconstruction", "code"} <= set(history.rows[-1])
     error = (model.reconstruct(x) - x).abs().median()
     assert float(error) < (0.1 if not hyper else 0.2)
