@@ -64,9 +64,9 @@ def trained(name: str, data: dict[str, Tensor], minutes: float, folder: Path) ->
     model = genus.IWAE(SPACE, latent=50, samples=1)
     published(model)
     if name == "iwae":
-        if not (folder / "vae 1.pt").exists():
+        if not (folder / "vae-1.pt").exists():
             sys.exit("iwae goes on from vae: name vae before it")
-        kept = torch.load(folder / "vae 1.pt", weights_only=True)
+        kept = torch.load(folder / "vae-1.pt", weights_only=True)
         model.load_state_dict(kept["weights"])
         before = kept["minutes"]
     for stage, (draws, epochs, rate) in enumerate(STAGES[name], start=1):
@@ -75,7 +75,7 @@ def trained(name: str, data: dict[str, Tensor], minutes: float, folder: Path) ->
         how["precision"] = "bf16-mixed" if draws > 1 else "32-true"  # of many decoders a datum
         genus.fit(model, data["train"], validation=data["valid"], seed=stage - 1, **how)
         taken = before + (time.perf_counter() - begin) / 60
-        torch.save({"weights": model.state_dict(), "minutes": taken}, folder / f"{name} {stage}.pt")
+        torch.save({"weights": model.state_dict(), "minutes": taken}, folder / f"{name}-{stage}.pt")
     return model, taken
 
 

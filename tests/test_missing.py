@@ -186,9 +186,6 @@ def test_what_cannot_be_asked_is_said() -> None:
         model.log_prob(torch.where(torch.tensor([[0, 0, 0], [0, 0, 0], [0, 1, 0]]).bool(), math.nan, x))
     with pytest.raises(GenusError, match=r"sample\(prefix=...\)"):
         make("rnn", SPACES["words"]).impute(draw(SPACES["words"], 3))
-    away = make("vae", SPACES["reals"])  # of random nets
-    with pytest.raises(GenusError, match="ran away after some of 300 steps"):
-        away.impute(x.repeat(50, 1), first(SPACES["reals"], [1, 2], 150), steps=300, seed=0)
     wide = Space(Integer(0, 100), shape=(3,))
     with pytest.raises(GenusError, match=r"made cannot leave out position|made cannot leave out column 'x0', column 'x1'"):
         make("made", wide).log_marginal(draw(wide, 2)[:, 2:], [2])

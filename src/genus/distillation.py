@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genus.divergences.f import Estimate
 from genus.errors import DataError, GenusError
-from genus.model import GenerativeModel, Loss, TractableDensity, in_batches, isolated
+from genus.model import GenerativeModel, Loss, TractableDensity, frozen, in_batches, isolated
 from genus.models.autoregressive import Autoregressive
 from genus.models.dequantised import Dequantised
 from genus.models.flow import NormalisingFlow
@@ -157,7 +157,7 @@ def distill(
     settled |= {} if {"max_steps", "max_seconds", "epochs"} & set(how) else {"max_steps": STEPS}
     settled |= {} if share else {"validation": None}  # the student's likelihood of rows is not what is wanted then
     lesson = Lesson(flow, density or teacher, share, auxiliary)
-    with frozen(density):
+    with unchanged(density):
         data = data if data is not None else lesson.rows(c, batch_size, seed)
         loss = Loss("kl", flow.parameters(), lesson.loss, matrices=flow.matrices())
         history = fit(flow, data, losses=[loss], seed=seed, **settled)
@@ -251,22 +251,17 @@ def noisy(model: Dequantised, data: Any, seed: int) -> Any:
 
 
 @contextmanager
-def frozen(model: GenerativeModel | None) -> Iterator[None]:
+def unchanged(model: GenerativeModel | None) -> Iterator[None]:
     """The model is in evaluation mode inside, and none of its weights learns; afterwards it is as and where it was."""
     if model is None:
         yield
         return
     training, device = model.training, model.device
-    learning = [p for p in model.parameters() if p.requires_grad]
-    model.eval()
-    for parameter in learning:
-        parameter.requires_grad_(False)
     try:
-        yield
+        with frozen(model.eval()):
+            yield
     finally:
         model.to(device).train(training)
-        for parameter in learning:
-            parameter.requires_grad_(True)
 
 
 def timed(f: Callable[[], Tensor]) -> tuple[float, Tensor]:

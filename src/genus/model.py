@@ -31,6 +31,7 @@ __all__ = [
     "GenerativeModel",
     "Loss",
     "TractableDensity",
+    "frozen",
     "in_batches",
     "isolated",
     "named",
@@ -80,6 +81,19 @@ def isolated(seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng(devices=list(devices)):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """What is computed inside gives no gradients to the module's parameters."""
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 MANY = 1000  # rows that are worth keeping memory for

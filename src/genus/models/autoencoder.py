@@ -13,16 +13,14 @@ from torch.nn import functional as F
 from genus.errors import GenusError
 from genus.model import Loss, TractableDensity, in_batches
 from genus.models.bases import based, described_base
-from genus.models.latent import LatentVariable
-from genus.models.posteriors import HALF_LOG_2PI
+from genus.models.encoded import Encoded
+from genus.models.posteriors import Around
 from genus.space import Space
 
 __all__ = ["Autoencoder"]
 
-WIDTH, PACE = 0.1, 20.0  # of the normal around a code at first, in standard deviations of all codes; how fast it learns
 
-
-class Autoencoder(LatentVariable, name="autoencoder"):
+class Autoencoder(Encoded, name="autoencoder"):
     """x -> z -> x: a code from which the data can be had back (Hinton & Salakhutdinov 2006), and then a density of the codes.
 
     Two players: encoder and decoder minimise -log p(x | z(x)), whatever the codes' distribution; a density p(z) is fitted to
@@ -67,29 +65,18 @@ class Autoencoder(LatentVariable, name="autoencoder"):
         super().__init__(space, context, **hyper, contractive=contractive, density=described_base(density), net=net)
         self._nets(latent, hidden, components, latent, net)
         self.standard = nn.BatchNorm1d(latent, affine=False, momentum=0.01)
-        self.density = based(density, latent)
-        self.slow_log_width = nn.Parameter(torch.full((latent,), WIDTH).log() / PACE)
+        self.prior = based(density, latent)
+        self.posterior = Around(latent)
 
-    @property
-    def log_width(self) -> Tensor:
-        """Of the normal around a code; it must keep pace with a decoder that sharpens."""
-        return PACE * self.slow_log_width
-
-    # -- codes ----------------------------------------------------------------------------------------------------------
-
-    def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def _numbers(self, x: Tensor, c: Tensor | None) -> Tensor:
         # By what is known so far of all codes, whatever the other rows are.
         return F.batch_norm(self.encoder(self._features(x, c)), self.standard.running_mean, self.standard.running_var)
-
-    def _code(self, x: Tensor, c: Tensor | None) -> Tensor:
-        z = self._encode(x, c)
-        return z + self.log_width.exp() * torch.randn_like(z)
 
     # -- training -------------------------------------------------------------------------------------------------------
 
     def losses(self) -> list[Loss]:
         nets = [*self.encoder.parameters(), *self.decoder.parameters(), self.base]
-        code = [*self.density.parameters(), self.slow_log_width]
+        code = [*self.prior.parameters(), *self.posterior.parameters()]
         return [Loss("reconstruction", nets, self._reconstruction), Loss("code", code, self._of_codes)]
 
     def _reconstruction(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -116,23 +103,6 @@ class Autoencoder(LatentVariable, name="autoencoder"):
 
         def both(x: Tensor, c: Tensor | None) -> Tensor:
             z = self._encode(x, c)
-            return -self._decode(z, c).log_prob(x).sum(1) - self.density.log_prob(z)
+            return -self._decode(z, c).log_prob(x).sum(1) - self.prior.log_prob(z)
 
         return in_batches(both, *self._check(x, c)).mean().item()
-
-    # -- bounds ---------------------------------------------------------------------------------------------------------
-
-    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self._log_weights(x, c, 1)[0]
-
-    def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
-        middle = self._encode(x, c).repeat(samples, 1)
-        noise = torch.randn_like(middle)
-        z = middle + self.log_width.exp() * noise
-        log_q = -(0.5 * noise.square() + self.log_width + HALF_LOG_2PI).sum(1)
-        each = self._log_likelihood(z, x, c, samples) + self.density.log_prob(z) - log_q
-        return each.view(samples, len(x))
-
-    def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        z = self.density.sample(n, self.log_width).to(self.dtype)
-        return self._decode(z, c).sample()

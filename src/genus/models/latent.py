@@ -176,7 +176,9 @@ class LatentVariable(ApproximateDensity):
         """x (B, *shape) with entries that are not known -> x with these drawn given the others: see `GenerativeModel.impute`.
 
         Codes are drawn given the data and the unknown entries given the codes, in turns (Rezende et al. 2014,
-        arXiv:1401.4082): in the limit of many steps draws from the model's own conditional, as far as q is the posterior.
+        arXiv:1401.4082); a code from q is taken or left by its importance weight (Mattei & Frellsen 2018, arXiv:1802.04826), so
+        that in the limit of many steps these are draws from the model's own conditional, whatever q is. Codes of symbols,
+        which q knows for certain, are always taken.
         """
         if steps < 1:
             raise GenusError(f"steps is how often codes and entries are drawn in turns, 1 or more; got {steps}.")
@@ -185,20 +187,15 @@ class LatentVariable(ApproximateDensity):
     def _impute(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int = 50) -> Tensor:
         missing = missing.view_as(x)
         whole = torch.where(missing, self._sample(len(x), c).to(x), x)
+        z = None
         for _ in range(steps if bool(missing.any()) else 0):
-            whole = torch.where(missing, self._decode(self._code(whole, c), c).sample().to(x), whole)
-        try:
-            self.space.check(whole)
-        except DataError as error:
-            raise GenusError(
-                f"Drawing codes and entries in turns ran away after some of {steps} steps: q is far from the posterior of these"
-                " rows; train the model longer, or give fewer steps."
-            ) from error
+            z = self._next_code(z, whole, c)
+            whole = torch.where(missing, self._decode(z, c).sample().to(x), whole)
         return whole
 
-    def _code(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """A draw of q(z | x, c), (B, latent)."""
-        raise TypeError(f"{type(self).__name__} must define _code(x, c).")
+    def _next_code(self, z: Tensor | None, x: Tensor, c: Tensor | None) -> Tensor:
+        """A step towards p(z | x, c) from the code z (B, latent), or from nowhere: by default the code of x."""
+        return self._encode(x, c)
 
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:

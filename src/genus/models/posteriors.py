@@ -11,21 +11,16 @@ from torch.nn import functional as F
 from genus.errors import GenusError
 from genus.transforms import Chain, Masked
 
-__all__ = ["Autoregressive", "Diagonal", "Full", "Posterior", "posterior"]
+__all__ = ["Around", "Autoregressive", "Diagonal", "Full", "Posterior", "posterior"]
 
 LEAST = 1e-4  # standard deviation
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Posterior(nn.Module):
-    """A distribution of a code of L numbers, given `width` numbers of an encoder, h (B, width).
-
-    Attributes:
-        reversible: whether the density of any z is to be had, and not only of a draw.
-    """
+    """A distribution of a code of L numbers, given `width` numbers of an encoder, h (B, width)."""
 
     width: int
-    reversible = True
 
     def mean(self, h: Tensor) -> Tensor:
         """h -> (B, L): the middle of q, the code of a datum."""
@@ -36,8 +31,8 @@ class Posterior(nn.Module):
         raise TypeError(f"{type(self).__name__} must define forward(h).")
 
     def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
-        """h, z -> (B,)."""
-        raise GenusError(f"The density of a {type(self).__name__} posterior is known of its own draws only.")
+        """h, any z -> log q(z | h) (B,)."""
+        raise TypeError(f"{type(self).__name__} must define log_prob(h, z).")
 
 
 class Diagonal(Posterior):
@@ -112,9 +107,7 @@ class Full(Posterior):
 
 class Autoregressive(Posterior):
     """A diagonal normal pushed through masked transforms that see the encoder's numbers too (Kingma et al. 2016,
-    arXiv:1606.04934): drawing is one pass, and so is the density of what was drawn."""
-
-    reversible = False
+    arXiv:1606.04934): drawing is one pass, and so is the density of what was drawn; that of any other code is incremental."""
 
     def __init__(self, latent: int, hidden: int = 256, steps: int = 2, features: int = 64) -> None:
         super().__init__()
@@ -134,6 +127,34 @@ class Autoregressive(Posterior):
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         return self._pushed(h, draw=True)
+
+    def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
+        first, features = h[:, : self.first.width], h[:, self.first.width :]
+        z, log_det = self.chain.inverse(z, F.silu(features))
+        return self.first.log_prob(first, z) + log_det
+
+
+class Around(Posterior):
+    """N(h, w^2) around a code h, as wide along every number for all data; w is trained, and starts at `width_at_first`.
+
+    It must keep pace with a decoder that sharpens, so its logarithm learns `pace` times as fast as other parameters.
+    """
+
+    def __init__(self, latent: int, width_at_first: float = 0.1, pace: float = 20.0) -> None:
+        super().__init__()
+        self.width, self.pace = latent, pace
+        self.slow_log_std = nn.Parameter(torch.full((latent,), width_at_first).log() / pace)
+
+    def mean(self, h: Tensor) -> Tensor:
+        return h
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        noise, log_std = torch.randn_like(h), self.pace * self.slow_log_std
+        return h + log_std.exp() * noise, -(0.5 * noise.square() + log_std + HALF_LOG_2PI).sum(1)
+
+    def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
+        log_std = self.pace * self.slow_log_std
+        return -(0.5 * ((z - h) / log_std.exp()).square() + log_std + HALF_LOG_2PI).sum(1)
 
 
 def posterior(name: str, latent: int) -> Posterior:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import GenusError
-from genus.model import Loss, TractableDensity
+from genus.model import Loss, TractableDensity, frozen
 from genus.models import posteriors
 from genus.models.bases import Base, Normal, based, described_base
-from genus.models.latent import LatentVariable
+from genus.models.encoded import Encoded
 from genus.models.posteriors import HALF_LOG_2PI, Diagonal
 from genus.space import Space
 
@@ -24,8 +24,8 @@ CONVOLUTIONAL = {"learning_rate": 2e-3, "batch_size": 128, "average": 0.999, "pr
 WATCHED = 1000  # held-out rows whose codes are looked at while training
 
 
-class Encoded(LatentVariable):
-    """Codes with a prior p(z) and a posterior q(z | x), of which bounds are made."""
+class Variational(Encoded):
+    """What both families are made of: any prior, any posterior, either kind of nets."""
 
     recipe = MappingProxyType({"learning_rate": 1e-3})
 
@@ -66,28 +66,8 @@ class Encoded(LatentVariable):
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         return -self._elbo(x, c).mean()
 
-    def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self.posterior.mean(self.encoder(self._features(x, c)))
 
-    def _code(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self.posterior(self.encoder(self._features(x, c)))[0]
-
-    def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
-        h = self.encoder(self._features(x, c)).repeat(samples, 1)
-        z, log_q = self.posterior(h)
-        return self._weighed(z, log_q, x, c, samples)
-
-    def _weighed(self, z: Tensor, log_q: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
-        """log p(x, z) - log q(z | x) of z (samples B, latent) -> (samples, B)."""
-        each = self._log_likelihood(z, x, c, samples) + self.prior.log_prob(z) - log_q
-        return each.view(samples, len(x))
-
-    def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        z = self.prior.sample(n, next(self.parameters())).to(self.dtype)
-        return self._decode(z, c).sample()
-
-
-class VAE(Encoded, name="vae"):
+class VAE(Variational, name="vae"):
     """Variational autoencoder: p(x) = integral of p(x|z) p(z) dz (Kingma and Welling 2014, arXiv:1312.6114).
 
     log p(x) >= E_q(z|x) [log p(x|z) + log p(z) - log q(z|x)]: one draw of z, the KL in closed form where there is one, a
@@ -142,7 +122,7 @@ class VAE(Encoded, name="vae"):
 
     def _parts(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """log p(x|z) (B,) of one draw z, and what KL(q || p(z)) is made of, (B, units): one unit where it is a draw's."""
-        h = self.encoder(self._features(x, c))
+        h = self._numbers(x, c)
         z, log_q = self.posterior(h)
         kl = self.posterior.kl(h) if self.closed else (log_q - self.prior.log_prob(z)).unsqueeze(1)  # type: ignore[operator]
         return self._decode(z, c).log_prob(x).sum(1), kl
@@ -154,7 +134,7 @@ class VAE(Encoded, name="vae"):
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         beta, warm_up, free = (self.hyper[name] for name in ("beta", "warm_up", "free_bits"))
         if beta == 1.0 and not warm_up and not free:
-            return -self._elbo(x, c).mean()
+            return super()._loss(x, c)
         log_likelihood, kl = self._parts(x, c)
         share = ((self.steps + 1) / warm_up).clamp(max=1.0) if warm_up else 1.0
         if self.training:
@@ -172,17 +152,17 @@ class VAE(Encoded, name="vae"):
         if not self.closed:
             raise GenusError("Units have a KL of their own with prior='normal' and posterior='diagonal' alone; see `use`.")
         x, c = self._check(x, c)
-        return self.posterior.kl(self.encoder(self._features(x, c))).mean(0)  # type: ignore[operator]
+        return self.posterior.kl(self._numbers(x, c)).mean(0)  # type: ignore[operator]
 
 
-class IWAE(Encoded, name="iwae"):
+class IWAE(Variational, name="iwae"):
     """Importance weighted autoencoder: E log 1/K sum_k p(x, z_k) / q(z_k | x), a bound that tightens with K (Burda et al. 2016,
     arXiv:1509.00519).
 
     Args:
         samples: K.
         doubly: the doubly reparametrised gradient of the encoder, whose noise does not grow with K (Tucker et al. 2019,
-            arXiv:1810.04152); for diagonal and full posteriors.
+            arXiv:1810.04152). With posterior="iaf" it asks for densities coordinate by coordinate, which takes longer.
         latent, hidden, components, prior, posterior, net: see `VAE`.
 
     >>> from genus import Real, Space
@@ -209,10 +189,6 @@ class IWAE(Encoded, name="iwae"):
         if samples < 1:
             raise GenusError(f"samples is how many codes are weighed, 1 or more; got {samples}.")
         super().__init__(space, context, latent, hidden, components, prior, posterior, net, samples=samples, doubly=doubly)
-        if doubly and not self.posterior.reversible:
-            raise GenusError(
-                f"doubly=True needs the density of any code, which posterior={posterior!r} has not; pass doubly=False."
-            )
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         samples = self.hyper["samples"]
@@ -220,12 +196,14 @@ class IWAE(Encoded, name="iwae"):
 
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         if not self.hyper["doubly"]:
-            return -self._elbo(x, c).mean()
+            return super()._loss(x, c)
         samples = self.hyper["samples"]
-        h = self.encoder(self._features(x, c)).repeat(samples, 1)
+        h = self._numbers(x, c).repeat(samples, 1)
         z, _ = self.posterior(h)
-        # The encoder learns through z alone, and through z by the squares of the weights.
-        log_weights = self._weighed(z, self.posterior.log_prob(h.detach(), z), x, c, samples)
+        # Encoder and posterior learn through z alone, and through z by the squares of the weights.
+        with frozen(self.posterior):
+            log_q = self.posterior.log_prob(h.detach(), z)
+        log_weights = self._weighed(z, log_q, x, c, samples)
         shares = log_weights.detach().softmax(0)
         if z.requires_grad:
             z.register_hook(lambda gradient: gradient * shares.view(-1, 1).to(gradient.dtype))
@@ -237,7 +215,7 @@ class IWAE(Encoded, name="iwae"):
 class Vamp(Base):
     """p(z) = the mean of q(z | u_k) over trained pseudo-data u_k."""
 
-    def __init__(self, model: Encoded, count: int = 100) -> None:
+    def __init__(self, model: Variational, count: int = 100) -> None:
         super().__init__()
         if not isinstance(model.posterior, Diagonal):
             raise GenusError("prior='vamp' needs posterior='diagonal'.")

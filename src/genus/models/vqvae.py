@@ -113,9 +113,6 @@ class VQVAE(LatentVariable, name="vq-vae"):
     def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._entries(self._symbols(x, c))
 
-    def _code(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self._encode(x, c)
-
     # -- training -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()

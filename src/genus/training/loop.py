@@ -16,6 +16,7 @@ from genus.training import checkpoint as files
 from genus.training.budget import SCHEDULES, Budget
 from genus.training.history import History
 from genus.training.interrupt import Interrupt
+from genus.training.players import materialised
 from genus.training.progress import Progress
 from genus.training.rows import HELD_OUT, Rows, batch_size_for, generator, prepare
 from genus.training.run import Options
@@ -131,9 +132,9 @@ def fit(
         "average": average,
     }
     settings |= {"clip": clip, "weight_decay": weight_decay, "schedule": schedule, "precision": precision}
-    losses = list(losses) if losses is not None else None
-    made = [] if counts else [loss.made_of for loss in losses or model.losses()]
-    settings["losses"] = json.loads(json.dumps([one for one in made if one]))
+    players = [] if counts else materialised(model.losses() if losses is None else losses)
+    made = [loss.made_of for loss in players if loss.made_of]
+    settings["losses"] = json.loads(json.dumps(made))
     settings = files.describe(model, train, held, settings)
 
     fabric = None if counts else _fabric(device, precision)
@@ -157,14 +158,12 @@ def fit(
             run.start(batch_size)
         else:
             from genus.training.gradients import Gradients
-            from genus.training.players import materialised
 
-            players = materialised(model.losses() if losses is None else losses)
             if not players:
                 raise TrainingError(f"{type(model).__name__} gives no losses and does not count; pass losses=[Loss(...)].")
             own = set(map(id, model.parameters()))
             trained = any(id(parameter) in own for loss in players for parameter in loss.parameters)
-            if not trained and any(made):
+            if not trained and made:
                 raise TrainingError(
                     "None of these losses trains this model: they were made for another one; make them of this."
                 )
