@@ -16,7 +16,7 @@ def alike(x: Any, y: Any, least: int = 1, finite: bool = True) -> tuple[Tensor, 
     """x (N, *shape), y (M, *shape) as floating-point numbers of the wider of their types.
 
     Raises:
-        DataError: not tensors, other shapes, too few points, none of whose numbers there is any, or some that are not finite.
+        DataError: not tensors, other shapes, points of no numbers, too few of them, or numbers that are not finite.
 
     >>> alike(torch.tensor([[1], [2]]), torch.tensor([[0.5]]))[0].dtype
     torch.float32
