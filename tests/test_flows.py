@@ -92,6 +92,11 @@ def holds(transform: Transform, x: Tensor, c: Tensor | None) -> None:
         assert z.shape[0] == n
         assert log_det.shape == (n,)
         assert transform.inverse(z, part)[0].shape == x[:n].shape
+    whole, shape = transform(x, c)[0], tuple(x.shape[1:])
+    assert transform.shape(shape) == tuple(whole.shape[1:])
+    assert transform.shape_before(transform.shape(shape)) == Inverse(transform).shape(tuple(whole.shape[1:])) == shape
+    begun = transform.initialise(x, c)
+    assert torch.allclose(begun, transform(x, c)[0], atol=1e-8)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)

@@ -94,6 +94,32 @@ def test_the_verdict_is_honest_about_bounds() -> None:
     assert "their true order may be another" in report_of(winner, behind).verdict
 
 
+def test_better_than_chance_is_noise_and_ties_by_samples_are_said() -> None:
+    """A classifier below one half tells nothing; what is as close as other real rows is not ranked."""
+    names = ("maf", "nsf", "vae")
+    rows = [row(name, "", "", 0.5, **density(-4 - i, 1 - i, -float(i))) for i, name in enumerate(names)]
+    report = report_of(*rows)
+    report.references = {"real against real": {"c2st": 0.40}}
+    for one, auc in zip(rows, (0.70, 0.51, 0.55), strict=True):
+        one.metrics["c2st"] = auc
+    assert "By samples alone, nsf is the hardest to tell from real rows" in report.verdict
+    rows[0].metrics["c2st"], rows[1].metrics["c2st"] = 0.34, 0.50
+    assert (
+        "maf and nsf are no easier to tell from real rows than other real rows are (real against real 0.40)" in report.verdict
+    )
+
+
+def test_a_family_that_had_no_time_is_said() -> None:
+    a, b = row("maf", "", "", 0.5, **density(-4, 1, 0)), row("gpt", "", "", 0.5, **density(-6, -1, -2))
+    report = report_of(a, b)
+    assert "seconds" not in report.verdict
+    b.steps = 1.5
+    assert "The clock stopped gpt after fewer than 50 steps: give more seconds before you judge." in report.verdict
+    assert "stopped by the clock when it had hardly begun (steps: 2)" in report.ranking()[1].sentence
+    b.stopped = "early stopping"
+    assert "clock" not in report.verdict
+
+
 def test_without_any_density_or_any_fit() -> None:
     a, b = row("gan", "", "", 0.2, "none"), row("wgan-gp", "", "", 0.6, "none")
     report = report_of(a, b)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Sequence
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import genus.models  # noqa: F401 - importing them registers them
 from genus.errors import DataError, GenusError
@@ -11,7 +13,7 @@ from genus.model import GenerativeModel, named, registered
 from genus.models.dequantised import Dequantised
 from genus.space import Integer, Space
 
-__all__ = ["build", "families", "family", "hyper_parameters", "refusal"]
+__all__ = ["build", "families", "family", "hyper_parameters", "hyper_type", "refusal"]
 
 
 def families() -> dict[str, type[GenerativeModel]]:
@@ -47,6 +49,26 @@ def hyper_parameters(cls: type[GenerativeModel]) -> dict[str, Any]:
 def _arguments(cls: type[GenerativeModel]) -> dict[str, Any]:
     parameters = inspect.signature(cls.__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "context"}
+
+
+def hyper_type(cls: type[GenerativeModel], name: str) -> tuple[type, bool]:
+    """The type of a hyper-parameter's value, and whether it is a sequence of these: as the default is, else as annotated.
+
+    >>> hyper_type(family("maf"), "hidden"), hyper_type(family("made"), "order"), hyper_type(family("gpt"), "window")
+    ((<class 'int'>, True), (<class 'int'>, True), (<class 'int'>, False))
+    """
+    default = hyper_parameters(cls)[name]
+    if isinstance(default, list | tuple) and default:
+        return type(default[0]), True
+    if default is not None and not isinstance(default, list | tuple):
+        return type(default), False
+    annotation = get_type_hints(cls.__init__)[name]
+    for one in get_args(annotation) if isinstance(annotation, UnionType) else (annotation,):
+        if one in (bool, int, float, str):
+            return one, False
+        if get_origin(one) is Sequence and get_args(one)[0] in (bool, int, float, str):
+            return get_args(one)[0], True
+    return str, False
 
 
 def refusal(name: str, space: Space, context: Space | None = None) -> str | None:

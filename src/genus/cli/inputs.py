@@ -149,7 +149,7 @@ def family(name: str) -> type[GenerativeModel]:
 
 
 def hyper(cls: type[GenerativeModel], words: Sequence[str]) -> dict[str, Any]:
-    """["hidden=64,64"] -> {"hidden": [64, 64]}, each value of the type that the family's own default has."""
+    """["hidden=64,64"] -> {"hidden": [64, 64]}, each value of the type that the family asks for."""
     from genus.registry import hyper_parameters
 
     defaults, out = hyper_parameters(cls), {}
@@ -160,7 +160,7 @@ def hyper(cls: type[GenerativeModel], words: Sequence[str]) -> dict[str, Any]:
             shown = ", ".join(f"{key}={_shown(value)}" for key, value in defaults.items())
             problem = f"{cls.name} has no hyper-parameter {name!r}" if equals else f"--set {word!r} is not understood"
             raise Misuse(f"{problem}; expected NAME=VALUE with one of {shown or 'none'}")
-        out[name] = _value(name, text.strip(), defaults[name])
+        out[name] = _value(cls, name, text.strip(), defaults[name])
     return out
 
 
@@ -168,16 +168,20 @@ def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value).lower()
 
 
-def _value(name: str, text: str, default: Any) -> Any:
-    many = isinstance(default, list | tuple)
-    kind = type(default[0]) if many and default else type(default) if not many else str
+def _value(cls: type[GenerativeModel], name: str, text: str, default: Any) -> Any:
+    from genus.registry import hyper_type
+
+    if default is None and text.lower() == "none":
+        return None
+    kind, many = hyper_type(cls, name)
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     try:
         values = [words[part.lower()] if kind is bool else kind(part) for part in (text.split(",") if many else [text])]
     except (KeyError, ValueError):
         what = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
         what = f"{what.removeprefix('a ')}s with commas between them" if many else what
-        raise Misuse(f"{name}={text} is not understood; expected {what}, such as {_shown(default)}") from None
+        such = "" if default is None else f", such as {_shown(default)}"
+        raise Misuse(f"{name}={text} is not understood; expected {what}{such}") from None
     return values if many else values[0]
 
 

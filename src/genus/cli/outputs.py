@@ -119,6 +119,7 @@ def _whole(kind: Any) -> bool:
 def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> None:
     """To a file of the form that its name says; to stdout without one, as CSV or as JSON, a list of rows."""
     import numpy as np
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     suffix = path.suffix.lower() if path is not None else ".json" if as_json else ".csv"
@@ -131,6 +132,7 @@ def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> No
         if suffix == ".parquet":
             pq.write_table(table, name)
         elif suffix in (".npz", ".npy"):
+            table = pa.table({name: _filled(table.column(name)) for name in table.column_names})
             columns = {column: table.column(column).to_numpy(zero_copy_only=False) for column in table.column_names}
             with open(name, "wb") as file:
                 if suffix == ".npy":
@@ -140,6 +142,14 @@ def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> No
                     np.savez_compressed(file, **texts)
         else:
             Path(name).write_text(_text(table, suffix), encoding="utf-8")
+
+
+def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of text with "" for what is missing, as CSV has it; any other as it is."""
+    import pyarrow as pa
+
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    return column.fill_null("") if text else column
 
 
 def _text(table: pa.Table, suffix: str) -> str:

@@ -130,8 +130,9 @@ def compare(
     refused = {name: reason for name in names if (reason := refusal(name, data.space, data.context))}
     work = [(name, seed) for seed in range(seeds) for name in names if name not in refused]
     jobs = min(jobs or cores, max(len(work), 1))
+    threads = min(torch.get_num_threads(), max(1, cores // jobs))  # fewer where the caller says so
     half, judged = len(held) // 2, _with_condition(held)
-    protocol = Protocol(train, held, judged[:half], budget, dict(hyper or {}), max(1, cores // jobs))
+    protocol = Protocol(train, held, judged[:half], budget, dict(hyper or {}), threads)
     if say:
         for name, reason in refused.items():
             say(f"{name}: left out, {reason}")

@@ -35,7 +35,7 @@ class Metric:
         title: the head of its column.
         description: one plain sentence.
         kind: the question it belongs to: is it like the data, is it useful, is it a copy, and of sequences: is it new?
-        better: the direction; "closer" is closer to the ideal from either side.
+        better: the direction, up to the ideal, beyond which is noise; "closer" is closer to the ideal from either side.
         ideal: what perfect samples would have of ever more rows; None where only the row of real data can say.
     """
 
@@ -49,9 +49,9 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "c2st": Metric(
         "Two-sample AUC",
-        "How well a strong classifier tells samples from real rows: 0.5 is not at all, 1 is always.",
+        "How well a strong classifier tells samples from real rows: 0.5, or by chance below, is not at all, 1 is always.",
         "fidelity",
-        "closer",
+        "lower",
         0.5,
     ),
     "jensen_shannon": Metric(

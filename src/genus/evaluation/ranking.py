@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Place", "density_text", "distance", "listed", "number", "plus_minus", "ranking", "tied", "verdict"]
 
 
+BEGUN = 50  # steps, below which a training has hardly begun
+
+
 class Place(NamedTuple):
     """One line of the ranking.
 
@@ -43,13 +46,23 @@ def tied(row: Row) -> bool:
 
 
 def distance(report: Report, key: str, value: float) -> float:
-    """How far a metric's value is from perfect, so that less is better whichever direction the metric has."""
-    metric = report.metrics.get(key)
+    """How far a metric's value is from perfect, so that less is better whichever direction the metric has.
+
+    Beyond the ideal nothing is better still: a classifier that does worse than chance does not tell anything either.
+    """
     if math.isnan(value):
         return math.inf
-    if metric is not None and metric.better == "closer" and metric.ideal is not None:
-        return abs(value - metric.ideal)
-    return -value if metric is not None and metric.better == "higher" else value
+    metric = report.metrics.get(key)
+    ideal, better = (None, "lower") if metric is None else (metric.ideal, metric.better)
+    if better == "closer":
+        return abs(value - (ideal or 0.0))
+    away = (value if ideal is None else value - ideal) * (-1 if better == "higher" else 1)
+    return away if ideal is None else max(away, 0.0)
+
+
+def hurried(row: Row) -> bool:
+    """Whether the clock ended a training that had hardly begun: its place says nothing of the family."""
+    return "max_seconds" in row.stopped and row.steps is not None and row.steps < BEGUN
 
 
 def ranking(report: Report) -> list[Place]:
@@ -69,6 +82,7 @@ def ranking(report: Report) -> list[Place]:
     for i, row in enumerate(implicit, len(dense) + 1):
         places.append(Place(i, "samples", False, row, _samples_sentence(report, row)))
     others = sorted((row for row in report.rows if row.status != "ok"), key=lambda row: row.status != "refused")
+    places = [p._replace(sentence=f"{p.sentence}; {_cut(p.row)}") if hurried(p.row) else p for p in places]
     places += [Place(None, "nothing", False, row, row.reason or f"{row.status}, without a reason given") for row in others]
     return places
 
@@ -79,7 +93,7 @@ def verdict(report: Report) -> list[str]:
     dense = [place for place in places if place.by == "density"]
     implicit = [place for place in places if place.by == "samples"]
     if dense:
-        return _density_verdict(report, dense) + _samples_remark(report, places)
+        return _density_verdict(report, dense) + _samples_remark(report, places) + _hurry_remark(places)
     if implicit:
         first = implicit[0].row
         return ["No family with a density was fitted.", f"By samples alone {first.family} comes first{_auc(report, first)}."]
@@ -137,15 +151,36 @@ def _bounds_remark(best: Row, others: Sequence[Row], tie: bool) -> list[str]:
 
 
 def _samples_remark(report: Report, places: Sequence[Place]) -> list[str]:
-    """Which family's samples are hardest to tell from real rows, where that is not the first of the ranking."""
+    """Which families' samples are hardest to tell from real rows."""
     judged = [place.row for place in places if place.row.status == "ok" and report.judge in place.row.metrics]
     if len(judged) < 2:
         return []
-    closest = min(judged, key=lambda row: distance(report, report.judge, row.metrics[report.judge]))
+    away = {row.family: distance(report, report.judge, row.metrics[report.judge]) for row in judged}
+    real = report.references.get("real against real", {}).get(report.judge, math.nan)
+    floor = 0.0 if math.isnan(real) else distance(report, report.judge, real)
+    alike = [row for row in judged if away[row.family] <= floor]
+    if len(alike) > 1:
+        names = listed([row.family for row in alike])
+        return [
+            f"By samples alone, {names} are no easier to tell from real rows than other real rows are{_aside(_floor(report))}."
+        ]
+    closest = min(judged, key=lambda row: away[row.family])
     if closest is places[0].row:
         start = f"The samples of {closest.family}" if places[0].tied else "Its samples"
         return [f"{start} are also the hardest to tell from real rows{_auc(report, closest)}."]
     return [f"By samples alone, {closest.family} is the hardest to tell from real rows{_auc(report, closest)}."]
+
+
+def _cut(row: Row) -> str:
+    return f"stopped by the clock when it had hardly begun (steps: {row.steps:.0f})"
+
+
+def _hurry_remark(places: Sequence[Place]) -> list[str]:
+    """Which families had no time to learn."""
+    cut = [place.row.family for place in places if hurried(place.row)]
+    return (
+        [f"The clock stopped {listed(cut)} after fewer than {BEGUN} steps: give more seconds before you judge."] if cut else []
+    )
 
 
 def _lead(row: Row, behind: bool = False) -> str:
@@ -190,18 +225,22 @@ def _samples_sentence(report: Report, row: Row) -> str:
     kind = "no density (implicit)" if row.label == "none" else "no finite log-density of the held-out rows"
     auc = row.metrics.get(report.judge, math.nan)
     judged = "" if math.isnan(auc) else f"; a classifier tells them from real rows with AUC {auc:.2f}"
-    return f"{kind}: judged by samples alone{judged}{_floor(report) and f' ({_floor(report)})'}"
+    return f"{kind}: judged by samples alone{judged}{_aside(_floor(report))}"
 
 
 def _auc(report: Report, row: Row) -> str:
     """ " (a classifier's AUC 0.71; real against real 0.50)", or nothing where it was not measured."""
     auc = row.metrics.get(report.judge, math.nan)
-    return "" if math.isnan(auc) else f" ({'; '.join(filter(None, [f'a classifier’s AUC {auc:.2f}', _floor(report)]))})"
+    return "" if math.isnan(auc) else _aside("; ".join(filter(None, [f"a classifier’s AUC {auc:.2f}", _floor(report)])))
 
 
 def _floor(report: Report) -> str:
     value = report.references.get("real against real", {}).get(report.judge, math.nan)
     return "" if math.isnan(value) else f"real against real {value:.2f}"
+
+
+def _aside(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 # -- numbers as text ------------------------------------------------------------------------------------------------------

@@ -83,6 +83,10 @@ class Transform(Described, nn.Module):
         """Of one z, where one x has this shape."""
         return shape
 
+    def shape_before(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of one x, where one z has this shape."""
+        return shape
+
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Set what depends on the first rows x of the training data, and give what comes out, z."""
         return self(x, c)[0]
@@ -128,6 +132,11 @@ class Chain(Transform):
             shape = transform.shape(shape)  # type: ignore[operator]
         return shape
 
+    def shape_before(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        for transform in reversed(self.transforms):
+            shape = transform.shape_before(shape)  # type: ignore[operator]
+        return shape
+
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         for transform in self.transforms:
             x = transform.initialise(x, c)  # type: ignore[operator]
@@ -155,6 +164,12 @@ class Inverse(Transform):
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.transform(z, c)
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.transform.shape_before(shape)
+
+    def shape_before(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.transform.shape(shape)
 
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         return self.transform.initialise_inverse(x, c)

@@ -29,6 +29,12 @@ class Squeeze(Transform):
             raise DataError(f"Only images of even height and width can be squeezed; got {height}x{width}.")
         return 4 * channels, height // 2, width // 2
 
+    def shape_before(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        channels, height, width = shape
+        if channels % 4:
+            raise DataError(f"Four channels become one when a squeeze is undone; got {channels}.")
+        return channels // 4, 2 * height, 2 * width
+
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         height, width = x.shape[2:]
         squares = x.unflatten(3, (width // 2, 2)).unflatten(2, (height // 2, 2))  # (B, C, H / 2, 2, W / 2, 2)
@@ -51,7 +57,7 @@ class Multiscale(Transform):
         super().__init__()
         self.levels = nn.ModuleList(levels)
         self.shapes: list[tuple[int, ...]] = []  # what each level gives
-        now = tuple(shape)
+        self.first, now = tuple(shape), tuple(shape)
         for i, level in enumerate(levels):
             now = level.shape(now)
             self.shapes.append(now)
@@ -63,6 +69,14 @@ class Multiscale(Transform):
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (math.prod(shape),)
 
+    def shape_before(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.first
+
+    @staticmethod
+    def _together(x: Tensor, left: list[Tensor]) -> Tensor:
+        """What the last level gives, and before it what has left, the latest first."""
+        return torch.cat([x.flatten(1), *reversed(left)], dim=1)
+
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         left, total = [], x.new_zeros(len(x))
         for level in self.levels[:-1]:
@@ -71,7 +85,7 @@ class Multiscale(Transform):
             x, leaving = x.chunk(2, dim=1)
             left.append(leaving.flatten(1))
         x, log_det = self.levels[-1](x, c)
-        return torch.cat([x.flatten(1), *reversed(left)], dim=1), total + log_det
+        return self._together(x, left), total + log_det
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = z.new_zeros(len(z))
@@ -88,7 +102,8 @@ class Multiscale(Transform):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        left = []
         for level in self.levels[:-1]:
-            x = level.initialise(x, c).chunk(2, dim=1)[0]  # type: ignore[operator]
-        self.levels[-1].initialise(x, c)  # type: ignore[operator]
-        return x
+            x, leaving = level.initialise(x, c).chunk(2, dim=1)  # type: ignore[operator]
+            left.append(leaving.flatten(1))
+        return self._together(self.levels[-1].initialise(x, c), left)  # type: ignore[operator]

@@ -244,6 +244,9 @@ class Reshape(Transform):
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self.to_shape
 
+    def shape_before(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (math.prod(shape),)
+
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return x.reshape(-1, *self.to_shape), x.new_zeros(len(x))
 
