@@ -14,7 +14,7 @@ import genus
 from genus import IWAE, VAE, VQVAE, Autoencoder, Integer, Real, Space
 from genus.evaluation.codes import codes_of, mosaic
 from genus.models.posteriors import LEAST
-from genus.nets.heads import FLOOR
+from genus.nets.heads import FLOOR, Head
 
 D, L, SIGMA = 3, 2, 0.7
 WEIGHT = torch.tensor([[1.0, 0.3], [-0.5, 0.8], [0.2, -1.2]], dtype=torch.float64)
@@ -234,8 +234,9 @@ def test_codes_are_decoded_interpolated_traversed_and_counted() -> None:
     assert variance.shape == (3,)
     assert active == int((variance > 0.01).sum())
     space.check(moved)
-    with pytest.raises(genus.GenusError, match="from 0 to 2"):
-        model.traverse(x[0], 3, [0.0])
+    for unit in (3, 0.5):
+        with pytest.raises(genus.GenusError, match="from 0 to 2"):
+            model.traverse(x[0], unit, [0.0])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.6])
@@ -254,6 +255,57 @@ def test_missing_entries_are_drawn_from_the_models_own_conditional(wrong: float)
     assert float(filled[:, 1].var()) == pytest.approx(float(variance), rel=0.1)
     with pytest.raises(genus.DataError, match="must be bool"):
         model.impute(x, missing[:5])
+
+
+@pytest.mark.parametrize("family", ["vae", "iwae", "autoencoder", "vq-vae"])
+def test_entries_are_drawn_like_codes_from_the_prior_that_fit_what_is_known(family: str) -> None:
+    """Of a model whose encoder knows nothing: against many codes of its prior, weighed by the known entry."""
+    model = make(family, Space([Real(), Real()]))
+    with torch.no_grad(), genus.model.isolated(1):
+        for parameter in model.decoder.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+        known = torch.tensor([[0.8, 0.0]])
+        codes = model._draw_code(40_000, None)
+        decoded = model._decode(codes, None)
+        weight = decoded.log_prob(known.expand(len(codes), 2))[:, 0].softmax(0)
+        expected = decoded.sample()[torch.multinomial(weight, 4000, replacement=True), 1]
+    found = model.impute(known.expand(2000, 2), torch.tensor([[False, True]]).expand(2000, 2), steps=20, seed=0)[:, 1]
+    levels = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9])
+    assert (found[:, None] <= expected.quantile(levels)).float().mean(0).numpy() == pytest.approx(levels.numpy(), abs=0.06)
+
+
+def test_classes_are_told_apart_by_the_same_noise() -> None:
+    """A model that ignores its condition gives every class the same density, so the classes have their shares."""
+    model = make("vae", SPACES["reals"], CONTEXTS["category"])
+    with torch.no_grad():
+        for net in (model.encoder, model.decoder):
+            net[0].weight[:, -3:] = 0.0
+    x = draw(SPACES["reals"], 5)
+    assert model.class_log_probs(x).exp().numpy() == pytest.approx(1 / 3, abs=1e-5)
+
+
+def test_weights_of_nets_of_your_own_are_loaded_into_a_model_that_has_them(tmp_path: Path) -> None:
+    def own(latent: int = 2) -> VAE:
+        model = VAE(SPACES["reals"], latent=latent, hidden=(8,))
+        model.replace(encoder=nn.Linear(3, model.code_width))
+        return model
+
+    model, x = own(), draw(SPACES["reals"], 4)
+    genus.save(model, tmp_path / "own.genus")
+    with pytest.raises(genus.GenusError, match="into=model"):
+        genus.load(tmp_path / "own.genus")
+    assert torch.equal(genus.load(tmp_path / "own.genus", into=own()).encode(x), model.encode(x))
+    with pytest.raises(genus.GenusError, match="a model of another hyper; "):
+        genus.load(tmp_path / "own.genus", into=own(latent=3))
+
+
+def test_what_is_to_be_expected_is_where_the_density_is_highest() -> None:
+    """Of a heavy, wide component and a lighter, narrow one the narrow one is higher."""
+    head = Head(Space(Real(), shape=(1,)), components=2)
+    numbers = torch.tensor([[math.log(0.4), math.log(0.6), 2.0, -2.0, -4.0, 2.0]])
+    at = head(numbers.repeat(2, 1)).log_prob(torch.tensor([[2.0], [-2.0]]))[:, 0]
+    assert at[0] > at[1]
+    assert head(numbers).middle().item() == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("hyper", [{}, {"corrupt": 0.3}, {"contractive": 0.1, "density": "maf"}, {"density": "student"}])
@@ -372,13 +424,22 @@ def test_a_code_that_says_nothing_is_an_alarm() -> None:
     assert not used.alarms
 
 
-def test_what_a_report_shows_of_codes() -> None:
+@pytest.mark.parametrize("family", [VAE, IWAE, Autoencoder, VQVAE])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_what_a_report_shows_of_codes(family: type[VAE], conditional: bool) -> None:
     space = Space(Integer(0, 3), shape=(8, 8))
-    model, x = VAE(space, latent=3, hidden=(8,)), draw(Space(Integer(0, 3), shape=(8, 8)), 40)
-    codes = codes_of(model, x, None)
+    more = {"codes": 3, "width": 1} if family is VQVAE else {"latent": 3}
+    model = family(space, CONTEXTS["category"] if conditional else None, hidden=(8,), **more)
+    x, c = draw(space, 40), draw(CONTEXTS["category"], 40) if conditional else None
+    codes = codes_of(model, x, c)
     assert codes is not None
     assert (codes.plane.shape, codes.rebuilt.shape, codes.walks.shape) == ((40, 2), (8, 8, 8), (3, 7, 8, 8))
-    assert torch.equal(codes.walks[0, 3], model.reconstruct(x[:1])[0])  # no step from its own code
+    assert codes.lines.shape == (4, 8, 8, 8)
+    first = None if c is None else c[:1]
+    assert torch.equal(codes.lines[0, 0], model.reconstruct(x[:1], first)[0])
+    if family is VQVAE:
+        return  # whose entries have neighbours that are no entries
+    assert torch.equal(codes.walks[0, 3], model.reconstruct(x[:1], first)[0])  # no step from its own code
     laid = mosaic(space, torch.tensor([[0.0, 0.0], [1.0, 1.0]]), x[:2], side=2)
     assert torch.equal(laid[[2, 1]], x[:2].to(laid.dtype))  # up is up
     assert bool(laid[[0, 3]].isnan().all())
@@ -408,13 +469,19 @@ def test_wrong_arguments_are_sentences() -> None:
         ({"posterior": "best"}, "'diagonal', 'full' or 'iaf'"),
         ({"net": "deep"}, "'dense' or 'convolutional'"),
         ({"latent": 0}, "1 number or more"),
-        ({"prior": "naive"}, "base must be"),
+        ({"prior": "naive"}, "A base, a prior"),
         ({"prior": "vamp", "posterior": "full"}, "posterior='diagonal'"),
     ):
         with pytest.raises(genus.GenusError, match=word):
             VAE(space, **hyper)  # type: ignore[arg-type]
     with pytest.raises(genus.DataError, match="net='dense'"):
         VAE(space, net="convolutional")
+    with pytest.raises(genus.GenusError, match=r"hidden=\[channels\]"):
+        VAE(Space(Integer(0, 1), shape=(8, 8)), net="convolutional", hidden=())
+    with pytest.raises(genus.GenusError, match="1 component or more; got components=0"):
+        VAE(space, components=0)
+    with pytest.raises(genus.GenusError, match="'maf' say; got gan"):
+        VAE(space, prior="gan")
     with pytest.raises(genus.GenusError, match="1 or more"):
         IWAE(space, samples=0)
     with pytest.raises(genus.GenusError, match="share below 1"):

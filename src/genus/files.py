@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from genus.errors import ModelFileError
 from genus.model import GenerativeModel, isolated
@@ -94,22 +94,23 @@ def describe(model: GenerativeModel) -> dict[str, Any]:
     }
 
 
-def load(path: str | os.PathLike[str]) -> GenerativeModel:
+def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> GenerativeModel:
     """Read a model that `save` wrote, onto the CPU, in evaluation mode.
 
+    Args:
+        into: a model with nets of its own (see `LatentVariable.replace`), which takes the weights; its family, spaces and
+            hyper-parameters must be those of the file. By default the model is built from what the file says.
+
     Raises:
-        ModelFileError: the file is missing, truncated, foreign, tampered with or of a newer format.
+        ModelFileError: the file is missing, truncated, foreign, tampered with, of a newer format, or of another model.
     """
     tensors, header = read_tensors(path)
+    if into is not None:
+        described = json.loads(json.dumps(describe(into)))
+        if different := [name for name, value in described.items() if header.get(name) != value]:
+            raise ModelFileError(f"{path} holds a model of another {' and '.join(different)}; give one that is like it.")
     try:
-        count = sum(tensor.numel() for tensor in tensors.values())
-        _check_sizes(header, count)
-        with isolated(0), _no_more_weights_than(count):  # initial weights must not cost the caller random numbers
-            context = Space.from_json(header["context"]) if header["context"] is not None else None
-            model = family(header["family"])(Space.from_json(header["space"]), context, **header["hyper"])
-        floats = {t.dtype for n, t in tensors.items() if t.is_floating_point() and n in dict(model.named_parameters())}
-        if floats == {torch.float64}:
-            model = model.double()
+        model = into if into is not None else _built(header, tensors)
         model.load_state_dict(tensors)
     except (
         ArithmeticError,
@@ -122,8 +123,20 @@ def load(path: str | os.PathLike[str]) -> GenerativeModel:
         ValueError,
     ) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ModelFileError(f"{path} does not describe a model that this genus can build: {reason}") from error
+        own = "" if into is not None else "; one with nets of its own is loaded by load(path, into=model)"
+        raise ModelFileError(f"{path} does not describe a model that this genus can build: {reason}{own}") from error
     return model.eval()
+
+
+def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeModel:
+    """A model of these hyper-parameters, its weights as they are at first."""
+    count = sum(tensor.numel() for tensor in tensors.values())
+    _check_sizes(header, count)
+    with isolated(0), _no_more_weights_than(count):  # initial weights must not cost the caller random numbers
+        context = Space.from_json(header["context"]) if header["context"] is not None else None
+        model = family(header["family"])(Space.from_json(header["space"]), context, **header["hyper"])
+    floats = {t.dtype for n, t in tensors.items() if t.is_floating_point() and n in dict(model.named_parameters())}
+    return model.double() if floats == {torch.float64} else model
 
 
 # Whoever tampers with a header must not be able to fill the memory with it, so what is built is held against what is there.

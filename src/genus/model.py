@@ -378,12 +378,13 @@ class ApproximateDensity(GenerativeModel):
     def class_log_probs(self, x: Tensor) -> Tensor:
         """x (B, *shape) -> (B, levels): log p(y|x), y the one categorical context, by Bayes' rule p(y|x) ~ p(y) p(x|y).
 
-        Exact where the log-density is; otherwise the bound stands in for it.
+        Exact where the log-density is; otherwise `log_evidence` stands in for it, with the same noise for every class.
         """
         if self.context is None or self.context_counts is None:
             raise DataError("Only a model whose context is one categorical column is a classifier; build it with that context.")
         prior = (self.context_counts / self.context_counts.sum()).log()
-        rows = [self.elbo(x, torch.full((1, 1), float(y), dtype=self.context.dtype)) for y in range(len(prior))]
+        every = (torch.full((1, 1), float(y), dtype=self.context.dtype) for y in range(len(prior)))
+        rows = [self.log_evidence(x, c, seed=0) for c in every]
         return (torch.stack(rows, dim=1) + prior.to(rows[0].dtype)).log_softmax(1)
 
 
@@ -478,7 +479,6 @@ class TractableDensity(ApproximateDensity):
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._log_prob(x, c)
 
-    @torch.no_grad()
     def log_evidence(self, x: Tensor, c: Tensor | None = None, samples: int = 1, seed: int | None = None) -> Tensor:
         """The exact log-density; more samples change nothing."""
         return self.log_prob(x, c)

@@ -14,6 +14,7 @@ from genus.space import Space
 __all__ = ["SIDE", "Codes", "codes_of", "mosaic", "pairs"]
 
 REBUILT, UNITS = 8, 6  # images shown beside their reconstructions; units of a code that are walked along
+LINES, STEPS = 4, 8  # images from which a line leads to another, and images along it
 WALK = (-2.0, -1.2, -0.6, 0.0, 0.6, 1.2, 2.0)  # standard deviations of all codes from a datum's own
 SIDE = 18  # images along one side of a mosaic
 
@@ -27,6 +28,7 @@ class Codes(NamedTuple):
         share: of their variance that lies in that plane.
         rebuilt: (m, *shape) the likeliest images given the codes of the first m held-out ones; None of tables.
         walks: (units, steps, *shape) the first image, one unit of its code changed step by step; the units that vary most.
+        lines: (m, steps, *shape) from one held-out image to another of the same condition, along the line between their codes.
     """
 
     latent: int
@@ -35,6 +37,7 @@ class Codes(NamedTuple):
     share: float
     rebuilt: Tensor | None
     walks: Tensor | None
+    lines: Tensor | None
 
 
 @torch.no_grad()
@@ -48,17 +51,26 @@ def codes_of(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Codes | Non
     plane = (z - z.mean(0)) @ direction[:2].T
     plane = torch.nn.functional.pad(plane, (0, 2 - plane.shape[1]))
     share = float(size[:2].square().sum() / size.square().sum().clamp(min=1e-300))
-    rebuilt = walks = None
+    rebuilt = walks = lines = None
     if not model.space.is_table:
         first = slice(0, REBUILT)
         rebuilt = model.reconstruct(x[first], None if c is None else c[first])
-        given = None if c is None else c[:1].expand(len(WALK), *c.shape[1:])
+        given = None if c is None else c[:1]
         units = deviation.argsort(descending=True)[:UNITS].tolist()
         middle = z[0]
         walks = torch.stack(
             [model.traverse(x[0], i, [float(middle[i] + step * deviation[i]) for step in WALK], given) for i in units]
         )
-    return Codes(model.latent, model.use(x, c).active, plane.float(), share, rebuilt, walks)
+        ends = [(i, j) for i in range(min(LINES, len(x))) if (j := _partner(c, i, len(x))) is not None]
+        between = [model.interpolate(x[i], x[j], STEPS, None if c is None else c[i : i + 1]) for i, j in ends]
+        lines = torch.stack(between) if between else None
+    return Codes(model.latent, model.use(x, c).active, plane.float(), share, rebuilt, walks, lines)
+
+
+def _partner(c: Tensor | None, i: int, count: int) -> int | None:
+    """The next row after row i whose condition is the same; None where there is none."""
+    rest = range(i + 1, count)
+    return next((j for j in rest if c is None or torch.equal(c[i], c[j])), None)
 
 
 def mosaic(space: Space, plane: Tensor, x: Tensor, side: int = SIDE) -> Tensor:

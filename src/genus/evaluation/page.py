@@ -184,7 +184,7 @@ class Latent(NamedTuple):
 
 
 def _codes(report: Report, codes: dict[str, Codes]) -> list[Latent]:
-    """Of every family with codes: how much of them is used, a map, and of images reconstructions and walks."""
+    """Of every family with codes: how much of them is used, a map, and of images reconstructions, walks and lines."""
     space, real = report.space, report.real
     if real is None:
         return []
@@ -205,6 +205,9 @@ def _codes(report: Report, codes: dict[str, Codes]) -> list[Latent]:
                 ("one number of a code changed at a time, from less to more", code.walks.flatten(0, 1), code.walks.shape[1]),
                 ("held-out images, and below each what its code gives", pairs(real, code.rebuilt), len(code.rebuilt)),
             ]
+            if code.lines is not None:
+                title = "from one held-out image to another, along the line between their codes"
+                grids.append((title, code.lines.flatten(0, 1), code.lines.shape[1]))
             shown = [
                 (title, Markup('<img src="{}" alt="{}, {}">').format(image_grid(space, x, real, across), family, title))
                 for title, x, across in grids

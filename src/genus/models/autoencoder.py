@@ -7,14 +7,14 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from genus.errors import GenusError
 from genus.model import Loss, TractableDensity, in_batches
 from genus.models.bases import based, described_base
 from genus.models.encoded import Encoded
 from genus.models.posteriors import Around
+from genus.nets.standard import Standard
 from genus.space import Space
 
 __all__ = ["Autoencoder"]
@@ -64,15 +64,19 @@ class Autoencoder(Encoded, name="autoencoder"):
         hyper = {"latent": latent, "hidden": list(hidden), "components": components, "corrupt": corrupt}
         super().__init__(space, context, **hyper, contractive=contractive, density=described_base(density), net=net)
         self._nets(latent, hidden, components, latent, net)
-        self.standard = nn.BatchNorm1d(latent, affine=False, momentum=0.01)
+        self.standard = Standard(latent)
         self.prior = based(density, latent)
         self.posterior = Around(latent)
 
     def _numbers(self, x: Tensor, c: Tensor | None) -> Tensor:
-        # By what is known so far of all codes, whatever the other rows are.
-        return F.batch_norm(self.encoder(self._features(x, c)), self.standard.running_mean, self.standard.running_var)
+        return self.standard.known(self.encoder(self._features(x, c)))
 
     # -- training -------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        super().initialise(x, c)
+        self.standard.begin(self.encoder(self._features(x, c)))
 
     def losses(self) -> list[Loss]:
         nets = [*self.encoder.parameters(), *self.decoder.parameters(), self.base]
@@ -85,8 +89,7 @@ class Autoencoder(Encoded, name="autoencoder"):
             features = features * (torch.rand_like(features) >= self.hyper["corrupt"])
         if self.hyper["contractive"]:
             features = features.requires_grad_()
-        h = self.encoder(features)
-        z = self.standard(h) if len(h) > 1 else h
+        z = self.standard(self.encoder(features))
         loss = -self._decode(z, c).log_prob(x).sum(1).mean() + 0.0 * z.sum()  # which constant data do not depend on
         if self.hyper["contractive"]:
             # |v^T J|^2 of a random v has the mean |J|^2 (Hutchinson 1989).

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import StudentT
 
 from genus.errors import GenusError
-from genus.model import Counted, TractableDensity, named, registered
+from genus.model import Counted, GenerativeModel, TractableDensity, named, registered
 from genus.space import Real, Space
 
 __all__ = ["Base", "Normal", "NormalMixture", "Student", "based", "described_base"]
@@ -146,8 +146,10 @@ def based(base: str | TractableDensity | dict[str, Any], dim: int, gaps: bool = 
     if isinstance(base, dict):
         base = named(base.get("family", ""))(Space(Real(), shape=(dim,)), None, **base.get("hyper", {}))  # type: ignore[assignment]
     if not isinstance(base, TractableDensity) or isinstance(base, Counted) or base.context is not None:
+        got = base.name if isinstance(base, GenerativeModel) else repr(base)
         raise GenusError(
-            f"base must be 'normal', 'student', 'mixture', or a density trained by gradients without a context; got {base!r}."
+            "A base, a prior or a density of codes must be 'normal', 'student', 'mixture', or an exact density trained by"
+            f" gradients without a context, 'maf' say; got {got}."
         )
     if base.space.dim != dim or any(kind != Real() for kind in base.space.kinds):
         raise GenusError(

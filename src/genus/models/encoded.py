@@ -28,13 +28,11 @@ class Encoded(LatentVariable):
     def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self.posterior.mean(self._numbers(x, c))
 
-    def _next_code(self, z: Tensor | None, x: Tensor, c: Tensor | None) -> Tensor:
+    def _next_code(self, z: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
         """A draw of q, taken or left by its importance weight beside that of z: an independent Metropolis-Hastings step, which
         leaves p(z | x, c) as it is, however far q is from it."""
         h = self._numbers(x, c)
         proposed, log_q = self.posterior(h)
-        if z is None:
-            return proposed
         better = self._weighed(proposed, log_q, x, c, 1) - self._weighed(z, self.posterior.log_prob(h, z), x, c, 1)
         return torch.where((better.exp() > torch.rand_like(better)).view(-1, 1), proposed, z)
 
@@ -50,6 +48,5 @@ class Encoded(LatentVariable):
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._log_weights(x, c, 1)[0]
 
-    def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        z = self.prior.sample(n, next(self.parameters())).to(self.dtype)
-        return self._decode(z, c).sample()
+    def _draw_code(self, n: int, c: Tensor | None) -> Tensor:
+        return self.prior.sample(n, next(self.parameters())).to(self.dtype)

@@ -19,6 +19,8 @@ from genus.space import Space
 __all__ = ["LatentVariable", "Use"]
 
 LENGTH = 4.0  # of what a dense net sees: beyond it, steps of many weights at once take a layer too far
+FIRST, NEXT = 64, 8  # codes from the prior that an imputation begins with one of, and may go on with one of
+DECODED = 2**22  # numbers at once meanwhile
 ACTIVE = 0.01  # the variance of a unit's mean over the data, above which it is used (Burda et al. 2016)
 
 
@@ -51,6 +53,8 @@ class LatentVariable(ApproximateDensity):
             raise GenusError(f"A code needs 1 number or more; got latent={latent}.")
         if net not in ("dense", "convolutional"):
             raise GenusError(f"net must be 'dense' or 'convolutional'; got {net!r}.")
+        if net == "convolutional" and not hidden:
+            raise GenusError("A convolutional net needs hidden=[channels], 32 say; got none.")
         self.latent, self.code_width = latent, width
         self.head = Head(self.space, components)
         if net == "dense":
@@ -88,7 +92,8 @@ class LatentVariable(ApproximateDensity):
 
     def replace(self, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> None:
         """Nets of your own: an encoder (B, features of x and c) -> (B, code_width), a decoder (B, latent + features of c) ->
-        (B, head.width). A model with them is saved as its weights alone; load into one that has them too.
+        (B, head.width). Of a model with them the weights alone are saved: `load(path, into=model)` puts them into one that has
+        such nets too.
 
         Raises:
             GenusError: a net puts out something of another shape.
@@ -116,8 +121,7 @@ class LatentVariable(ApproximateDensity):
 
     def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, *shape) -> its code (B, latent), the middle of q(z | x, c)."""
-        x, c = self._check(x, c)
-        return self._encode(x, c)
+        return in_batches(self._encode, *self._check(x, c))
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
         """z (B, latent) -> p(x | z, c), independent over coordinates: `log_prob(x)` (B, D) and `sample()`.
@@ -142,12 +146,14 @@ class LatentVariable(ApproximateDensity):
     @torch.no_grad()
     def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, *shape) -> what their codes let expect: of few whole numbers the mean, of all else the likeliest."""
-        x, c = self._check(x, c)
-        return self._decode(self._encode(x, c), c).middle()
+        return in_batches(lambda x, c: self._decode(self._encode(x, c), c).middle(), *self._check(x, c))
 
     @torch.no_grad()
     def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, c: Tensor | None = None) -> Tensor:
-        """a, b (*shape) -> (steps, *shape): what is to be expected along the line from the code of one to that of the other."""
+        """a, b (*shape) -> (steps, *shape): what is to be expected along the line from the code of one to that of the other.
+
+        c is the condition of both, one row.
+        """
         if steps < 1:
             raise GenusError(f"steps is how many points of the line are decoded, 1 or more; got {steps}.")
         first, last = self.encode(torch.stack([a, b]), c)
@@ -156,8 +162,11 @@ class LatentVariable(ApproximateDensity):
 
     @torch.no_grad()
     def traverse(self, x: Tensor, unit: int, values: Sequence[float], c: Tensor | None = None) -> Tensor:
-        """x (*shape) -> (len(values), *shape): its code with one unit set to each of these values, decoded."""
-        if not 0 <= unit < self.latent:
+        """x (*shape) -> (len(values), *shape): its code with one unit set to each of these values, decoded.
+
+        c is its condition, one row.
+        """
+        if not isinstance(unit, int) or not 0 <= unit < self.latent:
             raise GenusError(f"unit must be from 0 to {self.latent - 1}; got {unit}.")
         z = self.encode(x.unsqueeze(0), c).repeat(len(values), 1)
         z[:, unit] = torch.as_tensor(values, dtype=z.dtype)
@@ -175,27 +184,59 @@ class LatentVariable(ApproximateDensity):
     ) -> Tensor:
         """x (B, *shape) with entries that are not known -> x with these drawn given the others: see `GenerativeModel.impute`.
 
-        Codes are drawn given the data and the unknown entries given the codes, in turns (Rezende et al. 2014,
-        arXiv:1401.4082); a code from q is taken or left by its importance weight (Mattei & Frellsen 2018, arXiv:1802.04826), so
-        that in the limit of many steps these are draws from the model's own conditional, whatever q is. Codes of symbols,
-        which q knows for certain, are always taken.
+        Every row begins with a code from the prior, chosen by how likely it makes what is known of the row. Then codes are
+        drawn given the row and the unknown entries given the code, in turns (Rezende et al. 2014, arXiv:1401.4082); a code from
+        q is taken or left by its importance weight (Mattei & Frellsen 2018, arXiv:1802.04826). In the limit of many steps these
+        are draws from the model's own conditional, whatever q is.
         """
         if steps < 1:
             raise GenusError(f"steps is how often codes and entries are drawn in turns, 1 or more; got {steps}.")
         return self._filled(x, missing, c, seed, partial(self._impute, steps=steps))
 
     def _impute(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int = 50) -> Tensor:
-        missing = missing.view_as(x)
-        whole = torch.where(missing, self._sample(len(x), c).to(x), x)
-        z = None
-        for _ in range(steps if bool(missing.any()) else 0):
-            z = self._next_code(z, whole, c)
-            whole = torch.where(missing, self._decode(z, c).sample().to(x), whole)
-        return whole
+        rows = max(1, DECODED // (FIRST * self.space.dim))
+        parts = [x[:0]]
+        for at in range(0, len(x), rows):
+            part, given = slice(at, at + rows), None if c is None else c[at : at + rows]
+            parts.append(self._imputed(x[part], missing.view_as(x)[part], given, steps))
+        return torch.cat(parts)
 
-    def _next_code(self, z: Tensor | None, x: Tensor, c: Tensor | None) -> Tensor:
-        """A step towards p(z | x, c) from the code z (B, latent), or from nowhere: by default the code of x."""
-        return self._encode(x, c)
+    def _imputed(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int) -> Tensor:
+        if not bool(missing.any()):
+            return x
+        z = self._chosen_code(None, FIRST, x, missing, c)
+        for _ in range(steps):
+            z = self._chosen_code(z, NEXT, x, missing, c)
+            whole = torch.where(missing, self._decode(z, c).sample().to(x), x)
+            z = self._next_code(z, whole, c)
+        return torch.where(missing, self._decode(z, c).sample().to(x), x)
+
+    def _chosen_code(self, z: Tensor | None, count: int, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
+        """For every row one of so many codes from the prior, or z, by how likely they make what is not missing: (B, latent).
+
+        With z this is a step that leaves p(z | what is known, c) as it is: iterated sampling importance resampling (Andrieu,
+        Lee & Vihola 2018, Bernoulli 24(2)).
+        """
+        given = None if c is None else c.repeat(count, *[1] * (c.ndim - 1))
+        codes = self._draw_code(count * len(x), given).view(count, len(x), -1)
+        if z is not None:
+            codes, given = torch.cat([codes, z[None]]), None if c is None else torch.cat([given, c])  # type: ignore[list-item]
+        known = ~missing.flatten(1).repeat(len(codes), 1)
+        each = self._decode(codes.flatten(0, 1), given).log_prob(x).flatten(1)
+        log_weight = torch.where(known, each, 0.0).sum(1).view(len(codes), len(x))
+        chosen = torch.distributions.Categorical(logits=log_weight.T).sample()
+        return codes[chosen, torch.arange(len(x), device=x.device)]
+
+    def _draw_code(self, n: int, c: Tensor | None) -> Tensor:
+        """n draws of p(z | c), (n, latent)."""
+        raise TypeError(f"{type(self).__name__} must define _draw_code(n, c).")
+
+    def _next_code(self, z: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
+        """A step from the code z (B, latent) that leaves p(z | x, c) as it is; by default none."""
+        return z
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        return self._decode(self._draw_code(n, c), c).sample()
 
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:

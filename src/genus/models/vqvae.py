@@ -14,6 +14,7 @@ from genus.errors import GenusError
 from genus.model import Counted, Loss, TractableDensity, named
 from genus.models.bases import described_base
 from genus.models.latent import LatentVariable
+from genus.nets.standard import Standard
 from genus.space import Category, Space
 
 __all__ = ["VQVAE"]
@@ -72,7 +73,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
         shape = {"codes": codes, "levels": levels, "width": width, "hidden": list(hidden), "components": components}
         super().__init__(space, context, **shape, commitment=commitment, prior=described_base(prior), net=net)
         self._nets(codes * width, hidden, components, codes * width, net)
-        self.standard = nn.BatchNorm1d(codes * width, affine=False, momentum=0.01)
+        self.standard = Standard(codes * width)
         self.book = nn.Parameter(torch.randn(codes, levels, width))
         self.register_buffer("used", torch.full((codes, levels), 1 / levels))
         self.prior = self._of_symbols(prior)
@@ -103,8 +104,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
         return self.book[torch.arange(symbols.shape[1], device=symbols.device), symbols].flatten(1)
 
     def _symbols(self, x: Tensor, c: Tensor | None) -> Tensor:
-        h = self.encoder(self._features(x, c))
-        return self._nearest(F.batch_norm(h, self.standard.running_mean, self.standard.running_var))
+        return self._nearest(self.standard.known(self.encoder(self._features(x, c))))
 
     def symbols(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, *shape) -> the symbols of its code, (B, codes), each from 0 to levels - 1."""
@@ -119,8 +119,8 @@ class VQVAE(LatentVariable, name="vq-vae"):
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         super().initialise(x, c)
         h = self.encoder(self._features(x, c))
-        self.standard.running_mean, self.standard.running_var = h.mean(0), h.var(0).nan_to_num(1.0)
-        self._move(torch.ones_like(self.used, dtype=torch.bool), (h - h.mean(0)) / (h.std(0).nan_to_num(1.0) + 1e-5))
+        self.standard.begin(h)
+        self._move(torch.ones_like(self.used, dtype=torch.bool), self.standard.known(h))
 
     def _move(self, which: Tensor, h: Tensor) -> None:
         """Put those entries (codes, levels) where rows of h are, a little beside them."""
@@ -134,8 +134,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
         return [Loss("reconstruction", own, self._reconstruction), Loss("prior", self.prior.parameters(), self._of_codes)]
 
     def _reconstruction(self, x: Tensor, c: Tensor | None) -> Tensor:
-        raw = self.encoder(self._features(x, c))
-        h = self.standard(raw) if len(raw) > 1 else raw
+        h = self.standard(self.encoder(self._features(x, c)))
         symbols = self._nearest(h)
         entries = self._entries(symbols)
         if self.training:
@@ -169,8 +168,8 @@ class VQVAE(LatentVariable, name="vq-vae"):
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         return self._elbo(x, c).expand(samples, len(x))  # a code that is certain: every draw is the same
 
-    def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        return self._decode(self._entries(self.prior._sample(n, c).long()), c).sample()
+    def _draw_code(self, n: int, c: Tensor | None) -> Tensor:
+        return self._entries(self.prior._sample(n, c).long())
 
     @classmethod
     def suggest(cls, space: Space, rows: int) -> dict[str, Any]:

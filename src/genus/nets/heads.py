@@ -77,6 +77,8 @@ class Head(nn.Module):
 
     def __init__(self, space: Space, components: int = 1, limit: int = 32) -> None:
         super().__init__()
+        if components < 1:
+            raise GenusError(f"A mixture has 1 component or more; got components={components}.")
         self.space = space
         self.components = components
         self.cells = Cells(space, limit)
@@ -221,7 +223,8 @@ class Coordinates:
         return cells.compose(cell, self._sample_rest(warp.temperature))
 
     def middle(self) -> Tensor:
-        """What is to be expected, (B, *shape): whole numbers of a table at their mean, rounded; all else at its likeliest."""
+        """What is to be expected, (B, *shape): whole numbers of a table at their mean, rounded; all else at its likeliest,
+        of mixtures the middle of the component that is highest there."""
         cells = self.head.cells
         x = self.sample(Warp(temperature=0.0))
         if not self.head.averaged.any():
@@ -251,7 +254,10 @@ class Coordinates:
 
     def _draw(self, temperature: float) -> Tensor:
         head = self.head
-        log_weights = self.log_weights if temperature == 1 else Warp(temperature).cells(self.log_weights)
+        if temperature == 0:
+            log_weights = Warp(0.0).cells(self.log_weights - self.log_scale)  # the middle where the density is highest
+        else:
+            log_weights = self.log_weights if temperature == 1 else Warp(temperature).cells(self.log_weights)
         gumbel = -torch.empty_like(log_weights).exponential_().log()
         which = (log_weights + gumbel).argmax(-1, keepdim=True)
         loc, scale = self.loc.gather(-1, which).squeeze(-1), self.log_scale.gather(-1, which).squeeze(-1).exp()
