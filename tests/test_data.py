@@ -160,6 +160,48 @@ def test_image_folder(tmp_path: Path) -> None:
         read(tmp_path / "empty")
 
 
+def test_images_of_few_greys_are_their_lattice(tmp_path: Path) -> None:
+    for kind in (Integer(0, 1), Integer(0, 255, 255), Integer(0, 16)):
+        pixels = (RNG.integers(0, kind.size, (30, 5, 4)) * kind.step).astype(np.uint8)
+        data = read(pixels)
+        assert data.space.kinds[0] == kind
+        np.testing.assert_array_equal(data.frame(), pixels)
+    for i, black in enumerate(pixels > 8):
+        Image.fromarray(black).save(tmp_path / f"{i}.png")
+    data = read(tmp_path)
+    assert data.space.kinds[0] == Integer(0, 255, 255)
+    assert set(np.unique(data.frame())) == {0, 255}
+    grey = RNG.integers(0, 256, (20, 5, 4)).astype(np.uint8).clip(30, 240)
+    assert read(grey).space.kinds[0] == read(grey[:2, :2]).space.kinds[0] == Integer(0, 255)  # few pixels, not few greys
+    assert read(np.zeros((20, 5, 4), dtype=np.uint8)).space.kinds[0] == Integer(0, 255)
+
+
+def test_images_of_sixteen_bits_keep_their_values(tmp_path: Path) -> None:
+    pixels = RNG.integers(200, 60_000, (6, 4, 5)).astype(np.uint16)
+    for i, image in enumerate(pixels):
+        for mode, suffix in (("I;16", "png"), ("I", "pgm"), ("F", "tif")):  # mode, once read
+            (tmp_path / mode).mkdir(exist_ok=True)
+            Image.fromarray(image.astype(np.float32) if mode == "F" else image).save(tmp_path / mode / f"{i}.{suffix}")
+    for mode in ("I;16", "I", "F"):
+        data = read(tmp_path / mode)
+        assert data.space.kinds[0] == Integer(float(pixels.min()), float(pixels.max()))
+        np.testing.assert_array_equal(data.frame(), pixels)
+    tmp_path /= "I;16"
+    assert read(tmp_path).frame().dtype == np.uint16
+    Image.fromarray(pixels[0].astype(np.uint8)).save(tmp_path / "7.png")
+    with pytest.raises(DataError, match=r"0.png are uint16, those of 7.png uint8"):
+        read(tmp_path)
+
+
+def test_digits_are_any_folder_of_that_name_too(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, (6, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "digits.npz", images=pixels)
+    data = read(tmp_path / "digits.npz")
+    np.testing.assert_array_equal(data.frame(), pixels)
+    with pytest.raises(DataError, match=r"position \(0, 0\) holds 300"):
+        data.space.encode(np.full((1, 8, 8), 300))
+
+
 EMBEDDED = [("wine", 178, "cultivar"), ("breast-cancer", 569, "diagnosis"), ("iris", 150, "species")]
 
 

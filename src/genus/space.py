@@ -148,7 +148,9 @@ class Space:
 
     def label(self, i: int) -> str:
         """The name of coordinate i, for messages."""
-        return f"column {self.names[i]!r}" if self.names is not None else f"position {np.unravel_index(i, self.shape)}"
+        if self.names is not None:
+            return f"column {self.names[i]!r}"
+        return f"position {tuple(map(int, np.unravel_index(i, self.shape)))}"
 
     def index(self, name: str) -> int:
         """The coordinate of the column of that name."""

@@ -259,8 +259,6 @@ def read(
 
         pixels = wishes.get("pixels")
         measured = image_space(found.images, found.form.container, pixels if not isinstance(pixels, str) else None)
-        if found.name == "digits" and pixels is None:
-            measured = Space(Integer(0, 16), shape=measured.shape, form=measured.form)
         x = measured.encode(found.images)
     else:
         kept = [name for name in names if name not in chosen]

@@ -206,7 +206,8 @@ def _folder(folder: Path, options: Options) -> Source:
     if suffixes is audio.SUFFIXES:
         return _of_sequences(name, audio.read_recordings(paths, options), labels)
     columns = pa.table({} if labels is None else {"label": pa.array(labels)})
-    return Source(name, columns, Form("images", ("uint8",)), images.read_files(paths))
+    pixels, notes = images.read_files(paths)
+    return Source(name, columns, Form("images", (str(pixels.dtype),)), pixels, notes=notes)
 
 
 READERS: dict[str, Callable[[Path, Options], Source]] = {
