@@ -198,6 +198,18 @@ def test_a_kind_and_a_missing_marker_can_be_given(folder: Path) -> None:
     assert space.has_missing
 
 
+def test_how_a_table_is_read_can_be_said(folder: Path) -> None:
+    Path("house.csv").write_text("".join(f"{i % 20 or '5A'},{i % 7}\n" for i in range(60)))
+    words = ("fit", "house.csv", "--family", "naive-bayes", "--out", "house.m")
+    run(*words, "--header").refused(1, "'5A' holds 57 numbers but also 2 other texts", "--kind COLUMN=KIND")
+    for header, rows in (("--header", 59), ("--no-header", 60)):
+        first = "5A" if header == "--header" else "x0"
+        done = run(*words, header, "--kind", f"{first}=category")
+        assert done.code == 0, done.err
+        assert f"{rows} rows" in done.err
+        assert run("score", "house.m", "house.csv", header).out.count("\n") == rows + 1
+
+
 def test_a_family_that_refuses_the_data_names_those_that_do_not(folder: Path) -> None:
     done = run("fit", "adult.csv", "--family", "pixelcnn", "--out", "pixels.m")
     done.refused(1, "it models images", "made, ", "mixture, naive-bayes", "vae, iwae, vq-vae, wgan, wgan-gp")

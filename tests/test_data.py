@@ -98,6 +98,83 @@ def test_csv_headers(tmp_path: Path) -> None:
     assert read(path).space.names == ("v",)
 
 
+def test_headers_that_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    pd.DataFrame(RNG.normal(size=(20, 4))).to_csv(path, index=False)
+    data = read(path)
+    assert (len(data), data.space.names) == (20, ("0", "1", "2", "3"))
+    assert "first line, 0, 1, 2, 3, is taken for a header" in str(data)
+    assert len(read(path, space=data.space)) == 20
+    assert len(read(path, header=False)) == 21
+    pd.DataFrame(RNG.integers(0, 50, (20, 3))).to_csv(path, index=False)
+    assert read(path).space.names == ("0", "1", "2")
+    for cells in ("{}.5,{}.25", "{},{}"):  # rates, and counts
+        path.write_text("country,2019,2020\n" + "".join(f"{'AB'[i % 2]},{cells.format(i, 3 * i)}\n" for i in range(20)))
+        data = read(path)
+        assert (len(data), data.space.names) == (20, ("country", "2019", "2020"))
+    path.write_text("country,2019,2020\nA,7,8\n")
+    assert len(read(path, space=data.space)) == 1  # names that are known
+
+
+def test_lines_that_are_no_headers(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for text in (
+        "0,1\n1,2\n0,3\n",
+        "5,a,2\n3,b,1\n4,a,1\n",
+        "1,4\n2,5\n2,6\n",
+        "3\n0.5\n0.2\n",
+        "Zoe,34,7\nAmy,29,8\nBob,31,7\n",
+    ):
+        path.write_text(text)
+        data = read(path)
+        assert len(data) == text.count("\n"), text
+        assert "no header was found, so columns are named x0" in str(data)
+        named = read(path, header=True)
+        assert named.space.names == tuple(text.splitlines()[0].split(",")), text
+        assert not named.notes
+    with pytest.raises(DataError, match="header= has no meaning for data, which is a table"):
+        read({"a": [1, 2]}, header=False)
+
+
+def test_csv_numbers_that_no_double_holds(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    numbers = [10**25 + int(k) for k in RNG.integers(0, 4, 60)]
+    path.write_text("id,v,w\n" + "".join(f"{n},{i % 7},{i}e20\n" for i, n in enumerate(numbers)))
+    data = read(path)
+    assert data.frame()["id"].to_pylist() == list(map(str, numbers))
+    assert "'id' is read as text, since its whole numbers have more than 64 bits" in str(data)
+    assert pa.types.is_float64(data.frame()["w"].type)
+    path.write_text("id,v\n" + "".join(f"{10**25 + i},{i % 7}\n" for i in range(60)))
+    with pytest.warns(UserWarning, match="'id' looks like an identifier"):
+        assert read(path).space.names == ("v",)
+
+
+def test_csv_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n1,5;2,250\n-2;3,500\n1,5;4,750\n")
+    data = read(path)
+    assert data.frame().to_pydict() == {"a": [1.5, -2.0, 1.5], "b": [2.25, 3.5, 4.75]}
+    assert "'a' has decimal commas" in str(data)
+    path.write_text("1,5;2,5;0\n-2,25;3,5;1\n")
+    assert read(path).frame().to_pydict() == {"x0": [1.5, -2.25], "x1": [2.5, 3.5], "x2": [0, 1]}
+    path.write_text('a,b\n"1,500","1,5"\n"2,500","2,5"\n')
+    data = read(path)
+    assert data.frame().to_pydict() == {"a": ["1,500", "2,500"], "b": [1.5, 2.5]}
+    assert "its commas may be decimal or mark thousands" in str(data)
+    assert read(path, kinds={"a": "real"}).frame()["a"].to_pylist() == [1.5, 2.5]
+    assert read(path, kinds={"b": "category"}).frame()["b"].to_pylist() == ["1,5", "2,5"]
+
+
+def test_a_category_of_mostly_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("house,v\n" + "".join(f"{i % 20 or '5A'},{i % 7}\n" for i in range(200)))
+    with pytest.raises(DataError, match=r"190 numbers but also 10 other texts .*kinds={'house': 'category'}"):
+        read(path)
+    data = read(path, kinds={"house": "category"})
+    assert data.frame()["house"].to_pylist() == [str(i % 20 or "5A") for i in range(200)]
+    assert torch.equal(read(path, space=data.space).x, data.x)
+
+
 def test_csv_that_changes_type_far_down(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('a,b\n1,"two\nlines"\n2,"x"\n')

@@ -21,6 +21,7 @@ SPELLINGS = {
     "rate=": "--rate",
     "encoding=": "--encoding",
     "sequence=": "--sequence",
+    "header=": "--header or --no-header",
 }
 
 

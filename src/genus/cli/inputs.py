@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from genus.model import GenerativeModel
     from genus.space import Space
 
-__all__ = ["Condition", "Data", "Documents", "Encoding", "Json", "Kinds", "Length", "Missing", "Order", "Quiet", "Rate",
-           "Tokens", "family", "first_columns", "given", "hyper", "in_order", "markers", "names", "read",
+__all__ = ["Condition", "Data", "Documents", "Encoding", "Header", "Json", "Kinds", "Length", "Missing", "Order", "Quiet",
+           "Rate", "Tokens", "family", "first_columns", "given", "hyper", "in_order", "markers", "names", "read",
            "seconds"]  # fmt: skip
 
 Data = Annotated[
@@ -36,6 +36,10 @@ Kinds = Annotated[
 Missing = Annotated[
     list[str] | None,
     typer.Option("--missing", metavar="TEXT", help="A value that means missing, beside the usual ones; may be repeated."),
+]
+Header = Annotated[
+    bool | None,
+    typer.Option("--header/--no-header", help="Whether the first line names the columns; by default decided by its looks."),
 ]
 Tokens = Annotated[
     str | None,
@@ -94,6 +98,7 @@ def read(
     rate: int | None = None,
     encoding: str | None = None,
     sequence: str | None = None,
+    header: bool | None = None,
 ) -> Dataset:
     """`genus.read` with the words of the command line."""
     from genus.data import read
@@ -116,6 +121,7 @@ def read(
         rate=rate,
         encoding=encoding,
         sequence=in_order(sequence),
+        header=header,
     )
 
 

@@ -40,6 +40,7 @@ class Source:
         sequences: text, sound, or numbers in their order, where the data are sequences.
         target: the column that is usually predicted.
         notes: what happened on the way.
+        uses: the arguments of `read` that have a meaning here, beside those for sequences.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Source:
     sequences: Sequences | None = None
     target: str | None = None
     notes: tuple[str, ...] = ()
+    uses: frozenset[str] = frozenset()
 
 
 def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B008 - it is immutable
@@ -111,7 +113,8 @@ def _of_table(table: pa.Table) -> Source:
 
 
 def _csv(path: Path, options: Options) -> Source:
-    return _of_table(read_csv(path, options.missing))
+    table, notes = read_csv(path, options)
+    return replace(_of_table(table), notes=notes, uses=frozenset({"header"}))
 
 
 def _parquet(path: Path, options: Options) -> Source:
