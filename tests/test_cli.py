@@ -339,6 +339,19 @@ def test_the_condition_is_found_in_the_data_by_its_name(models: dict[str, Path])
     assert json.loads(run("score", models["images"], "digits", "--json").out)["rows"] == 1797
 
 
+def test_messages_name_only_options_that_the_command_has(folder: Path) -> None:
+    Path("days.csv").write_text("day,v\n" + "".join(f"2023-01-{1 + i % 28:02},{i % 3}\n" for i in range(60)))
+    Path("later.csv").write_text("day,v\n2031-01-01,1\n")
+    words = ("fit", "days.csv", "--family", "naive-bayes", "--out", "days.m")
+    assert run(*words).code == 0
+    late = run("score", "days.m", "later.csv")
+    late.refused(1, "2031-01-01", "dates from 2023-01-01 to 2023-01-28")
+    assert "--kind" not in late.err
+    run(*words, "--kind", "w=real").refused(1, "--kind COLUMN=KIND")
+    assert run("fit", "days.csv", "--family", "naive-bayes", "--condition", "day", "--out", "day.m").code == 0
+    run("sample", "day.m", "--given", "day=2031-01-01").refused(2, "'day' takes dates from 2023-01-01 to 2023-01-28")
+
+
 def test_a_family_without_a_density_says_so(models: dict[str, Path]) -> None:
     run("score", models["none"], "adult.csv").refused(1, "wgan-gp", "no density", "maf", "mixture, naive-bayes", "vae")
 

@@ -326,7 +326,7 @@ def test_bad_text_is_a_clear_error(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_bad_sources_are_clear_errors(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="did you mean 'digits'"):
+    with pytest.raises(DataError, match=r"did you mean 'digits'\?$"):
         read("digit")
     with pytest.raises(DataError, match="embedded sets are"):
         read(tmp_path / "nowhere.csv")
@@ -391,6 +391,25 @@ def test_shared_tables() -> None:
     np.testing.assert_array_equal(np.array([c.to_numpy() for c in protein.frame().columns]).T, original)
     last: Any = protein.space.kinds[9]
     assert last.atoms == (-1.8912,)
+
+
+def test_dates_are_dates_in_messages(tmp_path: Path) -> None:
+    days = pd.date_range("2023-01-06", periods=60, freq="D")
+    path, new = tmp_path / "t.csv", tmp_path / "new.csv"
+    path.write_text("when\n" + "".join(f"{day:%Y-%m-%d}\n" for day in days))
+    new.write_text("when\n2023-02-01\n2031-01-01\n")
+    space = read(path).space
+    with pytest.raises(DataError, match=r"'when' holds 2031-01-01 in row 1 .* dates from 2023-01-06 to 2023-03-06"):
+        read(new, space=space)
+    with pytest.raises(DataError, match=r"holds 99999 \(2243-10-16\) .* outside the dates from 2023-01-06 to 2023-03-06"):
+        space.check(torch.tensor([[99_999.0]]))
+    with pytest.raises(DataError, match=r"such as 'soon'; expected dates from 2023-01-06"):
+        read({"when": ["soon"]}, space=space)
+    seconds = read(pd.DataFrame({"when": days.as_unit("s")}), space=space)  # other units, the same days
+    assert torch.equal(seconds.x, read(path, space=space).x)
+    hours = read(pd.DataFrame({"when": days.as_unit("ns") + pd.Timedelta("1h")})).space
+    with pytest.raises(DataError, match=r"holds 2022-01-01 05:00:00 .* times from 2023-01-06 01:00:00 to"):
+        read({"when": [pd.Timestamp("2022-01-01 05:00:00")]}, space=hours)
 
 
 def test_reading_does_not_touch_the_random_state() -> None:

@@ -238,12 +238,13 @@ def _by_column(words: Sequence[str], names: Sequence[str], unknown: Callable[[st
 
 
 def _conditions(space: Space) -> str:
+    from genus.codec.columns import within
     from genus.space import Category
 
     def one(i: int, name: str) -> str:
         kind = space.kinds[i]
         if not isinstance(kind, Category):
-            return f"{name!r} is a number, {kind!r}"
+            return f"{name!r} takes {within(kind, space.column_type(i))}"
         return f"{name!r} is one of {', '.join(_text(level) for level in kind.levels)}"
 
     return "; ".join(one(i, name) for i, name in enumerate(space.names or ()))
@@ -283,11 +284,7 @@ def _alike(level: Any, text: str) -> bool:
 def _one_row(space: Space, text: str) -> Any:
     import pyarrow as pa
 
-    from genus.frames import ARRAYS, type_of
-
-    name = (space.names or ("",))[0]
-    form = space.form
-    dtype = type_of(form.dtypes[0]) if form is not None and form.container not in ARRAYS else pa.float64()
-    if pa.types.is_temporal(dtype):
+    name, dtype = (space.names or ("",))[0], space.column_type(0)
+    if dtype is not None and pa.types.is_temporal(dtype):
         return pa.table({name: pa.array([text]).cast(dtype)})
     return pa.table({name: pa.array([None if text.lower() in ("", "missing", "nan") else float(text)], pa.float64())})

@@ -78,7 +78,7 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
     if not path.exists():
         if name in EMBEDDED:
             return EMBEDDED[name](options)
-        raise DataError(f"There is no file, folder or embedded set {name!r}; {_suggestions(name, path)}.")
+        raise DataError(f"There is no file, folder or embedded set {name!r}; {_suggestions(name, path)}")
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".bz2", ".zst")]
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in READERS:
@@ -101,7 +101,7 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
 def _suggestions(text: str, path: Path) -> str:
     here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, here, 2, 0.7) + difflib.get_close_matches(text.lower(), EMBEDDED, 2, 0.7)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"the embedded sets are {', '.join(EMBEDDED)}"
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"the embedded sets are {', '.join(EMBEDDED)}."
 
 
 # -- files ----------------------------------------------------------------------------------------------------------------
