@@ -401,7 +401,7 @@ def test_dates_are_dates_in_messages(tmp_path: Path) -> None:
     space = read(path).space
     with pytest.raises(DataError, match=r"'when' holds 2031-01-01 in row 1 .* dates from 2023-01-06 to 2023-03-06"):
         read(new, space=space)
-    with pytest.raises(DataError, match=r"holds 99999 \(2243-10-16\) .* outside the dates from 2023-01-06 to 2023-03-06"):
+    with pytest.raises(DataError, match=r"holds 99999 \(2243-10-16\) .* outside dates from 2023-01-06 to 2023-03-06"):
         space.check(torch.tensor([[99_999.0]]))
     with pytest.raises(DataError, match=r"such as 'soon'; expected dates from 2023-01-06"):
         read({"when": ["soon"]}, space=space)

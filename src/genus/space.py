@@ -321,9 +321,10 @@ class Space:
                     " training; log_marginal(x) leaves it out and impute(x) draws it, where the family can."
                 )
             value, known = flat[row, column].item(), self.column_type(column)
+            limits = within(kind, known).removeprefix("values in ")
             shown = f"{value:g} ({text})" if (text := as_text(value, known)) != as_text(value) else f"{value:g}"
             raise DataError(
-                f"{name} holds {shown} in {self.label(column)}, row {at + row}, which is outside the {within(kind, known)};"
+                f"{name} holds {shown} in {self.label(column)}, row {at + row}, which is outside {limits};"
                 " read the data with space=, or widen the kind with kinds=."
             )
 
