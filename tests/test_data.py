@@ -132,6 +132,10 @@ def test_lines_that_are_no_headers(tmp_path: Path) -> None:
         named = read(path, header=True)
         assert named.space.names == tuple(text.splitlines()[0].split(",")), text
         assert not named.notes
+    path.write_text("0.5,0.2\n1.5,2.5\n")
+    space = read(path).space
+    path.write_text("1,2\n1.5,2.5\n")
+    assert len(read(path, space=space)) == 2  # as in training
     with pytest.raises(DataError, match="header= has no meaning for data, which is a table"):
         read({"a": [1, 2]}, header=False)
 

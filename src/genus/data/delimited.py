@@ -116,15 +116,18 @@ def _head(path: Path) -> tuple[list[list[str]], str]:
 def _has_header(lines: list[list[str]], known: Mapping[str, Any]) -> tuple[bool, list[str]]:
     """Whether line 1 names the columns, and a note where this is not plain.
 
-    It does where it holds all names that are known already, or where not every number of line 2 stands below a number. Two or
-    more different whole numbers above numbers are names where the line is 0, 1, 2, ...; where most numbers below each of them
-    are not whole; or where the texts beside them occur nowhere below, and those below repeat or the numbers count up by one.
+    It does where not every number of line 2 stands below a number; else where it holds all names that are known, if any are.
+    Else two or more different whole numbers above numbers are names where the line is 0, 1, 2, ...; where most numbers below
+    each are not whole; or where the texts beside them occur nowhere below, and those below repeat or the numbers count up by
+    one.
     """
     first, rest = [field.strip() for field in lines[0]], [row for row in lines[1:] if len(row) == len(lines[0])]
     columns = [i for i, field in enumerate(lines[min(1, len(lines) - 1)]) if _is_number(field)]
-    if not columns or not all(i < len(first) and _is_number(first[i]) for i in columns) or (known and known.keys() <= {*first}):
+    if not columns or not all(i < len(first) and _is_number(first[i]) for i in columns):
         return True, []
     no = False, ["no header was found, so columns are named x0, x1, ...; header=True takes the first line for one"]
+    if known:
+        return (True, []) if known.keys() <= {*first} else no
     labels = [first[i] for i in columns]
     if not rest or len({*labels}) < max(2, len(labels)) or not all(map(str.isdecimal, labels)):
         return no
