@@ -198,6 +198,18 @@ def test_a_kind_and_a_missing_marker_can_be_given(folder: Path) -> None:
     assert space.has_missing
 
 
+def test_how_a_table_is_read_can_be_said(folder: Path) -> None:
+    Path("house.csv").write_text("".join(f"{i % 20 or '5A'},{i % 7}\n" for i in range(60)))
+    words = ("fit", "house.csv", "--family", "naive-bayes", "--out", "house.m")
+    run(*words, "--header").refused(1, "'5A' holds 57 numbers but also 2 other texts", "--kind COLUMN=KIND")
+    for header, rows in (("--header", 59), ("--no-header", 60)):
+        first = "5A" if header == "--header" else "x0"
+        done = run(*words, header, "--kind", f"{first}=category")
+        assert done.code == 0, done.err
+        assert f"{rows} rows" in done.err
+        assert run("score", "house.m", "house.csv", header).out.count("\n") == rows + 1
+
+
 def test_a_family_that_refuses_the_data_names_those_that_do_not(folder: Path) -> None:
     done = run("fit", "adult.csv", "--family", "pixelcnn", "--out", "pixels.m")
     done.refused(1, "it models images", "made, ", "mixture, naive-bayes", "vae, iwae, vq-vae, wgan, wgan-gp")
@@ -325,6 +337,19 @@ def test_the_condition_is_found_in_the_data_by_its_name(models: dict[str, Path])
     found = json.loads(run("score", models["conditional"], "adult.csv", "--json").out)
     assert np.allclose(found["log_density"], model.log_prob(data.x, data.c).numpy())
     assert json.loads(run("score", models["images"], "digits", "--json").out)["rows"] == 1797
+
+
+def test_messages_name_only_options_that_the_command_has(folder: Path) -> None:
+    Path("days.csv").write_text("day,v\n" + "".join(f"2023-01-{1 + i % 28:02},{i % 3}\n" for i in range(60)))
+    Path("later.csv").write_text("day,v\n2031-01-01,1\n")
+    words = ("fit", "days.csv", "--family", "naive-bayes", "--out", "days.m")
+    assert run(*words).code == 0
+    late = run("score", "days.m", "later.csv")
+    late.refused(1, "2031-01-01", "dates from 2023-01-01 to 2023-01-28")
+    assert "--kind" not in late.err
+    run(*words, "--kind", "w=real").refused(1, "--kind COLUMN=KIND")
+    assert run("fit", "days.csv", "--family", "naive-bayes", "--condition", "day", "--out", "day.m").code == 0
+    run("sample", "day.m", "--given", "day=2031-01-01").refused(2, "'day' takes dates from 2023-01-01 to 2023-01-28")
 
 
 def test_a_family_without_a_density_says_so(models: dict[str, Path]) -> None:

@@ -98,6 +98,87 @@ def test_csv_headers(tmp_path: Path) -> None:
     assert read(path).space.names == ("v",)
 
 
+def test_headers_that_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    pd.DataFrame(RNG.normal(size=(20, 4))).to_csv(path, index=False)
+    data = read(path)
+    assert (len(data), data.space.names) == (20, ("0", "1", "2", "3"))
+    assert "first line, 0, 1, 2, 3, is taken for a header" in str(data)
+    assert len(read(path, space=data.space)) == 20
+    assert len(read(path, header=False)) == 21
+    pd.DataFrame(RNG.integers(0, 50, (20, 3))).to_csv(path, index=False)
+    assert read(path).space.names == ("0", "1", "2")
+    for cells in ("{}.5,{}.25", "{},{}"):  # rates, and counts
+        path.write_text("country,2019,2020\n" + "".join(f"{'AB'[i % 2]},{cells.format(i, 3 * i)}\n" for i in range(20)))
+        data = read(path)
+        assert (len(data), data.space.names) == (20, ("country", "2019", "2020"))
+    path.write_text("country,2019,2020\nA,7,8\n")
+    assert len(read(path, space=data.space)) == 1  # names that are known
+
+
+def test_lines_that_are_no_headers(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for text in (
+        "0,1\n1,2\n0,3\n",
+        "5,a,2\n3,b,1\n4,a,1\n",
+        "1,4\n2,5\n2,6\n",
+        "3\n0.5\n0.2\n",
+        "Zoe,34,7\nAmy,29,8\nBob,31,7\n",
+    ):
+        path.write_text(text)
+        data = read(path)
+        assert len(data) == text.count("\n"), text
+        assert "no header was found, so columns are named x0" in str(data)
+        named = read(path, header=True)
+        assert named.space.names == tuple(text.splitlines()[0].split(",")), text
+        assert not named.notes
+    path.write_text("0.5,0.2\n1.5,2.5\n")
+    space = read(path).space
+    path.write_text("1,2\n1.5,2.5\n")
+    assert len(read(path, space=space)) == 2  # as in training
+    with pytest.raises(DataError, match="header= has no meaning for data, which is a table"):
+        read({"a": [1, 2]}, header=False)
+
+
+def test_csv_numbers_that_no_double_holds(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    numbers = [10**25 + int(k) for k in RNG.integers(0, 4, 60)]
+    path.write_text("id,v,w\n" + "".join(f"{n},{i % 7},{i}e20\n" for i, n in enumerate(numbers)))
+    data = read(path)
+    assert data.frame()["id"].to_pylist() == list(map(str, numbers))
+    assert "'id' is read as text, since its whole numbers have more than 64 bits" in str(data)
+    assert pa.types.is_float64(data.frame()["w"].type)
+    path.write_text("id,v\n" + "".join(f"{10**25 + i},{i % 7}\n" for i in range(60)))
+    with pytest.warns(UserWarning, match="'id' looks like an identifier"):
+        assert read(path).space.names == ("v",)
+
+
+def test_csv_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n1,5;2,250\n-2;3,500\n1,5;4,750\n")
+    data = read(path)
+    assert data.frame().to_pydict() == {"a": [1.5, -2.0, 1.5], "b": [2.25, 3.5, 4.75]}
+    assert "'a' has decimal commas" in str(data)
+    path.write_text("1,5;2,5;0\n-2,25;3,5;1\n")
+    assert read(path).frame().to_pydict() == {"x0": [1.5, -2.25], "x1": [2.5, 3.5], "x2": [0, 1]}
+    path.write_text('a,b\n"1,500","1,5"\n"2,500","2,5"\n')
+    data = read(path)
+    assert data.frame().to_pydict() == {"a": ["1,500", "2,500"], "b": [1.5, 2.5]}
+    assert "its commas may be decimal or mark thousands" in str(data)
+    assert read(path, kinds={"a": "real"}).frame()["a"].to_pylist() == [1.5, 2.5]
+    assert read(path, kinds={"b": "category"}).frame()["b"].to_pylist() == ["1,5", "2,5"]
+
+
+def test_a_category_of_mostly_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("house,v\n" + "".join(f"{i % 20 or '5A'},{i % 7}\n" for i in range(200)))
+    with pytest.raises(DataError, match=r"190 numbers but also 10 other texts .*kinds={'house': 'category'}"):
+        read(path)
+    data = read(path, kinds={"house": "category"})
+    assert data.frame()["house"].to_pylist() == [str(i % 20 or "5A") for i in range(200)]
+    assert torch.equal(read(path, space=data.space).x, data.x)
+
+
 def test_csv_that_changes_type_far_down(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('a,b\n1,"two\nlines"\n2,"x"\n')
@@ -160,6 +241,48 @@ def test_image_folder(tmp_path: Path) -> None:
         read(tmp_path / "empty")
 
 
+def test_images_of_few_greys_are_their_lattice(tmp_path: Path) -> None:
+    for kind in (Integer(0, 1), Integer(0, 255, 255), Integer(0, 16)):
+        pixels = (RNG.integers(0, kind.size, (30, 5, 4)) * kind.step).astype(np.uint8)
+        data = read(pixels)
+        assert data.space.kinds[0] == kind
+        np.testing.assert_array_equal(data.frame(), pixels)
+    for i, black in enumerate(pixels > 8):
+        Image.fromarray(black).save(tmp_path / f"{i}.png")
+    data = read(tmp_path)
+    assert data.space.kinds[0] == Integer(0, 255, 255)
+    assert set(np.unique(data.frame())) == {0, 255}
+    grey = RNG.integers(0, 256, (20, 5, 4)).astype(np.uint8).clip(30, 240)
+    assert read(grey).space.kinds[0] == read(grey[:2, :2]).space.kinds[0] == Integer(0, 255)  # few pixels, not few greys
+    assert read(np.zeros((20, 5, 4), dtype=np.uint8)).space.kinds[0] == Integer(0, 255)
+
+
+def test_images_of_sixteen_bits_keep_their_values(tmp_path: Path) -> None:
+    pixels = RNG.integers(200, 60_000, (6, 4, 5)).astype(np.uint16)
+    for i, image in enumerate(pixels):
+        for mode, suffix in (("I;16", "png"), ("I", "pgm"), ("F", "tif")):  # mode, once read
+            (tmp_path / mode).mkdir(exist_ok=True)
+            Image.fromarray(image.astype(np.float32) if mode == "F" else image).save(tmp_path / mode / f"{i}.{suffix}")
+    for mode in ("I;16", "I", "F"):
+        data = read(tmp_path / mode)
+        assert data.space.kinds[0] == Integer(float(pixels.min()), float(pixels.max()))
+        np.testing.assert_array_equal(data.frame(), pixels)
+    tmp_path /= "I;16"
+    assert read(tmp_path).frame().dtype == np.uint16
+    Image.fromarray(pixels[0].astype(np.uint8)).save(tmp_path / "7.png")
+    with pytest.raises(DataError, match=r"0.png are uint16, those of 7.png uint8"):
+        read(tmp_path)
+
+
+def test_digits_are_any_folder_of_that_name_too(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, (6, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "digits.npz", images=pixels)
+    data = read(tmp_path / "digits.npz")
+    np.testing.assert_array_equal(data.frame(), pixels)
+    with pytest.raises(DataError, match=r"position \(0, 0\) holds 300"):
+        data.space.encode(np.full((1, 8, 8), 300))
+
+
 EMBEDDED = [("wine", 178, "cultivar"), ("breast-cancer", 569, "diagnosis"), ("iris", 150, "species")]
 
 
@@ -207,7 +330,7 @@ def test_bad_text_is_a_clear_error(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_bad_sources_are_clear_errors(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="did you mean 'digits'"):
+    with pytest.raises(DataError, match=r"did you mean 'digits'\?$"):
         read("digit")
     with pytest.raises(DataError, match="embedded sets are"):
         read(tmp_path / "nowhere.csv")
@@ -272,6 +395,25 @@ def test_shared_tables() -> None:
     np.testing.assert_array_equal(np.array([c.to_numpy() for c in protein.frame().columns]).T, original)
     last: Any = protein.space.kinds[9]
     assert last.atoms == (-1.8912,)
+
+
+def test_dates_are_dates_in_messages(tmp_path: Path) -> None:
+    days = pd.date_range("2023-01-06", periods=60, freq="D")
+    path, new = tmp_path / "t.csv", tmp_path / "new.csv"
+    path.write_text("when\n" + "".join(f"{day:%Y-%m-%d}\n" for day in days))
+    new.write_text("when\n2023-02-01\n2031-01-01\n")
+    space = read(path).space
+    with pytest.raises(DataError, match=r"'when' holds 2031-01-01 in row 1 .* dates from 2023-01-06 to 2023-03-06"):
+        read(new, space=space)
+    with pytest.raises(DataError, match=r"holds 99999 \(2243-10-16\) .* outside dates from 2023-01-06 to 2023-03-06"):
+        space.check(torch.tensor([[99_999.0]]))
+    with pytest.raises(DataError, match=r"such as 'soon'; expected dates from 2023-01-06"):
+        read({"when": ["soon"]}, space=space)
+    seconds = read(pd.DataFrame({"when": days.as_unit("s")}), space=space)  # other units, the same days
+    assert torch.equal(seconds.x, read(path, space=space).x)
+    hours = read(pd.DataFrame({"when": days.as_unit("ns") + pd.Timedelta("1h")})).space
+    with pytest.raises(DataError, match=r"holds 2022-01-01 05:00:00 .* times from 2023-01-06 01:00:00 to"):
+        read({"when": [pd.Timestamp("2022-01-01 05:00:00")]}, space=hours)
 
 
 def test_reading_does_not_touch_the_random_state() -> None:

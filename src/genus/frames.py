@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genus.errors import DataError
 
-__all__ = ["Form", "is_frame", "to_arrow", "to_numbers", "type_name", "type_of"]
+__all__ = ["Form", "as_text", "is_frame", "to_arrow", "to_numbers", "type_name", "type_of"]
 
 ARRAYS = ("numpy", "torch", "images", "text", "audio")  # containers of one dtype
 
@@ -230,6 +230,21 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(kind) and str(kind.value_type) == "string_view":
         return column.cast(pa.dictionary(kind.index_type, pa.large_string(), kind.ordered))
     return column
+
+
+def as_text(value: float, kind: pa.DataType | None = None) -> str:
+    """A number as a column of that type shows it: the days since 1970 in a column of dates are a date.
+
+    >>> as_text(19363.0, pa.date32()), as_text(19363.0)
+    ('2023-01-06', '19363')
+    """
+    if kind is not None and pa.types.is_temporal(kind) and math.isfinite(value):
+        number = pa.array([int(value)], pa.int64()).cast(pa.int32() if kind.bit_width == 32 else pa.int64())
+        try:
+            return re.sub(r"\.0+$", "", number.cast(kind).cast(pa.string())[0].as_py())
+        except pa.ArrowException:  # a duration, or a date that there is not
+            pass
+    return f"{value:.10g}"
 
 
 def to_numbers(column: pa.ChunkedArray) -> np.ndarray:

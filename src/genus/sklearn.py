@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from torch import Tensor
 
 from genus.data import Dataset, read
+from genus.data.sequences import Options
 from genus.data.sources import open_source
 from genus.data.unseen import Unseen
 from genus.errors import DataError, GenusError
@@ -190,7 +191,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
     def _validated(self, X: Any, reset: bool) -> tuple[Any, list[str]]:
         """X as an array, tensor, frame or mapping whose columns are the fitted ones, and their names."""
         if isinstance(X, str | os.PathLike):
-            X = open_source(X).columns
+            wishes = {str(name): kind for name, kind in self.kinds.items()} if isinstance(self.kinds, Mapping) else {}
+            X = open_source(X, Options(kinds=wishes)).columns
         if not issparse(X) and (isinstance(X, Mapping) or is_frame(X)):  # some sparse matrices are mappings
             table = to_arrow(X)[0]
             validate_data(self, table if isinstance(X, Mapping) else X, reset=reset, skip_check_array=True)

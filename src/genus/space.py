@@ -19,6 +19,8 @@ from genus.errors import DataError
 from genus.kinds import Category, Integer, Kind, Real, holds_missing, kind_from_json, kind_to_json, missing_state
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from genus.frames import Form
 
 __all__ = ["Category", "Integer", "Kind", "Real", "Space"]
@@ -148,7 +150,15 @@ class Space:
 
     def label(self, i: int) -> str:
         """The name of coordinate i, for messages."""
-        return f"column {self.names[i]!r}" if self.names is not None else f"position {np.unravel_index(i, self.shape)}"
+        if self.names is not None:
+            return f"column {self.names[i]!r}"
+        return f"position {tuple(map(int, np.unravel_index(i, self.shape)))}"
+
+    def column_type(self, i: int) -> pa.DataType | None:
+        """Arrow's type of the column that coordinate i was read from; None where there was no column."""
+        from genus.frames import ARRAYS, type_of
+
+        return type_of(self.form.dtypes[i]) if self.form is not None and self.form.container not in ARRAYS else None
 
     def index(self, name: str) -> int:
         """The coordinate of the column of that name."""
@@ -300,6 +310,9 @@ class Space:
             outside &= flat != atom
         bad |= outside
         if bad.any():
+            from genus.codec.columns import within
+            from genus.frames import as_text
+
             row, column = (int(i) for i in bad.nonzero()[0])
             kind = self.kinds[column]
             if bool(flat[row, column].isnan()) and not self.sequence:
@@ -307,8 +320,11 @@ class Space:
                     f"{name} lacks a value in {self.label(column)}, row {at + row}: it holds nan, and none was missing there in"
                     " training; log_marginal(x) leaves it out and impute(x) draws it, where the family can."
                 )
+            value, known = flat[row, column].item(), self.column_type(column)
+            limits = within(kind, known).removeprefix("values in ")
+            shown = f"{value:g} ({text})" if (text := as_text(value, known)) != as_text(value) else f"{value:g}"
             raise DataError(
-                f"{name} holds {flat[row, column].item():g} in {self.label(column)}, row {at + row}, which is outside {kind!r};"
+                f"{name} holds {shown} in {self.label(column)}, row {at + row}, which is outside {limits};"
                 " read the data with space=, or widen the kind with kinds=."
             )
 

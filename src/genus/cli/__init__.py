@@ -86,7 +86,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("GENUS_DEBUG"):
             traceback.print_exc()
-        text, code = explained(error)
+        text, code = explained(error, _options(args))
         print(f"genus: {text}", file=sys.stderr)
         return code
     return 0
+
+
+def _options(args: Sequence[str]) -> list[str]:
+    """Those of the command that is named first."""
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    params = commands[args[0]].params if args and args[0] in commands else []
+    return [option for param in params for option in param.opts]

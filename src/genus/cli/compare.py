@@ -12,6 +12,7 @@ from genus.cli.inputs import (
     Data,
     Documents,
     Encoding,
+    Header,
     Json,
     Kinds,
     Length,
@@ -52,6 +53,7 @@ def compare(
     ] = None,
     kinds: Kinds = None,
     missing: Missing = None,
+    header: Header = None,
     tokens: Tokens = None,
     documents: Documents = None,
     length: Length = None,
@@ -91,6 +93,7 @@ def compare(
         rate=rate,
         encoding=encoding,
         sequence=sequence,
+        header=header,
     )
     say(f"{dataset}\n", quiet)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genus.cli.errors import Misuse
-from genus.cli.inputs import Documents, Json, Length, Missing, Order, Quiet, Rate, hyper, in_order, markers, seconds
+from genus.cli.inputs import Documents, Header, Json, Length, Missing, Order, Quiet, Rate, hyper, in_order, markers, seconds
 from genus.cli.outputs import as_table, check_folder, print_json, say, size, write_images, write_table
 from genus.cli.sequences import FILES, kind_of, write_sequences
 from genus.errors import DataError, GenusError
@@ -58,6 +58,7 @@ def distill(
         Path | None, typer.Option(metavar="FOLDER", help="Write samples of both there, drawn with the same seed.")
     ] = None,
     missing: Missing = None,
+    header: Header = None,
     documents: Documents = None,
     length: Length = None,
     rate: Rate = None,
@@ -91,7 +92,7 @@ def distill(
     if reason := untaught(None, known):
         raise DataError(reason)
     read_as = {"missing": markers(missing), "documents": documents, "length": length, "rate": rate}
-    dataset = _read(data, known, read_as | {"sequence": in_order(sequence)})
+    dataset = _read(data, known, read_as | {"sequence": in_order(sequence), "header": header})
     if dataset is not None:
         say(f"{dataset}\n", quiet)
     elif known.context is not None:

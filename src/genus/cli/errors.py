@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from genus.errors import GenusError
 
 __all__ = ["Misuse", "explained"]
@@ -21,6 +23,7 @@ SPELLINGS = {
     "rate=": "--rate",
     "encoding=": "--encoding",
     "sequence=": "--sequence",
+    "header=": "--header or --no-header",
 }
 
 
@@ -28,15 +31,23 @@ class Misuse(Exception):
     """The command asks for something that there is not: exit code 2, as for an unknown option."""
 
 
-def explained(error: BaseException) -> tuple[str, int]:
-    """One sentence on what went wrong, and the exit code."""
+def explained(error: BaseException, options: Collection[str]) -> tuple[str, int]:
+    """One sentence on what went wrong, and the exit code.
+
+    Args:
+        options: those that the command has.
+    """
     text = " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
         return text or "interrupted.", 130
     if isinstance(error, Misuse):
         return f"{text}.", 2
     if isinstance(error, GenusError):
-        here = [f"{name.rstrip('=')} is {option}" for name, option in SPELLINGS.items() if name in text]
+        here = [
+            f"{name.rstrip('=')} is {option}"
+            for name, option in SPELLINGS.items()
+            if name in text and option.split()[0] in options
+        ]
         return f"{text} (On the command line, {' and '.join(here)}.)" if here else text, 1
     if hasattr(error, "format_message"):  # click's own, wherever typer keeps it
         context = getattr(error, "ctx", None)

@@ -14,6 +14,7 @@ from genus.cli.inputs import (
     Data,
     Documents,
     Encoding,
+    Header,
     Json,
     Kinds,
     Length,
@@ -52,6 +53,7 @@ def fit(
     condition: Condition = None,
     kinds: Kinds = None,
     missing: Missing = None,
+    header: Header = None,
     tokens: Tokens = None,
     documents: Documents = None,
     length: Length = None,
@@ -101,6 +103,7 @@ def fit(
         rate=rate,
         encoding=encoding,
         sequence=sequence,
+        header=header,
     )
     say(f"{dataset}\n", quiet)
     model = _build(cls, dataset, wanted, seed)

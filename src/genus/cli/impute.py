@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genus.cli.errors import Misuse
-from genus.cli.inputs import Data, Json, Missing, Quiet, markers
+from genus.cli.inputs import Data, Header, Json, Missing, Quiet, markers
 from genus.cli.outputs import as_table, check_suffix, say, write_table
 from genus.cli.sample import Model
 from genus.errors import GenusError
@@ -23,6 +23,7 @@ def impute(
         Path | None, typer.Option(metavar="FILE", help=".csv .tsv .parquet .npz .npy .json; by default CSV on stdout.")
     ] = None,
     missing: Missing = None,
+    header: Header = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Repeats the draw exactly.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -47,7 +48,7 @@ def impute(
     loaded = load(model)
     if not loaded.space.is_table:
         raise GenusError(f"{model} is a model of {loaded.space!r}, not of a table; call model.impute in Python.")
-    dataset = read(data, space=(loaded.space, loaded.context), missing=markers(missing), gaps=True)
+    dataset = read(data, space=(loaded.space, loaded.context), missing=markers(missing), header=header, gaps=True)
     gone = dataset.x.isnan() & (loaded.space.tables(dataset.x).missing < 0)
     table = as_table(loaded.space, loaded.impute(dataset.x, gone, dataset.c, seed=seed))
     if dataset.c is not None and loaded.context is not None:

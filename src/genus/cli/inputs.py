@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from genus.model import GenerativeModel
     from genus.space import Space
 
-__all__ = ["Condition", "Data", "Documents", "Encoding", "Json", "Kinds", "Length", "Missing", "Order", "Quiet", "Rate",
-           "Tokens", "family", "first_columns", "given", "hyper", "in_order", "markers", "names", "read",
+__all__ = ["Condition", "Data", "Documents", "Encoding", "Header", "Json", "Kinds", "Length", "Missing", "Order", "Quiet",
+           "Rate", "Tokens", "family", "first_columns", "given", "hyper", "in_order", "markers", "names", "read",
            "seconds"]  # fmt: skip
 
 Data = Annotated[
@@ -36,6 +36,10 @@ Kinds = Annotated[
 Missing = Annotated[
     list[str] | None,
     typer.Option("--missing", metavar="TEXT", help="A value that means missing, beside the usual ones; may be repeated."),
+]
+Header = Annotated[
+    bool | None,
+    typer.Option("--header/--no-header", help="Whether the first line names the columns; by default decided by its looks."),
 ]
 Tokens = Annotated[
     str | None,
@@ -94,6 +98,7 @@ def read(
     rate: int | None = None,
     encoding: str | None = None,
     sequence: str | None = None,
+    header: bool | None = None,
 ) -> Dataset:
     """`genus.read` with the words of the command line."""
     from genus.data import read
@@ -116,6 +121,7 @@ def read(
         rate=rate,
         encoding=encoding,
         sequence=in_order(sequence),
+        header=header,
     )
 
 
@@ -236,12 +242,13 @@ def _by_column(words: Sequence[str], names: Sequence[str], unknown: Callable[[st
 
 
 def _conditions(space: Space) -> str:
+    from genus.codec.columns import within
     from genus.space import Category
 
     def one(i: int, name: str) -> str:
         kind = space.kinds[i]
         if not isinstance(kind, Category):
-            return f"{name!r} is a number, {kind!r}"
+            return f"{name!r} takes {within(kind, space.column_type(i))}"
         return f"{name!r} is one of {', '.join(_text(level) for level in kind.levels)}"
 
     return "; ".join(one(i, name) for i, name in enumerate(space.names or ()))
@@ -281,11 +288,7 @@ def _alike(level: Any, text: str) -> bool:
 def _one_row(space: Space, text: str) -> Any:
     import pyarrow as pa
 
-    from genus.frames import ARRAYS, type_of
-
-    name = (space.names or ("",))[0]
-    form = space.form
-    dtype = type_of(form.dtypes[0]) if form is not None and form.container not in ARRAYS else pa.float64()
-    if pa.types.is_temporal(dtype):
+    name, dtype = (space.names or ("",))[0], space.column_type(0)
+    if dtype is not None and pa.types.is_temporal(dtype):
         return pa.table({name: pa.array([text]).cast(dtype)})
     return pa.table({name: pa.array([None if text.lower() in ("", "missing", "nan") else float(text)], pa.float64())})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genus.cli.errors import Misuse
-from genus.cli.inputs import Data, Documents, Json, Length, Missing, Order, Quiet, Rate, in_order, markers
+from genus.cli.inputs import Data, Documents, Header, Json, Length, Missing, Order, Quiet, Rate, in_order, markers
 from genus.cli.outputs import check_suffix, print_json, say, write_table
 from genus.cli.sample import Model
 from genus.errors import GenusError
@@ -36,6 +36,7 @@ def score(
         typer.Option(metavar="K", min=1, help="Where there is only a bound: estimate the density by K importance samples."),
     ] = None,
     missing: Missing = None,
+    header: Header = None,
     documents: Documents = None,
     length: Length = None,
     rate: Rate = None,
@@ -80,6 +81,7 @@ def score(
         length=length,
         rate=rate,
         sequence=in_order(sequence),
+        header=header,
         gaps=isinstance(loaded, TractableDensity),
     )
     if len(dataset) == 0:

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.frames import ARRAYS, Form, to_arrow, to_numbers, type_of
+from genus.frames import ARRAYS, Form, as_text, to_arrow, to_numbers, type_of
 from genus.kinds import Category, Integer, Kind, Real
 from genus.lattices import DIGITS, half_unit, points, round_digits, shortest
 
 if TYPE_CHECKING:
     from genus.space import Space
 
-__all__ = ["decode", "decode_column", "encode", "encode_column"]
+__all__ = ["decode", "decode_column", "encode", "encode_column", "within"]
 
 # -- in -------------------------------------------------------------------------------------------------------------------
 
@@ -43,7 +43,7 @@ def encode(space: Space, source: Any, gaps: bool = False) -> Tensor:
         raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
     out = _empty(space, table.num_rows)
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
-        out[:, i] = encode_column(kind, table.column(name), space.label(i), gaps)
+        out[:, i] = encode_column(kind, table.column(name), space.label(i), gaps, space.column_type(i))
     return torch.from_numpy(out)
 
 
@@ -91,21 +91,43 @@ def _plain(kind: Real | Integer) -> TypeGuard[Integer]:
     return isinstance(kind, Integer) and kind.step == 1 and not kind.atoms and float(kind.low).is_integer()
 
 
-def encode_column(kind: Kind, column: pa.ChunkedArray, label: str, gaps: bool = False) -> np.ndarray:
+def encode_column(
+    kind: Kind, column: pa.ChunkedArray, label: str, gaps: bool = False, known: pa.DataType | None = None
+) -> np.ndarray:
+    """Values -> coordinates (N,).
+
+    Args:
+        known: the type of the column that the kind was measured on: time is counted in its unit.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if isinstance(kind, Category):
         return _encode_levels(kind, column, label, gaps)
     if column.null_count == len(column):
         return _encode_numbers(kind, np.full(len(column), math.nan), label, False, gaps)
+    time = known if known is not None and pa.types.is_temporal(known) else None
+    values = None
     try:
-        values = to_numbers(column) if not _is_text(column.type) else None
+        if time is not None and (_is_text(column.type) or pa.types.is_temporal(column.type)):
+            column = column.cast(time)
+        if not _is_text(column.type):
+            values = to_numbers(column)
     except pa.ArrowException:
-        values = None
+        pass
     if values is None:
         shown = next((v for v in column.to_pylist() if v is not None), None)
-        raise DataError(f"The {label} holds values of type {column.type} such as {shown!r}; expected numbers, as in {kind!r}.")
-    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), gaps)
+        shown = repr(shown) if isinstance(shown, str) else shown
+        expected = f"numbers, as in {kind!r}" if time is None else within(kind, time)
+        raise DataError(f"The {label} holds values of type {column.type} such as {shown}; expected {expected}.")
+    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), gaps, time)
+
+
+def within(kind: Kind, known: pa.DataType | None) -> str:
+    """What a column's values are, for messages: values in Integer(0, 9), or dates from one to another."""
+    if known is None or not pa.types.is_temporal(known) or not isinstance(kind, Integer):
+        return f"values in {kind!r}"
+    what = "dates" if pa.types.is_date(known) else "times"
+    return f"{what} from {as_text(kind.low, known)} to {as_text(kind.high, known)}"
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -148,19 +170,26 @@ def _common_type(array: pa.Array, known: pa.Array) -> tuple[pa.Array, pa.Array]:
     return array.cast(pa.large_string()), known.cast(pa.large_string())
 
 
-def _encode_numbers(kind: Real | Integer, values: np.ndarray, label: str, single: bool, gaps: bool = False) -> np.ndarray:
+def _encode_numbers(
+    kind: Real | Integer,
+    values: np.ndarray,
+    label: str,
+    single: bool,
+    gaps: bool = False,
+    known: pa.DataType | None = None,
+) -> np.ndarray:
     """float64 values -> the same, on the lattice and at the atoms to the last bit.
 
     Args:
         single: the values were float32, and so know their decimals to seven digits only.
+        known: what the values count, where it is time; for messages.
     """
 
     def refuse(bad: np.ndarray, expected: str) -> None:
         if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise DataError(
-                f"The {label} holds {values[row]:.10g} in row {row} ({int(bad.sum())} such in all); expected {expected}."
-            )
+            row, count = int(np.flatnonzero(bad)[0]), int(bad.sum())
+            shown = as_text(values[row], known)
+            raise DataError(f"The {label} holds {shown} in row {row} ({count} such in all); expected {expected}.")
 
     refuse(np.isinf(values), "finite numbers; replace infinities by missing values")
     nan = np.isnan(values)
@@ -179,8 +208,10 @@ def _encode_numbers(kind: Real | Integer, values: np.ndarray, label: str, single
         off[off] = away[off] > np.minimum(1.01 * half_unit(values[off], kind.digits), 0.03 * step)
     off &= away > 4 * eps * np.abs(values)
     snapped, atom = _snap(np.where(off, values, lattice), atoms, lambda a: np.maximum(1e-6 * step, 4 * eps * np.abs(a)))
-    refuse(~atom & ~nan & off, f"values on the lattice of {kind!r}")
-    refuse(~atom & ~nan & ((place < 0) | (place >= size)), f"values in {kind!r}; widen it with kinds= to admit more")
+    admitted = within(kind, known)
+    refuse(~atom & ~nan & off, f"{admitted}, whole steps from the least")
+    outside = ~atom & ~nan & ((place < 0) | (place >= size))
+    refuse(outside, f"{admitted}; to admit more, read the training data with a wider kind in kinds=")
     return np.where(nan, math.nan, snapped)
 
 

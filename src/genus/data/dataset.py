@@ -160,6 +160,7 @@ def read(
     rate: int | None = None,
     encoding: str | None = None,
     sequence: bool | str | None = None,
+    header: bool | None = None,
     gaps: bool = False,
 ) -> Dataset:
     """Read data and measure the kind of every column.
@@ -188,7 +189,7 @@ def read(
         sequence: True: an array (T,) or the rows of one (N, T), a list of sequences or of strings, or the rows of a table of
             numbers are sequences. The name of a column: it is one, in the order of the rows; one of lists is one sequence a
             row, one of texts that differ one text a row. Whole numbers from 0 to at most 255 are a Category((0, 1, ...)).
-
+        header: whether the first line of delimited text names the columns; where not given, its lines are looked at.
         gaps: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that is an error.
 
     Returns:
@@ -207,7 +208,9 @@ def read(
     data: 3 rows
     x  Space(sequence of Category('a', 'h', 'n', 'o', 't', missing; 6 levels), length up to 7)
     """
-    known = space[0] if isinstance(space, tuple) else space
+    known, context = space if isinstance(space, tuple) else (space, None)
+    wishes = dict(kinds or {})
+    columns = {name: kind for one in (context, known) if one for name, kind in zip(one.names or (), one.kinds, strict=False)}
     options = Options(
         missing=tuple(missing or ()),
         tokens=tokens,
@@ -215,9 +218,10 @@ def read(
         length=length,
         rate=rate,
         encoding=encoding,
-        sequence=sequence,
-        wish=(kinds or {}).get("values"),
-        conditioned=condition is not None or (isinstance(space, tuple) and space[1] is not None),
+        sequence=sequence or None,
+        header=header,
+        kinds=columns | wishes,
+        conditioned=condition is not None or context is not None,
         space=known,
     )
     given = options.given()
@@ -235,12 +239,11 @@ def read(
         return _encoded(found, space, target, gaps)
     names = found.columns.column_names
     chosen = _condition_names(condition, names)
-    wishes = dict(kinds or {})
-    columns = [*names, *(["pixels"] if found.images is not None else [])]
+    named = [*names, *(["pixels"] if found.images is not None else [])]
     for name, what in [*((n, "kinds") for n in wishes), *([(target, "target")] if target is not None else [])]:
-        if name not in columns:
+        if name not in named:
             raise DataError(
-                f"There is no column {name!r}, named in {what}=; the columns are {', '.join(map(str, columns)) or 'not named'}."
+                f"There is no column {name!r}, named in {what}=; the columns are {', '.join(map(str, named)) or 'not named'}."
             )
     if target in chosen:
         raise DataError(f"Column {target!r} cannot be both the condition and the target; choose one.")
@@ -259,8 +262,6 @@ def read(
 
         pixels = wishes.get("pixels")
         measured = image_space(found.images, found.form.container, pixels if not isinstance(pixels, str) else None)
-        if found.name == "digits" and pixels is None:
-            measured = Space(Integer(0, 16), shape=measured.shape, form=measured.form)
         x = measured.encode(found.images)
     else:
         kept = [name for name in names if name not in chosen]
@@ -293,7 +294,7 @@ def _in_order(found: Source, options: Options, condition: Any, space: Any) -> So
 
 def _check_arguments(given: Sequence[str], found: Source) -> None:
     """Raise DataError for an argument that has no meaning for what was found."""
-    uses = found.sequences.uses if found.sequences is not None else frozenset()
+    uses = found.uses | (found.sequences.uses if found.sequences is not None else frozenset())
     if odd := [name for name in given if name not in uses]:
         what = "a table" if found.images is None else "images"
         what = f"sequences of {found.sequences.unit}" if found.sequences is not None else what

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +15,40 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from genus.data.sequences import Options
 from genus.errors import DataError
+from genus.kinds import Category, Integer, Real
 
 __all__ = ["read_csv"]
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None")
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+WHOLE = r"^\s*[-+]?\d+\s*$"
+COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or with none
+THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
+LOOKED_AT = 1000  # rows that decide whether there is a header
+WISHES = ("real", "integer")
+EXACT = 2**53  # beyond it a double skips whole numbers
 
 
-def read_csv(path: Path, markers: Sequence[Any] = ()) -> pa.Table:
-    """Delimited text, perhaps compressed; the delimiter is the one of tab, comma, semicolon and bar that line 1 has most of.
+def read_csv(path: Path, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
+    """Delimited text, perhaps compressed, and notes; the delimiter is the one of tab, comma, semicolon and bar that line 1 has
+    most of, the semicolon where it separates numbers with decimal commas.
 
-    The first line is a header unless every column that holds a number in the second line holds one in the first too. Spaces
-    around fields and names are dropped. Empty fields and ?, NA, N/A, n/a, nan, NaN, null, NULL, None are missing.
+    Spaces around fields and names are dropped. Empty fields and ?, NA, N/A, n/a, nan, NaN, null, NULL, None are missing. A
+    column of numbers with decimal commas is numbers, unless all could mark thousands and the delimiter is no semicolon; one of
+    whole numbers beyond 64 bits stays text.
+
+    Args:
+        options: `header`: whether line 1 is one; where not given, see `_has_header`. `missing`: more texts that mean missing.
+            `kinds`: names of columns, and what is wished or known of them.
 
     Raises:
-        DataError: no rows, a name twice, ragged rows, bytes that are not UTF-8, a few texts in a column of numbers.
+        DataError: no rows, a name twice, ragged rows, bytes that are not UTF-8, a few texts in a column of numbers that no
+            wish makes a category.
     """
     lines, delimiter = _head(path)
-    header = _has_header(lines)
+    header, notes = _has_header(lines, options.kinds) if options.header is None else (options.header, [])
     if len(lines) < 1 + header:
         raise DataError(f"The file {path} has a header but no rows; expected rows of data below it.")
     names = [name.strip() for name in lines[0]] if header else [f"x{i}" for i in range(len(lines[0]))]
@@ -40,9 +58,9 @@ def read_csv(path: Path, markers: Sequence[Any] = ()) -> pa.Table:
         raise DataError(
             f"The column name {twice[0]!r} stands {names.count(twice[0])} times in {path}; give every column its own name."
         )
-    missing = {text for m in (*MISSING, *map(str, markers)) for text in (m, f" {m}", f"{m} ")}
+    missing = {text for m in (*MISSING, *map(str, options.missing)) for text in (m, f" {m}", f"{m} ")}
 
-    def load(as_text: bool) -> pa.Table:
+    def load(as_text: bool, columns: Sequence[str]) -> pa.Table:
         return pcsv.read_csv(
             path,
             pcsv.ReadOptions(column_names=names, skip_rows=int(header), block_size=64 << 20),
@@ -50,24 +68,30 @@ def read_csv(path: Path, markers: Sequence[Any] = ()) -> pa.Table:
             pcsv.ConvertOptions(
                 null_values=sorted(missing),
                 strings_can_be_null=True,
-                column_types=dict.fromkeys(names, pa.string()) if as_text else None,
+                column_types=dict.fromkeys(columns, pa.string()) if as_text else None,
+                include_columns=columns,
             ),
         )
 
     try:
-        table = load(False)
+        table = load(False, names)
     except pa.ArrowInvalid:  # a type that changes far down, or a line break within quotes
         try:
-            table = load(True)
+            table = load(True, names)
         except pa.ArrowInvalid as error:
             raise DataError(
                 f"Cannot read {path}: {error}. Check the delimiter, the quotes and that the text is UTF-8."
             ) from error
-    return pa.table([_typed(name, column) for name, column in zip(names, table.columns, strict=True)], names=names)
+    found = dict(zip(names, table.columns, strict=True))
+    if large := [name for name, column in found.items() if _beyond_exact(column)]:
+        texts = zip(large, load(True, large).columns, strict=True)
+        found |= {name: column for name, column in texts if _all(column, WHOLE)}
+    typed = {name: _typed(name, column, options.kinds.get(name), delimiter == ";", notes) for name, column in found.items()}
+    return pa.table(list(typed.values()), names=names), tuple(notes)
 
 
 def _head(path: Path) -> tuple[list[list[str]], str]:
-    """The fields of the first two lines that are not empty, and the delimiter."""
+    """The fields of the first lines that are not empty, and the delimiter."""
     with pa.input_stream(str(path), compression="detect") as stream:
         block = stream.read(1 << 20)
     try:
@@ -80,40 +104,105 @@ def _head(path: Path) -> tuple[list[list[str]], str]:
     if first is None:
         raise DataError(f"The file {path} is empty; expected rows of data.")
     delimiter = max("\t,;|", key=first.count) if any(d in first for d in "\t,;|") else ","
-    rows = (row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(field.strip() for field in row))
-    return [row for row, _ in zip(rows, range(2), strict=False)], delimiter
+    if ";" in first and all(map(_is_number, first.split(";"))):
+        delimiter = ";"
+    lines: list[list[str]] = []
+    with suppress(csv.Error):  # a text too long for this module, below lines that are enough
+        rows = (row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(field.strip() for field in row))
+        lines.extend(itertools.islice(rows, LOOKED_AT))
+    return lines or [first.split(delimiter)], delimiter
 
 
-def _has_header(lines: list[list[str]]) -> bool:
-    def numeric(field: str) -> bool:
-        try:
-            float(field)
-        except ValueError:
-            return False
-        return field.strip().lower() not in ("nan", "inf", "infinity")
+def _has_header(lines: list[list[str]], known: Mapping[str, Any]) -> tuple[bool, list[str]]:
+    """Whether line 1 names the columns, and a note where this is not plain.
 
-    columns = [i for i, field in enumerate(lines[min(1, len(lines) - 1)]) if numeric(field)]
-    return not columns or not all(i < len(lines[0]) and numeric(lines[0][i]) for i in columns)
+    It does where not every number of line 2 stands below a number; else where it holds all names that are known, if any are.
+    Else two or more different whole numbers above numbers are names where the line is 0, 1, 2, ...; where most numbers below
+    each are not whole; or where the texts beside them occur nowhere below, and those below repeat or the numbers count up by
+    one.
+    """
+    first, rest = [field.strip() for field in lines[0]], [row for row in lines[1:] if len(row) == len(lines[0])]
+    columns = [i for i, field in enumerate(lines[min(1, len(lines) - 1)]) if _is_number(field)]
+    if not columns or not all(i < len(first) and _is_number(first[i]) for i in columns):
+        return True, []
+    no = False, ["no header was found, so columns are named x0, x1, ...; header=True takes the first line for one"]
+    if known:
+        return (True, []) if known.keys() <= {*first} else no
+    labels = [first[i] for i in columns]
+    if not rest or len({*labels}) < max(2, len(labels)) or not all(map(str.isdecimal, labels)):
+        return no
+    below = [[text for row in rest if (text := row[i].strip()) not in MISSING] for i in range(len(first))]
+    counted = len(first) > 2 and first == [str(i) for i in range(len(first))]
+    fractions = all(2 * sum(_is_fraction(text) for text in below[i]) > len(below[i]) for i in columns)
+    texts = [i for i in range(len(first)) if i not in columns]
+    apart = bool(texts) and all(first[i] not in below[i] for i in texts)
+    repeat = all(2 * len({*below[i]}) <= len(below[i]) for i in texts)
+    upwards = all(int(b) == int(a) + 1 for a, b in itertools.pairwise(labels))
+    if counted or fractions or (apart and (repeat or upwards)):
+        shown = ", ".join(first[:4]) + (", ..." if len(first) > 4 else "")
+        return True, [f"the first line, {shown}, is taken for a header; header=False makes it a row"]
+    return no
 
 
-def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text without the spaces around it; numbers where every value is one."""
+def _is_number(field: str) -> bool:
+    return bool(re.match(NUMBER, field) or re.match(COMMA, field.strip()))
+
+
+def _is_fraction(field: str) -> bool:
+    try:
+        return not float(field.replace(",", ".")).is_integer()
+    except ValueError:
+        return False
+
+
+def _beyond_exact(column: pa.ChunkedArray) -> bool:
+    """Whether doubles were read that may have been other whole numbers in the text."""
+    return pa.types.is_floating(column.type) and bool(pc.any(pc.greater(pc.abs(column), float(EXACT))).as_py())
+
+
+def _typed(name: str, column: pa.ChunkedArray, wish: Any, decimal: bool, notes: list[str]) -> pa.ChunkedArray:
+    """Text without the spaces around it; numbers where every value is one.
+
+    Args:
+        wish: the kind that is wished or known, if any.
+        decimal: a comma is a decimal one, even where it may mark thousands.
+        notes: what there is to say is added.
+    """
     if not pa.types.is_string(column.type):
         return column
     column = pc.utf8_trim_whitespace(column)
+    levels, numeric = isinstance(wish, Category) or wish == "category", isinstance(wish, Real | Integer) or wish in WISHES
     number = pc.match_substring_regex(column, NUMBER)
     count, present = pc.sum(number).as_py() or 0, len(column) - column.null_count
     if present and count == present:
-        return (
-            column.cast(pa.int64())
-            if pc.all(pc.match_substring_regex(column, r"^[-+]?\d{1,18}$")).as_py()
-            else column.cast(pa.float64())
+        if not _all(column, WHOLE):
+            return column.cast(pa.float64())
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid:
+            if numeric:
+                return column.cast(pa.float64())
+            notes.append(f"column {name!r} is read as text, since its whole numbers have more than 64 bits")
+            return column
+    if present and not levels and _all(column, COMMA):
+        if decimal or numeric or not _all(column, THOUSANDS):
+            notes.append(f"column {name!r} has decimal commas, and samples of it have points")
+            return pc.replace_substring(column, ",", ".").cast(pa.float64())
+        notes.append(
+            f"column {name!r} is read as text, since its commas may be decimal or mark thousands;"
+            f' kinds={{{name!r}: "real"}} takes them for decimal ones'
         )
-    if count >= 0.9 * present and present - count > 0 and count > 1:
+        return column
+    if count >= 0.9 * present and present - count > 0 and count > 1 and not levels:
         rows = pc.indices_nonzero(pc.fill_null(pc.invert(number), False)).slice(0, 3).to_pylist()
         shown = ", ".join(f"{column[row].as_py()!r} in row {row}" for row in rows)
+        keep = f", or keep all as text with kinds={{{name!r}: 'category'}}" if wish is None else ""
         raise DataError(
-            f"Column {name!r} holds {count:,} numbers but also {present - count:,} other texts ({shown}); correct them, or"
-            " name the text that means missing in missing=."
+            f"Column {name!r} holds {count:,} numbers but also {present - count:,} other texts ({shown}); correct them, name"
+            f" the text that means missing in missing={keep}."
         )
     return column
+
+
+def _all(column: pa.ChunkedArray, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(column, pattern)).as_py())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,17 +14,24 @@ from genus.frames import Form
 from genus.lattices import find_lattice
 from genus.space import Integer, Kind, Real, Space
 
+if TYPE_CHECKING:
+    import PIL.Image
+
 __all__ = ["SUFFIXES", "image_space", "read_files"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 CHANNELS = (1, 3, 4)
+FEW = 32  # values of bytes that are taken for all that there are, where so many pixels show each on average
+PIECE = 2**20  # pixels looked at together
 
 
 def image_space(array: np.ndarray, container: str = "images", kind: Kind | None = None) -> Space:
     """The space of images (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1, 3 or 4; one kind that all pixels share.
 
-    Bytes are Integer(0, 255); other whole numbers and grey levels such as k/255 an Integer from the least to the greatest; the
-    rest a Real. Where the last axis and the second both could be channels, the last one is taken.
+    Bytes are Integer(0, 255), whatever greys occur, unless all pixels together show at most 32 values, each of them 32 times or
+    more on average: those are all there are, and the kind is the lattice they lie on, Integer(0, 255, step=255) for black and
+    white. Other whole numbers and grey levels such as k/255 are an Integer from the least to the greatest; the rest a Real.
+    Where the last axis and the second both could be channels, the last one is taken.
     """
     if array.ndim not in (3, 4) or array.dtype.kind not in "biuf":
         raise DataError(f"Expected images (N, H, W), (N, H, W, C) or (N, C, H, W); got shape {array.shape} of {array.dtype}.")
@@ -37,11 +45,11 @@ def image_space(array: np.ndarray, container: str = "images", kind: Kind | None 
 
 
 def _pixel_kind(array: np.ndarray) -> Kind:
-    if array.dtype == np.uint8:
-        return Integer(0, 255)
     if array.dtype == bool:
         return Integer(0, 1)
     flat = array.reshape(-1)
+    if array.dtype == np.uint8:
+        return _few(flat) or Integer(0, 255)
     if array.dtype.kind == "f":
         if np.isinf(flat).any() or np.isnan(flat).any():
             raise DataError("The images hold NaN or infinite pixels; replace them.")
@@ -53,28 +61,39 @@ def _pixel_kind(array: np.ndarray) -> Kind:
             kind = measure_numbers("pixels", flat.astype(np.float64), "real")
             return kind if isinstance(kind, Real) else Real(float(flat.mean()), float(flat.std()) or 1.0)
     low, high = float(flat.min()), float(flat.max())
-    return Integer(low, high) if high > low else Integer(low, low + 1)
+    return (_few(flat) or Integer(low, high)) if high > low else Integer(low, low + 1)
 
 
-def read_files(paths: Sequence[Path]) -> np.ndarray:
-    """Files of images -> (N, H, W) or (N, H, W, 3) bytes.
+def _few(flat: np.ndarray) -> Integer | None:
+    """The lattice of whole numbers of which only few occur, each of them often; None where there are more, or just one."""
+    found = np.array([], dtype=flat.dtype)
+    for at in range(0, len(flat), PIECE):
+        found = np.union1d(found, flat[at : at + PIECE])
+        if len(found) > FEW:
+            return None
+    if len(found) < 2 or len(flat) < FEW * len(found):
+        return None
+    return Integer(float(found[0]), float(found[-1]), float(np.gcd.reduce(np.diff(found.astype(np.int64)))))
+
+
+def read_files(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Files of images -> (N, H, W) or (N, H, W, 3), and notes: bytes, or of grey images of more bits their numbers as they are.
 
     Grey and coloured images together become coloured; transparency is laid on white.
 
     Raises:
-        DataError: two sizes, an unreadable file.
+        DataError: two sizes, two depths, an unreadable file.
     """
     from PIL import Image, UnidentifiedImageError
 
     images: list[np.ndarray] = []
+    cut: list[Path] = []
     for path in paths:
         try:
             with Image.open(path) as file:
-                image: Image.Image = file
-                if "A" in image.getbands() or "transparency" in image.info:
-                    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-                grey = file.mode in ("1", "L", "I", "F", "LA") or file.mode.startswith("I;16")
-                images.append(np.asarray(image.convert("L" if grey else "RGB")))
+                if "RGB" in file.mode and any(";16" in str(tile[3]) for tile in file.tile):
+                    cut.append(path)
+                images.append(_pixels(file))
         except (UnidentifiedImageError, OSError, ValueError) as error:
             raise DataError(f"{path} is not an image that can be read ({error}); remove it or save it anew.") from error
         if images[-1].shape[:2] != images[0].shape[:2]:
@@ -83,6 +102,25 @@ def read_files(paths: Sequence[Path]) -> np.ndarray:
                 f"The images differ in size: {paths[0].name} is {w0} x {h0} pixels, {path.name} is {w1} x {h1};"
                 " resize them to one size."
             )
+        if images[-1].dtype != images[0].dtype:
+            raise DataError(
+                f"The images differ in depth: the pixels of {paths[0].name} are {images[0].dtype}, those of {path.name}"
+                f" {images[-1].dtype}; save them in one."
+            )
     if any(image.ndim == 3 for image in images):
         images = [image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2) for image in images]
-    return np.stack(images)
+    notes = (f"16 bits a channel ({len(cut):,} images, such as {cut[0].name}): 8 of them are read",) if cut else ()
+    return np.stack(images), notes
+
+
+def _pixels(image: PIL.Image.Image) -> np.ndarray:
+    """(H, W) or (H, W, 3): bytes; of grey beyond 8 bits, which conversion to bytes would clip, the numbers themselves."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        pixels = np.asarray(image)
+        return pixels.astype(pixels.dtype.newbyteorder("="))
+    grey = image.mode in ("1", "L", "LA")
+    if "A" in image.getbands() or "transparency" in image.info:
+        from PIL import Image
+
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return np.asarray(image.convert("L" if grey else "RGB"))

@@ -130,7 +130,7 @@ def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, op
         if layout != "stream" and options.space.ends:
             layout = "documents"
     else:
-        kind = _kind(flat, options.wish)
+        kind = _kind(flat, options.kinds.get("values"))
     if layout == "stream" and options.conditioned:
         raise DataError("One long sequence has no condition for each of its rows; leave condition= out.")
     return Sequences(_numbers(flat, kind), lengths, kind, form, layout)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,14 +36,15 @@ class Options:
     rate: int | None = None
     encoding: str | None = None
     sequence: bool | str | None = None
-    wish: Any = None  # the kind of a sequence's elements
+    header: bool | None = None
+    kinds: Mapping[str, Any] = field(default_factory=dict)  # wished, and those of the columns of spaces that are known
     conditioned: bool = False  # there is a condition, so pieces cannot be joined
     space: Space | None = None  # known already
 
     def given(self) -> list[str]:
-        """The arguments for sequences that were given."""
-        names = ("tokens", "documents", "length", "rate", "encoding", "sequence")
-        return [name for name in names if getattr(self, name) not in (None, False)]
+        """The arguments that were given and do not always have a meaning."""
+        names = ("tokens", "documents", "length", "rate", "encoding", "sequence", "header")
+        return [name for name in names if getattr(self, name) is not None]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Source:
         sequences: text, sound, or numbers in their order, where the data are sequences.
         target: the column that is usually predicted.
         notes: what happened on the way.
+        uses: the arguments of `read` that have a meaning here, beside those for sequences.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Source:
     sequences: Sequences | None = None
     target: str | None = None
     notes: tuple[str, ...] = ()
+    uses: frozenset[str] = frozenset()
 
 
 def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B008 - it is immutable
@@ -76,7 +78,7 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
     if not path.exists():
         if name in EMBEDDED:
             return EMBEDDED[name](options)
-        raise DataError(f"There is no file, folder or embedded set {name!r}; {_suggestions(name, path)}.")
+        raise DataError(f"There is no file, folder or embedded set {name!r}; {_suggestions(name, path)}")
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".bz2", ".zst")]
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in READERS:
@@ -99,7 +101,7 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
 def _suggestions(text: str, path: Path) -> str:
     here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, here, 2, 0.7) + difflib.get_close_matches(text.lower(), EMBEDDED, 2, 0.7)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"the embedded sets are {', '.join(EMBEDDED)}"
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"the embedded sets are {', '.join(EMBEDDED)}."
 
 
 # -- files ----------------------------------------------------------------------------------------------------------------
@@ -111,7 +113,8 @@ def _of_table(table: pa.Table) -> Source:
 
 
 def _csv(path: Path, options: Options) -> Source:
-    return _of_table(read_csv(path, options.missing))
+    table, notes = read_csv(path, options)
+    return replace(_of_table(table), notes=notes, uses=frozenset({"header"}))
 
 
 def _parquet(path: Path, options: Options) -> Source:
@@ -206,7 +209,8 @@ def _folder(folder: Path, options: Options) -> Source:
     if suffixes is audio.SUFFIXES:
         return _of_sequences(name, audio.read_recordings(paths, options), labels)
     columns = pa.table({} if labels is None else {"label": pa.array(labels)})
-    return Source(name, columns, Form("images", ("uint8",)), images.read_files(paths))
+    pixels, notes = images.read_files(paths)
+    return Source(name, columns, Form("images", (str(pixels.dtype),)), pixels, notes=notes)
 
 
 READERS: dict[str, Callable[[Path, Options], Source]] = {
