@@ -46,6 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "pixelcnn": genus.PixelCNN(Space(Integer(0, 3), shape=(3, 3)), width=8, layers=2),
             "vae": genus.VAE(plain, hidden=(8,)),
         }
+        digits = genus.read("digits").space
+        for noise in ("uniform", "variational"):
+            models[noise] = genus.build("maf", digits, transforms=1, hidden=(8,), noise=noise)
     for name, model in models.items():
         genus.save(model, f"{name}.genus")
     yield here
@@ -87,6 +90,14 @@ def test_whole_numbers_are_taught_within_their_noise() -> None:
     assert json.loads(done.out)["student"] == "iaf"
     x = genus.load("w.genus").sample(50, seed=0)
     assert torch.equal(x, x.round())
+
+
+@pytest.mark.parametrize("noise", ["uniform", "variational"])
+def test_a_student_of_images_has_its_teachers_noise(noise: str) -> None:
+    done = run("distill", "iaf", f"{noise}.genus", "digits", *STUDENT[:-1], 3, "--out", "d.genus", "--json", "--quiet")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["hyper"]["noise"] == noise
+    assert json.loads(done.out)["held_out"]["label"] == "bound"
 
 
 def test_a_wavenet_teaches_sound_in_parallel(folder: Path) -> None:

@@ -82,6 +82,24 @@ def test_a_student_covers_its_teacher_unless_it_is_told_to_seek() -> None:
     assert float(seeking.sample(5000, seed=0).std()) < 1.5
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["data", "draws"])
+def test_a_student_of_small_images_takes_over_its_teachers_noise(given: bool) -> None:
+    space = Space(genus.Integer(0, 3), shape=(3, 3))
+    with genus.model.isolated(0):
+        x = torch.randint(0, 3, (600, 1, 1)) + torch.randint(0, 2, (600, 3, 3)).float()
+        teacher = genus.build("maf", space, transforms=1, hidden=(16,), noise="variational")
+        student = genus.build("iaf", space, transforms=2, hidden=(32,), noise="variational")
+    genus.fit(teacher, x, max_steps=100, batch_size=128, learning_rate=0.01, validation=None, progress=False)
+    distill(student, teacher, x if given else None, max_steps=100, batch_size=128, draws=100, progress=False)
+    assert abs(kl(teacher, student, x)) < 0.7
+    for mine, theirs in zip(student.noise.parameters(), teacher.noise.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+        assert mine.requires_grad
+    plain = genus.build("iaf", space, noise="uniform")
+    with pytest.raises(genus.DataError, match=r"'uniform', the teacher's 'variational'"):
+        distill(plain, teacher)
+
+
 @torch.no_grad()
 def kl(teacher: genus.GenerativeModel, student: genus.GenerativeModel, x: Tensor) -> float:
     """KL(teacher || student), or of the bounds of whole numbers, on draws x of the teacher."""

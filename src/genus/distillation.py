@@ -129,11 +129,14 @@ def distill(
     True
     """
     more = {"c": c, "forward": forward, "auxiliary": auxiliary, "batch_size": batch_size, "draws": draws, "seed": seed, **how}
-    if isinstance(student, Dequantised) and isinstance(teacher, Dequantised) and student.space == teacher.space:
+    if isinstance(student, Dequantised) and isinstance(teacher, Dequantised) and not untaught(student, teacher):
         # Both are densities of points in cells: their KL is a bound on that of the cells' masses.
+        if student.noise is not None and teacher.noise is not None:
+            student.noise.load_state_dict(teacher.noise.state_dict())  # the student learns of points, not where to put them
         within = noisy(student, data, seed) if data is not None else None
         found = distill(student.model, teacher.model, within, **more)
         student.context_counts = student.model.context_counts
+        student.to(student.model.device).eval()  # as training leaves what it trained
         return found
     known = teacher if isinstance(teacher, GenerativeModel) else None
     if reason := untaught(student, known):
@@ -242,11 +245,12 @@ class Lesson:
         return Distillation(history, Estimate.of(difference), mass, effective, n, back, took, theirs)
 
 
+@torch.no_grad()
 def noisy(model: Dequantised, data: Any, seed: int) -> Any:
     """Rows of whole numbers as the density within the model sees them."""
     rows, _ = prepare(model, data, None, seed)
     with isolated(seed):
-        y = model._noisy(rows.x.to(model.space.dtype), rows.c)[0]
+        y = model._noisy(rows.x.to(model.device, model.space.dtype), rows.c)[0]
     return y if rows.c is None else (y, rows.c)
 
 
@@ -279,6 +283,7 @@ def untaught(student: GenerativeModel | None, teacher: GenerativeModel | None) -
     >>> untaught(MAF(space), VAE(space))
     'The teacher must be a density, and VAE has none that is exact.'
     """
+    both = [one for one in (student, teacher) if one is not None]
     student, teacher = (one.model if isinstance(one, Dequantised) else one for one in (student, teacher))
     if teacher is not None and not isinstance(teacher, TractableDensity):
         return f"The teacher must be a density, and {type(teacher).__name__} has none that is exact."
@@ -292,6 +297,9 @@ def untaught(student: GenerativeModel | None, teacher: GenerativeModel | None) -
             )
     if student is not None and not isinstance(student, NormalisingFlow):
         return f"{type(student).__name__} cannot draw with gradients; a student is a flow, such as IAF."
-    if student is not None and teacher is not None and (teacher.space, teacher.context) != (student.space, student.context):
+    if any((one.space, one.context) != (both[0].space, both[0].context) for one in both):
         return "The teacher must be a density of the student's own space and context."
+    noises = [one.hyper["noise"] for one in both if isinstance(one, Dequantised)]
+    if len({*noises}) > 1:
+        return "The student's noise within cells is {!r}, the teacher's {!r}; build the student with the teacher's.".format(*noises)
     return None

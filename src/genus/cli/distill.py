@@ -137,7 +137,8 @@ def _build(cls: type[GenerativeModel], teacher: Any, rows: int, wanted: dict[str
     from genus.model import isolated
     from genus.registry import build
 
-    values = cls.suggest(teacher.space, rows) | wanted
+    noise = {"noise": teacher.hyper["noise"]} if teacher.name == "dequantised" else {}  # the student takes it over
+    values = cls.suggest(teacher.space, rows) | noise | wanted
     try:
         with isolated(seed):
             return build(cls.name, teacher.space, teacher.context, **values)
