@@ -100,6 +100,28 @@ def test_a_student_of_small_images_takes_over_its_teachers_noise(given: bool) ->
         distill(plain, teacher)
 
 
+@pytest.mark.parametrize("kind", [Real(), genus.Integer(0, 9)], ids=["real", "whole"])
+def test_training_goes_on_from_what_was_taught_and_teaching_from_what_was_trained(kind: Real | genus.Integer) -> None:
+    space = Space([kind, kind])
+    teacher, student = (genus.build(name, space, transforms=1, hidden=(8,)) for name in ("maf", "iaf"))
+    x = torch.randint(0, 10, (300, 2), generator=torch.Generator().manual_seed(0)).float()
+    still = {"max_steps": 1, "learning_rate": 1e-12, "validation": None, "progress": False}
+    genus.fit(teacher, x, max_steps=20, progress=False)
+    distill(student, teacher, x, draws=10, max_steps=20, progress=False)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    genus.fit(student, 3 * x[:100] % 10, **still)
+    distill(student, teacher, 3 * x[:100] % 10, draws=10, **still)
+    for name, value in student.state_dict().items():
+        assert torch.allclose(value, before[name], atol=1e-6), name
+    fresh = genus.build("iaf", space, transforms=1, hidden=(8,))
+    genus.fit(fresh, x, max_steps=1, progress=False)
+    before = {name: value.clone() for name, value in fresh.state_dict().items()}
+    distill(fresh, teacher, 3 * x[:100] % 10, draws=10, **still)
+    assert all(
+        torch.allclose(value, before[name], atol=1e-6) for name, value in fresh.state_dict().items() if "begun" not in name
+    )
+
+
 @torch.no_grad()
 def kl(teacher: genus.GenerativeModel, student: genus.GenerativeModel, x: Tensor) -> float:
     """KL(teacher || student), or of the bounds of whole numbers, on draws x of the teacher."""

@@ -133,8 +133,10 @@ def distill(
         # Both are densities of points in cells: their KL is a bound on that of the cells' masses.
         if student.noise is not None and teacher.noise is not None:
             student.noise.load_state_dict(teacher.noise.state_dict())  # the student learns of points, not where to put them
+        student.model.begun.copy_(student.begun)
         within = noisy(student, data, seed) if data is not None else None
         found = distill(student.model, teacher.model, within, **more)
+        student.begun.copy_(student.model.begun)
         student.context_counts = student.model.context_counts
         student.to(student.model.device).eval()  # as training leaves what it trained
         return found
@@ -301,5 +303,6 @@ def untaught(student: GenerativeModel | None, teacher: GenerativeModel | None) -
         return "The teacher must be a density of the student's own space and context."
     noises = [one.hyper["noise"] for one in both if isinstance(one, Dequantised)]
     if len({*noises}) > 1:
-        return "The student's noise within cells is {!r}, the teacher's {!r}; build the student with the teacher's.".format(*noises)
+        mine, theirs = noises
+        return f"The student's noise within cells is {mine!r}, the teacher's {theirs!r}; build the student with the teacher's."
     return None
