@@ -128,6 +128,22 @@ def kl(teacher: genus.GenerativeModel, student: genus.GenerativeModel, x: Tensor
     return float((teacher.elbo(x, seed=0) - student.elbo(x, seed=0)).mean())
 
 
+@pytest.mark.parametrize(
+    ("teacher", "word"),
+    [
+        (lambda x: bowl(x).sum(), r"of shape \(256,\) for x of shape \(256, 2\); got one of shape \(\)"),
+        (lambda x: bowl(x)[:, None], r"got one of shape \(256, 1\)"),
+        (lambda x: 0.0, "got of type float"),
+        (lambda x: bowl(x.detach()), "without detach"),
+        (3, "a function of x that gives one; got int"),
+    ],
+)
+def test_what_a_function_gives_is_checked(teacher: genus.distillation.Teacher, word: str) -> None:
+    student = Flow(Space([Real(), Real()]), transforms=[Elementwise(2)])
+    with pytest.raises(genus.DataError, match=word):
+        distill(student, teacher, max_steps=5, draws=50, progress=False)
+
+
 def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:
     space = SPACES["reals"]
     flow = IAF(space, transforms=1, hidden=(4,))

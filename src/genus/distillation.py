@@ -117,7 +117,8 @@ def distill(
         how: arguments of `genus.fit`: a budget (by default 3,000 steps), the learning rate and so on.
 
     Raises:
-        DataError: the spaces differ, the student is no flow, or there are no numbers through which gradients could go back.
+        DataError: the spaces differ, the student is no flow, there are no numbers through which gradients could go back, or
+            what a function gives is no log-density of every datum, with gradients.
         GenusError: the share makes no sense.
 
     >>> import math
@@ -140,6 +141,8 @@ def distill(
         student.context_counts = student.model.context_counts
         student.to(student.model.device).eval()  # as training leaves what it trained
         return found
+    if not callable(teacher):
+        raise DataError(f"The teacher must be a density, or a function of x that gives one; got {type(teacher).__name__}.")
     known = teacher if isinstance(teacher, GenerativeModel) else None
     if reason := untaught(student, known):
         raise DataError(reason)
@@ -186,8 +189,21 @@ class Lesson:
     def log_p(self, x: Tensor, c: Tensor | None) -> Tensor:
         """What the teacher says of x (B, *shape): (B,)."""
         if self.density is not None:
-            return self.density._log_prob(x, c)
-        return self.teacher(x) if c is None else self.teacher(x, c)
+            found = self.density._log_prob(x, c)
+        else:
+            found = self.teacher(x) if c is None else self.teacher(x, c)
+        if not isinstance(found, Tensor) or found.shape != x.shape[:1]:
+            what = f"one of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"of type {type(found).__name__}"
+            raise DataError(
+                f"The teacher must give a log-density of every datum, a tensor of shape {tuple(x.shape[:1])} for x of shape"
+                f" {tuple(x.shape)}; got {what}."
+            )
+        if x.requires_grad and not found.requires_grad and self.forward < 1:
+            raise DataError(
+                "KL(student || teacher) is lowered by gradients through the teacher, and what it gives has none; compute it"
+                " from x in torch, without detach or no_grad."
+            )
+        return found
 
     def rows(self, c: Tensor | None, least: int, seed: int) -> Any:
         """Rows to learn from, with their conditions: draws of the teacher; of the student where a function teaches."""
