@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import pytest
 import torch
 from conftest import CONTEXTS, SPACES
@@ -10,7 +13,8 @@ from torch import Tensor
 
 import genus
 from genus import IAF, MAF, Flow, Real, Space, distill
-from genus.transforms import Elementwise, Masked
+from genus.errors import NonFiniteLossError
+from genus.transforms import Elementwise, Logit, Masked
 
 
 def bowl(x: Tensor) -> Tensor:
@@ -142,6 +146,39 @@ def test_what_a_function_gives_is_checked(teacher: genus.distillation.Teacher, w
     student = Flow(Space([Real(), Real()]), transforms=[Elementwise(2)])
     with pytest.raises(genus.DataError, match=word):
         distill(student, teacher, max_steps=5, draws=50, progress=False)
+
+
+def quarter(x: Tensor) -> Tensor:
+    """Exponential, of positive numbers alone."""
+    return torch.where((x > 0).all(1), -x.sum(1), -torch.inf)
+
+
+def test_a_target_without_mass_where_the_student_draws_is_named_and_another_support_is_the_cure() -> None:
+    space = Space([Real(), Real()])
+    how = {"max_steps": 100, "learning_rate": 0.02, "progress": False}
+    for target, words in ((quarter, "has no mass"), (lambda x: x.log().sum(1) - x.sum(1), "gives nan")):
+        with pytest.raises(NonFiniteLossError, match=rf"{words} at x = \([-\d., ]+\), which .* Logit") as refused:
+            distill(Flow(space, transforms=[Elementwise(2)]), target, **how)
+        assert any(float(number) < 0 for number in re.search(r"\((.*?)\)", str(refused.value))[1].split(","))
+    found = distill(Flow(space, transforms=[Logit(0.0, 1.0), Elementwise(2)]), quarter, **how)
+    assert found.log_mass == pytest.approx(2 * math.log(1 - math.exp(-1)), abs=0.02)
+    # Where only the judging draws find such a place, training goes well, and the divergence is infinite.
+    student = Flow(space, transforms=[Elementwise(2)])
+    found = distill(
+        student, lambda x: torch.where(x[:, 0] < 3.5, bowl(x), -torch.inf), batch_size=2, max_steps=1, progress=False
+    )
+    assert found.kl.value == torch.inf
+    assert "the teacher has density 0 at" in found.kl.reason
+    assert found.kl.reason in str(found)
+
+
+def test_weights_worth_few_draws_are_said_to_be() -> None:
+    space = Space([Real(), Real()])
+    for scale, doubtful in ((1.0, False), (40.0, True)):
+        student = Flow(space, transforms=[Elementwise(2)])
+        found = distill(student, lambda x, scale=scale: bowl(x / scale), max_steps=1, draws=2000, progress=False)
+        assert bool(found.doubt) == doubtful, found.effective
+        assert ("more than its ±" in str(found)) == doubtful
 
 
 def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:

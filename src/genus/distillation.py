@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genus.divergences.f import Estimate
-from genus.errors import DataError, GenusError
+from genus.errors import DataError, GenusError, NonFiniteLossError
 from genus.model import GenerativeModel, Loss, TractableDensity, frozen, in_batches, isolated
 from genus.models.autoregressive import Autoregressive
 from genus.models.dequantised import Dequantised
@@ -30,6 +30,8 @@ FORWARD = 0.9  # see `distill`
 RATE, RATE_IN_TIME, RECIPE = 3e-3, 2e-2, {"average": 0.99, "weight_decay": 0.0}  # likewise; of sequences the second rate
 NUMBERS = 2**20  # that are drawn of a teacher to learn from: rows times their length; a quarter, of both, to judge by
 ROWS, JUDGED = 50_000, 10_000  # and no more rows than these
+FEW = 100  # equal weights, and at most half of the draws, that importance weights should be worth
+SHOWN = 4  # numbers of a datum in a message
 
 Teacher = TractableDensity | Callable[..., Tensor]
 
@@ -60,20 +62,33 @@ class Distillation:
     @property
     def kl(self) -> Estimate:
         """KL(student || teacher) of a teacher whose total mass is 1."""
-        return Estimate(-self.bound.value, self.bound.error)
+        return self.bound._replace(value=-self.bound.value)
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the numbers may be off by more than their errors; None where the weights do not say so."""
+        if self.effective >= min(FEW, self.draws / 2):
+            return None
+        return (
+            f"student and teacher are far apart, by importance weights worth {self.effective:.0f} of {self.draws:,} draws: what"
+            " is estimated may be off by more than its ±"
+        )
 
     def __str__(self) -> str:
-        other = self.teacher_to_student
+        other, doubt = self.teacher_to_student, f"; {self.doubt}" if self.doubt else ""
+        infinite = "".join(f"; {found.reason}" for found in (self.bound, other) if found is not None and found.reason)
         if other is None or self.teacher_seconds is None:
-            return (
+            said = (
                 f"E_q[log p - log q] = {self.bound.value:.3f} ± {self.bound.error:.3f} nats; log mass {self.log_mass:.3f} by"
                 f" importance weights worth {self.effective:.0f} of {self.draws}"
             )
-        return (
-            f"KL(student || teacher) = {self.kl.value:.3f} ± {self.kl.error:.3f} nats, KL(teacher || student) ="
-            f" {other.value:.3f} ± {other.error:.3f}; {self.draws} draws: student {self.student_seconds:.3f} s, teacher"
-            f" {self.teacher_seconds:.3f} s"
-        )
+        else:
+            said = (
+                f"KL(student || teacher) = {self.kl.value:.3f} ± {self.kl.error:.3f} nats, KL(teacher || student) ="
+                f" {other.value:.3f} ± {other.error:.3f}; {self.draws} draws: student {self.student_seconds:.3f} s, teacher"
+                f" {self.teacher_seconds:.3f} s"
+            )
+        return said + infinite + doubt
 
 
 def distill(
@@ -119,6 +134,7 @@ def distill(
     Raises:
         DataError: the spaces differ, the student is no flow, there are no numbers through which gradients could go back, or
             what a function gives is no log-density of every datum, with gradients.
+        NonFiniteLossError: the teacher has no mass where the student draws; the message says where.
         GenusError: the share makes no sense.
 
     >>> import math
@@ -168,8 +184,13 @@ def distill(
     with unchanged(density):
         data = data if data is not None else lesson.rows(c, batch_size, seed)
         loss = Loss("kl", flow.parameters(), lesson.loss, matrices=flow.matrices())
-        history = fit(flow, data, losses=[loss], seed=seed, **settled)
         given = data[1] if isinstance(data, tuple) else getattr(data, "c", None)
+        try:
+            history = fit(flow, data, losses=[loss], seed=seed, **settled)
+        except NonFiniteLossError as error:
+            if reason := lesson.outside(given, seed):
+                raise NonFiniteLossError(reason) from error
+            raise
         return lesson.judged(given, history, draws, seed)
 
 
@@ -239,28 +260,55 @@ class Lesson:
         drawn, log_q = self.student._draw(n, c)
         return drawn, log_q - self.log_p(drawn, c)
 
+    @property
+    def at_once(self) -> int:
+        """How many draws are judged together."""
+        return max(2, NUMBERS // 4 // self.student.space.dim)
+
     @torch.no_grad()
-    def judged(self, c: Tensor | None, history: History, draws: int | None, seed: int) -> Distillation:
-        """What came of it, by draws that nothing was learned from."""
-        student, dim = self.student, self.student.space.dim
-        at_once = max(2, NUMBERS // 4 // dim)
-        n = draws or min(JUDGED, at_once)
+    def drawn(self, n: int, c: Tensor | None, seed: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """n draws of the student that nothing was learned from, their conditions, and what student and teacher say of them."""
+        student, at_once = self.student, self.at_once
         with isolated(seed + 1):
             given = None if c is None else c[torch.randint(len(c), (n,))].to(student.device, student.context.dtype)  # type: ignore[union-attr]
             pieces = [None] * -(-n // at_once) if given is None else given.split(at_once)
             sizes = [min(at_once, n - at) for at in range(0, n, at_once)]
-            drawn = [student._draw(size, piece) for size, piece in zip(sizes, pieces, strict=True)]
-        x, log_q = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        difference = (in_batches(self.log_p, x, given, rows=at_once) - log_q).double()
+            parts = [student._draw(size, piece) for size, piece in zip(sizes, pieces, strict=True)]
+        x, log_q = (torch.cat(part) for part in zip(*parts, strict=True))
+        return x, given, log_q, in_batches(self.log_p, x, given, rows=at_once)
+
+    @torch.no_grad()
+    def judged(self, c: Tensor | None, history: History, draws: int | None, seed: int) -> Distillation:
+        """What came of it, by draws that nothing was learned from."""
+        student, at_once = self.student, self.at_once
+        n = draws or min(JUDGED, at_once)
+        x, given, log_q, log_p = self.drawn(n, c, seed)
+        difference = (log_p - log_q).double()
         first, second = difference.logsumexp(0), (2 * difference).logsumexp(0)
         took, back, theirs = timed(lambda: student.sample(n, given, seed=seed + 2))[0], None, None
         if self.density is not None:
             density = self.density
             theirs, x = timed(lambda: density.sample(n, given, seed=seed + 2))
             other = in_batches(self.log_p, x, given, rows=at_once) - in_batches(student._log_prob, x, given, rows=at_once)
-            back = Estimate.of(other.double())
-        mass, effective = float(first - math.log(n)), float((2 * first - second).exp())
-        return Distillation(history, Estimate.of(difference), mass, effective, n, back, took, theirs)
+            back = apart(other.double(), "teacher", "student")
+        mass, effective = float(first - math.log(n)), float((2 * first - second).exp()) if first > -math.inf else 0.0
+        away = apart(-difference, "student", "teacher")
+        return Distillation(history, away._replace(value=-away.value), mass, effective, n, back, took, theirs)
+
+    def outside(self, c: Tensor | None, seed: int) -> str | None:
+        """Where the teacher gives a draw of the student no mass, and what to do; None where it gives all of them some."""
+        x, _, log_q, log_p = self.drawn(min(JUDGED, self.at_once), c, seed)
+        odd = (log_q.isfinite() & ~log_p.isfinite()).nonzero()
+        if not len(odd):
+            return None
+        where = x[int(odd[0])].flatten().tolist()
+        shown = ", ".join(f"{value:.4g}" for value in where[:SHOWN]) + (", ..." if len(where) > SHOWN else "")
+        what = "has no mass" if (value := float(log_p[odd[0]])) == -math.inf else f"gives {value}"
+        return (
+            f"The teacher {what} at x = ({shown}), which the student may draw; change variables so that it has mass everywhere"
+            " (y = log x for x > 0, and add the logarithm of the slope), or give the student the teacher's"
+            " support (a Flow whose first transform is Logit(low, high))."
+        )
 
 
 @torch.no_grad()
@@ -284,6 +332,14 @@ def unchanged(model: GenerativeModel | None) -> Iterator[None]:
             yield
     finally:
         model.to(device).train(training)
+
+
+def apart(log_ratio: Tensor, one: str, other: str) -> Estimate:
+    """KL(one || other), by log one - log other of draws of one (N,)."""
+    if alone := int((log_ratio == math.inf).sum()):
+        reason = f"the {other} has density 0 at {alone:,} of {len(log_ratio):,} draws of the {one}"
+        return Estimate(math.inf, label="exact", reason=reason)
+    return Estimate.of(log_ratio)
 
 
 def timed(f: Callable[[], Tensor]) -> tuple[float, Tensor]:
