@@ -68,7 +68,9 @@ def test_categories_atoms_and_whole_numbers_are_taught_too(whole: bool) -> None:
         student = genus.build("iaf", space, transforms=2, hidden=(16,))
     x = teacher.sample(1000, seed=0)
     before = kl(teacher, student, x)
-    distill(student, teacher, x, max_steps=60, batch_size=64, draws=200, validation=None, progress=False)
+    found = distill(student, teacher, x, max_steps=60, batch_size=64, draws=200, validation=None, progress=False)
+    assert [found.bound.label, found.kl.label] == (["bound", "upper bound"] if whole else ["estimate", "estimate"])
+    assert ("at most" in str(found)) == whole
     assert kl(teacher, student, x) < 0.5 * before
 
 

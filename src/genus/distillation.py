@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -43,7 +43,8 @@ class Distillation:
     Attributes:
         history: of the training.
         bound: E_q [log p(x) - log q(x)], at most log Z, the log of p's total mass; of a teacher that is a density, whose total
-            mass is 1, this is -KL(student || teacher).
+            mass is 1, this is -KL(student || teacher). Of whole numbers it is a bound ("bound"): the divergences, of points in
+            cells, are at least those of the cells' masses ("upper bound").
         log_mass: log Z, estimated by importance weights p / q, and effective: how many equal weights these are worth.
         draws: of the student that these are estimated by.
         teacher_to_student: KL(teacher || student), where the teacher can be sampled; None where it cannot.
@@ -62,7 +63,8 @@ class Distillation:
     @property
     def kl(self) -> Estimate:
         """KL(student || teacher) of a teacher whose total mass is 1."""
-        return self.bound._replace(value=-self.bound.value)
+        label = "upper bound" if self.bound.label == "bound" else self.bound.label
+        return self.bound._replace(value=-self.bound.value, label=label)
 
     @property
     def doubt(self) -> str | None:
@@ -84,9 +86,8 @@ class Distillation:
             )
         else:
             said = (
-                f"KL(student || teacher) = {self.kl.value:.3f} ± {self.kl.error:.3f} nats, KL(teacher || student) ="
-                f" {other.value:.3f} ± {other.error:.3f}; {self.draws} draws: student {self.student_seconds:.3f} s, teacher"
-                f" {self.teacher_seconds:.3f} s"
+                f"KL(student || teacher) {_number(self.kl)} nats, KL(teacher || student) {_number(other)}; {self.draws} draws:"
+                f" student {self.student_seconds:.3f} s, teacher {self.teacher_seconds:.3f} s"
             )
         return said + infinite + doubt
 
@@ -147,7 +148,7 @@ def distill(
     """
     more = {"c": c, "forward": forward, "auxiliary": auxiliary, "batch_size": batch_size, "draws": draws, "seed": seed, **how}
     if isinstance(student, Dequantised) and isinstance(teacher, Dequantised) and not untaught(student, teacher):
-        # Both are densities of points in cells: their KL is a bound on that of the cells' masses.
+        # Both are densities of points in cells: their KL is at least that of the cells' masses.
         if student.noise is not None and teacher.noise is not None:
             student.noise.load_state_dict(teacher.noise.state_dict())  # the student learns of points, not where to put them
         student.model.begun.copy_(student.begun)
@@ -156,7 +157,12 @@ def distill(
         student.begun.copy_(student.model.begun)
         student.context_counts = student.model.context_counts
         student.to(student.model.device).eval()  # as training leaves what it trained
-        return found
+        other = found.teacher_to_student
+        return replace(
+            found,
+            bound=found.bound._replace(label="bound"),
+            teacher_to_student=other._replace(label="upper bound") if other is not None else None,
+        )
     if not callable(teacher):
         raise DataError(f"The teacher must be a density, or a function of x that gives one; got {type(teacher).__name__}.")
     known = teacher if isinstance(teacher, GenerativeModel) else None
@@ -332,6 +338,10 @@ def unchanged(model: GenerativeModel | None) -> Iterator[None]:
             yield
     finally:
         model.to(device).train(training)
+
+
+def _number(found: Estimate) -> str:
+    return f"{'at most' if found.label == 'upper bound' else '='} {found.value:.3f} ± {found.error:.3f}"
 
 
 def apart(log_ratio: Tensor, one: str, other: str) -> Estimate:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from genus.data import Dataset
     from genus.distillation import Distillation
+    from genus.divergences import Estimate
     from genus.model import GenerativeModel
 
 __all__ = ["distill"]
@@ -183,8 +184,10 @@ def _summary(
         "student": student.name if student.listed or "family" not in student.hyper else student.hyper["family"],
         "teacher": teacher.name if teacher.listed or "family" not in teacher.hyper else teacher.hyper["family"],
         "out": str(out),
-        "kl_student_teacher": found.kl._asdict(),
-        "kl_teacher_student": other._asdict() if other is not None else None,
+        "kl_student_teacher": _finite(found.kl),
+        "kl_teacher_student": _finite(other) if other is not None else None,
+        "effective": found.effective if math.isfinite(found.effective) else None,
+        "warning": found.doubt,
         "held_out": rows,
         "draws": found.draws,
         "student_seconds": round(found.student_seconds, 6),
@@ -197,12 +200,23 @@ def _summary(
     }
 
 
+def _finite(found: Estimate) -> dict[str, Any]:
+    """JSON has no infinity: null, with the reason."""
+    numbers = {"value": found.value, "error": found.error}
+    return found._asdict() | {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+
+
 def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Tensor]) -> None:
     for name, key in (
         ("KL(student || teacher)", "kl_student_teacher"),
         ("KL(teacher || student)", "kl_teacher_student"),
     ):
-        print(f"{name}  {found[key]['value']:.4f} ± {found[key]['error']:.4f} nats a datum ({found['draws']:,} draws)")
+        kl = found[key]
+        most = "at most " if kl["label"] == "upper bound" else ""
+        if kl["value"] is None:
+            print(f"{name}  infinite: {kl['reason']}" if kl["reason"] else f"{name}  is not a number")
+        else:
+            print(f"{name}  {most}{kl['value']:.4f} ± {kl['error']:.4f} nats a datum ({found['draws']:,} draws)")
     if (held := found["held_out"]) is not None:
         error = "" if held["below_se"] is None else f" ± {held['below_se']:.4f}"
         print(
@@ -213,6 +227,8 @@ def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Ten
     print(
         f"{found['draws']:,} draws  teacher {theirs:.3f} s, student {mine:.3f} s: {theirs / max(mine, 1e-9):.1f} times as fast"
     )
+    if found["warning"]:
+        print(f"warning   {found['warning']}")
     print(f"time      {found['seconds']:.1f} s, {found['steps']} steps; stopped by {found['stopped']}")
     print(f"model     {found['out']} ({size(Path(found['out']))}, {found['parameters']:,} parameters)")
     if teacher.space.is_table:
