@@ -107,6 +107,14 @@ def test_a_student_of_images_has_its_teachers_noise(noise: str) -> None:
     assert json.loads(done.out)["held_out"]["label"] == "bound"
 
 
+def test_a_conditional_student_is_sampled_with_a_condition() -> None:
+    rows = "\n".join(f"{i % 7},{i % 5}.5,{'uv'[i % 2]}" for i in range(60))
+    Path("given.csv").write_text(f"a,b,which\n{rows}\n")
+    done = run("distill", "iaf", "given.genus", "given.csv", *STUDENT[:-1], 3, "--out", "g.genus", "--quiet")
+    assert done.code == 0, done.err
+    assert "next      genus sample g.genus --given COLUMN=VALUE" in done.out
+
+
 def test_a_wavenet_teaches_sound_in_parallel(folder: Path) -> None:
     words = ("--set", "width=4", "--set", "layers=2,2", "--steps", 5, "--samples", "heard", "--quiet")
     done = run("distill", "parallel-wavenet", "wavenet.genus", *words, "--out", "p.genus")

@@ -68,7 +68,7 @@ def test_categories_atoms_and_whole_numbers_are_taught_too(whole: bool) -> None:
         student = genus.build("iaf", space, transforms=2, hidden=(16,))
     x = teacher.sample(1000, seed=0)
     before = kl(teacher, student, x)
-    found = distill(student, teacher, x, max_steps=60, batch_size=64, draws=200, validation=None, progress=False)
+    found = distill(student, teacher, x, max_steps=60, batch_size=64, draws=200, validation=x[:50], progress=False)
     assert [found.bound.label, found.kl.label] == (["bound", "upper bound"] if whole else ["estimate", "estimate"])
     assert ("at most" in str(found)) == whole
     assert kl(teacher, student, x) < 0.5 * before
@@ -185,6 +185,7 @@ def test_weights_worth_few_draws_are_said_to_be() -> None:
 
 def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:
     space = SPACES["reals"]
+    whole = Space([genus.Integer(0, 9)] * 2)
     flow = IAF(space, transforms=1, hidden=(4,))
     for make, word in (
         (lambda: distill(genus.Mixture(space), bowl), "cannot draw with gradients"),
@@ -195,6 +196,18 @@ def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:
         (lambda: distill(flow, genus.GPT(SPACES["categories"], width=8, heads=2)), "draw of a symbol"),
         (lambda: distill(flow, genus.PixelCNN(SPACES["image"], width=8, layers=2)), "draw of a symbol"),
         (lambda: distill(flow, bowl, forward=0.5), "cannot be sampled"),
+        (lambda: distill(flow, flow), "its own teacher"),
+        (lambda: distill(flow, bowl, draws=0), "2 or more; got 0"),
+        (lambda: distill(flow, bowl, draws=-1), "2 or more; got -1"),
+        (lambda: distill(flow, bowl, validation=0.3), "leave validation out"),
+        (lambda: distill(MAF(space, CONTEXTS["category"]), bowl, c=torch.zeros(0, 1)), "c has no rows"),
+        (lambda: distill(genus.build("iaf", whole), bowl), "student of whole numbers"),
+        (lambda: distill(genus.build("iaf", whole), MAF(space)), "student's own space"),
+        (
+            lambda: distill(genus.build("iaf", Space([genus.Integer(0, 5)] * 2)), genus.build("maf", whole)),
+            "student's own space",
+        ),
+        (lambda: distill(flow, genus.build("maf", whole)), "student's own space"),
         (lambda: distill(MAF(space, CONTEXTS["category"]), MAF(space, CONTEXTS["category"])), "conditions c to draw for"),
     ):
         with pytest.raises(genus.GenusError, match=word):

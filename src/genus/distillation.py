@@ -147,33 +147,32 @@ def distill(
     True
     """
     more = {"c": c, "forward": forward, "auxiliary": auxiliary, "batch_size": batch_size, "draws": draws, "seed": seed, **how}
-    if isinstance(student, Dequantised) and isinstance(teacher, Dequantised) and not untaught(student, teacher):
-        # Both are densities of points in cells: their KL is at least that of the cells' masses.
-        if student.noise is not None and teacher.noise is not None:
-            student.noise.load_state_dict(teacher.noise.state_dict())  # the student learns of points, not where to put them
-        student.model.begun.copy_(student.begun)
-        within = noisy(student, data, seed) if data is not None else None
-        found = distill(student.model, teacher.model, within, **more)
-        student.begun.copy_(student.model.begun)
-        student.context_counts = student.model.context_counts
-        student.to(student.model.device).eval()  # as training leaves what it trained
-        other = found.teacher_to_student
-        return replace(
-            found,
-            bound=found.bound._replace(label="bound"),
-            teacher_to_student=other._replace(label="upper bound") if other is not None else None,
-        )
     if not callable(teacher):
         raise DataError(f"The teacher must be a density, or a function of x that gives one; got {type(teacher).__name__}.")
+    if teacher is student:
+        raise DataError("A model cannot be its own teacher; make another one for the student.")
+    if draws is not None and draws < 2:
+        raise GenusError(f"draws is how many the result is estimated by, 2 or more; got {draws}.")
     known = teacher if isinstance(teacher, GenerativeModel) else None
     if reason := untaught(student, known):
         raise DataError(reason)
+    if isinstance(student, Dequantised):
+        if not isinstance(teacher, Dequantised):
+            raise DataError(
+                "A student of whole numbers learns of points in their cells from a model of the same whole numbers, and a"
+                " function says nothing of those; teach a student of real numbers."
+            )
+        return distill_within(student, teacher, data, **more)
     flow, density = cast(NormalisingFlow, student), cast("TractableDensity | None", known)
     conditional = flow.context is not None
     if c is not None and (not conditional or data is not None):
         raise DataError("c are conditions to draw for where there are no data; leave it out with data, or without a condition.")
     if conditional and c is None and data is None:
         raise DataError("The student is conditional; pass data with their conditions, or conditions c to draw for.")
+    if c is not None and flow.context is not None:
+        flow.context.check(c, "c")
+        if not len(c):
+            raise DataError("c has no rows; pass one condition or more to draw for.")
     share = forward if forward is not None else FORWARD if density is not None and not flow.space.sequence else 0.0
     if not 0 <= share <= 1 or (share and density is None):
         raise GenusError(f"forward is a share from 0 to 1, and 0 for a function, which cannot be sampled; got {share}.")
@@ -181,6 +180,11 @@ def distill(
         raise DataError(
             "Categories and atoms are learned by KL(teacher || student) alone, since no gradient goes back through their draws;"
             " this needs a teacher that is a density, and forward above 0."
+        )
+    if not share and how.get("validation") is not None:
+        raise GenusError(
+            "validation keeps the weights under which rows held out are likeliest, which is not what forward=0 is after; leave"
+            " validation out, or, with a teacher that is a density, set forward above 0."
         )
     settled: dict[str, Any] = {"batch_size": batch_size, "learning_rate": RATE_IN_TIME if flow.space.sequence else RATE}
     settled |= RECIPE | how
@@ -198,6 +202,23 @@ def distill(
                 raise NonFiniteLossError(reason) from error
             raise
         return lesson.judged(given, history, draws, seed)
+
+
+def distill_within(student: Dequantised, teacher: Dequantised, data: Any, **more: Any) -> Distillation:
+    """Both are densities of points in cells, whose KL is at least that of the cells' masses."""
+    seed, validation = more["seed"], more.get("validation")
+    if student.noise is not None and teacher.noise is not None:
+        student.noise.load_state_dict(teacher.noise.state_dict())  # the student learns of points, not where to put them
+    student.model.begun.copy_(student.begun)
+    if validation is not None and not isinstance(validation, int | float):
+        more["validation"] = noisy(student, validation, seed)
+    found = distill(student.model, teacher.model, None if data is None else noisy(student, data, seed), **more)
+    student.begun.copy_(student.model.begun)
+    student.context_counts = student.model.context_counts
+    student.to(student.model.device).eval()  # as training leaves what it trained
+    back = found.teacher_to_student
+    back = back._replace(label="upper bound") if back is not None else None
+    return replace(found, bound=found.bound._replace(label="bound"), teacher_to_student=back)
 
 
 class Lesson:

@@ -235,7 +235,8 @@ def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Ten
         for name, x in drawn.items():
             print(f"\n{name}")
             write_table(as_table(teacher.space, x[:SHOWN]), None)
-    print(f"\nnext      genus sample {shlex.quote(found['out'])}")
+    given = " --given COLUMN=VALUE" if teacher.context is not None else ""
+    print(f"\nnext      genus sample {shlex.quote(found['out'])}{given}")
 
 
 def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | None, seed: int) -> dict[str, Tensor]:
