@@ -123,6 +123,16 @@ def test_a_wavenet_teaches_sound_in_parallel(folder: Path) -> None:
     assert genus.load("p.genus").sample(1).shape == (1, 600)
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), RuntimeError("no such shape"), ValueError("not so")])
+def test_values_that_a_student_cannot_be_built_with_are_named(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("genus.registry.build", fails)
+    done = run("distill", "iaf", "maf.genus", *STUDENT, "--out", "never.genus")
+    done.refused(1, "Cannot build iaf with transforms=2, hidden=[8]", str(error))
+
+
 def test_what_is_infinite_is_said_with_its_reason_and_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     from genus.cli.distill import _finite, _print
     from genus.divergences import Estimate

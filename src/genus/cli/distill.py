@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genus.cli.errors import Misuse
-from genus.cli.inputs import Documents, Json, Length, Missing, Order, Quiet, Rate, hyper, in_order, markers, seconds
+from genus.cli.inputs import Documents, Json, Length, Missing, Order, Quiet, Rate, built, hyper, in_order, markers, seconds
 from genus.cli.outputs import as_table, check_folder, print_json, say, size, write_images, write_table
 from genus.cli.sequences import FILES, kind_of, write_sequences
-from genus.errors import DataError, GenusError
+from genus.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,7 +98,8 @@ def distill(
     elif known.context is not None:
         raise Misuse("this teacher is conditional; add DATA, whose conditions the student learns to draw for")
     train, held = dataset.split(1 - HELD_OUT, HELD_OUT, seed=seed) if dataset is not None else (None, None)
-    model: Any = _build(cls, known, len(train) if train is not None else 50_000, wanted, seed)
+    noise = {"noise": known.hyper["noise"]} if known.name == "dequantised" else {}  # the student takes it over
+    model: Any = built(cls, known.space, known.context, len(train) if train is not None else 50_000, noise | wanted, seed)
     how: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
     how = {name: value for name, value in how.items() if value is not None}
     found = distill(model, known, train, forward=forward, seed=seed, progress=not quiet, **how)
@@ -132,23 +133,6 @@ def _read(data: str | None, teacher: GenerativeModel, how: dict[str, Any]) -> Da
     from genus.data import read
 
     return read(data, space=(teacher.space, teacher.context), **how)
-
-
-def _build(cls: type[GenerativeModel], teacher: Any, rows: int, wanted: dict[str, Any], seed: int) -> GenerativeModel:
-    from genus.model import isolated
-    from genus.registry import build
-
-    noise = {"noise": teacher.hyper["noise"]} if teacher.name == "dequantised" else {}  # the student takes it over
-    values = cls.suggest(teacher.space, rows) | noise | wanted
-    try:
-        with isolated(seed):
-            return build(cls.name, teacher.space, teacher.context, **values)
-    except (IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, GenusError) or not wanted:
-            raise
-        shown = ", ".join(f"{key}={value}" for key, value in wanted.items())
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GenusError(f"Cannot build {cls.name} with {shown}: {reason}; choose other values.") from error
 
 
 # -- the report -----------------------------------------------------------------------------------------------------------
