@@ -197,9 +197,9 @@ def distill(
         given = data[1] if isinstance(data, tuple) else getattr(data, "c", None)
         try:
             history = fit(flow, data, losses=[loss], seed=seed, **settled)
-        except NonFiniteLossError as error:
+        except NonFiniteLossError:
             if reason := lesson.outside(given, seed):
-                raise NonFiniteLossError(reason) from error
+                raise NonFiniteLossError(reason) from None
             raise
         return lesson.judged(given, history, draws, seed)
 
