@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "pixelcnn": genus.PixelCNN(Space(Integer(0, 3), shape=(3, 3)), width=8, layers=2),
             "vae": genus.VAE(plain, hidden=(8,)),
         }
+        digits = genus.read("digits").space
+        for noise in ("uniform", "variational"):
+            models[noise] = genus.build("maf", digits, transforms=1, hidden=(8,), noise=noise)
     for name, model in models.items():
         genus.save(model, f"{name}.genus")
     yield here
@@ -74,6 +78,8 @@ def test_json_holds_the_same(folder: Path) -> None:
     assert found["student"] == "iaf"
     assert found["held_out"] is None
     assert found["kl_student_teacher"]["error"] > 0
+    assert found["kl_student_teacher"]["label"] == "estimate"
+    assert (found["warning"] is None) == (found["effective"] >= 100)
     assert found["kl_teacher_student"]["value"] > 0
     assert found["steps"] == 30
     assert found["hyper"]["transforms"] == 2
@@ -85,8 +91,28 @@ def test_whole_numbers_are_taught_within_their_noise() -> None:
     done = run("distill", "iaf", "whole.genus", *STUDENT, "--out", "w.genus", "--json", "--quiet")
     assert done.code == 0, done.err
     assert json.loads(done.out)["student"] == "iaf"
+    for key in ("kl_student_teacher", "kl_teacher_student"):  # of points in cells, and no less than of the cells
+        assert json.loads(done.out)[key]["label"] == "upper bound"
+    done = run("distill", "iaf", "whole.genus", *STUDENT, "--out", "w.genus", "--quiet")
+    assert done.out.count("||") == done.out.count("at most") == 2
     x = genus.load("w.genus").sample(50, seed=0)
     assert torch.equal(x, x.round())
+
+
+@pytest.mark.parametrize("noise", ["uniform", "variational"])
+def test_a_student_of_images_has_its_teachers_noise(noise: str) -> None:
+    done = run("distill", "iaf", f"{noise}.genus", "digits", *STUDENT[:-1], 3, "--out", "d.genus", "--json", "--quiet")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["hyper"]["noise"] == noise
+    assert json.loads(done.out)["held_out"]["label"] == "bound"
+
+
+def test_a_conditional_student_is_sampled_with_a_condition() -> None:
+    rows = "\n".join(f"{i % 7},{i % 5}.5,{'uv'[i % 2]}" for i in range(60))
+    Path("given.csv").write_text(f"a,b,which\n{rows}\n")
+    done = run("distill", "iaf", "given.genus", "given.csv", *STUDENT[:-1], 3, "--out", "g.genus", "--quiet")
+    assert done.code == 0, done.err
+    assert "next      genus sample g.genus --given COLUMN=VALUE" in done.out
 
 
 def test_a_wavenet_teaches_sound_in_parallel(folder: Path) -> None:
@@ -95,6 +121,31 @@ def test_a_wavenet_teaches_sound_in_parallel(folder: Path) -> None:
     assert done.code == 0, done.err
     assert len(list((folder / "heard").glob("student-*.wav"))) == 3
     assert genus.load("p.genus").sample(1).shape == (1, 600)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), RuntimeError("no such shape"), ValueError("not so")])
+def test_values_that_a_student_cannot_be_built_with_are_named(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("genus.registry.build", fails)
+    done = run("distill", "iaf", "maf.genus", *STUDENT, "--out", "never.genus")
+    done.refused(1, "Cannot build iaf with transforms=2, hidden=[8]", str(error))
+
+
+def test_what_is_infinite_is_said_with_its_reason_and_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    from genus.cli.distill import _finite, _print
+    from genus.divergences import Estimate
+
+    never = _finite(Estimate(math.inf, label="exact", reason="the teacher has density 0 at 3 of 50 draws of the student"))
+    assert never["value"] is None
+    found = {"kl_student_teacher": never, "kl_teacher_student": _finite(Estimate(0.5, 0.1)), "held_out": None, "draws": 50}
+    found |= {"student_seconds": 1.0, "teacher_seconds": 2.0, "seconds": 1.0, "steps": 1, "stopped": "max_steps"}
+    _print(found | {"out": "maf.genus", "parameters": 1, "warning": "far apart"}, genus.load("wavenet.genus"), {})
+    shown = capsys.readouterr().out
+    assert "KL(student || teacher)  infinite: the teacher has density 0 at 3 of 50 draws" in shown
+    assert "KL(teacher || student)  0.5000 ± 0.1000 nats" in shown
+    assert "warning   far apart" in shown
 
 
 @pytest.mark.parametrize(

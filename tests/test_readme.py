@@ -14,7 +14,7 @@ import genus
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/flows.md", "docs/latent.md", "docs/distances.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/flows.md", "docs/latent.md", "docs/distances.md", "docs/distillation.md"])
 def test_the_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(README.parent / page), module_relative=False)

@@ -10,16 +10,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genus.cli.errors import Misuse
-from genus.cli.inputs import Documents, Header, Json, Length, Missing, Order, Quiet, Rate, hyper, in_order, markers, seconds
+from genus.cli.inputs import (
+    Documents,
+    Header,
+    Json,
+    Length,
+    Missing,
+    Order,
+    Quiet,
+    Rate,
+    built,
+    hyper,
+    in_order,
+    markers,
+    seconds,
+)
 from genus.cli.outputs import as_table, check_folder, print_json, say, size, write_images, write_table
 from genus.cli.sequences import FILES, kind_of, write_sequences
-from genus.errors import DataError, GenusError
+from genus.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genus.data import Dataset
     from genus.distillation import Distillation
+    from genus.divergences import Estimate
     from genus.model import GenerativeModel
 
 __all__ = ["distill"]
@@ -98,7 +113,8 @@ def distill(
     elif known.context is not None:
         raise Misuse("this teacher is conditional; add DATA, whose conditions the student learns to draw for")
     train, held = dataset.split(1 - HELD_OUT, HELD_OUT, seed=seed) if dataset is not None else (None, None)
-    model: Any = _build(cls, known, len(train) if train is not None else 50_000, wanted, seed)
+    noise = {"noise": known.hyper["noise"]} if known.name == "dequantised" else {}  # the student takes it over
+    model: Any = built(cls, known.space, known.context, len(train) if train is not None else 50_000, noise | wanted, seed)
     how: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
     how = {name: value for name, value in how.items() if value is not None}
     found = distill(model, known, train, forward=forward, seed=seed, progress=not quiet, **how)
@@ -134,22 +150,6 @@ def _read(data: str | None, teacher: GenerativeModel, how: dict[str, Any]) -> Da
     return read(data, space=(teacher.space, teacher.context), **how)
 
 
-def _build(cls: type[GenerativeModel], teacher: Any, rows: int, wanted: dict[str, Any], seed: int) -> GenerativeModel:
-    from genus.model import isolated
-    from genus.registry import build
-
-    values = cls.suggest(teacher.space, rows) | wanted
-    try:
-        with isolated(seed):
-            return build(cls.name, teacher.space, teacher.context, **values)
-    except (IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, GenusError) or not wanted:
-            raise
-        shown = ", ".join(f"{key}={value}" for key, value in wanted.items())
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GenusError(f"Cannot build {cls.name} with {shown}: {reason}; choose other values.") from error
-
-
 # -- the report -----------------------------------------------------------------------------------------------------------
 
 
@@ -183,8 +183,10 @@ def _summary(
         "student": student.name if student.listed or "family" not in student.hyper else student.hyper["family"],
         "teacher": teacher.name if teacher.listed or "family" not in teacher.hyper else teacher.hyper["family"],
         "out": str(out),
-        "kl_student_teacher": found.kl._asdict(),
-        "kl_teacher_student": other._asdict() if other is not None else None,
+        "kl_student_teacher": _finite(found.kl),
+        "kl_teacher_student": _finite(other) if other is not None else None,
+        "effective": found.effective if math.isfinite(found.effective) else None,
+        "warning": found.doubt,
         "held_out": rows,
         "draws": found.draws,
         "student_seconds": round(found.student_seconds, 6),
@@ -197,12 +199,23 @@ def _summary(
     }
 
 
+def _finite(found: Estimate) -> dict[str, Any]:
+    """JSON has no infinity: null, with the reason."""
+    numbers = {"value": found.value, "error": found.error}
+    return found._asdict() | {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+
+
 def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Tensor]) -> None:
     for name, key in (
         ("KL(student || teacher)", "kl_student_teacher"),
         ("KL(teacher || student)", "kl_teacher_student"),
     ):
-        print(f"{name}  {found[key]['value']:.4f} ± {found[key]['error']:.4f} nats a datum ({found['draws']:,} draws)")
+        kl = found[key]
+        most = "at most " if kl["label"] == "upper bound" else ""
+        if kl["value"] is None:
+            print(f"{name}  infinite: {kl['reason']}" if kl["reason"] else f"{name}  is not a number")
+        else:
+            print(f"{name}  {most}{kl['value']:.4f} ± {kl['error']:.4f} nats a datum ({found['draws']:,} draws)")
     if (held := found["held_out"]) is not None:
         error = "" if held["below_se"] is None else f" ± {held['below_se']:.4f}"
         print(
@@ -213,13 +226,16 @@ def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Ten
     print(
         f"{found['draws']:,} draws  teacher {theirs:.3f} s, student {mine:.3f} s: {theirs / max(mine, 1e-9):.1f} times as fast"
     )
+    if found["warning"]:
+        print(f"warning   {found['warning']}")
     print(f"time      {found['seconds']:.1f} s, {found['steps']} steps; stopped by {found['stopped']}")
     print(f"model     {found['out']} ({size(Path(found['out']))}, {found['parameters']:,} parameters)")
     if teacher.space.is_table:
         for name, x in drawn.items():
             print(f"\n{name}")
             write_table(as_table(teacher.space, x[:SHOWN]), None)
-    print(f"\nnext      genus sample {shlex.quote(found['out'])}")
+    given = " --given COLUMN=VALUE" if teacher.context is not None else ""
+    print(f"\nnext      genus sample {shlex.quote(found['out'])}{given}")
 
 
 def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | None, seed: int) -> dict[str, Tensor]:

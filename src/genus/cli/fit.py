@@ -23,6 +23,7 @@ from genus.cli.inputs import (
     Quiet,
     Rate,
     Tokens,
+    built,
     family,
     hyper,
     read,
@@ -106,7 +107,10 @@ def fit(
         header=header,
     )
     say(f"{dataset}\n", quiet)
-    model = _build(cls, dataset, wanted, seed)
+    try:
+        model = built(cls, dataset.space, dataset.context, len(dataset), wanted, seed)
+    except DataError as error:
+        raise DataError(f"{str(error).rstrip('.')}; {_others(dataset)}.") from error
 
     from genus.files import save
     from genus.training import TrainingInterrupted, fit
@@ -151,24 +155,6 @@ def _check_files(out: Path, kept: Path, resume: bool) -> None:
             f"{kept} holds a training that has not come to its end; add --resume to go on with it, or delete the file to start"
             " afresh."
         )
-
-
-def _build(cls: type[GenerativeModel], data: Dataset, wanted: dict[str, Any], seed: int) -> GenerativeModel:
-    from genus.model import isolated
-    from genus.registry import build
-
-    values = cls.suggest(data.space, len(data)) | wanted
-    try:
-        with isolated(seed):
-            return build(cls.name, data.space, data.context, **values)
-    except DataError as error:
-        raise DataError(f"{str(error).rstrip('.')}; {_others(data)}.") from error
-    except (ArithmeticError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, GenusError) or not wanted:
-            raise
-        shown = ", ".join(f"{key}={value}" for key, value in wanted.items())
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GenusError(f"Cannot build {cls.name} with {shown}: {reason}; choose other values.") from error
 
 
 def _others(data: Dataset) -> str:

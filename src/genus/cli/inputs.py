@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from genus.space import Space
 
 __all__ = ["Condition", "Data", "Documents", "Encoding", "Header", "Json", "Kinds", "Length", "Missing", "Order", "Quiet",
-           "Rate", "Tokens", "family", "first_columns", "given", "hyper", "in_order", "markers", "names", "read",
+           "Rate", "Tokens", "built", "family", "first_columns", "given", "hyper", "in_order", "markers", "names", "read",
            "seconds"]  # fmt: skip
 
 Data = Annotated[
@@ -149,6 +149,30 @@ def family(name: str) -> type[GenerativeModel]:
     if name not in known:
         raise Misuse(f"there is no family {name!r}; there are {', '.join(known)}")
     return known[name]
+
+
+def built(
+    cls: type[GenerativeModel], space: Space, context: Space | None, rows: int, wanted: dict[str, Any], seed: int
+) -> GenerativeModel:
+    """A model of that family, as `suggest` makes it for so many rows, but for the values that are wanted.
+
+    Raises:
+        DataError: the family refuses the space.
+        GenusError: it cannot be built with these values.
+    """
+    from genus.errors import GenusError
+    from genus.model import isolated
+    from genus.registry import build
+
+    try:
+        with isolated(seed):
+            return build(cls.name, space, context, **cls.suggest(space, rows) | wanted)
+    except (ArithmeticError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, GenusError) or not wanted:
+            raise
+        shown = ", ".join(f"{key}={value}" for key, value in wanted.items())
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise GenusError(f"Cannot build {cls.name} with {shown}: {reason}; choose other values.") from error
 
 
 # -- hyper-parameters -----------------------------------------------------------------------------------------------------

@@ -134,13 +134,14 @@ class Estimate(NamedTuple):
     Attributes:
         value: infinity where it is known to be infinite.
         error: its standard error over draws; 0 where there were none.
-        label: "exact"; "estimate", a mean over draws; "bound", an estimate of a number that lies below the true one.
+        label: "exact"; "estimate", a mean over draws; "bound", an estimate of a number that lies below the true one; "upper
+            bound", of one that lies above.
         reason: why it is infinite, in words; empty otherwise.
     """
 
     value: float
     error: float = 0.0
-    label: Literal["exact", "estimate", "bound"] = "estimate"
+    label: Literal["exact", "estimate", "bound", "upper bound"] = "estimate"
     reason: str = ""
 
     @property
