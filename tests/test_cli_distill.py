@@ -112,7 +112,7 @@ def test_a_conditional_student_is_sampled_with_a_condition() -> None:
     Path("given.csv").write_text(f"a,b,which\n{rows}\n")
     done = run("distill", "iaf", "given.genus", "given.csv", *STUDENT[:-1], 3, "--out", "g.genus", "--quiet")
     assert done.code == 0, done.err
-    assert "next      genus sample g.genus --given COLUMN=VALUE" in done.out
+    assert "next      genus sample g.genus -n 10 --given COLUMN=VALUE" in done.out
 
 
 def test_a_wavenet_teaches_sound_in_parallel(folder: Path) -> None:
@@ -141,7 +141,7 @@ def test_what_is_infinite_is_said_with_its_reason_and_null_in_json(capsys: pytes
     assert never["value"] is None
     found = {"kl_student_teacher": never, "kl_teacher_student": _finite(Estimate(0.5, 0.1)), "held_out": None, "draws": 50}
     found |= {"student_seconds": 1.0, "teacher_seconds": 2.0, "seconds": 1.0, "steps": 1, "stopped": "max_steps"}
-    _print(found | {"out": "maf.genus", "parameters": 1, "warning": "far apart"}, genus.load("wavenet.genus"), {})
+    _print(found | {"out": "maf.genus", "parameters": 1, "warning": "far apart"}, genus.load("wavenet.genus"), {}, "")
     shown = capsys.readouterr().out
     assert "KL(student || teacher)  infinite: the teacher has density 0 at 3 of 50 draws" in shown
     assert "KL(teacher || student)  0.5000 ± 0.1000 nats" in shown

@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import SHARED
 from scipy.sparse import csr_array
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
@@ -26,7 +26,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import genus
 from genus import DataError, GenusError
 from genus.data.unseen import Unseen
-from genus.sklearn import DensityEstimator
+from genus.sklearn import DensityClassifier, DensityEstimator
 
 SMALL: dict[str, dict[str, Any]] = {
     "naive-bayes": {},
@@ -50,6 +50,11 @@ def reals(n: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     y = generator.integers(0, 3, n)
     return generator.normal(size=(n, 3)) + 2.0 * y[:, None], np.array(["a", "b", "c"])[y]
+
+
+@parametrize_with_checks([DensityClassifier("naive-bayes", random_state=0)])
+def test_scikit_learns_checks_of_classifiers(estimator: DensityClassifier, check: Any) -> None:
+    check(estimator)
 
 
 @parametrize_with_checks([make(family) for family in SMALL], expected_failed_checks=lambda e: EXPECTED.get(e.family, {}))
@@ -80,7 +85,7 @@ def test_unknown_names_are_refused() -> None:
         estimator.set_params(max_steps=9, hidden=(8,))
     assert estimator.get_params()["max_steps"] is None
     with pytest.raises(GenusError, match=r"'naive-bayes'.*no parameter 'components'"):
-        estimator.set_params(family="naive-bayes")
+        estimator.set_params(family="naive-bayes", components=2)
     with pytest.raises(GenusError, match="There is no family 'nonsense'"):
         DensityEstimator("nonsense").fit(reals()[0])
 
@@ -293,6 +298,23 @@ def test_cross_validation_meets_records_and_goes_on(family: str, load: Any) -> N
     x, _ = load(return_X_y=True)
     scores = cross_val_score(make(family), x, cv=3, error_score="raise")  # sorted by class: folds with other ranges
     assert np.isfinite(scores).all()
+
+
+def test_a_classifier_is_known_for_one_before_it_is_fitted() -> None:
+    x, y = load_wine(return_X_y=True)  # sorted by class: folds that are not stratified lack one
+    classifier = DensityClassifier("naive-bayes")
+    assert is_classifier(classifier)
+    assert cross_val_score(classifier, x, y, cv=3, scoring="accuracy", error_score="raise").min() > 0.85
+    assert classifier.fit(x, y).score(x, y) == np.mean(classifier.predict(x) == y)
+    with pytest.raises(DataError, match="requires y"):
+        classifier.fit(x)
+
+
+def test_a_new_family_drops_what_it_does_not_have() -> None:
+    estimator = DensityEstimator("mixture", components=3).set_params(family="naive-bayes")
+    assert "components" not in estimator.get_params()
+    with pytest.raises(GenusError, match="no parameter 'components'"):
+        estimator.set_params(components=2)
 
 
 def test_grid_search_over_families_and_their_hyper_parameters() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +25,7 @@ from genus.cli.inputs import (
     seconds,
 )
 from genus.cli.outputs import as_table, check_folder, print_json, say, size, write_images, write_table
-from genus.cli.sequences import FILES, kind_of, write_sequences
+from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
 from genus.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,9 +65,13 @@ def distill(
         ),
     ] = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Train so long at most: 60s, 2m, 1h.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Train so many steps at most; by default 3,000.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Train so many steps at most; by default 3,000.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="By default 0.003, of sequences 0.02.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same student, unless time ends it.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The same seed gives the same student, unless time ends it.")
+    ] = 0,
     samples: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write samples of both there, drawn with the same seed.")
     ] = None,
@@ -126,7 +129,7 @@ def distill(
     if as_json:
         print_json(summary | ({"samples": _rows(known, drawn)} if known.space.is_table else {}))
     else:
-        _print(summary, known, drawn)
+        _print(summary, known, drawn, next_command(model, out))
 
 
 def _student(name: str) -> type[GenerativeModel]:
@@ -205,7 +208,7 @@ def _finite(found: Estimate) -> dict[str, Any]:
     return found._asdict() | {key: value if math.isfinite(value) else None for key, value in numbers.items()}
 
 
-def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Tensor]) -> None:
+def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Tensor], then: str) -> None:
     for name, key in (
         ("KL(student || teacher)", "kl_student_teacher"),
         ("KL(teacher || student)", "kl_teacher_student"),
@@ -234,8 +237,7 @@ def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Ten
         for name, x in drawn.items():
             print(f"\n{name}")
             write_table(as_table(teacher.space, x[:SHOWN]), None)
-    given = " --given COLUMN=VALUE" if teacher.context is not None else ""
-    print(f"\nnext      genus sample {shlex.quote(found['out'])}{given}")
+    print(f"\nnext      {then}")
 
 
 def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | None, seed: int) -> dict[str, Tensor]:

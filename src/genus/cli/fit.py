@@ -30,6 +30,7 @@ from genus.cli.inputs import (
     seconds,
 )
 from genus.cli.outputs import check_folder, print_json, say, size
+from genus.cli.sequences import next_command
 from genus.errors import DataError, GenusError, NonFiniteLossError
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def fit(
     sequence: Order = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Train so long at most: 60s, 2m, 1h.")] = None,
     epochs: Annotated[float | None, typer.Option(metavar="N", help="Train so many passes over the data at most.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Train so many steps at most.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Train so many steps at most.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="By default what suits the family.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same model, unless time ends it.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same model, unless time ends it.")] = 0,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
     checkpoint: Annotated[
@@ -140,7 +141,7 @@ def fit(
     if as_json:
         print_json(found)
     else:
-        _print_summary(found, dataset.context is not None)
+        _print_summary(found, next_command(model, out))
 
 
 def _check_files(out: Path, kept: Path, resume: bool) -> None:
@@ -189,7 +190,7 @@ def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, A
     }
 
 
-def _print_summary(found: dict[str, Any], conditional: bool) -> None:
+def _print_summary(found: dict[str, Any], then: str) -> None:
     label, value = found["label"], found["criterion"]
     if value is None:
         held_out = "not measured, since all rows were used; genus compare measures it"
@@ -205,5 +206,4 @@ def _print_summary(found: dict[str, Any], conditional: bool) -> None:
     for sentence in found["alarms"].values():
         print(f"warning   {sentence}")
     print(f"model     {found['out']} ({size(Path(found['out']))}, {found['parameters']:,} parameters)")
-    given = " --given COLUMN=VALUE" if conditional else ""
-    print(f"next      genus sample {shlex.quote(found['out'])} -n 10{given}")
+    print(f"next      {then}")

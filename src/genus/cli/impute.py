@@ -24,7 +24,7 @@ def impute(
     ] = None,
     missing: Missing = None,
     header: Header = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Repeats the draw exactly.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Repeats the draw exactly.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

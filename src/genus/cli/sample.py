@@ -51,7 +51,7 @@ def sample(
     top_p: Annotated[
         float | None, typer.Option(metavar="P", min=0, max=1, help="Draw from the likeliest that have this probability.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Repeats the draw exactly.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Repeats the draw exactly.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,10 @@ from genus.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genus.model import GenerativeModel
     from genus.space import Space
 
-__all__ = ["Typist", "beginning", "check_out", "cut", "kind_of", "stop_symbol", "write_sequences"]
+__all__ = ["Typist", "beginning", "check_out", "cut", "kind_of", "next_command", "stop_symbol", "write_sequences"]
 
 FILES = {"text": (".txt", ".json", ".npz"), "sound": (".wav", ".npz"), "numbers": (".json", ".npz", ".npy")}
 ESCAPES = {"\\n": "\n", "\\t": "\t"}
@@ -25,6 +27,17 @@ ESCAPES = {"\\n": "\n", "\\t": "\t"}
 def kind_of(space: Space) -> str:
     """What sequences are: "text", "sound" or "numbers"."""
     return {"text": "text", "audio": "sound"}.get(space.form.container if space.form is not None else "", "numbers")
+
+
+def next_command(model: GenerativeModel, path: Path) -> str:
+    """How a model that has just been written is sampled, as it is typed."""
+    given = " --given COLUMN=VALUE" if model.context is not None else ""
+    space, out = model.space, ""
+    if space.sequence:
+        out = " --out samples" if kind_of(space) == "sound" else ""
+    elif not space.is_table:
+        out = " --out samples.png"
+    return f"genus sample {shlex.quote(str(path))} -n 10{given}{out}"
 
 
 def check_out(space: Space, out: Path | None, as_json: bool, count: int) -> None:

@@ -141,7 +141,13 @@ def _npy(path: Path, options: Options) -> Source:
 
 def _npz(path: Path, options: Options) -> Source:
     with np.load(path, allow_pickle=False) as file:
-        return _named_arrays({name: file[name] for name in file.files}, path.name)
+        return _named_arrays({name: _with_gaps(file[name]) for name in file.files}, path.name)
+
+
+def _with_gaps(values: np.ndarray) -> np.ndarray:
+    """Texts of a file, where "" is what is missing, as in CSV; other arrays as they are."""
+    empty = values == "" if values.dtype.kind == "U" else None
+    return values if empty is None or not empty.any() else np.where(empty, None, values)  # type: ignore[call-overload]
 
 
 def _named_arrays(arrays: Mapping[str, Any], where: str) -> Source:

@@ -250,15 +250,16 @@ class Repeated(NormalisingFlow):
         hidden: Sequence[int] = (128, 128),
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
-        **more: Any,
     ) -> None:
-        if more and type(self).__init__ is Repeated.__init__:
-            raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {next(iter(more))!r}")
-        hyper = {"transforms": transforms, "hidden": list(hidden), "dropout": dropout}
-        super().__init__(space, context, **hyper, **more, base=base)
+        self._made(space, context, base, transforms=transforms, hidden=list(hidden), dropout=dropout)
+
+    def _made(self, space: Space, context: Space | None, base: str | dict[str, Any], **hyper: Any) -> None:
+        """`__init__` with whatever hyper-parameters a family has beside those of all."""
+        super().__init__(space, context, **hyper, base=base)
         dim, gaps = self.numbers(space), self.has_gaps(space)
-        net = {"context_dim": self.condition_dim(space, context), "dropout": dropout, "gaps": gaps}
-        self._compose([Normalisation(dim, gaps), *self._layers(dim, transforms, {"hidden": list(hidden), **net})], base)
+        net = {name: hyper[name] for name in ("hidden", "dropout")}
+        net |= {"context_dim": self.condition_dim(space, context), "gaps": gaps}
+        self._compose([Normalisation(dim, gaps), *self._layers(dim, hyper["transforms"], net)], base)
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         """So many transforms of D numbers; `net` are arguments of those with a net."""

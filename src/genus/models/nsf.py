@@ -44,7 +44,8 @@ class NSF(Repeated, name="nsf"):
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
     ) -> None:
-        super().__init__(space, context, transforms, hidden, dropout, base, bins=bins, autoregressive=autoregressive)
+        hyper = {"transforms": transforms, "hidden": list(hidden), "dropout": dropout}
+        self._made(space, context, base, **hyper, bins=bins, autoregressive=autoregressive)
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         gaps, spline = net["gaps"], Spline(self.hyper["bins"])

@@ -114,7 +114,8 @@ def fit(
     passes = model.passes if isinstance(model, Counted) and counts else None
     if counts and passes is not None and isinstance(validation, int | float):
         validation = None
-    positive = {"patience": patience, "clip": clip, "batch_size": batch_size, "checkpoint_every": checkpoint_every}
+    positive = {"patience": patience, "clip": clip, "batch_size": batch_size, "learning_rate": learning_rate}
+    positive["checkpoint_every"] = checkpoint_every
     _check(schedule, average, positive, resume, checkpoint)
     train, held = prepare(model, data, validation, seed)
     if counts and passes is None and held is None:
@@ -204,9 +205,15 @@ def _device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except RuntimeError as error:
         raise TrainingError(f"There is no device {device!r}; pass 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.") from error
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(found.type, 1)
+    if (found.index or 0) >= there:
+        raise TrainingError(
+            f"Device {device!r} was asked for, and PyTorch finds {there} of its kind here; pass 'auto' or 'cpu'."
+        )
+    return found
 
 
 def _multiplies_halves(device: torch.device) -> bool:
