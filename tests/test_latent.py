@@ -419,7 +419,9 @@ def test_a_code_that_says_nothing_is_an_alarm() -> None:
         idle = genus.fit(VAE(space, latent=2, hidden=(8,), beta=100.0), x, max_steps=300, learning_rate=0.02, progress=False)
     assert idle.rows[-1]["watched"]["active units"] == 0
     assert "collapse" in idle.alarms
-    used = genus.fit(VAE(space, latent=2, hidden=(8,), components=1), x, max_steps=300, progress=False)
+    with genus.model.isolated(1):
+        busy = VAE(space, latent=2, hidden=(8,), components=1)
+    used = genus.fit(busy, x, max_steps=300, learning_rate=0.01, progress=False)
     assert used.rows[-1]["watched"]["active units"] > 0
     assert not used.alarms
 
