@@ -254,6 +254,8 @@ def test_images_of_few_greys_are_their_lattice(tmp_path: Path) -> None:
     assert set(np.unique(data.frame())) == {0, 255}
     grey = RNG.integers(0, 256, (20, 5, 4)).astype(np.uint8).clip(30, 240)
     assert read(grey).space.kinds[0] == read(grey[:2, :2]).space.kinds[0] == Integer(0, 255)  # few pixels, not few greys
+    with pytest.raises(DataError, match="kind of pixels is a Kind"):
+        read(grey, kinds={"pixels": "real"})
     assert read(np.zeros((20, 5, 4), dtype=np.uint8)).space.kinds[0] == Integer(0, 255)
 
 

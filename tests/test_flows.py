@@ -132,6 +132,11 @@ def test_flat_data_become_images() -> None:
     holds(moved(chain), torch.randn(4, 16, dtype=torch.float64), None)
 
 
+def test_a_dropout_that_is_no_share_is_refused() -> None:
+    with pytest.raises(GenusError, match="from 0 to below 1; got 3"):
+        genus.MAF(Space([Real(), Real()]), dropout=3)
+
+
 def test_logit_takes_an_interval_to_the_line() -> None:
     x = torch.tensor([[-1.9, 0.3], [4.9, 1.0]], dtype=torch.float64)
     holds(Logit(-2.0, 5.0), x, None)

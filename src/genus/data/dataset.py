@@ -261,7 +261,9 @@ def read(
         from genus.data.images import image_space
 
         pixels = wishes.get("pixels")
-        measured = image_space(found.images, found.form.container, pixels if not isinstance(pixels, str) else None)
+        if isinstance(pixels, str):
+            raise DataError(f"The kind of pixels is a Kind, kinds={{'pixels': genus.Integer(0, 255)}} say; got {pixels!r}.")
+        measured = image_space(found.images, found.form.container, pixels)
         x = measured.encode(found.images)
     else:
         kept = [name for name in names if name not in chosen]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from genus.errors import GenusError
 from genus.nets.dense import linear
 
 __all__ = ["MaskedMLP"]
@@ -108,6 +109,8 @@ class MaskedMLP(nn.Module):
         reach: int | None = None,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise GenusError(f"dropout is a share of hidden units, from 0 to below 1; got {dropout}.")
         self.places, self.reach = places, reach
         self.dim, self.inputs, self.outputs, self.dropout = len(inputs), list(inputs), list(outputs), dropout
         sizes = [sum(inputs), *hidden]
