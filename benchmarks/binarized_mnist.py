@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 import genus
 from genus import Integer, Space
+from genus.files import read_tensors, write_tensors
 from genus.nets.dense import dense
 
 IMAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "images" / "binarized_mnist.npz"
@@ -64,10 +65,10 @@ def trained(name: str, data: dict[str, Tensor], minutes: float, folder: Path) ->
     model = genus.IWAE(SPACE, latent=50, samples=1)
     published(model)
     if name == "iwae":
-        if not (folder / "vae-2.pt").exists():
+        if not (folder / "vae-2.safetensors").exists():
             sys.exit("iwae goes on from vae: name vae before it")
-        kept = torch.load(folder / "vae-2.pt", weights_only=True)
-        model.load_state_dict(kept["weights"])
+        weights, kept = read_tensors(folder / "vae-2.safetensors")
+        model.load_state_dict(weights)
         before = kept["minutes"]
     for stage, (draws, epochs, rate, decay) in enumerate(STAGES[name], start=1):
         model.hyper["samples"] = draws
@@ -76,7 +77,7 @@ def trained(name: str, data: dict[str, Tensor], minutes: float, folder: Path) ->
         how["precision"] = "bf16-mixed" if draws > 1 else "32-true"  # of many decoders a datum
         genus.fit(model, data["train"], validation=data["valid"], seed=stage - 1, **how)
         taken = before + (time.perf_counter() - begin) / 60
-        torch.save({"weights": model.state_dict(), "minutes": taken}, folder / f"{name}-{stage}.pt")
+        write_tensors(folder / f"{name}-{stage}.safetensors", model.state_dict(), {"minutes": taken})
     return model, taken
 
 
