@@ -258,8 +258,15 @@ def test_missing_entries_are_drawn_from_the_models_own_conditional(wrong: float)
 
 
 @pytest.mark.parametrize("family", ["vae", "iwae", "autoencoder", "vq-vae"])
-def test_entries_are_drawn_like_codes_from_the_prior_that_fit_what_is_known(family: str) -> None:
-    """Of a model whose encoder knows nothing: against many codes of its prior, weighed by the known entry."""
+@pytest.mark.parametrize("first", [1, 64])
+def test_entries_are_drawn_like_codes_from_the_prior_that_fit_what_is_known(
+    family: str, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a model whose encoder knows nothing: against many codes of its prior, weighed by the known entry.
+
+    A chain that begins at one code of the prior, without a choice, must come to the same.
+    """
+    monkeypatch.setattr(genus.models.latent, "FIRST", first)
     model = make(family, Space([Real(), Real()]))
     with torch.no_grad(), genus.model.isolated(1):
         for parameter in model.decoder.parameters():
@@ -306,6 +313,18 @@ def test_what_is_to_be_expected_is_where_the_density_is_highest() -> None:
     at = head(numbers.repeat(2, 1)).log_prob(torch.tensor([[2.0], [-2.0]]))[:, 0]
     assert at[0] > at[1]
     assert head(numbers).middle().item() == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("family", [Autoencoder, VQVAE])
+def test_codes_are_on_one_scale_from_the_first_step(family: type[Autoencoder]) -> None:
+    """Else a density of codes that a net happens to make small is large."""
+    model, x = family(SPACES["reals"], hidden=(8,)), 100.0 * draw(SPACES["reals"], 200)
+    with torch.no_grad():
+        model.encoder[-1].weight *= 1e-1
+        model.initialise(x)
+        codes = model.standard.known(model.encoder(model._features(x, None)))
+    assert codes.mean(0).abs().max() < 1e-3
+    assert codes.std(0).numpy() == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize("hyper", [{}, {"corrupt": 0.3}, {"contractive": 0.1, "density": "maf"}, {"density": "student"}])
