@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from conftest import draw
 
 import genus
 from genus import GPT, Category, GenusError, Space
+from genus.compiled import Compiled
 from genus.nets import attention
 from genus.nets.attention import Transformer, attend
 from genus.training import TrainingInterrupted
@@ -97,6 +99,59 @@ def test_single_precision_steps_use_packed_weights_and_agree() -> None:
         assert torch.allclose(h, net(x)[:, 14], atol=1e-4)
 
 
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are traced whole, and run without a compiler of C++."""
+    torch._dynamo.reset()
+    through = torch.compile(attention.through, backend="aot_eager", fullgraph=True)
+    faster = Compiled(attention.through, "sampling")
+    monkeypatch.setattr(faster, "faster", through)
+    monkeypatch.setattr(attention, "faster", faster)
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("kind", "error"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_compiled_steps_are_the_parallel_pass(batch: int, kind: torch.dtype, error: float) -> None:
+    net, x = transformer(4).to(kind), tokens(15, batch).to(kind)
+    net.compiled = True
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = net(x)
+        for known in (0, 2, 9):
+            h, state = net.prefill(x[:, :known]) if known else net.start(batch)
+            for i in range(known, 15):
+                assert torch.allclose(h, whole[:, i], atol=error), (known, i)
+                h, state = net.step(state, i, x[:, i])
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.filterwarnings("error:torch.compile failed")
+def test_compiled_steps_serve_every_length_with_one_graph() -> None:
+    net, x = transformer(30).float(), tokens(15).float()
+    net.compiled = True
+    with torch.no_grad(), torch._dynamo.config.patch(error_on_recompile=True):
+        _, state = net.start(3)
+        for i in range(14):
+            _, state = net.step(state, i, x[:, i])
+        _, state = net.prefill(x[:, :5])
+        net.step(state, 5, x[:, 5])
+
+
+@pytest.mark.usefixtures("compiled")
+def test_compiled_steps_in_half_precision_are_near() -> None:
+    net, x = transformer(6).float(), tokens(15).float()
+    net.compiled = True
+    with torch.no_grad():
+        whole = net(x)[:, 14]
+        with torch.autocast("cpu", torch.bfloat16):
+            h, state = net.start(3)
+            for i in range(14):
+                h, state = net.step(state, i, x[:, i])
+    assert state.rings[0].dtype == torch.bfloat16
+    assert 1e-5 < (h - whole).abs().max() < 0.1
+
+
 def test_dropout_drops_features_in_training_alone() -> None:
     net = transformer(6, dropout=0.5)
     x = torch.ones(2, 3, 12, dtype=torch.float64)
@@ -115,6 +170,31 @@ def model(window: int | None = None, context: Space | None = None) -> GPT:
     for parameter in gpt.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     return gpt.double().eval()
+
+
+@pytest.mark.usefixtures("compiled")
+def test_compiled_draws_are_the_same() -> None:
+    gpt = model(3)
+    drawn = [gpt.sample(20, length=12, seed=1, compile=wish) for wish in (False, True)]
+    assert torch.equal(*drawn)
+    assert gpt.net.compiled is False
+
+
+def test_without_a_compiler_it_goes_on_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> object:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", lambda function: broken)
+    monkeypatch.setattr(attention, "faster", Compiled(attention.through, "sampling"))
+    gpt = model()
+    with pytest.warns(UserWarning, match="no compiler here.*; sampling goes on without"):
+        drawn = gpt.sample(3, seed=1, compile=True)
+    assert torch.equal(drawn, gpt.sample(3, seed=1))
+
+
+def test_families_without_compiled_steps_say_so() -> None:
+    with pytest.raises(GenusError, match=r"rnn has no steps that can be compiled.*gpt"):
+        genus.RNN(LETTERS, width=8).sample(2, compile=True)
 
 
 @pytest.mark.parametrize("window", [3, None])

@@ -19,11 +19,12 @@ SOURCE = Path(genus.__file__).parent
 # Room -> the rooms below it, which its modules may import, at the top of the file or within a function. docs/architecture.md
 # draws it. There are two branches that do not know of one another: reading data, and models, which see tensors only.
 VALUES = {"errors", "lattices", "kinds"}
-TENSORS = VALUES | {"space", "memory"}
+TENSORS = VALUES | {"space", "memory", "compiled"}
 FORMS = VALUES | {"frames", "codec", "space"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "memory": set(),
+    "compiled": set(),
     "lattices": {"errors"},
     "kinds": {"errors", "lattices"},
     "frames": VALUES,

@@ -51,6 +51,10 @@ def sample(
     top_p: Annotated[
         float | None, typer.Option(metavar="P", min=0, max=1, help="Draw from the likeliest that have this probability.")
     ] = None,
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="Draw a transformer's values in compiled steps; takes seconds, pays for long draws."),
+    ] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Repeats the draw exactly.")] = None,
     out: Annotated[
         Path | None,
@@ -89,7 +93,7 @@ def sample(
     loaded = load(model)
     space, context = loaded.space, loaded.context
     choices: dict[str, Any] = {"length": length, "stop": stop, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-    choices = {name: value for name, value in choices.items() if value is not None}
+    choices = {name: value for name, value in choices.items() if value is not None} | ({"compile": True} if compile else {})
     _check_chain(loaded, [*(["prefix"] if prefix else []), *(["stream"] if stream else []), *choices])
     choices |= {"c": given(context, conditions or ()), "seed": seed}
     with torch.inference_mode():

@@ -106,6 +106,7 @@ class ChainRule(TractableDensity):
         top_p: float | None = None,
         stop: float | None = None,
         each: Callable[[Tensor], None] | None = None,
+        compile: bool = False,
     ) -> Tensor:
         """Draw n data, position by position.
 
@@ -123,13 +124,14 @@ class ChainRule(TractableDensity):
             top_p: draw only from the likeliest symbols that together have this probability.
             stop: a symbol after which a sequence ends, beside its own end; what follows it is filled with it.
             each: called with the values (n, 1) of every position as they are drawn, for streaming.
+            compile: torch.compile the steps of a transformer, which takes some seconds once and pays for long draws.
 
         Returns:
             x of shape (n, *space.shape), or (n, length), in data units; `space.decode` turns it into text, sound, a frame.
 
         Raises:
             DataError: a prefix that is not of this space, or longer than what is to be drawn.
-            GenusError: a temperature, top_k or top_p that makes no sense.
+            GenusError: a temperature, top_k or top_p that makes no sense; nothing to compile.
         """
         warp = Warp(temperature, top_k, top_p)
         warp.check()
@@ -149,7 +151,7 @@ class ChainRule(TractableDensity):
         if each is not None and n > batch_size:
             raise GenusError(f"Streaming needs all rows at once; ask for {batch_size} or fewer.")
         parts = []
-        with self._evaluating(), isolated(seed):
+        with self._evaluating(), self._compiled(compile), isolated(seed):
             for at in range(0, max(n, 1), batch_size):
                 rows = slice(at, min(at + batch_size, n))
                 known = None if given is None else given[rows]
@@ -176,6 +178,20 @@ class ChainRule(TractableDensity):
             yield
         finally:
             self.train(training)
+
+    @contextmanager
+    def _compiled(self, wish: bool) -> Iterator[None]:
+        """Steps are compiled, if wished."""
+        net = getattr(self, "net", None)
+        if wish and getattr(net, "compiled", None) is None:
+            raise GenusError(f"{self.name} has no steps that can be compiled; leave compile= out, or take a transformer (gpt).")
+        if wish:
+            net.compiled = True  # type: ignore[union-attr]
+        try:
+            yield
+        finally:
+            if wish:
+                net.compiled = False  # type: ignore[union-attr]
 
     def _chain(
         self, n: int, c: Tensor | None, given: list[Tensor] | None, request: Request, start: Start | None = None

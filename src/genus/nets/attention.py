@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.compiled import Compiled
 from genus.nets.causal import CausalNet
 
 __all__ = ["Transformer"]
@@ -19,9 +20,10 @@ BASE = 10_000.0  # the slowest rotation turns by one radian in so many positions
 
 
 class Memory(NamedTuple):
-    """What has been seen."""
+    """What has been seen, and the weights as a step uses them."""
 
     blocks: list[Recall]
+    rings: list[Tensor]  # of every block, see there
     given: Tensor | None  # what the context adds to every token, (B, width)
     seen: int  # positions so far
 
@@ -42,6 +44,8 @@ class Transformer(CausalNet):
         dropout: of tokens, and of what every part adds.
         context_dim: of the context's features.
     """
+
+    compiled = False
 
     def __init__(self, width: int, layers: int, heads: int, window: int, dropout: float = 0.0, context_dim: int = 0) -> None:
         super().__init__(width, context_dim)
@@ -78,22 +82,31 @@ class Transformer(CausalNet):
         h = self._pass(tokens, c, kept)
         memory = self.empty(len(tokens), c)
         last = torch.arange(max(0, seen - self.window), seen, device=tokens.device)
-        for block, passed in zip(memory.blocks, kept, strict=True):
-            block.ring[:, :, last % self.window] = torch.cat([one[:, :, last] for one in passed], dim=1)
+        for ring, passed in zip(memory.rings, kept, strict=True):
+            k, v = (one[:, :, last] for one in passed)
+            ring[:, :, last % self.window] = torch.cat([halves(k), v], dim=1).to(ring.dtype)
         return h[:, -1], memory._replace(seen=seen)
 
     def empty(self, batch: int, c: Tensor | None) -> Memory:
-        size = (batch, 2 * self.heads, self.window, self.width // self.heads)
         given = None if self.everywhere is None else self.everywhere(c).expand(batch, -1)
-        return Memory([block.recall(self.begin.new_empty(size)) for block in self.blocks], given, 0)  # type: ignore[operator]
+        blocks = [block.recall(batch, self.compiled) for block in self.blocks]  # type: ignore[operator]
+        # PyTorch's attention to one query takes several times as long in half precision; what is compiled converts on its way.
+        kind = blocks[0].inward.dtype if self.compiled else self.begin.dtype
+        size = (batch, 2 * self.heads, self.window, self.width // self.heads)
+        return Memory(blocks, [self.begin.new_empty(size, dtype=kind) for _ in blocks], given, 0)
 
     @torch.autocast("cpu", enabled=False)  # which would cast all keys and values at every step
     def advance(self, state: Memory, token: Tensor) -> tuple[Tensor, Memory]:
-        x = norm(token if state.given is None else token + state.given)
-        turn = self.turns(state.seen, state.seen + 1, x) * (self.width // self.heads) ** 0.5
-        for block in state.blocks:
-            x = block.step(x, turn, state.seen)
-        return norm(x), state._replace(seen=state.seen + 1)
+        x = token if state.given is None else token + state.given
+        seen, place = state.seen, state.seen % self.window
+        turn = torch.view_as_real(self.turns(seen, seen + 1, x)) * (self.width // self.heads) ** 0.5
+        rings = [ring[:, :, : seen + 1] for ring in state.rings]
+        fast = self.compiled and min(seen, self.window - 1) > 0  # with one position it would be compiled for one alone
+        if fast:
+            for ring in rings:
+                torch._dynamo.maybe_mark_dynamic(ring, 2)
+        at = torch.full((1,), place, device=x.device)
+        return (faster if fast else through)(state.blocks, rings, x, turn, at), state._replace(seen=seen + 1)
 
     def _pass(self, tokens: Tensor, c: Tensor | None, kept: list[tuple[Tensor, Tensor]]) -> Tensor:
         """tokens (B, P, width) -> outputs; every block's keys and values are added to `kept`."""
@@ -141,71 +154,114 @@ class Block(nn.Module):
         x = x + self.drop(self.outward(attended.transpose(1, 2).flatten(2)))
         return x + self.drop(self.down(F.relu(self.up(norm(x))).square()))
 
-    def recall(self, ring: Tensor) -> Recall:
+    def recall(self, batch: int, compiled: bool) -> Recall:
         """This block for one position at a time, its dropout left out."""
         scale = len(self.up.weight[0]) ** 0.5  # of a vector of length 1, so that its root mean square is 1
-        weights = (scale * self.inward(), self.outward.weight, scale * self.up.weight, self.down.weight)
-        return Recall(ring, *(Product(weight, len(ring)) for weight in weights))
+        heads = self.inward().unflatten(0, (3, self.heads, -1))
+        inward = torch.cat([halves(heads[:2].mT).mT, heads[2:]]).flatten(0, 2)
+        weights = (scale * inward, self.outward.weight, scale * self.up.weight, self.down.weight)
+        arranged = [arrange(weight, batch, compiled) for weight in weights]
+        return Recall(self.heads, arranged[0].is_mkldnn, *arranged)
 
 
 class Recall(NamedTuple):
-    """A block that takes one position at a time, and the keys and values of the last ones.
+    """A block that takes one position at a time: its weights, arranged.
 
-    Those of position p stand in the ring (B, 2 * heads, window, width / heads) at p modulo the window, keys before values, the
-    keys turned by their positions.
+    It sees the others by their keys and values in a ring (B, 2 * heads, window, width / heads): those of position p stand at p
+    modulo the window, keys before values, the keys turned by their positions, and in halves: what turns together, one of it in
+    each half, not side by side.
     """
 
-    ring: Tensor
-    inward: Product
-    outward: Product
-    up: Product
-    down: Product
+    heads: int
+    packed: bool  # the weights are, by oneDNN
+    inward: Tensor
+    outward: Tensor
+    up: Tensor
+    down: Tensor
 
-    def step(self, x: Tensor, turn: Tensor, seen: int) -> Tensor:
-        """x (B, width), turn (1, width / heads / 2), of the position after `seen` others -> the stream after this block.
+    def step(self, ring: Tensor, x: Tensor, turn: Tensor, place: Tensor) -> Tensor:
+        """The stream x (B, width) after this block, its key and value put at a place (1,) of the ring.
 
-        A vector is divided by its length alone; the weights, and the turn, are larger by the root of its size instead.
+        A vector is divided by its length alone; the weights, and the turn (1, width / heads / 2, 2), are larger by the root of
+        its size instead.
         """
-        heads, window = self.ring.shape[1] // 2, self.ring.shape[2]
-        qkv = self.inward(x / length(x)).to(x.dtype).unflatten(-1, (3 * heads, -1))
-        qk = qkv[:, : 2 * heads]
-        torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(turn / length(qk))
-        self.ring[:, :, seen % window] = qkv[:, heads:]
-        k, v = self.ring[:, :, : seen + 1].chunk(2, dim=1)
-        # In single precision: PyTorch's attention to one query takes several times as long in half.
-        x = self.outward.add(F.scaled_dot_product_attention(qkv[:, :heads, None], k, v).flatten(1), x)
-        active = self.up.relu(x / length(x))
-        return self.down.add(active.mul_(active), x)
+        heads = self.heads
+        qkv = self.product(x / length(x), self.inward).to(x.dtype).unflatten(-1, (3 * heads, -1))
+        qk, v = qkv.split([2 * heads, heads], dim=1)
+        q, k = turned(qk, turn).chunk(2, dim=1)
+        ring.index_copy_(2, place, torch.cat([k, v], dim=1)[:, :, None].to(ring.dtype))
+        x = x + self.product(recalled(q, *ring.chunk(2, dim=1)).flatten(1), self.outward)
+        active = self.product(x / length(x), self.up, "relu")
+        return x + self.product(active * active, self.down)
+
+    def product(self, x: Tensor, weight: Tensor, then: str = "none") -> Tensor:
+        """x (B, in) @ weight.T, in the weight's precision; with `then` = "relu" where it is above 0."""
+        compiling = torch.compiler.is_compiling()
+        if self.packed:
+            return (torch.ops.genus.product if compiling else multiply)(x.to(weight.dtype), weight, then)
+        if compiling and len(x) == 1 and x.device.type == "cpu":  # a loop as fast as the weight can be read
+            y = (weight.to(x.dtype) * x).sum(-1)[None]
+        else:
+            y = F.linear(x, weight.to(x.dtype))
+        return F.relu(y) if then == "relu" else y
 
 
-class Product:
-    """x (batch, in) -> x @ weight.T, many times with one weight (out, in).
+def through(blocks: list[Recall], rings: list[Tensor], x: Tensor, turn: Tensor, place: Tensor) -> Tensor:
+    """A token x (B, width) through all blocks -> (B, width)."""
+    x = norm(x)
+    for block, ring in zip(blocks, rings, strict=True):
+        x = block.step(ring, x, turn, place)
+    return norm(x)
+
+
+faster = Compiled(through, "sampling")
+
+
+def halves(x: Tensor) -> Tensor:
+    """(..., d): elements 0, 2, 4, ..., then 1, 3, 5, ...; loops over each half are faster than over every other one."""
+    return x.unflatten(-1, (-1, 2)).mT.flatten(-2)
+
+
+def turned(qk: Tensor, turn: Tensor) -> Tensor:
+    """Queries and keys in halves (B, 2 * heads, d), scaled to length 1 and turned by (1, d / 2, 2)."""
+    (a, b), size = qk.chunk(2, dim=-1), length(qk)
+    if torch.compiler.is_compiling():  # which leaves complex numbers alone
+        real, imaginary, a, b = turn[..., 0], turn[..., 1], a / size, b / size
+        return torch.cat([a * real - b * imaginary, a * imaginary + b * real], dim=-1)
+    z = torch.complex(a, b) * (torch.view_as_complex(turn) / size)
+    return torch.cat([z.real, z.imag], dim=-1)
+
+
+def recalled(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """q (B, heads, d), k and v (B, heads, P, d) -> (B, heads, d): a mean of the values."""
+    if not torch.compiler.is_compiling() or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q[:, :, None], k.to(q.dtype), v.to(q.dtype))[:, :, 0]
+    # Nothing is used twice, so loops of its own are as fast as memory. Scores are sqrt(d) at most: no exponential overflows.
+    weights = (q[:, :, None] * q.shape[-1] ** -0.5 * k.to(q.dtype)).sum(-1).exp()
+    return (weights[..., None] * v.to(q.dtype)).sum(2) / weights.sum(-1, keepdim=True)
+
+
+def arrange(weight: Tensor, batch: int, compiled: bool) -> Tensor:
+    """A weight (out, in) for many products with x (batch, in); under autocast in the lower precision.
 
     On a processor oneDNN arranges a weight anew at every multiplication, which takes as long as multiplying a few vectors; here
-    it does so once, and under autocast in the lower precision, in which the product then stays.
+    it does so once. What is compiled needs that for several vectors only.
     """
+    if torch.is_grad_enabled() or weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return weight
+    weight = weight.detach().to(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype)
+    return weight if (compiled and batch == 1) or not PACKS else torch.ops.mkldnn._reorder_linear_weight(weight, batch)
 
-    def __init__(self, weight: Tensor, batch: int) -> None:
-        half = torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32
-        self.weight, self.packed = weight, None
-        self.dtype = torch.get_autocast_dtype("cpu") if half else weight.dtype
-        if not (torch.is_grad_enabled() or weight.device.type != "cpu" or weight.dtype != torch.float32 or not PACKS):
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(self.dtype), batch)
 
-    def __call__(self, x: Tensor, then: str = "none") -> Tensor:
-        if self.packed is None:
-            return F.linear(x, self.weight)
-        return torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.packed, None, then, [], "")
+def multiply(x: Tensor, weight: Tensor, then: str) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, None, then, [], "")
 
-    def relu(self, x: Tensor) -> Tensor:
-        """The product, where it is above 0."""
-        return F.relu(self(x)) if self.packed is None else self(x, "relu")
 
-    def add(self, x: Tensor, to: Tensor) -> Tensor:
-        """The product added to (batch, out)."""
-        if self.packed is None or self.dtype != to.dtype:
-            return to + self(x)
-        return torch.ops.mkldnn._linear_pointwise.binary(x, to, self.packed, None, "add")
+if PACKS:  # PyTorch's own operation takes only constants where it is compiled
+    OPERATIONS = torch.library.Library("genus", "DEF")
+    OPERATIONS.define("product(Tensor x, Tensor weight, str then) -> Tensor")
+    OPERATIONS.impl("product", multiply, "MkldnnCPU")
+    OPERATIONS.impl("product", lambda x, weight, then: x.new_empty(len(x), len(weight)), "Meta")
 
 
 class Dropout(nn.Dropout):

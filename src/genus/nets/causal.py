@@ -28,6 +28,8 @@ class CausalNet(nn.Module):
         context_dim: of the context's features c (B, context_dim); 0 for none. The beginning token depends on it.
     """
 
+    compiled: bool | None = None  # whether torch compiles the steps; None for a net of which it cannot
+
     def __init__(self, width: int, context_dim: int = 0) -> None:
         super().__init__()
         self.width = width

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genus.compiled import Compiled
 from genus.errors import TrainingError
 from genus.model import Loss
 from genus.training.rows import Rows
@@ -35,8 +35,7 @@ class Step(nn.Module):
         self.modules_of_losses = nn.ModuleList(m for m in modules if not own.issuperset(map(id, m.parameters())))
         own.update(map(id, self.modules_of_losses.parameters()))
         self.others = nn.ParameterList(p for loss in losses for p in loss.parameters if id(p) not in own)
-        self.eager = [loss.value for loss in losses]
-        self.values = [torch.compile(value) for value in self.eager] if compiled else self.eager
+        self.values = [Compiled(loss.value, "training") if compiled else loss.value for loss in losses]
         self.rows = rows
         self.device = None if rows.x.device == device else device
 
@@ -44,15 +43,7 @@ class Step(nn.Module):
         rows = self.rows[index]
         if self.device is not None:
             rows = rows.to(self.device)
-        if self.values is self.eager:
-            return _scalar(self.eager[player](rows.x, rows.c))
-        try:
-            return self.values[player](rows.x, rows.c)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {str(error)[:200]}"
-            warnings.warn(f"torch.compile failed ({reason}); training goes on without it.", stacklevel=2)
-            self.values = self.eager
-            return self.eager[player](rows.x, rows.c)
+        return _scalar(self.values[player](rows.x, rows.c))
 
 
 def _scalar(value: Tensor) -> Tensor:
