@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from conftest import SMALL, make
 from torch import Tensor
 
 import genus
-from genus import DataError, GenusError, Integer, Real, Space
+from genus import MAF, Category, DataError, GenusError, Integer, Real, Space
 from genus.transforms import (
     Additive,
     Affine,
@@ -451,3 +452,85 @@ def test_a_compiler_finds_one_graph_with_the_same_gradients(family: str) -> None
     assert torch.allclose(compiled, plain)
     found, expected = (torch.autograd.grad(value.sum(), weights) for value in (compiled, plain))
     assert all(map(torch.allclose, found, expected))
+
+
+# -- what a reader of densities trusts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wild", [1.0, 5.0, 20.0])
+def test_a_spline_s_inverse_is_exact_however_steep(wild: float) -> None:
+    torch.manual_seed(0)
+    spline = Spline(bins=8)
+    p, x = wild * torch.randn(20_000, spline.size, dtype=torch.float64), 8 * torch.rand(20_000, dtype=torch.float64) - 4
+    z, log_slope = spline.forward(x, p)
+    back, log_slope_back = spline.inverse(z, p)
+    assert torch.allclose(back, x, atol=1e-5)
+    assert torch.allclose(log_slope, -log_slope_back, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", [MAF, genus.MADE])
+def test_weights_that_were_replaced_are_not_remembered(family: type[genus.MAF]) -> None:
+    model, x = family(Space([Real()] * 3), hidden=(16,)).eval(), torch.randn(5, 3)
+    model.initialise(x)
+    with torch.no_grad():
+        for _ in range(3):
+            model.log_prob(x)
+            new = torch.randn(sum(p.numel() for p in model.parameters())) * 0.1
+            torch.nn.utils.vector_to_parameters(new, model.parameters())
+            kept = model.log_prob(x)
+            assert torch.equal(kept, copy.deepcopy(model).train().eval().log_prob(x))
+
+
+def test_beyond_its_interval_a_logit_has_no_density() -> None:
+    flow = genus.Flow(Space([Real()]), transforms=[Logit(0.0, 1.0)], base="student")
+    assert flow.log_prob(torch.tensor([[-3.0], [0.5], [1.0], [5.0]])).isinf().tolist() == [True, False, False, True]
+    with pytest.raises(DataError, match=r"Logit\(0, 1\) is given numbers from -3 to 0.5"):
+        flow.initialise(torch.tensor([[-3.0], [0.5]]))
+
+
+WIDE = Space([Real()] * 3)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda: genus.Flow(WIDE, transforms=[Permutation([1, 0])]), "make \\(2,\\) of the 3 numbers"),
+        (lambda: genus.Flow(WIDE, transforms=[Linear(2)]), "do not fit the 3 numbers"),
+        (lambda: genus.Flow(WIDE, transforms=[SoftClip(1.0)]), "add Logit after it"),
+        (lambda: genus.Flow(Space(Real(), shape=(1, 4, 4)), transforms=[Reshape((1, 4, 4))]), "end with Inverse\\(Reshape"),
+        (lambda: genus.Flow(WIDE, Space([Category(("u", "v"))]), [Masked(3, (8,))]), "Masked has context_dim=0.*context_dim=2"),
+        (lambda: genus.Flow(WIDE, transforms=[Masked(3, (8,), context_dim=5)]), "give it no context_dim"),
+        (lambda: genus.Flow(Space([Real(), Category(("u", "v", "w"))]), transforms=[Masked(1, (8,))]), "give it context_dim=3"),
+    ],
+)
+def test_transforms_that_do_not_suit_the_space_are_refused(made: Callable[[], genus.Flow], said: str) -> None:
+    with pytest.raises(GenusError, match=said):
+        made()
+
+
+def test_a_normalisation_of_another_width_is_refused() -> None:
+    with pytest.raises(DataError, match=r"Normalisation\(1\) is given 3 coordinates"):
+        genus.Flow(WIDE, transforms=[Normalisation(1)])
+
+
+@pytest.mark.parametrize("family", ["maf", "nsf", "real-nvp", "nice"])
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_few_rows_are_not_taken_for_a_line(family: str, rows: int) -> None:
+    torch.manual_seed(rows)
+    model = genus.build(family, Space([Real()] * 2))
+    model.initialise(torch.randn(rows, 2))
+    assert model.eval().log_prob(torch.randn(1000, 2)).mean() > -60  # without a shrunken covariance it was below -300
+
+
+def test_the_ends_of_a_long_lattice_do_not_gather_what_lies_beyond() -> None:
+    space = Space([Integer(0, 999)])
+    model = genus.build("maf", space)
+    with torch.no_grad():
+        model.model.transform.transforms[0].log_scale.fill_(1.0)  # of what is drawn much is beyond
+    everything = torch.arange(1000.0)[:, None]
+    mass = model.log_evidence(everything, samples=50, seed=0).exp()
+    assert mass.sum() < 0.9
+    found = model.sample(20_000, seed=0).flatten()
+    expected = mass / mass.sum()
+    for ends in (found == 0, found == 999):
+        assert float(ends.double().mean()) == pytest.approx(float(expected[0] + expected[-1]) / 2, abs=2e-3)

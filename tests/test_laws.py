@@ -211,6 +211,42 @@ def test_log_density_follows_a_change_of_units(family: str) -> None:
     assert torch.allclose(a.elbo(x, seed=0), b.elbo(1000 * x, seed=0) + 2 * math.log(1000), atol=1e-9)
 
 
+@pytest.mark.parametrize("context", [None, CONTEXTS["mixed"]], ids=["alone", "mixed"])
+@pytest.mark.parametrize("family", [f for f in UNITS if issubclass(genus.family(f), TractableDensity)])
+def test_gradients_have_gradients(family: str, context: Space | None) -> None:
+    """Of log p by x, again by x (score matching, Laplace), and by the weights (gradient penalties): as small steps say."""
+    space = Space([Real()] * 3)
+    try:
+        model = make(family, space, context).eval()
+    except genus.DataError as error:
+        pytest.skip(str(error))
+    x, c = draw(space, 5, seed=3).double(), None if context is None else draw(context, 5, seed=4)
+    weights = [p for p in model.parameters() if p.requires_grad]
+    if not weights:
+        pytest.skip("it is counted, so it has no weights")
+
+    def score(x: torch.Tensor, create: bool = False) -> torch.Tensor:
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        return torch.autograd.grad(model.log_prob(x, c).sum(), x, create_graph=create)[0]
+
+    toward, step = torch.randn_like(x), 1e-6
+    x.requires_grad_()
+    scores = score(x, create=True)
+    curve = torch.autograd.grad((scores * toward).sum(), x, retain_graph=True)[0]
+    differences = (score(x.detach() + step * toward) - score(x.detach() - step * toward)) / (2 * step)
+    assert torch.allclose(curve, differences, rtol=1e-4, atol=1e-4)
+    slopes = torch.autograd.grad(scores.square().sum(), weights, allow_unused=True)
+    ways = [torch.randn_like(p) for p in weights]
+    expected = sum(float((s * w).sum()) for s, w in zip(slopes, ways, strict=True) if s is not None)
+    found = []
+    for sign in (1, -1, -1, 1):  # there, and back again
+        with torch.no_grad():
+            for p, w in zip(weights, ways, strict=True):
+                p += sign * step * w
+        found.append(float(score(x.detach()).square().sum()))
+    assert expected == pytest.approx((found[0] - found[2]) / (2 * step), rel=1e-4, abs=1e-4)
+
+
 @pytest.mark.parametrize("context_dim", [0, 3])
 @pytest.mark.parametrize(("dim", "hidden"), [(1, (8,)), (2, (8, 8)), (7, (5, 9)), (7, ()), (20, (6,))])
 @pytest.mark.parametrize("direct", [False, True])

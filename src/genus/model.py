@@ -10,7 +10,9 @@ A model that cannot answer a question does not have the method. Families registe
 
 from __future__ import annotations
 
+import inspect
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from genus.errors import DataError, GenusError
 from genus.memory import kept_memory
 from genus.nets.missing import ABLE, Combinations, combinations, filled, patterns, put, shown, some_row
 from genus.space import Category, Space
+from genus.transforms.core import describe
 
 __all__ = [
     "ApproximateDensity",
@@ -36,6 +39,7 @@ __all__ = [
     "isolated",
     "named",
     "registered",
+    "rows_asked",
 ]
 
 registered: dict[str, type[GenerativeModel]] = {}  # every family by name, as its class is made
@@ -106,7 +110,8 @@ class GenerativeModel(nn.Module):
     Args:
         space: of x.
         context: the space of what is conditioned on; None for no condition.
-        hyper: every other argument of the family, JSON values, kept for saving.
+        hyper: every other argument of the family, kept as JSON values for saving; refused where they cannot be, or where a
+            number is not of the kind that the family annotates.
 
     A family gives `_sample` and one of: `losses` (trained by gradients) or `Counted` (learns by counting). It states in
     `limits` which spaces it cannot model, in a sentence a user will read.
@@ -129,11 +134,14 @@ class GenerativeModel(nn.Module):
 
     def __init__(self, space: Space, context: Space | None = None, **hyper: Any) -> None:
         super().__init__()
+        for name, one in {"space": space, "context": context}.items():
+            if not isinstance(one, Space) and (one is not None or name == "space"):
+                raise GenusError(f"{name} must be a Space; got {type(one).__name__}. Give other arguments by name.")
         if reason := self.refusal(space, context):
             raise DataError(f"{type(self).__name__} cannot model this: {reason}")
         self.space = space
         self.context = context
-        self.hyper = hyper
+        self.hyper = _checked(type(self), hyper)
         # How often each level of a categorical context was seen in training, the prior of the Bayes classifier; uniform before.
         levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
         self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
@@ -202,8 +210,7 @@ class GenerativeModel(nn.Module):
         Returns:
             x of shape (n, *space.shape) in data units; `space.decode` turns it into a frame.
         """
-        if n < 0:
-            raise GenusError(f"Cannot sample {n} rows; ask for 0 or more.")
+        n = rows_asked(n)
         c = self._check_context(c, n)
         training = self.training
         self.eval()  # in training mode rows could depend on their neighbours
@@ -234,6 +241,9 @@ class GenerativeModel(nn.Module):
                 value; where it has one, NaN is a value like others.
             c, seed: as for `sample`.
 
+        Returns:
+            In x's type or the space's, whichever holds more digits; what is known is bit for bit as it was given.
+
         Raises:
             GenusError: the family cannot draw these given the others; the message names some that can.
         """
@@ -251,9 +261,12 @@ class GenerativeModel(nn.Module):
         self.eval()
         try:
             with isolated(seed):
-                return draw(whole.to(self.space.dtype), gone.to(whole.device), c)
+                drawn = draw(whole.to(self.space.dtype), gone.to(whole.device), c)
         finally:
             self.train(training)
+        # What is known comes back as it was given: x may have more digits than the space's type holds.
+        dtype = torch.promote_types(whole.dtype, drawn.dtype)
+        return torch.where(gone.to(whole.device).view_as(whole), drawn.to(dtype), whole.to(dtype))
 
     def _impute(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
         """x with the entries of missing (B, D) drawn; rows that lack the same go together."""
@@ -316,7 +329,8 @@ class GenerativeModel(nn.Module):
         if c is None:
             shape = f"({n}, {self.context.shape[0]})"
             raise DataError(f"This {type(self).__name__} is conditional; pass c of shape {shape} from {self.context!r}.")
-        c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)
+        if isinstance(c, Tensor):
+            c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)
         self.context.check(c, "c")
         if len(c) not in (1, n):
             raise DataError(f"c must have one row, or as many as there are data, {n}; got {len(c)}.")
@@ -521,6 +535,47 @@ class Counted:
 
     def _tallies(self) -> list[Tensor]:
         return [self.get_buffer(name) for name in self.statistics]  # type: ignore[attr-defined]
+
+
+def _checked(family: type[GenerativeModel], hyper: dict[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters as JSON values, so that what is trained can be saved; numbers must be as the family annotates them, and
+    those that many families have within their bounds. A family checks what else it wants of its own.
+    """
+    parameters, kept = inspect.signature(family.__init__).parameters, {}
+    for name, given in hyper.items():
+        model = isinstance(given, GenerativeModel)
+        value: Any = {"family": given.name, "hyper": given.hyper} if model else describe(given)
+        annotation = parameters[name].annotation if name in parameters else None
+        if annotation in ("int", int) and type(value) is not int:
+            raise GenusError(f"{name} must be a whole number; got {given!r}.")
+        if annotation in ("float", float) and not isinstance(value, int | float):
+            raise GenusError(f"{name} must be a number; got {given!r}.")
+        several = annotation in ("Sequence[int]", Sequence[int])
+        if several and not (isinstance(value, list) and all(type(one) is int for one in value)):
+            raise GenusError(f"{name} must be a list of whole numbers, [64, 64] say; got {given!r}.")
+        if name == "hidden" and several and min(value, default=1) < 1:
+            raise GenusError(f"hidden is the width of every layer, 1 or more; got {given!r}.")
+        if name == "transforms" and type(value) is int and value < 0:
+            raise GenusError(f"transforms is how many there are, 0 or more; got {given!r}.")
+        if name == "dropout" and isinstance(value, int | float) and not 0 <= value < 1:
+            raise GenusError(f"dropout is a share of hidden units, from 0 to below 1; got {given!r}.")
+        kept[name] = value
+    return kept
+
+
+def rows_asked(n: int) -> int:
+    """How many rows to draw, of whatever kind of whole number.
+
+    Raises:
+        GenusError: it is none, or below 0.
+    """
+    try:
+        count = -1 if isinstance(n, bool) else operator.index(n)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise GenusError(f"Cannot sample {n!r} rows; ask for a whole number, 0 or more.")
+    return count
 
 
 def in_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, rows: int | None = None) -> Tensor:

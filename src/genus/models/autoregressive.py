@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
-from genus.model import Loss, TractableDensity, isolated
+from genus.model import Loss, TractableDensity, isolated, rows_asked
 from genus.nets.heads import Coordinates, Warp
 from genus.nets.tokens import ColumnOutputs, ColumnTokens, SharedOutputs, SharedTokens
 from genus.space import Integer, Real, Space
@@ -135,10 +135,9 @@ class ChainRule(TractableDensity):
         """
         warp = Warp(temperature, top_k, top_p)
         warp.check()
+        n = None if n is None else rows_asked(n)
         given = self._prefixes(prefix, n)
         n = n if n is not None else len(given) if given is not None else 1
-        if n < 0:
-            raise GenusError(f"Cannot sample {n} rows; ask for 0 or more.")
         request = Request(self._length(length, given), warp, stop, each)
         if stop is not None and not self.space.sequence:
             raise GenusError("Only sequences have a symbol to stop at; leave stop= out.")

@@ -18,6 +18,7 @@ __all__ = ["Dequantised"]
 
 SHORT = 256  # the widest lattice that is stretched to the whole line: grey levels, ages
 NOISES = ("uniform", "variational")
+TRIES = 10  # for draws that lie beyond a long lattice
 EDGE = 2.0**-20  # of the unit interval, kept free so that the logit stays finite
 
 
@@ -127,10 +128,20 @@ class Dequantised(ApproximateDensity, name="dequantised"):
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         y = self.model._sample(n, c)
+        for _ in range(TRIES):  # what lies beyond the lattice is drawn anew, so that its ends do not gather it
+            rows = self._beyond(y)
+            if not bool(rows.any()):
+                break
+            y[rows] = self.model._sample(int(rows.sum()), None if c is None else c[rows])
         state, _ = self.model.space.split(y)
         value = torch.where(self.short, self.start.to(y) + self.width.to(y) * y.sigmoid(), y).flatten(1)
         table = self.space.tables(value)
         return self.space.join(state, ((value - table.loc) / table.scale).nan_to_num(0.0))
+
+    def _beyond(self, y: Tensor) -> Tensor:
+        """Which rows of y (n, *shape) have a number outside of the cells of its lattice, (n,)."""
+        start, width = self.start.to(y), self.width.to(y)
+        return ((self.lattice & ~self.short) & ((y < start) | (y > start + width))).flatten(1).any(1)
 
 
 def _density(name: str) -> type[TractableDensity]:

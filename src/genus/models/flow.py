@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
@@ -13,13 +14,13 @@ from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
 from genus.memory import kept_memory
-from genus.model import TractableDensity, isolated
+from genus.model import TractableDensity, isolated, rows_asked
 from genus.models.bases import Base, based, described_base
 from genus.models.made import MADE
 from genus.nets.dilated import GatedStack
 from genus.nets.masked import MaskedMLP
 from genus.space import Category, Integer, Real, Space
-from genus.transforms import Chain, Inverse, Masked, Normalisation, Transform
+from genus.transforms import Chain, Inverse, Logit, Masked, Normalisation, SoftClip, Transform
 from genus.transforms.core import build, describe
 
 __all__ = ["Flow", "NormalisingFlow"]
@@ -91,6 +92,7 @@ class NormalisingFlow(TractableDensity):
                 f"{space.label(column)} repeats values or lacks some, and {odd} cannot leave a number out; use couplings or"
                 " masked transforms with gaps=True, or a space without atoms."
             )
+        self._check_transforms()
         self.base: Base = based(base, self.numbers(space), self.gaps)
         self.register_buffer("reals", torch.tensor(space.columns(Real)), persistent=False)
         varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1]
@@ -105,6 +107,39 @@ class NormalisingFlow(TractableDensity):
 
     reals: Tensor
     varied: Tensor
+
+    def _check_transforms(self) -> None:
+        """That the chain takes D numbers to D, over the whole line, and that its nets are as wide as what they are given."""
+        dim, width = self.numbers(self.space), self.condition_dim(self.space, self.context)
+        nets = [
+            t for t in self.transform.modules() if "context_dim" in signature(type(t)).parameters and isinstance(t, Transform)
+        ]
+        widths = {t.arguments.get("context_dim", 0) for t in nets}
+        if widths - {0, width} or (width and widths == {0}):
+            odd = next(type(t).__name__ for t in nets if t.arguments.get("context_dim", 0) != width)
+            given = f"context_dim={width}" if width else "no context_dim"
+            raise GenusError(
+                f"{odd} has context_dim={max(widths - {width})}, and a flow gives its transforms the {width} numbers of the"
+                f" context and of columns' states: give it {given}."
+            )
+        ends = [t for t in self.transform.transforms if isinstance(t, Logit | SoftClip)]
+        if ends and isinstance(ends[-1], SoftClip):
+            raise GenusError(
+                f"SoftClip({ends[-1].bound:g}) puts out an interval, and the base is on the whole line: add Logit after it."
+            )
+        training = self.transform.training
+        try:
+            with torch.no_grad(), isolated(0):
+                z, log_det = self.transform.eval()(torch.zeros(2, dim), torch.zeros(2, width) if width else None)
+        except (RuntimeError, IndexError) as error:
+            raise GenusError(f"The transforms do not fit the {dim} numbers of a row: {error}.") from error
+        finally:
+            self.transform.train(training)
+        if z.shape != (2, dim) or log_det.shape != (2,):
+            raise GenusError(
+                f"The transforms make {tuple(z.shape[1:])} of the {dim} numbers of a row, and a flow needs as many again, in a"
+                " line: check their sizes, and end with Inverse(Reshape(...)) what works on images."
+            )
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
@@ -200,10 +235,10 @@ class NormalisingFlow(TractableDensity):
     def sample_and_log_prob(self, n: int, c: Tensor | None = None, seed: int | None = None) -> tuple[Tensor, Tensor]:
         """n data and their log-densities, by one pass through the inverse, with gradients: (n, *shape) and (n,) nats.
 
-        Where the density goes coordinate by coordinate, as an inverse autoregressive flow's does, this does not.
+        Where the density goes coordinate by coordinate, as an inverse autoregressive flow's does, this does not. What is drawn
+        from a table, a component of a mixture base or a state of a column, has no gradient.
         """
-        if n < 0:
-            raise GenusError(f"Cannot sample {n} rows; ask for 0 or more.")
+        n = rows_asked(n)
         c = self._check_context(c, n)
         with isolated(seed):
             return self._draw(n, c)
@@ -251,13 +286,13 @@ class Repeated(NormalisingFlow):
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
     ) -> None:
-        self._made(space, context, base, transforms=transforms, hidden=list(hidden), dropout=dropout)
+        self._made(space, context, base, transforms=transforms, hidden=hidden, dropout=dropout)
 
     def _made(self, space: Space, context: Space | None, base: str | dict[str, Any], **hyper: Any) -> None:
         """`__init__` with whatever hyper-parameters a family has beside those of all."""
         super().__init__(space, context, **hyper, base=base)
         dim, gaps = self.numbers(space), self.has_gaps(space)
-        net = {name: hyper[name] for name in ("hidden", "dropout")}
+        net = {name: self.hyper[name] for name in ("hidden", "dropout")}
         net |= {"context_dim": self.condition_dim(space, context), "gaps": gaps}
         self._compose([Normalisation(dim, gaps), *self._layers(dim, hyper["transforms"], net)], base)
 

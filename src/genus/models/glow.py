@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
-from genus.errors import DataError
+from genus.errors import DataError, GenusError
 from genus.models.flow import NormalisingFlow
 from genus.space import Real, Space
 from genus.transforms import Chain, Coupling, Linear, Multiscale, Normalisation, Reshape, Squeeze, Transform
@@ -44,7 +44,9 @@ class Glow(NormalisingFlow, name="glow"):
         hidden: Sequence[int] = (64, 64),
         base: str | dict[str, Any] = "normal",
     ) -> None:
-        super().__init__(space, context, levels=levels, steps=steps, hidden=list(hidden), base=base)
+        super().__init__(space, context, levels=levels, steps=steps, hidden=hidden, base=base)
+        if levels < 1 or steps < 1:
+            raise GenusError(f"levels and steps must be 1 or more; got {levels} and {steps}.")
         given = self.condition_dim(space, context)
         first = shape = (1,) * (3 - len(space.shape)) + space.shape
         scales: list[Transform] = []

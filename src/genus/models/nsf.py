@@ -44,7 +44,7 @@ class NSF(Repeated, name="nsf"):
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
     ) -> None:
-        hyper = {"transforms": transforms, "hidden": list(hidden), "dropout": dropout}
+        hyper = {"transforms": transforms, "hidden": hidden, "dropout": dropout}
         self._made(space, context, base, **hyper, bins=bins, autoregressive=autoregressive)
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:

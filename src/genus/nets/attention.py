@@ -257,7 +257,7 @@ def multiply(x: Tensor, weight: Tensor, then: str) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, then, [], "")
 
 
-if PACKS:  # PyTorch's own operation takes only constants where it is compiled
+if PACKS and not hasattr(torch.ops.genus, "product"):  # PyTorch's own takes only constants where it is compiled
     OPERATIONS = torch.library.Library("genus", "DEF")
     OPERATIONS.define("product(Tensor x, Tensor weight, str then) -> Tensor")
     OPERATIONS.impl("product", multiply, "MkldnnCPU")
@@ -275,20 +275,25 @@ class Dropout(nn.Dropout):
 
 
 class Norm(torch.autograd.Function):
-    """RMSNorm in half the passes over memory that PyTorch's takes on a processor."""
+    """RMSNorm in half the passes over memory that PyTorch's takes on a processor; and the root mean square of every vector."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         scale = size(x)
         y = x / scale
-        ctx.save_for_backward(y, scale)
-        return y
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(y, scale)  # both are put out, so this gradient has a gradient too
+        return y, scale
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor | None, to_scale: Tensor | None) -> Tensor | None:
         y, scale = ctx.saved_tensors
+        if gradient is None:
+            return None if to_scale is None else to_scale * y / y.shape[-1]
         along = (gradient * y).mean(-1, keepdim=True)
-        return torch.addcmul(gradient, y, along, value=-1).div_(scale)
+        to_x = torch.addcmul(gradient, y, along, value=-1)
+        to_x = to_x / scale if torch.is_grad_enabled() else to_x.div_(scale)
+        return to_x if to_scale is None else to_x + to_scale * y / y.shape[-1]
 
 
 def size(x: Tensor) -> Tensor:
@@ -303,7 +308,7 @@ def length(x: Tensor) -> Tensor:
 
 def norm(x: Tensor) -> Tensor:
     """Every vector scaled to a root mean square of 1."""
-    return Norm.apply(x) if torch.is_grad_enabled() else x / size(x)
+    return Norm.apply(x)[0] if torch.is_grad_enabled() else x / size(x)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:

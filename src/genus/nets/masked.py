@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from genus.errors import GenusError
@@ -124,7 +123,7 @@ class MaskedMLP(nn.Module):
         self.below = [[bisect_left(degrees, d) for d in range(self.dim + 1)] for degrees in self.degrees]
         self.blocks = self._blocks()
         self._masks: dict[tuple[int, ...] | None, list[Tensor]] = {}
-        self._kept: tuple[list[Any], list[Tensor]] | None = None
+        self._kept: tuple[list[Any], list[Tensor], list[Tensor]] | None = None
         self.direct = nn.Linear(sizes[0], sum(outputs), bias=False) if direct else None
         for last in (self.out, self.direct, self.contexts[-1] if context_dim else None):
             for parameter in () if last is None else last.parameters():
@@ -182,20 +181,22 @@ class MaskedMLP(nn.Module):
         """What Muon should train: the weights of all layers, but not what goes past them, which is a linear map of its own."""
         return [layer.weight for layer in (*self.layers, self.out)]
 
-    def _linears(self) -> list[nn.Module]:
+    def _linears(self) -> list[nn.Linear]:
         """Every layer with a mask: the hidden ones, the last, and what goes past them."""
         return [*self.layers, self.out, *([] if self.direct is None else [self.direct])]
 
     def _masked(self, order: list[int] | None) -> list[Tensor]:
         """The weights times their masks; kept in evaluation, until a weight changes or another order is asked for."""
-        layers = self._linears()
+        whole = [layer.weight for layer in self._linears()]
         keep = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
-        key = [order, *(layer.weight._version for layer in layers)] if keep else []
+        # A weight counts what is written in place. Where its data are replaced, or a functional call brings weights of its own,
+        # their memory tells, which is kept so that nothing else takes its place.
+        key = [order, *((weight._version, weight.data_ptr()) for weight in whole)] if keep else []
         if keep and self._kept is not None and self._kept[0] == key:
             return self._kept[1]
-        weights = [layer.weight * mask for layer, mask in zip(layers, self.masks(order), strict=True)]  # type: ignore[operator]
+        weights = [weight * mask for weight, mask in zip(whole, self.masks(order), strict=True)]
         if keep or self._kept is not None:
-            self._kept = (key, weights) if keep else None
+            self._kept = (key, weights, [weight.detach() for weight in whole]) if keep else None
         return weights
 
     def _other(self, order: list[int] | None) -> list[int] | None:
@@ -345,14 +346,17 @@ class Pass(torch.autograd.Function):
         out, seen, news = net._pass(x, weights, bias)
         ctx.net, ctx.keep = net, 1 / (1 - net.dropout) if net.training else 1.0
         ctx.shared = [b.ndim == 1 for b in bias]
-        ctx.save_for_backward(*weights, *seen, *news)
+        ctx.save_for_backward(*parameters, *weights, *seen, *news)
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        net, layers, saved = ctx.net, len(ctx.net.layers), ctx.saved_tensors
+        net, layers, count = ctx.net, len(ctx.net.layers), len(ctx.needs_input_grad) - 2
+        parameters, saved = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         masks = net.masks(None)
+        if torch.is_grad_enabled():
+            news = saved[len(saved) - layers :]
+            return None, *Pass.again(ctx, gradient, saved[len(masks)], parameters, [new > 0 for new in news])
         weights, seen, news = saved[: len(masks)], saved[len(masks) : -layers or None], saved[len(saved) - layers :]
         to_weight: list[Tensor | None] = [None] * len(masks)
         to_bias: list[Tensor | None] = [None] * len(ctx.shared)
@@ -380,6 +384,22 @@ class Pass(torch.autograd.Function):
             if ctx.needs_input_grad[1]:
                 g = (g if layers else 0) + input_gradient(gradient, weights[-1], net.blocks[-1])
         return None, g if ctx.needs_input_grad[1] else None, *to_weight, *to_bias
+
+    @staticmethod
+    def again(ctx: Any, gradient: Tensor, x: Tensor, parameters: Sequence[Tensor], on: list[Tensor]) -> list[Tensor | None]:
+        """The same gradients by operations that have gradients themselves; `on`: which hidden units let something through."""
+        net, masks, inputs = ctx.net, ctx.net.masks(None), [x, *parameters]
+        weights = [weight * mask for weight, mask in zip(parameters, masks, strict=False)]
+        bias, h = parameters[len(masks) :], x
+        for i, add in enumerate(net.adds):
+            new = (F.linear(h, weights[i]) + bias[i]) * on[i] * ctx.keep
+            h = h + new if add else new
+        out = F.linear(h, weights[len(on)]) + bias[len(on)]
+        if net.direct is not None:
+            out = out + F.linear(x, weights[-1])
+        wanted = [one for one, need in zip(inputs, ctx.needs_input_grad[1:], strict=True) if need]
+        found = iter(torch.autograd.grad(out, wanted, gradient, create_graph=True, allow_unused=True))
+        return [next(found) if need else None for need in ctx.needs_input_grad[1:]]
 
 
 def product(h: Tensor, weight: Tensor, blocks: list[Block], columns: bool) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from genus.errors import DataError
+from genus.errors import DataError, GenusError
 
 __all__ = ["Chain", "Inverse", "Transform", "build", "describe"]
 
@@ -16,7 +16,10 @@ described: dict[str, type[Described]] = {}  # every transform and map by name, a
 
 
 class Described:
-    """Something whose constructor's arguments describe it: `describe` makes JSON of them, and `build` makes it again."""
+    """Something whose constructor's arguments describe it: `describe` makes JSON of them, and `build` makes it again.
+
+    They are described when it is made, so that what cannot be saved is refused before it is trained.
+    """
 
     arguments: dict[str, Any]
 
@@ -27,24 +30,34 @@ class Described:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         made = super().__new__(cls)
         bound = inspect.signature(cls.__init__).bind_partial(None, *args, **kwargs).arguments
-        object.__setattr__(made, "arguments", dict(list(bound.items())[1:]))
+        object.__setattr__(made, "arguments", {name: describe(one) for name, one in list(bound.items())[1:]})
         return made
 
 
 def describe(value: Any) -> Any:
-    """A transform, a list of them, or an argument of one -> JSON values.
+    """A transform, a list of them, or an argument of one -> JSON values; of tensors and numpy's arrays and numbers too.
+
+    Raises:
+        GenusError: it cannot be described.
 
     >>> from genus.transforms import Chain, Linear, Normalisation
     >>> describe(Chain([Normalisation(2), Linear(2)]))
     {'made': 'Chain', 'transforms': [{'made': 'Normalisation', 'dim': 2}, {'made': 'Linear', 'dim': 2}]}
     """
+    if value is None or type(value) in (bool, int, float, str):
+        return value
     if isinstance(value, Described):
-        return {"made": type(value).__name__} | {name: describe(one) for name, one in value.arguments.items()}
-    if isinstance(value, Tensor):
-        return value.tolist()
-    if isinstance(value, list | tuple | nn.ModuleList):
+        return {"made": type(value).__name__} | value.arguments
+    if hasattr(value, "tolist"):
+        return describe(value.tolist())
+    if isinstance(value, list | tuple | range | nn.ModuleList):
         return [describe(one) for one in value]
-    return value
+    if isinstance(value, dict):
+        return {str(name): describe(one) for name, one in value.items()}
+    raise GenusError(
+        f"An argument of type {type(value).__name__} cannot be saved with a model; give numbers, text, lists of these,"
+        " transforms or maps."
+    )
 
 
 def build(value: Any) -> Any:
@@ -96,6 +109,23 @@ class Transform(Described, nn.Module):
         return self.inverse(z, c)[0]
 
 
+def check_apart(transforms: Sequence[Transform]) -> None:
+    """That no two of them share parameters: saved and loaded, each would have its own.
+
+    Raises:
+        GenusError: two of them do.
+    """
+    owner: dict[int, int] = {}
+    for i, transform in enumerate(transforms):
+        for parameter in transform.parameters():
+            first = owner.setdefault(id(parameter), i)
+            if first != i:
+                raise GenusError(
+                    f"Transforms {first} and {i} are one {type(transform).__name__}, or share parameters, and would come apart"
+                    " in a file; make a transform for each place."
+                )
+
+
 class Chain(Transform):
     """z = f_n(... f_1(x)): the log-determinants add up.
 
@@ -110,6 +140,7 @@ class Chain(Transform):
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         super().__init__()
+        check_apart(transforms)
         self.transforms = nn.ModuleList(transforms)
         self.gaps = all(transform.gaps for transform in transforms)
 

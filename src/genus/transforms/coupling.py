@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genus.errors import DataError
+from genus.errors import DataError, GenusError
 from genus.nets.dense import dense
 from genus.transforms.core import Transform
 from genus.transforms.maps import Affine, Map
@@ -51,7 +51,15 @@ class Coupling(Transform):
         super().__init__()
         self.map = map if map is not None else Affine()
         self.gaps = gaps
-        self.register_buffer("stays", torch.tensor(stay, dtype=torch.bool), persistent=False)
+        try:
+            given = torch.as_tensor(stay)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise DataError(f"stay must hold a bool for each coordinate, (D,) or (C, H, W): {error}.") from error
+        if len(odd := given[(given != 0) & (given != 1)]):
+            raise DataError(f"stay must hold a bool for each coordinate; it holds {odd[0].item():g}.")
+        if not 0 <= dropout < 1:
+            raise GenusError(f"dropout is a share of hidden units, from 0 to below 1; got {dropout}.")
+        self.register_buffer("stays", given == 1, persistent=False)
         if self.stays.ndim not in (1, 3):
             raise DataError(f"A coupling splits (D,) or (C, H, W); got a mask of shape {tuple(self.stays.shape)}.")
         moving = int((~self.stays).sum())
@@ -95,6 +103,8 @@ class Convolutions(nn.Module):
 
     def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, context_dim: int = 0) -> None:
         super().__init__()
+        if context_dim and not len(hidden):
+            raise GenusError("A coupling of images sees its context in its first hidden layer; pass hidden=[channels], 64 say.")
         sizes = [inputs, *hidden]
         self.layers = nn.ModuleList(
             nn.Conv2d(a, b, 1 if i else 3, padding=0 if i else 1) for i, (a, b) in enumerate(zip(sizes, hidden, strict=False))

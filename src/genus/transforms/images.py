@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genus.errors import DataError
-from genus.transforms.core import Transform
+from genus.errors import DataError, GenusError
+from genus.transforms.core import Transform, check_apart
 
 __all__ = ["Multiscale", "Squeeze"]
 
@@ -24,24 +24,26 @@ class Squeeze(Transform):
     gaps = True
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(shape) != 3 or shape[1] % 2 or shape[2] % 2:
+            size = "x".join(map(str, shape[1:])) if len(shape) == 3 else f"shape {shape}"
+            raise DataError(f"Only images (C, H, W) of even height and width can be squeezed; got {size}.")
         channels, height, width = shape
-        if height % 2 or width % 2:
-            raise DataError(f"Only images of even height and width can be squeezed; got {height}x{width}.")
         return 4 * channels, height // 2, width // 2
 
     def shape_before(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(shape) != 3 or shape[0] % 4:
+            raise DataError(f"Four channels of (C, H, W) become one when a squeeze is undone; got shape {shape}.")
         channels, height, width = shape
-        if channels % 4:
-            raise DataError(f"Four channels become one when a squeeze is undone; got {channels}.")
         return channels // 4, 2 * height, 2 * width
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        height, width = x.shape[2:]
-        squares = x.unflatten(3, (width // 2, 2)).unflatten(2, (height // 2, 2))  # (B, C, H / 2, 2, W / 2, 2)
+        _, rows, columns = self.shape(tuple(x.shape[1:]))
+        squares = x.unflatten(3, (columns, 2)).unflatten(2, (rows, 2))  # (B, C, H / 2, 2, W / 2, 2)
         return squares.permute(0, 1, 3, 5, 2, 4).flatten(1, 3), x.new_zeros(len(x))
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        squares = z.unflatten(1, (z.shape[1] // 4, 2, 2)).permute(0, 1, 4, 2, 5, 3)
+        channels, *_ = self.shape_before(tuple(z.shape[1:]))
+        squares = z.unflatten(1, (channels, 2, 2)).permute(0, 1, 4, 2, 5, 3)
         return squares.flatten(4, 5).flatten(2, 3), z.new_zeros(len(z))
 
 
@@ -55,6 +57,9 @@ class Multiscale(Transform):
 
     def __init__(self, shape: Sequence[int], levels: Sequence[Transform]) -> None:
         super().__init__()
+        if not levels:
+            raise GenusError("Multiscale needs one level or more; got none.")
+        check_apart(levels)
         self.levels = nn.ModuleList(levels)
         self.shapes: list[tuple[int, ...]] = []  # what each level gives
         self.first, now = tuple(shape), tuple(shape)

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from genus.errors import GenusError
@@ -79,13 +78,12 @@ class Affine(Map):
         return torch.addcmul(m, z, torch.exp(s)), s
 
 
-def affine(x: Tensor, p: Tensor, bound: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """z, the log-slope, the slope, and what divides s."""
+def affine(x: Tensor, p: Tensor, bound: float) -> tuple[Tensor, Tensor, Tensor]:
+    """z, the log-slope, and the slope."""
     m, s = p.unbind(-1)
-    divisor = torch.sub(-1.0, s.abs(), alpha=1 / bound)
-    log_slope = s / divisor  # -soft_clip(s)
+    log_slope = s / torch.sub(-1.0, s.abs(), alpha=1 / bound)  # -soft_clip(s)
     slope = log_slope.exp()
-    return (x - m).mul_(slope), log_slope, slope, divisor
+    return (x - m).mul_(slope), log_slope, slope
 
 
 class AffineStep(torch.autograd.Function):
@@ -93,18 +91,22 @@ class AffineStep(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-        z, log_slope, slope, divisor = affine(x, p, bound)
-        ctx.save_for_backward(z, slope, divisor)
+        z, log_slope, slope = affine(x, p, bound)
+        ctx.bound = bound
+        ctx.save_for_backward(z, log_slope, slope)
         return z, log_slope
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, to_z: Tensor, to_log_slope: Tensor) -> tuple[Tensor, Tensor, None]:
-        z, slope, divisor = ctx.saved_tensors
-        to_x = to_z * slope
+        z, log_slope, slope = ctx.saved_tensors
+        again = torch.is_grad_enabled()  # a gradient of this gradient is wanted: it goes back through what was put out
+        to_x = to_z * (log_slope.exp() if again else slope)
+        bend = torch.sub(1.0, log_slope.abs(), alpha=1 / ctx.bound).square()  # -d log-slope / d s
+        if again:
+            return to_x, torch.stack([-to_x, -bend * (to_log_slope + to_z * z)], dim=-1), None
         to_p = torch.empty((2, *z.shape[::-1]), dtype=z.dtype, device=z.device).permute(*range(z.ndim, 0, -1), 0)
         torch.neg(to_x, out=to_p[..., 0])
-        torch.div(torch.addcmul(to_log_slope, to_z, z), divisor.square().neg_(), out=to_p[..., 1])
+        torch.mul(torch.addcmul(to_log_slope, to_z, z), bend.neg_(), out=to_p[..., 1])
         return to_x, to_p, None
 
 
@@ -144,10 +146,12 @@ class Spline(Map):
         left, width, low, height, first, last = self._bins(at, p, by_value=False)
         slope, above = height / width, at - low
         bend = first + last - 2 * slope
-        a = height * (slope - first) + above * bend
-        b = height * first - above * bend
+        # Of the quadratic divided by the height: low bins would leave its numbers tiny.
+        above = above / height
+        a = slope - first + above * bend
+        b = first - above * bend
         c = -slope * above
-        root = (b.square() - 4 * a * c).clamp(min=1e-12).sqrt()  # of 0 there would be no gradient
+        root = (b.square() - 4 * a * c).clamp(min=1e-30).sqrt()  # of 0 there would be no gradient
         share = (2 * c / (-b - root)).clamp(0, 1)
         rest = share * (1 - share)
         below = slope + bend * rest

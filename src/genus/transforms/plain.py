@@ -68,12 +68,13 @@ class Normalisation(Transform):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """A constant coordinate keeps a scale of 1e-3."""
+        """Mean 0 and variance 1, of a few rows nearly: see `doubt`. A constant coordinate keeps a scale of 1e-3 at least."""
         flat = x.movedim(1, -1).reshape(-1, x.shape[1])
         there = ~flat.isnan()
         count = there.sum(0).clamp(min=1)
         mean = torch.where(there, flat, 0.0).sum(0) / count
-        spread = (torch.where(there, flat - mean, 0.0).square().sum(0) / count).sqrt()
+        share = torch.tensor([doubt(n) for n in count.tolist()]).to(flat)
+        spread = ((1 - share) * torch.where(there, flat - mean, 0.0).square().sum(0) / count + share).sqrt()
         self.shift.copy_(mean)
         self.log_scale.copy_(spread.clamp(min=1e-3).log())
         return self(x)[0]
@@ -89,6 +90,10 @@ class Normalisation(Transform):
         return self(x)[0], torch.where(x.isnan(), 0.0, -self.log_scale)
 
     def _each(self, f: Function, x: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape[1] != len(self.shift):
+            raise DataError(
+                f"Normalisation({len(self.shift)}) is given {x.shape[1]} coordinates; make it as wide as its input."
+            )
         numbers = torch.stack([self.shift, self.log_scale])
         if self.gaps:
             value, log_slope = around_gaps(f, x, numbers)
@@ -100,7 +105,7 @@ class Normalisation(Transform):
 class Linear(Transform):
     """z = P L U x, in coordinates, or in channels at every place of an image: a 1x1 convolution.
 
-    P reorders, at random where not given; L is lower triangular with ones on its diagonal, U upper triangular (Kingma &
+    P reorders at random; L is lower triangular with ones on its diagonal, U upper triangular (Kingma &
     Dhariwal 2018, arXiv:1807.03039; Oliva et al. 2018, arXiv:1801.09819). At first L and U are the identity. The
     log-determinant costs O(dim), a value and an inverse O(dim^2).
 
@@ -184,6 +189,8 @@ class Elementwise(Transform):
 class Logit(Transform):
     """The open interval (low, high) to the whole line; its ends are kept `edge` of its width away.
 
+    Beyond the interval there is no density. In a `Flow` the interval is of standardised numbers, as its transforms see them.
+
     >>> Logit(0.0, 10.0)(torch.tensor([[5.0, 10.0]]))[0]
     tensor([[ 0.0000, 13.8023]])
     """
@@ -196,9 +203,22 @@ class Logit(Transform):
             raise GenusError(f"Logit needs low < high; got {low} and {high}.")
         self.low, self.high, self.edge = low, high, edge
 
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        if bool(self._beyond(x).any()):
+            found = x[~x.isnan()]
+            raise DataError(
+                f"Logit({self.low:g}, {self.high:g}) is given numbers from {found.min():.4g} to {found.max():.4g}, and has no"
+                " density beyond its interval; in a Flow numbers are standardised: choose an interval around all of them."
+            )
+        return self(x, c)[0]
+
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z = ((x - self.low) / (self.high - self.low)).clamp(self.edge, 1 - self.edge).logit()
-        return z, -self._log_slope(z)
+        return z, torch.where(self._beyond(x), -torch.inf, -self._log_slope(z))
+
+    def _beyond(self, x: Tensor) -> Tensor:
+        """Which rows have a number outside, (B,)."""
+        return ((x < self.low) | (x > self.high)).flatten(1).any(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.low + (self.high - self.low) * z.sigmoid(), self._log_slope(z)
@@ -254,12 +274,19 @@ class Reshape(Transform):
         return z.flatten(1), z.new_zeros(len(z))
 
 
+def doubt(n: int) -> float:
+    """How far a variance that n rows show is shrunk to 1: half for two, which may lie close together; 1e-5 for a thousand."""
+    return min(1 / max(n, 1), 9 / max(n, 1) ** 2)
+
+
 def decorrelation(x: Tensor) -> Tensor:
-    """x (N, D) -> a lower triangular W, (D, D): W x has nearly the covariance 1. Correlations in few rows are shrunk."""
+    """x (N, D) -> a lower triangular W, (D, D): W x has nearly the covariance 1. Correlations in few rows are shrunk to 0, and
+    variances in a few to 1."""
     n, dim = x.shape
-    covariance = x.double().T.cov(correction=0).reshape(dim, dim) if n else torch.eye(dim, device=x.device)
+    eye, share = torch.eye(dim, dtype=torch.float64, device=x.device), doubt(n)
+    covariance = (1 - share) * x.double().T.cov(correction=0).reshape(dim, dim) + share * eye if n else eye
     spread = covariance.diagonal().clamp(min=1e-6)
-    share = min(1.0, SHRUNK * dim / max(n, 1)) + 1e-6
+    share = min(1.0, SHRUNK * dim / max(n, 1) + (dim / max(n, 1)) ** 2) + 1e-6
     factor = torch.linalg.cholesky((1 - share) * covariance + share * spread.diag())
     return torch.linalg.solve_triangular(factor, torch.eye(dim, dtype=factor.dtype, device=x.device), upper=False).to(x.dtype)
 
