@@ -411,7 +411,10 @@ def test_a_mistake_in_the_command_is_a_sentence_and_code_2(words: list[str], exp
         (["fit", "iris", "--family", "vae", "--out", "x.m", "--learning-rate", "-1"], "learning_rate is --learning-rate"),
         (["fit", "iris", "--family", "vae", "--out", "x.m", "--device", "abacus"], "abacus"),
         (["fit", "iris", "--family", "vae", "--out", "x.m", "--device", "cuda:77"], "'cuda:77'"),
-        (["fit", "iris", "--family", "vae", "--out", "x.m", "--set", "hidden=-3"], "hidden=[-3]"),
+        (
+            ["fit", "iris", "--family", "vae", "--out", "x.m", "--set", "hidden=-3"],
+            "hidden is the width of every layer, 1 or more; got [-3]",
+        ),
         (["fit", "iris", "--family", "vae", "--out", "x.m", "--resume"], "x.m.ckpt"),
         (["compare", "iris", "--target", "colour"], "'colour'"),
         (["sample", "nothing.m"], "nothing.m"),

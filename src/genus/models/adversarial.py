@@ -70,7 +70,7 @@ class Adversarial(GenerativeModel):
             raise DataError("balanced=True asks for rows by the states of their columns, and none has any; leave it out.")
         if balanced and context is not None:
             raise DataError("balanced=True draws states by how often they occur, whatever the context; use one of the two.")
-        nets: dict[str, Any] = {"net": net, "hidden": list(hidden), "channels": channels}
+        nets: dict[str, Any] = {"net": net, "hidden": hidden, "channels": channels}
         how = {"critic_steps": critic_steps, "temperature": temperature, "balanced": balanced}
         super().__init__(space, context, latent=latent, **nets, **how, **hyper)
         self.latent, self.critic_steps, self.temperature, self.adam = latent, critic_steps, temperature, adam

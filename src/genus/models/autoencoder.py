@@ -61,7 +61,7 @@ class Autoencoder(Encoded, name="autoencoder"):
     ) -> None:
         if not 0 <= corrupt < 1 or contractive < 0:
             raise GenusError(f"corrupt is a share below 1 and contractive 0 or more; got {corrupt} and {contractive}.")
-        hyper = {"latent": latent, "hidden": list(hidden), "components": components, "corrupt": corrupt}
+        hyper = {"latent": latent, "hidden": hidden, "components": components, "corrupt": corrupt}
         super().__init__(space, context, **hyper, contractive=contractive, density=described_base(density), net=net)
         self._nets(latent, hidden, components, latent, net)
         self.standard = Standard(latent)

@@ -76,7 +76,7 @@ class MADE(Autoregressive, name="made"):
         if reach is not None and (reach < 1 or len(space.shape) < 2):
             raise GenusError(f"reach is how far outputs see in an image, 1 or more; got {reach} for {space!r}.")
         net: dict[str, Any] = {"dropout": dropout, "residual": residual, "direct": direct, "reach": reach}
-        super().__init__(space, context, order, hidden=list(hidden), orders=orders, **net, components=components)
+        super().__init__(space, context, order, hidden=hidden, orders=orders, **net, components=components)
         # Of an image a net sees the numbers alone: one-hots of every pixel would be wide, and say the same.
         seen, modelled = (NARROW, NARROW) if space.shared is None else (0, 32)
         own = range(space.dim)

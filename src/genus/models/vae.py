@@ -41,7 +41,7 @@ class Variational(Encoded):
         net: str,
         **more: Any,
     ) -> None:
-        hyper = {"latent": latent, "hidden": list(hidden), "components": components, "prior": described_base(prior)}
+        hyper = {"latent": latent, "hidden": hidden, "components": components, "prior": described_base(prior)}
         super().__init__(space, context, **hyper, posterior=posterior, net=net, **more)
         if net == "convolutional":  # steps of small batches cost no more a row, and products gain by half precision
             self.recipe = {**self.recipe, **CONVOLUTIONAL}  # type: ignore[misc, assignment]

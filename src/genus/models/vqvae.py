@@ -70,7 +70,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
                 "A code needs 1 symbol or more, of 2 levels or more, of 1 number or more, and commitment is 0 or more; "
                 f"got codes={codes}, levels={levels}, width={width}, commitment={commitment}."
             )
-        shape = {"codes": codes, "levels": levels, "width": width, "hidden": list(hidden), "components": components}
+        shape = {"codes": codes, "levels": levels, "width": width, "hidden": hidden, "components": components}
         super().__init__(space, context, **shape, commitment=commitment, prior=described_base(prior), net=net)
         self._nets(codes * width, hidden, components, codes * width, net)
         self.standard = Standard(codes * width)
