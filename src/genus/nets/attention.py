@@ -83,8 +83,7 @@ class Transformer(CausalNet):
         memory = self.empty(len(tokens), c)
         last = torch.arange(max(0, seen - self.window), seen, device=tokens.device)
         for ring, passed in zip(memory.rings, kept, strict=True):
-            k, v = (one[:, :, last] for one in passed)
-            ring[:, :, last % self.window] = torch.cat([halves(k), v], dim=1).to(ring.dtype)
+            ring[:, :, last % self.window] = torch.cat([one[:, :, last] for one in passed], dim=1).to(ring.dtype)
         return h[:, -1], memory._replace(seen=seen)
 
     def empty(self, batch: int, c: Tensor | None) -> Memory:
@@ -105,8 +104,10 @@ class Transformer(CausalNet):
         if fast:
             for ring in rings:
                 torch._dynamo.maybe_mark_dynamic(ring, 2)
+        if not fast:
+            return through(state.blocks, rings, x, turn, place), state._replace(seen=seen + 1)
         at = torch.full((1,), place, device=x.device)
-        return (faster if fast else through)(state.blocks, rings, x, turn, at), state._replace(seen=seen + 1)
+        return faster(state.blocks, rings, x, turn, at), state._replace(seen=seen + 1)
 
     def _pass(self, tokens: Tensor, c: Tensor | None, kept: list[tuple[Tensor, Tensor]]) -> Tensor:
         """tokens (B, P, width) -> outputs; every block's keys and values are added to `kept`."""
@@ -157,9 +158,7 @@ class Block(nn.Module):
     def recall(self, batch: int, compiled: bool) -> Recall:
         """This block for one position at a time, its dropout left out."""
         scale = len(self.up.weight[0]) ** 0.5  # of a vector of length 1, so that its root mean square is 1
-        heads = self.inward().unflatten(0, (3, self.heads, -1))
-        inward = torch.cat([halves(heads[:2].mT).mT, heads[2:]]).flatten(0, 2)
-        weights = (scale * inward, self.outward.weight, scale * self.up.weight, self.down.weight)
+        weights = (scale * self.inward(), self.outward.weight, scale * self.up.weight, self.down.weight)
         arranged = [arrange(weight, batch, compiled) for weight in weights]
         return Recall(self.heads, arranged[0].is_mkldnn, *arranged)
 
@@ -168,8 +167,7 @@ class Recall(NamedTuple):
     """A block that takes one position at a time: its weights, arranged.
 
     It sees the others by their keys and values in a ring (B, 2 * heads, window, width / heads): those of position p stand at p
-    modulo the window, keys before values, the keys turned by their positions, and in halves: what turns together, one of it in
-    each half, not side by side.
+    modulo the window, keys before values, the keys turned by their positions.
     """
 
     heads: int
@@ -179,20 +177,28 @@ class Recall(NamedTuple):
     up: Tensor
     down: Tensor
 
-    def step(self, ring: Tensor, x: Tensor, turn: Tensor, place: Tensor) -> Tensor:
-        """The stream x (B, width) after this block, its key and value put at a place (1,) of the ring.
+    def step(self, ring: Tensor, x: Tensor, turn: Tensor, place: Tensor | int) -> Tensor:
+        """The stream x (B, width) after this block, its key and value put at a place of the ring.
 
         A vector is divided by its length alone; the weights, and the turn (1, width / heads / 2, 2), are larger by the root of
         its size instead.
         """
         heads = self.heads
         qkv = self.product(x / length(x), self.inward).to(x.dtype).unflatten(-1, (3 * heads, -1))
-        qk, v = qkv.split([2 * heads, heads], dim=1)
-        q, k = turned(qk, turn).chunk(2, dim=1)
-        ring.index_copy_(2, place, torch.cat([k, v], dim=1)[:, :, None].to(ring.dtype))
-        x = x + self.product(recalled(q, *ring.chunk(2, dim=1)).flatten(1), self.outward)
+        q, kv = turned(qkv, turn).split([heads, 2 * heads], dim=1)
+        if isinstance(place, Tensor):  # of a number the compiler would make a graph for each
+            ring.index_copy_(2, place, kv[:, :, None].to(ring.dtype))
+        else:
+            ring[:, :, place] = kv
+        x = self.add(recalled(q, *ring.chunk(2, dim=1)).flatten(1), self.outward, x)
         active = self.product(x / length(x), self.up, "relu")
-        return x + self.product(active * active, self.down)
+        return self.add(active * active, self.down, x)
+
+    def add(self, x: Tensor, weight: Tensor, to: Tensor) -> Tensor:
+        """x @ weight.T added to (B, out)."""
+        if self.packed and weight.dtype == to.dtype and not torch.compiler.is_compiling():
+            return torch.ops.mkldnn._linear_pointwise.binary(x, to, weight, None, "add")
+        return to + self.product(x, weight)
 
     def product(self, x: Tensor, weight: Tensor, then: str = "none") -> Tensor:
         """x (B, in) @ weight.T, in the weight's precision; with `then` = "relu" where it is above 0."""
@@ -206,7 +212,7 @@ class Recall(NamedTuple):
         return F.relu(y) if then == "relu" else y
 
 
-def through(blocks: list[Recall], rings: list[Tensor], x: Tensor, turn: Tensor, place: Tensor) -> Tensor:
+def through(blocks: list[Recall], rings: list[Tensor], x: Tensor, turn: Tensor, place: Tensor | int) -> Tensor:
     """A token x (B, width) through all blocks -> (B, width)."""
     x = norm(x)
     for block, ring in zip(blocks, rings, strict=True):
@@ -217,19 +223,17 @@ def through(blocks: list[Recall], rings: list[Tensor], x: Tensor, turn: Tensor, 
 faster = Compiled(through, "sampling")
 
 
-def halves(x: Tensor) -> Tensor:
-    """(..., d): elements 0, 2, 4, ..., then 1, 3, 5, ...; loops over each half are faster than over every other one."""
-    return x.unflatten(-1, (-1, 2)).mT.flatten(-2)
-
-
-def turned(qk: Tensor, turn: Tensor) -> Tensor:
-    """Queries and keys in halves (B, 2 * heads, d), scaled to length 1 and turned by (1, d / 2, 2)."""
-    (a, b), size = qk.chunk(2, dim=-1), length(qk)
-    if torch.compiler.is_compiling():  # which leaves complex numbers alone
-        real, imaginary, a, b = turn[..., 0], turn[..., 1], a / size, b / size
-        return torch.cat([a * real - b * imaginary, a * imaginary + b * real], dim=-1)
-    z = torch.complex(a, b) * (torch.view_as_complex(turn) / size)
-    return torch.cat([z.real, z.imag], dim=-1)
+def turned(qkv: Tensor, turn: Tensor) -> Tensor:
+    """Queries, keys and values (B, 3 * heads, d), those two scaled to length 1 and turned by (1, d / 2, 2)."""
+    heads = qkv.shape[1] // 3
+    qk, v = qkv[:, : 2 * heads], qkv[:, 2 * heads :]  # parts of a split cannot be written into
+    pairs, size = qk.unflatten(-1, (-1, 2)), length(qk)
+    if not torch.compiler.is_compiling():
+        torch.view_as_complex(pairs).mul_(torch.view_as_complex(turn) / size)
+        return qkv
+    a, b = (pairs / size[..., None]).unbind(-1)  # the compiler leaves complex numbers alone
+    turned = torch.stack([a * turn[..., 0] - b * turn[..., 1], a * turn[..., 1] + b * turn[..., 0]], dim=-1)
+    return torch.cat([turned.flatten(-2), v], dim=1)
 
 
 def recalled(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
