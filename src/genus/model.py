@@ -10,7 +10,6 @@ A model that cannot answer a question does not have the method. Families registe
 
 from __future__ import annotations
 
-import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
+from genus.hyper import as_json
 from genus.memory import kept_memory
 from genus.nets.missing import ABLE, Combinations, combinations, filled, patterns, put, shown, some_row
 from genus.space import Category, Space
-from genus.transforms.core import describe
 
 __all__ = [
     "ApproximateDensity",
@@ -141,7 +140,7 @@ class GenerativeModel(nn.Module):
             raise DataError(f"{type(self).__name__} cannot model this: {reason}")
         self.space = space
         self.context = context
-        self.hyper = _checked(type(self), hyper)
+        self.hyper = as_json(type(self), hyper)
         # How often each level of a categorical context was seen in training, the prior of the Bayes classifier; uniform before.
         levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
         self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
@@ -535,32 +534,6 @@ class Counted:
 
     def _tallies(self) -> list[Tensor]:
         return [self.get_buffer(name) for name in self.statistics]  # type: ignore[attr-defined]
-
-
-def _checked(family: type[GenerativeModel], hyper: dict[str, Any]) -> dict[str, Any]:
-    """Hyper-parameters as JSON values, so that what is trained can be saved; numbers must be as the family annotates them, and
-    those that many families have within their bounds. A family checks what else it wants of its own.
-    """
-    parameters, kept = inspect.signature(family.__init__).parameters, {}
-    for name, given in hyper.items():
-        model = isinstance(given, GenerativeModel)
-        value: Any = {"family": given.name, "hyper": given.hyper} if model else describe(given)
-        annotation = parameters[name].annotation if name in parameters else None
-        if annotation in ("int", int) and type(value) is not int:
-            raise GenusError(f"{name} must be a whole number; got {given!r}.")
-        if annotation in ("float", float) and not isinstance(value, int | float):
-            raise GenusError(f"{name} must be a number; got {given!r}.")
-        several = annotation in ("Sequence[int]", Sequence[int])
-        if several and not (isinstance(value, list) and all(type(one) is int for one in value)):
-            raise GenusError(f"{name} must be a list of whole numbers, [64, 64] say; got {given!r}.")
-        if name == "hidden" and several and min(value, default=1) < 1:
-            raise GenusError(f"hidden is the width of every layer, 1 or more; got {given!r}.")
-        if name == "transforms" and type(value) is int and value < 0:
-            raise GenusError(f"transforms is how many there are, 0 or more; got {given!r}.")
-        if name == "dropout" and isinstance(value, int | float) and not 0 <= value < 1:
-            raise GenusError(f"dropout is a share of hidden units, from 0 to below 1; got {given!r}.")
-        kept[name] = value
-    return kept
 
 
 def rows_asked(n: int) -> int:

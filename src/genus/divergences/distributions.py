@@ -191,7 +191,7 @@ def _of_distributions(p: Distribution, q: Distribution, name: str, samples: int,
     if closed is None and name in ("kl", "reverse-kl"):
         try:
             closed = float(kl_divergence(p, q) if name == "kl" else kl_divergence(q, p))
-        except NotImplementedError:
+        except NotImplementedError:  # torch's answer where it knows no closed form
             closed = None
     if closed is not None:
         reason = f"by the closed form: one has mass or heavier tails where the other has none, or {BEYOND}"

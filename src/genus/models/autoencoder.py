@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genus.errors import GenusError
 from genus.model import Loss, TractableDensity, in_batches
-from genus.models.bases import based, described_base
+from genus.models.bases import based
 from genus.models.encoded import Encoded
 from genus.models.posteriors import Around
 from genus.nets.standard import Standard
@@ -62,7 +62,7 @@ class Autoencoder(Encoded, name="autoencoder"):
         if not 0 <= corrupt < 1 or contractive < 0:
             raise GenusError(f"corrupt is a share below 1 and contractive 0 or more; got {corrupt} and {contractive}.")
         hyper = {"latent": latent, "hidden": hidden, "components": components, "corrupt": corrupt}
-        super().__init__(space, context, **hyper, contractive=contractive, density=described_base(density), net=net)
+        super().__init__(space, context, **hyper, contractive=contractive, density=density, net=net)
         self._nets(latent, hidden, components, latent, net)
         self.standard = Standard(latent)
         self.prior = based(density, latent)

@@ -14,7 +14,7 @@ from genus.errors import GenusError
 from genus.model import Counted, GenerativeModel, TractableDensity, named, registered
 from genus.space import Real, Space
 
-__all__ = ["Base", "Normal", "NormalMixture", "Student", "based", "described_base"]
+__all__ = ["Base", "Normal", "NormalMixture", "Student", "based"]
 
 LEAST_DEGREES = 2.0  # of freedom: with more, variances are finite
 
@@ -118,11 +118,6 @@ class Modelled(Base):
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         return self.model._sample(n, None)
-
-
-def described_base(base: str | TractableDensity | dict[str, Any]) -> Any:
-    """A base as JSON values."""
-    return {"family": base.name, "hyper": base.hyper} if isinstance(base, TractableDensity) else base
 
 
 def based(base: str | TractableDensity | dict[str, Any], dim: int, gaps: bool = False) -> Base:

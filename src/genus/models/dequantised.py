@@ -30,7 +30,8 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     2016, arXiv:1511.01844), or a small flow that sees x and is trained with the density (Ho et al. 2019, arXiv:1902.00275):
     the density need not fill cells evenly up to their walls, and the bound comes nearer, at the price of longer steps. The
     cells of a short lattice fill a bounded interval, which a logit stretches to the whole line first (Dinh et al. 2017,
-    arXiv:1605.08803). Columns of other kinds pass through, as do atoms and what is missing.
+    arXiv:1605.08803). Draws beyond the ends of a long lattice are drawn anew. Columns of other kinds pass
+    through, as do atoms and what is missing.
 
     Args:
         family: the name of the continuous family; the other arguments are its own.

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from genus.errors import DataError, GenusError
 from genus.memory import kept_memory
 from genus.model import TractableDensity, isolated, rows_asked
-from genus.models.bases import Base, based, described_base
+from genus.models.bases import Base, based
 from genus.models.made import MADE
 from genus.nets.dilated import GatedStack
 from genus.nets.masked import MaskedMLP
 from genus.space import Category, Integer, Real, Space
 from genus.transforms import Chain, Inverse, Logit, Masked, Normalisation, SoftClip, Transform
-from genus.transforms.core import build, describe
+from genus.transforms.core import build
 
 __all__ = ["Flow", "NormalisingFlow"]
 
@@ -112,15 +112,15 @@ class NormalisingFlow(TractableDensity):
         """That the chain takes D numbers to D, over the whole line, and that its nets are as wide as what they are given."""
         dim, width = self.numbers(self.space), self.condition_dim(self.space, self.context)
         nets = [
-            t for t in self.transform.modules() if "context_dim" in signature(type(t)).parameters and isinstance(t, Transform)
+            t for t in self.transform.modules() if isinstance(t, Transform) and "context_dim" in signature(type(t)).parameters
         ]
-        widths = {t.arguments.get("context_dim", 0) for t in nets}
-        if widths - {0, width} or (width and widths == {0}):
-            odd = next(type(t).__name__ for t in nets if t.arguments.get("context_dim", 0) != width)
+        widths = {t.arguments.get("context_dim") or 0: type(t).__name__ for t in nets}
+        wrong = widths.keys() - {0, width} or (widths.keys() if width and widths.keys() == {0} else ())
+        for odd in wrong:
             given = f"context_dim={width}" if width else "no context_dim"
             raise GenusError(
-                f"{odd} has context_dim={max(widths - {width})}, and a flow gives its transforms the {width} numbers of the"
-                f" context and of columns' states: give it {given}."
+                f"{widths[odd]} has context_dim={odd}, and a flow gives its transforms the {width} numbers of the context and"
+                f" of columns' states: give it {given}."
             )
         ends = [t for t in self.transform.transforms if isinstance(t, Logit | SoftClip)]
         if ends and isinstance(ends[-1], SoftClip):
@@ -340,5 +340,5 @@ class Flow(NormalisingFlow, name="flow"):
         transforms: Sequence[Transform | dict[str, Any]] = (),
         base: str | TractableDensity | dict[str, Any] = "normal",
     ) -> None:
-        super().__init__(space, context, transforms=describe(transforms), base=described_base(base))
+        super().__init__(space, context, transforms=transforms, base=base)
         self._compose(build(list(transforms)), base)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genus.errors import GenusError
 from genus.model import Loss, TractableDensity, frozen
 from genus.models import posteriors
-from genus.models.bases import Base, Normal, based, described_base
+from genus.models.bases import Base, Normal, based
 from genus.models.encoded import Encoded
 from genus.models.posteriors import HALF_LOG_2PI, Diagonal
 from genus.space import Space
@@ -41,7 +41,7 @@ class Variational(Encoded):
         net: str,
         **more: Any,
     ) -> None:
-        hyper = {"latent": latent, "hidden": hidden, "components": components, "prior": described_base(prior)}
+        hyper = {"latent": latent, "hidden": hidden, "components": components, "prior": prior}
         super().__init__(space, context, **hyper, posterior=posterior, net=net, **more)
         if net == "convolutional":  # steps of small batches cost no more a row, and products gain by half precision
             self.recipe = {**self.recipe, **CONVOLUTIONAL}  # type: ignore[misc, assignment]

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from genus.errors import GenusError
 from genus.model import Counted, Loss, TractableDensity, named
-from genus.models.bases import described_base
 from genus.models.latent import LatentVariable
 from genus.nets.standard import Standard
 from genus.space import Category, Space
@@ -71,7 +70,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
                 f"got codes={codes}, levels={levels}, width={width}, commitment={commitment}."
             )
         shape = {"codes": codes, "levels": levels, "width": width, "hidden": hidden, "components": components}
-        super().__init__(space, context, **shape, commitment=commitment, prior=described_base(prior), net=net)
+        super().__init__(space, context, **shape, commitment=commitment, prior=prior, net=net)
         self._nets(codes * width, hidden, components, codes * width, net)
         self.standard = Standard(codes * width)
         self.book = nn.Parameter(torch.randn(codes, levels, width))

@@ -100,14 +100,12 @@ class Transformer(CausalNet):
         seen, place = state.seen, state.seen % self.window
         turn = torch.view_as_real(self.turns(seen, seen + 1, x)) * (self.width // self.heads) ** 0.5
         rings = [ring[:, :, : seen + 1] for ring in state.rings]
-        fast = self.compiled and min(seen, self.window - 1) > 0  # with one position it would be compiled for one alone
-        if fast:
-            for ring in rings:
-                torch._dynamo.maybe_mark_dynamic(ring, 2)
-        if not fast:
-            return through(state.blocks, rings, x, turn, place), state._replace(seen=seen + 1)
-        at = torch.full((1,), place, device=x.device)
-        return faster(state.blocks, rings, x, turn, at), state._replace(seen=seen + 1)
+        state = state._replace(seen=seen + 1)
+        if not self.compiled or min(seen, self.window - 1) == 0:  # what is compiled for one position serves one alone
+            return through(state.blocks, rings, x, turn, place), state
+        for ring in rings:
+            torch._dynamo.maybe_mark_dynamic(ring, 2)
+        return faster(state.blocks, rings, x, turn, torch.full((1,), place, device=x.device)), state
 
     def _pass(self, tokens: Tensor, c: Tensor | None, kept: list[tuple[Tensor, Tensor]]) -> Tensor:
         """tokens (B, P, width) -> outputs; every block's keys and values are added to `kept`."""
@@ -258,6 +256,7 @@ def arrange(weight: Tensor, batch: int, compiled: bool) -> Tensor:
 
 
 def multiply(x: Tensor, weight: Tensor, then: str) -> Tensor:
+    """x (B, in) @ weight.T of a weight that oneDNN has arranged, and `then` "relu" or "none"."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, then, [], "")
 
 

@@ -8,7 +8,9 @@ from itertools import pairwise
 
 from torch import nn
 
-__all__ = ["dense", "linear"]
+from genus.errors import GenusError
+
+__all__ = ["check_dropout", "dense", "linear"]
 
 
 def dense(
@@ -40,3 +42,9 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     with warnings.catch_warnings():  # constant data have no features; a layer without inputs is its bias
         warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
         return nn.Linear(inputs, outputs)
+
+
+def check_dropout(dropout: float) -> None:
+    """Raises GenusError where it is no share."""
+    if not 0 <= dropout < 1:
+        raise GenusError(f"dropout is a share of hidden units, from 0 to below 1; got {dropout!r}.")

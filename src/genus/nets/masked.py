@@ -12,15 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genus.errors import GenusError
-from genus.nets.dense import linear
+from genus.nets.blocks import Block, input_gradient, linear_of, parts, product, weight_gradient
+from genus.nets.dense import check_dropout, linear
 
 __all__ = ["MaskedMLP"]
 
 
 MOST = 64  # orders whose masks are kept
-PARTS, NARROWEST = 4, 128  # blocks of units that a layer is cut into, at most; how many units, at least
-Block = tuple[int, int, int]  # of a layer: rows from, to, and how many columns they see at most
 BLOCK = 8  # positions whose sums over all that is known are begun in one product
 
 
@@ -108,8 +106,7 @@ class MaskedMLP(nn.Module):
         reach: int | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise GenusError(f"dropout is a share of hidden units, from 0 to below 1; got {dropout}.")
+        check_dropout(dropout)
         self.places, self.reach = places, reach
         self.dim, self.inputs, self.outputs, self.dropout = len(inputs), list(inputs), list(outputs), dropout
         sizes = [sum(inputs), *hidden]
@@ -211,7 +208,7 @@ class MaskedMLP(nn.Module):
         degrees = [*self.degrees, last, last]
         layers = zip(degrees, [*seen, inputs], strict=False)
         return [
-            [(a, b, columns[min(rows[b - 1], self.dim)]) for a, b in pairwise(_parts(len(rows), columns[-1]))]
+            [(a, b, columns[min(rows[b - 1], self.dim)]) for a, b in pairwise(parts(len(rows), columns[-1]))]
             for rows, columns in layers
         ]
 
@@ -400,52 +397,6 @@ class Pass(torch.autograd.Function):
         wanted = [one for one, need in zip(inputs, ctx.needs_input_grad[1:], strict=True) if need]
         found = iter(torch.autograd.grad(out, wanted, gradient, create_graph=True, allow_unused=True))
         return [next(found) if need else None for need in ctx.needs_input_grad[1:]]
-
-
-def product(h: Tensor, weight: Tensor, blocks: list[Block], columns: bool) -> Tensor:
-    """h (B, in) @ weight.T -> (B, out), stored column after column or row after row; units after the blocks see nothing."""
-    out = h.new_empty(len(weight), len(h)).T if columns else h.new_empty(len(h), len(weight))
-    for a, b, k in blocks:
-        torch.mm(h[:, :k], weight[a:b, :k].T, out=out[:, a:b])
-    return out
-
-
-def linear_of(h: Tensor, weight: Tensor, bias: Tensor | None, blocks: list[Block]) -> Tensor:
-    """A linear layer, by blocks where there are any: nothing is written in place, so that a compiler can take it apart."""
-    if not blocks:
-        return F.linear(h, weight, bias)
-    out = torch.cat([h[:, :k] @ weight[a:b, :k].T for a, b, k in blocks], dim=1)
-    return out if bias is None else out + bias
-
-
-def input_gradient(gradient: Tensor, weight: Tensor, blocks: list[Block]) -> Tensor:
-    """gradient (B, out) @ weight -> (B, in)."""
-    found = None
-    for a, b, k in reversed(blocks):  # the last block sees the most
-        if found is None:
-            found = gradient.new_empty(len(gradient), weight.shape[1])
-            torch.mm(gradient[:, a:b], weight[a:b, :k], out=found[:, :k])
-            found[:, k:] = 0.0
-        else:
-            found[:, :k].addmm_(gradient[:, a:b], weight[a:b, :k])
-    return found if found is not None else gradient.new_zeros(len(gradient), weight.shape[1])
-
-
-def weight_gradient(gradient: Tensor, h: Tensor, blocks: list[Block]) -> Tensor:
-    """gradient.T @ h (B, in) -> (out, in), 0 where no block is."""
-    if len(blocks) == 1:  # narrow inputs want it the other way round
-        return torch.mm(h.T, gradient).T.contiguous()
-    found = gradient.new_zeros(gradient.shape[1], h.shape[1])
-    for a, b, k in blocks:
-        torch.mm(gradient[:, a:b].T, h[:, :k], out=found[a:b, :k])
-    return found
-
-
-def _parts(rows: int, columns: int) -> list[int]:
-    """Where blocks of rows begin, and where the last ends; narrow ones are not worth their trouble."""
-    count = min(PARTS, rows // NARROWEST) if columns > NARROWEST else 1
-    step = -(-rows // max(count, 1) // 16) * 16  # whole vectors of a processor
-    return [*range(0, rows, step), rows]
 
 
 def _gathered(widths: Sequence[int], order: Sequence[int]) -> Tensor:
