@@ -155,3 +155,14 @@ def test_the_noise_is_a_hyper_parameter_of_continuous_families() -> None:
         genus.build("maf", PAIR, noise="loud")
     with pytest.raises(GenusError, match="for whole numbers, and there are none here"):
         genus.build("maf", SPACES["reals"], noise="variational")
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_images_may_be_kept_as_small_integers(noise: str) -> None:
+    model = moved(SPACES["image"], noise)
+    x = draw(SPACES["image"], 6, seed=3)
+    values = []
+    for rows in (x.double(), x.to(torch.uint8)):
+        with isolated(0):
+            values.append(model.losses()[0].value(rows, None))
+    assert torch.allclose(*values)

@@ -197,6 +197,24 @@ def test_the_bound_is_below_the_evidence(family: str, space: Space, context: Spa
         assert torch.allclose(elbo, model.log_prob(x, c))
 
 
+@law(spaces=["image", "categories", "windows"])
+def test_whole_numbers_may_be_kept_as_integers(family: str, space: Space, context: Space | None) -> None:
+    """As data of images are: a training step on them is one on the same numbers as floats."""
+    x, c = draw(space, 6, seed=3), None if context is None else draw(context, 6, seed=4)
+    values = []
+    for rows in (x.double(), x.to(torch.int16)):
+        model = make(family, space, context).train()
+        torch.manual_seed(0)
+        model.initialise(rows, c)
+        if isinstance(model, Counted):
+            model.observe(rows, c)
+            model.conclude()
+            values.append([model.eval().log_prob(x, c).sum()])  # type: ignore[attr-defined]
+        else:
+            values.append([loss.value(rows, c).detach() for loss in model.losses()])
+    assert torch.allclose(torch.stack(values[0]), torch.stack(values[1]), rtol=1e-5)
+
+
 COUNTED = [f for f in SMALL if issubclass(genus.family(f), Counted)]
 UNITS = [f for f in SMALL if issubclass(genus.family(f), ApproximateDensity) and genus.family(f).accepts(Space([Real()]))]
 

@@ -629,6 +629,39 @@ def test_a_compilation_that_fails_is_a_warning(monkeypatch):
     assert same(state(plain), state(compiled))
 
 
+@pytest.fixture
+def traced(monkeypatch):
+    """torch.compile without a compiler of C++."""
+    plain = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f: plain(f, backend="aot_eager"))
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.filterwarnings("error:torch.compile failed")
+@pytest.mark.parametrize("family", ["maf", "nsf", "real-nvp", "vae", "gpt", "autoencoder"])
+def test_a_new_model_compiles_in_one_graph(family):
+    """What it makes once, masks and tables, is made before."""
+    flow = issubclass(genus.family(family), genus.models.flow.NormalisingFlow)
+    space = Space([Real()] * 3 + ([] if flow else [Category(["a", "b", "c"])]))
+    x = torch.cat([torch.randn(64, 3), torch.randint(0, 3, (64, 1))], 1)[:, : space.dim]
+    history = quiet(genus.build(family, space), x, max_steps=3, batch_size=32, validation=None, compile=True)
+    assert history.steps == 3
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
+@pytest.mark.usefixtures("traced")
+def test_losses_with_gradients_of_gradients_go_on_uncompiled():
+    space, x = Space([Real()] * 2), torch.randn(64, 2)
+    model = genus.build("wgan-gp", space)
+    with pytest.warns(UserWarning, match="double backward.*; training goes on without"):
+        history = quiet(model, x, max_steps=3, batch_size=32, compile=True)
+    assert history.steps == 3
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
 def test_progress_goes_to_stderr_as_lines_or_as_a_bar(monkeypatch, capsys):
     monkeypatch.setattr("genus.training.progress.EVERY", 0.0)
     fit(Gaussian(), X, max_steps=200)

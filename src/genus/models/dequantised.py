@@ -97,6 +97,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
 
     def _noisy(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """x -> y, a point of its cell on the whole line, and -log q(y | x) (B,), of all cells."""
+        x = x if x.is_floating_point() else x.to(self.dtype)  # whole numbers may be kept as small integers
         body = self.lattice
         if self.space.has_states:  # atoms, and what is missing, are no cells
             body = body & (self.space.split(x)[0] == 0).view(x.shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -122,6 +121,7 @@ class Coordinates:
         self.head = head
         rest = len(head.cells.rest)
         self.tables = params[:, : head.tables]
+        self._log_cells: Tensor | None = None
         if not rest:
             self.log_weights = self.loc = self.log_scale = params.new_empty(len(params), 0, 1)
             return
@@ -130,10 +130,12 @@ class Coordinates:
         self.loc = shape[:, :, 1]
         self.log_scale = FLOOR + F.softplus(shape[:, :, 2] - FLOOR)
 
-    @cached_property
+    @property
     def log_cells(self) -> Tensor:
         """(B, total)."""
-        return self.head.cells.log_tables(self.tables)
+        if self._log_cells is None:  # functools would keep it under a lock, which torch's compiler cannot follow
+            self._log_cells = self.head.cells.log_tables(self.tables)
+        return self._log_cells
 
     def log_prob(self, x: Tensor) -> Tensor:
         """x (B, *shape) -> (B, D): nats, in data units; of numbers for several draws of every datum, (draws B, width), all data

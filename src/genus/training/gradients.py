@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from genus.compiled import Compiled
 from genus.errors import NonFiniteLossError
 from genus.memory import kept_memory
 from genus.model import Loss
@@ -138,10 +139,15 @@ class Gradients(Run):
         if self.active is not player:
             player.take_turn()
             self.active = player
-        for parameter in player.parameters:
-            parameter.grad = None
-        loss = self.value(player.index, index)
-        self.backward(loss)
+        try:
+            loss = self.descend(player, index)
+        except Exception as error:
+            # Gradients are compiled when first asked for; and those of gradients, as penalties on slopes take, not at all.
+            value = self.bare.values[player.index]
+            if not (isinstance(value, Compiled) and value.compiled):
+                raise
+            value.give_up(error)
+            loss = self.descend(player, index)
         precision, norm = self.fabric.strategy.precision, None
         if self.options.clip is not None:
             for optimizer in player.optimizers:
@@ -154,6 +160,14 @@ class Gradients(Run):
         if player.after is not None:
             player.after()
         self.pending.append((self.step + 1, player, loss.detach(), norm))
+
+    def descend(self, player: Player, index: Tensor) -> Tensor:
+        """One player's loss on those rows, and its gradients."""
+        for parameter in player.parameters:
+            parameter.grad = None
+        loss = self.value(player.index, index)
+        self.backward(loss)
+        return loss
 
     def read(self) -> None:
         """Take in the losses of the last steps, all at once, and refuse any that is not finite."""

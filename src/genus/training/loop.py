@@ -85,7 +85,8 @@ def fit(
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: Fabric's: "32-true" (every tensor as it is, so a float64 model trains in float64), "bf16-mixed", "16-mixed",
             "64-true". By default "32-true", or the family's "bf16-mixed" where the device multiplies bfloat16 matrices fast.
-        compile: torch.compile the losses; where that fails, a warning, and training without.
+        compile: torch.compile the losses, from the second step on; where that fails, a warning, and training without. A
+            training that was resumed then differs by rounding.
         checkpoint: a file to resume from, written about once a minute, or at every `checkpoint_every` steps; at the end; and on
             Ctrl-C.
         resume: go on from the checkpoint, bit for bit as if never stopped. Budgets and patience may be new ones.
