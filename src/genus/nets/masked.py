@@ -23,7 +23,8 @@ BLOCK = 8  # positions whose sums over all that is known are begun in one produc
 
 
 class Units:
-    """A layer's numbers, (units, batch), one row after another: written in place, or kept as parts where gradients go back."""
+    """A layer's numbers, (units, batch), one row after another: of one tensor that is written in place, or kept as parts where
+    gradients go back."""
 
     def __init__(self, size: int, batch: int, like: Tensor) -> None:
         self.whole = None if torch.is_grad_enabled() else like.new_empty(size, batch)
@@ -61,9 +62,11 @@ class State:
     direct: Tensor | None  # from the input to the output
     bias: list[Tensor]  # of every layer, the context's part included
     below: list[list[int]]  # below[l][d]: how many units of layer l have a degree below d
+    pieces: dict[tuple[int, ...], Tensor]  # of the weights: what one advance multiplies by
     first: int = 0  # the degrees whose sums have been begun, from this
     end: int = 0  # to below that
-    sums: list[Tensor] = field(default_factory=list)  # of every layer: of units of these degrees, over what is below them
+    # Of every layer: of units of these degrees, over what is below them; written in place, they stand where the units will.
+    sums: list[Tensor] = field(default_factory=list)
 
     @property
     def written(self) -> bool:
@@ -120,7 +123,7 @@ class MaskedMLP(nn.Module):
         self.below = [[bisect_left(degrees, d) for d in range(self.dim + 1)] for degrees in self.degrees]
         self.blocks = self._blocks()
         self._masks: dict[tuple[int, ...] | None, list[Tensor]] = {}
-        self._kept: tuple[list[Any], list[Tensor], list[Tensor]] | None = None
+        self._kept: tuple[list[Any], list[Tensor], list[Tensor], dict[tuple[int, ...], Tensor]] | None = None
         self.direct = nn.Linear(sizes[0], sum(outputs), bias=False) if direct else None
         for last in (self.out, self.direct, self.contexts[-1] if context_dim else None):
             for parameter in () if last is None else last.parameters():
@@ -193,7 +196,7 @@ class MaskedMLP(nn.Module):
             return self._kept[1]
         weights = [weight * mask for weight, mask in zip(whole, self.masks(order), strict=True)]
         if keep or self._kept is not None:
-            self._kept = (key, weights, [weight.detach() for weight in whole]) if keep else None
+            self._kept = (key, weights, [weight.detach() for weight in whole], {}) if keep else None
         return weights
 
     def _other(self, order: list[int] | None) -> list[int] | None:
@@ -291,30 +294,50 @@ class MaskedMLP(nn.Module):
         inputs, outputs = ([0, *accumulate(widths[g] for g in groups)] for widths in (self.inputs, self.outputs))
         layers = [Units(layer.weight.shape[1], batch, self.out.weight) for layer in (*self.layers, self.out)]
         direct = weights.pop() if self.direct is not None else None
-        return State(layers, weights, direct, bias, [[0, *inputs], *self.below, outputs])
+        pieces = self._kept[3] if self._kept is not None and order is None else {}
+        return State(layers, weights, direct, bias, [[0, *inputs], *self.below, outputs], pieces)
 
     def _advance(self, state: State, low: int, high: int) -> Tensor:
         """Compute the units of the degrees from `low` to below `high` in every layer, and the output that they complete."""
         if low >= state.end:
             self._begin(state, low, max(high, min(low + BLOCK, self.dim)))
-        out, added = state.bias[-1], Tensor.addmm_ if state.written else torch.addmm
-        for i, (weight, sums, below) in enumerate(zip(state.weights, state.sums, state.below[1:], strict=True)):
-            last = i == len(self.layers)
-            begin, end = below[high - 1 if last else low], below[high]
-            if begin == end and not last:
+        written, last = state.written, len(self.layers)
+        out, added = state.bias[-1], Tensor.addmm_ if written else torch.addmm
+        for i, (sums, below) in enumerate(zip(state.sums, state.below[1:], strict=True)):
+            begin, end = below[high - 1 if i == last else low], below[high]
+            if begin == end and i < last:
                 continue
             known, now = state.below[i][state.first], state.below[i][high]
             seen, at = state.layers[i], below[state.first]
-            new = added(sums[begin - at : end - at], weight[begin:end, known:now], seen.rows(known, now))
-            if not last:
-                new = F.relu(new, inplace=state.written)
-                state.layers[i + 1].add(new + seen.rows(begin, end) if self.adds[i] else new)
+            new = added(sums[begin - at : end - at], self._piece(state, i, low, high), seen.rows(known, now))
+            if i < last:
+                new = F.relu(new, inplace=written)
+                if self.adds[i]:
+                    new = Tensor.add_(new, seen.rows(begin, end)) if written else new + seen.rows(begin, end)
+                if not written:
+                    state.layers[i + 1].add(new)
             elif state.direct is None:
                 out = new
             else:
                 known, now = state.below[0][state.first], state.below[0][high]
-                out = added(new, state.direct[begin:end, known:now], state.layers[0].rows(known, now))
+                out = added(new, self._piece(state, last + 1, low, high), state.layers[0].rows(known, now))
         return out.T
+
+    def _piece(self, state: State, i: int, low: int, high: int) -> Tensor:
+        """What `_advance` multiplies by in layer i: finding it takes as long as multiplying by it does, where rows are few."""
+        key = (i, low, high, state.first)
+        if key in state.pieces:
+            return state.pieces[key]
+        last, direct = len(self.layers), i > len(self.layers)
+        rows = state.below[min(i, last) + 1]
+        columns = state.below[0 if direct else i]
+        begin, end = rows[low if i < last else high - 1], rows[high]
+        weight = state.direct if direct else state.weights[i]
+        assert weight is not None
+        piece = weight[begin:end, columns[state.first] : columns[high]]
+        if state.first % BLOCK == 0:  # others begin where a prompt ends, wherever that is
+            state.pieces[key] = piece
+        return piece
 
     def _begin(self, state: State, first: int, end: int) -> None:
         """Begin the sums of all units of these degrees: many at a time, since one at a time waits for memory."""
@@ -322,7 +345,8 @@ class MaskedMLP(nn.Module):
         rows = slice(0)
         for i, (weight, bias) in enumerate(zip(state.weights, state.bias, strict=True)):
             rows, known = slice(state.below[i + 1][first], state.below[i + 1][end]), state.below[i][first]
-            state.sums.append(torch.addmm(bias[rows], weight[rows, :known], state.layers[i].rows(0, known)))
+            room = state.layers[i + 1].rows(rows.start, rows.stop) if state.written and i < len(self.layers) else None
+            state.sums.append(torch.addmm(bias[rows], weight[rows, :known], state.layers[i].rows(0, known), out=room))
         if state.direct is not None:  # rows are those of the last layer
             known = state.below[0][first]
             state.sums[-1] = torch.addmm(state.sums[-1], state.direct[rows, :known], state.layers[0].rows(0, known))

@@ -178,7 +178,7 @@ class Spline(Map):
 
 def soft_clip(value: Tensor, bound: float) -> Tensor:
     """Smoothly into (-bound, bound), with slope 1 at 0: a log-scale that cannot run away."""
-    return value / (1 + (value / bound).abs())
+    return value / torch.add(1.0, value.abs(), alpha=1 / bound)
 
 
 def soft_unclip(value: Tensor, bound: float) -> Tensor:

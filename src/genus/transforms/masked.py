@@ -101,12 +101,12 @@ class Masked(Transform):
         z = z if self.turn is None else self.turn(z)[0]
         p, state = self.net.start(len(z), c)
         x: list[Tensor] = []
-        log_det = z.new_zeros(len(z))
+        log_slopes: list[Tensor] = []
         for i, now in enumerate(z.unbind(1)):
             value, log_slope = around_gaps(self.map.inverse, now, p) if self.gaps else self.map.inverse(now, p)
             x.append(value)
-            log_det = log_det + log_slope
+            log_slopes.append(log_slope)
             if i + 1 < self.net.dim:
                 p, state = self.net.step(state, i, seen(value, self.gaps).unsqueeze(1))
-        whole = torch.stack(x, dim=1)
+        whole, log_det = torch.stack(x, dim=1), torch.stack(log_slopes).sum(0)
         return whole if self.turn is None else self.turn.inverse(whole)[0], log_det
