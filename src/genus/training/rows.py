@@ -31,9 +31,10 @@ class Rows:
     consecutive: bool = False
 
     def __getitem__(self, index: slice | Tensor) -> Rows:
-        x = self.x[index]
+        x, c = (None if t is None else _taken(t, index) for t in (self.x, self.c))
+        assert x is not None
         x = x if x.is_floating_point() else x.to(torch.float32)
-        return Rows(x, None if self.c is None else self.c[index], self.consecutive and isinstance(index, slice))
+        return Rows(x, c, self.consecutive and isinstance(index, slice))
 
     def windows(self) -> Rows:
         """Every window of the one long sequence, as many as it has places, without a copy."""
@@ -44,6 +45,11 @@ class Rows:
 
     def to(self, device: torch.device) -> Rows:
         return Rows(self.x.to(device), None if self.c is None else self.c.to(device), self.consecutive)
+
+
+def _taken(rows: Tensor, index: slice | Tensor) -> Tensor:
+    # Whole rows are copied ten times as fast as numbers one after another.
+    return rows[index] if isinstance(index, slice) else rows.index_select(0, index)
 
 
 def generator(seed: int, stream: int) -> torch.Generator:
