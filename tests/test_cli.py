@@ -345,7 +345,9 @@ def test_messages_name_only_options_that_the_command_has(folder: Path) -> None:
     words = ("fit", "days.csv", "--family", "naive-bayes", "--out", "days.m")
     assert run(*words).code == 0
     late = run("score", "days.m", "later.csv")
-    late.refused(1, "2031-01-01", "dates from 2023-01-01 to 2023-01-28")
+    assert late.code == 0
+    assert "2031-01-01" in late.err
+    assert "dates from 2023-01-01 to 2023-01-28" in late.err
     assert "--kind" not in late.err
     run(*words, "--kind", "w=real").refused(1, "--kind COLUMN=KIND")
     assert run("fit", "days.csv", "--family", "naive-bayes", "--condition", "day", "--out", "day.m").code == 0

@@ -186,3 +186,19 @@ def test_any_decimal_column_comes_back_exactly(whole: list[int], places: int) ->
 def test_any_text_column_comes_back(values: list[str | None]) -> None:
     table = pa.table({"v": pa.array(values, pa.string()), "w": pa.array(range(len(values)))})
     assert read(table, kinds={"v": "category", "w": "integer"}).frame().equals(table)
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">i4", ">u2", np.longdouble])
+def test_arrays_of_any_byte_order_and_length(dtype: str | type) -> None:
+    values = np.random.default_rng(0).integers(0, 9, (50, 2))
+    assert torch.equal(read(values.astype(dtype)).x.double(), torch.from_numpy(values).double())
+
+
+@pytest.mark.parametrize("dtype", [float, int])
+def test_what_is_masked_is_missing(dtype: type) -> None:
+    mask = np.zeros((60, 2), dtype=bool)
+    mask[7, 1] = True
+    values = np.where(mask, 10**6, np.random.default_rng(0).integers(0, 9, (60, 2))).astype(dtype)
+    data = read(np.ma.masked_array(values, mask))
+    assert data.x.isnan().tolist() == mask.tolist()
+    assert data.x.nan_to_num().max() < 9

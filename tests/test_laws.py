@@ -421,3 +421,35 @@ def test_a_model_that_cannot_answer_does_not_have_the_method() -> None:
         assert hasattr(cls, "elbo") == issubclass(cls, ApproximateDensity), name
         assert issubclass(cls, GenerativeModel)
         assert cls.likelihood in ("exact", "bound", "none")
+
+
+def test_few_rows_of_a_lattice_spread_as_a_normal_and_not_over_all_its_cells() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(128, 12, 300).round().clip(0, 254)).float().unsqueeze(1)
+    model = genus.NaiveBayes(Space([Integer(0, 254)]))
+    model.observe(x)
+    model.conclude()
+    every = model.log_prob(torch.arange(255.0).unsqueeze(1)).exp()
+    assert every.sum().item() == pytest.approx(1, abs=1e-9)
+    assert every[70:187].sum().item() > 0.95
+    assert every.min() > 0
+    truth = -0.5 - math.log(12 * math.sqrt(2 * math.pi))
+    assert (every * every.log()).sum().item() == pytest.approx(truth, abs=0.2)
+
+
+def test_a_lattice_of_many_rows_is_counted() -> None:
+    x = torch.tensor([0.0] * 900 + [9.0] * 100).unsqueeze(1)
+    model = genus.NaiveBayes(Space([Integer(0, 9)]))
+    model.observe(x)
+    model.conclude()
+    assert model.log_prob(torch.tensor([[0.0], [9.0]])).exp().tolist() == pytest.approx([0.9, 0.1], abs=0.01)
+
+
+def test_a_mixture_heeds_a_rare_condition() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.tensor(np.concatenate([rng.normal(size=(1000, 2)), rng.normal(8, 1, (50, 2))])).float()
+    c = torch.tensor([0.0] * 1000 + [1.0] * 50).unsqueeze(1)
+    model = genus.Mixture(Space([Real()] * 2), Space([Category(("many", "few"))]), components=32)
+    genus.fit(model, (x, c), seed=0, progress=False)
+    drawn = model.sample(1000, torch.ones(1, 1), seed=0)
+    assert ((drawn - 8).norm(dim=1) < 5).double().mean() > 0.9

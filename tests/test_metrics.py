@@ -347,3 +347,15 @@ def test_train_on_synthetic_learns_from_all_samples_however_few_the_real_rows(mo
     x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
     metrics.evaluate(Space([Real(), Real()]), x[:400], train=x[:400], test_a=x[400:450], target="x1")
     assert learnt == [400]
+
+
+def test_a_column_without_any_value_on_one_side():
+    """As one that is nearly always missing has in some fold."""
+    space = Space([Real(), Real(atoms=(nan,)), Integer(0, 3)], names=["x", "rare", "n"])
+    rng = np.random.default_rng(0)
+    real = torch.tensor(np.stack([rng.normal(size=80), np.full(80, nan), rng.integers(0, 4, 80)], 1))
+    fake = real.flip(0).clone()
+    real[0, 1] = 1.0
+    scores = evaluate(space, fake, train=real, test_a=real, target="x")
+    assert math.isfinite(scores["c2st"])
+    assert math.isfinite(scores["tstr_r2"])

@@ -14,7 +14,7 @@ from fake_reports import XSS, adult, adult_rows, adult_space, density, digits, l
 
 from genus.errors import GenusError
 from genus.evaluation import plots
-from genus.evaluation.ranking import number, plus_minus
+from genus.evaluation.ranking import distance, number, plus_minus
 from genus.evaluation.report import Report, Row
 from genus.space import Category, Integer, Real, Space
 
@@ -415,3 +415,27 @@ def test_a_wide_table_is_a_small_page_soon(tmp_path: Path) -> None:
 
 def test_the_fake_rows_belong_to_their_space() -> None:
     adult_space().check(adult_rows(500, 0))
+
+
+def test_the_best_samples_are_those_most_like_real_rows() -> None:
+    """Few real rows are not perfect themselves: what is beyond them is no better."""
+    a, b = row("maf", "", "", 0.5, **density(-4, 1, 0)), row("nsf", "", "", 0.5, **density(-5, 0, -1))
+    report = report_of(a, b)
+    report.references = {"real against real": {"density": 1.8, "w1": 2.5, "precision": 0.8}}
+    a.metrics |= {"density": 1.7, "w1": 2.6, "precision": 0.7}
+    b.metrics |= {"density": 1.3, "w1": 2.2, "precision": 0.97}
+    away = {key: [distance(report, key, one.metrics[key]) for one in (a, b)] for key in ("density", "w1", "precision")}
+    assert away["density"] == pytest.approx([0.1, 0.5])
+    assert away["w1"] == pytest.approx([0.1, 0.0])
+    assert away["precision"] == pytest.approx([0.1, 0.0])
+
+
+def test_copies_among_the_held_out_rows_are_said() -> None:
+    one = row("maf", "", "", 0.5, **density(-4, 1, 0))
+    report = report_of(one)
+    one.metrics["copies_unseen"] = 0.1
+    assert "training rows too" not in report.verdict
+    one.metrics["copies_unseen"] = 0.96
+    assert "96% of the held-out rows stand among the training rows too" in report.verdict
+    report.space = Space([Category(("a", "b"))] * 3)  # where there are no other rows
+    assert "training rows too" not in report.verdict

@@ -348,3 +348,21 @@ def test_a_real_frame_with_everything() -> None:
     assert estimator.score(x[3000:], y[3000:]) < 0
     assert (estimator.predict(x[3000:]) == y[3000:]).mean() > 0.75
     assert list(estimator.sample(3).columns) == list(x.columns)
+
+
+def test_all_rows_count_for_the_frequencies_of_labels() -> None:
+    x, y = reals(60)
+    y[:59], y[59:] = "a", "b"
+    model = DensityClassifier("mixture", random_state=3).fit(x, y)
+    assert np.exp(model._log_prior().numpy()) == pytest.approx([59 / 60, 1 / 60])
+
+
+def test_a_constant_column_knows_other_values() -> None:
+    x = np.c_[np.full(100, 5000), np.random.default_rng(0).normal(size=100)]
+    usual, *odd = DensityEstimator("naive-bayes").fit(x).score_samples([[5000, 0], [7000, 0], [2600, 0], [5001, 0]])
+    assert all(usual - one > 4 for one in odd)
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    with pytest.raises(genus.DataError, match="'a' stands 2 times"):
+        DensityEstimator("naive-bayes").fit(pd.DataFrame(np.zeros((5, 2)), columns=["a", "a"]))

@@ -156,11 +156,16 @@ def _column(name: str, values: Any) -> pa.Array:
     if isinstance(values, np.ndarray):
         if values.ndim != 1:
             raise DataError(f"Column {name!r} has shape {values.shape}; expected one value for each row, (N,).")
-        if values.dtype == np.float16:
-            values = values.astype(np.float32)
-        values = np.ascontiguousarray(values if values.dtype.kind != "S" else values.astype(str))
+        mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+        values = np.asarray(values)
+        if values.dtype in (np.float16, np.longdouble) and values.dtype != np.float64:
+            values = values.astype(np.float32 if values.dtype == np.float16 else np.float64)
+        values = values.astype(str) if values.dtype.kind == "S" else values.astype(values.dtype.newbyteorder("="), copy=False)
+        values = np.ascontiguousarray(values)
+    else:
+        mask = None
     try:
-        return pa.array(values)
+        return pa.array(values, mask=mask)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise _mixed(name, values) from error
 

@@ -197,7 +197,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         if isinstance(X, str | os.PathLike):
             wishes = {str(name): kind for name, kind in self.kinds.items()} if isinstance(self.kinds, Mapping) else {}
             X = open_source(X, Options(kinds=wishes)).columns
-        if not issparse(X) and (isinstance(X, Mapping) or is_frame(X)):  # some sparse matrices are mappings
+        # Some sparse matrices are mappings, and frames whose columns have one name twice are not known for frames.
+        if not issparse(X) and (isinstance(X, Mapping) or hasattr(X, "columns") or is_frame(X)):
             table = to_arrow(X)[0]
             validate_data(self, table if isinstance(X, Mapping) else X, reset=reset, skip_check_array=True)
             return X, table.column_names

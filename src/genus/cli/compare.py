@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from genus.cli.errors import Misuse
 from genus.cli.inputs import (
     Condition,
     Data,
@@ -78,6 +79,8 @@ def compare(
     """
     limit = seconds(budget) or 30.0
     chosen = names(families)
+    if chosen == []:
+        raise Misuse("--families names none; name some, with commas between them, or leave it out to compare all")
     for name in chosen or ():
         family(name)
     check_folder(out)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,13 +14,14 @@ from genus.cli.errors import Misuse
 from genus.cli.inputs import Data, Documents, Header, Json, Length, Missing, Order, Quiet, Rate, in_order, markers
 from genus.cli.outputs import check_suffix, print_json, say, write_table
 from genus.cli.sample import Model
-from genus.errors import GenusError
+from genus.errors import DataError, GenusError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genus.data import Dataset
     from genus.model import ApproximateDensity
+    from genus.space import Space
 
 __all__ = ["score"]
 
@@ -73,37 +76,70 @@ def score(
             f"{model} holds a {loaded.name}, which has no density to score rows with; families that have one:"
             f" {', '.join(able)}. genus compare judges {loaded.name} by its samples."
         )
-    dataset = read(
-        data,
-        space=(loaded.space, loaded.context),
-        missing=markers(missing),
-        documents=documents,
-        length=length,
-        rate=rate,
-        sequence=in_order(sequence),
-        header=header,
-        gaps=isinstance(loaded, TractableDensity),
-    )
+
+    def rows(space: Space) -> Dataset:
+        return read(
+            data,
+            space=(space, loaded.context),
+            missing=markers(missing),
+            documents=documents,
+            length=length,
+            rate=rate,
+            sequence=in_order(sequence),
+            header=header,
+            gaps=isinstance(loaded, TractableDensity),
+        )
+
+    dataset, fine, why = _rows(rows, loaded.space)
     if len(dataset) == 0:
         raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
     label = "exact" if isinstance(loaded, TractableDensity) else "bound" if samples is None else "estimate"
     partial = _partial(dataset)
     values = _log_density(loaded, dataset, samples, partial > 0).double().cpu()
+    known, beyond = values[fine], int((~fine).sum())
+    values = values.where(fine, -math.inf)
 
     import pyarrow as pa
 
-    mean, error = values.mean().item(), values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    mean, error = known.mean().item(), known.std().item() / math.sqrt(len(known)) if len(known) > 1 else math.nan
     if as_json:
-        rows = [value if math.isfinite(value) else None for value in values.tolist()]
-        found = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(rows), "partial": partial}
-        print_json(found | {"mean": _finite(mean), "se": _finite(error), "log_density": rows})
+        each = [value if math.isfinite(value) else None for value in values.tolist()]
+        told: dict[str, Any] = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(each)}
+        told |= {"partial": partial, "impossible": beyond}
+        print_json(told | {"mean": _finite(mean), "se": _finite(error), "log_density": each})
     else:
         write_table(pa.table({"row": range(len(values)), f"log_density_{label}": values.numpy()}), out)
     kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}[label]
     spread = f" ± {error:.4f}" if math.isfinite(error) else ""
     where = f"; they are in {out}" if out is not None else ""
     part = f"; rows that lack values ({partial:,}) are scored by those they have" if partial else ""
-    say(f"{len(values):,} rows: {mean:.4f}{spread} nats a row ({kind}){part}{where}.", quiet)
+    if beyond:
+        say(f"Rows without mass under the model ({beyond:,}) have -inf and are left out of the mean: {why}", quiet)
+    found = f"{mean:.4f}{spread} nats a row ({kind}){part}" if len(known) else "none has any mass under the model"
+    say(f"{len(values):,} rows: {found}{where}.", quiet)
+
+
+def _rows(read: Callable[[Space], Dataset], space: Space) -> tuple[Dataset, Tensor, str]:
+    """The rows, which of them the space admits, (N,), and why it does not admit the first of the others."""
+    import torch
+
+    from genus.data.unseen import admitted, free
+    from genus.space import Integer
+
+    try:
+        found = read(space)
+        return found, torch.ones(len(found), dtype=torch.bool), ""
+    except DataError as error:
+        if not space.is_table or not space.columns(Integer):
+            raise
+        try:
+            found = read(free(space))
+        except DataError:
+            found = None
+        if found is None:  # it is not for its lattices that it was refused
+            raise
+        x, fine = admitted(space, found.x)
+        return replace(found, x=x, space=space), fine, str(error)
 
 
 def _partial(data: Dataset) -> int:

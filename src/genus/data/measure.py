@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,12 @@ def _temporal(name: str, column: pa.ChunkedArray, values: np.ndarray) -> Kind:
 # -- numbers --------------------------------------------------------------------------------------------------------------
 
 
+def _resolution(value: float) -> float:
+    """The step of a lattice of which one value is all that was seen: 1 of a whole number, .1 of 7.5."""
+    places = 0 if value == round(value) else -int(Decimal(repr(value)).as_tuple().exponent)
+    return max(10.0**-places, abs(value) * 1e-12)
+
+
 def measure_numbers(
     name: str,
     values: np.ndarray,
@@ -195,7 +202,7 @@ def measure_numbers(
     missing = (math.nan,) if nan.any() else ()
     low, high = float(present.min()), float(present.max())
     if low == high:
-        return Integer(low, high, max(1.0, abs(low)), missing, digits=17)
+        return Integer(low, high, _resolution(low), missing, digits=17)
     whole = max(-low, high) <= 2**31 or wish == "integer" or math.isfinite(bounds[1])
     head = present[:1000]
     if wish != "real" and whole and np.array_equal(head, np.rint(head)) and np.array_equal(present, np.rint(present)):

@@ -194,6 +194,7 @@ def _transferred_r2(
 
     if not len(y):
         return float("nan")
+    x, x_test = _without_empty(x, x_test)
     model = HistGradientBoostingRegressor(**_settings(x, categorical, seed)).fit(x, y)
     return float(r2_score(truth, model.predict(x_test)))
 
@@ -204,9 +205,16 @@ def _classify(
     """The classes and their probabilities on the test rows, (M, classes)."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    x, x_test = _without_empty(x, x_test)
     iterations = max(20, min(100, 1000 // len(np.unique(y))))  # each grows one tree for every class
     model = HistGradientBoostingClassifier(max_iter=iterations, **_settings(x, categorical, seed)).fit(x, y)
     return model.classes_, model.predict_proba(x_test)
+
+
+def _without_empty(x: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both with 0 in the columns of which x has no value: trees cannot learn from these, and scikit-learn cannot bin them."""
+    empty = np.isnan(x).all(axis=0)
+    return (np.where(empty, 0.0, x), np.where(empty, 0.0, x_test)) if empty.any() else (x, x_test)
 
 
 def _settings(x: np.ndarray, categorical: np.ndarray, seed: int) -> dict[str, Any]:

@@ -181,6 +181,8 @@ def compare(
 
 def _chosen(names: Sequence[str] | None, baseline: str) -> list[str]:
     known = list(families())
+    if names is not None and not names:
+        raise GenusError("No family is named; name some to compare, or leave families out to compare all.")
     for name in names or ():
         if name not in known:
             raise GenusError(f"There is no family {name!r}; there are {', '.join(known)}.")

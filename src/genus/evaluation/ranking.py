@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from genus.evaluation.sequences import symbol
+from genus.space import Integer, Real
 
 if TYPE_CHECKING:
     from genus.evaluation.report import Report, Row
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["Place", "density_text", "distance", "listed", "number", "plus_minus", "ranking", "tied", "verdict"]
 
 
+ROUNDING = 1e-9  # nats
+COPIES, ROOM = 0.5, 30.0  # of held-out rows, that is worth a word; bits of different rows, from which on copies are no accident
 BEGUN = 50  # steps, below which a training has hardly begun
 
 
@@ -42,18 +45,23 @@ class Place(NamedTuple):
 
 def tied(row: Row) -> bool:
     """Whether a row's paired difference to the best is within two standard errors of it."""
-    return row.best_difference is not None and abs(row.best_difference) <= 2 * (row.best_difference_se or 0.0)
+    return row.best_difference is not None and abs(row.best_difference) <= max(2 * (row.best_difference_se or 0.0), ROUNDING)
 
 
 def distance(report: Report, key: str, value: float) -> float:
     """How far a metric's value is from perfect, so that less is better whichever direction the metric has.
 
-    Beyond the ideal nothing is better still: a classifier that does worse than chance does not tell anything either.
+    Perfect is what ever more samples would have, or, where few are no nearer to that, what as few other real rows have. Beyond
+    it nothing is better still: a classifier that does worse than chance does not tell anything either.
     """
     if math.isnan(value):
         return math.inf
     metric = report.metrics.get(key)
     ideal, better = (None, "lower") if metric is None else (metric.ideal, metric.better)
+    real = report.references.get("real against real", {}).get(key, math.nan)
+    if not math.isnan(real):
+        toward = {"lower": max, "higher": min}.get(better)
+        ideal = real if ideal is None or toward is None else toward(ideal, real)
     if better == "closer":
         return abs(value - (ideal or 0.0))
     away = (value if ideal is None else value - ideal) * (-1 if better == "higher" else 1)
@@ -93,7 +101,8 @@ def verdict(report: Report) -> list[str]:
     dense = [place for place in places if place.by == "density"]
     implicit = [place for place in places if place.by == "samples"]
     if dense:
-        return _density_verdict(report, dense) + _samples_remark(report, places) + _hurry_remark(places)
+        said = _density_verdict(report, dense) + _copies_remark(report)
+        return said + _samples_remark(report, places) + _hurry_remark(places)
     if implicit:
         first = implicit[0].row
         return ["No family with a density was fitted.", f"By samples alone {first.family} comes first{_auc(report, first)}."]
@@ -150,15 +159,26 @@ def _bounds_remark(best: Row, others: Sequence[Row], tie: bool) -> list[str]:
     return said
 
 
+def _copies_remark(report: Report) -> list[str]:
+    """Where held-out rows are copies of training rows, although the columns have room for other ones."""
+    share = max((row.metrics.get("copies_unseen", 0.0) for row in report.rows), default=0.0)
+    sizes = [kind.states + (kind.size if isinstance(kind, Integer) else 0) for kind in report.space.kinds]
+    room = any(isinstance(kind, Real) for kind in report.space.kinds) or sum(map(math.log2, sizes)) > ROOM
+    if share < COPIES or not room or report.space.sequence:
+        return []
+    return [
+        f"{share:.0%} of the held-out rows stand among the training rows too: what these are worth says little of new rows, so"
+        " leave repeated rows out before you rely on the order."
+    ]
+
+
 def _samples_remark(report: Report, places: Sequence[Place]) -> list[str]:
     """Which families' samples are hardest to tell from real rows."""
     judged = [place.row for place in places if place.row.status == "ok" and report.judge in place.row.metrics]
     if len(judged) < 2:
         return []
     away = {row.family: distance(report, report.judge, row.metrics[report.judge]) for row in judged}
-    real = report.references.get("real against real", {}).get(report.judge, math.nan)
-    floor = 0.0 if math.isnan(real) else distance(report, report.judge, real)
-    alike = [row for row in judged if away[row.family] <= floor]
+    alike = [row for row in judged if away[row.family] <= 0.0]
     if len(alike) > 1:
         names = listed([row.family for row in alike])
         return [

@@ -30,6 +30,7 @@ KINDS = {
     ),
 }
 NO_CONTEST = ("memorisation", "novelty")  # being far from the data is no merit
+BOUNDS = ("jensen_shannon", "w1_dual")  # from below: a low one may be a critic's fault
 
 
 class Cell(NamedTuple):
@@ -182,7 +183,7 @@ def _metric_cell(row: Row, key: str, decimals: int, best: bool) -> Cell:
 def _winners(report: Report, key: str, places: Sequence[Place]) -> set[str]:
     """The families closest to perfect, as far as the spread between seeds can tell; none where there is nothing to win."""
     rows = [place.row for place in places if math.isfinite(place.row.metrics.get(key, math.nan))]
-    if len(rows) < 2 or report.metrics[key].kind in NO_CONTEST:
+    if len(rows) < 2 or report.metrics[key].kind in NO_CONTEST or key in BOUNDS:
         return set()
     rows.sort(key=lambda row: distance(report, key, row.metrics[key]))
     least = distance(report, key, rows[0].metrics[key])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genus.errors import GenusError
 from genus.model import Counted, TractableDensity
 from genus.models.product import Product, condition_index, condition_refusal, condition_size
 from genus.nets.cells import Cells
@@ -45,6 +46,8 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     def __init__(
         self, space: Space, context: Space | None = None, components: int = 32, smoothing: float = 0.5, pool: float = 5.0
     ) -> None:
+        if components < 1:
+            raise GenusError(f"A mixture has 1 component or more; got components={components}.")
         super().__init__(space, context, components=components, smoothing=smoothing, pool=pool)
         self.components, self.smoothing, self.pool = components, smoothing, pool
         self.product = Product(space, components)
@@ -90,8 +93,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
 
     def conclude(self) -> None:
         overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.components)
-        # A condition rarely seen leans on the overall weights, with one row's worth for each component.
-        smooth = self.weights + overall * (self.components if self.condition is not None else 1.0)
+        smooth = self.weights + overall  # a condition rarely seen leans on the overall weights, with one row's worth
         self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
         self.product.conclude(self.smoothing, 1e-6, self.pool)
         self.clear()

@@ -16,11 +16,12 @@ __all__ = ["NaiveBayes"]
 class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     """Independent columns; with a discrete context y the naive Bayes classifier, p(x, y) = p(y) prod_i p(x_i | y).
 
-    Tables are counted with add-`smoothing`, reals are Gaussians, wide lattices discretised Gaussians. One pass over the
-    data is the fit; it streams (`observe` chunks, then `conclude`) and merges across workers. `class_log_probs` classifies.
+    Tables are counted with add-`smoothing`, which on a lattice is spread in the shape of a Gaussian; reals are Gaussians, wide
+    lattices discretised ones. One pass over the data is the fit; it streams (`observe` chunks, then `conclude`) and merges
+    across workers. `class_log_probs` classifies.
 
     Args:
-        smoothing: pseudo-counts of every cell of a table.
+        smoothing: pseudo-counts of every cell of a table, on a lattice in the mean.
         variance: added to every variance, in standardised units.
 
     >>> import genus

@@ -17,6 +17,8 @@ __all__ = ["Product", "condition_index", "condition_refusal", "condition_size"]
 
 LIMIT = 256  # the widest lattice that is counted value by value
 NARROW = 0.1  # a component is expected to be narrower than the pooled data: its prior variance is this share of theirs
+SHAPED = 0.9  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what no normal reaches
+LEANS = 2.0  # rows' worth
 CHUNK = 2**19  # numbers at once: what is made of them on the way stays in the cache, and threads have enough to share
 JOINT = 2**15  # numbers in the table of several columns together
 
@@ -122,15 +124,19 @@ class Product(nn.Module):
         """Parameters from statistics.
 
         Args:
-            smoothing: pseudo-counts added to every cell of a table.
+            smoothing: pseudo-counts of a table, times its cells: as many in each, or, of a lattice, in the shape of a
+                normal of the component's mean and variance, so that cells that no row happened to fall in are likely where
+                others near them are.
             variance: added to every variance, in standardised units.
             pool: rows' worth of the pooled data that every component's tables and variances are drawn towards.
         """
-        alive = self.cells.alive.double()
         if self.cells.total:
-            pooled = self.counts.sum(0) + smoothing * alive
-            mass = self.cells.padded(pooled).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes)
-            prior = smoothing * alive if pool == 0 else pool * pooled / mass
+            if pool == 0:
+                prior = smoothing * self._shape()
+            else:
+                pooled = self.counts.sum(0) + smoothing * self.cells.alive.double()  # of all components no normal is expected
+                mass = self.cells.padded(pooled).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes)
+                prior = pool * pooled / mass
             counts = self.counts + prior
             total = self.cells.padded(counts).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes, dim=-1)
             self.log_table.copy_((counts / total).log())
@@ -145,6 +151,30 @@ class Product(nn.Module):
             self.mean.copy_(mean)
             self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self.floor))
         self.concluded.fill_(True)
+
+    def _shape(self) -> Tensor:
+        """Pseudo-counts (K, total), one for every cell in the mean: of a lattice most of them in the shape of a normal."""
+        shape = self.cells.alive.double().expand_as(self.counts).clone()
+        starts, sizes = self.cells.offset.tolist(), self.cells.sizes.tolist()
+        for size in set(sizes):  # columns of one size together
+            at = torch.tensor([a for a, n in zip(starts, sizes, strict=True) if n == size], device=shape.device)
+            cell = at[:, None] + torch.arange(size, device=shape.device)  # (columns, size)
+            on = self.cells.lattice[cell]
+            if not on.any():
+                continue
+            value, step, count = self.cells.values[cell].nan_to_num(), self.cells.step[cell], self.counts[:, cell] * on
+            mean, var = _moments(count, value)
+            q = self._interval_mass(value, step, mean, var) * on
+            even = on.double() / on.sum(-1, keepdim=True).clamp(min=1)
+            q = torch.lerp(even.expand_as(q), q / q.sum(-1, keepdim=True).clamp(min=1e-300), SHAPED)
+            shape[:, cell] = torch.where(on, q * on.sum(-1, keepdim=True), shape[:, cell])
+        return shape
+
+    def _interval_mass(self, value: Tensor, step: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+        """Of cells (columns, size), by normals of means and variances (K, columns): (K, columns, size)."""
+        std = var.sqrt().unsqueeze(-1).maximum(step / 2)
+        z = (value - mean.unsqueeze(-1)) / std
+        return self._interval(z - step / std / 2, z + step / std / 2).exp()
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -260,6 +290,20 @@ class Product(nn.Module):
                 break
             u = torch.where(hit, draw(), u)
         return u
+
+
+def _moments(count: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (K, columns) of counts (K, columns, size) of values (columns, size); a component of few rows leans on
+    the variance of all, with two rows' worth, and one of none on their mean too."""
+
+    def of(count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        n = count.sum(-1)
+        mean = (count * value).sum(-1) / n.clamp(min=1)
+        return n, mean, (count * (value - mean.unsqueeze(-1)).square()).sum(-1)
+
+    (n, mean, squares), (n_all, mean_all, squares_all) = of(count), of(count.sum(0))
+    var_all = squares_all / n_all.clamp(min=1)
+    return torch.where(n > 0, mean, mean_all), (squares + LEANS * var_all) / (n + LEANS)
 
 
 # -- a discrete context as one number -------------------------------------------------------------------------------------

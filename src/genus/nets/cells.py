@@ -26,6 +26,7 @@ class Cells(nn.Module):
         total: cells in all.
         needs: (J,) how many numbers of a net make each table: as many as cells, but of two cells the log-odds alone.
         alive: (total,) False at a lattice value that an atom stands for already.
+        lattice: (total,) True at the values of a lattice that are alive; step: (total,) how far these are apart.
         rest: (R,) the coordinates with a remainder in which a density is needed.
     """
 
@@ -69,6 +70,12 @@ class Cells(nn.Module):
         self.all_alive = bool(alive.all())
         values = [value for i in tabled for value in cell_values(space.kinds[i], narrow[i])]
         self.register_buffer("values", torch.tensor(values, dtype=torch.float64), persistent=False)
+        # Which cells are values of a lattice, no atoms, and how far these are apart.
+        ends = [getattr(space.kinds[i], "size", 0) if narrow[i] else 0 for i in tabled]  # first come the lattice's own values
+        inside = [at < end for i, end in zip(tabled, ends, strict=True) for at in range(count[i])]
+        step = [getattr(space.kinds[i], "step", 0.0) for i in tabled for _ in range(count[i])]
+        self.register_buffer("lattice", torch.tensor(inside, dtype=torch.bool) & alive, persistent=False)
+        self.register_buffer("step", torch.tensor(step, dtype=torch.float64), persistent=False)
         for name, value in {
             "tabled": torch.tensor(tabled, dtype=torch.long), "sizes": sizes, "offset": offset[:-1], "alive": alive, "pad": pad,
             "narrow": torch.tensor(narrow), "rest": torch.tensor(rest, dtype=torch.long),
@@ -77,6 +84,8 @@ class Cells(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     values: Tensor
+    lattice: Tensor
+    step: Tensor
     tabled: Tensor
     sizes: Tensor
     offset: Tensor

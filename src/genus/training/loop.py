@@ -145,7 +145,7 @@ def fit(
     held = None if held is None else held.to(where)
     with isolated(seed), Interrupt() as interrupt, Progress(model.name or type(model).__name__, progress) as bar:
         if not resume:
-            _set_context_counts(model, train)
+            _set_context_counts(model, train, held)
             if not model.begun:
                 some = _some(train, HELD_OUT if counts else 8192, seed).to(where)
                 with torch.no_grad():
@@ -196,10 +196,14 @@ def _some(rows: Rows, count: int, seed: int) -> Rows:
     return rows[torch.randperm(len(rows), generator=generator(seed, 0))[:count].to(rows.x.device)]
 
 
-def _set_context_counts(model: GenerativeModel, train: Rows) -> None:
+def _set_context_counts(model: GenerativeModel, train: Rows, held: Rows | None) -> None:
+    """How often each label is there, in the rows that say when to stop too."""
     counts = getattr(model, "context_counts", None)
-    if counts is not None and train.c is not None:
-        counts.copy_(torch.bincount(train.c.flatten().long(), minlength=len(counts)))
+    if counts is None:
+        return
+    labels = [rows.c.flatten().long().cpu() for rows in (train, held) if rows is not None and rows.c is not None]
+    if labels:
+        counts.copy_(torch.bincount(torch.cat(labels), minlength=len(counts)))
 
 
 def _device(device: str) -> torch.device:
