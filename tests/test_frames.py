@@ -202,3 +202,9 @@ def test_what_is_masked_is_missing(dtype: type) -> None:
     data = read(np.ma.masked_array(values, mask))
     assert data.x.isnan().tolist() == mask.tolist()
     assert data.x.nan_to_num().max() < 9
+
+
+def test_a_column_of_time_is_shown_as_time() -> None:
+    days = pd.Series(pd.date_range("2020-01-01", periods=60), name="day").to_frame()
+    assert "times from 2019" in str(read(days).space) or "times from 2020" in str(read(days).space)
+    assert "1.5" not in str(read(days).space)

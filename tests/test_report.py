@@ -439,3 +439,16 @@ def test_copies_among_the_held_out_rows_are_said() -> None:
     assert "96% of the held-out rows stand among the training rows too" in report.verdict
     report.space = Space([Category(("a", "b"))] * 3)  # where there are no other rows
     assert "training rows too" not in report.verdict
+
+
+def test_few_rows_do_not_order_families_by_their_samples() -> None:
+    rows = [row(name, "", "", 0.5, **density(-4 - i, 1 - i, -float(i))) for i, name in enumerate(("maf", "nsf", "vae"))]
+    report = report_of(*rows)
+    for one, auc in zip(rows, (0.70, 0.68, 0.95), strict=True):
+        one.metrics["c2st"] = auc
+    report.test_rows = 100_000
+    assert "nsf is the hardest to tell from real rows" in report.verdict
+    report.test_rows = 200
+    assert "maf and nsf are the hardest to tell from real rows, too alike for an order among them" in report.verdict
+    report.test_rows = 10
+    assert "hardest" not in report.verdict

@@ -284,6 +284,11 @@ class GenerativeModel(nn.Module):
         )
 
     @property
+    def known_as(self) -> str:
+        """The family's name; of what is put around another, the other's."""
+        return self.name or type(self).__name__
+
+    @property
     def parameter_count(self) -> int:
         """How many numbers the model learns."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -171,7 +171,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             model = build(self.family, data.space, data.context, **hyper)
         budget = {"max_seconds": self.max_seconds, "max_steps": self.max_steps, "epochs": self.epochs}
         self.history_ = fit(model, data, seed=seed, progress=False, **budget)  # type: ignore[arg-type]
-        # In double precision a row's score does not depend on the rows beside it, as scikit-learn expects, to 1e-7 and below.
+        # In double precision an exact score does not depend on the rows beside it, as scikit-learn expects, to 1e-7 and below;
+        # a bound's noise is drawn for all rows together.
         self.model_, self.space_, self.likelihood_ = model.double(), data.space, model.likelihood
         self._unseen = Unseen(data)
         if y is not None:

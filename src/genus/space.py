@@ -160,6 +160,13 @@ class Space:
 
         return type_of(self.form.dtypes[i]) if self.form is not None and self.form.container not in ARRAYS else None
 
+    def time(self, i: int) -> pa.DataType | None:
+        """That type where it is one of time; else None."""
+        from pyarrow.types import is_temporal
+
+        known = self.column_type(i) if isinstance(self.kinds[i], Integer) else None
+        return known if known is not None and is_temporal(known) else None
+
     def index(self, name: str) -> int:
         """The coordinate of the column of that name."""
         if self.names is None or name not in self.names:
@@ -189,8 +196,14 @@ class Space:
         if self.names is None:
             return repr(self)
         width = max(map(len, self.names))
-        lines = [f"  {name:<{width}}  {kind!r}" for name, kind in zip(self.names, self.kinds, strict=True)]
+        lines = [f"  {name:<{width}}  {self._shown(i)}" for i, name in enumerate(self.names)]
         return "\n".join([f"Space of {self.dim} column{'s' if self.dim > 1 else ''}", *lines])
+
+    def _shown(self, i: int) -> str:
+        """A column's kind; of time, from when to when."""
+        from genus.codec.columns import within
+
+        return repr(self.kinds[i]) if (known := self.time(i)) is None else within(self.kinds[i], known)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_tables": {}}

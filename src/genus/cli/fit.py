@@ -174,7 +174,7 @@ def _how_to_resume(kept: Path, args: list[str]) -> str:
 
 def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, Any]:
     return {
-        "family": model.name if model.listed else model.hyper["family"],
+        "family": model.known_as,
         "out": str(out),
         "label": model.likelihood,
         "criterion": history.best,

@@ -106,7 +106,10 @@ def sample(
             count = _rows(loaded, n, choices, out, as_json)
             what = "rows" if space.is_table else "images"
     if out is not None:
-        say(f"{count:,} {what if count != 1 else what[:-1]} of {loaded.name} {'are' if count != 1 else 'is'} in {out}.", quiet)
+        say(
+            f"{count:,} {what if count != 1 else what[:-1]} of {loaded.known_as} {'are' if count != 1 else 'is'} in {out}.",
+            quiet,
+        )
 
 
 def _check_chain(model: GenerativeModel, wanted: list[str]) -> None:

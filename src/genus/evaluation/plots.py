@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from torch import Tensor
 
 from genus.evaluation.svg import COLOURS, INK, colour, figure_of, styled, svg
+from genus.frames import as_text
 from genus.space import Category, Integer, Kind, Space
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
@@ -47,12 +49,16 @@ class Marginal(NamedTuple):
         shares: (1 + F, S) of those states.
         edges: (B + 1,) of the histogram of the remainder; None for a category.
         bins: (1 + F, B) shares of the rows in every bin; with `shares` at most 1.
+        whole: whether the remainder is of whole numbers.
+        known: the type of the column, where the numbers count time.
     """
 
     states: list[str]
     shares: np.ndarray
     edges: np.ndarray | None
     bins: np.ndarray
+    whole: bool = False
+    known: pa.DataType | None = None
 
     @property
     def difference(self) -> float:
@@ -82,12 +88,13 @@ def marginal(kind: Kind, columns: Sequence[np.ndarray]) -> Marginal:
             shares_shown = np.concatenate([shares_shown, shares[:, others].sum(1, keepdims=True)], axis=1)
         return Marginal(states, shares_shown, None, np.zeros((len(columns), 0)))
     atoms = [a for a in kind.atoms if any((np.isnan(c) if math.isnan(a) else c == a).any() for c in columns)][-3:]
-    is_atom = [[np.isnan(c) if math.isnan(a) else c == np.float32(a).astype(c.dtype) for a in atoms] for c in columns]
+    is_atom = [[np.isnan(c) if math.isnan(a) else (c == a) | (c == np.float32(a)) for a in atoms] for c in columns]
     shares = np.array([[m.mean() if len(m) else 0.0 for m in masks] for masks in is_atom]).reshape(len(columns), len(atoms))
     rest = [c[~np.logical_or.reduce([*masks, np.isnan(c)])] for c, masks in zip(columns, is_atom, strict=True)]
     edges = _edges(kind, rest[0] if len(rest[0]) else np.concatenate([*rest, np.zeros(1)]))
     bins = np.stack([np.histogram(r, edges)[0] / max(len(c), 1) for r, c in zip(rest, columns, strict=True)])
-    return Marginal([level_text(a) for a in atoms], shares, edges, bins)
+    whole = isinstance(kind, Integer) and kind.low == round(kind.low) and kind.step == round(kind.step)
+    return Marginal([level_text(a) for a in atoms], shares, edges, bins, whole)
 
 
 def _edges(kind: Kind, real: np.ndarray) -> np.ndarray:
@@ -103,7 +110,7 @@ def _edges(kind: Kind, real: np.ndarray) -> np.ndarray:
 def marginals(space: Space, real: Tensor, samples: dict[str, Tensor], most: int = 24) -> list[tuple[str, str]]:
     """(name, SVG) of the columns; of more than `most` those in which samples differ most from real rows, in column order."""
     tensors = [x.double().reshape(len(x), space.dim).numpy() for x in (real, *samples.values())]
-    each = [marginal(kind, [t[:, i] for t in tensors]) for i, kind in enumerate(space.kinds)]
+    each = [marginal(kind, [t[:, i] for t in tensors])._replace(known=space.time(i)) for i, kind in enumerate(space.kinds)]
     chosen = sorted(sorted(range(space.dim), key=lambda i: -each[i].difference)[:most])
     names = space.names or tuple(map(str, range(space.dim)))
     alt = f"Distribution of {{}}: real rows and samples of {', '.join(samples) or 'no family'}"
@@ -161,13 +168,17 @@ def _draw_bins(axes: Axes, m: Marginal) -> None:
     axes.set_xlim(m.edges[0], m.edges[-1])
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    _number_axis(axes.xaxis, 5)
+    _number_axis(axes.xaxis, 5 if m.known is None else 3, m.whole, m.known)
 
 
-def _number_axis(axis: Axis, ticks: int) -> None:
-    """So many ticks, and 150k instead of 150000."""
-    axis.set_major_locator(MaxNLocator(ticks))
-    if max(map(abs, axis.get_view_interval())) >= 10_000:
+def _number_axis(axis: Axis, ticks: int, whole: bool = False, known: pa.DataType | None = None) -> None:
+    """So many ticks, at whole numbers where there are no others; 150k instead of 150000, and dates as such."""
+    axis.set_major_locator(MaxNLocator(ticks, integer=whole))
+    if known is not None:
+        days = {as_text(end, known)[:10] for end in axis.get_view_interval()}
+        text = (lambda value, _: as_text(value, known)[:10]) if len(days) > 1 else (lambda value, _: as_text(value, known)[11:])
+        axis.set_major_formatter(FuncFormatter(text))
+    elif max(map(abs, axis.get_view_interval())) >= 10_000:
         axis.set_major_formatter(EngFormatter(sep=""))
 
 
@@ -279,7 +290,7 @@ def scatter(space: Space, pair: tuple[int, int], x: Tensor, real: Tensor, alt: s
             margin = cell / 2 + 0.05 * ((high - low) or (0 if cell else 1))
             limit(low - margin, high + margin)
             if not isinstance(kind, Category):
-                _number_axis(axis, 3)
+                _number_axis(axis, 3 if (time := space.time(column)) is None else 2, known=time)
             points.append(shown + cell * numbers.uniform(-0.32, 0.32, len(shown)))
         axes.scatter(points[0], points[1], s=6, color=POINT, alpha=0.6, linewidths=0, rasterized=True)
         return svg(figure, alt)

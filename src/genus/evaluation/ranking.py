@@ -185,10 +185,24 @@ def _samples_remark(report: Report, places: Sequence[Place]) -> list[str]:
             f"By samples alone, {names} are no easier to tell from real rows than other real rows are{_aside(_floor(report))}."
         ]
     closest = min(judged, key=lambda row: away[row.family])
+    error = _auc_error(report.test_rows // 2, 0.5 + away[closest.family])
+    near = [row.family for row in judged if away[row.family] - away[closest.family] <= 2 * math.sqrt(2) * error]
+    if len(near) > 1 and len(near) == len(judged):
+        return []  # so few held-out rows tell no family's samples from another's
+    if len(near) > 1:
+        return [f"By samples alone, {listed(near)} are the hardest to tell from real rows, too alike for an order among them."]
     if closest is places[0].row:
         start = f"The samples of {closest.family}" if places[0].tied else "Its samples"
         return [f"{start} are also the hardest to tell from real rows{_auc(report, closest)}."]
     return [f"By samples alone, {closest.family} is the hardest to tell from real rows{_auc(report, closest)}."]
+
+
+def _auc_error(n: int, auc: float) -> float:
+    """The standard error of an area under the curve of n rows of either kind (Hanley & McNeil 1982); 0 where n is not known."""
+    if not n or not 0 < auc < 1:
+        return 0.0
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    return math.sqrt((auc * (1 - auc) + (n - 1) * (q1 + q2 - 2 * auc**2)) / n**2)
 
 
 def _cut(row: Row) -> str:

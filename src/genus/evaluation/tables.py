@@ -17,7 +17,8 @@ __all__ = ["Bar", "Table", "bars", "measured", "tables"]
 KINDS = {
     "fidelity": (
         "Samples against real rows",
-        "Equal numbers of samples and held-out rows; real against real is what perfect samples would score.",
+        "Equal numbers of samples and held-out rows; real against real is what perfect samples would score. Under each name:"
+        " which way is better, up to where ever more perfect samples would come.",
     ),
     "utility": ("Usefulness of the samples", "A predictor is trained on samples only and tested on real rows."),
     "memorisation": (
@@ -203,8 +204,10 @@ def _decimals(report: Report, key: str) -> int:
 
 
 def _direction(metric: Any) -> str:
-    ideal = f"ideal {metric.ideal:.2g}" if metric.ideal is not None else ""
-    return ideal if metric.better == "closer" else ", ".join(filter(None, [f"{metric.better} is better", ideal]))
+    """ "lower, to 0": which way is better, up to what."""
+    if metric.ideal is None:
+        return f"{metric.better} is better"
+    return f"near {metric.ideal:.2g}" if metric.better == "closer" else f"{metric.better}, to {metric.ideal:.2g}"
 
 
 def _split(value: float | None, se: float | None) -> tuple[str, str]:

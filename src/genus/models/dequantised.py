@@ -89,6 +89,10 @@ class Dequantised(ApproximateDensity, name="dequantised"):
             return inner.refusal(space, context)
         return inner.refusal(continuous(space), context)
 
+    @property
+    def known_as(self) -> str:
+        return str(self.hyper["family"])
+
     def losses(self) -> list[Loss]:
         return [Loss("bound", self.parameters(), lambda x, c: -self._elbo(x, c).mean())]
 

@@ -143,7 +143,7 @@ def fit(
     where = fabric.device if fabric is not None else _device(device)
     model.to(where)
     held = None if held is None else held.to(where)
-    with isolated(seed), Interrupt() as interrupt, Progress(model.name or type(model).__name__, progress) as bar:
+    with isolated(seed), Interrupt() as interrupt, Progress(model.known_as, progress) as bar:
         if not resume:
             _set_context_counts(model, train, held)
             if not model.begun:
