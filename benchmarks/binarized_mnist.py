@@ -35,8 +35,8 @@ PUBLISHED = {
     "iwae": (87.10, "Burda et al. 2016, IWAE of 50"),
     "default": (85.10, "Rezende & Mohamed 2015, 80 planar flows"),
 }
-# (codes weighed, epochs, learning rate, weight decay, whether the weights of the best validation bound are kept: that bound, which
-# the encoder spoils, is at its best long before the evidence of new images is)
+# (codes weighed, epochs, learning rate, weight decay, whether the weights of the best validation bound are kept: which the
+# encoder spoils, so that it is at its best long before the evidence of new images is)
 STAGES = {
     "vae": [(1, 400, 5e-3, 0.0, True), (1, 150, 2e-3, 0.0, True)],
     "iwae": [(5, 40, 2e-3, 0.03, True), (50, 30, 1e-3, 0.03, True), (50, 150, 2e-3, 0.01, False)],
