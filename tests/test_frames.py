@@ -206,5 +206,10 @@ def test_what_is_masked_is_missing(dtype: type) -> None:
 
 def test_a_column_of_time_is_shown_as_time() -> None:
     days = pd.Series(pd.date_range("2020-01-01", periods=60), name="day").to_frame()
-    assert "times from 2019" in str(read(days).space) or "times from 2020" in str(read(days).space)
-    assert "1.5" not in str(read(days).space)
+    assert str(read(days).space).splitlines()[1] == "  day  times from 2020-01-01 00:00:00 to 2020-02-29 00:00:00"
+
+
+def test_numbers_without_a_place_on_the_lattice_may_be_infinite() -> None:
+    space = read(np.array([[0.5], [1.0], [1.5]] * 30)).space
+    found = space.encode(np.array([[0.5], [0.75], [1.0], [9.0], [-1.0]]), beyond=True).flatten().tolist()
+    assert found == [0.5, math.inf, 1.0, math.inf, math.inf]

@@ -392,19 +392,20 @@ class Space:
 
     # -- frames and arrays --------------------------------------------------------------------------------------------
 
-    def encode(self, source: Any, gaps: bool = False) -> Tensor:
+    def encode(self, source: Any, gaps: bool = False, beyond: bool = False) -> Tensor:
         """A frame, array or tensor of these columns -> x (N, *shape).
 
         Args:
             gaps: a column may lack values although it has no missing value: there x is NaN, as `impute` and `log_marginal` of
                 a model take it.
+            beyond: a lattice has no place for some numbers: there x is infinite, which no model takes.
 
         Raises:
             DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds.
         """
         from genus.codec import encode
 
-        return encode(self, source, gaps)
+        return encode(self, source, gaps, beyond)
 
     def encode_prefix(self, start: Any) -> Tensor:
         """What a sequence begins with, a string, a waveform or an array (m,) -> x_1 ... x_m, (m,); no end follows.

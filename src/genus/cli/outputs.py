@@ -136,7 +136,8 @@ def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> No
             columns = {column: table.column(column).to_numpy(zero_copy_only=False) for column in table.column_names}
             with open(name, "wb") as file:
                 if suffix == ".npy":
-                    np.save(file, np.stack(list(columns.values()), axis=1))
+                    numbers = [v.astype(np.float64) if v.dtype == object else v for v in columns.values()]
+                    np.save(file, np.stack(numbers, axis=1), allow_pickle=False)
                 else:
                     texts = {c: v.astype(str) if v.dtype == object else v for c, v in columns.items()}
                     np.savez_compressed(file, **texts)

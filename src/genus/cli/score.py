@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from genus.data import Dataset
     from genus.model import ApproximateDensity
-    from genus.space import Space
 
 __all__ = ["score"]
 
@@ -77,10 +76,10 @@ def score(
             f" {', '.join(able)}. genus compare judges {loaded.name} by its samples."
         )
 
-    def rows(space: Space) -> Dataset:
+    def rows(beyond: bool) -> Dataset:
         return read(
             data,
-            space=(space, loaded.context),
+            space=(loaded.space, loaded.context),
             missing=markers(missing),
             documents=documents,
             length=length,
@@ -88,9 +87,10 @@ def score(
             sequence=in_order(sequence),
             header=header,
             gaps=isinstance(loaded, TractableDensity),
+            beyond=beyond,
         )
 
-    dataset, fine, why = _rows(rows, loaded.space)
+    dataset, fine, why = _rows(rows)
     if len(dataset) == 0:
         raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
     label = "exact" if isinstance(loaded, TractableDensity) else "bound" if samples is None else "estimate"
@@ -119,27 +119,21 @@ def score(
     say(f"{len(values):,} rows: {found}{where}.", quiet)
 
 
-def _rows(read: Callable[[Space], Dataset], space: Space) -> tuple[Dataset, Tensor, str]:
-    """The rows, which of them the space admits, (N,), and why it does not admit the first of the others."""
+def _rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
+    """The rows, which of them the model may give mass, (N,), and why the first of the others none."""
     import torch
 
-    from genus.data.unseen import admitted, free
-    from genus.space import Integer
-
     try:
-        found = read(space)
-        return found, torch.ones(len(found), dtype=torch.bool), ""
+        found = read(False)
     except DataError as error:
-        if not space.is_table or not space.columns(Integer):
-            raise
         try:
-            found = read(free(space))
+            found = read(True)
         except DataError:
-            found = None
-        if found is None:  # it is not for its lattices that it was refused
-            raise
-        x, fine = admitted(space, found.x)
-        return replace(found, x=x, space=space), fine, str(error)
+            raise error from None  # it is not for its lattices that it was refused
+        strange = found.x.isinf()
+        x = torch.where(strange, found.space.tables(found.x).low.view(found.space.shape), found.x)  # that it can be computed
+        return replace(found, x=x), ~strange.flatten(1).any(1), str(error)
+    return found, torch.ones(len(found), dtype=torch.bool), ""
 
 
 def _partial(data: Dataset) -> int:

@@ -26,14 +26,14 @@ __all__ = ["decode", "decode_column", "encode", "encode_column", "within"]
 # -- in -------------------------------------------------------------------------------------------------------------------
 
 
-def encode(space: Space, source: Any, gaps: bool = False) -> Tensor:
+def encode(space: Space, source: Any, gaps: bool = False, beyond: bool = False) -> Tensor:
     """See `Space.encode`."""
     if isinstance(source, Tensor):
         source = source.detach().cpu().numpy()
     if isinstance(source, list | tuple):
         source = np.asarray(source)
     if isinstance(source, np.ndarray) and not source.dtype.names:
-        return _encode_array(space, source, gaps)
+        return _encode_array(space, source, gaps, beyond)
     table, _ = to_arrow(source)
     names = space.names or ()
     missing = [name for name in names if name not in table.column_names]
@@ -43,7 +43,7 @@ def encode(space: Space, source: Any, gaps: bool = False) -> Tensor:
         raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
     out = _empty(space, table.num_rows)
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
-        out[:, i] = encode_column(kind, table.column(name), space.label(i), gaps, space.column_type(i))
+        out[:, i] = encode_column(kind, table.column(name), space.label(i), gaps, space.column_type(i), beyond)
     return torch.from_numpy(out)
 
 
@@ -55,7 +55,7 @@ def _dims(shape: Sequence[int]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _encode_array(space: Space, array: np.ndarray, gaps: bool) -> Tensor:
+def _encode_array(space: Space, array: np.ndarray, gaps: bool, beyond: bool) -> Tensor:
     if space.form is not None and space.form.channels_last and array.ndim == len(space.shape) + 1:
         array = np.moveaxis(array, -1, 1)
     if array.ndim == 1 and space.shape == (1,):
@@ -68,7 +68,8 @@ def _encode_array(space: Space, array: np.ndarray, gaps: bool) -> Tensor:
             return torch.from_numpy(array.astype(np.float32)).to(space.dtype)
     if shared is not None and array.dtype.kind in "biuf":
         try:  # all at once; where it fails, column by column to say where
-            values = _encode_numbers(shared, array.astype(np.float64).ravel(), "array", array.dtype.itemsize <= 4, gaps)
+            single = array.dtype.itemsize <= 4
+            values = _encode_numbers(shared, array.astype(np.float64).ravel(), "array", single, gaps, beyond=beyond)
             return torch.from_numpy(values).to(space.dtype).reshape(-1, *space.shape)
         except DataError:
             pass
@@ -76,7 +77,7 @@ def _encode_array(space: Space, array: np.ndarray, gaps: bool) -> Tensor:
     out = _empty(space, len(array))
     for i, kind in enumerate(space.kinds):
         column = to_arrow(flat[:, i])[0].column(0)
-        out[:, i] = encode_column(kind, column, space.label(i), gaps)
+        out[:, i] = encode_column(kind, column, space.label(i), gaps, beyond=beyond)
     return torch.from_numpy(out).reshape(-1, *space.shape)
 
 
@@ -92,7 +93,12 @@ def _plain(kind: Real | Integer) -> TypeGuard[Integer]:
 
 
 def encode_column(
-    kind: Kind, column: pa.ChunkedArray, label: str, gaps: bool = False, known: pa.DataType | None = None
+    kind: Kind,
+    column: pa.ChunkedArray,
+    label: str,
+    gaps: bool = False,
+    known: pa.DataType | None = None,
+    beyond: bool = False,
 ) -> np.ndarray:
     """Values -> coordinates (N,).
 
@@ -119,7 +125,7 @@ def encode_column(
         shown = repr(shown) if isinstance(shown, str) else shown
         expected = f"numbers, as in {kind!r}" if time is None else within(kind, time)
         raise DataError(f"The {label} holds values of type {column.type} such as {shown}; expected {expected}.")
-    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), gaps, time)
+    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), gaps, time, beyond)
 
 
 def within(kind: Kind, known: pa.DataType | None) -> str:
@@ -177,12 +183,14 @@ def _encode_numbers(
     single: bool,
     gaps: bool = False,
     known: pa.DataType | None = None,
+    beyond: bool = False,
 ) -> np.ndarray:
     """float64 values -> the same, on the lattice and at the atoms to the last bit.
 
     Args:
         single: the values were float32, and so know their decimals to seven digits only.
         known: what the values count, where it is time; for messages.
+        beyond: numbers that have no place on the lattice are infinite, and no error.
     """
 
     def refuse(bad: np.ndarray, expected: str) -> None:
@@ -208,9 +216,11 @@ def _encode_numbers(
         off[off] = away[off] > np.minimum(1.01 * half_unit(values[off], kind.digits), 0.03 * step)
     off &= away > 4 * eps * np.abs(values)
     snapped, atom = _snap(np.where(off, values, lattice), atoms, lambda a: np.maximum(1e-6 * step, 4 * eps * np.abs(a)))
-    admitted = within(kind, known)
-    refuse(~atom & ~nan & off, f"{admitted}, whole steps from the least")
-    outside = ~atom & ~nan & ((place < 0) | (place >= size))
+    admitted, other = within(kind, known), ~atom & ~nan
+    outside = other & ((place < 0) | (place >= size))
+    if beyond:
+        return np.where(outside | (other & off), math.inf, np.where(nan, math.nan, snapped))
+    refuse(other & off, f"{admitted}, whole steps from the least")
     refuse(outside, f"{admitted}; to admit more, read the training data with a wider kind in kinds=")
     return np.where(nan, math.nan, snapped)
 

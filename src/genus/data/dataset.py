@@ -162,6 +162,7 @@ def read(
     sequence: bool | str | None = None,
     header: bool | None = None,
     gaps: bool = False,
+    beyond: bool = False,
 ) -> Dataset:
     """Read data and measure the kind of every column.
 
@@ -191,6 +192,7 @@ def read(
             row, one of texts that differ one text a row. Whole numbers from 0 to at most 255 are a Category((0, 1, ...)).
         header: whether the first line of delimited text names the columns; where not given, its lines are looked at.
         gaps: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that is an error.
+        beyond: with `space=`: x is infinite where a lattice has no place for a number; otherwise that is an error.
 
     Returns:
         A Dataset; print it to see the kinds and what was left out.
@@ -236,7 +238,7 @@ def read(
     if found.sequences is not None:
         return _sequences(found, options, condition, target, kinds, space)
     if space is not None:
-        return _encoded(found, space, target, gaps)
+        return _encoded(found, space, target, gaps, beyond)
     names = found.columns.column_names
     chosen = _condition_names(condition, names)
     named = [*names, *(["pixels"] if found.images is not None else [])]
@@ -383,10 +385,10 @@ def _mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
     return pa.table(columns, names=table.column_names)
 
 
-def _encoded(found: Source, space: Space | tuple[Space, Space | None], target: str | None, gaps: bool) -> Dataset:
+def _encoded(found: Source, space: Space | tuple[Space, Space | None], target: str | None, gaps: bool, beyond: bool) -> Dataset:
     """New data in spaces that are known already; columns that they do not name are ignored."""
     known, context = space if isinstance(space, tuple) else (space, None)
-    x = known.encode(found.images if found.images is not None else _renamed(found, known), gaps)
+    x = known.encode(found.images if found.images is not None else _renamed(found, known), gaps, beyond)
     c = context.encode(_renamed(found, context)) if context is not None else None
     target = target if target is not None else found.target
     return Dataset(x, c, known, context, target if target in (known.names or ()) else None, found.name, found.notes)

@@ -10,35 +10,7 @@ from torch import Tensor
 from genus.data.dataset import Dataset
 from genus.space import Integer, Real, Space
 
-__all__ = ["Unseen", "admitted", "free"]
-
-NEAR = 1e-3  # of a step: a number so near to a point of a lattice is it
-
-
-def free(space: Space) -> Space:
-    """The table's space with real numbers in place of lattices, in which any value can be encoded.
-
-    Such a loc asks for double precision wherever the lattice needs it.
-    """
-    kinds = [Real(min(k.magnitude, 2.0**22), 1.0, k.atoms) if isinstance(k, Integer) else k for k in space.kinds]
-    return Space(kinds, names=space.names, form=space.form)
-
-
-def admitted(space: Space, x: Tensor) -> tuple[Tensor, Tensor]:
-    """x (n, D) of `free(space)` -> x in the space, and which rows it admits, (n,): the others have numbers beyond a lattice or
-    between its points, in whose place stand the nearest."""
-    x, fine = x.clone(), torch.ones(len(x), dtype=torch.bool)
-    for i in space.columns(Integer):
-        kind, value = space.kinds[i], x[:, i].double()
-        assert isinstance(kind, Integer)
-        kept = value.isnan()
-        for atom in kind.atoms:
-            kept |= value == atom
-        place = ((value - kind.low) / kind.step).round().clamp(0, kind.size - 1)
-        point = kind.low + place * kind.step
-        fine &= kept | ((point - value).abs() <= NEAR * kind.step)
-        x[:, i] = torch.where(kept, value, point).to(x.dtype)
-    return x.to(space.dtype), fine
+__all__ = ["Unseen"]
 
 
 class Unseen:
@@ -60,7 +32,9 @@ class Unseen:
         self.mean = 1.25 + (high - low) / self.step / 4
         inside = data.x[:, self.columns].double()
         self.beyond = [1 / (((inside - end).abs() < self.step / 2).sum(0).double() + 2) for _, end in self.ends]
-        self.free = free(data.space)
+        # As reals any value can be encoded; such a loc asks for double precision wherever the lattice needs it.
+        free = [Real(min(k.magnitude, 2.0**22), 1.0, k.atoms) if isinstance(k, Integer) else k for k in data.space.kinds]
+        self.free = Space(free, names=data.space.names)
 
     def __call__(self, source: Any) -> tuple[Tensor, Tensor]:
         """Columns -> x (n, D) inside the space, and the log-probability of the steps outside, (n,), in nats."""

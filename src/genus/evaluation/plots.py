@@ -175,9 +175,9 @@ def _number_axis(axis: Axis, ticks: int, whole: bool = False, known: pa.DataType
     """So many ticks, at whole numbers where there are no others; 150k instead of 150000, and dates as such."""
     axis.set_major_locator(MaxNLocator(ticks, integer=whole))
     if known is not None:
-        days = {as_text(end, known)[:10] for end in axis.get_view_interval()}
-        text = (lambda value, _: as_text(value, known)[:10]) if len(days) > 1 else (lambda value, _: as_text(value, known)[11:])
-        axis.set_major_formatter(FuncFormatter(text))
+        days = {as_text(end, known).split(" ")[0] for end in axis.get_view_interval()}
+        part = 0 if len(days) > 1 else -1  # the day, or the time of the one day
+        axis.set_major_formatter(FuncFormatter(lambda value, _: as_text(value, known).split(" ")[part]))
     elif max(map(abs, axis.get_view_interval())) >= 10_000:
         axis.set_major_formatter(EngFormatter(sep=""))
 

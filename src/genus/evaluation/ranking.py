@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from genus.evaluation.metrics import ROWS
 from genus.evaluation.sequences import symbol
 from genus.space import Integer, Real
 
@@ -185,7 +186,7 @@ def _samples_remark(report: Report, places: Sequence[Place]) -> list[str]:
             f"By samples alone, {names} are no easier to tell from real rows than other real rows are{_aside(_floor(report))}."
         ]
     closest = min(judged, key=lambda row: away[row.family])
-    error = _auc_error(report.test_rows // 2, 0.5 + away[closest.family])
+    error = _auc_error(min(report.test_rows // 2, ROWS), closest.metrics[report.judge]) if report.judge == "c2st" else 0.0
     near = [row.family for row in judged if away[row.family] - away[closest.family] <= 2 * math.sqrt(2) * error]
     if len(near) > 1 and len(near) == len(judged):
         return []  # so few held-out rows tell no family's samples from another's
