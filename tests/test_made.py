@@ -49,17 +49,17 @@ INPUTS, OUTPUTS = [2, 0, 1, 3, 1, 2], [1, 2, 0, 4, 3, 2]
 @pytest.mark.parametrize("hidden", [(), (9,), (40, 40), (12, 12, 3)])
 @pytest.mark.parametrize("context_dim", [0, 2])
 @pytest.mark.parametrize("order", [None, shuffled(6)], ids=["own order", "shuffled"])
-@pytest.mark.parametrize("block", [2, 32])
+@pytest.mark.parametrize("blocks", [(2, 1), (4, 2), (32, 8)])
 @pytest.mark.parametrize("direct", [False, True])
 def test_steps_and_prefill_are_the_parallel_pass(
     hidden: tuple[int, ...],
     context_dim: int,
     order: list[int] | None,
-    block: int,
+    blocks: tuple[int, ...],
     direct: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("genus.nets.masked.BLOCK", block)
+    monkeypatch.setattr("genus.nets.masked.BLOCKS", blocks)
     net = shaken(MaskedMLP(INPUTS, hidden, OUTPUTS, context_dim, dropout=0.5, residual=True, direct=direct))
     x, c = torch.randn(5, sum(INPUTS)).double(), torch.randn(5, context_dim).double() if context_dim else None
     groups = list(range(6)) if order is None else order

@@ -19,11 +19,14 @@ def parts(rows: int, columns: int) -> list[int]:
     return [*range(0, rows, step), rows]
 
 
-def product(h: Tensor, weight: Tensor, blocks: list[Block], columns: bool) -> Tensor:
-    """h (B, in) @ weight.T -> (B, out), stored column after column or row after row; units after the blocks see nothing."""
+def product(h: Tensor, weight: Tensor, bias: Tensor | None, blocks: list[Block], columns: bool) -> Tensor:
+    """h (B, in) @ weight.T + bias, (out) or (B, out), -> (B, out), stored column after column or row after row."""
     out = h.new_empty(len(weight), len(h)).T if columns else h.new_empty(len(h), len(weight))
     for a, b, k in blocks:
-        torch.mm(h[:, :k], weight[a:b, :k].T, out=out[:, a:b])
+        if bias is None:
+            torch.mm(h[:, :k], weight[a:b, :k].T, out=out[:, a:b])
+        else:
+            torch.addmm(bias[..., a:b], h[:, :k], weight[a:b, :k].T, out=out[:, a:b])
     return out
 
 

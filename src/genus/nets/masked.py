@@ -19,7 +19,7 @@ __all__ = ["MaskedMLP"]
 
 
 MOST = 64  # orders whose masks are kept
-BLOCK = 8  # positions whose sums over all that is known are begun in one product
+BLOCKS = 32, 8  # positions whose sums are carried on in one product: of wide blocks over all that is known, then of narrow ones
 
 
 class Units:
@@ -36,7 +36,10 @@ class Units:
         """The next rows."""
         begin, end = self.ends[-1], self.ends[-1] + len(new)
         if self.whole is not None:
-            self.whole[begin:end] = new
+            rows = self.whole[begin:end]
+            if len(new) == 1:  # PyTorch takes ten times as long for a matrix of one row
+                rows, new = rows[0], new[0]
+            rows.copy_(new)
             self.ends[-1] = end
         elif begin < end:
             self.parts.append(new)
@@ -48,6 +51,15 @@ class Units:
             return self.whole[begin:end]
         found = self.parts[bisect_left(self.ends, begin) : bisect_left(self.ends, end)]
         return found[0] if len(found) == 1 else torch.cat(found or [self.none])
+
+
+@dataclass
+class Sums:
+    """Of the units of some degrees, in every layer, over what is below these degrees."""
+
+    first: int = 0
+    end: int = 0
+    layers: list[Tensor] = field(default_factory=list)  # written in place, they stand where the units will
 
 
 @dataclass
@@ -63,10 +75,7 @@ class State:
     bias: list[Tensor]  # of every layer, the context's part included
     below: list[list[int]]  # below[l][d]: how many units of layer l have a degree below d
     pieces: dict[tuple[int, ...], Tensor]  # of the weights: what one advance multiplies by
-    first: int = 0  # the degrees whose sums have been begun, from this
-    end: int = 0  # to below that
-    # Of every layer: of units of these degrees, over what is below them; written in place, they stand where the units will.
-    sums: list[Tensor] = field(default_factory=list)
+    blocks: list[Sums] = field(default_factory=lambda: [Sums() for _ in BLOCKS])  # one within another
 
     @property
     def written(self) -> bool:
@@ -249,15 +258,15 @@ class MaskedMLP(nn.Module):
         """What is put out; what every layer sees; and what every hidden layer adds to that."""
         seen, news = [x], []
         for i, add in enumerate(self.adds):
-            new = product(seen[i], weights[i], self.blocks[i], columns=False).add_(bias[i]).relu_()
+            new = product(seen[i], weights[i], bias[i], self.blocks[i], columns=False).relu_()
             if self.dropout and self.training:
                 new = F.dropout(new, self.dropout)
             news.append(new)
             seen.append(seen[i] + new if add else new)
         last = len(self.layers)
-        out = product(seen[last], weights[last], self.blocks[last], columns=True).add_(bias[last])
+        out = product(seen[last], weights[last], bias[last], self.blocks[last], columns=True)
         if self.direct is not None:
-            out += product(x, weights[-1], self.blocks[-1], columns=True)
+            out += product(x, weights[-1], None, self.blocks[-1], columns=True)
         return out, seen, news
 
     # -- one position after another -------------------------------------------------------------------------------------
@@ -299,16 +308,19 @@ class MaskedMLP(nn.Module):
 
     def _advance(self, state: State, low: int, high: int) -> Tensor:
         """Compute the units of the degrees from `low` to below `high` in every layer, and the output that they complete."""
-        if low >= state.end:
-            self._begin(state, low, max(high, min(low + BLOCK, self.dim)))
-        written, last = state.written, len(self.layers)
+        limit = self.dim
+        for i, width in enumerate(BLOCKS):
+            if low >= state.blocks[i].end:
+                state.blocks[i] = self._begin(state, i, low, max(high, min(low + width, limit)))
+            limit = state.blocks[i].end
+        block, written, last = state.blocks[-1], state.written, len(self.layers)
         out, added = state.bias[-1], Tensor.addmm_ if written else torch.addmm
-        for i, (sums, below) in enumerate(zip(state.sums, state.below[1:], strict=True)):
+        for i, (sums, below) in enumerate(zip(block.layers, state.below[1:], strict=True)):
             begin, end = below[high - 1 if i == last else low], below[high]
             if begin == end and i < last:
                 continue
-            known, now = state.below[i][state.first], state.below[i][high]
-            seen, at = state.layers[i], below[state.first]
+            known, now = state.below[i][block.first], state.below[i][high]
+            seen, at = state.layers[i], below[block.first]
             new = added(sums[begin - at : end - at], self._piece(state, i, low, high), seen.rows(known, now))
             if i < last:
                 new = F.relu(new, inplace=written)
@@ -319,13 +331,14 @@ class MaskedMLP(nn.Module):
             elif state.direct is None:
                 out = new
             else:
-                known, now = state.below[0][state.first], state.below[0][high]
+                known, now = state.below[0][block.first], state.below[0][high]
                 out = added(new, self._piece(state, last + 1, low, high), state.layers[0].rows(known, now))
         return out.T
 
     def _piece(self, state: State, i: int, low: int, high: int) -> Tensor:
         """What `_advance` multiplies by in layer i: finding it takes as long as multiplying by it does, where rows are few."""
-        key = (i, low, high, state.first)
+        first = state.blocks[-1].first
+        key = (i, low, high, first)
         if key in state.pieces:
             return state.pieces[key]
         last, direct = len(self.layers), i > len(self.layers)
@@ -334,22 +347,36 @@ class MaskedMLP(nn.Module):
         begin, end = rows[low if i < last else high - 1], rows[high]
         weight = state.direct if direct else state.weights[i]
         assert weight is not None
-        piece = weight[begin:end, columns[state.first] : columns[high]]
-        if state.first % BLOCK == 0:  # others begin where a prompt ends, wherever that is
+        piece = weight[begin:end, columns[first] : columns[high]]
+        if first % BLOCKS[-1] == 0:  # others begin where a prompt ends, wherever that is
             state.pieces[key] = piece
         return piece
 
-    def _begin(self, state: State, first: int, end: int) -> None:
-        """Begin the sums of all units of these degrees: many at a time, since one at a time waits for memory."""
-        state.first, state.end, state.sums = first, end, []
-        rows = slice(0)
-        for i, (weight, bias) in enumerate(zip(state.weights, state.bias, strict=True)):
-            rows, known = slice(state.below[i + 1][first], state.below[i + 1][end]), state.below[i][first]
-            room = state.layers[i + 1].rows(rows.start, rows.stop) if state.written and i < len(self.layers) else None
-            state.sums.append(torch.addmm(bias[rows], weight[rows, :known], state.layers[i].rows(0, known), out=room))
-        if state.direct is not None:  # rows are those of the last layer
-            known = state.below[0][first]
-            state.sums[-1] = torch.addmm(state.sums[-1], state.direct[rows, :known], state.layers[0].rows(0, known))
+    def _begin(self, state: State, i: int, first: int, end: int) -> Sums:
+        """Carry the sums of all units of these degrees on: many at a time, since one at a time waits for memory.
+
+        Those of a wide block begin with the biases; those of the next one with what that one has.
+        """
+        outer = state.blocks[i - 1] if i else None
+        since = outer.first if outer else 0
+        found: list[Tensor] = []
+        for j, (weight, bias) in enumerate(zip(state.weights, state.bias, strict=True)):
+            begin, stop = state.below[j + 1][first], state.below[j + 1][end]
+            if outer:
+                at = state.below[j + 1][since]
+                sums = outer.layers[j][begin - at : stop - at]
+                room = sums if state.written else None
+            else:
+                sums = bias[begin:stop]
+                room = state.layers[j + 1].rows(begin, stop) if state.written and j < len(self.layers) else None
+            if not outer or since < first:
+                known = state.below[j][since], state.below[j][first]
+                sums = torch.addmm(sums, weight[begin:stop, slice(*known)], state.layers[j].rows(*known), out=room)
+                if state.direct is not None and j == len(self.layers):
+                    known = state.below[0][since], state.below[0][first]
+                    sums = torch.addmm(sums, state.direct[begin:stop, slice(*known)], state.layers[0].rows(*known))
+            found.append(sums)
+        return Sums(first, end, found)
 
 
 class Pass(torch.autograd.Function):
