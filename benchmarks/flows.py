@@ -2,11 +2,11 @@
 
     python benchmarks/flows.py [--dims 6,43,63] [--repetitions 9] [--peer FOLDER] [--compile]
 
-5 affine transforms, masked nets of (256, 256), random weights; in this process, in turns, medians, with the default threads. A
-training step has 512 rows: loss, gradients, Adam, which is fused for genus, as `genus.fit` has it, and torch's default for the
-peers. Densities and samples are of 4,096 rows. Beside the times stand the numbers that a step keeps for its gradients. Peers
-are looked for in FOLDER, made for instance by `pip install --target FOLDER --no-deps zuko nflows`, or else in the environment;
-without them genus stands alone. It exits with an error where genus is slower than it should be: see `EXPECTED`.
+5 affine transforms, masked nets of (256, 256), random weights; every library in a process of its own, in turns, medians, with
+the default threads. A training step has 512 rows: loss, gradients, Adam, which is fused for genus, as `genus.fit` has it, and
+torch's default for the peers. Densities and samples are of 4,096 rows. Beside the times stand the numbers that a step keeps for
+its gradients. Peers are looked for in FOLDER, made for instance by `pip install --target FOLDER --no-deps zuko nflows`, or else
+in the environment; without them genus stands alone. It exits with an error where genus is slower than it should be: `EXPECTED`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import argparse
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import torch
-from timing import medians
+from timing import Apart, medians
 from torch import Tensor, nn
 
 import genus
 from genus import IAF, MAF, Real, Space
-from genus.models.flow import NormalisingFlow
 
+FAMILIES = {"maf": MAF, "iaf": IAF}
 HIDDEN, TRANSFORMS, BATCH, ROWS = (256, 256), 5, 512, 4096
 EXPECTED = {"step": 1.5, "log_prob": 1.5}  # of the peer's time
 SAMPLING = {6: 4.0, 63: 40.0}  # of zuko's, by dimension
@@ -33,30 +34,48 @@ OWN = 2.5  # times its density, at 63
 class Side:
     """One library's flow, asked the same questions."""
 
-    def __init__(
-        self, name: str, module: nn.Module, log_prob: Callable[[Tensor], Tensor], sample: Callable[[int], Tensor]
-    ) -> None:
-        self.name, self.module, self.log_prob, self.sample = name, module, log_prob, sample
-        self.optimizer = torch.optim.Adam(module.parameters(), lr=1e-4, fused=isinstance(module, NormalisingFlow))
+    def __init__(self, name: str, dim: int, compiled: bool = False) -> None:
+        torch.manual_seed(0)
+        self.batch, self.rows = torch.randn(BATCH, dim), torch.randn(ROWS, dim)
+        self.module: nn.Module
+        self.log_prob: Callable[[Tensor], Tensor]
+        self.sample: Callable[[int], Tensor]
+        if name == "zuko":
+            import zuko
 
-    def step(self, x: Tensor) -> None:
+            flow = zuko.flows.MAF(dim, transforms=TRANSFORMS, hidden_features=HIDDEN)
+            self.module, self.log_prob, self.sample = flow, lambda x: flow().log_prob(x), lambda n: flow().sample((n,))
+        elif name == "nflows":
+            from nflows.flows import MaskedAutoregressiveFlow
+
+            maf = MaskedAutoregressiveFlow(dim, HIDDEN[0], TRANSFORMS, len(HIDDEN), use_residual_blocks=False)
+            self.module, self.log_prob, self.sample = maf, maf.log_prob, maf.sample
+        else:
+            model = FAMILIES[name](Space(Real(), shape=(dim,)), transforms=TRANSFORMS, hidden=HIDDEN)
+            with torch.no_grad():
+                model._log_prob(torch.zeros(1, dim), None)  # masks and tables are made once, as before a training
+            log_prob = torch.compile(model._log_prob) if compiled else model._log_prob  # without the checks that users get
+            self.module, self.log_prob, self.sample = model, lambda x: log_prob(x, None), lambda n: model.sample(n, seed=0)
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-4, fused=name in FAMILIES)
+
+    def step(self) -> None:
         self.module.train()
-        loss = -self.log_prob(x).mean()
+        loss = -self.log_prob(self.batch).mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
 
-    def density(self, x: Tensor) -> None:
+    def density(self) -> None:
         self.module.eval()
         with torch.no_grad():
-            self.log_prob(x)
+            self.log_prob(self.rows)
 
-    def draw(self, n: int) -> None:
+    def draw(self) -> None:
         self.module.eval()
         with torch.no_grad():
-            self.sample(n)
+            self.sample(ROWS)
 
-    def kept(self, x: Tensor) -> int:
+    def kept(self) -> int:
         """Bytes that a training step keeps for its gradients, weights left out."""
         own = {p.untyped_storage().data_ptr() for p in self.module.parameters()}
         found: dict[int, int] = {}
@@ -67,58 +86,31 @@ class Side:
 
         self.module.train()
         with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-            loss = self.log_prob(x).mean()
+            loss = self.log_prob(self.batch).mean()
         del loss
         return sum(size for where, size in found.items() if where not in own)
 
 
-def ours(family: type, dim: int, compiled: bool) -> Side:
-    model = family(Space(Real(), shape=(dim,)), transforms=TRANSFORMS, hidden=HIDDEN)
-    with torch.no_grad():
-        model._log_prob(torch.zeros(1, dim), None)  # masks and tables are made once, as before a training
-    log_prob = torch.compile(model._log_prob) if compiled else model._log_prob  # without the checks of values that users get
-    return Side(family.name, model, lambda x: log_prob(x, None), lambda n: model.sample(n, seed=0))
+def compare(dim: int, repetitions: int, compiled: bool, peers: list[str]) -> list[str]:
+    sides = {name: Apart(Side, name, dim, compiled and name == "maf") for name in ["maf", *peers, "iaf"]}
 
+    def times(method: str, names: list[str], repetitions: int) -> dict[str, float]:
+        return medians({name: lambda name=name: sides[name](method) for name in names}, repetitions)  # type: ignore[misc]
 
-def peers(dim: int) -> list[Side]:
-    found = []
-    try:
-        import zuko
-
-        flow = zuko.flows.MAF(dim, transforms=TRANSFORMS, hidden_features=HIDDEN)
-        found.append(Side("zuko", flow, lambda x: flow().log_prob(x), lambda n: flow().sample((n,))))
-    except ImportError:
-        pass
-    try:
-        from nflows.flows import MaskedAutoregressiveFlow
-
-        maf = MaskedAutoregressiveFlow(dim, HIDDEN[0], TRANSFORMS, len(HIDDEN), use_residual_blocks=False)
-        found.append(Side("nflows", maf, maf.log_prob, maf.sample))
-    except ImportError:
-        pass
-    return found
-
-
-def compare(dim: int, repetitions: int, compiled: bool) -> list[str]:
-    torch.manual_seed(0)
-    maf, iaf, others = ours(MAF, dim, compiled), ours(IAF, dim, False), peers(dim)
-    batch, rows = torch.randn(BATCH, dim), torch.randn(ROWS, dim)
-    sides = [maf, *others]
-    step = medians({s.name: lambda s=s: s.step(batch) for s in sides}, repetitions)
-    density = medians({s.name: lambda s=s: s.density(rows) for s in [*sides, iaf]}, repetitions)
-    few = max(2, repetitions // 3)
-    draw = medians({s.name: lambda s=s: s.draw(ROWS) for s in [*sides, iaf]}, few)
+    step = times("step", ["maf", *peers], repetitions)
+    density = times("density", list(sides), repetitions)
+    draw = times("draw", list(sides), max(2, repetitions // 3))
     print(f"\nD = {dim}{'':<10}{'step (512)':>12}{'log_prob (4096)':>17}{'sample (4096)':>15}{'kept by a step':>16}")
-    for s in [*sides, iaf]:
-        took = f"{step[s.name]:>9.1f} ms" if s.name in step else f"{'':>12}"
-        kept = f"{s.kept(batch) / 1e6:>13.1f} MB" if s is not iaf else ""
-        print(f"  {s.name:<14}{took:>12}{density[s.name]:>14.1f} ms{draw[s.name]:>12.1f} ms{kept}")
+    for name, side in sides.items():
+        took = f"{step[name]:>9.1f} ms" if name in step else f"{'':>12}"
+        kept = f"{side('kept') / 1e6:>13.1f} MB" if name in step else ""
+        print(f"  {name:<14}{took:>12}{density[name]:>14.1f} ms{draw[name]:>12.1f} ms{kept}")
+        side.stop()
     failed = []
-    for s in others:
-        ratios = {what: t[s.name] / t["maf"] for what, t in (("step", step), ("log_prob", density), ("sample", draw))}
-        inverse = density["iaf"] / density["maf"]
-        print(f"  {s.name} / genus: " + ", ".join(f"{what} {r:.2f}" for what, r in ratios.items()))
-        if s.name == "zuko":
+    for name in peers:
+        ratios = {what: t[name] / t["maf"] for what, t in (("step", step), ("log_prob", density), ("sample", draw))}
+        print(f"  {name} / genus: " + ", ".join(f"{what} {r:.2f}" for what, r in ratios.items()))
+        if name == "zuko":
             failed += [
                 f"D = {dim}: {what} is {ratios[what]:.2f} times as fast as zuko's, not {e}"
                 for what, e in EXPECTED.items()
@@ -142,18 +134,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.peer:
         sys.path.append(arguments.peer)
-    versions = [f"{name} {version(name)}" for name in ("zuko", "nflows") if _there(name)]
+    peers = [name for name in ("zuko", "nflows") if find_spec(name)]
+    versions = [f"{name} {version(name)}" for name in peers]
     peer = ", ".join(versions) or "no peer"
     print(f"genus {genus.__version__}, {peer}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    failed = [f for dim in map(int, arguments.dims.split(",")) for f in compare(dim, arguments.repetitions, arguments.compile)]
+    dims = map(int, arguments.dims.split(","))
+    failed = [f for dim in dims for f in compare(dim, arguments.repetitions, arguments.compile, peers)]
     if failed:
         raise SystemExit("; ".join(failed) + ".")
-
-
-def _there(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
 
 
 if __name__ == "__main__":

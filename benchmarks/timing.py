@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
-__all__ = ["best", "medians"]
+__all__ = ["Apart", "best", "medians"]
 
 
 def best(seconds: Callable[[], float]) -> float:
@@ -32,3 +35,33 @@ def medians(work: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, f
             if repetition:  # the first warms up
                 times[name].append(1e3 * (time.perf_counter() - start))
     return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+class Apart:
+    """What make(*args) returns, in a process of its own: what one library does to memory and threads is not felt by the next.
+
+    A call names a method of it, and returns what that returns; it takes a tenth of a millisecond more than the method.
+    """
+
+    def __init__(self, make: Callable[..., Any], *args: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other, sys.path, make, args), daemon=True)
+        self.process.start()
+        self.connection.recv()
+
+    def __call__(self, method: str) -> Any:
+        self.connection.send(method)
+        return self.connection.recv()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+
+def _serve(connection: Connection, path: list[str], make: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    sys.path[:] = path
+    made = make(*args)
+    connection.send(None)
+    while True:
+        connection.send(getattr(made, connection.recv())())
