@@ -53,8 +53,9 @@ def input_gradient(gradient: Tensor, weight: Tensor, blocks: list[Block]) -> Ten
 
 def weight_gradient(gradient: Tensor, h: Tensor, blocks: list[Block]) -> Tensor:
     """gradient.T @ h (B, in) -> (out, in), 0 where no block is."""
-    if len(blocks) == 1:  # narrow inputs want it the other way round
-        return torch.mm(h.T, gradient).T.contiguous()
+    if len(blocks) == 1:  # a narrow factor comes first
+        narrow = gradient.shape[1] < h.shape[1]
+        return torch.mm(gradient.T, h) if narrow else torch.mm(h.T, gradient).T.contiguous()
     found = gradient.new_zeros(gradient.shape[1], h.shape[1])
     for a, b, k in blocks:
         torch.mm(gradient[:, a:b].T, h[:, :k], out=found[a:b, :k])
