@@ -419,3 +419,59 @@ def test_high_orders_and_metrics_of_ones_own() -> None:
     generator = torch.Generator().manual_seed(0)
     moves = transport(torch.rand(10, 1, generator=generator), torch.rand(7, 1, generator=generator))
     assert len(moves.mass) <= 10 + 7 - 1
+
+
+# -- gradients, precision, and what can be known ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_divergences_of_probabilities_have_their_gradients(name: str) -> None:
+    first, second = torch.randn(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: of_probabilities(a.softmax(1), b.softmax(1), name), (first, second))
+
+
+def test_small_probabilities_are_no_infinity() -> None:
+    def tensor(*values: float) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64)
+
+    assert kl(tensor(1, 0), tensor(1e-310, 1)).value == pytest.approx(310 * math.log(10), rel=1e-6)
+    assert between(tensor(0.5, 0.5), tensor(1e-155, 1), "chi-squared").value == pytest.approx(2.5e154)
+    assert kl(tensor(0.5, 0.5), tensor(0.50005, 0.50004)).value >= 0
+
+
+def test_closed_forms_are_computed_in_double_precision() -> None:
+
+    assert kl(Poisson(torch.tensor(1e6)), Poisson(torch.tensor(1.0001e6))).value == pytest.approx(5e-3, rel=1e-3)
+    assert kl(Laplace(0.0, 1.0), Laplace(1e-4, 1.0)).value == pytest.approx(5e-9, rel=1e-3)
+    assert kl(Normal(0.0, 1.0), Normal(1e-4, 1.0)).value == pytest.approx(5e-9, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["kl", "reverse-kl", "chi-squared"])
+@pytest.mark.parametrize("shift", [1.0, 5.0])
+def test_a_critic_s_bound_lies_below_what_no_sample_can_show(name: str, shift: float) -> None:
+    truth = between(Normal(0.0, 1.0), Normal(shift, 1.0), name).value
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(1000, 1, generator=generator), torch.randn(1000, 1, generator=generator) + shift
+    bound, _ = variational(x, y, name, steps=200, seed=3)
+    assert bound.value < truth + 3 * bound.error
+
+
+def test_a_mean_that_few_draws_decide_has_no_standard_error() -> None:
+    found = between(Laplace(0.0, 1.0), Normal(0.0, 1.0), "chi-squared")  # infinite, which no draw can show
+    assert found.error == math.inf
+    assert "draws worth" in found.reason
+    assert between(Normal(0.0, 1.0), Laplace(0.0, 1.0), "chi-squared").error < 0.01
+
+
+def test_the_distance_of_two_samples_is_labelled_as_too_large() -> None:
+    normal = MultivariateNormal(torch.zeros(5), torch.eye(5))
+    found = wasserstein(normal, normal, samples=50)
+    assert found.label == "upper bound"
+    assert found.value > 1
+
+
+def test_sliced_distances_have_no_slope_where_they_are_0() -> None:
+    x = torch.randn(5, 2).requires_grad_()
+    assert not torch.autograd.grad(sliced_wasserstein(x, x.detach().clone(), p=2), x)[0].isnan().any()
+    with pytest.raises(DataError, match="finite"):
+        sliced_wasserstein(x, x, p=math.inf)

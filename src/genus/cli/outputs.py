@@ -96,18 +96,25 @@ def whole(path: Path) -> Iterator[str]:
 
 def as_table(space: Space, x: Tensor) -> pa.Table:
     """x (N, D) -> columns in Arrow, whatever library's frame the model was trained on: it need not be here."""
+    import numpy as np
     import pyarrow as pa
 
     from genus.frames import ARRAYS, Form, type_name
     from genus.space import Category, Integer, Space
 
-    def dtype(kind: Any) -> pa.DataType:
-        if isinstance(kind, Category):
-            return pa.array(list(kind.levels)).type
-        return pa.int64() if isinstance(kind, Integer) and _whole(kind) else pa.float64()
-
     form = space.form
     kept = form is not None and form.container not in ARRAYS
+    array = np.dtype(form.dtypes[0]) if form is not None and form.container in ("numpy", "torch") else None
+
+    def dtype(kind: Any) -> pa.DataType:
+        """That of the array the model was trained on, where it is one of such numbers."""
+        if isinstance(kind, Category):
+            return pa.array(list(kind.levels)).type
+        whole = isinstance(kind, Integer) and _whole(kind)
+        if array is not None and (array.kind in "iu" if whole else array in (np.float32, np.float64)):
+            return pa.from_numpy_dtype(array)
+        return pa.int64() if whole else pa.float64()
+
     types = form.dtypes if form is not None and kept else tuple(type_name(dtype(kind)) for kind in space.kinds)
     return Space(space.kinds, space.shape, space.names, Form("pyarrow", types)).decode(x)
 

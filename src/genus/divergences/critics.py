@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from genus.divergences.f import Estimate, divergence
+from genus.divergences.f import Estimate, FDivergence, divergence
 from genus.divergences.lipschitz import MaxMin, clip, gradient_norm, gradient_penalty, spectral
 from genus.divergences.points import alike
 from genus.errors import DataError, GenusError
@@ -162,7 +162,9 @@ def variational(
         name: one of `DIVERGENCES`.
 
     Returns:
-        The bound over held-out points in nats, with its standard error, and the critic (N, *shape) -> log-odds (N,).
+        The bound over held-out points in nats, with its standard error, and the critic (N, *shape) -> log-odds (N,). No n points
+        bound KL by much more than log n (McAllester and Stratos 2020, arXiv:1811.04251): for the bound, log-odds are cut off
+        where an event that they may have missed would matter, so that a divergence beyond that shows as one about there.
 
     >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
     >>> bound, _ = variational(x, x + 20)
@@ -175,10 +177,18 @@ def variational(
         critic = Witness(dense(x[0].numel(), hidden, 1).to(x), torch.cat([x, y]).flatten(1), homogeneous=False)
         softplus = nn.functional.softplus
         _train(critic, lambda a, b: softplus(-critic(a)).mean() + softplus(critic(b)).mean(), x, y, steps, learning_rate)
+    least, most = _reach(d, min(len(x_test), len(y_test)))
     with torch.no_grad():
-        of_p, of_q = d.witness(critic(x_test).double()), d.paid(critic(y_test).double())
+        of_p, of_q = (critic(points).double().clamp(least, most) for points in (x_test, y_test))
+        of_p, of_q = d.witness(of_p), d.paid(of_q)
     error = math.sqrt(float(of_p.var()) / len(of_p) + float(of_q.var()) / len(of_q))
     return Estimate(float(of_p.mean() - of_q.mean()), error, "bound"), critic
+
+
+def _reach(d: FDivergence, n: int) -> tuple[float, float]:
+    """The log-ratios between which no event that n points would miss, of probability 1 / n, is worth more than 1."""
+    r = torch.linspace(0.0, 50.0, 5001, dtype=torch.float64)
+    return -float(r[d.witness(-r) >= -n].max()), float(r[d.paid(r) <= n].max())
 
 
 def _split(x: Tensor, y: Tensor, share: float, seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

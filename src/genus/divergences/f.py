@@ -27,6 +27,7 @@ class FDivergence:
 
     Attributes:
         value: r -> f(exp r), the integrand under q.
+        turned: r -> f(exp r) / exp r, the integrand under p; where q is small, the other would overflow.
         steep: the limit of f(u) / u: what mass of p costs where q has none.
         at_zero: f(0): what mass of q costs where p has none.
         witness: r -> f'(exp r), the best critic's output, by which D_f = E_p T - E_q f*(T).
@@ -36,6 +37,7 @@ class FDivergence:
 
     name: str
     value: Callable[[Tensor], Tensor]
+    turned: Callable[[Tensor], Tensor]
     steep: float
     at_zero: float
     witness: Callable[[Tensor], Tensor]
@@ -51,13 +53,30 @@ def _jensen_shannon(r: Tensor) -> Tensor:
 DIVERGENCES = {
     d.name: d
     for d in (
-        FDivergence("kl", lambda r: r.exp() * r, math.inf, 0.0, lambda r: r + 1, lambda t: (t - 1).exp(), torch.exp),
         FDivergence(
-            "reverse-kl", lambda r: -r, 0.0, math.inf, lambda r: -(-r).exp(), lambda t: -1 - (-t).log(), lambda r: r - 1
+            "kl",
+            lambda r: r.exp() * r,
+            lambda r: r,
+            math.inf,
+            0.0,
+            lambda r: r + 1,
+            lambda t: (t - 1).exp(),
+            torch.exp,
+        ),
+        FDivergence(
+            "reverse-kl",
+            lambda r: -r,
+            lambda r: -r * (-r).exp(),
+            0.0,
+            math.inf,
+            lambda r: -(-r).exp(),
+            lambda t: -1 - (-t).log(),
+            lambda r: r - 1,
         ),
         FDivergence(
             "jensen-shannon",
             _jensen_shannon,
+            lambda r: _jensen_shannon(-r),
             0.5 * BITS,
             0.5 * BITS,
             lambda r: 0.5 * (BITS - F.softplus(-r)),
@@ -66,7 +85,8 @@ DIVERGENCES = {
         ),
         FDivergence(
             "total-variation",
-            lambda r: 0.5 * (r.exp() - 1).abs(),
+            lambda r: 0.5 * torch.expm1(r).abs(),
+            lambda r: 0.5 * torch.expm1(-r).abs(),
             0.5,
             0.5,
             lambda r: 0.5 * torch.tanh(r),  # a smooth stand-in for sign(r) / 2, which it never passes
@@ -75,7 +95,8 @@ DIVERGENCES = {
         ),
         FDivergence(
             "chi-squared",
-            lambda r: (r.exp() - 1).square(),
+            lambda r: torch.expm1(r).square(),
+            lambda r: -torch.expm1(r) * torch.expm1(-r),
             math.inf,
             1.0,
             lambda r: 2 * (r.exp() - 1),
@@ -84,7 +105,8 @@ DIVERGENCES = {
         ),
         FDivergence(
             "squared-hellinger",
-            lambda r: 0.5 * ((0.5 * r).exp() - 1).square(),
+            lambda r: 0.5 * torch.expm1(0.5 * r).square(),
+            lambda r: 0.5 * torch.expm1(-0.5 * r).square(),
             0.5,
             0.5,
             lambda r: 0.5 * (1 - (-0.5 * r).exp()),
@@ -120,12 +142,18 @@ def of_probabilities(p: Tensor, q: Tensor, name: str = "kl") -> Tensor:
     for one in (p, q):
         if not bool((one >= 0).all()) or not torch.allclose(one.sum(-1), one.new_ones(()), atol=1e-4):
             raise DataError("Expected probabilities: numbers of at least 0 whose sum over the last axis is 1.")
+    # Rounded probabilities of the same number of states differ in their sum, which is no divergence.
+    p, q = (one / one.sum(-1, keepdim=True).detach() for one in (p, q))
     d = divergence(name)
     both = (p > 0) & (q > 0)
-    each = torch.where(both, q * d.value(torch.where(both, p, 1.0).log() - torch.where(both, q, 1.0).log()), 0.0)
-    alone = torch.where((p > 0) & (q == 0), p * d.steep if d.steep else torch.zeros_like(p), 0.0)
-    lacking = torch.where((q > 0) & (p == 0), q * d.at_zero if d.at_zero else torch.zeros_like(q), 0.0)
-    return (each + alone + lacking).sum(-1).to(kind)
+    r = torch.where(both, p, 1.0).log() - torch.where(both, q, 1.0).log()
+    each = torch.where(r > 0, p * d.turned(r.clamp(min=0.0)), q * d.value(r.clamp(max=0.0)))
+    alone, lacking = (
+        # A number times infinity has no gradient, though it may be chosen nowhere.
+        torch.where((one > 0) & (other == 0), one * limit if limit < math.inf else torch.full_like(one, math.inf), 0.0)
+        for one, other, limit in ((p, q, d.steep), (q, p, d.at_zero))
+    )
+    return (torch.where(both, each, 0.0) + alone + lacking).sum(-1).clamp(min=0.0).to(kind)
 
 
 class Estimate(NamedTuple):
@@ -136,7 +164,7 @@ class Estimate(NamedTuple):
         error: its standard error over draws; 0 where there were none.
         label: "exact"; "estimate", a mean over draws; "bound", an estimate of a number that lies below the true one; "upper
             bound", of one that lies above.
-        reason: why it is infinite, in words; empty otherwise.
+        reason: why it, or its error, is infinite, in words; empty otherwise.
     """
 
     value: float

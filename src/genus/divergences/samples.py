@@ -6,6 +6,8 @@ distances are tensors, differentiable in x and y, and NaN where a point is.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -75,8 +77,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int
     tensor(2.)
     """
     x, y = _rows(x, y, least=1)
-    if not p >= 1 or projections < 1:
-        raise DataError(f"sliced_wasserstein needs p >= 1 and at least one projection; got p={p}, projections={projections}.")
+    if not 1 <= p < math.inf or projections < 1:
+        raise DataError(f"sliced_wasserstein needs a finite p >= 1 and a projection or more; got p={p}, projections={projections}.")
     directions = torch.randn(projections, x.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     directions = (directions / directions.norm(dim=1, keepdim=True)).to(x)
     a = (directions @ x.T).sort(dim=1).values
@@ -87,7 +89,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int
     ends = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique().to(x.device)
     mass = torch.diff(ends, prepend=ends.new_zeros(1)).to(x.dtype) / (n * m)
     gaps = (a[:, (ends - 1) // m] - b[:, (ends - 1) // n]).abs()
-    return ((gaps**p) @ mass).mean() ** (1 / p)
+    cost = ((gaps**p) @ mass).mean()
+    return cost ** (1 / p) if p == 1 or cost > 0 else cost  # a root has no slope at 0
 
 
 def log_spectral_distance(x: Tensor, y: Tensor, window: int = 512) -> Tensor:
