@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import genus
 from genus import Category, Integer, Real, Space
+from genus.divergences import DIVERGENCES
+from genus.model import registered
 from genus.models.flow import NormalisingFlow
+from genus.transforms.core import described
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -105,6 +109,17 @@ def law(rung: type = genus.GenerativeModel, spaces: Iterable[str] = tuple(SPACES
                 if isinstance(model, rung):
                     cases.append(pytest.param(family, SPACES[space_name], context, id=f"{family}-{space_name}-{context_name}"))
     return pytest.mark.parametrize(("family", "space", "context"), cases)
+
+
+@pytest.fixture
+def own_names() -> Iterator[None]:
+    """Families, transforms and divergences that a test defines are gone afterwards."""
+    tables: list[dict[str, Any]] = [registered, described, DIVERGENCES]
+    before = [dict(table) for table in tables]
+    yield
+    for table, known in zip(tables, before, strict=True):
+        table.clear()
+        table.update(known)
 
 
 @pytest.fixture

@@ -283,7 +283,7 @@ def test_shapes_that_do_not_agree_are_refused(distance):
 def test_parameters_that_make_no_sense_are_refused():
     with pytest.raises(DataError, match="p >= 1"):
         sliced_wasserstein(normal(5, 2), normal(5, 2), p=0.5)
-    with pytest.raises(DataError, match="at least one projection"):
+    with pytest.raises(DataError, match="a projection or more"):
         sliced_wasserstein(normal(5, 2), normal(5, 2), projections=0)
     with pytest.raises(DataError, match="2 or more"):
         energy_distance(normal(1, 2), normal(5, 2))

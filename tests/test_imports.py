@@ -41,6 +41,7 @@ BELOW: dict[str, set[str]] = {
     "files": TENSORS | {"model", "registry"},
     "training": TENSORS | {"model", "registry", "files"},
     "distillation": TENSORS | {"model", "divergences", "models", "registry", "files", "training"},
+    "testing": TENSORS | {"transforms", "model", "models", "registry", "files", "training"},
     "evaluation": FORMS | {"data", "nets", "model", "divergences", "models", "registry", "files", "training"},
 }
 BELOW["tour"] = set(BELOW)

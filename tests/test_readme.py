@@ -14,8 +14,11 @@ import genus
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/flows.md", "docs/latent.md", "docs/distances.md", "docs/distillation.md"])
-def test_the_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("flows", "latent", "distances", "distillation", "extending"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_names: None) -> None:
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(README.parent / page), module_relative=False)
     assert tried > 10

@@ -97,10 +97,10 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name in _modules:
         return getattr(import_module(_modules[name]), name)
-    if name in ("divergences", "sklearn", "evaluation", "models", "training", "transforms"):
+    if name in ("divergences", "sklearn", "evaluation", "models", "testing", "training", "transforms"):
         return import_module(f"genus.{name}")
     raise AttributeError(f"module 'genus' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "divergences", "sklearn"]
+    return [*__all__, "divergences", "sklearn", "testing", "transforms"]

@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genus.errors import ModelFileError
-from genus.model import GenerativeModel, isolated
+from genus.model import GenerativeModel, isolated, registered
 from genus.registry import family
 from genus.space import Space
 
-__all__ = ["load", "read_tensors", "save", "write_tensors"]
+__all__ = ["load", "read_tensors", "save", "unsaveable", "write_tensors"]
 
 FORMAT = 1
 
@@ -79,8 +79,10 @@ def save(model: GenerativeModel, path: str | os.PathLike[str]) -> None:
     """Write a model to one file: configuration as JSON, weights as safetensors.
 
     Raises:
-        ModelFileError: the folder cannot be written.
+        ModelFileError: the folder cannot be written, or the model could not be built again from the file.
     """
+    if reason := unsaveable(model):
+        raise ModelFileError(f"This model cannot be saved: {reason}")
     write_tensors(path, model.state_dict(), describe(model))
 
 
@@ -92,6 +94,18 @@ def describe(model: GenerativeModel) -> dict[str, Any]:
         "context": model.context.to_json() if model.context is not None else None,
         "hyper": model.hyper,
     }
+
+
+def unsaveable(model: GenerativeModel) -> str | None:
+    """Why a file would not give this model back; None where it would."""
+    cls = type(model)
+    if registered.get(model.name) is not cls:
+        how = f"class {cls.__name__}(..., name=...)"
+        return f"{cls.__name__} is no family by name, and files find families by theirs; define it as {how}."
+    if lacking := [name for name in getattr(model, "asked", ()) if name not in model.hyper]:
+        given = ", ".join(f"{name}={name}" for name in lacking)
+        return f"{cls.__name__} does not say its {', '.join(lacking)}; call super().__init__(space, context, {given})."
+    return None
 
 
 def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> GenerativeModel:
@@ -124,6 +138,9 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
     ) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         own = "" if into is not None else "; one with nets of its own is loaded by load(path, into=model)"
+        if isinstance(header.get("family"), str) and header["family"] not in registered:
+            own = ""
+            reason = f"there is no family {header.get('family')!r} here; import the module that defines it first"
         raise ModelFileError(f"{path} does not describe a model that this genus can build: {reason}{own}") from error
     return model.eval()
 

@@ -10,13 +10,14 @@ A model that cannot answer a question does not have the method. Families registe
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,12 @@ class Loss:
     after: Callable[[], None] | None = None
     made_of: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.name in ("step", "epoch", "seconds", "criterion", "watched"):
+            raise GenusError(f"A loss cannot be called {self.name!r}, which is a column of the history; give it another name.")
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+            raise GenusError(f"every is at which steps a player moves, a whole number of at least 1; got {self.every!r}.")
+
 
 @contextmanager
 def isolated(seed: int | None) -> Iterator[None]:
@@ -128,8 +135,30 @@ class GenerativeModel(nn.Module):
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if name:
+            there = registered.get(name)
+            if (
+                there is not None and there.__module__ != cls.__module__
+            ):  # the same module may define it anew, in a notebook say
+                raise GenusError(
+                    f"There is a family {name!r} already, {there.__module__}.{there.__qualname__}; give {cls.__qualname__}"
+                    " another name, since files and the command line find families by it."
+                )
             cls.name = name
             registered[name] = cls
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
+        try:
+            given = signature.bind_partial(made, *args, **kwargs).arguments
+        except TypeError:  # the constructor says it better
+            given = {}
+        # What a family does not hand on to `hyper` would be lost in a file, without a word.
+        asked = [name for name in given if not _is_default(given[name], signature.parameters[name])]
+        object.__setattr__(made, "asked", asked)
+        return made
+
+    asked: list[str]  # the arguments that this model was given, but for defaults
 
     def __init__(self, space: Space, context: Space | None = None, **hyper: Any) -> None:
         super().__init__()
@@ -218,7 +247,8 @@ class GenerativeModel(nn.Module):
                 sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size or n == 0 else [])
                 parts, at = [], 0
                 for size in sizes:
-                    parts.append(self._sample(size, None if c is None else c[at : at + size]))
+                    drawn = self._sample(size, None if c is None else c[at : at + size])
+                    parts.append(shaped(drawn, (size, *self.space.shape), f"{type(self).__name__}._sample"))
                     at += size
         finally:
             self.train(training)
@@ -357,7 +387,7 @@ class ApproximateDensity(GenerativeModel):
         """x (B, *shape) -> (B,): a lower bound on log p(x|c), in nats, in data units, constants included."""
         x, c = self._check(x, c)
         with isolated(seed):
-            return self._elbo(x, c)
+            return shaped(self._elbo(x, c), (len(x),), f"{type(self).__name__}._elbo")
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define _elbo(x, c).")
@@ -417,7 +447,7 @@ class TractableDensity(ApproximateDensity):
     def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, *shape) -> (B,): log p(x|c), exact, in nats, in data units (`Space` fixes the base measure)."""
         x, c = self._check(x, c)
-        return self._log_prob(x, c)
+        return shaped(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob")
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         raise TypeError(f"{type(self).__name__} must define _log_prob(x, c).")
@@ -495,7 +525,7 @@ class TractableDensity(ApproximateDensity):
         return super()._conditional(x, columns, c) if found is None else self._draw_rest(found.draw(x), found.first, c)
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self._log_prob(x, c)
+        return shaped(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob")
 
     def log_evidence(self, x: Tensor, c: Tensor | None = None, samples: int = 1, seed: int | None = None) -> Tensor:
         """The exact log-density; more samples change nothing."""
@@ -539,6 +569,26 @@ class Counted:
 
     def _tallies(self) -> list[Tensor]:
         return [self.get_buffer(name) for name in self.statistics]  # type: ignore[attr-defined]
+
+
+def _is_default(value: Any, parameter: inspect.Parameter) -> bool:
+    """Whether an argument says what is said without it, or is no hyper-parameter by name."""
+    if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or parameter.name in ("self", "space", "context"):
+        return True
+    plain = isinstance(value, bool | int | float | str | list | tuple)
+    return value is parameter.default or (plain and value == parameter.default)
+
+
+def shaped(found: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
+    """What a family's own method gave, if it has the shape that was asked for: others would be broadcast without a word.
+
+    Raises:
+        GenusError: it has not.
+    """
+    if not isinstance(found, Tensor) or found.shape != shape:
+        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise GenusError(f"{what} must give a tensor of shape {shape}, one entry for each row; it gave {got}.")
+    return found
 
 
 def rows_asked(n: int) -> int:

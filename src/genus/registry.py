@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import genus.models  # noqa: F401 - importing them registers them
 from genus.errors import DataError, GenusError
-from genus.model import GenerativeModel, named, registered
+from genus.model import GenerativeModel, isolated, named, registered
 from genus.models.dequantised import Dequantised
 from genus.space import Integer, Space
 
-__all__ = ["build", "families", "family", "hyper_parameters", "hyper_type", "refusal"]
+__all__ = ["build", "families", "family", "hyper_parameters", "hyper_type", "refusal", "suggested"]
+
+PLUGINS = "genus.families"
+
+
+@cache
+def _installed() -> None:
+    """Import the families that other packages bring, by their entry points of the group `PLUGINS`, once."""
+    for point in entry_points(group=PLUGINS):
+        try:
+            point.load()
+        except Exception as error:  # somebody else's package must not take the others with it
+            warnings.warn(f"The family {point.name!r} of {point.value} could not be imported: {error}", stacklevel=3)
 
 
 def families() -> dict[str, type[GenerativeModel]]:
-    """Every family that can be built by its name, by name; `family` also finds those that others are put together with."""
+    """Every family that can be built by its name, by name; `family` also finds those that others are put together with.
+
+    Families of one's own are among them once the module that defines them is imported. An installed package has its families
+    imported by an entry point for each, of the group "genus.families".
+    """
+    _installed()
     return {name: cls for name, cls in registered.items() if cls.listed}
 
 
@@ -30,6 +50,8 @@ def family(name: str) -> type[GenerativeModel]:
     >>> family("naive-bayes").__name__
     'NaiveBayes'
     """
+    if name not in registered:
+        _installed()
     return named(name)
 
 
@@ -71,14 +93,24 @@ def hyper_type(cls: type[GenerativeModel], name: str) -> tuple[type, bool]:
     return str, False
 
 
+def suggested(cls: type[GenerativeModel], space: Space, rows: int) -> dict[str, Any]:
+    """What a family suggests for so many rows, of the hyper-parameters that it has: it may have inherited the suggestion."""
+    known = hyper_parameters(cls)
+    return {name: value for name, value in cls.suggest(space, rows).items() if name in known}
+
+
 def refusal(name: str, space: Space, context: Space | None = None) -> str | None:
     """Why no model of this family can be built on a space, not even with noise on its whole numbers; None where one can."""
-    cls = named(name)
+    cls = family(name)
     return None if cls.accepts(space, context) else Dequantised.refusal_of(cls, space, context)
 
 
-def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -> GenerativeModel:
+def build(name: str, space: Space, context: Space | None = None, seed: int | None = None, **hyper: Any) -> GenerativeModel:
     """A model of the named family on a space; a continuous family on integers is wrapped in `Dequantised`.
+
+    Args:
+        seed: of its first weights, so that another process builds the same; None: of torch's own random numbers.
+        hyper: hyper-parameters by name; `hyper_parameters` lists them.
 
     Raises:
         GenusError: an unknown family or hyper-parameter.
@@ -88,7 +120,7 @@ def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -
     >>> build("maf", Space(Integer(0, 16), shape=(8, 8)), transforms=2).name
     'dequantised'
     """
-    cls = named(name)
+    cls = family(name)
     known = hyper_parameters(cls)
     for key in hyper:
         if key not in known and cls is not Dequantised:
@@ -96,7 +128,9 @@ def build(name: str, space: Space, context: Space | None = None, **hyper: Any) -
     if reason := refusal(name, space, context):
         raise DataError(f"{cls.__name__} cannot model this: {reason}")
     if not cls.accepts(space, context):
-        return Dequantised(space, context, family=name, **hyper)
+        with isolated(seed):
+            return Dequantised(space, context, family=name, **hyper)
     if "noise" in hyper and "noise" not in _arguments(cls):
         raise GenusError(f"noise={hyper['noise']!r} is for whole numbers, and there are none here; leave it out.")
-    return cls(space, context, **hyper)
+    with isolated(seed):
+        return cls(space, context, **hyper)

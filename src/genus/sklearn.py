@@ -26,7 +26,7 @@ from genus.errors import DataError, GenusError
 from genus.frames import is_frame, to_arrow
 from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
 from genus.models import Dequantised
-from genus.registry import build, families, family, hyper_parameters
+from genus.registry import build, families, family, hyper_parameters, suggested
 from genus.space import Category, Kind, Real, Space
 from genus.training import fit
 
@@ -166,9 +166,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
                 raise DataError(f"X has {len(data)} rows and y {len(codes)} labels; give one label for each row.")
             context = Space([Category(tuple(classes.tolist()))], names=["y"])
             data = replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context)
-        hyper = family(self.family).suggest(data.space, len(data)) | self._hyper
-        with isolated(seed):
-            model = build(self.family, data.space, data.context, **hyper)
+        hyper = suggested(family(self.family), data.space, len(data)) | self._hyper
+        model = build(self.family, data.space, data.context, seed, **hyper)
         budget = {"max_seconds": self.max_seconds, "max_steps": self.max_steps, "epochs": self.epochs}
         self.history_ = fit(model, data, seed=seed, progress=False, **budget)  # type: ignore[arg-type]
         # In double precision an exact score does not depend on the rows beside it, as scikit-learn expects, to 1e-7 and below;

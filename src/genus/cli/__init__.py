@@ -6,11 +6,13 @@ command that cannot be understood; 130 after Ctrl-C. Nothing here imports torch 
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,13 +20,14 @@ import typer
 from genus import __version__
 from genus.cli.compare import compare
 from genus.cli.distill import distill
-from genus.cli.errors import explained
+from genus.cli.errors import Misuse, explained
 from genus.cli.families import families
 from genus.cli.fit import fit
 from genus.cli.impute import impute
 from genus.cli.sample import sample
 from genus.cli.score import score
 from genus.cli.tour import tour
+from genus.errors import GenusError
 
 __all__ = ["app", "main"]
 
@@ -37,6 +40,10 @@ for command in (families, compare, fit, sample, score, impute, distill, tour):
 @app.callback()
 def top(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--import", metavar="FILE", help="Run this Python file first: one with families of your own."),
+    ] = None,
 ) -> None:
     """Every classical family of generative model on your own data, compared honestly.
 
@@ -53,6 +60,22 @@ def top(
       genus impute iris.genus iris --out complete.csv
       genus tour
     """
+    for file in files or ():
+        _run_file(file)
+
+
+def _run_file(path: Path) -> None:
+    """Import a file as a module of its name, so that processes of their own find it by that name too."""
+    if not path.is_file() or path.suffix != ".py":
+        raise Misuse(f"--import {path}: expected a Python file that is there, such as mine.py")
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        module = importlib.import_module(path.stem)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise GenusError(f"{path} could not be imported: {type(error).__name__}: {reason}") from error
+    if Path(module.__file__ or "").resolve() != path.resolve():
+        raise Misuse(f"--import {path}: there is another module {path.stem!r} already; call the file something else")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,5 +118,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(args: Sequence[str]) -> list[str]:
     """Those of the command that is named first."""
     commands = getattr(typer.main.get_command(app), "commands", {})
-    params = commands[args[0]].params if args and args[0] in commands else []
+    name = next((word for word in args if word in commands), None)
+    params = commands[name].params if name else []
     return [option for param in params for option in param.opts]

@@ -77,8 +77,8 @@ def fit(
 ) -> None:
     """Train one family on the data and save the model.
 
-    Without --budget, --epochs or --steps, training ends when rows held out no longer improve. Ctrl-C keeps what has been
-    learned, and the message says how to go on.
+    Without --budget, --epochs or --steps, training ends when rows held out no longer improve. Ctrl-C saves the best so far,
+    and the message says how to go on.
 
     \b
     Examples:
@@ -131,7 +131,10 @@ def fit(
             progress=not quiet,
         )
     except TrainingInterrupted as interruption:
-        raise KeyboardInterrupt(_how_to_resume(kept, ctx.obj)) from interruption
+        new = not out.exists()  # half a training does not replace a whole one
+        if new:
+            save(model, out)
+        raise KeyboardInterrupt(_how_to_resume(out if new else None, kept, ctx.obj)) from interruption
     except NonFiniteLossError as error:
         save(model, out)
         raise NonFiniteLossError(f"{error} Those weights are in {out}.") from error
@@ -165,11 +168,12 @@ def _others(data: Dataset) -> str:
     return f"families that take these data: {', '.join(able) or 'none'}"
 
 
-def _how_to_resume(kept: Path, args: list[str]) -> str:
+def _how_to_resume(out: Path | None, kept: Path, args: list[str]) -> str:
+    known = "training was interrupted" if out is None else f"training was interrupted; its best model so far is in {out}"
     if not kept.exists():
-        return "training was interrupted before there was anything to keep."
+        return f"{known}; there was nothing to go on from yet."
     command = shlex.join(["genus", *args, *([] if "--resume" in args else ["--resume"])])
-    return f"training was interrupted; what it has learned is kept in {kept}; to go on: {command}"
+    return f"{known}; what it has learned is kept in {kept}; to go on: {command}"
 
 
 def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, Any]:

@@ -161,12 +161,10 @@ def built(
         GenusError: it cannot be built with these values.
     """
     from genus.errors import GenusError
-    from genus.model import isolated
-    from genus.registry import build
+    from genus.registry import build, suggested
 
     try:
-        with isolated(seed):
-            return build(cls.name, space, context, **cls.suggest(space, rows) | wanted)
+        return build(cls.name, space, context, seed, **suggested(cls, space, rows) | wanted)
     except (ArithmeticError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, GenusError) or not wanted:
             raise

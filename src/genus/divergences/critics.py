@@ -162,9 +162,10 @@ def variational(
         name: one of `DIVERGENCES`.
 
     Returns:
-        The bound over held-out points in nats, with its standard error, and the critic (N, *shape) -> log-odds (N,). No n points
-        bound KL by much more than log n (McAllester and Stratos 2020, arXiv:1811.04251): for the bound, log-odds are cut off
-        where an event that they may have missed would matter, so that a divergence beyond that shows as one about there.
+        The bound over held-out points in nats, with its standard error, and the critic (N, *shape) -> log-odds (N,). No n
+        points bound KL by much more than log n (McAllester and Stratos 2020, arXiv:1811.04251): for the bound, log-odds are
+        cut off where an event that they may have missed would matter, so that a divergence beyond that shows as one of
+        about that much.
 
     >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
     >>> bound, _ = variational(x, x + 20)

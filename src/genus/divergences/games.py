@@ -116,6 +116,8 @@ def game(name: str) -> Game:
     >>> game("wasserstein").critic(real, fake), game("hinge").critic(real, fake)
     (tensor(-3.), tensor(0.))
     """
+    if name not in GAMES and name.removeprefix("f-") in DIVERGENCES and name.startswith("f-"):
+        return _of_divergence(name.removeprefix("f-"))  # one that was added after this was read
     if name not in GAMES:
         raise GenusError(f"There is no game {name!r}; there are {', '.join(GAMES)}.")
     return GAMES[name]

@@ -78,7 +78,9 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int
     """
     x, y = _rows(x, y, least=1)
     if not 1 <= p < math.inf or projections < 1:
-        raise DataError(f"sliced_wasserstein needs a finite p >= 1 and a projection or more; got p={p}, projections={projections}.")
+        raise DataError(
+            f"sliced_wasserstein needs a finite p >= 1 and a projection or more; got p={p}, projections={projections}."
+        )
     directions = torch.randn(projections, x.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     directions = (directions / directions.norm(dim=1, keepdim=True)).to(x)
     a = (directions @ x.T).sort(dim=1).values

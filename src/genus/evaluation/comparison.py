@@ -25,9 +25,9 @@ from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.metrics import CELLS, LEARNT, LEAST, METRICS, NEIGHBOURS, evaluate, independent_columns, torch_threads
 from genus.evaluation.report import Report, Row
 from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences, spans
-from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated, registered
+from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, registered
 from genus.models.autoregressive import ChainRule
-from genus.registry import build, families, family, refusal
+from genus.registry import build, families, family, refusal, suggested
 from genus.space import Category, Space
 from genus.training import History, fit
 
@@ -74,7 +74,7 @@ class Protocol:
 
 def compare(
     data: Any,
-    families: Sequence[str] | None = None,
+    families: Sequence[str | type[GenerativeModel]] | None = None,
     *,
     budget: float = 30.0,
     seeds: int = 3,
@@ -96,7 +96,8 @@ def compare(
 
     Args:
         data: a Dataset, or anything that `genus.read` takes.
-        families: names; by default every family. The baseline is always among them: naive Bayes, of sequences a Markov chain.
+        families: names, or classes of one's own; by default every family. The baseline is always among them: naive Bayes, of
+            sequences a Markov chain.
         budget: seconds of fitting for each family and seed; a family that is done sooner stops sooner.
         seeds: how often every family is fitted, with seeds 0, 1, ...
         test: the share of rows held out.
@@ -136,6 +137,9 @@ def compare(
     if say:
         for name, reason in refused.items():
             say(f"{name}: left out, {reason}")
+        at_most = math.ceil(len(work) / jobs) * budget
+        whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
+        say(f"{len(work)} fits of {budget:g} s at most, {jobs} at once: {whole} at most, and judging them")
     trials = []
     for trial in _run(protocol, work, jobs):
         trials.append(trial)
@@ -179,8 +183,9 @@ def compare(
 # -- the trials -----------------------------------------------------------------------------------------------------------
 
 
-def _chosen(names: Sequence[str] | None, baseline: str) -> list[str]:
+def _chosen(wanted: Sequence[str | type[GenerativeModel]] | None, baseline: str) -> list[str]:
     known = list(families())
+    names = None if wanted is None else [one.name if isinstance(one, type) else one for one in wanted]
     if names is not None and not names:
         raise GenusError("No family is named; name some to compare, or leave families out to compare all.")
     for name in names or ():
@@ -225,9 +230,8 @@ def _trial(protocol: Protocol, cls: type[GenerativeModel], seed: int) -> Trial:
 
 def _build(protocol: Protocol, cls: type[GenerativeModel], seed: int) -> GenerativeModel:
     space, context = protocol.train.space, protocol.train.context
-    hyper = cls.suggest(space, len(protocol.train)) | dict(protocol.hyper.get(cls.name, {}))
-    with isolated(seed):
-        return build(cls.name, space, context, **hyper)
+    hyper = suggested(cls, space, len(protocol.train)) | dict(protocol.hyper.get(cls.name, {}))
+    return build(cls.name, space, context, seed, **hyper)
 
 
 @torch.no_grad()

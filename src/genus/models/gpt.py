@@ -98,4 +98,4 @@ class GPT(Autoregressive, name="gpt"):
     def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
         if torch.is_grad_enabled():
             return super()._log_conditionals(x, c)
-        return in_batches(super()._log_conditionals, x, c, max(1, TOKENS // x[0].numel()))
+        return in_batches(super()._log_conditionals, x, c, max(1, TOKENS // max(x.shape[1:].numel(), 1)))

@@ -39,7 +39,9 @@ class Use(NamedTuple):
 class LatentVariable(ApproximateDensity):
     """x -> z -> x: an encoder, a decoder with a head for every kind of column, codes of `latent` numbers.
 
-    A family calls `_nets` when it is made, and gives `_encode`. The encoder sees features less their mean, and the decoder says
+    A family calls `_nets` when it is made, and gives `_encode(x, c)` and `_draw_code(n, c)`, which are codes (B, latent); with
+    these it samples, fills in what is missing, and walks about. Its own is what it lowers: `_elbo(x, c)`, or `losses()`. The
+    encoder sees features less their mean, and the decoder says
     how a datum differs from `base`, the numbers of a head that knows nothing of the code: the data's marginals at first, so
     that training need not find these, and lose the code meanwhile.
     """

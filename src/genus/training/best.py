@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Best"]
+__all__ = ["Best", "finite"]
 
 
 class Best:
@@ -54,3 +54,8 @@ class Best:
         self.value, self.step, self.waited = data["value"], data["step"], data["waited"]
         like = model.state_dict()
         self.weights = {name: tensor.to(like[name].device) for name, tensor in weights.items()}
+
+
+def finite(model: nn.Module) -> bool:
+    """Whether all weights are."""
+    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())

@@ -38,6 +38,7 @@ def describe(model: GenerativeModel, train: Rows, held: Rows | None, settings: d
         "training rows": len(train),
         "validation rows": 0 if held is None else len(held),
         "content of the data": fingerprint(train),
+        "content of the validation rows": None if held is None else fingerprint(held),
         **settings,
     }
 

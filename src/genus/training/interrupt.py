@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps, not within one: what is written then is whole."""
+"""Ctrl-C, and the SIGTERM of a batch system, between two steps, not within one: what is written then is whole."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["Interrupt", "TrainingInterrupted"]
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended the training; the model has its best weights so far, and the message says how to go on."""
+    """Ctrl-C or SIGTERM ended the training; the model has its best weights so far, and the message says how to go on."""
 
 
 class Interrupt:
-    """While entered, the first Ctrl-C only raises the flag `asked`; a second one interrupts at once.
+    """While entered, the first Ctrl-C or SIGTERM only raises the flag `asked`; a second one interrupts at once.
 
     Outside the main thread, where Python delivers no signals, nothing is changed.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
@@ -31,11 +31,12 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         main = threading.current_thread() is threading.main_thread()
-        # Somebody else's handler knows better than we do what Ctrl-C means in their program.
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._previous = signal.signal(signal.SIGINT, self._handle)
+        # Somebody else's handler knows better than we do what these mean in their program.
+        for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+            if main and signal.getsignal(number) is usual:
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["fit"]
 
 
+@torch.enable_grad()
 def fit(
     model: GenerativeModel,
     data: Any,
@@ -88,14 +90,17 @@ def fit(
         compile: torch.compile the losses, from the second step on; where that fails, a warning, and training without. A
             training that was resumed then differs by rounding.
         checkpoint: a file to resume from, written about once a minute, or at every `checkpoint_every` steps; at the end; and on
-            Ctrl-C.
+            Ctrl-C or SIGTERM.
         resume: go on from the checkpoint, bit for bit as if never stopped. Budgets and patience may be new ones.
         progress: a bar on a terminal, a line now and then elsewhere, both on stderr.
+
+    Data are in memory, or memory-mapped tensors; steps are Adam's or Muon's, on one device. For more than that (data that
+    stream, other optimizers, callbacks, many devices) write the loop: `model.losses()` says what to lower.
 
     Raises:
         DataError: the data do not fit the model's space.
         TrainingError: a loss stopped being finite (the last good weights have been kept), or there is nothing to resume.
-        TrainingInterrupted: Ctrl-C; a KeyboardInterrupt whose message says how to go on.
+        TrainingInterrupted: Ctrl-C or SIGTERM; a KeyboardInterrupt whose message says how to go on.
 
     >>> from genus import MAF, Real, Space, fit
     >>> x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
@@ -103,6 +108,15 @@ def fit(
     >>> history.steps, history.stopped
     (60, 'max_steps')
     """
+    whole = {"batch_size": batch_size, "max_steps": max_steps, "patience": patience, "checkpoint_every": checkpoint_every}
+    number = {"epochs": epochs, "max_seconds": max_seconds, "learning_rate": learning_rate, "clip": clip}
+    for name, value in {**whole, **number}.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral if name in whole else Real)):
+            raise TrainingError(f"{name} must be a {'whole ' if name in whole else ''}number, or None; got {value!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise TrainingError(f"seed must be a whole number of at least 0; got {seed!r}.")
+    if losses is not None and (isinstance(losses, Loss) or not all(isinstance(loss, Loss) for loss in losses)):
+        raise TrainingError("losses must be a list of Loss, one for each player.")
     recipe = model.recipe if losses is None else {}
     batch_size = recipe.get("batch_size") if batch_size is None else batch_size
     learning_rate = recipe.get("learning_rate") if learning_rate is None else learning_rate
@@ -137,6 +151,7 @@ def fit(
     players = [] if counts else materialised(model.losses() if losses is None else losses)
     made = [loss.made_of for loss in players if loss.made_of]
     settings["losses"] = json.loads(json.dumps(made))
+    settings["players"] = [f"{loss.name}, every {loss.every}" for loss in players]
     settings = files.describe(model, train, held, settings)
 
     fabric = None if counts else _fabric(device, precision)

@@ -47,8 +47,12 @@ class Step(nn.Module):
 
 
 def _scalar(value: Tensor) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TrainingError(f"A loss must be a tensor of one number, with gradients; this one is a {type(value).__name__}.")
     if value.ndim:
         raise TrainingError(f"A loss must be one number; this one has shape {tuple(value.shape)}: take its mean over the rows.")
+    if not value.requires_grad:
+        raise TrainingError("A loss has no gradient: it was computed from none of its parameters, or it was detached.")
     return value
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genus.errors import TrainingError
+from genus.errors import NonFiniteLossError, TrainingError
 from genus.model import GenerativeModel, Loss, isolated
 from genus.training import checkpoint
-from genus.training.best import Best
+from genus.training.best import Best, finite
 from genus.training.budget import Budget
 from genus.training.history import History
 from genus.training.interrupt import Interrupt, TrainingInterrupted
@@ -117,6 +117,11 @@ class Run:
         """Evaluate, and keep the weights if they are the best."""
         start = time.perf_counter()
         value, self.found = (None, {}) if self.held is None else self.measure(self.held)
+        if value is None and not finite(self.model):
+            raise NonFiniteLossError(
+                f"The weights stopped being finite before step {self.step}, and the model has kept those of step"
+                f" {self.best.step}. Try a smaller learning_rate or clip, or look for extreme values in the data."
+            )
         self.best.offer(self.model, self.step, value, self.tolerance)
         self.evaluation = time.perf_counter() - start
         self.evaluations += self.evaluation

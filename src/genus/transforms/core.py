@@ -25,6 +25,15 @@ class Described:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        there = described.get(cls.__name__)
+        if there is not None and there.__module__ != cls.__module__:  # the same module may define it anew, in a notebook say
+            raise GenusError(
+                f"There is a transform or map {cls.__name__} already, of {there.__module__}; call this one something else,"
+                " since files name them."
+            )
+        arguments = inspect.signature(cls.__init__).parameters.values() if "__init__" in vars(cls) else ()
+        if any(a.kind in (a.VAR_POSITIONAL, a.VAR_KEYWORD) or a.name == "made" for a in arguments):
+            raise GenusError(f"{cls.__name__} must name its arguments, none of them `made`: files keep them by name.")
         described[cls.__name__] = cls
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

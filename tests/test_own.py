@@ -1,0 +1,291 @@
+"""Models, transforms and losses of one's own: the laws they are held to, and what is said where they go wrong."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command import run
+from conftest import CONTEXTS, SMALL, SPACES, draw, make
+from torch import Tensor, nn
+
+import genus
+from genus import Loss, Real, Space, TractableDensity
+from genus.errors import NonFiniteLossError, TrainingError
+from genus.model import registered
+from genus.testing import LawError, check_model, check_transform
+from genus.transforms import Affine, Coupling, Linear, Masked, Normalisation, Permutation, Transform, halves
+
+ONE = Space([Real(1.0, 2.0), Real()])
+
+
+class Shifted(TractableDensity, name="test-shifted"):
+    """Normal columns about a trained centre."""
+
+    listed = False  # tests of all families do not mean it
+
+    def __init__(self, space: Space, context: Space | None = None, width: float = 1.0) -> None:
+        super().__init__(space, context, width=width)
+        self.width, self.centre = width, nn.Parameter(torch.zeros(space.dim))
+
+    def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+        _, u = self.space.split(x)
+        unit = sum(math.log(kind.scale) for kind in self.space.kinds)
+        return torch.distributions.Normal(self.centre, self.width).log_prob(u.float()).sum(1) - unit
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        u = self.centre + self.width * torch.randn(n, self.space.dim)
+        return self.space.join(torch.zeros_like(u, dtype=torch.long), u)
+
+
+# -- the laws -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("name", ["mixed", "reals", "image", "windows"])
+def test_every_family_keeps_the_laws(family: str, name: str) -> None:
+    space = SPACES[name]
+    for context in (None, CONTEXTS["category"]):
+        try:
+            model = make(family, space, context, double=False)
+        except genus.DataError:
+            continue
+        held = check_model(model, draw(space, 40), None if context is None else draw(context, 40, 1))
+        assert {"files", "samples"} <= set(held)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Linear(3),
+        Normalisation(3),
+        Permutation([2, 0, 1]),
+        Coupling(halves(3), (8,), Affine()),
+        Masked(3, (8, 8)),
+    ],
+    ids=lambda transform: type(transform).__name__,
+)
+def test_transforms_keep_theirs(transform: Transform) -> None:
+    for parameter in transform.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    assert check_transform(transform, torch.randn(9, 3)) == ["inverse", "rows", "log-determinant", "files"]
+
+
+def test_a_family_of_ones_own_keeps_them(own_names: None) -> None:
+    model = Shifted(ONE, width=2.0)
+    assert check_model(model, model.sample(30, seed=0)) == ["files", "samples", "rows", "density", "gradients"]
+
+
+def test_what_breaks_a_law_is_told_so(own_names: None) -> None:
+    x = draw(ONE, 30)
+
+    class Heavy(Shifted, name="test-heavy"):
+        def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+            return super()._log_prob(x, c) + math.log(2)  # of mass 2
+
+    class Social(Shifted, name="test-social"):
+        def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+            return super()._log_prob(x, c) + 0.1 * x.mean().nan_to_num()
+
+    class Idle(Shifted, name="test-idle"):
+        def losses(self) -> list[Loss]:
+            spare = nn.Parameter(torch.zeros(1))
+            return [Loss("nll", [*self.parameters(), spare], lambda x, c: -self._log_prob(x, c).mean())]
+
+    class Moving(Shifted, name="test-moving"):
+        def _sample(self, n: int, c: Tensor | None) -> Tensor:
+            return super()._sample(n, c) + id(object()) % 7 + torch.rand(1, generator=torch.Generator()).item() + next(counter)
+
+    counter = iter(range(1000))
+    for family, word in ((Heavy, "mass"), (Social, "beside them"), (Idle, "no part in it"), (Moving, "draws otherwise")):
+        with pytest.raises(LawError, match=word):
+            check_model(family(ONE), x)
+
+
+def test_a_transform_that_does_not_lead_back_is_told_so(own_names: None) -> None:
+    class Wrong(Transform):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return 2 * x, x.new_full((len(x),), 2 * math.log(self.factor))
+
+        def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return z / self.factor, z.new_full((len(z),), -2 * math.log(self.factor))
+
+    assert check_transform(Wrong(2.0), torch.randn(4, 2))[:2] == ["inverse", "rows"]
+    with pytest.raises(LawError, match="lead back"):
+        check_transform(Wrong(3.0), torch.randn(4, 2))
+    with pytest.raises(LawError, match="Jacobian"):
+        check_transform(Wrong(2.0), torch.randn(4, 3))
+
+
+# -- names and files ------------------------------------------------------------------------------------------------------
+
+
+def test_names_that_are_taken_are_refused(own_names: None) -> None:
+    with pytest.raises(genus.GenusError, match=r"family 'maf' already.*MAF"):
+        type("Mine", (Shifted,), {}, name="maf")
+    with pytest.raises(genus.GenusError, match="Permutation already"):
+        type("Permutation", (Transform,), {})
+    type("Shifted", (Shifted,), {"__module__": __name__}, name="test-shifted")  # a cell of a notebook that is run again
+    registered["test-shifted"] = Shifted
+
+
+def test_transforms_that_a_file_could_not_build_are_refused(own_names: None) -> None:
+    for source in ("def __init__(self, *args): ...", "def __init__(self, made): ..."):
+        space: dict[str, Any] = {}
+        exec(source, space)
+        with pytest.raises(genus.GenusError, match="must name its arguments"):
+            type("Loose", (Transform,), {"__init__": space["__init__"]})
+
+
+def test_what_a_file_would_not_give_back_is_not_saved(own_names: None, tmp_path: Path) -> None:
+    class Forgetful(Shifted, name="test-forgetful"):
+        def __init__(self, space: Space, context: Space | None = None, width: float = 1.0) -> None:
+            TractableDensity.__init__(self, space, context)
+            self.width, self.centre = width, nn.Parameter(torch.zeros(space.dim))
+
+    class Nameless(Shifted):
+        pass
+
+    genus.save(Forgetful(ONE), tmp_path / "default.genus")  # nothing is lost
+    for model, word in ((Forgetful(ONE, width=3.0), "does not say its width"), (Nameless(ONE), "no family by name")):
+        with pytest.raises(genus.ModelFileError, match=word):
+            genus.save(model, tmp_path / "m.genus")
+    assert not (tmp_path / "m.genus").exists()
+
+
+def test_a_file_of_a_family_that_is_not_there_says_what_to_do(own_names: None, tmp_path: Path) -> None:
+    genus.save(Shifted(ONE), tmp_path / "m.genus")
+    del registered["test-shifted"]
+    try:
+        with pytest.raises(genus.ModelFileError, match="no family 'test-shifted' here; import the module that defines it"):
+            genus.load(tmp_path / "m.genus")
+    finally:
+        registered["test-shifted"] = Shifted
+
+
+def test_a_seed_builds_the_same_model() -> None:
+    first, second = (genus.build("maf", ONE, seed=3, transforms=1, hidden=(4,)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_shapes_are_checked_before_anything_is_made_of_them(own_names: None) -> None:
+    class Wide(Shifted, name="test-wide"):
+        listed = True
+
+        def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+            return super()._log_prob(x, c)[:, None]
+
+        def _sample(self, n: int, c: Tensor | None) -> Tensor:
+            return torch.zeros(n)
+
+    model, x = Wide(ONE), draw(ONE, 20)
+    with pytest.raises(genus.GenusError, match=r"Wide\._log_prob must give a tensor of shape \(20,\)"):
+        model.log_prob(x)
+    with pytest.raises(genus.GenusError, match=r"Wide\._sample must give a tensor of shape \(3, 2\)"):
+        model.sample(3)
+    report = genus.compare(torch.randn(200, 2), [Wide], budget=1, seeds=1, jobs=1, progress=False)  # a class will do
+    assert [row.status for row in report.rows] == ["ok", "failed"]
+
+
+# -- losses ---------------------------------------------------------------------------------------------------------------
+
+
+def test_arguments_of_a_training_are_checked() -> None:
+    x = draw(ONE, 30)
+    for wrong, word in (
+        ({"batch_size": 1.5}, "batch_size must be a whole number"),
+        ({"max_steps": "10"}, "max_steps must be a whole number"),
+        ({"max_steps": True}, "max_steps must be a whole number"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number"),
+        ({"seed": None}, "seed must be a whole number"),
+        ({"seed": -1}, "at least 0"),
+        ({"losses": Loss("one", [nn.Parameter(torch.ones(1))], lambda x, c: x.sum())}, "list of Loss"),
+        ({"losses": [Loss("one", [nn.Parameter(torch.ones(1))], lambda x, c: 1.0)]}, "one is a float"),
+        ({"losses": [Loss("one", [nn.Parameter(torch.ones(1))], lambda x, c: x.sum())]}, "no gradient"),
+    ):
+        with pytest.raises(TrainingError, match=word):
+            genus.fit(Shifted(ONE), x, progress=False, **{"max_steps": 2} | wrong)  # type: ignore[arg-type]
+    for name, every, word in (("step", 1, "column of the history"), ("one", 0, "at least 1")):
+        with pytest.raises(genus.GenusError, match=word):
+            Loss(name, [], lambda x, c: x.sum(), every=every)
+
+
+def test_a_training_within_no_grad_trains() -> None:
+    model = Shifted(ONE)
+    with torch.no_grad():
+        genus.fit(model, draw(ONE, 100) + 5, max_steps=20, progress=False)
+    assert float(model.centre.detach().abs().min()) > 0
+
+
+def test_weights_that_are_not_finite_are_not_kept() -> None:
+    class Cliff(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, value: Tensor) -> Tensor:
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            return gradient * math.nan
+
+    model = Shifted(ONE)
+    before = model.centre.detach().clone()
+    loss = Loss("nll", model.parameters(), lambda x, c: -Cliff.apply(model._log_prob(x, c)).mean())
+    with pytest.raises(NonFiniteLossError, match="kept those of step 0"):
+        genus.fit(model, draw(ONE, 30), losses=[loss], max_steps=1, validation=None, progress=False)
+    assert torch.equal(model.centre.detach(), before)
+
+
+def test_a_training_does_not_go_on_with_other_losses_or_validation_rows(tmp_path: Path) -> None:
+    x, how = draw(ONE, 60), {"checkpoint": tmp_path / "c", "progress": False, "validation": draw(ONE, 20, seed=5)}
+    genus.fit(Shifted(ONE), x, max_steps=5, **how)
+    with pytest.raises(TrainingError, match="validation rows"):
+        genus.fit(Shifted(ONE), x, max_steps=9, resume=True, **how | {"validation": draw(ONE, 20, seed=6)})
+    model = Shifted(ONE)
+    other = [Loss("other", model.parameters(), lambda x, c: -model._log_prob(x, c).mean())]
+    with pytest.raises(TrainingError, match="players"):
+        genus.fit(model, x, max_steps=9, resume=True, losses=other, **how)
+
+
+# -- the command line -----------------------------------------------------------------------------------------------------
+
+MINE = '''
+import torch
+from torch import nn
+from genus import TractableDensity
+
+class Mine(TractableDensity, name="test-mine"):
+    """Normal columns."""
+    def __init__(self, space, context=None, width: float = 1.0):
+        super().__init__(space, context, width=width)
+        self.width, self.centre = width, nn.Parameter(torch.zeros(space.dim))
+    def _log_prob(self, x, c):
+        return torch.distributions.Normal(self.centre, self.width).log_prob(x.float()).sum(1)
+    def _sample(self, n, c):
+        return (self.centre + self.width * torch.randn(n, self.space.dim)).to(self.space.dtype)
+'''
+
+
+def test_a_family_in_a_file_works_from_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_names: None) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("test_mine_family.py").write_text(MINE)
+    Path("rows.csv").write_text("a,b\n" + "\n".join(f"{math.sin(i)},{math.cos(i * i)}" for i in range(120)))
+    mine = ("--import", "test_mine_family.py")
+    done = run(*mine, "fit", "rows.csv", "--family", "test-mine", "--set", "width=2", "--steps", "20", "--out", "m.genus")
+    assert done.code == 0, done.err
+    assert run(*mine, "sample", "m.genus", "-n", "3").out.count("\n") == 4
+    assert "test-mine" in run(*mine, "families").out
+    done = run(*mine, "compare", "rows.csv", "--families", "test-mine", "--seeds", "1", "--jobs", "2", "--budget", "1s")
+    assert done.code == 0, done.err
+    assert "test-mine" in done.out
+    assert "failed" not in done.out
+    run("--import", "nowhere.py", "families").refused(2, "nowhere.py")
+    Path("broken_family.py").write_text("import nowhere_at_all")
+    run("--import", "broken_family.py", "families").refused(1, "could not be imported", "nowhere_at_all")
