@@ -2,23 +2,25 @@
 
     python benchmarks/flows.py [--dims 6,43,63] [--repetitions 9] [--peer FOLDER] [--compile]
 
-5 affine transforms, masked nets of (256, 256), random weights; every library in a process of its own, in turns, medians, with
-the default threads. A training step has 512 rows: loss, gradients, Adam, which is fused for genus, as `genus.fit` has it, and
-torch's default for the peers. Densities and samples are of 4,096 rows. Beside the times stand the numbers that a step keeps for
-its gradients. Peers are looked for in FOLDER, made for instance by `pip install --target FOLDER --no-deps zuko nflows`, or else
-in the environment; without them genus stands alone. It exits with an error where genus is slower than it should be: `EXPECTED`.
+5 affine transforms, masked nets of (256, 256), random weights; each library in a process of its own, in turns of 3, medians,
+with the default threads. A training step has 512 rows: loss, gradients, Adam, which is fused for genus, as `genus.fit` has it,
+and torch's default for the peers. Densities and samples are of 4,096 rows. Beside the times stand the numbers that a step keeps
+for its gradients. Peers are looked for in FOLDER, made for instance by `pip install --target FOLDER --no-deps zuko nflows`, or
+else in the environment; without them genus stands alone. It exits with an error where genus is slower than it should be: see
+`EXPECTED`.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 
 import torch
-from timing import Apart, medians
+from timing import Apart
 from torch import Tensor, nn
 
 import genus
@@ -26,6 +28,7 @@ from genus import IAF, MAF, Real, Space
 
 FAMILIES = {"maf": MAF, "iaf": IAF}
 HIDDEN, TRANSFORMS, BATCH, ROWS = (256, 256), 5, 512, 4096
+CALLS = 3  # in a row, of one library, in its turn
 EXPECTED = {"step": 1.5, "log_prob": 1.5}  # of the peer's time
 SAMPLING = {6: 4.0, 63: 40.0}  # of zuko's, by dimension
 OWN = 2.5  # times its density, at 63
@@ -94,12 +97,18 @@ class Side:
 def compare(dim: int, repetitions: int, compiled: bool, peers: list[str]) -> list[str]:
     sides = {name: Apart(Side, name, dim, compiled and name == "maf") for name in ["maf", *peers, "iaf"]}
 
-    def times(method: str, names: list[str], repetitions: int) -> dict[str, float]:
-        return medians({name: lambda name=name: sides[name](method) for name in names}, repetitions)  # type: ignore[misc]
+    def times(method: str, names: list[str], turns: int) -> dict[str, float]:
+        taken: dict[str, list[float]] = {name: [] for name in names}
+        for _ in range(turns):
+            for name in names:
+                taken[name] += sides[name].times(method, CALLS)
+        return {name: statistics.median(each) for name, each in taken.items()}
 
+    for method in ("step", "density"):
+        times(method, list(sides), 1)  # everything is compiled, and memory is at hand
     step = times("step", ["maf", *peers], repetitions)
     density = times("density", list(sides), repetitions)
-    draw = times("draw", list(sides), max(2, repetitions // 3))
+    draw = times("draw", list(sides), max(1, repetitions // 4))
     print(f"\nD = {dim}{'':<10}{'step (512)':>12}{'log_prob (4096)':>17}{'sample (4096)':>15}{'kept by a step':>16}")
     for name, side in sides.items():
         took = f"{step[name]:>9.1f} ms" if name in step else f"{'':>12}"

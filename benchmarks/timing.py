@@ -40,7 +40,8 @@ def medians(work: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, f
 class Apart:
     """What make(*args) returns, in a process of its own: what one library does to memory and threads is not felt by the next.
 
-    A call names a method of it, and returns what that returns; it takes a tenth of a millisecond more than the method.
+    A call names a method of it, and returns what that returns. `times` takes the milliseconds of some calls in a row, after one
+    that is not counted: meanwhile the caches fill, and the threads of the process that was at work before come to rest.
     """
 
     def __init__(self, make: Callable[..., Any], *args: Any) -> None:
@@ -51,7 +52,11 @@ class Apart:
         self.connection.recv()
 
     def __call__(self, method: str) -> Any:
-        self.connection.send(method)
+        self.connection.send((method, 0))
+        return self.connection.recv()
+
+    def times(self, method: str, calls: int) -> list[float]:
+        self.connection.send((method, calls))
         return self.connection.recv()
 
     def stop(self) -> None:
@@ -64,4 +69,11 @@ def _serve(connection: Connection, path: list[str], make: Callable[..., Any], ar
     made = make(*args)
     connection.send(None)
     while True:
-        connection.send(getattr(made, connection.recv())())
+        method, calls = connection.recv()
+        found = getattr(made, method)()
+        taken = []
+        for _ in range(calls):
+            start = time.perf_counter()
+            getattr(made, method)()
+            taken.append(1e3 * (time.perf_counter() - start))
+        connection.send(taken or found)

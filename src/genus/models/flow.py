@@ -26,7 +26,7 @@ from genus.transforms.core import build
 __all__ = ["Flow", "NormalisingFlow"]
 
 SMALL = 256  # pixels of an image whose noise is trained: of more, its nets are larger than a flow's
-ROWS = 1024  # whose density is computed at a time on a processor, so that hidden layers stay in its cache
+ROWS = 2048  # whose density is computed at a time on a processor, so that hidden layers stay in its cache
 
 
 class NormalisingFlow(TractableDensity):
@@ -174,7 +174,7 @@ class NormalisingFlow(TractableDensity):
     # -- density --------------------------------------------------------------------------------------------------------
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        rows = 4 * ROWS if self.steps else ROWS
+        rows = 2 * ROWS if self.steps else ROWS
         if len(x) > rows and x.device.type == "cpu" and not torch.is_grad_enabled():
             pieces = zip(x.split(rows), [None] * len(x) if c is None else c.split(rows), strict=False)
             with kept_memory():
