@@ -477,7 +477,7 @@ turn = Gradients.turn
 def turn_and_press(self, *args):
     turn(self, *args)
     if self.step == 20:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), getattr(signal, os.environ.get("PRESS", "SIGINT")))
 
 Gradients.turn = turn_and_press
 from genus.cli import main
@@ -485,7 +485,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_ctrl_c_keeps_the_training_and_says_how_to_go_on() -> None:
+@pytest.mark.parametrize("press", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_keeps_the_training_and_says_how_to_go_on(press: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESS", press)
     words = ["fit", "iris", "--family", "vae", "--set", "hidden=8", "--steps", "60", "--seed", "3"]
     assert run(*words, "--out", "straight.genus").code == 0
     words += ["--out", "my model.genus"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -32,7 +33,10 @@ class Interrupt:
     def __enter__(self) -> Interrupt:
         main = threading.current_thread() is threading.main_thread()
         # Somebody else's handler knows better than we do what these mean in their program.
-        for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        handlers: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
+        if multiprocessing.parent_process() is None:  # a worker ends at once when its pool says so
+            handlers[signal.SIGTERM] = signal.SIG_DFL
+        for number, usual in handlers.items():
             if main and signal.getsignal(number) is usual:
                 self._previous[number] = signal.signal(number, self._handle)
         return self
