@@ -287,5 +287,6 @@ def test_a_family_in_a_file_works_from_commands(tmp_path: Path, monkeypatch: pyt
     assert "test-mine" in done.out
     assert "failed" not in done.out
     run("--import", "nowhere.py", "families").refused(2, "nowhere.py")
+    run("families", "--import", "nowhere.py").refused(2, "--import stands before the command: genus --import FILE families")
     Path("broken_family.py").write_text("import nowhere_at_all")
     run("--import", "broken_family.py", "families").refused(1, "could not be imported", "nowhere_at_all")

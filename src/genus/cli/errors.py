@@ -52,6 +52,8 @@ def explained(error: BaseException, options: Collection[str]) -> tuple[str, int]
     if hasattr(error, "format_message"):  # click's own, wherever typer keeps it
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "genus"
+        if getattr(error, "option_name", None) == "--import":
+            return f"--import stands before the command: genus --import FILE {path.removeprefix('genus ')} ...", 2
         return f"{error.format_message().rstrip('.')}; see {path} --help.", 2
     if isinstance(error, MemoryError):
         return "there is not enough memory; use fewer rows or a smaller model.", 1
