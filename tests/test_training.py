@@ -20,7 +20,7 @@ from genus.space import Category, Real, Space
 from genus.training import History, TrainingInterrupted, fit
 from genus.training.best import Best
 from genus.training.budget import Budget
-from genus.training.rows import batch_size_for
+from genus.training.rows import batch_size_for, prepare
 
 SPACE = Space([Real(), Real()])
 X = torch.randn(200, 2, generator=torch.Generator().manual_seed(3)) + torch.tensor([2.0, -1.0])
@@ -712,3 +712,17 @@ def test_a_loss_that_is_not_one_number_is_refused_in_words():
 def test_batches_of_long_sequences_are_few_rows() -> None:
     assert [batch_size_for(n) for n in (10, 500, 50_000)] == [10, 64, 512]
     assert [batch_size_for(50_000, length) for length in (16, 256, 4_000, 100_000)] == [512, 32, 2, 1]
+
+
+def test_a_share_held_out_does_not_copy_the_rest() -> None:
+    space = genus.Space(genus.Integer(0, 255), shape=(8, 8))
+    x = torch.randint(0, 256, (100, 8, 8), dtype=torch.uint8)
+    train, held = prepare(genus.NaiveBayes(space), x, 0.2, seed=0)
+    assert held is not None
+    assert (len(train), len(held)) == (80, 20)
+    assert train.x.data_ptr() == x.data_ptr()
+    everything = torch.cat([train[:].x, held.x]).flatten(1)
+    assert everything.dtype == torch.float32
+    assert sorted(everything.tolist()) == sorted(x.flatten(1).tolist())
+    assert torch.equal(train[torch.tensor([3, 5])].x, train[:].x[[3, 5]])
+    assert torch.equal(train[3:5].x, train[:].x[3:5])

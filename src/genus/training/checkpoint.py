@@ -45,8 +45,10 @@ def describe(model: GenerativeModel, train: Rows, held: Rows | None, settings: d
 
 def fingerprint(rows: Rows) -> int:
     """A checksum of the first thousand rows."""
-    value = zlib.crc32(rows.x[:1000].detach().cpu().contiguous().numpy().tobytes())
-    return value if rows.c is None else zlib.crc32(rows.c[:1000].detach().cpu().contiguous().numpy().tobytes(), value)
+    value, first = 0, rows[:1000]
+    for part in (first.x, first.c):
+        value = value if part is None else zlib.crc32(part.detach().cpu().contiguous().numpy().tobytes(), value)
+    return value
 
 
 def write(path: str | os.PathLike[str], groups: dict[str, dict[str, Tensor]], header: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from genus.compiled import Compiled
 from genus.errors import NonFiniteLossError
 from genus.memory import kept_memory
-from genus.model import Loss
+from genus.model import GenerativeModel, Loss
 from genus.training import checkpoint
 from genus.training.alarms import alarms
 from genus.training.budget import SCHEDULES
@@ -54,7 +54,7 @@ class Gradients(Run):
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
         fused = self.options.precision != "16-mixed"
         self.players = players(losses, self.bare, rate, weight_decay, fused)
-        emphasis = None if self.length else self.model.emphasis(self.train.x, self.train.c)
+        emphasis = self.emphasis()
         self.chances = None if emphasis is None else emphasis.double().cpu().cumsum(0)
         self.steps_per_epoch = max(1, self.pieces // batch_size)
         self.interval = self.evaluation_interval()
@@ -65,6 +65,13 @@ class Gradients(Run):
         self.active: Player | None = None
         self.rang: dict[str, int] = {}  # the steps of alarms
         self.history.parameters = sum(p.numel() for p in {p for player in self.players for p in player.parameters})
+
+    def emphasis(self) -> Tensor | None:
+        """How often each row is to be seen, in proportion; None where all are seen alike."""
+        if self.length or getattr(self.model.emphasis, "__func__", None) is GenerativeModel.emphasis:
+            return None
+        rows = self.train[:]
+        return self.model.emphasis(rows.x, rows.c)
 
     def evaluation_interval(self) -> int:
         """Steps between evaluations: an epoch, within bounds that keep evaluation near a tenth of the time.

@@ -216,7 +216,7 @@ def _set_context_counts(model: GenerativeModel, train: Rows, held: Rows | None) 
     counts = getattr(model, "context_counts", None)
     if counts is None:
         return
-    labels = [rows.c.flatten().long().cpu() for rows in (train, held) if rows is not None and rows.c is not None]
+    labels = [rows.labels() for rows in (train, held) if rows is not None and rows.c is not None]
     if labels:
         counts.copy_(torch.bincount(torch.cat(labels), minlength=len(counts)))
 

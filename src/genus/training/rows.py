@@ -23,14 +23,17 @@ HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, 
 class Rows:
     """x (N, *shape) and c (N, *context) or None; `consecutive` rows are the pieces of one long sequence.
 
-    Sequences may be kept as small integers, memory-mapped even; rows that are taken out of them are floating-point numbers.
+    `among` says which of them are meant, and in which order: data are not copied where a share of them is held out. They may be
+    kept as small integers, memory-mapped even; rows that are taken out of them are floating-point numbers.
     """
 
     x: Tensor
     c: Tensor | None
     consecutive: bool = False
+    among: Tensor | None = None
 
     def __getitem__(self, index: slice | Tensor) -> Rows:
+        index = index if self.among is None else self.among[index]
         x, c = (None if t is None else _taken(t, index) for t in (self.x, self.c))
         assert x is not None
         x = x if x.is_floating_point() else x.to(torch.float32)
@@ -41,10 +44,18 @@ class Rows:
         return Rows(self.x.reshape(-1).unfold(0, self.x.shape[1], 1), None)
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x if self.among is None else self.among)
+
+    def labels(self) -> Tensor:
+        """c as whole numbers on the processor."""
+        assert self.c is not None
+        c = self.c if self.among is None else self.c[self.among]
+        return c.flatten().long().cpu()
 
     def to(self, device: torch.device) -> Rows:
-        return Rows(self.x.to(device), None if self.c is None else self.c.to(device), self.consecutive)
+        x, c, among = (None if t is None else t.to(device) for t in (self.x, self.c, self.among))
+        assert x is not None
+        return Rows(x, c, self.consecutive, among)
 
 
 def _taken(rows: Tensor, index: slice | Tensor) -> Tensor:
@@ -86,7 +97,7 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tu
         parts = data.split(1 - validation, validation, seed=seed)
         return _rows(model, parts[0], "data"), _rows(model, parts[1], "validation")
     order = torch.randperm(len(rows), generator=generator(seed, 0)).to(rows.x.device)
-    return rows[order[held:]], rows[order[:held]]
+    return Rows(rows.x, rows.c, among=order[held:]), rows[order[:held]]
 
 
 def _rows(model: GenerativeModel, data: Any, name: str) -> Rows:
