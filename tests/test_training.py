@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import genus
 from genus.errors import DataError, ModelFileError, TrainingError
@@ -726,3 +726,20 @@ def test_a_share_held_out_does_not_copy_the_rest() -> None:
     assert sorted(everything.tolist()) == sorted(x.flatten(1).tolist())
     assert torch.equal(train[torch.tensor([3, 5])].x, train[:].x[[3, 5]])
     assert torch.equal(train[3:5].x, train[:].x[3:5])
+
+
+@pytest.mark.parametrize("count", [100, 30_000])
+def test_what_a_model_begins_with_are_rows_that_train(count: int) -> None:
+    met: list[Tensor] = []
+
+    class Watching(genus.MAF):
+        def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+            met.append(x)
+
+    x = torch.arange(count, dtype=torch.float32)[:, None]
+    model = Watching(genus.Space([genus.Real()]), transforms=1, hidden=(4,))
+    kept, out = prepare(model, x, 0.1, seed=0)
+    assert out is not None
+    fit(model, x, max_steps=1, progress=False)
+    assert not set(met[0].flatten().tolist()) & set(out.x.flatten().tolist())
+    assert len(met[0]) == min(len(kept), 8192)

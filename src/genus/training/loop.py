@@ -207,7 +207,7 @@ def _check(schedule: str, average: float, positive: dict[str, float | None], res
 def _some(rows: Rows, count: int, seed: int) -> Rows:
     """A random choice of so many rows; all of them where there are fewer."""
     if len(rows) <= count:
-        return rows
+        return rows[:]
     return rows[torch.randperm(len(rows), generator=generator(seed, 0))[:count].to(rows.x.device)]
 
 
