@@ -268,3 +268,24 @@ def test_gradients_in_blocks_are_those_of_masked_matrices(residual: bool, contex
     wanted = [x, *net.parameters()]
     for a, b in zip(torch.autograd.grad(found, wanted, probe), torch.autograd.grad(out, wanted, probe), strict=True):
         assert torch.allclose(a, b, atol=1e-9)
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (6, 6)])
+@pytest.mark.parametrize("context_dim", [0, 2])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("direct", [False, True])
+def test_gradients_of_a_pass_are_those_of_finite_differences(
+    hidden: tuple[int, ...], context_dim: int, residual: bool, direct: bool
+) -> None:
+    torch.manual_seed(0)
+    net = MaskedMLP([1] * 4, hidden, [2] * 4, context_dim, residual=residual, direct=direct).double()
+    for parameter in net.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    names = [name for name, _ in net.named_parameters()]
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    c = torch.randn(3, context_dim, dtype=torch.float64, requires_grad=True) if context_dim else None
+
+    def through(x: torch.Tensor, c: torch.Tensor | None, *weights: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(net, dict(zip(names, weights, strict=True)), (x, c))
+
+    assert torch.autograd.gradcheck(through, (x, c, *net.parameters()))

@@ -71,7 +71,8 @@ def test_every_family_keeps_the_laws(family: str, name: str) -> None:
 def test_transforms_keep_theirs(transform: Transform) -> None:
     for parameter in transform.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
-    assert check_transform(transform, torch.randn(9, 3)) == ["inverse", "rows", "log-determinant", "files"]
+    gaps = ["gaps"] if transform.gaps else []
+    assert check_transform(transform, torch.randn(9, 3)) == ["inverse", "rows", "log-determinant", "gradients", *gaps, "files"]
 
 
 def test_a_family_of_ones_own_keeps_them(own_names: None) -> None:
@@ -205,7 +206,7 @@ def test_arguments_of_a_training_are_checked() -> None:
         ({"max_steps": True}, "max_steps must be a whole number"),
         ({"learning_rate": "fast"}, "learning_rate must be a number"),
         ({"seed": None}, "seed must be a whole number"),
-        ({"seed": -1}, "at least 0"),
+        ({"seed": -1}, "from 0 to 2"),
         ({"losses": Loss("one", [nn.Parameter(torch.ones(1))], lambda x, c: x.sum())}, "list of Loss"),
         ({"losses": [Loss("one", [nn.Parameter(torch.ones(1))], lambda x, c: 1.0)]}, "one is a float"),
         ({"losses": [Loss("one", [nn.Parameter(torch.ones(1))], lambda x, c: x.sum())]}, "no gradient"),
@@ -290,3 +291,177 @@ def test_a_family_in_a_file_works_from_commands(tmp_path: Path, monkeypatch: pyt
     run("families", "--import", "nowhere.py").refused(2, "--import stands before the command: genus --import FILE families")
     Path("broken_family.py").write_text("import nowhere_at_all")
     run("--import", "broken_family.py", "families").refused(1, "could not be imported", "nowhere_at_all")
+
+
+# -- laws: neither false alarms nor false comfort -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["shifted", "wider", "outliers", "clamped", "swapped"])
+@pytest.mark.parametrize("dim", [1, 4])
+def test_samplers_that_do_not_follow_the_density_are_found(wrong: str, dim: int, own_names: None) -> None:
+    class Sampler(Shifted, name="test-sampler"):
+        def _sample(self, n: int, c: Tensor | None) -> Tensor:
+            x = super()._sample(n, c)
+            if wrong == "outliers":
+                return torch.where(torch.rand(n, 1) < 0.1, 5 + x, x)
+            return {"shifted": x + 3, "wider": 1.5 * x, "clamped": x.clamp(-1, 1), "swapped": x.flip(1) * 2 - 1}[wrong]
+
+    space = Space([Real()] * dim)
+    with pytest.raises(LawError, match="do not follow"):
+        check_model(Sampler(space), draw(space, 30))
+
+
+def test_a_density_of_bounded_support_breaks_no_law(own_names: None) -> None:
+    class Box(TractableDensity, name="test-box"):
+        def __init__(self, space: Space, context: Space | None = None) -> None:
+            super().__init__(space, context)
+            self.none = nn.Parameter(torch.zeros(1))
+
+        def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+            return torch.where(((x >= 0) & (x <= 1)).all(1), 0.0, -math.inf).to(self.none) + 0 * self.none
+
+        def _sample(self, n: int, c: Tensor | None) -> Tensor:
+            return torch.rand(n, self.space.dim).to(self.space.dtype)
+
+    space = Space([Real()] * 3)
+    assert "density" in check_model(Box(space), torch.rand(30, 3))
+
+
+def test_narrow_trained_flows_break_no_law() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(400, 1, generator=generator)
+    x = torch.cat([a, a + 0.03 * torch.randn(400, 1, generator=generator)], dim=1)
+    space = genus.read(x).space
+    for family in ("maf", "real-nvp"):
+        model = genus.build(family, space, seed=0, transforms=3, hidden=(32,))
+        genus.fit(model, x, max_steps=300, progress=False)
+        check_model(model, x[:40])
+
+
+def test_a_condition_that_samples_ignore_is_found(own_names: None) -> None:
+    class Deaf(Shifted, name="test-deaf"):
+        hears = False
+
+        def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+            assert c is not None
+            return super()._log_prob(x - 3 * c.to(x.dtype), None)
+
+        def _sample(self, n: int, c: Tensor | None) -> Tensor:
+            assert c is not None
+            return super()._sample(n, None) + (3 * c.to(self.space.dtype) if self.hears else 3 * c[:1].to(self.space.dtype))
+
+    space, context = Space([Real()]), CONTEXTS["category"]
+    assert context is not None
+    model, x, c = Deaf(space, context), draw(space, 30), draw(context, 30, 1)
+    with pytest.raises(LawError, match="do not follow"):
+        check_model(model, x, c)
+    Deaf.hears = True
+    assert "density" in check_model(model, x, c)
+
+
+def test_bounds_that_are_none_are_found(own_names: None) -> None:
+    class High(genus.VAE, name="test-high"):
+        def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
+            return super()._log_weights(x, c, samples) + 2
+
+    class Crowd(genus.VAE, name="test-crowd"):
+        def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+            return super()._elbo(x, c) + 0.5 * x.mean().tanh()
+
+    hyper: dict[str, Any] = {"latent": 2, "hidden": (8,)}
+    x = draw(ONE, 40)
+    assert check_model(genus.VAE(ONE, **hyper), x) == ["files", "samples", "rows", "bound", "gradients"]
+    with pytest.raises(LawError, match="more than 1"):
+        check_model(High(ONE, **hyper), x)
+    with pytest.raises(LawError, match="among others"):
+        check_model(Crowd(ONE, **hyper), x)
+
+
+def test_transforms_that_claim_too_much_are_found(own_names: None) -> None:
+    class Drawn(Transform):  # at birth, and in no file
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+            self.order = torch.randperm(dim, generator=torch.Generator().manual_seed(len(births)))
+            births.append(1)
+
+        def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return x[:, self.order], x.new_zeros(len(x))
+
+        def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return z[:, self.order.argsort()], z.new_zeros(len(z))
+
+    class Filled(Permutation):
+        def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return super().forward(x.nan_to_num(0.0), c)
+
+    class Sloped(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return 1.0 * x
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            return -gradient
+
+    class Detached(Transform):
+        def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return Sloped.apply(x), x.new_zeros(len(x))
+
+        def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return 1.0 * z, z.new_zeros(len(z))
+
+    births: list[int] = []
+    x = torch.randn(9, 5)
+    for transform, word in (
+        (Drawn(5), "another map"),
+        (Filled([1, 0, 2, 3, 4]), "lead back|claims gaps"),
+        (Detached(), "gradient in x"),
+    ):
+        with pytest.raises(LawError, match=word):
+            check_transform(transform, x)
+    with_gaps = torch.where(torch.rand(9, 3) < 0.3, math.nan, torch.randn(9, 3))
+    masked = Masked(3, (8,), gaps=True)
+    for parameter in masked.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    assert "gaps" in check_transform(masked, with_gaps)
+
+
+def test_no_rows_judge_nothing() -> None:
+    with pytest.raises(genus.DataError, match="has none"):
+        check_model(Shifted(ONE), draw(ONE, 0))
+    with pytest.raises(genus.DataError, match="has none"):
+        check_transform(Linear(2), torch.zeros(0, 2))
+    assert check_model(genus.Mixture(ONE, components=2), draw(ONE, 1))[:2] == ["files", "samples"]
+
+
+# -- names, once more -----------------------------------------------------------------------------------------------------
+
+
+def test_a_constructor_that_hands_on_what_it_does_not_take_is_told_so(own_names: None, tmp_path: Path) -> None:
+    class Narrow(genus.MAF, name="test-narrow"):
+        def __init__(self, domain: Space, context: Space | None = None) -> None:
+            super().__init__(domain, context, transforms=1, hidden=(4,))
+
+    with pytest.raises(genus.ModelFileError, match="does not take transforms, hidden"):
+        genus.save(Narrow(ONE), tmp_path / "m.genus")
+
+
+def test_comparisons_take_classes_by_their_own_name(own_names: None) -> None:
+    class Nameless(genus.MAF):
+        pass
+
+    with pytest.raises(genus.GenusError, match="Nameless cannot be compared: it is no family by name"):
+        genus.compare(torch.randn(200, 2), [Nameless], progress=False)
+
+
+def test_an_older_definition_can_still_be_saved(own_names: None, tmp_path: Path) -> None:
+    def cell() -> type[Shifted]:
+        class Again(Shifted, name="test-again"):
+            pass
+
+        return Again
+
+    old = cell()(ONE)
+    assert type(old) is not cell()  # a notebook's cell that is run once more
+    genus.save(old, tmp_path / "m.genus")
+    assert genus.load(tmp_path / "m.genus").name == "test-again"

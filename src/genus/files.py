@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genus.errors import ModelFileError
-from genus.model import GenerativeModel, isolated, registered
+from genus.model import GenerativeModel, isolated, nameless, registered
 from genus.registry import family
 from genus.space import Space
 
@@ -99,9 +100,13 @@ def describe(model: GenerativeModel) -> dict[str, Any]:
 def unsaveable(model: GenerativeModel) -> str | None:
     """Why a file would not give this model back; None where it would."""
     cls = type(model)
-    if registered.get(model.name) is not cls:
-        how = f"class {cls.__name__}(..., name=...)"
-        return f"{cls.__name__} is no family by name, and files find families by theirs; define it as {how}."
+    if reason := nameless(cls):
+        return reason
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    taken = {p.name for p in list(parameters)[3:]}
+    foreign = ", ".join(name for name in model.hyper if name not in taken)
+    if foreign and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return f"{cls.__name__} does not take {foreign}, which it hands on; let its constructor take and hand on {foreign}."
     if lacking := [name for name in getattr(model, "asked", ()) if name not in model.hyper]:
         given = ", ".join(f"{name}={name}" for name in lacking)
         return f"{cls.__name__} does not say its {', '.join(lacking)}; call super().__init__(space, context, {given})."

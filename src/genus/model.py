@@ -27,6 +27,7 @@ from genus.hyper import as_json
 from genus.memory import kept_memory
 from genus.nets.missing import ABLE, Combinations, combinations, filled, patterns, put, shown, some_row
 from genus.space import Category, Space
+from genus.transforms.core import same_source
 
 __all__ = [
     "ApproximateDensity",
@@ -38,6 +39,7 @@ __all__ = [
     "in_batches",
     "isolated",
     "named",
+    "nameless",
     "registered",
     "rows_asked",
 ]
@@ -136,9 +138,7 @@ class GenerativeModel(nn.Module):
         super().__init_subclass__(**kwargs)
         if name:
             there = registered.get(name)
-            if (
-                there is not None and there.__module__ != cls.__module__
-            ):  # the same module may define it anew, in a notebook say
+            if there is not None and not same_source(there, cls):  # a notebook's own may be defined anew
                 raise GenusError(
                     f"There is a family {name!r} already, {there.__module__}.{there.__qualname__}; give {cls.__qualname__}"
                     " another name, since files and the command line find families by it."
@@ -153,8 +153,9 @@ class GenerativeModel(nn.Module):
             given = signature.bind_partial(made, *args, **kwargs).arguments
         except TypeError:  # the constructor says it better
             given = {}
-        # What a family does not hand on to `hyper` would be lost in a file, without a word.
-        asked = [name for name in given if not _is_default(given[name], signature.parameters[name])]
+        # What a family does not hand on to `hyper` would be lost in a file, without a word. Model, space, context come first.
+        hyper = list(signature.parameters.values())[3:]
+        asked = [p.name for p in hyper if p.name in given and not _is_default(given[p.name], p)]
         object.__setattr__(made, "asked", asked)
         return made
 
@@ -573,7 +574,7 @@ class Counted:
 
 def _is_default(value: Any, parameter: inspect.Parameter) -> bool:
     """Whether an argument says what is said without it, or is no hyper-parameter by name."""
-    if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or parameter.name in ("self", "space", "context"):
+    if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
         return True
     plain = isinstance(value, bool | int | float | str | list | tuple)
     return value is parameter.default or (plain and value == parameter.default)
@@ -612,6 +613,17 @@ def in_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, row
     if len(x) <= rows:
         return f(x, c)
     return torch.cat([f(x[i : i + rows], None if c is None else c[i : i + rows]) for i in range(0, len(x), rows)])
+
+
+def nameless(cls: type[GenerativeModel]) -> str | None:
+    """Why a class cannot be found by its name; None where it can."""
+    if not vars(cls).get("name"):
+        how = f"class {cls.__name__}(..., name=...)"
+        return f"it is no family by name, and files and comparisons find families by theirs; define it as {how}."
+    there = registered.get(cls.name, cls)
+    if there is not cls and not (same_source(there, cls) and there.__qualname__ == cls.__qualname__):
+        return f"its name {cls.name!r} is that of {there.__module__}.{there.__qualname__} now."
+    return None
 
 
 def named(name: str) -> type[GenerativeModel]:

@@ -144,7 +144,7 @@ def fit(
     if as_json:
         print_json(found)
     else:
-        _print_summary(found, next_command(model, out))
+        _print_summary(found, next_command(model, out, ctx.obj))
 
 
 def _check_files(out: Path, kept: Path, resume: bool) -> None:

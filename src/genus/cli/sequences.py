@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +30,16 @@ def kind_of(space: Space) -> str:
     return {"text": "text", "audio": "sound"}.get(space.form.container if space.form is not None else "", "numbers")
 
 
-def next_command(model: GenerativeModel, path: Path) -> str:
-    """How a model that has just been written is sampled, as it is typed."""
+def next_command(model: GenerativeModel, path: Path, args: Sequence[str] = ()) -> str:
+    """How a model that has just been written is sampled, as it is typed; `args` made it, and say what was imported."""
+    imported = [word for at, word in enumerate(args) if word == "--import" or args[at - 1 : at] == ["--import"]]
     given = " --given COLUMN=VALUE" if model.context is not None else ""
     space, out = model.space, ""
     if space.sequence:
         out = " --out samples" if kind_of(space) == "sound" else ""
     elif not space.is_table:
         out = " --out samples.png"
-    return f"genus sample {shlex.quote(str(path))} -n 10{given}{out}"
+    return f"{shlex.join(['genus', *imported])} sample {shlex.quote(str(path))} -n 10{given}{out}"
 
 
 def check_out(space: Space, out: Path | None, as_json: bool, count: int) -> None:

@@ -189,11 +189,11 @@ def _of_distributions(p: Distribution, q: Distribution, name: str, samples: int,
     of_p, of_q = _probabilities(p), _probabilities(q)
     if of_p is not None and of_q is not None:
         return _of_states(of_p, of_q, name)
-    p, q = _precise(p), _precise(q)
     closed = of_gaussians(p, q, name)
     if closed is None and name in ("kl", "reverse-kl"):
+        first, second = (_precise(p), _precise(q)) if name == "kl" else (_precise(q), _precise(p))
         try:
-            closed = max(0.0, float(kl_divergence(p, q) if name == "kl" else kl_divergence(q, p)))
+            closed = max(0.0, float(kl_divergence(first, second)))
         except NotImplementedError:  # torch's answer where it knows no closed form
             closed = None
     if closed is not None:

@@ -25,7 +25,7 @@ from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.metrics import CELLS, LEARNT, LEAST, METRICS, NEIGHBOURS, evaluate, independent_columns, torch_threads
 from genus.evaluation.report import Report, Row
 from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences, spans
-from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, registered
+from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, nameless, registered
 from genus.models.autoregressive import ChainRule
 from genus.registry import build, families, family, refusal, suggested
 from genus.space import Category, Space
@@ -185,6 +185,9 @@ def compare(
 
 def _chosen(wanted: Sequence[str | type[GenerativeModel]] | None, baseline: str) -> list[str]:
     known = list(families())
+    for one in wanted or ():
+        if isinstance(one, type) and (reason := nameless(one)):
+            raise GenusError(f"{one.__name__} cannot be compared: {reason}")
     names = None if wanted is None else [one.name if isinstance(one, type) else one for one in wanted]
     if names is not None and not names:
         raise GenusError("No family is named; name some to compare, or leave families out to compare all.")
@@ -215,7 +218,7 @@ def _run(protocol: Protocol, work: Sequence[tuple[str, int]], jobs: int) -> Iter
 def _trial(protocol: Protocol, cls: type[GenerativeModel], seed: int) -> Trial:
     """Fit and judge; whatever goes wrong becomes the trial's error."""
     trial = Trial(cls.name, seed)
-    registered.setdefault(cls.name, cls)  # a family of the caller's own script is not known to another process
+    registered[cls.name] = cls  # a family of the caller's own script is not known to another process, or an older one is
     try:
         with torch_threads(protocol.threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")

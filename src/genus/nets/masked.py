@@ -430,7 +430,7 @@ class Pass(torch.autograd.Function):
         if net.direct is not None:
             learn(layers + 1, gradient, seen[0])
             if ctx.needs_input_grad[1]:
-                g = (g if layers else 0) + input_gradient(gradient, weights[-1], net.blocks[-1])
+                g = g + input_gradient(gradient, weights[-1], net.blocks[-1])
         return None, g if ctx.needs_input_grad[1] else None, *to_weight, *to_bias
 
     @staticmethod

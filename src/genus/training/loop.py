@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -113,8 +114,13 @@ def fit(
     for name, value in {**whole, **number}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, Integral if name in whole else Real)):
             raise TrainingError(f"{name} must be a {'whole ' if name in whole else ''}number, or None; got {value!r}.")
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise TrainingError(f"seed must be a whole number of at least 0; got {seed!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**64:
+        raise TrainingError(f"seed must be a whole number from 0 to 2^64 - 1; got {seed!r}.")
+    seed, batch_size, max_steps = int(seed), _int(batch_size), _int(max_steps)
+    patience, checkpoint_every = _int(patience), _int(checkpoint_every)
+    for name, value in {"average": average, "weight_decay": weight_decay}.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf):
+            raise TrainingError(f"{name} must be a number of at least 0, or None; got {value!r}.")
     if losses is not None and (isinstance(losses, Loss) or not all(isinstance(loss, Loss) for loss in losses)):
         raise TrainingError("losses must be a list of Loss, one for each player.")
     recipe = model.recipe if losses is None else {}
@@ -192,6 +198,11 @@ def fit(
         return run.run()
 
 
+def _int(value: int | None) -> int | None:
+    """Python's own whole number of any kind's."""
+    return None if value is None else int(value)
+
+
 def _check(schedule: str, average: float, positive: dict[str, float | None], resume: bool, checkpoint: Any) -> None:
     if schedule not in SCHEDULES:
         raise TrainingError(f"There is no schedule {schedule!r}; there are {', '.join(SCHEDULES)}.")
@@ -200,6 +211,8 @@ def _check(schedule: str, average: float, positive: dict[str, float | None], res
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise TrainingError(f"{name} must be positive, or None; got {value}.")
+    if positive["checkpoint_every"] is not None and checkpoint is None:
+        raise TrainingError("checkpoint_every= needs checkpoint=, the file to write.")
     if resume and checkpoint is None:
         raise TrainingError("resume=True needs checkpoint=, the file to resume from.")
 

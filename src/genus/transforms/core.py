@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -10,9 +11,16 @@ from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
 
-__all__ = ["Chain", "Inverse", "Transform", "build", "describe"]
+__all__ = ["Chain", "Inverse", "Transform", "build", "describe", "same_source"]
 
 described: dict[str, type[Described]] = {}  # every transform and map by name, as its class is made
+
+
+def same_source(first: type, second: type) -> bool:
+    """Whether two classes are of one module, or of one file that is a script and a module."""
+    names = [cls.__module__ for cls in (first, second)]
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in names]
+    return names[0] == names[1] or (files[0] is not None and files[0] == files[1])
 
 
 class Described:
@@ -26,7 +34,7 @@ class Described:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         there = described.get(cls.__name__)
-        if there is not None and there.__module__ != cls.__module__:  # the same module may define it anew, in a notebook say
+        if there is not None and not same_source(there, cls):  # a notebook's own may be defined anew
             raise GenusError(
                 f"There is a transform or map {cls.__name__} already, of {there.__module__}; call this one something else,"
                 " since files name them."
