@@ -160,3 +160,21 @@ def test_a_model_that_ignores_its_condition_is_seen_by_its_samples(monkeypatch: 
     monkeypatch.setattr(genus.NaiveBayes, "_sample", lambda self, n, c: plain(self, n, c[torch.randperm(n)]))
     ignoring = genus.compare(data, ["naive-bayes"], seeds=1, jobs=1, progress=False).rows[0].metrics["c2st"]
     assert heeding < 0.65 < 0.75 < ignoring
+
+
+def test_a_comparison_that_is_interrupted_reports_what_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(genus.VAE, "initialise", press)
+    report = genus.compare(table(), ["mixture", "vae", "maf"], seeds=1, jobs=1, budget=2, progress=False)
+    assert [(row.family, row.status) for row in report.rows] == [
+        ("naive-bayes", "ok"),
+        ("mixture", "ok"),
+        ("vae", "failed"),
+        ("maf", "failed"),
+    ]
+    assert report.rows[2].reason == "it was interrupted"
+    monkeypatch.setattr(genus.NaiveBayes, "observe", press)
+    with pytest.raises(KeyboardInterrupt, match="anything to compare"):
+        genus.compare(table(), ["vae"], seeds=1, jobs=1, progress=False)

@@ -106,7 +106,8 @@ def compare(
         progress: print a line for each fit done, or a function that is given that line.
 
     Returns:
-        A `Report`: print it, `write` it to a folder, or read its `rows`.
+        A `Report`: print it, `write` it to a folder, or read its `rows`. Where Ctrl-C ends a comparison, it is of the fits that
+        have ended.
 
     Raises:
         GenusError: an unknown family.
@@ -140,11 +141,19 @@ def compare(
         at_most = math.ceil(len(work) / jobs) * budget
         whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
         say(f"{len(work)} fits of {budget:g} s at most, {jobs} at once: {whole} at most, and judging them")
-    trials = []
-    for trial in _run(protocol, work, jobs):
-        trials.append(trial)
+    trials: list[Trial] = []
+    try:
+        for trial in _run(protocol, work, jobs):
+            trials.append(trial)
+            if say:
+                say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
+    except KeyboardInterrupt:
+        ended = {(trial.family, trial.seed) for trial in trials}
+        if not any(trial.family == baseline and not trial.error for trial in trials):
+            raise KeyboardInterrupt("interrupted before there was anything to compare.") from None
         if say:
-            say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
+            say(f"interrupted: the report is of the {len(trials)} fits that have ended")
+        trials += [Trial(*one, error="it was interrupted") for one in work if one not in ended]
     references = _references(protocol, judged[half:], data.target)
     rows = [
         Row(name, *_words(name), status="refused", reason=refused[name])
