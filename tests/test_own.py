@@ -282,6 +282,10 @@ def test_a_family_in_a_file_works_from_commands(tmp_path: Path, monkeypatch: pyt
     done = run(*mine, "fit", "rows.csv", "--family", "test-mine", "--set", "width=2", "--steps", "20", "--out", "m.genus")
     assert done.code == 0, done.err
     assert run(*mine, "sample", "m.genus", "-n", "3").out.count("\n") == 4
+    assert "genus --import test_mine_family.py sample m.genus -n 10" in done.out
+    known = registered.pop("test-mine")
+    run("sample", "m.genus").refused(1, "no family 'test-mine' here", "genus --import FILE before the command")
+    registered["test-mine"] = known
     assert "test-mine" in run(*mine, "families").out
     done = run(*mine, "compare", "rows.csv", "--families", "test-mine", "--seeds", "1", "--jobs", "2", "--budget", "1s")
     assert done.code == 0, done.err

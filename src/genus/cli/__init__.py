@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore")
             command = typer.main.get_command(app)
             # `main` of click would turn Ctrl-C and a closed pipe into errors of its own.
-            with command.make_context("genus", args or ["--help"], obj=args) as context:
+            with command.make_context("genus", [*args] or ["--help"], obj=args) as context:
                 command.invoke(context)
             sys.stdout.flush()
     except typer.Exit as done:

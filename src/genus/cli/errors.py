@@ -48,6 +48,7 @@ def explained(error: BaseException, options: Collection[str]) -> tuple[str, int]
             for name, option in SPELLINGS.items()
             if name in text and option.split()[0] in options
         ]
+        here += ["that is genus --import FILE before the command"] if "import the module that defines it" in text else []
         return f"{text} (On the command line, {' and '.join(here)}.)" if here else text, 1
     if hasattr(error, "format_message"):  # click's own, wherever typer keeps it
         context = getattr(error, "ctx", None)
