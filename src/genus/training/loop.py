@@ -211,8 +211,6 @@ def _check(schedule: str, average: float, positive: dict[str, float | None], res
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise TrainingError(f"{name} must be positive, or None; got {value}.")
-    if positive["checkpoint_every"] is not None and checkpoint is None:
-        raise TrainingError("checkpoint_every= needs checkpoint=, the file to write.")
     if resume and checkpoint is None:
         raise TrainingError("resume=True needs checkpoint=, the file to resume from.")
 
