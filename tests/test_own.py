@@ -99,7 +99,7 @@ def test_what_breaks_a_law_is_told_so(own_names: None) -> None:
 
     class Moving(Shifted, name="test-moving"):
         def _sample(self, n: int, c: Tensor | None) -> Tensor:
-            return super()._sample(n, c) + id(object()) % 7 + torch.rand(1, generator=torch.Generator()).item() + next(counter)
+            return super()._sample(n, c) + next(counter)
 
     counter = iter(range(1000))
     for family, word in ((Heavy, "mass"), (Social, "beside them"), (Idle, "no part in it"), (Moving, "draws otherwise")):
