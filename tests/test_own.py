@@ -287,6 +287,11 @@ def test_a_family_in_a_file_works_from_commands(tmp_path: Path, monkeypatch: pyt
     known = registered.pop("test-mine")
     run("sample", "m.genus").refused(1, "no family 'test-mine' here", "genus --import FILE before the command")
     registered["test-mine"] = known
+    Path("forgetful_family.py").write_text(MINE.replace("test-mine", "test-forgets").replace(", width=width)", ")"))
+    done = run(
+        "--import", "forgetful_family.py", "fit", "rows.csv", "--family", "test-forgets", "--set", "width=2", "--out", "f.genus"
+    )
+    done.refused(1, "could not be saved", "does not say its width")
     assert "test-mine" in run(*mine, "families").out
     done = run(*mine, "compare", "rows.csv", "--families", "test-mine", "--seeds", "1", "--jobs", "2", "--budget", "1s")
     assert done.code == 0, done.err

@@ -113,9 +113,11 @@ def fit(
     except DataError as error:
         raise DataError(f"{str(error).rstrip('.')}; {_others(dataset)}.") from error
 
-    from genus.files import save
+    from genus.files import save, unsaveable
     from genus.training import TrainingInterrupted, fit
 
+    if reason := unsaveable(model):  # better said now than after hours
+        raise GenusError(f"This model could not be saved: {reason}")
     try:
         history = fit(
             model,
