@@ -509,3 +509,12 @@ def test_a_loss_that_stops_being_finite_leaves_the_last_good_weights(tmp_path: P
     assert "elbo" in done.err
     assert str(out) in done.err
     assert all(p.isfinite().all() for p in genus.load(out).parameters())
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "float32", "float64"])
+def test_samples_of_an_array_are_numbers_of_its_type(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", (100 * np.random.default_rng(0).random((60, 3))).astype(kind))
+    assert run("fit", "x.npy", "--family", "naive-bayes", "--out", "m.genus").code == 0
+    assert run("sample", "m.genus", "-n", "5", "--out", "y.npy").code == 0
+    assert np.load("y.npy").dtype == np.dtype(kind)

@@ -475,3 +475,28 @@ def test_sliced_distances_have_no_slope_where_they_are_0() -> None:
     assert not torch.autograd.grad(sliced_wasserstein(x, x.detach().clone(), p=2), x)[0].isnan().any()
     with pytest.raises(DataError, match="finite"):
         sliced_wasserstein(x, x, p=math.inf)
+
+
+def test_distributions_that_know_no_double_precision_are_estimated() -> None:
+    class Bend(torch.distributions.Transform):
+        domain = codomain = torch.distributions.constraints.real
+        bijective = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Linear(1, 1)
+
+        def _call(self, x: Tensor) -> Tensor:
+            return self.net(x[..., None])[..., 0]
+
+        def _inverse(self, y: Tensor) -> Tensor:
+            return (y - self.net.bias) / self.net.weight[0]
+
+        def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.net.weight.abs().log()[0, 0].expand(x.shape)
+
+    with torch.no_grad():
+        p = torch.distributions.TransformedDistribution(Normal(0.0, 1.0), [Bend()])
+        found = kl(p, Normal(0.0, 3.0), samples=100)
+    assert found.label == "estimate"
+    assert math.isfinite(found.value)

@@ -478,3 +478,30 @@ def test_an_older_definition_can_still_be_saved(own_names: None, tmp_path: Path)
     assert type(old) is not cell()  # a notebook's cell that is run once more
     genus.save(old, tmp_path / "m.genus")
     assert genus.load(tmp_path / "m.genus").name == "test-again"
+
+
+def test_gradients_of_masked_transforms_are_judged() -> None:
+    torch.manual_seed(0)
+    for hidden in ((), (8,)):
+        masked = Masked(3, hidden, direct=True)
+        for parameter in masked.parameters():
+            parameter.data += 0.3 * torch.randn_like(parameter)
+        assert "gradients" in check_transform(masked, torch.randn(9, 3))
+
+
+def test_a_class_that_is_defined_anew_is_the_one_that_is_compared(own_names: None) -> None:
+    def cell(shift: float) -> type[Shifted]:
+        class Anew(Shifted, name="test-anew"):
+            listed = True
+
+            def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+                return super()._log_prob(x, c) - shift
+
+        return Anew
+
+    x, found = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)), []
+    for shift in (0.0, 100.0):  # the processes of the first comparison are those of the second
+        report = genus.compare(x, [cell(shift)], budget=1, seeds=1, jobs=2, progress=False)
+        assert report.rows[1].log_density is not None, report.rows[1].reason
+        found.append(report.rows[1].log_density)
+    assert found[0] - found[1] == pytest.approx(100, abs=1)

@@ -196,7 +196,8 @@ def _same_slopes(transform: Transform, x: Tensor, c: Tensor | None, what: str) -
                     one += sign * STEP * direction
                 ends.append(float(value()))
         true = (ends[0] - ends[1]) / (2 * STEP)
-        near = abs(slope - true) <= 1e-4 * max(1.0, abs(true)) + 1e-9 * abs(ends[0]) / STEP
+        rounding = 1e-13 * abs(ends[0]) / STEP
+        near = abs(slope - true) <= 1e-4 * max(1.0, abs(true)) + rounding
         _hold(
             near, f"{what}: its gradient in {name} is {slope:.6g} along some direction, and finite differences say {true:.6g}"
         )

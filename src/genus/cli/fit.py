@@ -77,8 +77,8 @@ def fit(
 ) -> None:
     """Train one family on the data and save the model.
 
-    Without --budget, --epochs or --steps, training ends when rows held out no longer improve. Ctrl-C saves the best so far,
-    and the message says how to go on.
+    Without --budget, --epochs or --steps, training ends when rows held out no longer improve. Ctrl-C keeps what has been
+    learned, as a model too where --out is a new file, and the message says how to go on.
 
     \b
     Examples:
