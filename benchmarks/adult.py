@@ -111,7 +111,7 @@ def judged(
     """One fit of a family with what it suggests for such a table, and a line of figures."""
     begin = time.perf_counter()
     torch.manual_seed(seed)
-    model = genus.build(name, data.space, **genus.family(name).suggest(data.space, len(data)))
+    model = genus.build(name, data.space, **genus.family(name).default_hyperparameters(data.space, len(data)))
     history = genus.fit(model, data, max_seconds=seconds, seed=seed, progress=False)
     took = time.perf_counter() - begin
     samples = data.space.decode(model.sample(len(test), seed=seed))

@@ -5,8 +5,9 @@
 vae, iwae: the architecture of Burda et al. 2016 (arXiv:1509.00519), one layer of 50 codes, nets of (200, 200) tanh units, begun
 as there (Glorot & Bengio 2010). The VAE is an IWAE of one code, whose gradient leaves out the score, which is zero in the mean;
 the IWAE goes on from it, weighs 5 codes and then 50, with a little weight decay. Trained for fixed epochs, whose minutes are
-printed. default: what `VAE.suggest` and a posterior made by inverse autoregressive flows give within --minutes. The weights are
-those of the best bound on the validation images, of the IWAE's long last stage those of its end; the 10,000 test images are
+printed. default: what `VAE.default_hyperparameters` and a posterior made by inverse autoregressive flows give within
+--minutes. The weights are those of the best bound on the validation images, of the IWAE's long last stage those of its end;
+the 10,000 test images are
 judged once, by --samples importance-weighted codes each (the default model, whose decoder is convolutional, by 100, and more of
 them would give more). Ends with an error where a figure misses the one published.
 """
@@ -24,12 +25,12 @@ import torch
 from torch import Tensor, nn
 
 import genus
-from genus import Integer, Space
+from genus import Lattice, Space
 from genus.files import read_tensors, write_tensors
 from genus.nets.dense import dense
 
 IMAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "images" / "binarized_mnist.npz"
-SPACE = Space(Integer(0, 1), shape=(28, 28))
+SPACE = Space(Lattice(0, 1), shape=(28, 28))
 PUBLISHED = {
     "vae": (88.71, "Burda et al. 2016, VAE"),
     "iwae": (87.10, "Burda et al. 2016, IWAE of 50"),
@@ -63,7 +64,7 @@ def trained(name: str, data: dict[str, Tensor], minutes: float, folder: Path) ->
     torch.manual_seed(0)
     begin, before = time.perf_counter(), 0.0
     if name == "default":
-        default = genus.VAE(SPACE, posterior="iaf", **genus.VAE.suggest(SPACE, len(data["train"])))
+        default = genus.VAE(SPACE, posterior="iaf", **genus.VAE.default_hyperparameters(SPACE, len(data["train"])))
         genus.fit(default, data["train"], validation=data["valid"], max_seconds=60 * minutes)
         return default, (time.perf_counter() - begin) / 60
     model = genus.IWAE(SPACE, latent=50, samples=1)

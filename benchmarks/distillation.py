@@ -38,13 +38,13 @@ def main() -> None:
     train, validation, test = (((part - mean) / scale).float() for part in (x[:a], x[a:b], x[b:]))
     space = Space(Real(), shape=(train.shape[1],))
     torch.manual_seed(0)
-    teacher = MAF(space, **MAF.suggest(space, len(train)))
+    teacher = MAF(space, **MAF.default_hyperparameters(space, len(train)))
     print(
         "teacher:",
         genus.fit(teacher, train, validation=validation, max_seconds=options.seconds, seed=0, progress=False),
         flush=True,
     )
-    student = IAF(space, **IAF.suggest(space, len(train)))
+    student = IAF(space, **IAF.default_hyperparameters(space, len(train)))
     found = genus.distill(student, teacher, max_steps=options.steps, progress=False)
     print("student:", found.history, flush=True)
     with torch.no_grad():

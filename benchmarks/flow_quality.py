@@ -7,8 +7,9 @@ the same for every method, so that repeated values reward nobody. 80 % of the ro
 bandwidth, the number of components), 10 % judge once. All is in nats a row of the data standardised by the training rows.
 Differences from the best of genus's flows are paired, row by row, with their standard errors.
 
-genus: `suggest`'s hyper-parameters and the family's recipe. zuko, nflows: 5 transforms, nets of (128, 128), Adam at 1e-3,
-batches of 256, the weights of the best validation loss, until a minute brings no better; a step's time counts, evaluations do
+genus: `default_hyperparameters`'s hyper-parameters and the family's recipe. zuko, nflows: 5 transforms, nets of (128, 128),
+Adam at 1e-3, batches of 256, the weights of the best validation loss, until a minute brings no better; a step's time counts,
+evaluations do
 not. Kernel densities: the best
 of 20 bandwidths. Mixtures: the best of 1 to 60 full normals.
 """
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor
 
 import genus
-from genus import Integer, Real, Space
+from genus import Lattice, Real, Space
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "tables"
 PATIENCE = 60.0  # seconds that a peer goes on without a better validation loss; those of genus are in its recipe
@@ -46,7 +47,7 @@ def rows(name: str, folder: Path) -> Tensor:
         import pandas as pd
 
         data = genus.read(pd.read_csv(folder / PATHS[name], header=None))
-        x, steps = data.x.double(), [k.step if isinstance(k, Integer) else 0.0 for k in data.space.kinds]
+        x, steps = data.x.double(), [k.step if isinstance(k, Lattice) else 0.0 for k in data.space.kinds]
         x = x[~x.isnan().any(1)]
     random = torch.Generator().manual_seed(0)
     if steps is not None:
@@ -61,7 +62,7 @@ def ours(family: str) -> Method:
     def method(train: Tensor, validation: Tensor, seconds: float) -> Callable[[Tensor], Tensor]:
         torch.manual_seed(0)
         space = Space(Real(), shape=(train.shape[1],))
-        model = genus.build(family, space, **genus.family(family).suggest(space, len(train)))
+        model = genus.build(family, space, **genus.family(family).default_hyperparameters(space, len(train)))
         history = genus.fit(model, train, validation=validation, max_seconds=seconds, seed=0, progress=False)
         print(
             f"    {family}: {model.hyper}, {history.steps} steps, best at {history.best_step}, {history.seconds:.0f} s",

@@ -14,8 +14,8 @@ is trained for its 2,000 iterations and timed; then genus trains a net of the sa
 all of it. Both are judged on the same blocks of 65 characters, of which the first is
 given. It ends with an error unless genus is as good after a quarter, and 0.2 nats better after all of the time.
 
---large: what `GPT.suggest` makes of so much text, trained for 15 minutes, judged on blocks of 256 characters without what
-stands before them ("cold"), and where every character is given the 128 to 255 before it ("sliding").
+--large: what `GPT.default_hyperparameters` makes of so much text, trained for 15 minutes, judged on blocks of 256 characters
+without what stands before them ("cold"), and where every character is given the 128 to 255 before it ("sliding").
 
 --ablation: one piece at a time left out, each for the same seconds.
 """
@@ -136,7 +136,7 @@ def against_peer(train: Tensor, validation: Tensor, letters: Category, iteration
 
 def large(train: Tensor, validation: Tensor, letters: Category, seconds: float) -> None:
     space = Space(letters, shape=(256,), sequence=True)
-    hyper = GPT.suggest(space, len(train) // 256)
+    hyper = GPT.default_hyperparameters(space, len(train) // 256)
     model, history = trained(train, space, seconds, hyper)
     print(f"GPT({', '.join(f'{k}={v}' for k, v in hyper.items())}): {model.parameter_count:,} parameters")
     print(f"{history.steps} steps, {history.rows[-1]['epoch']:.1f} epochs, {history.seconds:.0f} s")
@@ -159,7 +159,7 @@ def by_adam() -> Iterator[None]:
 
 def ablation(train: Tensor, validation: Tensor, letters: Category, seconds: float) -> None:
     space = Space(letters, shape=(BLOCK + 1,), sequence=True)
-    rate = GPT(space, **SIZE).recipe["learning_rate"]  # type: ignore[arg-type]
+    rate = GPT(space, **SIZE).fit_defaults["learning_rate"]  # type: ignore[arg-type]
     print(f"{seconds:.0f} s each{'':<40}{'steps':>7}{'nats':>8}")
 
     def show(name: str, **arguments: Any) -> None:

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 
 import genus
-from genus import MADE, Integer, Space
+from genus import MADE, Lattice, Space
 
-IMAGES = Space(Integer(0, 1), shape=(28, 28))
+IMAGES = Space(Lattice(0, 1), shape=(28, 28))
 MOST, PUBLISHED = 8.0, 88.40
 
 
@@ -63,7 +63,7 @@ def mnist(path: Path, seconds: float) -> None:
         for part in ("train", "valid", "test")
     }
     torch.manual_seed(0)
-    model = MADE(IMAGES, **MADE.suggest(IMAGES, len(images["train"])))
+    model = MADE(IMAGES, **MADE.default_hyperparameters(IMAGES, len(images["train"])))
     print(f"binarised MNIST: {model.hyper}, {model.parameter_count:,} numbers, {torch.get_num_threads()} threads")
     begin = time.perf_counter()
     history = genus.fit(model, images["train"], validation=images["valid"], max_seconds=seconds)

@@ -24,7 +24,7 @@ SIDE, EVERY = 28, 56
 
 def pixelcnn(levels: int) -> genus.PixelCNN:
     """The default net, away from its first weights, which know nothing."""
-    space = genus.Space(genus.Integer(0, levels - 1), shape=(SIDE, SIDE))
+    space = genus.Space(genus.Lattice(0, levels - 1), shape=(SIDE, SIDE))
     with isolated(0):
         model = genus.PixelCNN(space).eval()
         for parameter in model.parameters():

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import genus
-from genus import GAN, Integer, Space
+from genus import GAN, Lattice, Space
 from genus.nets.strided import StridedEncoder
 
 STACKS, SAMPLES, MODES, ASKED = 60_000, 25_600, 1000, 900
@@ -87,7 +87,7 @@ def main() -> None:
     print(f"The classifier names {100 * float(right):.2f} % of the test digits.\n\n{'':<22}{'modes':>6}{'KL':>8}")
     print("{:<22}{:>6}{:>8.3f}".format("stacked test images", *judged(net, stacked(test, SAMPLES, 1))), flush=True)
 
-    space = Space(Integer(0, 255, loc=33.3, scale=78.6), shape=(3, 28, 28))  # mean and deviation of MNIST's pixels
+    space = Space(Lattice(0, 255, loc=33.3, scale=78.6), shape=(3, 28, 28))  # mean and deviation of MNIST's pixels
     torch.manual_seed(arguments.seed)
     model = GAN(space, channels=arguments.channels)
     start = time.perf_counter()

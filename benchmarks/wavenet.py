@@ -25,7 +25,7 @@ import genus
 from genus.model import in_batches, isolated
 
 SECOND, PASSES, SHORT = 16_000, 40, 4_000
-SOUND = genus.Space(genus.Integer(0, 255), shape=(SECOND,), sequence=True)
+SOUND = genus.Space(genus.Lattice(0, 255), shape=(SECOND,), sequence=True)
 
 
 def wavenet(layers: int, stacks: int = 1) -> genus.WaveNet:
@@ -77,7 +77,7 @@ def train(seconds: float) -> None:
     known, held = data.split(test=0.2, seed=0)
     samples, found = held.x.numel(), {}
     print(f"{len(known)} clips of {data.space.dim:,} samples to learn from, {len(held)} held out, {data.space.kinds[0]!r}")
-    for name, hyper in (("markov", {"order": 3}), ("wavenet", genus.WaveNet.suggest(data.space, len(known)))):
+    for name, hyper in (("markov", {"order": 3}), ("wavenet", genus.WaveNet.default_hyperparameters(data.space, len(known)))):
         with isolated(0):
             model = genus.build(name, data.space, **hyper)
         history = genus.fit(model, known, max_seconds=seconds, seed=0)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import genus
-from genus import Category, Integer, Real, Space
+from genus import Category, Lattice, Real, Space
 from genus.divergences import DIVERGENCES
 from genus.model import registered
 from genus.models.flow import NormalisingFlow
@@ -26,13 +26,13 @@ SPACES = {
         [Real(1.0, 2.0, atoms=(0.0, math.nan)), Category(("a", "b")), Real(), Real(2.0, 0.5, atoms=(3.0,))]
     ),
     "real image": Space(Real(), shape=(2, 2)),
-    "lattice": Space([Integer(0, 4), Integer(0.0, 2.0, step=0.5)]),
-    "wide lattice": Space([Integer(0, 400, atoms=(0.0,), loc=90.0, scale=60.0), Integer(0, 3)]),
+    "lattice": Space([Lattice(0, 4), Lattice(0.0, 2.0, step=0.5)]),
+    "wide lattice": Space([Lattice(0, 400, atoms=(0.0,), loc=90.0, scale=60.0), Lattice(0, 3)]),
     "categories": Space([Category(("a", "b", "c")), Category((False, True)), Category(("only",))]),
     "mixed": Space(
-        [Real(1.0, 2.0, atoms=(0.0, math.nan)), Integer(0, 3, atoms=(2.0, 9.0)), Category(("a", None)), Integer(0, 300)]
+        [Real(1.0, 2.0, atoms=(0.0, math.nan)), Lattice(0, 3, atoms=(2.0, 9.0)), Category(("a", None)), Lattice(0, 300)]
     ),
-    "image": Space(Integer(0, 3), shape=(2, 3)),
+    "image": Space(Lattice(0, 3), shape=(2, 3)),
     "windows": Space(Category(("a", "b", "c")), shape=(4,), sequence=True),
     "words": Space(Category(("a", "b", None)), shape=(4,), sequence=True),
 }

@@ -11,7 +11,7 @@ from genus.evaluation.metrics import METRICS
 from genus.evaluation.report import Report, Row
 from genus.evaluation.sequences import NOVELTY
 from genus.frames import Form
-from genus.space import Category, Integer, Real, Space
+from genus.space import Category, Lattice, Real, Space
 
 XSS = "<script>alert(1)</script>"
 WORDS = [XSS, "emma", "olivia", "ava", "éloïse", "\tzoë\n", "", *(f"name {i}" for i in range(23))]
@@ -146,7 +146,7 @@ def digits() -> Report:
             histories=[history(s + 5, "critic", "generator", criterion=False) for s in range(3)],
         ),
     ]
-    space = Space(Integer(0, 16), shape=(8, 8))
+    space = Space(Lattice(0, 16), shape=(8, 8))
     settings = SETTINGS | {"budget_seconds": 15.0, "sample_count": 450, "references": references()}
     return Report("digits", space, rows, 1347, 450, 1797, real=noisy(0), **settings)  # type: ignore[arg-type]
 
@@ -165,11 +165,11 @@ def adult_space() -> Space:
     )
     return Space(
         [
-            Integer(17, 90),
+            Lattice(17, 90),
             Category(jobs),
             Real(189_000, 105_000),
             Category(("HS-grad", "Some-college", "Bachelors", "Masters", "Assoc-voc", "11th", "Doctorate")),
-            Integer(1, 16),
+            Lattice(1, 16),
             Category(("Married", "Never-married", "Divorced", "Widowed")),
             Category(tuple(f"occupation {i}" for i in range(14))),
             Category(("Husband", "Not-in-family", "Own-child", "Unmarried", "Wife")),
@@ -177,7 +177,7 @@ def adult_space() -> Space:
             Category(("Male", "Female")),
             Real(1080, 7400, atoms=(0.0,)),
             Real(87, 400, atoms=(0.0, math.nan)),
-            Integer(1, 99),
+            Lattice(1, 99),
             Category(("United-States", "México", "Philippines", "Deutschland", "日本")),
             Category(("<=50K", ">50K")),
         ],
@@ -202,7 +202,7 @@ def adult_rows(n: int, seed: int, dependence: float = 1.0) -> torch.Tensor:
         if isinstance(kind, Category):
             u = torch.special.ndtr(z / 1.2)
             columns.append((kind.states * u**2).floor().clamp(0, kind.states - 1))
-        elif isinstance(kind, Integer):
+        elif isinstance(kind, Lattice):
             columns.append((kind.low + (kind.high - kind.low) * torch.special.ndtr(z / 1.2 - 0.6)).round())
         elif kind.atoms:
             value = torch.where(z > 1.3, (kind.loc + kind.scale * z.abs()).round(), 0.0)
@@ -294,7 +294,7 @@ def names() -> Report:
 def tones() -> Report:
     """Tones of different pitch that end, and noise."""
     form = Form("audio", ("uint8",), coding="mu-law", rate=8000)
-    space = Space(Integer(0, 255, atoms=(math.nan,)), shape=(900,), form=form, sequence=True)
+    space = Space(Lattice(0, 255, atoms=(math.nan,)), shape=(900,), form=form, sequence=True)
     time = np.arange(700) / 8000
     real = space.encode([np.sin(2 * np.pi * pitch * time) for pitch in (500, 1000, 2000, 3000)])
     noise = torch.randint(256, (4, 900), generator=torch.Generator().manual_seed(0)).float()

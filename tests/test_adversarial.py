@@ -15,7 +15,7 @@ from conftest import CONTEXTS, SPACES, draw
 from torch import Tensor, nn
 
 import genus
-from genus import GAN, WGAN, WGANGP, Category, Integer, Loss, Mixture, NaiveBayes, Real, RealNVP, Space, adversarial
+from genus import GAN, WGAN, WGANGP, Category, Lattice, Loss, Mixture, NaiveBayes, Real, RealNVP, Space, adversarial
 from genus.divergences import BITS, DIVERGENCES, GAMES, between, energy_distance, gradient_norm, of_probabilities
 from genus.models.critic import Critic, spread
 from genus.nets.residual import ImageEncoder
@@ -254,7 +254,7 @@ def test_a_penalised_critic_learns_the_earth_movers_distance() -> None:
     ],
 )
 def test_nets_follow_the_shape(shape: tuple[int, ...], net: str, kind: type, tmp_path: Path) -> None:
-    space, context = Space(Integer(0, 16), shape=shape), CONTEXTS["mixed"]
+    space, context = Space(Lattice(0, 16), shape=shape), CONTEXTS["mixed"]
     model = GAN(space, context, latent=3, net=net, hidden=(12,), channels=4, spectral=True)
     assert type(model.critic.net) is kind
     x, c = draw(space, 6).float(), draw(context, 6)

@@ -390,7 +390,7 @@ VAE = genus.VAE(MIXED, hidden=[8], latent=2)
         (MAF, {"space": {"kinds": [{"kind": "os"}]}}),
         (MAF, {"space": {"kinds": [{"kind": "real", "scale": 0.0}]}}),
         (MAF, {"space": {"kinds": [{"kind": "real", "loc": "x"}]}}),
-        (MAF, {"space": {"kinds": [{"kind": "integer", "low": 0, "high": 1e308}]}}),
+        (MAF, {"space": {"kinds": [{"kind": "lattice", "low": 0, "high": 1e308}]}}),
         (MIXTURE, {"space": {"kinds": [{"kind": "real"}, {"kind": "category", "levels": 5}]}}),
         (MIXTURE, {"space": {"kinds": [{"kind": "real"}, {"kind": "category", "levels": [["a"], ["b"]]}]}}),
         (MAF, {"space": {"form": 3}}),

@@ -288,7 +288,7 @@ def test_images_come_as_one_crisp_grid_or_as_an_array(models: dict[str, Path]) -
 def test_a_grid_of_coloured_images_keeps_its_colours() -> None:
     x = torch.zeros(5, 3, 2, 2)
     x[:, 0] = 255.0
-    picture = grid(genus.Space(genus.Integer(0, 255), shape=(3, 2, 2)), x)
+    picture = grid(genus.Space(genus.Lattice(0, 255), shape=(3, 2, 2)), x)
     assert picture.shape[2] == 3
     assert picture[2, 2].tolist() == [255, 0, 0]
     assert picture[-1, -1].tolist() == [255, 255, 255]

@@ -15,7 +15,7 @@ import torch
 from command import run
 
 import genus
-from genus import Category, Integer, Real, Space
+from genus import Category, Lattice, Real, Space
 from genus.frames import Form
 
 STUDENT = ["--set", "transforms=2", "--set", "hidden=8", "--steps", 30]
@@ -41,10 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         models = {
             "maf": genus.MAF(data.space, transforms=1, hidden=(8,)),
             "given": genus.MAF(plain, Space([Category(("u", "v"))], names=["which"]), transforms=1, hidden=(8,)),
-            "whole": genus.build("maf", Space([Integer(0, 9), Integer(0, 3)], names=["a", "b"]), transforms=1, hidden=(8,)),
+            "whole": genus.build("maf", Space([Lattice(0, 9), Lattice(0, 3)], names=["a", "b"]), transforms=1, hidden=(8,)),
             "wavenet": genus.WaveNet(sound, width=8, layers=3, components=1),
             "gpt": genus.GPT(text, width=8, layers=1, heads=2),
-            "pixelcnn": genus.PixelCNN(Space(Integer(0, 3), shape=(3, 3)), width=8, layers=2),
+            "pixelcnn": genus.PixelCNN(Space(Lattice(0, 3), shape=(3, 3)), width=8, layers=2),
             "vae": genus.VAE(plain, hidden=(8,)),
         }
         digits = genus.read("digits").space

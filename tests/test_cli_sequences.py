@@ -16,7 +16,7 @@ import torch
 from command import run
 
 import genus
-from genus import Category, Integer, Real, Space
+from genus import Category, Lattice, Real, Space
 from genus.cli.sequences import Typist
 from genus.frames import Form
 
@@ -29,9 +29,9 @@ SPACES = {
     "words": text_space((*"abcé", None), 8),
     "play": text_space((*"RO:\nab ",), 12),
     "bytes": text_space(tuple(range(256)), 12, "bytes"),
-    "sound": Space(Integer(0, 255), shape=(200,), form=Form("audio", ("uint8",), coding="mu-law", rate=8000), sequence=True),
-    "numbers": Space(Integer(0, 9, atoms=(float("nan"),)), shape=(5,), form=Form("numpy", ("float64",)), sequence=True),
-    "table": Space([Category(("a", "b")), Integer(0, 9), Real(2.0, 3.0)], names=["kind", "count", "size"]),
+    "sound": Space(Lattice(0, 255), shape=(200,), form=Form("audio", ("uint8",), coding="mu-law", rate=8000), sequence=True),
+    "numbers": Space(Lattice(0, 9, atoms=(float("nan"),)), shape=(5,), form=Form("numpy", ("float64",)), sequence=True),
+    "table": Space([Category(("a", "b")), Lattice(0, 9), Real(2.0, 3.0)], names=["kind", "count", "size"]),
 }
 
 

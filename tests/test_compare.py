@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import genus
-from genus import Category, Integer, Real, Space
+from genus import Category, Lattice, Real, Space
 from genus.data import Dataset
 from genus.evaluation.comparison import Protocol, _chosen, _pair, _row, _trial
 from genus.model import TractableDensity
@@ -21,7 +21,7 @@ def table(rows: int = 240, seed: int = 0) -> Dataset:
     level = torch.randint(3, (rows,), generator=generator)
     real = 4.0 * level + torch.randn(rows, generator=generator)
     count = (5 * level + torch.randint(4, (rows,), generator=generator)).float()
-    space = Space([Real(4.0, 3.5), Integer(0, 13), Category(("a", "b", "c"))], names=["real", "count", "level"])
+    space = Space([Real(4.0, 3.5), Lattice(0, 13), Category(("a", "b", "c"))], names=["real", "count", "level"])
     return Dataset(torch.stack([real, count, level.float()], dim=1), None, space, None, "level", "toy")
 
 

@@ -15,7 +15,7 @@ import torch
 from fake_reports import XSS, names, tones
 
 import genus
-from genus import Category, Integer, Real, Space
+from genus import Category, Lattice, Real, Space
 from genus.data import Dataset
 from genus.evaluation.comparison import _coordinates
 from genus.evaluation.excerpts import excerpts, sounds, texts
@@ -95,7 +95,7 @@ def test_the_end_of_a_stream_is_held_out() -> None:
     data = stream()
     rows = genus.compare(data, ["markov"], budget=1.0, seeds=1, jobs=1, progress=False).rows
     train, held = data.rows(slice(0, 32)), data.rows(slice(32, 40))
-    model = genus.build("markov", data.space, **genus.family("markov").suggest(data.space, len(train)))
+    model = genus.build("markov", data.space, **genus.family("markov").default_hyperparameters(data.space, len(train)))
     genus.fit(model, train, progress=False)
     assert rows[0].log_density == pytest.approx(model.log_prob(held.x).mean().item())
 
@@ -139,12 +139,12 @@ def test_a_long_text_is_searched_in_chunks(monkeypatch: pytest.MonkeyPatch) -> N
     assert rows["in_training"] == 1
 
 
-@pytest.mark.parametrize("kind", [Integer(0.0, 2.0, step=0.1), Real()], ids=repr)
-def test_numbers_are_equal_up_to_rounding_on_a_lattice(kind: Integer | Real) -> None:
+@pytest.mark.parametrize("kind", [Lattice(0.0, 2.0, step=0.1), Real()], ids=repr)
+def test_numbers_are_equal_up_to_rounding_on_a_lattice(kind: Lattice | Real) -> None:
     space = Space(kind, shape=(3,), sequence=True)
     x = torch.tensor([[0.1, 0.2, 0.3], [0.5, 0.1, 0.3]])
     found = evaluate_sequences(space, x + 1e-7, train=x[:1], held=x[1:])
-    lattice = isinstance(kind, Integer)
+    lattice = isinstance(kind, Lattice)
     assert (found["in_training"], found["in_held_out"], found["new"]) == ((0.5, 0.5, 0.0) if lattice else (0.0, 0.0, 1.0))
     assert evaluate_sequences(space, x, train=x[:1], held=x[1:])["in_training"] == 0.5
 
@@ -206,7 +206,7 @@ def test_what_cannot_be_seen_is_shown() -> None:
 def test_symbols_without_a_form_are_text_too() -> None:
     pair = Space(Category(("up", "down", None)), shape=(4,), sequence=True)
     assert texts(pair, torch.tensor([[0.0, 1, 2, 2]])) == ["up down"]
-    number = Space(Integer(0, 9, atoms=(math.nan,)), shape=(3,), sequence=True)
+    number = Space(Lattice(0, 9, atoms=(math.nan,)), shape=(3,), sequence=True)
     assert texts(number, torch.tensor([[1.0, 7.0, math.nan]])) == ["1 7"]
 
 

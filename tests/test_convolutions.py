@@ -9,7 +9,7 @@ import torch
 from conftest import CONTEXTS, SPACES, draw, make
 
 import genus
-from genus import Category, GenusError, Integer, PixelCNN, Real, Space, WaveNet
+from genus import Category, GenusError, Lattice, PixelCNN, Real, Space, WaveNet
 from genus.nets.dilated import DilatedMemory
 from genus.nets.pixels import PixelStacks
 
@@ -65,8 +65,8 @@ def test_the_context_is_seen_from_the_first_position_on(net: torch.nn.Module) ->
         assert bool((torch.autograd.grad(out[:, i].square().sum(), c, retain_graph=True)[0] != 0).any(0).all()), i
 
 
-@pytest.mark.parametrize("kind", [Integer(0, 3), Integer(0, 500), Real(), Category(("black", "white"))])
-def test_the_edge_of_an_image_is_no_grey_level(kind: genus.Integer | genus.Real | genus.Category) -> None:
+@pytest.mark.parametrize("kind", [Lattice(0, 3), Lattice(0, 500), Real(), Category(("black", "white"))])
+def test_the_edge_of_an_image_is_no_grey_level(kind: genus.Lattice | genus.Real | genus.Category) -> None:
     """It is zeros; no token is, nor the difference of an image and the same with a frame of its lowest level."""
     model = make("pixelcnn", Space(kind, shape=(2, 3)))
     assert bool((model.tokens(torch.zeros(1, 6, dtype=torch.float64)) != 0).all())
@@ -74,7 +74,7 @@ def test_the_edge_of_an_image_is_no_grey_level(kind: genus.Integer | genus.Real 
 
 def test_colour_is_exact() -> None:
     """Two pixels of three channels of two levels: all 64 images have mass 1, and every channel hangs on those before it."""
-    space = Space(Integer(0, 1), shape=(3, 1, 2))
+    space = Space(Lattice(0, 1), shape=(3, 1, 2))
     model = make("pixelcnn", space)
     images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 6).reshape(-1, 3, 1, 2)
     p = model.log_prob(images).exp().detach()
@@ -140,7 +140,7 @@ def test_sound_is_sampled_with_gradients_step_by_step() -> None:
 
 @pytest.mark.parametrize("output", ["softmax", "mixture"])
 def test_both_outputs_of_whole_numbers_have_mass_one(output: str) -> None:
-    space = Space(Integer(0, 255), shape=(3,), sequence=True)
+    space = Space(Lattice(0, 255), shape=(3,), sequence=True)
     with torch.random.fork_rng():  # the weights' first values are drawn, and replaced
         model = random(WaveNet(space, width=6, layers=2, components=2, output=output))
     x = torch.tensor([[3.0, 250.0, 0.0]]).repeat(256, 1)
@@ -152,7 +152,7 @@ def test_both_outputs_of_whole_numbers_have_mass_one(output: str) -> None:
 def test_near_levels_start_alike() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        table = WaveNet(Space(Integer(0, 255), shape=(9,), sequence=True), width=64).tokens.table.weight.detach()
+        table = WaveNet(Space(Lattice(0, 255), shape=(9,), sequence=True), width=64).tokens.table.weight.detach()
     assert float((table[:-1] - table[1:]).norm(dim=1).max()) < 0.2 * float((table[0] - table[128:]).norm(dim=1).min())
     assert float(table.std()) == pytest.approx(1, abs=0.05)
 
@@ -162,14 +162,14 @@ def test_a_picture_of_stripes_is_learned() -> None:
     x = (torch.rand(400, 1, 8, generator=torch.Generator().manual_seed(0)) < 0.5).float().expand(-1, 6, -1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = PixelCNN(Space(Integer(0, 1), shape=(6, 8)), width=8, layers=1, reach=1)
+        model = PixelCNN(Space(Lattice(0, 1), shape=(6, 8)), width=8, layers=1, reach=1)
     genus.fit(model, x, max_steps=120, batch_size=32, learning_rate=0.02, validation=None, progress=False)
     assert float(model.log_prob(x).mean().detach()) == pytest.approx(-8 * math.log(2), abs=0.4)
 
 
 def test_spaces_that_are_refused() -> None:
     assert "images, of shape" in PixelCNN.limits(SPACES["categories"])
-    assert "all of one kind" in PixelCNN.limits(Space([Integer(0, 1), Real()], shape=(1, 2)))
+    assert "all of one kind" in PixelCNN.limits(Space([Lattice(0, 1), Real()], shape=(1, 2)))
     assert "sequences" in PixelCNN.refusal(SPACES["words"])
     assert "sequences in time" in WaveNet.refusal(SPACES["image"])
     with pytest.raises(GenusError, match="width, layers and stacks must be 1 or more; got 8, 0 and 1"):
@@ -181,9 +181,12 @@ def test_spaces_that_are_refused() -> None:
 
 
 def test_suggestions_follow_the_data() -> None:
-    assert WaveNet.suggest(SPACES["words"], 100)["layers"] == 3
-    long = Space(Integer(0, 255), shape=(8_000,), sequence=True)
-    assert WaveNet.suggest(long, 100) == {"layers": 10, "width": 64}
-    assert WaveNet(long, **WaveNet.suggest(long, 100)).recipe["batch_size"] == 2
+    assert WaveNet.default_hyperparameters(SPACES["words"], 100)["layers"] == 3
+    long = Space(Lattice(0, 255), shape=(8_000,), sequence=True)
+    assert WaveNet.default_hyperparameters(long, 100) == {"layers": 10, "width": 64}
+    assert WaveNet(long, **WaveNet.default_hyperparameters(long, 100)).fit_defaults["batch_size"] == 2
     context = CONTEXTS["category"]
-    assert genus.build("pixelcnn", SPACES["image"], context, **PixelCNN.suggest(SPACES["image"], 100)).context == context
+    assert (
+        genus.build("pixelcnn", SPACES["image"], context, **PixelCNN.default_hyperparameters(SPACES["image"], 100)).context
+        == context
+    )

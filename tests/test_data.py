@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_diabetes
 
 import genus
-from genus import Category, DataError, Integer, Real, read
+from genus import Category, DataError, Lattice, Real, read
 
 TABLES = Path(__file__).parents[2] / "shared" / "data" / "tables"
 RNG = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def test_known_space_encodes_new_data() -> None:
         read(frame[["a"]], space=data.space)
     with pytest.raises(DataError, match=r"'z' in row 1.*not there in training.*'x', 'y'"):
         read(pd.DataFrame({"a": [1, 1], "b": ["x", "z"]}), space=data.space)
-    with pytest.raises(DataError, match=r"holds 9 in row 0.*expected values in Integer\(0, 3\)"):
+    with pytest.raises(DataError, match=r"holds 9 in row 0.*expected values in Lattice\(0, 3\)"):
         read(pd.DataFrame({"a": [9], "b": ["x"]}), space=data.space)
     with pytest.raises(DataError, match="no missing value"):
         read(pd.DataFrame({"a": [None], "b": ["x"]}), space=data.space)
@@ -190,7 +190,7 @@ def test_npz_and_npy(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=images, y=label)
     data = read(tmp_path / "a.npz", condition="label")
     assert data.x.shape == (6, 5, 4)
-    assert data.space.kinds[0] == Integer(0, 255)
+    assert data.space.kinds[0] == Lattice(0, 255)
     assert data.context is not None
     assert data.context.kinds[0] == Category((0, 1))
     np.testing.assert_array_equal(data.frame(), images)
@@ -213,7 +213,7 @@ def test_image_arrays_and_tensors() -> None:
     assert torch.equal(read(first).frame(), first)
     floats = colour[..., 0] / 255
     kind = read(floats).space.kinds[0]
-    assert isinstance(kind, Integer)
+    assert isinstance(kind, Lattice)
     assert kind.step == pytest.approx(1 / 255)
     np.testing.assert_allclose(read(floats).frame(), floats, rtol=1e-7)
     assert isinstance(read(RNG.normal(size=(5, 4, 4))).space.kinds[0], Real)
@@ -242,7 +242,7 @@ def test_image_folder(tmp_path: Path) -> None:
 
 
 def test_images_of_few_greys_are_their_lattice(tmp_path: Path) -> None:
-    for kind in (Integer(0, 1), Integer(0, 255, 255), Integer(0, 16)):
+    for kind in (Lattice(0, 1), Lattice(0, 255, 255), Lattice(0, 16)):
         pixels = (RNG.integers(0, kind.size, (30, 5, 4)) * kind.step).astype(np.uint8)
         data = read(pixels)
         assert data.space.kinds[0] == kind
@@ -250,13 +250,13 @@ def test_images_of_few_greys_are_their_lattice(tmp_path: Path) -> None:
     for i, black in enumerate(pixels > 8):
         Image.fromarray(black).save(tmp_path / f"{i}.png")
     data = read(tmp_path)
-    assert data.space.kinds[0] == Integer(0, 255, 255)
+    assert data.space.kinds[0] == Lattice(0, 255, 255)
     assert set(np.unique(data.frame())) == {0, 255}
     grey = RNG.integers(0, 256, (20, 5, 4)).astype(np.uint8).clip(30, 240)
-    assert read(grey).space.kinds[0] == read(grey[:2, :2]).space.kinds[0] == Integer(0, 255)  # few pixels, not few greys
+    assert read(grey).space.kinds[0] == read(grey[:2, :2]).space.kinds[0] == Lattice(0, 255)  # few pixels, not few greys
     with pytest.raises(DataError, match="kind of pixels is a Kind"):
         read(grey, kinds={"pixels": "real"})
-    assert read(np.zeros((20, 5, 4), dtype=np.uint8)).space.kinds[0] == Integer(0, 255)
+    assert read(np.zeros((20, 5, 4), dtype=np.uint8)).space.kinds[0] == Lattice(0, 255)
 
 
 def test_images_of_sixteen_bits_keep_their_values(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_images_of_sixteen_bits_keep_their_values(tmp_path: Path) -> None:
             Image.fromarray(image.astype(np.float32) if mode == "F" else image).save(tmp_path / mode / f"{i}.{suffix}")
     for mode in ("I;16", "I", "F"):
         data = read(tmp_path / mode)
-        assert data.space.kinds[0] == Integer(float(pixels.min()), float(pixels.max()))
+        assert data.space.kinds[0] == Lattice(float(pixels.min()), float(pixels.max()))
         np.testing.assert_array_equal(data.frame(), pixels)
     tmp_path /= "I;16"
     assert read(tmp_path).frame().dtype == np.uint16
@@ -298,13 +298,13 @@ def test_embedded_tables(name: str, rows: int, target: str) -> None:
 def test_embedded_digits_and_diabetes() -> None:
     digits = read("digits", condition="label")
     assert digits.x.shape == (1797, 8, 8)
-    assert digits.space.kinds[0] == Integer(0, 16)
+    assert digits.space.kinds[0] == Lattice(0, 16)
     assert digits.context is not None
     assert digits.context.kinds[0].states == 10
     diabetes = read("diabetes")
     back = np.array([column.to_numpy() for column in diabetes.frame().columns[:10]]).T
     np.testing.assert_allclose(back, load_diabetes().data, rtol=3e-7)
-    assert isinstance(diabetes.space.kinds[0], Integer)
+    assert isinstance(diabetes.space.kinds[0], Lattice)
 
 
 # -- bad input ------------------------------------------------------------------------------------------------------------
@@ -366,10 +366,10 @@ def test_bad_columns_are_clear_errors() -> None:
         read("iris", condition="y")
     with pytest.raises(DataError, match="both the condition and the target"):
         read("iris", condition="species", target="species")
-    with pytest.raises(DataError, match="expected 'real', 'integer', 'category'"):
+    with pytest.raises(DataError, match="expected 'real', 'lattice', 'category'"):
         read({"v": [1, 2]}, kinds={"v": "nominal"})
     with pytest.raises(DataError, match="lie on no lattice"):
-        read({"v": RNG.normal(size=30)}, kinds={"v": "integer"})
+        read({"v": RNG.normal(size=30)}, kinds={"v": "lattice"})
     with pytest.raises(DataError, match="holds text such as 'a'"):
         read({"v": ["a", "b"]}, kinds={"v": "real"})
     with pytest.raises(DataError, match="one would be empty"):
@@ -383,13 +383,13 @@ def test_bad_columns_are_clear_errors() -> None:
 def test_shared_tables() -> None:
     adult = read(TABLES / "adult-train.csv", target="income")
     kind: dict[str, Any] = dict(zip(adult.space.names or (), adult.space.kinds, strict=True))
-    assert kind["age"] == Integer(17, 90, digits=17)
+    assert kind["age"] == Lattice(17, 90, digits=17)
     assert {0.0, 99_999.0} <= set(kind["capital.gain"].atoms)
     assert kind["fnlwgt"].atoms == ()
     assert None in kind["workclass"].levels
     assert len(read(TABLES / "adult-test.csv", space=adult.space)) == 24_403
     wine = read(TABLES / "wine.csv.gz")
-    assert all(isinstance(k, Integer) for k in wine.space.kinds)
+    assert all(isinstance(k, Lattice) for k in wine.space.kinds)
     original = pd.read_csv(TABLES / "wine.csv.gz", header=None).to_numpy()
     np.testing.assert_array_equal(np.array(wine.frame().columns, dtype=object).T.astype(float), original)
     protein = read(TABLES / "protein.csv.gz")

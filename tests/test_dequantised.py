@@ -12,14 +12,14 @@ from conftest import CONTEXTS, SPACES, draw
 from torch.nn import functional as F
 
 import genus
-from genus import Category, GenusError, Integer, Real, Space
+from genus import Category, GenusError, Lattice, Real, Space
 from genus.cli.inputs import hyper
 from genus.model import isolated
 from genus.models import Dequantised
 from genus.models.noise import MARGIN, CellNoise
 
 NOISES = ("uniform", "variational")
-PAIR = Space([Integer(0, 4), Integer(0.0, 2.0, step=0.5)])
+PAIR = Space([Lattice(0, 4), Lattice(0.0, 2.0, step=0.5)])
 
 
 def moved(space: Space, noise: str, context: Space | None = None, family: str = "maf", **more: Any) -> Dequantised:
@@ -79,7 +79,7 @@ def test_trained_noise_brings_the_bound_nearer() -> None:
     means = {}
     for noise in NOISES:
         with isolated(0):
-            model = genus.build("maf", Space([Integer(0, 5)] * 2), transforms=2, hidden=[16], noise=noise)
+            model = genus.build("maf", Space([Lattice(0, 5)] * 2), transforms=2, hidden=[16], noise=noise)
         genus.fit(model, x, max_steps=300, progress=False)
         with torch.no_grad():
             means[noise] = torch.stack([model.elbo(x, seed=i) for i in range(16)]).mean().item()
@@ -89,7 +89,7 @@ def test_trained_noise_brings_the_bound_nearer() -> None:
 
 
 def test_at_birth_noise_is_uniform() -> None:
-    noise = CellNoise(3, 2, gaps=True).double()
+    noise = CellNoise(3, 2, allow_missing=True).double()
     there = torch.tensor([[True, True, False]]).expand(5000, -1)
     u, log_q = noise(there, torch.randn(5000, 2, dtype=torch.float64))
     assert torch.allclose(log_q, torch.full_like(log_q, -2 * math.log(1 - 2 * MARGIN)))
@@ -120,7 +120,7 @@ def test_trained_noise_knows_its_own_density() -> None:
 @pytest.mark.parametrize("noise", NOISES)
 def test_noise_is_added_to_cells_and_to_nothing_else(noise: str) -> None:
     """At an atom, or where a number is missing, the bound is exact: no draw of the noise changes it."""
-    model = moved(Space([Integer(0, 300, atoms=(0.0, math.nan)), Real(), Category(("a", "b"))]), noise)
+    model = moved(Space([Lattice(0, 300, atoms=(0.0, math.nan)), Real(), Category(("a", "b"))]), noise)
     x = torch.tensor([[0.0, 0.3, 1.0], [math.nan, 0.3, 0.0], [7.0, 0.3, 1.0]], dtype=torch.float64)
     first, second = model.elbo(x, seed=0), model.elbo(x, seed=1)
     assert torch.equal(first[:2], second[:2])
@@ -131,8 +131,8 @@ def test_noise_is_added_to_cells_and_to_nothing_else(noise: str) -> None:
 
 @pytest.mark.parametrize("family", ["glow", "nsf", "real-nvp"])
 def test_images_with_a_condition_are_kept_in_files(family: str, tmp_path: Path) -> None:
-    space, context = Space(Integer(0, 16), shape=(4, 4)), CONTEXTS["mixed"]
-    suggested = genus.family(family).suggest(space, 500)
+    space, context = Space(Lattice(0, 16), shape=(4, 4)), CONTEXTS["mixed"]
+    suggested = genus.family(family).default_hyperparameters(space, 500)
     assert suggested["noise"] == "variational"
     with isolated(0):
         model = genus.build(family, space, context, **suggested | {"hidden": [8, 8]})
@@ -148,9 +148,9 @@ def test_images_with_a_condition_are_kept_in_files(family: str, tmp_path: Path) 
 def test_the_noise_is_a_hyper_parameter_of_continuous_families() -> None:
     assert hyper(genus.family("maf"), ["noise=variational"]) == {"noise": "variational"}
     assert "noise" not in genus.registry.hyper_parameters(genus.family("made"))
-    assert "noise" not in genus.MAF.suggest(SPACES["lattice"], 500)
-    assert "noise" not in genus.MAF.suggest(SPACES["real image"], 500)
-    assert "noise" not in genus.MAF.suggest(Space(Integer(0, 255), shape=(28, 28)), 500)
+    assert "noise" not in genus.MAF.default_hyperparameters(SPACES["lattice"], 500)
+    assert "noise" not in genus.MAF.default_hyperparameters(SPACES["real image"], 500)
+    assert "noise" not in genus.MAF.default_hyperparameters(Space(Lattice(0, 255), shape=(28, 28)), 500)
     with pytest.raises(GenusError, match="'uniform' or 'variational'; got 'loud'"):
         genus.build("maf", PAIR, noise="loud")
     with pytest.raises(GenusError, match="for whole numbers, and there are none here"):

@@ -14,7 +14,7 @@ from torch import Tensor
 import genus
 from genus import IAF, MAF, Flow, Real, Space, distill
 from genus.errors import NonFiniteLossError
-from genus.transforms import Elementwise, Logit, Masked
+from genus.transforms import Elementwise, Logit, MaskedAutoregressive
 
 
 def bowl(x: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def bowl(x: Tensor) -> Tensor:
 def test_a_gaussian_autoregressive_teacher_is_recovered_and_untouched() -> None:
     space = Space([Real(1.0, 2.0), Real(-1.0, 0.5), Real()])
     with genus.model.isolated(0):
-        teacher = Flow(space, transforms=[Masked(3, (), direct=True)])  # linear: a normal with every covariance
+        teacher = Flow(space, transforms=[MaskedAutoregressive(3, (), direct=True)])  # linear: a normal with every covariance
         with torch.no_grad():
             for parameter in teacher.parameters():
                 parameter += 0.5 * torch.randn_like(parameter)
@@ -61,7 +61,7 @@ def test_a_conditional_student_learns_every_condition_and_the_seed_repeats() -> 
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_categories_atoms_and_whole_numbers_are_taught_too(whole: bool) -> None:
-    mixed = Space([genus.Integer(0, 300), Real(atoms=(0.0,)), genus.Category(("a", "b"))])
+    mixed = Space([genus.Lattice(0, 300), Real(atoms=(0.0,)), genus.Category(("a", "b"))])
     space = mixed if whole else SPACES["reals and states"]
     teacher = build_away("maf", space, double=False)
     with genus.model.isolated(1):
@@ -90,7 +90,7 @@ def test_a_student_covers_its_teacher_unless_it_is_told_to_seek() -> None:
 
 @pytest.mark.parametrize("given", [True, False], ids=["data", "draws"])
 def test_a_student_of_small_images_takes_over_its_teachers_noise(given: bool) -> None:
-    space = Space(genus.Integer(0, 3), shape=(3, 3))
+    space = Space(genus.Lattice(0, 3), shape=(3, 3))
     with genus.model.isolated(0):
         x = torch.randint(0, 3, (600, 1, 1)) + torch.randint(0, 2, (600, 3, 3)).float()
         teacher = genus.build("maf", space, transforms=1, hidden=(16,), noise="variational")
@@ -106,8 +106,8 @@ def test_a_student_of_small_images_takes_over_its_teachers_noise(given: bool) ->
         distill(plain, teacher)
 
 
-@pytest.mark.parametrize("kind", [Real(), genus.Integer(0, 9)], ids=["real", "whole"])
-def test_training_goes_on_from_what_was_taught_and_teaching_from_what_was_trained(kind: Real | genus.Integer) -> None:
+@pytest.mark.parametrize("kind", [Real(), genus.Lattice(0, 9)], ids=["real", "whole"])
+def test_training_goes_on_from_what_was_taught_and_teaching_from_what_was_trained(kind: Real | genus.Lattice) -> None:
     space = Space([kind, kind])
     teacher, student = (genus.build(name, space, transforms=1, hidden=(8,)) for name in ("maf", "iaf"))
     x = torch.randint(0, 10, (300, 2), generator=torch.Generator().manual_seed(0)).float()
@@ -185,7 +185,7 @@ def test_weights_worth_few_draws_are_said_to_be() -> None:
 
 def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:
     space = SPACES["reals"]
-    whole = Space([genus.Integer(0, 9)] * 2)
+    whole = Space([genus.Lattice(0, 9)] * 2)
     flow = IAF(space, transforms=1, hidden=(4,))
     for make, word in (
         (lambda: distill(genus.Mixture(space), bowl), "cannot draw with gradients"),
@@ -204,7 +204,7 @@ def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:
         (lambda: distill(genus.build("iaf", whole), bowl), "student of whole numbers"),
         (lambda: distill(genus.build("iaf", whole), MAF(space)), "student's own space"),
         (
-            lambda: distill(genus.build("iaf", Space([genus.Integer(0, 5)] * 2)), genus.build("maf", whole)),
+            lambda: distill(genus.build("iaf", Space([genus.Lattice(0, 5)] * 2)), genus.build("maf", whole)),
             "student's own space",
         ),
         (lambda: distill(flow, genus.build("maf", whole)), "student's own space"),

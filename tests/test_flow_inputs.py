@@ -12,18 +12,18 @@ import pytest
 import torch
 
 import genus
-from genus import Category, DataError, GenusError, Integer, Real, Space
+from genus import Category, DataError, GenusError, Lattice, Real, Space
 from genus.models.flow import Flow
 from genus.transforms import (
+    ActNorm,
     Affine,
     Chain,
     Coupling,
     Inverse,
     Linear,
     Logit,
-    Masked,
+    MaskedAutoregressive,
     Multiscale,
-    Normalisation,
     Permutation,
     Squeeze,
     Transform,
@@ -89,7 +89,7 @@ def test_what_is_known_comes_back_as_it_was_given(family: str, given: torch.dtyp
 
 
 def test_whole_numbers_come_back_from_impute_too() -> None:
-    model = genus.build("made", Space([Integer(0, 9), Integer(0, 9)]))
+    model = genus.build("made", Space([Lattice(0, 9), Lattice(0, 9)]))
     x = torch.tensor([[3, 4], [5, 6]])
     whole = model.impute(x, torch.tensor([[False, True], [False, False]]), seed=0)
     assert (whole[:, 0].tolist(), whole[1, 1].item()) == ([3, 5], 6)
@@ -113,18 +113,18 @@ KEPT: dict[str, Callable[[], Transform]] = {
     "range": lambda: Permutation(range(2)),
     "array": lambda: Permutation(np.array([1, 0])),
     "tensor": lambda: Permutation(torch.tensor([1, 0])),
-    "tuple": lambda: Masked(2, (8,), order=(1, 0)),
-    "array of widths": lambda: Masked(np.int64(2), np.array([8, 8])),
-    "number of numpy": lambda: Masked(2, [np.int32(8)], Affine(np.float32(2.0))),
-    "0-d tensor": lambda: Masked(2, [8], dropout=torch.tensor(0.25).item()),
+    "tuple": lambda: MaskedAutoregressive(2, (8,), order=(1, 0)),
+    "array of widths": lambda: MaskedAutoregressive(np.int64(2), np.array([8, 8])),
+    "number of numpy": lambda: MaskedAutoregressive(2, [np.int32(8)], Affine(np.float32(2.0))),
+    "0-d tensor": lambda: MaskedAutoregressive(2, [8], dropout=torch.tensor(0.25).item()),
     "array of bools": lambda: Coupling(np.array([True, False]), np.array([8])),
-    "inverse": lambda: Inverse(Masked(2, np.array([8]))),
+    "inverse": lambda: Inverse(MaskedAutoregressive(2, np.array([8]))),
 }
 
 
 @pytest.mark.parametrize("what", KEPT)
 def test_a_flow_of_arguments_of_any_kind_can_be_saved(what: str, tmp_path: Path) -> None:
-    saved(Flow(PAIR, transforms=[KEPT[what](), Masked(2, [4])]), tmp_path / "m.genus")
+    saved(Flow(PAIR, transforms=[KEPT[what](), MaskedAutoregressive(2, [4])]), tmp_path / "m.genus")
 
 
 def test_a_description_is_of_what_was_given_when_it_was_made() -> None:
@@ -176,7 +176,7 @@ def test_a_model_as_a_base_can_be_saved(family: str, tmp_path: Path) -> None:
 
 # -- chains ---------------------------------------------------------------------------------------------------------------
 
-masked = Masked(2, [8])
+masked = MaskedAutoregressive(2, [8])
 TWICE: dict[str, list[Transform]] = {
     "itself": [masked, masked],
     "apart": [masked, Linear(2), masked],
@@ -217,7 +217,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "glow of no levels": (lambda: genus.Glow(IMAGE, levels=0), "levels and steps must be 1 or more; got 0 and 8"),
     "glow of no steps": (lambda: genus.Glow(IMAGE, levels=1, steps=0), "levels and steps must be 1 or more; got 1 and 0"),
 }
-squeezed = Chain([Squeeze(), Normalisation(16)])
+squeezed = Chain([Squeeze(), ActNorm(16)])
 
 
 @pytest.mark.parametrize("what", REFUSED)

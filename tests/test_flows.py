@@ -12,8 +12,9 @@ from conftest import SMALL, make
 from torch import Tensor
 
 import genus
-from genus import MAF, Category, DataError, GenusError, Integer, Real, Space
+from genus import MAF, Category, DataError, GenusError, Lattice, Real, Space
 from genus.transforms import (
+    ActNorm,
     Additive,
     Affine,
     Chain,
@@ -23,9 +24,8 @@ from genus.transforms import (
     Linear,
     Logit,
     Map,
-    Masked,
+    MaskedAutoregressive,
     Multiscale,
-    Normalisation,
     Permutation,
     Reshape,
     SoftClip,
@@ -44,15 +44,17 @@ TRANSFORMS: dict[str, Callable[[int, int], Transform]] = {
     "spline": lambda d, c: Elementwise(d, Spline(4), c),
     "coupling": lambda d, c: Coupling(halves(d), (9,), Affine(), c),
     "coupling of splines": lambda d, c: Coupling(halves(d, first=False), (9, 9), Spline(5), c),
-    "masked": lambda d, c: Masked(d, (9, 9), Affine(), c),
-    "masked residual splines, turned": lambda d, c: Masked(d, (9, 9), Spline(4), c, list(range(d))[::-1], residual=True),
-    "inverse masked": lambda d, c: Inverse(Masked(d, (9,), Affine(), c)),
+    "masked": lambda d, c: MaskedAutoregressive(d, (9, 9), Affine(), c),
+    "masked residual splines, turned": lambda d, c: MaskedAutoregressive(
+        d, (9, 9), Spline(4), c, list(range(d))[::-1], residual=True
+    ),
+    "inverse masked": lambda d, c: Inverse(MaskedAutoregressive(d, (9,), Affine(), c)),
     "permutation": lambda d, c: Permutation(torch.randperm(d).tolist()),
     "linear": lambda d, c: Linear(d),
-    "normalisation": lambda d, c: Normalisation(d),
+    "normalisation": lambda d, c: ActNorm(d),
     "soft clip": lambda d, c: SoftClip(3.0),
     "inverse logit": lambda d, c: Inverse(Logit(-2.0, 5.0)),
-    "chain": lambda d, c: Chain([Masked(d, (9,), None, c), Linear(d), Coupling(halves(d), (9,), Spline(4), c)]),
+    "chain": lambda d, c: Chain([MaskedAutoregressive(d, (9,), None, c), Linear(d), Coupling(halves(d), (9,), Spline(4), c)]),
 }
 
 
@@ -116,7 +118,7 @@ def test_a_transform_is_inverted_and_its_log_determinant_is_autograds(name: str,
     [
         lambda c: Squeeze(),
         lambda c: Linear(3),
-        lambda c: Normalisation(3),
+        lambda c: ActNorm(3),
         lambda c: Coupling(checkerboard((3, 4, 2)), (5, 5), Affine(), c),
         lambda c: Coupling(checkerboard((3, 4, 2), first=False), (5,), Spline(4), c),
         lambda c: Multiscale((3, 4, 2), [Chain([Squeeze(), Linear(12)]), Linear(6)]),
@@ -214,7 +216,7 @@ def test_a_sample_comes_with_its_log_density_in_one_pass_and_with_gradients(fami
 def test_gradients_go_back_through_the_incremental_inverse(residual: bool) -> None:
     """Of a function of x(z): those of the implicit function theorem, J^T v = dL/dx."""
     torch.manual_seed(0)
-    masked = moved(Masked(40, (50, 50), residual=residual))
+    masked = moved(MaskedAutoregressive(40, (50, 50), residual=residual))
     z = torch.randn(3, 40, dtype=torch.float64, requires_grad=True)
     x, log_det = masked.inverse(z)
     weight = torch.randn_like(x)
@@ -275,11 +277,11 @@ def test_the_mass_of_numbers_that_may_be_missing_is_one(family: str) -> None:
 @pytest.mark.parametrize(
     "transform",
     [
-        Coupling(halves(4), (9,), Spline(4), gaps=True),
-        Masked(4, (9,), gaps=True),
-        Inverse(Masked(4, (9,), order=[2, 0, 3, 1], gaps=True)),
+        Coupling(halves(4), (9,), Spline(4), allow_missing=True),
+        MaskedAutoregressive(4, (9,), allow_missing=True),
+        Inverse(MaskedAutoregressive(4, (9,), order=[2, 0, 3, 1], allow_missing=True)),
         Elementwise(4),
-        Normalisation(4, gaps=True),
+        ActNorm(4, allow_missing=True),
         Permutation([3, 1, 0, 2]),
     ],
     ids=lambda t: type(t).__name__,
@@ -306,7 +308,9 @@ def test_transforms_that_cannot_leave_numbers_out_are_refused() -> None:
     space = Space([Real(atoms=(0.0,)), Real()])
     with pytest.raises(DataError, match="Linear cannot leave a number out"):
         genus.Flow(space, transforms=[Linear(2)])
-    assert genus.Flow(space, transforms=[Masked(2, (8,), context_dim=2, gaps=True)]).sample(3, seed=0).shape == (3, 2)
+    assert genus.Flow(space, transforms=[MaskedAutoregressive(2, (8,), context_dim=2, allow_missing=True)]).sample(
+        3, seed=0
+    ).shape == (3, 2)
 
 
 # -- composition ----------------------------------------------------------------------------------------------------------
@@ -331,7 +335,13 @@ class Doubling(Transform):
 )
 def test_a_flow_of_ones_own_is_trained_saved_and_loaded(base, tmp_path) -> None:
     space = Space([Real(), Real(2.0, 3.0)])
-    chain = [Normalisation(2), Masked(2, (16,), Spline(4)), Linear(2), Inverse(Coupling([True, False], (8,))), Doubling(3.0)]
+    chain = [
+        ActNorm(2),
+        MaskedAutoregressive(2, (16,), Spline(4)),
+        Linear(2),
+        Inverse(Coupling([True, False], (8,))),
+        Doubling(3.0),
+    ]
     model = genus.Flow(space, transforms=chain, base=base)
     x = torch.randn(400, 2) * torch.tensor([1.0, 3.0]) + torch.tensor([0.0, 2.0])
     x[:, 1] += x[:, 0] ** 2
@@ -346,7 +356,7 @@ def test_a_flow_of_ones_own_is_trained_saved_and_loaded(base, tmp_path) -> None:
 
 def test_a_model_as_a_base_is_trained_with_the_flow() -> None:
     base = genus.MADE(Space(Real(), shape=(2,)), hidden=(8,))
-    model = genus.Flow(Space([Real(), Real()]), transforms=[Masked(2, (8,))], base=base)
+    model = genus.Flow(Space([Real(), Real()]), transforms=[MaskedAutoregressive(2, (8,))], base=base)
     assert set(base.parameters()) <= set(model.parameters())
     with pytest.raises(GenusError, match="trained by gradients"):
         genus.Flow(Space([Real(), Real()]), base=genus.NaiveBayes(Space(Real(), shape=(2,))))
@@ -373,12 +383,12 @@ def test_a_file_cannot_name_a_transform_that_there_is_not() -> None:
 
 def test_initialise_standardises_what_reaches_every_normalisation() -> None:
     x = torch.randn(500, 3) * torch.tensor([1.0, 20.0, 0.1]) + 5
-    chain = Chain([Normalisation(3), Masked(3, (8,)), Normalisation(3)])
+    chain = Chain([ActNorm(3), MaskedAutoregressive(3, (8,)), ActNorm(3)])
     z = chain.initialise(x)
     assert torch.allclose(z.mean(0), torch.zeros(3), atol=1e-4)
     assert torch.allclose(z.std(0, correction=0), torch.ones(3), atol=1e-4)
     image = torch.randn(50, 2, 4, 4) * 3 + 1
-    z = Normalisation(2).initialise(image)
+    z = ActNorm(2).initialise(image)
     assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(2), atol=1e-4)
 
 
@@ -388,7 +398,7 @@ def test_a_masked_transform_either_way_round_starts_by_whitening(turned: bool, o
     x = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)) @ torch.randn(
         3, 3, generator=torch.Generator().manual_seed(1)
     )
-    masked = Masked(3, (8,), order=order, direct=True)
+    masked = MaskedAutoregressive(3, (8,), order=order, direct=True)
     torch.nn.init.zeros_(masked.net.out.weight)
     z = (Inverse(masked) if turned else masked).initialise(x)
     assert torch.allclose(z.T.cov(), torch.eye(3), atol=0.1)
@@ -429,7 +439,7 @@ def test_the_marginal_of_the_first_columns_of_one_masked_transform() -> None:
 
 def test_noise_is_added_to_cells_and_not_to_atoms_of_whole_numbers() -> None:
     """At an atom, or where a number is missing, the bound is exact: no draw of the noise changes it."""
-    space = Space([Integer(0, 300, atoms=(0.0, math.nan)), Real()])
+    space = Space([Lattice(0, 300, atoms=(0.0, math.nan)), Real()])
     model = make("maf", space)
     x = torch.tensor([[0.0, 0.3], [math.nan, 0.3], [7.0, 0.3]], dtype=torch.float64)
     first, second = model.elbo(x, seed=0), model.elbo(x, seed=1)
@@ -498,9 +508,15 @@ WIDE = Space([Real()] * 3)
         (lambda: genus.Flow(WIDE, transforms=[Linear(2)]), "do not fit the 3 numbers"),
         (lambda: genus.Flow(WIDE, transforms=[SoftClip(1.0)]), "add Logit after it"),
         (lambda: genus.Flow(Space(Real(), shape=(1, 4, 4)), transforms=[Reshape((1, 4, 4))]), "end with Inverse\\(Reshape"),
-        (lambda: genus.Flow(WIDE, Space([Category(("u", "v"))]), [Masked(3, (8,))]), "Masked has context_dim=0.*context_dim=2"),
-        (lambda: genus.Flow(WIDE, transforms=[Masked(3, (8,), context_dim=5)]), "give it no context_dim"),
-        (lambda: genus.Flow(Space([Real(), Category(("u", "v", "w"))]), transforms=[Masked(1, (8,))]), "give it context_dim=3"),
+        (
+            lambda: genus.Flow(WIDE, Space([Category(("u", "v"))]), [MaskedAutoregressive(3, (8,))]),
+            "MaskedAutoregressive has context_dim=0.*context_dim=2",
+        ),
+        (lambda: genus.Flow(WIDE, transforms=[MaskedAutoregressive(3, (8,), context_dim=5)]), "give it no context_dim"),
+        (
+            lambda: genus.Flow(Space([Real(), Category(("u", "v", "w"))]), transforms=[MaskedAutoregressive(1, (8,))]),
+            "give it context_dim=3",
+        ),
     ],
 )
 def test_transforms_that_do_not_suit_the_space_are_refused(made: Callable[[], genus.Flow], said: str) -> None:
@@ -509,8 +525,8 @@ def test_transforms_that_do_not_suit_the_space_are_refused(made: Callable[[], ge
 
 
 def test_a_normalisation_of_another_width_is_refused() -> None:
-    with pytest.raises(DataError, match=r"Normalisation\(1\) is given 3 coordinates"):
-        genus.Flow(WIDE, transforms=[Normalisation(1)])
+    with pytest.raises(DataError, match=r"ActNorm\(1\) is given 3 coordinates"):
+        genus.Flow(WIDE, transforms=[ActNorm(1)])
 
 
 @pytest.mark.parametrize("family", ["maf", "nsf", "real-nvp", "nice"])
@@ -523,7 +539,7 @@ def test_a_few_rows_are_not_taken_for_a_line(family: str, rows: int) -> None:
 
 
 def test_the_ends_of_a_long_lattice_do_not_gather_what_lies_beyond() -> None:
-    space = Space([Integer(0, 999)])
+    space = Space([Lattice(0, 999)])
     model = genus.build("maf", space)
     with torch.no_grad():
         model.model.transform.transforms[0].log_scale.fill_(1.0)  # of what is drawn much is beyond

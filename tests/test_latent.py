@@ -11,7 +11,7 @@ from conftest import CONTEXTS, SPACES, draw, make
 from torch import Tensor, nn
 
 import genus
-from genus import IWAE, VAE, VQVAE, Autoencoder, Integer, Real, Space
+from genus import IWAE, VAE, VQVAE, Autoencoder, Lattice, Real, Space
 from genus.evaluation.codes import codes_of, mosaic
 from genus.models.posteriors import LEAST
 from genus.nets.heads import FLOOR, Head
@@ -220,7 +220,7 @@ def test_every_prior_is_trained_sampled_and_saved(prior: str | dict[str, object]
 
 
 def test_codes_are_decoded_interpolated_traversed_and_counted() -> None:
-    space = Space(Integer(0, 15), shape=(10, 8))
+    space = Space(Lattice(0, 15), shape=(10, 8))
     model = VAE(space, latent=3, hidden=(4,), net="convolutional")
     x = model.sample(30, seed=0)
     assert model.encode(x).shape == (30, 3)
@@ -365,7 +365,7 @@ def test_what_a_dense_encoder_sees_of_many_columns_is_not_long() -> None:
     """784 pixels of 0 and 1 are standardised to a vector so long that steps of the first layer were too large: 2.5 nats."""
     generator = torch.Generator().manual_seed(0)
     x = (torch.rand(200, 28, 28, generator=generator) < 0.3).float()
-    model = VAE(Space(Integer(0, 1), shape=(28, 28)), latent=2, hidden=(4,))
+    model = VAE(Space(Lattice(0, 1), shape=(28, 28)), latent=2, hidden=(4,))
     model.initialise(x)
     seen = model._features(x, None)
     assert float(seen.mean(0).abs().max()) < 1e-5
@@ -401,7 +401,7 @@ def test_many_draws_of_every_datum_are_judged_as_one_by_one(name: str) -> None:
 
 
 def test_what_is_expected_of_few_whole_numbers_is_their_mean() -> None:
-    space = Space([Integer(10, 18, 2), Real(), Integer(0, 1)])
+    space = Space([Lattice(10, 18, 2), Real(), Lattice(0, 1)])
     model = make("vae", space)
     z = torch.randn(20, 2, dtype=torch.float64)
     p, drawn = model.decode(z), model.decode(z.repeat(4000, 1)).sample().double().view(4000, 20, 3).mean(0)
@@ -412,7 +412,7 @@ def test_what_is_expected_of_few_whole_numbers_is_their_mean() -> None:
 
 def test_symbols_give_a_bound_and_are_used() -> None:
     """The bounds of all data sum to at most 1, and training makes use of the books."""
-    space = Space([Integer(0, 2)] * 4)
+    space = Space([Lattice(0, 2)] * 4)
     every = torch.cartesian_prod(*[torch.arange(3.0)] * 4)
     model = make("vq-vae", space)
     assert isinstance(model, VQVAE)
@@ -448,7 +448,7 @@ def test_a_code_that_says_nothing_is_an_alarm() -> None:
 @pytest.mark.parametrize("family", [VAE, IWAE, Autoencoder, VQVAE])
 @pytest.mark.parametrize("conditional", [False, True])
 def test_what_a_report_shows_of_codes(family: type[VAE], conditional: bool) -> None:
-    space = Space(Integer(0, 3), shape=(8, 8))
+    space = Space(Lattice(0, 3), shape=(8, 8))
     more = {"codes": 3, "width": 1} if family is VQVAE else {"latent": 3}
     model = family(space, CONTEXTS["category"] if conditional else None, hidden=(8,), **more)
     x, c = draw(space, 40), draw(CONTEXTS["category"], 40) if conditional else None
@@ -498,7 +498,7 @@ def test_wrong_arguments_are_sentences() -> None:
     with pytest.raises(genus.DataError, match="net='dense'"):
         VAE(space, net="convolutional")
     with pytest.raises(genus.GenusError, match=r"hidden=\[channels\]"):
-        VAE(Space(Integer(0, 1), shape=(8, 8)), net="convolutional", hidden=())
+        VAE(Space(Lattice(0, 1), shape=(8, 8)), net="convolutional", hidden=())
     with pytest.raises(genus.GenusError, match="1 component or more; got components=0"):
         VAE(space, components=0)
     with pytest.raises(genus.GenusError, match="'maf' say; got gan"):

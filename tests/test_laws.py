@@ -12,7 +12,7 @@ import torch
 from conftest import CONTEXTS, SMALL, SPACES, draw, law, make
 
 import genus
-from genus import Category, Integer, Real, Space
+from genus import Category, Lattice, Real, Space
 from genus.model import ApproximateDensity, Counted, GenerativeModel, TractableDensity
 
 
@@ -20,12 +20,12 @@ def condition(context: Space | None, n: int = 1) -> torch.Tensor | None:
     return None if context is None else draw(context, n, seed=7)
 
 
-def with_atoms(kind: genus.Real | genus.Integer | genus.Category) -> tuple[torch.Tensor, torch.Tensor]:
+def with_atoms(kind: genus.Real | genus.Lattice | genus.Category) -> tuple[torch.Tensor, torch.Tensor]:
     """Points and weights that integrate over one coordinate's base measure."""
     if isinstance(kind, Category):
         return torch.arange(kind.states, dtype=torch.float64), torch.ones(kind.states, dtype=torch.float64)
     atoms = torch.tensor(kind.atoms, dtype=torch.float64)
-    if isinstance(kind, Integer):
+    if isinstance(kind, Lattice):
         lattice = kind.low + kind.step * torch.arange(kind.size, dtype=torch.float64)
         lattice = torch.tensor([v for v in lattice.tolist() if v not in kind.lattice_atoms], dtype=torch.float64)
         return torch.cat([lattice, atoms]), torch.ones(len(lattice) + len(atoms), dtype=torch.float64)
@@ -140,7 +140,7 @@ def test_same_seed_same_sample_and_the_global_state_is_left_alone(family: str, s
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]
     assert random.getstate() == before[2]
-    constant = all((k.size if isinstance(k, Integer) else k.states) == 1 for k in space.kinds if not isinstance(k, Real))
+    constant = all((k.size if isinstance(k, Lattice) else k.states) == 1 for k in space.kinds if not isinstance(k, Real))
     if not (constant and not space.columns(Real)):
         more = condition(context)
         one, other = (model.sample(300, more, seed=seed).nan_to_num(-1e9) for seed in (5, 6))
@@ -320,7 +320,7 @@ def test_counted_models_stream_and_merge(family: str, space: Space, context: Spa
 
 
 def test_em_never_lowers_the_likelihood() -> None:
-    space = Space([Real(), Category(("a", "b", "c")), Integer(0, 9)])
+    space = Space([Real(), Category(("a", "b", "c")), Lattice(0, 9)])
     x = draw(space, 500)
     model = genus.Mixture(space, components=4, smoothing=1e-9, pool=0.0)
     with genus.model.isolated(0):
@@ -426,7 +426,7 @@ def test_a_model_that_cannot_answer_does_not_have_the_method() -> None:
 def test_few_rows_of_a_lattice_spread_as_a_normal_and_not_over_all_its_cells() -> None:
     rng = np.random.default_rng(0)
     x = torch.tensor(rng.normal(128, 12, 300).round().clip(0, 254)).float().unsqueeze(1)
-    model = genus.NaiveBayes(Space([Integer(0, 254)]))
+    model = genus.NaiveBayes(Space([Lattice(0, 254)]))
     model.observe(x)
     model.conclude()
     every = model.log_prob(torch.arange(255.0).unsqueeze(1)).exp()
@@ -439,7 +439,7 @@ def test_few_rows_of_a_lattice_spread_as_a_normal_and_not_over_all_its_cells() -
 
 def test_a_lattice_of_many_rows_is_counted() -> None:
     x = torch.tensor([0.0] * 900 + [9.0] * 100).unsqueeze(1)
-    model = genus.NaiveBayes(Space([Integer(0, 9)]))
+    model = genus.NaiveBayes(Space([Lattice(0, 9)]))
     model.observe(x)
     model.conclude()
     assert model.log_prob(torch.tensor([[0.0], [9.0]])).exp().tolist() == pytest.approx([0.9, 0.1], abs=0.01)

@@ -11,7 +11,7 @@ from conftest import CONTEXTS, SPACES, draw
 from torch import Tensor, nn
 
 import genus
-from genus import MADE, Category, DataError, GenusError, Integer, Space
+from genus import MADE, Category, DataError, GenusError, Lattice, Space
 from genus.nets.masked import MaskedMLP
 
 ROWS = [name for name, space in SPACES.items() if not space.sequence]
@@ -38,7 +38,7 @@ def shuffled(n: int, seed: int = 0) -> list[int]:
 
 
 def all_of(space: Space) -> Tensor:
-    return torch.cartesian_prod(*(torch.arange(float(k.size if isinstance(k, Integer) else k.states)) for k in space.kinds))
+    return torch.cartesian_prod(*(torch.arange(float(k.size if isinstance(k, Lattice) else k.states)) for k in space.kinds))
 
 
 # -- the net --------------------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def test_every_output_sees_what_comes_before_and_nothing_else(name: str, context
 @pytest.mark.parametrize("name", ["categories", "image"])
 @pytest.mark.parametrize("context", [None, CONTEXTS["category"]], ids=["none", "category"])
 def test_a_mean_over_orders_has_mass_one_and_is_what_is_sampled(name: str, context: Space | None) -> None:
-    space = SPACES[name] if name == "categories" else Space(Integer(0, 1), shape=(2, 2))
+    space = SPACES[name] if name == "categories" else Space(Lattice(0, 1), shape=(2, 2))
     model = made(space, context, orders=3)
     model.orders[:] = model.orders[0].sort().values.roll(1)  # a cycle: putting coordinates back is not the order itself
     points = all_of(space).reshape(-1, *space.shape)
@@ -187,16 +187,16 @@ def test_rows_are_completed_from_any_columns_that_stand_first() -> None:
 
 
 def test_pixels_are_seen_as_one_number_each_and_two_values_are_one_number_out() -> None:
-    model = MADE(Space(Integer(0, 1), shape=(4, 4)), hidden=(8,))
+    model = MADE(Space(Lattice(0, 1), shape=(4, 4)), hidden=(8,))
     assert (model.nets[0].layers[0].in_features, model.nets[0].out.out_features) == (16, 16)
-    assert MADE(Space(Integer(0, 255), shape=(4, 4)), hidden=(8,), components=3).nets[0].out.out_features == 16 * 9
+    assert MADE(Space(Lattice(0, 255), shape=(4, 4)), hidden=(8,), components=3).nets[0].out.out_features == 16 * 9
 
 
 def test_a_new_model_is_uniform_over_values_and_training_starts_from_their_shares() -> None:
     x = draw(SPACES["image"], 3)
     model = MADE(SPACES["image"])
     assert torch.allclose(model.log_prob(x), torch.tensor(-6 * math.log(4)))
-    space = Space([Category(("a", "b", "c")), Integer(0, 1)])
+    space = Space([Category(("a", "b", "c")), Lattice(0, 1)])
     model = MADE(space)
     rows = torch.tensor([[0.0, 1.0]] * 5 + [[1.0, 0.0]])
     model.initialise(rows)
@@ -224,7 +224,7 @@ def test_sequences_are_refused() -> None:
 
 def test_outputs_see_near_pixels_directly_and_far_ones_through_hidden_units_alone() -> None:
     """Steps are the parallel pass in every order, no output sees what comes after it, and reach cuts what is too far."""
-    space = Space(Integer(0, 1), shape=(2, 4, 5))
+    space = Space(Lattice(0, 1), shape=(2, 4, 5))
     model = shaken(MADE(space, hidden=(30, 20), orders=3, direct=True, reach=1))
     x = draw(space, 6)
     seen = model.tokens(x, torch.float64).requires_grad_()

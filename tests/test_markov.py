@@ -12,7 +12,7 @@ import torch
 from conftest import SPACES, draw
 
 import genus
-from genus import Category, Integer, MarkovChain, Real, Space
+from genus import Category, Lattice, MarkovChain, Real, Space
 from genus.files import read_tensors, write_tensors
 
 WORDS, WINDOWS = SPACES["words"], SPACES["windows"]
@@ -246,18 +246,18 @@ def test_an_alphabet_without_rare_letters() -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        Integer(0, 4),
-        Integer(-1.0, 1.0, step=0.5, atoms=(0.5, 7.0)),
-        Integer(-2, 2, atoms=(math.nan,)),
-        Integer(3, 3),
+        Lattice(0, 4),
+        Lattice(-1.0, 1.0, step=0.5, atoms=(0.5, 7.0)),
+        Lattice(-2, 2, atoms=(math.nan,)),
+        Lattice(3, 3),
         Category(("only",)),
-        Integer(-32_768, 32_767),
+        Lattice(-32_768, 32_767),
     ],
     ids=repr,
 )
-def test_whole_numbers_are_symbols(kind: genus.Integer | genus.Category) -> None:
+def test_whole_numbers_are_symbols(kind: genus.Lattice | genus.Category) -> None:
     space = Space(kind, shape=(5,), sequence=True)
-    values = [kind.low, kind.low, kind.high, *kind.atoms] if isinstance(kind, Integer) else [0.0, 0.0]
+    values = [kind.low, kind.low, kind.high, *kind.atoms] if isinstance(kind, Lattice) else [0.0, 0.0]
     generator = torch.Generator().manual_seed(0)
     x = torch.tensor(values)[torch.randint(len(values), (30, 5), generator=generator)]
     if space.ends:
@@ -277,7 +277,7 @@ def test_whole_numbers_are_symbols(kind: genus.Integer | genus.Category) -> None
     ("space", "message"),
     [
         (Space(Real(), shape=(9,), sequence=True), "quantise them"),
-        (Space(Integer(0, 70_000), shape=(9,), sequence=True), "65,536 at most"),
+        (Space(Lattice(0, 70_000), shape=(9,), sequence=True), "65,536 at most"),
         (SPACES["categories"], "models sequences"),
         (SPACES["image"], "models sequences"),
     ],
@@ -378,7 +378,7 @@ def test_a_file_holds_the_counts_alone(tmp_path) -> None:
 
 def test_the_suggested_memory_grows_with_the_data() -> None:
     space = letters(60, 256, False)
-    orders = [MarkovChain.suggest(space, rows)["order"] for rows in (1, 10, 100, 1000, 4000, 10**9)]
+    orders = [MarkovChain.default_hyperparameters(space, rows)["order"] for rows in (1, 10, 100, 1000, 4000, 10**9)]
     assert orders == [2, 3, 4, 5, 6, 8]
 
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genus import Category, Integer, Real, read
+from genus import Category, Lattice, Real, read
 from genus.lattices import find_lattice, round_digits, shortest
 
 RNG = np.random.default_rng(0)
@@ -95,17 +95,17 @@ def kind_of(values: Any, **options: Any) -> Any:
 
 
 def test_kinds_of_numbers() -> None:
-    assert kind_of(np.array([1.0, 2.0, 5.0, 50.0])) == Integer(1, 50, digits=17)
+    assert kind_of(np.array([1.0, 2.0, 5.0, 50.0])) == Lattice(1, 50, digits=17)
     wide = kind_of(RNG.integers(0, 10_000, 500))
-    assert isinstance(wide, Integer)
+    assert isinstance(wide, Lattice)
     assert wide.low == 0  # never across zero
     assert wide.high > 15_000
     small = kind_of((np.arange(300) * 100).astype(np.int16))
-    assert isinstance(small, Integer)
+    assert isinstance(small, Lattice)
     assert small.high <= 32_767
     assert isinstance(kind_of(RNG.normal(size=100)), Real)
     tenths = kind_of(np.round(np.arange(-99, 101) % 37 / 10 - 1.8, 1))  # sums that come near zero are zero
-    assert isinstance(tenths, Integer)
+    assert isinstance(tenths, Lattice)
     assert tenths.step == 0.1
 
 
@@ -118,14 +118,14 @@ def test_zero_inflated_and_censored_values_are_atoms() -> None:
     gain = np.where(RNG.random(3000) < 0.9, 0, RNG.integers(1, 9000, 3000))
     gain[:60] = 99_999
     kind = kind_of(gain)
-    assert isinstance(kind, Integer)
+    assert isinstance(kind, Lattice)
     assert kind.atoms == (0.0, 99_999.0)
 
 
 def test_a_list_of_amounts_is_all_atoms_and_a_range_is_not() -> None:
     amounts = RNG.choice(100_000, 40, replace=False)
     kind = kind_of(np.where(RNG.random(3000) < 0.5, 0, RNG.choice(amounts, 3000)))
-    assert isinstance(kind, Integer)
+    assert isinstance(kind, Lattice)
     assert set(kind.atoms) == {0.0, *map(float, amounts)}
     close = kind_of(RNG.choice(300, 200, replace=False)[RNG.integers(0, 200, 4000)])  # most of what lies between occurs
     single = kind_of(RNG.choice(100_000, 200, replace=False))  # nothing repeats
@@ -141,7 +141,7 @@ def test_repeated_values_without_lattice_are_atoms() -> None:
 def test_exceptions_to_a_lattice_are_atoms() -> None:
     values = np.round(RNG.normal(10, 1, size=999), 1)
     kind = kind_of(np.append(values, 9.533333))
-    assert isinstance(kind, Integer)
+    assert isinstance(kind, Lattice)
     assert kind.step == 0.1
     assert kind.atoms == (9.533333,)
 
@@ -172,7 +172,7 @@ def test_one_outlier_does_not_squash_the_rest() -> None:
 def test_dates_are_multiples_of_their_common_divisor() -> None:
     days = pd.Series(pd.date_range("2020-01-01", periods=500, freq="2D"))
     kind = read(pd.DataFrame({"d": days})).space.kinds[0]
-    assert isinstance(kind, Integer)
+    assert isinstance(kind, Lattice)
     unit = {"ns": 1e9, "us": 1e6, "s": 1}[days.dt.unit]
     assert kind.step == 2 * 86_400 * unit
 
@@ -186,7 +186,7 @@ def test_identifiers_are_left_out_with_a_warning() -> None:
     assert "'row' numbers the rows" in str(data)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        kept = read(columns, kinds={"id": "category", "row": "integer"})
+        kept = read(columns, kinds={"id": "category", "row": "lattice"})
     assert kept.space.kinds[0].states == 100
     huge = np.arange(100) * 10**15 + 2**60
     with pytest.warns(UserWarning, match=r"beyond 2\*\*53"):
@@ -200,7 +200,7 @@ def test_kinds_overrule() -> None:
     assert data.space.kinds[0] == Category((10_115, 20_095, 80_331))
     assert isinstance(data.space.kinds[1], Real)
     np.testing.assert_array_equal(data.frame()["zip"], zips)
-    assert read({"v": [1, 2]}, kinds={"v": Integer(0, 9)}).space.kinds[0] == Integer(0, 9)
+    assert read({"v": [1, 2]}, kinds={"v": Lattice(0, 9)}).space.kinds[0] == Lattice(0, 9)
 
 
 def test_missing_markers() -> None:

@@ -13,11 +13,11 @@ from genus.evaluation import neighbours
 from genus.evaluation.classifiers import c2st, canonical, tstr, two_sample
 from genus.evaluation.metrics import METRICS, evaluate, independent_columns
 from genus.evaluation.neighbours import memorisation, precision_recall_density_coverage
-from genus.space import Category, Integer, Real, Space
+from genus.space import Category, Lattice, Real, Space
 
 nan = math.nan
 MIXED = Space(
-    [Real(0, 1, atoms=(nan,)), Integer(0, 10), Real(0, 2, atoms=(0.0,)), Category(("a", "b", "c")), Category(("no", "yes"))],
+    [Real(0, 1, atoms=(nan,)), Lattice(0, 10), Real(0, 2, atoms=(0.0,)), Category(("a", "b", "c")), Category(("no", "yes"))],
     names=["x", "count", "gain", "level", "label"],
 )
 
@@ -106,7 +106,7 @@ def test_a_seed_repeats_and_the_global_states_are_left_alone(rows):
 
 
 def test_images():
-    space = Space(Integer(0, 16), shape=(4, 4))
+    space = Space(Lattice(0, 16), shape=(4, 4))
     shade = torch.randint(2, 14, (700, 1, 1), generator=torch.Generator().manual_seed(0))
     x = (shade + torch.randint(-2, 3, (700, 4, 4), generator=torch.Generator().manual_seed(1))).float()
     real = evaluate(space, x[:200], train=x[200:500], test_a=x[500:])
@@ -168,7 +168,7 @@ def test_the_earth_movers_distance_lies_between_the_critics_and_the_couplings():
 
 
 def test_c2st_is_not_given_away_by_the_last_bit():
-    space = Space([Integer(0, 100, step=0.1, atoms=(0.3, 0.05, nan))])
+    space = Space([Lattice(0, 100, step=0.1, atoms=(0.3, 0.05, nan))])
     steps = torch.randint(0, 1001, (2000, 1), generator=torch.Generator().manual_seed(0))
     real = (steps.double() / 10).float()
     fake = steps.float() * torch.tensor(0.1)
@@ -316,7 +316,7 @@ def test_memorisation_where_unseen_rows_repeat_training_rows():
 
 
 def test_copies_know_missing_values_and_the_last_bit():
-    space = Space([Integer(0, 1, step=0.1, atoms=(nan,)), Real()])
+    space = Space([Lattice(0, 1, step=0.1, atoms=(nan,)), Real()])
     train = torch.tensor([[0.3, 0.0], [nan, 1.0]])
     fake = torch.tensor([[torch.tensor(0.1).item() * 3, -0.0], [-nan, 1.0], [nan, 0.0]])
     assert memorisation(space, fake, train, train).copies == pytest.approx(2 / 3)
@@ -351,7 +351,7 @@ def test_train_on_synthetic_learns_from_all_samples_however_few_the_real_rows(mo
 
 def test_a_column_without_any_value_on_one_side():
     """As one that is nearly always missing has in some fold."""
-    space = Space([Real(), Real(atoms=(nan,)), Integer(0, 3)], names=["x", "rare", "n"])
+    space = Space([Real(), Real(atoms=(nan,)), Lattice(0, 3)], names=["x", "rare", "n"])
     rng = np.random.default_rng(0)
     real = torch.tensor(np.stack([rng.normal(size=80), np.full(80, nan), rng.integers(0, 4, 80)], 1))
     fake = real.flip(0).clone()

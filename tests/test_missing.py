@@ -16,7 +16,7 @@ from conftest import CONTEXTS, SMALL, SPACES, draw, law, make
 from test_laws import with_atoms
 
 import genus
-from genus import Category, DataError, GenusError, Integer, Real, Space
+from genus import Category, DataError, GenusError, Lattice, Real, Space
 from genus.model import GenerativeModel, TractableDensity, isolated
 from genus.models.latent import LatentVariable
 
@@ -102,7 +102,9 @@ ASKED = {
     "maf, mixed": (lambda: triangular("maf", MIXED), 2),
     "maf, atoms": (lambda: triangular("maf", ATOMS), 2),
     "a flow in one order": (
-        lambda: genus.Flow(REALS, None, [genus.transforms.Masked(3, (9,), order=[2, 0, 1]) for _ in range(2)]).double(),
+        lambda: genus.Flow(
+            REALS, None, [genus.transforms.MaskedAutoregressive(3, (9,), order=[2, 0, 1]) for _ in range(2)]
+        ).double(),
         1,
     ),
 }
@@ -186,7 +188,7 @@ def test_what_cannot_be_asked_is_said() -> None:
         model.log_prob(torch.where(torch.tensor([[0, 0, 0], [0, 0, 0], [0, 1, 0]]).bool(), math.nan, x))
     with pytest.raises(GenusError, match=r"sample\(prefix=...\)"):
         make("rnn", SPACES["words"]).impute(draw(SPACES["words"], 3))
-    wide = Space(Integer(0, 100), shape=(3,))
+    wide = Space(Lattice(0, 100), shape=(3,))
     with pytest.raises(GenusError, match=r"made cannot leave out position|made cannot leave out column 'x0', column 'x1'"):
         make("made", wide).log_marginal(draw(wide, 2)[:, 2:], [2])
 

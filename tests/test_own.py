@@ -17,7 +17,7 @@ from genus import Loss, Real, Space, TractableDensity
 from genus.errors import NonFiniteLossError, TrainingError
 from genus.model import registered
 from genus.testing import LawError, check_model, check_transform
-from genus.transforms import Affine, Coupling, Linear, Masked, Normalisation, Permutation, Transform, halves
+from genus.transforms import ActNorm, Affine, Coupling, Linear, MaskedAutoregressive, Permutation, Transform, halves
 
 ONE = Space([Real(1.0, 2.0), Real()])
 
@@ -61,10 +61,10 @@ def test_every_family_keeps_the_laws(family: str, name: str) -> None:
     "transform",
     [
         Linear(3),
-        Normalisation(3),
+        ActNorm(3),
         Permutation([2, 0, 1]),
         Coupling(halves(3), (8,), Affine()),
-        Masked(3, (8, 8)),
+        MaskedAutoregressive(3, (8, 8)),
     ],
     ids=lambda transform: type(transform).__name__,
 )
@@ -72,8 +72,15 @@ def test_transforms_keep_theirs(transform: Transform) -> None:
     torch.manual_seed(0)
     for parameter in transform.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
-    gaps = ["gaps"] if transform.gaps else []
-    assert check_transform(transform, torch.randn(9, 3)) == ["inverse", "rows", "log-determinant", "gradients", *gaps, "files"]
+    allow_missing = ["allow_missing"] if transform.allow_missing else []
+    assert check_transform(transform, torch.randn(9, 3)) == [
+        "inverse",
+        "rows",
+        "log-determinant",
+        "gradients",
+        *allow_missing,
+        "files",
+    ]
 
 
 def test_a_family_of_ones_own_keeps_them(own_names: None) -> None:
@@ -427,16 +434,16 @@ def test_transforms_that_claim_too_much_are_found(own_names: None) -> None:
     x = torch.randn(9, 5)
     for transform, word in (
         (Drawn(5), "another map"),
-        (Filled([1, 0, 2, 3, 4]), "lead back|claims gaps"),
+        (Filled([1, 0, 2, 3, 4]), "lead back|claims allow_missing"),
         (Detached(), "gradient in x"),
     ):
         with pytest.raises(LawError, match=word):
             check_transform(transform, x)
     with_gaps = torch.where(torch.rand(9, 3) < 0.3, math.nan, torch.randn(9, 3))
-    masked = Masked(3, (8,), gaps=True)
+    masked = MaskedAutoregressive(3, (8,), allow_missing=True)
     for parameter in masked.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
-    assert "gaps" in check_transform(masked, with_gaps)
+    assert "allow_missing" in check_transform(masked, with_gaps)
 
 
 def test_no_rows_judge_nothing() -> None:
@@ -483,7 +490,7 @@ def test_an_older_definition_can_still_be_saved(own_names: None, tmp_path: Path)
 def test_gradients_of_masked_transforms_are_judged() -> None:
     torch.manual_seed(0)
     for hidden in ((), (8,)):
-        masked = Masked(3, hidden, direct=True)
+        masked = MaskedAutoregressive(3, hidden, direct=True)
         for parameter in masked.parameters():
             parameter.data += 0.3 * torch.randn_like(parameter)
         assert "gradients" in check_transform(masked, torch.randn(9, 3))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import genus
-from genus import Category, Integer, ParallelWaveNet, Real, Space, WaveNet, distill
+from genus import Category, Lattice, ParallelWaveNet, Real, Space, WaveNet, distill
 from genus.distillation import Lesson
 from genus.transforms import Causal
 
@@ -102,7 +102,7 @@ def test_a_gaussian_teacher_of_one_step_is_recovered() -> None:
 def test_only_sequences_of_real_numbers_of_one_length() -> None:
     for space, word in (
         (Space([Real()]), "sequences in time"),
-        (Space(Integer(0, 255), shape=(9,), sequence=True), "Integer"),
+        (Space(Lattice(0, 255), shape=(9,), sequence=True), "Lattice"),
         (Space(Real(atoms=(float("nan"),)), shape=(9,), sequence=True), "one length"),
     ):
         with pytest.raises(genus.DataError, match=word):

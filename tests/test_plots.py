@@ -13,7 +13,7 @@ from scipy.stats.contingency import association
 
 from genus.evaluation import plots
 from genus.evaluation.grids import image_grid
-from genus.space import Category, Integer, Real, Space
+from genus.space import Category, Lattice, Real, Space
 
 
 def test_a_marginal_sums_to_one_and_sets_atoms_apart() -> None:
@@ -29,9 +29,9 @@ def test_a_marginal_sums_to_one_and_sets_atoms_apart() -> None:
 
 def test_bins_of_a_lattice_hold_whole_steps() -> None:
     values = np.arange(17.0)
-    m = plots.marginal(Integer(0, 16), [values])
+    m = plots.marginal(Lattice(0, 16), [values])
     np.testing.assert_allclose(m.bins[0], 1 / 17)
-    wide = plots.marginal(Integer(0, 99), [np.arange(100.0)])
+    wide = plots.marginal(Lattice(0, 99), [np.arange(100.0)])
     assert wide.edges is not None
     assert set(np.diff(wide.edges)) == {4.0}
     assert np.ptp(wide.bins[0][:-1]) < 1e-12
@@ -96,18 +96,18 @@ def test_images_keep_their_pixels() -> None:
         assert head in ("data:image/png;base64", "data:image/webp;base64")
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA"))
 
-    grid = pixels(Space(Integer(0, 16), shape=(8, 8)), x)
+    grid = pixels(Space(Lattice(0, 16), shape=(8, 8)), x)
     assert grid[0, 0].tolist() == [255, 255, 255, 255]
     assert grid[0, 10].tolist() == [0, 0, 0, 255]
     assert grid[0, 84].tolist() == [128, 128, 128, 255]
     assert grid[0, 81, 3] == 0  # between two
     colour = pixels(
-        Space(Integer(0, 255), shape=(3, 8, 8)), torch.tensor([255.0, 0, 51]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
+        Space(Lattice(0, 255), shape=(3, 8, 8)), torch.tensor([255.0, 0, 51]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
     )
     assert grid.shape == colour.shape
     assert colour[5, 5].tolist() == [255, 0, 51, 255]
     photographs = torch.randint(0, 256, (9, 3, 128, 128)).float()
-    assert len(image_grid(Space(Integer(0, 255), shape=(3, 128, 128)), photographs, photographs)) < 900_000
+    assert len(image_grid(Space(Lattice(0, 255), shape=(3, 128, 128)), photographs, photographs)) < 900_000
 
 
 def test_curves_leave_out_what_is_not_finite() -> None:

@@ -41,7 +41,7 @@ def test_the_family_of_the_contributing_page_works() -> None:
         space = genus.Space([genus.Real(1.0, 2.0)])
         grid = torch.linspace(-60, 60, 24001).unsqueeze(1)
         assert float(genus.build("laplace", space).log_prob(grid).exp().sum() * 0.005) == pytest.approx(1, abs=1e-3)
-        assert genus.build("laplace", genus.Space([genus.Integer(0, 9)])).likelihood == "bound"
+        assert genus.build("laplace", genus.Space([genus.Lattice(0, 9)])).likelihood == "bound"
         with pytest.raises(genus.DataError, match="is Category"):
             genus.build("laplace", genus.Space([genus.Category(("a", "b"))]))
         # A family of one's own script is known to the processes that a comparison fans out to.

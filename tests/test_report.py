@@ -16,7 +16,7 @@ from genus.errors import GenusError
 from genus.evaluation import plots
 from genus.evaluation.ranking import distance, number, plus_minus
 from genus.evaluation.report import Report, Row
-from genus.space import Category, Integer, Real, Space
+from genus.space import Category, Lattice, Real, Space
 
 
 @pytest.fixture(scope="module")
@@ -388,7 +388,7 @@ def test_a_report_without_something_is_still_a_page(missing: str, tmp_path: Path
     "space",
     [
         Space([Real()]),
-        Space([Integer(0, 3, atoms=(math.nan,))]),
+        Space([Lattice(0, 3, atoms=(math.nan,))]),
         Space([Category(("a",)), Real()]),
         Space(Real(), shape=(3, 5, 4)),
     ],
@@ -396,7 +396,7 @@ def test_a_report_without_something_is_still_a_page(missing: str, tmp_path: Path
 )
 def test_odd_spaces_can_be_drawn(space: Space, tmp_path: Path) -> None:
     constant = torch.zeros(20, *space.shape)
-    if isinstance(space.kinds[0], Integer):
+    if isinstance(space.kinds[0], Lattice):
         constant[:] = math.nan
     report = Report(
         "odd", space, [row("maf", "", "", 0.5, samples=constant, **density(-1, 0, 0))], real=constant, metrics=digits().metrics

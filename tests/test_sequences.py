@@ -20,7 +20,7 @@ import torch
 from command import run
 
 import genus
-from genus import Category, DataError, Dataset, Integer, Real, Space, read
+from genus import Category, DataError, Dataset, Lattice, Real, Space, read
 from genus.codec.sound import from_wave, to_wave
 from genus.data import sequences, text
 from genus.data.audio import plucked_strings, write_wav
@@ -358,9 +358,9 @@ def test_arrays_are_sequences() -> None:
     [
         (np.arange(60) % 4 > 1, Category((False, True))),
         (SERIES.astype(np.int8), Category((0, 1, 2, 3, 4))),
-        (SERIES - 2, Integer(-2, 2)),
-        (SERIES * 100, Integer(0, 800)),
-        (SERIES / 10, Integer(0, 0.4, 0.1)),
+        (SERIES - 2, Lattice(-2, 2)),
+        (SERIES * 100, Lattice(0, 800)),
+        (SERIES / 10, Lattice(0, 0.4, 0.1)),
         (RNG.normal(size=60), Real()),
         (np.array(list("abbac" * 12)), Category(("a", "b", "c"))),
     ],
@@ -383,8 +383,8 @@ def test_wishes_for_elements() -> None:
     data = read(ids, sequence=True, kinds={"values": "category"})
     assert data.space.kinds[0].states == ids.max() + 1
     assert read(ids, sequence=True).space.kinds[0].states < 60
-    assert isinstance(read(SERIES, sequence=True, kinds={"values": "integer"}).space.kinds[0], Integer)
-    assert read(SERIES, sequence=True, kinds={"values": Integer(0, 9)}).space.kinds[0] == Integer(0, 9)
+    assert isinstance(read(SERIES, sequence=True, kinds={"values": "lattice"}).space.kinds[0], Lattice)
+    assert read(SERIES, sequence=True, kinds={"values": Lattice(0, 9)}).space.kinds[0] == Lattice(0, 9)
 
 
 def test_a_column_is_a_sequence(tmp_path: Path) -> None:
@@ -494,7 +494,7 @@ def test_values_that_a_known_space_lacks() -> None:
 
 
 def test_small_integers_split_like_floats() -> None:
-    space = Space(Integer(0, 255), shape=(3,), sequence=True)
+    space = Space(Lattice(0, 255), shape=(3,), sequence=True)
     x = torch.tensor([[0, 128, 255]])
     for dtype in (torch.uint8, torch.int16, torch.int64):
         for found, expected in zip(space.split(x.to(dtype)), space.split(x.float()), strict=True):
@@ -529,7 +529,7 @@ def test_sound_round_trip(tmp_path: Path, encoding: str, documents: str) -> None
     data = read(tmp_path, encoding=encoding, documents=documents, condition="label" if documents != "one" else None)
     assert data.consecutive == (documents == "one")
     assert data.space.ends == (documents == "files")
-    assert isinstance(data.space.kinds[0], Real if encoding == "real" else Integer)
+    assert isinstance(data.space.kinds[0], Real if encoding == "real" else Lattice)
     assert data.space.form is not None
     assert (data.space.form.rate, data.space.form.coding) == (8000, encoding)
     if documents != "one":

@@ -174,7 +174,7 @@ def test_the_mass_beyond_a_lattice_is_kept_at_one(low: int, size: int) -> None:
 
 
 def test_atoms_off_the_lattice_keep_their_place() -> None:
-    space = genus.Space([genus.Integer(0, 9, atoms=(99.5, math.nan))])
+    space = genus.Space([genus.Lattice(0, 9, atoms=(99.5, math.nan))])
     data = genus.Dataset(torch.tensor([[0.0], [9.0], [99.5], [math.nan]]), None, space)
     x, tails = Unseen(data)(np.array([[99.5], [math.nan], [3.2], [12.0]]))
     assert torch.equal(x[:, 0].nan_to_num(-1), torch.tensor([99.5, -1.0, 3.0, 9.0]))
@@ -185,7 +185,7 @@ def test_atoms_off_the_lattice_keep_their_place() -> None:
 def test_new_values_between_lattice_points_are_rounded() -> None:
     x = np.round(np.random.default_rng(0).normal(size=(300, 2)), 1)
     estimator = make("naive-bayes").fit(x)
-    assert all(isinstance(kind, genus.Integer) for kind in estimator.space_.kinds)
+    assert all(isinstance(kind, genus.Lattice) for kind in estimator.space_.kinds)
     near = np.where(x[:5] == x.max(0), x[:5], x[:5] + 0.03)
     assert estimator.score_samples(near) == pytest.approx(estimator.score_samples(x[:5]))
 
@@ -248,7 +248,7 @@ def test_arrays_come_back() -> None:
     whole = np.stack([np.arange(60), np.arange(60) % 4], axis=1)  # a column that numbers the rows is a column here
     assert make("naive-bayes").fit(whole).sample(5).shape == (5, 2)
     mixed = make("naive-bayes").fit([[1.5, "a"], [2.5, "b"], [1.5, "b"]])
-    assert [type(kind) for kind in mixed.space_.kinds] == [genus.Integer, genus.Category]
+    assert [type(kind) for kind in mixed.space_.kinds] == [genus.Lattice, genus.Category]
     assert isinstance(mixed.sample(1)[0, 1], str)
 
 

@@ -11,14 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genus import Category, DataError, Integer, Real, Space
+from genus import Category, DataError, Lattice, Real, Space
 
 NAN = math.nan
 MIXED = Space(
     [
         Real(38.6, 13.7, atoms=(0.0, 99.5, NAN)),
-        Integer(-3, 400, atoms=(0.0, 999.0, NAN), loc=20.0, scale=30.0),
-        Integer(0.5, 3.0, step=0.5),
+        Lattice(-3, 400, atoms=(0.0, 999.0, NAN), loc=20.0, scale=30.0),
+        Lattice(0.5, 3.0, step=0.5),
         Category(("a", "b", None)),
         Category(("only",)),
     ],
@@ -27,16 +27,16 @@ MIXED = Space(
 
 
 @st.composite
-def kinds(draw: st.DrawFn) -> Real | Integer | Category:
-    which = draw(st.sampled_from(["real", "integer", "category"]))
+def kinds(draw: st.DrawFn) -> Real | Lattice | Category:
+    which = draw(st.sampled_from(["real", "lattice", "category"]))
     atoms = tuple(draw(st.lists(st.sampled_from([0.0, -7.25, 1000.5, 31.0]), unique=True)))
     atoms += (NAN,) if draw(st.booleans()) else ()
     if which == "real":
         return Real(draw(st.floats(-100, 100)), draw(st.floats(0.01, 100)), atoms)
-    if which == "integer":
+    if which == "lattice":
         step = draw(st.sampled_from([1.0, 0.1, 0.25, 3.0]))
         low = draw(st.integers(-50, 50)) * step
-        return Integer(low, low + draw(st.integers(8, 500)) * step, step, atoms)
+        return Lattice(low, low + draw(st.integers(8, 500)) * step, step, atoms)
     return Category(
         tuple(draw(st.lists(st.text(max_size=2) | st.integers(-3, 3) | st.none(), min_size=1, max_size=5, unique_by=repr)))
     )
@@ -92,7 +92,7 @@ def test_split_by_hand() -> None:
 
 
 def test_join_rounds_to_the_lattice_and_keeps_bounds() -> None:
-    space = Space([Integer(0, 2, step=0.5), Integer(0, 255)])
+    space = Space([Lattice(0, 2, step=0.5), Lattice(0, 255)])
     u = torch.tensor([[-50.0, 50.0], [50.0, -50.0], [0.1, 0.0]], dtype=torch.float64)
     x = space.join(torch.zeros(3, 2, dtype=torch.long), u)
     assert x[:2].tolist() == [[0.0, 255.0], [2.0, 0.0]]
@@ -100,16 +100,16 @@ def test_join_rounds_to_the_lattice_and_keeps_bounds() -> None:
 
 
 def test_units_of_u() -> None:
-    kind = Integer(0, 100)
+    kind = Lattice(0, 100)
     assert kind.loc == 50
     assert kind.scale == pytest.approx(100 / math.sqrt(12))
     assert kind.size == 101
-    assert Integer(0.0, 1.0, step=0.1, atoms=(0.3, 0.35)).lattice_atoms == (0.3,)
+    assert Lattice(0.0, 1.0, step=0.1, atoms=(0.3, 0.35)).lattice_atoms == (0.3,)
 
 
 def test_precision_follows_resolution() -> None:
-    assert Space([Real(), Integer(0, 10**6)]).dtype == torch.float32
-    assert Space([Integer(0, 10**7)]).dtype == torch.float64
+    assert Space([Real(), Lattice(0, 10**6)]).dtype == torch.float32
+    assert Space([Lattice(0, 10**7)]).dtype == torch.float64
     assert Space([Real(1e9, 1.0)]).dtype == torch.float64
 
 
@@ -131,7 +131,7 @@ def test_check_names_the_place(row: list[float], message: str) -> None:
 
 
 def test_check_shape() -> None:
-    image = Space(Integer(0, 255), shape=(28, 28))
+    image = Space(Lattice(0, 255), shape=(28, 28))
     with pytest.raises(DataError, match=r"must have shape \(B, 28, 28\); got \(5, 28, 27\)"):
         image.check(torch.zeros(5, 28, 27))
     with pytest.raises(DataError, match=r"must be a tensor.*got list"):
@@ -148,9 +148,9 @@ def test_check_shape() -> None:
         (lambda: Real(scale=0.0), "positive, finite scale"),
         (lambda: Real(loc=NAN), "finite loc"),
         (lambda: Real(atoms=(1.0, 1.0)), "different finite numbers"),
-        (lambda: Integer(3, 1), "low <= high"),
-        (lambda: Integer(0, 1, step=0.3), "whole steps"),
-        (lambda: Integer(0, 1, atoms=(0.0, 1.0)), "every lattice value among its atoms"),
+        (lambda: Lattice(3, 1), "low <= high"),
+        (lambda: Lattice(0, 1, step=0.3), "whole steps"),
+        (lambda: Lattice(0, 1, atoms=(0.0, 1.0)), "every lattice value among its atoms"),
         (lambda: Category(()), "at least one level"),
         (lambda: Category(("a", "a")), "no level twice"),
         (lambda: Space([]), "at least one coordinate"),
@@ -168,7 +168,7 @@ def test_select_and_labels() -> None:
     part = MIXED.select([3, 0])
     assert part.names == ("c", "r")
     assert part.kinds == (MIXED.kinds[3], MIXED.kinds[0])
-    assert MIXED.columns(Integer) == [1, 2]
+    assert MIXED.columns(Lattice) == [1, 2]
     assert MIXED.label(3) == "column 'c'"
 
 
@@ -182,7 +182,7 @@ def test_levels_match_by_value_and_by_text() -> None:
 
 
 def test_decode_restores_all_digits() -> None:
-    space = Space([Real(0.0, 1.0, atoms=(0.123456789012,)), Integer(0, 10, step=0.1)], names=["r", "t"])
+    space = Space([Real(0.0, 1.0, atoms=(0.123456789012,)), Lattice(0, 10, step=0.1)], names=["r", "t"])
     x = space.encode({"r": [0.123456789012, 0.7], "t": [0.3, 9.9]})
     assert x.dtype == torch.float32
     from genus.frames import Form

@@ -12,15 +12,15 @@ import torch
 from conftest import SMALL
 
 import genus
-from genus import Category, Integer, Real, Space
+from genus import Category, Lattice, Real, Space
 from genus.models.autoregressive import Autoregressive
 from genus.nets.heads import Head
 
 TABLE = Space(  # enumerable: a wide lattice, atoms on a lattice and off it, a missing number and a missing level
     [
-        Integer(0, 299, atoms=(0.0, 40.0), loc=90.0, scale=60.0),
+        Lattice(0, 299, atoms=(0.0, 40.0), loc=90.0, scale=60.0),
         Category(("a", "b", None)),
-        Integer(1, 3, atoms=(2.0, 9.5, math.nan)),
+        Lattice(1, 3, atoms=(2.0, 9.5, math.nan)),
         Category((False, True)),
     ],
     names=["gain", "job", "grade", "rich"],
@@ -38,7 +38,7 @@ def ordered(family: str, space: Space, order: list[int], double: bool = True, **
     return (model.double() if double else model).eval()
 
 
-def values(kind: Real | Integer | Category) -> list[float]:
+def values(kind: Real | Lattice | Category) -> list[float]:
     """Every value of a column, once."""
     if isinstance(kind, Category):
         return [float(level) for level in range(kind.states)]
@@ -118,7 +118,7 @@ def test_a_mean_over_orders_is_a_density_of_mixed_tables() -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("extreme", [1.0, 10.0, 1000.0])
 def test_discretised_logistics_have_mass_one_and_no_nan(dtype: torch.dtype, error: float, bits: int, extreme: float) -> None:
-    space = Space([Integer(0, 2**bits - 1)])
+    space = Space([Lattice(0, 2**bits - 1)])
     head = Head(space, components=3, limit=32)
     x = torch.arange(2**bits, dtype=torch.float64).to(dtype).unsqueeze(1)
     generator = torch.Generator().manual_seed(bits)
@@ -135,8 +135,8 @@ def test_discretised_logistics_have_mass_one_and_no_nan(dtype: torch.dtype, erro
 
 def test_the_remainder_of_a_lattice_of_many_atoms_lives_off_them() -> None:
     """Hundreds of atoms on both sides of a few remainders, as the gains and losses of a tax return."""
-    kind = Integer(0, 999, atoms=tuple(float(v) for v in range(0, 999, 3)), loc=500.0, scale=300.0)
-    space = Space([kind, Integer(0, 400, atoms=(7.0,))])
+    kind = Lattice(0, 999, atoms=tuple(float(v) for v in range(0, 999, 3)), loc=500.0, scale=300.0)
+    space = Space([kind, Lattice(0, 400, atoms=(7.0,))])
     head = Head(space, components=2).double()
     numbers = torch.randn(1, head.width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for column in range(2):

@@ -715,7 +715,7 @@ def test_batches_of_long_sequences_are_few_rows() -> None:
 
 
 def test_a_share_held_out_does_not_copy_the_rest() -> None:
-    space = genus.Space(genus.Integer(0, 255), shape=(8, 8))
+    space = genus.Space(genus.Lattice(0, 255), shape=(8, 8))
     x = torch.randint(0, 256, (100, 8, 8), dtype=torch.uint8)
     train, held = prepare(genus.NaiveBayes(space), x, 0.2, seed=0)
     assert held is not None

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 # Public name -> module. Nothing is imported before it is asked for: `genus --help` must not wait for torch.
 _names = {
-    "genus.space": ("Category", "Integer", "Real", "Space"),
+    "genus.space": ("Category", "Lattice", "Real", "Space"),
     "genus.data": ("Dataset", "read"),
     "genus.errors": ("DataError", "GenusError", "ModelFileError", "NotFittedError", "TrainingError"),
     "genus.model": ("ApproximateDensity", "Counted", "GenerativeModel", "Loss", "TractableDensity"),
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     )
     from genus.models.adversarial import adversarial
     from genus.registry import build, families, family
-    from genus.space import Category, Integer, Real, Space
+    from genus.space import Category, Lattice, Real, Space
     from genus.training import History, fit
 
 

@@ -19,7 +19,7 @@ from genus.models.autoregressive import Autoregressive
 from genus.models.dequantised import Dequantised
 from genus.models.flow import NormalisingFlow
 from genus.models.parallel_wavenet import ParallelWaveNet
-from genus.space import Integer, Real
+from genus.space import Lattice, Real
 from genus.training import History, fit
 from genus.training.rows import prepare
 
@@ -394,8 +394,8 @@ def untaught(student: GenerativeModel | None, teacher: GenerativeModel | None) -
         return f"The teacher must be a density, and {type(teacher).__name__} has none that is exact."
     for model in (teacher, student):
         space = model.space if model is not None else None
-        if model is not None and space is not None and (not space.columns(Real) or space.columns(Integer)):
-            odd = [*space.columns(Integer), 0][0]
+        if model is not None and space is not None and (not space.columns(Real) or space.columns(Lattice)):
+            odd = [*space.columns(Lattice), 0][0]
             return (
                 f"{type(model).__name__} gives every value of {space.label(odd)}, {space.kinds[odd]!r}, a probability; a"
                 " student learns by gradients that go back through its draws, and none go through the draw of a symbol."

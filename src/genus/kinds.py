@@ -1,6 +1,6 @@
 """The kinds of one coordinate: a finite set of states, plus perhaps a remainder.
 
-A `Category` is states alone; a `Real` or an `Integer` is state 0, the remainder, plus one state for each atom, a value
+A `Category` is states alone; a `Real` or an `Lattice` is state 0, the remainder, plus one state for each atom, a value
 with mass of its own (zero in a zero-inflated column; NaN, which is how a missing number is written).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from genus.errors import DataError
 
-__all__ = ["Category", "Integer", "Kind", "Level", "Real", "holds_missing", "kind_from_json", "kind_to_json", "missing_state"]
+__all__ = ["Category", "Lattice", "Kind", "Level", "Real", "holds_missing", "kind_from_json", "kind_to_json", "missing_state"]
 
 Level = str | int | float | bool | None
 
@@ -57,7 +57,7 @@ class Real:
 
 
 @dataclass(frozen=True)
-class Integer:
+class Lattice:
     """A bounded lattice low, low + step, ..., high: counting measure.
 
     Whole numbers, grey levels, and any real column recorded at a visible resolution (multiples of 0.1, say).
@@ -69,10 +69,10 @@ class Integer:
         loc, scale: what standardises it; from low and high where not given.
         digits: significant decimal digits the values are written with, so that 0.1 + 0.2 decodes to 0.3; 17 keeps all.
 
-    >>> Integer(0, 16).size
+    >>> Lattice(0, 16).size
     17
-    >>> Integer(3.0, 8.0, step=0.5, atoms=(float("nan"),))
-    Integer(3, 8, step=0.5, missing)
+    >>> Lattice(3.0, 8.0, step=0.5, atoms=(float("nan"),))
+    Lattice(3, 8, step=0.5, missing)
     """
 
     low: float
@@ -85,13 +85,13 @@ class Integer:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high and self.step > 0):
-            raise DataError(f"Integer needs finite low <= high and step > 0; got {self.low}, {self.high}, {self.step}.")
+            raise DataError(f"Lattice needs finite low <= high and step > 0; got {self.low}, {self.high}, {self.step}.")
         steps = (self.high - self.low) / self.step
         if abs(steps - round(steps)) > 1e-6 * max(1.0, steps):
-            raise DataError(f"Integer's high must be low plus whole steps; got {self.low}, {self.high}, step {self.step}.")
+            raise DataError(f"Lattice's high must be low plus whole steps; got {self.low}, {self.high}, step {self.step}.")
         object.__setattr__(self, "atoms", _checked_atoms(self.atoms))
         if len(self.lattice_atoms) >= self.size:
-            raise DataError(f"Integer({self.low}, {self.high}) has every lattice value among its atoms; leave one out.")
+            raise DataError(f"Lattice({self.low}, {self.high}) has every lattice value among its atoms; leave one out.")
         if math.isnan(self.loc):
             object.__setattr__(self, "loc", (self.low + self.high) / 2)
         if not self.scale > 0:
@@ -99,7 +99,7 @@ class Integer:
 
     def __repr__(self) -> str:
         step = "" if self.step == 1 else f", step={self.step:.6g}"
-        return f"Integer({self.low:.10g}, {self.high:.10g}{step}{_atoms_text(self.atoms)})"
+        return f"Lattice({self.low:.10g}, {self.high:.10g}{step}{_atoms_text(self.atoms)})"
 
     @property
     def states(self) -> int:
@@ -150,7 +150,7 @@ class Category:
         return float(len(self.levels))
 
 
-Kind = Real | Integer | Category
+Kind = Real | Lattice | Category
 
 
 def _checked_atoms(atoms: Sequence[float]) -> tuple[float, ...]:
@@ -186,7 +186,7 @@ def kind_to_json(kind: Kind) -> dict[str, Any]:
 
 def kind_from_json(data: dict[str, Any]) -> Kind:
     values = dict(data)
-    kind = {"real": Real, "integer": Integer, "category": Category}[values.pop("kind")]
+    kind = {"real": Real, "lattice": Lattice, "category": Category}[values.pop("kind")]
     if "atoms" in values:
         values["atoms"] = tuple(math.nan if a is None else float(a) for a in values["atoms"])
     return kind(**values)

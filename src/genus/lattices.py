@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Lattice", "find_lattice", "half_unit", "points", "round_digits", "shortest", "significant_digits"]
+__all__ = ["FoundLattice", "find_lattice", "half_unit", "points", "round_digits", "shortest", "significant_digits"]
 
 DIGITS = 9  # more significant digits than this are no sign of a person's or an instrument's rounding
 WIDEST = 2**20  # a finer lattice is as good as the real line
@@ -19,7 +19,7 @@ NOISE = 0.02  # of a step: how far rounding to the column's digits may move a va
 FLOAT = 15  # the digits that every double keeps
 
 
-class Lattice(NamedTuple):
+class FoundLattice(NamedTuple):
     """The values low + k step; `on` marks the distinct values that lie there; `digits` they are written with."""
 
     low: float
@@ -87,7 +87,7 @@ def half_unit(v: np.ndarray, digits: int) -> np.ndarray:
     return 0.5 * 10.0 ** (np.floor(np.log10(np.where(size > 0, size, 1.0))) - digits + 1)
 
 
-def find_lattice(values: np.ndarray, counts: np.ndarray, single: bool = False) -> Lattice | None:
+def find_lattice(values: np.ndarray, counts: np.ndarray, single: bool = False) -> FoundLattice | None:
     """The coarsest lattice that holds at least 99 % of the rows and 80 % of the distinct values; None where there is none.
 
     Args:
@@ -107,7 +107,7 @@ def find_lattice(values: np.ndarray, counts: np.ndarray, single: bool = False) -
     if len(values) < 2 or not spread > 0:
         return None
     if len(values) == 2:
-        return Lattice(float(values[0]), float(values[1]), spread, FLOAT + 2, np.ones(2, dtype=bool))
+        return FoundLattice(float(values[0]), float(values[1]), spread, FLOAT + 2, np.ones(2, dtype=bool))
     digits = significant_digits(values)
     if digits is not None:
         top = math.ceil(math.log10(spread))
@@ -126,7 +126,7 @@ def _enough(on: np.ndarray, counts: np.ndarray) -> bool:
     return bool(counts[on].sum() >= 0.99 * counts.sum() and on.sum() >= 0.8 * len(on))
 
 
-def _decimal(values: np.ndarray, counts: np.ndarray, step: float, digits: int) -> Lattice | None:
+def _decimal(values: np.ndarray, counts: np.ndarray, step: float, digits: int) -> FoundLattice | None:
     anchor = values[counts.argmax()]
     place = np.round((values - anchor) / step)
     slack = half_unit(values, digits)
@@ -142,7 +142,7 @@ def _decimal(values: np.ndarray, counts: np.ndarray, step: float, digits: int) -
     if not _enough(on, counts):
         return None
     low, high = (_tidy(low + i * step, values) for i in (index[on].min(), index[on].max()))
-    return Lattice(low, high, step, digits, on)
+    return FoundLattice(low, high, step, digits, on)
 
 
 def _tidy(x: float, values: np.ndarray) -> float:
@@ -172,7 +172,7 @@ def _gaps(values: np.ndarray, counts: np.ndarray) -> list[float]:
     return sorted({float(gaps[first[i]]) / part for i in chosen for part in (1, 2, 3, 10, 100)}, reverse=True)
 
 
-def _affine(values: np.ndarray, counts: np.ndarray, step: float, single: bool) -> Lattice | None:
+def _affine(values: np.ndarray, counts: np.ndarray, step: float, single: bool) -> FoundLattice | None:
     """Refine a step over wider and wider reaches around the most frequent value; then see whether the lattice holds."""
     anchor, reach = values[counts.argmax()], 32.0 * step
     low = float(anchor)
@@ -194,4 +194,4 @@ def _affine(values: np.ndarray, counts: np.ndarray, step: float, single: bool) -
     if merged or not step > 8 * resolution or not _enough(on, counts) or np.ptp(index[on]) >= WIDEST:
         return None
     low, high = float(values[on][0]), float(values[on][-1])  # the ends exactly, and zero where it is one of them
-    return Lattice(low, high, (high - low) / float(np.ptp(index[on])), FLOAT + 2, on)
+    return FoundLattice(low, high, (high - low) / float(np.ptp(index[on])), FLOAT + 2, on)

@@ -132,7 +132,7 @@ class GenerativeModel(nn.Module):
     listed: ClassVar[bool] = True  # among `families()`; not where it is put around others, or together by hand
     sequences: ClassVar[bool] = False  # whether it models sequences of any length
     likelihood: ClassVar[str] = "none"  # what its log-density is: exact, bound or none
-    recipe: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # arguments of `fit` that its training is known to need
+    fit_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # arguments of `fit` that its training is known to need
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -204,7 +204,7 @@ class GenerativeModel(nn.Module):
         return cls.refusal(space, context) is None
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """Hyper-parameters that suit this many rows of `space`, where the defaults would not."""
         return {}
 

@@ -14,7 +14,7 @@ import genus.models  # noqa: F401 - importing them registers them
 from genus.errors import DataError, GenusError
 from genus.model import GenerativeModel, isolated, named, registered
 from genus.models.dequantised import Dequantised
-from genus.space import Integer, Space
+from genus.space import Lattice, Space
 
 __all__ = ["build", "families", "family", "hyper_parameters", "hyper_type", "refusal", "suggested"]
 
@@ -55,7 +55,7 @@ def family(name: str) -> type[GenerativeModel]:
     return named(name)
 
 
-WHOLE = Space(Integer(0, 3), shape=(2, 2))  # whole numbers, of images too
+WHOLE = Space(Lattice(0, 3), shape=(2, 2))  # whole numbers, of images too
 
 
 def hyper_parameters(cls: type[GenerativeModel]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def hyper_type(cls: type[GenerativeModel], name: str) -> tuple[type, bool]:
 def suggested(cls: type[GenerativeModel], space: Space, rows: int) -> dict[str, Any]:
     """What a family suggests for so many rows, of the hyper-parameters that it has: it may have inherited the suggestion."""
     known = hyper_parameters(cls)
-    return {name: value for name, value in cls.suggest(space, rows).items() if name in known}
+    return {name: value for name, value in cls.default_hyperparameters(space, rows).items() if name in known}
 
 
 def refusal(name: str, space: Space, context: Space | None = None) -> str | None:
@@ -116,8 +116,8 @@ def build(name: str, space: Space, context: Space | None = None, seed: int | Non
         GenusError: an unknown family or hyper-parameter.
         DataError: the family refuses the space.
 
-    >>> from genus import Integer
-    >>> build("maf", Space(Integer(0, 16), shape=(8, 8)), transforms=2).name
+    >>> from genus import Lattice
+    >>> build("maf", Space(Lattice(0, 16), shape=(8, 8)), transforms=2).name
     'dequantised'
     """
     cls = family(name)

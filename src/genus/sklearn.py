@@ -35,7 +35,7 @@ __all__ = ["DensityClassifier", "DensityEstimator"]
 Wish = str | Kind
 BOUND = 8  # draws whose mean is reported for a bound
 # Every column of such an array is meant: none is left out as a row number or an identifier.
-WISHES = {"i": "integer", "u": "integer", "U": "category", "S": "category"}
+WISHES = {"i": "lattice", "u": "lattice", "U": "category", "S": "category"}
 
 
 def _is_density(self: DensityEstimator) -> bool:
@@ -65,7 +65,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     Args:
         family: a name of `genus.families()`.
-        kinds: by column name, or position, "real", "integer", "category" or a Kind; or one for all columns.
+        kinds: by column name, or position, "real", "lattice", "category" or a Kind; or one for all columns.
         max_seconds, max_steps, epochs: budgets of training; see `genus.fit`.
         random_state: of training: a seed, a RandomState, or None for another result every time.
         hyper: the family's own hyper-parameters, parameters of this estimator like any other; those not given are what the

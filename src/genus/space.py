@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.kinds import Category, Integer, Kind, Real, holds_missing, kind_from_json, kind_to_json, missing_state
+from genus.kinds import Category, Kind, Lattice, Real, holds_missing, kind_from_json, kind_to_json, missing_state
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from genus.frames import Form
 
-__all__ = ["Category", "Integer", "Kind", "Real", "Space"]
+__all__ = ["Category", "Lattice", "Kind", "Real", "Space"]
 
 
 CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
@@ -63,8 +63,8 @@ class Space:
     Space of 2 columns
       age     Real(0, 1)
       smokes  Category('no', 'yes'; 2 levels)
-    >>> Space(Integer(0, 255), shape=(28, 28))
-    Space(Integer(0, 255), shape=(28, 28))
+    >>> Space(Lattice(0, 255), shape=(28, 28))
+    Space(Lattice(0, 255), shape=(28, 28))
     >>> Space(Category(("a", "b", None)), shape=(16,), sequence=True)  # words of up to 16 letters
     Space(sequence of Category('a', 'b', missing; 3 levels), length up to 16)
     """
@@ -77,7 +77,7 @@ class Space:
         form: Form | None = None,
         sequence: bool = False,
     ) -> None:
-        given = (kinds,) if isinstance(kinds, Real | Integer | Category) else tuple(kinds)
+        given = (kinds,) if isinstance(kinds, Real | Lattice | Category) else tuple(kinds)
         self.shape: tuple[int, ...] = tuple(int(s) for s in shape) if shape is not None else (len(given),)
         self.dim = math.prod(self.shape)
         if not given or self.dim < 1:
@@ -164,7 +164,7 @@ class Space:
         """That type where it is one of time; else None."""
         from pyarrow.types import is_temporal
 
-        known = self.column_type(i) if isinstance(self.kinds[i], Integer) else None
+        known = self.column_type(i) if isinstance(self.kinds[i], Lattice) else None
         return known if known is not None and is_temporal(known) else None
 
     def index(self, name: str) -> int:
@@ -351,7 +351,7 @@ class Space:
     @cached_property
     def _layout(self) -> tuple[Tensor, Tensor, Tensor]:
         """Feature positions: of the remainders (with their columns), and of each column's one-hot (B, D) start; -1 if none."""
-        rest = torch.tensor(self.columns(Real, Integer), dtype=torch.long)
+        rest = torch.tensor(self.columns(Real, Lattice), dtype=torch.long)
         start, at = [], len(rest)
         for kind in self.kinds:
             start.append(at if kind.states > 1 else -1)
@@ -392,12 +392,12 @@ class Space:
 
     # -- frames and arrays --------------------------------------------------------------------------------------------
 
-    def encode(self, source: Any, gaps: bool = False, beyond: bool = False) -> Tensor:
+    def encode(self, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
         """A frame, array or tensor of these columns -> x (N, *shape).
 
         Args:
-            gaps: a column may lack values although it has no missing value: there x is NaN, as `impute` and `log_marginal` of
-                a model take it.
+            allow_missing: a column may lack values although it has no missing value: there x is NaN, as `impute` and
+                `log_marginal` of a model take it.
             beyond: a lattice has no place for some numbers: there x is infinite, which no model takes.
 
         Raises:
@@ -405,7 +405,7 @@ class Space:
         """
         from genus.codec import encode
 
-        return encode(self, source, gaps, beyond)
+        return encode(self, source, allow_missing, beyond)
 
     def encode_prefix(self, start: Any) -> Tensor:
         """What a sequence begins with, a string, a waveform or an array (m,) -> x_1 ... x_m, (m,); no end follows.

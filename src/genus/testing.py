@@ -86,8 +86,8 @@ def check_transform(transform: Transform, x: Tensor, c: Tensor | None = None) ->
 
     "inverse": back is back, both ways, and the log-determinants are opposite. "rows": a row does not depend on those beside it,
     and none or one will do. "log-determinant": it is that of the Jacobian. "gradients": in x and in the weights they are what
-    finite differences say. "gaps": where it claims them, what is not there stays so, and the rest is unmoved by it. "files":
-    described, built and given its weights it is the same.
+    finite differences say. "allow_missing": where it claims them, what is not there stays so, and the rest is unmoved by it.
+    "files": described, built and given its weights it is the same.
 
     Args:
         transform: with weights that are not all 0, or its law is that of the identity.
@@ -125,14 +125,14 @@ def check_transform(transform: Transform, x: Tensor, c: Tensor | None = None) ->
     with isolated(0):
         _same_slopes(transform, x[:3], None if c is None else c[:3], what)
     laws.append("gradients")
-    if transform.gaps:
+    if transform.allow_missing:
         with_gaps = x.clone()
         with_gaps.flatten(1)[:, :: max(2, x[0].numel() // 2)] = math.nan
         with torch.no_grad():
             there, _ = _both_ways(transform, with_gaps, c, what)
         kept = int(there.isnan().sum()) == int(with_gaps.isnan().sum())
-        _hold(kept, f"{what} claims gaps, and of numbers that are not there it makes some, or the other way round")
-        laws.append("gaps")
+        _hold(kept, f"{what} claims allow_missing, and of numbers that are not there it makes some, or the other way round")
+        laws.append("allow_missing")
     again = build(describe(transform)).double().eval()
     try:
         again.load_state_dict(transform.state_dict())

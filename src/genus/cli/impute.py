@@ -48,7 +48,7 @@ def impute(
     loaded = load(model)
     if not loaded.space.is_table:
         raise GenusError(f"{model} is a model of {loaded.space!r}, not of a table; call model.impute in Python.")
-    dataset = read(data, space=(loaded.space, loaded.context), missing=markers(missing), header=header, gaps=True)
+    dataset = read(data, space=(loaded.space, loaded.context), missing=markers(missing), header=header, allow_missing=True)
     gone = dataset.x.isnan() & (loaded.space.tables(dataset.x).missing < 0)
     table = as_table(loaded.space, loaded.impute(dataset.x, gone, dataset.c, seed=seed))
     if dataset.c is not None and loaded.context is not None:

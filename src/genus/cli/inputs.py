@@ -31,7 +31,7 @@ Condition = Annotated[
 ]
 Kinds = Annotated[
     list[str] | None,
-    typer.Option("--kind", metavar="COLUMN=KIND", help="Take a column as real, integer or category; may be repeated."),
+    typer.Option("--kind", metavar="COLUMN=KIND", help="Take a column as real, lattice or category; may be repeated."),
 ]
 Missing = Annotated[
     list[str] | None,
@@ -106,8 +106,8 @@ def read(
     wishes = {}
     for wish in kinds or ():
         name, _, kind = wish.rpartition("=")
-        if not name or kind.strip().lower() not in ("real", "integer", "category"):
-            raise Misuse(f"--kind {wish!r} is not understood; expected COLUMN=real, =integer or =category")
+        if not name or kind.strip().lower() not in ("real", "lattice", "category"):
+            raise Misuse(f"--kind {wish!r} is not understood; expected COLUMN=real, =lattice or =category")
         wishes[name.strip()] = kind.strip().lower()
     return read(
         source,
@@ -154,7 +154,7 @@ def family(name: str) -> type[GenerativeModel]:
 def built(
     cls: type[GenerativeModel], space: Space, context: Space | None, rows: int, wanted: dict[str, Any], seed: int
 ) -> GenerativeModel:
-    """A model of that family, as `suggest` makes it for so many rows, but for the values that are wanted.
+    """A model of that family, as `default_hyperparameters` makes it for so many rows, but for the values that are wanted.
 
     Raises:
         DataError: the family refuses the space.

@@ -100,7 +100,7 @@ def as_table(space: Space, x: Tensor) -> pa.Table:
     import pyarrow as pa
 
     from genus.frames import ARRAYS, Form, type_name
-    from genus.space import Category, Integer, Space
+    from genus.space import Category, Lattice, Space
 
     form = space.form
     kept = form is not None and form.container not in ARRAYS
@@ -110,7 +110,7 @@ def as_table(space: Space, x: Tensor) -> pa.Table:
         """That of the array the model was trained on, where it is one of such numbers."""
         if isinstance(kind, Category):
             return pa.array(list(kind.levels)).type
-        whole = isinstance(kind, Integer) and _whole(kind)
+        whole = isinstance(kind, Lattice) and _whole(kind)
         if array is not None and (array.kind in "iu" if whole else array in (np.float32, np.float64)):
             return pa.from_numpy_dtype(array)
         return pa.int64() if whole else pa.float64()
@@ -210,11 +210,11 @@ def grid(space: Space, x: Tensor) -> np.ndarray:
     """x (N, H, W) or (N, C, H, W) -> one picture (h, w) or (h, w, C) of bytes, about as wide as high, pixels enlarged whole."""
     import numpy as np
 
-    from genus.space import Integer
+    from genus.space import Lattice
 
     kind = space.kinds[0]
     values = x.double().cpu().numpy()
-    low, high = (kind.low, kind.high) if isinstance(kind, Integer) else (np.nanmin(values), np.nanmax(values))
+    low, high = (kind.low, kind.high) if isinstance(kind, Lattice) else (np.nanmin(values), np.nanmax(values))
     grey = (255 * (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-300)).clip(0, 255).round().astype(np.uint8)
     tiles = grey[:, None] if grey.ndim == 3 else grey
     count, channels, height, width = tiles.shape

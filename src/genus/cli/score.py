@@ -87,7 +87,7 @@ def score(
             rate=rate,
             sequence=in_order(sequence),
             header=header,
-            gaps=isinstance(loaded, TractableDensity),
+            allow_missing=isinstance(loaded, TractableDensity),
             beyond=beyond,
         )
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["decode", "encode", "encode_prefix"]
 
 
-def encode(space: Space, source: Any, gaps: bool = False, beyond: bool = False) -> Tensor:
+def encode(space: Space, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
     """See `Space.encode`."""
-    return sequences.encode(space, source) if space.sequence else columns.encode(space, source, gaps, beyond)
+    return sequences.encode(space, source) if space.sequence else columns.encode(space, source, allow_missing, beyond)
 
 
 def decode(space: Space, x: Tensor) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genus.errors import DataError
 from genus.frames import ARRAYS, Form, as_text, to_arrow, to_numbers, type_of
-from genus.kinds import Category, Integer, Kind, Real
+from genus.kinds import Category, Kind, Lattice, Real
 from genus.lattices import DIGITS, half_unit, points, round_digits, shortest
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ __all__ = ["decode", "decode_column", "encode", "encode_column", "within"]
 # -- in -------------------------------------------------------------------------------------------------------------------
 
 
-def encode(space: Space, source: Any, gaps: bool = False, beyond: bool = False) -> Tensor:
+def encode(space: Space, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
     """See `Space.encode`."""
     if isinstance(source, Tensor):
         source = source.detach().cpu().numpy()
     if isinstance(source, list | tuple):
         source = np.asarray(source)
     if isinstance(source, np.ndarray) and not source.dtype.names:
-        return _encode_array(space, source, gaps, beyond)
+        return _encode_array(space, source, allow_missing, beyond)
     table, _ = to_arrow(source)
     names = space.names or ()
     missing = [name for name in names if name not in table.column_names]
@@ -43,7 +43,7 @@ def encode(space: Space, source: Any, gaps: bool = False, beyond: bool = False) 
         raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
     out = _empty(space, table.num_rows)
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
-        out[:, i] = encode_column(kind, table.column(name), space.label(i), gaps, space.column_type(i), beyond)
+        out[:, i] = encode_column(kind, table.column(name), space.label(i), allow_missing, space.column_type(i), beyond)
     return torch.from_numpy(out)
 
 
@@ -55,7 +55,7 @@ def _dims(shape: Sequence[int]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _encode_array(space: Space, array: np.ndarray, gaps: bool, beyond: bool) -> Tensor:
+def _encode_array(space: Space, array: np.ndarray, allow_missing: bool, beyond: bool) -> Tensor:
     if space.form is not None and space.form.channels_last and array.ndim == len(space.shape) + 1:
         array = np.moveaxis(array, -1, 1)
     if array.ndim == 1 and space.shape == (1,):
@@ -69,7 +69,7 @@ def _encode_array(space: Space, array: np.ndarray, gaps: bool, beyond: bool) -> 
     if shared is not None and array.dtype.kind in "biuf":
         try:  # all at once; where it fails, column by column to say where
             single = array.dtype.itemsize <= 4
-            values = _encode_numbers(shared, array.astype(np.float64).ravel(), "array", single, gaps, beyond=beyond)
+            values = _encode_numbers(shared, array.astype(np.float64).ravel(), "array", single, allow_missing, beyond=beyond)
             return torch.from_numpy(values).to(space.dtype).reshape(-1, *space.shape)
         except DataError:
             pass
@@ -77,26 +77,26 @@ def _encode_array(space: Space, array: np.ndarray, gaps: bool, beyond: bool) -> 
     out = _empty(space, len(array))
     for i, kind in enumerate(space.kinds):
         column = to_arrow(flat[:, i])[0].column(0)
-        out[:, i] = encode_column(kind, column, space.label(i), gaps, beyond=beyond)
+        out[:, i] = encode_column(kind, column, space.label(i), allow_missing, beyond=beyond)
     return torch.from_numpy(out).reshape(-1, *space.shape)
 
 
-def _shared(space: Space) -> Real | Integer | None:
+def _shared(space: Space) -> Real | Lattice | None:
     """The numeric kind that all of several coordinates share."""
     kind = space.kinds[0]
     return None if space.dim == 1 or isinstance(kind, Category) or any(k is not kind for k in space.kinds) else kind
 
 
-def _plain(kind: Real | Integer) -> TypeGuard[Integer]:
+def _plain(kind: Real | Lattice) -> TypeGuard[Lattice]:
     """Whether these are whole numbers low..high and nothing else: bytes need no arithmetic."""
-    return isinstance(kind, Integer) and kind.step == 1 and not kind.atoms and float(kind.low).is_integer()
+    return isinstance(kind, Lattice) and kind.step == 1 and not kind.atoms and float(kind.low).is_integer()
 
 
 def encode_column(
     kind: Kind,
     column: pa.ChunkedArray,
     label: str,
-    gaps: bool = False,
+    allow_missing: bool = False,
     known: pa.DataType | None = None,
     beyond: bool = False,
 ) -> np.ndarray:
@@ -108,9 +108,9 @@ def encode_column(
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if isinstance(kind, Category):
-        return _encode_levels(kind, column, label, gaps)
+        return _encode_levels(kind, column, label, allow_missing)
     if column.null_count == len(column):
-        return _encode_numbers(kind, np.full(len(column), math.nan), label, False, gaps)
+        return _encode_numbers(kind, np.full(len(column), math.nan), label, False, allow_missing)
     time = known if known is not None and pa.types.is_temporal(known) else None
     values = None
     try:
@@ -125,12 +125,12 @@ def encode_column(
         shown = repr(shown) if isinstance(shown, str) else shown
         expected = f"numbers, as in {kind!r}" if time is None else within(kind, time)
         raise DataError(f"The {label} holds values of type {column.type} such as {shown}; expected {expected}.")
-    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), gaps, time, beyond)
+    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), allow_missing, time, beyond)
 
 
 def within(kind: Kind, known: pa.DataType | None) -> str:
-    """What a column's values are, for messages: values in Integer(0, 9), or dates from one to another."""
-    if known is None or not pa.types.is_temporal(known) or not isinstance(kind, Integer):
+    """What a column's values are, for messages: values in Lattice(0, 9), or dates from one to another."""
+    if known is None or not pa.types.is_temporal(known) or not isinstance(kind, Lattice):
         return f"values in {kind!r}"
     what = "dates" if pa.types.is_date(known) else "times"
     return f"{what} from {as_text(kind.low, known)} to {as_text(kind.high, known)}"
@@ -140,7 +140,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, gaps: bool) -> np.ndarray:
+def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_missing: bool) -> np.ndarray:
     array = column.combine_chunks()
     if pa.types.is_floating(array.type):
         array = pc.add(array, pa.scalar(0.0, array.type))  # -0.0 and 0.0 are one level
@@ -153,7 +153,7 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, gaps: bo
         if array.type != known.type:
             array, known = _common_type(array, known)
         found = np.asarray(pc.fill_null(pc.index_in(array, value_set=known), -1))
-    unseen = (found < 0) & ~(null & (gaps or None in kind.levels))
+    unseen = (found < 0) & ~(null & (allow_missing or None in kind.levels))
     if unseen.any():
         rows = np.flatnonzero(unseen)
         what = "a missing value" if null[rows[0]] else repr(array[int(rows[0])].as_py())
@@ -164,7 +164,7 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, gaps: bo
             " Drop such rows, or read the training data with kinds= naming every level."
         )
     codes = position[found].astype(np.float64)
-    if gaps or None in kind.levels:
+    if allow_missing or None in kind.levels:
         codes[null] = kind.levels.index(None) if None in kind.levels else math.nan
     return codes
 
@@ -177,11 +177,11 @@ def _common_type(array: pa.Array, known: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def _encode_numbers(
-    kind: Real | Integer,
+    kind: Real | Lattice,
     values: np.ndarray,
     label: str,
     single: bool,
-    gaps: bool = False,
+    allow_missing: bool = False,
     known: pa.DataType | None = None,
     beyond: bool = False,
 ) -> np.ndarray:
@@ -201,11 +201,11 @@ def _encode_numbers(
 
     refuse(np.isinf(values), "finite numbers; replace infinities by missing values")
     nan = np.isnan(values)
-    if not gaps and not any(map(math.isnan, kind.atoms)):
+    if not allow_missing and not any(map(math.isnan, kind.atoms)):
         refuse(nan, "no missing value, since there was none in training; drop or fill such rows")
-    eps = float(np.finfo(np.float32 if single else np.float64).eps) if single or isinstance(kind, Integer) else 0.0
+    eps = float(np.finfo(np.float32 if single else np.float64).eps) if single or isinstance(kind, Lattice) else 0.0
     atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
-    if not isinstance(kind, Integer):
+    if not isinstance(kind, Lattice):
         return _snap(values, atoms, lambda a: 4 * eps * np.abs(a))[0]
     step, size = kind.step, kind.size
     place = np.round((np.where(nan, kind.low, values) - kind.low) / step)
@@ -236,7 +236,7 @@ def _snap(values: np.ndarray, atoms: np.ndarray, slack: Callable[[np.ndarray], A
     return np.where(hit, nearest, values), hit
 
 
-def _lattice_value(kind: Integer, place: np.ndarray) -> np.ndarray:
+def _lattice_value(kind: Lattice, place: np.ndarray) -> np.ndarray:
     return np.where(place == kind.size - 1, kind.high, points(kind.low, kind.step, place))
 
 
@@ -287,7 +287,7 @@ def decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
         return levels[column.astype(np.int64)]
     atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
     eps = float(np.finfo(np.float32 if single else np.float64).eps)
-    if not isinstance(kind, Integer):
+    if not isinstance(kind, Lattice):
         return _snap(shortest(column) if single else column, atoms, lambda a: eps * np.abs(a))[0]
     raw, atom = _snap(column, atoms, lambda a: np.maximum(1e-6 * kind.step, eps * np.abs(a)))
     value = _lattice_value(kind, np.round((column - kind.low) / kind.step))

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from genus.errors import DataError
-from genus.kinds import Integer, Real
+from genus.kinds import Lattice, Real
 
 __all__ = ["check_encoding", "from_wave", "lattice", "to_wave"]
 
@@ -25,19 +25,19 @@ def _bits(encoding: str) -> int:
     return 0 if found is None else int(found[1] or 16)
 
 
-def lattice(encoding: str, wave: np.ndarray) -> Integer | Real:
+def lattice(encoding: str, wave: np.ndarray) -> Lattice | Real:
     """The kind of the encoded numbers; standardised, where that is not the same for every sound, by this one.
 
     >>> lattice("mu-law", np.zeros(1)), lattice("linear-8", np.zeros(1))
-    (Integer(0, 255), Integer(-128, 127))
+    (Lattice(0, 255), Lattice(-128, 127))
     """
     if encoding == "mu-law":
-        return Integer(0, 255)
+        return Lattice(0, 255)
     scale = max(float(wave.std()), 1e-4)
     if encoding == "real":
         return Real(float(wave.mean()), scale)
     half = 2 ** (_bits(encoding) - 1)
-    return Integer(-half, half - 1, loc=float(wave.mean()) * half, scale=max(scale * half, 0.25))
+    return Lattice(-half, half - 1, loc=float(wave.mean()) * half, scale=max(scale * half, 0.25))
 
 
 def from_wave(wave: np.ndarray, encoding: str) -> np.ndarray:

@@ -20,7 +20,7 @@ from genus.data.sequences import Options, arrange
 from genus.data.sources import Source, open_source
 from genus.errors import DataError
 from genus.frames import ARRAYS, Form, type_name
-from genus.space import Category, Integer, Kind, Real, Space
+from genus.space import Category, Kind, Lattice, Real, Space
 
 __all__ = ["Dataset", "read"]
 
@@ -161,7 +161,7 @@ def read(
     encoding: str | None = None,
     sequence: bool | str | None = None,
     header: bool | None = None,
-    gaps: bool = False,
+    allow_missing: bool = False,
     beyond: bool = False,
 ) -> Dataset:
     """Read data and measure the kind of every column.
@@ -173,7 +173,7 @@ def read(
             embedded set: digits, wine, breast-cancer, iris, diabetes, topics (text), strings (sound).
         condition: the column(s) that become c and leave x, by name or position; of what lies in sub-folders, "label".
         target: a column that stays in x and that an evaluation should predict.
-        kinds: what a column is, where the measured kind is not what you want: "real", "integer", "category" or a Kind. The
+        kinds: what a column is, where the measured kind is not what you want: "real", "lattice", "category" or a Kind. The
             pixels of images are "pixels", the elements of sequences of numbers "values".
         space: a space, or (space, context), that is known already: the data are encoded with it and nothing is measured.
         missing: values that mean missing, beside the usual ones of text files.
@@ -191,8 +191,9 @@ def read(
             numbers are sequences. The name of a column: it is one, in the order of the rows; one of lists is one sequence a
             row, one of texts that differ one text a row. Whole numbers from 0 to at most 255 are a Category((0, 1, ...)).
         header: whether the first line of delimited text names the columns; where not given, its lines are looked at.
-        gaps: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that is an error.
-        beyond: with `space=`: x is infinite where a lattice has no place for a number; otherwise that is an error.
+        allow_missing: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that
+        is an error. beyond: with `space=`: x is infinite where a lattice has no place for a number; otherwise that is an
+        error.
 
     Returns:
         A Dataset; print it to see the kinds and what was left out.
@@ -203,7 +204,7 @@ def read(
     >>> print(read({"height": [1.62, 1.80, 1.75, 1.62], "smokes": ["no", "no", "yes", "no"]}, condition="smokes"))
     data: 4 rows
     x  Space of 1 column
-      height  Integer(1.62, 1.8, step=0.01)
+      height  Lattice(1.62, 1.8, step=0.01)
     c  Space of 1 column
       smokes  Category('no', 'yes'; 2 levels)
     >>> print(read(["anna", "otto", "hannah"], sequence=True))
@@ -238,7 +239,7 @@ def read(
     if found.sequences is not None:
         return _sequences(found, options, condition, target, kinds, space)
     if space is not None:
-        return _encoded(found, space, target, gaps, beyond)
+        return _encoded(found, space, target, allow_missing, beyond)
     names = found.columns.column_names
     chosen = _condition_names(condition, names)
     named = [*names, *(["pixels"] if found.images is not None else [])]
@@ -264,7 +265,7 @@ def read(
 
         pixels = wishes.get("pixels")
         if isinstance(pixels, str):
-            raise DataError(f"The kind of pixels is a Kind, kinds={{'pixels': genus.Integer(0, 255)}} say; got {pixels!r}.")
+            raise DataError(f"The kind of pixels is a Kind, kinds={{'pixels': genus.Lattice(0, 255)}} say; got {pixels!r}.")
         measured = image_space(found.images, found.form.container, pixels)
         x = measured.encode(found.images)
     else:
@@ -360,7 +361,7 @@ def _measured(table: pa.Table, form: Form, wishes: Mapping[str, Wish], discrete:
         wish = wishes.get(name)
         try:
             kinds[name] = (
-                wish if isinstance(wish, Real | Integer | Category) else measure(name, table.column(name), wish, discrete)
+                wish if isinstance(wish, Real | Lattice | Category) else measure(name, table.column(name), wish, discrete)
             )
         except Unmeasurable as reason:
             lost.append(str(reason))
@@ -385,10 +386,12 @@ def _mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
     return pa.table(columns, names=table.column_names)
 
 
-def _encoded(found: Source, space: Space | tuple[Space, Space | None], target: str | None, gaps: bool, beyond: bool) -> Dataset:
+def _encoded(
+    found: Source, space: Space | tuple[Space, Space | None], target: str | None, allow_missing: bool, beyond: bool
+) -> Dataset:
     """New data in spaces that are known already; columns that they do not name are ignored."""
     known, context = space if isinstance(space, tuple) else (space, None)
-    x = known.encode(found.images if found.images is not None else _renamed(found, known), gaps, beyond)
+    x = known.encode(found.images if found.images is not None else _renamed(found, known), allow_missing, beyond)
     c = context.encode(_renamed(found, context)) if context is not None else None
     target = target if target is not None else found.target
     return Dataset(x, c, known, context, target if target in (known.names or ()) else None, found.name, found.notes)

@@ -17,7 +17,7 @@ import pyarrow.csv as pcsv
 
 from genus.data.sequences import Options
 from genus.errors import DataError
-from genus.kinds import Category, Integer, Real
+from genus.kinds import Category, Lattice, Real
 
 __all__ = ["read_csv"]
 
@@ -27,7 +27,7 @@ WHOLE = r"^\s*[-+]?\d+\s*$"
 COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or with none
 THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
 LOOKED_AT = 1000  # rows that decide whether there is a header
-WISHES = ("real", "integer")
+WISHES = ("real", "lattice")
 EXACT = 2**53  # beyond it a double skips whole numbers
 
 
@@ -171,7 +171,7 @@ def _typed(name: str, column: pa.ChunkedArray, wish: Any, decimal: bool, notes: 
     if not pa.types.is_string(column.type):
         return column
     column = pc.utf8_trim_whitespace(column)
-    levels, numeric = isinstance(wish, Category) or wish == "category", isinstance(wish, Real | Integer) or wish in WISHES
+    levels, numeric = isinstance(wish, Category) or wish == "category", isinstance(wish, Real | Lattice) or wish in WISHES
     number = pc.match_substring_regex(column, NUMBER)
     count, present = pc.sum(number).as_py() or 0, len(column) - column.null_count
     if present and count == present:

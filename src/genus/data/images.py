@@ -12,7 +12,7 @@ from genus.data.measure import measure_numbers
 from genus.errors import DataError
 from genus.frames import Form
 from genus.lattices import find_lattice
-from genus.space import Integer, Kind, Real, Space
+from genus.space import Kind, Lattice, Real, Space
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -28,9 +28,9 @@ PIECE = 2**20  # pixels looked at together
 def image_space(array: np.ndarray, container: str = "images", kind: Kind | None = None) -> Space:
     """The space of images (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1, 3 or 4; one kind that all pixels share.
 
-    Bytes are Integer(0, 255), whatever greys occur, unless all pixels together show at most 32 values, each of them 32 times or
-    more on average: those are all there are, and the kind is the lattice they lie on, Integer(0, 255, step=255) for black and
-    white. Other whole numbers and grey levels such as k/255 are an Integer from the least to the greatest; the rest a Real.
+    Bytes are Lattice(0, 255), whatever greys occur, unless all pixels together show at most 32 values, each of them 32 times or
+    more on average: those are all there are, and the kind is the lattice they lie on, Lattice(0, 255, step=255) for black and
+    white. Other whole numbers and grey levels such as k/255 are a Lattice from the least to the greatest; the rest a Real.
     Where the last axis and the second both could be channels, the last one is taken.
     """
     if array.ndim not in (3, 4) or array.dtype.kind not in "biuf":
@@ -46,10 +46,10 @@ def image_space(array: np.ndarray, container: str = "images", kind: Kind | None 
 
 def _pixel_kind(array: np.ndarray) -> Kind:
     if array.dtype == bool:
-        return Integer(0, 1)
+        return Lattice(0, 1)
     flat = array.reshape(-1)
     if array.dtype == np.uint8:
-        return _few(flat) or Integer(0, 255)
+        return _few(flat) or Lattice(0, 255)
     if array.dtype.kind == "f":
         if np.isinf(flat).any() or np.isnan(flat).any():
             raise DataError("The images hold NaN or infinite pixels; replace them.")
@@ -57,14 +57,14 @@ def _pixel_kind(array: np.ndarray) -> Kind:
             levels, counts = np.unique(flat.astype(np.float64), return_counts=True)
             lattice = find_lattice(levels, counts, array.dtype.itemsize <= 4) if len(levels) <= 1024 else None
             if lattice is not None and lattice.on.all() and (lattice.high - lattice.low) / lattice.step < 1024:
-                return Integer(lattice.low, lattice.high, lattice.step, digits=lattice.digits)
+                return Lattice(lattice.low, lattice.high, lattice.step, digits=lattice.digits)
             kind = measure_numbers("pixels", flat.astype(np.float64), "real")
             return kind if isinstance(kind, Real) else Real(float(flat.mean()), float(flat.std()) or 1.0)
     low, high = float(flat.min()), float(flat.max())
-    return (_few(flat) or Integer(low, high)) if high > low else Integer(low, low + 1)
+    return (_few(flat) or Lattice(low, high)) if high > low else Lattice(low, low + 1)
 
 
-def _few(flat: np.ndarray) -> Integer | None:
+def _few(flat: np.ndarray) -> Lattice | None:
     """The lattice of whole numbers of which only few occur, each of them often; None where there are more, or just one."""
     found = np.array([], dtype=flat.dtype)
     for at in range(0, len(flat), PIECE):
@@ -73,7 +73,7 @@ def _few(flat: np.ndarray) -> Integer | None:
             return None
     if len(found) < 2 or len(flat) < FEW * len(found):
         return None
-    return Integer(float(found[0]), float(found[-1]), float(np.gcd.reduce(np.diff(found.astype(np.int64)))))
+    return Lattice(float(found[0]), float(found[-1]), float(np.gcd.reduce(np.diff(found.astype(np.int64)))))
 
 
 def read_files(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]]:

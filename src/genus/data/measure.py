@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from genus.errors import DataError
 from genus.frames import to_numbers
-from genus.lattices import Lattice, find_lattice, round_digits, shortest
-from genus.space import Category, Integer, Kind, Real
+from genus.lattices import FoundLattice, find_lattice, round_digits, shortest
+from genus.space import Category, Kind, Lattice, Real
 
 __all__ = ["Unmeasurable", "measure", "measure_numbers", "natural_order", "whole_lattice"]
 
@@ -39,12 +39,12 @@ def measure(name: str, column: pa.ChunkedArray, wish: str | None = None, discret
     """The kind of a column.
 
     Text, booleans and dictionaries are a Category, with a level None where values are missing; whole numbers (50.0 too), dates
-    and times an Integer; other numbers an Integer where they lie on a visible lattice and repeat, else a Real.
+    and times a Lattice; other numbers a Lattice where they lie on a visible lattice and repeat, else a Real.
 
     Args:
         name: for messages.
         column: of N values.
-        wish: "category", "integer" or "real", to overrule.
+        wish: "category", "lattice" or "real", to overrule.
         discrete: few whole numbers are a Category: what a condition should be.
 
     Raises:
@@ -52,19 +52,19 @@ def measure(name: str, column: pa.ChunkedArray, wish: str | None = None, discret
         Unmeasurable: an identifier, free text, or a type that is no single value.
     """
     kind = column.type
-    if wish not in (None, "real", "integer", "category"):
-        raise DataError(f"kinds[{name!r}] is {wish!r}; expected 'real', 'integer', 'category' or a Kind such as Integer(0, 9).")
+    if wish not in (None, "real", "lattice", "category"):
+        raise DataError(f"kinds[{name!r}] is {wish!r}; expected 'real', 'lattice', 'category' or a Kind such as Lattice(0, 9).")
     if column.null_count == len(column):
         return Category((None,))
     if pa.types.is_dictionary(kind) and not isinstance(kind.value_type, pa.ExtensionType):
-        if wish in ("real", "integer"):
+        if wish in ("real", "lattice"):
             raise DataError(f"Column {name!r} holds categories; it cannot be read as {wish!r}. Convert it to numbers first.")
         declared = column.unify_dictionaries().chunk(0).dictionary.drop_null().to_pylist()
         return Category((*dict.fromkeys(declared), *([None] if column.null_count else [])))
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if not (text or pa.types.is_boolean(kind) or _is_number(kind) or pa.types.is_temporal(kind)):
         raise Unmeasurable(f"column {name!r} holds {kind} values, neither numbers, text nor dates")
-    if text and wish in ("real", "integer"):
+    if text and wish in ("real", "lattice"):
         raise DataError(f"Column {name!r} holds text such as {_first(column)!r}; it cannot be read as {wish!r}.")
     if text or pa.types.is_boolean(kind) or wish == "category":
         return _levels(name, column, text and wish is None)
@@ -78,7 +78,7 @@ def measure(name: str, column: pa.ChunkedArray, wish: str | None = None, discret
     if pa.types.is_integer(kind) and np.abs(present).max() > EXACT:
         return _beyond_exact(name, column)
     if wish is None and pa.types.is_integer(kind) and len(present) == len(values) >= 50 and (np.diff(values) == 1).all():
-        raise Unmeasurable(f'column {name!r} numbers the rows; keep it with kinds={{{name!r}: "integer"}}')
+        raise Unmeasurable(f'column {name!r} numbers the rows; keep it with kinds={{{name!r}: "lattice"}}')
     if discrete and wish is None and np.array_equal(present, np.rint(present)) and len(np.unique(present)) <= 20:
         return _levels(name, column, False)
     if pa.types.is_float32(kind):
@@ -202,8 +202,8 @@ def measure_numbers(
     missing = (math.nan,) if nan.any() else ()
     low, high = float(present.min()), float(present.max())
     if low == high:
-        return Integer(low, high, _resolution(low), missing, digits=17)
-    whole = max(-low, high) <= 2**31 or wish == "integer" or math.isfinite(bounds[1])
+        return Lattice(low, high, _resolution(low), missing, digits=17)
+    whole = max(-low, high) <= 2**31 or wish == "lattice" or math.isfinite(bounds[1])
     head = present[:1000]
     if wish != "real" and whole and np.array_equal(head, np.rint(head)) and np.array_equal(present, np.rint(present)):
         return whole_lattice(values, bounds=bounds)
@@ -213,14 +213,14 @@ def measure_numbers(
     variety = (~common).sum() / max(1, counts[~common].sum())  # the share of different values
     ties = variety < 0.5 or (len(distinct) <= NARROW and len(distinct) < 0.5 * len(probe))
     repeats = ties or variety < 0.8
-    if len(probe) < len(present) and (repeats or wish == "integer"):
+    if len(probe) < len(present) and (repeats or wish == "lattice"):
         distinct, counts = np.unique(present, return_counts=True)
-    if wish == "integer" or (repeats and wish != "real"):
+    if wish == "lattice" or (repeats and wish != "real"):
         lattice = find_lattice(distinct, counts, single)
-        if lattice is not None and (ties or wish == "integer" or lattice.high - lattice.low < COARSE * lattice.step):
+        if lattice is not None and (ties or wish == "lattice" or lattice.high - lattice.low < COARSE * lattice.step):
             return _on_lattice(present, distinct, counts, lattice, missing)
-        if wish == "integer":
-            raise DataError(f"Column {name!r} cannot be read as 'integer': its values, such as {low:g}, lie on no lattice.")
+        if wish == "lattice":
+            raise DataError(f"Column {name!r} cannot be read as 'lattice': its values, such as {low:g}, lie on no lattice.")
     if len(probe) < len(present) and not repeats:  # only what repeats in the probe can hold a share worth an atom
         chosen = distinct[counts >= 3]
         counts = np.array([np.count_nonzero(present == v) for v in chosen], dtype=np.int64)
@@ -232,16 +232,16 @@ def measure_numbers(
     return Real(loc, scale, (*spikes.tolist(), *missing))
 
 
-def whole_lattice(values: np.ndarray, step: float = 1.0, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Integer:
-    """The Integer of values that are whole multiples of a step from their least one; NaN where missing."""
+def whole_lattice(values: np.ndarray, step: float = 1.0, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Lattice:
+    """The Lattice of values that are whole multiples of a step from their least one; NaN where missing."""
     nan = np.isnan(values)
     present = values[~nan] if nan.any() else values
     missing = (math.nan,) if nan.any() else ()
     low, high = float(present.min()), float(present.max())
     if high - low < NARROW * step:
-        return Integer(low, high, step, missing, digits=17)
+        return Lattice(low, high, step, missing, digits=17)
     distinct, counts = np.unique(present, return_counts=True)
-    lattice = Lattice(low, high, step, 17, np.ones(len(distinct), dtype=bool))
+    lattice = FoundLattice(low, high, step, 17, np.ones(len(distinct), dtype=bool))
     return _on_lattice(present, distinct, counts, lattice, missing, bounds)
 
 
@@ -249,16 +249,16 @@ def _on_lattice(
     present: np.ndarray,
     distinct: np.ndarray,
     counts: np.ndarray,
-    lattice: Lattice,
+    lattice: FoundLattice,
     missing: tuple[float, ...],
     bounds: tuple[float, float] = (-math.inf, math.inf),
-) -> Integer:
-    """The Integer of a lattice: narrow, as it is; wide, with atoms and wider bounds."""
+) -> Lattice:
+    """The Lattice of a lattice: narrow, as it is; wide, with atoms and wider bounds."""
     low, high, step, digits, on = lattice
     off = distinct[~on]
     size = round((high - low) / step) + 1
     if size <= NARROW:
-        return Integer(low, high, step, (*off.tolist(), *missing), digits=digits)
+        return Lattice(low, high, step, (*off.tolist(), *missing), digits=digits)
     # Amounts of a tariff, say, far apart on their lattice and each in several rows: nothing lies between them.
     listed = len(distinct) <= min(NARROW, size // LISTED) and float(np.median(counts)) >= LISTED
     spikes = on & (counts > 1 if listed else _spikes(distinct, counts, len(present), step))
@@ -274,7 +274,7 @@ def _on_lattice(
         # Zero, and not the -5e-17 that is left of 0.42 - 42 * 0.01.
         start, end = (0.0 if abs(t) < 1e-6 * step else float(round_digits(np.array(t), 14)) for t in (start, end))
     atoms = start + np.round((distinct[spikes] - start) / step) * step  # as the lattice writes them
-    return Integer(
+    return Lattice(
         start, end, step, (*atoms.tolist(), *off.tolist(), *missing), loc=loc, scale=max(scale, step / 4), digits=digits
     )
 

@@ -19,7 +19,7 @@ from genus.data.sequences import Options, Sequences, collected
 from genus.data.text import read_documents
 from genus.errors import DataError
 from genus.frames import Form
-from genus.kinds import Category, Integer, Kind, Real
+from genus.kinds import Category, Kind, Lattice, Real
 
 __all__ = ["read_array", "read_columns", "read_list", "read_npy"]
 
@@ -137,7 +137,7 @@ def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, op
 
 
 def _kind(flat: np.ndarray, wish: Any) -> Kind:
-    if isinstance(wish, Real | Integer | Category):
+    if isinstance(wish, Real | Lattice | Category):
         return wish
     if flat.dtype.kind in "biu":
         low, high = int(flat.min()), int(flat.max())
@@ -164,7 +164,7 @@ def _numbers(flat: np.ndarray, kind: Kind) -> np.ndarray:
     dtype: Any = np.float32 if kind.magnitude <= 2**22 else np.float64
     if isinstance(kind, Category):
         dtype = smallest(kind.states)
-    elif isinstance(kind, Integer) and not kind.atoms and float(kind.low).is_integer() and float(kind.step).is_integer():
+    elif isinstance(kind, Lattice) and not kind.atoms and float(kind.low).is_integer() and float(kind.step).is_integer():
         dtype = next((t for t in (np.int16, np.int32) if max(-kind.low, kind.high) <= np.iinfo(t).max), dtype)
     pieces = (flat[at : at + PIECE] for at in range(0, len(flat), PIECE))
     return collected((encode_column(kind, pa.chunked_array([_arrow(piece)]), "sequence") for piece in pieces), dtype)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genus.data.dataset import Dataset
-from genus.space import Integer, Real, Space
+from genus.space import Lattice, Real, Space
 
 __all__ = ["Unseen"]
 
@@ -25,15 +25,15 @@ class Unseen:
 
     def __init__(self, data: Dataset) -> None:
         self.space = data.space
-        self.columns = data.space.columns(Integer)
-        kinds = [kind for kind in data.space.kinds if isinstance(kind, Integer)]
+        self.columns = data.space.columns(Lattice)
+        kinds = [kind for kind in data.space.kinds if isinstance(kind, Lattice)]
         low, high, self.step = (torch.tensor([getattr(k, n) for k in kinds]).double() for n in ("low", "high", "step"))
         self.ends = ((-1, low), (1, high))
         self.mean = 1.25 + (high - low) / self.step / 4
         inside = data.x[:, self.columns].double()
         self.beyond = [1 / (((inside - end).abs() < self.step / 2).sum(0).double() + 2) for _, end in self.ends]
         # As reals any value can be encoded; such a loc asks for double precision wherever the lattice needs it.
-        free = [Real(min(k.magnitude, 2.0**22), 1.0, k.atoms) if isinstance(k, Integer) else k for k in data.space.kinds]
+        free = [Real(min(k.magnitude, 2.0**22), 1.0, k.atoms) if isinstance(k, Lattice) else k for k in data.space.kinds]
         self.free = Space(free, names=data.space.names)
 
     def __call__(self, source: Any) -> tuple[Tensor, Tensor]:

@@ -101,7 +101,7 @@ def compare(
         budget: seconds of fitting for each family and seed; a family that is done sooner stops sooner.
         seeds: how often every family is fitted, with seeds 0, 1, ...
         test: the share of rows held out.
-        hyper: hyper-parameters by family name; by default what `family.suggest` says of this many rows.
+        hyper: hyper-parameters by family name; by default what `family.default_hyperparameters` says of this many rows.
         jobs: processes at once; by default one for each core. Joblib runs them, on its active backend.
         progress: print a line for each fit done, or a function that is given that line.
 

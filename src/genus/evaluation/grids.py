@@ -8,7 +8,7 @@ import io
 import numpy as np
 from torch import Tensor
 
-from genus.space import Category, Integer, Space
+from genus.space import Category, Lattice, Space
 
 __all__ = ["image_grid"]
 
@@ -23,7 +23,7 @@ def image_grid(space: Space, x: Tensor, real: Tensor, across: int | None = None)
     side = 6 if max(height, width) <= 48 else 4 if max(height, width) <= 128 else 3
     down = side if across is None else max(1, -(-len(x) // across))
     x, across = (x[: side * side], side) if across is None else (x, across)
-    if isinstance(kind, Integer):
+    if isinstance(kind, Lattice):
         low, high = kind.low, kind.high
     elif isinstance(kind, Category):
         low, high = 0.0, kind.states - 1.0

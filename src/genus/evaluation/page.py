@@ -16,7 +16,7 @@ from genus.evaluation.ranking import number, plus_minus, verdict
 from genus.evaluation.sequences import symbol
 from genus.evaluation.svg import COLOURS
 from genus.evaluation.tables import bars, measured, tables
-from genus.space import Category, Integer, Real, Space
+from genus.space import Category, Lattice, Real, Space
 
 if TYPE_CHECKING:
     from genus.evaluation.report import Report, Row
@@ -94,7 +94,7 @@ def describe(space: Space) -> str:
 
     >>> describe(Space([Real(), Category(("a", "b"))]))
     '2 columns: 1 real, 1 categorical'
-    >>> describe(Space(Integer(0, 16), shape=(8, 8)))
+    >>> describe(Space(Lattice(0, 16), shape=(8, 8)))
     'images of 8 × 8, values 0 to 16'
     >>> describe(Space(Category(("a", "b", None)), shape=(16,), sequence=True))
     'sequences of up to 16 characters of an alphabet of 2'
@@ -103,10 +103,10 @@ def describe(space: Space) -> str:
         return _describe_sequences(space)
     if not space.is_table:
         kind = space.kinds[0]
-        values = f", values {kind.low:g} to {kind.high:g}" if isinstance(kind, Integer) else ""
+        values = f", values {kind.low:g} to {kind.high:g}" if isinstance(kind, Lattice) else ""
         return f"images of {' × '.join(map(str, space.shape))}{values}"
     parts = [
-        (len(space.columns(kind)), word) for kind, word in ((Real, "real"), (Integer, "integer"), (Category, "categorical"))
+        (len(space.columns(kind)), word) for kind, word in ((Real, "real"), (Lattice, "lattice"), (Category, "categorical"))
     ]
     kinds = ", ".join(f"{n} {word}" for n, word in parts if n)
     return f"{space.dim} column{'s' if space.dim > 1 else ''}: {kinds}{', with missing values' if space.has_missing else ''}"
@@ -120,7 +120,7 @@ def _describe_sequences(space: Space) -> str:
         length += f" ({space.dim / form.rate:.2g} s at {form.rate / 1000:g} kHz)"
     if isinstance(kind, Category):
         return f"{what}sequences of {length} of an alphabet of {_count(kind.states - space.ends)}"
-    return f"{what}sequences of {length}{f', values {kind.low:g} to {kind.high:g}' if isinstance(kind, Integer) else ''}"
+    return f"{what}sequences of {length}{f', values {kind.low:g} to {kind.high:g}' if isinstance(kind, Lattice) else ''}"
 
 
 def _count(value: float | None) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genus.evaluation.svg import COLOURS, INK, colour, figure_of, styled, svg
 from genus.frames import as_text
-from genus.space import Category, Integer, Kind, Space
+from genus.space import Category, Kind, Lattice, Space
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,13 +93,13 @@ def marginal(kind: Kind, columns: Sequence[np.ndarray]) -> Marginal:
     rest = [c[~np.logical_or.reduce([*masks, np.isnan(c)])] for c, masks in zip(columns, is_atom, strict=True)]
     edges = _edges(kind, rest[0] if len(rest[0]) else np.concatenate([*rest, np.zeros(1)]))
     bins = np.stack([np.histogram(r, edges)[0] / max(len(c), 1) for r, c in zip(rest, columns, strict=True)])
-    whole = isinstance(kind, Integer) and kind.low == round(kind.low) and kind.step == round(kind.step)
+    whole = isinstance(kind, Lattice) and kind.low == round(kind.low) and kind.step == round(kind.step)
     return Marginal([level_text(a) for a in atoms], shares, edges, bins, whole)
 
 
 def _edges(kind: Kind, real: np.ndarray) -> np.ndarray:
     low, high = np.quantile(real, [0.002, 0.998], method="nearest")  # values that occur, so of the lattice
-    if isinstance(kind, Integer):  # a bin holds the same number of lattice values as every other
+    if isinstance(kind, Lattice):  # a bin holds the same number of lattice values as every other
         step = kind.step * max(1, math.ceil((high - low) / kind.step / BINS))
         low -= kind.step / 2
         return low + step * np.arange(math.ceil((high - low) / step + 0.5) + 1)
@@ -286,7 +286,7 @@ def scatter(space: Space, pair: tuple[int, int], x: Tensor, real: Tensor, alt: s
             else:
                 values = values[np.isfinite(values)]
                 low, high = np.quantile(values, [0.005, 0.995]) if len(values) else (0.0, 1.0)
-                cell = kind.step if isinstance(kind, Integer) and (high - low) / kind.step < 40 else 0.0
+                cell = kind.step if isinstance(kind, Lattice) and (high - low) / kind.step < 40 else 0.0
             margin = cell / 2 + 0.05 * ((high - low) or (0 if cell else 1))
             limit(low - margin, high + margin)
             if not isinstance(kind, Category):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from genus.evaluation.metrics import ROWS
 from genus.evaluation.sequences import symbol
-from genus.space import Integer, Real
+from genus.space import Lattice, Real
 
 if TYPE_CHECKING:
     from genus.evaluation.report import Report, Row
@@ -163,7 +163,7 @@ def _bounds_remark(best: Row, others: Sequence[Row], tie: bool) -> list[str]:
 def _copies_remark(report: Report) -> list[str]:
     """Where held-out rows are copies of training rows, although the columns have room for other ones."""
     share = max((row.metrics.get("copies_unseen", 0.0) for row in report.rows), default=0.0)
-    sizes = [kind.states + (kind.size if isinstance(kind, Integer) else 0) for kind in report.space.kinds]
+    sizes = [kind.states + (kind.size if isinstance(kind, Lattice) else 0) for kind in report.space.kinds]
     room = any(isinstance(kind, Real) for kind in report.space.kinds) or sum(map(math.log2, sizes)) > ROOM
     if share < COPIES or not room or report.space.sequence:
         return []

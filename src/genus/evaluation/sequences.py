@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genus.evaluation.metrics import Metric
-from genus.space import Category, Integer, Space
+from genus.space import Category, Lattice, Space
 
 __all__ = ["NOVELTY", "draws", "evaluate_sequences", "spans", "symbol"]
 
@@ -49,7 +49,7 @@ def symbol(space: Space) -> str:
 
     >>> symbol(Space(Category(("a", "b", None)), shape=(8,), sequence=True))
     'character'
-    >>> symbol(Space(Integer(0, 255), shape=(8,), sequence=True))
+    >>> symbol(Space(Lattice(0, 255), shape=(8,), sequence=True))
     'step'
     """
     kind, form = space.kinds[0], space.form
@@ -153,7 +153,7 @@ def _powers(base: int, count: int) -> np.ndarray:
 def _numbers(space: Space, x: Tensor) -> np.ndarray:
     """x (n, T) -> the same as whole numbers, equal where values are: the places on a lattice, the bits of reals."""
     kind = space.kinds[0]
-    if isinstance(kind, Integer):
+    if isinstance(kind, Lattice):
         place = ((x.double() - kind.low) / kind.step).round().nan_to_num(-1.0)
         return place.long().numpy().astype(np.uint64)
     if isinstance(kind, Category):

@@ -15,7 +15,7 @@ from genus.divergences.games import Game
 from genus.errors import DataError, GenusError
 from genus.model import GenerativeModel, Loss, TractableDensity, isolated
 from genus.models.critic import Critic, generator_net, players
-from genus.space import Integer, Real, Space
+from genus.space import Lattice, Real, Space
 
 __all__ = ["Adversarial", "adversarial"]
 
@@ -45,7 +45,7 @@ class Adversarial(GenerativeModel):
     group = "adversarial"
     takes = "any table or image"
     # Averages smooth the game's turns, and the last steps, the smallest, do most for what samples look like: so, patience.
-    recipe = MappingProxyType({"average": 0.999, "patience": 100, "batch_size": 256, "schedule": "cosine"})
+    fit_defaults = MappingProxyType({"average": 0.999, "patience": 100, "batch_size": 256, "schedule": "cosine"})
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Adversarial(GenerativeModel):
         super().__init__(space, context, latent=latent, **nets, **how, **hyper)
         self.latent, self.critic_steps, self.temperature, self.adam = latent, critic_steps, temperature, adam
         if space.is_image:  # a step of which takes longer
-            self.recipe = {**self.recipe, "batch_size": 64}  # type: ignore[misc, assignment]
+            self.fit_defaults = {**self.fit_defaults, "batch_size": 64}  # type: ignore[misc, assignment]
         # How often every state of every column occurs in training, where rows are asked for by them.
         balanced = bool(space.one_hots()) and context is None if balanced is None else balanced
         sizes = [space.kinds[i].states for i in space.columns_with_states()] if balanced else []
@@ -86,11 +86,11 @@ class Adversarial(GenerativeModel):
         self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
         self.generator = generator_net(latent + self.context_dim + states, space, **nets)
         self.critic = Critic(space, self.context_dim + states, **nets, **critic)
-        kinds = [space.kinds[i] for i in space.columns(Real, Integer)]
+        kinds = [space.kinds[i] for i in space.columns(Real, Lattice)]
         # A short lattice is reached by a tanh, whose flat ends make its lowest and highest values easy; numbers are free.
-        short = [k if isinstance(k, Integer) and k.size <= 256 else None for k in kinds]
+        short = [k if isinstance(k, Lattice) and k.size <= 256 else None for k in kinds]
         columns = {
-            "half_step": [k.step / k.scale / 2 if isinstance(k, Integer) else 0.0 for k in kinds],
+            "half_step": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.0 for k in kinds],
             "middle": [((k.low + k.high) / 2 - k.loc) / k.scale if k else 0.0 for k in short],
             "reach": [(k.high - k.low + k.step) / 2 / k.scale if k else 0.0 for k in short],
         }
@@ -98,7 +98,7 @@ class Adversarial(GenerativeModel):
             self.register_buffer(name, torch.tensor(values), persistent=False)
         self.register_buffer("bounded", torch.tensor([k is not None for k in short], dtype=torch.bool), persistent=False)
         # A remainder counts only in state 0 of its column: (position of the remainder, feature of its state 0).
-        rest = space.columns(Real, Integer)
+        rest = space.columns(Real, Lattice)
         first = dict(zip(space.columns_with_states(), (where.start for where in space.one_hots()), strict=True))
         gates = [(position, first[column]) for position, column in enumerate(rest) if column in first]
         self.register_buffer("gates", torch.tensor(gates, dtype=torch.long).reshape(-1, 2), persistent=False)
@@ -122,7 +122,7 @@ class Adversarial(GenerativeModel):
         return None if space.feature_dim else "every column holds one value only, so there is nothing for a critic to see"
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """Fewer channels for larger images: in the same minutes more steps are worth more than wider nets."""
         return {"channels": 16} if space.is_image and max(space.shape[-2:]) > 16 else {}
 

@@ -45,7 +45,7 @@ class Autoencoder(Encoded, name="autoencoder"):
     """
 
     title = "autoencoder with a density of codes"
-    recipe = MappingProxyType({"learning_rate": 1e-3})
+    fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
         self,

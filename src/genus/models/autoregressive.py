@@ -13,7 +13,7 @@ from genus.errors import DataError, GenusError
 from genus.model import Loss, TractableDensity, isolated, rows_asked
 from genus.nets.heads import Coordinates, Warp
 from genus.nets.tokens import ColumnOutputs, ColumnTokens, SharedOutputs, SharedTokens
-from genus.space import Integer, Real, Space
+from genus.space import Lattice, Real, Space
 
 __all__ = ["Autoregressive", "ChainRule", "Request"]
 
@@ -338,7 +338,7 @@ class Autoregressive(ChainRule):
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
-        varied = any(isinstance(k, Real) or k.states > 1 or (isinstance(k, Integer) and k.size > 1) for k in space.kinds)
+        varied = any(isinstance(k, Real) or k.states > 1 or (isinstance(k, Lattice) and k.size > 1) for k in space.kinds)
         return None if varied else "there is one value only, so there is nothing to learn"
 
     def _tokens_and_outputs(self, width: int, components: int) -> None:

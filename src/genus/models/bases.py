@@ -37,13 +37,13 @@ class Normal(Base):
 
     independent = True
 
-    def __init__(self, dim: int, gaps: bool = False) -> None:
+    def __init__(self, dim: int, allow_missing: bool = False) -> None:
         super().__init__()
-        self.dim, self.gaps = dim, gaps
+        self.dim, self.allow_missing = dim, allow_missing
 
     def log_prob(self, z: Tensor) -> Tensor:
         """z (B, D) -> (B,)."""
-        if not self.gaps:
+        if not self.allow_missing:
             return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * z.shape[1]
         return torch.where(z.isnan(), 0.0, self.each(z.nan_to_num())).sum(1)
 
@@ -120,21 +120,21 @@ class Modelled(Base):
         return self.model._sample(n, None)
 
 
-def based(base: str | TractableDensity | dict[str, Any], dim: int, gaps: bool = False) -> Base:
+def based(base: str | TractableDensity | dict[str, Any], dim: int, allow_missing: bool = False) -> Base:
     """The base of D numbers that is asked for.
 
     Raises:
         GenusError: there is none of that name, or the model is not one of D real numbers that is trained by gradients.
     """
     if base == "normal":
-        return Normal(dim, gaps)
+        return Normal(dim, allow_missing)
     if base == "student":
         return Student(dim)
     if base == "mixture":
         return NormalMixture(dim)
     if isinstance(base, str) and base in registered:
         base = {"family": base}
-    if gaps:
+    if allow_missing:
         raise GenusError(
             "A model as a base cannot leave out numbers that are missing or atoms; use base='normal', 'student' or 'mixture'."
         )

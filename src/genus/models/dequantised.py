@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from genus.errors import GenusError
 from genus.model import ApproximateDensity, GenerativeModel, Loss, TractableDensity, named
 from genus.models.noise import CellNoise
-from genus.space import Integer, Kind, Real, Space
+from genus.space import Kind, Lattice, Real, Space
 
 __all__ = ["Dequantised"]
 
@@ -37,8 +37,8 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         family: the name of the continuous family; the other arguments are its own.
         noise: "uniform" or "variational".
 
-    >>> from genus import Integer, Space
-    >>> space = Space(Integer(0, 16), shape=(8, 8))
+    >>> from genus import Lattice, Space
+    >>> space = Space(Lattice(0, 16), shape=(8, 8))
     >>> model = Dequantised(space, family="maf", noise="variational", transforms=2, hidden=[64])
     >>> model.sample(2, seed=0).shape
     torch.Size([2, 8, 8])
@@ -58,8 +58,8 @@ class Dequantised(ApproximateDensity, name="dequantised"):
             raise GenusError(f"noise must be {' or '.join(map(repr, NOISES))}; got {noise!r}.")
         super().__init__(space, context, family=family, noise=noise, **hyper)
         self.model = _density(family)(continuous(space), context, **hyper)
-        self.recipe = dict(self.model.recipe)  # type: ignore[misc]
-        lattices = [kind if isinstance(kind, Integer) else None for kind in space.kinds]
+        self.fit_defaults = dict(self.model.fit_defaults)  # type: ignore[misc]
+        lattices = [kind if isinstance(kind, Lattice) else None for kind in space.kinds]
         columns = {
             "half_step": [k.step / 2 if k else 0.0 for k in lattices],
             "start": [k.low - k.step / 2 if k else 0.0 for k in lattices],
@@ -72,8 +72,8 @@ class Dequantised(ApproximateDensity, name="dequantised"):
             self.register_buffer(name, torch.tensor(which).reshape(space.shape), persistent=False)
         self.noise: CellNoise | None = None
         if noise == "variational" and any(lattices):
-            gaps = any(k.states > 1 for k in lattices if k)
-            self.noise = CellNoise(sum(map(bool, lattices)), space.feature_dim + self.context_dim, gaps)
+            allow_missing = any(k.states > 1 for k in lattices if k)
+            self.noise = CellNoise(sum(map(bool, lattices)), space.feature_dim + self.context_dim, allow_missing)
 
     half_step: Tensor
     start: Tensor
@@ -85,7 +85,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     @classmethod
     def refusal_of(cls, inner: type[GenerativeModel], space: Space, context: Space | None = None) -> str | None:
         """Why the continuous family `inner` cannot model this space with noise on its whole numbers; None where it can."""
-        if space.sequence or not issubclass(inner, TractableDensity) or not space.columns(Integer):
+        if space.sequence or not issubclass(inner, TractableDensity) or not space.columns(Lattice):
             return inner.refusal(space, context)
         return inner.refusal(continuous(space), context)
 
@@ -158,14 +158,14 @@ def _density(name: str) -> type[TractableDensity]:
 
 
 def _is_short(kind: Kind) -> bool:
-    return isinstance(kind, Integer) and kind.size <= SHORT
+    return isinstance(kind, Lattice) and kind.size <= SHORT
 
 
 def continuous(space: Space) -> Space:
     """The space with every lattice replaced by reals; atoms stay, and a flow refuses them."""
 
     def real(kind: Kind) -> Kind:
-        if not isinstance(kind, Integer):
+        if not isinstance(kind, Lattice):
             return kind
         return Real(0.0, 2.0, kind.atoms) if _is_short(kind) else Real(kind.loc, kind.scale, kind.atoms)
 

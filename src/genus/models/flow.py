@@ -19,8 +19,8 @@ from genus.models.bases import Base, based
 from genus.models.made import MADE
 from genus.nets.dilated import GatedStack
 from genus.nets.masked import MaskedMLP
-from genus.space import Category, Integer, Real, Space
-from genus.transforms import Chain, Inverse, Logit, Masked, Normalisation, SoftClip, Transform
+from genus.space import Category, Lattice, Real, Space
+from genus.transforms import ActNorm, Chain, Inverse, Logit, MaskedAutoregressive, SoftClip, Transform
 from genus.transforms.core import build
 
 __all__ = ["Flow", "NormalisingFlow"]
@@ -43,7 +43,7 @@ class NormalisingFlow(TractableDensity):
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
-        odd = space.columns(Integer)
+        odd = space.columns(Lattice)
         if odd:
             more = f" ({len(odd)} such columns)" if len(odd) > 1 else ""
             return f"a flow is a density over real numbers, and {space.label(odd[0])} is whole numbers{more}"
@@ -52,10 +52,10 @@ class NormalisingFlow(TractableDensity):
         return None
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """Of small images of whole numbers, noise that is trained: on the digits it is worth 3 to 8 nats in the same time."""
         small = not space.is_table and space.dim <= SMALL
-        return {"noise": "variational"} if small and space.columns(Integer) else {}
+        return {"noise": "variational"} if small and space.columns(Lattice) else {}
 
     # -- construction -------------------------------------------------------------------------------------------------
 
@@ -84,16 +84,16 @@ class NormalisingFlow(TractableDensity):
         space = self.space
         self.transform = Chain(transforms)
         self.steps = any(isinstance(t, Inverse) for t in transforms)  # the density goes in small steps, which want many rows
-        self.gaps = self.has_gaps(space)
-        if self.gaps and not self.transform.gaps:
-            odd = next(type(t).__name__ for t in transforms if not t.gaps)
+        self.allow_missing = self.has_gaps(space)
+        if self.allow_missing and not self.transform.allow_missing:
+            odd = next(type(t).__name__ for t in transforms if not t.allow_missing)
             column = next(i for i, kind in enumerate(space.kinds) if isinstance(kind, Real) and kind.states > 1)
             raise DataError(
                 f"{space.label(column)} repeats values or lacks some, and {odd} cannot leave a number out; use couplings or"
-                " masked transforms with gaps=True, or a space without atoms."
+                " masked transforms with allow_missing=True, or a space without atoms."
             )
         self._check_transforms()
-        self.base: Base = based(base, self.numbers(space), self.gaps)
+        self.base: Base = based(base, self.numbers(space), self.allow_missing)
         self.register_buffer("reals", torch.tensor(space.columns(Real)), persistent=False)
         varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1]
         self.register_buffer("varied", torch.tensor(varied, dtype=torch.long), persistent=False)
@@ -189,8 +189,8 @@ class NormalisingFlow(TractableDensity):
     def _order(self) -> tuple[Sequence[int], int]:
         """Columns with states, then the numbers in the one order of all transforms, where there is one: such numbers depend on
         those before them alone."""
-        orders = [t.order for t in self.transform.transforms if isinstance(t, Masked)]
-        chained = len(orders) + sum(isinstance(t, Normalisation) for t in self.transform.transforms)
+        orders = [t.order for t in self.transform.transforms if isinstance(t, MaskedAutoregressive)]
+        chained = len(orders) + sum(isinstance(t, ActNorm) for t in self.transform.transforms)
         one = all(order == orders[0] for order in orders) and chained == len(self.transform.transforms)
         reals, states = self.reals.tolist(), self.varied.tolist()
         numbers = [reals[i] for i in orders[0]] if orders else reals
@@ -226,7 +226,7 @@ class NormalisingFlow(TractableDensity):
 
     def _log_unit(self, u: Tensor) -> Tensor | float:
         """The log of what a standardised unit is in data units, of all numbers that are there."""
-        if not self.gaps:
+        if not self.allow_missing:
             return sum(self.log_scales)
         return torch.where(u.isnan(), 0.0, torch.tensor(self.log_scales, dtype=u.dtype, device=u.device)).sum(1)
 
@@ -251,7 +251,7 @@ class NormalisingFlow(TractableDensity):
             state, log_prob = drawn.long(), self.states._log_prob(drawn, c)
             given = self._given(state, features)
         z = self.base.sample(n, self.reals).to(self.dtype)
-        if self.gaps:
+        if self.allow_missing:
             full = torch.zeros(n, self.space.dim, dtype=torch.long, device=z.device)
             full[:, self.varied] = state  # type: ignore[assignment]
             z = z.masked_fill(full[:, self.reals] > 0, torch.nan)
@@ -274,7 +274,7 @@ class NormalisingFlow(TractableDensity):
 class Repeated(NormalisingFlow):
     """A flow whose family has one kind of transform, some times over: a subclass gives `_layers`."""
 
-    recipe = MappingProxyType({"learning_rate": 1e-3, "weight_decay": 0.1})
+    fit_defaults = MappingProxyType({"learning_rate": 1e-3, "weight_decay": 0.1})
     few = 2  # transforms for hundreds of rows; twice and a half as many for more
 
     def __init__(
@@ -291,20 +291,20 @@ class Repeated(NormalisingFlow):
     def _made(self, space: Space, context: Space | None, base: str | dict[str, Any], **hyper: Any) -> None:
         """`__init__` with whatever hyper-parameters a family has beside those of all."""
         super().__init__(space, context, **hyper, base=base)
-        dim, gaps = self.numbers(space), self.has_gaps(space)
+        dim, allow_missing = self.numbers(space), self.has_gaps(space)
         net = {name: self.hyper[name] for name in ("hidden", "dropout")}
-        net |= {"context_dim": self.condition_dim(space, context), "gaps": gaps}
-        self._compose([Normalisation(dim, gaps), *self._layers(dim, hyper["transforms"], net)], base)
+        net |= {"context_dim": self.condition_dim(space, context), "allow_missing": allow_missing}
+        self._compose([ActNorm(dim, allow_missing), *self._layers(dim, hyper["transforms"], net)], base)
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         """So many transforms of D numbers; `net` are arguments of those with a net."""
         raise TypeError(f"{type(self).__name__} must define _layers(dim, transforms, net).")
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """The fewer the rows, the narrower, shallower and more often dropped; tails that outliers do not rule."""
         width = 32 if rows < 1000 else 64 if rows < 5000 else 128 if rows < 20_000 else 256
-        return super().suggest(space, rows) | {
+        return super().default_hyperparameters(space, rows) | {
             "transforms": cls.few if rows < 1000 else 5 * cls.few // 2,
             "hidden": [max(width, min(2 * space.dim, 512))] * 2,
             "dropout": 0.5 if rows < 5000 else 0.1 if rows < 20_000 else 0.0,
@@ -321,9 +321,10 @@ class Flow(NormalisingFlow, name="flow"):
             model of D real numbers.
 
     >>> from genus import Real, Space
-    >>> from genus.transforms import Linear, Masked, Spline
+    >>> from genus.transforms import Linear, MaskedAutoregressive, Spline
     >>> space = Space([Real(), Real()])
-    >>> model = Flow(space, transforms=[Masked(2, (32,), Spline()), Linear(2), Masked(2, (32,), Spline())])
+    >>> first, second = MaskedAutoregressive(2, (32,), Spline()), MaskedAutoregressive(2, (32,), Spline())
+    >>> model = Flow(space, transforms=[first, Linear(2), second])
     >>> x, log_prob = model.sample_and_log_prob(5, seed=0)
     >>> torch.allclose(model.log_prob(x), log_prob, atol=1e-4)
     True
@@ -331,7 +332,7 @@ class Flow(NormalisingFlow, name="flow"):
 
     title = "flow of one's own transforms"
     listed = False
-    recipe = MappingProxyType({"learning_rate": 1e-3})
+    fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
         self,

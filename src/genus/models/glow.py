@@ -9,7 +9,7 @@ from typing import Any
 from genus.errors import DataError, GenusError
 from genus.models.flow import NormalisingFlow
 from genus.space import Real, Space
-from genus.transforms import Chain, Coupling, Linear, Multiscale, Normalisation, Reshape, Squeeze, Transform
+from genus.transforms import ActNorm, Chain, Coupling, Linear, Multiscale, Reshape, Squeeze, Transform
 
 __all__ = ["Glow"]
 
@@ -33,7 +33,7 @@ class Glow(NormalisingFlow, name="glow"):
 
     title = "flow with 1x1 convolutions"
     takes = "images, as a bound where pixels are whole numbers"
-    recipe = MappingProxyType({"learning_rate": 1e-3})
+    fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
         self,
@@ -59,10 +59,10 @@ class Glow(NormalisingFlow, name="glow"):
             chain: list[Transform] = [Squeeze()]
             for step in range(steps):
                 stay = [[[(k < shape[0] // 2) == (step % 2 == 0)] * shape[2]] * shape[1] for k in range(shape[0])]
-                chain += [Normalisation(shape[0]), Linear(shape[0]), Coupling(stay, hidden, None, given)]
+                chain += [ActNorm(shape[0]), Linear(shape[0]), Coupling(stay, hidden, None, given)]
             scales.append(Chain(chain))
             shape = (shape[0] // 2, *shape[1:])
-        self._compose([Normalisation(space.dim), Reshape(first), Multiscale(first, scales)], base)
+        self._compose([ActNorm(space.dim), Reshape(first), Multiscale(first, scales)], base)
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
@@ -73,7 +73,7 @@ class Glow(NormalisingFlow, name="glow"):
         return super().limits(space, context)
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         halvings = [n for n in (1, 2, 3) if not (space.shape[-1] % 2**n or space.shape[-2] % 2**n)]
         shape = {"levels": max(halvings, default=1), "hidden": [64, 64] if space.dim < 1000 else [128, 128]}
-        return super().suggest(space, rows) | shape
+        return super().default_hyperparameters(space, rows) | shape

@@ -65,15 +65,15 @@ class GPT(Autoregressive, name="gpt"):
         hyper: dict[str, Any] = {"width": width, "layers": layers, "heads": heads, "window": window, "dropout": dropout}
         super().__init__(space, context, order, **hyper, components=components)
         self._tokens_and_outputs(width, components)
-        self.recipe = self._recipe(width, space.dim)  # type: ignore[misc]
+        self.fit_defaults = self._fit_defaults(width, space.dim)  # type: ignore[misc]
         if space.is_table:  # learned by heart long before a budget ends: small steps, and the average of their weights
             small = {"learning_rate": 4e-3, "batch_size": 256, "average": 0.995}
-            self.recipe = {**self.recipe, **small}  # type: ignore[misc]
+            self.fit_defaults = {**self.fit_defaults, **small}  # type: ignore[misc]
         self.most_rows = max(1, CACHE // (2 * layers * width * (window or space.dim)))
         self.net = Transformer(width, layers, heads, window or space.dim, dropout, self.context_dim)
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """A net that grows with the numbers it learns from, and drops what so few of them would let it learn by heart."""
         if space.is_table:
             return {"width": 96, "layers": 3, "heads": 3, "dropout": 0.2 if rows < 5_000 else 0.1}
@@ -82,7 +82,7 @@ class GPT(Autoregressive, name="gpt"):
         return {"width": width, "layers": layers, "dropout": 0.2 if values < 500_000 else 0.1 if values < 5_000_000 else 0.0}
 
     @staticmethod
-    def _recipe(width: int, length: int) -> dict[str, Any]:
+    def _fit_defaults(width: int, length: int) -> dict[str, Any]:
         """A wider net takes smaller steps, as more values of a step add up, larger batches, and gains by half precision."""
         return {
             "learning_rate": min(0.02, 0.09 / width**0.5),

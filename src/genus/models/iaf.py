@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genus.models.flow import Repeated
-from genus.transforms import Inverse, Masked, Transform
+from genus.transforms import Inverse, MaskedAutoregressive, Transform
 
 __all__ = ["IAF"]
 
@@ -33,4 +33,4 @@ class IAF(Repeated, name="iaf"):
     title = "inverse autoregressive flow"
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        return [Inverse(Masked(dim, order=self.turn(dim, i), direct=True, **net)) for i in range(transforms)]
+        return [Inverse(MaskedAutoregressive(dim, order=self.turn(dim, i), direct=True, **net)) for i in range(transforms)]

@@ -241,7 +241,7 @@ class LatentVariable(ApproximateDensity):
         return self._decode(self._draw_code(n, c), c).sample()
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         latent = int(min(max(4, space.feature_dim // 2), 16 if rows < 50_000 else 32))
         if space.is_image and min(space.shape[-2:]) > 8:
             return {"net": "convolutional", "hidden": [32], "latent": latent}

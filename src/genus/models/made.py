@@ -93,10 +93,10 @@ class MADE(Autoregressive, name="made"):
         if orders > 1:
             self.order = None
         self.register_buffer("centre", torch.zeros(self.tokens.total))
-        self.recipe = dict(TABLES if space.is_table else IMAGES)  # type: ignore[misc]
+        self.fit_defaults = dict(TABLES if space.is_table else IMAGES)  # type: ignore[misc]
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """For a table a residual net; the fewer the rows, the more dropout. For images many orders instead."""
         if not space.is_table:
             large = max(space.shape) > 12
@@ -189,8 +189,8 @@ def places(space: Space) -> Tensor:
 def scans(space: Space) -> list[Tensor]:
     """The ways to read an image line by line: from every corner, along rows and along columns; none of a table.
 
-    >>> from genus import Integer
-    >>> [scan.tolist() for scan in scans(Space(Integer(0, 1), shape=(2, 2)))[:3]]
+    >>> from genus import Lattice
+    >>> [scan.tolist() for scan in scans(Space(Lattice(0, 1), shape=(2, 2)))[:3]]
     [[0, 1, 2, 3], [0, 2, 1, 3], [3, 2, 1, 0]]
     """
     if len(space.shape) < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genus.models.flow import Repeated
-from genus.transforms import Masked, Transform
+from genus.transforms import MaskedAutoregressive, Transform
 
 __all__ = ["MAF"]
 
@@ -34,4 +34,4 @@ class MAF(Repeated, name="maf"):
     title = "masked autoregressive flow"
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        return [Masked(dim, order=self.turn(dim, i), direct=True, **net) for i in range(transforms)]
+        return [MaskedAutoregressive(dim, order=self.turn(dim, i), direct=True, **net) for i in range(transforms)]

@@ -17,7 +17,7 @@ from genus.models.contexts import SMOOTHINGS, Tree, Walker, grow
 from genus.models.ngrams import packed, tallied
 from genus.nets.cells import Cells
 from genus.nets.heads import Warp
-from genus.space import Integer, Real, Space
+from genus.space import Lattice, Real, Space
 
 __all__ = ["MarkovChain"]
 
@@ -96,12 +96,12 @@ class MarkovChain(Counted, ChainRule, name="markov"):
         kind = space.kinds[0]
         if isinstance(kind, Real):
             return f"it counts symbols, and the elements of these sequences are {kind!r}; quantise them"
-        if isinstance(kind, Integer) and kind.size > LIMIT:
+        if isinstance(kind, Lattice) and kind.size > LIMIT:
             return f"it counts symbols, {LIMIT:,} at most, and the elements of these sequences are {kind.size:,} whole numbers"
         return None if context is None else "it has no condition; fit a chain for every value of it"
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """A memory that grows with the logarithm of the data: 3 for a thousand symbols, 6 for a million."""
         return {"order": max(1, min(8, round(math.log2(max(2, rows * space.dim)) / 3.4)))}
 

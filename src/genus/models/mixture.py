@@ -63,7 +63,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
         return condition_refusal(context)
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         return {"components": int(min(max(round(rows**0.5), 3), 256))}
 
     # -- EM -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 from genus.models.flow import Repeated
 from genus.space import Space
-from genus.transforms import Coupling, Linear, Masked, Spline, Transform, halves
+from genus.transforms import Coupling, Linear, MaskedAutoregressive, Spline, Transform, halves
 
 __all__ = ["NSF"]
 
@@ -48,16 +48,16 @@ class NSF(Repeated, name="nsf"):
         self._made(space, context, base, **hyper, bins=bins, autoregressive=autoregressive)
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        gaps, spline = net["gaps"], Spline(self.hyper["bins"])
+        allow_missing, spline = net["allow_missing"], Spline(self.hyper["bins"])
         chain: list[Transform] = []
         for i in range(transforms):
-            chain += [Linear(dim)] if i and not gaps else []
+            chain += [Linear(dim)] if i and not allow_missing else []
             if self.hyper["autoregressive"]:
-                chain.append(Masked(dim, map=spline, order=self.turn(dim, i) if gaps else None, **net))
+                chain.append(MaskedAutoregressive(dim, map=spline, order=self.turn(dim, i) if allow_missing else None, **net))
             else:
                 chain.append(Coupling(halves(dim, i % 2 == 0), map=spline, **net))
         return chain
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        return super().suggest(space, rows) | {"bins": 4 if rows < 1000 else 8}
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
+        return super().default_hyperparameters(space, rows) | {"bins": 4 if rows < 1000 else 8}

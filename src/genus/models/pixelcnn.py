@@ -27,8 +27,8 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
         dropout: of what every gate lets through.
         components: of the mixtures that numbers get; a lattice of up to 256 values gets a softmax.
 
-    >>> from genus import Integer, Space
-    >>> model = PixelCNN(Space(Integer(0, 3), shape=(3, 4, 4)), width=8, layers=2)
+    >>> from genus import Lattice, Space
+    >>> model = PixelCNN(Space(Lattice(0, 3), shape=(3, 4, 4)), width=8, layers=2)
     >>> model.sample(2, seed=0).shape
     torch.Size([2, 3, 4, 4])
     """
@@ -37,7 +37,7 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
     group = "chain rule"
     takes = "images"
     sequences = False
-    recipe = MappingProxyType({"learning_rate": 1e-2, "batch_size": 64, "average": 0.99, "precision": "bf16-mixed"})
+    fit_defaults = MappingProxyType({"learning_rate": 1e-2, "batch_size": 64, "average": 0.99, "precision": "bf16-mixed"})
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
         self.net = PixelStacks((channels, height, columns), **hyper, context_dim=self.context_dim)
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """A net that sees most of a small image; the fewer the rows, the more dropout."""
         small = max(space.shape) <= 12
         return {

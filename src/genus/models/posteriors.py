@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import GenusError
-from genus.transforms import Chain, Masked
+from genus.transforms import Chain, MaskedAutoregressive
 
 __all__ = ["Around", "Autoregressive", "Diagonal", "Full", "Posterior", "posterior"]
 
@@ -114,7 +114,9 @@ class Autoregressive(Posterior):
         self.first = Diagonal(latent)
         self.width = self.first.width + features
         turned = list(range(latent - 1, -1, -1))
-        self.chain = Chain([Masked(latent, (hidden, hidden), None, features, turned if i % 2 else None) for i in range(steps)])
+        self.chain = Chain(
+            [MaskedAutoregressive(latent, (hidden, hidden), None, features, turned if i % 2 else None) for i in range(steps)]
+        )
 
     def _pushed(self, h: Tensor, draw: bool) -> tuple[Tensor, Tensor]:
         first, features = h[:, : self.first.width], h[:, self.first.width :]

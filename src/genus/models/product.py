@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from genus.errors import NotFittedError
 from genus.nets.cells import Cells, standard_atoms
-from genus.space import Category, Integer, Space
+from genus.space import Category, Lattice, Space
 
 __all__ = ["Product", "condition_index", "condition_refusal", "condition_size"]
 
@@ -27,7 +27,7 @@ class Product(nn.Module):
     """p(x | k) = prod_j p(x_j | k) for k = 1..K, from additive sufficient statistics.
 
     Tables (categories, atoms, narrow lattices) are counted; the remainder of a Real is a Gaussian; that of a wide
-    Integer a Gaussian discretised to its lattice and cut at its bounds, off the atoms.
+    Lattice a Gaussian discretised to its lattice and cut at its bounds, off the atoms.
 
     Args:
         space: of x.
@@ -41,13 +41,13 @@ class Product(nn.Module):
         self.cells = Cells(space, LIMIT)
         rest = [space.kinds[i] for i in self.cells.rest.tolist()]
         total, r = self.cells.total, len(rest)
-        self.lattice = [j for j, k in enumerate(rest) if isinstance(k, Integer)]
-        kinds = [k for k in rest if isinstance(k, Integer)]
+        self.lattice = [j for j, k in enumerate(rest) if isinstance(k, Lattice)]
+        kinds = [k for k in rest if isinstance(k, Lattice)]
         depth = max((len(k.lattice_atoms) for k in kinds), default=0)
         constants = {
-            "log_unit": [0.0 if isinstance(k, Integer) else math.log(k.scale) for k in rest],
+            "log_unit": [0.0 if isinstance(k, Lattice) else math.log(k.scale) for k in rest],
             # A lattice value takes in the density of its cell, so no standard deviation below half a step is needed.
-            "floor": [k.step / k.scale / 2 if isinstance(k, Integer) else 0.0 for k in rest],
+            "floor": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.0 for k in rest],
             "half_step": [k.step / k.scale / 2 for k in kinds],
             "low": [(k.low - k.loc) / k.scale for k in kinds],
             "high": [(k.high - k.loc) / k.scale for k in kinds],
@@ -313,7 +313,7 @@ def condition_refusal(context: Space | None) -> str | None:
     """Why counting cannot condition on this context; None where it can."""
     if context is None:
         return None
-    few = [isinstance(k, Category) or (isinstance(k, Integer) and k.size <= LIMIT) for k in context.kinds]
+    few = [isinstance(k, Category) or (isinstance(k, Lattice) and k.size <= LIMIT) for k in context.kinds]
     wide = [context.label(i) for i, narrow in enumerate(few) if not narrow]
     if wide:
         return f"it counts for each value of the condition, and {wide[0]} is not a category or a short range of whole numbers"
@@ -323,7 +323,7 @@ def condition_refusal(context: Space | None) -> str | None:
 
 def condition_size(context: Space | None) -> int:
     """The number of combinations of values of a discrete context; 1 without one."""
-    return 1 if context is None else math.prod(k.states + (k.size - 1 if isinstance(k, Integer) else 0) for k in context.kinds)
+    return 1 if context is None else math.prod(k.states + (k.size - 1 if isinstance(k, Lattice) else 0) for k in context.kinds)
 
 
 def condition_index(cells: Cells | None, c: Tensor | None) -> Tensor | None:

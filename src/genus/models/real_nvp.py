@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genus.models.flow import Repeated
-from genus.transforms import Coupling, Normalisation, Transform, halves
+from genus.transforms import ActNorm, Coupling, Transform, halves
 
 __all__ = ["RealNVP"]
 
@@ -30,5 +30,5 @@ class RealNVP(Repeated, name="real-nvp"):
     few = 4
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        pairs = [(Coupling(halves(dim, i % 2 == 0), **net), Normalisation(dim, net["gaps"])) for i in range(transforms)]
+        pairs = [(Coupling(halves(dim, i % 2 == 0), **net), ActNorm(dim, net["allow_missing"])) for i in range(transforms)]
         return [layer for pair in pairs for layer in pair]

@@ -36,7 +36,7 @@ class RNN(Autoregressive, name="rnn"):
     title = "recurrent network"
     group = "chain rule"
     takes = "text, sound and other sequences; any table or image"
-    recipe = MappingProxyType({"learning_rate": 2e-3})
+    fit_defaults = MappingProxyType({"learning_rate": 2e-3})
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class RNN(Autoregressive, name="rnn"):
             self.net = RecurrentMemory(width, layers, cell, dropout, self.context_dim)
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """A wider memory for more data; dropout where there are few."""
         values = rows * space.dim
         width = 64 if values < 50_000 else 128 if values < 2_000_000 else 256

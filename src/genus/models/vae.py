@@ -27,7 +27,7 @@ WATCHED = 1000  # held-out rows whose codes are looked at while training
 class Variational(Encoded):
     """What both families are made of: any prior, any posterior, either kind of nets."""
 
-    recipe = MappingProxyType({"learning_rate": 1e-3})
+    fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Variational(Encoded):
         hyper = {"latent": latent, "hidden": hidden, "components": components, "prior": prior}
         super().__init__(space, context, **hyper, posterior=posterior, net=net, **more)
         if net == "convolutional":  # steps of small batches cost no more a row, and products gain by half precision
-            self.recipe = {**self.recipe, **CONVOLUTIONAL}  # type: ignore[misc, assignment]
+            self.fit_defaults = {**self.fit_defaults, **CONVOLUTIONAL}  # type: ignore[misc, assignment]
         self.posterior = posteriors.posterior(posterior, latent)
         self._nets(latent, hidden, components, self.posterior.width, net)
         self.prior: Base = Vamp(self) if prior == "vamp" else based(prior, latent)

@@ -49,7 +49,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
     """
 
     title = "vector-quantised autoencoder"
-    recipe = MappingProxyType({"learning_rate": 1e-3})
+    fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
         return self._entries(self.prior._sample(n, c).long())
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
-        suggested = super().suggest(space, rows)
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
+        suggested = super().default_hyperparameters(space, rows)
         codes = max(2, 3 * suggested.pop("latent") // 8)  # a symbol says more than a number
         return suggested | {"codes": codes, "levels": 16 if rows < 5_000 else 64}

@@ -34,8 +34,8 @@ class WaveNet(Autoregressive, name="wavenet"):
             always a softmax.
         components: of a mixture; 1 with real numbers is a single Gaussian.
 
-    >>> from genus import Integer, Space
-    >>> sound = Space(Integer(0, 255), shape=(100,), sequence=True)
+    >>> from genus import Lattice, Space
+    >>> sound = Space(Lattice(0, 255), shape=(100,), sequence=True)
     >>> model = WaveNet(sound, width=8, layers=3)
     >>> model.sample(2, seed=0).shape
     torch.Size([2, 100])
@@ -44,7 +44,7 @@ class WaveNet(Autoregressive, name="wavenet"):
     title = "dilated causal convolutions"
     group = "chain rule"
     takes = "text, sound and other sequences"
-    recipe = MappingProxyType({"learning_rate": 6e-3, "average": 0.99, "precision": "bf16-mixed"})
+    fit_defaults = MappingProxyType({"learning_rate": 6e-3, "average": 0.99, "precision": "bf16-mixed"})
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class WaveNet(Autoregressive, name="wavenet"):
         self.places = None
         self.net = DilatedMemory(**hyper, context_dim=self.context_dim)
         if space.dim > 256:
-            self.recipe = {**self.recipe, "batch_size": max(1, STEP // space.dim)}  # type: ignore[misc, assignment]
+            self.fit_defaults = {**self.fit_defaults, "batch_size": max(1, STEP // space.dim)}  # type: ignore[misc, assignment]
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
@@ -77,6 +77,6 @@ class WaveNet(Autoregressive, name="wavenet"):
         return super().limits(space, context)
 
     @classmethod
-    def suggest(cls, space: Space, rows: int) -> dict[str, Any]:
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """As far back as the sequences are long, up to 1,024 positions; narrower where they are long."""
         return {"layers": min(max(2, math.ceil(math.log2(space.dim + 1))), 10), "width": 128 if space.dim <= 512 else 64}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genus.space import Category, Integer, Kind, Space
+from genus.space import Category, Kind, Lattice, Space
 
 __all__ = ["Cells", "standard_atoms"]
 
@@ -17,8 +17,8 @@ __all__ = ["Cells", "standard_atoms"]
 class Cells(nn.Module):
     """A space's coordinates as tables of probability cells beside remainders.
 
-    A category has a cell for each level; an atom has a cell; the remainder of a Real or of a wide Integer is one cell
-    more, in which a density follows. An Integer of at most `limit` values has a cell for each value instead of a
+    A category has a cell for each level; an atom has a cell; the remainder of a Real or of a wide Lattice is one cell
+    more, in which a density follows. A Lattice of at most `limit` values has a cell for each value instead of a
     remainder. Coordinates of one single cell need no table.
 
     Attributes:
@@ -33,9 +33,9 @@ class Cells(nn.Module):
     def __init__(self, space: Space, limit: int) -> None:
         super().__init__()
         self.space = space
-        narrow = [isinstance(k, Integer) and k.size <= limit for k in space.kinds]
+        narrow = [isinstance(k, Lattice) and k.size <= limit for k in space.kinds]
         count = [
-            k.states + (k.size - 1 if isinstance(k, Integer) and n else 0) for k, n in zip(space.kinds, narrow, strict=True)
+            k.states + (k.size - 1 if isinstance(k, Lattice) and n else 0) for k, n in zip(space.kinds, narrow, strict=True)
         ]
         tabled = [i for i, size in enumerate(count) if size > 1]
         rest = [i for i, k in enumerate(space.kinds) if not isinstance(k, Category) and not narrow[i]]
@@ -46,7 +46,7 @@ class Cells(nn.Module):
         alive = torch.ones(self.total, dtype=torch.bool)
         for j, i in enumerate(tabled):
             kind = space.kinds[i]
-            if narrow[i] and isinstance(kind, Integer):
+            if narrow[i] and isinstance(kind, Lattice):
                 dead = [round((a - kind.low) / kind.step) for a in kind.lattice_atoms]
                 alive[offset[j] + torch.tensor(dead, dtype=torch.long)] = False
         width = max((int(s) for s in sizes), default=0)
@@ -195,11 +195,11 @@ def cell_values(kind: Kind, narrow: bool) -> list[float]:
     """What x is in every cell of a coordinate's table; NaN where it is missing, or a remainder."""
     if isinstance(kind, Category):
         return [float(level) for level in range(kind.states)]
-    inside = [kind.low + i * kind.step for i in range(kind.size)] if isinstance(kind, Integer) and narrow else [math.nan]
+    inside = [kind.low + i * kind.step for i in range(kind.size)] if isinstance(kind, Lattice) and narrow else [math.nan]
     return inside + list(kind.atoms)
 
 
 def standard_atoms(kind: Kind, depth: int) -> list[float]:
     """A lattice's own atoms in standardised units, padded with NaN to `depth`."""
-    atoms = [(a - kind.loc) / kind.scale for a in kind.lattice_atoms] if isinstance(kind, Integer) else []
+    atoms = [(a - kind.loc) / kind.scale for a in kind.lattice_atoms] if isinstance(kind, Lattice) else []
     return atoms + [math.nan] * (depth - len(atoms))

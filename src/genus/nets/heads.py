@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from genus.errors import GenusError
 from genus.nets.cells import Cells, standard_atoms
-from genus.space import Integer, Space
+from genus.space import Lattice, Space
 
 __all__ = ["Coordinates", "Head", "Warp"]
 
@@ -84,17 +84,17 @@ class Head(nn.Module):
         self.tables = sum(self.cells.needs)
         self.width = self.tables + 3 * components * len(self.cells.rest)
         rest = [space.kinds[i] for i in self.cells.rest.tolist()]
-        self.has_lattice = any(isinstance(k, Integer) for k in rest)
-        self.has_atoms = any(isinstance(k, Integer) and k.lattice_atoms for k in rest)
-        plain = [isinstance(k, Integer) and not k.atoms and k.size <= limit for k in space.kinds]
+        self.has_lattice = any(isinstance(k, Lattice) for k in rest)
+        self.has_atoms = any(isinstance(k, Lattice) and k.lattice_atoms for k in rest)
+        plain = [isinstance(k, Lattice) and not k.atoms and k.size <= limit for k in space.kinds]
         self.register_buffer("averaged", torch.tensor(plain)[self.cells.tabled], persistent=False)
-        depth = max((len(k.lattice_atoms) for k in rest if isinstance(k, Integer)), default=0)
+        depth = max((len(k.lattice_atoms) for k in rest if isinstance(k, Lattice)), default=0)
         columns = {
-            "lattice": [isinstance(k, Integer) for k in rest],
-            "half_step": [k.step / k.scale / 2 if isinstance(k, Integer) else 0.5 for k in rest],
-            "low": [(k.low - k.loc) / k.scale if isinstance(k, Integer) else -math.inf for k in rest],
-            "high": [(k.high - k.loc) / k.scale if isinstance(k, Integer) else math.inf for k in rest],
-            "log_unit": [0.0 if isinstance(k, Integer) else math.log(k.scale) for k in rest],
+            "lattice": [isinstance(k, Lattice) for k in rest],
+            "half_step": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.5 for k in rest],
+            "low": [(k.low - k.loc) / k.scale if isinstance(k, Lattice) else -math.inf for k in rest],
+            "high": [(k.high - k.loc) / k.scale if isinstance(k, Lattice) else math.inf for k in rest],
+            "log_unit": [0.0 if isinstance(k, Lattice) else math.log(k.scale) for k in rest],
             "atoms": [standard_atoms(k, depth) for k in rest],
         }
         for name, value in columns.items():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.space import Category, Integer, Kind, Real, Space
+from genus.space import Category, Kind, Lattice, Real, Space
 
 __all__ = ["ABLE", "Combinations", "combinations", "filled", "patterns", "shown"]
 
@@ -49,7 +49,7 @@ def filled(space: Space, x: Tensor, missing: Tensor | None) -> tuple[Tensor, Ten
 
 def some_row(space: Space, like: Tensor) -> Tensor:
     """A value of every column, (D,)."""
-    some = [k.loc if isinstance(k, Real) else k.low if isinstance(k, Integer) else 0.0 for k in space.kinds]
+    some = [k.loc if isinstance(k, Real) else k.low if isinstance(k, Lattice) else 0.0 for k in space.kinds]
     return torch.tensor(some, dtype=like.dtype, device=like.device)
 
 
@@ -130,12 +130,12 @@ def put(x: Tensor, columns: Sequence[int], values: Tensor) -> Tensor:
 def points(kind: Kind) -> Tensor | None:
     """All values of this kind, (S,), in data units; None where they are too many to be tried one by one.
 
-    >>> points(Integer(0, 2, atoms=(1.0, math.nan)))
+    >>> points(Lattice(0, 2, atoms=(1.0, math.nan)))
     tensor([0., 2., 1., nan], dtype=torch.float64)
     """
     if isinstance(kind, Category):
         return torch.arange(kind.states, dtype=torch.float64)
-    if not isinstance(kind, Integer) or kind.size > MOST:
+    if not isinstance(kind, Lattice) or kind.size > MOST:
         return None
     lattice = kind.low + kind.step * torch.arange(kind.size, dtype=torch.float64)
     taken = torch.tensor(kind.lattice_atoms, dtype=torch.float64)

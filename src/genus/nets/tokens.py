@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genus.nets.cells import Cells
 from genus.nets.dense import linear
 from genus.nets.heads import Coordinates, Head
-from genus.space import Category, Integer, Space
+from genus.space import Category, Lattice, Space
 
 __all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SharedOutputs", "SharedTokens"]
 
@@ -50,7 +50,7 @@ class SharedTokens(nn.Module):
             self.table = nn.Embedding(max(1, self.cells.total), width)
             size = width**-0.5 if size is None else size
             nn.init.normal_(self.table.weight, std=size)
-            if isinstance(kind := self.space.kinds[0], Integer):
+            if isinstance(kind := self.space.kinds[0], Lattice):
                 near_(self.table.weight[: kind.size], size)
         else:
             self.table = nn.Linear(self.space.feature_dim, width)
@@ -66,7 +66,7 @@ class SharedTokens(nn.Module):
         kind = self.space.kinds[0]
         if isinstance(kind, Category):
             return x.long()
-        if isinstance(kind, Integer) and not kind.atoms:
+        if isinstance(kind, Lattice) and not kind.atoms:
             return ((x - kind.low) / kind.step).round().long()
         flat = x.reshape(-1, 1)
         return self.cells.index(flat, self.space.split(flat)[0]).view(x.shape)

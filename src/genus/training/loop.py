@@ -80,7 +80,7 @@ def fit(
         patience: how many evaluations without a better criterion to wait; 20, for EM 3. An evaluation is due once an
             epoch, within 50 to 500 steps.
         average: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
-            This, batch_size, learning_rate, weight_decay, schedule and patience default to the family's `recipe`.
+            This, batch_size, learning_rate, weight_decay, schedule and patience default to the family's `fit_defaults`.
         clip: the largest norm of each player's gradient; None: any.
         weight_decay: Adam's and Muon's, decoupled.
         schedule: how the learning rate goes over the budget: "cosine" or "linear" to 0, or "constant". With max_seconds it
@@ -123,14 +123,14 @@ def fit(
             raise TrainingError(f"{name} must be a number of at least 0, or None; got {value!r}.")
     if losses is not None and (isinstance(losses, Loss) or not all(isinstance(loss, Loss) for loss in losses)):
         raise TrainingError("losses must be a list of Loss, one for each player.")
-    recipe = model.recipe if losses is None else {}
-    batch_size = recipe.get("batch_size") if batch_size is None else batch_size
-    learning_rate = recipe.get("learning_rate") if learning_rate is None else learning_rate
-    patience = recipe.get("patience") if patience is None else patience
-    average = recipe.get("average", 0.0) if average is None else average
-    weight_decay = recipe.get("weight_decay", 0.0) if weight_decay is None else weight_decay
-    schedule = schedule or recipe.get("schedule", "cosine")
-    precision = precision or (recipe.get("precision") if _multiplies_halves(_device(device)) else None) or "32-true"
+    fit_defaults = model.fit_defaults if losses is None else {}
+    batch_size = fit_defaults.get("batch_size") if batch_size is None else batch_size
+    learning_rate = fit_defaults.get("learning_rate") if learning_rate is None else learning_rate
+    patience = fit_defaults.get("patience") if patience is None else patience
+    average = fit_defaults.get("average", 0.0) if average is None else average
+    weight_decay = fit_defaults.get("weight_decay", 0.0) if weight_decay is None else weight_decay
+    schedule = schedule or fit_defaults.get("schedule", "cosine")
+    precision = precision or (fit_defaults.get("precision") if _multiplies_halves(_device(device)) else None) or "32-true"
     counts = isinstance(model, Counted) and losses is None
     passes = model.passes if isinstance(model, Counted) and counts else None
     if counts and passes is not None and isinstance(validation, int | float):

@@ -5,8 +5,8 @@ from genus.transforms.core import Chain, Inverse, Transform
 from genus.transforms.coupling import Coupling, checkerboard, halves
 from genus.transforms.images import Multiscale, Squeeze
 from genus.transforms.maps import Additive, Affine, Map, Spline
-from genus.transforms.masked import Masked
-from genus.transforms.plain import Elementwise, Linear, Logit, Normalisation, Permutation, Reshape, SoftClip
+from genus.transforms.masked import MaskedAutoregressive
+from genus.transforms.plain import ActNorm, Elementwise, Linear, Logit, Permutation, Reshape, SoftClip
 
 __all__ = [
     "Additive",
@@ -19,9 +19,9 @@ __all__ = [
     "Linear",
     "Logit",
     "Map",
-    "Masked",
+    "MaskedAutoregressive",
     "Multiscale",
-    "Normalisation",
+    "ActNorm",
     "Permutation",
     "Reshape",
     "SoftClip",

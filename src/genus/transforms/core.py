@@ -57,9 +57,9 @@ def describe(value: Any) -> Any:
     Raises:
         GenusError: it cannot be described.
 
-    >>> from genus.transforms import Chain, Linear, Normalisation
-    >>> describe(Chain([Normalisation(2), Linear(2)]))
-    {'made': 'Chain', 'transforms': [{'made': 'Normalisation', 'dim': 2}, {'made': 'Linear', 'dim': 2}]}
+    >>> from genus.transforms import Chain, Linear, ActNorm
+    >>> describe(Chain([ActNorm(2), Linear(2)]))
+    {'made': 'Chain', 'transforms': [{'made': 'ActNorm', 'dim': 2}, {'made': 'Linear', 'dim': 2}]}
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -101,7 +101,7 @@ class Transform(Described, nn.Module):
     gives both; what its constructor is given must be JSON values, maps or transforms, so that a model of it can be saved.
     """
 
-    gaps: bool = False  # whether NaN, a coordinate that is not there, stays NaN and is seen by no other
+    allow_missing: bool = False  # whether NaN, a coordinate that is not there, stays NaN and is seen by no other
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         raise TypeError(f"{type(self).__name__} must define forward(x, c).")
@@ -147,9 +147,9 @@ class Chain(Transform):
     """z = f_n(... f_1(x)): the log-determinants add up.
 
     >>> import torch
-    >>> from genus.transforms import Normalisation
+    >>> from genus.transforms import ActNorm
     >>> x = torch.randn(100, 2) * 3 + 1
-    >>> chain = Chain([Normalisation(2), Normalisation(2)])
+    >>> chain = Chain([ActNorm(2), ActNorm(2)])
     >>> z = chain.initialise(x)
     >>> torch.allclose(chain.inverse(z)[0], x, atol=1e-5)
     True
@@ -159,7 +159,7 @@ class Chain(Transform):
         super().__init__()
         check_apart(transforms)
         self.transforms = nn.ModuleList(transforms)
-        self.gaps = all(transform.gaps for transform in transforms)
+        self.allow_missing = all(transform.allow_missing for transform in transforms)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(len(x))
@@ -195,9 +195,9 @@ class Inverse(Transform):
     """A transform the other way round: forward is its inverse. A masked one makes an inverse autoregressive flow.
 
     >>> import torch
-    >>> from genus.transforms import Masked
+    >>> from genus.transforms import MaskedAutoregressive
     >>> z = torch.randn(4, 3)
-    >>> masked = Masked(3, (8,))
+    >>> masked = MaskedAutoregressive(3, (8,))
     >>> torch.equal(Inverse(masked)(z)[0], masked.inverse(z)[0])
     True
     """
@@ -205,7 +205,7 @@ class Inverse(Transform):
     def __init__(self, transform: Transform) -> None:
         super().__init__()
         self.transform = transform
-        self.gaps = transform.gaps
+        self.allow_missing = transform.allow_missing
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.transform.inverse(x, c)

@@ -28,7 +28,7 @@ class Coupling(Transform):
         map: of each moving coordinate; affine where not given.
         context_dim: of the context's features.
         dropout: of hidden units.
-        gaps: coordinates may be NaN, which are not there.
+        allow_missing: coordinates may be NaN, which are not there.
 
     >>> coupling = Coupling([True, False, True], hidden=(16,))
     >>> x = torch.randn(2, 3)
@@ -46,11 +46,11 @@ class Coupling(Transform):
         map: Map | None = None,
         context_dim: int = 0,
         dropout: float = 0.0,
-        gaps: bool = False,
+        allow_missing: bool = False,
     ) -> None:
         super().__init__()
         self.map = map if map is not None else Affine()
-        self.gaps = gaps
+        self.allow_missing = allow_missing
         try:
             given = torch.as_tensor(stay)
         except (RuntimeError, TypeError, ValueError) as error:
@@ -85,9 +85,9 @@ class Coupling(Transform):
     def _move(self, x: Tensor, c: Tensor | None, f: Any) -> tuple[Tensor, Tensor]:
         if self.stays.ndim == 3:
             return self._move_image(x, c, f)
-        given = seen(x[:, self.a], self.gaps)
+        given = seen(x[:, self.a], self.allow_missing)
         p = self.net(given if c is None else torch.cat([given, c], dim=1)).view(len(x), len(self.b), self.map.size)
-        moved, log_slope = around_gaps(f, x[:, self.b], p) if self.gaps else f(x[:, self.b], p)
+        moved, log_slope = around_gaps(f, x[:, self.b], p) if self.allow_missing else f(x[:, self.b], p)
         return x.index_copy(1, self.b, moved), log_slope.sum(1)
 
     def _move_image(self, x: Tensor, c: Tensor | None, f: Any) -> tuple[Tensor, Tensor]:

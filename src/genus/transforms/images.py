@@ -21,7 +21,7 @@ class Squeeze(Transform):
     torch.Size([1, 4, 2, 3])
     """
 
-    gaps = True
+    allow_missing = True
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) != 3 or shape[1] % 2 or shape[2] % 2:

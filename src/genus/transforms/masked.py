@@ -12,10 +12,10 @@ from genus.transforms.core import Transform
 from genus.transforms.maps import Affine, Map, soft_unclip
 from genus.transforms.plain import Permutation, around_gaps, decorrelation, seen
 
-__all__ = ["Masked"]
+__all__ = ["MaskedAutoregressive"]
 
 
-class Masked(Transform):
+class MaskedAutoregressive(Transform):
     """z_i = f(x_i; p_i(x_<i, c)), all p_i by one masked net (Papamakarios et al. 2017, arXiv:1705.07057).
 
     `forward` is one pass. `inverse` goes coordinate by coordinate, but computes every hidden unit once, so it costs about a
@@ -28,9 +28,9 @@ class Masked(Transform):
         context_dim: of the context's features.
         order: of the coordinates; their own where not given.
         residual, direct, dropout: of the masked net.
-        gaps: coordinates may be NaN, which are not there.
+        allow_missing: coordinates may be NaN, which are not there.
 
-    >>> masked = Masked(3, (16,), order=[2, 1, 0])
+    >>> masked = MaskedAutoregressive(3, (16,), order=[2, 1, 0])
     >>> z, log_det = masked(torch.randn(5, 3))
     >>> z.shape, log_det.shape
     (torch.Size([5, 3]), torch.Size([5]))
@@ -46,11 +46,11 @@ class Masked(Transform):
         residual: bool = False,
         direct: bool = False,
         dropout: float = 0.0,
-        gaps: bool = False,
+        allow_missing: bool = False,
     ) -> None:
         super().__init__()
         self.map = map if map is not None else Affine()
-        self.gaps = gaps
+        self.allow_missing = allow_missing
         # The net has an order of its own, in which most of what its masks cut away is never multiplied.
         self.net = MaskedMLP([1] * dim, hidden, [self.map.size] * dim, context_dim, dropout, residual, direct)
         self.turn = Permutation(order) if order is not None else None
@@ -73,7 +73,7 @@ class Masked(Transform):
 
     def _begin(self, rows: Tensor, inverse: bool) -> None:
         """Start from the linear map that whitens these rows, or whose inverse does."""
-        if self.net.direct is None or not isinstance(self.map, Affine) or self.gaps:
+        if self.net.direct is None or not isinstance(self.map, Affine) or self.allow_missing:
             return
         whitening = decorrelation(rows if self.turn is None else self.turn(rows)[0])
         if inverse:
@@ -90,8 +90,8 @@ class Masked(Transform):
     def _placed(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """`each`, in the order of positions."""
         x = x if self.turn is None else self.turn(x)[0]
-        p = self.net(seen(x, self.gaps), c).unflatten(1, (-1, self.map.size))
-        return around_gaps(self.map.forward, x, p) if self.gaps else self.map.forward(x, p)
+        p = self.net(seen(x, self.allow_missing), c).unflatten(1, (-1, self.map.size))
+        return around_gaps(self.map.forward, x, p) if self.allow_missing else self.map.forward(x, p)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self._placed(x, c)
@@ -103,10 +103,10 @@ class Masked(Transform):
         x: list[Tensor] = []
         log_slopes: list[Tensor] = []
         for i, now in enumerate(z):
-            value, log_slope = around_gaps(self.map.inverse, now, p) if self.gaps else self.map.inverse(now, p)
+            value, log_slope = around_gaps(self.map.inverse, now, p) if self.allow_missing else self.map.inverse(now, p)
             x.append(value)
             log_slopes.append(log_slope)
             if i + 1 < self.net.dim:
-                p, state = self.net.step(state, i, seen(value, self.gaps).unsqueeze(1))
+                p, state = self.net.step(state, i, seen(value, self.allow_missing).unsqueeze(1))
         whole, log_det = torch.stack(x).T, torch.stack(log_slopes).sum(0)
         return whole if self.turn is None else self.turn.inverse(whole)[0], log_det

@@ -13,7 +13,7 @@ from genus.errors import DataError, GenusError
 from genus.transforms.core import Transform
 from genus.transforms.maps import Affine, Map
 
-__all__ = ["Elementwise", "Linear", "Logit", "Normalisation", "Permutation", "Reshape", "SoftClip"]
+__all__ = ["Elementwise", "Linear", "Logit", "ActNorm", "Permutation", "Reshape", "SoftClip"]
 
 Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # x and parameters -> a value and a log-slope for each of x
 SHRUNK = 0.1  # of D / N: the share of a covariance's diagonal alone
@@ -27,7 +27,7 @@ class Permutation(Transform):
     tensor([[30., 10., 20.]])
     """
 
-    gaps = True
+    allow_missing = True
 
     def __init__(self, order: Sequence[int]) -> None:
         super().__init__()
@@ -50,19 +50,19 @@ class Permutation(Transform):
         return x.movedim(1, 0)[order].movedim(0, 1)  # the layout stays, column after column or not
 
 
-class Normalisation(Transform):
+class ActNorm(Transform):
     """z = (x - shift) exp(-log_scale) for every coordinate or channel, trained; at first a batch comes out standardised.
 
     Activation normalisation (Kingma and Dhariwal 2018, arXiv:1807.03039).
 
     Args:
         dim: coordinates of x (B, dim), or channels of x (B, dim, height, width).
-        gaps: coordinates may be NaN, which are not there.
+        allow_missing: coordinates may be NaN, which are not there.
     """
 
-    def __init__(self, dim: int, gaps: bool = False) -> None:
+    def __init__(self, dim: int, allow_missing: bool = False) -> None:
         super().__init__()
-        self.gaps = gaps
+        self.allow_missing = allow_missing
         self.shift = nn.Parameter(torch.zeros(dim))
         self.log_scale = nn.Parameter(torch.zeros(dim))
 
@@ -91,11 +91,9 @@ class Normalisation(Transform):
 
     def _each(self, f: Function, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1] != len(self.shift):
-            raise DataError(
-                f"Normalisation({len(self.shift)}) is given {x.shape[1]} coordinates; make it as wide as its input."
-            )
+            raise DataError(f"ActNorm({len(self.shift)}) is given {x.shape[1]} coordinates; make it as wide as its input.")
         numbers = torch.stack([self.shift, self.log_scale])
-        if self.gaps:
+        if self.allow_missing:
             value, log_slope = around_gaps(f, x, numbers)
             return value, log_slope.sum(1)
         value, log_slope = f(x, numbers.view(2, -1, *[1] * (x.ndim - 2)))
@@ -162,7 +160,7 @@ class Elementwise(Transform):
         context_dim: of the context's features, which add to the parameters linearly.
     """
 
-    gaps = True
+    allow_missing = True
 
     def __init__(self, dim: int, map: Map | None = None, context_dim: int = 0) -> None:
         super().__init__()
@@ -195,7 +193,7 @@ class Logit(Transform):
     tensor([[ 0.0000, 13.8023]])
     """
 
-    gaps = True
+    allow_missing = True
 
     def __init__(self, low: float = 0.0, high: float = 1.0, edge: float = 1e-6) -> None:
         super().__init__()
@@ -235,7 +233,7 @@ class SoftClip(Transform):
     tensor([[0., 3.]])
     """
 
-    gaps = True
+    allow_missing = True
 
     def __init__(self, bound: float = 5.0) -> None:
         super().__init__()
@@ -255,7 +253,7 @@ class SoftClip(Transform):
 class Reshape(Transform):
     """(B, D) -> (B, *shape): what comes after sees an image."""
 
-    gaps = True
+    allow_missing = True
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -298,6 +296,6 @@ def around_gaps(f: Function, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(gone, torch.nan, z), torch.where(gone, 0.0, log_slope)
 
 
-def seen(x: Tensor, gaps: bool) -> Tensor:
+def seen(x: Tensor, allow_missing: bool) -> Tensor:
     """What a net sees of x: clipped, so that far outside the data it says what it does at the edge; 0 for what is not there."""
-    return torch.nan_to_num(x, 0.0).clamp(-FAR, FAR) if gaps else x.clamp(-FAR, FAR)
+    return torch.nan_to_num(x, 0.0).clamp(-FAR, FAR) if allow_missing else x.clamp(-FAR, FAR)

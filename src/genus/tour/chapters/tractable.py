@@ -16,7 +16,7 @@ from genus.nets.recurrent import RecurrentMemory
 from genus.space import Category, Real, Space
 from genus.tour.core import Number, Picture, page, picture
 from genus.training import fit
-from genus.transforms import Masked
+from genus.transforms import MaskedAutoregressive
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -249,7 +249,7 @@ def one_pass_or_many(seed: int) -> Iterator[Number | Picture]:
     it: calls of the network make one more coordinate right each, so D of them are needed, and no fewer. (The library
     computes every hidden unit once as it goes, so the D steps cost little more than one pass.)"""
     dim = 6
-    masked = spread(Masked(dim, (32,)).double(), 0.4, seed)
+    masked = spread(MaskedAutoregressive(dim, (32,)).double(), 0.4, seed)
     x = torch.randn(64, dim, dtype=torch.float64)
     off: list[Tensor] = []
     with torch.no_grad():
