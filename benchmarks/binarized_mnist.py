@@ -77,7 +77,7 @@ def trained(name: str, data: dict[str, Tensor], minutes: float, folder: Path) ->
         before = kept["minutes"]
     for stage, (draws, epochs, rate, decay, best) in enumerate(STAGES[name], start=1):
         model.hyper["samples"] = draws
-        how = {"epochs": epochs, "batch_size": 100, "average": 0.9995, "learning_rate": rate, "patience": 1000}
+        how = {"epochs": epochs, "batch_size": 100, "ema_decay": 0.9995, "learning_rate": rate, "patience": 1000}
         how["weight_decay"] = decay
         how |= {"precision": "bf16-mixed", "compile": True} if draws > 1 else {}  # of many decoders a datum
         genus.fit(model, data["train"], validation=data["valid"] if best else None, seed=stage - 1, **how)

@@ -168,7 +168,7 @@ def ablation(train: Tensor, validation: Tensor, letters: Category, seconds: floa
 
     show("as it is: Muon, bfloat16, linear to 0")
     show("float32", precision="32-true")
-    show("constant learning rate", schedule="constant")
+    show("constant learning rate", lr_schedule="constant")
     show("no weight decay", weight_decay=0.0)
     show("half the learning rate", learning_rate=rate / 2)
     with by_adam():

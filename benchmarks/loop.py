@@ -60,7 +60,15 @@ def by_hand(model: Tiny, x: Tensor, batch: int, clip: float | None, decay: bool)
 def by_fit(model: Tiny, x: Tensor, batch: int, clip: float | None, decay: bool) -> None:
     schedule = "cosine" if decay else "constant"
     genus.fit(
-        model, x, max_steps=STEPS, batch_size=batch, clip=clip, schedule=schedule, validation=None, device="cpu", progress=False
+        model,
+        x,
+        max_steps=STEPS,
+        batch_size=batch,
+        max_grad_norm=clip,
+        lr_schedule=schedule,
+        validation=None,
+        device="cpu",
+        progress=False,
     )
 
 

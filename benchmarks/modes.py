@@ -60,7 +60,7 @@ def trial(name: str, seed: int, steps: int, plain: bool) -> tuple[int, float, fl
     space = Space([Real(float(column.mean()), float(column.std())) for column in x.T])
     torch.manual_seed(seed)
     game = {"game": "non-saturating", "r1": 0.0, "r2": 0.0} if plain else {"game": "relativistic", "r1": 0.0005, "r2": 0.0005}
-    how = {"average": 0.0, "schedule": "constant", "learning_rate": 2e-4} if plain else {"learning_rate": 1e-3}
+    how = {"ema_decay": 0.0, "lr_schedule": "constant", "learning_rate": 2e-4} if plain else {"learning_rate": 1e-3}
     model = GAN(space, latent=2, hidden=(128, 128, 128), **game)
     start = time.process_time()
     # Nothing is held out: the criterion of 2,000 samples is too coarse to choose by, and the last weights have cooled down.

@@ -146,7 +146,7 @@ def main() -> None:
             teacher = WaveNet(space, context, width=64, layers=12, components=1)
         # Muon for the matrices: on plucked strings it learns in 200 steps more than Adam alone in 400.
         losses = [replace(loss, matrices=teacher.net.stack.matrices()) for loss in teacher.losses()]
-        how = {"learning_rate": 1e-2, "average": 0.99, "precision": "bf16-mixed", "batch_size": 4}
+        how = {"learning_rate": 1e-2, "ema_decay": 0.99, "precision": "bf16-mixed", "batch_size": 4}
         history = genus.fit(teacher, (x[known], c[known]), losses=losses, max_seconds=options.teacher, seed=0, **how)
         print("teacher:", history, flush=True)
         genus.save(teacher, kept)

@@ -316,7 +316,7 @@ def flow(seed: int = 0) -> tuple[RealNVP, list[Loss] | None]:
 @pytest.mark.parametrize("make", [gan, flow])
 def test_two_players_resume_bit_for_bit(make: Any, tmp_path: Path) -> None:
     """The critic's weights, its optimizer and the state of its spectral norms are in the checkpoint, wherever it belongs."""
-    how = {"batch_size": 32, "average": 0.9, "schedule": "constant", "patience": 50}
+    how = {"batch_size": 32, "ema_decay": 0.9, "lr_schedule": "constant", "patience": 50}
     straight, losses = make()
     whole = fitted(straight, losses, max_steps=70, **how)
     first, losses = make()
@@ -330,7 +330,7 @@ def test_two_players_resume_bit_for_bit(make: Any, tmp_path: Path) -> None:
 
 def test_what_is_kept_is_the_averaged_generator_with_the_least_distance_of_held_out_rows() -> None:
     model, _ = gan()
-    history = fitted(model, max_steps=200, validation=crescent(300), average=0.5, learning_rate=5e-3)
+    history = fitted(model, max_steps=200, validation=crescent(300), ema_decay=0.5, learning_rate=5e-3)
     criteria = [row["criterion"] for row in history.rows]
     assert history.best == min(criteria)
     assert min(criteria) < criteria[0]
@@ -359,7 +359,7 @@ def test_a_collapsed_generator_and_one_that_runs_away_sound_an_alarm_once() -> N
 
     with genus.model.isolated(0):
         fallen = Fallen(TWO, latent=2, hidden=(16,))
-    how: dict[str, Any] = {"max_steps": 400, "learning_rate": 1e-2, "average": 0.0, "progress": False, "batch_size": 64}
+    how: dict[str, Any] = {"max_steps": 400, "learning_rate": 1e-2, "ema_decay": 0.0, "progress": False, "batch_size": 64}
     with pytest.warns(UserWarning, match="collapsed") as caught:
         history = genus.fit(fallen, crescent(), **how)
     assert len([w for w in caught if "collapsed" in str(w.message)]) == 1
@@ -511,7 +511,7 @@ def test_rare_states_are_learned_without_bias() -> None:
     x = rare_rows(5000)
     torch.manual_seed(0)
     model = GAN(RARE, latent=8, hidden=(64, 64), balanced=True)
-    genus.fit(model, x, max_steps=700, average=0.99, validation=None, progress=False)
+    genus.fit(model, x, max_steps=700, ema_decay=0.99, validation=None, progress=False)
     drawn = model.sample(20_000, seed=1)
     rare = drawn[drawn[:, 0] == 1]
     assert 0.004 < len(rare) / len(drawn) < 0.02, "one in a hundred"

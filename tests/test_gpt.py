@@ -251,7 +251,7 @@ def test_muon_moves_the_matrices_and_adam_the_rest() -> None:
         "down.weight", "key.weight", "outward.weight", "query.weight", "up.weight", "value.weight",
     ]  # fmt: skip
     before = gpt.net.blocks[0].up.weight.detach().clone()  # type: ignore[union-attr]
-    genus.fit(gpt, draw(LETTERS, 200), max_steps=6, learning_rate=0.1, validation=None, progress=False, schedule="constant")
+    genus.fit(gpt, draw(LETTERS, 200), max_steps=6, learning_rate=0.1, validation=None, progress=False, lr_schedule="constant")
     step = gpt.net.blocks[0].up.weight.detach() - before  # type: ignore[union-attr]
     values = torch.linalg.svdvals(step)
     assert float(values[0] / values[-1]) < 4, (values, "a step of Muon turns all directions alike")

@@ -173,7 +173,9 @@ def test_learned_evidence_is_that_of_probabilistic_pca() -> None:
     with genus.model.isolated(1):
         decoder = Linear(0.1 * torch.randn(D, L).double(), torch.zeros(D).double(), torch.zeros(()).double())
     model.replace(nn.Linear(D, model.code_width), decoder)
-    genus.fit(model, x, validation=None, max_steps=1500, batch_size=500, learning_rate=0.02, schedule="cosine", progress=False)
+    genus.fit(
+        model, x, validation=None, max_steps=1500, batch_size=500, learning_rate=0.02, lr_schedule="cosine", progress=False
+    )
     assert float(model.elbo(x, seed=0).detach().mean()) == pytest.approx(best, abs=0.02)
     assert float(model.log_evidence(x, samples=20, seed=0).mean()) == pytest.approx(best, abs=0.01)
 

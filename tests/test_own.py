@@ -223,7 +223,7 @@ def test_arguments_of_a_training_are_checked() -> None:
             genus.fit(Shifted(ONE), x, progress=False, **{"max_steps": 2} | wrong)  # type: ignore[arg-type]
     for name, every, word in (("step", 1, "column of the history"), ("one", 0, "at least 1")):
         with pytest.raises(genus.GenusError, match=word):
-            Loss(name, [], lambda x, c: x.sum(), every=every)
+            Loss(name, [], lambda x, c: x.sum(), interval=every)
 
 
 def test_a_training_within_no_grad_trains() -> None:

@@ -67,7 +67,7 @@ class Duel(GenerativeModel):
             self.seen.append("b")
             return ((self.b(torch.randn_like(x)) - self.a) ** 2).mean()
 
-        return [Loss("a", [self.a], follow), Loss("b", self.b.parameters(), chase, every=3, optimizer={"betas": (0.5, 0.9)})]
+        return [Loss("a", [self.a], follow), Loss("b", self.b.parameters(), chase, interval=3, optimizer={"betas": (0.5, 0.9)})]
 
     def criterion(self, x, c=None):
         assert not self.training
@@ -144,7 +144,7 @@ def test_a_loss_s_optimizer_settings_hold_unless_a_learning_rate_is_given():
     def moved(**arguments):
         model = Gaussian()
         loss = Loss("nll", [model.mean], lambda x, c: -model._log_prob(x, c).mean(), optimizer={"lr": 0.5})
-        quiet(model, losses=[loss], max_steps=1, validation=None, schedule="constant", **arguments)
+        quiet(model, losses=[loss], max_steps=1, validation=None, lr_schedule="constant", **arguments)
         return model.mean.abs().max().item()
 
     assert moved() == pytest.approx(0.5, rel=1e-3)
@@ -168,8 +168,8 @@ def test_gradients_are_clipped_by_norm():
         patch.setattr(
             torch.optim.AdamW, "step", lambda self, *a, **k: (norms.append(model.mean.grad.norm().item()), step(self, *a, **k))
         )
-        quiet(model, losses=[loss], max_steps=2, clip=3.0)
-        quiet(model, losses=[loss], max_steps=1, clip=None)
+        quiet(model, losses=[loss], max_steps=2, max_grad_norm=3.0)
+        quiet(model, losses=[loss], max_steps=1, max_grad_norm=None)
     assert norms[:2] == pytest.approx([3.0, 3.0], rel=1e-4)
     assert norms[2] > 1000
 
@@ -198,7 +198,7 @@ def test_data_in_their_own_units_survive_autocast():
 def test_averaged_weights_lag_behind_and_are_what_is_kept():
     plain, averaged = Gaussian(), Gaussian()
     for model, decay in ((plain, 0.0), (averaged, 0.999)):
-        quiet(model, max_steps=50, validation=None, average=decay, learning_rate=0.01, schedule="constant")
+        quiet(model, max_steps=50, validation=None, ema_decay=decay, learning_rate=0.01, lr_schedule="constant")
     assert 0.05 < averaged.mean[0] < plain.mean[0] - 0.02
 
 
@@ -299,7 +299,7 @@ def test_the_prior_of_a_categorical_context_is_counted_from_the_training_rows():
 def test_the_same_seed_repeats_bit_for_bit_and_global_random_states_are_left_alone():
     def run(seed):
         model = Gaussian(noise=0.5)
-        history = quiet(model, max_steps=150, seed=seed, average=0.9)
+        history = quiet(model, max_steps=150, seed=seed, ema_decay=0.9)
         return state(model), without_seconds(history)
 
     torch.manual_seed(1), np.random.seed(1), random.seed(1)
@@ -368,7 +368,7 @@ def test_schedules():
         model = Gaussian()
         means = []
         loss = Loss("l", [model.mean], lambda x, c, m=model, means=means: (means.append(m.mean[0].item()), m.mean.sum())[1])
-        quiet(model, losses=[loss], max_steps=100, learning_rate=1.0, schedule=schedule, validation=None)
+        quiet(model, losses=[loss], max_steps=100, learning_rate=1.0, lr_schedule=schedule, validation=None)
         rates[schedule] = -np.diff(means)  # under a constant gradient Adam moves by just the learning rate
     share = np.arange(99) / 100
     for name, expected in (("cosine", 0.5 * (1 + np.cos(np.pi * share))), ("linear", 1 - share), ("constant", share * 0 + 1)):
@@ -422,13 +422,13 @@ def interrupted_at(step, model, path, **arguments):
             os.kill(os.getpid(), signal.SIGINT)
         return first.value(x, c)
 
-    losses = [Loss(first.name, first.parameters, value, first.every, first.optimizer), *others]
+    losses = [Loss(first.name, first.parameters, value, first.interval, first.optimizer), *others]
     with pytest.raises(TrainingInterrupted, match="resume=True") as caught:
         quiet(model, losses=losses, checkpoint=path, **arguments)
     return caught.value
 
 
-SETTINGS = {"max_steps": 120, "batch_size": 32, "average": 0.95, "learning_rate": 0.02, "patience": 50}
+SETTINGS = {"max_steps": 120, "batch_size": 32, "ema_decay": 0.95, "learning_rate": 0.02, "patience": 50}
 
 
 @pytest.mark.parametrize("step", [3, 57, 100])
@@ -462,7 +462,7 @@ def test_interrupted_and_resumed_is_the_same_bit_for_bit(tmp_path, step):
 
 
 def test_ten_steps_and_ten_more_are_twenty(tmp_path):
-    settings = {"schedule": "constant", "validation": None, "batch_size": 64, "average": 0.5}
+    settings = {"lr_schedule": "constant", "validation": None, "batch_size": 64, "ema_decay": 0.5}
     straight, first, second = Gaussian(noise=0.3), Gaussian(noise=0.3), Gaussian(noise=0.3)
     quiet(straight, max_steps=20, **settings)
     quiet(first, max_steps=10, checkpoint=tmp_path / "a", **settings)
@@ -497,7 +497,7 @@ def test_em_resumes_too(tmp_path):
     [
         ({"seed": 1}, "seed was 0 and is now 1"),
         ({"batch_size": 50}, "batch_size was 40 and is now 50"),
-        ({"average": 0.5}, "average"),
+        ({"ema_decay": 0.5}, "ema_decay"),
         ({"data": X[:150]}, "training rows was 180 and is now 135"),
         ({"data": X + 1}, "content of the data"),
         ({"model": Gaussian(noise=0.1)}, "hyper-parameters"),
@@ -527,7 +527,7 @@ def test_the_best_weights_and_the_clock_go_on_with_a_resumed_training(tmp_path):
         def criterion(self, x, c=None):
             return self.mean[0].item()
 
-    settings = {"validation": X[:9], "learning_rate": 0.01, "schedule": "constant", "checkpoint": tmp_path / "c"}
+    settings = {"validation": X[:9], "learning_rate": 0.01, "lr_schedule": "constant", "checkpoint": tmp_path / "c"}
     first = Worsens(before=lambda m: time.sleep(0.01))
     earlier = quiet(first, max_steps=60, **settings)
     model = Worsens()
@@ -599,8 +599,8 @@ def test_wrong_input_is_one_clear_sentence():
         ({"data": (X, X)}, DataError, "no context"),
         ({"data": X[:1]}, DataError, "cannot be split"),
         ({"validation": 1.5}, DataError, "fraction"),
-        ({"schedule": "stairs"}, TrainingError, "cosine"),
-        ({"average": 1.0}, TrainingError, "decay"),
+        ({"lr_schedule": "stairs"}, TrainingError, "cosine"),
+        ({"ema_decay": 1.0}, TrainingError, "decay"),
         ({"batch_size": 0}, TrainingError, "batch_size must be positive"),
         ({"patience": 0}, TrainingError, "patience must be positive"),
         ({"device": "abacus"}, TrainingError, "no device 'abacus'"),

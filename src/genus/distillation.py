@@ -27,7 +27,7 @@ __all__ = ["Distillation", "Teacher", "distill", "untaught"]
 
 STEPS, BATCH = 3000, 256  # where no budget and no size is given
 FORWARD = 0.9  # see `distill`
-RATE, RATE_IN_TIME, RECIPE = 3e-3, 2e-2, {"average": 0.99, "weight_decay": 0.0}  # likewise; of sequences the second rate
+RATE, RATE_IN_TIME, RECIPE = 3e-3, 2e-2, {"ema_decay": 0.99, "weight_decay": 0.0}  # likewise; of sequences the second rate
 NUMBERS = 2**20  # that are drawn of a teacher to learn from: rows times their length; a quarter, of both, to judge by
 ROWS, JUDGED = 50_000, 10_000  # and no more rows than these
 FEW = 100  # equal weights, and at most half of the draws, that importance weights should be worth

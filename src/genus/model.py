@@ -55,12 +55,12 @@ class Loss:
         name: for the history, the progress bar and error messages.
         parameters: the tensors this player owns.
         value: (x, c) -> scalar, in nats where it is a likelihood.
-        every: the player moves at every such step; a GAN's generator at every fifth, say.
+        interval: the player moves at every such step; a GAN's generator at every fifth, say.
         optimizer: keyword arguments of Adam that this player's training is known to need (lr, betas).
         matrices: those of the parameters that Muon moves and not Adam.
         module: whose parameters they are, where it is no part of the model: its buffers then travel to the device and into
             checkpoints too.
-        judge: (x, c) -> numbers of held-out rows by name, for the history; one named "criterion" is in place of the model's.
+        evaluate: (x, c) -> numbers of held-out rows by name, for the history; one named "criterion" is in place of the model's.
         after: called after every step of this player: weights clipped, say.
         made_of: what it was made with, JSON values: a training resumes with losses that were made with the same.
     """
@@ -68,19 +68,19 @@ class Loss:
     name: str
     parameters: Iterable[nn.Parameter]
     value: Callable[[Tensor, Tensor | None], Tensor]
-    every: int = 1
+    interval: int = 1
     optimizer: dict[str, Any] = field(default_factory=dict)
     matrices: Iterable[nn.Parameter] = ()
     module: nn.Module | None = None
-    judge: Callable[[Tensor, Tensor | None], dict[str, float]] | None = None
+    evaluate: Callable[[Tensor, Tensor | None], dict[str, float]] | None = None
     after: Callable[[], None] | None = None
     made_of: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.name in ("step", "epoch", "seconds", "criterion", "watched"):
             raise GenusError(f"A loss cannot be called {self.name!r}, which is a column of the history; give it another name.")
-        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
-            raise GenusError(f"every is at which steps a player moves, a whole number of at least 1; got {self.every!r}.")
+        if isinstance(self.interval, bool) or not isinstance(self.interval, int) or self.interval < 1:
+            raise GenusError(f"interval is at which steps a player moves, a whole number of at least 1; got {self.interval!r}.")
 
 
 @contextmanager

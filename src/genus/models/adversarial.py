@@ -45,7 +45,7 @@ class Adversarial(GenerativeModel):
     group = "adversarial"
     takes = "any table or image"
     # Averages smooth the game's turns, and the last steps, the smallest, do most for what samples look like: so, patience.
-    fit_defaults = MappingProxyType({"average": 0.999, "patience": 100, "batch_size": 256, "schedule": "cosine"})
+    fit_defaults = MappingProxyType({"ema_decay": 0.999, "patience": 100, "batch_size": 256, "lr_schedule": "cosine"})
 
     def __init__(
         self,
@@ -217,8 +217,8 @@ class Adversarial(GenerativeModel):
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
         """The energy distance of 2,000 samples from held-out rows, of 2,000 at most, in features; None for a single row."""
-        judge = self.losses()[0].judge
-        return judge(x, c).get("criterion") if judge is not None else None
+        evaluate = self.losses()[0].evaluate
+        return evaluate(x, c).get("criterion") if evaluate is not None else None
 
 
 def adversarial(

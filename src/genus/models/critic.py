@@ -203,7 +203,7 @@ def players(
         loss = critic.generator_loss(real(x), fake(len(x), c, told), told)
         return loss if also is None else loss + also(x, c)
 
-    def judge(x: Tensor, c: Tensor | None) -> dict[str, float]:
+    def evaluate(x: Tensor, c: Tensor | None) -> dict[str, float]:
         """The criterion, energy distance; what the critic estimates; how far samples are spread."""
         x, c = x[:JUDGED], None if c is None else c[:JUDGED]
         if len(x) < 2:
@@ -226,11 +226,11 @@ def players(
             critic_loss,
             optimizer=adam,
             module=critic,
-            judge=judge,
+            evaluate=evaluate,
             after=critic.tie,
             made_of=about,
         ),
-        Loss("generator", list(parameters), generator_loss, every=critic_steps, optimizer=adam, made_of=made_of or {}),
+        Loss("generator", list(parameters), generator_loss, interval=critic_steps, optimizer=adam, made_of=made_of or {}),
     ]
 
 

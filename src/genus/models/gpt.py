@@ -67,7 +67,7 @@ class GPT(Autoregressive, name="gpt"):
         self._tokens_and_outputs(width, components)
         self.fit_defaults = self._fit_defaults(width, space.dim)  # type: ignore[misc]
         if space.is_table:  # learned by heart long before a budget ends: small steps, and the average of their weights
-            small = {"learning_rate": 4e-3, "batch_size": 256, "average": 0.995}
+            small = {"learning_rate": 4e-3, "batch_size": 256, "ema_decay": 0.995}
             self.fit_defaults = {**self.fit_defaults, **small}  # type: ignore[misc]
         self.most_rows = max(1, CACHE // (2 * layers * width * (window or space.dim)))
         self.net = Transformer(width, layers, heads, window or space.dim, dropout, self.context_dim)
@@ -88,7 +88,7 @@ class GPT(Autoregressive, name="gpt"):
             "learning_rate": min(0.02, 0.09 / width**0.5),
             "batch_size": max(8, min(512, 16 * width // length)),
             "precision": "bf16-mixed" if width >= 64 else "32-true",
-            "schedule": "linear",
+            "lr_schedule": "linear",
             "weight_decay": 0.1,
         }
 

@@ -202,9 +202,9 @@ def scans(space: Space) -> list[Tensor]:
 
 
 # Few rows beside the weights: averages of them, and weights that are kept small.
-TABLES = MappingProxyType({"learning_rate": 1e-3, "average": 0.999, "weight_decay": 0.05})
+TABLES = MappingProxyType({"learning_rate": 1e-3, "ema_decay": 0.999, "weight_decay": 0.05})
 # Pixels that are centred bear larger steps.
 IMAGES = MappingProxyType(
-    {"learning_rate": 1e-3, "schedule": "linear", "average": 0.999, "batch_size": 256, "precision": "bf16-mixed"}
+    {"learning_rate": 1e-3, "lr_schedule": "linear", "ema_decay": 0.999, "batch_size": 256, "precision": "bf16-mixed"}
 )
 ONE_ORDER = "build the model with orders=1, and order=[...] where it should not be the columns' own"

@@ -37,7 +37,7 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
     group = "chain rule"
     takes = "images"
     sequences = False
-    fit_defaults = MappingProxyType({"learning_rate": 1e-2, "batch_size": 64, "average": 0.99, "precision": "bf16-mixed"})
+    fit_defaults = MappingProxyType({"learning_rate": 1e-2, "batch_size": 64, "ema_decay": 0.99, "precision": "bf16-mixed"})
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from genus.space import Space
 
 __all__ = ["IWAE", "VAE"]
 
-CONVOLUTIONAL = {"learning_rate": 2e-3, "batch_size": 128, "average": 0.999, "precision": "bf16-mixed"}
+CONVOLUTIONAL = {"learning_rate": 2e-3, "batch_size": 128, "ema_decay": 0.999, "precision": "bf16-mixed"}
 WATCHED = 1000  # held-out rows whose codes are looked at while training
 
 
@@ -56,7 +56,7 @@ class Variational(Encoded):
             self.prior.begin(self._features(x, c))
 
     def losses(self) -> list[Loss]:
-        return [Loss("elbo", self.parameters(), self._loss, judge=self._watch)]
+        return [Loss("elbo", self.parameters(), self._loss, evaluate=self._watch)]
 
     def _watch(self, x: Tensor, c: Tensor | None) -> dict[str, float]:
         """For the history: how many numbers of the code are used."""

@@ -44,7 +44,7 @@ class WaveNet(Autoregressive, name="wavenet"):
     title = "dilated causal convolutions"
     group = "chain rule"
     takes = "text, sound and other sequences"
-    fit_defaults = MappingProxyType({"learning_rate": 6e-3, "average": 0.99, "precision": "bf16-mixed"})
+    fit_defaults = MappingProxyType({"learning_rate": 6e-3, "ema_decay": 0.99, "precision": "bf16-mixed"})
 
     def __init__(
         self,

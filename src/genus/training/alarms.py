@@ -77,7 +77,7 @@ def _explosion(rows: list[dict[str, Any]]) -> str | None:
         if last is not None and len(before) >= BEFORE and last > EXPLODED * median(before) > 0:
             return (
                 f"The {name} has exploded by step {rows[-1]['step']}: its norm is {last:.3g}, and was {median(before):.3g}"
-                " before. The weights kept are those of the best criterion; try a smaller learning_rate or clip, or more"
+                " before. The weights kept are those of the best criterion; lower learning_rate or max_grad_norm, or more"
                 " penalty."
             )
     return None

@@ -37,7 +37,7 @@ class Counting(Run):
                 break
             self.step += 1
             # A closed form is its own judge: with one pass there is nothing to choose between.
-            value = self.judge()
+            value = self.criterion()
             self.record({}, value)
             if self.save_due():
                 self.save()

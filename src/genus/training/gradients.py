@@ -44,7 +44,7 @@ class Gradients(Run):
         if self.train.consecutive:
             self.length = self.train.x.shape[1]
             self.train = self.train.windows()
-        self.watched = [loss for loss in losses if loss.judge is not None]
+        self.watched = [loss for loss in losses if loss.evaluate is not None]
         self.bare = Step(self.model, losses, self.train, self.device, self.options.compiled)
         module = fabric.setup_module(self.bare)
         # In one process and without autocast Fabric's wrappers have nothing to do, and doing it takes a tenth of a small step.
@@ -59,7 +59,7 @@ class Gradients(Run):
         self.steps_per_epoch = max(1, self.pieces // batch_size)
         self.interval = self.evaluation_interval()
         self.weights: list[Tensor] = list(self.model.parameters())
-        self.averages = [p.detach().clone() for p in self.weights] if self.options.average else []
+        self.averages = [p.detach().clone() for p in self.weights] if self.options.ema_decay else []
         self.pending: list[tuple[int, Player, Tensor, Tensor | None]] = []
         self.read_step, self.read_time = 0, time.perf_counter()
         self.active: Player | None = None
@@ -96,7 +96,7 @@ class Gradients(Run):
                 parameter.grad = None
 
     def loop(self) -> str:
-        schedule, average, epoch = SCHEDULES[self.options.schedule], self.options.average, -1
+        schedule, ema_decay, epoch = SCHEDULES[self.options.lr_schedule], self.options.ema_decay, -1
         batches: tuple[Tensor, ...] = ()
         if self.evaluated < 0:
             self.evaluate()
@@ -106,12 +106,12 @@ class Gradients(Run):
                 epoch, batches = now, self.batches(now)
             rate = schedule(self.budget.spent(self.step, self.seconds))
             for player in self.players:
-                if self.step % player.every == 0:
+                if self.step % player.interval == 0:
                     self.turn(player, batches[at], rate)
             self.step += 1
-            if average:
+            if ema_decay:
                 # Early weights are poor: the average forgets them faster at first.
-                get_ema_multi_avg_fn(min(average, (1 + self.step) / (10 + self.step)))(self.averages, self.weights, self.step)
+                get_ema_multi_avg_fn(min(ema_decay, (1 + self.step) / (10 + self.step)))(self.averages, self.weights, self.step)
             if self.step - self.read_step >= READ_STEPS or time.perf_counter() - self.read_time > READ_SECONDS:
                 self.read()
                 self.show(self.means())
@@ -156,10 +156,10 @@ class Gradients(Run):
             value.give_up(error)
             loss = self.descend(player, index)
         precision, norm = self.fabric.strategy.precision, None
-        if self.options.clip is not None:
+        if self.options.max_grad_norm is not None:
             for optimizer in player.optimizers:
                 precision.unscale_gradients(optimizer)
-            norm = clip_grad_norm_(player.parameters, self.options.clip)
+            norm = clip_grad_norm_(player.parameters, self.options.max_grad_norm)
         for optimizer in player.optimizers:
             group = optimizer.param_groups[0]
             group["lr"] = group["initial_lr"] * rate
@@ -183,7 +183,7 @@ class Gradients(Run):
         if not pending:
             return
         values = torch.stack([loss for _, _, loss, _ in pending]).tolist()
-        if self.watched and self.options.clip is not None:
+        if self.watched and self.options.max_grad_norm is not None:
             norms = torch.stack([norm for *_, norm in pending if norm is not None]).tolist()
             for (_, player, _, _), norm in zip(pending, norms, strict=True):
                 player.gradient += norm
@@ -192,7 +192,7 @@ class Gradients(Run):
                 what = f"The loss {player.name!r} became {value} at step {step}; expected a finite number"
                 kept = f"The model has kept its weights of step {self.best.step}"
                 raise NonFiniteLossError(
-                    f"{what}. {kept}. Try a smaller learning_rate or clip, or look for extreme values in the data."
+                    f"{what}. {kept}. Try a smaller learning_rate or max_grad_norm, or look for extreme values in the data."
                 )
             player.total += value
             player.count += 1
@@ -213,7 +213,7 @@ class Gradients(Run):
     def evaluate(self) -> None:
         self.read()
         with self.averaged():
-            value = self.judge()
+            value = self.criterion()
         if self.watched:
             self.found |= {f"gradient of {p.name}": p.gradient / p.count for p in self.players if p.gradient}
         self.record(self.means(), value)

@@ -43,10 +43,10 @@ def fit(
     seed: int = 0,
     validation: Any = 0.1,
     patience: int | None = None,
-    average: float | None = None,
-    clip: float | None = 5.0,
+    ema_decay: float | None = None,
+    max_grad_norm: float | None = 5.0,
     weight_decay: float | None = None,
-    schedule: str | None = None,
+    lr_schedule: str | None = None,
     device: str = "auto",
     precision: str | None = None,
     compile: bool = False,
@@ -79,11 +79,11 @@ def fit(
             A model that counts in one pass has no use for a share and trains on all rows.
         patience: how many evaluations without a better criterion to wait; 20, for EM 3. An evaluation is due once an
             epoch, within 50 to 500 steps.
-        average: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
-            This, batch_size, learning_rate, weight_decay, schedule and patience default to the family's `fit_defaults`.
-        clip: the largest norm of each player's gradient; None: any.
+        ema_decay: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
+            This, batch_size, learning_rate, weight_decay, lr_schedule and patience default to the family's `fit_defaults`.
+        max_grad_norm: the largest norm of each player's gradient; None: any.
         weight_decay: Adam's and Muon's, decoupled.
-        schedule: how the learning rate goes over the budget: "cosine" or "linear" to 0, or "constant". With max_seconds it
+        lr_schedule: how the learning rate goes over the budget: "cosine" or "linear" to 0, or "constant". With max_seconds it
             follows the share of the seconds spent.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: Fabric's: "32-true" (every tensor as it is, so a float64 model trains in float64), "bf16-mixed", "16-mixed",
@@ -110,7 +110,7 @@ def fit(
     (60, 'max_steps')
     """
     whole = {"batch_size": batch_size, "max_steps": max_steps, "patience": patience, "checkpoint_every": checkpoint_every}
-    number = {"epochs": epochs, "max_seconds": max_seconds, "learning_rate": learning_rate, "clip": clip}
+    number = {"epochs": epochs, "max_seconds": max_seconds, "learning_rate": learning_rate, "max_grad_norm": max_grad_norm}
     for name, value in {**whole, **number}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, Integral if name in whole else Real)):
             raise TrainingError(f"{name} must be a {'whole ' if name in whole else ''}number, or None; got {value!r}.")
@@ -118,7 +118,7 @@ def fit(
         raise TrainingError(f"seed must be a whole number from 0 to 2^64 - 1; got {seed!r}.")
     seed, batch_size, max_steps = int(seed), _int(batch_size), _int(max_steps)
     patience, checkpoint_every = _int(patience), _int(checkpoint_every)
-    for name, value in {"average": average, "weight_decay": weight_decay}.items():
+    for name, value in {"ema_decay": ema_decay, "weight_decay": weight_decay}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf):
             raise TrainingError(f"{name} must be a number of at least 0, or None; got {value!r}.")
     if losses is not None and (isinstance(losses, Loss) or not all(isinstance(loss, Loss) for loss in losses)):
@@ -127,17 +127,17 @@ def fit(
     batch_size = fit_defaults.get("batch_size") if batch_size is None else batch_size
     learning_rate = fit_defaults.get("learning_rate") if learning_rate is None else learning_rate
     patience = fit_defaults.get("patience") if patience is None else patience
-    average = fit_defaults.get("average", 0.0) if average is None else average
+    ema_decay = fit_defaults.get("ema_decay", 0.0) if ema_decay is None else ema_decay
     weight_decay = fit_defaults.get("weight_decay", 0.0) if weight_decay is None else weight_decay
-    schedule = schedule or fit_defaults.get("schedule", "cosine")
+    lr_schedule = lr_schedule or fit_defaults.get("lr_schedule", "cosine")
     precision = precision or (fit_defaults.get("precision") if _multiplies_halves(_device(device)) else None) or "32-true"
     counts = isinstance(model, Counted) and losses is None
     passes = model.passes if isinstance(model, Counted) and counts else None
     if counts and passes is not None and isinstance(validation, int | float):
         validation = None
-    positive = {"patience": patience, "clip": clip, "batch_size": batch_size, "learning_rate": learning_rate}
+    positive = {"patience": patience, "max_grad_norm": max_grad_norm, "batch_size": batch_size, "learning_rate": learning_rate}
     positive["checkpoint_every"] = checkpoint_every
-    _check(schedule, average, positive, resume, checkpoint)
+    _check(lr_schedule, ema_decay, positive, resume, checkpoint)
     train, held = prepare(model, data, validation, seed)
     if counts and passes is None and held is None:
         held = _some(train, HELD_OUT, seed)
@@ -146,18 +146,23 @@ def fit(
     cap, per_epoch = (200, 1) if counts else (min(max(100 * per_epoch, 3_000), 30_000), per_epoch)
     budget = Budget.of(epochs, max_steps, max_seconds, per_epoch, cap)
     patience = patience or (3 if counts else 20)
-    options = Options(seed, patience, average, clip, schedule, precision, compile, checkpoint, checkpoint_every)
+    options = Options(seed, patience, ema_decay, max_grad_norm, lr_schedule, precision, compile, checkpoint, checkpoint_every)
     settings: dict[str, Any] = {
         "seed": seed,
         "batch_size": batch_size if counts else size,
         "learning_rate": learning_rate,
-        "average": average,
+        "ema_decay": ema_decay,
     }
-    settings |= {"clip": clip, "weight_decay": weight_decay, "schedule": schedule, "precision": precision}
+    settings |= {
+        "max_grad_norm": max_grad_norm,
+        "weight_decay": weight_decay,
+        "lr_schedule": lr_schedule,
+        "precision": precision,
+    }
     players = [] if counts else materialised(model.losses() if losses is None else losses)
     made = [loss.made_of for loss in players if loss.made_of]
     settings["losses"] = json.loads(json.dumps(made))
-    settings["players"] = [f"{loss.name}, every {loss.every}" for loss in players]
+    settings["players"] = [f"{loss.name}, every {loss.interval}" for loss in players]
     settings = files.describe(model, train, held, settings)
 
     fabric = None if counts else _fabric(device, precision)
@@ -203,11 +208,11 @@ def _int(value: int | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _check(schedule: str, average: float, positive: dict[str, float | None], resume: bool, checkpoint: Any) -> None:
-    if schedule not in SCHEDULES:
-        raise TrainingError(f"There is no schedule {schedule!r}; there are {', '.join(SCHEDULES)}.")
-    if not 0 <= average < 1:
-        raise TrainingError(f"average is a decay, at least 0 and below 1; got {average}.")
+def _check(lr_schedule: str, ema_decay: float, positive: dict[str, float | None], resume: bool, checkpoint: Any) -> None:
+    if lr_schedule not in SCHEDULES:
+        raise TrainingError(f"There is no lr_schedule {lr_schedule!r}; there are {', '.join(SCHEDULES)}.")
+    if not 0 <= ema_decay < 1:
+        raise TrainingError(f"ema_decay is a decay, at least 0 and below 1; got {ema_decay}.")
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise TrainingError(f"{name} must be positive, or None; got {value}.")

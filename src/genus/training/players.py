@@ -62,7 +62,7 @@ class Player:
 
     index: int
     name: str
-    every: int
+    interval: int
     parameters: list[nn.Parameter]
     others: list[nn.Parameter]  # what must not get gradients in this player's turn
     optimizers: list[torch.optim.Optimizer]  # "initial_lr" is the learning rate before the schedule
@@ -112,5 +112,5 @@ def players(
         for optimizer in optimizers:
             optimizer.param_groups[0]["initial_lr"] = float(options["lr"])
         others = [p for p in everything if id(p) not in own]
-        made.append(Player(index, loss.name, loss.every, mine, others, optimizers, loss.after))
+        made.append(Player(index, loss.name, loss.interval, mine, others, optimizers, loss.after))
     return made

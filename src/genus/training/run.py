@@ -32,9 +32,9 @@ class Options:
 
     seed: int
     patience: int
-    average: float
-    clip: float | None
-    schedule: str
+    ema_decay: float
+    max_grad_norm: float | None
+    lr_schedule: str
     precision: str
     compiled: bool
     checkpoint: str | os.PathLike[str] | None
@@ -97,7 +97,7 @@ class Run:
             with isolated(self.options.seed), torch.no_grad():
                 numbers: dict[str, float] = {}
                 for loss in self.watched:
-                    numbers |= loss.judge(rows.x, rows.c) if loss.judge is not None else {}
+                    numbers |= loss.evaluate(rows.x, rows.c) if loss.evaluate is not None else {}
                 value = numbers.pop("criterion", None)
                 return (self.model.criterion(rows.x, rows.c) if value is None else value), numbers
         finally:
@@ -113,14 +113,14 @@ class Run:
         seconds = max(time.perf_counter() - start, 1e-6)
         self.held = self.held[: max(PROBE, int(PROBE * self.budget.seconds / 30 / seconds))]
 
-    def judge(self) -> float | None:
+    def criterion(self) -> float | None:
         """Evaluate, and keep the weights if they are the best."""
         start = time.perf_counter()
         value, self.found = (None, {}) if self.held is None else self.measure(self.held)
         if value is None and not finite(self.model):
             raise NonFiniteLossError(
                 f"The weights stopped being finite before step {self.step}, and the model has kept those of step"
-                f" {self.best.step}. Try a smaller learning_rate or clip, or look for extreme values in the data."
+                f" {self.best.step}. Try a smaller learning_rate or max_grad_norm, or look for extreme values in the data."
             )
         self.best.offer(self.model, self.step, value, self.tolerance)
         self.evaluation = time.perf_counter() - start
