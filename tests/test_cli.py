@@ -65,8 +65,8 @@ def models(folder: Path) -> dict[str, Path]:
         "exact": ("adult.csv", "mixture"),
         "bound": ("adult.csv", "vae", "--set", "hidden=16", "--steps", "30"),
         "none": ("adult.csv", "wgan-gp", "--set", "hidden=16", "--steps", "10"),
-        "conditional": ("adult.csv", "mixture", "--condition", "income"),
-        "images": ("digits", "naive-bayes", "--condition", "label"),
+        "conditional": ("adult.csv", "mixture", "--context", "income"),
+        "images": ("digits", "naive-bayes", "--context", "label"),
     }
     for name, (data, family, *more) in made.items():
         assert run("fit", data, "--family", family, *more, "--out", f"{name}.model").code == 0
@@ -250,15 +250,15 @@ def test_every_form_of_table_can_be_read_again(suffix: str, models: dict[str, Pa
 
 
 def test_a_condition_is_given_and_comes_back_as_a_column(models: dict[str, Path]) -> None:
-    done = run("sample", models["conditional"], "-n", 20, "--given", "income= >50K ", "--seed", 1)
+    done = run("sample", models["conditional"], "-n", 20, "--context", "income= >50K ", "--seed", 1)
     assert done.code == 0, done.err
     assert {row["income"] for row in csv.DictReader(io.StringIO(done.out))} == {">50K"}
     Path("rich.csv").write_text(done.out)
     assert run("score", models["conditional"], "rich.csv").code == 0
     run("sample", models["conditional"]).refused(2, "'income'", "<=50K, >50K")
-    run("sample", models["conditional"], "--given", "income=rich").refused(2, "'rich'", "<=50K, >50K")
-    run("sample", models["conditional"], "--given", "age=3").refused(2, "age=3", "'income'", "<=50K, >50K")
-    run("sample", models["exact"], "--given", "income=>50K").refused(2, "no condition")
+    run("sample", models["conditional"], "--context", "income=rich").refused(2, "'rich'", "<=50K, >50K")
+    run("sample", models["conditional"], "--context", "age=3").refused(2, "age=3", "'income'", "<=50K, >50K")
+    run("sample", models["exact"], "--context", "income=>50K").refused(2, "no context")
 
 
 def test_json_of_a_table_is_a_list_of_rows(models: dict[str, Path]) -> None:
@@ -269,20 +269,20 @@ def test_json_of_a_table_is_a_list_of_rows(models: dict[str, Path]) -> None:
 
 
 def test_images_come_as_one_crisp_grid_or_as_an_array(models: dict[str, Path]) -> None:
-    assert run("sample", models["images"], "-n", 12, "--given", "label=3", "--out", "grid.png", "--seed", 1).code == 0
+    assert run("sample", models["images"], "-n", 12, "--context", "label=3", "--out", "grid.png", "--seed", 1).code == 0
     picture = np.asarray(Image.open("grid.png"))
     x = genus.load(models["images"]).sample(12, torch.tensor([[3.0]]), seed=1)
     assert picture.shape == (4 * 58 + 2, 3 * 58 + 2)  # 8 x 8 pixels, each enlarged to 7 x 7, in 3 columns
     first = picture[2:58, 2:58]
     assert (first.reshape(8, 7, 8, 7) == first[::7, ::7][:, None, :, None]).all()  # nothing is smoothed
     assert np.array_equal(first[::7, ::7], (x[0] * 255 / 16).round().byte().numpy())
-    assert run("sample", models["images"], "-n", 12, "--given", "label=3", "--out", "some.npz", "--seed", 1).code == 0
+    assert run("sample", models["images"], "-n", 12, "--context", "label=3", "--out", "some.npz", "--seed", 1).code == 0
     with np.load("some.npz") as file:
         assert np.array_equal(file["images"], x.byte().numpy())
         assert file["label"].tolist() == [3] * 12
-    run("sample", models["images"], "--given", "label=3").refused(2, ".png, .npz or .npy")
-    run("sample", models["images"], "--given", "label=3", "--out", "x.csv").refused(2, ".png, .npz, .npy")
-    run("sample", models["images"], "--given", "label=10", "--out", "x.png").refused(2, "'10'", "0, 1, 2, 3")
+    run("sample", models["images"], "--context", "label=3").refused(2, ".png, .npz or .npy")
+    run("sample", models["images"], "--context", "label=3", "--out", "x.csv").refused(2, ".png, .npz, .npy")
+    run("sample", models["images"], "--context", "label=10", "--out", "x.png").refused(2, "'10'", "0, 1, 2, 3")
 
 
 def test_a_grid_of_coloured_images_keeps_its_colours() -> None:
@@ -350,8 +350,8 @@ def test_messages_name_only_options_that_the_command_has(folder: Path) -> None:
     assert "dates from 2023-01-01 to 2023-01-28" in late.err
     assert "--kind" not in late.err
     run(*words, "--kind", "w=real").refused(1, "--kind COLUMN=KIND")
-    assert run("fit", "days.csv", "--family", "naive-bayes", "--condition", "day", "--out", "day.m").code == 0
-    run("sample", "day.m", "--given", "day=2031-01-01").refused(2, "'day' takes dates from 2023-01-01 to 2023-01-28")
+    assert run("fit", "days.csv", "--family", "naive-bayes", "--context", "day", "--out", "day.m").code == 0
+    run("sample", "day.m", "--context", "day=2031-01-01").refused(2, "'day' takes dates from 2023-01-01 to 2023-01-28")
 
 
 def test_a_family_without_a_density_says_so(models: dict[str, Path]) -> None:
@@ -408,7 +408,7 @@ def test_a_mistake_in_the_command_is_a_sentence_and_code_2(words: list[str], exp
     ("words", "expected"),
     [
         (["fit", "irisch", "--family", "vae", "--out", "x.m"], "iris"),
-        (["fit", "iris", "--family", "vae", "--out", "x.m", "--condition", "colour"], "'colour'"),
+        (["fit", "iris", "--family", "vae", "--out", "x.m", "--context", "colour"], "'colour'"),
         (["fit", "iris", "--family", "vae", "--out", "x.m", "--kind", "colour=real"], "'colour'"),
         (["fit", "iris", "--family", "vae", "--out", "x.m", "--learning-rate", "-1"], "learning_rate is --learning-rate"),
         (["fit", "iris", "--family", "vae", "--out", "x.m", "--device", "abacus"], "abacus"),
@@ -482,7 +482,7 @@ def test_a_condition_may_be_a_number_a_truth_a_date_or_missing() -> None:
             "who": ["ann", None, " bo "] * 20,
         }
     )
-    data = genus.read(frame, condition=["a", "a=b", "when", "size", "who"])
+    data = genus.read(frame, context=["a", "a=b", "when", "size", "who"])
     assert data.context is not None
     assert data.c is not None
     first = given(data.context, ["a=u", "a=b=True", "when=2024-01-01", "size=1.5", "who=ann"])

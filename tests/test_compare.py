@@ -137,7 +137,7 @@ def test_standard_error_of_a_paired_difference_is_of_the_difference() -> None:
 
 
 def test_a_condition_is_kept_in_sampling_and_scoring() -> None:
-    data = genus.read("iris", condition="species")
+    data = genus.read("iris", context="species")
     report = genus.compare(data, ["maf", "mixture"], budget=1.0, seeds=1, jobs=1, progress=False)
     rows = {row.family: row for row in report.rows}
     assert rows["maf"].label == "bound"  # whole tenths: dequantised

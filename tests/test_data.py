@@ -27,7 +27,7 @@ RNG = np.random.default_rng(0)
 
 
 def test_condition_target_and_split() -> None:
-    data = read("iris", condition="species")
+    data = read("iris", context="species")
     assert data.target is None
     assert data.context is not None
     assert data.c is not None
@@ -44,14 +44,14 @@ def test_condition_target_and_split() -> None:
 
 
 def test_whole_number_conditions_are_categories() -> None:
-    data = read({"y": np.array([3, 4, 3, 8] * 5), "v": RNG.normal(size=20)}, condition="y")
+    data = read({"y": np.array([3, 4, 3, 8] * 5), "v": RNG.normal(size=20)}, context="y")
     assert data.context is not None
     assert data.context.kinds[0] == Category((3, 4, 8))
 
 
 def test_known_space_encodes_new_data() -> None:
     frame = pd.DataFrame({"a": np.arange(20) % 4, "b": ["x", "y"] * 10, "c": ["u", "v"] * 10})
-    data = read(frame, condition="c")
+    data = read(frame, context="c")
     again = read(frame[["c", "b", "a"]].assign(extra=1).head(1), space=(data.space, data.context))
     assert torch.equal(again.x, data.x[:1])
     assert again.c is not None
@@ -188,14 +188,14 @@ def test_csv_that_changes_type_far_down(tmp_path: Path) -> None:
 def test_npz_and_npy(tmp_path: Path) -> None:
     images, label = RNG.integers(0, 255, (6, 5, 4)).astype(np.uint8), np.arange(6) % 2
     np.savez(tmp_path / "a.npz", x=images, y=label)
-    data = read(tmp_path / "a.npz", condition="label")
+    data = read(tmp_path / "a.npz", context="label")
     assert data.x.shape == (6, 5, 4)
     assert data.space.kinds[0] == Lattice(0, 255)
     assert data.context is not None
     assert data.context.kinds[0] == Category((0, 1))
     np.testing.assert_array_equal(data.frame(), images)
     np.savez(tmp_path / "b.npz", x_train=images, y_train=label, x_test=images[:1])
-    assert len(read(tmp_path / "b.npz", condition="label")) == 6
+    assert len(read(tmp_path / "b.npz", context="label")) == 6
     assert "x_test" in str(read(tmp_path / "b.npz"))
     np.save(tmp_path / "c.npy", images[:, 0].astype(float))
     assert read(tmp_path / "c.npy").x.shape == (6, 4)
@@ -226,7 +226,7 @@ def test_image_folder(tmp_path: Path) -> None:
         (tmp_path / label).mkdir()
         for i in range(3):
             Image.fromarray(RNG.integers(0, 255, (4, 5)).astype(np.uint8)).save(tmp_path / label / f"{i}.png")
-    data = read(tmp_path, condition="label")
+    data = read(tmp_path, context="label")
     assert data.x.shape == (6, 4, 5)
     assert data.context is not None
     assert data.context.kinds[0] == Category(("cat", "dog"))
@@ -296,7 +296,7 @@ def test_embedded_tables(name: str, rows: int, target: str) -> None:
 
 
 def test_embedded_digits_and_diabetes() -> None:
-    digits = read("digits", condition="label")
+    digits = read("digits", context="label")
     assert digits.x.shape == (1797, 8, 8)
     assert digits.space.kinds[0] == Lattice(0, 16)
     assert digits.context is not None
@@ -362,10 +362,10 @@ def test_bad_columns_are_clear_errors() -> None:
         read(np.empty((0, 2)))
     with pytest.raises(DataError, match="no column 'zip', named in kinds="):
         read("iris", kinds={"zip": "category"})
-    with pytest.raises(DataError, match="no column 'y', named in condition="):
-        read("iris", condition="y")
-    with pytest.raises(DataError, match="both the condition and the target"):
-        read("iris", condition="species", target="species")
+    with pytest.raises(DataError, match="no column 'y', named in context="):
+        read("iris", context="y")
+    with pytest.raises(DataError, match="both the context and the target"):
+        read("iris", context="species", target="species")
     with pytest.raises(DataError, match="expected 'real', 'lattice', 'category'"):
         read({"v": [1, 2]}, kinds={"v": "nominal"})
     with pytest.raises(DataError, match="lie on no lattice"):

@@ -61,7 +61,7 @@ def test_pandas_round_trip() -> None:
 
 def test_pandas_integer_labels_and_missing_objects() -> None:
     frame = pd.DataFrame(RNG.integers(0, 5, (N, 3)))
-    data = read(frame, condition=1)
+    data = read(frame, context=1)
     assert data.context is not None
     assert data.context.names == ("1",)
     pd.testing.assert_frame_equal(data.frame(), frame[[0, 2, 1]])

@@ -104,7 +104,7 @@ def test_length_bounds_documents(tmp_path: Path) -> None:
 def test_folders_of_text(tmp_path: Path) -> None:
     for i, name in enumerate(NAMES):
         file(tmp_path, f"{'ab'[i % 2]}/{i:02}.txt", f"{name}\n")
-    data = read(tmp_path, condition="label")
+    data = read(tmp_path, context="label")
     assert data.context is not None
     assert data.c is not None
     assert sorted(data.frame()) == sorted(f"{name}\n" for name in NAMES)
@@ -121,7 +121,7 @@ def test_folders_of_text(tmp_path: Path) -> None:
     assert whole.startswith("anna\n\x03otto\n\x03hannah")
     assert whole.count("\x03") == 11
     with pytest.warns(UserWarning, match=r"fill no window of 20 \(11 of 12 sequences are shorter\)"):
-        cut = read(tmp_path, condition="label", length=20)
+        cut = read(tmp_path, context="label", length=20)
     assert not cut.consecutive
     assert cut.c is not None
     assert cut.x.shape == (len(VERSE * 20) // 20, 20)
@@ -245,7 +245,7 @@ def test_a_known_space_decides_what_a_text_is(tmp_path: Path) -> None:
         (b"text", {"length": 5}, "length=5 is longer than the whole sequence of 4 characters"),
         (b"text", {"rate": 8000}, "rate= has no meaning for t, which is sequences of characters"),
         (b"text", {"target": "x"}, "no column 'x' to predict"),
-        (b"text", {"condition": "label"}, "no column 'label', named in condition="),
+        (b"text", {"context": "label"}, "no column 'label', named in context="),
         (b"text", {"kinds": {"values": "real"}}, "no column 'values', named in kinds="),
     ],
 )
@@ -399,10 +399,10 @@ def test_a_column_is_a_sequence(tmp_path: Path) -> None:
     assert torch.equal(again.x, sky.x)
     with pytest.raises(DataError, match="no column 'snow', named in sequence=; the columns are day, sky, rain"):
         read(path, sequence="snow")
-    with pytest.raises(DataError, match="has no condition for each of its rows"):
-        read(path, sequence="rain", condition="sky")
-    with pytest.raises(DataError, match="'sky' cannot be both the condition and the sequence"):
-        read(path, sequence="sky", condition="sky")
+    with pytest.raises(DataError, match="has no context for each of its rows"):
+        read(path, sequence="rain", context="sky")
+    with pytest.raises(DataError, match="'sky' cannot be both the context and the sequence"):
+        read(path, sequence="sky", context="sky")
     with pytest.raises(DataError, match="column 'sky' is none"):
         read(path, sequence=True)
 
@@ -418,7 +418,7 @@ def test_lists_are_sequences_with_an_end(tmp_path: Path, lengths: tuple[int, ...
     lists = [draw[values](n) if values != "reals" else RNG.normal(size=n) for n in lengths]
     table = pa.table({"series": [one.tolist() for one in lists], "group": ["a", "b", "a"]})
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
-    for data in (read(lists, sequence=True), read(tmp_path / "t.parquet", sequence="series", condition="group")):
+    for data in (read(lists, sequence=True), read(tmp_path / "t.parquet", sequence="series", context="group")):
         assert data.space.ends == (len(set(lengths)) > 1)
         assert data.x.shape == (3, max(lengths) + data.space.ends)
         for one, back in zip(lists, data.frame(), strict=True):
@@ -433,7 +433,7 @@ def test_lists_are_sequences_with_an_end(tmp_path: Path, lengths: tuple[int, ...
 
 def test_texts_in_a_column_are_documents() -> None:
     reviews = [f"review number {i}" for i in range(60)]
-    data = read({"review": reviews, "stars": [1, 5, 3] * 20}, sequence="review", condition="stars")
+    data = read({"review": reviews, "stars": [1, 5, 3] * 20}, sequence="review", context="stars")
     assert data.frame() == reviews
     assert data.c is not None
     again = read({"review": reviews[:1], "stars": [5]}, space=(data.space, data.context), sequence="review")
@@ -467,7 +467,7 @@ def test_bad_sequences(source: Any, how: dict[str, Any], message: str) -> None:
 
 def test_rows_of_a_table_are_sequences_beside_their_condition() -> None:
     table = {"a": [1, 2, 3], "b": [0, 1, 0], "kind": ["u", "v", "u"]}
-    data = read(table, sequence=True, condition="kind")
+    data = read(table, sequence=True, context="kind")
     assert data.x.tolist() == [[1, 0], [2, 1], [3, 0]]
     assert data.c is not None
     assert data.c.flatten().tolist() == [0, 1, 0]
@@ -526,7 +526,7 @@ def test_mu_law_is_finer_where_it_is_quiet() -> None:
 def test_sound_round_trip(tmp_path: Path, encoding: str, documents: str) -> None:
     for i in range(3):
         recording(tmp_path, f"{'ab'[i % 2]}/{i}.wav", 0.1 + 0.02 * (i if documents == "files" else 0))
-    data = read(tmp_path, encoding=encoding, documents=documents, condition="label" if documents != "one" else None)
+    data = read(tmp_path, encoding=encoding, documents=documents, context="label" if documents != "one" else None)
     assert data.consecutive == (documents == "one")
     assert data.space.ends == (documents == "files")
     assert isinstance(data.space.kinds[0], Real if encoding == "real" else Lattice)
@@ -665,7 +665,7 @@ def test_topics() -> None:
 
 
 def test_strings_sound_their_notes() -> None:
-    data = read("strings", condition="label")
+    data = read("strings", context="label")
     assert data.x.shape == (200, 4000)
     assert data.context is not None
     assert data.context.kinds[0].states == 10
@@ -707,7 +707,7 @@ def test_models_learn_and_keep_what_was_read(tmp_path: Path, source: str) -> Non
         "stream": lambda: read(file(tmp_path, "verse.txt", VERSE), length=8),
         "lines": lambda: read(file(tmp_path, "names.txt", "\n".join(NAMES)), tokens=260),
         "sound": lambda: read(recording(tmp_path, "a.wav"), length=8),
-        "labelled": lambda: read({"a": [[1, 2], [0], [2]] * 5, "b": list("uvw") * 5}, sequence="a", condition="b"),
+        "labelled": lambda: read({"a": [[1, 2], [0], [2]] * 5, "b": list("uvw") * 5}, sequence="a", context="b"),
     }[source]()
     model = genus.RNN(data.space, data.context, width=8, layers=1)
     genus.fit(model, data, max_steps=3, progress=False)

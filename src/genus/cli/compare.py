@@ -9,7 +9,7 @@ import typer
 
 from genus.cli.errors import Misuse
 from genus.cli.inputs import (
-    Condition,
+    Context,
     Data,
     Documents,
     Encoding,
@@ -37,7 +37,7 @@ def compare(
     target: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="A column that models learnt from samples should predict.")
     ] = None,
-    condition: Condition = None,
+    context: Context = None,
     families: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +73,7 @@ def compare(
       genus compare digits
       genus compare adult.csv --target income --budget 60s
       genus compare adult.csv --families mixture,vae --seeds 1 --out comparison/
-      genus compare images/ --condition label --jobs 2
+      genus compare images/ --context label --jobs 2
       genus compare book.txt --families markov,rnn,gpt --budget 5m
       genus compare adult.csv --kind age=real --json > report.json
     """
@@ -86,7 +86,7 @@ def compare(
     check_folder(out)
     dataset = read(
         data,
-        condition,
+        context,
         target,
         kinds,
         missing,

@@ -12,7 +12,7 @@ __all__ = ["Misuse", "explained"]
 SPELLINGS = {
     "kinds=": "--kind COLUMN=KIND",
     "missing=": "--missing TEXT",
-    "condition=": "--condition COLUMN",
+    "context=": "--context COLUMN",
     "target=": "--target COLUMN",
     "learning_rate": "--learning-rate",
     "max_steps": "--steps",

@@ -10,7 +10,7 @@ import typer
 
 from genus.cli.errors import Misuse
 from genus.cli.inputs import (
-    Condition,
+    Context,
     Data,
     Documents,
     Encoding,
@@ -52,7 +52,7 @@ def fit(
             "--set", metavar="NAME=VALUE", help="A hyper-parameter, such as hidden=64,64; others suit the number of rows."
         ),
     ] = None,
-    condition: Condition = None,
+    context: Context = None,
     kinds: Kinds = None,
     missing: Missing = None,
     header: Header = None,
@@ -84,10 +84,10 @@ def fit(
     Examples:
       genus fit adult.csv --family mixture --out adult.genus
       genus fit adult.csv --family vae --set hidden=64,64 --set latent=8 --budget 60s --out adult-vae.genus
-      genus fit adult.csv --family mixture --condition income --seed 1 --out income.genus
+      genus fit adult.csv --family mixture --context income --seed 1 --out income.genus
       genus fit book.txt --family rnn --budget 5m --out book.genus
       genus fit digits --family wgan-gp --budget 2m --out digits.genus
-      genus fit iris --family maf --condition species --steps 500 --json --out iris.genus
+      genus fit iris --family maf --context species --steps 500 --json --out iris.genus
     """
     cls, limit = family(name), seconds(budget)
     wanted = hyper(cls, settings or ())
@@ -95,7 +95,7 @@ def fit(
     _check_files(out, kept, resume)
     dataset = read(
         data,
-        condition,
+        context,
         None,
         kinds,
         missing,

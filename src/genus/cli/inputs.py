@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from genus.model import GenerativeModel
     from genus.space import Space
 
-__all__ = ["Condition", "Data", "Documents", "Encoding", "Header", "Json", "Kinds", "Length", "Missing", "Order", "Quiet",
+__all__ = ["Context", "Data", "Documents", "Encoding", "Header", "Json", "Kinds", "Length", "Missing", "Order", "Quiet",
            "Rate", "Tokens", "built", "family", "first_columns", "given", "hyper", "in_order", "markers", "names", "read",
            "seconds"]  # fmt: skip
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A file, a folder of images, texts or recordings, or the name of an embedded set.")
 ]
-Condition = Annotated[
+Context = Annotated[
     list[str] | None,
-    typer.Option("--condition", metavar="COLUMN", help="A column to condition on; may be repeated. Of folders: label."),
+    typer.Option("--context", metavar="COLUMN", help="A column to condition on; may be repeated. Of folders: label."),
 ]
 Kinds = Annotated[
     list[str] | None,
@@ -87,7 +87,7 @@ def names(text: str | None) -> list[str] | None:
 
 def read(
     source: str,
-    condition: Sequence[str] | None = None,
+    context: Sequence[str] | None = None,
     target: str | None = None,
     kinds: Sequence[str] | None = None,
     missing: Sequence[str] | None = None,
@@ -111,7 +111,7 @@ def read(
         wishes[name.strip()] = kind.strip().lower()
     return read(
         source,
-        condition=list(condition or ()) or None,
+        context=list(context or ()) or None,
         target=target,
         kinds=wishes,
         missing=markers(missing),
@@ -213,24 +213,24 @@ def _value(cls: type[GenerativeModel], name: str, text: str, default: Any) -> An
     return values if many else values[0]
 
 
-# -- a condition ----------------------------------------------------------------------------------------------------------
+# -- a context ------------------------------------------------------------------------------------------------------------
 
 
 def given(context: Space | None, words: Sequence[str]) -> Tensor | None:
-    """["income=>50K"] -> c (1, K): the one condition that all samples share; None for a model without context."""
+    """["income=>50K"] -> c (1, K): the one context that all samples share; None for a model without context."""
     import torch
 
     if context is None:
         if words:
-            raise Misuse("this model has no condition; leave --given out")
+            raise Misuse("this model has no context; leave --context out")
         return None
     columns = context.names or ()
     texts = _by_column(
-        words, columns, lambda word: f"--given {word!r} names no condition of this model; {_conditions(context)}"
+        words, columns, lambda word: f"--context {word!r} names no column of this model's context; {_context_text(context)}"
     )
     if lacking := [name for name in columns if name not in texts]:
-        raise Misuse(f"this model needs --given for {', '.join(map(repr, lacking))}; {_conditions(context)}")
-    values = [_coordinate(context.select([i]), texts[name], "the condition") for i, name in enumerate(columns)]
+        raise Misuse(f"this model needs --context for {', '.join(map(repr, lacking))}; {_context_text(context)}")
+    values = [_coordinate(context.select([i]), texts[name], "the context") for i, name in enumerate(columns)]
     return torch.tensor([values], dtype=context.dtype)
 
 
@@ -263,7 +263,7 @@ def _by_column(words: Sequence[str], names: Sequence[str], unknown: Callable[[st
     return texts
 
 
-def _conditions(space: Space) -> str:
+def _context_text(space: Space) -> str:
     from genus.codec.columns import within
     from genus.space import Category
 
@@ -290,12 +290,12 @@ def _coordinate(space: Space, text: str, what: str) -> float:
         exact = [i for i, level in enumerate(kind.levels) if str(level) == text]
         alike = [i for i, level in enumerate(kind.levels) if _alike(level, text)]
         if not exact + alike:
-            raise Misuse(f"{text!r} is no level of {what}; {_conditions(space)}")
+            raise Misuse(f"{text!r} is no level of {what}; {_context_text(space)}")
         return float((exact + alike)[0])
     try:
         return float(space.encode(_one_row(space, text))[0, 0])
     except (DataError, ValueError) as error:
-        raise Misuse(f"{what} {text!r} does not fit: {error} ({_conditions(space)})") from None
+        raise Misuse(f"{what} {text!r} does not fit: {error} ({_context_text(space)})") from None
 
 
 def _alike(level: Any, text: str) -> bool:

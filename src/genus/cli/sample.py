@@ -30,9 +30,9 @@ def sample(
             "-n", "--number", metavar="N", min=0, help="How many; by default 1000 rows, 64 images, or 1 text or sound."
         ),
     ] = None,
-    conditions: Annotated[
+    words: Annotated[
         list[str] | None,
-        typer.Option("--given", metavar="COLUMN=VALUE", help="What to condition on; needed for every condition of the model."),
+        typer.Option("--context", metavar="COLUMN=VALUE", help="What to condition on; needed for every column of its context."),
     ] = None,
     prefix: Annotated[
         list[str] | None,
@@ -69,14 +69,14 @@ def sample(
 ) -> None:
     """Draw new data from a model.
 
-    Tables come back with the columns they were read with, the conditions last; images as one grid or as an array; texts one a
-    line, those of several lines under a heading each. Families of the chain rule go on from a --prefix.
+    Tables come back with the columns they were read with, those of the context last; images as one grid or as an array; texts
+    one a line, those of several lines under a heading each. Families of the chain rule go on from a --prefix.
 
     \b
     Examples:
       genus sample adult.genus -n 5
       genus sample adult.genus -n 1000 --seed 1 --out new.csv
-      genus sample income.genus -n 100 --given income='>50K' --out rich.parquet
+      genus sample income.genus -n 100 --context income='>50K' --out rich.parquet
       genus sample digits.genus -n 64 --out digits.png
       genus sample adult.genus -n 2 --json
       genus sample book.genus --prefix "ROMEO:" --stream --length 500 --temperature 0.8
@@ -95,7 +95,7 @@ def sample(
     choices: dict[str, Any] = {"length": length, "stop": stop, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     choices = {name: value for name, value in choices.items() if value is not None} | ({"compile": True} if compile else {})
     _check_chain(loaded, [*(["prefix"] if prefix else []), *(["stream"] if stream else []), *choices])
-    choices |= {"c": given(context, conditions or ()), "seed": seed}
+    choices |= {"c": given(context, words or ()), "seed": seed}
     with torch.inference_mode():
         if space.sequence:
             count = _sequences(loaded, n, prefix or [""], stream, choices, out, as_json)

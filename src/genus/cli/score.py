@@ -48,7 +48,7 @@ def score(
 ) -> None:
     """Give every row its log-density under a model, in nats.
 
-    Columns are found by name, those of the condition too; others are ignored. The name of the column of results says what
+    Columns are found by name, those of the context too; others are ignored. The name of the column of results says what
     it is: exact, a bound from below, or an estimate. A low value is an unusual row. Rows are counted from 0. A row that lacks
     a value which no row lacked in training is scored by what it has, where the family can leave the rest out.
     A number beyond a column's lattice, or between its points, has no mass under the model: such a row's log-density is -inf.

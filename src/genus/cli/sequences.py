@@ -33,7 +33,7 @@ def kind_of(space: Space) -> str:
 def next_command(model: GenerativeModel, path: Path, args: Sequence[str] = ()) -> str:
     """How a model that has just been written is sampled, as it is typed; `args` made it, and say what was imported."""
     imported = [word for at, word in enumerate(args) if word == "--import" or args[at - 1 : at] == ["--import"]]
-    given = " --given COLUMN=VALUE" if model.context is not None else ""
+    given = " --context COLUMN=VALUE" if model.context is not None else ""
     space, out = model.space, ""
     if space.sequence:
         out = " --out samples" if kind_of(space) == "sound" else ""

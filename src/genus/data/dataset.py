@@ -27,7 +27,7 @@ __all__ = ["Dataset", "read"]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows of x, perhaps each with a condition c, and the spaces they live in.
+    """Rows of x, perhaps each with a context c, and the spaces they live in.
 
     Args:
         x: (N, *space.shape), in data units; of sequences (N, T), as small integers where that is possible, memory-mapped
@@ -65,8 +65,8 @@ class Dataset:
         return len(self.x)
 
     def __repr__(self) -> str:
-        condition = f", condition={list(self.context.names or ())}" if self.context is not None else ""
-        return f"Dataset({self.name!r}, {len(self)} rows, {self.space!r}{condition})"
+        context = f", context={list(self.context.names or ())}" if self.context is not None else ""
+        return f"Dataset({self.name!r}, {len(self)} rows, {self.space!r}{context})"
 
     def __str__(self) -> str:
         rows = "consecutive blocks" if self.consecutive else "rows"
@@ -125,7 +125,7 @@ class Dataset:
         return place.argsort(stable=True), moved
 
     def frame(self) -> Any:
-        """The rows as the kind of thing that was read; a table's condition columns come last, images come without theirs."""
+        """The rows as the kind of thing that was read; a table's context columns come last, images come without theirs."""
         x = self.space.decode(self.x)
         if self.c is None or self.context is None or not self.space.is_table:
             return x
@@ -149,7 +149,7 @@ Wish = str | Kind
 def read(
     source: Any,
     *,
-    condition: str | int | Sequence[str | int] | None = None,
+    context: str | int | Sequence[str | int] | None = None,
     target: str | None = None,
     kinds: Mapping[str, Wish] | None = None,
     space: Space | tuple[Space, Space | None] | None = None,
@@ -171,7 +171,7 @@ def read(
             compressed), a folder of images, texts or recordings, a frame (pandas, polars, pyarrow, whatever narwhals knows), an
             array or tensor (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), a dictionary of columns, or the name of an
             embedded set: digits, wine, breast-cancer, iris, diabetes, topics (text), strings (sound).
-        condition: the column(s) that become c and leave x, by name or position; of what lies in sub-folders, "label".
+        context: the column(s) that become c and leave x, by name or position; of what lies in sub-folders, "label".
         target: a column that stays in x and that an evaluation should predict.
         kinds: what a column is, where the measured kind is not what you want: "real", "lattice", "category" or a Kind. The
             pixels of images are "pixels", the elements of sequences of numbers "values".
@@ -201,7 +201,7 @@ def read(
     Raises:
         DataError: the data cannot be read, or do not fit.
 
-    >>> print(read({"height": [1.62, 1.80, 1.75, 1.62], "smokes": ["no", "no", "yes", "no"]}, condition="smokes"))
+    >>> print(read({"height": [1.62, 1.80, 1.75, 1.62], "smokes": ["no", "no", "yes", "no"]}, context="smokes"))
     data: 4 rows
     x  Space of 1 column
       height  Lattice(1.62, 1.8, step=0.01)
@@ -211,9 +211,11 @@ def read(
     data: 3 rows
     x  Space(sequence of Category('a', 'h', 'n', 'o', 't', missing; 6 levels), length up to 7)
     """
-    known, context = space if isinstance(space, tuple) else (space, None)
+    known, known_context = space if isinstance(space, tuple) else (space, None)
     wishes = dict(kinds or {})
-    columns = {name: kind for one in (context, known) if one for name, kind in zip(one.names or (), one.kinds, strict=False)}
+    columns = {
+        name: kind for one in (known_context, known) if one for name, kind in zip(one.names or (), one.kinds, strict=False)
+    }
     options = Options(
         missing=tuple(missing or ()),
         tokens=tokens,
@@ -224,7 +226,7 @@ def read(
         sequence=sequence or None,
         header=header,
         kinds=columns | wishes,
-        conditioned=condition is not None or context is not None,
+        conditioned=context is not None or known_context is not None,
         space=known,
     )
     given = options.given()
@@ -234,14 +236,14 @@ def read(
     if missing:
         found = replace(found, columns=_mark_missing(found.columns, missing))
     if options.sequence and found.sequences is None:
-        found = _in_order(found, options, condition, space)
+        found = _in_order(found, options, context, space)
     _check_arguments(given, found)
     if found.sequences is not None:
-        return _sequences(found, options, condition, target, kinds, space)
+        return _sequences(found, options, context, target, kinds, space)
     if space is not None:
         return _encoded(found, space, target, allow_missing, beyond)
     names = found.columns.column_names
-    chosen = _condition_names(condition, names)
+    chosen = _context_names(context, names)
     named = [*names, *(["pixels"] if found.images is not None else [])]
     for name, what in [*((n, "kinds") for n in wishes), *([(target, "target")] if target is not None else [])]:
         if name not in named:
@@ -249,7 +251,7 @@ def read(
                 f"There is no column {name!r}, named in {what}=; the columns are {', '.join(map(str, named)) or 'not named'}."
             )
     if target in chosen:
-        raise DataError(f"Column {target!r} cannot be both the condition and the target; choose one.")
+        raise DataError(f"Column {target!r} cannot be both the context and the target; choose one.")
     rows = len(found.images) if found.images is not None else found.columns.num_rows
     if rows < 2:
         raise DataError(f"The data have {rows} row{'' if rows == 1 else 's'}; at least 2 are needed.")
@@ -258,7 +260,7 @@ def read(
     if chosen:
         context_space, lost = _measured(found.columns.select(chosen), found.form.select_names(names, chosen), wishes, True)
         if lost:
-            raise DataError(f"The condition cannot be used: {lost[0]}.")
+            raise DataError(f"The context cannot be used: {lost[0]}.")
         c = context_space.encode(found.columns.select(chosen))
     if found.images is not None:
         from genus.data.images import image_space
@@ -271,7 +273,7 @@ def read(
     else:
         kept = [name for name in names if name not in chosen]
         if not kept:
-            raise DataError("Every column is a condition; leave at least one for x.")
+            raise DataError("Every column is context; leave at least one for x.")
         measured, lost = _measured(found.columns.select(kept), found.form.select_names(names, kept), wishes, False)
         for note in lost:
             warnings.warn(f"Left out: {note}.", UserWarning, stacklevel=2)
@@ -282,7 +284,7 @@ def read(
     return Dataset(x, c, measured, context_space, target, found.name, tuple(notes))
 
 
-def _in_order(found: Source, options: Options, condition: Any, space: Any) -> Source:
+def _in_order(found: Source, options: Options, columns: Any, space: Any) -> Source:
     """A table as sequences: a column of it, or its rows; the other columns stay beside."""
     from genus.data.numbers import read_columns
 
@@ -290,9 +292,9 @@ def _in_order(found: Source, options: Options, condition: Any, space: Any) -> So
         raise DataError(f"{found.name} are images and not sequences; pass them as an array (N, T) to read their rows so.")
     names = found.columns.column_names
     context = space[1] if isinstance(space, tuple) else None
-    beside = _condition_names(condition, names) if context is None else [n for n in context.names or () if n in names]
+    beside = _context_names(columns, names) if context is None else [n for n in context.names or () if n in names]
     if options.sequence in beside:
-        raise DataError(f"Column {options.sequence!r} cannot be both the condition and the sequence; choose one.")
+        raise DataError(f"Column {options.sequence!r} cannot be both the context and the sequence; choose one.")
     kept = [name for name in names if name not in beside]
     return replace(found, sequences=read_columns(found.columns.select(kept), options))
 
@@ -306,12 +308,12 @@ def _check_arguments(given: Sequence[str], found: Source) -> None:
         raise DataError(f"The argument {odd[0]}= has no meaning for {found.name}, which is {what}; leave it out.")
 
 
-def _sequences(found: Source, options: Options, condition: Any, target: Any, kinds: Any, space: Any) -> Dataset:
-    """Text, sound or numbers in their order, perhaps each with its condition."""
+def _sequences(found: Source, options: Options, columns: Any, target: Any, kinds: Any, space: Any) -> Dataset:
+    """Text, sound or numbers in their order, perhaps each with its context."""
     assert found.sequences is not None
     names = found.columns.column_names
     known, context = space if isinstance(space, tuple) else (space, None)
-    chosen = _condition_names(condition, names) if context is None else [*(context.names or ())]
+    chosen = _context_names(columns, names) if context is None else [*(context.names or ())]
     odd = next((name for name in kinds or () if name != "values" and name not in chosen), None)
     if odd is not None or ("values" in (kinds or {}) and found.sequences.form.coding):
         raise DataError(f"There is no column {odd or 'values'!r}, named in kinds=; {found.name} holds sequences.")
@@ -325,21 +327,21 @@ def _sequences(found: Source, options: Options, condition: Any, target: Any, kin
     c = None
     if chosen:
         if lacking := [name for name in chosen if name not in names]:
-            raise DataError(f"The sequences lack their condition {lacking[0]!r}; expected {', '.join(chosen)}.")
+            raise DataError(f"The sequences lack their context {lacking[0]!r}; expected {', '.join(chosen)}.")
         table = found.columns.select(chosen)
         if context is None:
             form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
             context, lost = _measured(table, form, kinds or {}, True)
             if lost:
-                raise DataError(f"The condition cannot be used: {lost[0]}.")
+                raise DataError(f"The context cannot be used: {lost[0]}.")
         c = context.encode(table.take(pa.array(origin)))
     several = found.sequences.layout == "windows" and len(np.unique(origin)) < len(origin)
     groups = torch.from_numpy(origin) if several else None
     return Dataset(x, c, measured, context, None, found.name, (*found.notes, *notes), consecutive, groups)
 
 
-def _condition_names(condition: str | int | Sequence[str | int] | None, names: list[str]) -> list[str]:
-    given = [] if condition is None else [condition] if isinstance(condition, str | int) else list(condition)
+def _context_names(context: str | int | Sequence[str | int] | None, names: list[str]) -> list[str]:
+    given = [] if context is None else [context] if isinstance(context, str | int) else list(context)
     out = []
     for one in given:
         name = (
@@ -347,7 +349,7 @@ def _condition_names(condition: str | int | Sequence[str | int] | None, names: l
         )
         if name is None:
             raise DataError(
-                f"There is no column {one!r}, named in condition=; the columns are {', '.join(names) or 'not named'}."
+                f"There is no column {one!r}, named in context=; the columns are {', '.join(names) or 'not named'}."
             )
         out.append(name)
     return list(dict.fromkeys(out))

@@ -45,7 +45,7 @@ def measure(name: str, column: pa.ChunkedArray, wish: str | None = None, discret
         name: for messages.
         column: of N values.
         wish: "category", "lattice" or "real", to overrule.
-        discrete: few whole numbers are a Category: what a condition should be.
+        discrete: few whole numbers are a Category: what a context should be.
 
     Raises:
         DataError: an infinite or absurdly large value, or a wish that the values contradict.

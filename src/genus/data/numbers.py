@@ -132,7 +132,7 @@ def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, op
     else:
         kind = _kind(flat, options.kinds.get("values"))
     if layout == "stream" and options.conditioned:
-        raise DataError("One long sequence has no condition for each of its rows; leave condition= out.")
+        raise DataError("One long sequence has no context for each of its rows; leave context= out.")
     return Sequences(_numbers(flat, kind), lengths, kind, form, layout)
 
 

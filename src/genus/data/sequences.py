@@ -38,7 +38,7 @@ class Options:
     sequence: bool | str | None = None
     header: bool | None = None
     kinds: Mapping[str, Any] = field(default_factory=dict)  # wished, and those of the columns of spaces that are known
-    conditioned: bool = False  # there is a condition, so pieces cannot be joined
+    conditioned: bool = False  # there is a context, so pieces cannot be joined
     space: Space | None = None  # known already
 
     def given(self) -> list[str]:

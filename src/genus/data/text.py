@@ -193,7 +193,7 @@ def _as_bytes(options: Options) -> bool:
 
 
 def _stream(texts: Sequence[Text], options: Options) -> Sequences:
-    """All texts as one long sequence; where there is a condition, each by itself."""
+    """All texts as one long sequence; where there is a context, each by itself."""
     apart = options.conditioned
     joined = len(texts) > 1 and not apart
     if len(texts) == 1 and _as_bytes(options):

@@ -25,7 +25,7 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         variance: added to every variance, in standardised units.
 
     >>> import genus
-    >>> data = genus.read("iris", condition="species")
+    >>> data = genus.read("iris", context="species")
     >>> model = NaiveBayes(data.space, data.context)
     >>> model.observe(data.x, data.c); model.conclude()
     >>> bool((model.class_log_probs(data.x).argmax(1) == data.c[:, 0]).float().mean() > 0.9)
