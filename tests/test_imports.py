@@ -19,10 +19,11 @@ SOURCE = Path(genus.__file__).parent
 # Room -> the rooms below it, which its modules may import, at the top of the file or within a function. docs/architecture.md
 # draws it. There are two branches that do not know of one another: reading data, and models, which see tensors only.
 VALUES = {"errors", "lattices", "kinds"}
-TENSORS = VALUES | {"space", "memory", "compiled"}
+TENSORS = VALUES | {"space", "atomic", "memory", "compiled"}
 FORMS = VALUES | {"frames", "codec", "space"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
+    "atomic": {"errors"},
     "memory": set(),
     "compiled": set(),
     "lattices": {"errors"},
@@ -42,7 +43,7 @@ BELOW: dict[str, set[str]] = {
     "training": TENSORS | {"model", "registry", "files"},
     "distillation": TENSORS | {"model", "divergences", "models", "registry", "files", "training"},
     "testing": TENSORS | {"transforms", "model", "models", "registry", "files", "training"},
-    "evaluation": FORMS | {"data", "nets", "model", "divergences", "models", "registry", "files", "training"},
+    "evaluation": FORMS | {"atomic", "data", "nets", "model", "divergences", "models", "registry", "files", "training"},
 }
 BELOW["tour"] = set(BELOW)
 BELOW["sklearn"] = BELOW["cli"] = set(BELOW)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from genus.atomic import check_writable
 from genus.cli.errors import Misuse
 from genus.cli.inputs import (
     Context,
@@ -27,7 +28,7 @@ from genus.cli.inputs import (
     read,
     seconds,
 )
-from genus.cli.outputs import check_folder, print_json, say
+from genus.cli.outputs import print_json, say
 
 __all__ = ["compare"]
 
@@ -83,7 +84,7 @@ def compare(
         raise Misuse("--families names none; name some, with commas between them, or leave it out to compare all")
     for name in chosen or ():
         family(name)
-    check_folder(out)
+    check_writable(out)
     dataset = read(
         data,
         context,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genus.atomic import check_writable
 from genus.cli.errors import Misuse
 from genus.cli.inputs import (
     Documents,
@@ -24,7 +25,7 @@ from genus.cli.inputs import (
     markers,
     seconds,
 )
-from genus.cli.outputs import as_table, check_folder, print_json, say, size, write_images, write_table
+from genus.cli.outputs import as_table, print_json, say, size, write_images, write_table
 from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
 from genus.errors import DataError
 
@@ -101,7 +102,7 @@ def distill(
     if out.is_dir():
         raise Misuse(f"--out {out} is a folder; expected the name of a file, such as {out / 'student.genus'}")
     for folder in {out.parent, *([samples] if samples is not None else [])}:
-        check_folder(folder)
+        check_writable(folder)
 
     from genus.distillation import distill, untaught
     from genus.files import load, save

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genus.atomic import check_writable
 from genus.cli.errors import Misuse
 from genus.cli.inputs import (
     Context,
@@ -29,7 +30,7 @@ from genus.cli.inputs import (
     read,
     seconds,
 )
-from genus.cli.outputs import check_folder, print_json, say, size
+from genus.cli.outputs import print_json, say, size
 from genus.cli.sequences import next_command
 from genus.errors import DataError, GenusError, NonFiniteLossError
 
@@ -153,7 +154,7 @@ def _check_files(out: Path, kept: Path, resume: bool) -> None:
     if out.is_dir():
         raise Misuse(f"--out {out} is a folder; expected the name of a file, such as {out / 'model.genus'}")
     for folder in {out.parent, kept.parent}:
-        check_folder(folder)
+        check_writable(folder)
     if resume and not kept.exists():
         raise GenusError(f"There is no training to resume, since there is no file {kept}; leave --resume out to start afresh.")
     if kept.exists() and not resume:

@@ -6,17 +6,14 @@ import csv
 import io
 import json
 import math
-import os
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from genus.atomic import atomic_write
 from genus.cli.errors import Misuse
-from genus.errors import GenusError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +22,18 @@ if TYPE_CHECKING:
 
     from genus.space import Space
 
-__all__ = ["IMAGES", "TABLES", "as_table", "check_folder", "check_suffix", "grid", "print_json", "say", "size", "whole",
-           "write_images", "write_table"]  # fmt: skip
+__all__ = [
+    "IMAGES",
+    "TABLES",
+    "as_table",
+    "check_suffix",
+    "grid",
+    "print_json",
+    "say",
+    "size",
+    "write_images",
+    "write_table",
+]
 
 TABLES = (".csv", ".tsv", ".parquet", ".npz", ".npy", ".json")
 IMAGES = (".png", ".npz", ".npy")
@@ -52,43 +59,10 @@ def size(path: Path) -> str:
 # -- where to -------------------------------------------------------------------------------------------------------------
 
 
-def check_folder(folder: Path) -> None:
-    """Raise before hours of work rather than after them, where a folder cannot be made or written."""
-    try:
-        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise _unwritable(folder, folder, error) from error
-
-
-def _unwritable(path: Path, folder: Path, error: OSError) -> GenusError:
-    file = next((parent for parent in (folder, *folder.parents) if parent.is_file()), None)
-    reason = f"{file} is a file and not a folder" if file is not None else error.strerror or error
-    return GenusError(f"Cannot write {path}: {reason}. Choose a folder that you may write to.")
-
-
 def check_suffix(path: Path | None, known: Sequence[str] = TABLES, what: str = "a table") -> None:
     """Raise where --out does not say in which form to write."""
     if path is not None and path.suffix.lower() not in known:
         raise Misuse(f"cannot write {what} to {str(path)!r}; expected a name ending in {', '.join(known)}")
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[str]:
-    """The name of a file that becomes `path` at the end: it is written whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        os.close(handle)
-        try:
-            yield temporary
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise _unwritable(path, path.parent, error) from error
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------------
@@ -135,13 +109,13 @@ def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> No
         return
     if suffix == ".npy" and not all(str(t) in ("double", "float", "bool") or "int" in str(t) for t in table.schema.types):
         raise Misuse("a .npy file holds numbers alone, and there are columns of text; choose .csv or .parquet")
-    with whole(path) as name:
+    with atomic_write(path) as temporary:
         if suffix == ".parquet":
-            pq.write_table(table, name)
+            pq.write_table(table, temporary)
         elif suffix in (".npz", ".npy"):
             table = pa.table({name: _filled(table.column(name)) for name in table.column_names})
             columns = {column: table.column(column).to_numpy(zero_copy_only=False) for column in table.column_names}
-            with open(name, "wb") as file:
+            with open(temporary, "wb") as file:
                 if suffix == ".npy":
                     numbers = [v.astype(np.float64) if v.dtype == object else v for v in columns.values()]
                     np.save(file, np.stack(numbers, axis=1), allow_pickle=False)
@@ -149,7 +123,7 @@ def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> No
                     texts = {c: v.astype(str) if v.dtype == object else v for c, v in columns.items()}
                     np.savez_compressed(file, **texts)
         else:
-            Path(name).write_text(_text(table, suffix), encoding="utf-8")
+            temporary.write_text(_text(table, suffix), encoding="utf-8")
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -197,7 +171,7 @@ def write_images(space: Space, x: Tensor, path: Path, labels: dict[str, Any]) ->
     form = space.form if space.form is None or space.form.container != "torch" else replace(space.form, container="numpy")
     array = np.asarray(Space(space.kinds, space.shape, form=form).decode(x))
     suffix = path.suffix.lower()
-    with whole(path) as name, open(name, "wb") as file:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         if suffix == ".png":
             Image.fromarray(grid(space, x)).save(file, format="PNG")
         elif suffix == ".npy":

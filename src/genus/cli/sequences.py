@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genus.atomic import atomic_write
 from genus.cli.errors import Misuse
-from genus.cli.outputs import check_suffix, print_json, whole
+from genus.cli.outputs import check_suffix, print_json
 from genus.errors import DataError
 
 if TYPE_CHECKING:
@@ -159,22 +160,22 @@ def _write(space: Space, found: list[Any], path: Path) -> None:
     import numpy as np
 
     suffix = path.suffix.lower()
-    with whole(path) as name:
+    with atomic_write(path) as temporary:
         if suffix == ".txt":
-            Path(name).write_text(_joined(found), encoding="utf-8", newline="")
+            temporary.write_text(_joined(found), encoding="utf-8", newline="")
         elif suffix == ".json":
-            Path(name).write_text(json.dumps([_plain(one) for one in found], ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps([_plain(one) for one in found], ensure_ascii=False) + "\n", encoding="utf-8")
         elif suffix == ".wav":
             from genus.evaluation.excerpts import wav
 
-            Path(name).write_bytes(wav(np.asarray(found[0], dtype=np.float32), space.form.rate))  # type: ignore[union-attr]
+            temporary.write_bytes(wav(np.asarray(found[0], dtype=np.float32), space.form.rate))  # type: ignore[union-attr]
         elif kind_of(space) == "text":
-            with open(name, "wb") as file:
+            with open(temporary, "wb") as file:
                 np.savez_compressed(file, text=np.array(found, dtype=str))
         else:
             width = max(map(len, found), default=0)
             array = np.stack([_padded(one, width) for one in found])
-            with open(name, "wb") as file:
+            with open(temporary, "wb") as file:
                 if suffix == ".npy":
                     np.save(file, array)
                 else:

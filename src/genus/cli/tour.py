@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from genus.atomic import check_writable
 from genus.cli.inputs import Json, Quiet, names
-from genus.cli.outputs import check_folder, print_json, say, whole
+from genus.cli.outputs import print_json, say
 from genus.errors import GenusError
 
 __all__ = ["tour"]
@@ -35,13 +36,12 @@ def tour(
       genus tour --only parallel-lines,optimal-discriminator --out two.html
       genus tour --json > tour.json
     """
-    check_folder(out.parent)
+    check_writable(out.parent)
 
     from genus.tour import visit
 
     found = visit(names(only), seed, progress=None if quiet else say)
-    with whole(out) as temporary:
-        found.write(Path(temporary))
+    found.write(out)
     if as_json:
         print_json(found.to_json())
     else:

@@ -6,13 +6,13 @@ import io
 import json
 import math
 import os
-import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
+from genus.atomic import atomic_write
 from genus.errors import GenusError
 from genus.evaluation.ranking import Place, density_text, number, ranking, verdict
 from genus.evaluation.sequences import symbol
@@ -285,25 +285,14 @@ class Report:
         numbers = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _replace(folder / "report.json", numbers)
-            _replace(folder / "index.html", page)
         except OSError as error:
             raise GenusError(
                 f"Cannot write the report to {folder}: {error.strerror or error}. Choose a folder that you may write to."
             ) from error
+        for name, text in (("report.json", numbers), ("index.html", page)):
+            with atomic_write(folder / name) as temporary:
+                temporary.write_text(text, encoding="utf-8", errors="replace")
         return folder / "index.html"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the file whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with open(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _row_to_json(row: Row) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from genus.atomic import atomic_write
 from genus.errors import GenusError
 from genus.evaluation.svg import figure_of, styled, svg
 
@@ -206,7 +207,8 @@ class Tour:
         """One self-contained HTML page."""
         from genus.tour.html import render
 
-        path.write_text(render(self), encoding="utf-8")
+        with atomic_write(path) as temporary:
+            temporary.write_text(render(self), encoding="utf-8")
         return path
 
 
