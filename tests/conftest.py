@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,27 @@ from genus.divergences import DIVERGENCES
 from genus.model import registered
 from genus.models.flow import NormalisingFlow
 from genus.transforms.core import described
+
+# The suite runs in another order each time, the files and the tests of each; a failure is repeated by setting this to its seed.
+ORDER = os.environ.setdefault("GENUS_TEST_ORDER", str(random.SystemRandom().randrange(1_000_000)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Shuffle the files and the tests of each file; processes of xdist inherit the seed."""
+    rng, files = random.Random(ORDER), {}
+    for item in items:
+        files.setdefault(str(item.path), []).append(item)
+    groups = list(files.values())
+    rng.shuffle(groups)
+    for group in groups:
+        rng.shuffle(group)
+    items[:] = [item for group in groups for item in group]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the seed of the order."""
+    terminalreporter.write_line(f"order of the tests: GENUS_TEST_ORDER={ORDER}")
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

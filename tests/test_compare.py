@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +115,33 @@ def test_processes_of_their_own_give_the_same_numbers() -> None:
     for a, b in zip(alone.rows, fanned.rows, strict=True):
         assert a.log_density == b.log_density
         assert a.metrics == b.metrics
+
+
+OWN = """
+from genus import NaiveBayes
+
+SHIFT = {shift}
+
+class Own(NaiveBayes, name="test-own-shift"):
+    def _log_prob(self, x, c):
+        return super()._log_prob(x, c) + SHIFT
+"""
+
+
+def test_worker_processes_know_families_that_are_newer_than_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_names: None
+) -> None:
+    """Joblib keeps its workers; the module, its folder and what is edited in it come after they have started."""
+    how: dict[str, Any] = {"seeds": 1, "jobs": 2, "budget": 2, "progress": False}
+    genus.compare(table(), ["mixture"], **how)
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "own_family_of_a_test.py"
+    for edit, shift in enumerate((1.0, 2.5)):
+        file.write_text(OWN.format(shift=shift) + "#" * edit)  # of another length: bytecode is kept by size and second
+        module = importlib.reload(module) if edit else importlib.import_module(file.stem)  # noqa: F821
+        rows = genus.compare(table(), [module.Own], **how).rows
+        assert [(row.status, row.reason) for row in rows] == [("ok", "")] * 2
+        assert rows[1].baseline_difference == pytest.approx(shift)
 
 
 def test_the_threads_of_the_caller_are_left_as_they_were() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,6 +26,7 @@ from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.metrics import CELLS, LEARNT, LEAST, METRICS, NEIGHBOURS, evaluate, independent_columns, torch_threads
 from genus.evaluation.report import Report, Row
 from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences, spans
+from genus.evaluation.workers import Parcel
 from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, nameless, registered
 from genus.models.autoregressive import ChainRule
 from genus.registry import build, families, family, refusal, suggested
@@ -213,21 +215,36 @@ def _cores() -> int:
 
 
 def _run(protocol: Protocol, work: Sequence[tuple[str, int]], jobs: int) -> Iterator[Trial]:
-    """The trials, in the order they end; in processes of their own where there are several at once."""
+    """Yield the trials in the order they end; in worker processes where several run at once."""
     if jobs <= 1:
         yield from (_trial(protocol, family(name), seed) for name, seed in work)
         return
     from joblib import Parallel, delayed
 
+    own = [Parcel.pack(cls) for cls in registered.values() if not cls.__module__.startswith("genus.")]
+    parcels = {name: Parcel.pack(family(name)) for name, _ in work}
     # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray).
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from parallel(delayed(_trial)(protocol, family(name), seed) for name, seed in work)
+    yield from parallel(delayed(_trial_in_worker)(protocol, name, parcels[name], own, seed) for name, seed in work)
+
+
+def _trial_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[Parcel], seed: int) -> Trial:
+    """Return the trial of a family, after registering the caller's own families, which one may name another of."""
+    try:
+        cls = parcel.unpack()
+    except Exception as error:  # the caller sees why, instead of a pool of processes that broke
+        return Trial(name, seed, error=f"its class could not be sent to a worker process, {type(error).__name__}: {error}")
+    for other in own:
+        with suppress(Exception):  # it is missed only where the family needs it, and then by name
+            family_of_caller = other.unpack()
+            registered[family_of_caller.name] = family_of_caller
+    registered[name] = cls
+    return _trial(protocol, cls, seed)
 
 
 def _trial(protocol: Protocol, cls: type[GenerativeModel], seed: int) -> Trial:
     """Fit and judge; whatever goes wrong becomes the trial's error."""
     trial = Trial(cls.name, seed)
-    registered[cls.name] = cls  # a family of the caller's own script is not known to another process, or an older one is
     try:
         with torch_threads(protocol.threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")

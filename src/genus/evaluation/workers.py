@@ -1,0 +1,89 @@
+"""Values sent to worker processes that may be older than the caller's own modules, or than its import path."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+__all__ = ["Parcel"]
+
+PACKAGE = Path(__file__).resolve().parents[1]
+INSTALLED = ("site-packages", "dist-packages")  # folders that every worker finds by itself
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Carry a value to a worker process, with the classes of the caller's own modules inside it.
+
+    Joblib keeps its workers, so that a worker may have started before a module of the caller was written, edited or put on the
+    import path. What such a module defines is therefore sent as it is now, and what cannot be (it refers to an open file, say)
+    is imported by the worker, from the caller's import path.
+    """
+
+    content: bytes
+    path: tuple[str, ...]
+    module: str | None = None
+
+    @classmethod
+    def pack(cls, value: Any) -> Parcel:
+        """Return a parcel of a value.
+
+        >>> Parcel.pack(3).unpack()
+        3
+        """
+        try:
+            with _by_value():
+                content = cloudpickle.dumps(value)
+        except Exception:  # a global of the module that no pickle takes; by reference it need not travel
+            content = cloudpickle.dumps(value)
+        module = value.__module__ if isinstance(value, type) and value.__module__ != "__main__" else None
+        return cls(content, tuple(os.path.abspath(folder) for folder in sys.path), module)
+
+    def unpack(self) -> Any:
+        """Return the value, after adding the caller's import path to this process's."""
+        missing = [folder for folder in self.path if folder not in sys.path]
+        sys.path.extend(missing)
+        importlib.invalidate_caches()  # a folder that was here before may hold files that were not
+        if self.module is not None:
+            with suppress(Exception):  # a class sent by value needs no module, but may need what its module registers
+                importlib.import_module(self.module)
+        return pickle.loads(self.content)
+
+
+@contextmanager
+def _by_value() -> Iterator[None]:
+    """Pickle what the caller's own modules define by value inside."""
+    modules = [module for name, module in list(sys.modules.items()) if name != "__main__" and _is_own(module)]
+    registered = []
+    try:
+        for module in modules:
+            if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+                cloudpickle.register_pickle_by_value(module)
+                registered.append(module)
+        yield
+    finally:
+        for module in registered:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _is_own(module: Any) -> bool:
+    """Return whether a module is neither installed nor of genus nor of Python, so that a worker may lack it."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(module, ModuleType) or not isinstance(file, str) or sys.modules.get(module.__name__) is not module:
+        return False
+    path = Path(os.path.abspath(file))
+    python = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
+    return not any(folder in path.parts for folder in INSTALLED) and not any(
+        path.is_relative_to(folder) for folder in (PACKAGE, *python)
+    )
