@@ -20,7 +20,7 @@ from genus.divergences import BITS, DIVERGENCES, GAMES, between, energy_distance
 from genus.models.critic import Critic, spread
 from genus.nets.residual import ImageEncoder
 from genus.nets.strided import StridedEncoder
-from genus.training.alarms import alarms
+from genus.training.history import alarms
 
 P = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
 Q = torch.tensor([0.25, 0.25, 0.4, 0.1], dtype=torch.float64)

@@ -471,15 +471,15 @@ def test_a_folder_that_cannot_be_written_from_python(model: genus.GenerativeMode
 PRESS = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from genus.training.gradients import Gradients
-turn = Gradients.turn
+from genus.training.gradients import GradientTrainer
+lower = GradientTrainer.lower
 
-def turn_and_press(self, *args):
-    turn(self, *args)
+def lower_and_press(self, *args):
+    lower(self, *args)
     if self.step == 20:
         os.kill(os.getpid(), getattr(signal, os.environ.get("PRESS", "SIGINT")))
 
-Gradients.turn = turn_and_press
+GradientTrainer.lower = lower_and_press
 from genus.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -40,7 +40,7 @@ BELOW: dict[str, set[str]] = {
     "models": TENSORS | {"nets", "transforms", "model", "divergences"},
     "registry": TENSORS | {"model", "models"},
     "files": TENSORS | {"model", "registry"},
-    "training": TENSORS | {"model", "registry", "files"},
+    "training": TENSORS | {"nets", "model", "registry", "files"},
     "distillation": TENSORS | {"model", "divergences", "models", "registry", "files", "training"},
     "testing": TENSORS | {"transforms", "model", "models", "registry", "files", "training"},
     "evaluation": FORMS | {"atomic", "data", "nets", "model", "divergences", "models", "registry", "files", "training"},

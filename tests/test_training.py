@@ -18,8 +18,8 @@ from genus.errors import DataError, ModelFileError, TrainingError
 from genus.model import Counted, GenerativeModel, Loss, TractableDensity
 from genus.space import Category, Real, Space
 from genus.training import History, TrainingInterrupted, fit
-from genus.training.best import Best
-from genus.training.budget import Budget
+from genus.training.checkpoint import Best
+from genus.training.options import Budget, FitOptions
 from genus.training.rows import batch_size_for, prepare
 
 SPACE = Space([Real(), Real()])
@@ -361,7 +361,7 @@ def test_max_seconds_are_kept_evaluation_included():
 
 
 def test_schedules():
-    budget = Budget.of(None, 10, 4.0)
+    budget = Budget.of(FitOptions(max_steps=10, max_seconds=4.0))
     assert [budget.spent(5, 1.0), budget.spent(5, 3.0), budget.spent(20, 9.0)] == [0.5, 0.75, 1.0]
     rates = {}
     for schedule in ("cosine", "linear", "constant"):
@@ -663,13 +663,13 @@ def test_losses_with_gradients_of_gradients_go_on_uncompiled():
 
 
 def test_progress_goes_to_stderr_as_lines_or_as_a_bar(monkeypatch, capsys):
-    monkeypatch.setattr("genus.training.progress.EVERY", 0.0)
+    monkeypatch.setattr("genus.training.terminal.EVERY", 0.0)
     fit(Gaussian(), X, max_steps=200)
     out, err = capsys.readouterr()
     assert out == ""
     assert "Gaussian: step 50 · nll" in err
     assert "nll" in err
-    assert "held out" in err
+    assert "validation" in err
     assert err.endswith("stopped by max_steps\n")
     quiet(Gaussian(), max_steps=100)
     assert capsys.readouterr() == ("", "")
@@ -697,7 +697,7 @@ def test_history_goes_to_frames_plots_and_json():
     assert isinstance(history.to_frame("pandas"), pandas.DataFrame)
     assert History.from_json(history.to_json()) == history
     axes = history.plot().axes[0]
-    assert [line.get_label() for line in axes.lines] == ["nll", "held out", "best"]
+    assert [line.get_label() for line in axes.lines] == ["nll", "validation", "best"]
     assert list(axes.lines[1].get_ydata()) == [row["criterion"] for row in history.rows]
     assert History().plot().axes
 

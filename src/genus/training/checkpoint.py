@@ -1,50 +1,66 @@
-"""A training in mid-flight as one safetensors file: tensors, and everything else as JSON in its header."""
+"""A training in mid-flight as one safetensors file, tensors and a JSON header; the best weights of a training so far."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genus.errors import TrainingError
 from genus.files import read_tensors, write_tensors
-from genus.model import GenerativeModel
+from genus.model import GenerativeModel, Loss
+from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
 __all__ = [
-    "describe",
+    "Best",
     "nest",
     "optimizer_tensors",
     "random_state",
     "read",
     "restore_optimizer",
     "restore_random_state",
+    "settings",
     "write",
 ]
 
+SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay", "lr_schedule", "precision")
 
-def describe(model: GenerativeModel, train: Rows, held: Rows | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """What a resumed training must have in common with the one that was saved, by names a user knows."""
-    counts = getattr(model, "statistics", ())  # their number may depend on the data
+
+def settings(
+    model: GenerativeModel,
+    train: Rows,
+    validation: Rows | None,
+    options: FitOptions,
+    batch_size: int | None,
+    losses: Sequence[Loss],
+) -> dict[str, Any]:
+    """Return what a resumed training must have in common with the one that was saved, by names a user knows."""
+    statistics = getattr(model, "statistics", ())  # their number may depend on the data
     return {
         "family": model.name or type(model).__name__,
         "hyper-parameters": model.hyper,
         "space": str(model.space),
-        "number of weights": sum(t.numel() for name, t in model.state_dict().items() if name not in counts),
+        "number of weights": sum(t.numel() for name, t in model.state_dict().items() if name not in statistics),
         "training rows": len(train),
-        "validation rows": 0 if held is None else len(held),
+        "validation rows": 0 if validation is None else len(validation),
         "content of the data": fingerprint(train),
-        "content of the validation rows": None if held is None else fingerprint(held),
-        **settings,
+        "content of the validation rows": None if validation is None else fingerprint(validation),
+        "batch_size": batch_size,
+        **{name: getattr(options, name) for name in SHARED},
+        "losses": [f"{loss.name}, every {loss.interval}" for loss in losses],
+        "arguments of losses": json.loads(json.dumps([loss.made_of for loss in losses if loss.made_of])),
     }
 
 
 def fingerprint(rows: Rows) -> int:
-    """A checksum of the first thousand rows."""
+    """Return a checksum of the first thousand rows."""
     value, first = 0, rows[:1000]
     for part in (first.x, first.c):
         value = value if part is None else zlib.crc32(part.detach().cpu().contiguous().numpy().tobytes(), value)
@@ -52,12 +68,12 @@ def fingerprint(rows: Rows) -> int:
 
 
 def write(path: str | os.PathLike[str], groups: dict[str, dict[str, Tensor]], header: dict[str, Any]) -> None:
-    """Groups of named tensors and the header, whole or not at all."""
+    """Write groups of named tensors and the header, whole or not at all."""
     write_tensors(path, {f"{group}/{name}": t for group, named in groups.items() for name, t in named.items()}, header)
 
 
 def read(path: str | os.PathLike[str], settings: dict[str, Any]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """What `write` wrote, if it belongs to a training with these settings.
+    """Return the groups and the header that `write` wrote, if they belong to a training with these settings.
 
     Raises:
         ModelFileError: there is no such file, or it is not whole.
@@ -89,7 +105,7 @@ def _short(value: Any) -> str:
 
 
 def nest(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """{"group/name": tensor} -> {group: {name: tensor}}."""
+    """Return {group: {name: tensor}} of {"group/name": tensor}."""
     groups: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         group, _, name = key.partition("/")
@@ -98,7 +114,7 @@ def nest(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def optimizer_tensors(optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The optimizers' states as one flat mapping "optimizer/parameter/name"."""
+    """Return the optimizers' states as one flat mapping "optimizer/parameter/name"."""
     return {
         f"{place}/{index}/{name}": torch.as_tensor(value)
         for place, optimizer in enumerate(optimizers)
@@ -108,7 +124,7 @@ def optimizer_tensors(optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, 
 
 
 def restore_optimizer(place: int, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimizer its part of what `optimizer_tensors` made."""
+    """Give an optimizer its part of the mapping that `optimizer_tensors` made."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         owner, index, name = key.split("/")
@@ -118,11 +134,63 @@ def restore_optimizer(place: int, optimizer: torch.optim.Optimizer, tensors: dic
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's random number generators, the processor's and the device's."""
     state = {"cpu": torch.random.get_rng_state()}
     return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
 def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Put the states back that `random_state` returned."""
     torch.random.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+
+
+class Best:
+    """Remember the best weights by the criterion, their step, and how many evaluations have passed without better ones.
+
+    Without a criterion the last finite weights count as the best.
+    """
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self.step = 0
+        self.waited = 0
+        self.weights: dict[str, Tensor] = {}
+
+    def offer(self, model: nn.Module, step: int, value: float | None, tolerance: float = 0.0) -> None:
+        """Keep the model's weights if they are better, or if there is no criterion (value None) to say.
+
+        An improvement smaller than `tolerance` is kept, but counts as none for the patience.
+        """
+        if value is None:
+            self._keep(model, step)
+            return
+        gain = -math.inf if math.isnan(value) else math.inf if self.value is None else self.value - value
+        self.waited = 0 if gain > tolerance else self.waited + 1
+        if gain > 0:
+            self.value = value
+        if gain > 0 or not self.weights:
+            self._keep(model, step)
+
+    def _keep(self, model: nn.Module, step: int) -> None:
+        self.step = step
+        state = model.state_dict()
+        if self.weights:
+            for name, tensor in state.items():
+                self.weights[name].copy_(tensor)
+        else:
+            self.weights = {name: tensor.detach().clone() for name, tensor in state.items()}
+
+    def restore(self, model: nn.Module) -> None:
+        """Give the model its best weights back, if there are any."""
+        if self.weights:
+            model.load_state_dict(self.weights)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"value": self.value, "step": self.step, "waited": self.waited}
+
+    def load(self, data: dict[str, Any], weights: dict[str, Tensor], model: nn.Module) -> None:
+        self.value, self.step, self.waited = data["value"], data["step"], data["waited"]
+        like = model.state_dict()
+        self.weights = {name: tensor.to(like[name].device) for name, tensor in weights.items()}

@@ -1,4 +1,4 @@
-"""Training by gradients: any number of players with optimizers of their own, on one tensor of data indexed by a permutation."""
+"""Training by gradients: any number of losses with optimizers of their own, on one tensor of data indexed by a permutation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,74 +19,89 @@ from genus.errors import NonFiniteLossError
 from genus.memory import kept_memory
 from genus.model import GenerativeModel, Loss
 from genus.training import checkpoint
-from genus.training.alarms import alarms
-from genus.training.budget import SCHEDULES
-from genus.training.history import History
-from genus.training.players import Player, Step, players
-from genus.training.rows import generator
-from genus.training.run import Run
+from genus.training.history import History, alarms
+from genus.training.options import SCHEDULES, FitOptions
+from genus.training.players import Objective, Step, make_fabric, make_objectives
+from genus.training.rows import Rows, generator
+from genus.training.terminal import Interrupt, Progress
+from genus.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-__all__ = ["Gradients"]
+__all__ = ["GradientTrainer"]
 
 READ_STEPS, READ_SECONDS = 64, 0.5  # how often losses are read: reading one waits for the device
 
 
-class Gradients(Run):
-    """One gradient training, step by step."""
+class GradientTrainer(Trainer):
+    """Lower the losses of a model step by step.
 
-    def start(self, fabric: Fabric, losses: Sequence[Loss], batch_size: int, rate: float | None, weight_decay: float) -> None:
-        """Settle what needs the device: the wrapped step, the optimizers, the averaged weights."""
-        self.fabric, self.batch_size = fabric, batch_size
-        self.pieces, self.length = len(self.train), 0
-        if self.train.consecutive:
-            self.length = self.train.x.shape[1]
-            self.train = self.train.windows()
-        self.watched = [loss for loss in losses if loss.evaluate is not None]
-        self.bare = Step(self.model, losses, self.train, self.device, self.options.compiled)
-        module = fabric.setup_module(self.bare)
+    Args:
+        model, train, validation, options, interrupt, progress: as of every `Trainer`.
+        losses: as `trainable` returns them.
+        batch_size: rows a step.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        train: Rows,
+        validation: Rows | None,
+        options: FitOptions,
+        interrupt: Interrupt,
+        progress: Progress,
+        losses: Sequence[Loss],
+        batch_size: int,
+    ) -> None:
+        per_epoch = len(train) // batch_size
+        super().__init__(
+            model, train, validation, options, interrupt, progress,
+            batch_size=batch_size, steps_per_epoch=per_epoch, cap=min(max(100 * per_epoch, 3_000), 30_000), losses=losses,
+        )  # fmt: skip
+        self.batch_size, self.pieces, self.length = batch_size, len(train), 0
+        if train.consecutive:
+            self.length = train.x.shape[1]
+            self.train = train.windows()
+        self.module = Step(model, losses, self.train, self.device, options.compile)
+        self.fabric = make_fabric(self.device, str(options.precision))
+        wrapped = self.fabric.setup_module(self.module)
         # In one process and without autocast Fabric's wrappers have nothing to do, and doing it takes a tenth of a small step.
-        alone = fabric.world_size == 1 and self.options.precision == "32-true"
-        self.value = self.bare.forward if alone else module
-        self.backward: Callable[[Tensor], None] = Tensor.backward if alone else fabric.backward
+        alone = self.fabric.world_size == 1 and options.precision == "32-true"
+        self.value = self.module.forward if alone else wrapped
+        self.backward: Callable[[Tensor], None] = Tensor.backward if alone else self.fabric.backward
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
-        fused = self.options.precision != "16-mixed"
-        self.players = players(losses, self.bare, rate, weight_decay, fused)
-        emphasis = self.emphasis()
-        self.chances = None if emphasis is None else emphasis.double().cpu().cumsum(0)
-        self.steps_per_epoch = max(1, self.pieces // batch_size)
+        fused = options.precision != "16-mixed"
+        self.objectives = make_objectives(losses, self.module, options.learning_rate, options.weight_decay or 0.0, fused)
+        self.chances = self.row_chances()
         self.interval = self.evaluation_interval()
-        self.weights: list[Tensor] = list(self.model.parameters())
-        self.averages = [p.detach().clone() for p in self.weights] if self.options.ema_decay else []
-        self.pending: list[tuple[int, Player, Tensor, Tensor | None]] = []
+        self.weights: list[Tensor] = list(model.parameters())
+        self.averages = [p.detach().clone() for p in self.weights] if options.ema_decay else []
+        self.unread: list[tuple[int, Objective, Tensor, Tensor | None]] = []
         self.read_step, self.read_time = 0, time.perf_counter()
-        self.active: Player | None = None
-        self.rang: dict[str, int] = {}  # the steps of alarms
-        self.history.parameters = sum(p.numel() for p in {p for player in self.players for p in player.parameters})
+        self.active: Objective | None = None
+        self.alarm_steps: dict[str, int] = {}
+        self.history.parameters = sum(p.numel() for p in {p for one in self.objectives for p in one.parameters})
 
-    def emphasis(self) -> Tensor | None:
-        """How often each row is to be seen, in proportion; None where all are seen alike."""
+    def row_chances(self) -> Tensor | None:
+        """Return the running sum of how often each row is to be seen; None where all are seen alike."""
         if self.length or getattr(self.model.emphasis, "__func__", None) is GenerativeModel.emphasis:
             return None
         rows = self.train[:]
-        return self.model.emphasis(rows.x, rows.c)
+        emphasis = self.model.emphasis(rows.x, rows.c)
+        return None if emphasis is None else emphasis.double().cpu().cumsum(0)
 
     def evaluation_interval(self) -> int:
-        """Steps between evaluations: an epoch, within bounds that keep evaluation near a tenth of the time.
+        """Return the steps between evaluations: an epoch, within bounds that keep evaluation near a tenth of the time.
 
-        A step costs about three forward passes over a batch, an evaluation one over the held-out rows. Steps and not seconds,
+        A step costs about three forward passes over a batch, an evaluation one over the validation rows. Steps and not seconds,
         so that the same seed evaluates at the same steps.
         """
-        held = 0 if self.held is None else len(self.held)
-        return max(min(max(self.steps_per_epoch, 50), 500), math.ceil(held / (0.3 * self.batch_size)))
+        rows = 0 if self.validation is None else len(self.validation)
+        return max(min(max(self.steps_per_epoch, 50), 500), math.ceil(rows / (0.3 * self.batch_size)))
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def run(self) -> History:
         self.model.train()
-        required = [(p, p.requires_grad) for p in self.bare.parameters()]
+        required = [(p, p.requires_grad) for p in self.module.parameters()]
         try:
             with kept_memory():
                 return super().run()
@@ -96,7 +111,7 @@ class Gradients(Run):
                 parameter.grad = None
 
     def loop(self) -> str:
-        schedule, ema_decay, epoch = SCHEDULES[self.options.lr_schedule], self.options.ema_decay, -1
+        epoch = -1
         batches: tuple[Tensor, ...] = ()
         if self.evaluated < 0:
             self.evaluate()
@@ -104,14 +119,7 @@ class Gradients(Run):
             now, at = divmod(self.step, self.steps_per_epoch)
             if now != epoch:
                 epoch, batches = now, self.batches(now)
-            rate = schedule(self.budget.spent(self.step, self.seconds))
-            for player in self.players:
-                if self.step % player.interval == 0:
-                    self.turn(player, batches[at], rate)
-            self.step += 1
-            if ema_decay:
-                # Early weights are poor: the average forgets them faster at first.
-                get_ema_multi_avg_fn(min(ema_decay, (1 + self.step) / (10 + self.step)))(self.averages, self.weights, self.step)
+            self.move(batches[at])
             if self.step - self.read_step >= READ_STEPS or time.perf_counter() - self.read_time > READ_SECONDS:
                 self.read()
                 self.show(self.means())
@@ -128,7 +136,7 @@ class Gradients(Run):
         return stopped
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
-        """An order of the training rows in batches; the rows left over, other ones every epoch, sit this epoch out."""
+        """Return an order of the training rows in batches; the rows left over, other ones every epoch, sit this epoch out."""
         random = generator(self.options.seed, epoch + 1)
         if self.chances is None:
             order = torch.randperm(self.pieces, generator=random)
@@ -141,65 +149,81 @@ class Gradients(Run):
         order = order.to(self.train.x.device)
         return order[: self.steps_per_epoch * self.batch_size].split(self.batch_size)
 
-    def turn(self, player: Player, index: Tensor, rate: float) -> None:
-        """One player's step."""
-        if self.active is not player:
-            player.take_turn()
-            self.active = player
+    def move(self, index: Tensor) -> None:
+        """Make one step: lower every loss whose interval it is on the rows of a batch, and average the weights."""
+        rate = SCHEDULES[str(self.options.lr_schedule)](self.budget.spent(self.step, self.seconds))
+        for objective in self.objectives:
+            if self.step % objective.interval == 0:
+                self.lower(objective, index, rate)
+        self.step += 1
+        if self.averages:
+            # Early weights are poor: the average forgets them faster at first.
+            decay = min(self.options.ema_decay or 0.0, (1 + self.step) / (10 + self.step))
+            get_ema_multi_avg_fn(decay)(self.averages, self.weights, self.step)
+
+    def lower(self, objective: Objective, index: Tensor, rate: float) -> None:
+        """Make one step of one loss; `rate` is the schedule's share of its learning rate."""
+        if self.active is not objective:
+            objective.require_gradients()
+            self.active = objective
         try:
-            loss = self.descend(player, index)
+            loss = self.gradients(objective, index)
         except Exception as error:
             # Gradients are compiled when first asked for; and those of gradients, as penalties on slopes take, not at all.
-            value = self.bare.values[player.index]
+            value = self.module.values[objective.index]
             if not (isinstance(value, Compiled) and value.compiled):
                 raise
             value.give_up(error)
-            loss = self.descend(player, index)
+            loss = self.gradients(objective, index)
         precision, norm = self.fabric.strategy.precision, None
         if self.options.max_grad_norm is not None:
-            for optimizer in player.optimizers:
+            for optimizer in objective.optimizers:
                 precision.unscale_gradients(optimizer)
-            norm = clip_grad_norm_(player.parameters, self.options.max_grad_norm)
-        for optimizer in player.optimizers:
+            norm = clip_grad_norm_(objective.parameters, self.options.max_grad_norm)
+        for optimizer in objective.optimizers:
             group = optimizer.param_groups[0]
             group["lr"] = group["initial_lr"] * rate
             precision.optimizer_step(optimizer)
-        if player.after is not None:
-            player.after()
-        self.pending.append((self.step + 1, player, loss.detach(), norm))
+        if objective.after is not None:
+            objective.after()
+        self.unread.append((self.step + 1, objective, loss.detach(), norm))
 
-    def descend(self, player: Player, index: Tensor) -> Tensor:
-        """One player's loss on those rows, and its gradients."""
-        for parameter in player.parameters:
+    def gradients(self, objective: Objective, index: Tensor) -> Tensor:
+        """Return a loss of some rows, and leave its gradients in its parameters."""
+        for parameter in objective.parameters:
             parameter.grad = None
-        loss = self.value(player.index, index)
+        loss = self.value(objective.index, index)
         self.backward(loss)
         return loss
 
     def read(self) -> None:
-        """Take in the losses of the last steps, all at once, and refuse any that is not finite."""
-        pending, self.pending = self.pending, []
+        """Add up the losses of the last steps, all at once.
+
+        Raises:
+            NonFiniteLossError: one of them is not finite.
+        """
+        unread, self.unread = self.unread, []
         self.read_step, self.read_time = self.step, time.perf_counter()
-        if not pending:
+        if not unread:
             return
-        values = torch.stack([loss for _, _, loss, _ in pending]).tolist()
-        if self.watched and self.options.max_grad_norm is not None:
-            norms = torch.stack([norm for *_, norm in pending if norm is not None]).tolist()
-            for (_, player, _, _), norm in zip(pending, norms, strict=True):
-                player.gradient += norm
-        for (step, player, _, _), value in zip(pending, values, strict=True):
+        values = torch.stack([loss for _, _, loss, _ in unread]).tolist()
+        if self.evaluated_losses and self.options.max_grad_norm is not None:
+            norms = torch.stack([norm for *_, norm in unread if norm is not None]).tolist()
+            for (_, objective, _, _), norm in zip(unread, norms, strict=True):
+                objective.gradient += norm
+        for (step, objective, _, _), value in zip(unread, values, strict=True):
             if not math.isfinite(value):
-                what = f"The loss {player.name!r} became {value} at step {step}; expected a finite number"
+                what = f"The loss {objective.name!r} became {value} at step {step}; expected a finite number"
                 kept = f"The model has kept its weights of step {self.best.step}"
                 raise NonFiniteLossError(
                     f"{what}. {kept}. Try a smaller learning_rate or max_grad_norm, or look for extreme values in the data."
                 )
-            player.total += value
-            player.count += 1
+            objective.total += value
+            objective.count += 1
 
     def means(self) -> dict[str, float | None]:
-        """Every player's mean loss since the last row of the history."""
-        return {player.name: player.total / player.count if player.count else None for player in self.players}
+        """Return every loss's mean since the last row of the history."""
+        return {one.name: one.total / one.count if one.count else None for one in self.objectives}
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
 
@@ -208,32 +232,33 @@ class Gradients(Run):
             return self.step % self.interval == 0
         # Against the clock nothing repeats anyway: slow steps are evaluated now and then too, slow evaluations more rarely.
         late = self.seconds - self.history.rows[-1]["seconds"] > self.budget.seconds / 20
-        return (late or self.step % self.interval == 0) and self.evaluations < 0.1 * self.seconds
+        return (late or self.step % self.interval == 0) and self.all_evaluation_seconds < 0.1 * self.seconds
 
     def evaluate(self) -> None:
+        """Evaluate the weights, averaged where they are, and record them with the mean losses since the last evaluation."""
         self.read()
         with self.averaged():
-            value = self.criterion()
-        if self.watched:
-            self.found |= {f"gradient of {p.name}": p.gradient / p.count for p in self.players if p.gradient}
-        self.record(self.means(), value)
-        for player in self.players:
-            player.total, player.gradient, player.count = 0.0, 0.0, 0
+            value, numbers = self.criterion()
+        if self.evaluated_losses:
+            numbers |= {f"gradient of {one.name}": one.gradient / one.count for one in self.objectives if one.gradient}
+        self.record(self.means(), value, numbers)
+        for objective in self.objectives:
+            objective.total, objective.gradient, objective.count = 0.0, 0.0, 0
         self.alarm()
 
     def alarm(self, ended: bool = False) -> None:
-        """Say once what has gone wrong; in the history stays what had not passed when the weights were best."""
+        """Warn once of each trouble; the history keeps those that had not passed when the weights were best."""
         for kind, sentence in alarms(self.history.rows, ended).items():
             if kind not in self.history.alarms:
-                self.history.alarms[kind], self.rang[kind] = sentence, self.step
+                self.history.alarms[kind], self.alarm_steps[kind] = sentence, self.step
                 warnings.warn(sentence, stacklevel=2)
         if ended:
-            for kind in [kind for kind, step in self.rang.items() if step < self.best.step]:
+            for kind in [kind for kind, step in self.alarm_steps.items() if step < self.best.step]:
                 del self.history.alarms[kind]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The averaged weights are the model's inside."""
+        """Give the model its averaged weights inside the context."""
         if not self.averages:
             yield
             return
@@ -253,24 +278,24 @@ class Gradients(Run):
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         return {
-            "weights": self.bare.state_dict(),
+            "weights": self.module.state_dict(),
             "averages": {str(i): average for i, average in enumerate(self.averages)},
             "optimizer": checkpoint.optimizer_tensors(self.optimizers()),
         }
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        return [optimizer for player in self.players for optimizer in player.optimizers]
+        return [optimizer for objective in self.objectives for optimizer in objective.optimizers]
 
     def numbers(self) -> dict[str, Any]:
-        sums = [(player.total, player.gradient, player.count) for player in self.players]
+        sums = [(one.total, one.gradient, one.count) for one in self.objectives]
         return {"losses": sums, "precision": self.fabric.strategy.precision.state_dict()}
 
     def restore(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
-        self.bare.load_state_dict(groups["weights"])
+        self.module.load_state_dict(groups["weights"])
         for i, average in enumerate(self.averages):
             average.copy_(groups["averages"][str(i)])
-        for player, (total, gradient, count) in zip(self.players, training["losses"], strict=True):
-            player.total, player.gradient, player.count = total, gradient, count
+        for objective, (total, gradient, count) in zip(self.objectives, training["losses"], strict=True):
+            objective.total, objective.gradient, objective.count = total, gradient, count
         for index, optimizer in enumerate(self.optimizers()):
             checkpoint.restore_optimizer(index, optimizer, groups["optimizer"])
         self.fabric.strategy.precision.load_state_dict(training["precision"])

@@ -1,28 +1,37 @@
-"""What happened in training, evaluation by evaluation."""
+"""The record of a training, evaluation by evaluation, and the trouble that it shows: collapse, divergence, nothing learned."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["History"]
+__all__ = ["History", "alarms"]
+
+EXPLODED = 100.0  # times the median gradient before
+PLACES = 0.5  # of the widest spread so far, under which samples have fallen together
+FEW = 0.2  # a spread that is too small at the end, whatever it was
+LONG = 10  # evaluations after which a game should have found the data
+BEFORE = 4  # evaluations that must have been, for there to be a usual value
+FAR = 3.0  # times the least distance, and beyond the first one
+AWAY = 2  # evaluations one after another
 
 
 @dataclass
 class History:
-    """The record of one `fit`.
+    """Hold the record of one `fit`.
 
     Attributes:
         rows: one dict an evaluation: step, epoch, seconds, every player's mean loss since the row before, criterion
-            (that of the held-out rows; None where there is none). Losses and criterion are in nats for likelihoods. Of
-            games "watched" has more: the distance of held-out rows that the critic estimates, how far samples are spread
+            (that of the validation rows; None without them). Losses and criterion are in nats for likelihoods. Of
+            games "watched" has more: the distance of validation rows that the critic estimates, how far samples are spread
             beside the data (1: as far), the mean norm of every player's gradient.
         alarms: what has gone wrong, a sentence for each kind: "collapse", "divergence", "nothing learned".
-        best_step: where the weights come from that the model has now.
-        stopped: what ended it: "early stopping", "converged", "max_seconds", "epochs", "max_steps", "interrupted", ...
+        best_step: the step whose weights the model has now.
+        stopped: the reason for the end: "early stopping", "converged", "max_seconds", "epochs", "max_steps", "interrupted", ...
         parameters: how many numbers are trained.
         steps, seconds: of the whole training, over all its resumptions.
 
@@ -43,18 +52,18 @@ class History:
 
     @property
     def players(self) -> list[str]:
-        """The names of the losses."""
+        """Return the names of the losses."""
         names = dict.fromkeys(name for row in self.rows for name in row)
         return [name for name in names if name not in ("step", "epoch", "seconds", "criterion", "watched")]
 
     @property
     def watched(self) -> list[str]:
-        """The names of what is recorded beside losses and criterion."""
+        """Return the names of the numbers recorded beside losses and criterion."""
         return list(dict.fromkeys(name for row in self.rows for name in row.get("watched", {})))
 
     @property
     def best(self) -> float | None:
-        """The least criterion; None where there was none."""
+        """Return the least criterion; None where there was none."""
         return min((row["criterion"] for row in self.rows if row["criterion"] is not None), default=None)
 
     def __str__(self) -> str:
@@ -62,7 +71,7 @@ class History:
         return f"{self.steps} steps in {self.seconds:.1f} s{best}; stopped by {self.stopped}"
 
     def to_frame(self, backend: str = "pyarrow") -> Any:
-        """The rows as a table of pyarrow, or of pandas or polars where installed."""
+        """Return the rows as a table of pyarrow, or of pandas or polars where installed."""
         import narwhals as nw
         import pyarrow as pa
 
@@ -74,7 +83,7 @@ class History:
         return table if backend == "pyarrow" else nw.from_arrow(table, backend=cast(Any, backend)).to_native()
 
     def plot(self) -> Figure:
-        """Losses and criterion against steps, the best step marked, as a matplotlib Figure outside pyplot's state."""
+        """Draw losses and criterion against steps, the best step marked, as a matplotlib Figure outside pyplot's state."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6, 3.6), layout="constrained")
@@ -83,7 +92,7 @@ class History:
             points = [(row["step"], row[name]) for row in self.rows if row.get(name) is not None]
             if points:
                 style: dict[str, Any] = (
-                    {"label": "held out", "linewidth": 2.0} if name == "criterion" else {"label": name, "linewidth": 1.0}
+                    {"label": "validation", "linewidth": 2.0} if name == "criterion" else {"label": name, "linewidth": 1.0}
                 )
                 axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "", **style)
         if self.best is not None:
@@ -94,8 +103,92 @@ class History:
         return figure
 
     def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> History:
+        """Return the record that `to_json` gave."""
         return cls(**data)
+
+
+def alarms(rows: list[dict[str, Any]], ended: bool = False) -> dict[str, str]:
+    """Return a sentence for each kind of trouble that the rows of a history show at their end: "collapse", "divergence",
+    "nothing learned".
+
+    >>> spreads = [0.1, 0.5, 0.9, 0.9, 0.8, 0.3]
+    >>> rows = [{"step": i, "criterion": 1.0, "watched": {"spread": s}} for i, s in enumerate(spreads)]
+    >>> list(alarms(rows)), list(alarms(rows[:5]))
+    (['collapse'], [])
+    """
+    found = {}
+    if sentence := _collapse(rows, ended) or (_idle(rows) if ended else None):
+        found["collapse"] = sentence
+    if sentence := _explosion(rows) or _departure(rows):
+        found["divergence"] = sentence
+    if ended and (sentence := _in_vain(rows)):
+        found["nothing learned"] = sentence
+    return found
+
+
+def _collapse(rows: list[dict[str, Any]], ended: bool) -> str | None:
+    seen = [row["watched"]["spread"] for row in rows if "spread" in row.get("watched", {})]
+    if len(seen) <= BEFORE:
+        return None
+    last, most = seen[-1], max(seen)
+    fell = last < PLACES * most and most > FEW
+    if not fell and not (ended and last < FEW and len(seen) > LONG):
+        return None
+    before = f", after {most:.0%} earlier" if fell else ""
+    return (
+        f"The generator has collapsed by step {rows[-1]['step']}: its samples are spread over {last:.0%} of the room that the"
+        f" data take{before}. The weights kept are those of the best criterion; try another game, more penalty, or a smaller"
+        " learning_rate."
+    )
+
+
+def _idle(rows: list[dict[str, Any]]) -> str | None:
+    if rows[-1].get("watched", {}).get("active units", 1) > 0:
+        return None
+    return (
+        "No number of the code says anything of a datum: the posterior has collapsed, and the decoder works alone. Try"
+        " free_bits, warm_up, a smaller beta or learning_rate, or fewer layers of the decoder."
+    )
+
+
+def _in_vain(rows: list[dict[str, Any]]) -> str | None:
+    values = [row["criterion"] for row in rows if row["criterion"] is not None]
+    if len(values) <= LONG or rows[0]["step"] or min(values[1:]) < values[0]:  # a game may begin with a swing outwards
+        return None
+    return (
+        "No evaluation was better than that of the weights that training began with, which are kept. Train longer, or try a"
+        " smaller learning_rate, other hyper-parameters, or another game."
+    )
+
+
+def _explosion(rows: list[dict[str, Any]]) -> str | None:
+    for name in (name for name in rows[-1].get("watched", {}) if name.startswith("gradient of ")):
+        before = [row["watched"][name] for row in rows[:-1] if row.get("watched", {}).get(name) is not None]
+        last = rows[-1]["watched"][name]
+        if last is not None and len(before) >= BEFORE and last > EXPLODED * median(before) > 0:
+            return (
+                f"The {name} has exploded by step {rows[-1]['step']}: its norm is {last:.3g}, and was {median(before):.3g}"
+                " before. The weights kept are those of the best criterion; lower learning_rate or max_grad_norm, or more"
+                " penalty."
+            )
+    return None
+
+
+def _departure(rows: list[dict[str, Any]]) -> str | None:
+    if len(rows) <= BEFORE or "watched" not in rows[-1]:
+        return None
+    values = [row["criterion"] for row in rows if row["criterion"] is not None]
+    if len(values) <= BEFORE or min(values[-AWAY:]) <= max(values[0], FAR * min(values)):
+        return None
+    if FAR * min(values) > values[0] and len(values) <= LONG:  # many a game begins with a swing outwards
+        return None
+    return (
+        f"Training has diverged by step {rows[-1]['step']}: samples are further from the data than those of the untrained model"
+        f" ({values[-1]:.3g}, at first {values[0]:.3g}). The weights kept are those of the best criterion; try a smaller"
+        " learning_rate."
+    )

@@ -1,26 +1,30 @@
-"""The players of a training game as Fabric and their optimizers see them."""
+"""Each loss of a training with its optimizers, and the module that Fabric wraps to compute it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from genus.compiled import Compiled
 from genus.errors import TrainingError
-from genus.model import Loss
+from genus.model import GenerativeModel, Loss
 from genus.training.rows import Rows
 
-__all__ = ["Player", "Step", "players"]
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Objective", "Step", "make_fabric", "make_objectives", "trainable"]
 
 FUSED = ("cpu", "cuda", "mps")
 
 
 class Step(nn.Module):
-    """forward(player, index) -> that player's loss on those rows, a scalar.
+    """Compute a loss: forward(objective, index) -> that loss of those rows, a scalar.
 
     Fabric wraps this module, so a loss is computed under autocast and its gradients are synchronised. It takes the rows' index
     and not the rows: autocast casts a module's inputs, and data in their own units do not survive bfloat16.
@@ -39,11 +43,11 @@ class Step(nn.Module):
         self.rows = rows
         self.device = None if rows.x.device == device else device
 
-    def forward(self, player: int, index: Tensor) -> Tensor:
+    def forward(self, objective: int, index: Tensor) -> Tensor:
         rows = self.rows[index]
         if self.device is not None:
             rows = rows.to(self.device)
-        return _scalar(self.values[player](rows.x, rows.c))
+        return _scalar(self.values[objective](rows.x, rows.c))
 
 
 def _scalar(value: Tensor) -> Tensor:
@@ -57,60 +61,100 @@ def _scalar(value: Tensor) -> Tensor:
 
 
 @dataclass
-class Player:
-    """One loss with its parameters and optimizers of its own: Adam, and Muon where it has matrices."""
+class Objective:
+    """Hold one loss with the parameters that it moves and their optimizers: Adam, and Muon for the matrices that it names."""
 
     index: int
     name: str
     interval: int
     parameters: list[nn.Parameter]
-    others: list[nn.Parameter]  # what must not get gradients in this player's turn
+    others: list[nn.Parameter]  # parameters that must not get gradients from this loss
     optimizers: list[torch.optim.Optimizer]  # "initial_lr" is the learning rate before the schedule
-    after: Callable[[], None] | None = None  # a step
-    total: float = 0.0  # of the losses since the last row of the history
-    gradient: float = 0.0  # of its norms, likewise
-    count: int = 0
+    after: Callable[[], None] | None = None  # called after each of its steps
+    total: float = 0.0  # sum of the losses since the last row of the history
+    gradient: float = 0.0  # sum of the gradient's norms, likewise
+    count: int = 0  # of the steps in these sums
 
-    def take_turn(self) -> None:
-        """Gradients for this player's parameters, and for nothing else."""
+    def require_gradients(self) -> None:
+        """Ask for gradients of this loss's parameters, and of no others."""
         for parameter in self.others:
             parameter.requires_grad_(False)
         for parameter in self.parameters:
             parameter.requires_grad_(True)
 
 
-def materialised(losses: Sequence[Loss]) -> list[Loss]:
-    """The losses with their parameters as lists: `module.parameters()` can be walked through only once."""
-    trained = [[p for p in loss.parameters if p.requires_grad] for loss in losses]
-    return [replace(loss, parameters=p, matrices=list(loss.matrices)) for loss, p in zip(losses, trained, strict=True)]
+def trainable(model: GenerativeModel, losses: Sequence[Loss]) -> list[Loss]:
+    """Return the losses with lists of the parameters that require gradients: iterators can be walked through only once.
+
+    Raises:
+        TrainingError: there is no loss, a loss has no parameters, or all of them were made for another model.
+    """
+    if not losses:
+        raise TrainingError(f"{type(model).__name__} gives no losses and does not count; pass losses=[Loss(...)].")
+    chosen = [[p for p in loss.parameters if p.requires_grad] for loss in losses]
+    for loss, parameters in zip(losses, chosen, strict=True):
+        if not parameters:
+            raise TrainingError(f"The loss {loss.name!r} has no parameters to train; give it some that require gradients.")
+    own = set(map(id, model.parameters()))
+    if any(loss.made_of for loss in losses) and not any(id(p) in own for parameters in chosen for p in parameters):
+        raise TrainingError("None of these losses trains this model: they were made for another one; make them of this.")
+    return [replace(loss, parameters=p, matrices=list(loss.matrices)) for loss, p in zip(losses, chosen, strict=True)]
 
 
-def players(
+def make_objectives(
     losses: Sequence[Loss], module: nn.Module, learning_rate: float | None, weight_decay: float, fused: bool
-) -> list[Player]:
-    """Optimizers for every loss. An explicit learning rate wins over a family's, which wins over 1e-3.
+) -> list[Objective]:
+    """Return every loss with its optimizers. A learning rate of `fit` wins over the loss's own, which wins over 1e-3.
 
     Muon's steps are scaled to the size of Adam's (Liu et al. 2025, arXiv:2502.16982), so that one rate serves both.
     """
-    everything = list(module.parameters())
-    made = []
+    everything, made = list(module.parameters()), []
     for index, loss in enumerate(losses):
-        mine = list(loss.parameters)
-        if not mine:
-            raise TrainingError(f"The loss {loss.name!r} has no parameters to train; give it some that require gradients.")
-        options: dict[str, Any] = {"lr": 1e-3, "weight_decay": weight_decay} | dict(loss.optimizer)
-        if learning_rate is not None:
-            options["lr"] = learning_rate
-        own, turned = set(map(id, mine)), set(map(id, loss.matrices))
-        matrices, rest = [p for p in mine if id(p) in turned], [p for p in mine if id(p) not in turned]
-        optimizers: list[torch.optim.Optimizer] = []
-        if rest:
-            optimizers.append(torch.optim.AdamW(rest, **{"fused": fused and mine[0].device.type in FUSED} | options))
-        if matrices:
-            muon = {"lr": options["lr"], "weight_decay": options["weight_decay"], "adjust_lr_fn": "match_rms_adamw"}
-            optimizers.append(torch.optim.Muon(matrices, **muon))
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["initial_lr"] = float(options["lr"])
+        parameters = list(loss.parameters)
+        own = set(map(id, parameters))
         others = [p for p in everything if id(p) not in own]
-        made.append(Player(index, loss.name, loss.interval, mine, others, optimizers, loss.after))
+        optimizers = _optimizers(loss, parameters, learning_rate, weight_decay, fused)
+        made.append(Objective(index, loss.name, loss.interval, parameters, others, optimizers, loss.after))
     return made
+
+
+def _optimizers(
+    loss: Loss, parameters: list[nn.Parameter], learning_rate: float | None, weight_decay: float, fused: bool
+) -> list[torch.optim.Optimizer]:
+    options: dict[str, Any] = {"lr": 1e-3, "weight_decay": weight_decay} | dict(loss.optimizer)
+    if learning_rate is not None:
+        options["lr"] = learning_rate
+    for_muon = set(map(id, loss.matrices))
+    matrices, rest = [p for p in parameters if id(p) in for_muon], [p for p in parameters if id(p) not in for_muon]
+    optimizers: list[torch.optim.Optimizer] = []
+    if rest:
+        optimizers.append(torch.optim.AdamW(rest, **{"fused": fused and parameters[0].device.type in FUSED} | options))
+    if matrices:
+        muon = {"lr": options["lr"], "weight_decay": options["weight_decay"], "adjust_lr_fn": "match_rms_adamw"}
+        optimizers.append(torch.optim.Muon(matrices, **muon))
+    for optimizer in optimizers:
+        optimizer.param_groups[0]["initial_lr"] = float(options["lr"])
+    return optimizers
+
+
+def make_fabric(device: torch.device, precision: str) -> Fabric:
+    """Return Lightning Fabric on one device.
+
+    Raises:
+        TrainingError: there is no such precision, or the device does not have it.
+    """
+    from lightning_fabric import Fabric
+
+    notes = logging.getLogger("lightning_fabric.utilities.rank_zero")
+    level = notes.level
+    notes.setLevel(logging.WARNING)  # it would announce the precision, which is a default here
+    try:
+        return Fabric(
+            accelerator=device.type,
+            devices=1 if device.index is None else [device.index],
+            precision=precision,  # type: ignore[arg-type]
+        )
+    except (ValueError, RuntimeError) as error:
+        raise TrainingError(f"Cannot train on device {str(device)!r} with precision {precision!r}: {error}") from error
+    finally:
+        notes.setLevel(level)

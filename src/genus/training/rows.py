@@ -39,6 +39,12 @@ class Rows:
         x = x if x.is_floating_point() else x.to(torch.float32)
         return Rows(x, c, self.consecutive and isinstance(index, slice))
 
+    def some(self, count: int, seed: int) -> Rows:
+        """Return a random choice of so many rows; all of them where there are fewer."""
+        if len(self) <= count:
+            return self[:]
+        return self[torch.randperm(len(self), generator=generator(seed, 0))[:count].to(self.x.device)]
+
     def windows(self) -> Rows:
         """Every window of the one long sequence, as many as it has places, without a copy."""
         return Rows(self.x.reshape(-1).unfold(0, self.x.shape[1], 1), None)

@@ -1,18 +1,62 @@
-"""A progress bar on a terminal, plain lines now and then elsewhere, on stderr so that output can be piped."""
+"""A training and the person before it: the progress on stderr, so that output can be piped, and Ctrl-C."""
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 import sys
+import threading
 import time
+from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Progress"]
+__all__ = ["Interrupt", "Progress", "TrainingInterrupted"]
 
 EVERY = 10.0  # seconds between plain lines
 
 
+class TrainingInterrupted(KeyboardInterrupt):
+    """Report that Ctrl-C or SIGTERM ended the training.
+
+    The model has its best weights so far, and the message says how to go on.
+    """
+
+
+class Interrupt:
+    """Turn the first Ctrl-C or SIGTERM inside the context into the flag `asked`, between two steps; a second one interrupts.
+
+    What is written between two steps is whole.
+
+    Outside the main thread, where Python delivers no signals, nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._previous: dict[int, Any] = {}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __enter__(self) -> Interrupt:
+        main = threading.current_thread() is threading.main_thread()
+        # Somebody else's handler knows better than we do what these mean in their program.
+        handlers: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
+        if multiprocessing.parent_process() is None:  # a worker ends at once when its pool says so
+            handlers[signal.SIGTERM] = signal.SIG_DFL
+        for number, usual in handlers.items():
+            if main and signal.getsignal(number) is usual:
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
 class Progress:
-    """Shows a training's step, losses, criterion and time left.
+    """Show a training's step, losses, criterion and time left: a bar on a terminal, plain lines now and then elsewhere.
 
     Args:
         title: what is being trained.
@@ -35,7 +79,7 @@ class Progress:
             self._bar.start()
 
     def update(self, step: int, spent: float, seconds: float, numbers: dict[str, float | None]) -> None:
-        """The state of things: the share of the budget spent, and losses and criterion by name."""
+        """Show the step, the share of the budget spent (0 to 1), the time left, and the numbers by name."""
         if self._bar is None and not (self._show and time.perf_counter() - self._printed > EVERY):
             return
         shown = " · ".join(f"{name} {value:.4g}" for name, value in numbers.items() if value is not None)

@@ -1,0 +1,296 @@
+"""The parts that every training has (a clock, evaluations, a record, a file to resume from), and training by counting."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from genus.errors import NonFiniteLossError, TrainingError
+from genus.model import Counted, GenerativeModel, Loss, isolated
+from genus.nets.state import evaluating
+from genus.training import checkpoint
+from genus.training.checkpoint import Best
+from genus.training.history import History
+from genus.training.options import Budget, FitOptions
+from genus.training.rows import Rows
+from genus.training.terminal import Interrupt, Progress, TrainingInterrupted
+
+__all__ = ["CountingTrainer", "Trainer"]
+
+PROBE = 256  # rows whose evaluation is timed, to learn how many are affordable
+SAVE_SECONDS = 60.0
+ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small enough not to fill the memory
+
+
+class Trainer(ABC):
+    """Train a model, evaluate it on validation rows, keep its best weights, and write a file to resume from.
+
+    A subclass gives `loop`, and `tensors`, `numbers` and `restore` where it goes on from more than the model's weights.
+
+    Args:
+        model: on the device where it is trained.
+        train: its training rows, on any device.
+        validation: the rows that stop and choose, on the model's device; None for none.
+        options: with the family's defaults.
+        interrupt: says whether Ctrl-C has come.
+        progress: shows how far the training is.
+        batch_size: rows a step; None where the number of rows at a time changes nothing.
+        steps_per_epoch: how many steps see all rows.
+        cap: on the steps, where the options name no budget.
+        losses: the losses to lower; none for a model that counts.
+    """
+
+    tolerance = 0.0  # the least improvement that counts as one
+    patience_over = "early stopping"  # what ended a training whose evaluations brought no improvement
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        train: Rows,
+        validation: Rows | None,
+        options: FitOptions,
+        interrupt: Interrupt,
+        progress: Progress,
+        *,
+        batch_size: int | None,
+        steps_per_epoch: int,
+        cap: int,
+        losses: Sequence[Loss] = (),
+    ) -> None:
+        self.model, self.train, self.validation, self.options = model, train, validation, options
+        self.interrupt, self.progress = interrupt, progress
+        self.device = model.device
+        self.steps_per_epoch = steps_per_epoch
+        self.budget = Budget.of(options, steps_per_epoch, cap)
+        self.settings = checkpoint.settings(model, train, validation, options, batch_size, losses)
+        self.evaluated_losses = [loss for loss in losses if loss.evaluate is not None]
+        self.history = History()
+        self.best = Best()
+        self.step = 0
+        self.evaluated = -1  # the step of the last evaluation
+        self.evaluation_seconds = 0.0  # of the last evaluation: time to keep for the final one
+        self.all_evaluation_seconds = 0.0
+        self._start = self._saved = time.perf_counter()
+
+    # -- the whole ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def loop(self) -> str:
+        """Train until something ends the training, and return its name."""
+
+    def run(self) -> History:
+        """Train; whatever happens, leave the model with the best weights so far, in evaluation mode."""
+        try:
+            self.limit_validation_rows()
+            return self.finish(self.loop())
+        except TrainingError:
+            self.best.restore(self.model)
+            raise
+        except TrainingInterrupted:
+            raise
+        except KeyboardInterrupt as error:
+            # A second Ctrl-C, or one raised within a step: half a step cannot be saved, the file stays as last written.
+            self.best.restore(self.model)
+            raise TrainingInterrupted(self.interruption()) from error
+        finally:
+            self.model.eval()
+
+    def finish(self, stopped: str) -> History:
+        history = self.history
+        history.stopped, history.best_step = stopped, self.best.step
+        history.steps, history.seconds = self.step, self.seconds
+        self.progress.close(str(history))
+        if stopped == "interrupted":
+            raise TrainingInterrupted(self.interruption())
+        return history
+
+    def interruption(self) -> str:
+        path = self.options.checkpoint
+        kept = f"the model has its best weights so far, those of step {self.best.step}"
+        how = (
+            "pass checkpoint= to be able to go on"
+            if path is None
+            else f"fit(..., checkpoint={os.fspath(path)!r}, resume=True) goes on"
+        )
+        return f"Training was interrupted after step {self.step}; {kept}; {how}."
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def over(self) -> str | None:
+        """Return why training must end now; None to go on."""
+        if self.interrupt.asked:
+            return "interrupted"
+        if self.best.waited >= self.options.patience:  # type: ignore[operator]
+            return self.patience_over
+        return self.budget.over(self.step, self.seconds + self.evaluation_seconds)
+
+    # -- evaluation ---------------------------------------------------------------------------------------------------
+
+    def measure(self, rows: Rows) -> tuple[float | None, dict[str, float]]:
+        """Return the criterion of some rows, and the numbers that losses add to the history.
+
+        Evaluations have the same random numbers every time: their noise is then common to all of them, and training's own
+        random numbers are left alone.
+        """
+        modules = [loss.module for loss in self.evaluated_losses if loss.module is not None]
+        with evaluating(self.model, *modules), isolated(self.options.seed), torch.no_grad():
+            numbers: dict[str, float] = {}
+            for loss in self.evaluated_losses:
+                numbers |= loss.evaluate(rows.x, rows.c) if loss.evaluate is not None else {}
+            value = numbers.pop("criterion", None)
+            return (self.model.criterion(rows.x, rows.c) if value is None else value), numbers
+
+    def limit_validation_rows(self) -> None:
+        """Keep as many validation rows as take a thirtieth of a budget of seconds at a time; all of them without one."""
+        if self.validation is None or self.budget.seconds is None or len(self.validation) <= PROBE:
+            return
+        start = time.perf_counter()
+        self.measure(self.validation[:PROBE])
+        seconds = max(time.perf_counter() - start, 1e-6)
+        self.validation = self.validation[: max(PROBE, int(PROBE * self.budget.seconds / 30 / seconds))]
+
+    def criterion(self) -> tuple[float | None, dict[str, float]]:
+        """Evaluate, and keep the weights if they are the best; return what `measure` does of the validation rows."""
+        start = time.perf_counter()
+        value, numbers = (None, {}) if self.validation is None else self.measure(self.validation)
+        if value is None and not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            raise NonFiniteLossError(
+                f"The weights stopped being finite before step {self.step}, and the model has kept those of step"
+                f" {self.best.step}. Try a smaller learning_rate or max_grad_norm, or look for extreme values in the data."
+            )
+        self.best.offer(self.model, self.step, value, self.tolerance)
+        self.evaluation_seconds = time.perf_counter() - start
+        self.all_evaluation_seconds += self.evaluation_seconds
+        return value, numbers
+
+    def record(self, losses: dict[str, float | None], value: float | None, numbers: dict[str, float]) -> None:
+        """Append an evaluation to the history, and show it."""
+        epoch = self.step / self.steps_per_epoch
+        row = {"step": self.step, "epoch": epoch, "seconds": self.seconds, **losses, "criterion": value}
+        self.history.rows.append(row | ({"watched": numbers} if numbers else {}))
+        self.evaluated = self.step
+        self.show(losses)
+
+    def show(self, losses: dict[str, float | None]) -> None:
+        numbers = {**losses, "validation": next((r["criterion"] for r in reversed(self.history.rows)), None)}
+        seconds = self.seconds
+        self.progress.update(self.step, self.budget.spent(self.step, seconds), seconds, numbers)
+
+    # -- the file -----------------------------------------------------------------------------------------------------
+
+    def save_due(self) -> bool:
+        options = self.options
+        if options.checkpoint is None:
+            return False
+        if options.checkpoint_every is not None:
+            return self.step % options.checkpoint_every == 0
+        return time.perf_counter() - self._saved > SAVE_SECONDS
+
+    def save(self) -> None:
+        """Write everything that the training goes on from; nothing without a checkpoint's path."""
+        if self.options.checkpoint is None:
+            return
+        groups = {"best": self.best.weights, "random": checkpoint.random_state(self.device), **self.tensors()}
+        training = {
+            "step": self.step, "seconds": self.seconds, "evaluated": self.evaluated,
+            "evaluation": self.evaluation_seconds, "evaluations": self.all_evaluation_seconds,
+            "best": self.best.to_json(), "history": self.history.to_json(), **self.numbers(),
+        }  # fmt: skip
+        checkpoint.write(self.options.checkpoint, groups, {"settings": self.settings, "training": training})
+        self._saved = time.perf_counter()
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, as if the training had never stopped."""
+        groups, header = checkpoint.read(cast(str, self.options.checkpoint), self.settings)
+        training = header["training"]
+        self.step, self.evaluated = training["step"], training["evaluated"]
+        self.evaluation_seconds, self.all_evaluation_seconds = training["evaluation"], training["evaluations"]
+        self._start -= training["seconds"]
+        self.history = History.from_json(training["history"])
+        self.best.load(training["best"], groups.get("best", {}), self.model)
+        self.restore(groups, training)
+        checkpoint.restore_random_state(groups["random"], self.device)
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return the groups of tensors that this kind of training goes on from."""
+        return {"weights": self.model.state_dict()}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the numbers that it goes on from beside them, as JSON."""
+        return {}
+
+    def restore(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
+        """Take in what `tensors` and `numbers` returned."""
+        self.model.load_state_dict(groups["weights"])
+
+
+class CountingTrainer(Trainer):
+    """Train a `Counted` model: in one pass over the rows where it has a closed form, in passes of EM until none improves it."""
+
+    patience_over = "converged"
+    tolerance = 1e-4
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        train: Rows,
+        validation: Rows | None,
+        options: FitOptions,
+        interrupt: Interrupt,
+        progress: Progress,
+    ) -> None:
+        size = options.batch_size
+        super().__init__(
+            model, train, validation, options, interrupt, progress, batch_size=size, steps_per_epoch=1, cap=200
+        )  # fmt: skip
+        self.batch_size = size or max(1, ELEMENTS // model.space.dim)
+        self.counted = cast(Counted, model)
+        self.passes = self.counted.passes
+        self.history.parameters = model.parameter_count
+
+    @torch.no_grad()
+    def loop(self) -> str:
+        self.model.eval()
+        while (stopped := self.concluded() or self.over()) is None:
+            if not self.one_pass():
+                stopped = self.over() or "interrupted"
+                break
+            self.step += 1
+            value, numbers = self.criterion()  # with one pass there is nothing to choose between
+            self.record({}, value, numbers)
+            if self.save_due():
+                self.save()
+        self.save()
+        self.best.restore(self.model)
+        self.history.parameters = self.model.parameter_count  # of some models the data decide
+        return stopped
+
+    def concluded(self) -> str | None:
+        return "closed form" if self.passes is not None and self.step >= self.passes else None
+
+    def one_pass(self) -> bool:
+        """Observe all rows and conclude; return False where time ran out, or Ctrl-C came, and the pass is void.
+
+        The first pass is concluded from the rows seen by then, so that a short time still gives a model.
+        """
+        self.counted.clear()
+        cut = False
+        for at in range(0, len(self.train), self.batch_size):
+            cut = at > 0 and self.over() is not None
+            if cut:
+                break
+            rows = self.train[at : at + self.batch_size].to(self.device)
+            # Pieces of one sequence are counted as one, so that nothing is lost at their edges.
+            self.counted.observe(rows.x.reshape(1, -1) if rows.consecutive else rows.x, rows.c)
+        if cut and self.step > 0:
+            return False
+        self.counted.conclude()
+        return True
