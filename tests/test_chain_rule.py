@@ -10,9 +10,10 @@ from conftest import CONTEXTS, SMALL, SPACES, draw, law, make
 
 import genus
 from genus import Category, GenusError, Real, Space
-from genus.models.autoregressive import Autoregressive, ChainRule
+from genus.models.autoregressive import Autoregressive
+from genus.models.chain_rule import ChainRule
 from genus.nets.causal import CausalNet
-from genus.nets.heads import Head, Warp
+from genus.nets.heads import Head, SamplingOptions
 
 WORDS, WINDOWS = SPACES["words"], SPACES["windows"]
 FAMILIES = [name for name in SMALL if issubclass(genus.family(name), ChainRule)]
@@ -187,7 +188,7 @@ def test_temperature_and_truncation(family: str) -> None:
 
 
 def test_equal_probabilities_are_cut_to_k() -> None:
-    kept = Warp(top_k=2).cells(torch.zeros(3, 5))
+    kept = SamplingOptions(top_k=2).cells(torch.zeros(3, 5))
     assert (kept > -math.inf).sum(-1).tolist() == [2, 2, 2]
 
 
@@ -207,7 +208,7 @@ def test_a_stop_symbol_ends_what_is_drawn_and_nothing_of_the_prompt(family: str)
 @pytest.mark.parametrize("family", SEQUENCES)
 def test_streaming_hands_out_what_is_returned(family: str) -> None:
     model, seen = make(family, WORDS), []
-    x = model.sample(1, seed=4, length=12, prefix=torch.tensor([0.0, 1.0]), each=lambda value: seen.append(value))
+    x = model.sample(1, seed=4, length=12, prefix=torch.tensor([0.0, 1.0]), callback=lambda value: seen.append(value))
     streamed = torch.cat(seen, dim=1)
     assert torch.equal(streamed, x[:, : streamed.shape[1]])
     assert bool((x[:, streamed.shape[1] :] == 2).all()), "what is not streamed lies after the end"
@@ -310,7 +311,7 @@ def test_warped_mixtures_narrow_towards_their_mode() -> None:
     head = Head(Space([Real()]), components=2)
     params = torch.tensor([[2.0, 0.0, -3.0, 3.0, 1.0, 1.0]]).expand(2000, -1)
     with genus.model.isolated(0):
-        plain, cold, coldest = (head(params).sample(Warp(t))[:, 0] for t in (1.0, 0.3, 0.0))
+        plain, cold, coldest = (head(params).sample(SamplingOptions(t))[:, 0] for t in (1.0, 0.3, 0.0))
     assert float(plain.std()) > float(cold.std()) > float(coldest.std())
     assert bool((coldest == -3).all())
 

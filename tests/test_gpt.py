@@ -219,7 +219,7 @@ def test_more_rows_than_one_pass_takes_have_the_same_density(monkeypatch: pytest
 def test_more_rows_than_there_is_memory_for_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genus.models.gpt.CACHE", 2 * 2 * 12 * 6 * 7)
     gpt = model()
-    assert gpt.most_rows == 7
+    assert gpt.max_rows == 7
     seen = []
     monkeypatch.setattr(gpt.net, "empty", lambda batch, c: seen.append(batch) or Transformer.empty(gpt.net, batch, c))
     assert len(gpt.sample(20)) == 20

@@ -152,15 +152,17 @@ def test_the_mean_is_over_probabilities_of_models_of_one_order_each() -> None:
 def test_training_takes_every_order() -> None:
     model = made(SPACES["mixed"], orders=3).train()
     x = draw(SPACES["mixed"], 20)
-    each = torch.stack([-model._by_order(x, None, k).sum(1).mean() for k in range(3)])
+    each = torch.stack([-model._log_conditionals(x, None, k).sum(1).mean() for k in range(3)])
     assert len(set(each.tolist())) == 3
     assert torch.allclose(model._loss(x, None), each.mean())
 
 
-def test_a_mean_over_orders_has_no_conditionals_and_takes_no_prefix() -> None:
-    model = made(SPACES["mixed"], orders=2)
-    with pytest.raises(GenusError, match=r"no product of conditionals; build the model with orders=1"):
-        model.log_conditionals(draw(SPACES["mixed"], 2))
+def test_a_mean_over_orders_has_conditionals_order_by_order_and_takes_no_prefix() -> None:
+    model, x = made(SPACES["mixed"], orders=2), draw(SPACES["mixed"], 5)
+    by_order = torch.stack([model.log_conditionals(x, order=k).sum(1) for k in range(2)])
+    assert torch.allclose(by_order.exp().mean(0).log(), model.log_prob(x), atol=1e-9)
+    with pytest.raises(GenusError, match=r"from 0 to 1; got 2"):
+        model.log_conditionals(x, order=2)
     with pytest.raises(GenusError, match=r"this model has 2; build the model with orders=1"):
         model.sample(2, prefix=torch.tensor([1.0]))
 
@@ -233,8 +235,8 @@ def test_outputs_see_near_pixels_directly_and_far_ones_through_hidden_units_alon
         for pixel in (0, 17, 39):
             gradient = torch.autograd.grad(out[:, pixel].sum(), seen, retain_graph=True)[0]
             assert not gradient[:, place >= place[pixel]].any()
-        steps, value = model._in(k, 6, None, None), torch.empty(0)
-        there = model._by_order(x, None, k)
+        steps, value = model._steps(6, None, None, k), torch.empty(0)
+        there = model._log_conditionals(x, None, k)
         for p, pixel in enumerate(order):
             distribution = steps.send(value) if p else next(steps)
             value = x.flatten(1)[:, pixel : pixel + 1]

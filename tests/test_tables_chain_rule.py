@@ -13,7 +13,7 @@ from conftest import SMALL
 
 import genus
 from genus import Category, Lattice, Real, Space
-from genus.models.autoregressive import Autoregressive
+from genus.models.chain_rule import ChainRule
 from genus.nets.heads import Head
 
 TABLE = Space(  # enumerable: a wide lattice, atoms on a lattice and off it, a missing number and a missing level
@@ -26,7 +26,7 @@ TABLE = Space(  # enumerable: a wide lattice, atoms on a lattice and off it, a m
     names=["gain", "job", "grade", "rich"],
 )
 ORDERS = [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]]
-FAMILIES = [name for name in SMALL if issubclass(genus.family(name), Autoregressive) and genus.family(name).accepts(TABLE)]
+FAMILIES = [name for name in SMALL if issubclass(genus.family(name), ChainRule) and genus.family(name).accepts(TABLE)]
 
 
 def ordered(family: str, space: Space, order: list[int], double: bool = True, **hyper: object) -> genus.TractableDensity:

@@ -113,7 +113,7 @@ def sample(
 
 
 def _check_chain(model: GenerativeModel, wanted: list[str]) -> None:
-    from genus.models.autoregressive import ChainRule
+    from genus.models.chain_rule import ChainRule
 
     if not wanted:
         return
@@ -145,7 +145,7 @@ def _sequences(
     stop = choices.get("stop")
     if stream:
         typist = Typist(space, lengths[0], stop)
-        model.sample(1, each=typist, **choices)
+        model.sample(1, callback=typist, **choices)
         typist.close()
     else:
         x = model.sample(count, **choices)

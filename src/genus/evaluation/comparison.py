@@ -28,7 +28,7 @@ from genus.evaluation.report import Report, Row
 from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences, spans
 from genus.evaluation.workers import Parcel
 from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, nameless, registered
-from genus.models.autoregressive import ChainRule
+from genus.models.chain_rule import ChainRule
 from genus.registry import build, families, family, refusal, suggested
 from genus.space import Category, Space
 from genus.training import History, fit

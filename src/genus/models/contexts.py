@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genus.models.ngrams import levels
 
-__all__ = ["SMOOTHINGS", "Tree", "Walker", "grow"]
+__all__ = ["SMOOTHINGS", "CodeSampler", "Tree", "grow"]
 
 # (counts (N,), their contexts (N,), number of contexts, V, k) -> (share (N,), weight (contexts,)): the probability that an
 # n-gram has of its own after its context, and what that leaves for shorter contexts; weight 1 where nothing was seen.
@@ -143,7 +143,7 @@ def grow(words: Tensor, counts: Tensor, size: int, order: int, begins: bool, smo
     return Tree(size, len(found) - 1, smoothing != "add-k", key, torch.cat(suffixes), share, weight, first)
 
 
-class Walker:
+class CodeSampler:
     """Draws codes one after another; in plain Python, for which a step of one sequence is too small for tensors.
 
     The distribution is a mixture: with the probability that its own symbols have, the longest context decides; else its
@@ -166,8 +166,8 @@ class Walker:
                 return found if found < len(first) - 1 else self.suffix[found]
             node = self.suffix[node]
 
-    def walk(self, node: int, steps: int, ends: Sequence[int]) -> list[int]:
-        """From a context, at most so many codes; a code of `ends` is the last."""
+    def draw(self, node: int, steps: int, ends: Sequence[int]) -> list[int]:
+        """Draw at most `steps` codes from a context on; a code of `ends` is the last."""
         key, suffix, weight, first, upto = self.key, self.suffix, self.weight, self.first, self.upto
         size, interpolates, random, advance = self.tree.size, self.tree.interpolates, self.random, self.advance
         base, contexts = size + 1, len(first) - 1

@@ -69,7 +69,7 @@ class GPT(Autoregressive, name="gpt"):
         if space.is_table:  # learned by heart long before a budget ends: small steps, and the average of their weights
             small = {"learning_rate": 4e-3, "batch_size": 256, "ema_decay": 0.995}
             self.fit_defaults = {**self.fit_defaults, **small}  # type: ignore[misc]
-        self.most_rows = max(1, CACHE // (2 * layers * width * (window or space.dim)))
+        self.max_rows = max(1, CACHE // (2 * layers * width * (window or space.dim)))
         self.net = Transformer(width, layers, heads, window or space.dim, dropout, self.context_dim)
 
     @classmethod

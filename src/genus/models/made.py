@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import GenusError
-from genus.models.autoregressive import Autoregressive, Request, Start
+from genus.model import Loss
+from genus.models.chain_rule import ChainRule, checked_order, nothing_to_learn
+from genus.models.sampling import GenerationOptions, draw_positions
 from genus.nets.heads import Coordinates
 from genus.nets.masked import MaskedMLP
 from genus.nets.tokens import NARROW, ColumnOutputs, Columns, singles, spread_
@@ -21,26 +23,26 @@ from genus.space import Space
 __all__ = ["MADE"]
 
 
-class MADE(Autoregressive, name="made"):
-    """p(x) = p(x_1) p(x_2|x_1) ... by a dense net whose masked weights let no output see what comes after it
-    (Germain et al. 2015, arXiv:1502.03509).
+class MADE(ChainRule, name="made"):
+    """Masked autoencoder for distribution estimation: p(x) = p(x_1) p(x_2|x_1) ... by a dense net, whose weights are masked so
+    that the output of a coordinate sees earlier coordinates alone (Germain et al. 2015, arXiv:1502.03509).
 
     The density takes one pass; sampling goes coordinate by coordinate but computes every hidden unit once. Exact on tables
     of mixed columns, and on images.
 
     Args:
         hidden: widths of the hidden layers.
-        orders: with more than one the density is the mean of the probabilities of so many nets, each with an order of the
-            coordinates of its own; every batch trains them all. Of images, first the eight ways to read them line by line, in
-            which neighbours stay near; else random ones.
-        order: of the coordinates, where there is one; their own where not given.
-        dropout: of hidden units.
-        residual: a hidden layer as wide as the one before it is added to it (Nash & Durkan 2019, arXiv:1904.05626).
-        direct: every output sees the coordinates before it directly too. Of an image, where neighbours say most and few hidden
+        orders: the number of nets, each with an order of the coordinates of its own. With more than one, the density is the
+            mean of their probabilities, and every batch trains them all. For images the first eight orders read them line by
+            line, so that neighbours stay near; the others are random.
+        order: the order of the coordinates, where there is one; by default their own.
+        dropout: the share of hidden units that are dropped in training.
+        residual: add to a hidden layer the one below it, where both are equally wide (Nash & Durkan 2019, arXiv:1904.05626).
+        direct: every output sees the coordinates before it directly too. In images, where neighbours say most and few hidden
             units see the nearest ones alone, this is worth several nats.
-        reach: of an image: an output sees hidden units, and pixels directly, at most so far from its own pixel along either
-            axis; a hidden unit stands at the last pixel that it sees, and may see all of those before.
-        components: of the mixtures that numbers get.
+        reach: for images: the distance along either axis, in pixels, up to which an output sees hidden units, and pixels
+            directly. A hidden unit stands at the last pixel that it sees, and may see all pixels before.
+        components: the number of components of the mixtures that model numbers.
 
     >>> from genus import Category, Real, Space
     >>> space = Space([Real(), Category(("no", "yes"))], names=["age", "smokes"])
@@ -76,7 +78,9 @@ class MADE(Autoregressive, name="made"):
         if reach is not None and (reach < 1 or len(space.shape) < 2):
             raise GenusError(f"reach is how far outputs see in an image, 1 or more; got {reach} for {space!r}.")
         net: dict[str, Any] = {"dropout": dropout, "residual": residual, "direct": direct, "reach": reach}
-        super().__init__(space, context, order, hidden=hidden, orders=orders, **net, components=components)
+        given = {} if order is None else {"order": list(order)}
+        super().__init__(space, context, **given, hidden=hidden, orders=orders, **net, components=components)
+        self.order = checked_order(space, order)
         # Of an image a net sees the numbers alone: one-hots of every pixel would be wide, and say the same.
         seen, modelled = (NARROW, NARROW) if space.shared is None else (0, 32)
         own = range(space.dim)
@@ -84,7 +88,7 @@ class MADE(Autoregressive, name="made"):
         self.singles = singles(space, own, lambda one: Columns(one, [0], seen))
         self.outputs = ColumnOutputs(space, own, None, components, modelled)
         sizes = (self.tokens.widths, hidden, self.outputs.widths, self.context_dim)
-        self.nets = nn.ModuleList(MaskedMLP(*sizes, **net, places=places(space)) for _ in range(orders))
+        self.nets = nn.ModuleList(MaskedMLP(*sizes, **net, places=pixel_positions(space)) for _ in range(orders))
         for one in self.nets:
             spread_(one.out, self.outputs.heads)  # type: ignore[arg-type]
         shuffles = (torch.randperm(space.dim) for _ in range(orders))
@@ -96,8 +100,12 @@ class MADE(Autoregressive, name="made"):
         self.fit_defaults = dict(TABLES if space.is_table else IMAGES)  # type: ignore[misc]
 
     @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        return nothing_to_learn(space)
+
+    @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """For a table a residual net; the fewer the rows, the more dropout. For images many orders instead."""
+        """Return, for a table a residual net; the fewer the rows, the more dropout; for images many orders instead."""
         if not space.is_table:
             large = max(space.shape) > 12
             hyper = {"hidden": (500,) if rows < 10_000 else (2000,), "orders": 8, "direct": True, "dropout": 0.1}
@@ -117,56 +125,69 @@ class MADE(Autoregressive, name="made"):
 
     # -- density --------------------------------------------------------------------------------------------------------
 
-    def _by_order(self, x: Tensor, c: Tensor | None, k: int) -> Tensor:
-        """(B, D) nats, by coordinate: of each given those that stand before it in order k."""
+    def log_conditionals(self, x: Tensor, c: Tensor | None = None, order: int = 0) -> Tensor:
+        """Return log p(x_i | coordinates that come earlier in an order), by the net of that order.
+
+        Args:
+            x: data (B, *shape).
+            c: their contexts (B, *context.shape), or one row for all.
+            order: the number of the net, and of its order in `orders`.
+
+        Returns:
+            (B, D) nats, in the coordinates' own places. With one order their sum is `log_prob`; with several, `log_prob` is the
+            log of the mean over orders of the exponentials of their sums.
+
+        Raises:
+            GenusError: there is no order of that number.
+        """
+        if not 0 <= order < len(self.nets):
+            raise GenusError(f"order is the number of a net, from 0 to {len(self.nets) - 1}; got {order!r}.")
+        return self._log_conditionals(*self._check(x, c), order)
+
+    def _log_conditionals(self, x: Tensor, c: Tensor | None, k: int = 0) -> Tensor:
         order = self.orders[k].tolist()
         h = self.nets[k](self.tokens(x, self.dtype) - self.centre, self._context_features(c), order)
         return self.outputs.log_prob(h, x)
 
-    def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
-        if self.order is None:
-            raise GenusError(f"A mean over {len(self.orders)} orders is no product of conditionals; {ONE_ORDER}.")
-        return self._by_order(x, c, 0)
-
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        each = torch.stack([self._by_order(x, c, k).sum(1) for k in range(len(self.orders))])
-        return each.logsumexp(0) - math.log(len(self.orders))
+        by_order = torch.stack([self._log_conditionals(x, c, k).sum(1) for k in range(len(self.nets))])
+        return by_order.logsumexp(0) - math.log(len(self.nets))
+
+    def losses(self) -> list[Loss]:
+        return [Loss("nll", self.parameters(), self._loss)]
 
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """Nats a row, the mean of the orders."""
-        return -torch.stack([self._by_order(x, c, k).sum(1).mean() for k in range(len(self.orders))]).mean()
+        """Return nats a row, the mean of the orders: every batch trains every net."""
+        return -torch.stack([self._log_conditionals(x, c, k).sum(1).mean() for k in range(len(self.nets))]).mean()
 
     # -- sampling -------------------------------------------------------------------------------------------------------
 
-    def _prefixes(self, prefix: Tensor | str | Sequence[Tensor | str] | None, n: int | None) -> list[Tensor] | None:
+    def _checked_prefixes(self, prefix: Tensor | str | Sequence[Tensor | str] | None, n: int | None) -> list[Tensor] | None:
         if prefix is not None and self.order is None:
-            raise GenusError(f"A prefix is what stands first in one order, and this model has {len(self.orders)}; {ONE_ORDER}.")
-        return super()._prefixes(prefix, n)
+            raise GenusError(
+                f"A prefix is the beginning of one order, and this model has {len(self.nets)}; build the model with orders=1,"
+                " and order=[...] where it should not be the columns' own."
+            )
+        return super()._checked_prefixes(prefix, n)
 
-    def _chain(
-        self, n: int, c: Tensor | None, given: list[Tensor] | None, request: Request, start: Start | None = None
-    ) -> Tensor:
+    def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:
         if self.order is not None:
-            return super()._chain(n, c, given, request, start)
-        x = torch.empty(n, request.length, dtype=self.space.dtype, device=self.device)
-        which = torch.randint(len(self.orders), (n,), device=x.device)
+            return super()._draw(n, c, prefixes, options)
+        x = torch.empty(n, options.length, dtype=self.space.dtype, device=self.device)
+        which = torch.randint(len(self.nets), (n,), device=x.device)
         for k in which.unique().tolist():  # the rows of one order go together
-            rows, order = (which == k).nonzero()[:, 0], self.orders[k]
-            part = super()._chain(len(rows), None if c is None else c[rows], None, request, partial(self._in, k))
-            x[rows] = part[:, order.argsort()]
-        return x
+            rows, contexts = (which == k).nonzero()[:, 0], None if c is None else c[which == k]
+            part = draw_positions(partial(self._steps, k=k), len(rows), contexts, None, options, self.space, x.device)
+            x[rows] = part[:, self.orders[k].argsort()]
+        return x.reshape(-1, *self.space.shape)
 
-    def _steps(self, n: int, c: Tensor | None, known: Tensor | None) -> Generator[Coordinates, Tensor, None]:
-        return self._in(0, n, c, known)
-
-    def _in(self, k: int, n: int, c: Tensor | None, known: Tensor | None) -> Generator[Coordinates, Tensor, None]:
-        """`_steps` in order k of the coordinates."""
+    def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None, k: int = 0) -> Generator[Coordinates, Tensor, None]:
         net, order, features = self.nets[k], self.orders[k].tolist(), self._context_features(c)
-        if known is None:
+        if prefix is None:
             i, (h, state) = 0, net.start(n, features, order)  # type: ignore[operator]
         else:
-            i = known.shape[1]
-            tokens = torch.cat([self._token(order[p], known[:, p : p + 1]) for p in range(i)], dim=1)
+            i = prefix.shape[1]
+            tokens = torch.cat([self._token(order[p], prefix[:, p : p + 1]) for p in range(i)], dim=1)
             h, state = net.prefill(tokens, i, features, order)  # type: ignore[operator]
         while True:
             value = yield self.outputs.at(order[i], h)
@@ -174,20 +195,21 @@ class MADE(Autoregressive, name="made"):
             i += 1
 
     def _token(self, column: int, value: Tensor) -> Tensor:
+        """value (n, 1) of a column -> what the nets see of it, (n, its width)."""
         start = self.tokens.starts[column]
         centre = self.centre[start : start + self.tokens.widths[column]]
         return self.singles[column](value, centre.dtype) - centre
 
 
-def places(space: Space) -> Tensor:
-    """Of every pixel of an image its row and column, (D, 2); of a table's columns the number."""
+def pixel_positions(space: Space) -> Tensor:
+    """Return row and column of every pixel of an image, (D, 2); of a table, 0 and the number of every column."""
     *_, height, width = (1, *space.shape) if len(space.shape) < 2 else space.shape
     grid = torch.cartesian_prod(torch.arange(height), torch.arange(width))
     return grid.repeat(space.dim // len(grid), 1)
 
 
 def scans(space: Space) -> list[Tensor]:
-    """The ways to read an image line by line: from every corner, along rows and along columns; none of a table.
+    """Return the orders that read an image line by line: from every corner, along rows and along columns; none for a table.
 
     >>> from genus import Lattice
     >>> [scan.tolist() for scan in scans(Space(Lattice(0, 1), shape=(2, 2)))[:3]]
@@ -207,4 +229,3 @@ TABLES = MappingProxyType({"learning_rate": 1e-3, "ema_decay": 0.999, "weight_de
 IMAGES = MappingProxyType(
     {"learning_rate": 1e-3, "lr_schedule": "linear", "ema_decay": 0.999, "batch_size": 256, "precision": "bf16-mixed"}
 )
-ONE_ORDER = "build the model with orders=1, and order=[...] where it should not be the columns' own"

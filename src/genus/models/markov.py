@@ -12,11 +12,12 @@ from torch import Tensor
 
 from genus.errors import GenusError, NotFittedError
 from genus.model import Counted
-from genus.models.autoregressive import ChainRule, Request, Start
-from genus.models.contexts import SMOOTHINGS, Tree, Walker, grow
+from genus.models.chain_rule import ChainRule
+from genus.models.contexts import SMOOTHINGS, CodeSampler, Tree, grow
 from genus.models.ngrams import packed, tallied
+from genus.models.sampling import GenerationOptions, end_value
 from genus.nets.cells import Cells
-from genus.nets.heads import Warp
+from genus.nets.heads import SamplingOptions
 from genus.space import Lattice, Real, Space
 
 __all__ = ["MarkovChain"]
@@ -206,57 +207,59 @@ class MarkovChain(Counted, ChainRule, name="markov"):
     def _draws_symbols(self) -> bool:
         return True
 
-    def _steps(self, n: int, c: Tensor | None, known: Tensor | None) -> Generator[Any, Tensor, None]:
+    def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None) -> Generator[Any, Tensor, None]:
         tree = self.tree
-        node = torch.full((n,), self._beginning, device=self.device)
-        if known is not None:
-            for code in self._symbols(known).T[max(0, known.shape[1] - tree.order) :] + 1:
+        node = torch.full((n,), self._first_node, device=self.device)
+        if prefix is not None:
+            for code in self._symbols(prefix).T[max(0, prefix.shape[1] - tree.order) :] + 1:
                 node = tree.advance(node, code)
         while True:
-            value = yield Next(self, node)
+            value = yield NextSymbol(self, node)
             node = tree.advance(node, self._symbols(value)[:, 0] + 1)
 
     def _code(self, value: float) -> int:
         return 1 + int(self._symbols(torch.tensor([[value]], dtype=self.space.dtype, device=self.device)))
 
     @property
-    def _beginning(self) -> int:
-        """The node of what is known before the first symbol."""
+    def _first_node(self) -> int:
+        """The node of the context before the first symbol."""
         return int(self.space.ends and self.tree.order > 0)
 
-    def _chain(
-        self, n: int, c: Tensor | None, given: list[Tensor] | None, request: Request, start: Start | None = None
-    ) -> Tensor:
-        length, warp, stop, each = request
-        if warp != Warp() or each is not None:
-            return super()._chain(n, c, given, request, start)
-        walker = Walker(self.tree, Random(int(torch.randint(2**62, ()))))
-        end = [self._code(self._end_value)] if self.space.ends else []
-        ends = end if stop is None else [*end, self._code(stop)]
-        codes = torch.empty(n, length, dtype=torch.long)
+    def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:
+        if options.sampling != SamplingOptions() or options.callback is not None:
+            return super()._draw(n, c, prefixes, options)
+        sampler = CodeSampler(self.tree, Random(int(torch.randint(2**62, ()))))
+        end = [self._code(end_value(self.space))] if self.space.ends else []
+        stops = end if options.stop is None else [*end, self._code(options.stop)]
+        codes = torch.empty(n, options.length, dtype=torch.long)
         for i in range(n):
-            row = [] if given is None else (self._symbols(given[i][None])[0] + 1).tolist()
+            row = [] if prefixes is None else (self._symbols(prefixes[i][None])[0] + 1).tolist()
             if not (row and row[-1] in end):
-                node = self._beginning
+                node = self._first_node
                 for code in row[max(0, len(row) - self.tree.order) :]:
-                    node = walker.advance(node, code)
-                row += walker.walk(node, length - len(row), ends)
-            codes[i] = torch.tensor(row + row[-1:] * (length - len(row)))
+                    node = sampler.advance(node, code)
+                row += sampler.draw(node, options.length - len(row), stops)
+            codes[i] = torch.tensor(row + row[-1:] * (options.length - len(row)))
         return self._values(codes.to(self.device) - 1)
 
 
-class Next:
-    """The distribution of the next symbol after contexts (n,)."""
+class NextSymbol:
+    """The distribution of the symbol that follows each of n contexts.
+
+    Args:
+        model: the chain.
+        node: the number in its tree of each context, (n,).
+    """
 
     def __init__(self, model: MarkovChain, node: Tensor) -> None:
         self.model = model
         self.log_p = model.tree.probabilities(node).log()  # (n, V)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """value (n, 1) -> (n, 1) nats."""
+        """Return the log-probability of value (n, 1), in nats."""
         return self.log_p.gather(1, self.model._symbols(value))
 
-    def sample(self, warp: Warp) -> Tensor:
-        """One draw after each context: (n, 1)."""
+    def sample(self, options: SamplingOptions) -> Tensor:
+        """Draw one symbol after each context: (n, 1)."""
         gumbel = -torch.empty_like(self.log_p).exponential_().log()
-        return self.model._values((warp.cells(self.log_p) + gumbel).argmax(1, keepdim=True))
+        return self.model._values((options.cells(self.log_p) + gumbel).argmax(1, keepdim=True))

@@ -58,8 +58,8 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
         self.order = [k * plane + pixel for pixel in range(plane) for k in range(channels)]
         self.tokens = SharedTokens(space, width, size=1.0)
         self.outputs = SharedOutputs(space, width, components)
-        self.places = None  # the net has its own, one for each pixel
-        self.net = PixelStacks((channels, height, columns), **hyper, context_dim=self.context_dim)
+        self.position_embedding = None  # the net has its own, one for each pixel
+        self.net = PixelStacks((channels, height, columns), **hyper, context_dim=self.context_dim)  # type: ignore[assignment]
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:

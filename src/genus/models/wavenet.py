@@ -65,7 +65,7 @@ class WaveNet(Autoregressive, name="wavenet"):
         super().__init__(space, context, **hyper, output=output, components=components)
         self.tokens = SharedTokens(space, width, size=1.0)
         self.outputs = SharedOutputs(space, width, components, OUTPUTS[output])
-        self.places = None
+        self.position_embedding = None
         self.net = DilatedMemory(**hyper, context_dim=self.context_dim)
         if space.dim > 256:
             self.fit_defaults = {**self.fit_defaults, "batch_size": max(1, STEP // space.dim)}  # type: ignore[misc, assignment]

@@ -13,12 +13,12 @@ from genus.errors import GenusError
 from genus.nets.cells import Cells, standard_atoms
 from genus.space import Lattice, Space
 
-__all__ = ["Coordinates", "Head", "Warp"]
+__all__ = ["Coordinates", "Head", "SamplingOptions"]
 
 FLOOR = -7.0  # of the log-scale in standardised units: a density may not sharpen without bound
 
 
-class Warp(NamedTuple):
+class SamplingOptions(NamedTuple):
     """How sampling departs from the distribution: towards its mode.
 
     Args:
@@ -56,7 +56,7 @@ class Warp(NamedTuple):
         return log_p
 
 
-PLAIN = Warp()
+UNCHANGED = SamplingOptions()
 
 
 class Head(nn.Module):
@@ -210,25 +210,25 @@ class Coordinates:
         mass = torch.where(atoms.isnan(), 0.0, mass).sum(1)
         return out.index_put((row, column), -torch.log1p(-mass.clamp(max=1 - 1e-6)))
 
-    def sample(self, warp: Warp = PLAIN) -> Tensor:
+    def sample(self, options: SamplingOptions = UNCHANGED) -> Tensor:
         """One draw of every datum: (B, *shape)."""
         cells = self.head.cells
         cell = torch.zeros(len(self.loc), len(cells.tabled), dtype=torch.long, device=self.loc.device)
-        if cells.every_two and warp == PLAIN:
+        if cells.every_two and options == UNCHANGED:
             cell = (torch.rand_like(self.tables) < self.tables.sigmoid()).long()
         elif cells.total:
             padded = cells.padded(self.log_cells)
-            if warp != PLAIN:
-                padded = warp.cells(padded)
+            if options != UNCHANGED:
+                padded = options.cells(padded)
             gumbel = -torch.empty_like(padded).exponential_().log()
             cell = (padded + gumbel).argmax(-1)
-        return cells.compose(cell, self._sample_rest(warp.temperature))
+        return cells.compose(cell, self._sample_rest(options.temperature))
 
     def middle(self) -> Tensor:
         """What is to be expected, (B, *shape): whole numbers of a table at their mean, rounded; all else at its likeliest,
         of mixtures the middle of the component that is highest there."""
         cells = self.head.cells
-        x = self.sample(Warp(temperature=0.0))
+        x = self.sample(SamplingOptions(temperature=0.0))
         if not self.head.averaged.any():
             return x
         values = cells.padded(cells.values.to(self.log_cells.dtype))
@@ -257,9 +257,10 @@ class Coordinates:
     def _draw(self, temperature: float) -> Tensor:
         head = self.head
         if temperature == 0:
-            log_weights = Warp(0.0).cells(self.log_weights - self.log_scale)  # the middle where the density is highest
+            # the middle where the density is highest
+            log_weights = SamplingOptions(0.0).cells(self.log_weights - self.log_scale)
         else:
-            log_weights = self.log_weights if temperature == 1 else Warp(temperature).cells(self.log_weights)
+            log_weights = self.log_weights if temperature == 1 else SamplingOptions(temperature).cells(self.log_weights)
         gumbel = -torch.empty_like(log_weights).exponential_().log()
         which = (log_weights + gumbel).argmax(-1, keepdim=True)
         loc, scale = self.loc.gather(-1, which).squeeze(-1), self.log_scale.gather(-1, which).squeeze(-1).exp()

@@ -1,0 +1,210 @@
+"""The chain rule: p(x) = p(x_1) p(x_2|x_1) ... p(x_n|x_1 ... x_{n-1})."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from genus.errors import DataError, GenusError
+from genus.model import TractableDensity, isolated, rows_asked
+from genus.models.sampling import GenerationOptions, checked_prefixes, draw_positions, total_length
+from genus.nets.heads import Coordinates, SamplingOptions
+from genus.space import Lattice, Real, Space
+
+__all__ = ["ChainRule", "checked_order", "nothing_to_learn"]
+
+
+class ChainRule(TractableDensity):
+    """A density that is a product of conditionals, and is sampled one position after another.
+
+    x is a sequence, whose positions are in time, or a row, whose coordinates come in an `order`. A family gives
+
+    - `_log_conditionals(x, c)`: the log-density of every coordinate given the earlier ones, in one pass;
+    - `_steps(n, c, prefix)`: the same distributions position by position, for sampling.
+    """
+
+    order: Sequence[int] | None = None  # the coordinate at every position; None for sequences
+    max_rows: int = 10_000  # drawn at once; fewer where each row needs much memory
+
+    def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return log p(x_i | earlier coordinates, c), (B, D), in nats; 0 after the end of a sequence."""
+        raise TypeError(f"{type(self).__name__} must define _log_conditionals(x, c).")
+
+    def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None) -> Generator[Coordinates, Tensor, None]:
+        """Yield the distribution of every position in turn; the generator is sent the values (n, 1) drawn from it.
+
+        prefix (n, m), in the order of positions, are values that every row begins with: the first distribution is that of
+        position m, or of position 0 without a prefix.
+        """
+        raise TypeError(f"{type(self).__name__} must define _steps(n, c, prefix).")
+
+    # -- density ------------------------------------------------------------------------------------------------------
+
+    def log_conditionals(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return log p(x_i | earlier coordinates, c) for every coordinate, exact; the sum is `log_prob`.
+
+        Args:
+            x: data (B, *shape).
+            c: their contexts (B, *context.shape), or one row for all.
+
+        Returns:
+            (B, D) nats; 0 after the end of a sequence.
+        """
+        x, c = self._check(x, c)
+        return self._log_conditionals(x, c)
+
+    def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self._log_conditionals(x, c).sum(1)
+
+    def _order(self) -> tuple[Sequence[int], int]:
+        return super()._order() if self.order is None else (self.order, 0)
+
+    def _log_first(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+        if self.order is None:
+            return super()._log_first(x, m, c)
+        return self._log_conditionals(x, c)[:, list(self.order[:m])].sum(1)
+
+    def _draw_rest(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+        if m == self.space.dim or self.order is None:
+            return x
+        prefixes = list(x.flatten(1)[:, list(self.order[:m])])
+        return self._draw_in_batches(len(x), c, prefixes, GenerationOptions(self.space.dim), self.max_rows)
+
+    def _after_end(self, x: Tensor) -> Tensor | None:
+        """Return which elements of sequences x (B, T) come after the end, (B, T); None where sequences do not end."""
+        if not self.space.ends:
+            return None
+        ended = self.space.split(x)[0] == self.space.tables(x).missing
+        return torch.cat([torch.zeros_like(ended[:, :1]), ended[:, :-1]], dim=1)
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int | None = None,
+        c: Tensor | None = None,
+        seed: int | None = None,
+        batch_size: int = 10_000,
+        *,
+        prefix: Tensor | str | Sequence[Tensor | str] | None = None,
+        length: int | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        stop: float | None = None,
+        callback: Callable[[Tensor], None] | None = None,
+        compile: bool = False,
+    ) -> Tensor:
+        """Draw n data, position by position.
+
+        Args:
+            n: the number of data; by default 1, or as many as there are prefixes.
+            c: the context, (n, *context.shape), or one row that all share; None for a model without context.
+            seed: repeats the draw bit for bit, and leaves the global random state alone.
+            batch_size: rows drawn at once.
+            prefix: the values that the data begin with: x_1 ... x_m, (m,) for all, (n, m) for each, or a list of n of different
+                lengths, empty ones too; of text, strings. Of a table, the first m columns in the model's order. The other
+                values are drawn from the conditional distribution given the prefix.
+            length: of the sequences, by default the space's; sequences that end sooner are filled up with the end.
+            temperature: probabilities are raised to the power 1 / temperature; 0 always takes the likeliest value.
+            top_k: draw only from the k likeliest symbols.
+            top_p: draw only from the likeliest symbols that together have this probability.
+            stop: a symbol after which a sequence ends, beside its own end; the rest is filled with it.
+            callback: called with the values (n, 1) of every position as they are drawn, for streaming.
+            compile: torch.compile the steps of a transformer, which takes some seconds once and pays for long draws.
+
+        Returns:
+            x of shape (n, *space.shape), or (n, length), in data units; `space.decode` turns it into text, sound, a frame.
+
+        Raises:
+            DataError: a prefix lies outside the space, or is longer than the data to be drawn.
+            GenusError: a temperature, top_k or top_p is out of range; there is nothing to compile.
+        """
+        sampling = SamplingOptions(temperature, top_k, top_p)
+        self._check_sampling(sampling, stop)
+        n = None if n is None else rows_asked(n)
+        prefixes = self._checked_prefixes(prefix, n)
+        n = n if n is not None else len(prefixes) if prefixes is not None else 1
+        options = GenerationOptions(total_length(self.space, length, prefixes), sampling, stop, callback)
+        c = self._check_context(c, n)
+        batch_size = min(batch_size, self.max_rows)
+        if callback is not None and n > batch_size:
+            raise GenusError(f"Streaming needs all rows at once; ask for {batch_size} or fewer.")
+        with self._evaluating(), self._compiled(compile), isolated(seed):
+            return self._draw_in_batches(n, c, prefixes, options, batch_size)
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        return self._draw(n, c, None, GenerationOptions(self.space.dim))
+
+    def _draw_in_batches(
+        self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions, batch_size: int
+    ) -> Tensor:
+        parts = []
+        for start in range(0, max(n, 1), batch_size):
+            rows = slice(start, min(start + batch_size, n))
+            contexts, begins = (None if values is None else values[rows] for values in (c, prefixes))
+            parts.append(self._draw(rows.stop - rows.start, contexts, begins, options))  # type: ignore[arg-type]
+        return torch.cat(parts)
+
+    def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:
+        """Draw n data that begin with their prefixes: (n, length) of sequences, (n, *shape) of rows."""
+        x = draw_positions(self._steps, n, c, prefixes, options, self.space, self.device)
+        if self.order is not None:
+            x = x[:, torch.as_tensor(self.order, device=x.device).argsort()]
+        return x if self.space.sequence else x.reshape(-1, *self.space.shape)
+
+    def _check_sampling(self, sampling: SamplingOptions, stop: float | None) -> None:
+        """Raise GenusError or DataError where the options make no sense for this model."""
+        sampling.check()
+        if stop is not None and not self.space.sequence:
+            raise GenusError("Only sequences have a symbol to stop at; leave stop= out.")
+        if (sampling.top_k is not None or sampling.top_p is not None) and not self._draws_symbols:
+            raise GenusError("top_k and top_p choose among symbols, and this model draws numbers; use temperature.")
+        if stop is not None:
+            self.space.element.check(torch.tensor([[stop]], dtype=self.space.dtype), "stop")
+
+    def _checked_prefixes(self, prefix: Tensor | str | Sequence[Tensor | str] | None, n: int | None) -> list[Tensor] | None:
+        return checked_prefixes(self.space, prefix, n, self.order, self.device)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        training = self.training
+        self.eval()  # no dropout, and weights may be cached
+        try:
+            yield
+        finally:
+            self.train(training)
+
+    @contextmanager
+    def _compiled(self, compile: bool) -> Iterator[None]:
+        """Compile the steps meanwhile, in a family that can."""
+        if compile:
+            raise GenusError(f"{self.name} has no steps that can be compiled; leave compile= out, or take a transformer (gpt).")
+        yield
+
+    @property
+    def _draws_symbols(self) -> bool:
+        """Tell whether every coordinate is drawn from a table of symbols."""
+        return self.space.is_discrete
+
+
+def nothing_to_learn(space: Space) -> str | None:
+    """Return the reason why a net has nothing to learn of this space; None where some coordinate varies."""
+    varied = any(isinstance(k, Real) or k.states > 1 or (isinstance(k, Lattice) and k.size > 1) for k in space.kinds)
+    return None if varied else "there is one value only, so there is nothing to learn"
+
+
+def checked_order(space: Space, order: Sequence[int] | None) -> list[int]:
+    """Return the order of coordinates, by default their own.
+
+    Raises:
+        DataError: the order does not name every coordinate once.
+    """
+    chosen = list(range(space.dim)) if order is None else [int(i) for i in order]
+    if sorted(chosen) != list(range(space.dim)):
+        raise DataError(f"order must name each of the {space.dim} coordinates once, by number from 0; got {chosen}.")
+    return chosen

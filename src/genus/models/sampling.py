@@ -1,0 +1,221 @@
+"""The sampler of the chain rule: draw a position, feed its value back, draw the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from genus.errors import DataError, GenusError
+from genus.nets.heads import Coordinates, SamplingOptions
+from genus.space import Space
+
+__all__ = ["GenerationOptions", "Steps", "checked_prefixes", "draw_positions", "end_value", "total_length"]
+
+# (n, c, prefix (n, m) or None) -> the distribution of every position in turn; it is sent the values (n, 1) drawn from each.
+Steps = Callable[[int, Tensor | None, Tensor | None], Generator[Coordinates, Tensor, None]]
+
+
+class GenerationOptions(NamedTuple):
+    """Everything that `ChainRule.sample` is asked for, besides rows, contexts and prefixes.
+
+    Attributes:
+        length: how many positions to draw, prefixes included.
+        sampling: temperature, top-k and top-p.
+        stop: a symbol after which a sequence ends, beside the end of its space.
+        callback: called with the values (n, 1) of every position as they are drawn.
+    """
+
+    length: int
+    sampling: SamplingOptions = SamplingOptions()
+    stop: float | None = None
+    callback: Callable[[Tensor], None] | None = None
+
+
+def draw_positions(
+    steps: Steps,
+    n: int,
+    c: Tensor | None,
+    prefixes: list[Tensor] | None,
+    options: GenerationOptions,
+    space: Space,
+    device: torch.device,
+) -> Tensor:
+    """Draw n sequences or rows, position by position.
+
+    Args:
+        steps: makes the generator of distributions, see `ChainRule._steps`.
+        n: the number of rows.
+        c: their contexts (n, *context.shape).
+        prefixes: the values that each row begins with, n tensors of any lengths; None where nothing is fixed.
+        options: length, sampling options, stop symbol, callback.
+        space: of x.
+        device: of what is drawn.
+
+    Returns:
+        Values (n, length) in the order of positions. A row that ends early is filled with its end or stop symbol.
+    """
+    length, sampling, stop, callback = options
+    x = torch.empty(n, length, dtype=space.dtype, device=device)
+    if not n:
+        return x
+    lengths = _write_prefixes(x, prefixes)
+    common, longest = int(lengths.min()), int(lengths.max())
+    for i in range(min(common, length)):
+        _report(callback, x[:, i])
+    if common >= length:
+        return x
+    lengths = lengths.to(device)
+    ended = _Ended(x[:, :common], end_value(space) if space.ends else None, stop)
+    distributions = steps(n, c, x[:, :common] if common else None)
+    distribution = next(distributions)
+    for i in range(common, length):
+        value = distribution.sample(sampling)[:, 0].to(x.dtype)
+        if i < longest:
+            value = torch.where(i < lengths, x[:, i], value)
+        x[:, i] = value = ended.filled(value, i >= lengths)
+        _report(callback, value)
+        if i + 1 >= longest and ended.everywhere():
+            x[:, i + 1 :] = ended.fill[:, None]
+            break
+        if i + 1 < length:
+            distribution = distributions.send(value[:, None])
+    return x
+
+
+def _write_prefixes(x: Tensor, prefixes: list[Tensor] | None) -> Tensor:
+    """Write the prefixes into the first positions of x (n, length), and return their lengths (n,)."""
+    if prefixes is None or not any(map(len, prefixes)):
+        return torch.zeros(len(x), dtype=torch.long)
+    padded = torch.nn.utils.rnn.pad_sequence(prefixes, batch_first=True).to(x)
+    x[:, : padded.shape[1]] = padded[:, : x.shape[1]]
+    return torch.tensor([len(prefix) for prefix in prefixes])
+
+
+def _report(callback: Callable[[Tensor], None] | None, value: Tensor) -> None:
+    if callback is not None:
+        callback(value[:, None])
+
+
+class _Ended:
+    """Remembers which rows have ended, and the symbol `fill` (n,) that the rest of each consists of.
+
+    Args:
+        prefix: the first values of every row, (n, m). A stop symbol within a prefix stops nothing.
+        end: the end of the space; None where sequences do not end.
+        stop: another symbol after which a row ends; None for none.
+    """
+
+    def __init__(self, prefix: Tensor, end: float | None, stop: float | None) -> None:
+        self.end, self.stop = end, stop
+        self.rows, self.fill = torch.zeros(len(prefix), dtype=torch.bool, device=prefix.device), prefix.new_zeros(len(prefix))
+        if end is not None:
+            self._mark(_equal(prefix, end).any(1), end)
+
+    def filled(self, value: Tensor, drawn: Tensor) -> Tensor:
+        """Replace values (n,) of ended rows by their fill, and mark the rows that end here.
+
+        drawn (n,) tells which of the values were drawn, and are not a prefix's.
+        """
+        value = torch.where(self.rows, self.fill, value) if self._can_end else value
+        if self.stop is not None:
+            self._mark(_equal(value, self.stop) & drawn, self.stop)
+        if self.end is not None:
+            self._mark(_equal(value, self.end), self.end)
+        return value
+
+    def everywhere(self) -> bool:
+        """Tell whether every row has ended."""
+        return self._can_end and bool(self.rows.all())
+
+    @property
+    def _can_end(self) -> bool:
+        return self.end is not None or self.stop is not None
+
+    def _mark(self, hit: Tensor, symbol: float) -> None:
+        self.fill = torch.where(hit & ~self.rows, symbol, self.fill)
+        self.rows = self.rows | hit
+
+
+def _equal(value: Tensor, symbol: float) -> Tensor:
+    """Compare with a symbol, which may be NaN."""
+    return value.isnan() if symbol != symbol else value == symbol
+
+
+def end_value(space: Space) -> float:
+    """Return the value that x has at the end of a sequence and after it."""
+    levels = getattr(space.kinds[0], "levels", None)
+    return float(levels.index(None)) if levels is not None else float("nan")
+
+
+def total_length(space: Space, length: int | None, prefixes: list[Tensor] | None) -> int:
+    """Return the number of positions to draw, prefixes included.
+
+    Raises:
+        GenusError: a length of 0 or less, or of rows, which have none to choose.
+        DataError: a prefix is longer.
+    """
+    if not space.sequence and length is not None:
+        raise GenusError("Only sequences have a length to choose; leave length= out.")
+    steps = space.dim if length is None else length
+    if steps < 1:
+        raise GenusError(f"A sequence needs a length of 1 or more; got {length}.")
+    longest = max(map(len, prefixes), default=0) if prefixes is not None else 0
+    if longest > steps:
+        how = " with length=" if space.sequence else ""
+        raise DataError(f"A prefix has {longest} values, more than the {steps} that are drawn; ask for more{how}.")
+    return steps
+
+
+def checked_prefixes(
+    space: Space,
+    prefix: Tensor | str | Sequence[Tensor | str] | None,
+    n: int | None,
+    order: Sequence[int] | None,
+    device: torch.device,
+) -> list[Tensor] | None:
+    """Return the prefix of every row as tensors (m,) on the device; None where there is none.
+
+    Args:
+        space: of x.
+        prefix: see `ChainRule.sample`.
+        n: the number of rows; None for as many as there are prefixes.
+        order: the coordinate at every position, for rows of a table.
+        device: of the result.
+
+    Raises:
+        DataError: there are neither 1 nor n, or a value lies outside the space.
+    """
+    if prefix is None:
+        return None
+    if isinstance(prefix, str) or (isinstance(prefix, Tensor) and prefix.ndim == 1):
+        prefix = [prefix]
+    rows = [space.encode_prefix(row) if isinstance(row, str) else torch.as_tensor(row) for row in prefix]
+    rows = rows * n if n is not None and len(rows) == 1 else rows
+    if n is not None and len(rows) != n:
+        raise DataError(f"There are {len(rows)} prefixes for {n} data; expected one for each, or one for all.")
+    rows = [row.to(device, space.dtype) for row in rows]
+    for i, row in enumerate(rows):
+        if row.ndim != 1:
+            raise DataError(f"Prefix {i} has shape {tuple(row.shape)}; expected the values of the first positions, (m,).")
+    for length in {len(row) for row in rows} - {0}:  # prefixes of one length are checked at once
+        alike = [i for i, row in enumerate(rows) if len(row) == length]
+        try:
+            _check_values(space, torch.stack([rows[i] for i in alike]), order, "the prefixes")
+        except DataError:
+            for i in alike:  # once more, to say which
+                _check_values(space, rows[i][None], order, f"prefix {i}")
+            raise
+    return rows
+
+
+def _check_values(space: Space, values: Tensor, order: Sequence[int] | None, name: str) -> None:
+    """Check the values (n, m) of the first positions."""
+    if space.sequence:
+        space.check(values, name)
+        return
+    for value, column in zip(values.T, order if order is not None else range(space.dim), strict=False):
+        names = [space.names[column]] if space.names is not None else None
+        Space([space.kinds[column]], names=names).check(value[:, None], name)
