@@ -35,9 +35,9 @@ from torch import Tensor
 import genus
 from genus import Category, ParallelWaveNet, Real, Space, WaveNet
 from genus.cli.inputs import seconds
+from genus.codec.frames import Form
 from genus.divergences import Estimate, log_spectral_distance
 from genus.evaluation.excerpts import sounds
-from genus.frames import Form
 from genus.model import in_batches, isolated
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "audio" / "spoken-digits"

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from genus.codec.frames import Form
 from genus.evaluation.metrics import METRICS
 from genus.evaluation.report import Report, Row
 from genus.evaluation.sequences import NOVELTY
-from genus.frames import Form
 from genus.space import Category, Lattice, Real, Space
 
 XSS = "<script>alert(1)</script>"

@@ -16,7 +16,7 @@ from command import run
 
 import genus
 from genus import Category, Lattice, Real, Space
-from genus.frames import Form
+from genus.codec.frames import Form
 
 STUDENT = ["--set", "transforms=2", "--set", "hidden=8", "--steps", 30]
 

@@ -18,7 +18,7 @@ from command import run
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.cli.sequences import Typist
-from genus.frames import Form
+from genus.codec.frames import Form
 
 
 def text_space(levels: tuple[object, ...], length: int, coding: str = "characters") -> Space:

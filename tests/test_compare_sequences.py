@@ -16,12 +16,12 @@ from fake_reports import XSS, names, tones
 
 import genus
 from genus import Category, Lattice, Real, Space
+from genus.codec.frames import Form
 from genus.data import Dataset
 from genus.evaluation.comparison import _coordinates
 from genus.evaluation.excerpts import excerpts, sounds, texts
 from genus.evaluation.report import Report
 from genus.evaluation.sequences import PIECE, draws, evaluate_sequences, spans, symbol
-from genus.frames import Form
 
 TINY = {"rnn": {"width": 8, "layers": 1}}
 

@@ -18,19 +18,17 @@ SOURCE = Path(genus.__file__).parent
 
 # Room -> the rooms below it, which its modules may import, at the top of the file or within a function. docs/architecture.md
 # draws it. There are two branches that do not know of one another: reading data, and models, which see tensors only.
-VALUES = {"errors", "lattices", "kinds"}
+VALUES = {"errors", "kinds"}
 TENSORS = VALUES | {"space", "atomic", "memory", "compiled"}
-FORMS = VALUES | {"frames", "codec", "space"}
+FORMS = VALUES | {"codec", "space"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "atomic": {"errors"},
     "memory": set(),
     "compiled": set(),
-    "lattices": {"errors"},
-    "kinds": {"errors", "lattices"},
-    "frames": VALUES,
-    "codec": VALUES | {"frames"},
-    "space": VALUES | {"frames", "codec"},
+    "kinds": {"errors"},
+    "codec": VALUES,
+    "space": VALUES | {"codec"},
     "data": FORMS,
     "nets": TENSORS,
     "transforms": TENSORS | {"nets"},

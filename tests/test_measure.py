@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genus import Category, Lattice, Real, read
-from genus.lattices import find_lattice, round_digits, shortest
+from genus.kinds.steps import find_lattice, round_digits, shortest
 
 RNG = np.random.default_rng(0)
 

@@ -18,12 +18,12 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import Tensor
 
+from genus.codec.frames import is_frame, to_arrow
 from genus.data import Dataset, read
 from genus.data.sequences import Options
 from genus.data.sources import open_source
 from genus.data.unseen import Unseen
 from genus.errors import DataError, GenusError
-from genus.frames import is_frame, to_arrow
 from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
 from genus.models import Dequantised
 from genus.registry import build, families, family, hyper_parameters, suggested

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.kinds import Category, Kind, Lattice, Real, holds_missing, kind_from_json, kind_to_json, missing_state
+from genus.kinds import Category, Kind, Lattice, Real, kind_from_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from genus.frames import Form
+    from genus.codec.frames import Form
 
 __all__ = ["Category", "Lattice", "Kind", "Real", "Space"]
 
@@ -77,7 +77,7 @@ class Space:
         form: Form | None = None,
         sequence: bool = False,
     ) -> None:
-        given = (kinds,) if isinstance(kinds, Real | Lattice | Category) else tuple(kinds)
+        given = (kinds,) if isinstance(kinds, Kind) else tuple(kinds)
         self.shape: tuple[int, ...] = tuple(int(s) for s in shape) if shape is not None else (len(given),)
         self.dim = math.prod(self.shape)
         if not given or self.dim < 1:
@@ -110,7 +110,7 @@ class Space:
     @cached_property
     def dtype(self) -> torch.dtype:
         """float32, or float64 where some column's resolution would not survive float32."""
-        return torch.float64 if max(kind.magnitude for kind in self.kinds) > 2**22 else torch.float32
+        return torch.float64 if max(kind.magnitude for kind in self.kinds) > Kind.FINEST else torch.float32
 
     @cached_property
     def has_states(self) -> bool:
@@ -124,7 +124,7 @@ class Space:
 
     @cached_property
     def has_missing(self) -> bool:
-        return any(holds_missing(kind) for kind in self.kinds)
+        return any(kind.has_missing for kind in self.kinds)
 
     @cached_property
     def shared(self) -> Kind | None:
@@ -156,7 +156,7 @@ class Space:
 
     def column_type(self, i: int) -> pa.DataType | None:
         """Arrow's type of the column that coordinate i was read from; None where there was no column."""
-        from genus.frames import ARRAYS, type_of
+        from genus.codec.frames import ARRAYS, type_of
 
         return type_of(self.form.dtypes[i]) if self.form is not None and self.form.container not in ARRAYS else None
 
@@ -223,18 +223,18 @@ class Space:
         def column(value: Any, dtype: torch.dtype = dtype) -> Tensor:
             return torch.tensor([value(kind) for kind in kinds], dtype=torch.float64).to(device, dtype)
 
-        atoms = [() if isinstance(k, Category) else tuple(a for a in k.atoms if not math.isnan(a)) for k in kinds]
+        atoms = [[a for a in k.atoms if not math.isnan(a)] for k in kinds]
         depth = max(map(len, atoms), default=0)
         padded = [[a[i] if i < len(a) else math.nan for a in atoms] for i in range(depth)]
         return Tables(
-            loc=column(lambda k: getattr(k, "loc", 0.0)),
-            scale=column(lambda k: getattr(k, "scale", 1.0)),
+            loc=column(lambda k: k.loc),
+            scale=column(lambda k: k.scale),
             low=column(lambda k: getattr(k, "low", -math.inf)),
             high=column(lambda k: getattr(k, "high", math.inf)),
-            step=column(lambda k: getattr(k, "step", 0.0)),
+            step=column(lambda k: k.step),
             states=column(lambda k: k.states, torch.long),
             atoms=torch.tensor(padded, dtype=torch.float64).reshape(depth, len(kinds)).to(device, dtype),
-            missing=column(missing_state, torch.long),
+            missing=column(lambda k: k.missing_state, torch.long),
             category=column(lambda k: isinstance(k, Category), torch.bool),
         )
 
@@ -324,7 +324,7 @@ class Space:
         bad |= outside
         if bad.any():
             from genus.codec.columns import within
-            from genus.frames import as_text
+            from genus.codec.frames import as_text
 
             row, column = (int(i) for i in bad.nonzero()[0])
             kind = self.kinds[column]
@@ -433,7 +433,7 @@ class Space:
         shared = len(set(map(repr, self.kinds))) == 1 and len(set(self.kinds)) == 1
         kinds = self.kinds[:1] if shared else self.kinds
         return {
-            "kinds": [kind_to_json(kind) for kind in kinds],
+            "kinds": [kind.to_json() for kind in kinds],
             "shape": list(self.shape),
             "names": list(self.names) if self.names is not None else None,
             "form": self.form.to_json() if self.form is not None else None,
@@ -441,7 +441,7 @@ class Space:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Space:
-        from genus.frames import Form
+        from genus.codec.frames import Form
 
         form = Form.from_json(data["form"]) if data.get("form") else None
         kinds = [kind_from_json(kind) for kind in data["kinds"]]

@@ -73,7 +73,7 @@ def as_table(space: Space, x: Tensor) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    from genus.frames import ARRAYS, Form, type_name
+    from genus.codec.frames import ARRAYS, Form, type_name
     from genus.space import Category, Lattice, Space
 
     form = space.form

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from genus.codec.frames import ARRAYS, Form, as_text, is_text, to_arrow, to_numbers, type_of
 from genus.errors import DataError
-from genus.frames import ARRAYS, Form, as_text, to_arrow, to_numbers, type_of
-from genus.kinds import Category, Kind, Lattice, Real
-from genus.lattices import DIGITS, half_unit, points, round_digits, shortest
+from genus.kinds import Category, Kind, Lattice
+from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest
 
 if TYPE_CHECKING:
     from genus.space import Space
@@ -81,15 +81,15 @@ def _encode_array(space: Space, array: np.ndarray, allow_missing: bool, beyond: 
     return torch.from_numpy(out).reshape(-1, *space.shape)
 
 
-def _shared(space: Space) -> Real | Lattice | None:
+def _shared(space: Space) -> Kind | None:
     """The numeric kind that all of several coordinates share."""
     kind = space.kinds[0]
     return None if space.dim == 1 or isinstance(kind, Category) or any(k is not kind for k in space.kinds) else kind
 
 
-def _plain(kind: Real | Lattice) -> TypeGuard[Lattice]:
+def _plain(kind: Kind) -> TypeGuard[Lattice]:
     """Whether these are whole numbers low..high and nothing else: bytes need no arithmetic."""
-    return isinstance(kind, Lattice) and kind.step == 1 and not kind.atoms and float(kind.low).is_integer()
+    return isinstance(kind, Lattice) and kind.step == 1 and not kind.atoms and kind.is_whole
 
 
 def encode_column(
@@ -114,9 +114,9 @@ def encode_column(
     time = known if known is not None and pa.types.is_temporal(known) else None
     values = None
     try:
-        if time is not None and (_is_text(column.type) or pa.types.is_temporal(column.type)):
+        if time is not None and (is_text(column.type) or pa.types.is_temporal(column.type)):
             column = column.cast(time)
-        if not _is_text(column.type):
+        if not is_text(column.type):
             values = to_numbers(column)
     except pa.ArrowException:
         pass
@@ -134,10 +134,6 @@ def within(kind: Kind, known: pa.DataType | None) -> str:
         return f"values in {kind!r}"
     what = "dates" if pa.types.is_date(known) else "times"
     return f"{what} from {as_text(kind.low, known)} to {as_text(kind.high, known)}"
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_missing: bool) -> np.ndarray:
@@ -177,7 +173,7 @@ def _common_type(array: pa.Array, known: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def _encode_numbers(
-    kind: Real | Lattice,
+    kind: Kind,
     values: np.ndarray,
     label: str,
     single: bool,
@@ -292,9 +288,7 @@ def decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
     raw, atom = _snap(column, atoms, lambda a: np.maximum(1e-6 * kind.step, eps * np.abs(a)))
     value = _lattice_value(kind, np.round((column - kind.low) / kind.step))
     value = np.where(atom, raw, value)
-    if kind.digits >= 17 or (
-        float(kind.low).is_integer() and float(kind.step).is_integer() and not (atom & (raw % 1 != 0)).any()
-    ):
+    if kind.digits >= 17 or (kind.is_whole and not (atom & (raw % 1 != 0)).any()):
         return value
     lattice = list(kind.lattice_atoms)
     exact = atom & ~np.isin(raw, lattice) if len(lattice) < len(atoms) else np.zeros(len(value), dtype=bool)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,36 +12,17 @@ from torch import Tensor
 
 from genus.codec import text
 from genus.codec.columns import decode_column, encode_column
+from genus.codec.frames import Form, to_arrow
 from genus.codec.sound import from_wave, to_wave
 from genus.errors import DataError
-from genus.frames import Form, to_arrow
-from genus.kinds import Category, Kind
+from genus.kinds import Category
 
 if TYPE_CHECKING:
     from genus.space import Space
 
-__all__ = ["decode", "encode", "encode_prefix", "end_of", "filled", "with_end", "without_end"]
+__all__ = ["decode", "encode", "encode_prefix", "filled"]
 
 NUMBERS = Form("numpy", ("float64",))
-
-
-def with_end(kind: Kind) -> Kind:
-    """The kind with one value more: that there is nothing any more."""
-    if isinstance(kind, Category):
-        return Category((*kind.levels, None))
-    return replace(kind, atoms=(*kind.atoms, math.nan))
-
-
-def without_end(kind: Kind) -> Kind:
-    """The inverse of `with_end`."""
-    if isinstance(kind, Category):
-        return Category(tuple(level for level in kind.levels if level is not None))
-    return replace(kind, atoms=tuple(a for a in kind.atoms if not math.isnan(a)))
-
-
-def end_of(kind: Kind) -> float:
-    """What stands in x after the last element."""
-    return float(kind.levels.index(None)) if isinstance(kind, Category) else math.nan
 
 
 def filled(values: np.ndarray, lengths: np.ndarray, end: float, width: int) -> np.ndarray:
@@ -73,7 +52,7 @@ def encode(space: Space, source: Any) -> Tensor:
             " one length."
         )
     values = values.astype(np.float64 if space.dtype == torch.float64 else np.float32)
-    return torch.from_numpy(filled(values, lengths, end_of(space.kinds[0]) if space.ends else 0.0, width))
+    return torch.from_numpy(filled(values, lengths, space.kinds[0].end if space.ends else 0.0, width))
 
 
 def encode_prefix(space: Space, start: Any) -> Tensor:
@@ -90,7 +69,7 @@ def encoded(space: Space, items: Sequence[Any], prefix: bool = False) -> tuple[n
     """Sequences as the user has them -> numbers of the space, one sequence after another (M,), and the lengths (N,)."""
     form, kind = space.form or NUMBERS, space.kinds[0]
     if form.container == "text":
-        return text.coding(form.coding, kind.levels).encode(  # type: ignore[union-attr]
+        return text.coding(form.coding, kind.levels).encode(  # type: ignore[attr-defined]
             items, lambda i, place: f"place {place + 1} of {'the prefix' if prefix else f'text {i}'}"
         )
     lengths = np.array([len(item) for item in items], dtype=np.int64)
@@ -98,7 +77,7 @@ def encoded(space: Space, items: Sequence[Any], prefix: bool = False) -> tuple[n
     if form.container == "audio":
         return from_wave(_wave(flat), form.coding), lengths
     column = to_arrow(flat)[0].column(0) if len(flat) else pa.chunked_array([pa.array([], pa.float64())])
-    return encode_column(without_end(kind) if space.ends else kind, column, "sequence"), lengths
+    return encode_column(kind.without_end() if space.ends else kind, column, "sequence"), lengths
 
 
 def _wave(values: np.ndarray) -> np.ndarray:
@@ -150,10 +129,10 @@ def decode(space: Space, x: Tensor) -> Any:
     flat = x.detach().cpu().numpy()
     gone = np.zeros(flat.shape, dtype=bool)
     if space.ends:
-        gone = flat == end_of(kind) if isinstance(kind, Category) else np.isnan(flat)
+        gone = flat == kind.end if isinstance(kind, Category) else np.isnan(flat)
     lengths = (~gone).sum(1)
     if form.container == "text":
-        coding = text.coding(form.coding, kind.levels)  # type: ignore[union-attr]
+        coding = text.coding(form.coding, kind.levels)  # type: ignore[attr-defined]
         return [coding.decode(row[:length]) for row, length in zip(flat.astype(np.int64), lengths, strict=True)]
     if form.container == "audio":
         values = to_wave(flat[~gone], form.coding)

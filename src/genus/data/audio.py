@@ -10,10 +10,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from genus.codec.frames import Form
 from genus.codec.sound import check_encoding, from_wave, lattice, to_wave
 from genus.data.sequences import Options, Sequences, collected
 from genus.errors import DataError
-from genus.frames import Form
 
 __all__ = ["SUFFIXES", "plucked_strings", "read_recordings", "resampled", "sequences_of", "write_wav"]
 

@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from genus.codec.frames import ARRAYS, Form, type_name
 from genus.data.measure import Unmeasurable, measure
 from genus.data.sequences import Options, arrange
 from genus.data.sources import Source, open_source
 from genus.errors import DataError
-from genus.frames import ARRAYS, Form, type_name
-from genus.space import Category, Kind, Lattice, Real, Space
+from genus.kinds import Kind
+from genus.space import Space
 
 __all__ = ["Dataset", "read"]
 
@@ -362,9 +363,7 @@ def _measured(table: pa.Table, form: Form, wishes: Mapping[str, Wish], discrete:
     for name in table.column_names:
         wish = wishes.get(name)
         try:
-            kinds[name] = (
-                wish if isinstance(wish, Real | Lattice | Category) else measure(name, table.column(name), wish, discrete)
-            )
+            kinds[name] = wish if isinstance(wish, Kind) else measure(name, table.column(name), wish, discrete)
         except Unmeasurable as reason:
             lost.append(str(reason))
     if not kinds:

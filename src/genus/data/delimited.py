@@ -18,6 +18,7 @@ import pyarrow.csv as pcsv
 from genus.data.sequences import Options
 from genus.errors import DataError
 from genus.kinds import Category, Lattice, Real
+from genus.kinds.numbers import EXACT
 
 __all__ = ["read_csv"]
 
@@ -28,7 +29,6 @@ COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or
 THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
 LOOKED_AT = 1000  # rows that decide whether there is a header
 WISHES = ("real", "lattice")
-EXACT = 2**53  # beyond it a double skips whole numbers
 
 
 def read_csv(path: Path, options: Options) -> tuple[pa.Table, tuple[str, ...]]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genus.data.measure import measure_numbers
+from genus.codec.frames import Form
 from genus.errors import DataError
-from genus.frames import Form
-from genus.lattices import find_lattice
+from genus.kinds.numbers import measure_numbers
+from genus.kinds.steps import find_lattice
 from genus.space import Kind, Lattice, Real, Space
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def _pixel_kind(array: np.ndarray) -> Kind:
             raise DataError("The images hold NaN or infinite pixels; replace them.")
         if not np.array_equal(flat, np.rint(flat)):
             levels, counts = np.unique(flat.astype(np.float64), return_counts=True)
-            lattice = find_lattice(levels, counts, array.dtype.itemsize <= 4) if len(levels) <= 1024 else None
-            if lattice is not None and lattice.on.all() and (lattice.high - lattice.low) / lattice.step < 1024:
+            lattice = find_lattice(levels, counts, array.dtype.itemsize <= 4) if len(levels) <= Lattice.COARSE else None
+            if lattice is not None and lattice.on.all() and (lattice.high - lattice.low) / lattice.step < Lattice.COARSE:
                 return Lattice(lattice.low, lattice.high, lattice.step, digits=lattice.digits)
             kind = measure_numbers("pixels", flat.astype(np.float64), "real")
             return kind if isinstance(kind, Real) else Real(float(flat.mean()), float(flat.std()) or 1.0)

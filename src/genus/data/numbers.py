@@ -12,18 +12,16 @@ import pyarrow.compute as pc
 from torch import Tensor
 
 from genus.codec.columns import encode_column
-from genus.codec.sequences import without_end
+from genus.codec.frames import Form
 from genus.codec.text import smallest
 from genus.data.measure import measure
 from genus.data.sequences import Options, Sequences, collected
 from genus.data.text import read_documents
 from genus.errors import DataError
-from genus.frames import Form
-from genus.kinds import Category, Kind, Lattice, Real
+from genus.kinds import Category, Kind, Lattice
 
 __all__ = ["read_array", "read_columns", "read_list", "read_npy"]
 
-SYMBOLS = 256  # whole numbers from 0 to less than this are symbols
 PIECE = 2**22  # elements encoded at a time
 DOCUMENTS = 50  # different texts in a column, no two rows alike, are documents and not levels
 
@@ -126,7 +124,7 @@ def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, op
     if options.space is not None:
         if not options.space.sequence or (options.space.form is not None and options.space.form.coding):
             raise DataError(f"These are sequences of numbers and the space is {options.space!r}; read them without space=.")
-        kind = without_end(options.space.kinds[0])
+        kind = options.space.kinds[0].without_end()
         if layout != "stream" and options.space.ends:
             layout = "documents"
     else:
@@ -137,11 +135,11 @@ def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, op
 
 
 def _kind(flat: np.ndarray, wish: Any) -> Kind:
-    if isinstance(wish, Real | Lattice | Category):
+    if isinstance(wish, Kind):
         return wish
     if flat.dtype.kind in "biu":
         low, high = int(flat.min()), int(flat.max())
-        if low >= 0 and (wish == "category" or (wish is None and high < SYMBOLS)):
+        if low >= 0 and (wish == "category" or (wish is None and high < Kind.NARROW)):
             return Category(tuple(range(high + 1)) if flat.dtype.kind != "b" else (False, True))
     return measure("sequence", pa.chunked_array([_arrow(flat)]), wish or ("category" if flat.dtype.kind in "US" else None))
 
@@ -161,10 +159,10 @@ def _numbers(flat: np.ndarray, kind: Kind) -> np.ndarray:
         if flat.dtype in (np.uint8, np.int16, np.int32, np.int64):
             return flat
         return collected((flat[at : at + PIECE] for at in range(0, len(flat), PIECE)), smallest(kind.states))
-    dtype: Any = np.float32 if kind.magnitude <= 2**22 else np.float64
+    dtype: Any = np.float32 if kind.magnitude <= kind.FINEST else np.float64
     if isinstance(kind, Category):
         dtype = smallest(kind.states)
-    elif isinstance(kind, Lattice) and not kind.atoms and float(kind.low).is_integer() and float(kind.step).is_integer():
+    elif isinstance(kind, Lattice) and not kind.atoms and kind.is_whole:
         dtype = next((t for t in (np.int16, np.int32) if max(-kind.low, kind.high) <= np.iinfo(t).max), dtype)
     pieces = (flat[at : at + PIECE] for at in range(0, len(flat), PIECE))
     return collected((encode_column(kind, pa.chunked_array([_arrow(piece)]), "sequence") for piece in pieces), dtype)

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genus.codec.sequences import end_of, filled, with_end
+from genus.codec.frames import Form
+from genus.codec.sequences import filled
 from genus.codec.text import smallest
 from genus.errors import DataError
-from genus.frames import Form
 from genus.space import Category, Kind, Space
 
 __all__ = ["Arranged", "Options", "Sequences", "arrange", "collected"]
@@ -170,12 +170,12 @@ def _documents(found: Sequences, length: int | None, space: Space | None) -> Arr
             f"{len(lengths):,} sequences filled up to the longest, {width - 1:,} {found.unit}, are {len(lengths) * width:,}"
             " numbers; leave out the longest with length=, or read them as one with documents='one'."
         )
-    kind = space.kinds[0] if space is not None else with_end(found.kind)
-    end = end_of(kind)
+    kind = space.kinds[0] if space is not None else found.kind.with_end()
+    end = kind.end
     if isinstance(kind, Category):
         values = values.astype(smallest(kind.states), copy=False)
     elif values.dtype.kind != "f":
-        values = values.astype(np.float32 if kind.magnitude <= 2**22 else np.float64)
+        values = values.astype(np.float32 if kind.magnitude <= kind.FINEST else np.float64)
     x = _tensor(filled(values, lengths, end, width))
     return Arranged(x, space or _space(kind, width, found.form), np.flatnonzero(kept), False, notes)
 

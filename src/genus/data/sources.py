@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from genus.codec.frames import Form, to_arrow, type_name
 from genus.data import audio, images, numbers, text
 from genus.data.delimited import read_csv
 from genus.data.sequences import Options, Sequences
 from genus.errors import DataError
-from genus.frames import Form, to_arrow, type_name
 
 __all__ = ["EMBEDDED", "READERS", "Source", "open_source"]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from genus.codec.frames import Form
 from genus.codec.text import Bytes, Characters, Coding, Tokens, coding, train_tokens
 from genus.data.sequences import Options, Sequences, collected
 from genus.errors import DataError
-from genus.frames import Form
 from genus.kinds import Category
 
 __all__ = ["SUFFIXES", "Text", "read_documents", "read_texts"]
@@ -258,7 +258,7 @@ def _known(options: Options) -> str | None:
 def _symbols(options: Options, pieces: Any) -> Coding:
     """The coding that is known already, or that was asked for; an alphabet is the characters that occur, sorted."""
     if options.space is not None:
-        return coding(_known(options) or "", options.space.kinds[0].levels)  # type: ignore[union-attr]
+        return coding(_known(options) or "", options.space.kinds[0].levels)  # type: ignore[attr-defined]
     tokens = options.tokens
     if tokens == "bytes":
         return Bytes()

@@ -33,7 +33,7 @@ class Unseen:
         inside = data.x[:, self.columns].double()
         self.beyond = [1 / (((inside - end).abs() < self.step / 2).sum(0).double() + 2) for _, end in self.ends]
         # As reals any value can be encoded; such a loc asks for double precision wherever the lattice needs it.
-        free = [Real(min(k.magnitude, 2.0**22), 1.0, k.atoms) if isinstance(k, Lattice) else k for k in data.space.kinds]
+        free = [Real(min(k.magnitude, k.FINEST), 1.0, k.atoms) if isinstance(k, Lattice) else k for k in data.space.kinds]
         self.free = Space(free, names=data.space.names)
 
     def __call__(self, source: Any) -> tuple[Tensor, Tensor]:

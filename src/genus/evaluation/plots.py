@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from torch import Tensor
 
+from genus.codec.frames import as_text
 from genus.evaluation.svg import COLOURS, INK, colour, figure_of, styled, svg
-from genus.frames import as_text
 from genus.space import Category, Kind, Lattice, Space
 
 if TYPE_CHECKING:

@@ -88,7 +88,7 @@ class Adversarial(GenerativeModel):
         self.critic = Critic(space, self.context_dim + states, **nets, **critic)
         kinds = [space.kinds[i] for i in space.columns(Real, Lattice)]
         # A short lattice is reached by a tanh, whose flat ends make its lowest and highest values easy; numbers are free.
-        short = [k if isinstance(k, Lattice) and k.size <= 256 else None for k in kinds]
+        short = [k if isinstance(k, Lattice) and k.is_narrow else None for k in kinds]
         columns = {
             "half_step": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.0 for k in kinds],
             "middle": [((k.low + k.high) / 2 - k.loc) / k.scale if k else 0.0 for k in short],

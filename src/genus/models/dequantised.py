@@ -16,7 +16,6 @@ from genus.space import Kind, Lattice, Real, Space
 
 __all__ = ["Dequantised"]
 
-SHORT = 256  # the widest lattice that is stretched to the whole line: grey levels, ages
 NOISES = ("uniform", "variational")
 TRIES = 10  # for draws that lie beyond a long lattice
 EDGE = 2.0**-20  # of the unit interval, kept free so that the logit stays finite
@@ -68,7 +67,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         }
         for name, values in columns.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64).reshape(space.shape), persistent=False)
-        for name, which in {"lattice": [k is not None for k in lattices], "short": [_is_short(k) for k in space.kinds]}.items():
+        for name, which in {"lattice": [k is not None for k in lattices], "short": [k.is_narrow for k in space.kinds]}.items():
             self.register_buffer(name, torch.tensor(which).reshape(space.shape), persistent=False)
         self.noise: CellNoise | None = None
         if noise == "variational" and any(lattices):
@@ -157,16 +156,12 @@ def _density(name: str) -> type[TractableDensity]:
     return cls
 
 
-def _is_short(kind: Kind) -> bool:
-    return isinstance(kind, Lattice) and kind.size <= SHORT
-
-
 def continuous(space: Space) -> Space:
     """The space with every lattice replaced by reals; atoms stay, and a flow refuses them."""
 
     def real(kind: Kind) -> Kind:
         if not isinstance(kind, Lattice):
             return kind
-        return Real(0.0, 2.0, kind.atoms) if _is_short(kind) else Real(kind.loc, kind.scale, kind.atoms)
+        return Real(0.0, 2.0, kind.atoms) if kind.is_narrow else Real(kind.loc, kind.scale, kind.atoms)
 
     return Space([real(kind) for kind in space.kinds], space.shape, space.names)

@@ -13,7 +13,7 @@ from genus.errors import GenusError
 from genus.model import Counted, TractableDensity
 from genus.models.product import Product, condition_index, condition_refusal, condition_size
 from genus.nets.cells import Cells
-from genus.space import Space
+from genus.space import Lattice, Space
 
 __all__ = ["Mixture"]
 
@@ -51,7 +51,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
         super().__init__(space, context, components=components, smoothing=smoothing, pool=pool)
         self.components, self.smoothing, self.pool = components, smoothing, pool
         self.product = Product(space, components)
-        self.condition = Cells(context, limit=256) if context is not None else None
+        self.condition = Cells(context, limit=Lattice.NARROW) if context is not None else None
         self.register_buffer("weights", torch.zeros(condition_size(context), components, dtype=torch.float64))
         self.register_buffer("log_weights", torch.full_like(self.weights, 1 / components).log())
 

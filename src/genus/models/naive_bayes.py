@@ -8,7 +8,7 @@ from torch import Tensor
 from genus.model import Counted, TractableDensity
 from genus.models.product import Product, condition_index, condition_refusal, condition_size
 from genus.nets.cells import Cells
-from genus.space import Space
+from genus.space import Lattice, Space
 
 __all__ = ["NaiveBayes"]
 
@@ -41,7 +41,7 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         super().__init__(space, context, smoothing=smoothing, variance=variance)
         self.smoothing, self.variance = smoothing, variance
         self.product = Product(space, condition_size(context))
-        self.condition = Cells(context, limit=256) if context is not None else None
+        self.condition = Cells(context, limit=Lattice.NARROW) if context is not None else None
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:

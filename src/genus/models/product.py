@@ -15,7 +15,6 @@ from genus.space import Category, Lattice, Space
 
 __all__ = ["Product", "condition_index", "condition_refusal", "condition_size"]
 
-LIMIT = 256  # the widest lattice that is counted value by value
 NARROW = 0.1  # a component is expected to be narrower than the pooled data: its prior variance is this share of theirs
 SHAPED = 0.9  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what no normal reaches
 LEANS = 2.0  # rows' worth
@@ -38,7 +37,7 @@ class Product(nn.Module):
         super().__init__()
         self.space = space
         self.components = components
-        self.cells = Cells(space, LIMIT)
+        self.cells = Cells(space, Lattice.NARROW)
         rest = [space.kinds[i] for i in self.cells.rest.tolist()]
         total, r = self.cells.total, len(rest)
         self.lattice = [j for j, k in enumerate(rest) if isinstance(k, Lattice)]
@@ -313,7 +312,7 @@ def condition_refusal(context: Space | None) -> str | None:
     """Why counting cannot condition on this context; None where it can."""
     if context is None:
         return None
-    few = [isinstance(k, Category) or (isinstance(k, Lattice) and k.size <= LIMIT) for k in context.kinds]
+    few = [isinstance(k, Category) or k.is_narrow for k in context.kinds]
     wide = [context.label(i) for i, narrow in enumerate(few) if not narrow]
     if wide:
         return f"it counts for each value of the condition, and {wide[0]} is not a category or a short range of whole numbers"

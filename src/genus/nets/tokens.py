@@ -14,7 +14,7 @@ from genus.space import Category, Lattice, Space
 
 __all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SharedOutputs", "SharedTokens"]
 
-NARROW = 256  # a lattice of at most so many values is seen, and modelled, value by value
+NARROW = Lattice.NARROW  # a lattice of at most so many values is seen, and modelled, value by value
 
 
 def singles(space: Space, order: Sequence[int], make: Callable[[Space], nn.Module]) -> nn.ModuleList:

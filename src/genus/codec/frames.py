@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genus.errors import DataError
 
-__all__ = ["Form", "as_text", "is_frame", "to_arrow", "to_numbers", "type_name", "type_of"]
+__all__ = ["Form", "as_text", "is_frame", "is_text", "to_arrow", "to_numbers", "type_name", "type_of"]
 
 ARRAYS = ("numpy", "torch", "images", "text", "audio")  # containers of one dtype
 
@@ -90,6 +90,11 @@ def type_of(name: str) -> pa.DataType:
     if found := re.fullmatch(r"decimal(\d+)\((\d+), (-?\d+)\)", name):
         return getattr(pa, f"decimal{found[1]}")(int(found[2]), int(found[3]))
     return pa.type_for_alias(name)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a type of Arrow is one of text."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 # -- anything to Arrow ----------------------------------------------------------------------------------------------------

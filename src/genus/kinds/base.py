@@ -1,0 +1,169 @@
+"""What every kind of coordinate answers: a finite set of states, plus perhaps a continuous part, and the base measure."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, ClassVar, Self
+
+from genus.errors import DataError
+
+__all__ = ["Kind", "Level", "kind_from_json"]
+
+Level = str | int | float | bool | None
+
+_kinds: dict[str, type[Kind]] = {}  # by name in lower case, as JSON has it
+
+
+class Kind(ABC):
+    """The type of one coordinate of x: the states it can be in, and the numbers it can be where it is a number.
+
+    A `Category` is states alone. A `Real` and a `Lattice` have state 0, the continuous part, in which a number lies, and one
+    state for each atom, a value with probability mass of its own; NaN among the atoms stands for a missing value. A kind is a
+    frozen dataclass; its fields are its JSON.
+
+    A subclass gives `states`, `magnitude`, `missing_state` and a `measure` that makes the kind of values.
+    """
+
+    NARROW: ClassVar[int] = 256  # values: a lattice of at most so many is seen and modelled value by value, and needs no atoms
+    FINEST: ClassVar[float] = 2.0**22  # the magnitude up to which float32 keeps a coordinate's values apart
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _kinds[cls.__name__.lower()] = cls
+
+    # Only numbers have these; for a category they are what leaves an index as it is.
+
+    @property
+    def loc(self) -> float:
+        return 0.0
+
+    @property
+    def scale(self) -> float:
+        return 1.0
+
+    @property
+    def step(self) -> float:
+        return 0.0
+
+    @property
+    def atoms(self) -> tuple[float, ...]:
+        return ()
+
+    @property
+    def is_narrow(self) -> bool:
+        """True for a lattice of at most `NARROW` values."""
+        return False
+
+    @property
+    @abstractmethod
+    def states(self) -> int:
+        """The number of states, the continuous part among them."""
+
+    @property
+    @abstractmethod
+    def magnitude(self) -> float:
+        """How many resolvable steps away from 0 the data lie: up to `FINEST`, float32 keeps them apart."""
+
+    @property
+    @abstractmethod
+    def missing_state(self) -> int:
+        """The state that means a missing value; -1 where the kind has none."""
+
+    @property
+    def has_missing(self) -> bool:
+        return self.missing_state >= 0
+
+    @property
+    def log_slope(self) -> float:
+        """Return log du/dx of the chart of a Real's continuous part, which turns a density of u into one of x, in nats.
+
+        0 for kinds with counting measure.
+        """
+        return 0.0
+
+    @property
+    def log_width(self) -> float:
+        """Return the log of the width of a lattice's cell in u, in nats; 0 for other kinds."""
+        return 0.0
+
+    @abstractmethod
+    def with_end(self) -> Kind:
+        """Return this kind with one state more, missing, which means in a sequence that it has ended."""
+
+    @abstractmethod
+    def without_end(self) -> Kind:
+        """Return this kind without the missing state: the inverse of `with_end`."""
+
+    @property
+    @abstractmethod
+    def end(self) -> float:
+        """The value of x that stands for a missing value, or for the end of a sequence."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the kind as plain JSON values; `kind_from_json` is the inverse."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        if "atoms" in values:
+            values["atoms"] = [None if math.isnan(a) else a for a in values["atoms"]]
+        return {"kind": type(self).__name__.lower(), **values}
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Self:
+        """Return the kind with these fields, as JSON has them."""
+        if "atoms" in values:
+            values["atoms"] = tuple(math.nan if a is None else float(a) for a in values["atoms"])
+        return cls(**values)
+
+
+def kind_from_json(data: dict[str, Any]) -> Kind:
+    """Return the kind that `Kind.to_json` described."""
+    values = dict(data)
+    return _kinds[values.pop("kind")].from_values(values)
+
+
+def checked_atoms(atoms: Sequence[float]) -> tuple[float, ...]:
+    """Return atoms as floats, NaN last; raise DataError where one occurs twice or is infinite."""
+    numbers = [float(a) for a in atoms if not math.isnan(a)]
+    if len(set(numbers)) != len(numbers) or any(map(math.isinf, numbers)):
+        raise DataError(f"Atoms must be different finite numbers or NaN; got {tuple(atoms)}.")
+    return (*numbers, math.nan) if len(numbers) < len(atoms) else tuple(numbers)
+
+
+def atoms_text(atoms: tuple[float, ...]) -> str:
+    """Return how atoms are written at the end of a kind's repr."""
+    numbers = tuple(a for a in atoms if not math.isnan(a))
+    few = ", ".join(f"{a:.6g}" for a in numbers[:4])
+    shown = f"({few}, ... {len(numbers)} in all)" if len(numbers) > 4 else f"({few}{',' if len(numbers) == 1 else ''})"
+    return (f", atoms={shown}" if numbers else "") + (", missing" if len(numbers) < len(atoms) else "")
+
+
+class Number(Kind):
+    """What a Real and a Lattice share: atoms, and the continuous part standardised as u = (x - loc) / scale."""
+
+    @property
+    def states(self) -> int:
+        return 1 + len(self.atoms)
+
+    @property
+    def missing_state(self) -> int:
+        return self.states - 1 if any(map(math.isnan, self.atoms)) else -1
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The atoms that are numbers: all but a missing value."""
+        return tuple(a for a in self.atoms if not math.isnan(a))
+
+    @property
+    def end(self) -> float:
+        return math.nan
+
+    def with_end(self) -> Kind:
+        return self._with_atoms((*self.atoms, math.nan))
+
+    def without_end(self) -> Kind:
+        return self._with_atoms(self.numbers)
+
+    def _with_atoms(self, atoms: tuple[float, ...]) -> Kind:
+        return replace(self, atoms=atoms)  # type: ignore[type-var]

@@ -1,0 +1,84 @@
+"""One of a finite set of levels without order: counting measure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from genus.errors import DataError
+from genus.kinds.base import Kind, Level
+
+__all__ = ["Category", "natural_order"]
+
+
+@dataclass(frozen=True)
+class Category(Kind):
+    """One of a finite set of levels without order: counting measure. The level None stands for a missing value.
+
+    >>> Category(("no", "yes")).states
+    2
+    """
+
+    MOST: ClassVar[int] = 10_000  # levels that text may have before it is taken for free text
+
+    levels: tuple[Level, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        if not self.levels or len(set(self.levels)) != len(self.levels):
+            raise DataError(f"Category needs at least one level and no level twice; got {self.levels!r}.")
+
+    def __repr__(self) -> str:
+        shown = ", ".join("missing" if level is None else repr(level) for level in self.levels[:6])
+        return f"Category({shown}{', ...' if len(self.levels) > 6 else ''}; {len(self.levels)} levels)"
+
+    @property
+    def states(self) -> int:
+        return len(self.levels)
+
+    @property
+    def magnitude(self) -> float:
+        return float(len(self.levels))
+
+    @property
+    def missing_state(self) -> int:
+        return self.levels.index(None) if None in self.levels else -1
+
+    @property
+    def end(self) -> float:
+        return float(self.missing_state) if self.has_missing else math.nan
+
+    def with_end(self) -> Category:
+        return Category((*self.levels, None))
+
+    def without_end(self) -> Category:
+        return Category(tuple(level for level in self.levels if level is not None))
+
+    @classmethod
+    def measure(cls, levels: Sequence[Any], missing: bool = False) -> Category:
+        """Return the Category of different values, in the order a person would put them; a missing value comes last."""
+        return cls((*natural_order(levels), *([None] if missing else [])))
+
+    @classmethod
+    def is_text_free(cls, distinct: int, rows: int) -> bool:
+        """Return True where text of so many different values in so many rows is an identifier or free text, no category."""
+        return distinct >= 50 and (distinct > 0.5 * rows or distinct > cls.MOST)
+
+
+def natural_order(levels: Sequence[Any]) -> list[Any]:
+    """Return levels sorted as a person would: numbers within text by value.
+
+    >>> natural_order(["a10", "a9", "b"])
+    ['a9', 'a10', 'b']
+    """
+    if not all(isinstance(level, str) for level in levels):
+        return sorted(levels)
+
+    def parts(text: str) -> tuple[list[tuple[bool, int, str]], str]:
+        split = [p for p in re.split(r"([0-9]+)", text) if p]
+        return [(not p.isdecimal(), int(p), "") if p.isdecimal() else (True, 0, p) for p in split], text
+
+    return sorted(levels, key=parts)

@@ -1,0 +1,80 @@
+"""A real number: Lebesgue measure, and atoms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from genus.errors import DataError
+from genus.kinds.atoms import frequent, standard, worth
+from genus.kinds.base import Number, atoms_text, checked_atoms
+
+__all__ = ["Real"]
+
+
+@dataclass(frozen=True)
+class Real(Number):
+    """A real number: Lebesgue measure in the data's own units, off the atoms.
+
+    Args:
+        loc, scale: what standardises it, u = (x - loc) / scale; a log-density in u becomes one in data units by
+            adding `log_slope`, which is -log(scale).
+        atoms: values with point mass of their own, measured by counting; NaN stands for a missing value.
+
+    >>> Real(loc=38.6, scale=13.7, atoms=(0.0,))
+    Real(38.6, 13.7, atoms=(0,))
+    """
+
+    loc: float = 0.0
+    scale: float = 1.0
+    atoms: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.loc) and math.isfinite(self.scale) and self.scale > 0):
+            raise DataError(f"Real needs a finite loc and a positive, finite scale; got loc={self.loc}, scale={self.scale}.")
+        object.__setattr__(self, "atoms", checked_atoms(self.atoms))
+
+    def __repr__(self) -> str:
+        return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self.atoms)})"
+
+    @property
+    def magnitude(self) -> float:
+        largest = max(abs(self.loc), self.scale, *map(abs, self.numbers))
+        if largest > 1e30 or self.scale < 1e-30:
+            return math.inf  # near the ends of float32's range
+        return abs(self.loc) / self.scale * 2.0**10
+
+    @property
+    def log_slope(self) -> float:
+        return -math.log(self.scale)
+
+    @classmethod
+    def measure(cls, present: np.ndarray, atoms: Sequence[float] = (), missing: bool = False) -> Real:
+        """Return the Real of values, standardised by their mean and standard deviation off the atoms.
+
+        Args:
+            present: (N,) the values.
+            atoms: those of them that have mass of their own.
+            missing: NaN is an atom too.
+        """
+        loc, scale = standard(present, np.asarray(atoms, dtype=np.float64))
+        return cls(loc, scale, (*map(float, atoms), *([math.nan] if missing else [])))
+
+    @classmethod
+    def atoms_of(cls, present: np.ndarray, distinct: np.ndarray, counts: np.ndarray, whole: bool, every: bool) -> np.ndarray:
+        """Return the values that deserve an atom off any lattice.
+
+        Args:
+            present: (N,) the values.
+            distinct, counts: different values and the rows of each, of all rows or of a part.
+            whole: these are of all rows.
+            every: each value that repeats is one.
+        """
+        if whole:
+            return distinct[counts > 1 if every else frequent(distinct, counts, len(present), None)]
+        chosen = distinct[counts >= 3]  # only what repeats in the part can hold a share worth an atom
+        counts = np.array([np.count_nonzero(present == v) for v in chosen], dtype=np.int64)
+        return chosen[worth(counts, len(present))]
