@@ -69,7 +69,7 @@ def test_the_divergence_by_steps_is_that_of_whole_draws_with_less_noise(componen
     lesson = Lesson(student, teacher, 0.0)
     with genus.model.isolated(0), torch.no_grad():
         _, by_steps = lesson.divergence(1000, None)
-        x, log_q = student._draw(1000, None)
+        x, log_q = student._sample_and_log_prob(1000, None)
         whole = log_q - teacher.log_prob(x)
     error = float((by_steps.std() ** 2 / 1000 + whole.std() ** 2 / 1000).sqrt())
     assert float(by_steps.mean()) == pytest.approx(float(whole.mean()), abs=4 * error)

@@ -48,6 +48,7 @@ _names = {
         "WaveNet",
     ),
     "genus.models.adversarial": ("adversarial",),
+    "genus.models.continuous": ("ContinuousDensity",),
     "genus.training": ("History", "fit"),
     "genus.distillation": ("Distillation", "distill"),
     "genus.evaluation": ("Report", "compare"),
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
         WaveNet,
     )
     from genus.models.adversarial import adversarial
+    from genus.models.continuous import ContinuousDensity
     from genus.registry import build, families, family
     from genus.space import Category, Lattice, Real, Space
     from genus.training import History, fit

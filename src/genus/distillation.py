@@ -284,7 +284,7 @@ class Lesson:
             expected = self.density._distributions(x, c).expected_log_prob(loc.reshape(-1, 1), log_scale.reshape(-1, 1))
             entropy = log_scale + 0.5 * math.log(2 * math.pi * math.e)
             return x, (-entropy - expected.view(x.shape)).sum(1)
-        drawn, log_q = self.student._draw(n, c)
+        drawn, log_q = self.student._sample_and_log_prob(n, c)
         return drawn, log_q - self.log_p(drawn, c)
 
     @property
@@ -300,7 +300,7 @@ class Lesson:
             given = None if c is None else c[torch.randint(len(c), (n,))].to(student.device, student.context.dtype)  # type: ignore[union-attr]
             pieces = [None] * -(-n // at_once) if given is None else given.split(at_once)
             sizes = [min(at_once, n - at) for at in range(0, n, at_once)]
-            parts = [student._draw(size, piece) for size, piece in zip(sizes, pieces, strict=True)]
+            parts = [student._sample_and_log_prob(size, piece) for size, piece in zip(sizes, pieces, strict=True)]
         x, log_q = (torch.cat(part) for part in zip(*parts, strict=True))
         return x, given, log_q, in_batches(self.log_p, x, given, rows=at_once)
 

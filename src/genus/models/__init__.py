@@ -1,6 +1,7 @@
 """The families, one file each. Importing them registers them."""
 
 from genus.models.autoencoder import Autoencoder
+from genus.models.continuous import ContinuousDensity
 from genus.models.dequantised import Dequantised
 from genus.models.flow import Flow
 from genus.models.gan import GAN
@@ -38,6 +39,7 @@ __all__ = [
     "WGAN",
     "WGANGP",
     "Autoencoder",
+    "ContinuousDensity",
     "Dequantised",
     "Flow",
     "Glow",

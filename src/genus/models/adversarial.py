@@ -271,7 +271,7 @@ def adversarial(
         raise GenusError(f"{type(model).__name__} has a critic of its own; choose its game when it is made.")
     if not isinstance(model, TractableDensity) or not hasattr(model, "sample_and_log_prob"):
         raise GenusError(f"{type(model).__name__} cannot draw with gradients; a flow can, 'real-nvp' say.")
-    space, draw, log_prob = model.space, model._draw, model._log_prob
+    space, draw, log_prob = model.space, model._sample_and_log_prob, model._log_prob
     if any(not isinstance(kind, Real) or kind.states > 1 for kind in space.kinds):
         raise DataError("A sampler's data must be real numbers without atoms: gradients do not go back through states.")
     if likelihood < 0 or (critic_steps is not None and critic_steps < 1):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genus.errors import GenusError
 from genus.model import Loss, TractableDensity, in_batches
-from genus.models.bases import based
+from genus.models.bases import make_base
 from genus.models.encoded import Encoded
 from genus.models.posteriors import Around
 from genus.nets.standard import Standard
@@ -65,7 +65,7 @@ class Autoencoder(Encoded, name="autoencoder"):
         super().__init__(space, context, **hyper, contractive=contractive, density=density, net=net)
         self._nets(latent, hidden, components, latent, net)
         self.standard = Standard(latent)
-        self.prior = based(density, latent)
+        self.prior = make_base(density, latent)
         self.posterior = Around(latent)
 
     def _numbers(self, x: Tensor, c: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from genus.errors import GenusError
 from genus.model import Counted, GenerativeModel, TractableDensity, named, registered
 from genus.space import Real, Space
 
-__all__ = ["Base", "Normal", "NormalMixture", "Student", "based"]
+__all__ = ["Base", "Normal", "NormalMixture", "Student", "make_base"]
 
 LEAST_DEGREES = 2.0  # of freedom: with more, variances are finite
 
@@ -120,11 +120,16 @@ class Modelled(Base):
         return self.model._sample(n, None)
 
 
-def based(base: str | TractableDensity | dict[str, Any], dim: int, allow_missing: bool = False) -> Base:
-    """The base of D numbers that is asked for.
+def make_base(base: str | TractableDensity | dict[str, Any], dim: int, allow_missing: bool = False) -> Base:
+    """Return the base of that name, or the model as a base.
+
+    Args:
+        base: "normal", "student", "mixture", a model, or the name of a family, alone or with its hyper-parameters.
+        dim: D, how many numbers it is a distribution of.
+        allow_missing: numbers may be NaN, and are left out.
 
     Raises:
-        GenusError: there is none of that name, or the model is not one of D real numbers that is trained by gradients.
+        GenusError: there is no base of that name, or the model is not a density of D real numbers trained by gradients.
     """
     if base == "normal":
         return Normal(dim, allow_missing)

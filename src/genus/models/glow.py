@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from genus.errors import DataError, GenusError
+from genus.models.continuous import can_lack
 from genus.models.flow import NormalisingFlow
-from genus.space import Real, Space
+from genus.space import Space
 from genus.transforms import ActNorm, Chain, Coupling, Linear, Multiscale, Reshape, Squeeze, Transform
 
 __all__ = ["Glow"]
@@ -47,7 +48,6 @@ class Glow(NormalisingFlow, name="glow"):
         super().__init__(space, context, levels=levels, steps=steps, hidden=hidden, base=base)
         if levels < 1 or steps < 1:
             raise GenusError(f"levels and steps must be 1 or more; got {levels} and {steps}.")
-        given = self.condition_dim(space, context)
         first = shape = (1,) * (3 - len(space.shape)) + space.shape
         scales: list[Transform] = []
         for level in range(levels):
@@ -59,7 +59,7 @@ class Glow(NormalisingFlow, name="glow"):
             chain: list[Transform] = [Squeeze()]
             for step in range(steps):
                 stay = [[[(k < shape[0] // 2) == (step % 2 == 0)] * shape[2]] * shape[1] for k in range(shape[0])]
-                chain += [ActNorm(shape[0]), Linear(shape[0]), Coupling(stay, hidden, None, given)]
+                chain += [ActNorm(shape[0]), Linear(shape[0]), Coupling(stay, hidden, None, self.feature_dim)]
             scales.append(Chain(chain))
             shape = (shape[0] // 2, *shape[1:])
         self._compose([ActNorm(space.dim), Reshape(first), Multiscale(first, scales)], base)
@@ -68,7 +68,7 @@ class Glow(NormalisingFlow, name="glow"):
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
         if len(space.shape) not in (2, 3) or space.shape[-1] % 2 or space.shape[-2] % 2:
             return "it models images of even height and width, (height, width) or (channels, height, width)"
-        if space.columns(Real) and cls.has_gaps(space):
+        if can_lack(space):
             return "its convolutions cannot leave out pixels with values that repeat or lack"
         return super().limits(space, context)
 

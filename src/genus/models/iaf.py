@@ -33,4 +33,6 @@ class IAF(Repeated, name="iaf"):
     title = "inverse autoregressive flow"
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        return [Inverse(MaskedAutoregressive(dim, order=self.turn(dim, i), direct=True, **net)) for i in range(transforms)]
+        return [
+            Inverse(MaskedAutoregressive(dim, order=self.alternating(dim, i), direct=True, **net)) for i in range(transforms)
+        ]

@@ -34,4 +34,4 @@ class MAF(Repeated, name="maf"):
     title = "masked autoregressive flow"
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        return [MaskedAutoregressive(dim, order=self.turn(dim, i), direct=True, **net) for i in range(transforms)]
+        return [MaskedAutoregressive(dim, order=self.alternating(dim, i), direct=True, **net) for i in range(transforms)]

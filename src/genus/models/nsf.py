@@ -53,7 +53,9 @@ class NSF(Repeated, name="nsf"):
         for i in range(transforms):
             chain += [Linear(dim)] if i and not allow_missing else []
             if self.hyper["autoregressive"]:
-                chain.append(MaskedAutoregressive(dim, map=spline, order=self.turn(dim, i) if allow_missing else None, **net))
+                chain.append(
+                    MaskedAutoregressive(dim, map=spline, order=self.alternating(dim, i) if allow_missing else None, **net)
+                )
             else:
                 chain.append(Coupling(halves(dim, i % 2 == 0), map=spline, **net))
         return chain

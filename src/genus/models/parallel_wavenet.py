@@ -61,9 +61,6 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
             return f"it is a density over sequences of real numbers of one length, and the elements are {space.kinds[0]!r}"
         return None
 
-    def _log_unit(self, u: Tensor) -> float:
-        return u.shape[1] * self.log_scales[0]
-
     def _draw_steps(self, n: int, c: Tensor | None) -> NoiseSteps:
         """n sequences. Every flow is affine in z_t, so all of them are: x_t is normal, given the noise before it."""
         noise = self.base.sample(n, self.reals).to(self.dtype)

@@ -27,7 +27,7 @@ class RealNVP(Repeated, name="real-nvp"):
     """
 
     title = "affine couplings"
-    few = 4
+    few_transforms = 4
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         pairs = [(Coupling(halves(dim, i % 2 == 0), **net), ActNorm(dim, net["allow_missing"])) for i in range(transforms)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genus.errors import GenusError
 from genus.model import Loss, TractableDensity, frozen
 from genus.models import posteriors
-from genus.models.bases import Base, Normal, based
+from genus.models.bases import Base, Normal, make_base
 from genus.models.encoded import Encoded
 from genus.models.posteriors import HALF_LOG_2PI, Diagonal
 from genus.space import Space
@@ -47,7 +47,7 @@ class Variational(Encoded):
             self.fit_defaults = {**self.fit_defaults, **CONVOLUTIONAL}  # type: ignore[misc, assignment]
         self.posterior = posteriors.posterior(posterior, latent)
         self._nets(latent, hidden, components, self.posterior.width, net)
-        self.prior: Base = Vamp(self) if prior == "vamp" else based(prior, latent)
+        self.prior: Base = Vamp(self) if prior == "vamp" else make_base(prior, latent)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:

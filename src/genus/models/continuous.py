@@ -1,0 +1,179 @@
+"""Densities over standard real vectors, made densities over tables, images and sequences."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genus.model import TractableDensity, shaped
+from genus.models.made import MADE
+from genus.space import Category, Lattice, Real, Space
+
+__all__ = ["ContinuousDensity", "can_lack"]
+
+
+class ContinuousDensity(TractableDensity):
+    """A base for families over standard real vectors: p(x | c) = p(states | c) p(u | states, c) |du/dx|.
+
+    u (B, D) are the numbers of the D real columns, standardised. Everything else comes from this class: units and their
+    Jacobian; categories, atoms and missing values, whose density is a MADE, exact; lattices, by `Dequantised`, which
+    `genus.build` puts around the family. A family gives two methods, and calls `super().__init__(space, context)` first:
+
+    - `_log_density(u, features)` returns the log-density (B,) of u (B, D), in nats;
+    - `_draw(n, features)` returns n draws (n, D).
+
+    `features` (B, feature_dim) are those of the context, and a one-hot of the state of every column that has several; None
+    where there are neither. A number is absent where its column is at an atom or missing. Spaces with such columns are refused,
+    unless the class sets `allow_missing = True`: then u is NaN there, and the density leaves these numbers out.
+
+    Attributes:
+        dim: D, the number of real columns.
+        feature_dim: the width of `features`; 0 for none.
+        can_lack: whether numbers of this space can be absent.
+
+    >>> import genus
+    >>> from torch import nn
+    >>> class Gaussian(ContinuousDensity, name="doc-gaussian"):
+    ...     def __init__(self, space, context=None):
+    ...         super().__init__(space, context)
+    ...         self.mean = nn.Parameter(torch.zeros(self.dim))
+    ...     def _log_density(self, u, features):
+    ...         return torch.distributions.Normal(self.mean, 1.0).log_prob(u).sum(1)
+    ...     def _draw(self, n, features):
+    ...         return self.mean + torch.randn(n, self.dim)
+    >>> space = Space([Real(10.0, 2.0), Category(("a", "b"))])
+    >>> Gaussian(space).log_prob(torch.tensor([[10.0, 1.0]])).shape
+    torch.Size([1])
+    """
+
+    takes = "tables with real columns; whole numbers and images as a bound"
+    allow_missing: ClassVar[bool] = False
+
+    def __init__(self, space: Space, context: Space | None = None, states_last: bool = False, **hyper: Any) -> None:
+        super().__init__(space, context, **hyper)
+        varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1]
+        reals = space.columns(Real)
+        self.dim, self.can_lack = len(reals), can_lack(space)
+        self.state_counts = [space.kinds[i].states for i in varied]
+        self.feature_dim = self.context_dim + sum(self.state_counts)
+        starts = [sum(self.state_counts[:j]) for j in range(len(varied))]  # of every column's one-hot among the features
+        lacking = [(reals.index(i), start) for i, start in zip(varied, starts, strict=True) if i in reals]
+        for name, numbers in {"reals": reals, "varied": varied, "lacking": lacking}.items():
+            self.register_buffer(name, torch.tensor(numbers, dtype=torch.long), persistent=False)
+        self.log_scales = [math.log(kind.scale) for kind in space.kinds if isinstance(kind, Real)]
+        self.states: MADE | None = None
+        if not states_last:  # a family whose other parts draw their first weights before calls it at its end
+            self._model_states()
+
+    reals: Tensor
+    varied: Tensor
+    lacking: Tensor
+
+    @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        lattices = space.columns(Lattice)
+        if lattices:
+            more = f" ({len(lattices)} such columns)" if len(lattices) > 1 else ""
+            return f"it is a density over real numbers, and {space.label(lattices[0])} is whole numbers{more}"
+        if not space.columns(Real):
+            return "it is a density over real numbers, and there is no column of them"
+        if can_lack(space) and not cls.allow_missing:
+            odd = next(i for i in space.columns(Real) if space.kinds[i].states > 1)
+            return f"it needs every number, and {space.label(odd)} has atoms or missing values, which have none"
+        return None
+
+    def _model_states(self) -> None:
+        """Make the distribution of the states, where a column has several."""
+        if self.state_counts:
+            names = [self.space.names[i] for i in self.varied.tolist()] if self.space.names is not None else None
+            states = Space([Category(tuple(range(n))) for n in self.state_counts], names=names)
+            self.states = MADE(states, self.context, hidden=(256, 256), residual=True, dropout=0.1)
+
+    def _log_density(self, u: Tensor, features: Tensor | None) -> Tensor:
+        """Return the log-density (B,) of standardised numbers u (B, D), NaN where absent, given features (B, feature_dim)."""
+        raise TypeError(f"{type(self).__name__} must define _log_density(u, features).")
+
+    def _draw(self, n: int, features: Tensor | None) -> Tensor:
+        """Draw n standardised vectors (n, D) given features (n, feature_dim); what it gives for absent numbers is not used."""
+        raise TypeError(f"{type(self).__name__} must define _draw(n, features).")
+
+    def _initialise(self, u: Tensor, features: Tensor | None) -> None:
+        """Set what depends on the first rows of the training data; by default nothing."""
+
+    # -- density ------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        u, state, features = self._parts(x, c)
+        self._initialise(u, features)
+        if self.states is not None:
+            self.states.initialise(state, c)  # type: ignore[arg-type]
+
+    def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+        u, state, features = self._parts(x, c)
+        log_density = shaped(self._log_density(u, features), (len(x),), f"{type(self).__name__}._log_density")
+        return self._with_states(log_density + self._log_slope(u), state, c)
+
+    def _with_states(self, log_prob: Tensor, state: Tensor | None, c: Tensor | None) -> Tensor:
+        """Add log p(states | c) to the log-density of the numbers given them, (B,)."""
+        return log_prob if self.states is None else log_prob + self.states._log_prob(state, c)  # type: ignore[arg-type]
+
+    def _parts(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return numbers u (B, D), NaN where absent; states (B, S), None where no column has several; and features."""
+        state, u = self.space.split(x)
+        u = (u if len(self.reals) == self.space.dim else u[:, self.reals]).to(self.dtype)
+        if self.states is None:
+            return u, None, self._context_features(c)
+        state, absent = state[:, self.varied], state[:, self.reals] > 0
+        u = u.masked_fill(absent, torch.nan) if self.can_lack else u
+        return u, state.to(self.states.space.dtype), self._all_features(state, c)
+
+    def _all_features(self, state: Tensor, c: Tensor | None) -> Tensor:
+        """Return a one-hot of every state (B, S), and the context's features: (B, feature_dim)."""
+        one_hots = [F.one_hot(state[:, i].long(), n).to(self.dtype) for i, n in enumerate(self.state_counts)]
+        context = self._context_features(c)
+        return torch.cat([*one_hots, *([] if context is None else [context])], dim=1)
+
+    def _log_slope(self, u: Tensor) -> Tensor | float:
+        """Return log|du/dx| of all numbers that are not absent, a number or (B,)."""
+        if self.space.sequence:
+            return -u.shape[1] * self.log_scales[0]
+        if not self.can_lack:
+            return -sum(self.log_scales)
+        return torch.where(u.isnan(), 0.0, -torch.tensor(self.log_scales, dtype=u.dtype, device=u.device)).sum(1)
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        state, features = self._draw_states(n, c)
+        return self._joined(self._draw(n, features), state)
+
+    def _draw_states(self, n: int, c: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """Draw the states (n, S); return them, None where no column has several, and the features of these rows."""
+        if self.states is None:
+            return None, self._context_features(c)
+        state = self.states._sample(n, c)
+        return state, self._all_features(state, c)
+
+    def _absent(self, features: Tensor) -> Tensor:
+        """Return which of the numbers (B, D) are absent in rows with these features."""
+        where, first = self.lacking.T
+        absent = torch.zeros(len(features), self.dim, dtype=torch.bool, device=features.device)
+        return absent.index_copy(1, where, features[:, first] == 0)
+
+    def _joined(self, u: Tensor, state: Tensor | None) -> Tensor:
+        """Return the data x with these numbers (B, D) and states (B, S)."""
+        full = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
+        if state is None and len(self.reals) == self.space.dim:
+            return self.space.join(full, u)
+        full = full if state is None else full.index_copy(1, self.varied, state.long())
+        return self.space.join(full, u.new_zeros(len(u), self.space.dim).index_copy(1, self.reals, u.nan_to_num(0.0)))
+
+
+def can_lack(space: Space) -> bool:
+    """Tell whether a number can be absent: a real column has atoms, or a missing value."""
+    return any(isinstance(kind, Real) and kind.states > 1 for kind in space.kinds)
