@@ -42,7 +42,7 @@ def test_the_family_of_the_contributing_page_works() -> None:
         grid = torch.linspace(-60, 60, 24001).unsqueeze(1)
         assert float(genus.build("laplace", space).log_prob(grid).exp().sum() * 0.005) == pytest.approx(1, abs=1e-3)
         assert genus.build("laplace", genus.Space([genus.Lattice(0, 9)])).likelihood == "bound"
-        with pytest.raises(genus.DataError, match="is Category"):
+        with pytest.raises(genus.DataError, match="no column of them"):
             genus.build("laplace", genus.Space([genus.Category(("a", "b"))]))
         # A family of one's own script is known to the processes that a comparison fans out to.
         report = genus.compare(torch.randn(200, 2), ["laplace"], budget=2, seeds=1, jobs=2, progress=False)
