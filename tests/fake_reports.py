@@ -9,7 +9,8 @@ import torch
 
 from genus.codec.frames import Form
 from genus.evaluation.metrics import METRICS
-from genus.evaluation.report import Report, Row
+from genus.evaluation.report import Report
+from genus.evaluation.results import Row
 from genus.evaluation.sequences import NOVELTY
 from genus.space import Category, Lattice, Real, Space
 

@@ -14,7 +14,8 @@ import torch
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.data import Dataset
-from genus.evaluation.comparison import Protocol, _chosen, _pair, _row, _trial
+from genus.evaluation.comparison import _chosen, _pair, _row
+from genus.evaluation.trial import Protocol, run_trial
 from genus.model import TractableDensity
 
 
@@ -57,7 +58,7 @@ def test_every_family_has_a_row_with_its_label(report: genus.Report) -> None:
 def test_every_family_takes_part_where_none_is_named() -> None:
     known = set(genus.families())
     for baseline in ("naive-bayes", "markov"):
-        chosen = _chosen(None, baseline)
+        chosen = [cls.name for cls in _chosen(None, baseline)]
         assert chosen[0] == baseline
         assert set(chosen) == known
         assert len(chosen) == len(known)
@@ -147,7 +148,7 @@ def test_worker_processes_know_families_that_are_newer_than_they_are(
 def test_the_threads_of_the_caller_are_left_as_they_were() -> None:
     before = torch.get_num_threads()
     data = table()
-    _trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), genus.NaiveBayes, 0)
+    run_trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), genus.NaiveBayes, 0)
     assert torch.get_num_threads() == before
 
 
@@ -157,10 +158,10 @@ def test_standard_error_of_a_paired_difference_is_of_the_difference() -> None:
     hard = np.random.default_rng(0).normal(size=len(data))
     trials = []
     for name, shift in (("naive-bayes", 0.0), ("mixture", 0.5)):
-        trial = _trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), genus.family(name), 0)
+        trial = run_trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), genus.family(name), 0)
         trial.log_density = hard + shift
         trials.append(trial)
-    rows = [_row(t.family, [t], data) for t in trials]
+    rows = [_row(genus.family(t.family), [t], data) for t in trials]
     _pair(rows, trials, "naive-bayes")
     assert rows[1].baseline_difference == pytest.approx(0.5)
     assert rows[1].baseline_difference_se < 1e-9 < rows[1].log_density_se
@@ -172,7 +173,7 @@ def test_a_condition_is_kept_in_sampling_and_scoring() -> None:
     rows = {row.family: row for row in report.rows}
     assert rows["maf"].label == "bound"  # whole tenths: dequantised
     assert rows["maf"].status == rows["mixture"].status == "ok"
-    assert report.condition == "species"
+    assert report.context_columns == "species"
 
 
 def test_wrong_requests_are_one_sentence() -> None:

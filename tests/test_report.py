@@ -15,7 +15,8 @@ from fake_reports import XSS, adult, adult_rows, adult_space, density, digits, l
 from genus.errors import GenusError
 from genus.evaluation import plots
 from genus.evaluation.ranking import distance, number, plus_minus
-from genus.evaluation.report import Report, Row
+from genus.evaluation.report import Report
+from genus.evaluation.results import Row
 from genus.space import Category, Lattice, Real, Space
 
 
@@ -44,7 +45,7 @@ def test_sentences_say_what_the_number_is() -> None:
     assert said["vae"].startswith("bound: the true log-density is at least this; 0.86 ± 0.03 nats better")
     assert said["vae"].endswith("the estimate from 64 importance samples is −40.90 nats a row")
     assert said["wgan-gp"].startswith(
-        "no density (implicit): judged by samples alone; a classifier tells them from real rows with AUC 0.78"
+        "no density (implicit): compared by samples alone; a classifier tells them from real rows with AUC 0.78"
     )
     assert said["nice"].startswith("it models real numbers only")
     assert said["iaf"].endswith("lower the learning rate.")
@@ -114,7 +115,7 @@ def test_a_family_that_had_no_time_is_said() -> None:
     report = report_of(a, b)
     assert "seconds" not in report.verdict
     b.steps = 1.5
-    assert "The clock stopped gpt after fewer than 50 steps: give more seconds before you judge." in report.verdict
+    assert "The clock stopped gpt after fewer than 50 steps: give more seconds before you compare." in report.verdict
     assert "stopped by the clock when it had hardly begun (steps: 2)" in report.ranking()[1].sentence
     b.stopped = "early stopping"
     assert "clock" not in report.verdict
@@ -184,6 +185,16 @@ def test_json_holds_every_number_and_is_strict(tmp_path: Path) -> None:
     assert data["metrics"]["c2st"]["ideal"] == 0.5
 
 
+def test_results_come_back_from_json(tmp_path: Path) -> None:
+    report = adult(50)
+    report.rows[0].metrics["energy"] = math.nan
+    page = report.write(tmp_path)
+    again = Report.from_json(json.loads(page.with_name("report.json").read_text(encoding="utf-8")))
+    assert again.to_json() == report.to_json()
+    assert str(again) == str(report)
+    assert math.isnan(next(row for row in again.rows if row.family == report.rows[0].family).metrics["energy"])
+
+
 def test_frame_has_a_line_for_every_family_and_reference() -> None:
     report = adult(50)
     frame = report.to_frame()
@@ -204,7 +215,7 @@ def test_written_again_it_is_the_same(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(GenusError, match=r"Cannot write the report to .*taken.*Choose a folder"):
+    with pytest.raises(GenusError, match=r"Cannot write .*taken.*Choose a folder"):
         lonely().write(tmp_path / "taken")
     if os.geteuid() == 0:
         return  # root may write anywhere
@@ -279,7 +290,7 @@ def test_markup_in_any_word_is_escaped(tmp_path: Path) -> None:
     one = row(evil, evil, evil, 0.5, samples=x, **density(-1, 0, 0))
     two = Row(evil + "2", evil, evil, "failed", evil)
     space = Space([Category((evil, "b"))], names=[evil])
-    names = dict.fromkeys(("condition", "target", "baseline", "machine", "created"), evil)
+    names = dict.fromkeys(("context_columns", "target", "baseline", "machine", "created"), evil)
     report = Report(
         evil,
         space,

@@ -30,6 +30,7 @@ from genus.space import Category, Space
 from genus.transforms.core import same_source
 
 __all__ = [
+    "BOUND_DRAWS",
     "ApproximateDensity",
     "Counted",
     "GenerativeModel",
@@ -109,6 +110,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 MANY = 1000  # rows that are worth keeping memory for
+BOUND_DRAWS = 16  # of a bound's noise, which it is averaged over wherever a number is reported
 AT_ONCE = 2**21  # numbers that are decoded together for importance weights: 8 MB, which a processor's caches hold
 
 

@@ -24,7 +24,7 @@ from genus.data.sequences import Options
 from genus.data.sources import open_source
 from genus.data.unseen import Unseen
 from genus.errors import DataError, GenusError
-from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
+from genus.model import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
 from genus.models import Dequantised
 from genus.registry import build, families, family, hyper_parameters, suggested
 from genus.space import Category, Kind, Real, Space
@@ -33,7 +33,6 @@ from genus.training import fit
 __all__ = ["DensityClassifier", "DensityEstimator"]
 
 Wish = str | Kind
-BOUND = 8  # draws whose mean is reported for a bound
 # Every column of such an array is meant: none is left out as a row number or an identifier.
 WISHES = {"i": "lattice", "u": "lattice", "U": "category", "S": "category"}
 
@@ -263,7 +262,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         model = cast(ApproximateDensity, self.model_)
         if isinstance(model, TractableDensity):
             return in_batches(model.log_prob, x, c).double().cpu()
-        draws = [in_batches(lambda x, c, seed=seed: model.elbo(x, c, seed=seed), x, c) for seed in range(BOUND)]
+        draws = [in_batches(lambda x, c, seed=seed: model.elbo(x, c, seed=seed), x, c) for seed in range(BOUND_DRAWS)]
         return torch.stack(draws).double().mean(0).cpu()
 
     def _log_prior(self) -> Tensor:

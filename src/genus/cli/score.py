@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["score"]
 
-DRAWS = 16  # of a bound's noise, that it is averaged over
-
 
 def score(
     model: Model,
@@ -149,7 +147,7 @@ def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None, 
     """(N,): exact, or the mean of some draws of the bound, or the estimate by importance samples; the same every time."""
     import torch
 
-    from genus.model import TractableDensity, in_batches
+    from genus.model import BOUND_DRAWS, TractableDensity, in_batches
 
     with torch.inference_mode():
         if isinstance(model, TractableDensity):
@@ -157,7 +155,8 @@ def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None, 
             return in_batches(density, data.x, data.c)
         if samples is not None:
             return in_batches(lambda x, c: model.log_evidence(x, c, samples, seed=0), data.x, data.c, rows=2048)
-        return sum(in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(DRAWS)) / DRAWS  # type: ignore[return-value]
+        draws = [in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND_DRAWS)]
+        return torch.stack(draws).mean(0)
 
 
 def _finite(value: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from genus.evaluation.comparison import compare
 from genus.evaluation.metrics import METRICS, Metric, evaluate, independent_columns
-from genus.evaluation.report import Report, Row
+from genus.evaluation.report import Report
+from genus.evaluation.results import Results, Row
 
-__all__ = ["METRICS", "Metric", "Report", "Row", "compare", "evaluate", "independent_columns"]
+__all__ = ["METRICS", "Metric", "Report", "Results", "Row", "compare", "evaluate", "independent_columns"]

@@ -28,7 +28,7 @@ class Codes(NamedTuple):
         share: of their variance that lies in that plane.
         rebuilt: (m, *shape) the likeliest images given the codes of the first m held-out ones; None of tables.
         walks: (units, steps, *shape) the first image, one unit of its code changed step by step; the units that vary most.
-        lines: (m, steps, *shape) from one held-out image to another of the same condition, along the line between their codes.
+        lines: (m, steps, *shape) from one held-out image to another of the same context, along the line between their codes.
     """
 
     latent: int
@@ -68,7 +68,7 @@ def codes_of(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Codes | Non
 
 
 def _partner(c: Tensor | None, i: int, count: int) -> int | None:
-    """The next row after row i whose condition is the same; None where there is none."""
+    """The next row after row i whose context is the same; None where there is none."""
     rest = range(i + 1, count)
     return next((j for j in rest if c is None or torch.equal(c[i], c[j])), None)
 

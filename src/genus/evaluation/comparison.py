@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -22,56 +21,26 @@ from torch import Tensor
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.classifiers import tstr
-from genus.evaluation.codes import Codes, codes_of
-from genus.evaluation.metrics import CELLS, LEARNT, LEAST, METRICS, NEIGHBOURS, evaluate, independent_columns, torch_threads
-from genus.evaluation.report import Report, Row
-from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences, spans
+from genus.evaluation.metrics import LEARNT, LEAST, METRICS, independent_columns
+from genus.evaluation.report import Report
+from genus.evaluation.results import Row
+from genus.evaluation.sequences import NOVELTY, spans
+from genus.evaluation.trial import EVIDENCE, Protocol, Trial, joint_space, pictured, run_trial, sample_metrics, with_context
 from genus.evaluation.workers import Parcel
-from genus.model import ApproximateDensity, GenerativeModel, TractableDensity, in_batches, nameless, registered
-from genus.models.chain_rule import ChainRule
-from genus.registry import build, families, family, refusal, suggested
-from genus.space import Category, Space
-from genus.training import History, fit
+from genus.model import GenerativeModel, nameless, registered
+from genus.registry import families as all_families
+from genus.registry import refusal
+from genus.space import Category
 
 __all__ = ["compare"]
 
-EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
-BOUND = 16  # draws that a bound's mean is taken over
 # The family that always takes part, of tables and images and of sequences, and in words.
 BASELINES = {
     False: ("naive-bayes", "naive Bayes (independent columns)"),
     True: ("markov", "the Markov chain (counts of n-grams)"),
 }
-VALUES = 2**18  # coordinates that a chain rule draws at once
-
-
-@dataclass
-class Trial:
-    """One family fitted with one seed."""
-
-    family: str
-    seed: int
-    error: str = ""
-    parameters: int = 0
-    history: History = field(default_factory=History)
-    log_density: np.ndarray | None = None  # (rows held out,) exact or bound, nats
-    train_log_density: float | None = None
-    estimate: float | None = None
-    samples: Tensor | None = None
-    codes: Codes | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What every trial shares."""
-
-    train: Dataset
-    test: Dataset
-    half: Tensor  # the half of the held-out rows that samples are compared with, their conditions beside them
-    budget: float
-    hyper: Mapping[str, Mapping[str, Any]]
-    threads: int
+Family = type[GenerativeModel]
+Say = Callable[[str], None]
 
 
 def compare(
@@ -85,12 +54,12 @@ def compare(
     jobs: int | None = None,
     progress: bool | Callable[[str], None] = True,
 ) -> Report:
-    """Fit every applicable family to most of the rows and judge it on the rest.
+    """Fit every applicable family to most of the rows and evaluate it on the rest.
 
     A fifth of the rows is held out before anything is fitted; log-densities are means over all of these, differences
     between families are paired row by row. Samples are compared with one half of them; the other half against it is
-    the row of real data. With a condition, rows are judged together with it. The space itself (kinds, bounds, scales) is
-    that of all rows, since it is measured as the data are read, and it is the same for every family. A family that
+    the row of real data. With a context, rows are compared together with it. The space itself (kinds, bounds, scales) is
+    measured on all rows as the data are read, and it is the same for every family. A family that
     refuses the data or fails is a row that says so.
 
     Of one long sequence, its end is held out. Samples of sequences are not compared with real ones as a whole: it is counted
@@ -105,11 +74,10 @@ def compare(
         test: the share of rows held out.
         hyper: hyper-parameters by family name; by default what `family.default_hyperparameters` says of this many rows.
         jobs: processes at once; by default one for each core. Joblib runs them, on its active backend.
-        progress: print a line for each fit done, or a function that is given that line.
+        progress: True prints a line for each fit that ends; a function is called with that line.
 
     Returns:
-        A `Report`: print it, `write` it to a folder, or read its `rows`. Where Ctrl-C ends a comparison, it is of the fits that
-        have ended.
+        A `Report`: print it, `write` it to a folder, or read its `rows`. After Ctrl-C it holds the fits that have ended.
 
     Raises:
         GenusError: an unknown family.
@@ -122,46 +90,27 @@ def compare(
     """
     begin = time.perf_counter()
     data = data if isinstance(data, Dataset) else read(data)
-    if len(data) < (needed := math.ceil(2 * (1 if data.space.sequence else LEAST) / test)):
-        raise DataError(f"{data.name} has {len(data)} rows; a comparison needs {needed} or more, to hold out some of them.")
-    if not data.space.feature_dim:
-        raise DataError(f"Every column of {data.name} holds one value only; there is nothing to compare families by.")
+    _check_data(data, test)
     baseline, baseline_words = BASELINES[data.space.sequence]
-    names = _chosen(families, baseline)
-    say = progress if callable(progress) else (lambda line: print(line, file=sys.stderr, flush=True)) if progress else None
+    chosen = _chosen(families, baseline)
+    say = progress if callable(progress) else _print_line if progress else _say_nothing
     cores = _cores()
     train, held = data.split(test=test, seed=0)
-    refused = {name: reason for name in names if (reason := refusal(name, data.space, data.context))}
-    work = [(name, seed) for seed in range(seeds) for name in names if name not in refused]
+    refused = {cls.name: reason for cls in chosen if (reason := refusal(cls.name, data.space, data.context))}
+    work = [(cls, seed) for seed in range(seeds) for cls in chosen if cls.name not in refused]
     jobs = min(jobs or cores, max(len(work), 1))
     threads = min(torch.get_num_threads(), max(1, cores // jobs))  # fewer where the caller says so
-    half, judged = len(held) // 2, _with_condition(held)
-    protocol = Protocol(train, held, judged[:half], budget, dict(hyper or {}), threads)
-    if say:
-        for name, reason in refused.items():
-            say(f"{name}: left out, {reason}")
-        at_most = math.ceil(len(work) / jobs) * budget
-        whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
-        say(f"{len(work)} fits of {budget:g} s at most, {jobs} at once: {whole} at most, and judging them")
-    trials: list[Trial] = []
-    try:
-        for trial in _run(protocol, work, jobs):
-            trials.append(trial)
-            if say:
-                say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
-    except KeyboardInterrupt:
-        ended = {(trial.family, trial.seed) for trial in trials}
-        if not any(trial.family == baseline and not trial.error for trial in trials):
-            raise KeyboardInterrupt("interrupted before there was anything to compare.") from None
-        if say:
-            say(f"interrupted: the report is of the {len(trials)} fits that have ended")
-        trials += [Trial(*one, error="it was interrupted") for one in work if one not in ended]
-    references = _references(protocol, judged[half:], data.target)
+    half, held_rows = len(held) // 2, with_context(held)
+    protocol = Protocol(train, held, held_rows[:half], budget, dict(hyper or {}), threads)
+    for name, reason in refused.items():
+        say(f"{name}: left out, {reason}")
+    trials = _trials(protocol, work, jobs, baseline, say)
+    references = _references(protocol, held_rows[half:], data.target)
     rows = [
-        Row(name, *_words(name), status="refused", reason=refused[name])
-        if name in refused
-        else _row(name, [t for t in sorted(trials, key=lambda t: t.seed) if t.family == name], held)
-        for name in names
+        Row(*_names(cls), status="refused", reason=refused[cls.name])
+        if cls.name in refused
+        else _row(cls, [trial for trial in trials if trial.family == cls.name], held)
+        for cls in chosen
     ]
     _pair(rows, trials, baseline)
     used = {key for scores in (*references.values(), *(row.metrics for row in rows)) for key in scores}
@@ -173,16 +122,16 @@ def compare(
         test_rows=len(held),
         total_rows=len(data),
         context=data.context,
-        condition=", ".join(data.context.names or ()) if data.context is not None else None,
+        context_columns=", ".join(data.context.names or ()) if data.context is not None else None,
         target=data.target,
         baseline=baseline_words,
         baseline_family=baseline,
         budget_seconds=budget,
         seeds=list(range(seeds)),
-        sample_count=_sample_count(protocol) if data.space.sequence else half,
+        sample_count=protocol.sample_count if data.space.sequence else half,
         references=references,
         metrics={key: metric for key, metric in (METRICS | NOVELTY).items() if key in used},
-        real=held.x[:half][: _shown(data.space)].to(data.space.dtype),
+        real=held.x[:half][: pictured(data.space)].to(data.space.dtype),
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - begin,
@@ -191,44 +140,84 @@ def compare(
     )
 
 
-# -- the trials -----------------------------------------------------------------------------------------------------------
+# -- before it starts -----------------------------------------------------------------------------------------------------
 
 
-def _chosen(wanted: Sequence[str | type[GenerativeModel]] | None, baseline: str) -> list[str]:
-    known = list(families())
-    for one in wanted or ():
-        if isinstance(one, type) and (reason := nameless(one)):
-            raise GenusError(f"{one.__name__} cannot be compared: {reason}")
-    names = None if wanted is None else [one.name if isinstance(one, type) else one for one in wanted]
-    if names is not None and not names:
+def _check_data(data: Dataset, test: float) -> None:
+    if len(data) < (needed := math.ceil(2 * (1 if data.space.sequence else LEAST) / test)):
+        raise DataError(f"{data.name} has {len(data)} rows; a comparison needs {needed} or more, to hold out some of them.")
+    if not data.space.feature_dim:
+        raise DataError(f"Every column of {data.name} holds one value only; there is nothing to compare families by.")
+
+
+def _chosen(wanted: Sequence[str | Family] | None, baseline: str) -> list[Family]:
+    """Return the families to compare. The baseline comes first and always: without it no number tells how much was learned."""
+    listed = all_families()
+    if wanted is not None and not wanted:
         raise GenusError("No family is named; name some to compare, or leave families out to compare all.")
-    for name in names or ():
-        if name not in known:
-            raise GenusError(f"There is no family {name!r}; there are {', '.join(known)}.")
-    # The baseline comes first, and it always comes: without it no number says how much was learned.
-    chosen = list(dict.fromkeys(names)) if names else known
-    return [baseline, *(name for name in chosen if name != baseline)]
+    chosen = list(listed.values()) if wanted is None else [_family(one, listed) for one in wanted]
+    return list({cls.name: cls for cls in (listed[baseline], *chosen)}.values())
+
+
+def _family(wanted: str | Family, listed: Mapping[str, Family]) -> Family:
+    if isinstance(wanted, type) and (reason := nameless(wanted)):
+        raise GenusError(f"{wanted.__name__} cannot be compared: {reason}")
+    name = wanted.name if isinstance(wanted, type) else wanted
+    if name not in listed:
+        raise GenusError(f"There is no family {name!r}; there are {', '.join(listed)}.")
+    return wanted if isinstance(wanted, type) else listed[name]
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run(protocol: Protocol, work: Sequence[tuple[str, int]], jobs: int) -> Iterator[Trial]:
+def _print_line(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+# -- the trials -----------------------------------------------------------------------------------------------------------
+
+
+def _trials(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int, baseline: str, say: Say) -> list[Trial]:
+    """Return all trials by seed; where Ctrl-C ends them, those that have not ended are errors."""
+    at_most = math.ceil(len(work) / jobs) * protocol.budget
+    whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
+    say(f"{len(work)} fits of {protocol.budget:g} s at most, {jobs} at once: {whole} at most, and evaluating them")
+    trials: list[Trial] = []
+    try:
+        for trial in _run(protocol, work, jobs):
+            trials.append(trial)
+            say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
+    except KeyboardInterrupt:
+        ended = {(trial.family, trial.seed) for trial in trials}
+        if not any(trial.family == baseline and not trial.error for trial in trials):
+            raise KeyboardInterrupt("interrupted before there was anything to compare.") from None
+        say(f"interrupted: the report is of the {len(trials)} fits that have ended")
+        open_work = [(cls, seed) for cls, seed in work if (cls.name, seed) not in ended]
+        trials += [Trial(cls.name, seed, error="it was interrupted") for cls, seed in open_work]
+    return sorted(trials, key=lambda trial: trial.seed)
+
+
+def _run(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int) -> Iterator[Trial]:
     """Yield the trials in the order they end; in worker processes where several run at once."""
     if jobs <= 1:
-        yield from (_trial(protocol, family(name), seed) for name, seed in work)
+        yield from (run_trial(protocol, cls, seed) for cls, seed in work)
         return
     from joblib import Parallel, delayed
 
     own = [Parcel.pack(cls) for cls in registered.values() if not cls.__module__.startswith("genus.")]
-    parcels = {name: Parcel.pack(family(name)) for name, _ in work}
+    parcels = {cls.name: Parcel.pack(cls) for cls, _ in work}
     # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray).
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from parallel(delayed(_trial_in_worker)(protocol, name, parcels[name], own, seed) for name, seed in work)
+    yield from parallel(delayed(_run_in_worker)(protocol, cls.name, parcels[cls.name], own, seed) for cls, seed in work)
 
 
-def _trial_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[Parcel], seed: int) -> Trial:
+def _run_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[Parcel], seed: int) -> Trial:
     """Return the trial of a family, after registering the caller's own families, which one may name another of."""
     try:
         cls = parcel.unpack()
@@ -239,142 +228,46 @@ def _trial_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequenc
             family_of_caller = other.unpack()
             registered[family_of_caller.name] = family_of_caller
     registered[name] = cls
-    return _trial(protocol, cls, seed)
-
-
-def _trial(protocol: Protocol, cls: type[GenerativeModel], seed: int) -> Trial:
-    """Fit and judge; whatever goes wrong becomes the trial's error."""
-    trial = Trial(cls.name, seed)
-    try:
-        with torch_threads(protocol.threads), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = _build(protocol, cls, seed)
-            trial.parameters = model.parameter_count
-            trial.history = fit(model, protocol.train, max_seconds=protocol.budget, seed=seed, progress=False)
-            _judge(protocol, trial, model)
-    except Exception as error:  # one family that fails is a row, not the end of the run
-        trial.error = str(error) if isinstance(error, GenusError) else f"{type(error).__name__}: {error}"
-    return trial
-
-
-def _build(protocol: Protocol, cls: type[GenerativeModel], seed: int) -> GenerativeModel:
-    space, context = protocol.train.space, protocol.train.context
-    hyper = suggested(cls, space, len(protocol.train)) | dict(protocol.hyper.get(cls.name, {}))
-    return build(cls.name, space, context, seed, **hyper)
-
-
-@torch.no_grad()
-def _judge(protocol: Protocol, trial: Trial, model: GenerativeModel) -> None:
-    train, test = protocol.train, protocol.test
-    if isinstance(model, ApproximateDensity):
-        trial.log_density = _log_density(model, test).double().numpy()
-        trial.train_log_density = _log_density(model, train.rows(slice(0, len(test)))).mean().item()
-        if not isinstance(model, TractableDensity):
-            estimate = in_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
-            trial.estimate = estimate.mean().item()
-    half = len(test) // 2
-    trial.codes = codes_of(model, test.x[:half], None if test.c is None else test.c[:half])
-    n = _sample_count(protocol)
-    generator = torch.Generator().manual_seed(trial.seed)
-    c = None if train.c is None else train.c[torch.randint(len(train), (n,), generator=generator)]
-    if isinstance(model, ChainRule):  # which remembers all coordinates of all rows that it draws at once
-        length = draws(train.space, train.consecutive)[1] if train.space.sequence else None
-        samples = model.sample(n, c, trial.seed, max(1, min(10_000, VALUES // train.space.dim)), length=length)
-    else:
-        samples = model.sample(n, c, seed=trial.seed)
-    trial.samples = samples[: _shown(train.space)].clone()
-    trial.metrics = _evaluate(protocol, _with_condition(replace(train, x=samples, c=c)))
-
-
-def _sample_count(protocol: Protocol) -> int:
-    """As many as the metrics take."""
-    space = protocol.train.space
-    if space.sequence:
-        return draws(space, protocol.train.consecutive)[0]
-    if space.is_table:
-        return max(min(len(protocol.train), LEARNT), len(protocol.half))
-    return min(len(protocol.half), max(NEIGHBOURS, CELLS // space.dim))
-
-
-def _shown(space: Space) -> int:
-    """How many are kept for the pictures."""
-    return 64 if space.sequence else 2000
-
-
-def _evaluate(protocol: Protocol, samples: Tensor) -> dict[str, float]:
-    train = protocol.train
-    if train.space.sequence:
-        return evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive)
-    space, known = _judged_space(train), _with_condition(train)
-    return evaluate(space, samples, train=known, test_a=protocol.half, target=train.target, seed=0, threads=1)
-
-
-def _with_condition(data: Dataset) -> Tensor:
-    """What is judged: x, and c beside it, so that a model that ignores its condition is told from one that heeds it."""
-    alone = data.c is None or data.space.sequence
-    return data.x if alone else torch.cat([data.x.flatten(1), data.c.to(data.x.dtype)], dim=1)  # type: ignore[union-attr]
-
-
-def _judged_space(data: Dataset) -> Space:
-    """The space of `_with_condition`."""
-    if data.context is None:
-        return data.space
-    names = [*data.space.names, *(data.context.names or ())] if data.space.names is not None else None
-    return Space([*data.space.kinds, *data.context.kinds], names=names)
-
-
-def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
-    """(N,): exact, or the bound averaged over some draws of its noise."""
-    if isinstance(model, TractableDensity):
-        return in_batches(model.log_prob, data.x, data.c)
-    noisy = [in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND)]
-    return torch.stack(noisy).mean(0)
+    return run_trial(protocol, cls, seed)
 
 
 def _references(protocol: Protocol, rest: Tensor, target: str | None) -> dict[str, dict[str, float]]:
-    """The rows that say what a number means: real rows, columns without structure, and a copier."""
+    """Return the metrics of rows that give a number its meaning: real rows, independent columns, and copies."""
     if protocol.train.space.sequence:
-        return {"held-out rows": _evaluate(protocol, rest)}
-    train, n = _with_condition(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.half))
+        return {"held-out rows": sample_metrics(protocol, rest)}
+    train, n = with_context(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.half))
     rows = {
         "real against real": rest,
         "independent columns": independent_columns(train, n),
         "copy of the training set": train,
     }
-    space = _judged_space(protocol.train)
+    space = joint_space(protocol.train)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = {name: _evaluate(protocol, x) for name, x in rows.items()}
+        scores = {name: sample_metrics(protocol, x) for name, x in rows.items()}
         if target is not None:  # as many rows to learn from as a model's samples
             key = "tstr_auc" if isinstance(space.kinds[space.index(target)], Category) else "tstr_r2"
-            found["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)
+            scores["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)
     # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
     kinds = {key: metric.kind for key, metric in METRICS.items()}
-    copier = found["copy of the training set"]
-    found["copy of the training set"] = {key: value for key, value in copier.items() if kinds[key] == "memorisation"}
-    return found
+    copier = scores["copy of the training set"]
+    scores["copy of the training set"] = {key: value for key, value in copier.items() if kinds[key] == "memorisation"}
+    return scores
 
 
 # -- from trials to rows --------------------------------------------------------------------------------------------------
 
 
-def _words(name: str) -> tuple[str, str]:
-    """A family's title and its branch of the taxonomy."""
-    cls = family(name)
-    return cls.title, f"{cls.rung()} · {cls.group}"
-
-
-def _row(name: str, trials: Sequence[Trial], held: Dataset) -> Row:
-    cls = family(name)
+def _row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) -> Row:
+    """Return the row of a family: means over the trials that did not fail."""
     good = [trial for trial in trials if not trial.error]
     if not good:
-        return Row(name, *_words(name), status="failed", reason=trials[0].error)
+        return Row(*_names(family), status="failed", reason=trials[0].error)
     row = Row(
-        name,
-        *_words(name),
-        label="bound" if not cls.accepts(held.space, held.context) else cls.likelihood,
+        *_names(family),
+        label="bound" if not family.accepts(held.space, held.context) else family.likelihood,
         metrics={key: float(np.mean([t.metrics[key] for t in good])) for key in good[0].metrics},
-        metrics_spread={key: _spread([t.metrics[key] for t in good]) for key in good[0].metrics} if len(good) > 1 else {},
+        metrics_spread={key: _deviation([t.metrics[key] for t in good]) for key in good[0].metrics} if len(good) > 1 else {},
         seconds=float(np.mean([t.history.seconds for t in good])),
         steps=float(np.mean([t.history.steps for t in good])),
         parameters=good[0].parameters,
@@ -392,7 +285,7 @@ def _row(name: str, trials: Sequence[Trial], held: Dataset) -> Row:
     means = [float(t.log_density.mean()) for t in good if t.log_density is not None]
     row.log_density, row.log_density_se = _mean_and_error(_by_row(good))
     row.bits_per_dim = -row.log_density / (_coordinates(held) * math.log(2))
-    row.seed_spread = _spread(means) if len(means) > 1 else None
+    row.seed_spread = _deviation(means) if len(means) > 1 else None
     row.train_log_density = float(np.mean([t.train_log_density for t in good if t.train_log_density is not None]))
     if good[0].estimate is not None:
         row.estimate = float(np.mean([t.estimate for t in good if t.estimate is not None]))
@@ -400,17 +293,22 @@ def _row(name: str, trials: Sequence[Trial], held: Dataset) -> Row:
     return row
 
 
+def _names(family: type[GenerativeModel]) -> tuple[str, str, str]:
+    """Return a family's name, its title and its branch of the taxonomy."""
+    return family.name, family.title, f"{family.rung()} · {family.group}"
+
+
 def _coordinates(held: Dataset) -> float:
-    """How many a row has; of sequences, the mean number of symbols up to and with the end."""
+    """Return the number of coordinates of a row; of sequences, the mean number of symbols up to and with the end."""
     return spans(held.space, held.x).double().mean().item() if held.space.sequence else held.space.dim
 
 
-def _spread(values: Sequence[float]) -> float:
+def _deviation(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1))
 
 
 def _by_row(trials: Sequence[Trial]) -> np.ndarray:
-    """(rows held out,): every row's log-density, the mean over seeds."""
+    """Return (held-out rows,): each row's log-density, averaged over seeds."""
     return np.mean([t.log_density for t in trials if t.log_density is not None], axis=0)
 
 
@@ -419,7 +317,7 @@ def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
 
 
 def _pair(rows: Sequence[Row], trials: Sequence[Trial], baseline: str) -> None:
-    """Differences from the baseline and from the best, row by row, so that hard rows cancel."""
+    """Set the differences from the baseline and from the best family, paired by row, so that hard rows cancel."""
     dense = [row for row in rows if row.has_density]
     values = {row.family: _by_row([t for t in trials if t.family == row.family and not t.error]) for row in dense}
     if not dense:

@@ -1,9 +1,9 @@
-"""The report as one HTML page: everything embedded, no script, nothing fetched, every word of the data escaped."""
+"""The results as one HTML page: everything embedded, no script, nothing fetched, every word of the data escaped."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 from torch import Tensor
@@ -12,20 +12,18 @@ from genus.evaluation import plots
 from genus.evaluation.codes import SIDE, Codes, mosaic, pairs
 from genus.evaluation.excerpts import Excerpt, Sound, excerpts, sounds
 from genus.evaluation.grids import image_grid
-from genus.evaluation.ranking import number, plus_minus, verdict
+from genus.evaluation.ranking import number, plus_minus, ranking, verdict
+from genus.evaluation.results import Results, Row
 from genus.evaluation.sequences import symbol
 from genus.evaluation.svg import COLOURS
 from genus.evaluation.tables import bars, measured, tables
 from genus.space import Category, Lattice, Real, Space
 
-if TYPE_CHECKING:
-    from genus.evaluation.report import Report, Row
-
 __all__ = ["render"]
 
 
-def render(report: Report) -> str:
-    """The page as text."""
+def render(results: Results) -> str:
+    """Return the page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -36,33 +34,33 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "count": _count, "duration": _duration}
-    places = report.ranking()
+    places = ranking(results)
     fitted = [place for place in places if place.row.status == "ok"]
     drawn = {p.row.family: p.row.samples for p in fitted if p.row.samples is not None and len(p.row.samples)}
     curves = {
-        p.row.family: plots.curves(p.row.histories, f"Learning curve of {p.row.family}", _symbols(report, p.row))
+        p.row.family: plots.curves(p.row.histories, f"Learning curve of {p.row.family}", _symbols(results, p.row))
         for p in fitted
     }
     return environment.get_template("report.html.jinja").render(
-        report=report,
-        facts=_facts(report),
-        verdict=verdict(report),
-        metrics=[report.metrics[key] for key in measured(report)],
+        report=results,
+        facts=_facts(results),
+        verdict=verdict(results),
+        metrics=[results.metrics[key] for key in measured(results)],
         dense=[place for place in places if place.by == "density"],
         implicit=[place for place in places if place.by == "samples"],
         others=[place for place in places if place.by == "nothing"],
         bars=bars(fitted),
         plus_minus=plus_minus,
-        tables=tables(report, fitted),
+        tables=tables(results, fitted),
         colours=[index % COLOURS for index in range(len(drawn))],
         families=list(drawn),
-        atoms=any(getattr(kind, "atoms", ()) for kind in report.space.kinds),
-        images=_images(report, drawn),
-        codes=_codes(report, {p.row.family: p.row.codes for p in fitted if p.row.codes is not None}),
-        pictures=_pictures(report, drawn),
-        texts=_texts(report, drawn),
-        sounds=_sounds(report, drawn),
-        symbol=symbol(report.space) if report.space.sequence else "",
+        atoms=any(getattr(kind, "atoms", ()) for kind in results.space.kinds),
+        images=_images(results, drawn),
+        codes=_codes(results, {p.row.family: p.row.codes for p in fitted if p.row.codes is not None}),
+        pictures=_pictures(results, drawn),
+        texts=_texts(results, drawn),
+        sounds=_sounds(results, drawn),
+        symbol=symbol(results.space) if results.space.sequence else "",
         curves=[(name, svg) for name, svg in curves.items() if svg],
         without_curve=[name for name, svg in curves.items() if not svg],
     )
@@ -71,36 +69,36 @@ def render(report: Report) -> str:
 # -- words ----------------------------------------------------------------------------------------------------------------
 
 
-def _facts(report: Report) -> list[tuple[str, str]]:
-    facts = [("data", describe(report.space))]
-    if report.total_rows or report.train_rows:
-        total = report.total_rows or report.train_rows + report.test_rows
+def _facts(results: Results) -> list[tuple[str, str]]:
+    facts = [("data", space_in_words(results.space))]
+    if results.total_rows or results.train_rows:
+        total = results.total_rows or results.train_rows + results.test_rows
         facts.append(
-            ("rows", f"{_count(total)}: {_count(report.train_rows)} for training, {_count(report.test_rows)} held out")
+            ("rows", f"{_count(total)}: {_count(results.train_rows)} for training, {_count(results.test_rows)} held out")
         )
-    if report.condition:
-        facts.append(("given", report.condition))
-    if report.target:
-        facts.append(("target", report.target))
-    if report.budget_seconds is not None:
-        facts.append(("budget", f"{_duration(report.budget_seconds)} a fit"))
-    if report.seeds:
-        facts.append(("seeds", f"{len(report.seeds)}"))
+    if results.context_columns:
+        facts.append(("context", results.context_columns))
+    if results.target:
+        facts.append(("target", results.target))
+    if results.budget_seconds is not None:
+        facts.append(("budget", f"{_duration(results.budget_seconds)} a fit"))
+    if results.seeds:
+        facts.append(("seeds", f"{len(results.seeds)}"))
     return facts
 
 
-def describe(space: Space) -> str:
-    """A space in words.
+def space_in_words(space: Space) -> str:
+    """Return a space in words.
 
-    >>> describe(Space([Real(), Category(("a", "b"))]))
+    >>> space_in_words(Space([Real(), Category(("a", "b"))]))
     '2 columns: 1 real, 1 categorical'
-    >>> describe(Space(Lattice(0, 16), shape=(8, 8)))
+    >>> space_in_words(Space(Lattice(0, 16), shape=(8, 8)))
     'images of 8 × 8, values 0 to 16'
-    >>> describe(Space(Category(("a", "b", None)), shape=(16,), sequence=True))
+    >>> space_in_words(Space(Category(("a", "b", None)), shape=(16,), sequence=True))
     'sequences of up to 16 characters of an alphabet of 2'
     """
     if space.sequence:
-        return _describe_sequences(space)
+        return _sequences_in_words(space)
     if not space.is_table:
         kind = space.kinds[0]
         values = f", values {kind.low:g} to {kind.high:g}" if isinstance(kind, Lattice) else ""
@@ -112,7 +110,7 @@ def describe(space: Space) -> str:
     return f"{space.dim} column{'s' if space.dim > 1 else ''}: {kinds}{', with missing values' if space.has_missing else ''}"
 
 
-def _describe_sequences(space: Space) -> str:
+def _sequences_in_words(space: Space) -> str:
     kind, form, word = space.kinds[0], space.form, symbol(space)
     what = {"text": "text: ", "audio": "sound: "}.get(form.container if form is not None else "", "")
     length = f"{'up to ' if space.ends else ''}{_count(space.dim)} {word}s"
@@ -138,14 +136,14 @@ def _duration(seconds: float | None) -> str:
 # -- pictures -------------------------------------------------------------------------------------------------------------
 
 
-def _shown(report: Report, drawn: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Real rows first, then samples by family."""
-    return ({"real": report.real} if report.real is not None else {}) | drawn
+def _shown(results: Results, drawn: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return real rows first, then samples by family."""
+    return ({"real": results.real} if results.real is not None else {}) | drawn
 
 
-def _symbols(report: Report, row: Row) -> float:
-    """How many a held-out sequence has in the mean, since a loss is one symbol's and the criterion a whole sequence's."""
-    if not report.space.sequence or not row.bits_per_dim or row.log_density is None:
+def _symbols(results: Results, row: Row) -> float:
+    """Return the mean length of a held-out sequence, since losses are of one symbol and criteria of a sequence."""
+    if not results.space.sequence or not row.bits_per_dim or row.log_density is None:
         return 1.0
     return -row.log_density / (row.bits_per_dim * math.log(2))
 
@@ -154,38 +152,38 @@ def _is_sound(space: Space) -> bool:
     return space.form is not None and space.form.container == "audio"
 
 
-def _texts(report: Report, drawn: dict[str, Tensor]) -> dict[str, list[Excerpt]]:
-    """Name -> a few real sequences, or samples, as text."""
-    if not report.space.sequence or _is_sound(report.space):
+def _texts(results: Results, drawn: dict[str, Tensor]) -> dict[str, list[Excerpt]]:
+    """Return a few real sequences, and samples by family, as text."""
+    if not results.space.sequence or _is_sound(results.space):
         return {}
-    return {name: excerpts(report.space, x) for name, x in _shown(report, drawn).items()}
+    return {name: excerpts(results.space, x) for name, x in _shown(results, drawn).items()}
 
 
-def _sounds(report: Report, drawn: dict[str, Tensor]) -> dict[str, list[Sound]]:
-    """Name -> a few real sounds, or samples, to be heard and seen."""
-    return sounds(report.space, _shown(report, drawn)) if _is_sound(report.space) else {}
+def _sounds(results: Results, drawn: dict[str, Tensor]) -> dict[str, list[Sound]]:
+    """Return a few real sounds, and samples by family, to be heard and seen."""
+    return sounds(results.space, _shown(results, drawn)) if _is_sound(results.space) else {}
 
 
-def _images(report: Report, drawn: dict[str, Tensor]) -> list[tuple[str, str]]:
-    """(title, data URI) of real images and of every family's."""
-    if len(report.space.shape) < 2:
+def _images(results: Results, drawn: dict[str, Tensor]) -> list[tuple[str, str]]:
+    """Return (title, data URI) of real images and of every family's."""
+    if len(results.space.shape) < 2:
         return []
-    real = report.real
+    real = results.real
     scale = real if real is not None else next(iter(drawn.values()), None)
-    return [(name, image_grid(report.space, x, scale)) for name, x in _shown(report, drawn).items() if scale is not None]
+    return [(name, image_grid(results.space, x, scale)) for name, x in _shown(results, drawn).items() if scale is not None]
 
 
 class Latent(NamedTuple):
-    """What is shown of one family's codes: a sentence, and pictures with their captions."""
+    """Hold the view of one family's codes: a sentence, and pictures with their captions."""
 
     family: str
     words: str
     pictures: list[tuple[str, Markup]]
 
 
-def _codes(report: Report, codes: dict[str, Codes]) -> list[Latent]:
-    """Of every family with codes: how much of them is used, a map, and of images reconstructions, walks and lines."""
-    space, real = report.space, report.real
+def _codes(results: Results, codes: dict[str, Codes]) -> list[Latent]:
+    """Return for every family with codes how much of them is used, a map, and for images reconstructions, walks and lines."""
+    space, real = results.space, results.real
     if real is None:
         return []
     found = []
@@ -198,7 +196,7 @@ def _codes(report: Report, codes: dict[str, Codes]) -> list[Latent]:
         n = min(len(real), len(code.plane))
         about = f"map of codes: the two directions in which they vary most, {100 * code.share:.0f} % of their variance"
         if code.walks is None or code.rebuilt is None:
-            shown = [(about, Markup(plots.plane(space, code.plane[:n], real[:n], report.target, f"Codes of {family}")))]
+            shown = [(about, Markup(plots.plane(space, code.plane[:n], real[:n], results.target, f"Codes of {family}")))]
         else:
             grids = [
                 (about, mosaic(space, code.plane[:n], real[:n]), SIDE),
@@ -216,9 +214,9 @@ def _codes(report: Report, codes: dict[str, Codes]) -> list[Latent]:
     return found
 
 
-def _pictures(report: Report, drawn: dict[str, Tensor]) -> dict[str, Any]:
-    """Marginals, pair plots and heat maps of a table; empty for images, or without rows to draw."""
-    space, real = report.space, report.real
+def _pictures(results: Results, drawn: dict[str, Tensor]) -> dict[str, Any]:
+    """Return marginals, pair plots and heat maps of a table; nothing for images, or without rows to draw."""
+    space, real = results.space, results.real
     if not space.is_table or real is None or len(real) < 2:
         return {"marginals": [], "pairs": [], "heat_maps": []}
     shown = {"real": real} | drawn

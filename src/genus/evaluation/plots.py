@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from torch import Tensor
 
 from genus.codec.frames import as_text
@@ -133,6 +132,8 @@ def _draw_marginal(m: Marginal, alt: str) -> str:
 
 def _draw_states(axes: Axes, m: Marginal, along: str) -> None:
     """Real rows as bars, families as points; along y for levels, along x for atoms."""
+    from matplotlib.ticker import MaxNLocator
+
     at = np.arange(len(m.states))
     bar = axes.barh if along == "y" else axes.bar
     bar(at, m.shares[0], 0.74, color=INK, alpha=0.2, linewidth=0)
@@ -172,12 +173,14 @@ def _draw_bins(axes: Axes, m: Marginal) -> None:
 
 
 def _number_axis(axis: Axis, ticks: int, whole: bool = False, known: pa.DataType | None = None) -> None:
-    """So many ticks, at whole numbers where there are no others; 150k instead of 150000, and dates as such."""
+    """Set at most so many ticks, at whole numbers where there are no others; 150k instead of 150000, and dates as such."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
     axis.set_major_locator(MaxNLocator(ticks, integer=whole))
     if known is not None:
         days = {as_text(end, known).split(" ")[0] for end in axis.get_view_interval()}
         part = 0 if len(days) > 1 else -1  # the day, or the time of the one day
-        axis.set_major_formatter(FuncFormatter(lambda value, _: as_text(value, known).split(" ")[part]))
+        axis.set_major_formatter(lambda value, _: as_text(value, known).split(" ")[part])
     elif max(map(abs, axis.get_view_interval())) >= 10_000:
         axis.set_major_formatter(EngFormatter(sep=""))
 

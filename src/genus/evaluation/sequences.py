@@ -117,18 +117,18 @@ def evaluate_sequences(
 def _stand_in(wanted: np.ndarray, space: Space, x: Tensor, length: int, consecutive: bool) -> np.ndarray:
     """Which of the hashes are those of rows x (N, L), or of any place in them where they are consecutive."""
     found = np.zeros(len(wanted), dtype=bool)
-    for hashes in _places(space, x, length) if consecutive else _rows(space, x, length):
+    for hashes in _piece_hashes(space, x, length) if consecutive else _row_hashes(space, x, length):
         found |= np.isin(wanted, hashes)
     return found
 
 
-def _rows(space: Space, x: Tensor, length: int) -> Iterator[np.ndarray]:
+def _row_hashes(space: Space, x: Tensor, length: int) -> Iterator[np.ndarray]:
     rows = max(1, CHUNK // length)
     for at in range(0, len(x), rows):
         yield _hashes(_numbers(space, x[at : at + rows, :length]))
 
 
-def _places(space: Space, x: Tensor, length: int) -> Iterator[np.ndarray]:
+def _piece_hashes(space: Space, x: Tensor, length: int) -> Iterator[np.ndarray]:
     """The hashes of every piece of the one long sequence, which need not begin where a row does."""
     flat = x.reshape(-1)
     inverse = pow(BASE, -1, 2**64)

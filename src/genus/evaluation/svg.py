@@ -10,10 +10,10 @@ import re
 import warnings
 from contextlib import AbstractContextManager
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["COLOURS", "INK", "colour", "figure_of", "styled", "svg"]
 
@@ -44,22 +44,26 @@ STYLE: dict[Any, Any] = {
 
 
 def styled(ticks: float = 9.5) -> AbstractContextManager[None]:
-    """matplotlib's settings of these figures meanwhile, with tick labels of so many pixels."""
+    """Return a context with matplotlib's settings of these figures, tick labels of so many pixels."""
+    import matplotlib  # here, since it takes a second, and every worker of a comparison would wait for it
+
     return matplotlib.rc_context(STYLE | {"xtick.labelsize": ticks, "ytick.labelsize": ticks})
 
 
 def figure_of(width: float, height: float) -> Figure:
-    """A figure of so many CSS pixels, matplotlib's points."""
+    """Return a figure of so many CSS pixels, matplotlib's points."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width / 72, height / 72), layout="constrained")
 
 
 def colour(index: int) -> str:
-    """The colour of the family at that position."""
+    """Return the colour of the family at that position."""
     return f"#f0000{index % COLOURS}"  # becomes var(--f<index>)
 
 
 def svg(figure: Figure, alt: str) -> str:
-    """The figure as an inline <svg> that carries its own description; call it inside `styled`."""
+    """Return the figure as an inline <svg> that carries its own description; call it inside `styled`."""
     text = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # matplotlib's font lacks a sign, the reader's may have it

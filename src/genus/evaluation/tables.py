@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
+from genus.evaluation.metrics import Metric
 from genus.evaluation.ranking import Place, distance, number, plus_minus
+from genus.evaluation.results import Results, Row
 from genus.evaluation.sequences import symbol
-
-if TYPE_CHECKING:
-    from genus.evaluation.report import Report, Row
 
 __all__ = ["Bar", "Table", "bars", "measured", "tables"]
 
@@ -59,7 +58,7 @@ class Table(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A difference to the baseline on the common scale of all, in percent of its width."""
+    """Place a difference to the baseline on the common scale of all, in percent of its width."""
 
     zero: float
     left: float
@@ -69,13 +68,13 @@ class Bar(NamedTuple):
     worse: bool
 
 
-def tables(report: Report, places: Sequence[Place]) -> list[Table]:
-    """The log-densities, then one table for every kind of metric, reference rows below the families."""
-    return [*_density_table(report, places), *_metric_tables(report, places)]
+def tables(results: Results, places: Sequence[Place]) -> list[Table]:
+    """Return the table of log-densities, then one for every kind of metric, reference rows below the families."""
+    return [*_density_table(results, places), *_metric_tables(results, places)]
 
 
 def bars(places: Sequence[Place]) -> dict[str, Bar]:
-    """Family -> its bar; none where nothing differs from the baseline."""
+    """Return the bar of each family by name; no bars where nothing differs from the baseline."""
     gaps = {
         place.row.family: (place.row.baseline_difference, 2 * (place.row.baseline_difference_se or 0.0))
         for place in places
@@ -95,22 +94,22 @@ def bars(places: Sequence[Place]) -> dict[str, Bar]:
     }
 
 
-def measured(report: Report) -> list[str]:
-    """The keys of the metrics that some family or reference row has."""
-    there = {key for metrics in (*(row.metrics for row in report.rows), *report.references.values()) for key in metrics}
-    return [key for key in report.metrics if key in there]
+def measured(results: Results) -> list[str]:
+    """Return the keys of the metrics that some family or reference row has."""
+    present = {key for metrics in (*(row.metrics for row in results.rows), *results.references.values()) for key in metrics}
+    return [key for key in results.metrics if key in present]
 
 
-def _density_table(report: Report, places: Sequence[Place]) -> list[Table]:
+def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
     if not any(place.row.has_density for place in places):
         return []
-    estimates, sequence = any(place.row.estimate is not None for place in places), report.space.sequence
+    estimates, sequence = any(place.row.estimate is not None for place in places), results.space.sequence
     columns = [
         Column("Log-density", "nats a row, higher is better"),
         Column("Label", ""),
-        Column(f"Over {report.baseline}", "nats a row, paired"),
+        Column(f"Over {results.baseline}", "nats a row, paired"),
         Column("To the best", "nats a row, paired"),
-        Column(f"Bits a {symbol(report.space) if sequence else 'dimension'}", "lower is better"),
+        Column(f"Bits a {symbol(results.space) if sequence else 'dimension'}", "lower is better"),
         Column("Seed spread", "nats a row"),
         Column("Overfitting", "training − held out"),
     ]
@@ -126,7 +125,7 @@ def _density_table(report: Report, places: Sequence[Place]) -> list[Table]:
             _gap(
                 row.baseline_difference,
                 row.baseline_difference_se,
-                zero="the baseline" if row.family == report.baseline_family else "",
+                zero="the baseline" if row.family == results.baseline_family else "",
             ),
             _gap(
                 row.best_difference, row.best_difference_se, zero="the best" if place is places[0] and row.has_density else ""
@@ -144,21 +143,21 @@ def _density_table(report: Report, places: Sequence[Place]) -> list[Table]:
         "A difference of 1 nat a row means that a held-out row is, in the geometric mean, e ≈ 2.7 times as likely."
     )
     if sequence:
-        note += f" Bits a {symbol(report.space)}: of all held-out rows together, ends included; beside it the same in nats."
-        if not report.space.ends:
-            note += f" Every row is judged by itself, so its first {symbol(report.space)}s have little past to go by."
+        note += f" Bits a {symbol(results.space)}: of all held-out rows together, ends included; beside it the same in nats."
+        if not results.space.ends:
+            note += f" Every row is scored by itself, so its first {symbol(results.space)}s have little past to go by."
     return [Table("Log-density", note, columns, lines)]
 
 
-def _metric_tables(report: Report, places: Sequence[Place]) -> list[Table]:
-    used = measured(report)
-    kinds = list(dict.fromkeys(report.metrics[key].kind for key in used))
+def _metric_tables(results: Results, places: Sequence[Place]) -> list[Table]:
+    used = measured(results)
+    kinds = list(dict.fromkeys(results.metrics[key].kind for key in used))
     tables = []
     for kind in kinds:
-        keys = [key for key in used if report.metrics[key].kind == kind]
-        columns = [Column(report.metrics[key].title, _direction(report.metrics[key])) for key in keys]
-        winners = {key: _winners(report, key, places) for key in keys}
-        decimals = {key: _decimals(report, key) for key in keys}
+        keys = [key for key in used if results.metrics[key].kind == kind]
+        columns = [Column(results.metrics[key].title, _direction(results.metrics[key])) for key in keys]
+        winners = {key: _winners(results, key, places) for key in keys}
+        decimals = {key: _decimals(results, key) for key in keys}
         lines = [
             Line(
                 place.row.family,
@@ -167,7 +166,7 @@ def _metric_tables(report: Report, places: Sequence[Place]) -> list[Table]:
             )
             for place in places
         ]
-        for name, values in report.references.items():
+        for name, values in results.references.items():
             if any(key in values for key in keys) and (kind == "memorisation" or "copy" not in name):
                 lines.append(Line(name, "reference", [Cell(number(values.get(key), decimals[key])) for key in keys]))
         title, note = KINDS.get(kind, (kind.capitalize(), ""))
@@ -181,37 +180,38 @@ def _metric_cell(row: Row, key: str, decimals: int, best: bool) -> Cell:
     return Cell(number(row.metrics.get(key), decimals), aside, best)
 
 
-def _winners(report: Report, key: str, places: Sequence[Place]) -> set[str]:
-    """The families closest to perfect, as far as the spread between seeds can tell; none where there is nothing to win."""
+def _winners(results: Results, key: str, places: Sequence[Place]) -> set[str]:
+    """Return the families closest to perfect, as far as the deviation between seeds can tell; none where all are alike."""
     rows = [place.row for place in places if math.isfinite(place.row.metrics.get(key, math.nan))]
-    if len(rows) < 2 or report.metrics[key].kind in NO_CONTEST or key in BOUNDS:
+    if len(rows) < 2 or results.metrics[key].kind in NO_CONTEST or key in BOUNDS:
         return set()
-    rows.sort(key=lambda row: distance(report, key, row.metrics[key]))
-    least = distance(report, key, rows[0].metrics[key])
+    rows.sort(key=lambda row: distance(results, key, row.metrics[key]))
+    least = distance(results, key, rows[0].metrics[key])
     spread = [row.metrics_spread.get(key, 0.0) for row in rows]
     near = [
-        distance(report, key, row.metrics[key]) - least <= math.hypot(spread[0], s) for row, s in zip(rows, spread, strict=True)
+        distance(results, key, row.metrics[key]) - least <= math.hypot(spread[0], s)
+        for row, s in zip(rows, spread, strict=True)
     ]
     return {row.family for row, wins in zip(rows, near, strict=True) if wins} if not all(near) else set()
 
 
-def _decimals(report: Report, key: str) -> int:
+def _decimals(results: Results, key: str) -> int:
     values = [
-        metrics[key] for metrics in (*(row.metrics for row in report.rows), *report.references.values()) if key in metrics
+        metrics[key] for metrics in (*(row.metrics for row in results.rows), *results.references.values()) if key in metrics
     ]
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
     return 0 if largest >= 1000 else 1 if largest >= 100 else 2 if largest >= 10 else 3
 
 
-def _direction(metric: Any) -> str:
-    """ "lower, to 0": which way is better, up to what."""
+def _direction(metric: Metric) -> str:
+    """Return "lower, to 0": the better direction and its end."""
     if metric.ideal is None:
         return f"{metric.better} is better"
     return f"near {metric.ideal:.2g}" if metric.better == "closer" else f"{metric.better}, to {metric.ideal:.2g}"
 
 
 def _split(value: float | None, se: float | None) -> tuple[str, str]:
-    """A number and its "± error" apart, so that a table can set the second small."""
+    """Return a number and its "± error" apart, so that a table can set the second small."""
     text, _, error = plus_minus(value, se).partition(" ± ")
     return text, f"± {error}" if error else ""
 

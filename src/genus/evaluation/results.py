@@ -1,0 +1,209 @@
+"""The numbers that a comparison measured: `Row` holds one family's, `Results` all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+from torch import Tensor
+
+from genus.evaluation.codes import Codes
+from genus.evaluation.metrics import Metric
+from genus.space import Space
+from genus.training import History
+
+__all__ = ["PICTURED", "Results", "Row"]
+
+PICTURED = ("samples", "codes")  # fields of a row that pictures are made of, and that no file of numbers holds
+
+
+@dataclass
+class Row:
+    """Hold what a comparison measured of one family. Log-densities are means over held-out rows and seeds, in nats a row.
+
+    Args:
+        family: its name, such as "maf" or "dequantised maf".
+        title: in words, "masked autoregressive flow".
+        group: its branch of the taxonomy, "tractable · flows".
+        status: "ok"; "refused" where the family cannot model such data; "failed" where fitting it broke off.
+        reason: the sentence that says why, for refused and failed.
+        label: what `log_density` is: "exact", "bound", "estimate (64 samples)" or "none".
+        log_density: the family's log-density of a held-out row; None where it has none.
+        log_density_se: its standard error over held-out rows.
+        bits_per_dim: -log_density / (D log 2); of sequences all bits over all symbols, the ends included.
+        seed_spread: standard deviation of `log_density` over the seeds.
+        baseline_difference: its log-density minus the baseline's, paired by row; positive is better than the baseline.
+        baseline_difference_se: its standard error over rows.
+        best_difference: its log-density minus that of the best family, paired by row; 0 or less.
+        best_difference_se: its standard error over rows.
+        train_log_density: the log-density of a training row; far above `log_density` is overfitting.
+        estimate: for a bound, the importance-weighted estimate of the log-density, which is higher.
+        estimate_samples: the number K of weights in `estimate`.
+        metrics: key -> mean over seeds, the keys those of `Report.metrics`.
+        metrics_spread: key -> standard deviation over seeds.
+        seconds: of fitting, the mean over seeds.
+        steps: of training, the mean over seeds; 0 for a family that counts.
+        parameters: the number of trained parameters.
+        stopped: the reason for which training ended, "early stopping" or "max_seconds".
+        seeds: the seeds that this row is the mean of.
+        histories: one `History` a seed.
+        samples: x (n, *shape) for the pictures.
+        codes: the codes of held-out rows, of a family that has codes.
+    """
+
+    family: str
+    title: str = ""
+    group: str = ""
+    status: Literal["ok", "refused", "failed"] = "ok"
+    reason: str = ""
+    label: str = "none"
+    log_density: float | None = None
+    log_density_se: float | None = None
+    bits_per_dim: float | None = None
+    seed_spread: float | None = None
+    baseline_difference: float | None = None
+    baseline_difference_se: float | None = None
+    best_difference: float | None = None
+    best_difference_se: float | None = None
+    train_log_density: float | None = None
+    estimate: float | None = None
+    estimate_samples: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    metrics_spread: dict[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    steps: float | None = None
+    parameters: int | None = None
+    stopped: str = ""
+    seeds: list[int] = field(default_factory=list)
+    histories: list[History] = field(default_factory=list, repr=False)
+    samples: Tensor | None = field(default=None, repr=False)
+    codes: Codes | None = field(default=None, repr=False)
+
+    @property
+    def has_density(self) -> bool:
+        """Return True where the family was fitted and has a finite log-density."""
+        return self.status == "ok" and self.log_density is not None and math.isfinite(self.log_density)
+
+    @property
+    def gap(self) -> float | None:
+        """Return training minus held-out log-density, in nats a row; None where there is no density."""
+        if self.train_log_density is None or self.log_density is None:
+            return None
+        return self.train_log_density - self.log_density
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers as JSON values: NaN and infinities are None, samples and codes are left out."""
+        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PICTURED}
+        return _as_json(data | {"gap": self.gap, "histories": [history.rows for history in self.histories]})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Row:
+        """Return the row that `to_json` described; of histories it holds the evaluations, and no samples or codes."""
+        kept = _kept(cls, data) | {"histories": [History(rows=rows) for rows in data.get("histories", [])]}
+        kept |= {name: _scores(data[name]) for name in ("metrics", "metrics_spread") if name in data}
+        return cls(**kept)
+
+
+@dataclass
+class Results:
+    """Hold what a comparison measured of every family on one data set.
+
+    Args:
+        name: of the data.
+        space: of x.
+        rows: one `Row` a family, in any order; `ranking.ranking` orders them.
+        train_rows, test_rows, total_rows: the numbers of rows that were fitted to, held out, and read.
+        context: the space of the context; None without one.
+        context_columns: the names of the columns that x is conditioned on, in words; None without.
+        target: the column that train-on-synthetic-test-on-real predicts; None without.
+        baseline: in words, what `Row.baseline_difference` is measured against.
+        baseline_family: the family of the row that is the baseline.
+        budget_seconds: of fitting one family with one seed; None where training ended by itself.
+        seeds: of the repetitions.
+        sample_count: rows that every family drew for the metrics.
+        references: "real against real", "independent columns", "copy of the training set" -> their metrics; of sequences
+            "held-out rows".
+        metrics: key -> the `Metric` that says how to read it.
+        samples_metric: the key of the metric that ranks families without a density.
+        real: x (n, *shape), held-out rows for the pictures.
+        versions: package -> version.
+        created: when, ISO 8601.
+        seconds: the whole comparison took.
+        cores: of the processor that were used.
+        machine: in words.
+
+    >>> from genus.space import Real
+    >>> results = Results("toy", Space([Real()]), [Row("maf", label="exact", log_density=-1.25)])
+    >>> Results.from_json(results.to_json()).rows[0].log_density
+    -1.25
+    """
+
+    name: str
+    space: Space
+    rows: list[Row]
+    train_rows: int = 0
+    test_rows: int = 0
+    total_rows: int = 0
+    context: Space | None = None
+    context_columns: str | None = None
+    target: str | None = None
+    baseline: str = "independent columns"
+    baseline_family: str = "naive-bayes"
+    budget_seconds: float | None = None
+    seeds: list[int] = field(default_factory=list)
+    sample_count: int = 0
+    references: dict[str, dict[str, float]] = field(default_factory=dict)
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    samples_metric: str = "c2st"
+    real: Tensor | None = field(default=None, repr=False)
+    versions: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    seconds: float | None = None
+    cores: int | None = None
+    machine: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every number as JSON values: NaN and infinities are None, samples, codes and real rows are left out."""
+        data = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "real", "space", "context", "metrics")
+        }
+        data["space"] = self.space.to_json()
+        data["context"] = self.context.to_json() if self.context is not None else None
+        data["metrics"] = {key: asdict(metric) for key, metric in self.metrics.items()}
+        data["rows"] = [row.to_json() for row in self.rows]
+        return _as_json(data)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the results that `to_json` described, without the rows that pictures are made of."""
+        kept = _kept(cls, data)
+        kept["space"] = Space.from_json(data["space"])
+        kept["context"] = Space.from_json(data["context"]) if data.get("context") is not None else None
+        kept["metrics"] = {key: Metric(**metric) for key, metric in data.get("metrics", {}).items()}
+        kept["references"] = {name: _scores(scores) for name, scores in data.get("references", {}).items()}
+        kept["rows"] = [Row.from_json(row) for row in data["rows"]]
+        return cls(**kept)
+
+
+def _kept(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries that are fields of the class; a file holds more, such as the sentences of a report."""
+    return {f.name: data[f.name] for f in fields(cls) if f.name in data}
+
+
+def _scores(data: Mapping[str, float | None]) -> dict[str, float]:
+    """Return metrics by key, NaN where JSON holds None."""
+    return {key: math.nan if value is None else value for key, value in data.items()}
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as dicts, lists, text and finite numbers."""
+    if isinstance(value, dict):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None

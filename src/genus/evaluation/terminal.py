@@ -1,0 +1,63 @@
+"""The results of a comparison in the terminal: the verdict, a table, a sentence for each family."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from genus.evaluation.ranking import Place, density_text, number, ranking, verdict
+from genus.evaluation.results import Results
+from genus.evaluation.sequences import symbol
+from genus.evaluation.tables import measured
+
+__all__ = ["renderable", "text"]
+
+
+def text(results: Results) -> str:
+    """Return the results as plain text, 120 characters wide."""
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    console.print(renderable(results))
+    return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+
+
+def renderable(results: Results) -> Group:
+    """Return the results as rich prints them."""
+    places = ranking(results)
+    lines = [Text.assemble((f"{place.row.family}: ", "bold"), place.sentence) for place in places]
+    return Group(Text(" ".join(verdict(results)), style="bold"), Padding(_table(results, places), (1, 0)), *lines)
+
+
+def _table(results: Results, places: list[Place]) -> Table:
+    metrics = results.metrics
+    keys = [key for key in measured(results) if key == results.samples_metric or metrics[key].kind in ("utility", "novelty")]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    table.add_column("family", style="bold")
+    table.add_column("log-density (nats a row)", justify="right")
+    table.add_column("is", style="dim")
+    if results.space.sequence:
+        table.add_column(f"bits a {symbol(results.space)}", justify="right")
+    for key in keys:
+        table.add_column(metrics[key].title, justify="right")
+    table.add_column("s", justify="right", style="dim")
+    for place in places:
+        table.add_row(*(Text(cell) for cell in _cells(place, keys, results.space.sequence)))
+    for name, values in results.references.items():
+        cells = [f"{values[key]:.3f}" if key in values else "" for key in keys]
+        if any(cells):
+            cells = ["", *cells] if results.space.sequence else cells
+            table.add_row(*(Text(cell) for cell in ("", name, "", "reference", *cells, "")), style="dim")
+    return table
+
+
+def _cells(place: Place, keys: list[str], sequence: bool) -> list[str]:
+    row = place.row
+    density, label = (density_text(row), row.label) if row.status == "ok" else (row.status, "")
+    bits = [number(row.bits_per_dim, 3) if row.has_density else ""] if sequence else []
+    scores = [f"{row.metrics[key]:.3f}" if key in row.metrics else "" for key in keys]
+    seconds = f"{row.seconds:.0f}" if row.seconds is not None else ""
+    return [place.mark, row.family, density, label, *bits, *scores, seconds]

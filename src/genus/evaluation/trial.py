@@ -1,0 +1,153 @@
+"""One family fitted with one seed, and evaluated on held-out rows: the unit of work of a comparison."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genus.data import Dataset
+from genus.errors import GenusError
+from genus.evaluation.codes import Codes, codes_of
+from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, evaluate, torch_threads
+from genus.evaluation.sequences import draws, evaluate_sequences
+from genus.model import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, in_batches
+from genus.models.chain_rule import ChainRule
+from genus.registry import build, suggested
+from genus.space import Space
+from genus.training import History, fit
+
+__all__ = ["EVIDENCE", "Protocol", "Trial", "joint_space", "pictured", "run_trial", "sample_metrics", "with_context"]
+
+EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
+VALUES = 2**18  # coordinates that a chain rule draws at once
+
+
+@dataclass
+class Trial:
+    """Hold the outcome of one family and seed."""
+
+    family: str
+    seed: int
+    error: str = ""
+    parameters: int = 0
+    history: History = field(default_factory=History)
+    log_density: np.ndarray | None = None  # (held-out rows,) exact or bound, nats
+    train_log_density: float | None = None
+    estimate: float | None = None
+    samples: Tensor | None = None
+    codes: Codes | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Hold everything that all trials of a comparison share.
+
+    Args:
+        train: the training rows.
+        test: the held-out rows.
+        half: the half of the held-out rows that samples are compared with, the context beside each.
+        budget: seconds of fitting.
+        hyper: hyper-parameters by family name.
+        threads: of torch, meanwhile.
+    """
+
+    train: Dataset
+    test: Dataset
+    half: Tensor
+    budget: float
+    hyper: Mapping[str, Mapping[str, Any]]
+    threads: int
+
+    @property
+    def sample_count(self) -> int:
+        """Return how many samples a model draws: as many as the metrics take."""
+        space = self.train.space
+        if space.sequence:
+            return draws(space, self.train.consecutive)[0]
+        if space.is_table:
+            return max(min(len(self.train), LEARNT), len(self.half))
+        return min(len(self.half), max(NEIGHBOURS, CELLS // space.dim))
+
+
+def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> Trial:
+    """Fit and evaluate one family with one seed; an exception becomes the trial's error."""
+    trial = Trial(family.name, seed)
+    try:
+        with torch_threads(protocol.threads), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            space, context = protocol.train.space, protocol.train.context
+            hyper = suggested(family, space, len(protocol.train)) | dict(protocol.hyper.get(family.name, {}))
+            model = build(family.name, space, context, seed, **hyper)
+            trial.parameters = model.parameter_count
+            trial.history = fit(model, protocol.train, max_seconds=protocol.budget, seed=seed, progress=False)
+            _evaluate_model(protocol, trial, model)
+    except Exception as error:  # one family that fails is a row, not the end of the run
+        trial.error = str(error) if isinstance(error, GenusError) else f"{type(error).__name__}: {error}"
+    return trial
+
+
+@torch.no_grad()
+def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) -> None:
+    train, test = protocol.train, protocol.test
+    if isinstance(model, ApproximateDensity):
+        trial.log_density = _log_density(model, test).double().numpy()
+        trial.train_log_density = _log_density(model, train.rows(slice(0, len(test)))).mean().item()
+        if not isinstance(model, TractableDensity):
+            estimate = in_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
+            trial.estimate = estimate.mean().item()
+    half = len(test) // 2
+    trial.codes = codes_of(model, test.x[:half], None if test.c is None else test.c[:half])
+    n = protocol.sample_count
+    generator = torch.Generator().manual_seed(trial.seed)
+    c = None if train.c is None else train.c[torch.randint(len(train), (n,), generator=generator)]
+    if isinstance(model, ChainRule):  # which remembers all coordinates of all rows that it draws at once
+        length = draws(train.space, train.consecutive)[1] if train.space.sequence else None
+        samples = model.sample(n, c, trial.seed, max(1, min(10_000, VALUES // train.space.dim)), length=length)
+    else:
+        samples = model.sample(n, c, seed=trial.seed)
+    trial.samples = samples[: pictured(train.space)].clone()
+    trial.metrics = sample_metrics(protocol, with_context(replace(train, x=samples, c=c)))
+
+
+def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
+    """Return (N,) nats: exact, or the bound averaged over some draws of its noise."""
+    if isinstance(model, TractableDensity):
+        return in_batches(model.log_prob, data.x, data.c)
+    noisy = [in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND_DRAWS)]
+    return torch.stack(noisy).mean(0)
+
+
+def sample_metrics(protocol: Protocol, samples: Tensor) -> dict[str, float]:
+    """Return the metrics of samples (N, *shape), which hold the context beside x where there is one."""
+    train = protocol.train
+    if train.space.sequence:
+        return evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive)
+    rows = with_context(train)
+    return evaluate(joint_space(train), samples, train=rows, test_a=protocol.half, target=train.target, seed=0, threads=1)
+
+
+def with_context(data: Dataset) -> Tensor:
+    """Return x with c beside it, so that samples of a model that ignores its context are told from real rows."""
+    if data.c is None or data.space.sequence:
+        return data.x
+    return torch.cat([data.x.flatten(1), data.c.to(data.x.dtype)], dim=1)
+
+
+def joint_space(data: Dataset) -> Space:
+    """Return the space of `with_context`."""
+    if data.context is None:
+        return data.space
+    names = [*data.space.names, *(data.context.names or ())] if data.space.names is not None else None
+    return Space([*data.space.kinds, *data.context.kinds], names=names)
+
+
+def pictured(space: Space) -> int:
+    """Return how many samples are kept for the pictures."""
+    return 64 if space.sequence else 2000
