@@ -34,7 +34,7 @@ from torch import Tensor
 
 import genus
 from genus import Category, ParallelWaveNet, Real, Space, WaveNet
-from genus.cli.inputs import seconds
+from genus.cli.inputs import parse_duration
 from genus.codec.frames import Form
 from genus.divergences import Estimate, log_spectral_distance
 from genus.evaluation.excerpts import sounds
@@ -129,8 +129,8 @@ def page(path: Path, space: Space, samples: dict[str, Tensor]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", type=seconds, help="train it so long; otherwise take the one in --out")
-    parser.add_argument("--student", type=seconds, help="likewise")
+    parser.add_argument("--teacher", type=parse_duration, help="train it so long; otherwise take the one in --out")
+    parser.add_argument("--student", type=parse_duration, help="likewise")
     parser.add_argument("--data", type=Path, default=RECORDINGS)
     parser.add_argument("--out", type=Path, default=Path("speech"))
     parser.add_argument("--each", type=int, default=EACH, help="samples of every digit and speaker that are judged")

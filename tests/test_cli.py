@@ -23,8 +23,8 @@ from PIL import Image
 
 import genus
 from genus.cli import app
-from genus.cli.inputs import given, hyper, seconds
-from genus.cli.outputs import as_table, grid
+from genus.cli.inputs import context_values, parse_duration, parse_hyperparameters
+from genus.cli.outputs import as_table, image_grid
 
 COMMANDS = ["families", "compare", "fit", "sample", "score", "impute", "distill", "tour"]
 
@@ -150,7 +150,7 @@ def test_families_are_a_tree_with_what_each_answers() -> None:
     found = {one["family"]: one for one in json.loads(run("families", "--json").out)}
     assert found["vae"]["answers"] == ["elbo", "log_evidence", "sample"]
     assert found["wgan-gp"]["answers"] == ["sample"]
-    assert found["maf"]["rung"] == "tractable"
+    assert found["maf"]["density"] == "tractable"
     assert set(found) == set(genus.families())
 
 
@@ -288,7 +288,7 @@ def test_images_come_as_one_crisp_grid_or_as_an_array(models: dict[str, Path]) -
 def test_a_grid_of_coloured_images_keeps_its_colours() -> None:
     x = torch.zeros(5, 3, 2, 2)
     x[:, 0] = 255.0
-    picture = grid(genus.Space(genus.Lattice(0, 255), shape=(3, 2, 2)), x)
+    picture = image_grid(genus.Space(genus.Lattice(0, 255), shape=(3, 2, 2)), x)
     assert picture.shape[2] == 3
     assert picture[2, 2].tolist() == [255, 0, 0]
     assert picture[-1, -1].tolist() == [255, 255, 255]
@@ -454,8 +454,8 @@ def test_a_reader_that_leaves_early_is_no_error(models: dict[str, Path]) -> None
 
 
 def test_durations() -> None:
-    assert [seconds(text) for text in ("60s", "2m", "1h", "90", "1.5 m", ".5")] == [60, 120, 3600, 90, 90, 0.5]
-    assert seconds(None) is None
+    assert [parse_duration(text) for text in ("60s", "2m", "1h", "90", "1.5 m", ".5")] == [60, 120, 3600, 90, 90, 0.5]
+    assert parse_duration(None) is None
 
 
 def test_hyper_parameters_have_the_type_of_their_default() -> None:
@@ -465,8 +465,8 @@ def test_hyper_parameters_have_the_type_of_their_default() -> None:
         ) -> None:
             super().__init__(space, context)
 
-    assert hyper(genus.VAE, ["hidden=64", "latent=8"]) == {"hidden": [64], "latent": 8}
-    assert hyper(Odd, ["flag=yes", "rate=3"]) == {"flag": True, "rate": 3.0}
+    assert parse_hyperparameters(genus.VAE, ["hidden=64", "latent=8"]) == {"hidden": [64], "latent": 8}
+    assert parse_hyperparameters(Odd, ["flag=yes", "rate=3"]) == {"flag": True, "rate": 3.0}
 
 
 def test_a_condition_may_be_a_number_a_truth_a_date_or_missing() -> None:
@@ -485,11 +485,11 @@ def test_a_condition_may_be_a_number_a_truth_a_date_or_missing() -> None:
     data = genus.read(frame, context=["a", "a=b", "when", "size", "who"])
     assert data.context is not None
     assert data.c is not None
-    first = given(data.context, ["a=u", "a=b=True", "when=2024-01-01", "size=1.5", "who=ann"])
+    first = context_values(data.context, ["a=u", "a=b=True", "when=2024-01-01", "size=1.5", "who=ann"])
     assert torch.equal(first, data.c[:1])
-    second = given(data.context, ["a=v", "a=b=false", "when=2024-01-02", "size=2", "who=missing"])
+    second = context_values(data.context, ["a=v", "a=b=false", "when=2024-01-02", "size=2", "who=missing"])
     assert torch.equal(second, data.c[1:2])
-    third = given(data.context, ["a=w", "a=b=true", "when=2024-01-03", "size=missing", "who= bo"])
+    third = context_values(data.context, ["a=w", "a=b=true", "when=2024-01-03", "size=missing", "who= bo"])
     assert torch.equal(third.nan_to_num(-9), data.c[2:3].nan_to_num(-9))
 
 

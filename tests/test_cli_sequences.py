@@ -17,7 +17,7 @@ from command import run
 
 import genus
 from genus import Category, Lattice, Real, Space
-from genus.cli.sequences import Typist
+from genus.cli.sequences import TextStream
 from genus.codec.frames import Form
 
 
@@ -83,11 +83,11 @@ def test_a_stream_prints_whole_characters_as_soon_as_they_are_there() -> None:
     space = SPACES["bytes"]
     out, seen = io.StringIO(), []
     with redirect_stdout(out):
-        typist = Typist(space, 0, None)
+        printer = TextStream(space, 0, None)
         for byte in "né€\U0001f600".encode() + b"\xff!\xc3":
-            typist(torch.tensor([[float(byte)]]))
+            printer(torch.tensor([[float(byte)]]))
             seen.append(out.getvalue())
-        typist.close()
+        printer.close()
     assert seen[:10] == ["n", "n", "né", "né", "né", "né€", "né€", "né€", "né€", "né€\U0001f600"]
     assert out.getvalue() == "né€\U0001f600\ufffd!\ufffd\n"  # bytes that are no text are shown as such, in the end
 

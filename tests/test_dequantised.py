@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import genus
 from genus import Category, GenusError, Lattice, Real, Space
-from genus.cli.inputs import hyper
+from genus.cli.inputs import parse_hyperparameters
 from genus.model import isolated
 from genus.models import Dequantised
 from genus.models.noise import MARGIN, CellNoise
@@ -146,7 +146,7 @@ def test_images_with_a_condition_are_kept_in_files(family: str, tmp_path: Path) 
 
 
 def test_the_noise_is_a_hyper_parameter_of_continuous_families() -> None:
-    assert hyper(genus.family("maf"), ["noise=variational"]) == {"noise": "variational"}
+    assert parse_hyperparameters(genus.family("maf"), ["noise=variational"]) == {"noise": "variational"}
     assert "noise" not in genus.registry.hyper_parameters(genus.family("made"))
     assert "noise" not in genus.MAF.default_hyperparameters(SPACES["lattice"], 500)
     assert "noise" not in genus.MAF.default_hyperparameters(SPACES["real image"], 500)

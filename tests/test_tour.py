@@ -12,7 +12,7 @@ from command import run
 from test_browser import OUTSIDE, SMALLEST
 
 from genus import GenusError
-from genus.tour import Number, core, page, pages, picture, visit
+from genus.tour import Number, page, picture, registered_pages, run_pages, write_html
 
 # Those that train no net, or hardly: the others take a minute together, and `genus tour` runs them.
 QUICK = [
@@ -47,27 +47,27 @@ TRAINED = {
 
 
 def test_every_page_is_here() -> None:
-    assert set(QUICK) | TRAINED == set(pages())
+    assert set(QUICK) | TRAINED == set(registered_pages())
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_pages_are_right_with_any_seed(name: str) -> None:
     for seed in (0, 5):
-        tour = visit([name], seed)
+        tour = run_pages([name], seed)
         assert tour.wrong == []
         assert tour.numbers
 
 
 @pytest.mark.parametrize("name", ["value-of-the-game", "optimal-discriminator"])
 def test_pages_that_learn(name: str) -> None:
-    assert visit([name]).wrong == []
+    assert run_pages([name]).wrong == []
 
 
 def test_pages_explain_themselves_and_repeat() -> None:
-    for one in pages().values():
+    for one in registered_pages().values():
         assert one.formulas
         assert len(one.text) > 80, one.name
-    first, second = (visit(["naive-bayes"], 3) for _ in range(2))
+    first, second = (run_pages(["naive-bayes"], 3) for _ in range(2))
     assert [n.value for n in first.numbers] == [n.value for n in second.numbers]
 
 
@@ -85,7 +85,7 @@ def test_numbers_are_judged() -> None:
 @pytest.fixture
 def own_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page of a researcher's own, one number of which is off."""
-    monkeypatch.setattr(core, "_pages", dict(pages()))
+    monkeypatch.setattr("genus.tour.pages._pages", registered_pages())
 
     @page("Mine", "Two & two", "2 + 2 = <b>4</b>")
     def my_sum(seed: int):
@@ -133,13 +133,14 @@ def test_the_command_writes_a_page_and_numbers(tmp_path: Path) -> None:
 
 def test_an_unknown_page_is_named() -> None:
     with pytest.raises(GenusError, match="no page 'nonsense'; there are taxonomy"):
-        visit(["nonsense"])
+        run_pages(["nonsense"])
     assert run("tour", "--only", "nonsense").code == 1
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_it_fits_a_desktop_and_a_phone(tmp_path: Path) -> None:
-    path = visit(["causal-masking", "coupling", "saturation", "recurrence"]).write(tmp_path / "tour.html")
+    tour = run_pages(["causal-masking", "coupling", "saturation", "recurrence"])
+    path = write_html(tour, tmp_path / "tour.html")
     browser = Browser()
     try:
         for width in (390, 1280):

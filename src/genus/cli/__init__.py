@@ -20,7 +20,7 @@ import typer
 from genus import __version__
 from genus.cli.compare import compare
 from genus.cli.distill import distill
-from genus.cli.errors import Misuse, explained
+from genus.cli.errors import UsageError, explain
 from genus.cli.families import families
 from genus.cli.fit import fit
 from genus.cli.impute import impute
@@ -42,7 +42,7 @@ def top(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
     files: Annotated[
         list[Path] | None,
-        typer.Option("--import", metavar="FILE", help="Run this Python file first: one with families of your own."),
+        typer.Option("--import", metavar="FILE", help="Import this Python file first, which defines families of your own."),
     ] = None,
 ) -> None:
     """Every classical family of generative model on your own data, compared honestly.
@@ -61,13 +61,13 @@ def top(
       genus tour
     """
     for file in files or ():
-        _run_file(file)
+        _import_file(file)
 
 
-def _run_file(path: Path) -> None:
+def _import_file(path: Path) -> None:
     """Import a file as a module of its name, so that processes of their own find it by that name too."""
     if not path.is_file() or path.suffix != ".py":
-        raise Misuse(f"--import {path}: expected a Python file that is there, such as mine.py")
+        raise UsageError(f"--import {path}: expected a Python file that is there, such as mine.py")
     sys.path.insert(0, str(path.resolve().parent))
     try:
         module = importlib.import_module(path.stem)
@@ -75,14 +75,14 @@ def _run_file(path: Path) -> None:
         reason = " ".join(str(error).split())
         raise GenusError(f"{path} could not be imported: {type(error).__name__}: {reason}") from error
     if Path(module.__file__ or "").resolve() != path.resolve():
-        raise Misuse(f"--import {path}: there is another module {path.stem!r} already; call the file something else")
+        raise UsageError(f"--import {path}: there is another module {path.stem!r} already; call the file something else")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: its words after `genus`; those of the process where not given.
+        argv: the words after `genus`; by default those of this process.
 
     Returns:
         The exit code.
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         with warnings.catch_warnings():
-            # What there is to say of the data stands in their notes; the rest is the libraries talking to each other.
+            # The notes of the data say what a person needs to know; the rest is libraries talking to each other.
             warnings.simplefilter("ignore")
             command = typer.main.get_command(app)
             # `main` of click would turn Ctrl-C and a closed pipe into errors of its own.
@@ -109,14 +109,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("GENUS_DEBUG"):
             traceback.print_exc()
-        text, code = explained(error, _options(args))
+        text, code = explain(error, _options(args))
         print(f"genus: {text}", file=sys.stderr)
         return code
     return 0
 
 
 def _options(args: Sequence[str]) -> list[str]:
-    """Those of the command that is named first."""
+    """Return the options of the command that is named first."""
     commands = getattr(typer.main.get_command(app), "commands", {})
     name = next((word for word in args if word in commands), None)
     params = commands[name].params if name else []

@@ -8,66 +8,42 @@ from typing import Annotated
 import typer
 
 from genus.atomic import check_writable
-from genus.cli.errors import Misuse
-from genus.cli.inputs import (
-    Context,
-    Data,
-    Documents,
-    Encoding,
-    Header,
-    Json,
-    Kinds,
-    Length,
-    Missing,
-    Order,
-    Quiet,
-    Rate,
-    Tokens,
-    family,
-    names,
-    read,
-    seconds,
-)
-from genus.cli.outputs import print_json, say
+from genus.cli.errors import UsageError
+from genus.cli.inputs import find_family, parse_duration, split_names
+from genus.cli.options import Data, Output, ReadingOptions, shared_options
 
 __all__ = ["compare"]
 
 
+@shared_options
 def compare(
     data: Data,
+    *,
     target: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="A column that models learnt from samples should predict.")
+        str | None, typer.Option(metavar="COLUMN", help="Let models that learn from samples predict this column.")
     ] = None,
-    context: Context = None,
+    reading: ReadingOptions,
     families: Annotated[
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Families to compare, with commas between them; by default all. The baseline always is: naive-bayes, of"
-            " sequences markov.",
+            help="Compare these families, with commas between them; by default all. The baseline is always among them:"
+            " naive-bayes, of sequences markov.",
         ),
     ] = None,
-    budget: Annotated[str, typer.Option(metavar="TIME", help="For each family and seed: 60s, 2m, 1h.")] = "30s",
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each family is fitted.")] = 3,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where index.html and report.json go.")] = Path("report"),
+    budget: Annotated[str, typer.Option(metavar="TIME", help="Train each family and seed for this time: 60s, 2m, 1h.")] = "30s",
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Fit each family N times, with a seed each time.")] = 3,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write index.html and report.json to this folder.")] = Path(
+        "report"
+    ),
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes at once; by default one for each core.")
+        int | None, typer.Option(metavar="N", min=1, help="Run N processes at once; by default one for each core.")
     ] = None,
-    kinds: Kinds = None,
-    missing: Missing = None,
-    header: Header = None,
-    tokens: Tokens = None,
-    documents: Documents = None,
-    length: Length = None,
-    rate: Rate = None,
-    encoding: Encoding = None,
-    sequence: Order = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
-    """Fit every family that takes the data, judge it on rows held out, and write a report.
+    """Fit every family that takes the data, evaluate it on held-out rows, and write a report.
 
-    Of one long text or sound, its end is held out.
+    The end of one long text or sound is held out.
 
     \b
     Examples:
@@ -78,47 +54,23 @@ def compare(
       genus compare book.txt --families markov,rnn,gpt --budget 5m
       genus compare adult.csv --kind age=real --json > report.json
     """
-    limit = seconds(budget) or 30.0
-    chosen = names(families)
-    if chosen == []:
-        raise Misuse("--families names none; name some, with commas between them, or leave it out to compare all")
-    for name in chosen or ():
-        family(name)
+    limit = parse_duration(budget) or 30.0
+    names = split_names(families)
+    if names == []:
+        raise UsageError("--families names none; name some, with commas between them, or leave it out to compare all")
+    chosen = None if names is None else [find_family(name) for name in names]
     check_writable(out)
-    dataset = read(
-        data,
-        context,
-        target,
-        kinds,
-        missing,
-        tokens=tokens,
-        documents=documents,
-        length=length,
-        rate=rate,
-        encoding=encoding,
-        sequence=sequence,
-        header=header,
-    )
-    say(f"{dataset}\n", quiet)
+
+    from genus.data import read
+
+    dataset = read(data, target=target, **reading.arguments())
+    output.note(f"{dataset}\n")
 
     from genus.evaluation import compare
 
-    report = compare(
-        dataset,
-        chosen,
-        budget=limit,
-        seeds=seeds,
-        jobs=jobs,
-        progress=False if quiet else say,
-    )
-    # First what has been learned, then the folder: if that fails, hours of work are still to be read.
-    if as_json:
-        print_json(report.to_json())
-    else:
-        import sys
-
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(report)
+    progress = False if output.quiet else output.note
+    report = compare(dataset, chosen, budget=limit, seeds=seeds, jobs=jobs, progress=progress)
+    # First the results, then the folder: if that fails, hours of work can still be read.
+    output.print_report(report, width=120)
     page = report.write(out)
-    say(f"\nThe report is in {page}; its numbers are in {page.with_name('report.json')}.", quiet)
+    output.note(f"\nThe report is in {page}; its numbers are in {page.with_name('report.json')}.")

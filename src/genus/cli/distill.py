@@ -1,4 +1,4 @@
-"""`genus distill`: from a model file that is slow to draw from, another that is fast."""
+"""`genus distill`: a model that samples fast, taught by one that samples slowly."""
 
 from __future__ import annotations
 
@@ -9,23 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genus.atomic import check_writable
-from genus.cli.errors import Misuse
-from genus.cli.inputs import (
-    Documents,
-    Header,
-    Json,
-    Length,
-    Missing,
-    Order,
-    Quiet,
-    Rate,
-    built,
-    hyper,
-    in_order,
-    markers,
-    seconds,
-)
-from genus.cli.outputs import as_table, print_json, say, size, write_images, write_table
+from genus.cli.errors import UsageError
+from genus.cli.inputs import build_model, parse_duration, parse_hyperparameters
+from genus.cli.options import Budget, Output, RowOptions, shared_options
+from genus.cli.outputs import as_table, file_size, print_json, write_images, write_table
 from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
 from genus.errors import DataError
 
@@ -43,10 +30,11 @@ HELD_OUT = 0.1  # of the data, on which student and teacher are compared
 SHOWN, SOUNDS, IMAGES = 5, 3, 64  # samples of each: rows that are printed, and what is written to a folder
 
 
+@shared_options
 def distill(
     student: Annotated[str, typer.Argument(metavar="STUDENT", help="The family to teach: a flow, such as iaf.")],
     teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="A file that genus fit has written.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The model file to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write the student to this file.")],
     data: Annotated[
         str | None,
         typer.Argument(
@@ -55,39 +43,37 @@ def distill(
             " compared on. By default the student learns from draws of the teacher; a conditional teacher needs DATA.",
         ),
     ] = None,
+    *,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the student, such as hidden=64,64."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Choose a hyper-parameter of the student, such as hidden=64,64."),
     ] = None,
     forward: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", min=0, max=1, help="Of KL(teacher || student) in the loss; by default 0.9, of sequences 0."
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Weigh KL(teacher || student) by this share in the loss; by default 0.9, of sequences 0.",
         ),
     ] = None,
-    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Train so long at most: 60s, 2m, 1h.")] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Train so many steps at most; by default 3,000.")
+    budget: Budget = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Train for at most N steps; by default 3,000.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Train at this learning rate; by default 0.003, of sequences 0.02.")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="By default 0.003, of sequences 0.02.")] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="The same seed gives the same student, unless time ends it.")
     ] = 0,
     samples: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write samples of both there, drawn with the same seed.")
+        Path | None, typer.Option(metavar="FOLDER", help="Write samples of both, drawn with the same seed, to this folder.")
     ] = None,
-    missing: Missing = None,
-    header: Header = None,
-    documents: Documents = None,
-    length: Length = None,
-    rate: Rate = None,
-    sequence: Order = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    reading: RowOptions,
+    output: Output,
 ) -> None:
-    """Teach a parallel student what a teacher knows, and save the student.
+    """Train a student that samples in parallel to match a teacher, and save the student.
 
-    The teacher is a density over real numbers that draws one coordinate or moment at a time, a maf or a wavenet say; the
+    The teacher is a density over real numbers that draws one coordinate or moment at a time, such as maf or wavenet; the
     student, iaf or for sequences parallel-wavenet, draws all at once. The report says how far the two are apart, both ways,
     how fast each draws, and shows samples of both.
 
@@ -97,10 +83,10 @@ def distill(
       genus distill iaf iris.genus iris --budget 2m --samples drawn/ --out iaf.genus
       genus distill iaf iris.genus iris --set transforms=3 --steps 20 --json --out iaf.genus
     """
-    cls, limit = _student(student), seconds(budget)
-    wanted = hyper(cls, settings or ())
+    cls, limit = _student(student), parse_duration(budget)
+    chosen = parse_hyperparameters(cls, settings or ())
     if out.is_dir():
-        raise Misuse(f"--out {out} is a folder; expected the name of a file, such as {out / 'student.genus'}")
+        raise UsageError(f"--out {out} is a folder; expected the name of a file, such as {out / 'student.genus'}")
     for folder in {out.parent, *([samples] if samples is not None else [])}:
         check_writable(folder)
 
@@ -110,31 +96,30 @@ def distill(
     known: Any = load(teacher)
     if reason := untaught(None, known):
         raise DataError(reason)
-    read_as = {"missing": markers(missing), "documents": documents, "length": length, "rate": rate}
-    dataset = _read(data, known, read_as | {"sequence": in_order(sequence), "header": header})
+    dataset = _read(data, known, reading.arguments())
     if dataset is not None:
-        say(f"{dataset}\n", quiet)
+        output.note(f"{dataset}\n")
     elif known.context is not None:
-        raise Misuse("this teacher is conditional; add DATA, whose conditions the student learns to draw for")
+        raise UsageError("this teacher has a context; add DATA, whose context the student learns to draw for")
     train, held = dataset.split(1 - HELD_OUT, HELD_OUT, seed=seed) if dataset is not None else (None, None)
     noise = {"noise": known.hyper["noise"]} if known.name == "dequantised" else {}  # the student takes it over
-    model: Any = built(cls, known.space, known.context, len(train) if train is not None else 50_000, noise | wanted, seed)
+    model: Any = build_model(cls, known.space, known.context, len(train) if train is not None else 50_000, noise | chosen, seed)
     how: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
     how = {name: value for name, value in how.items() if value is not None}
-    found = distill(model, known, train, forward=forward, seed=seed, progress=not quiet, **how)
+    found = distill(model, known, train, forward=forward, seed=seed, progress=not output.quiet, **how)
     save(model, out)
     summary = _summary(found, model, known, held, out)
     drawn = _drawn(known, model, dataset, seed)
     if samples is not None:
         _write(drawn, known, samples)
-    if as_json:
+    if output.as_json:
         print_json(summary | ({"samples": _rows(known, drawn)} if known.space.is_table else {}))
     else:
         _print(summary, known, drawn, next_command(model, out))
 
 
 def _student(name: str) -> type[GenerativeModel]:
-    """The family of that name, if it can be a student: a flow."""
+    """Return the family of a name, where it can be a student: a flow."""
     from genus.model import registered
     from genus.models.flow import Flow, NormalisingFlow
     from genus.registry import families
@@ -143,7 +128,7 @@ def _student(name: str) -> type[GenerativeModel]:
     if name in able:
         return able[name]
     what = f"{name} cannot draw with gradients" if name in families() else f"there is no family {name!r}"
-    raise Misuse(f"{what}; a student is one of {', '.join(able)}")
+    raise UsageError(f"{what}; a student is one of {', '.join(able)}")
 
 
 def _read(data: str | None, teacher: GenerativeModel, how: dict[str, Any]) -> Dataset | None:
@@ -204,7 +189,7 @@ def _summary(
 
 
 def _finite(found: Estimate) -> dict[str, Any]:
-    """JSON has no infinity: null, with the reason."""
+    """Return an estimate for JSON, which has no infinity: null, with the reason."""
     numbers = {"value": found.value, "error": found.error}
     return found._asdict() | {key: value if math.isfinite(value) else None for key, value in numbers.items()}
 
@@ -233,7 +218,7 @@ def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Ten
     if found["warning"]:
         print(f"warning   {found['warning']}")
     print(f"time      {found['seconds']:.1f} s, {found['steps']} steps; stopped by {found['stopped']}")
-    print(f"model     {found['out']} ({size(Path(found['out']))}, {found['parameters']:,} parameters)")
+    print(f"model     {found['out']} ({file_size(Path(found['out']))}, {found['parameters']:,} parameters)")
     if teacher.space.is_table:
         for name, x in drawn.items():
             print(f"\n{name}")
@@ -242,7 +227,7 @@ def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Ten
 
 
 def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | None, seed: int) -> dict[str, Tensor]:
-    """Samples of both, of the same conditions."""
+    """Return samples of both models, of the same contexts."""
     import torch
 
     count = SOUNDS if teacher.space.sequence else SHOWN if teacher.space.is_table else IMAGES
@@ -258,7 +243,7 @@ def _rows(teacher: GenerativeModel, drawn: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _write(drawn: dict[str, Tensor], teacher: GenerativeModel, folder: Path) -> None:
-    """Of sound a file each, else one file of each model."""
+    """Write the samples: sound as a file each, everything else as one file for each model."""
     space = teacher.space
     for name, x in drawn.items():
         if space.is_table:

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, as one sentence and an exit code."""
+"""Errors at the command line: one sentence and an exit code for each."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from genus.errors import GenusError
 
-__all__ = ["Misuse", "explained"]
+__all__ = ["UsageError", "explain"]
 
-# What messages call by its Python name, and what it is called here.
-SPELLINGS = {
+# Messages name an argument of Python; this is the option of the command line that stands for it.
+OPTION_NAMES = {
     "kinds=": "--kind COLUMN=KIND",
     "missing=": "--missing TEXT",
     "context=": "--context COLUMN",
@@ -27,29 +27,30 @@ SPELLINGS = {
 }
 
 
-class Misuse(Exception):
-    """The command asks for something that there is not: exit code 2, as for an unknown option."""
+class UsageError(Exception):
+    """Signal a command that cannot be understood or carried out as it stands: exit code 2, as for an unknown option."""
 
 
-def explained(error: BaseException, options: Collection[str]) -> tuple[str, int]:
-    """One sentence on what went wrong, and the exit code.
+def explain(error: BaseException, options: Collection[str]) -> tuple[str, int]:
+    """Return one sentence on what went wrong, and the exit code.
 
     Args:
-        options: those that the command has.
+        error: the error that ended the command.
+        options: the options that the command has; only these are named.
     """
     text = " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
         return text or "interrupted.", 130
-    if isinstance(error, Misuse):
+    if isinstance(error, UsageError):
         return f"{text}.", 2
     if isinstance(error, GenusError):
-        here = [
+        names = [
             f"{name.rstrip('=')} is {option}"
-            for name, option in SPELLINGS.items()
+            for name, option in OPTION_NAMES.items()
             if name in text and option.split()[0] in options
         ]
-        here += ["that is genus --import FILE before the command"] if "import the module that defines it" in text else []
-        return f"{text} (On the command line, {' and '.join(here)}.)" if here else text, 1
+        names += ["that is genus --import FILE before the command"] if "import the module that defines it" in text else []
+        return f"{text} (On the command line, {' and '.join(names)}.)" if names else text, 1
     if hasattr(error, "format_message"):  # click's own, wherever typer keeps it
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "genus"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from genus.cli.inputs import Json
+from genus.cli.options import Json
 from genus.cli.outputs import print_json
 
 __all__ = ["families"]
 
-RUNGS = {
+LADDER = {
     "tractable": "tractable density: log_prob is exact",
     "approximate": "approximate density: elbo bounds it from below, log_evidence estimates it",
-    "implicit": "implicit density: there is none to ask for, only samples",
+    "implicit": "implicit density: the model can only be sampled",
 }
 
 
 def families(as_json: Json = False) -> None:
-    """Show every family: what it takes and what it can answer.
+    """Show every family: the data that it takes and the questions that it can answer.
 
     \b
     Examples:
@@ -26,11 +26,11 @@ def families(as_json: Json = False) -> None:
     """
     from genus.registry import families
 
-    known = [_described(cls) for cls in families().values()]
+    described = [_described(cls) for cls in families().values()]
     if as_json:
-        print_json(known)
+        print_json(described)
     else:
-        _print_tree(known)
+        _print_tree(described)
 
 
 def _described(cls: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _described(cls: Any) -> dict[str, Any]:
     return {
         "family": cls.name,
         "title": cls.title,
-        "rung": cls.rung(),
+        "density": cls.rung(),
         "group": cls.group,
         "takes": cls.takes,
         "likelihood": cls.likelihood,
@@ -46,21 +46,21 @@ def _described(cls: Any) -> dict[str, Any]:
     }
 
 
-def _print_tree(known: list[dict[str, Any]]) -> None:
+def _print_tree(described: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.text import Text
     from rich.tree import Tree
 
     tree = Tree("generative models", highlight=False)
-    for rung, title in RUNGS.items():
-        here = [one for one in known if one["rung"] == rung]
+    for density, title in LADDER.items():
+        here = [one for one in described if one["density"] == density]
         branch = tree.add(Text(title, style="bold"))
         for group in dict.fromkeys(one["group"] for one in here):
             twig = branch.add(Text(group, style="italic"))
             for one in here:
                 if one["group"] == group:
                     # An exact density is its own bound and its own estimate: no need to list them.
-                    answers = ("log_prob", "sample") if rung == "tractable" else one["answers"]
+                    answers = ("log_prob", "sample") if density == "tractable" else one["answers"]
                     lines = Text.assemble((one["family"], "bold"), f"  {one['title']}\n")
                     twig.add(lines.append(f"takes {one['takes']}\nanswers {', '.join(answers)}"))
     Console(highlight=False).print(tree)

@@ -9,28 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genus.atomic import check_writable
-from genus.cli.errors import Misuse
-from genus.cli.inputs import (
-    Context,
-    Data,
-    Documents,
-    Encoding,
-    Header,
-    Json,
-    Kinds,
-    Length,
-    Missing,
-    Order,
-    Quiet,
-    Rate,
-    Tokens,
-    built,
-    family,
-    hyper,
-    read,
-    seconds,
-)
-from genus.cli.outputs import print_json, say, size
+from genus.cli.errors import UsageError
+from genus.cli.inputs import build_model, find_family, parse_duration, parse_hyperparameters
+from genus.cli.options import Budget, Data, Output, ReadingOptions, shared_options
+from genus.cli.outputs import file_size, print_json
 from genus.cli.sequences import next_command
 from genus.errors import DataError, GenusError, NonFiniteLossError
 
@@ -42,44 +24,41 @@ if TYPE_CHECKING:
 __all__ = ["fit"]
 
 
+@shared_options
 def fit(
     ctx: typer.Context,
     data: Data,
-    name: Annotated[str, typer.Option("--family", metavar="NAME", help="One of those that genus families shows.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The model file to write.")],
+    name: Annotated[str, typer.Option("--family", metavar="NAME", help="Choose a family; genus families shows them.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write the model to this file.")],
+    *,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="A hyper-parameter, such as hidden=64,64; others suit the number of rows."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Choose a hyper-parameter, such as hidden=64,64; the others suit the number of rows.",
         ),
     ] = None,
-    context: Context = None,
-    kinds: Kinds = None,
-    missing: Missing = None,
-    header: Header = None,
-    tokens: Tokens = None,
-    documents: Documents = None,
-    length: Length = None,
-    rate: Rate = None,
-    encoding: Encoding = None,
-    sequence: Order = None,
-    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Train so long at most: 60s, 2m, 1h.")] = None,
-    epochs: Annotated[float | None, typer.Option(metavar="N", help="Train so many passes over the data at most.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Train so many steps at most.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="By default what suits the family.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same model, unless time ends it.")] = 0,
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
-    checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where a training is kept meanwhile; by default beside --out.")
+    reading: ReadingOptions,
+    budget: Budget = None,
+    epochs: Annotated[float | None, typer.Option(metavar="N", help="Train for at most N passes over the data.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Train for at most N steps.")] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="Train at this learning rate; by default at the one that suits the family."),
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same model, unless time ends it.")] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Train on this device: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was interrupted.")] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the unfinished training in this file; by default beside --out.")
+    ] = None,
+    output: Output,
 ) -> None:
     """Train one family on the data and save the model.
 
-    Without --budget, --epochs or --steps, training ends when rows held out no longer improve. Ctrl-C keeps what has been
-    learned, as a model too where --out is a new file, and the message says how to go on.
+    Without --budget, --epochs or --steps, training ends when validation rows no longer improve. Ctrl-C keeps what has
+    been learned, as a model too where --out is a new file, and the message says how to continue.
 
     \b
     Examples:
@@ -90,29 +69,19 @@ def fit(
       genus fit digits --family wgan-gp --budget 2m --out digits.genus
       genus fit iris --family maf --context species --steps 500 --json --out iris.genus
     """
-    cls, limit = family(name), seconds(budget)
-    wanted = hyper(cls, settings or ())
+    cls, limit = find_family(name), parse_duration(budget)
+    chosen = parse_hyperparameters(cls, settings or ())
     kept = checkpoint or out.parent / f"{out.name}.ckpt"
     _check_files(out, kept, resume)
-    dataset = read(
-        data,
-        context,
-        None,
-        kinds,
-        missing,
-        tokens=tokens,
-        documents=documents,
-        length=length,
-        rate=rate,
-        encoding=encoding,
-        sequence=sequence,
-        header=header,
-    )
-    say(f"{dataset}\n", quiet)
+
+    from genus.data import read
+
+    dataset = read(data, **reading.arguments())
+    output.note(f"{dataset}\n")
     try:
-        model = built(cls, dataset.space, dataset.context, len(dataset), wanted, seed)
+        model = build_model(cls, dataset.space, dataset.context, len(dataset), chosen, seed)
     except DataError as error:
-        raise DataError(f"{str(error).rstrip('.')}; {_others(dataset)}.") from error
+        raise DataError(f"{str(error).rstrip('.')}; {_suitable_families(dataset)}.") from error
 
     from genus.files import save, unsaveable
     from genus.training import TrainingInterrupted, fit
@@ -131,7 +100,7 @@ def fit(
             device=device,
             checkpoint=kept,
             resume=resume,
-            progress=not quiet,
+            progress=not output.quiet,
         )
     except TrainingInterrupted as interruption:
         new = not out.exists()  # half a training does not replace a whole one
@@ -143,16 +112,16 @@ def fit(
         raise NonFiniteLossError(f"{error} Those weights are in {out}.") from error
     save(model, out)
     kept.unlink(missing_ok=True)
-    found = _summary(model, history, out)
-    if as_json:
-        print_json(found)
+    summary = _summary(model, history, out)
+    if output.as_json:
+        print_json(summary)
     else:
-        _print_summary(found, next_command(model, out, ctx.obj))
+        _print_summary(summary, next_command(model, out, ctx.obj))
 
 
 def _check_files(out: Path, kept: Path, resume: bool) -> None:
     if out.is_dir():
-        raise Misuse(f"--out {out} is a folder; expected the name of a file, such as {out / 'model.genus'}")
+        raise UsageError(f"--out {out} is a folder; expected the name of a file, such as {out / 'model.genus'}")
     for folder in {out.parent, kept.parent}:
         check_writable(folder)
     if resume and not kept.exists():
@@ -164,19 +133,19 @@ def _check_files(out: Path, kept: Path, resume: bool) -> None:
         )
 
 
-def _others(data: Dataset) -> str:
+def _suitable_families(data: Dataset) -> str:
     from genus.registry import families, refusal
 
-    able = [name for name in families() if refusal(name, data.space, data.context) is None]
-    return f"families that take these data: {', '.join(able) or 'none'}"
+    suitable = [name for name in families() if refusal(name, data.space, data.context) is None]
+    return f"families that take these data: {', '.join(suitable) or 'none'}"
 
 
 def _how_to_resume(out: Path | None, kept: Path, args: list[str]) -> str:
-    known = "training was interrupted" if out is None else f"training was interrupted; its best model so far is in {out}"
+    state = "training was interrupted" if out is None else f"training was interrupted; its best model so far is in {out}"
     if not kept.exists():
-        return f"{known}; there was nothing to go on from yet."
+        return f"{state}; there was nothing to go on from yet."
     command = shlex.join(["genus", *args, *([] if "--resume" in args else ["--resume"])])
-    return f"{known}; what it has learned is kept in {kept}; to go on: {command}"
+    return f"{state}; what it has learned is kept in {kept}; to go on: {command}"
 
 
 def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, Any]:
@@ -197,8 +166,8 @@ def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, A
     }
 
 
-def _print_summary(found: dict[str, Any], then: str) -> None:
-    label, value = found["label"], found["criterion"]
+def _print_summary(summary: dict[str, Any], then: str) -> None:
+    label, value = summary["label"], summary["criterion"]
     if value is None:
         held_out = "not measured, since all rows were used; genus compare measures it"
     elif label == "none":
@@ -206,11 +175,11 @@ def _print_summary(found: dict[str, Any], then: str) -> None:
     else:
         held_out = f"{-value:.4f} nats a row ({label})"
     print(f"held out  {held_out}")
-    print(f"time      {found['seconds']:.1f} s, {found['steps']} steps; stopped by {found['stopped']}")
-    if "distance" in found["watched"]:
-        print(f"critic    {found['watched']['distance']:.4g} on held-out rows; at its best {found['estimates']}")
-        print(f"spread    {found['watched']['spread']:.0%} of the room that the data take")
-    for sentence in found["alarms"].values():
+    print(f"time      {summary['seconds']:.1f} s, {summary['steps']} steps; stopped by {summary['stopped']}")
+    if "distance" in summary["watched"]:
+        print(f"critic    {summary['watched']['distance']:.4g} on held-out rows; at its best {summary['estimates']}")
+        print(f"spread    {summary['watched']['spread']:.0%} of the room that the data take")
+    for sentence in summary["alarms"].values():
         print(f"warning   {sentence}")
-    print(f"model     {found['out']} ({size(Path(found['out']))}, {found['parameters']:,} parameters)")
+    print(f"model     {summary['out']} ({file_size(Path(summary['out']))}, {summary['parameters']:,} parameters)")
     print(f"next      {then}")

@@ -1,4 +1,4 @@
-"""What the commands write: tables, grids of images, and words for a person."""
+"""Results of the commands: tables, grids of images, JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genus.atomic import atomic_write
-from genus.cli.errors import Misuse
+from genus.cli.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +27,9 @@ __all__ = [
     "TABLES",
     "as_table",
     "check_suffix",
-    "grid",
+    "file_size",
+    "image_grid",
     "print_json",
-    "say",
-    "size",
     "write_images",
     "write_table",
 ]
@@ -40,36 +39,28 @@ IMAGES = (".png", ".npz", ".npy")
 TILE, GAP, WIDEST = 56, 2, 4096  # pixels: of an image in a grid at least, between images, of a whole grid at most
 
 
-def say(text: str, quiet: bool = False) -> None:
-    """A line for a person, on stderr."""
-    if not quiet:
-        print(text, file=sys.stderr, flush=True)
-
-
 def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
 
 
-def size(path: Path) -> str:
-    """A file's size in words."""
+def file_size(path: Path) -> str:
+    """Return the size of a file in words."""
     count = path.stat().st_size
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
-# -- where to -------------------------------------------------------------------------------------------------------------
-
-
 def check_suffix(path: Path | None, known: Sequence[str] = TABLES, what: str = "a table") -> None:
-    """Raise where --out does not say in which form to write."""
+    """Raise where the name of --out has no ending that says in which form to write."""
     if path is not None and path.suffix.lower() not in known:
-        raise Misuse(f"cannot write {what} to {str(path)!r}; expected a name ending in {', '.join(known)}")
+        raise UsageError(f"cannot write {what} to {str(path)!r}; expected a name ending in {', '.join(known)}")
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------------
 
 
 def as_table(space: Space, x: Tensor) -> pa.Table:
-    """x (N, D) -> columns in Arrow, whatever library's frame the model was trained on: it need not be here."""
+    """Return rows x (N, D) as columns in Arrow; the library whose frame the model was trained on need not be installed."""
     import numpy as np
     import pyarrow as pa
 
@@ -81,7 +72,7 @@ def as_table(space: Space, x: Tensor) -> pa.Table:
     array = np.dtype(form.dtypes[0]) if form is not None and form.container in ("numpy", "torch") else None
 
     def dtype(kind: Any) -> pa.DataType:
-        """That of the array the model was trained on, where it is one of such numbers."""
+        """Return the type of the array that the model was trained on where it holds such numbers, else the usual one."""
         if isinstance(kind, Category):
             return pa.array(list(kind.levels)).type
         whole = isinstance(kind, Lattice) and _whole(kind)
@@ -98,7 +89,7 @@ def _whole(kind: Any) -> bool:
 
 
 def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> None:
-    """To a file of the form that its name says; to stdout without one, as CSV or as JSON, a list of rows."""
+    """Write a table to a file in the form that its name says; without a file to stdout, as CSV or as a JSON list of rows."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -108,7 +99,7 @@ def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> No
         sys.stdout.write(_text(table, suffix))
         return
     if suffix == ".npy" and not all(str(t) in ("double", "float", "bool") or "int" in str(t) for t in table.schema.types):
-        raise Misuse("a .npy file holds numbers alone, and there are columns of text; choose .csv or .parquet")
+        raise UsageError("a .npy file holds numbers alone, and there are columns of text; choose .csv or .parquet")
     with atomic_write(path) as temporary:
         if suffix == ".parquet":
             pq.write_table(table, temporary)
@@ -127,7 +118,7 @@ def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> No
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of text with "" for what is missing, as CSV has it; any other as it is."""
+    """Return a column of text with "" for missing values, as CSV has it; another column as it is."""
     import pyarrow as pa
 
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
@@ -162,7 +153,7 @@ def _text(table: pa.Table, suffix: str) -> str:
 
 
 def write_images(space: Space, x: Tensor, path: Path, labels: dict[str, Any]) -> None:
-    """x (N, *shape) as one PNG grid, or as arrays that `genus.read` takes; labels go beside the arrays of an npz."""
+    """Write images x (N, *shape) as one PNG grid, or as arrays that `genus.read` takes; an npz holds the labels too."""
     import numpy as np
     from PIL import Image
 
@@ -173,15 +164,18 @@ def write_images(space: Space, x: Tensor, path: Path, labels: dict[str, Any]) ->
     suffix = path.suffix.lower()
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         if suffix == ".png":
-            Image.fromarray(grid(space, x)).save(file, format="PNG")
+            Image.fromarray(image_grid(space, x)).save(file, format="PNG")
         elif suffix == ".npy":
             np.save(file, array)
         else:
             np.savez_compressed(file, images=array, **labels)
 
 
-def grid(space: Space, x: Tensor) -> np.ndarray:
-    """x (N, H, W) or (N, C, H, W) -> one picture (h, w) or (h, w, C) of bytes, about as wide as high, pixels enlarged whole."""
+def image_grid(space: Space, x: Tensor) -> np.ndarray:
+    """Arrange images (N, H, W) or (N, C, H, W) in one picture (h, w) or (h, w, C) of bytes.
+
+    The picture is about as wide as it is high, and every pixel is enlarged by a whole factor.
+    """
     import numpy as np
 
     from genus.space import Lattice

@@ -7,70 +7,77 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genus.cli.errors import Misuse
-from genus.cli.inputs import Json, Quiet, first_columns, given
-from genus.cli.outputs import IMAGES, as_table, check_suffix, say, write_images, write_table
-from genus.cli.sequences import Typist, beginning, check_out, cut, kind_of, stop_symbol, write_sequences
+from genus.cli.errors import UsageError
+from genus.cli.inputs import context_values, prefix_values
+from genus.cli.options import DrawSeed, Model, Output, shared_options
+from genus.cli.outputs import IMAGES, as_table, check_suffix, write_images, write_table
+from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_prompt, kind_of, stop_symbol, write_sequences
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genus.model import GenerativeModel
 
-__all__ = ["Model", "sample"]
-
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that genus fit has written.")]
+__all__ = ["sample"]
 
 
+@shared_options
 def sample(
     model: Model,
+    *,
     n: Annotated[
         int | None,
         typer.Option(
-            "-n", "--number", metavar="N", min=0, help="How many; by default 1000 rows, 64 images, or 1 text or sound."
+            "-n", "--number", metavar="N", min=0, help="Draw N of them; by default 1000 rows, 64 images, or 1 text or sound."
         ),
     ] = None,
     words: Annotated[
         list[str] | None,
-        typer.Option("--context", metavar="COLUMN=VALUE", help="What to condition on; needed for every column of its context."),
+        typer.Option(
+            "--context", metavar="COLUMN=VALUE", help="Condition on this value; needed for every column of the model's context."
+        ),
     ] = None,
     prefix: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TEXT",
-            help="What a text begins with, repeated for several; of a table COLUMN=VALUE, repeated, its first columns.",
+            help="Begin a text with this, repeated for several texts; begin rows with COLUMN=VALUE of their first columns.",
         ),
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print one text while it is drawn.")] = False,
-    length: Annotated[int | None, typer.Option(metavar="N", min=1, help="Of a text or sound, with its prefix.")] = None,
-    stop: Annotated[str | None, typer.Option(metavar="TEXT", help="A symbol that ends a text, such as '\\n'.")] = None,
+    length: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Draw a text or sound of N symbols, its prefix included.")
+    ] = None,
+    stop: Annotated[str | None, typer.Option(metavar="TEXT", help="End a text at this symbol, such as '\\n'.")] = None,
     temperature: Annotated[
-        float | None, typer.Option(metavar="T", min=0, help="Below 1 nearer to the likeliest; 0: always the likeliest.")
+        float | None,
+        typer.Option(metavar="T", min=0, help="Prefer likely symbols where T is below 1; 0 always takes the likeliest."),
     ] = None,
     top_k: Annotated[int | None, typer.Option(metavar="K", min=1, help="Draw from the K likeliest symbols only.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(metavar="P", min=0, max=1, help="Draw from the likeliest that have this probability.")
+        float | None,
+        typer.Option(metavar="P", min=0, max=1, help="Draw only from the likeliest symbols that together have probability P."),
     ] = None,
     compile: Annotated[
         bool,
         typer.Option("--compile", help="Draw a transformer's values in compiled steps; takes seconds, pays for long draws."),
     ] = False,
-    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Repeats the draw exactly.")] = None,
+    seed: DrawSeed = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A table: .csv .tsv .parquet .npz .npy .json; images: .png .npz .npy; text: .txt .json .npz; sound: .wav .npz;"
+            help="Write to this file. A table: .csv .tsv .parquet .npz .npy .json; images: .png .npz .npy; text: .txt .json"
+            " .npz; sound: .wav .npz;"
             " a folder: one file for each text or sound. By default tables and text go to stdout.",
         ),
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
     """Draw new data from a model.
 
-    Tables come back with the columns they were read with, those of the context last; images as one grid or as an array; texts
-    one a line, those of several lines under a heading each. Families of the chain rule go on from a --prefix.
+    Tables have the columns that they were read with, the context last; images come as one grid or as an array; texts
+    one a line, texts of several lines under a heading each. Families of the chain rule continue a --prefix.
 
     \b
     Examples:
@@ -81,10 +88,9 @@ def sample(
       genus sample adult.genus -n 2 --json
       genus sample book.genus --prefix "ROMEO:" --stream --length 500 --temperature 0.8
     """
-    if as_json and out is not None:
-        raise Misuse("--json prints to stdout and --out writes a file; choose one")
-    if stream and (as_json or out is not None or (n or 1) != 1 or len(prefix or ()) > 1):
-        raise Misuse("--stream prints one text on stdout; leave out --json, --out, -n and a second --prefix")
+    output.check_one_place(out)
+    if stream and (output.as_json or out is not None or (n or 1) != 1 or len(prefix or ()) > 1):
+        raise UsageError("--stream prints one text on stdout; leave out --json, --out, -n and a second --prefix")
 
     import torch
 
@@ -95,20 +101,19 @@ def sample(
     choices: dict[str, Any] = {"length": length, "stop": stop, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     choices = {name: value for name, value in choices.items() if value is not None} | ({"compile": True} if compile else {})
     _check_chain(loaded, [*(["prefix"] if prefix else []), *(["stream"] if stream else []), *choices])
-    choices |= {"c": given(context, words or ()), "seed": seed}
+    choices |= {"c": context_values(context, words or ()), "seed": seed}
     with torch.inference_mode():
         if space.sequence:
-            count = _sequences(loaded, n, prefix or [""], stream, choices, out, as_json)
+            count = _sequences(loaded, n, prefix or [""], stream, choices, out, output.as_json)
             what = {"text": "texts", "sound": "sounds", "numbers": "sequences"}[kind_of(space)]
         else:
             if prefix:
                 choices["prefix"] = _prefix_of_rows(loaded, prefix)
-            count = _rows(loaded, n, choices, out, as_json)
+            count = _rows(loaded, n, choices, out, output.as_json)
             what = "rows" if space.is_table else "images"
     if out is not None:
-        say(
-            f"{count:,} {what if count != 1 else what[:-1]} of {loaded.known_as} {'are' if count != 1 else 'is'} in {out}.",
-            quiet,
+        output.note(
+            f"{count:,} {what if count != 1 else what[:-1]} of {loaded.known_as} {'are' if count != 1 else 'is'} in {out}."
         )
 
 
@@ -119,11 +124,11 @@ def _check_chain(model: GenerativeModel, wanted: list[str]) -> None:
         return
     shown = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
     if not isinstance(model, ChainRule):
-        raise Misuse(
+        raise UsageError(
             f"{model.name} does not draw one value after another, so there is no {shown}; families of the chain rule do"
         )
     if "stream" in wanted and not (model.space.sequence and kind_of(model.space) == "text"):
-        raise Misuse("--stream prints text, and this model draws something else; leave it out")
+        raise UsageError("--stream prints text, and this model draws something else; leave it out")
 
 
 def _sequences(
@@ -136,7 +141,7 @@ def _sequences(
     each = 1 if n is None else n
     count = each * len(prefixes)
     check_out(space, out, as_json, count)
-    begins = [beginning(space, text) if text else torch.empty(0) for text in prefixes for _ in range(each)]
+    begins = [encode_prompt(space, text) if text else torch.empty(0) for text in prefixes for _ in range(each)]
     lengths = [len(begin) for begin in begins]
     if "stop" in choices:
         choices["stop"] = stop_symbol(space, choices["stop"])
@@ -144,21 +149,21 @@ def _sequences(
         choices["prefix"] = begins
     stop = choices.get("stop")
     if stream:
-        typist = Typist(space, lengths[0], stop)
-        model.sample(1, callback=typist, **choices)
-        typist.close()
+        printer = TextStream(space, lengths[0], stop)
+        model.sample(1, callback=printer, **choices)
+        printer.close()
     else:
         x = model.sample(count, **choices)
-        write_sequences(space, cut(x, lengths, stop), out, as_json)
+        write_sequences(space, cut_at_stop(x, lengths, stop), out, as_json)
     return count
 
 
 def _prefix_of_rows(model: Any, words: list[str]) -> Tensor:
     if not model.space.is_table:
-        raise Misuse("this model draws images, and a --prefix is of a text or a table; use model.sample in Python")
+        raise UsageError("this model draws images, and a --prefix is of a text or a table; use model.sample in Python")
     if model.order is None:
-        raise Misuse(f"this {model.name} draws its columns in several orders, so it has no first ones for --prefix")
-    return first_columns(model.space, model.order, words)
+        raise UsageError(f"this {model.name} draws its columns in several orders, so it has no first ones for --prefix")
+    return prefix_values(model.space, model.order, words)
 
 
 def _rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
@@ -171,7 +176,7 @@ def _rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: P
     else:
         check_suffix(out, IMAGES, "images")
         if out is None or as_json:
-            raise Misuse("this model draws images, which cannot be printed; add --out samples.png, .npz or .npy")
+            raise UsageError("this model draws images, which cannot be printed; add --out samples.png, .npz or .npy")
     count = n if n is not None else 1000 if space.is_table else 64
     x, c = model.sample(count, **choices), choices["c"]
     labels = pa.table({}) if c is None or context is None else as_table(context, c.expand(count, -1))
@@ -182,6 +187,6 @@ def _rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: P
         write_table(table, out, as_json)
     elif out is not None:
         if count == 0:
-            raise Misuse("no images make no picture; ask for one or more with -n")
+            raise UsageError("no images make no picture; ask for one or more with -n")
         write_images(space, x, out, {name: labels.column(name).to_numpy() for name in labels.column_names})
     return count

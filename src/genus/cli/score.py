@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genus.cli.errors import Misuse
-from genus.cli.inputs import Data, Documents, Header, Json, Length, Missing, Order, Quiet, Rate, in_order, markers
-from genus.cli.outputs import check_suffix, print_json, say, write_table
-from genus.cli.sample import Model
+from genus.cli.options import Data, Model, Output, RowOptions, TableFile, shared_options
+from genus.cli.outputs import check_suffix, print_json, write_table
 from genus.errors import DataError, GenusError
 
 if TYPE_CHECKING:
@@ -25,24 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["score"]
 
 
+@shared_options
 def score(
     model: Model,
     data: Data,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=".csv .tsv .parquet .npz .npy .json; by default CSV on stdout.")
-    ] = None,
+    *,
+    out: TableFile = None,
     samples: Annotated[
         int | None,
-        typer.Option(metavar="K", min=1, help="Where there is only a bound: estimate the density by K importance samples."),
+        typer.Option(metavar="K", min=1, help="Estimate the density by K importance samples, where the model only bounds it."),
     ] = None,
-    missing: Missing = None,
-    header: Header = None,
-    documents: Documents = None,
-    length: Length = None,
-    rate: Rate = None,
-    sequence: Order = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    reading: RowOptions,
+    output: Output,
 ) -> None:
     """Give every row its log-density under a model, in nats.
 
@@ -58,8 +49,7 @@ def score(
       genus score adult-vae.genus adult.csv --samples 64 --out scores.parquet
       genus score adult.genus adult.csv --json
     """
-    if as_json and out is not None:
-        raise Misuse("--json prints to stdout and --out writes a file; choose one")
+    output.check_one_place(out)
     check_suffix(out)
 
     from genus.data import read
@@ -72,19 +62,14 @@ def score(
         able = [name for name, cls in families().items() if issubclass(cls, ApproximateDensity)]
         raise GenusError(
             f"{model} holds a {loaded.name}, which has no density to score rows with; families that have one:"
-            f" {', '.join(able)}. genus compare judges {loaded.name} by its samples."
+            f" {', '.join(able)}. genus compare evaluates {loaded.name} by its samples."
         )
 
     def rows(beyond: bool) -> Dataset:
         return read(
             data,
             space=(loaded.space, loaded.context),
-            missing=markers(missing),
-            documents=documents,
-            length=length,
-            rate=rate,
-            sequence=in_order(sequence),
-            header=header,
+            **reading.arguments(),
             allow_missing=isinstance(loaded, TractableDensity),
             beyond=beyond,
         )
@@ -101,7 +86,7 @@ def score(
     import pyarrow as pa
 
     mean, error = known.mean().item(), known.std().item() / math.sqrt(len(known)) if len(known) > 1 else math.nan
-    if as_json:
+    if output.as_json:
         each = [value if math.isfinite(value) else None for value in values.tolist()]
         told: dict[str, Any] = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(each)}
         told |= {"partial": partial, "impossible": beyond}
@@ -113,9 +98,9 @@ def score(
     where = f"; they are in {out}" if out is not None else ""
     part = f"; rows that lack values ({partial:,}) are scored by those they have" if partial else ""
     if beyond:
-        say(f"Rows without mass under the model ({beyond:,}) have -inf and are left out of the mean: {why}", quiet)
+        output.note(f"Rows without mass under the model ({beyond:,}) have -inf and are left out of the mean: {why}")
     found = f"{mean:.4f}{spread} nats a row ({kind}){part}" if len(known) else "none has any mass under the model"
-    say(f"{len(values):,} rows: {found}{where}.", quiet)
+    output.note(f"{len(values):,} rows: {found}{where}.")
 
 
 def _rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:

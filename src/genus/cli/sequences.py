@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genus.atomic import atomic_write
-from genus.cli.errors import Misuse
+from genus.cli.errors import UsageError
 from genus.cli.outputs import check_suffix, print_json
 from genus.errors import DataError
 
@@ -20,19 +20,34 @@ if TYPE_CHECKING:
     from genus.model import GenerativeModel
     from genus.space import Space
 
-__all__ = ["Typist", "beginning", "check_out", "cut", "kind_of", "next_command", "stop_symbol", "write_sequences"]
+__all__ = [
+    "TextStream",
+    "check_out",
+    "cut_at_stop",
+    "encode_prompt",
+    "kind_of",
+    "next_command",
+    "stop_symbol",
+    "write_sequences",
+]
 
 FILES = {"text": (".txt", ".json", ".npz"), "sound": (".wav", ".npz"), "numbers": (".json", ".npz", ".npy")}
 ESCAPES = {"\\n": "\n", "\\t": "\t"}
 
 
 def kind_of(space: Space) -> str:
-    """What sequences are: "text", "sound" or "numbers"."""
+    """Return what the sequences of a space are: "text", "sound" or "numbers"."""
     return {"text": "text", "audio": "sound"}.get(space.form.container if space.form is not None else "", "numbers")
 
 
 def next_command(model: GenerativeModel, path: Path, args: Sequence[str] = ()) -> str:
-    """How a model that has just been written is sampled, as it is typed; `args` made it, and say what was imported."""
+    """Return the command that samples a model which has just been written.
+
+    Args:
+        model: the model.
+        path: its file.
+        args: the words of the command that made it; files that it imported are imported again.
+    """
     imported = [word for at, word in enumerate(args) if word == "--import" or args[at - 1 : at] == ["--import"]]
     given = " --context COLUMN=VALUE" if model.context is not None else ""
     space, out = model.space, ""
@@ -44,40 +59,44 @@ def next_command(model: GenerativeModel, path: Path, args: Sequence[str] = ()) -
 
 
 def check_out(space: Space, out: Path | None, as_json: bool, count: int) -> None:
-    """Raise where such sequences cannot be written so."""
+    """Raise where sequences of this kind and number cannot be written to `out`."""
     kind = kind_of(space)
     if kind == "sound" and out is None:
-        raise Misuse("this model draws sound, which cannot be printed; add --out with a .wav, an .npz or a folder")
+        raise UsageError("this model draws sound, which cannot be printed; add --out with a .wav, an .npz or a folder")
     if out is None:
         return
     if out.suffix or kind == "numbers":
         check_suffix(out, FILES[kind], kind)
     if out.suffix.lower() == ".wav" and count != 1:
-        raise Misuse(f"a .wav holds one sound, and these are {count}; leave -n out, or name a folder, such as --out sounds/")
+        raise UsageError(
+            f"a .wav holds one sound, and these are {count}; leave -n out, or name a folder, such as --out sounds/"
+        )
 
 
-def beginning(space: Space, text: str) -> Tensor:
-    """A prompt -> the symbols (m,)."""
+def encode_prompt(space: Space, text: str) -> Tensor:
+    """Return a prompt as its symbols (m,)."""
     if kind_of(space) != "text":
-        raise Misuse(f"this model draws {kind_of(space)}, and a --prefix is text; leave it out, or use model.sample in Python")
+        raise UsageError(
+            f"this model draws {kind_of(space)}, and a --prefix is text; leave it out, or use model.sample in Python"
+        )
     return space.encode_prefix(text)
 
 
 def stop_symbol(space: Space, text: str) -> float:
-    """The one symbol that ends a text."""
+    """Return the symbol that ends a text."""
     if kind_of(space) != "text":
-        raise Misuse(f"this model draws {kind_of(space)}, and --stop is a symbol of text; leave it out")
+        raise UsageError(f"this model draws {kind_of(space)}, and --stop is a symbol of text; leave it out")
     try:
         symbols = space.encode_prefix(ESCAPES.get(text, text))
     except DataError as error:
         raise DataError(str(error).replace("the prefix", "--stop")) from error
     if len(symbols) != 1:
-        raise Misuse(f"--stop takes one symbol, and {text!r} is {len(symbols)} of this model's")
+        raise UsageError(f"--stop takes one symbol, and {text!r} is {len(symbols)} of this model's")
     return float(symbols[0])
 
 
-def cut(x: Tensor, begins: list[int], stop: float | None) -> list[Tensor]:
-    """Sequences x (n, T), each up to the first stop symbol behind its prompt."""
+def cut_at_stop(x: Tensor, begins: list[int], stop: float | None) -> list[Tensor]:
+    """Return each of the sequences x (n, T) up to the first stop symbol behind its prompt."""
     rows = []
     for row, begin in zip(x, begins, strict=True):
         hits = (row[begin:] == stop).nonzero() if stop is not None else row[:0]
@@ -88,20 +107,22 @@ def cut(x: Tensor, begins: list[int], stop: float | None) -> list[Tensor]:
 # -- out ------------------------------------------------------------------------------------------------------------------
 
 
-class Typist:
-    """Prints a text while it is drawn, every character once it is whole: a byte or a token may be a part of one.
+class TextStream:
+    """Print a text while it is drawn, every character once all its bytes or tokens are there.
 
     Args:
+        space: the space of the text.
         begin: the length of the prompt, in which a stop symbol stops nothing.
+        stop: the symbol that ends the text; None where none does.
     """
 
     def __init__(self, space: Space, begin: int, stop: float | None) -> None:
         self.space, self.begin, self.stop = space, begin, stop
-        self.values: list[Tensor] = []  # those of the last text that was printed, then those not yet printed
+        self.values: list[Tensor] = []  # symbols of the last text that was printed, then symbols not yet printed
         self.printed, self.count, self.last = 0, 0, ""
 
     def __call__(self, value: Tensor) -> None:
-        """value (1, 1): the next symbol."""
+        """Take the next symbol, value (1, 1), and print what has become readable."""
         self.count += 1
         if self.stop is not None and self.count > self.begin and bool(value == self.stop):
             return
@@ -109,7 +130,7 @@ class Typist:
         self._type(whole=False)
 
     def close(self) -> None:
-        """Print what is left, and end the line."""
+        """Print the rest, and end the line."""
         self._type(whole=True)
         if self.last != "\n":
             print(flush=True)
@@ -130,7 +151,7 @@ class Typist:
 
 
 def write_sequences(space: Space, rows: list[Tensor], out: Path | None, as_json: bool) -> None:
-    """Rows (T,), of lengths of their own, to stdout, to one file, or to a folder of numbered ones."""
+    """Write sequences (T,), each of its own length, to stdout, to one file, or to a folder of numbered files."""
     kind = kind_of(space)
     found: list[Any] = [space.decode(row[None])[0] if len(row) else "" if kind == "text" else [] for row in rows]
     if out is None and as_json:
@@ -145,12 +166,12 @@ def write_sequences(space: Space, rows: list[Tensor], out: Path | None, as_json:
 
 
 def _plain(one: Any) -> Any:
-    """A text as it is, numbers as a list."""
+    """Return a text as it is, numbers as a list."""
     return one if isinstance(one, str) else one.tolist() if hasattr(one, "tolist") else list(one)
 
 
 def _joined(texts: list[str]) -> str:
-    """One a line; texts of several lines under a heading each."""
+    """Join texts, a line for each; texts of several lines get a heading each."""
     if len(texts) > 1 and any("\n" in text for text in texts):
         return "\n".join(f"==> {i} <==\n{text.removesuffix(chr(10))}\n" for i, text in enumerate(texts, 1))
     return "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
@@ -183,7 +204,7 @@ def _write(space: Space, found: list[Any], path: Path) -> None:
 
 
 def _padded(one: Any, width: int) -> Any:
-    """A sequence as an array; a shorter one than others is filled up with NaN."""
+    """Return a sequence as an array of a width, filled up with NaN."""
     import numpy as np
 
     array = np.asarray(one)

@@ -8,27 +8,28 @@ from typing import Annotated
 import typer
 
 from genus.atomic import check_writable
-from genus.cli.inputs import Json, Quiet, names
-from genus.cli.outputs import print_json, say
+from genus.cli.inputs import split_names
+from genus.cli.options import Output, shared_options
 from genus.errors import GenusError
 
 __all__ = ["tour"]
 
 
+@shared_options
 def tour(
+    *,
     only: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Pages to run, with commas between them; by default all.")
+        str | None, typer.Option(metavar="A,B", help="Run these pages, with commas between them; by default all.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes, one self-contained HTML file.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write one self-contained HTML page to this file.")] = Path(
         "tour.html"
     ),
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of everything random.")] = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same numbers.")] = 0,
+    output: Output,
 ) -> None:
-    """Run the theory behind the families: formulas, pictures, and numbers beside what they should be.
+    """Run the theory behind the families: formulas, pictures, and numbers beside the values that the theory gives.
 
-    It fails, with exit code 1, where a number is off.
+    The command fails, with exit code 1, where a number is off.
 
     \b
     Examples:
@@ -38,18 +39,11 @@ def tour(
     """
     check_writable(out.parent)
 
-    from genus.tour import visit
+    from genus.tour import run_pages, write_html
 
-    found = visit(names(only), seed, progress=None if quiet else say)
-    found.write(out)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        import sys
-
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else 110, highlight=False).print(found)
-    say(f"\nThe page is {out}.", quiet)
-    if found.wrong:
-        raise GenusError(f"{found.verdict}: {'; '.join(found.wrong)}.")
+    result = run_pages(split_names(only), seed, progress=None if output.quiet else output.note)
+    write_html(result, out)
+    output.print_report(result, width=110)
+    output.note(f"\nThe page is {out}.")
+    if result.wrong:
+        raise GenusError(f"{result.verdict}: {'; '.join(result.wrong)}.")

@@ -14,7 +14,7 @@ from genus.evaluation.svg import colour
 from genus.models import VAE, Autoencoder
 from genus.models.posteriors import Diagonal
 from genus.space import Real, Space
-from genus.tour.core import Number, Picture, page, picture
+from genus.tour.pages import Number, Picture, page, picture
 from genus.training import fit
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def autoencoder(seed: int) -> Iterator[Number | Picture]:
 
 
 class Linear(nn.Module):
-    """z -> the numbers of a head: N(w z + b, sigma^2) of every coordinate."""
+    """Map a code z to the parameters of a head: N(w z, sigma^2) for every coordinate."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight)
 
     def forward(self, z: Tensor) -> Tensor:
-        """z (B, 1) -> (B, 3 D): of one normal its logit, its middle, and a number from which its deviation is made."""
+        """Map z (B, 1) to (B, 3 D): the logit of one normal, its middle, and a number that its deviation is made from."""
         middle = z * self.weight
         return torch.stack([torch.zeros_like(middle), middle, torch.full_like(middle, -0.4)], 2).flatten(1)
 

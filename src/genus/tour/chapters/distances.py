@@ -24,7 +24,7 @@ from genus.divergences import (
     wasserstein,
 )
 from genus.evaluation.svg import INK, colour
-from genus.tour.core import Number, Picture, page, picture
+from genus.tour.pages import Number, Picture, page, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,12 +33,12 @@ CHAPTER = "Distances"
 
 
 def line(theta: float, z: Tensor) -> Tensor:
-    """Points (theta, z)."""
+    """Return the points (theta, z)."""
     return torch.stack([torch.full_like(z, theta), z], 1)
 
 
-def programme(cost: Tensor) -> tuple[float, float]:
-    """The value of the linear program of the coupling, weights equal, and that of its dual: by another solver."""
+def solve_linear_program(cost: Tensor) -> tuple[float, float]:
+    """Return the value of the linear program of a coupling with equal weights and the value of its dual, by SciPy."""
     from scipy.optimize import linprog
 
     n, m = cost.shape
@@ -56,7 +56,7 @@ def programme(cost: Tensor) -> tuple[float, float]:
     "θ ≠ 0: &nbsp; KL(p ‖ q) = KL(q ‖ p) = ∞, &nbsp; JS = 1 bit, &nbsp; W₁ = |θ|",
 )
 def parallel_lines(seed: int) -> Iterator[Number | Picture]:
-    """Two distributions on lines that do not touch, and a generator that may move its line. The divergences that compare
+    """Two distributions lie on lines that do not touch, and a generator may move its line. The divergences that compare
     densities say infinity, or one bit, however near the lines are: no slope leads the generator home. The earth mover’s
     distance is the distance, and its slope is 1 all the way."""
     z, theta = torch.rand(40, dtype=torch.float64), 0.7
@@ -79,7 +79,7 @@ def parallel_lines(seed: int) -> Iterator[Number | Picture]:
     yield Number("JS at θ = 0.01, bits", jensen_shannon(*frequencies(x, line(0.01, z))).bits, 1.0, 1e-9)
     yield Number("JS at θ = 0, bits", jensen_shannon(*frequencies(x, x)).bits, 0.0, 1e-9)
     yield Number("W₁ at θ = 0.7, by the coupling", transport(x, y).distance.item(), theta, 1e-9)
-    primal, other = programme(torch.cdist(x, y))
+    primal, other = solve_linear_program(torch.cdist(x, y))
     yield Number("W₁, by a linear program", primal, theta, 1e-9)
     yield Number("W₁, by the dual of that program", other, theta, 1e-9)
     yield Number("W₁ at θ = 0", wasserstein(x, x).value, 0.0, 1e-9)
@@ -118,8 +118,8 @@ def _draw_lines(axes: Axes, x: Tensor, y: Tensor) -> None:
     "W₁(p, q) = inf<sub>γ</sub> E<sub>(x,y)∼γ</sub> ‖x − y‖, &nbsp; ∫ γ(x, y) dy = p(x), &nbsp; ∫ γ(x, y) dx = q(y)",
 )
 def coupling(seed: int) -> Iterator[Number | Picture]:
-    """How much earth goes from where to where, so that the heaps of p become those of q at the least cost. It is a linear
-    program, and its dual has the same value."""
+    """A coupling says how much earth goes from where to where, so that the heaps of p become the heaps of q at the least
+    cost. It is a linear program, and its dual has the same value."""
     x, y = torch.randn(12, 2, dtype=torch.float64), torch.randn(18, 2, dtype=torch.float64) * 0.6 + torch.tensor([2.5, 0.5])
     found = transport(x, y)
 
@@ -131,7 +131,7 @@ def coupling(seed: int) -> Iterator[Number | Picture]:
         axes.legend(fontsize=8.5)
 
     yield picture("12 heaps become 18", draw, 330, 240)
-    primal, other = programme(torch.cdist(x, y))
+    primal, other = solve_linear_program(torch.cdist(x, y))
     yield Number("W₁ of the coupling, less that of a linear program", found.distance.item() - primal, 0.0, 1e-7)
     yield Number("primal less dual", primal - other, 0.0, 1e-7)
     yield Number("largest error of p’s marginal", (found.coupling.sum(1) - 1 / 12).abs().max().item(), 0.0, 1e-9)
@@ -142,14 +142,14 @@ def coupling(seed: int) -> Iterator[Number | Picture]:
 
 
 def _area(a: Tensor, b: Tensor) -> float:
-    """The area between two empirical distribution functions."""
+    """Return the area between two empirical distribution functions."""
     at = torch.cat([a, b]).sort().values
     below = [(torch.searchsorted(one.sort().values, at[:-1], right=True) / len(one)) for one in (a, b)]
     return ((below[0] - below[1]).abs() @ at.diff()).item()
 
 
-def rings(n: int) -> tuple[Tensor, Tensor]:
-    """Circles of radius 1 and 3, between which every point moves by 2."""
+def circles(n: int) -> tuple[Tensor, Tensor]:
+    """Draw n points on each of two circles of radius 1 and 3, at a distance of 2."""
     angle = 2 * math.pi * torch.rand(2 * n)
     points = torch.stack([angle.cos(), angle.sin()], 1)
     return points[:n], 3 * points[n:]
@@ -161,10 +161,10 @@ def rings(n: int) -> tuple[Tensor, Tensor]:
     "W₁(p, q) = sup { E<sub>p</sub> f − E<sub>q</sub> f : |f(x) − f(y)| ≤ |x − y| }",
 )
 def lipschitz_critic(seed: int) -> Iterator[Number | Picture]:
-    """The same distance from the other side: the largest difference in height that a landscape of slope at most 1 can
+    """The same distance has another side: it is the largest difference in height that a landscape of slope at most 1 can
     have between p and q. A critic is trained to be that landscape; between the two circles it is as steep as it may be,
     everywhere."""
-    x, y = rings(2000)
+    x, y = circles(2000)
     found = dual(x, y, steps=500, seed=seed)
     share = torch.rand(1000, 1)
     angle = 2 * math.pi * torch.rand(1000)
@@ -194,10 +194,10 @@ def lipschitz_critic(seed: int) -> Iterator[Number | Picture]:
     "L<sub>D</sub> = −E<sub>p</sub> D + E<sub>q</sub> D + λ E (‖∇<sub>x</sub>D‖ − 1)²",
 )
 def clipping_and_penalty(seed: int) -> Iterator[Number | Picture]:
-    """Three ways to keep a critic from being steep. Clipped weights pile up at the limit and make a critic of some
+    """There are three ways to keep a critic from being steep. Clipped weights pile up at the limit and make a critic of some
     unknown slope, too simple a landscape. A penalty asks for slope 1 where it matters; a spectral norm makes every layer
     keep it."""
-    x, y = rings(1500)
+    x, y = circles(1500)
     found = {c: dual(x, y, c, steps=400, seed=seed) for c in ("clipping", "gradient-penalty", "spectral-norm")}
     between = torch.lerp(x, y, torch.rand(len(x), 1))
     slopes = {name: gradient_norm(one.critic, between).detach() for name, one in found.items()}
@@ -274,8 +274,8 @@ def entropy(seed: int) -> Iterator[Number | Picture]:
 )
 def finite_samples(seed: int) -> Iterator[Number | Picture]:
     """Two samples of one distribution are never at distance 0, and in many dimensions they are far apart. So a distance
-    of samples means nothing without that of two real samples beside it. A critic that has not seen the points it is
-    judged by errs to the other side."""
+    of samples means nothing without that of two real samples beside it. A critic that is
+    evaluated on points it has not seen errs to the other side."""
     dims = [2, 4, 8, 16, 32, 64]
     same, moved = [], []
     for dim in dims:

@@ -12,7 +12,7 @@ from torch.distributions import Normal
 from genus.divergences import BITS, GAMES, jensen_shannon, kl, of_probabilities, variational, wasserstein
 from genus.evaluation.svg import INK, colour
 from genus.tour.chapters.models import AXIS, normal
-from genus.tour.core import Number, Picture, page, picture
+from genus.tour.pages import Number, Picture, page, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

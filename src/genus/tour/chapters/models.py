@@ -15,7 +15,7 @@ from genus.evaluation.svg import INK, colour
 from genus.models import Flow
 from genus.registry import families
 from genus.space import Real, Space
-from genus.tour.core import Number, Picture, page, picture
+from genus.tour.pages import Number, Picture, page, picture
 from genus.training import fit
 from genus.transforms import Elementwise
 
@@ -27,31 +27,31 @@ AXIS = torch.linspace(-6, 6, 2401, dtype=torch.float64)
 
 
 def normal(x: Tensor, mean: float, std: float) -> Tensor:
-    """The density of N(mean, std^2)."""
+    """Return the density of N(mean, std^2)."""
     return torch.exp(-0.5 * ((x - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
 
 
 @page(CHAPTER, "The families by what they can answer", "x ∼ q(x), &nbsp; log q(x) = ?")
 def taxonomy(seed: int) -> Iterator[Number | Picture]:
     """Every family can be sampled. They differ in whether they know how likely a datum is: a tractable density knows
-    exactly, an approximate one bounds it from below, an implicit one has no density to ask for, only samples."""
-    known = list(families().values())
-    rungs = {rung: [f for f in known if f.rung() == rung] for rung in ("tractable", "approximate", "implicit")}
+    exactly, an approximate one bounds it from below, an implicit one has no density, only samples."""
+    listed = list(families().values())
+    ladder = {density: [f for f in listed if f.rung() == density] for density in ("tractable", "approximate", "implicit")}
 
     def draw(axes: Axes) -> None:
-        for i, (rung, there) in enumerate(rungs.items()):
-            axes.text(i, 0, rung, fontweight="bold", color=colour(i))
-            for j, family in enumerate(there):
+        for i, (density, members) in enumerate(ladder.items()):
+            axes.text(i, 0, density, fontweight="bold", color=colour(i))
+            for j, family in enumerate(members):
                 axes.text(i, -1.15 - j, family.name)
-        axes.set(xlim=(0, 3), ylim=(-max(map(len, rungs.values())) - 0.6, 0.6))
+        axes.set(xlim=(0, 3), ylim=(-max(map(len, ladder.values())) - 0.6, 0.6))
         axes.axis("off")
 
     yield picture("The taxonomy", draw, 330, 250)
-    for rung, there in rungs.items():
-        exact, bound = (sum(hasattr(f, what) for f in there) for what in ("log_prob", "elbo"))
-        yield Number(f"{rung} families that know log q(x)", exact, len(there) if rung == "tractable" else 0, 0)
-        yield Number(f"{rung} families that bound it", bound, 0 if rung == "implicit" else len(there), 0)
-    yield Number("families that can be sampled", sum(hasattr(f, "sample") for f in known), len(known), 0)
+    for density, members in ladder.items():
+        exact, bound = (sum(hasattr(f, what) for f in members) for what in ("log_prob", "elbo"))
+        yield Number(f"{density} families that know log q(x)", exact, len(members) if density == "tractable" else 0, 0)
+        yield Number(f"{density} families that bound it", bound, 0 if density == "implicit" else len(members), 0)
+    yield Number("families that can be sampled", sum(hasattr(f, "sample") for f in listed), len(listed), 0)
 
 
 @page(
@@ -76,7 +76,7 @@ def two_directions(seed: int) -> Iterator[Number | Picture]:
 
     fit(seeks, data[4000:] - 1, max_steps=100, learning_rate=0.05, validation=None, seed=seed, progress=False)
     found = distill(seeks, log_p, max_steps=500, learning_rate=0.02, seed=seed, progress=False)
-    wide, narrow = _of_flow(covers), _of_flow(seeks)
+    wide, narrow = _mean_and_deviation(covers), _mean_and_deviation(seeks)
 
     def draw(axes: Axes) -> None:
         axes.fill_between(AXIS, p, color=INK, alpha=0.18, linewidth=0, label="p")
@@ -134,8 +134,8 @@ def mean_field(seed: int) -> Iterator[Number | Picture]:
     yield Number("KL(q ‖ p), nats: −½ log(1 − ρ²)", found.kl.value, -0.5 * math.log(1 - rho**2), 0.03)
 
 
-def _of_flow(flow: Flow) -> tuple[float, float]:
-    """Mean and deviation of a normal that a flow of one affine map is: from where it takes -1 and 1."""
+def _mean_and_deviation(flow: Flow) -> tuple[float, float]:
+    """Return mean and deviation of a flow that is one affine map, from the points that it takes to -1 and 1."""
     low, high = (float(flow.transform.inverse(torch.tensor([[z]]))[0]) for z in (-1.0, 1.0))
     return (low + high) / 2, abs(high - low) / 2
 

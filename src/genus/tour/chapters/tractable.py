@@ -14,7 +14,7 @@ from genus.evaluation.svg import INK, colour
 from genus.models import GPT, IAF, MADE, MAF, NSF, RNN, MarkovChain, NaiveBayes
 from genus.nets.recurrent import RecurrentMemory
 from genus.space import Category, Real, Space
-from genus.tour.core import Number, Picture, page, picture
+from genus.tour.pages import Number, Picture, page, picture
 from genus.training import fit
 from genus.transforms import MaskedAutoregressive
 
@@ -28,8 +28,8 @@ CHAPTER = "Tractable densities"
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def spread(module: Module, size: float, seed: int) -> Module:
-    """Random weights large enough for everything to depend visibly on everything before it."""
+def randomise(module: Module, size: float, seed: int) -> Module:
+    """Give a module random weights, large enough for every coordinate to depend visibly on all before it."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -85,7 +85,7 @@ def chain_rule(seed: int) -> Iterator[Number | Picture]:
     product over all that can happen, whatever the network and its weights. Here a transformer with random weights, over
     all 81 words of four letters."""
     space = Space([Category(("a", "b", "c"))] * 4)
-    model = spread(GPT(space, width=16, layers=1, heads=2), 0.5, seed)
+    model = randomise(GPT(space, width=16, layers=1, heads=2), 0.5, seed)
     words = torch.cartesian_prod(*[torch.arange(3.0)] * 4)
     with torch.no_grad():
         log_prob, each = model.log_prob(words), model.log_conditionals(words)
@@ -141,7 +141,7 @@ def bag_of_the_past(seed: int) -> Iterator[Number | Picture]:
     """The simplest memory of a long past is the mean of what was seen. It keeps what there was and forgets in which
     order."""
     space = Space(Category(("a", "b", "c")), shape=(4,), sequence=True)
-    model = spread(RNN(space, cell="mean", width=8), 0.7, seed)
+    model = randomise(RNN(space, cell="mean", width=8), 0.7, seed)
     with torch.no_grad():
         a, b, c = (
             model.log_conditionals(torch.tensor([t]))[0, 3].item() for t in ([0.0, 1, 2, 1], [2.0, 0, 1, 1], [2.0, 2, 1, 1])
@@ -166,7 +166,7 @@ def recurrence(seed: int) -> Iterator[Number | Picture]:
     sampling one step at a time; both must be the same function, or what is sampled is not what was trained."""
     tokens = torch.randn(5, 12, 16, dtype=torch.float64)
     for cell in ("rnn", "gru", "lstm"):
-        net = spread(RecurrentMemory(16, 1, cell, 0.0, 0).double(), 0.3, seed)
+        net = randomise(RecurrentMemory(16, 1, cell, 0.0, 0).double(), 0.3, seed)
         with torch.no_grad():
             together = net(tokens)
             h, state = net.start(5, None)
@@ -184,7 +184,7 @@ def causal_masking(seed: int) -> Iterator[Number | Picture]:
     would let the model see what it should predict; gradients show that there is none, and that nothing of the past is
     hidden."""
     dim = 8
-    model = spread(MADE(Space([Real()] * dim), hidden=(32, 32)), 0.5, seed)
+    model = randomise(MADE(Space([Real()] * dim), hidden=(32, 32)), 0.5, seed)
     x = torch.randn(16, dim, requires_grad=True)
     each = model.log_conditionals(x)
     slopes = torch.stack([torch.autograd.grad(each[:, i].sum(), x, retain_graph=True)[0].abs().mean(0) for i in range(dim)])
@@ -249,7 +249,7 @@ def one_pass_or_many(seed: int) -> Iterator[Number | Picture]:
     it: calls of the network make one more coordinate right each, so D of them are needed, and no fewer. (The library
     computes every hidden unit once as it goes, so the D steps cost little more than one pass.)"""
     dim = 6
-    masked = spread(MaskedAutoregressive(dim, (32,)).double(), 0.4, seed)
+    masked = randomise(MaskedAutoregressive(dim, (32,)).double(), 0.4, seed)
     x = torch.randn(64, dim, dtype=torch.float64)
     off: list[Tensor] = []
     with torch.no_grad():
@@ -283,7 +283,7 @@ def teacher_and_student(seed: int) -> Iterator[Number | Picture]:
     change."""
     space = Space([Real()] * 3)
     teacher = MAF(space, transforms=2, hidden=(16,))
-    spread(teacher, 0.3, 1)
+    randomise(teacher, 0.3, 1)
     before = [parameter.clone() for parameter in teacher.parameters()]
     student = IAF(space, transforms=3, hidden=(32, 32))
     at_first = distill(student, teacher, max_steps=1, learning_rate=1e-6, seed=seed, progress=False).kl
