@@ -76,7 +76,7 @@ def trained(name: str, data: dict[str, Tensor], minutes: float, folder: Path) ->
         model.load_state_dict(weights)
         before = kept["minutes"]
     for stage, (draws, epochs, rate, decay, best) in enumerate(STAGES[name], start=1):
-        model.hyper["samples"] = draws
+        model.config["samples"] = draws
         how = {"epochs": epochs, "batch_size": 100, "ema_decay": 0.9995, "learning_rate": rate, "patience": 1000}
         how["weight_decay"] = decay
         how |= {"precision": "bf16-mixed", "compile": True} if draws > 1 else {}  # of many decoders a datum

@@ -65,7 +65,7 @@ def ours(family: str) -> Method:
         model = genus.build(family, space, **genus.family(family).default_hyperparameters(space, len(train)))
         history = genus.fit(model, train, validation=validation, max_seconds=seconds, seed=0, progress=False)
         print(
-            f"    {family}: {model.hyper}, {history.steps} steps, best at {history.best_step}, {history.seconds:.0f} s",
+            f"    {family}: {model.config}, {history.steps} steps, best at {history.best_step}, {history.seconds:.0f} s",
             flush=True,
         )
         return lambda x: model.log_prob(x).detach()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import genus
-from genus.model import TractableDensity
+from genus.ladder import TractableDensity
 
 ROWS, STEPS, REPETITIONS = 8192, 1500, 9
 

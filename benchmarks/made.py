@@ -64,7 +64,7 @@ def mnist(path: Path, seconds: float) -> None:
     }
     torch.manual_seed(0)
     model = MADE(IMAGES, **MADE.default_hyperparameters(IMAGES, len(images["train"])))
-    print(f"binarised MNIST: {model.hyper}, {model.parameter_count:,} numbers, {torch.get_num_threads()} threads")
+    print(f"binarised MNIST: {model.config}, {model.parameter_count:,} numbers, {torch.get_num_threads()} threads")
     begin = time.perf_counter()
     history = genus.fit(model, images["train"], validation=images["valid"], max_seconds=seconds)
     took = time.perf_counter() - begin

@@ -17,7 +17,7 @@ import torch
 from timing import best
 
 import genus
-from genus.model import isolated
+from genus.ladder import isolated
 
 SIDE, EVERY = 28, 56
 

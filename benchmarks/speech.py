@@ -38,7 +38,7 @@ from genus.cli.inputs import parse_duration
 from genus.codec.frames import Form
 from genus.divergences import Estimate, log_spectral_distance
 from genus.evaluation.excerpts import sounds
-from genus.model import in_batches, isolated
+from genus.ladder import isolated, map_batches
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "audio" / "spoken-digits"
 RATE, LENGTH, STEP = 8_000, 4_096, 2.0**-15
@@ -77,7 +77,7 @@ def bits(log_prob: Tensor) -> Tensor:
 def said(model: Any, x: Tensor, c: Tensor) -> Tensor:
     """(N,): bits a sample."""
     with torch.no_grad():
-        return bits(in_batches(model.log_prob, x, c, rows=8))
+        return bits(map_batches(model.log_prob, x, c, rows=8))
 
 
 # -- who recognises the digits --------------------------------------------------------------------------------------------

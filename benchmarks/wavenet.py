@@ -22,7 +22,7 @@ import torch
 from timing import best
 
 import genus
-from genus.model import in_batches, isolated
+from genus.ladder import isolated, map_batches
 
 SECOND, PASSES, SHORT = 16_000, 40, 4_000
 SOUND = genus.Space(genus.Lattice(0, 255), shape=(SECOND,), sequence=True)
@@ -82,7 +82,7 @@ def train(seconds: float) -> None:
             model = genus.build(name, data.space, **hyper)
         history = genus.fit(model, known, max_seconds=seconds, seed=0)
         with torch.no_grad():
-            found[name] = -in_batches(model.log_prob, held.x.float()).double().sum().item() / samples
+            found[name] = -map_batches(model.log_prob, held.x.float()).double().sum().item() / samples
         print(f"  {name:8} {hyper}: {found[name]:.3f} nats a sample, {history.steps} steps, {history.seconds:.0f} s")
     if found["wavenet"] > found["markov"]:
         sys.exit("the Markov chain is better")

@@ -14,10 +14,9 @@ import torch
 
 import genus
 from genus import Category, Lattice, Real, Space
+from genus.configurable import classes
 from genus.divergences import DIVERGENCES
-from genus.model import registered
 from genus.models.flow import NormalisingFlow
-from genus.transforms.core import described
 
 # The suite runs in another order each time, the files and the tests of each; a failure is repeated by setting this to its seed.
 ORDER = os.environ.setdefault("GENUS_TEST_ORDER", str(random.SystemRandom().randrange(1_000_000)))
@@ -83,7 +82,7 @@ SMALL = {  # small enough to be fast, large enough to go wrong
     "real-nvp": {"transforms": 3, "hidden": [16]},
     "rnn": {"width": 8, "layers": 2, "components": 2},
     "vae": {"latent": 2, "hidden": [16], "components": 2},
-    "vq-vae": {"codes": 2, "levels": 3, "width": 2, "hidden": [16], "prior": {"family": "made", "hyper": {"hidden": [12]}}},
+    "vq-vae": {"codes": 2, "levels": 3, "width": 2, "hidden": [16], "prior": {"class": "made", "hidden": [12]}},
     "wavenet": {"width": 8, "layers": 3, "stacks": 2, "components": 2},
     "wgan": {"hidden": [16], "latent": 4},
     "wgan-gp": {"hidden": [16], "latent": 4},
@@ -137,7 +136,7 @@ def law(rung: type = genus.GenerativeModel, spaces: Iterable[str] = tuple(SPACES
 @pytest.fixture
 def own_names() -> Iterator[None]:
     """Families, transforms and divergences that a test defines are gone afterwards."""
-    tables: list[dict[str, Any]] = [registered, described, DIVERGENCES]
+    tables: list[dict[str, Any]] = [classes, DIVERGENCES]
     before = [dict(table) for table in tables]
     yield
     for table, known in zip(tables, before, strict=True):

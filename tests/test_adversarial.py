@@ -70,7 +70,7 @@ def test_the_best_witness_reaches_the_divergence_and_no_other_passes_it(name: st
     exact = float(of_probabilities(P, Q, name))
     steep = name == "total-variation"  # whose best witness is a step
     assert bound(1e6 * r if steep else r) == pytest.approx(exact, abs=1e-9)
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         for _ in range(50):
             assert bound(r + 0.5 * torch.randn(4)) <= exact + 1e-12
 
@@ -204,7 +204,7 @@ def test_zero_centred_penalties_are_half_the_mean_square_slope() -> None:
 @pytest.mark.parametrize("game", [g for g in GAMES if g != "wasserstein"])
 def test_every_game_moves_samples_towards_the_data(game: str) -> None:
     space = Space([Real(), Real()])
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         x = torch.tensor([1.5, -1.0]) + 0.3 * torch.randn(1000, 2)
         model = GAN(space, latent=2, hidden=(32,), game=game, r1=0.5, r2=0.5)
     before = float(genus.divergences.energy_distance(model.sample(1000, seed=0), x))
@@ -221,7 +221,7 @@ def test_a_penalised_critic_learns_the_earth_movers_distance() -> None:
     A critic of slope s gains s W and pays lambda (s - 1)^2, so its slope is 1 + W / (2 lambda): here 1.0125.
     """
     space = Space([Real(), Real()])
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         model = WGANGP(space, latent=2, hidden=(64, 64), penalty=200.0)
         fake = model.sample(2000)
         x = fake + torch.tensor([3.0, 4.0])
@@ -229,7 +229,7 @@ def test_a_penalised_critic_learns_the_earth_movers_distance() -> None:
     parameters = list(critic.parameters)
     optimizer = torch.optim.Adam(parameters, lr=2e-3, betas=(0.0, 0.9))
     for i in range(400):
-        with genus.model.isolated(i):
+        with genus.ladder.isolated(i):
             loss = critic.value(x[torch.randint(len(x), (256,))], None)
         for parameter in parameters:
             parameter.grad = None
@@ -291,7 +291,7 @@ TWO = Space([Real(), Real()])
 
 def crescent(n: int = 1000) -> Tensor:
     """Rows (n, 2) on a curve."""
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         x = torch.randn(n, 1)
         return torch.cat([x, x.square() - 1 + 0.2 * torch.randn(n, 1)], dim=1)
 
@@ -303,12 +303,12 @@ def fitted(model: genus.GenerativeModel, losses: list[Loss] | None = None, **how
 
 
 def gan(seed: int = 0) -> tuple[GAN, list[Loss] | None]:
-    with genus.model.isolated(seed):
+    with genus.ladder.isolated(seed):
         return GAN(TWO, latent=2, hidden=(16,), spectral=True, critic_steps=2), None
 
 
 def flow(seed: int = 0) -> tuple[RealNVP, list[Loss] | None]:
-    with genus.model.isolated(seed):
+    with genus.ladder.isolated(seed):
         model = RealNVP(TWO, transforms=4, hidden=(16,))
         return model, adversarial(model, "wasserstein", hidden=(16,), spectral=True, critic_steps=2, likelihood=0.5)
 
@@ -334,7 +334,7 @@ def test_what_is_kept_is_the_averaged_generator_with_the_least_distance_of_held_
     criteria = [row["criterion"] for row in history.rows]
     assert history.best == min(criteria)
     assert min(criteria) < criteria[0]
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         assert model.criterion(crescent(300)) == pytest.approx(history.best, rel=1e-5)
     assert all(math.isfinite(row["watched"]["distance"]) for row in history.rows)
 
@@ -357,7 +357,7 @@ def test_a_collapsed_generator_and_one_that_runs_away_sound_an_alarm_once() -> N
 
             return [critic, Loss("generator", self.generator.parameters(), value)]
 
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         fallen = Fallen(TWO, latent=2, hidden=(16,))
     how: dict[str, Any] = {"max_steps": 400, "learning_rate": 1e-2, "ema_decay": 0.0, "progress": False, "batch_size": 64}
     with pytest.warns(UserWarning, match="collapsed") as caught:
@@ -379,7 +379,7 @@ def test_an_explosion_of_gradients_is_told_and_health_is_not() -> None:
     rows.append({"step": 9, "criterion": 0.1, "watched": {"gradient of critic": 1e3, "spread": 0.9}})
     assert "gradient of critic has exploded" in alarms(rows)["divergence"]
     for game in ("relativistic", "wasserstein"):
-        with genus.model.isolated(0):
+        with genus.ladder.isolated(0):
             model = (GAN if game == "relativistic" else WGANGP)(TWO, latent=2, hidden=(64, 64))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -391,7 +391,7 @@ def test_an_explosion_of_gradients_is_told_and_health_is_not() -> None:
 
 @pytest.mark.parametrize("how", [{}, {"divergence": "wasserstein", "spectral": True}, {"divergence": "kl", "likelihood": 1.0}])
 def test_a_flow_trained_by_a_divergence_comes_closer_and_still_tells_its_likelihood(how: dict[str, Any]) -> None:
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         model = RealNVP(TWO, transforms=4, hidden=(32,))
         losses = adversarial(model, **how, hidden=(32, 32), critic_steps=1)
     x = crescent()
@@ -412,7 +412,7 @@ def test_likelihood_beside_the_game_is_the_likelihood() -> None:
     x = crescent(50)
     found = []
     for weight in (3.0, 0.0):
-        with genus.model.isolated(0):  # the same critic, the same draws
+        with genus.ladder.isolated(0):  # the same critic, the same draws
             found.append(float(adversarial(model, hidden=(8,), likelihood=weight)[1].value(x, None)))
     assert found[0] - found[1] == pytest.approx(-3 * float(model.log_prob(x).mean()), rel=1e-4)
 
@@ -464,7 +464,7 @@ def rare_rows(n: int) -> Tensor:
 def test_rows_are_seen_by_the_logarithm_of_how_often_their_states_occur() -> None:
     x = rare_rows(1000)
     model = GAN(RARE, hidden=(16,), balanced=True)
-    seen = model.emphasis(x)
+    seen = model.row_weights(x)
     assert seen is not None
     assert seen.sum() == pytest.approx(3, abs=1e-9), "each of three columns is chosen as often"
     states = model._states(x)
@@ -474,13 +474,13 @@ def test_rows_are_seen_by_the_logarithm_of_how_often_their_states_occur() -> Non
     assert float(chances[0, 0]) == pytest.approx(math.log(11) / total / 10, rel=1e-9)
     assert float(chances[1, 0]) == pytest.approx(math.log(991) / total / 990, rel=1e-9)
     assert seen[0] / seen[1] > 15, "a rare row is seen often"
-    assert GAN(RARE, hidden=(16,), balanced=False).emphasis(x) is None
+    assert GAN(RARE, hidden=(16,), balanced=False).row_weights(x) is None
 
 
 def test_training_draws_rows_as_a_family_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[float] = []
     model = RealNVP(Space([Real()]), transforms=2, hidden=(4,))
-    monkeypatch.setattr(model, "emphasis", lambda x, c: (x[:, 0] > 0).double())
+    monkeypatch.setattr(model, "row_weights", lambda x, c: (x[:, 0] > 0).double())
 
     def value(x: Tensor, c: Tensor | None) -> Tensor:
         met.append(float(x.min()))
@@ -494,7 +494,7 @@ def test_training_draws_rows_as_a_family_asks(monkeypatch: pytest.MonkeyPatch) -
 def test_the_chosen_state_is_what_a_row_has_and_samples_have_the_shares_of_the_data() -> None:
     model = GAN(RARE, hidden=(16,), balanced=True).eval()
     x = rare_rows(1000)
-    model.emphasis(x)
+    model.row_weights(x)
     states = torch.arange(7).repeat(20)
     asked = model._asking(states, None)
     features = model._fake(len(states), None, asked)

@@ -28,7 +28,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import genus
-from genus.files import describe
+from genus.files import FORMAT, describe
 from genus.models.flow import NormalisingFlow
 
 FAMILIES = sorted(genus.families())
@@ -323,7 +323,7 @@ def test_a_pickle_in_place_of_a_model_is_not_run(how: str, tmp_path: Path, model
         torch.save({"weights": payload}, "bad.genus")
     else:
         text = pickle.dumps(payload, protocol=0).decode("latin1")
-        tampered(model, {"family": text, "hyper": {"loc": text}})
+        tampered(model, {"family": text, "config": {"loc": text}})
     refuse_model()
     assert not (tmp_path / "marker").exists()
 
@@ -355,10 +355,10 @@ def test_a_folder_or_nothing_in_place_of_a_model() -> None:
 
 
 def tampered(model: genus.GenerativeModel, changes: dict[str, Any], tensors: dict[str, torch.Tensor] | None = None) -> None:
-    """bad.genus: the model's file with parts of the header changed; those of `hyper` and `space` one by one."""
-    header = json.loads(json.dumps(describe(model) | {"format": 1}))
+    """bad.genus: the model's file with parts of the header changed; those of `config` and `space` one by one."""
+    header = json.loads(json.dumps(describe(model) | {"format": FORMAT}))
     for key, value in changes.items():
-        header[key] = header[key] | value if key in ("hyper", "space") and isinstance(value, dict) else value
+        header[key] = header[key] | value if key in ("config", "space") and isinstance(value, dict) else value
     tensors = model.state_dict() if tensors is None else tensors
     save_file({name: tensor.clone() for name, tensor in tensors.items()}, "bad.genus", metadata={"genus": json.dumps(header)})
 
@@ -378,13 +378,14 @@ VAE = genus.VAE(MIXED, hidden=[8], latent=2)
         (MAF, {"family": None}),
         (MAF, {"family": "vae"}),
         (MAF, {"format": 99}),
+        (MAF, {"format": 1}),
         (MAF, {"format": "1"}),
-        (MAF, {"hyper": []}),
-        (MAF, {"hyper": {"evil": 1}}),
-        (MAF, {"hyper": {"hidden": [16]}}),
-        (MAF, {"hyper": {"hidden": "8"}}),
-        (MAF, {"hyper": {"hidden": [-1]}}),
-        (MIXTURE, {"hyper": {"components": 0}}),
+        (MAF, {"config": []}),
+        (MAF, {"config": {"evil": 1}}),
+        (MAF, {"config": {"hidden": [16]}}),
+        (MAF, {"config": {"hidden": "8"}}),
+        (MAF, {"config": {"hidden": [-1]}}),
+        (MIXTURE, {"config": {"components": 0}}),
         (MAF, {"space": {"shape": [-2]}}),
         (MAF, {"space": {"kinds": []}}),
         (MAF, {"space": {"kinds": [{"kind": "os"}]}}),
@@ -409,13 +410,13 @@ def test_a_tampered_header(model: genus.GenerativeModel, changes: dict[str, Any]
 @pytest.mark.parametrize(
     ("model", "changes"),
     [
-        (MAF, {"hyper": {"hidden": [30_000, 30_000]}}),  # 3.6 GB, if it were made
-        (MAF, {"hyper": {"hidden": [10**12]}}),
-        (MAF, {"hyper": {"transforms": 10**6}}),  # an hour, if they were made
-        (MAF, {"hyper": {"transforms": 10**12}}),
-        (MIXTURE, {"hyper": {"components": 10**9}}),
-        (VAE, {"hyper": {"hidden": [8] * 100_000}}),
-        (VAE, {"hyper": {"latent": 10**9}}),
+        (MAF, {"config": {"hidden": [30_000, 30_000]}}),  # 3.6 GB, if it were made
+        (MAF, {"config": {"hidden": [10**12]}}),
+        (MAF, {"config": {"transforms": 10**6}}),  # an hour, if they were made
+        (MAF, {"config": {"transforms": 10**12}}),
+        (MIXTURE, {"config": {"components": 10**9}}),
+        (VAE, {"config": {"hidden": [8] * 100_000}}),
+        (VAE, {"config": {"latent": 10**9}}),
         (MAF, {"space": {"shape": [10**9], "names": None, "kinds": [{"kind": "real"}]}}),
     ],
     ids=lambda value: value.name if isinstance(value, genus.GenerativeModel) else str(value)[:60],
@@ -497,7 +498,7 @@ def test_ctrl_c_keeps_the_training_and_says_how_to_go_on(press: str, monkeypatch
     assert "Traceback" not in done.stderr
     kept = Path("my model.genus.ckpt")
     assert kept.exists()
-    assert genus.load("my model.genus").begun  # the best so far is a model like any other
+    assert genus.load("my model.genus").initialised  # the best so far is a model like any other
     sentence = done.stderr.splitlines()[-1]
     assert sentence.startswith("genus: training was interrupted; its best model so far is in my model.genus; ")
     assert f"what it has learned is kept in {kept}; to go on: " in sentence

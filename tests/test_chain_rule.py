@@ -17,7 +17,7 @@ from genus.nets.heads import Head, SamplingOptions
 
 WORDS, WINDOWS = SPACES["words"], SPACES["windows"]
 FAMILIES = [name for name in SMALL if issubclass(genus.family(name), ChainRule)]
-SEQUENCES = [name for name in FAMILIES if genus.family(name).sequences]
+SEQUENCES = [name for name in FAMILIES if genus.family(name).info.sequences]
 ROWS = [name for name in FAMILIES if genus.family(name).accepts(SPACES["categories"])]
 
 
@@ -310,7 +310,7 @@ def test_an_unknown_cell() -> None:
 def test_warped_mixtures_narrow_towards_their_mode() -> None:
     head = Head(Space([Real()]), components=2)
     params = torch.tensor([[2.0, 0.0, -3.0, 3.0, 1.0, 1.0]]).expand(2000, -1)
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         plain, cold, coldest = (head(params).sample(SamplingOptions(t))[:, 0] for t in (1.0, 0.3, 0.0))
     assert float(plain.std()) > float(cold.std()) > float(coldest.std())
     assert bool((coldest == -3).all())

@@ -166,7 +166,7 @@ def test_fit_says_how_good_the_model_is_and_leaves_no_checkpoint(folder: Path) -
     assert "genus sample a.m" in done.out
     assert "capital.gain" in done.err  # the kinds that were measured
     assert not list(folder.glob("a.m.*"))
-    assert genus.load("a.m").hyper.items() >= {"latent": 3, "hidden": [8, 8], "components": 3}.items()
+    assert genus.load("a.m").config.items() >= {"latent": 3, "hidden": [8, 8], "components": 3}.items()
 
 
 def test_fit_in_json(folder: Path) -> None:

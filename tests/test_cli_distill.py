@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     sound = Space(Real(0.0, 0.1), shape=(600,), form=Form("audio", ("float32",), coding="real", rate=8000), sequence=True)
     text = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
     plain = Space([Real(), Real()], names=["a", "b"])
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         models = {
             "maf": genus.MAF(data.space, transforms=1, hidden=(8,)),
             "given": genus.MAF(plain, Space([Category(("u", "v"))], names=["which"]), transforms=1, hidden=(8,)),

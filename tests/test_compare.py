@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.data import Dataset
 from genus.evaluation.comparison import _chosen, _pair, _row
 from genus.evaluation.trial import Protocol, run_trial
-from genus.model import TractableDensity
+from genus.ladder import TractableDensity
 
 
 def table(rows: int = 240, seed: int = 0) -> Dataset:
@@ -92,14 +93,21 @@ def test_one_family_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None
     class Broken(TractableDensity):
         """Fails in training."""
 
-        name, title, group = "broken", "broken on purpose", "toys"
+        name = "broken"
+        info = TractableDensity.info.replace(title="broken on purpose", group="toys")
+
+        def _sample(self, n: int, c: Tensor | None) -> Tensor:
+            raise NotImplementedError
+
+        def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+            raise NotImplementedError
 
         def losses(self) -> list[genus.Loss]:
             raise RuntimeError("out of luck")
 
-    import genus.model
+    import genus.configurable
 
-    monkeypatch.setitem(genus.model.registered, "broken", Broken)
+    monkeypatch.setitem(genus.configurable.classes, "broken", Broken)
     report = genus.compare(table(), ["broken"], budget=1.0, seeds=2, jobs=1, progress=False)
     rows = {row.family: row for row in report.rows}
     assert rows["broken"].status == "failed"

@@ -118,7 +118,7 @@ def test_absent_numbers_are_left_out_or_refused(own_names: None) -> None:
 def test_lattices_are_dequantised_and_other_spaces_refused_in_a_sentence(own_names: None) -> None:
     space = Space([Lattice(0, 9), Real()])
     model = genus.build("test-laplace", space, width=2.0)
-    assert model.likelihood == "bound"
+    assert model.info.likelihood == "bound"
     assert bool((model.elbo(torch.tensor([[3.0, 0.5]]), seed=0) < 0).all())
     for odd, why in ((space, "column 'x0' is whole numbers"), (Space([Category(("a", "b"))]), "there is no column of them")):
         with pytest.raises(DataError, match=why):

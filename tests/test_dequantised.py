@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import genus
 from genus import Category, GenusError, Lattice, Real, Space
 from genus.cli.inputs import parse_hyperparameters
-from genus.model import isolated
+from genus.ladder import isolated
 from genus.models import Dequantised
 from genus.models.noise import MARGIN, CellNoise
 
@@ -142,7 +142,7 @@ def test_images_with_a_condition_are_kept_in_files(family: str, tmp_path: Path) 
     genus.save(model, tmp_path / "m.genus")
     again = genus.load(tmp_path / "m.genus")
     assert torch.equal(again.elbo(x, c, seed=0), model.eval().elbo(x, c, seed=0))
-    assert model.likelihood == "bound"
+    assert model.info.likelihood == "bound"
 
 
 def test_the_noise_is_a_hyper_parameter_of_continuous_families() -> None:

@@ -24,7 +24,7 @@ def bowl(x: Tensor) -> Tensor:
 
 def test_a_gaussian_autoregressive_teacher_is_recovered_and_untouched() -> None:
     space = Space([Real(1.0, 2.0), Real(-1.0, 0.5), Real()])
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         teacher = Flow(space, transforms=[MaskedAutoregressive(3, (), direct=True)])  # linear: a normal with every covariance
         with torch.no_grad():
             for parameter in teacher.parameters():
@@ -42,7 +42,7 @@ def test_a_gaussian_autoregressive_teacher_is_recovered_and_untouched() -> None:
 
 def test_a_conditional_student_learns_every_condition_and_the_seed_repeats() -> None:
     space, context = Space([Real(), Real()]), CONTEXTS["category"]
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         teacher = MAF(space, context, transforms=1, hidden=(8,))
         with torch.no_grad():
             for parameter in teacher.parameters():
@@ -50,7 +50,7 @@ def test_a_conditional_student_learns_every_condition_and_the_seed_repeats() -> 
     c = torch.arange(3.0).repeat(200)[:, None]
 
     def run() -> tuple[IAF, genus.Distillation]:
-        with genus.model.isolated(1):
+        with genus.ladder.isolated(1):
             student = IAF(space, context, transforms=2, hidden=(32,))
         return student, distill(student, teacher, c=c, max_steps=200, learning_rate=5e-3, progress=False)
 
@@ -64,7 +64,7 @@ def test_categories_atoms_and_whole_numbers_are_taught_too(whole: bool) -> None:
     mixed = Space([genus.Lattice(0, 300), Real(atoms=(0.0,)), genus.Category(("a", "b"))])
     space = mixed if whole else SPACES["reals and states"]
     teacher = build_away("maf", space, double=False)
-    with genus.model.isolated(1):
+    with genus.ladder.isolated(1):
         student = genus.build("iaf", space, transforms=2, hidden=(16,))
     x = teacher.sample(1000, seed=0)
     before = kl(teacher, student, x)
@@ -76,7 +76,7 @@ def test_categories_atoms_and_whole_numbers_are_taught_too(whole: bool) -> None:
 
 def test_a_student_covers_its_teacher_unless_it_is_told_to_seek() -> None:
     space = Space([Real()])
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         x = torch.where(torch.rand(2000, 1) < 0.5, -4.0, 4.0) + 0.5 * torch.randn(2000, 1)
         teacher = genus.Mixture(space, components=2)
     genus.fit(teacher, x, seed=0, progress=False)
@@ -91,7 +91,7 @@ def test_a_student_covers_its_teacher_unless_it_is_told_to_seek() -> None:
 @pytest.mark.parametrize("given", [True, False], ids=["data", "draws"])
 def test_a_student_of_small_images_takes_over_its_teachers_noise(given: bool) -> None:
     space = Space(genus.Lattice(0, 3), shape=(3, 3))
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         x = torch.randint(0, 3, (600, 1, 1)) + torch.randint(0, 2, (600, 3, 3)).float()
         teacher = genus.build("maf", space, transforms=1, hidden=(16,), noise="variational")
         student = genus.build("iaf", space, transforms=2, hidden=(32,), noise="variational")
@@ -124,7 +124,9 @@ def test_training_goes_on_from_what_was_taught_and_teaching_from_what_was_traine
     before = {name: value.clone() for name, value in fresh.state_dict().items()}
     distill(fresh, teacher, 3 * x[:100] % 10, draws=10, **still)
     assert all(
-        torch.allclose(value, before[name], atol=1e-6) for name, value in fresh.state_dict().items() if "begun" not in name
+        torch.allclose(value, before[name], atol=1e-6)
+        for name, value in fresh.state_dict().items()
+        if "initialised" not in name
     )
 
 

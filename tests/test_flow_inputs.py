@@ -13,6 +13,7 @@ import torch
 
 import genus
 from genus import Category, DataError, GenusError, Lattice, Real, Space
+from genus.configurable import as_json, from_json
 from genus.models.flow import Flow
 from genus.transforms import (
     ActNorm,
@@ -28,7 +29,6 @@ from genus.transforms import (
     Squeeze,
     Transform,
 )
-from genus.transforms.core import build, describe
 
 PAIR = Space([Real(), Real()])
 WORDS = Space(Category(("a", "b", None)), shape=(4,), sequence=True)
@@ -131,8 +131,8 @@ def test_a_description_is_of_what_was_given_when_it_was_made() -> None:
     order = [1, 0]
     turned = Permutation(order)
     order.reverse()
-    assert describe(turned) == {"made": "Permutation", "order": [1, 0]}
-    assert describe(build(describe(Chain([turned])))) == describe(Chain([turned]))
+    assert as_json(turned) == {"class": "Permutation", "order": [1, 0]}
+    assert as_json(from_json(as_json(Chain([turned])))) == as_json(Chain([turned]))
 
 
 class Strange(Transform):
@@ -171,7 +171,7 @@ def test_a_model_as_a_base_can_be_saved(family: str, tmp_path: Path) -> None:
     base = genus.MADE(PAIR, hidden=(8,), components=2)
     small: dict[str, Any] = {"transforms": [Linear(2)]} if family == "flow" else {"transforms": 1, "hidden": [8]}
     model = saved(genus.family(family)(PAIR, base=base, **small), tmp_path / "m.genus")
-    assert model.hyper["base"] == {"family": "made", "hyper": base.hyper}
+    assert model.config["base"] == {"class": "made", **base.config}
 
 
 # -- chains ---------------------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(what: str) -> None:
 def test_couplings_take_bools_of_any_kind(stay: Any) -> None:
     coupling = Coupling(stay, [8])
     assert coupling.stays.tolist() == [True, False]
-    assert build(describe(coupling)).stays.tolist() == [True, False]
+    assert from_json(as_json(coupling)).stays.tolist() == [True, False]
 
 
 def test_a_glow_without_hidden_layers_has_no_context() -> None:
@@ -275,7 +275,7 @@ def test_sizes_of_a_glow_are_whole(hyper: dict[str, Any]) -> None:
 
 
 def test_the_interval_of_a_logit_is_kept_as_numbers() -> None:
-    assert describe(Logit(np.float64(0.0), torch.tensor(2.0))) == {"made": "Logit", "low": 0.0, "high": 2.0}
+    assert as_json(Logit(np.float64(0.0), torch.tensor(2.0))) == {"class": "Logit", "low": 0.0, "high": 2.0}
 
 
 def test_transforms_in_the_place_of_a_context_are_refused() -> None:

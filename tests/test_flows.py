@@ -13,6 +13,7 @@ from torch import Tensor
 
 import genus
 from genus import MAF, Category, DataError, GenusError, Lattice, Real, Space
+from genus.configurable import as_json, from_json
 from genus.transforms import (
     ActNorm,
     Additive,
@@ -35,7 +36,6 @@ from genus.transforms import (
     checkerboard,
     halves,
 )
-from genus.transforms.core import build, describe
 
 FLOWS = ["nice", "real-nvp", "maf", "iaf", "nsf", "flow"]
 TRANSFORMS: dict[str, Callable[[int, int], Transform]] = {
@@ -330,9 +330,7 @@ class Doubling(Transform):
         return z / self.factor, torch.full((len(z),), -z.shape[1] * math.log(self.factor))
 
 
-@pytest.mark.parametrize(
-    "base", ["normal", "mixture", {"family": "made", "hyper": {"hidden": [8]}}], ids=["normal", "mixture", "made"]
-)
+@pytest.mark.parametrize("base", ["normal", "mixture", {"class": "made", "hidden": [8]}], ids=["normal", "mixture", "made"])
 def test_a_flow_of_ones_own_is_trained_saved_and_loaded(base, tmp_path) -> None:
     space = Space([Real(), Real(2.0, 3.0)])
     chain = [
@@ -369,7 +367,7 @@ def test_a_transform_is_described_and_built_again(name: str) -> None:
     import json
 
     transform = TRANSFORMS[name](3, 2)
-    again = build(json.loads(json.dumps(describe(transform))))
+    again = from_json(json.loads(json.dumps(as_json(transform))))
     assert type(again) is type(transform)
     again.load_state_dict(transform.state_dict())
     x, c = torch.randn(4, 3), torch.randn(4, 2)
@@ -377,8 +375,8 @@ def test_a_transform_is_described_and_built_again(name: str) -> None:
 
 
 def test_a_file_cannot_name_a_transform_that_there_is_not() -> None:
-    with pytest.raises(DataError, match=r"no transform 'os\.system'"):
-        build({"made": "os.system"})
+    with pytest.raises(DataError, match=r"no class 'os\.system'"):
+        from_json({"class": "os.system"})
 
 
 def test_initialise_standardises_what_reaches_every_normalisation() -> None:
@@ -452,7 +450,7 @@ def test_noise_is_added_to_cells_and_not_to_atoms_of_whole_numbers() -> None:
 @pytest.mark.parametrize("family", ["maf", "nsf", "real-nvp"])
 def test_a_compiler_finds_one_graph_with_the_same_gradients(family: str) -> None:
     """No break in the graph: every one costs a training step more than the compiler gains."""
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         model = genus.build(family, Space(Real(), shape=(5,)), transforms=2, hidden=[256, 256]).double()
         for parameter in model.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)

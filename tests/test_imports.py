@@ -19,11 +19,12 @@ SOURCE = Path(genus.__file__).parent
 # Room -> the rooms below it, which its modules may import, at the top of the file or within a function. docs/architecture.md
 # draws it. There are two branches that do not know of one another: reading data, and models, which see tensors only.
 VALUES = {"errors", "kinds"}
-TENSORS = VALUES | {"space", "atomic", "memory", "compiled"}
+TENSORS = VALUES | {"space", "atomic", "memory", "compiled", "configurable"}
 FORMS = VALUES | {"codec", "space"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "atomic": {"errors"},
+    "configurable": {"errors"},
     "memory": set(),
     "compiled": set(),
     "kinds": {"errors"},
@@ -32,16 +33,15 @@ BELOW: dict[str, set[str]] = {
     "data": FORMS,
     "nets": TENSORS,
     "transforms": TENSORS | {"nets"},
-    "hyper": {"errors", "nets", "transforms"},
-    "model": TENSORS | {"nets", "transforms", "hyper"},
-    "divergences": TENSORS | {"nets", "transforms", "model"},
-    "models": TENSORS | {"nets", "transforms", "model", "divergences"},
-    "registry": TENSORS | {"model", "models"},
-    "files": TENSORS | {"model", "registry"},
-    "training": TENSORS | {"nets", "model", "registry", "files"},
-    "distillation": TENSORS | {"model", "divergences", "models", "registry", "files", "training"},
-    "testing": TENSORS | {"transforms", "model", "models", "registry", "files", "training"},
-    "evaluation": FORMS | {"atomic", "data", "nets", "model", "divergences", "models", "registry", "files", "training"},
+    "ladder": TENSORS,
+    "divergences": TENSORS | {"nets", "transforms", "ladder"},
+    "models": TENSORS | {"nets", "transforms", "ladder", "divergences"},
+    "registry": TENSORS | {"ladder", "models"},
+    "files": TENSORS | {"ladder", "registry"},
+    "training": TENSORS | {"nets", "ladder", "registry", "files"},
+    "distillation": TENSORS | {"ladder", "divergences", "models", "registry", "files", "training"},
+    "testing": TENSORS | {"transforms", "ladder", "models", "registry", "files", "training"},
+    "evaluation": FORMS | {"atomic", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training"},
 }
 BELOW["tour"] = set(BELOW)
 BELOW["sklearn"] = BELOW["cli"] = set(BELOW)

@@ -66,7 +66,7 @@ def linear_gaussian(cls: type[VAE | IWAE] = VAE, wrong: float = 0.0, **hyper: ob
 
 def test_at_the_true_posterior_every_weight_is_the_evidence() -> None:
     model = linear_gaussian()
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         assert torch.allclose(model._log_weights(DATA, None, 50), EVIDENCE.expand(50, -1), atol=1e-9)
     evidence, effective = model.importance(DATA, samples=50, seed=0)
     assert torch.allclose(evidence, EVIDENCE, atol=1e-9)
@@ -76,7 +76,7 @@ def test_at_the_true_posterior_every_weight_is_the_evidence() -> None:
 @pytest.mark.parametrize("posterior", ["full", "diagonal"])
 def test_at_any_other_posterior_bounds_are_below_and_rise_with_the_samples(posterior: str) -> None:
     model = linear_gaussian(wrong=0.4, posterior=posterior)
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         weights = model._log_weights(DATA, None, 64 * 3000).detach()
     bounds = [
         (weights.view(-1, k, len(DATA)).logsumexp(1) - math.log(k)).mean(0) for k in (1, 4, 16, 64)
@@ -108,7 +108,7 @@ def test_a_posterior_knows_the_density_of_what_it_draws(posterior: str) -> None:
         model: VAE | Autoencoder = Autoencoder(space, latent=3, hidden=(8,)).double()
     else:
         model = VAE(space, latent=3, hidden=(8,), posterior=posterior).double()
-    with torch.no_grad(), genus.model.isolated(3):
+    with torch.no_grad(), genus.ladder.isolated(3):
         for parameter in model.posterior.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
     h = model.encoder(model.space.features(draw(model.space, 1)).double()).detach()
@@ -142,7 +142,7 @@ def test_the_doubly_reparametrised_gradient_is_the_gradient_with_less_noise(post
             own.append(last)
         both = []
         for i in range(draws):
-            with genus.model.isolated(i):
+            with genus.ladder.isolated(i):
                 loss = model._loss(DATA, None)
             *ours, theirs = torch.autograd.grad(loss, [*own, model.decoder.weight])
             both.append((torch.cat(ours), theirs))
@@ -157,7 +157,7 @@ def test_the_doubly_reparametrised_gradient_is_the_gradient_with_less_noise(post
 
 def test_the_loss_of_an_iwae_is_its_bound() -> None:
     model = linear_gaussian(IWAE, wrong=0.3, samples=7)
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         loss = model._loss(DATA, None)
     assert loss.item() == pytest.approx(-model.elbo(DATA, seed=0).mean().item(), abs=1e-9)
 
@@ -166,11 +166,11 @@ def test_learned_evidence_is_that_of_probabilistic_pca() -> None:
     """Linear nets and a full posterior: the best evidence is known in closed form (Tipping & Bishop 1999)."""
     from sklearn.decomposition import PCA
 
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         x = torch.randn(2000, L, dtype=torch.float64) @ WEIGHT.T + OFFSET + SIGMA * torch.randn(2000, D, dtype=torch.float64)
     best = float(PCA(L).fit(x.numpy()).score(x.numpy()))
     model = VAE(Space([Real()] * D), latent=L, hidden=(4,), components=1, posterior="full").double()
-    with genus.model.isolated(1):
+    with genus.ladder.isolated(1):
         decoder = Linear(0.1 * torch.randn(D, L).double(), torch.zeros(D).double(), torch.zeros(()).double())
     model.replace(nn.Linear(D, model.code_width), decoder)
     genus.fit(
@@ -184,11 +184,11 @@ def test_beta_warm_up_and_free_bits_change_the_loss_and_nothing_else() -> None:
     space, x = SPACES["reals"], draw(SPACES["reals"], 40)
 
     def made(**hyper: float) -> VAE:
-        with genus.model.isolated(0):
+        with genus.ladder.isolated(0):
             return VAE(space, latent=2, hidden=(8,), **hyper)  # type: ignore[arg-type]
 
     def loss(model: VAE) -> float:
-        with genus.model.isolated(1):
+        with genus.ladder.isolated(1):
             return float(model._loss(x.float(), None))
 
     plain, heavy, warm, free = made(), made(beta=4.0), made(warm_up=10), made(free_bits=50.0)
@@ -207,7 +207,7 @@ def test_beta_warm_up_and_free_bits_change_the_loss_and_nothing_else() -> None:
         made(beta=-1.0)
 
 
-@pytest.mark.parametrize("prior", ["normal", "student", "mixture", "vamp", "maf", {"family": "made", "hyper": {"hidden": [8]}}])
+@pytest.mark.parametrize("prior", ["normal", "student", "mixture", "vamp", "maf", {"class": "made", "hidden": [8]}])
 def test_every_prior_is_trained_sampled_and_saved(prior: str | dict[str, object], tmp_path: Path) -> None:
     space, c = SPACES["mixed"], draw(CONTEXTS["category"], 80)
     x = draw(space, 80)
@@ -270,7 +270,7 @@ def test_entries_are_drawn_like_codes_from_the_prior_that_fit_what_is_known(
     """
     monkeypatch.setattr(genus.models.latent, "FIRST", first)
     model = make(family, Space([Real(), Real()]))
-    with torch.no_grad(), genus.model.isolated(1):
+    with torch.no_grad(), genus.ladder.isolated(1):
         for parameter in model.decoder.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
         known = torch.tensor([[0.8, 0.0]])
@@ -332,11 +332,11 @@ def test_codes_are_on_one_scale_from_the_first_step(family: type[Autoencoder]) -
 @pytest.mark.parametrize("hyper", [{}, {"corrupt": 0.3}, {"contractive": 0.1, "density": "maf"}, {"density": "student"}])
 def test_an_autoencoder_reconstructs_and_samples(hyper: dict[str, object]) -> None:
     """Rows on a curve: a code of one number suffices, and samples lie on it too."""
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         t = 3 * torch.rand(600) - 1.5
         x = torch.stack([t, t.square() - 1, (2 * t).sin()], dim=1) + 0.02 * torch.randn(600, 3)
     space = Space([Real()] * 3)
-    with genus.model.isolated(1):
+    with genus.ladder.isolated(1):
         model = Autoencoder(space, latent=1, hidden=(64, 64), **hyper)  # type: ignore[arg-type]
     how = {"max_steps": 700, "learning_rate": 3e-3} if hyper else {"max_steps": 1500}
     history = genus.fit(model, x, progress=False, **how)  # type: ignore[arg-type]
@@ -357,7 +357,7 @@ def test_the_density_of_codes_does_not_change_them() -> None:
     assert not {*map(id, reconstruction.parameters)} & {*map(id, code.parameters)}
     before = [p.clone() for p in reconstruction.parameters]
     state = model.standard.running_mean.clone()
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         code.value(x, None)
     assert torch.equal(model.standard.running_mean, state)
     assert all(torch.equal(a, b) for a, b in zip(before, reconstruction.parameters, strict=True))
@@ -419,7 +419,7 @@ def test_symbols_give_a_bound_and_are_used() -> None:
     model = make("vq-vae", space)
     assert isinstance(model, VQVAE)
     assert 0 < float(model.elbo(every).detach().exp().sum()) <= 1
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         x = torch.randint(0, 3, (400, 1)).float().expand(-1, 4).contiguous()  # one of three rows: a symbol says which
         model = VQVAE(space, codes=1, levels=4, hidden=(16,))
     genus.fit(model, x, max_steps=400, learning_rate=0.01, progress=False)
@@ -433,14 +433,14 @@ def test_symbols_give_a_bound_and_are_used() -> None:
 
 
 def test_a_code_that_says_nothing_is_an_alarm() -> None:
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         x = torch.randn(300, 1) + 0.1 * torch.randn(300, 2)
     space = Space([Real(), Real()])
     with pytest.warns(UserWarning, match="posterior has collapsed"):
         idle = genus.fit(VAE(space, latent=2, hidden=(8,), beta=100.0), x, max_steps=300, learning_rate=0.02, progress=False)
     assert idle.rows[-1]["watched"]["active units"] == 0
     assert "collapse" in idle.alarms
-    with genus.model.isolated(1):
+    with genus.ladder.isolated(1):
         busy = VAE(space, latent=2, hidden=(8,), components=1)
     used = genus.fit(busy, x, max_steps=300, learning_rate=0.01, progress=False)
     assert used.rows[-1]["watched"]["active units"] > 0

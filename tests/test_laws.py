@@ -13,7 +13,7 @@ from conftest import CONTEXTS, SMALL, SPACES, draw, law, make
 
 import genus
 from genus import Category, Lattice, Real, Space
-from genus.model import ApproximateDensity, Counted, GenerativeModel, TractableDensity
+from genus.ladder import ApproximateDensity, Counted, GenerativeModel, TractableDensity
 
 
 def condition(context: Space | None, n: int = 1) -> torch.Tensor | None:
@@ -323,7 +323,7 @@ def test_em_never_lowers_the_likelihood() -> None:
     space = Space([Real(), Category(("a", "b", "c")), Lattice(0, 9)])
     x = draw(space, 500)
     model = genus.Mixture(space, components=4, smoothing=1e-9, pool=0.0)
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         model.initialise(x)
     values = []
     for _ in range(15):
@@ -388,7 +388,7 @@ def test_vae_kl_is_the_monte_carlo_kl() -> None:
     model = make("vae", SPACES["reals"])
     x = draw(SPACES["reals"], 3).double()
     bound = torch.stack([model.elbo(x, seed=i) for i in range(4000)]).mean(0)
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         weights = model._log_weights(x, None, 4000).mean(0)
     assert torch.allclose(bound, weights, atol=0.15)
 
@@ -420,7 +420,7 @@ def test_a_model_that_cannot_answer_does_not_have_the_method() -> None:
         assert hasattr(cls, "log_prob") == issubclass(cls, TractableDensity), name
         assert hasattr(cls, "elbo") == issubclass(cls, ApproximateDensity), name
         assert issubclass(cls, GenerativeModel)
-        assert cls.likelihood in ("exact", "bound", "none")
+        assert cls.info.likelihood in ("exact", "bound", "none")
 
 
 def test_few_rows_of_a_lattice_spread_as_a_normal_and_not_over_all_its_cells() -> None:

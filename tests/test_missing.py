@@ -17,7 +17,7 @@ from test_laws import with_atoms
 
 import genus
 from genus import Category, DataError, GenusError, Lattice, Real, Space
-from genus.model import GenerativeModel, TractableDensity, isolated
+from genus.ladder import GenerativeModel, TractableDensity, isolated
 from genus.models.latent import LatentVariable
 
 ABLE = "mixture and naive-bayes can for any columns"

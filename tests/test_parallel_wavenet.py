@@ -18,7 +18,7 @@ WORDS = Space([Category(("a", "b"))])
 
 def away(model: genus.GenerativeModel, seed: int = 0, size: float = 0.2) -> genus.GenerativeModel:
     """The model away from its first weights, in double precision."""
-    with genus.model.isolated(seed), torch.no_grad():
+    with genus.ladder.isolated(seed), torch.no_grad():
         for parameter in model.parameters():
             parameter += size * torch.randn_like(parameter)
     return model.double().eval()
@@ -42,7 +42,7 @@ def test_density_of_draws_agrees_with_the_normals_they_came_from(context: Space 
     c = None if context is None else torch.tensor([[0.0], [1.0], [1.0]])
     x, log_prob = model.sample_and_log_prob(3, c, seed=1)
     assert torch.allclose(model.log_prob(x, c), log_prob, atol=1e-4)
-    with genus.model.isolated(1), torch.no_grad():
+    with genus.ladder.isolated(1), torch.no_grad():
         steps = model._draw_steps(3, c)
     assert torch.allclose(steps.x, x)
     u = (x.double() - 0.1) / 0.5
@@ -67,7 +67,7 @@ def test_the_divergence_by_steps_is_that_of_whole_draws_with_less_noise(componen
     teacher = away(WaveNet(SOUND, width=6, layers=3, components=components), size=0.1)
     student = away(ParallelWaveNet(SOUND, width=6, layers=(3, 2)), seed=1, size=0.1)
     lesson = Lesson(student, teacher, 0.0)
-    with genus.model.isolated(0), torch.no_grad():
+    with genus.ladder.isolated(0), torch.no_grad():
         _, by_steps = lesson.divergence(1000, None)
         x, log_q = student._sample_and_log_prob(1000, None)
         whole = log_q - teacher.log_prob(x)
@@ -79,7 +79,7 @@ def test_the_divergence_by_steps_is_that_of_whole_draws_with_less_noise(componen
 def test_a_gaussian_teacher_of_one_step_is_recovered() -> None:
     """x_t = 0.8 x_{t-1} + 0.3 e_t, which a small WaveNet has learned, goes on to the student."""
     space = Space(Real(), shape=(12,), sequence=True)
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         x = 0.5 * torch.randn(2000, 12)
         for t in range(1, 12):
             x[:, t] = 0.8 * x[:, t - 1] + 0.6 * x[:, t]

@@ -72,8 +72,8 @@ def test_hyper_parameters_are_parameters() -> None:
     assert copy.get_params() == estimator.get_params() | {"transforms": 3, "max_steps": 7}
     assert "transforms" not in estimator.get_params()
     fitted = copy.fit(reals()[0]).model_
-    assert fitted.hyper["transforms"] == 3
-    assert list(fitted.hyper["hidden"]) == [8, 8]
+    assert fitted.config["transforms"] == 3
+    assert list(fitted.config["hidden"]) == [8, 8]
     assert "hidden=(8, 8)" in repr(estimator)
 
 

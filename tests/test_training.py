@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import genus
 from genus.errors import DataError, ModelFileError, TrainingError
-from genus.model import Counted, GenerativeModel, Loss, TractableDensity
+from genus.ladder import Counted, GenerativeModel, Loss, TractableDensity
 from genus.space import Category, Real, Space
 from genus.training import History, TrainingInterrupted, fit
 from genus.training.checkpoint import Best

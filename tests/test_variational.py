@@ -56,7 +56,7 @@ def test_the_two_kls_choose_differently_between_two_modes() -> None:
     seeking, covering = (Flow(space, transforms=[Elementwise(1)]) for _ in range(2))
     fast = FAST | {"learning_rate": 0.05}
     distill(seeking, two, max_steps=800, **fast)
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         x = torch.where(torch.rand(4000, 1) < 0.5, -4.0, 4.0) + 0.5 * torch.randn(4000, 1)
     genus.fit(covering, x, max_steps=400, validation=None, **fast)
     assert float(seeking.sample(5000, seed=0).std()) < 1.0
@@ -91,7 +91,7 @@ def by_quadrature() -> tuple[float, float, float]:
 
 def test_eight_schools_agree_with_quadrature() -> None:
     log_mass, mu, log_tau = by_quadrature()
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         student = IAF(Space([Real(5.0, 5.0), Real(1.0, 1.0), *[Real()] * 8]), transforms=2, hidden=(32,))
     found = distill(student, eight_schools, max_steps=500, batch_size=128, progress=False)
     assert found.bound.value < log_mass + 3 * found.bound.error
@@ -114,7 +114,7 @@ def funnel(x: Tensor) -> Tensor:
 
 def test_a_flow_fills_the_funnel_that_mean_field_cannot() -> None:
     space = Space([Real(0.0, 3.0), *[Real()] * 4])
-    with genus.model.isolated(0):
+    with genus.ladder.isolated(0):
         flow = IAF(space, transforms=1, hidden=(64,))
     by_flow = distill(flow, funnel, max_steps=500, learning_rate=0.01, batch_size=128, progress=False)
     mean_field = distill(Flow(space, transforms=[Elementwise(5)]), funnel, max_steps=500, **FAST)

@@ -18,7 +18,7 @@ _names = {
     "genus.space": ("Category", "Lattice", "Real", "Space"),
     "genus.data": ("Dataset", "read"),
     "genus.errors": ("DataError", "GenusError", "ModelFileError", "NotFittedError", "TrainingError"),
-    "genus.model": ("ApproximateDensity", "Counted", "GenerativeModel", "Loss", "TractableDensity"),
+    "genus.ladder": ("ApproximateDensity", "Counted", "GenerativeModel", "Loss", "TractableDensity"),
     "genus.registry": ("build", "families", "family"),
     "genus.files": ("load", "save"),
     "genus.models": (
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from genus.errors import DataError, GenusError, ModelFileError, NotFittedError, TrainingError
     from genus.evaluation import Report, compare
     from genus.files import load, save
-    from genus.model import ApproximateDensity, Counted, GenerativeModel, Loss, TractableDensity
+    from genus.ladder import ApproximateDensity, Counted, GenerativeModel, Loss, TractableDensity
     from genus.models import (
         GAN,
         GPT,

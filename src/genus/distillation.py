@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genus.divergences.f import Estimate
 from genus.errors import DataError, GenusError, NonFiniteLossError
-from genus.model import GenerativeModel, Loss, TractableDensity, frozen, in_batches, isolated
+from genus.ladder import GenerativeModel, Loss, TractableDensity, isolated, map_batches, without_parameter_gradients
 from genus.models.autoregressive import Autoregressive
 from genus.models.dequantised import Dequantised
 from genus.models.flow import NormalisingFlow
@@ -209,11 +209,11 @@ def distill_within(student: Dequantised, teacher: Dequantised, data: Any, **more
     seed, validation = more["seed"], more.get("validation")
     if student.noise is not None and teacher.noise is not None:
         student.noise.load_state_dict(teacher.noise.state_dict())  # the student learns of points, not where to put them
-    student.model.begun.copy_(student.begun)
+    student.model.initialised.copy_(student.initialised)
     if validation is not None and not isinstance(validation, int | float):
         more["validation"] = noisy(student, validation, seed)
     found = distill(student.model, teacher.model, None if data is None else noisy(student, data, seed), **more)
-    student.begun.copy_(student.model.begun)
+    student.initialised.copy_(student.model.initialised)
     student.context_counts = student.model.context_counts
     student.to(student.model.device).eval()  # as training leaves what it trained
     back = found.teacher_to_student
@@ -302,7 +302,7 @@ class Lesson:
             sizes = [min(at_once, n - at) for at in range(0, n, at_once)]
             parts = [student._sample_and_log_prob(size, piece) for size, piece in zip(sizes, pieces, strict=True)]
         x, log_q = (torch.cat(part) for part in zip(*parts, strict=True))
-        return x, given, log_q, in_batches(self.log_p, x, given, rows=at_once)
+        return x, given, log_q, map_batches(self.log_p, x, given, rows=at_once)
 
     @torch.no_grad()
     def judged(self, c: Tensor | None, history: History, draws: int | None, seed: int) -> Distillation:
@@ -316,7 +316,7 @@ class Lesson:
         if self.density is not None:
             density = self.density
             theirs, x = timed(lambda: density.sample(n, given, seed=seed + 2))
-            other = in_batches(self.log_p, x, given, rows=at_once) - in_batches(student._log_prob, x, given, rows=at_once)
+            other = map_batches(self.log_p, x, given, rows=at_once) - map_batches(student._log_prob, x, given, rows=at_once)
             back = apart(other.double(), "teacher", "student")
         mass, effective = float(first - math.log(n)), float((2 * first - second).exp()) if first > -math.inf else 0.0
         away = apart(-difference, "student", "teacher")
@@ -355,7 +355,7 @@ def unchanged(model: GenerativeModel | None) -> Iterator[None]:
         return
     training, device = model.training, model.device
     try:
-        with frozen(model.eval()):
+        with without_parameter_gradients(model.eval()):
             yield
     finally:
         model.to(device).train(training)
@@ -404,7 +404,7 @@ def untaught(student: GenerativeModel | None, teacher: GenerativeModel | None) -
         return f"{type(student).__name__} cannot draw with gradients; a student is a flow, such as IAF."
     if any((one.space, one.context) != (both[0].space, both[0].context) for one in both):
         return "The teacher must be a density of the student's own space and context."
-    noises = [one.hyper["noise"] for one in both if isinstance(one, Dequantised)]
+    noises = [one.config["noise"] for one in both if isinstance(one, Dequantised)]
     if len({*noises}) > 1:
         mine, theirs = noises
         return f"The student's noise within cells is {mine!r}, the teacher's {theirs!r}; build the student with the teacher's."

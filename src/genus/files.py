@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import os
@@ -17,14 +16,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genus.atomic import atomic_write
-from genus.errors import ModelFileError
-from genus.model import GenerativeModel, isolated, nameless, registered
+from genus.configurable import unregistered_reason
+from genus.errors import GenusError, ModelFileError
+from genus.ladder import GenerativeModel, build_family, isolated
 from genus.registry import family
 from genus.space import Space
 
-__all__ = ["load", "read_tensors", "save", "unsaveable", "write_tensors"]
+__all__ = ["load", "read_tensors", "save", "write_tensors"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
@@ -52,8 +52,9 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
         raise ModelFileError(f"{path} is not a whole genus file ({error}); save the model again with genus.save.") from error
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise ModelFileError(f"{path} is a safetensors file but not one that genus wrote; expected one of genus.save.")
-    if header["format"] > FORMAT:
-        raise ModelFileError(f"{path} has format {header['format']}, this genus reads up to {FORMAT}; install a newer genus.")
+    if header["format"] != FORMAT:
+        other = "a newer" if header["format"] > FORMAT else "an older"
+        raise ModelFileError(f"{path} has format {header['format']}, and this genus reads {FORMAT}; install {other} genus.")
     return tensors, header
 
 
@@ -63,35 +64,19 @@ def save(model: GenerativeModel, path: str | os.PathLike[str]) -> None:
     Raises:
         ModelFileError: the folder cannot be written, or the model could not be built again from the file.
     """
-    if reason := unsaveable(model):
+    if reason := unregistered_reason(type(model)):
         raise ModelFileError(f"This model cannot be saved: {reason}")
     write_tensors(path, model.state_dict(), describe(model))
 
 
 def describe(model: GenerativeModel) -> dict[str, Any]:
-    """The JSON that rebuilds a model's shell: family, spaces, hyper-parameters."""
+    """Return the JSON that rebuilds a model without its weights: family and hyper-parameters, spaces."""
     return {
         "family": model.name,
+        "config": model.config,
         "space": model.space.to_json(),
         "context": model.context.to_json() if model.context is not None else None,
-        "hyper": model.hyper,
     }
-
-
-def unsaveable(model: GenerativeModel) -> str | None:
-    """Why a file would not give this model back; None where it would."""
-    cls = type(model)
-    if reason := nameless(cls):
-        return reason
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    taken = {p.name for p in list(parameters)[3:]}
-    foreign = ", ".join(name for name in model.hyper if name not in taken)
-    if foreign and not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return f"{cls.__name__} does not take {foreign}, which it hands on; let its constructor take and hand on {foreign}."
-    if lacking := [name for name in getattr(model, "asked", ()) if name not in model.hyper]:
-        given = ", ".join(f"{name}={name}" for name in lacking)
-        return f"{cls.__name__} does not say its {', '.join(lacking)}; call super().__init__(space, context, {given})."
-    return None
 
 
 def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> GenerativeModel:
@@ -124,20 +109,30 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
     ) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         own = "" if into is not None else "; one with nets of its own is loaded by load(path, into=model)"
-        if isinstance(header.get("family"), str) and header["family"] not in registered:
-            own = ""
-            reason = f"there is no family {header.get('family')!r} here; import the module that defines it first"
+        if (name := _unknown_family(header)) is not None:
+            own, reason = "", f"there is no family {name!r} here; import the module that defines it first"
         raise ModelFileError(f"{path} does not describe a model that this genus can build: {reason}{own}") from error
     return model.eval()
 
 
+def _unknown_family(header: dict[str, Any]) -> str | None:
+    """Return the name of a file's family where there is no such family here."""
+    name = header.get("family")
+    try:
+        family(name)  # type: ignore[arg-type]
+    except GenusError:
+        return name if isinstance(name, str) else None
+    return None
+
+
 def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeModel:
-    """A model of these hyper-parameters, its weights as they are at first."""
+    """Return a model of these hyper-parameters, its weights as they are at first."""
     count = sum(tensor.numel() for tensor in tensors.values())
     _check_sizes(header, count)
     with isolated(0), _no_more_weights_than(count):  # initial weights must not cost the caller random numbers
         context = Space.from_json(header["context"]) if header["context"] is not None else None
-        model = family(header["family"])(Space.from_json(header["space"]), context, **header["hyper"])
+        described = {**header["config"], "class": family(header["family"]).name}
+        model = build_family(described, Space.from_json(header["space"]), context)
     floats = {t.dtype for n, t in tensors.items() if t.is_floating_point() and n in dict(model.named_parameters())}
     return model.double() if floats == {torch.float64} else model
 
@@ -147,7 +142,7 @@ def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeMode
 
 def _check_sizes(header: dict[str, Any], count: int) -> None:
     shapes = [header[name]["shape"] for name in ("space", "context") if header[name] is not None]
-    for size in (*map(math.prod, shapes), *(v for v in _leaves(header["hyper"]) if isinstance(v, int))):
+    for size in (*map(math.prod, shapes), *(v for v in _leaves(header["config"]) if isinstance(v, int))):
         if abs(size) > max(count, 10**6):
             raise ValueError(f"it asks for a size of {size:,}, and the file holds {count:,} numbers")
 

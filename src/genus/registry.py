@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import genus.models  # noqa: F401 - importing them registers them
 from genus.errors import DataError, GenusError
-from genus.model import GenerativeModel, isolated, named, registered
+from genus.ladder import GenerativeModel, isolated, registered_families, registered_family
 from genus.models.dequantised import Dequantised
 from genus.space import Lattice, Space
 
@@ -38,21 +38,23 @@ def families() -> dict[str, type[GenerativeModel]]:
     imported by an entry point for each, of the group "genus.families".
     """
     _installed()
-    return {name: cls for name, cls in registered.items() if cls.listed}
+    return {name: cls for name, cls in registered_families().items() if cls.info.listed}
 
 
-def family(name: str) -> type[GenerativeModel]:
-    """The family of that name.
+def family(name: str | type[GenerativeModel]) -> type[GenerativeModel]:
+    """Return the family of that name; a family itself is given back.
 
     Raises:
-        GenusError: there is none.
+        GenusError: it does not exist.
 
     >>> family("naive-bayes").__name__
     'NaiveBayes'
     """
-    if name not in registered:
+    if isinstance(name, type) and issubclass(name, GenerativeModel):
+        return name
+    if name not in registered_families():
         _installed()
-    return named(name)
+    return registered_family(name)
 
 
 WHOLE = Space(Lattice(0, 3), shape=(2, 2))  # whole numbers, of images too
@@ -99,13 +101,15 @@ def suggested(cls: type[GenerativeModel], space: Space, rows: int) -> dict[str, 
     return {name: value for name, value in cls.default_hyperparameters(space, rows).items() if name in known}
 
 
-def refusal(name: str, space: Space, context: Space | None = None) -> str | None:
-    """Why no model of this family can be built on a space, not even with noise on its whole numbers; None where one can."""
+def refusal(name: str | type[GenerativeModel], space: Space, context: Space | None = None) -> str | None:
+    """Return why no model of this family fits a space, not even with noise on its whole numbers; None where one does."""
     cls = family(name)
     return None if cls.accepts(space, context) else Dequantised.refusal_of(cls, space, context)
 
 
-def build(name: str, space: Space, context: Space | None = None, seed: int | None = None, **hyper: Any) -> GenerativeModel:
+def build(
+    name: str | type[GenerativeModel], space: Space, context: Space | None = None, seed: int | None = None, **hyper: Any
+) -> GenerativeModel:
     """A model of the named family on a space; a continuous family on integers is wrapped in `Dequantised`.
 
     Args:
@@ -124,12 +128,12 @@ def build(name: str, space: Space, context: Space | None = None, seed: int | Non
     known = hyper_parameters(cls)
     for key in hyper:
         if key not in known and cls is not Dequantised:
-            raise GenusError(f"{name} has no hyper-parameter {key!r}; it has {', '.join(known) or 'none'}.")
-    if reason := refusal(name, space, context):
+            raise GenusError(f"{cls.name} has no hyper-parameter {key!r}; it has {', '.join(known) or 'none'}.")
+    if reason := refusal(cls, space, context):
         raise DataError(f"{cls.__name__} cannot model this: {reason}")
     if not cls.accepts(space, context):
         with isolated(seed):
-            return Dequantised(space, context, family=name, **hyper)
+            return Dequantised(space, context, family=cls.name, **hyper)
     if "noise" in hyper and "noise" not in _arguments(cls):
         raise GenusError(f"noise={hyper['noise']!r} is for whole numbers, and there are none here; leave it out.")
     with isolated(seed):

@@ -24,7 +24,7 @@ from genus.data.sequences import Options
 from genus.data.sources import open_source
 from genus.data.unseen import Unseen
 from genus.errors import DataError, GenusError
-from genus.model import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, in_batches, isolated
+from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, isolated, map_batches
 from genus.models import Dequantised
 from genus.registry import build, families, family, hyper_parameters, suggested
 from genus.space import Category, Kind, Real, Space
@@ -171,7 +171,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         self.history_ = fit(model, data, seed=seed, progress=False, **budget)  # type: ignore[arg-type]
         # In double precision an exact score does not depend on the rows beside it, as scikit-learn expects, to 1e-7 and below;
         # a bound's noise is drawn for all rows together.
-        self.model_, self.space_, self.likelihood_ = model.double(), data.space, model.likelihood
+        self.model_, self.space_, self.likelihood_ = model.double(), data.space, model.info.likelihood
         self._unseen = Unseen(data)
         if y is not None:
             self.classes_: np.ndarray = classes
@@ -261,8 +261,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         c = None if codes is None else codes.to(torch.float32).unsqueeze(1)
         model = cast(ApproximateDensity, self.model_)
         if isinstance(model, TractableDensity):
-            return in_batches(model.log_prob, x, c).double().cpu()
-        draws = [in_batches(lambda x, c, seed=seed: model.elbo(x, c, seed=seed), x, c) for seed in range(BOUND_DRAWS)]
+            return map_batches(model.log_prob, x, c).double().cpu()
+        draws = [map_batches(lambda x, c, seed=seed: model.elbo(x, c, seed=seed), x, c) for seed in range(BOUND_DRAWS)]
         return torch.stack(draws).double().mean(0).cpu()
 
     def _log_prior(self) -> Tensor:
@@ -277,7 +277,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         x, _ = self._encoded(X)  # the tails are the same under every label
         model = cast(ApproximateDensity, self.model_)
         with torch.no_grad(), isolated(0):
-            return in_batches(lambda x, c: model.class_log_probs(x), x).double().cpu().numpy()
+            return map_batches(lambda x, c: model.class_log_probs(x), x).double().cpu().numpy()
 
     @available_if(_is_classifier)
     def predict_proba(self, X: Any) -> np.ndarray:

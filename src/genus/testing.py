@@ -17,13 +17,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genus.configurable import from_json
 from genus.errors import DataError, GenusError
 from genus.files import load, save
-from genus.model import ApproximateDensity, Counted, GenerativeModel, TractableDensity, in_batches, isolated
+from genus.ladder import ApproximateDensity, Counted, GenerativeModel, TractableDensity, isolated, map_batches
 from genus.models import Mixture
 from genus.training import fit
 from genus.transforms import Transform
-from genus.transforms.core import build, describe
 
 __all__ = ["LawError", "check_model", "check_transform"]
 
@@ -65,9 +65,9 @@ def check_model(model: GenerativeModel, x: Tensor, c: Tensor | None = None) -> l
         raise DataError("A model is judged by some rows; x has none.")
     model = copy.deepcopy(model)
     if isinstance(model, Counted):
-        if not model.begun:
+        if not model.initialised:
             fit(model, x if c is None else (x, c), validation=None, progress=False)
-    elif not model.begun:
+    elif not model.initialised:
         with isolated(0), torch.no_grad():
             model.initialise(x, c)
     model.eval()
@@ -133,7 +133,7 @@ def check_transform(transform: Transform, x: Tensor, c: Tensor | None = None) ->
         kept = int(there.isnan().sum()) == int(with_gaps.isnan().sum())
         _hold(kept, f"{what} claims allow_missing, and of numbers that are not there it makes some, or the other way round")
         laws.append("allow_missing")
-    again = build(describe(transform)).double().eval()
+    again = from_json(transform.to_json()).double().eval()
     try:
         again.load_state_dict(transform.state_dict())
     except RuntimeError as error:
@@ -317,7 +317,7 @@ def _mass(
     of_q = other.sample(n, seed=3)
     shares = []
     for points in (of_p, of_q):
-        mine = in_batches(log_p, points, given, rows=2048).double()
+        mine = map_batches(log_p, points, given, rows=2048).double()
         shares.append(torch.sigmoid(mine - other.log_prob(points).double()))
     mass = float(shares[0].mean() + shares[1].mean())
     error = float((shares[0].var() + shares[1].var()).div(n).sqrt())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from genus.data import Dataset
     from genus.distillation import Distillation
     from genus.divergences import Estimate
-    from genus.model import GenerativeModel
+    from genus.ladder import GenerativeModel
 
 __all__ = ["distill"]
 
@@ -102,7 +102,7 @@ def distill(
     elif known.context is not None:
         raise UsageError("this teacher has a context; add DATA, whose context the student learns to draw for")
     train, held = dataset.split(1 - HELD_OUT, HELD_OUT, seed=seed) if dataset is not None else (None, None)
-    noise = {"noise": known.hyper["noise"]} if known.name == "dequantised" else {}  # the student takes it over
+    noise = {"noise": known.config["noise"]} if known.name == "dequantised" else {}  # the student takes it over
     model: Any = build_model(cls, known.space, known.context, len(train) if train is not None else 50_000, noise | chosen, seed)
     how: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
     how = {name: value for name, value in how.items() if value is not None}
@@ -120,11 +120,11 @@ def distill(
 
 def _student(name: str) -> type[GenerativeModel]:
     """Return the family of a name, where it can be a student: a flow."""
-    from genus.model import registered
+    from genus.ladder import registered_families
     from genus.models.flow import Flow, NormalisingFlow
     from genus.registry import families
 
-    able = {name: cls for name, cls in registered.items() if issubclass(cls, NormalisingFlow) and cls is not Flow and cls.name}
+    able = {name: cls for name, cls in registered_families().items() if issubclass(cls, NormalisingFlow) and cls is not Flow}
     if name in able:
         return able[name]
     what = f"{name} cannot draw with gradients" if name in families() else f"there is no family {name!r}"
@@ -148,20 +148,20 @@ def _summary(
     import torch
 
     from genus.divergences import Estimate
-    from genus.model import ApproximateDensity, in_batches
+    from genus.ladder import ApproximateDensity, map_batches
 
     rows: dict[str, Any] | None = None
     if held is not None and isinstance(student, ApproximateDensity) and isinstance(teacher, ApproximateDensity):
         at_once = max(1, 2**18 // held.space.dim)
         with torch.no_grad():  # bounds, where they are that, are of the same noise
             told, learned = (
-                in_batches(lambda x, c, one=one: one.elbo(x, c, seed=0), held.x, held.c, rows=at_once).double()
+                map_batches(lambda x, c, one=one: one.elbo(x, c, seed=0), held.x, held.c, rows=at_once).double()
                 for one in (teacher, student)
             )
         less = Estimate.of(told - learned) if len(told) > 1 else Estimate(float(told - learned), math.nan)
         rows = {
             "rows": len(held),
-            "label": student.likelihood,
+            "label": student.info.likelihood,
             "teacher": float(told.mean()),
             "student": float(learned.mean()),
             "below": less.value,
@@ -169,8 +169,8 @@ def _summary(
         }
     other = found.teacher_to_student
     return {
-        "student": student.name if student.listed or "family" not in student.hyper else student.hyper["family"],
-        "teacher": teacher.name if teacher.listed or "family" not in teacher.hyper else teacher.hyper["family"],
+        "student": student.family_name,
+        "teacher": teacher.family_name,
         "out": str(out),
         "kl_student_teacher": _finite(found.kl),
         "kl_teacher_student": _finite(other) if other is not None else None,
@@ -184,7 +184,7 @@ def _summary(
         "seconds": round(found.history.seconds, 3),
         "stopped": found.history.stopped,
         "parameters": found.history.parameters,
-        "hyper": student.hyper,
+        "hyper": student.config,
     }
 
 

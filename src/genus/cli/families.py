@@ -37,11 +37,11 @@ def _described(cls: Any) -> dict[str, Any]:
     answers = [name for name in ("log_prob", "elbo", "log_evidence", "sample") if hasattr(cls, name)]
     return {
         "family": cls.name,
-        "title": cls.title,
-        "density": cls.rung(),
-        "group": cls.group,
-        "takes": cls.takes,
-        "likelihood": cls.likelihood,
+        "title": cls.info.title,
+        "density": cls.info.density,
+        "group": cls.info.group,
+        "takes": cls.info.takes,
+        "likelihood": cls.info.likelihood,
         "answers": answers,
     }
 

@@ -18,7 +18,7 @@ from genus.errors import DataError, GenusError, NonFiniteLossError
 
 if TYPE_CHECKING:
     from genus.data import Dataset
-    from genus.model import GenerativeModel
+    from genus.ladder import GenerativeModel
     from genus.training import History
 
 __all__ = ["fit"]
@@ -83,11 +83,9 @@ def fit(
     except DataError as error:
         raise DataError(f"{str(error).rstrip('.')}; {_suitable_families(dataset)}.") from error
 
-    from genus.files import save, unsaveable
+    from genus.files import save
     from genus.training import TrainingInterrupted, fit
 
-    if reason := unsaveable(model):  # better said now than after hours
-        raise GenusError(f"This model could not be saved: {reason}")
     try:
         history = fit(
             model,
@@ -150,9 +148,9 @@ def _how_to_resume(out: Path | None, kept: Path, args: list[str]) -> str:
 
 def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, Any]:
     return {
-        "family": model.known_as,
+        "family": model.family_name,
         "out": str(out),
-        "label": model.likelihood,
+        "label": model.info.likelihood,
         "criterion": history.best,
         "best_step": history.best_step,
         "steps": history.steps,
@@ -162,7 +160,7 @@ def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, A
         "watched": next((row["watched"] for row in history.rows if row["step"] == history.best_step and "watched" in row), {}),
         "estimates": getattr(getattr(model, "game", None), "estimates", None),
         "parameters": history.parameters,
-        "hyper": model.hyper,
+        "hyper": model.config,
     }
 
 

@@ -12,7 +12,7 @@ from genus.cli.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genus.model import GenerativeModel
+    from genus.ladder import GenerativeModel
     from genus.space import Space
 
 __all__ = ["build_model", "context_values", "find_family", "parse_duration", "parse_hyperparameters", "prefix_values",

@@ -16,7 +16,7 @@ from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_promp
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genus.model import GenerativeModel
+    from genus.ladder import GenerativeModel
 
 __all__ = ["sample"]
 
@@ -113,7 +113,7 @@ def sample(
             what = "rows" if space.is_table else "images"
     if out is not None:
         output.note(
-            f"{count:,} {what if count != 1 else what[:-1]} of {loaded.known_as} {'are' if count != 1 else 'is'} in {out}."
+            f"{count:,} {what if count != 1 else what[:-1]} of {loaded.family_name} {'are' if count != 1 else 'is'} in {out}."
         )
 
 

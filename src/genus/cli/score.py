@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genus.data import Dataset
-    from genus.model import ApproximateDensity
+    from genus.ladder import ApproximateDensity
 
 __all__ = ["score"]
 
@@ -54,7 +54,7 @@ def score(
 
     from genus.data import read
     from genus.files import load
-    from genus.model import ApproximateDensity, TractableDensity
+    from genus.ladder import ApproximateDensity, TractableDensity
     from genus.registry import families
 
     loaded = load(model)
@@ -132,15 +132,15 @@ def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None, 
     """(N,): exact, or the mean of some draws of the bound, or the estimate by importance samples; the same every time."""
     import torch
 
-    from genus.model import BOUND_DRAWS, TractableDensity, in_batches
+    from genus.ladder import BOUND_DRAWS, TractableDensity, map_batches
 
     with torch.inference_mode():
         if isinstance(model, TractableDensity):
             density = (lambda x, c: model.log_marginal(x, c=c)) if partial else model.log_prob
-            return in_batches(density, data.x, data.c)
+            return map_batches(density, data.x, data.c)
         if samples is not None:
-            return in_batches(lambda x, c: model.log_evidence(x, c, samples, seed=0), data.x, data.c, rows=2048)
-        draws = [in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND_DRAWS)]
+            return map_batches(lambda x, c: model.log_evidence(x, c, samples, seed=0), data.x, data.c, rows=2048)
+        draws = [map_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND_DRAWS)]
         return torch.stack(draws).mean(0)
 
 

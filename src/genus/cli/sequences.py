@@ -17,7 +17,7 @@ from genus.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genus.model import GenerativeModel
+    from genus.ladder import GenerativeModel
     from genus.space import Space
 
 __all__ = [

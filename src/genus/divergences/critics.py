@@ -14,7 +14,7 @@ from genus.divergences.f import Estimate, FDivergence, divergence
 from genus.divergences.lipschitz import MaxMin, clip, gradient_norm, gradient_penalty, spectral
 from genus.divergences.points import alike
 from genus.errors import DataError, GenusError
-from genus.model import isolated
+from genus.ladder import isolated
 from genus.nets.dense import dense
 
 __all__ = ["Dual", "Witness", "dual", "variational"]

@@ -18,7 +18,7 @@ from genus.divergences.f import Estimate, divergence, of_probabilities
 from genus.divergences.gaussians import of_gaussians, wasserstein_2
 from genus.divergences.transport import Points, transport
 from genus.errors import DataError
-from genus.model import GenerativeModel, TractableDensity, isolated
+from genus.ladder import GenerativeModel, TractableDensity, isolated
 
 __all__ = ["between", "frequencies", "jensen_shannon", "kl", "wasserstein"]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genus.model import GenerativeModel, in_batches
+from genus.ladder import GenerativeModel, map_batches
 from genus.models.latent import LatentVariable
 from genus.space import Space
 
@@ -45,7 +45,7 @@ def codes_of(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Codes | Non
     """x (n, *shape), c -> how the model encodes it; None of a model without codes."""
     if not isinstance(model, LatentVariable):
         return None
-    z = in_batches(model.encode, x, c).double()
+    z = map_batches(model.encode, x, c).double()
     deviation = z.std(0)
     _, size, direction = torch.linalg.svd(z - z.mean(0), full_matrices=False)
     plane = (z - z.mean(0)) @ direction[:2].T

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genus.configurable import classes, unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.classifiers import tstr
@@ -27,7 +28,7 @@ from genus.evaluation.results import Row
 from genus.evaluation.sequences import NOVELTY, spans
 from genus.evaluation.trial import EVIDENCE, Protocol, Trial, joint_space, pictured, run_trial, sample_metrics, with_context
 from genus.evaluation.workers import Parcel
-from genus.model import GenerativeModel, nameless, registered
+from genus.ladder import GenerativeModel, registered_families
 from genus.registry import families as all_families
 from genus.registry import refusal
 from genus.space import Category
@@ -160,7 +161,7 @@ def _chosen(wanted: Sequence[str | Family] | None, baseline: str) -> list[Family
 
 
 def _family(wanted: str | Family, listed: Mapping[str, Family]) -> Family:
-    if isinstance(wanted, type) and (reason := nameless(wanted)):
+    if isinstance(wanted, type) and (reason := unregistered_reason(wanted)):
         raise GenusError(f"{wanted.__name__} cannot be compared: {reason}")
     name = wanted.name if isinstance(wanted, type) else wanted
     if name not in listed:
@@ -210,7 +211,7 @@ def _run(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int) -> I
         return
     from joblib import Parallel, delayed
 
-    own = [Parcel.pack(cls) for cls in registered.values() if not cls.__module__.startswith("genus.")]
+    own = [Parcel.pack(cls) for cls in registered_families().values() if not cls.__module__.startswith("genus.")]
     parcels = {cls.name: Parcel.pack(cls) for cls, _ in work}
     # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray).
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
@@ -226,8 +227,8 @@ def _run_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[
     for other in own:
         with suppress(Exception):  # it is missed only where the family needs it, and then by name
             family_of_caller = other.unpack()
-            registered[family_of_caller.name] = family_of_caller
-    registered[name] = cls
+            classes[family_of_caller.name] = family_of_caller
+    classes[name] = cls
     return run_trial(protocol, cls, seed)
 
 
@@ -265,7 +266,7 @@ def _row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) 
         return Row(*_names(family), status="failed", reason=trials[0].error)
     row = Row(
         *_names(family),
-        label="bound" if not family.accepts(held.space, held.context) else family.likelihood,
+        label="bound" if not family.accepts(held.space, held.context) else family.info.likelihood,
         metrics={key: float(np.mean([t.metrics[key] for t in good])) for key in good[0].metrics},
         metrics_spread={key: _deviation([t.metrics[key] for t in good]) for key in good[0].metrics} if len(good) > 1 else {},
         seconds=float(np.mean([t.history.seconds for t in good])),
@@ -295,7 +296,7 @@ def _row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) 
 
 def _names(family: type[GenerativeModel]) -> tuple[str, str, str]:
     """Return a family's name, its title and its branch of the taxonomy."""
-    return family.name, family.title, f"{family.rung()} · {family.group}"
+    return family.name, family.info.title, f"{family.info.density} · {family.info.group}"
 
 
 def _coordinates(held: Dataset) -> float:

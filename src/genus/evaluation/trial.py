@@ -16,7 +16,7 @@ from genus.errors import GenusError
 from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, evaluate, torch_threads
 from genus.evaluation.sequences import draws, evaluate_sequences
-from genus.model import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, in_batches
+from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, map_batches
 from genus.models.chain_rule import ChainRule
 from genus.registry import build, suggested
 from genus.space import Space
@@ -100,7 +100,7 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
         trial.log_density = _log_density(model, test).double().numpy()
         trial.train_log_density = _log_density(model, train.rows(slice(0, len(test)))).mean().item()
         if not isinstance(model, TractableDensity):
-            estimate = in_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
+            estimate = map_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
             trial.estimate = estimate.mean().item()
     half = len(test) // 2
     trial.codes = codes_of(model, test.x[:half], None if test.c is None else test.c[:half])
@@ -119,8 +119,8 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
 def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
     """Return (N,) nats: exact, or the bound averaged over some draws of its noise."""
     if isinstance(model, TractableDensity):
-        return in_batches(model.log_prob, data.x, data.c)
-    noisy = [in_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND_DRAWS)]
+        return map_batches(model.log_prob, data.x, data.c)
+    noisy = [map_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND_DRAWS)]
     return torch.stack(noisy).mean(0)
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from genus.divergences.f import DIVERGENCES
 from genus.divergences.games import Game
 from genus.errors import DataError, GenusError
-from genus.model import GenerativeModel, Loss, TractableDensity, isolated
+from genus.ladder import GenerativeModel, Loss, TractableDensity, isolated
 from genus.models.critic import Critic, generator_net, players
 from genus.space import Lattice, Real, Space
 
@@ -42,8 +42,7 @@ class Adversarial(GenerativeModel):
         critic: arguments of `Critic`: its game, its penalties.
     """
 
-    group = "adversarial"
-    takes = "any table or image"
+    info = GenerativeModel.info.replace(group="adversarial", takes="any table or image")
     # Averages smooth the game's turns, and the last steps, the smallest, do most for what samples look like: so, patience.
     fit_defaults = MappingProxyType({"ema_decay": 0.999, "patience": 100, "batch_size": 256, "lr_schedule": "cosine"})
 
@@ -60,7 +59,6 @@ class Adversarial(GenerativeModel):
         balanced: bool | None,
         adam: dict[str, Any],
         critic: dict[str, Any],
-        **hyper: Any,
     ) -> None:
         if latent < 1 or critic_steps < 1:
             raise GenusError(f"latent and critic_steps are 1 or more; got {latent} and {critic_steps}.")
@@ -71,8 +69,7 @@ class Adversarial(GenerativeModel):
         if balanced and context is not None:
             raise DataError("balanced=True draws states by how often they occur, whatever the context; use one of the two.")
         nets: dict[str, Any] = {"net": net, "hidden": hidden, "channels": channels}
-        how = {"critic_steps": critic_steps, "temperature": temperature, "balanced": balanced}
-        super().__init__(space, context, latent=latent, **nets, **how, **hyper)
+        super().__init__(space, context)
         self.latent, self.critic_steps, self.temperature, self.adam = latent, critic_steps, temperature, adam
         if space.is_image:  # a step of which takes longer
             self.fit_defaults = {**self.fit_defaults, "batch_size": 64}  # type: ignore[misc, assignment]
@@ -130,7 +127,7 @@ class Adversarial(GenerativeModel):
         parameters = self.generator.parameters()
         return players(self.critic, parameters, self._real, self._fake, self._given, self.adam, self.critic_steps)
 
-    def emphasis(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
+    def row_weights(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
         """How often a row is learned from: as often as one of its columns is chosen, and its state of that one, and the row
         among those that have it."""
         if self.occurs is None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import GenusError
-from genus.model import Loss, TractableDensity, in_batches
+from genus.ladder import Loss, TractableDensity, map_batches
 from genus.models.bases import make_base
 from genus.models.encoded import Encoded
 from genus.models.posteriors import Around
@@ -44,7 +44,7 @@ class Autoencoder(Encoded, name="autoencoder"):
     (torch.Size([1, 2]), torch.Size([1, 2]), torch.Size([3, 2]))
     """
 
-    title = "autoencoder with a density of codes"
+    info = Encoded.info.replace(title="autoencoder with a density of codes")
     fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
@@ -61,8 +61,8 @@ class Autoencoder(Encoded, name="autoencoder"):
     ) -> None:
         if not 0 <= corrupt < 1 or contractive < 0:
             raise GenusError(f"corrupt is a share below 1 and contractive 0 or more; got {corrupt} and {contractive}.")
-        hyper = {"latent": latent, "hidden": hidden, "components": components, "corrupt": corrupt}
-        super().__init__(space, context, **hyper, contractive=contractive, density=density, net=net)
+        super().__init__(space, context)
+        self.corrupt, self.contractive = corrupt, contractive
         self._nets(latent, hidden, components, latent, net)
         self.standard = Standard(latent)
         self.prior = make_base(density, latent)
@@ -85,16 +85,16 @@ class Autoencoder(Encoded, name="autoencoder"):
 
     def _reconstruction(self, x: Tensor, c: Tensor | None) -> Tensor:
         features = self._features(x, c)
-        if self.training and self.hyper["corrupt"]:
-            features = features * (torch.rand_like(features) >= self.hyper["corrupt"])
-        if self.hyper["contractive"]:
+        if self.training and self.corrupt:
+            features = features * (torch.rand_like(features) >= self.corrupt)
+        if self.contractive:
             features = features.requires_grad_()
         z = self.standard(self.encoder(features))
         loss = -self._decode(z, c).log_prob(x).sum(1).mean() + 0.0 * z.sum()  # which constant data do not depend on
-        if self.hyper["contractive"]:
+        if self.contractive:
             # |v^T J|^2 of a random v has the mean |J|^2 (Hutchinson 1989).
             slope = torch.autograd.grad(z, features, torch.randn_like(z), create_graph=True)[0]
-            loss = loss + self.hyper["contractive"] * slope.square().sum(1).mean()
+            loss = loss + self.contractive * slope.square().sum(1).mean()
         return loss
 
     def _of_codes(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -108,4 +108,4 @@ class Autoencoder(Encoded, name="autoencoder"):
             z = self._encode(x, c)
             return -self._decode(z, c).log_prob(x).sum(1) - self.prior.log_prob(z)
 
-        return in_batches(both, *self._check(x, c)).mean().item()
+        return map_batches(both, *self._check(x, c)).mean().item()

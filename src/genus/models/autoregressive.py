@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from genus.model import Loss
+from genus.ladder import Loss
 from genus.models.chain_rule import ChainRule, checked_order, nothing_to_learn
 from genus.nets.causal import CausalNet
 from genus.nets.heads import Coordinates
@@ -29,16 +28,14 @@ class Autoregressive(ChainRule):
         order: of the coordinates of a row; by default their own.
     """
 
-    sequences = True
+    info = ChainRule.info.replace(sequences=True)
     net: CausalNet
     tokens: SharedTokens | ColumnTokens
     outputs: SharedOutputs | ColumnOutputs
     position_embedding: nn.Parameter | None  # (D, width), where all coordinates share their tokens
 
-    def __init__(self, space: Space, context: Space | None = None, order: Sequence[int] | None = None, **hyper: Any) -> None:
-        if order is not None:
-            hyper = {"order": list(order)} | hyper
-        super().__init__(space, context, **hyper)
+    def __init__(self, space: Space, context: Space | None = None, order: Sequence[int] | None = None) -> None:
+        super().__init__(space, context)
         self.order = None if space.sequence else checked_order(space, order)
 
     @classmethod

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import StudentT
 
+from genus.configurable import Configurable
 from genus.errors import GenusError
-from genus.model import Counted, GenerativeModel, TractableDensity, named, registered
+from genus.ladder import Counted, GenerativeModel, TractableDensity, build_family, registered_families
 from genus.space import Real, Space
 
 __all__ = ["Base", "Normal", "NormalMixture", "Student", "make_base"]
@@ -19,7 +20,7 @@ __all__ = ["Base", "Normal", "NormalMixture", "Student", "make_base"]
 LEAST_DEGREES = 2.0  # of freedom: with more, variances are finite
 
 
-class Base(nn.Module):
+class Base(Configurable, nn.Module):
     """A distribution of D numbers: log_prob(z) of (B, D) is (B,), sample(n, like) is (n, D) on the device of `like`.
 
     Attributes:
@@ -137,14 +138,12 @@ def make_base(base: str | TractableDensity | dict[str, Any], dim: int, allow_mis
         return Student(dim)
     if base == "mixture":
         return NormalMixture(dim)
-    if isinstance(base, str) and base in registered:
-        base = {"family": base}
     if allow_missing:
         raise GenusError(
             "A model as a base cannot leave out numbers that are missing or atoms; use base='normal', 'student' or 'mixture'."
         )
-    if isinstance(base, dict):
-        base = named(base.get("family", ""))(Space(Real(), shape=(dim,)), None, **base.get("hyper", {}))  # type: ignore[assignment]
+    if isinstance(base, dict) or (isinstance(base, str) and base in registered_families()):
+        base = build_family(base, Space(Real(), shape=(dim,)))  # type: ignore[assignment]
     if not isinstance(base, TractableDensity) or isinstance(base, Counted) or base.context is not None:
         got = base.name if isinstance(base, GenerativeModel) else repr(base)
         raise GenusError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError, GenusError
-from genus.model import TractableDensity, isolated, rows_asked
+from genus.ladder import TractableDensity, check_count, isolated
 from genus.models.sampling import GenerationOptions, checked_prefixes, draw_positions, total_length
 from genus.nets.heads import Coordinates, SamplingOptions
 from genus.space import Lattice, Real, Space
@@ -59,15 +59,15 @@ class ChainRule(TractableDensity):
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._log_conditionals(x, c).sum(1)
 
-    def _order(self) -> tuple[Sequence[int], int]:
-        return super()._order() if self.order is None else (self.order, 0)
+    def _column_order(self) -> tuple[Sequence[int], int]:
+        return super()._column_order() if self.order is None else (self.order, 0)
 
-    def _log_first(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+    def _log_prefix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
         if self.order is None:
-            return super()._log_first(x, m, c)
+            return super()._log_prefix(x, m, c)
         return self._log_conditionals(x, c)[:, list(self.order[:m])].sum(1)
 
-    def _draw_rest(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+    def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
         if m == self.space.dim or self.order is None:
             return x
         prefixes = list(x.flatten(1)[:, list(self.order[:m])])
@@ -126,7 +126,7 @@ class ChainRule(TractableDensity):
         """
         sampling = SamplingOptions(temperature, top_k, top_p)
         self._check_sampling(sampling, stop)
-        n = None if n is None else rows_asked(n)
+        n = None if n is None else check_count(n)
         prefixes = self._checked_prefixes(prefix, n)
         n = n if n is not None else len(prefixes) if prefixes is not None else 1
         options = GenerationOptions(total_length(self.space, length, prefixes), sampling, stop, callback)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genus.model import TractableDensity, shaped
+from genus.ladder import TractableDensity, check_shape
 from genus.models.made import MADE
 from genus.space import Category, Lattice, Real, Space
 
@@ -50,11 +50,11 @@ class ContinuousDensity(TractableDensity):
     torch.Size([1])
     """
 
-    takes = "tables with real columns; whole numbers and images as a bound"
+    info = TractableDensity.info.replace(takes="tables with real columns; whole numbers and images as a bound")
     allow_missing: ClassVar[bool] = False
 
-    def __init__(self, space: Space, context: Space | None = None, states_last: bool = False, **hyper: Any) -> None:
-        super().__init__(space, context, **hyper)
+    def __init__(self, space: Space, context: Space | None = None, states_last: bool = False) -> None:
+        super().__init__(space, context)
         varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1]
         reals = space.columns(Real)
         self.dim, self.can_lack = len(reals), can_lack(space)
@@ -115,7 +115,7 @@ class ContinuousDensity(TractableDensity):
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         u, state, features = self._parts(x, c)
-        log_density = shaped(self._log_density(u, features), (len(x),), f"{type(self).__name__}._log_density")
+        log_density = check_shape(self._log_density(u, features), (len(x),), f"{type(self).__name__}._log_density")
         return self._with_states(log_density + self._log_slope(u), state, c)
 
     def _with_states(self, log_prob: Tensor, state: Tensor | None, c: Tensor | None) -> Tensor:

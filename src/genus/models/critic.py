@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from genus.configurable import Configurable
 from genus.divergences.games import Game
 from genus.divergences.games import game as game_of
 from genus.divergences.lipschitz import clip, gradient_norm, gradient_penalty
 from genus.divergences.samples import energy_distance
 from genus.errors import DataError, GenusError
-from genus.model import Loss
+from genus.ladder import Loss
 from genus.nets.dense import dense
 from genus.nets.residual import ImageDecoder, ImageEncoder
 from genus.nets.strided import StridedDecoder, StridedEncoder
@@ -27,7 +28,7 @@ JUDGED = 2000  # held-out rows that an evaluation looks at, and samples
 CELLS = 64  # among which samples are spread
 
 
-class Critic(nn.Module):
+class Critic(Configurable, nn.Module):
     """(B, features), (B, context features) or None -> (B, 1): a log-odds or a score of every row, unbounded.
 
     Args:
@@ -42,6 +43,8 @@ class Critic(nn.Module):
         spectral: the matrix of every layer divided by its largest singular value (Miyato et al. 2018, arXiv:1802.05957); the
             slope of a dense net is then 1 at most, as far as the iteration that finds it has come.
     """
+
+    left_out = ("space",)
 
     def __init__(
         self,
@@ -58,8 +61,7 @@ class Critic(nn.Module):
         spectral: bool = False,
     ) -> None:
         super().__init__()
-        self.made_of = {"space": space, "context_dim": context_dim, "game": game, "r1": r1, "r2": r2, "penalty": penalty}
-        self.made_of |= {"net": net, "hidden": hidden, "channels": channels, "clip": clip, "spectral": spectral}
+        self.space = space
         if min(r1, r2, penalty) < 0:
             raise GenusError(f"Weights of penalties are 0 or more; got r1={r1}, r2={r2}, penalty={penalty}.")
         if clip is not None and not clip > 0:
@@ -95,7 +97,7 @@ class Critic(nn.Module):
 
     def __reduce__(self) -> Any:
         # The classes of layers divided by their norms are made on the way, and cannot be pickled or copied by name.
-        return _remade, (self.made_of, self.state_dict(), self.training)
+        return _rebuild, (self.space, self.config, self.state_dict(), self.training)
 
     def forward(self, features: Tensor, context: Tensor | None = None) -> Tensor:
         return self.net(features if context is None else torch.cat([features, context], dim=1))
@@ -135,8 +137,8 @@ class Critic(nn.Module):
         return found / max(1e-12, *(float(gradient_norm(judge, x).detach().max()) for x in (real, fake, between)))
 
 
-def _remade(made_of: dict[str, Any], state: dict[str, Tensor], training: bool) -> Critic:
-    critic, like = Critic(**made_of), next(iter(state.values()))
+def _rebuild(space: Space, config: dict[str, Any], state: dict[str, Tensor], training: bool) -> Critic:
+    critic, like = Critic(space, **config), next(iter(state.values()))
     critic.to(like.device, like.dtype).load_state_dict(state)
     return critic.train(training)
 
@@ -177,7 +179,7 @@ def players(
     adam: dict[str, Any],
     critic_steps: int = 1,
     also: Callable[[Tensor, Tensor | None], Tensor] | None = None,
-    made_of: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
 ) -> list[Loss]:
     """The two players of the game between a critic and whatever draws rows with gradients.
 
@@ -189,7 +191,7 @@ def players(
         adam: of both optimizers.
         critic_steps: of the critic for one of the generator.
         also: (x, c) -> what the generator lowers beside the game.
-        made_of: what that was made with, see `Loss`.
+        config: JSON values that the generator's loss was made with, see `Loss`.
     """
 
     def critic_loss(x: Tensor, c: Tensor | None) -> Tensor:
@@ -218,7 +220,6 @@ def players(
             generated = torch.cat([generated, told.repeat(times, 1)], dim=1)
         return found | {"criterion": float(energy_distance(rows, generated))}
 
-    about = {name: value for name, value in critic.made_of.items() if name != "space"}
     return [
         Loss(
             "critic",
@@ -228,9 +229,9 @@ def players(
             module=critic,
             evaluate=evaluate,
             after=critic.tie,
-            made_of=about,
+            config=critic.config,
         ),
-        Loss("generator", list(parameters), generator_loss, interval=critic_steps, optimizer=adam, made_of=made_of or {}),
+        Loss("generator", list(parameters), generator_loss, interval=critic_steps, optimizer=adam, config=config or {}),
     ]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genus.errors import GenusError
-from genus.model import ApproximateDensity, GenerativeModel, Loss, TractableDensity, named
+from genus.ladder import ApproximateDensity, GenerativeModel, Loss, TractableDensity, registered_family
 from genus.models.noise import CellNoise
 from genus.space import Kind, Lattice, Real, Space
 
@@ -45,17 +45,20 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     True
     """
 
-    title = "a density on whole numbers, by noise"
-    group = "flows"
-    takes = "whole numbers, for a continuous family within"
-    listed = False
+    info = ApproximateDensity.info.replace(
+        title="a density on whole numbers, by noise",
+        group="flows",
+        takes="whole numbers, for a continuous family within",
+        listed=False,
+    )
 
     def __init__(
         self, space: Space, context: Space | None = None, family: str = "maf", noise: str = "uniform", **hyper: Any
     ) -> None:
         if noise not in NOISES:
             raise GenusError(f"noise must be {' or '.join(map(repr, NOISES))}; got {noise!r}.")
-        super().__init__(space, context, family=family, noise=noise, **hyper)
+        super().__init__(space, context)
+        self.family = family
         self.model = _density(family)(continuous(space), context, **hyper)
         self.fit_defaults = dict(self.model.fit_defaults)  # type: ignore[misc]
         lattices = [kind if isinstance(kind, Lattice) else None for kind in space.kinds]
@@ -89,8 +92,8 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         return inner.refusal(continuous(space), context)
 
     @property
-    def known_as(self) -> str:
-        return str(self.hyper["family"])
+    def family_name(self) -> str:
+        return self.family
 
     def losses(self) -> list[Loss]:
         return [Loss("bound", self.parameters(), lambda x, c: -self._elbo(x, c).mean())]
@@ -150,7 +153,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
 
 
 def _density(name: str) -> type[TractableDensity]:
-    cls = named(name)
+    cls = registered_family(name)
     if not issubclass(cls, TractableDensity):
         raise TypeError(f"Dequantised needs a family with an exact density; {name} has none.")
     return cls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genus.ladder import ApproximateDensity
 from genus.models.bases import Base
 from genus.models.latent import LatentVariable
 from genus.models.posteriors import Posterior
@@ -12,12 +13,13 @@ from genus.models.posteriors import Posterior
 __all__ = ["Encoded"]
 
 
-class Encoded(LatentVariable):
+class Encoded(LatentVariable, ApproximateDensity):
     """Codes with a prior p(z) and a posterior q(z | x) whose density is known, of which importance weights are made.
 
     A family sets both, and may say in `_numbers` what the posterior is made of.
     """
 
+    info = LatentVariable.info.replace(likelihood="bound")
     prior: Base
     posterior: Posterior
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from genus.configurable import from_json
 from genus.errors import DataError, GenusError
+from genus.ladder import TractableDensity, check_count, isolated, map_batches
 from genus.memory import kept_memory
-from genus.model import TractableDensity, in_batches, isolated, rows_asked
 from genus.models.bases import Base, make_base
 from genus.models.continuous import ContinuousDensity
 from genus.nets.dilated import GatedStack
 from genus.nets.masked import MaskedMLP
 from genus.space import Lattice, Real, Space
 from genus.transforms import ActNorm, Chain, Inverse, Logit, MaskedAutoregressive, SoftClip, Transform
-from genus.transforms.core import build
 
 __all__ = ["Flow", "NormalisingFlow"]
 
@@ -35,7 +34,7 @@ class NormalisingFlow(ContinuousDensity):
     neither log-determinant nor base counts it.
     """
 
-    group = "flows"
+    info = ContinuousDensity.info.replace(group="flows")
     allow_missing = True  # as far as the transforms do, which `_compose` checks
 
     @classmethod
@@ -46,8 +45,8 @@ class NormalisingFlow(ContinuousDensity):
 
     # -- construction -------------------------------------------------------------------------------------------------
 
-    def __init__(self, space: Space, context: Space | None = None, **hyper: Any) -> None:
-        super().__init__(space, context, states_last=True, **hyper)
+    def __init__(self, space: Space, context: Space | None = None) -> None:
+        super().__init__(space, context, states_last=True)
 
     @staticmethod
     def alternating(dim: int, i: int) -> list[int] | None:
@@ -77,10 +76,8 @@ class NormalisingFlow(ContinuousDensity):
             GenusError: it does not.
         """
         dim, width = self.dim, self.feature_dim
-        nets = [
-            t for t in self.transform.modules() if isinstance(t, Transform) and "context_dim" in signature(type(t)).parameters
-        ]
-        widths = {t.arguments.get("context_dim") or 0: type(t).__name__ for t in nets}
+        nets = [t for t in self.transform.modules() if isinstance(t, Transform) and "context_dim" in t.config]
+        widths = {t.config["context_dim"] or 0: type(t).__name__ for t in nets}
         wrong = widths.keys() - {0, width} or (widths.keys() if width and widths.keys() == {0} else ())
         for odd in wrong:
             given = f"context_dim={width}" if width else "no context_dim"
@@ -121,7 +118,7 @@ class NormalisingFlow(ContinuousDensity):
         rows = 2 * CACHED_ROWS if self.sequential else CACHED_ROWS
         if len(x) > rows and x.device.type == "cpu" and not torch.is_grad_enabled():
             with kept_memory():
-                return in_batches(super()._log_prob, x, c, rows)
+                return map_batches(super()._log_prob, x, c, rows)
         return super()._log_prob(x, c)
 
     def _log_density(self, u: Tensor, features: Tensor | None) -> Tensor:
@@ -132,7 +129,7 @@ class NormalisingFlow(ContinuousDensity):
 
     # -- some columns alone ---------------------------------------------------------------------------------------------
 
-    def _order(self) -> tuple[Sequence[int], int]:
+    def _column_order(self) -> tuple[Sequence[int], int]:
         """Return columns with states, then the numbers in the one order of all transforms, where there is one: such a number
         depends on earlier numbers alone."""
         orders = [t.order for t in self.transform.transforms if isinstance(t, MaskedAutoregressive)]
@@ -142,11 +139,11 @@ class NormalisingFlow(ContinuousDensity):
         numbers = [reals[i] for i in orders[0]] if orders else reals
         mixed = [i for i in numbers if i in states]  # a number and states besides
         if not one_order or not self.base.independent or mixed != numbers[: len(mixed)]:
-            return super()._order()
+            return super()._column_order()
         constant = [i for i in range(self.space.dim) if i not in {*reals, *states}]  # categories of one level
         return [*constant, *states, *numbers[len(mixed) :]], len(constant) + len(states)
 
-    def _log_first(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+    def _log_prefix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
         if m == self.space.dim:
             return self._log_prob(x, c)
         u, state, features = self._parts(x, c)
@@ -155,15 +152,15 @@ class NormalisingFlow(ContinuousDensity):
             z, log_slope = transform.each(z, features)  # type: ignore[operator]
             total = total + log_slope
         total = torch.where(z.isnan(), 0.0, self.base.each(z) + total)
-        first = torch.isin(self.reals, torch.tensor(self._order()[0][:m], device=u.device))
+        first = torch.isin(self.reals, torch.tensor(self._column_order()[0][:m], device=u.device))
         return self._with_states(total[:, first].sum(1), state, c)
 
-    def _draw_rest(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+    def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
         """Draw z anew for the other numbers; z of the first numbers depends on no others, and stays."""
         if m == self.space.dim:
             return x
         u, state, features = self._parts(x, c)
-        drawn = torch.isin(self.reals, torch.tensor(self._order()[0][m:], device=u.device))
+        drawn = torch.isin(self.reals, torch.tensor(self._column_order()[0][m:], device=u.device))
         z = torch.where(drawn, self.base.sample(len(x), self.reals).to(u), self.transform(u, features)[0])
         return self._joined(self.transform.inverse(z, features)[0], state)
 
@@ -178,7 +175,7 @@ class NormalisingFlow(ContinuousDensity):
         Returns:
             x (n, *shape) in data units, and log p(x | c) (n,) in nats.
         """
-        n = rows_asked(n)
+        n = check_count(n)
         c = self._check_context(c, n)
         with isolated(seed):
             return self._sample_and_log_prob(n, c)
@@ -215,15 +212,10 @@ class Repeated(NormalisingFlow):
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
     ) -> None:
-        self._made(space, context, base, transforms=transforms, hidden=hidden, dropout=dropout)
-
-    def _made(self, space: Space, context: Space | None, base: str | dict[str, Any], **hyper: Any) -> None:
-        """Make the flow, with hyper-parameters of the family's own."""
-        super().__init__(space, context, **hyper, base=base)
+        super().__init__(space, context)
         dim, allow_missing = self.dim, self.can_lack
-        net = {name: self.hyper[name] for name in ("hidden", "dropout")}
-        net |= {"context_dim": self.feature_dim, "allow_missing": allow_missing}
-        self._compose([ActNorm(dim, allow_missing), *self._layers(dim, hyper["transforms"], net)], base)
+        net = {"hidden": hidden, "dropout": dropout, "context_dim": self.feature_dim, "allow_missing": allow_missing}
+        self._compose([ActNorm(dim, allow_missing), *self._layers(dim, transforms, net)], base)
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         """Return the transforms of D numbers, with `net` as arguments of their nets."""
@@ -259,8 +251,7 @@ class Flow(NormalisingFlow, name="flow"):
     True
     """
 
-    title = "flow of one's own transforms"
-    listed = False
+    info = NormalisingFlow.info.replace(title="flow of one's own transforms", listed=False)
     fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
@@ -270,5 +261,5 @@ class Flow(NormalisingFlow, name="flow"):
         transforms: Sequence[Transform | dict[str, Any]] = (),
         base: str | TractableDensity | dict[str, Any] = "normal",
     ) -> None:
-        super().__init__(space, context, transforms=transforms, base=base)
-        self._compose(build(list(transforms)), base)
+        super().__init__(space, context)
+        self._compose(from_json(list(transforms)), base)

@@ -31,7 +31,7 @@ class GAN(Adversarial, name="gan"):
     torch.Size([3, 2])
     """
 
-    title = "generative adversarial network"
+    info = Adversarial.info.replace(title="generative adversarial network")
 
     def __init__(
         self,
@@ -56,4 +56,4 @@ class GAN(Adversarial, name="gan"):
         critic: dict[str, Any] = {"game": game, "r1": r1, "r2": r2, "spectral": spectral}
         adam: dict[str, Any] = {"lr": 1e-3, "betas": (0.0, 0.99)}
         shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)
-        super().__init__(space, context, *shared, adam, critic, **critic)
+        super().__init__(space, context, *shared, adam, critic)

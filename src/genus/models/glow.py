@@ -32,8 +32,9 @@ class Glow(NormalisingFlow, name="glow"):
     torch.Size([2, 1, 4, 4])
     """
 
-    title = "flow with 1x1 convolutions"
-    takes = "images, as a bound where pixels are whole numbers"
+    info = NormalisingFlow.info.replace(
+        title="flow with 1x1 convolutions", takes="images, as a bound where pixels are whole numbers"
+    )
     fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
@@ -45,7 +46,7 @@ class Glow(NormalisingFlow, name="glow"):
         hidden: Sequence[int] = (64, 64),
         base: str | dict[str, Any] = "normal",
     ) -> None:
-        super().__init__(space, context, levels=levels, steps=steps, hidden=hidden, base=base)
+        super().__init__(space, context)
         if levels < 1 or steps < 1:
             raise GenusError(f"levels and steps must be 1 or more; got {levels} and {steps}.")
         first = shape = (1,) * (3 - len(space.shape)) + space.shape

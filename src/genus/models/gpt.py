@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import GenusError
-from genus.model import Loss, in_batches
+from genus.ladder import Loss, map_batches
 from genus.models.autoregressive import Autoregressive
 from genus.nets.attention import Transformer
 from genus.space import Space
@@ -42,9 +42,9 @@ class GPT(Autoregressive, name="gpt"):
     [torch.Size([2, 5]), torch.Size([2, 9])]
     """
 
-    title = "transformer"
-    group = "chain rule"
-    takes = "text, sound and other sequences; any table or image"
+    info = Autoregressive.info.replace(
+        title="transformer", group="chain rule", takes="text, sound and other sequences; any table or image"
+    )
 
     def __init__(
         self,
@@ -62,8 +62,7 @@ class GPT(Autoregressive, name="gpt"):
             raise GenusError(f"width must be a multiple of twice the heads; got width={width}, heads={heads}, layers={layers}.")
         if window is not None and window < 1:
             raise GenusError(f"window is how many positions it looks back, 1 or more; got {window}.")
-        hyper: dict[str, Any] = {"width": width, "layers": layers, "heads": heads, "window": window, "dropout": dropout}
-        super().__init__(space, context, order, **hyper, components=components)
+        super().__init__(space, context, order)
         self._tokens_and_outputs(width, components)
         self.fit_defaults = self._fit_defaults(width, space.dim)  # type: ignore[misc]
         if space.is_table:  # learned by heart long before a budget ends: small steps, and the average of their weights
@@ -98,4 +97,4 @@ class GPT(Autoregressive, name="gpt"):
     def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
         if torch.is_grad_enabled():
             return super()._log_conditionals(x, c)
-        return in_batches(super()._log_conditionals, x, c, max(1, TOKENS // max(x.shape[1:].numel(), 1)))
+        return map_batches(super()._log_conditionals, x, c, max(1, TOKENS // max(x.shape[1:].numel(), 1)))

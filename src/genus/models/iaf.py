@@ -30,7 +30,7 @@ class IAF(Repeated, name="iaf"):
     (torch.Size([3, 2]), torch.Size([3]))
     """
 
-    title = "inverse autoregressive flow"
+    info = Repeated.info.replace(title="inverse autoregressive flow")
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         return [

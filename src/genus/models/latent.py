@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
-from genus.model import ApproximateDensity, in_batches
+from genus.ladder import GenerativeModel, map_batches
 from genus.nets.dense import dense
 from genus.nets.heads import Coordinates, Head
 from genus.nets.residual import ImageDecoder, ImageEncoder
@@ -36,7 +36,7 @@ class Use(NamedTuple):
     active: int
 
 
-class LatentVariable(ApproximateDensity):
+class LatentVariable(GenerativeModel):
     """x -> z -> x: an encoder, a decoder with a head for every kind of column, codes of `latent` numbers.
 
     A family calls `_nets` when it is made, and gives `_encode(x, c)` and `_draw_code(n, c)`, which are codes (B, latent); with
@@ -46,7 +46,7 @@ class LatentVariable(ApproximateDensity):
     that training need not find these, and lose the code meanwhile.
     """
 
-    group = "latent variables"
+    info = GenerativeModel.info.replace(group="latent variables")
     latent: int
 
     def _nets(self, latent: int, hidden: Sequence[int], components: int, width: int, net: str) -> None:
@@ -123,7 +123,7 @@ class LatentVariable(ApproximateDensity):
 
     def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, *shape) -> its code (B, latent), the middle of q(z | x, c)."""
-        return in_batches(self._encode, *self._check(x, c))
+        return map_batches(self._encode, *self._check(x, c))
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
         """z (B, latent) -> p(x | z, c), independent over coordinates: `log_prob(x)` (B, D) and `sample()`.
@@ -148,7 +148,7 @@ class LatentVariable(ApproximateDensity):
     @torch.no_grad()
     def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, *shape) -> what their codes let expect: of few whole numbers the mean, of all else the likeliest."""
-        return in_batches(lambda x, c: self._decode(self._encode(x, c), c).middle(), *self._check(x, c))
+        return map_batches(lambda x, c: self._decode(self._encode(x, c), c).middle(), *self._check(x, c))
 
     @torch.no_grad()
     def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, c: Tensor | None = None) -> Tensor:
@@ -177,7 +177,7 @@ class LatentVariable(ApproximateDensity):
     @torch.no_grad()
     def use(self, x: Tensor, c: Tensor | None = None) -> Use:
         """How many units of the code differ from datum to datum (Burda et al. 2016, arXiv:1509.00519)."""
-        variance = in_batches(self.encode, x, c).var(0, correction=0)
+        variance = map_batches(self.encode, x, c).var(0, correction=0)
         return Use(variance, int((variance > ACTIVE).sum()))
 
     @torch.no_grad()
@@ -193,7 +193,7 @@ class LatentVariable(ApproximateDensity):
         """
         if steps < 1:
             raise GenusError(f"steps is how often codes and entries are drawn in turns, 1 or more; got {steps}.")
-        return self._filled(x, missing, c, seed, partial(self._impute, steps=steps))
+        return self._impute_with(partial(self._impute, steps=steps), x, missing, c, seed)
 
     def _impute(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int = 50) -> Tensor:
         rows = max(1, DECODED // (FIRST * self.space.dim))

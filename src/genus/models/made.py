@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import GenusError
-from genus.model import Loss
+from genus.ladder import Loss
 from genus.models.chain_rule import ChainRule, checked_order, nothing_to_learn
 from genus.models.sampling import GenerationOptions, draw_positions
 from genus.nets.heads import Coordinates
@@ -51,10 +51,7 @@ class MADE(ChainRule, name="made"):
     tensor([1., 1.])
     """
 
-    title = "masked autoencoder"
-    group = "chain rule"
-    takes = "any table or image"
-    sequences = False
+    info = ChainRule.info.replace(title="masked autoencoder", group="chain rule", takes="any table or image", sequences=False)
     tokens: Columns
     outputs: ColumnOutputs
     orders: Tensor
@@ -78,8 +75,7 @@ class MADE(ChainRule, name="made"):
         if reach is not None and (reach < 1 or len(space.shape) < 2):
             raise GenusError(f"reach is how far outputs see in an image, 1 or more; got {reach} for {space!r}.")
         net: dict[str, Any] = {"dropout": dropout, "residual": residual, "direct": direct, "reach": reach}
-        given = {} if order is None else {"order": list(order)}
-        super().__init__(space, context, **given, hidden=hidden, orders=orders, **net, components=components)
+        super().__init__(space, context)
         self.order = checked_order(space, order)
         # Of an image a net sees the numbers alone: one-hots of every pixel would be wide, and say the same.
         seen, modelled = (NARROW, NARROW) if space.shared is None else (0, 32)

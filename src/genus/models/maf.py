@@ -31,7 +31,7 @@ class MAF(Repeated, name="maf"):
     tensor([0.0796], grad_fn=<ExpBackward0>)
     """
 
-    title = "masked autoregressive flow"
+    info = Repeated.info.replace(title="masked autoregressive flow")
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         return [MaskedAutoregressive(dim, order=self.alternating(dim, i), direct=True, **net) for i in range(transforms)]

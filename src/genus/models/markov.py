@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import GenusError, NotFittedError
-from genus.model import Counted
+from genus.ladder import Counted
 from genus.models.chain_rule import ChainRule
 from genus.models.contexts import SMOOTHINGS, CodeSampler, Tree, grow
 from genus.models.ngrams import packed, tallied
@@ -59,10 +59,9 @@ class MarkovChain(Counted, ChainRule, name="markov"):
     torch.Size([5, 4])
     """
 
-    title = "Markov chain of smoothed counts"
-    group = "counted"
-    takes = "text and other sequences of symbols"
-    sequences = True
+    info = ChainRule.info.replace(
+        title="Markov chain of smoothed counts", group="counted", takes="text and other sequences of symbols", sequences=True
+    )
     statistics = ("ngrams", "counts")
 
     def __init__(
@@ -74,7 +73,7 @@ class MarkovChain(Counted, ChainRule, name="markov"):
             raise GenusError(f"order is how many symbols are remembered, a whole number from 0 to {LONGEST}; got {order!r}.")
         if not 0 < k < math.inf:
             raise GenusError(f"k is added to every count and must be above 0, or unseen symbols could not be; got {k}.")
-        super().__init__(space, context, order=order, smoothing=smoothing, k=k)
+        super().__init__(space, context)
         self.memory, self.smoothing, self.k = order, smoothing, k
         self.cells = Cells(space.element, LIMIT)
         alive = self.cells.alive if self.cells.total else torch.ones(1, dtype=torch.bool)

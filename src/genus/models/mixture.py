@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genus.errors import GenusError
-from genus.model import Counted, TractableDensity
+from genus.ladder import Counted, TractableDensity
 from genus.models.product import Product, condition_index, condition_refusal, condition_size
 from genus.nets.cells import Cells
 from genus.space import Lattice, Space
@@ -37,9 +37,9 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     torch.Size([150])
     """
 
-    title = "mixture of products, by EM"
-    group = "counted"
-    takes = "any table or image; a discrete condition"
+    info = TractableDensity.info.replace(
+        title="mixture of products, by EM", group="counted", takes="any table or image; a discrete condition"
+    )
     passes: ClassVar[int | None] = None
     statistics = (*(f"product.{name}" for name in Product.statistics), "weights")
 
@@ -48,7 +48,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     ) -> None:
         if components < 1:
             raise GenusError(f"A mixture has 1 component or more; got components={components}.")
-        super().__init__(space, context, components=components, smoothing=smoothing, pool=pool)
+        super().__init__(space, context)
         self.components, self.smoothing, self.pool = components, smoothing, pool
         self.product = Product(space, components)
         self.condition = Cells(context, limit=Lattice.NARROW) if context is not None else None

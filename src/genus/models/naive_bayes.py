@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genus.model import Counted, TractableDensity
+from genus.ladder import Counted, TractableDensity
 from genus.models.product import Product, condition_index, condition_refusal, condition_size
 from genus.nets.cells import Cells
 from genus.space import Lattice, Space
@@ -32,13 +32,13 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     True
     """
 
-    title = "naive Bayes: independent columns"
-    group = "counted"
-    takes = "any table or image; a discrete condition"
+    info = TractableDensity.info.replace(
+        title="naive Bayes: independent columns", group="counted", takes="any table or image; a discrete condition"
+    )
     statistics = tuple(f"product.{name}" for name in Product.statistics)
 
     def __init__(self, space: Space, context: Space | None = None, smoothing: float = 1.0, variance: float = 1e-9) -> None:
-        super().__init__(space, context, smoothing=smoothing, variance=variance)
+        super().__init__(space, context)
         self.smoothing, self.variance = smoothing, variance
         self.product = Product(space, condition_size(context))
         self.condition = Cells(context, limit=Lattice.NARROW) if context is not None else None

@@ -26,7 +26,7 @@ class NICE(Repeated, name="nice"):
     torch.Size([3, 2])
     """
 
-    title = "additive couplings"
+    info = Repeated.info.replace(title="additive couplings")
     few = 4
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:

@@ -31,7 +31,7 @@ class NSF(Repeated, name="nsf"):
     torch.Size([3, 2])
     """
 
-    title = "neural spline flow"
+    info = Repeated.info.replace(title="neural spline flow")
 
     def __init__(
         self,
@@ -44,15 +44,14 @@ class NSF(Repeated, name="nsf"):
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
     ) -> None:
-        hyper = {"transforms": transforms, "hidden": hidden, "dropout": dropout}
-        self._made(space, context, base, **hyper, bins=bins, autoregressive=autoregressive)
+        super().__init__(space, context, transforms, hidden, dropout, base)
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        allow_missing, spline = net["allow_missing"], Spline(self.hyper["bins"])
+        allow_missing, spline = net["allow_missing"], Spline(self.config["bins"])
         chain: list[Transform] = []
         for i in range(transforms):
             chain += [Linear(dim)] if i and not allow_missing else []
-            if self.hyper["autoregressive"]:
+            if self.config["autoregressive"]:
                 chain.append(
                     MaskedAutoregressive(dim, map=spline, order=self.alternating(dim, i) if allow_missing else None, **net)
                 )

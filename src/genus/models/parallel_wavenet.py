@@ -40,15 +40,18 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
     torch.Size([2, 100])
     """
 
-    title = "inverse autoregressive flow over time"
-    takes = "sound as real numbers, and other sequences of them"
-    sequences = True
-    listed = False  # maximum likelihood, as every family is trained in a comparison, would take it hours
+    # maximum likelihood, as every family is trained in a comparison, would take it hours
+    info = NormalisingFlow.info.replace(
+        title="inverse autoregressive flow over time",
+        takes="sound as real numbers, and other sequences of them",
+        sequences=True,
+        listed=False,
+    )
 
     def __init__(
         self, space: Space, context: Space | None = None, width: int = 32, layers: Sequence[int] = (10, 10, 10, 10)
     ) -> None:
-        super().__init__(space, context, width=width, layers=list(layers))
+        super().__init__(space, context)
         if min(width, *layers, len(layers)) < 1:
             raise GenusError(f"width and layers must be 1 or more; got {width} and {list(layers)}.")
         self._compose([Inverse(Causal(width, n, context_dim=self.context_dim)) for n in layers])

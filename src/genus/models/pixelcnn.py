@@ -33,10 +33,7 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
     torch.Size([2, 3, 4, 4])
     """
 
-    title = "masked convolutions"
-    group = "chain rule"
-    takes = "images"
-    sequences = False
+    info = Autoregressive.info.replace(title="masked convolutions", group="chain rule", takes="images", sequences=False)
     fit_defaults = MappingProxyType({"learning_rate": 1e-2, "batch_size": 64, "ema_decay": 0.99, "precision": "bf16-mixed"})
 
     def __init__(
@@ -51,15 +48,14 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
     ) -> None:
         if min(width, layers, reach) < 1:
             raise GenusError(f"width, layers and reach must be 1 or more; got {width}, {layers} and {reach}.")
-        hyper: dict[str, Any] = {"width": width, "layers": layers, "reach": reach, "dropout": dropout}
-        super().__init__(space, context, **hyper, components=components)
+        super().__init__(space, context)
         channels, height, columns = space.shape if len(space.shape) == 3 else (1, *space.shape)
         plane = height * columns
         self.order = [k * plane + pixel for pixel in range(plane) for k in range(channels)]
         self.tokens = SharedTokens(space, width, size=1.0)
         self.outputs = SharedOutputs(space, width, components)
         self.position_embedding = None  # the net has its own, one for each pixel
-        self.net = PixelStacks((channels, height, columns), **hyper, context_dim=self.context_dim)  # type: ignore[assignment]
+        self.net = PixelStacks((channels, height, columns), width, layers, reach, dropout, self.context_dim)  # type: ignore[assignment]
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class RealNVP(Repeated, name="real-nvp"):
     torch.Size([3, 2])
     """
 
-    title = "affine couplings"
+    info = Repeated.info.replace(title="affine couplings")
     few_transforms = 4
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:

@@ -33,9 +33,9 @@ class RNN(Autoregressive, name="rnn"):
     [torch.Size([2, 5]), torch.Size([2, 9])]
     """
 
-    title = "recurrent network"
-    group = "chain rule"
-    takes = "text, sound and other sequences; any table or image"
+    info = Autoregressive.info.replace(
+        title="recurrent network", group="chain rule", takes="text, sound and other sequences; any table or image"
+    )
     fit_defaults = MappingProxyType({"learning_rate": 2e-3})
 
     def __init__(
@@ -51,8 +51,7 @@ class RNN(Autoregressive, name="rnn"):
     ) -> None:
         if cell not in (*CELLS, "mean"):
             raise GenusError(f"There is no cell {cell!r}; there are {', '.join(CELLS)} and mean.")
-        hyper: dict[str, Any] = {"cell": cell, "width": width, "layers": layers, "dropout": dropout, "components": components}
-        super().__init__(space, context, order, **hyper)
+        super().__init__(space, context, order)
         self._tokens_and_outputs(width, components)
         self.net: CausalNet
         if cell == "mean":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import GenusError
-from genus.model import Loss, TractableDensity, frozen
+from genus.ladder import Loss, TractableDensity, without_parameter_gradients
 from genus.models import posteriors
 from genus.models.bases import Base, Normal, make_base
 from genus.models.encoded import Encoded
@@ -39,10 +39,8 @@ class Variational(Encoded):
         prior: str | TractableDensity | dict[str, Any],
         posterior: str,
         net: str,
-        **more: Any,
     ) -> None:
-        hyper = {"latent": latent, "hidden": hidden, "components": components, "prior": prior}
-        super().__init__(space, context, **hyper, posterior=posterior, net=net, **more)
+        super().__init__(space, context)
         if net == "convolutional":  # steps of small batches cost no more a row, and products gain by half precision
             self.fit_defaults = {**self.fit_defaults, **CONVOLUTIONAL}  # type: ignore[misc, assignment]
         self.posterior = posteriors.posterior(posterior, latent)
@@ -80,7 +78,7 @@ class VAE(Variational, name="vae"):
         components: of the mixture that the decoder gives each number.
         prior: p(z): "normal", "student", "mixture" (trained), "vamp" (the mean posterior of trained pseudo-data; Tomczak &
             Welling 2018, arXiv:1705.07120), or a trainable family of `latent` real numbers, "maf" or
-            {"family": "maf", "hyper": {"transforms": 3}}.
+            {"class": "maf", "transforms": 3}.
         posterior: q(z|x): "diagonal", "full" (every covariance) or "iaf" (two masked transforms; Kingma et al. 2016).
         net: "dense", or "convolutional" for images.
         beta: the weight of the KL in the loss, and in the loss alone (Higgins et al. 2017); warm_up: the steps of training
@@ -95,7 +93,7 @@ class VAE(Variational, name="vae"):
     (torch.Size([1, 2]), torch.Size([1, 2]))
     """
 
-    title = "variational autoencoder"
+    info = Variational.info.replace(title="variational autoencoder")
 
     def __init__(
         self,
@@ -113,8 +111,7 @@ class VAE(Variational, name="vae"):
     ) -> None:
         if beta < 0 or warm_up < 0 or free_bits < 0:
             raise GenusError(f"beta, warm_up and free_bits are 0 or more; got {beta}, {warm_up} and {free_bits}.")
-        loss = {"beta": beta, "warm_up": warm_up, "free_bits": free_bits}
-        super().__init__(space, context, latent, hidden, components, prior, posterior, net, **loss)
+        super().__init__(space, context, latent, hidden, components, prior, posterior, net)
         self.closed = isinstance(self.prior, Normal) and isinstance(self.posterior, Diagonal)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
@@ -132,7 +129,7 @@ class VAE(Variational, name="vae"):
         return log_likelihood - kl.sum(1)
 
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
-        beta, warm_up, free = (self.hyper[name] for name in ("beta", "warm_up", "free_bits"))
+        beta, warm_up, free = (self.config[name] for name in ("beta", "warm_up", "free_bits"))
         if beta == 1.0 and not warm_up and not free:
             return super()._loss(x, c)
         log_likelihood, kl = self._parts(x, c)
@@ -171,7 +168,7 @@ class IWAE(Variational, name="iwae"):
     torch.Size([3])
     """
 
-    title = "importance weighted autoencoder"
+    info = Variational.info.replace(title="importance weighted autoencoder")
 
     def __init__(
         self,
@@ -188,20 +185,20 @@ class IWAE(Variational, name="iwae"):
     ) -> None:
         if samples < 1:
             raise GenusError(f"samples is how many codes are weighed, 1 or more; got {samples}.")
-        super().__init__(space, context, latent, hidden, components, prior, posterior, net, samples=samples, doubly=doubly)
+        super().__init__(space, context, latent, hidden, components, prior, posterior, net)
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
-        samples = self.hyper["samples"]
+        samples = self.config["samples"]
         return self._log_weights(x, c, samples).logsumexp(0) - math.log(samples)
 
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
-        if not self.hyper["doubly"]:
+        if not self.config["doubly"]:
             return super()._loss(x, c)
-        samples = self.hyper["samples"]
+        samples = self.config["samples"]
         h = self._numbers(x, c).repeat(samples, 1)
         z, _ = self.posterior(h)
         # Encoder and posterior learn through z alone, and through z by the squares of the weights.
-        with frozen(self.posterior):
+        with without_parameter_gradients(self.posterior):
             log_q = self.posterior.log_prob(h.detach(), z)
         log_weights = self._weighed(z, log_q, x, c, samples)
         shares = log_weights.detach().softmax(0)
@@ -214,6 +211,8 @@ class IWAE(Variational, name="iwae"):
 
 class Vamp(Base):
     """p(z) = the mean of q(z | u_k) over trained pseudo-data u_k."""
+
+    left_out = ("model",)
 
     def __init__(self, model: Variational, count: int = 100) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import GenusError
-from genus.model import Counted, Loss, TractableDensity, named
+from genus.ladder import ApproximateDensity, Counted, Loss, TractableDensity, build_family
 from genus.models.latent import LatentVariable
 from genus.nets.standard import Standard
 from genus.space import Category, Space
@@ -21,7 +21,7 @@ __all__ = ["VQVAE"]
 RARE, MEMORY = 0.1, 0.99  # an entry used less than so often as all in the mean is moved; how slowly use is forgotten
 
 
-class VQVAE(LatentVariable, name="vq-vae"):
+class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
     """Vector-quantised variational autoencoder: a code is `codes` symbols (van den Oord et al. 2017, arXiv:1711.00937).
 
     Two players: the encoder's vectors are moved to the nearest entries of a book, one book for every symbol of the code, and
@@ -37,7 +37,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
         components: of the mixture that the decoder gives each number.
         commitment: weight of the encoder's distance from the entries.
         prior: p(z): a family of categories that is trained by gradients, "made" or
-            {"family": "gpt", "hyper": {"layers": 2}}.
+            {"class": "gpt", "layers": 2}.
         net: "dense", or "convolutional" for images.
 
     >>> import torch
@@ -48,7 +48,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
     (torch.Size([1, 3]), torch.Size([1, 2]), torch.Size([3, 2]))
     """
 
-    title = "vector-quantised autoencoder"
+    info = LatentVariable.info.replace(likelihood="bound", title="vector-quantised autoencoder")
     fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
@@ -69,8 +69,8 @@ class VQVAE(LatentVariable, name="vq-vae"):
                 "A code needs 1 symbol or more, of 2 levels or more, of 1 number or more, and commitment is 0 or more; "
                 f"got codes={codes}, levels={levels}, width={width}, commitment={commitment}."
             )
-        shape = {"codes": codes, "levels": levels, "width": width, "hidden": hidden, "components": components}
-        super().__init__(space, context, **shape, commitment=commitment, prior=prior, net=net)
+        super().__init__(space, context)
+        self.codes, self.levels, self.commitment = codes, levels, commitment
         self._nets(codes * width, hidden, components, codes * width, net)
         self.standard = Standard(codes * width)
         self.book = nn.Parameter(torch.randn(codes, levels, width))
@@ -80,11 +80,9 @@ class VQVAE(LatentVariable, name="vq-vae"):
     used: Tensor
 
     def _of_symbols(self, prior: str | TractableDensity | dict[str, Any]) -> TractableDensity:
-        known = Space(Category(tuple(map(str, range(self.hyper["levels"])))), shape=(self.hyper["codes"],))
-        if isinstance(prior, str):
-            prior = {"family": prior}
-        if isinstance(prior, dict):
-            prior = named(prior.get("family", ""))(known, self.context, **prior.get("hyper", {}))  # type: ignore[assignment]
+        known = Space(Category(tuple(map(str, range(self.levels)))), shape=(self.codes,))
+        if isinstance(prior, str | dict):
+            prior = build_family(prior, known, self.context)  # type: ignore[assignment]
         if not isinstance(prior, TractableDensity) or isinstance(prior, Counted):
             raise GenusError(f"prior must be a density trained by gradients, 'made' say; got {prior!r}.")
         if (prior.space, prior.context) != (known, self.context):
@@ -95,7 +93,7 @@ class VQVAE(LatentVariable, name="vq-vae"):
 
     def _nearest(self, h: Tensor) -> Tensor:
         """h (B, codes width), standardised -> (B, codes): the nearest entry of every book."""
-        parts = h.detach().unflatten(1, (self.hyper["codes"], -1)).transpose(0, 1)
+        parts = h.detach().unflatten(1, (self.codes, -1)).transpose(0, 1)
         return torch.cdist(parts, self.book.detach()).argmin(2).T
 
     def _entries(self, symbols: Tensor) -> Tensor:
@@ -139,13 +137,13 @@ class VQVAE(LatentVariable, name="vq-vae"):
         if self.training:
             self._count(symbols, h.detach())
         loss = -self._decode(h + (entries - h).detach(), c).log_prob(x).sum(1)
-        distance = (entries - h.detach()).square().sum(1) + self.hyper["commitment"] * (entries.detach() - h).square().sum(1)
+        distance = (entries - h.detach()).square().sum(1) + self.commitment * (entries.detach() - h).square().sum(1)
         return (loss + distance).mean()
 
     @torch.no_grad()
     def _count(self, symbols: Tensor, h: Tensor) -> None:
         """Remember which entries are used, and move those that are not."""
-        levels = self.hyper["levels"]
+        levels = self.levels
         share = F.one_hot(symbols, levels).to(self.used.dtype).mean(0)
         self.used.mul_(MEMORY).add_((1 - MEMORY) * share)
         rare = self.used < RARE / levels

@@ -41,9 +41,9 @@ class WaveNet(Autoregressive, name="wavenet"):
     torch.Size([2, 100])
     """
 
-    title = "dilated causal convolutions"
-    group = "chain rule"
-    takes = "text, sound and other sequences"
+    info = Autoregressive.info.replace(
+        title="dilated causal convolutions", group="chain rule", takes="text, sound and other sequences"
+    )
     fit_defaults = MappingProxyType({"learning_rate": 6e-3, "ema_decay": 0.99, "precision": "bf16-mixed"})
 
     def __init__(
@@ -61,12 +61,11 @@ class WaveNet(Autoregressive, name="wavenet"):
             raise GenusError(f"There is no output {output!r}; there are {' and '.join(OUTPUTS)}.")
         if min(width, layers, stacks) < 1:
             raise GenusError(f"width, layers and stacks must be 1 or more; got {width}, {layers} and {stacks}.")
-        hyper: dict[str, Any] = {"width": width, "layers": layers, "stacks": stacks, "dropout": dropout}
-        super().__init__(space, context, **hyper, output=output, components=components)
+        super().__init__(space, context)
         self.tokens = SharedTokens(space, width, size=1.0)
         self.outputs = SharedOutputs(space, width, components, OUTPUTS[output])
         self.position_embedding = None
-        self.net = DilatedMemory(**hyper, context_dim=self.context_dim)
+        self.net = DilatedMemory(width, layers, stacks, dropout, self.context_dim)
         if space.dim > 256:
             self.fit_defaults = {**self.fit_defaults, "batch_size": max(1, STEP // space.dim)}  # type: ignore[misc, assignment]
 

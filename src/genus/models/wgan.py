@@ -27,7 +27,7 @@ class WGAN(Adversarial, name="wgan"):
     torch.Size([3, 2])
     """
 
-    title = "Wasserstein GAN, clipped weights"
+    info = Adversarial.info.replace(title="Wasserstein GAN, clipped weights")
 
     def __init__(
         self,
@@ -44,11 +44,10 @@ class WGAN(Adversarial, name="wgan"):
         balanced: bool | None = None,
     ) -> None:
         clip = 0.03 if clip is None and not spectral else clip
-        critic: dict[str, Any] = {"clip": clip, "spectral": spectral}
         adam: dict[str, Any] = {"lr": 2e-4, "betas": (0.0, 0.99), "weight_decay": 0.0}
-        played: dict[str, Any] = {"game": "wasserstein", **critic}
+        critic: dict[str, Any] = {"game": "wasserstein", "clip": clip, "spectral": spectral}
         shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)
-        super().__init__(space, context, *shared, adam, played, **critic)
+        super().__init__(space, context, *shared, adam, critic)
 
 
 class WGANGP(Adversarial, name="wgan-gp"):
@@ -67,7 +66,7 @@ class WGANGP(Adversarial, name="wgan-gp"):
     ['critic', 'generator']
     """
 
-    title = "Wasserstein GAN, gradient penalty"
+    info = Adversarial.info.replace(title="Wasserstein GAN, gradient penalty")
 
     def __init__(
         self,
@@ -85,4 +84,4 @@ class WGANGP(Adversarial, name="wgan-gp"):
         adam: dict[str, Any] = {"lr": 1e-3, "betas": (0.0, 0.9)}
         critic: dict[str, Any] = {"game": "wasserstein", "penalty": penalty}
         shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)
-        super().__init__(space, context, *shared, adam, critic, penalty=penalty)
+        super().__init__(space, context, *shared, adam, critic)

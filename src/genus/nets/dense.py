@@ -8,9 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from genus.errors import GenusError
-
-__all__ = ["check_dropout", "dense", "linear"]
+__all__ = ["dense", "linear"]
 
 
 def dense(
@@ -42,9 +40,3 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     with warnings.catch_warnings():  # constant data have no features; a layer without inputs is its bias
         warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
         return nn.Linear(inputs, outputs)
-
-
-def check_dropout(dropout: float) -> None:
-    """Raises GenusError where it is no share."""
-    if not 0 <= dropout < 1:
-        raise GenusError(f"dropout is a share of hidden units, from 0 to below 1; got {dropout!r}.")

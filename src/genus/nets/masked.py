@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.configurable import check_dropout
 from genus.nets.blocks import Block, input_gradient, linear_of, parts, product, weight_gradient
-from genus.nets.dense import check_dropout, linear
+from genus.nets.dense import linear
 
 __all__ = ["MaskedMLP"]
 

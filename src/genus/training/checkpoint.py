@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from genus.errors import TrainingError
 from genus.files import read_tensors, write_tensors
-from genus.model import GenerativeModel, Loss
+from genus.ladder import GenerativeModel, Loss
 from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
@@ -45,7 +45,7 @@ def settings(
     statistics = getattr(model, "statistics", ())  # their number may depend on the data
     return {
         "family": model.name or type(model).__name__,
-        "hyper-parameters": model.hyper,
+        "hyper-parameters": model.config,
         "space": str(model.space),
         "number of weights": sum(t.numel() for name, t in model.state_dict().items() if name not in statistics),
         "training rows": len(train),
@@ -55,7 +55,7 @@ def settings(
         "batch_size": batch_size,
         **{name: getattr(options, name) for name in SHARED},
         "losses": [f"{loss.name}, every {loss.interval}" for loss in losses],
-        "arguments of losses": json.loads(json.dumps([loss.made_of for loss in losses if loss.made_of])),
+        "arguments of losses": json.loads(json.dumps([loss.config for loss in losses if loss.config])),
     }
 
 

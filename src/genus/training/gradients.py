@@ -16,8 +16,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from genus.compiled import Compiled
 from genus.errors import NonFiniteLossError
+from genus.ladder import GenerativeModel, Loss
 from genus.memory import kept_memory
-from genus.model import GenerativeModel, Loss
 from genus.training import checkpoint
 from genus.training.history import History, alarms
 from genus.training.options import SCHEDULES, FitOptions
@@ -82,11 +82,11 @@ class GradientTrainer(Trainer):
 
     def row_chances(self) -> Tensor | None:
         """Return the running sum of how often each row is to be seen; None where all are seen alike."""
-        if self.length or getattr(self.model.emphasis, "__func__", None) is GenerativeModel.emphasis:
+        if self.length or getattr(self.model.row_weights, "__func__", None) is GenerativeModel.row_weights:
             return None
         rows = self.train[:]
-        emphasis = self.model.emphasis(rows.x, rows.c)
-        return None if emphasis is None else emphasis.double().cpu().cumsum(0)
+        row_weights = self.model.row_weights(rows.x, rows.c)
+        return None if row_weights is None else row_weights.double().cpu().cumsum(0)
 
     def evaluation_interval(self) -> int:
         """Return the steps between evaluations: an epoch, within bounds that keep evaluation near a tenth of the time.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from genus.errors import TrainingError
-from genus.model import Counted, GenerativeModel, Loss, isolated
+from genus.ladder import Counted, GenerativeModel, Loss, isolated
 from genus.training.gradients import GradientTrainer
 from genus.training.history import History
 from genus.training.options import FitOptions, find_device
@@ -118,7 +118,7 @@ def fit(
     lowered = [] if counts else trainable(model, _checked(model.losses() if losses is None else losses))
     model.to(place)
     held = None if held is None else held.to(model.device)
-    with isolated(options.seed), Interrupt() as interrupt, Progress(model.known_as, progress) as bar:
+    with isolated(options.seed), Interrupt() as interrupt, Progress(model.family_name, progress) as bar:
         if not resume:
             _start(model, train, held, train.some(HELD_OUT if counts else STARTING, options.seed))
         trainer: Trainer
@@ -155,8 +155,8 @@ def _start(model: GenerativeModel, train: Rows, held: Rows | None, some: Rows) -
     labels = [rows.labels() for rows in (train, held) if rows is not None and rows.c is not None]
     if counts is not None and labels:
         counts.copy_(torch.bincount(torch.cat(labels), minlength=len(counts)))
-    if not model.begun:
+    if not model.initialised:
         rows = some.to(model.device)
         with torch.no_grad():
             model.initialise(rows.x, rows.c)
-        model.begun.fill_(True)
+        model.initialised.fill_(True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genus.compiled import Compiled
 from genus.errors import TrainingError
-from genus.model import GenerativeModel, Loss
+from genus.ladder import GenerativeModel, Loss
 from genus.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def trainable(model: GenerativeModel, losses: Sequence[Loss]) -> list[Loss]:
         if not parameters:
             raise TrainingError(f"The loss {loss.name!r} has no parameters to train; give it some that require gradients.")
     own = set(map(id, model.parameters()))
-    if any(loss.made_of for loss in losses) and not any(id(p) in own for parameters in chosen for p in parameters):
+    if any(loss.config for loss in losses) and not any(id(p) in own for parameters in chosen for p in parameters):
         raise TrainingError("None of these losses trains this model: they were made for another one; make them of this.")
     return [replace(loss, parameters=p, matrices=list(loss.matrices)) for loss, p in zip(losses, chosen, strict=True)]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.model import GenerativeModel
+from genus.ladder import GenerativeModel
 
 __all__ = ["Rows", "batch_size_for", "generator", "prepare"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import NonFiniteLossError, TrainingError
-from genus.model import Counted, GenerativeModel, Loss, isolated
+from genus.ladder import Counted, GenerativeModel, Loss, isolated
 from genus.nets.state import evaluating
 from genus.training import checkpoint
 from genus.training.checkpoint import Best

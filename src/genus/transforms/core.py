@@ -1,100 +1,18 @@
-"""The contract of a transform, how transforms are put together, and how one is described so that it can be built again."""
+"""The contract of a transform, and transforms put together."""
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Sequence
-from typing import Any, Self
 
 from torch import Tensor, nn
 
-from genus.errors import DataError, GenusError
+from genus.configurable import Configurable
+from genus.errors import GenusError
 
-__all__ = ["Chain", "Inverse", "Transform", "build", "describe", "same_source"]
-
-described: dict[str, type[Described]] = {}  # every transform and map by name, as its class is made
-
-
-def same_source(first: type, second: type) -> bool:
-    """Whether two classes are of one module, or of one file that is a script and a module."""
-    names = [cls.__module__ for cls in (first, second)]
-    files = [getattr(sys.modules.get(name), "__file__", None) for name in names]
-    return names[0] == names[1] or (files[0] is not None and files[0] == files[1])
+__all__ = ["Chain", "Inverse", "Transform"]
 
 
-class Described:
-    """Something whose constructor's arguments describe it: `describe` makes JSON of them, and `build` makes it again.
-
-    They are described when it is made, so that what cannot be saved is refused before it is trained.
-    """
-
-    arguments: dict[str, Any]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        there = described.get(cls.__name__)
-        if there is not None and not same_source(there, cls):  # a notebook's own may be defined anew
-            raise GenusError(
-                f"There is a transform or map {cls.__name__} already, of {there.__module__}; call this one something else,"
-                " since files name them."
-            )
-        arguments = inspect.signature(cls.__init__).parameters.values() if "__init__" in vars(cls) else ()
-        if any(a.kind in (a.VAR_POSITIONAL, a.VAR_KEYWORD) or a.name == "made" for a in arguments):
-            raise GenusError(f"{cls.__name__} must name its arguments, none of them `made`: files keep them by name.")
-        described[cls.__name__] = cls
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        made = super().__new__(cls)
-        bound = inspect.signature(cls.__init__).bind_partial(None, *args, **kwargs).arguments
-        object.__setattr__(made, "arguments", {name: describe(one) for name, one in list(bound.items())[1:]})
-        return made
-
-
-def describe(value: Any) -> Any:
-    """A transform, a list of them, or an argument of one -> JSON values; of tensors and numpy's arrays and numbers too.
-
-    Raises:
-        GenusError: it cannot be described.
-
-    >>> from genus.transforms import Chain, Linear, ActNorm
-    >>> describe(Chain([ActNorm(2), Linear(2)]))
-    {'made': 'Chain', 'transforms': [{'made': 'ActNorm', 'dim': 2}, {'made': 'Linear', 'dim': 2}]}
-    """
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if isinstance(value, Described):
-        return {"made": type(value).__name__} | value.arguments
-    if hasattr(value, "tolist"):
-        return describe(value.tolist())
-    if isinstance(value, list | tuple | range | nn.ModuleList):
-        return [describe(one) for one in value]
-    if isinstance(value, dict):
-        return {str(name): describe(one) for name, one in value.items()}
-    raise GenusError(
-        f"An argument of type {type(value).__name__} cannot be saved with a model; give numbers, text, lists of these,"
-        " transforms or maps."
-    )
-
-
-def build(value: Any) -> Any:
-    """What `describe` described; a transform itself is given back as it is.
-
-    Raises:
-        DataError: it names a transform that there is not.
-    """
-    if isinstance(value, dict):
-        arguments = {name: build(one) for name, one in value.items() if name != "made"}
-        cls = described.get(value.get("made", ""))
-        if cls is None:
-            raise DataError(f"There is no transform {value.get('made')!r}; import the module that defines it.")
-        return cls(**arguments)
-    if isinstance(value, list | tuple):
-        return [build(one) for one in value]
-    return value
-
-
-class Transform(Described, nn.Module):
+class Transform(Configurable, nn.Module):
     """A bijection of (B, *shape), perhaps given context features c (B, context_dim).
 
     `forward(x, c) -> (z, log|det dz/dx|)` and `inverse(z, c) -> (x, log|det dx/dz|)`, the log-determinants (B,). A subclass

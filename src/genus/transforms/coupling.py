@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
-from genus.nets.dense import check_dropout, dense
+from genus.nets.dense import dense
 from genus.transforms.core import Transform
 from genus.transforms.maps import Affine, Map
 from genus.transforms.plain import around_gaps, seen
@@ -57,7 +57,6 @@ class Coupling(Transform):
             raise DataError(f"stay must hold a bool for each coordinate, (D,) or (C, H, W): {error}.") from error
         if len(odd := given[(given != 0) & (given != 1)]):
             raise DataError(f"stay must hold a bool for each coordinate; it holds {odd[0].item():g}.")
-        check_dropout(dropout)
         self.register_buffer("stays", given == 1, persistent=False)
         if self.stays.ndim not in (1, 3):
             raise DataError(f"A coupling splits (D,) or (C, H, W); got a mask of shape {tuple(self.stays.shape)}.")

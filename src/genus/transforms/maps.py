@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genus.configurable import Configurable
 from genus.errors import GenusError
-from genus.transforms.core import Described
 
 __all__ = ["Additive", "Affine", "Map", "Spline"]
 
@@ -17,7 +17,7 @@ LEAST = 1e-3  # of the interval, the width and height that a bin of a spline kee
 STEEPEST = 6.0  # the log of a slope at a knot, either way
 
 
-class Map(Described):
+class Map(Configurable):
     """z = f(x; p), increasing in x, for every number of x (...) by its own parameters p (..., size); where p is 0, z = x.
 
     `forward(x, p) -> (z, log dz/dx)` and `inverse(z, p) -> (x, log dx/dz)`, all of them shaped as x.

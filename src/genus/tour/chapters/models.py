@@ -36,7 +36,7 @@ def taxonomy(seed: int) -> Iterator[Number | Picture]:
     """Every family can be sampled. They differ in whether they know how likely a datum is: a tractable density knows
     exactly, an approximate one bounds it from below, an implicit one has no density, only samples."""
     listed = list(families().values())
-    ladder = {density: [f for f in listed if f.rung() == density] for density in ("tractable", "approximate", "implicit")}
+    ladder = {density: [f for f in listed if f.info.density == density] for density in ("tractable", "approximate", "implicit")}
 
     def draw(axes: Axes) -> None:
         for i, (density, members) in enumerate(ladder.items()):

@@ -1,0 +1,258 @@
+"""The base of every model: it can be sampled, trained, and found by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import nullcontext
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from genus.configurable import Configurable, classes, from_json
+from genus.errors import DataError, GenusError
+from genus.ladder.functions import check_count, check_shape
+from genus.ladder.imputation import Imputation
+from genus.ladder.info import FamilyInfo
+from genus.ladder.loss import Loss
+from genus.ladder.random import isolated
+from genus.memory import kept_memory
+from genus.space import Category, Space
+
+__all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
+
+MANY = 1000  # rows that are worth keeping memory for
+
+
+class GenerativeModel(Imputation, Configurable, nn.Module, ABC):
+    """Is a distribution over a space that can be sampled; the base of every family.
+
+    A subclass must give
+
+    - `_sample(n, c)`: n rows (n, *space.shape) in data units, c checked and of n rows, or None;
+    - one way to learn: `losses()`, whose parameters are trained by gradients, or the methods of `Counted`;
+    - a constructor that takes `space`, `context=None` and hyper-parameters with defaults, and calls
+      `super().__init__(space, context)`; the hyper-parameters are captured by themselves, see `Configurable`.
+
+    It may give
+
+    - `name=` where the class is defined, `class MAF(TractableDensity, name="maf")`: files, comparisons and the command line
+      find the family by it;
+    - `info`: what listings and reports say of it, `FamilyInfo`;
+    - `limits(space, context)`: why it cannot model some spaces, a sentence that a user will read;
+    - `default_hyperparameters(space, rows)`: hyper-parameters that suit so many rows, where the defaults would not;
+    - `fit_defaults`: arguments of `fit` that its training is known to need; of the class, or of one model;
+    - `initialise(x, c)`: what is set from data before the first step of training, a scale or a centre;
+    - `row_weights(x, c)`: how often training draws each row;
+    - `criterion(x, c)`: how far the model is from validation rows, by which training stops.
+
+    Args:
+        space: of x.
+        context: the space of what x is conditioned on; None: of nothing.
+    """
+
+    left_out = ("space", "context")
+    info: ClassVar[FamilyInfo] = FamilyInfo()
+    fit_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    context_counts: Tensor | None  # (levels,): how often training saw each level of a context that is one category
+    initialised: Tensor  # bool: a training has called `initialise`, and a later one goes on from there
+
+    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(name=name, **kwargs)
+
+    @classmethod
+    def _register(cls, name: str) -> None:
+        if name:  # a base of families has none
+            super()._register(name)
+
+    def __init__(self, space: Space, context: Space | None = None) -> None:
+        super().__init__()
+        for name, one in {"space": space, "context": context}.items():
+            if not isinstance(one, Space) and (one is not None or name == "space"):
+                raise GenusError(f"{name} must be a Space; got {type(one).__name__}. Give other arguments by name.")
+        if reason := self.refusal(space, context):
+            raise DataError(f"{type(self).__name__} cannot model this: {reason}")
+        self.space = space
+        self.context = context
+        # The prior of the Bayes classifier; uniform before training.
+        levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
+        self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
+        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
+
+    # -- facts of the family ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def refusal(cls, space: Space, context: Space | None = None) -> str | None:
+        """Return why this family cannot model x in `space` given c in `context`; None where it can."""
+        if space.sequence and not cls.info.sequences:
+            return "it models rows of columns or pixels, and these are sequences"
+        return cls.limits(space, context)
+
+    @classmethod
+    def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        """Return the family's own part of `refusal`."""
+        return None
+
+    @classmethod
+    def accepts(cls, space: Space, context: Space | None = None) -> bool:
+        """Return whether this family can model x in `space` given c in `context`; `refusal` says why not."""
+        return cls.refusal(space, context) is None
+
+    @classmethod
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
+        """Return hyper-parameters that suit this many rows of `space`, where the defaults would not."""
+        return {}
+
+    @property
+    def family_name(self) -> str:
+        """Return the family's name; of a model that wraps another, the other's."""
+        return self.name or type(self).__name__
+
+    @property
+    def parameter_count(self) -> int:
+        """Return how many numbers the model learns."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def losses(self) -> list[Loss]:
+        """Return the losses of this family's training; none where it learns by counting."""
+        return []
+
+    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        """Set what depends on data, a scale or a centre, before the first step of the first training.
+
+        Args:
+            x: rows of the training set, (B, *shape).
+            c: their context.
+        """
+
+    def row_weights(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
+        """Return how often training draws each row, in proportion, (B,); None: all alike.
+
+        Args:
+            x: all rows of the training set, (B, *shape).
+            c: their context.
+        """
+        return None
+
+    def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
+        """Return how far the model is from validation rows, lower is better, in the units of its loss; None: unknown."""
+        return None
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, n: int, c: Tensor | None = None, seed: int | None = None, batch_size: int = 10_000) -> Tensor:
+        """Draw n rows.
+
+        Args:
+            n: how many.
+            c: the context, (n, *context.shape), or one row that all share; None for a model without context.
+            seed: repeats the draw bit for bit, and leaves the global random state alone.
+            batch_size: rows drawn at once.
+
+        Returns:
+            x of shape (n, *space.shape) in data units; `space.decode` turns it into a frame.
+        """
+        n = check_count(n)
+        c = self._check_context(c, n)
+        training = self.training
+        self.eval()  # in training mode rows could depend on their neighbours
+        try:
+            with isolated(seed), kept_memory() if n > MANY else nullcontext():
+                sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size or n == 0 else [])
+                parts, at = [], 0
+                for size in sizes:
+                    drawn = self._sample(size, None if c is None else c[at : at + size])
+                    parts.append(check_shape(drawn, (size, *self.space.shape), f"{type(self).__name__}._sample"))
+                    at += size
+        finally:
+            self.train(training)
+        return torch.cat(parts)
+
+    @abstractmethod
+    def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        """Return n draws (n, *space.shape) in data units, given c of n rows."""
+
+    # -- inputs of nets, and checks -----------------------------------------------------------------------------------
+
+    def _features(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return x and c as a net sees them together, (B, space.feature_dim + context.feature_dim)."""
+        features = self.space.features(x).to(self.dtype)
+        return features if c is None else torch.cat([features, self._context_features(c)], dim=1)  # type: ignore[list-item]
+
+    def _context_features(self, c: Tensor | None) -> Tensor | None:
+        """Return c as a net sees it, (B, context.feature_dim); None without a context."""
+        return None if c is None or self.context is None else self.context.features(c).to(self.dtype)
+
+    @property
+    def context_dim(self) -> int:
+        """Return the width of `_context_features`; 0 without a context."""
+        return 0 if self.context is None else self.context.feature_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the model's numbers."""
+        return next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the floating type that the model computes in."""
+        return next((p.dtype for p in self.parameters()), torch.float64)
+
+    def _check(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return x and c on this model's device, checked against its spaces, c with a row for each of x."""
+        if isinstance(x, Tensor):
+            x = x.to(self.device, x.dtype if x.is_floating_point() else self.space.dtype)
+        self.space.check(x)
+        return x, self._check_context(c, len(x))
+
+    def _check_context(self, c: Tensor | None, n: int) -> Tensor | None:
+        """Return c on this model's device, checked, with n rows; None for a model without context."""
+        if self.context is None:
+            if c is not None:
+                raise DataError(f"This {type(self).__name__} has no context; call it without c, or build it with context=.")
+            return None
+        if c is None:
+            shape = f"({n}, {self.context.shape[0]})"
+            raise DataError(f"This {type(self).__name__} is conditional; pass c of shape {shape} from {self.context!r}.")
+        if isinstance(c, Tensor):
+            c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)
+        self.context.check(c, "c")
+        if len(c) not in (1, n):
+            raise DataError(f"c must have one row, or as many as there are data, {n}; got {len(c)}.")
+        return c.expand(n, *c.shape[1:])
+
+
+def registered_families() -> dict[str, type[GenerativeModel]]:
+    """Return every family that has been defined, by name."""
+    return {name: cls for name, cls in classes.items() if issubclass(cls, GenerativeModel)}
+
+
+def registered_family(name: str) -> type[GenerativeModel]:
+    """Return the family of that name.
+
+    Raises:
+        GenusError: it does not exist.
+    """
+    cls = classes.get(name)
+    if cls is None or not issubclass(cls, GenerativeModel):
+        raise GenusError(f"There is no family {name!r}; there are {', '.join(registered_families())}.")
+    return cls
+
+
+def build_family(family: str | Mapping[str, Any], space: Space, context: Space | None = None) -> GenerativeModel:
+    """Make a model on a space that its owner knows: a prior, a base, the model of a file.
+
+    Args:
+        family: its name, or its name and hyper-parameters as `to_json` gives them, {"class": "maf", "transforms": 3}.
+
+    Raises:
+        GenusError: there is no such family.
+    """
+    described = {"class": family} if isinstance(family, str) else dict(family)
+    registered_family(described.get("class", ""))
+    return from_json(described, space=space, context=context)

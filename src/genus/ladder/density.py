@@ -1,0 +1,159 @@
+"""Models with a density: bounded (`ApproximateDensity`) or exact (`TractableDensity`)."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from genus.errors import DataError, GenusError
+from genus.ladder.base import GenerativeModel
+from genus.ladder.functions import check_shape, map_batches
+from genus.ladder.imputation import Marginals
+from genus.ladder.loss import Loss
+from genus.ladder.random import isolated
+
+__all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
+
+BOUND_DRAWS = 16  # importance weights that a bound is tightened by, wherever rows are scored
+AT_ONCE = 2**21  # numbers that are decoded together for importance weights: 8 MB, which a processor's caches hold
+
+
+class ApproximateDensity(GenerativeModel):
+    """Is a model whose log-density has a lower bound, `elbo`, and an estimate, `log_evidence`.
+
+    A subclass must give `_elbo(x, c)`, (B,) in nats, beside `_sample`. Each call is one draw of the log of an importance
+    weight, log p(x, z) - log q(z | x) of a fresh z: its mean is the bound, and the log of the mean of many weights is the
+    evidence. A subclass whose many draws are cheaper together overrides `_log_weights`.
+    """
+
+    info = GenerativeModel.info.replace(likelihood="bound")
+
+    @abstractmethod
+    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return one draw of the log importance weight of each row, (B,) in nats."""
+
+    def losses(self) -> list[Loss]:
+        return [Loss("elbo", self.parameters(), lambda x, c: -self._elbo(x, c).mean())]
+
+    @torch.no_grad()
+    def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
+        return -map_batches(self.elbo, x, c).mean().item()
+
+    def elbo(self, x: Tensor, c: Tensor | None = None, seed: int | None = None) -> Tensor:
+        """Return a lower bound on log p(x|c), one draw of it, constants included.
+
+        Args:
+            x: rows (B, *shape) in data units.
+            c: the context, (B, *context.shape) or one row for all; None for a model without context.
+            seed: repeats the draw; None: torch's global random numbers.
+
+        Returns:
+            (B,) in nats.
+        """
+        x, c = self._check(x, c)
+        with isolated(seed):
+            return check_shape(self._elbo(x, c), (len(x),), f"{type(self).__name__}._elbo")
+
+    def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
+        """Return draws of the log importance weight of each row, (samples, B) in nats."""
+        return torch.stack([self._elbo(x, c) for _ in range(samples)])
+
+    def log_evidence(self, x: Tensor, c: Tensor | None = None, samples: int = 64, seed: int | None = None) -> Tensor:
+        """Return an estimate of log p(x|c): the log of the mean of `samples` importance weights.
+
+        In expectation a lower bound that tightens with `samples` (Burda et al. 2016, arXiv:1509.00519); `importance` gives the
+        effective number of samples too.
+
+        Args:
+            x, c, seed: as for `elbo`.
+            samples: importance weights for each row.
+
+        Returns:
+            (B,) in nats.
+        """
+        return self.importance(x, c, samples, seed)[0]
+
+    @torch.no_grad()
+    def importance(
+        self, x: Tensor, c: Tensor | None = None, samples: int = 64, seed: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return `log_evidence` and the number of equal weights that its weights are worth.
+
+        A small effective number (Kong 1992) says that the estimate is not to be trusted.
+
+        Args:
+            x, c, samples, seed: as for `log_evidence`.
+
+        Returns:
+            (B,) in nats, and (B,) from 1 to `samples`.
+        """
+        if samples < 1:
+            raise GenusError(f"samples is how many importance weights are averaged, 1 or more; got {samples}.")
+        x, c = self._check(x, c)
+        once = max(1, AT_ONCE // max(len(x) * self.space.dim, 1))
+        with isolated(seed):
+            parts = [self._log_weights(x, c, min(once, samples - at)) for at in range(0, samples, once)]
+        first = torch.stack([part.logsumexp(0) for part in parts]).logsumexp(0)
+        second = torch.stack([(2 * part).logsumexp(0) for part in parts]).logsumexp(0)
+        return first - math.log(samples), (2 * first - second).exp()
+
+    def class_log_probs(self, x: Tensor) -> Tensor:
+        """Return log p(y|x) for each level y of the one categorical context, by Bayes' rule p(y|x) ~ p(y) p(x|y).
+
+        Exact where the log-density is; otherwise `log_evidence` stands in for it, with the same noise for every class.
+
+        Args:
+            x: rows (B, *shape) in data units.
+
+        Returns:
+            (B, levels) in nats.
+
+        Raises:
+            DataError: the context is not one categorical column.
+        """
+        if self.context is None or self.context_counts is None:
+            raise DataError("Only a model whose context is one categorical column is a classifier; build it with that context.")
+        prior = (self.context_counts / self.context_counts.sum()).log()
+        every = (torch.full((1, 1), float(y), dtype=self.context.dtype) for y in range(len(prior)))
+        rows = [self.log_evidence(x, c, seed=0) for c in every]
+        return (torch.stack(rows, dim=1) + prior.to(rows[0].dtype)).log_softmax(1)
+
+
+class TractableDensity(Marginals, ApproximateDensity):
+    """Is a model whose log-density is exact: bound and evidence are the log-density itself.
+
+    A subclass must give `_log_prob(x, c)`, (B,) in nats and in data units, beside `_sample`. See `Marginals` for what lets it
+    leave columns out and draw some given others.
+    """
+
+    info = ApproximateDensity.info.replace(likelihood="exact")
+
+    @abstractmethod
+    def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return the log-density of rows that were checked, (B,) in nats."""
+
+    def losses(self) -> list[Loss]:
+        return [Loss("nll", self.parameters(), lambda x, c: -self._log_prob(x, c).mean())]
+
+    def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return log p(x|c), exact, in data units (`Space` fixes the base measure).
+
+        Args:
+            x: rows (B, *shape) in data units.
+            c: the context, (B, *context.shape) or one row for all; None for a model without context.
+
+        Returns:
+            (B,) in nats.
+        """
+        x, c = self._check(x, c)
+        return check_shape(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob")
+
+    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return check_shape(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob")
+
+    def log_evidence(self, x: Tensor, c: Tensor | None = None, samples: int = 1, seed: int | None = None) -> Tensor:
+        """Return the exact log-density, (B,) in nats; `samples` and `seed` change nothing."""
+        return self.log_prob(x, c)

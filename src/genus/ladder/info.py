@@ -1,0 +1,43 @@
+"""The facts that a family states about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+__all__ = ["FamilyInfo"]
+
+LEVELS = {"exact": "tractable", "bound": "approximate", "none": "implicit"}
+
+
+@dataclass(frozen=True)
+class FamilyInfo:
+    """States what a family is, for listings, reports and the command line; a class attribute `info` of every family.
+
+    Attributes:
+        title: the name in words, "masked autoregressive flow".
+        group: the branch of the taxonomy, "flows".
+        takes: the data that it models, in words.
+        listed: `genus.families()` shows it; False for a family that wraps others or is put together by hand.
+        sequences: it models sequences of any length.
+        likelihood: its log-density is "exact", a "bound", or there is "none".
+
+    >>> FamilyInfo("naive Bayes", "counted", likelihood="exact").density
+    'tractable'
+    """
+
+    title: str = ""
+    group: str = ""
+    takes: str = "any table or image"
+    listed: bool = True
+    sequences: bool = False
+    likelihood: str = "none"
+
+    @property
+    def density(self) -> str:
+        """Return the kind of the family's density: "tractable", "approximate" or "implicit"."""
+        return LEVELS[self.likelihood]
+
+    def replace(self, **changes: Any) -> FamilyInfo:
+        """Return the same facts but for some: a subclass states what differs from its parent."""
+        return replace(self, **changes)

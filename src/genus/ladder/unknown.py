@@ -1,0 +1,166 @@
+"""Rows with unknown entries: where they are, and the sums over the values that they may have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from genus.errors import DataError
+from genus.space import Category, Kind, Lattice, Real, Space
+
+__all__ = [
+    "WHO_CAN",
+    "Combinations",
+    "enumerate_unknown",
+    "fill_unknown",
+    "list_columns",
+    "placeholder_row",
+    "rows_by_pattern",
+    "set_columns",
+]
+
+MAX_COMBINATIONS = 4096  # of values, beyond which they are not summed over one by one
+ROWS_AT_ONCE = 20_000  # rows whose densities are computed together
+WHO_CAN = (
+    "mixture and naive-bayes can for any columns, and made, gpt and rnn for those that come last in their order, which order="
+    " chooses"
+)
+
+
+def fill_unknown(space: Space, x: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Check rows, put some value wherever an entry is unknown, and say where that is.
+
+    Args:
+        x: (B, *shape) in data units; entries that are unknown may hold anything.
+        missing: bool, shaped as x, true where an entry is unknown; None: where x is NaN and its column has no missing value.
+
+    Returns:
+        x without NaN in place of unknown entries, (B, *shape), and a mask of these, bool (B, D).
+
+    >>> space = Space([Real(1.0), Real(0.0, 1.0, atoms=(math.nan,))])
+    >>> fill_unknown(space, torch.tensor([[math.nan, math.nan]]), None)  # of the second column NaN is a value
+    (tensor([[1., nan]]), tensor([[ True, False]]))
+    """
+    if not isinstance(x, Tensor) or tuple(x.shape[1:]) != space.shape:
+        space.check(x)
+    x = x if x.is_floating_point() else x.to(space.dtype)
+    if missing is None:
+        gone = x.isnan().flatten(1) & (space.tables(x).missing < 0)
+    elif not isinstance(missing, Tensor) or missing.shape != x.shape or missing.dtype != torch.bool:
+        found = f"{missing.dtype} of {tuple(missing.shape)}" if isinstance(missing, Tensor) else type(missing).__name__
+        raise DataError(f"missing must be bool of shape {tuple(x.shape)}; got {found}.")
+    else:
+        gone = missing.to(x.device).flatten(1)
+    whole = torch.where(gone, placeholder_row(space, x), x.flatten(1)).view_as(x)
+    space.check(whole)
+    return whole, gone
+
+
+def placeholder_row(space: Space, like: Tensor) -> Tensor:
+    """Return one row with a possible value in every column, (D,)."""
+    some = [k.loc if isinstance(k, Real) else k.low if isinstance(k, Lattice) else 0.0 for k in space.kinds]
+    return torch.tensor(some, dtype=like.dtype, device=like.device)
+
+
+def rows_by_pattern(missing: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
+    """Group rows by what is missing (B, D): yield the indices of rows that lack the same columns, and these columns."""
+    if not len(missing):
+        return
+    kinds, which = missing.unique(dim=0, return_inverse=True)
+    for k, pattern in enumerate(kinds):
+        yield (which == k).nonzero()[:, 0], pattern.nonzero()[:, 0].tolist()
+
+
+def list_columns(space: Space, columns: Sequence[int]) -> str:
+    """Return the columns' labels as text, the first three of many."""
+    return ", ".join(space.label(i) for i in columns[:3]) + (" ..." if len(columns) > 3 else "")
+
+
+class Combinations(NamedTuple):
+    """Holds every combination of values of a few unknown columns, with its log-density in each row.
+
+    Attributes:
+        columns: the unknown columns.
+        values: (K, columns), every combination of their values.
+        log_densities: (B, K), the log-density of each row with each combination, in nats.
+        prefix: how many columns of the order this is the density of.
+    """
+
+    columns: list[int]
+    values: Tensor
+    log_densities: Tensor
+    prefix: int
+
+    def draw(self, x: Tensor) -> Tensor:
+        """Return x (B, *shape) with these columns drawn jointly, given the other columns of the prefix."""
+        if not self.columns:
+            return x
+        share = (self.log_densities - self.log_densities.amax(1, keepdim=True)).exp()
+        return set_columns(x, self.columns, self.values[torch.multinomial(share, 1)[:, 0]])
+
+
+def enumerate_unknown(
+    space: Space,
+    order: Sequence[int],
+    least: int,
+    unknown: Sequence[int],
+    log_prefix: Callable[[Tensor, int, Tensor | None], Tensor],
+    x: Tensor,
+    c: Tensor | None,
+) -> Combinations | None:
+    """Try every combination of values of the unknown columns that a known column comes after.
+
+    Unknown columns after the last known one need no sum: the density of the prefix before them does not see them.
+
+    Args:
+        space: of the rows.
+        order: of the columns; `log_prefix` gives the density of its first ones.
+        least: the shortest prefix whose density `log_prefix` gives.
+        unknown: columns whose values in x are not to be looked at.
+        log_prefix: (x, m, c) -> (B,), the log-density of the first m columns of the order, in nats.
+        x: rows (B, *shape).
+        c: their context, or None.
+
+    Returns:
+        Every combination with its log-density; None where a column is continuous or the combinations are too many.
+    """
+    gone = set(unknown)
+    m = max([least, *(p + 1 for p, i in enumerate(order) if i not in gone)])
+    columns = [i for i in order[:m] if i in gone]
+    grids = [grid for i in columns if (grid := all_values(space.kinds[i])) is not None]
+    if len(grids) < len(columns) or math.prod(map(len, grids)) > MAX_COMBINATIONS:
+        return None
+    values = torch.cartesian_prod(*grids).view(-1, len(grids)).to(x) if grids else x.new_zeros(1, 0)
+    count, log_densities = len(values), [x.new_zeros(0, len(values))]
+    for at in range(0, len(x), max(1, ROWS_AT_ONCE // count)):
+        rows = slice(at, at + max(1, ROWS_AT_ONCE // count))
+        part = x[rows].repeat_interleave(count, 0)
+        part = set_columns(part, columns, values.repeat(len(part) // count, 1))
+        log_densities.append(log_prefix(part, m, None if c is None else c[rows].repeat_interleave(count, 0)).view(-1, count))
+    return Combinations(columns, values, torch.cat(log_densities[1:] or log_densities), m)
+
+
+def set_columns(x: Tensor, columns: Sequence[int], values: Tensor) -> Tensor:
+    """Return x (B, *shape) with these values (B, columns) in these columns."""
+    where = torch.tensor(columns, dtype=torch.long, device=x.device)
+    return x.flatten(1).index_copy(1, where, values.to(x)).view_as(x)
+
+
+def all_values(kind: Kind) -> Tensor | None:
+    """Return all values of a kind, (S,), in data units; None where they are too many to be tried one by one.
+
+    >>> all_values(Lattice(0, 2, atoms=(1.0, math.nan)))
+    tensor([0., 2., 1., nan], dtype=torch.float64)
+    """
+    if isinstance(kind, Category):
+        return torch.arange(kind.states, dtype=torch.float64)
+    if not isinstance(kind, Lattice) or kind.size > MAX_COMBINATIONS:
+        return None
+    lattice = kind.low + kind.step * torch.arange(kind.size, dtype=torch.float64)
+    taken = torch.tensor(kind.lattice_atoms, dtype=torch.float64)
+    free = ((lattice[:, None] - taken).abs() > kind.step / 2).all(1)
+    return torch.cat([lattice[free], torch.tensor(kind.atoms, dtype=torch.float64)])
