@@ -26,7 +26,7 @@ __all__ = ["GenerativeModel", "build_family", "registered_families", "registered
 MANY = 1000  # rows that are worth keeping memory for
 
 
-class GenerativeModel(Imputation, Configurable, nn.Module, ABC):
+class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
     """Is a distribution over a space that can be sampled; the base of every family.
 
     A subclass must give
