@@ -275,7 +275,7 @@ def test_sizes_of_a_glow_are_whole(hyper: dict[str, Any]) -> None:
 
 
 def test_the_interval_of_a_logit_is_kept_as_numbers() -> None:
-    assert as_json(Logit(np.float64(0.0), torch.tensor(2.0))) == {"class": "Logit", "low": 0.0, "high": 2.0}
+    assert as_json(Logit(np.float64(0.0), torch.tensor(2.0))) == {"class": "Logit", "low": 0.0, "high": 2.0, "edge": 1e-6}
 
 
 def test_transforms_in_the_place_of_a_context_are_refused() -> None:

@@ -41,7 +41,7 @@ BELOW: dict[str, set[str]] = {
     "training": TENSORS | {"nets", "ladder", "registry", "files"},
     "distillation": TENSORS | {"ladder", "divergences", "models", "registry", "files", "training"},
     "testing": TENSORS | {"transforms", "ladder", "models", "registry", "files", "training"},
-    "evaluation": FORMS | {"atomic", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training"},
+    "evaluation": FORMS | {"atomic", "configurable", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training"},
 }
 BELOW["tour"] = set(BELOW)
 BELOW["sklearn"] = BELOW["cli"] = set(BELOW)

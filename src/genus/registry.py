@@ -52,7 +52,7 @@ def family(name: str | type[GenerativeModel]) -> type[GenerativeModel]:
     """
     if isinstance(name, type) and issubclass(name, GenerativeModel):
         return name
-    if name not in registered_families():
+    if isinstance(name, str) and name not in registered_families():
         _installed()
     return registered_family(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -64,8 +65,12 @@ class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
 
     @classmethod
     def _register(cls, name: str) -> None:
-        if name:  # a base of families has none
-            super()._register(name)
+        if not name:  # a base of families has none
+            return
+        parameters = inspect.signature(cls.__init__).parameters
+        if not {"space", "context"} <= parameters.keys():
+            raise GenusError(f"The constructor of {cls.__name__} must take space and context, since files build it with them.")
+        super()._register(name)
 
     def __init__(self, space: Space, context: Space | None = None) -> None:
         super().__init__()
@@ -238,7 +243,7 @@ def registered_family(name: str) -> type[GenerativeModel]:
     Raises:
         GenusError: it does not exist.
     """
-    cls = classes.get(name)
+    cls = classes.get(name) if isinstance(name, str) else None
     if cls is None or not issubclass(cls, GenerativeModel):
         raise GenusError(f"There is no family {name!r}; there are {', '.join(registered_families())}.")
     return cls
