@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from genus.evaluation.sequences import spans
+from genus.evaluation.svg import figure_of, styled, svg
 from genus.space import Category, Space
 
 __all__ = ["Excerpt", "Sound", "excerpts", "sounds", "texts", "waves", "wav"]
@@ -118,8 +119,6 @@ def _spectrum(sound: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _spectrogram(magnitude: np.ndarray, seconds: float, widest: float, rate: int, alt: str) -> str:
-    from genus.evaluation.svg import figure_of, styled, svg
-
     with styled(ticks=9):
         figure = figure_of(300, 130)
         axes = figure.subplots()
