@@ -106,25 +106,31 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
 EXAMPLES = ["families", "fit", "distill", "sample", "score", "impute", "compare", "tour", ""]  # first fitted, then used
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
-def test_every_example_in_the_help_works(command: str, folder: Path, one_core: None) -> None:
-    shown = examples(command)
-    assert len(shown) >= 2
-    for line in shown:
-        line = re.sub(r"--budget \S+", "--budget 1s", line)
-        command_line, _, stdout = re.sub("--out comparison/", "--out comparison", line).partition(" > ")
-        words = shlex.split(command_line)[1:]
-        if words[0] == "compare":
-            words += ["--seeds", "1", "--jobs", "1", "--budget", "1s", "--families", "naive-bayes"]
-        if words[0] == "tour":
-            words = [*words, "--only", "taxonomy"]  # the last word counts
-        done = run(*words)
-        assert done.code == 0, (line, done.err)
-        if "--json" in words:
-            json.loads(done.out)
-        if "--out" in words:
-            assert (folder / words[words.index("--out") + 1]).exists(), line
-        assert not stdout or done.out, line
+@pytest.mark.timeout(900)
+def test_every_example_in_the_help_works(folder: Path, one_core: None) -> None:
+    """One test, since later examples use the files of earlier ones, and tests run in any order."""
+    for command in EXAMPLES:
+        shown = examples(command)
+        assert len(shown) >= 2
+        for line in shown:
+            _check_example(line, folder)
+
+
+def _check_example(line: str, folder: Path) -> None:
+    line = re.sub(r"--budget \S+", "--budget 1s", line)
+    command_line, _, stdout = re.sub("--out comparison/", "--out comparison", line).partition(" > ")
+    words = shlex.split(command_line)[1:]
+    if words[0] == "compare":
+        words += ["--seeds", "1", "--jobs", "1", "--budget", "1s", "--families", "naive-bayes"]
+    if words[0] == "tour":
+        words = [*words, "--only", "taxonomy"]  # the last word counts
+    done = run(*words)
+    assert done.code == 0, (line, done.err)
+    if "--json" in words:
+        json.loads(done.out)
+    if "--out" in words:
+        assert (folder / words[words.index("--out") + 1]).exists(), line
+    assert not stdout or done.out, line
 
 
 def test_no_words_show_the_help_and_version_the_version() -> None:

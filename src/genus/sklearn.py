@@ -51,7 +51,7 @@ def _is_classifier(self: DensityEstimator) -> bool:
 
 
 class DensityEstimator(DensityMixin, BaseEstimator):
-    """A generative model of any family as a scikit-learn estimator: of p(x), or of p(x | y) where labels y are given.
+    """Fit a generative model of any family as a scikit-learn estimator: of p(x), or of p(x | y) with labels y.
 
     X is a table: an array or tensor (n, d), a list of lists, a frame (pandas, polars, pyarrow), a dictionary of columns or
     the path of a file. Its columns are measured as `genus.read` does: numbers at a visible resolution are a lattice, which
@@ -64,11 +64,11 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     Args:
         family: a name of `genus.families()`.
-        kinds: by column name, or position, "real", "lattice", "category" or a Kind; or one for all columns.
+        kinds: by column name, or position, "real", "lattice", "category" or a Kind; or one wish for all columns.
         max_seconds, max_steps, epochs: budgets of training; see `genus.fit`.
         random_state: of training: a seed, a RandomState, or None for another result every time.
-        hyper: the family's own hyper-parameters, parameters of this estimator like any other; those not given are what the
-            family suggests for this many rows.
+        hyper: the family's own hyper-parameters, parameters of this estimator like any other; by default they are the
+            family's `default_hyperparameters` for this many rows.
 
     Attributes:
         model_: the trained genus model; space_: its `Space`; history_: of its training.
@@ -111,15 +111,15 @@ class DensityEstimator(DensityMixin, BaseEstimator):
     # -- parameters ---------------------------------------------------------------------------------------------------
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The named parameters, and the hyper-parameters that were given."""
+        """Return the named parameters, and the hyper-parameters that were passed."""
         return super().get_params(deep) | self._hyper
 
     def set_params(self, **params: Any) -> DensityEstimator:
         """Set parameters, hyper-parameters of the family included.
 
         Raises:
-            GenusError: the family has no hyper-parameter of such a name; nothing is set then. Those given before that a new
-                family has not are dropped.
+            GenusError: the family has no hyper-parameter of such a name; nothing is set then. Hyper-parameters that a
+                new family does not have are dropped.
         """
         named = super().get_params(deep=False)
         family, kept = params.get("family", self.family), self._hyper
@@ -192,7 +192,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         return data
 
     def _validated(self, X: Any, reset: bool) -> tuple[Any, list[str]]:
-        """X as an array, tensor, frame or mapping whose columns are the fitted ones, and their names."""
+        """Return X as an array, tensor, frame or mapping with the fitted columns, and their names."""
         if isinstance(X, str | os.PathLike):
             wishes = {str(name): kind for name, kind in self.kinds.items()} if isinstance(self.kinds, Mapping) else {}
             X = open_source(X, Options(kinds=wishes)).columns
@@ -217,7 +217,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         return X if isinstance(X, Tensor) else array, [f"x{i}" for i in range(array.shape[1])]
 
     def _encoded(self, X: Any) -> tuple[Tensor, Tensor]:
-        """X -> x (n, *shape) inside the space, and what its tails add to the log-density, (n,)."""
+        """Return x (n, *shape) inside the space, and the terms (n,) that its tails add to the log-density."""
         check_is_fitted(self)
         X, _ = self._validated(X, reset=False)
         if isinstance(X, np.ndarray | Tensor):
@@ -229,7 +229,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     @available_if(_is_density)
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:
-        """The log-density of every row, in nats, in X's own units; `likelihood_` says whether exact or a bound.
+        """Return the log-density of every row, in nats, in X's own units; `likelihood_` says whether exact or a bound.
 
         Args:
             X: (n, d).
@@ -253,7 +253,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     @available_if(_is_density)
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean of `score_samples`, nats a row; higher is better."""
+        """Return the mean of `score_samples`, in nats a row; higher is better."""
         return float(np.mean(self.score_samples(X, y)))
 
     @torch.no_grad()
@@ -273,7 +273,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     @available_if(_is_classifier)
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """X (n, d) -> (n, k): log p(y | x) of every label of `classes_`, by Bayes' rule."""
+        """Return log p(y | x), (n, k), of every label of `classes_` for rows X (n, d), by Bayes' rule."""
         x, _ = self._encoded(X)  # the tails are the same under every label
         model = cast(ApproximateDensity, self.model_)
         with torch.no_grad(), isolated(0):
@@ -281,12 +281,12 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     @available_if(_is_classifier)
     def predict_proba(self, X: Any) -> np.ndarray:
-        """X (n, d) -> (n, k): p(y | x) of every label of `classes_`, by Bayes' rule."""
+        """Return p(y | x), (n, k), of every label of `classes_` for rows X (n, d), by Bayes' rule."""
         return np.exp(self.predict_log_proba(X))
 
     @available_if(_is_classifier)
     def predict(self, X: Any) -> np.ndarray:
-        """X (n, d) -> (n,): the most probable label."""
+        """Return the most probable label (n,) of rows X (n, d)."""
         return self.classes_[self.predict_log_proba(X).argmax(axis=1)]
 
     def _codes(self, y: Any, rows: int) -> Tensor:
@@ -307,7 +307,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         Args:
             n_samples: how many.
             random_state: a seed repeats the draw; None, or a RandomState, gives others at every call.
-            y: the label of all rows, or one for each, (n_samples,). None: labels by their frequency.
+            y: the label of all rows, or a label for each row, (n_samples,). None: labels by their frequency.
 
         Returns:
             The kind of table that was fitted, with its column names and types.
@@ -328,8 +328,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
 
 class DensityClassifier(ClassifierMixin, DensityEstimator):
-    """The Bayes classifier of a density p(x | y): a `DensityEstimator` that always has labels, so that scikit-learn knows it
-    for a classifier before it is fitted (folds are stratified) and `score` is the accuracy.
+    """Classify by Bayes' rule from a density p(x | y).
+
+    This is a `DensityEstimator` that always has labels: scikit-learn takes it for a classifier before it is fitted (folds are
+    stratified), and `score` is the accuracy.
 
     >>> from sklearn.datasets import load_wine
     >>> from sklearn.model_selection import cross_val_score
@@ -356,7 +358,7 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
 
 
 def _known(name: Any) -> type[GenerativeModel] | None:
-    """The family of that name; None where there is none, which `fit` says."""
+    """Return the family of that name; None for an unknown name, which `fit` refuses."""
     return families().get(name) if isinstance(name, str) else None
 
 
@@ -373,7 +375,7 @@ def _check_names(name: Any, hyper: Mapping[str, Any]) -> None:
 
 
 def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """y (n,) -> the different labels, and the number of each row's."""
+    """Return the different labels of y (n,), and the index of each row's label."""
     labels = column_or_1d(y, warn=True)
     if type_of_target(labels) not in ("binary", "multiclass"):
         raise DataError(

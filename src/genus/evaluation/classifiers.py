@@ -25,7 +25,7 @@ LEVELS = 254  # of a category that the trees tell apart, the most frequent ones;
 
 
 def canonical(space: Space, x: Tensor) -> np.ndarray:
-    """x (N, *shape) -> (N, D) float64 in data units, in which equal values are equal bit for bit.
+    """Return x (N, *shape) as (N, D) float64 in data units, in which equal values are equal bit for bit.
 
     Real rows are rounded when they are read, samples are computed: the last bit of a lattice value may differ, and a
     classifier, or a search for copies, would find just that.
@@ -42,14 +42,14 @@ def canonical(space: Space, x: Tensor) -> np.ndarray:
 
 
 class TwoSample(NamedTuple):
-    """What a classifier says of two samples: how often it is right, and what a row tells it in bits; see `two_sample`."""
+    """Hold the estimates of a two-sample classifier: its AUC, and the bits that a row tells it; see `two_sample`."""
 
     auc: Estimate
     jensen_shannon: Estimate
 
 
 def c2st(space: Space, real: Tensor, fake: Tensor, seed: int = 0) -> Estimate:
-    """Classifier two-sample test: the AUC of `two_sample`.
+    """Return the AUC of the classifier two-sample test; see `two_sample`.
 
     >>> from genus.space import Real
     >>> a, b, c = torch.randn(3, 200, 2, generator=torch.Generator().manual_seed(0))
@@ -61,7 +61,7 @@ def c2st(space: Space, real: Tensor, fake: Tensor, seed: int = 0) -> Estimate:
 
 
 def two_sample(space: Space, real: Tensor, fake: Tensor, seed: int = 0) -> TwoSample:
-    """Boosted trees telling samples from real rows, by 4-fold cross-validation.
+    """Estimate how well boosted trees tell samples from real rows, by 4-fold cross-validation.
 
     Their AUC: 0.5 is perfect, nothing tells them apart; 1 is none mistaken. A strict measure: an AUC of 0.6 is a good sample of
     a table (Lopez-Paz and Oquab 2017, arXiv:1610.06545).
@@ -110,7 +110,7 @@ def two_sample(space: Space, real: Tensor, fake: Tensor, seed: int = 0) -> TwoSa
 
 
 def _jensen_shannon(odds: np.ndarray, label: np.ndarray, fold: np.ndarray) -> Estimate:
-    """The bound in bits from held-out log-odds of label 1."""
+    """Return the bound in bits from held-out log-odds of label 1."""
     from scipy.optimize import minimize_scalar
 
     signed = np.where(label == 1, -odds, odds)  # positive where mistaken
@@ -202,7 +202,7 @@ def _transferred_r2(
 def _classify(
     x: np.ndarray, y: np.ndarray, x_test: np.ndarray, categorical: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The classes and their probabilities on the test rows, (M, classes)."""
+    """Return the classes and their probabilities on the test rows, (M, classes)."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     x, x_test = _without_empty(x, x_test)
@@ -212,13 +212,13 @@ def _classify(
 
 
 def _without_empty(x: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both with 0 in the columns of which x has no value: trees cannot learn from these, and scikit-learn cannot bin them."""
+    """Return both with 0 in the columns in which x has no value: trees cannot learn from these, scikit-learn not bin them."""
     empty = np.isnan(x).all(axis=0)
     return (np.where(empty, 0.0, x), np.where(empty, 0.0, x_test)) if empty.any() else (x, x_test)
 
 
 def _settings(x: np.ndarray, categorical: np.ndarray, seed: int) -> dict[str, Any]:
-    """What classifier and regression share; scikit-learn's defaults where there is no reason against them."""
+    """Return the settings that classifier and regression share; scikit-learn's defaults unless there is a reason."""
     levels = int(x[:, categorical].max(initial=0)) + 1
     return {
         "categorical_features": categorical,
@@ -232,7 +232,7 @@ def _settings(x: np.ndarray, categorical: np.ndarray, seed: int) -> dict[str, An
 
 
 def _design(space: Space, *samples: Tensor) -> tuple[list[np.ndarray], np.ndarray]:
-    """The columns as trees take them, one matrix for each sample, and which columns are categorical."""
+    """Return the columns as trees take them, one matrix for each sample, and which columns are categorical."""
     sizes = [len(x) for x in samples]
     rows = np.concatenate([canonical(space, x) for x in samples])
     for i, kind in enumerate(space.kinds):

@@ -11,7 +11,7 @@ from genus.ladder import GenerativeModel, map_batches
 from genus.models.latent import LatentVariable
 from genus.space import Space
 
-__all__ = ["SIDE", "Codes", "codes_of", "mosaic", "pairs"]
+__all__ = ["SIDE", "Codes", "codes_of", "mosaic", "reconstructions"]
 
 REBUILT, UNITS = 8, 6  # images shown beside their reconstructions; units of a code that are walked along
 LINES, STEPS = 4, 8  # images from which a line leads to another, and images along it
@@ -20,14 +20,15 @@ SIDE = 18  # images along one side of a mosaic
 
 
 class Codes(NamedTuple):
-    """Of one fitted model.
+    """Hold what the codes of one fitted model look like on held-out rows.
 
     Attributes:
-        latent, active: numbers of a code, and how many of them say anything of a datum.
+        latent: the number of units of a code.
+        active: the number of units that carry information on a datum.
         plane: (n, 2) the codes along the two directions in which they vary most.
-        share: of their variance that lies in that plane.
-        rebuilt: (m, *shape) the likeliest images given the codes of the first m held-out ones; None of tables.
-        walks: (units, steps, *shape) the first image, one unit of its code changed step by step; the units that vary most.
+        share: the share of the codes' variance that lies in that plane.
+        rebuilt: (m, *shape) the likeliest images under the codes of the first m held-out images; None for tables.
+        walks: (units, steps, *shape) the first image, one unit of its code changed step by step, for the units that vary most.
         lines: (m, steps, *shape) from one held-out image to another of the same context, along the line between their codes.
     """
 
@@ -42,7 +43,7 @@ class Codes(NamedTuple):
 
 @torch.no_grad()
 def codes_of(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Codes | None:
-    """x (n, *shape), c -> how the model encodes it; None of a model without codes."""
+    """Return how a model encodes rows x (n, *shape) with context c; None for a model without codes."""
     if not isinstance(model, LatentVariable):
         return None
     z = map_batches(model.encode, x, c).double()
@@ -68,13 +69,13 @@ def codes_of(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Codes | Non
 
 
 def _partner(c: Tensor | None, i: int, count: int) -> int | None:
-    """The next row after row i whose context is the same; None where there is none."""
+    """Return the next row after row i whose context is the same; None without such a row."""
     rest = range(i + 1, count)
     return next((j for j in rest if c is None or torch.equal(c[i], c[j])), None)
 
 
 def mosaic(space: Space, plane: Tensor, x: Tensor, side: int = SIDE) -> Tensor:
-    """Images x (n, *shape) laid out by where their codes are in the plane: (side side, *shape), NaN where there is none."""
+    """Lay out images x (n, *shape) by the places of their codes in the plane: (side side, *shape), NaN in empty places."""
     low, high = plane.double().quantile(torch.tensor([0.01, 0.99], dtype=torch.float64), dim=0)
     at = ((plane - low) / (high - low).clamp(min=1e-12) * side).floor().long().clamp(0, side - 1)
     out = torch.full((side * side, *space.shape), torch.nan)
@@ -82,6 +83,6 @@ def mosaic(space: Space, plane: Tensor, x: Tensor, side: int = SIDE) -> Tensor:
     return out
 
 
-def pairs(real: Tensor, rebuilt: Tensor) -> Tensor:
-    """Real images in one line, what their codes give in the next."""
+def reconstructions(real: Tensor, rebuilt: Tensor) -> Tensor:
+    """Return real images in one line and their reconstructions in the next."""
     return torch.cat([real[: len(rebuilt)].to(rebuilt.dtype), rebuilt])

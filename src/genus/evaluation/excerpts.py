@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from genus.evaluation.sequences import spans
+from genus.evaluation.svg import figure_of, styled, svg
 from genus.space import Category, Space
 
 __all__ = ["Excerpt", "Sound", "excerpts", "sounds", "texts", "waves", "wav"]
@@ -24,21 +25,21 @@ VISIBLE = {i: 0x2400 + i for i in range(32) if i not in (9, 10)} | {127: 0x2421}
 
 
 class Excerpt(NamedTuple):
-    """One text, and what stands behind it: "end", "cut" where it goes on, or nothing."""
+    """Hold one text and the mark behind it: "end", "cut" where it goes on, or nothing."""
 
     text: str
     after: str
 
 
 class Sound(NamedTuple):
-    """One sound: a WAV as a data URI, and its spectrogram as SVG."""
+    """Hold one sound: a WAV as a data URI, and its spectrogram as SVG."""
 
     uri: str
     svg: str
 
 
 def texts(space: Space, x: Tensor) -> list[str]:
-    """Sequences x (n, T) as text; symbols that are no characters with spaces between them.
+    """Return sequences x (n, T) as text, with spaces between symbols that are no characters.
 
     >>> import torch
     >>> texts(Space(Category(("a", "b", None)), shape=(3,), sequence=True), torch.tensor([[0.0, 1.0, 2.0]]))
@@ -56,7 +57,7 @@ def texts(space: Space, x: Tensor) -> list[str]:
 
 
 def excerpts(space: Space, x: Tensor) -> list[Excerpt]:
-    """The first samples: many of short ones, a few of long ones."""
+    """Return the first samples as text: many short ones or a few long ones."""
     x = x[: 24 if space.dim <= 40 else 8 if space.dim <= 120 else 3]
     last = space.split(x)[0][:, -1] == space.tables(x).missing if space.ends else [False] * len(x)
     found = []
@@ -70,12 +71,12 @@ def excerpts(space: Space, x: Tensor) -> list[Excerpt]:
 
 
 def waves(space: Space, x: Tensor) -> list[np.ndarray]:
-    """Sound x (n, T) -> waveforms in [-1, 1], each of its own length."""
+    """Return sounds x (n, T) as waveforms in [-1, 1], each of its own length."""
     return [np.asarray(one, dtype=np.float32) for one in space.decode(x)]
 
 
 def wav(sound: np.ndarray, rate: int) -> bytes:
-    """A waveform in [-1, 1] as a WAV file of 16 bits.
+    """Return a waveform in [-1, 1] as a WAV file of 16 bits.
 
     >>> len(wav(np.zeros(8000), 8000))
     16044
@@ -90,7 +91,7 @@ def wav(sound: np.ndarray, rate: int) -> bytes:
 
 
 def sounds(space: Space, samples: dict[str, Tensor], most: int = 3) -> dict[str, list[Sound]]:
-    """Name -> the first sounds of each; all spectrograms on one scale of time and of loudness."""
+    """Return the first sounds of each name, all spectrograms on one scale of time and of loudness."""
     rate = space.form.rate if space.form is not None else 0
     heard = {name: waves(space, x[:most])[:most] for name, x in samples.items()}
     pictures = {name: [_spectrum(one, rate) for one in many] for name, many in heard.items()}
@@ -109,7 +110,7 @@ def sounds(space: Space, samples: dict[str, Tensor], most: int = 3) -> dict[str,
 
 
 def _spectrum(sound: np.ndarray, rate: int) -> np.ndarray:
-    """(T,) -> (frequencies, frames) magnitudes, of windows of about 30 ms."""
+    """Return the magnitudes (frequencies, frames) of a sound (T,), in windows of about 30 ms."""
     from scipy.signal import spectrogram
 
     window = 2 ** round(math.log2(0.03 * rate))
@@ -118,8 +119,6 @@ def _spectrum(sound: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _spectrogram(magnitude: np.ndarray, seconds: float, widest: float, rate: int, alt: str) -> str:
-    from genus.evaluation.svg import figure_of, styled, svg
-
     with styled(ticks=9):
         figure = figure_of(300, 130)
         axes = figure.subplots()

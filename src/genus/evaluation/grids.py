@@ -14,8 +14,11 @@ __all__ = ["image_grid"]
 
 
 def image_grid(space: Space, x: Tensor, real: Tensor, across: int | None = None) -> str:
-    """Samples x (n, H, W) or (n, C, H, W) as a data URI, on the grey scale of the real rows, pixels crisp: all of them, so many
-    across, or a square of the first. Where an image is NaN, nothing is drawn."""
+    """Return samples x (n, H, W) or (n, C, H, W) as a data URI, on the real rows' grey scale.
+
+    Pixels stay crisp, and nothing is drawn where an image is NaN. With `across` all samples are drawn, so many in a line;
+    without it the first ones, as a square.
+    """
     from PIL import Image
 
     kind = space.kinds[0]

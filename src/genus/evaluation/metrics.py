@@ -29,7 +29,7 @@ LEARNT = 20_000  # rows from which train-on-synthetic learns, and as many real o
 
 @dataclass(frozen=True)
 class Metric:
-    """How to read one number of `evaluate`.
+    """Describe how to read one number of `evaluate`.
 
     Args:
         title: the head of its column.
@@ -163,10 +163,10 @@ def evaluate(
     seed: int = 0,
     threads: int | None = None,
 ) -> dict[str, float]:
-    """Every metric of samples, on as many samples as real rows, so that rows of a comparison may be compared.
+    """Return every metric of samples, on as many samples as real rows, so that rows of a comparison may be compared.
 
     The reference rows come from the same function: the other half of the held-out rows as `samples` is real
-    against real, `independent_columns` of the training rows is the floor, and the training rows are what a copier scores.
+    against real, `independent_columns` of the training rows is the baseline, and the training rows score as a copier does.
 
     Args:
         samples: (N, *shape).
@@ -210,7 +210,7 @@ def evaluate(
         scores = {"c2st": told.auc.value, "jensen_shannon": max(0.0, told.jensen_shannon.value)}
         f, g = features(space, samples[: min(n, ROWS)]), features(space, test[: min(n, ROWS)])
         scores["energy"] = energy_distance(f, g).item()
-        # p = 1, since one row in a heavy tail can decide p = 2: two halves of a table then look worse than the floor.
+        # p = 1, since one row in a heavy tail can decide p = 2: two halves of a table then look worse than the baseline.
         scores["sliced_wasserstein"] = sliced_wasserstein(f, g, p=1, seed=seed).item()
         scores["w1"] = transport(f[:COUPLED], g[:COUPLED]).distance.item()
         # The critic of norm 1 by construction: no penalty to balance, and its bound is one.
@@ -229,7 +229,7 @@ def evaluate(
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """torch on so many threads meanwhile."""
+    """Run torch on so many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -239,7 +239,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def independent_columns(x: Tensor, n: int, seed: int = 0) -> Tensor:
-    """n rows, every coordinate drawn from x (N, *shape) by itself: perfect marginals and no structure, the floor of any metric.
+    """Draw n rows, every coordinate from x (N, *shape) by itself: perfect marginals without structure, the baseline of metrics.
 
     >>> independent_columns(torch.tensor([[0, 10], [1, 11]]), 1000).unique(dim=0).tolist()
     [[0, 10], [0, 11], [1, 10], [1, 11]]

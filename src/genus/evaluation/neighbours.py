@@ -29,7 +29,7 @@ DECIMALS = 5  # of a distance in standardised units
 
 
 class Neighbourhoods(NamedTuple):
-    """Precision, recall, density and coverage; see `precision_recall_density_coverage`."""
+    """Hold precision, recall, density and coverage; see `precision_recall_density_coverage`."""
 
     precision: float
     recall: float
@@ -38,7 +38,7 @@ class Neighbourhoods(NamedTuple):
 
 
 class Memorisation(NamedTuple):
-    """How near samples lie to the training rows; see `memorisation`."""
+    """Hold how near samples lie to the training rows; see `memorisation`."""
 
     dcr_ratio: float
     dcr_share: float
@@ -47,12 +47,12 @@ class Memorisation(NamedTuple):
 
 
 def features(space: Space, x: Tensor) -> Tensor:
-    """x (N, *shape) -> (N, F) in float64: `Space.features`, found in the precision of the data so that atoms are."""
+    """Return `Space.features` of x (N, *shape) as (N, F) float64, found in the precision of the data so that atoms are."""
     return space.features(x.detach().cpu().to(space.dtype)).double()
 
 
 def precision_recall_density_coverage(space: Space, real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhoods:
-    """Fidelity and diversity of samples, from balls about each point that reach to its k-th nearest neighbour.
+    """Return fidelity and diversity of samples, by balls about each point that reach to its k-th nearest neighbour.
 
     - precision: the share of samples inside some real row's ball. Low: unrealistic samples.
     - recall: the share of real rows inside some sample's ball. Low: kinds of rows that are never sampled.
@@ -100,7 +100,7 @@ def precision_recall_density_coverage(space: Space, real: Tensor, fake: Tensor, 
 
 
 def memorisation(space: Space, fake: Tensor, train: Tensor, unseen: Tensor, seed: int = 0) -> Memorisation:
-    """Whether samples are copies, or nearly, of training rows, measured against rows the model has not seen.
+    """Measure how far samples copy training rows, compared with rows that the model has not seen.
 
     - dcr_ratio: the median distance to the closest training record of samples over that of unseen rows. 1: as new as
       unseen rows; 0: copies. Samples that avoid the sparse regions of the data bring it below 1 without any copying, and
@@ -147,7 +147,7 @@ def _ratio(a: float, b: float) -> float:
 
 
 def _digests(space: Space, x: Tensor) -> Iterator[bytes]:
-    """16 bytes for each row, equal for equal rows; no row is kept."""
+    """Yield 16 bytes for each row, equal for equal rows; no row is kept."""
     for block in x.split(4096):
         rows = canonical(space, block) + 0.0  # -0 becomes 0
         rows[np.isnan(rows)] = np.nan  # one of the many NaNs
@@ -155,7 +155,7 @@ def _digests(space: Space, x: Tensor) -> Iterator[bytes]:
 
 
 def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """The distances from x to y in blocks of rows of bounded memory, each with the position of its first row."""
+    """Yield the distances from x to y in blocks of rows of bounded memory, each with the position of its first row."""
     centre = y.mean(0)
     x, y = x - centre, y - centre
     rows = max(1, BLOCK // len(y))
@@ -166,11 +166,11 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 
 def _nearest(x: Tensor, y: Tensor) -> Tensor:
-    """(N,): the distance of every row of x to the closest of y; exact, once it is known which that is."""
+    """Return (N,): the distance of every row of x to the closest row of y, computed exactly once that row is found."""
     closest = torch.cat([distance.argmin(1) for _, distance in _blocks(x, y)])
     return (x - y[closest]).norm(dim=1)
 
 
 def _radii(x: Tensor, k: int) -> Tensor:
-    """(N,): the distance of every row of x to its k-th nearest neighbour, itself not counted."""
+    """Return (N,): the distance of every row of x to its k-th nearest neighbour, itself not counted."""
     return torch.cat([distance.kthvalue(k + 1, dim=1).values for _, distance in _blocks(x, x)])

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from genus.evaluation import plots
-from genus.evaluation.codes import SIDE, Codes, mosaic, pairs
+from genus.evaluation.codes import SIDE, Codes, mosaic, reconstructions
 from genus.evaluation.excerpts import Excerpt, Sound, excerpts, sounds
 from genus.evaluation.grids import image_grid
 from genus.evaluation.ranking import number, plus_minus, ranking, verdict
@@ -201,7 +201,7 @@ def _codes(results: Results, codes: dict[str, Codes]) -> list[Latent]:
             grids = [
                 (about, mosaic(space, code.plane[:n], real[:n]), SIDE),
                 ("one number of a code changed at a time, from less to more", code.walks.flatten(0, 1), code.walks.shape[1]),
-                ("held-out images, and below each what its code gives", pairs(real, code.rebuilt), len(code.rebuilt)),
+                ("held-out images, and below each what its code gives", reconstructions(real, code.rebuilt), len(code.rebuilt)),
             ]
             if code.lines is not None:
                 title = "from one held-out image to another, along the line between their codes"

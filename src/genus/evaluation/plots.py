@@ -41,7 +41,7 @@ POINTS = 600
 
 
 class Marginal(NamedTuple):
-    """Shares of one column, of the real rows first and then of every family.
+    """Hold the shares of one column, of the real rows first and then of every family.
 
     Args:
         states: names of levels, or of atoms where the column is numeric.
@@ -61,13 +61,13 @@ class Marginal(NamedTuple):
 
     @property
     def difference(self) -> float:
-        """Total variation between real rows and samples, the mean over families."""
+        """Return the total variation between real rows and samples, the mean over families."""
         both = np.concatenate([self.shares, self.bins], axis=1)
         return float(np.abs(both[1:] - both[0]).sum(1).mean() / 2) if len(both) > 1 else 0.0
 
 
 def level_text(level: Any, width: int = 16) -> str:
-    """A level or an atom as it stands at an axis."""
+    """Return a level or an atom as text for an axis."""
     if level is None or (isinstance(level, float) and math.isnan(level)):
         return "missing"
     text = f"{level:.6g}" if isinstance(level, float) else " ".join(str(level).split())
@@ -75,7 +75,7 @@ def level_text(level: Any, width: int = 16) -> str:
 
 
 def marginal(kind: Kind, columns: Sequence[np.ndarray]) -> Marginal:
-    """The shares of one column: columns[0] is real, the others are families' samples, each (n,)."""
+    """Return the shares of one column: columns[0] is real, the others are families' samples, each (n,)."""
     if isinstance(kind, Category):
         shares = np.stack([np.bincount(c.astype(int), minlength=kind.states) / max(len(c), 1) for c in columns])
         order = np.argsort(-shares[0], kind="stable")
@@ -107,7 +107,7 @@ def _edges(kind: Kind, real: np.ndarray) -> np.ndarray:
 
 
 def marginals(space: Space, real: Tensor, samples: dict[str, Tensor], most: int = 24) -> list[tuple[str, str]]:
-    """(name, SVG) of the columns; of more than `most` those in which samples differ most from real rows, in column order."""
+    """Return (name, SVG) of at most `most` columns, those in which samples differ most from real rows, in their order."""
     tensors = [x.double().reshape(len(x), space.dim).numpy() for x in (real, *samples.values())]
     each = [marginal(kind, [t[:, i] for t in tensors])._replace(known=space.time(i)) for i, kind in enumerate(space.kinds)]
     chosen = sorted(sorted(range(space.dim), key=lambda i: -each[i].difference)[:most])
@@ -131,7 +131,7 @@ def _draw_marginal(m: Marginal, alt: str) -> str:
 
 
 def _draw_states(axes: Axes, m: Marginal, along: str) -> None:
-    """Real rows as bars, families as points; along y for levels, along x for atoms."""
+    """Draw real rows as bars and families as points; along y for levels, along x for atoms."""
     from matplotlib.ticker import MaxNLocator
 
     at = np.arange(len(m.states))
@@ -160,7 +160,7 @@ def _draw_states(axes: Axes, m: Marginal, along: str) -> None:
 
 
 def _draw_bins(axes: Axes, m: Marginal) -> None:
-    """Real rows as an area, families as lines."""
+    """Draw real rows as an area and families as lines."""
     assert m.edges is not None
     axes.stairs(m.bins[0], m.edges, fill=True, color=INK, alpha=0.2, linewidth=0)
     for f, bins in enumerate(m.bins[1:]):
@@ -189,7 +189,7 @@ def _number_axis(axis: Axis, ticks: int, whole: bool = False, known: pa.DataType
 
 
 def associations(space: Space, x: Tensor) -> np.ndarray:
-    """How much any two columns say of each other, (D, D).
+    """Return how strongly any two columns are associated, (D, D).
 
     One quantity for all kinds: the root mean squared canonical correlation of the columns' codes. Of two numbers it is
     Spearman's rank correlation, of a number and a category the correlation ratio of the ranks, of two categories Cramér's
@@ -215,7 +215,7 @@ def associations(space: Space, x: Tensor) -> np.ndarray:
 
 
 def _whitened(kind: Kind, column: np.ndarray) -> np.ndarray:
-    """Orthonormal columns that span the centred codes of a column: its ranks, or one-hots of its levels."""
+    """Return orthonormal columns that span the centred codes of a column: its ranks, or one-hots of its levels."""
     from scipy.stats import rankdata
 
     if isinstance(kind, Category):
@@ -233,7 +233,7 @@ def _whitened(kind: Kind, column: np.ndarray) -> np.ndarray:
 
 
 def heat_map(space: Space, matrix: np.ndarray, alt: str) -> str:
-    """A matrix of associations as SVG, from −1 (blue) over 0 (clear) to 1 (orange)."""
+    """Draw a matrix of associations as SVG, from −1 (blue) over 0 (clear) to 1 (orange)."""
     with styled(ticks=8.5):
         figure = figure_of(320, 320)
         axes = figure.subplots()
@@ -257,7 +257,7 @@ def heat_map(space: Space, matrix: np.ndarray, alt: str) -> str:
 
 
 def pairs(space: Space, matrix: np.ndarray, most: int = 3) -> list[tuple[int, int]]:
-    """The pairs most worth a look: strongly associated, with a number among them, no column twice while others are left."""
+    """Return the pairs most worth a look: strongly associated, one a number, no column twice while others are left."""
     numeric = [not isinstance(kind, Category) for kind in space.kinds]
     found = [(i, j) for i in range(space.dim) for j in range(i)]
     found.sort(key=lambda p: (-(numeric[p[0]] or numeric[p[1]]), -abs(matrix[p])))
@@ -271,7 +271,7 @@ def pairs(space: Space, matrix: np.ndarray, most: int = 3) -> list[tuple[int, in
 
 
 def scatter(space: Space, pair: tuple[int, int], x: Tensor, real: Tensor, alt: str) -> str:
-    """Rows x in two columns, on the scale of the real rows; categories and lattices are jittered within their cell."""
+    """Draw rows x in two columns, on the scale of the real rows; categories and lattices are jittered within their cell."""
     numbers = np.random.default_rng(0)
     with styled(ticks=8):
         figure = figure_of(170, 160)
@@ -300,7 +300,7 @@ def scatter(space: Space, pair: tuple[int, int], x: Tensor, real: Tensor, alt: s
 
 
 def plane(space: Space, points: Tensor, x: Tensor, target: str | None, alt: str) -> str:
-    """Points (n, 2) of rows x, coloured by the target, or else by the category of fewest levels, where there are few."""
+    """Draw points (n, 2) of rows x, coloured by the target, or else by the category of fewest levels, where there are few."""
     few = {i: kind for i, kind in enumerate(space.kinds) if isinstance(kind, Category) and 1 < kind.states <= COLOURS}
     by = space.index(target) if target is not None else None
     by = by if by in few else min(few, key=lambda i: few[i].states, default=None)
@@ -326,7 +326,7 @@ def plane(space: Space, points: Tensor, x: Tensor, target: str | None, alt: str)
 
 
 def curves(histories: Sequence[Any], alt: str, share: float = 1.0) -> str | None:
-    """Losses and the held-out criterion against seconds, one line a seed; None where fewer than two points were recorded.
+    """Draw losses and the validation criterion against seconds, a line for each seed; None for fewer than two points.
 
     The criterion is divided by `share`.
     """

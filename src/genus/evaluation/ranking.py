@@ -21,7 +21,7 @@ FEW_STEPS = 50  # below which a training has hardly started
 
 
 class Place(NamedTuple):
-    """One line of the ranking.
+    """Hold one line of the ranking.
 
     Args:
         number: 1 for the best and those tied with it; None for a family that was not fitted.

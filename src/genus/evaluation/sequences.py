@@ -1,6 +1,6 @@
 """Samples of sequences: how many stand in the training set, how many among held-out rows, how many are new.
 
-No classifier tells texts or sounds from real ones as trees tell rows of a table; the density judges how well a family has
+No classifier tells texts or sounds from real ones as trees tell rows of a table; the density tells how well a family has
 learned, and these counts say whether it has learned by heart.
 """
 
@@ -45,7 +45,7 @@ NOVELTY: dict[str, Metric] = {
 
 
 def symbol(space: Space) -> str:
-    """What one element of a sequence is called.
+    """Return the noun for one element of a sequence.
 
     >>> symbol(Space(Category(("a", "b", None)), shape=(8,), sequence=True))
     'character'
@@ -62,7 +62,7 @@ def symbol(space: Space) -> str:
 
 
 def spans(space: Space, x: Tensor) -> Tensor:
-    """Sequences x (B, T) -> (B,): how many symbols each has, the end included.
+    """Return (B,) how many symbols each sequence of x (B, T) has, the end included.
 
     >>> word = Space(Category(("a", None)), shape=(3,), sequence=True)
     >>> spans(word, torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])).tolist()
@@ -76,7 +76,7 @@ def spans(space: Space, x: Tensor) -> Tensor:
 
 
 def draws(space: Space, consecutive: bool) -> tuple[int, int]:
-    """How many samples tell enough, and how long they are: time grows with the length, and with the number far less."""
+    """Return how many samples suffice, and their length: time grows with the length, and with the number far less."""
     length = min(space.dim, 256 if consecutive else 8192)
     fewest = 200 if length < 256 else 100 if length <= 512 else 8
     return min(1000, max(2**15 // length, fewest)), length
@@ -85,7 +85,7 @@ def draws(space: Space, consecutive: bool) -> tuple[int, int]:
 def evaluate_sequences(
     space: Space, samples: Tensor, *, train: Tensor, held: Tensor, consecutive: bool = False
 ) -> dict[str, float]:
-    """The shares of samples that stand in the training set, among held-out rows only, and in neither.
+    """Return the shares of samples that stand in the training set, among held-out rows only, and in neither.
 
     Args:
         samples: (n, T).
@@ -115,7 +115,7 @@ def evaluate_sequences(
 
 
 def _stand_in(wanted: np.ndarray, space: Space, x: Tensor, length: int, consecutive: bool) -> np.ndarray:
-    """Which of the hashes are those of rows x (N, L), or of any place in them where they are consecutive."""
+    """Return which of the hashes are of rows x (N, L), or of any place in them where they are consecutive."""
     found = np.zeros(len(wanted), dtype=bool)
     for hashes in _piece_hashes(space, x, length) if consecutive else _row_hashes(space, x, length):
         found |= np.isin(wanted, hashes)
@@ -129,7 +129,7 @@ def _row_hashes(space: Space, x: Tensor, length: int) -> Iterator[np.ndarray]:
 
 
 def _piece_hashes(space: Space, x: Tensor, length: int) -> Iterator[np.ndarray]:
-    """The hashes of every piece of the one long sequence, which need not begin where a row does."""
+    """Yield the hashes of every piece of the one long sequence, which need not begin where a row does."""
     flat = x.reshape(-1)
     inverse = pow(BASE, -1, 2**64)
     for at in range(0, max(len(flat) - length + 1, 0), CHUNK):
@@ -139,19 +139,19 @@ def _piece_hashes(space: Space, x: Tensor, length: int) -> Iterator[np.ndarray]:
 
 
 def _hashes(numbers: np.ndarray) -> np.ndarray:
-    """Rows (n, length) -> their hashes (n,): the polynomial in `BASE` whose coefficients are the symbols."""
+    """Return the hashes (n,) of rows (n, length): the polynomial in `BASE` whose coefficients are the symbols."""
     return numbers @ _powers(BASE, numbers.shape[1])
 
 
 def _powers(base: int, count: int) -> np.ndarray:
-    """(count,): 1, base, base^2, ... modulo 2^64."""
+    """Return (count,): 1, base, base^2, ... modulo 2^64."""
     powers = np.full(count, base, dtype=np.uint64)
     powers[:1] = 1
     return np.cumprod(powers)
 
 
 def _numbers(space: Space, x: Tensor) -> np.ndarray:
-    """x (n, T) -> the same as whole numbers, equal where values are: the places on a lattice, the bits of reals."""
+    """Return x (n, T) as whole numbers, equal where values are: the places on a lattice, the bits of reals."""
     kind = space.kinds[0]
     if isinstance(kind, Lattice):
         place = ((x.double() - kind.low) / kind.step).round().nan_to_num(-1.0)

@@ -34,23 +34,31 @@ BOUNDS = ("jensen_shannon", "w1_dual")  # from below: a low one may be a critic'
 
 
 class Cell(NamedTuple):
+    """Hold the text of a cell, a smaller text beside it, and whether it is the best of its column."""
+
     text: str
     aside: str = ""
     best: bool = False
 
 
 class Line(NamedTuple):
+    """Hold a line of a table: a family's, or that of reference rows."""
+
     name: str
     kind: str  # "family" or "reference"
     cells: list[Cell]
 
 
 class Column(NamedTuple):
+    """Hold the head of a column, and below it how to read its numbers."""
+
     title: str
     hint: str
 
 
 class Table(NamedTuple):
+    """Hold a table of the page."""
+
     title: str
     note: str
     columns: list[Column]
