@@ -35,7 +35,7 @@ class Shifted(TractableDensity, name="test-shifted"):
         self.width, self.centre = width, nn.Parameter(torch.zeros(space.dim))
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        _, u = self.space.split(x)
+        u = self.space.split(x).u
         unit = sum(math.log(kind.scale) for kind in self.space.kinds)
         return torch.distributions.Normal(self.centre, self.width).log_prob(u.float()).sum(1) - unit
 

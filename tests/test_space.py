@@ -59,7 +59,8 @@ def rows(space: Space, n: int, seed: int) -> torch.Tensor:
 def test_join_inverts_split_and_from_features_inverts_features(space: Space, seed: int) -> None:
     x = rows(space, 40, seed).double()
     space.check(x)
-    for back in (space.join(*space.split(x)), space.from_features(space.features(x))):
+    parts = space.split(x)
+    for back in (space.join(parts.state, parts.u), space.from_features(space.features(x))):
         torch.testing.assert_close(back.double(), x, rtol=1e-6, atol=1e-5, equal_nan=True)
     assert space.features(x).shape == (40, space.feature_dim)
 
@@ -80,7 +81,9 @@ def test_split_by_hand() -> None:
     x = torch.tensor(
         [[0.0, 21.0, 0.5, 2.0, 0.0], [NAN, 999.0, 3.0, 1.0, 0.0], [52.3, NAN, 1.0, 0.0, 0.0], [99.5, 0.0, 1.5, 0.0, 0.0]]
     )
-    state, u = MIXED.split(x)
+    state, u, log_slope, log_width = MIXED.split(x)
+    assert log_slope[0].tolist() == pytest.approx([-math.log(13.7), 0, 0, 0, 0])
+    assert log_width[1].tolist() == pytest.approx([0, math.log(1 / 30), math.log(0.5 / MIXED.kinds[2].scale), 0, 0])
     assert state.tolist() == [[1, 0, 0, 2, 0], [3, 2, 0, 1, 0], [0, 3, 0, 0, 0], [2, 1, 0, 0, 0]]
     assert u[2, 0].item() == pytest.approx(1.0)
     assert u[0, 1].item() == pytest.approx(1 / 30)

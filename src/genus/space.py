@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from genus.codec.frames import Form
 
-__all__ = ["Category", "Lattice", "Kind", "Real", "Space"]
+__all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space"]
 
 
 CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
@@ -37,10 +37,29 @@ class Tables(NamedTuple):
     low: Tensor  # (D,) of the lattice; -inf for reals
     high: Tensor  # (D,)
     step: Tensor  # (D,) 0 for reals
+    log_slope: Tensor  # (D,) of the chart of a real; 0 for other kinds
+    log_width: Tensor  # (D,) of a lattice's cell in the chart; 0 for other kinds
     states: Tensor  # (D,) number of states
     atoms: Tensor  # (A, D) atom values, NaN where a coordinate has fewer
     missing: Tensor  # (D,) the state that means missing; -1 where none
     category: Tensor  # (D,) bool
+
+
+class Parts(NamedTuple):
+    """What `Space.split` makes of x (B, *shape).
+
+    Args:
+        state: (B, D) long: 0 where a number lies in the continuous part; else the atom or the level.
+        u: (B, D): the number in its column's chart, roughly standard; 0 where there is none.
+        log_slope: (B, D): log du/dx of a Real's chart where the number lies, added to turn a log-density of u into one of x
+            (nats); 0 for kinds of counting measure. It has a meaning where the state is 0.
+        log_width: (B, D): the log of the width in u of the lattice cell where the number lies; 0 for other kinds.
+    """
+
+    state: Tensor
+    u: Tensor
+    log_slope: Tensor
+    log_width: Tensor
 
 
 class Space:
@@ -232,28 +251,35 @@ class Space:
             low=column(lambda k: getattr(k, "low", -math.inf)),
             high=column(lambda k: getattr(k, "high", math.inf)),
             step=column(lambda k: k.step),
+            log_slope=column(lambda k: k.log_slope),
+            log_width=column(lambda k: k.log_width),
             states=column(lambda k: k.states, torch.long),
             atoms=torch.tensor(padded, dtype=torch.float64).reshape(depth, len(kinds)).to(device, dtype),
             missing=column(lambda k: k.missing_state, torch.long),
             category=column(lambda k: isinstance(k, Category), torch.bool),
         )
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, *shape) -> state (B, D) long and u (B, D): the standardised remainder, 0 where there is none."""
+    def split(self, x: Tensor) -> Parts:
+        """Return the states and the numbers of x (B, *shape), and what turns a density of these into one of x.
+
+        The charts are affine, u = (x - loc) / scale, so `log_slope` and `log_width` are views of one number for each column.
+        """
         flat = x if self.sequence else x.reshape(len(x), self.dim)
         if self.is_discrete:
-            return flat.long(), torch.zeros((1, 1), dtype=flat.dtype, device=x.device).expand(flat.shape)
+            none = torch.zeros((1, 1), dtype=flat.dtype, device=x.device).expand(flat.shape)
+            return Parts(flat.long(), none, none, none)
         flat = flat if flat.is_floating_point() else flat.to(self.dtype)  # small integers may be kept as such
         table = self.tables(flat)
         u = (flat - table.loc) / table.scale
+        log_slope, log_width = table.log_slope.expand(u.shape), table.log_width.expand(u.shape)
         if not self.has_states:
-            return torch.zeros((1, 1), dtype=torch.long, device=x.device).expand(u.shape), u
+            return Parts(torch.zeros((1, 1), dtype=torch.long, device=x.device).expand(u.shape), u, log_slope, log_width)
         state = torch.where(table.category, flat, 0.0).nan_to_num(0.0).long()
         for i, atom in enumerate(table.atoms):
             # A missing marker always is the last state, so the i-th number among the atoms is state i + 1.
             state = torch.where(flat == atom, i + 1, state)
         state = torch.where(flat.isnan(), table.missing, state)
-        return state, torch.where((state == 0) & ~table.category, u, 0.0)
+        return Parts(state, torch.where((state == 0) & ~table.category, u, 0.0), log_slope, log_width)
 
     def join(self, state: Tensor, u: Tensor) -> Tensor:
         """The inverse of `split`: state (B, D), u (B, D) -> x (B, *shape); lattices are rounded and kept in bounds."""
@@ -303,7 +329,7 @@ class Space:
                     self.element._check_rows(row[:, None], f"sequence {at + i} of {name}", 0)
                 raise
             if self.ends:
-                ended = self.split(part)[0] == self.tables(part).missing
+                ended = self.split(part).state == self.tables(part).missing
                 if bool((ended[:, :-1] & ~ended[:, 1:]).any()):
                     row = int((ended[:, :-1] & ~ended[:, 1:]).any(1).nonzero()[0])
                     raise DataError(f"{name} goes on after its end in row {at + row}; an end must be followed by ends alone.")
@@ -371,7 +397,7 @@ class Space:
     def features(self, x: Tensor) -> Tensor:
         """x (B, *shape) -> (B, feature_dim): standardised remainders, then a one-hot of every column with several states."""
         rest, hot, start = (t.to(x.device) for t in self._layout)
-        state, u = self.split(x)
+        state, u, *_ = self.split(x)
         if not len(hot) and len(rest) == self.dim:
             return u
         out = torch.zeros(len(x), self.feature_dim, dtype=u.dtype, device=x.device)

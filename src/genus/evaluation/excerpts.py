@@ -59,7 +59,7 @@ def texts(space: Space, x: Tensor) -> list[str]:
 def excerpts(space: Space, x: Tensor) -> list[Excerpt]:
     """Return the first samples as text: many short ones or a few long ones."""
     x = x[: 24 if space.dim <= 40 else 8 if space.dim <= 120 else 3]
-    last = space.split(x)[0][:, -1] == space.tables(x).missing if space.ends else [False] * len(x)
+    last = space.split(x).state[:, -1] == space.tables(x).missing if space.ends else [False] * len(x)
     found = []
     for text, ended in zip(texts(space, x), last, strict=True):
         shown = text[:LONGEST].translate(VISIBLE)

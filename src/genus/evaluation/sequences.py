@@ -71,7 +71,7 @@ def spans(space: Space, x: Tensor) -> Tensor:
     if not space.ends:
         return torch.full((len(x),), x.shape[1])
     x = x.to(space.dtype)
-    ended = space.split(x)[0] == space.tables(x).missing
+    ended = space.split(x).state == space.tables(x).missing
     return (~ended).sum(1).add(1).clamp(max=x.shape[1])
 
 

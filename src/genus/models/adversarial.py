@@ -202,7 +202,7 @@ class Adversarial(GenerativeModel):
 
     def _states(self, x: Tensor) -> Tensor:
         """x (B, *shape) -> (B, columns with states): the numbers of their states, counted through all columns."""
-        return self.space.split(x)[0][:, self.space.columns_with_states()] + self.first
+        return self.space.split(x).state[:, self.space.columns_with_states()] + self.first
 
     def _chances(self, states: Tensor) -> Tensor:
         """States (B, columns) -> (B, columns): the chance of a state by its column's logarithmic counts, shared by its rows."""

@@ -77,7 +77,7 @@ class ChainRule(TractableDensity):
         """Return which elements of sequences x (B, T) come after the end, (B, T); None where sequences do not end."""
         if not self.space.ends:
             return None
-        ended = self.space.split(x)[0] == self.space.tables(x).missing
+        ended = self.space.split(x).state == self.space.tables(x).missing
         return torch.cat([torch.zeros_like(ended[:, :1]), ended[:, :-1]], dim=1)
 
     # -- sampling -----------------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ class ContinuousDensity(TractableDensity):
 
     def _parts(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return numbers u (B, D), NaN where absent; states (B, S), None where no column has several; and features."""
-        state, u = self.space.split(x)
+        state, u, *_ = self.space.split(x)
         u = (u if len(self.reals) == self.space.dim else u[:, self.reals]).to(self.dtype)
         if self.states is None:
             return u, None, self._context_features(c)

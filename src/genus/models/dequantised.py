@@ -106,7 +106,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         x = x if x.is_floating_point() else x.to(self.dtype)  # whole numbers may be kept as small integers
         body = self.lattice
         if self.space.has_states:  # atoms, and what is missing, are no cells
-            body = body & (self.space.split(x)[0] == 0).view(x.shape)
+            body = body & (self.space.split(x).state == 0).view(x.shape)
         u, log_q = self._places(x, c, body)
         y = x + self.half_step.to(x.dtype) * (2 * u - 1)
         share = ((y - self.start.to(x.dtype)) / self.width.to(x.dtype)).clamp(EDGE, 1 - EDGE)
@@ -141,7 +141,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
             if not bool(rows.any()):
                 break
             y[rows] = self.model._sample(int(rows.sum()), None if c is None else c[rows])
-        state, _ = self.model.space.split(y)
+        state = self.model.space.split(y).state
         value = torch.where(self.short, self.start.to(y) + self.width.to(y) * y.sigmoid(), y).flatten(1)
         table = self.space.tables(value)
         return self.space.join(state, ((value - table.loc) / table.scale).nan_to_num(0.0))

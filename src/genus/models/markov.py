@@ -144,7 +144,7 @@ class MarkovChain(Counted, ChainRule, name="markov"):
         if not self.cells.total:
             return torch.zeros_like(x, dtype=torch.long)
         flat = x.reshape(-1, 1)
-        return self.symbol[self.cells.index(flat, self.space.element.split(flat)[0])].view(x.shape)
+        return self.symbol[self.cells.index(flat, self.space.element.split(flat).state)].view(x.shape)
 
     def _values(self, symbols: Tensor) -> Tensor:
         """The inverse of `_symbols`."""

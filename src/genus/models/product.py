@@ -44,7 +44,6 @@ class Product(nn.Module):
         kinds = [k for k in rest if isinstance(k, Lattice)]
         depth = max((len(k.lattice_atoms) for k in kinds), default=0)
         constants = {
-            "log_unit": [0.0 if isinstance(k, Lattice) else math.log(k.scale) for k in rest],
             # A lattice value takes in the density of its cell, so no standard deviation below half a step is needed.
             "floor": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.0 for k in rest],
             "half_step": [k.step / k.scale / 2 for k in kinds],
@@ -74,7 +73,6 @@ class Product(nn.Module):
     mean: Tensor
     std: Tensor
     concluded: Tensor
-    log_unit: Tensor
     half_step: Tensor
     low: Tensor
     high: Tensor
@@ -93,7 +91,7 @@ class Product(nn.Module):
         return (slice(at, at + size) for at in range(0, n, size))
 
     def _observe(self, x: Tensor, weight: Tensor | None) -> None:
-        state, u = self.space.split(x)
+        state, u, *_ = self.space.split(x)
         hard = weight is None or weight.ndim == 1
         if self.cells.total:
             flat = self.cells.index(x, state) + self.cells.offset
@@ -203,7 +201,7 @@ class Product(nn.Module):
         return part
 
     def _log_prob(self, x: Tensor, joint: tuple[Tensor, list[Tensor]] | None) -> Tensor:
-        state, u = self.space.split(x)
+        state, u, log_slope, _ = self.space.split(x)
         out = torch.zeros(len(x), self.components, dtype=torch.float64, device=x.device)
         if joint is not None:
             strides, tables = joint
@@ -213,7 +211,8 @@ class Product(nn.Module):
         if len(self.cells.rest):
             u = (u if self.cells.every_rest else u[:, self.cells.rest]).double()
             inside = (state[:, self.cells.rest] == 0).double() if self.space.has_states else None
-            out = out + self._gaussian(u, inside)
+            slope = log_slope[:, self.cells.rest].double()
+            out = out + self._gaussian(u, inside) + (slope if inside is None else slope * inside).sum(1, keepdim=True)
             for i, j in enumerate(self.lattice):
                 if inside is None:
                     out += self._lattice(u[:, j], i, j)
@@ -225,9 +224,9 @@ class Product(nn.Module):
     def _gaussian(self, u: Tensor, inside: Tensor | None) -> Tensor:
         """The Real remainders: expanded squares, so that all K cost three matrix products."""
         precision = self.std.pow(-2)
-        constant = -0.5 * self.mean.square() * precision - self.std.log() - 0.5 * math.log(2 * math.pi) - self.log_unit
+        constant = -0.5 * self.mean.square() * precision - self.std.log() - 0.5 * math.log(2 * math.pi)
         if self.lattice:
-            keep = torch.ones(len(self.log_unit), dtype=torch.float64, device=u.device)
+            keep = torch.ones(u.shape[1], dtype=torch.float64, device=u.device)
             keep[self.lattice] = 0.0
             precision, constant = precision * keep, constant * keep
         value = torch.addmm((u @ (self.mean * precision).T), u.square(), precision.T, alpha=-0.5)
@@ -329,7 +328,7 @@ def condition_index(cells: Cells | None, c: Tensor | None) -> Tensor | None:
     """c (B, *context.shape) -> (B,): the number of its combination of values; None without a context."""
     if cells is None or c is None:
         return None
-    index = cells.index(c, cells.space.split(c)[0])
+    index = cells.index(c, cells.space.split(c).state)
     number = torch.zeros(len(c), dtype=torch.long, device=c.device)
     for j, size in enumerate(cells.sizes.tolist()):
         number = number * size + index[:, j]

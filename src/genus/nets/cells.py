@@ -167,7 +167,7 @@ class Cells(nn.Module):
 
     def shares(self, x: Tensor) -> Tensor:
         """x (B, *shape) -> (sum of needs,): the numbers whose tables are the shares of the cells, one row more in each."""
-        cell = self.index(x, self.space.split(x)[0]) + self.offset
+        cell = self.index(x, self.space.split(x).state) + self.offset
         log_count = torch.bincount(cell.flatten(), minlength=self.total).double().add(1).log()
         return torch.cat([t[1:] - t[0] if len(t) == 2 else t for t in log_count.split(self.sizes.tolist())])
 

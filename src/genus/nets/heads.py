@@ -94,7 +94,6 @@ class Head(nn.Module):
             "half_step": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.5 for k in rest],
             "low": [(k.low - k.loc) / k.scale if isinstance(k, Lattice) else -math.inf for k in rest],
             "high": [(k.high - k.loc) / k.scale if isinstance(k, Lattice) else math.inf for k in rest],
-            "log_unit": [0.0 if isinstance(k, Lattice) else math.log(k.scale) for k in rest],
             "atoms": [standard_atoms(k, depth) for k in rest],
         }
         for name, value in columns.items():
@@ -106,7 +105,6 @@ class Head(nn.Module):
     half_step: Tensor
     low: Tensor
     high: Tensor
-    log_unit: Tensor
     atoms: Tensor
 
     def forward(self, params: Tensor) -> Coordinates:
@@ -143,7 +141,7 @@ class Coordinates:
         head, cells = self.head, self.head.cells
         if cells.is_lattice:  # which has neither states nor a remainder
             return self._of_cells(cells.index(x, x))
-        state, u = head.space.split(x)
+        state, u, log_slope, _ = head.space.split(x)
         out = torch.zeros(len(self.tables), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
         if cells.total:
             tables = self._of_cells(cells.index(x, state))
@@ -151,7 +149,9 @@ class Coordinates:
         if len(cells.rest):
             draws = len(out) // max(len(x), 1)
             state, u = (state, u) if draws == 1 else (state.repeat(draws, 1), u.repeat(draws, 1))
+            log_slope = log_slope if draws == 1 else log_slope.repeat(draws, 1)
             inside = self._rest_log_prob(u if cells.every_rest else u[:, cells.rest])
+            inside = inside + (log_slope if cells.every_rest else log_slope[:, cells.rest]).to(inside.dtype)
             if head.has_atoms:
                 inside = inside + self._off_atoms(state[:, cells.rest] == 0)
             if head.space.has_states:
@@ -179,7 +179,7 @@ class Coordinates:
             bounds = (head.half_step, head.low, head.high)
             mass = cell_mass(u, self.loc, self.log_scale, *(t.to(u.dtype).unsqueeze(-1) for t in bounds))
             parts = torch.where(head.lattice.unsqueeze(-1), mass, parts)
-        return (self.log_weights + parts).logsumexp(-1) - head.log_unit.to(u.dtype)
+        return (self.log_weights + parts).logsumexp(-1)
 
     def expected_log_prob(self, loc: Tensor, log_scale: Tensor, draws: int = 8) -> Tensor:
         """loc, log_scale (B, R) of normals q, standardised -> (B, R): E_q log p(u) of the remainders, in standardised units.
@@ -191,7 +191,7 @@ class Coordinates:
             return -0.5 * distance - self.log_scale[..., 0] - 0.5 * math.log(2 * math.pi)
         noise = torch.randn(max(1, draws // 2), *loc.shape, dtype=loc.dtype, device=loc.device)
         some = [self._rest_log_prob(loc + sign * z * log_scale.exp()) for z in noise for sign in (1, -1)]
-        return torch.stack(some).mean(0) + self.head.log_unit.to(loc.dtype)
+        return torch.stack(some).mean(0)
 
     def _off_atoms(self, inside: Tensor) -> Tensor:
         """inside (B, R), which data are remainders -> (B, R): what is added where a lattice's remainder lives off its atoms.

@@ -69,7 +69,7 @@ class SharedTokens(nn.Module):
         if isinstance(kind, Lattice) and not kind.atoms:
             return ((x - kind.low) / kind.step).round().long()
         flat = x.reshape(-1, 1)
-        return self.cells.index(flat, self.space.split(flat)[0]).view(x.shape)
+        return self.cells.index(flat, self.space.split(flat).state).view(x.shape)
 
     def at(self, i: int, x: Tensor) -> Tensor:
         """Element i of every datum, x (B, 1) -> (B, width)."""
@@ -147,7 +147,7 @@ class Columns(nn.Module):
     def forward(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """x (B, *shape) -> (B, total)."""
         flat = x.reshape(len(x), self.space.dim)
-        state, u = self.space.split(flat if self.space.is_table else x)
+        state, u, *_ = self.space.split(flat if self.space.is_table else x)
         if self.plain:
             return u.to(dtype)
         out = torch.zeros(len(x), self.total, dtype=dtype, device=x.device)
