@@ -114,7 +114,7 @@ def judged(
     model = genus.build(name, data.space, **genus.family(name).default_hyperparameters(data.space, len(data)))
     history = genus.fit(model, data, max_seconds=seconds, seed=seed, progress=False)
     took = time.perf_counter() - begin
-    samples = data.space.decode(model.sample(len(test), seed=seed))
+    samples = data.decode(model.sample(len(test), seed=seed))
     density = None
     if isinstance(model, genus.TractableDensity):
         with torch.no_grad():
@@ -135,7 +135,7 @@ def main() -> None:
     if not all(path.is_file() for path in paths):
         sys.exit(f"{paths[0]} and {paths[1].name} are not there; give their folder with --data.")
     data = genus.read(paths[0], target=TARGET)
-    test = genus.read(paths[1], space=data.space)
+    test = genus.read(paths[1], space=data.codec)
     train, real = (pa.csv.read_csv(path) for path in paths)
 
     print(f"genus {genus.__version__}, scikit-learn {sklearn.__version__}, torch {torch.__version__}, numpy {np.__version__}")

@@ -35,7 +35,6 @@ from torch import Tensor
 import genus
 from genus import Category, ParallelWaveNet, Real, Space, WaveNet
 from genus.cli.inputs import parse_duration
-from genus.codec.frames import Form
 from genus.divergences import Estimate, log_spectral_distance
 from genus.evaluation.excerpts import sounds
 from genus.ladder import isolated, map_batches
@@ -64,8 +63,7 @@ def read(folder: Path) -> tuple[Tensor, Tensor, Space, Space]:
         row[: len(wave)] = wave
     x += STEP * (torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) - 0.5)
     c = torch.tensor([[float(digit), float(speakers.index(speaker))] for digit, speaker, _ in named])
-    form = Form("audio", ("float32",), coding="real", rate=RATE)
-    space = Space(Real(0.0, float(x.std())), shape=(LENGTH,), sequence=True, form=form)
+    space = Space(Real(0.0, float(x.std())), shape=(LENGTH,), sequence=True)
     return x, c, space, Space([Category(tuple(range(10))), Category(tuple(speakers))], names=["digit", "speaker"])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from genus.codec import Codec
 from genus.codec.frames import Form
 from genus.evaluation.metrics import METRICS
 from genus.evaluation.report import Report
@@ -267,7 +268,7 @@ def adult(n: int = 1500) -> Report:
     return Report("adult-train.csv", adult_space(), rows, 19_522, 4_881, 24_403, real=adult_rows(n, 0), **settings)  # type: ignore[arg-type]
 
 
-def sequences(name: str, space: Space, real: torch.Tensor, noise: torch.Tensor) -> Report:
+def sequences(name: str, codec: Codec, real: torch.Tensor, noise: torch.Tensor) -> Report:
     """The Markov chain, a network that copies, and one that is noise."""
     found = {"in_training": 0.12, "in_held_out": 0.01, "new": 0.87, "distinct": 0.99}
     rows = [
@@ -280,26 +281,28 @@ def sequences(name: str, space: Space, real: torch.Tensor, noise: torch.Tensor) 
     ]
     settings = SETTINGS | {"references": {"held-out rows": found}, "metrics": NOVELTY, "sample_count": 1000}
     settings |= {"baseline": "the Markov chain (counts of n-grams)", "baseline_family": "markov"}
-    return Report(name, space, rows, 400, 100, 500, real=real, **settings)  # type: ignore[arg-type]
+    return Report(name, codec.space, rows, 400, 100, 500, real=real, form=codec.form, **settings)  # type: ignore[arg-type]
 
 
 def names() -> Report:
     """Short words, one of them markup."""
     levels = tuple(sorted(set("".join(WORDS))))
     form = Form("text", ("str",), coding="characters")
-    space = Space(Category((*levels, None)), shape=(max(map(len, WORDS)) + 1,), form=form, sequence=True)
+    space = Space(Category((*levels, None)), shape=(max(map(len, WORDS)) + 1,), sequence=True)
+    codec = Codec(space, form)
     noise = torch.randint(len(levels), (30, space.dim), generator=torch.Generator().manual_seed(0)).float()
-    return sequences("names.txt", space, space.encode(WORDS), noise)
+    return sequences("names.txt", codec, codec.encode(WORDS), noise)
 
 
 def tones() -> Report:
     """Tones of different pitch that end, and noise."""
     form = Form("audio", ("uint8",), coding="mu-law", rate=8000)
-    space = Space(Lattice(0, 255, atoms=(math.nan,)), shape=(900,), form=form, sequence=True)
+    space = Space(Lattice(0, 255, atoms=(math.nan,)), shape=(900,), sequence=True)
+    codec = Codec(space, form)
     time = np.arange(700) / 8000
-    real = space.encode([np.sin(2 * np.pi * pitch * time) for pitch in (500, 1000, 2000, 3000)])
+    real = codec.encode([np.sin(2 * np.pi * pitch * time) for pitch in (500, 1000, 2000, 3000)])
     noise = torch.randint(256, (4, 900), generator=torch.Generator().manual_seed(0)).float()
-    return sequences("tones", space, real, noise)
+    return sequences("tones", codec, real, noise)
 
 
 def lonely() -> Report:

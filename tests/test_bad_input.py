@@ -172,7 +172,7 @@ def test_odd_data_work_in_every_family(what: str, family: str) -> None:
         return
     model = genus.build(family, data.space, **SMALL[family])
     genus.fit(model, data, max_steps=5, seed=0, progress=False)
-    frame = data.space.decode(model.sample(20, seed=0))
+    frame = data.codec.decode(model.sample(20, seed=0))
     assert list(frame.columns) == list(ODD[what])
     assert [str(kind) for kind in frame.dtypes] == [str(kind) for kind in pd.DataFrame(ODD[what]).dtypes]
     if isinstance(model, genus.ApproximateDensity):
@@ -249,7 +249,7 @@ def test_other_data_at_scoring_time(what: str, model: genus.GenerativeModel) -> 
     content, words = OTHER[what]
     Path("other.csv").write_text(content)
     with pytest.raises(genus.DataError) as caught:
-        genus.read("other.csv", space=model.space)
+        genus.read("other.csv", space=model.codec)
     for word in words:
         assert any(choice in str(caught.value) for choice in word.split("|")), str(caught.value)
     done = run("score", "m.genus", "other.csv", "--out", "scores.csv")
@@ -281,7 +281,7 @@ def test_images_of_another_shape() -> None:
         Image.new("L", (9, 9)).save(f"large/{i}.png")
     run("score", "digits.genus", "large").refused(1, "(N, 8, 8)", "(3, 9, 9)")
     with pytest.raises(genus.DataError, match=r"\(N, 8, 8\)"):
-        genus.load("digits.genus").space.encode(np.zeros((3, 9, 9)))
+        genus.load("digits.genus").codec.encode(np.zeros((3, 9, 9)))
     with pytest.raises(genus.DataError, match=r"\(B, 8, 8\)"):
         genus.load("digits.genus").log_prob(torch.zeros(3, 9, 9))
     run("score", "digits.genus", "iris").refused(1, "(N, 8, 8)")

@@ -250,7 +250,7 @@ def test_every_form_of_table_can_be_read_again(suffix: str, models: dict[str, Pa
         return
     if suffix == "parquet":
         assert pq.read_table("new.parquet").schema.field("age").type == "int64"
-    space = genus.load(models["exact"]).space
+    space = genus.load(models["exact"]).codec
     expected = space.encode(as_table(space, genus.load(models["exact"]).sample(80, seed=1)))
     assert torch.equal(genus.read(f"new.{suffix}", space=space, missing=["None"]).x, expected)
 
@@ -312,7 +312,7 @@ def test_scores_are_those_of_the_model_and_say_what_they_are(models: dict[str, P
     done = run("score", models["exact"], "adult.csv")
     rows = list(csv.DictReader(io.StringIO(done.out)))
     model = genus.load(models["exact"])
-    expected = model.log_prob(genus.read("adult.csv", space=model.space).x)
+    expected = model.log_prob(genus.read("adult.csv", space=model.codec).x)
     assert [row["row"] for row in rows[:3]] == ["0", "1", "2"]
     assert np.allclose([float(row["log_density_exact"]) for row in rows], expected.numpy())
     mean, error = (float(number) for number in re.search(r"(-[\d.]+) ± ([\d.]+) nats a row \(exact\)", done.err).groups())
@@ -327,7 +327,7 @@ def test_a_bound_is_below_its_estimate(models: dict[str, Path]) -> None:
     assert (estimate["label"], estimate["samples"]) == ("estimate", 32)
     assert estimate["mean"] > bound["mean"]
     model = genus.load(models["bound"])
-    x = genus.read("adult.csv", space=model.space).x
+    x = genus.read("adult.csv", space=model.codec).x
     with torch.no_grad():
         expected = torch.stack([model.elbo(x, seed=seed) for seed in range(16)]).mean(0)
     assert np.allclose(bound["log_density"], expected.numpy(), rtol=1e-5)
@@ -339,7 +339,7 @@ def test_a_bound_is_below_its_estimate(models: dict[str, Path]) -> None:
 
 def test_the_condition_is_found_in_the_data_by_its_name(models: dict[str, Path]) -> None:
     model = genus.load(models["conditional"])
-    data = genus.read("adult.csv", space=(model.space, model.context))
+    data = genus.read("adult.csv", space=(model.codec, model.context_codec))
     found = json.loads(run("score", models["conditional"], "adult.csv", "--json").out)
     assert np.allclose(found["log_density"], model.log_prob(data.x, data.c).numpy())
     assert json.loads(run("score", models["images"], "digits", "--json").out)["rows"] == 1797
@@ -491,11 +491,11 @@ def test_a_condition_may_be_a_number_a_truth_a_date_or_missing() -> None:
     data = genus.read(frame, context=["a", "a=b", "when", "size", "who"])
     assert data.context is not None
     assert data.c is not None
-    first = context_values(data.context, ["a=u", "a=b=True", "when=2024-01-01", "size=1.5", "who=ann"])
+    first = context_values(data.context_codec, ["a=u", "a=b=True", "when=2024-01-01", "size=1.5", "who=ann"])
     assert torch.equal(first, data.c[:1])
-    second = context_values(data.context, ["a=v", "a=b=false", "when=2024-01-02", "size=2", "who=missing"])
+    second = context_values(data.context_codec, ["a=v", "a=b=false", "when=2024-01-02", "size=2", "who=missing"])
     assert torch.equal(second, data.c[1:2])
-    third = context_values(data.context, ["a=w", "a=b=true", "when=2024-01-03", "size=missing", "who= bo"])
+    third = context_values(data.context_codec, ["a=w", "a=b=true", "when=2024-01-03", "size=missing", "who= bo"])
     assert torch.equal(third.nan_to_num(-9), data.c[2:3].nan_to_num(-9))
 
 

@@ -16,6 +16,7 @@ from command import run
 
 import genus
 from genus import Category, Lattice, Real, Space
+from genus.codec import Codec
 from genus.codec.frames import Form
 
 STUDENT = ["--set", "transforms=2", "--set", "hidden=8", "--steps", 30]
@@ -34,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         writer.writerow(table)
         writer.writerows(zip(*table.values(), strict=True))
     data = genus.read("table.csv")
-    sound = Space(Real(0.0, 0.1), shape=(600,), form=Form("audio", ("float32",), coding="real", rate=8000), sequence=True)
+    sound = Space(Real(0.0, 0.1), shape=(600,), sequence=True)
     text = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
     plain = Space([Real(), Real()], names=["a", "b"])
     with genus.ladder.isolated(0):
@@ -50,6 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         digits = genus.read("digits").space
         for noise in ("uniform", "variational"):
             models[noise] = genus.build("maf", digits, transforms=1, hidden=(8,), noise=noise)
+    models["wavenet"].codec = Codec(sound, Form("audio", ("float32",), coding="real", rate=8000))
     for name, model in models.items():
         genus.save(model, f"{name}.genus")
     yield here

@@ -18,20 +18,22 @@ from command import run
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.cli.sequences import TextStream
+from genus.codec import Codec
 from genus.codec.frames import Form
 
 
-def text_space(levels: tuple[object, ...], length: int, coding: str = "characters") -> Space:
-    return Space(Category(levels), shape=(length,), form=Form("text", ("str",), coding=coding), sequence=True)  # type: ignore[arg-type]
+def text_space(levels: tuple[object, ...], length: int, coding: str = "characters") -> Codec:
+    space = Space(Category(levels), shape=(length,), sequence=True)  # type: ignore[arg-type]
+    return Codec(space, Form("text", ("str",), coding=coding))
 
 
-SPACES = {
+CODECS = {
     "words": text_space((*"abcé", None), 8),
     "play": text_space((*"RO:\nab ",), 12),
     "bytes": text_space(tuple(range(256)), 12, "bytes"),
-    "sound": Space(Lattice(0, 255), shape=(200,), form=Form("audio", ("uint8",), coding="mu-law", rate=8000), sequence=True),
-    "numbers": Space(Lattice(0, 9, atoms=(float("nan"),)), shape=(5,), form=Form("numpy", ("float64",)), sequence=True),
-    "table": Space([Category(("a", "b")), Lattice(0, 9), Real(2.0, 3.0)], names=["kind", "count", "size"]),
+    "sound": Codec(Space(Lattice(0, 255), shape=(200,), sequence=True), Form("audio", ("uint8",), coding="mu-law", rate=8000)),
+    "numbers": Codec(Space(Lattice(0, 9, atoms=(float("nan"),)), shape=(5,), sequence=True), Form("numpy", ("float64",))),
+    "table": Codec(Space([Category(("a", "b")), Lattice(0, 9), Real(2.0, 3.0)], names=["kind", "count", "size"])),
 }
 
 
@@ -41,13 +43,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     here, before = tmp_path_factory.mktemp("sequences"), Path.cwd()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        for name, space in SPACES.items():
+        for name, codec in CODECS.items():
             order = {"order": [1, 0, 2]} if name == "table" else {}
-            model = genus.RNN(space, width=8, components=2, **order)  # type: ignore[arg-type]
+            model = genus.RNN(codec.space, width=8, components=2, **order)  # type: ignore[arg-type]
             for parameter in model.parameters():
                 parameter.data += 0.3 * torch.randn_like(parameter)
+            model.codec = codec
             genus.save(model, here / f"{name}.genus")
-    genus.save(genus.build("wgan-gp", SPACES["table"], hidden=[4], latent=2), here / "gan.genus")
+    genus.save(genus.build("wgan-gp", CODECS["table"].space, hidden=[4], latent=2), here / "gan.genus")
     os.chdir(here)
     yield here
     os.chdir(before)
@@ -59,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_texts_come_one_a_line_as_the_model_draws_them() -> None:
     done = run("sample", "words.genus", "-n", 5, "--seed", 1)
     model = genus.load("words.genus")
-    assert done.out.splitlines() == model.space.decode(model.sample(5, seed=1))
+    assert done.out.splitlines() == model.codec.decode(model.sample(5, seed=1))
     assert json.loads(run("sample", "words.genus", "-n", 5, "--seed", 1, "--json").out) == done.out.splitlines()
 
 
@@ -80,7 +83,7 @@ def test_a_stream_is_what_would_be_printed_at_once(name: str) -> None:
 
 
 def test_a_stream_prints_whole_characters_as_soon_as_they_are_there() -> None:
-    space = SPACES["bytes"]
+    space = CODECS["bytes"]
     out, seen = io.StringIO(), []
     with redirect_stdout(out):
         printer = TextStream(space, 0, None)
@@ -107,7 +110,7 @@ def test_temperature_top_k_top_p_and_length_reach_the_model() -> None:
     words = ("sample", "play.genus", "--seed", 1, "--length", 30, "--json")
     for option, choice in {"--temperature": {"temperature": 0.0}, "--top-k": {"top_k": 2}, "--top-p": {"top_p": 0.3}}.items():
         (value,) = choice.values()
-        expected = model.space.decode(model.sample(1, seed=1, length=30, **choice))
+        expected = model.codec.decode(model.sample(1, seed=1, length=30, **choice))
         assert json.loads(run(*words, option, value).out) == expected
     assert len(json.loads(run(*words).out)[0]) == 30
 
@@ -116,7 +119,7 @@ def test_a_text_ends_before_its_stop_symbol() -> None:
     model = genus.load("play.genus")
     for seed in range(6):
         words = ("sample", "play.genus", "--seed", seed, "--length", 60, "--prefix", "R\nO", "--stop", "\\n")
-        whole = model.space.decode(model.sample(1, seed=seed, length=60, prefix=model.space.encode_prefix("R\nO")))[0]
+        whole = model.codec.decode(model.sample(1, seed=seed, length=60, prefix=model.codec.encode_prefix("R\nO")))[0]
         assert "\n" in whole[3:]
         text = whole[: whole.index("\n", 3)]
         assert run(*words).out == f"{text}\n"
@@ -146,7 +149,7 @@ def test_sounds_go_to_wav_files() -> None:
     with wave.open("a.wav") as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
         found = np.frombuffer(file.readframes(10**6), "<i2") / (2**15 - 1)
-    assert np.abs(found - model.space.decode(model.sample(1, seed=1))[0]).max() < 1e-4
+    assert np.abs(found - model.codec.decode(model.sample(1, seed=1))[0]).max() < 1e-4
     run("sample", "sound.genus", "-n", 11, "--length", 50, "--out", "sounds/")
     assert sorted(os.listdir("sounds"))[:3] == ["01.wav", "02.wav", "03.wav"]
     run("sample", "sound.genus", "-n", 3, "--length", 50, "--out", "b.npz")

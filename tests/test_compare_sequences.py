@@ -16,6 +16,7 @@ from fake_reports import XSS, names, tones
 
 import genus
 from genus import Category, Lattice, Real, Space
+from genus.codec import Codec
 from genus.codec.frames import Form
 from genus.data import Dataset
 from genus.evaluation.comparison import _coordinates
@@ -26,8 +27,9 @@ from genus.evaluation.sequences import PIECE, draws, evaluate_sequences, spans, 
 TINY = {"rnn": {"width": 8, "layers": 1}}
 
 
-def text_space(levels: tuple[object, ...], length: int, coding: str = "characters") -> Space:
-    return Space(Category(levels), shape=(length,), form=Form("text", ("str",), coding=coding), sequence=True)  # type: ignore[arg-type]
+def text_space(levels: tuple[object, ...], length: int, coding: str = "characters") -> Codec:
+    space = Space(Category(levels), shape=(length,), sequence=True)  # type: ignore[arg-type]
+    return Codec(space, Form("text", ("str",), coding=coding))
 
 
 def words(rows: int = 300) -> Dataset:
@@ -36,9 +38,9 @@ def words(rows: int = 300) -> Dataset:
     syllables = [f"{c}{v}" for c in "bdk" for v in "ao"]
     pick = torch.randint(len(syllables), (rows, 3), generator=generator).tolist()
     length = torch.randint(1, 4, (rows,), generator=generator).tolist()
-    space = text_space((*"abdko", None), 7)
-    x = space.encode(["".join(syllables[i] for i in row[:n]) for row, n in zip(pick, length, strict=True)])
-    return Dataset(x, None, space, name="words")
+    codec = text_space((*"abdko", None), 7)
+    x = codec.encode(["".join(syllables[i] for i in row[:n]) for row, n in zip(pick, length, strict=True)])
+    return Dataset(x, None, codec.space, name="words", codec=codec)
 
 
 def stream(rows: int = 40, length: int = 50) -> Dataset:
@@ -46,7 +48,8 @@ def stream(rows: int = 40, length: int = 50) -> Dataset:
     generator = np.random.default_rng(0)
     steps = 1 + (generator.random(rows * length) < 0.2) * generator.integers(0, 5, rows * length)
     x = torch.from_numpy((np.cumsum(steps) % 6).astype(np.uint8)).reshape(rows, length)
-    return Dataset(x, None, text_space(tuple("abcd\n<"), length), name="stream", consecutive=True)
+    codec = text_space(tuple("abcd\n<"), length)
+    return Dataset(x, None, codec.space, name="stream", consecutive=True, codec=codec)
 
 
 @pytest.fixture(scope="module", params=[words, stream], ids=["words", "stream"])
@@ -111,7 +114,7 @@ def test_a_line_of_progress_needs_no_classifier(capsys: pytest.CaptureFixture[st
 
 def test_pieces_of_a_stream_are_found_wherever_they_stand() -> None:
     generator = torch.Generator().manual_seed(0)
-    space = text_space(tuple("abcd"), 40)
+    space = text_space(tuple("abcd"), 40).space
     text = torch.randint(4, (30 * 40,), generator=generator)
     train, held = text[:800].reshape(20, 40), text[800:].reshape(10, 40)
     for at, kind in (
@@ -158,10 +161,10 @@ def test_symbols_are_counted_with_their_end() -> None:
 
 
 def test_words_for_symbols_and_how_many_samples_are_drawn() -> None:
-    assert symbol(words().space) == "character"
+    assert symbol(words().codec) == "character"
     assert symbol(text_space(tuple(range(256)), 8, "bytes")) == "byte"
     assert symbol(text_space(("a", "bc"), 8, "{}")) == "token"
-    assert symbol(Space(Real(), shape=(8,), sequence=True)) == "step"
+    assert symbol(Codec(Space(Real(), shape=(8,), sequence=True))) == "step"
     for length in (1, 16, 255, 256, 4000, 10**6):
         n, drawn = draws(Space(Real(), shape=(length,), sequence=True), consecutive=False)
         assert n * drawn <= 2**16
@@ -175,7 +178,7 @@ def test_text_stands_on_the_page_as_it_is_and_escaped(report: Report, tmp_path: 
     page = report.write(tmp_path).read_text(encoding="utf-8")
     shown = re.findall(r'<pre dir="auto">\n(.*?)<span class="end">(.)</span></pre>', page, flags=re.S)
     drawn = [place.row.samples for place in report.ranking() if place.row.status == "ok"]
-    expected = [one for x in (report.real, *drawn) for one in excerpts(report.space, x)]
+    expected = [one for x in (report.real, *drawn) for one in excerpts(report.codec, x)]
     assert len(expected) == len(shown) == (72 if report.name == "words" else 4 + 8 + 8)  # four rows are half of those held out
     if report.name == "words":
         assert [text for text, _ in shown[:24]] == [one.text for one in expected[:24]]
@@ -205,9 +208,9 @@ def test_what_cannot_be_seen_is_shown() -> None:
 
 def test_symbols_without_a_form_are_text_too() -> None:
     pair = Space(Category(("up", "down", None)), shape=(4,), sequence=True)
-    assert texts(pair, torch.tensor([[0.0, 1, 2, 2]])) == ["up down"]
+    assert texts(Codec(pair), torch.tensor([[0.0, 1, 2, 2]])) == ["up down"]
     number = Space(Lattice(0, 9, atoms=(math.nan,)), shape=(3,), sequence=True)
-    assert texts(number, torch.tensor([[1.0, 7.0, math.nan]])) == ["1 7"]
+    assert texts(Codec(number), torch.tensor([[1.0, 7.0, math.nan]])) == ["1 7"]
 
 
 def test_sound_can_be_heard_and_seen(tmp_path: Path) -> None:
@@ -229,7 +232,7 @@ def test_a_spectrogram_has_the_tone_where_it_belongs(monkeypatch: pytest.MonkeyP
     seen: list[np.ndarray] = []
     monkeypatch.setattr("genus.evaluation.excerpts._spectrogram", lambda picture, *_: str(seen.append(picture)))
     report = tones()
-    sounds(report.space, {"real": report.real})
+    sounds(report.codec, {"real": report.real})
     for picture, pitch in zip(seen, (500, 1000, 2000), strict=False):
         assert picture.mean(1).argmax() * 4000 / (len(picture) - 1) == pytest.approx(pitch, abs=32)
     assert max(picture.max() for picture in seen) == 1

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from genus import Space, read
+from genus import read
+from genus.codec import Codec
 
 N = 60
 LEVELS = ["low", "mid", "high", "never"]
@@ -123,9 +124,10 @@ def test_arrow_round_trip() -> None:
 
 def test_form_survives_json() -> None:
     for frame in (pandas_frame(), polars_frame(), arrow_table(), RNG.integers(0, 255, (5, 4, 4, 3)).astype(np.uint8)):
-        space = read(frame).space
-        assert space.form is not None
-        assert Space.from_json(space.to_json()).form == space.form
+        codec = read(frame).codec
+        assert codec is not None
+        assert codec.form is not None
+        assert Codec.from_json(codec.space, codec.to_json()) == codec
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "bool", "<U3"])
@@ -206,10 +208,10 @@ def test_what_is_masked_is_missing(dtype: type) -> None:
 
 def test_a_column_of_time_is_shown_as_time() -> None:
     days = pd.Series(pd.date_range("2020-01-01", periods=60), name="day").to_frame()
-    assert str(read(days).space).splitlines()[1] == "  day  times from 2020-01-01 00:00:00 to 2020-02-29 00:00:00"
+    assert str(read(days).codec).splitlines()[1] == "  day  times from 2020-01-01 00:00:00 to 2020-02-29 00:00:00"
 
 
 def test_numbers_without_a_place_on_the_lattice_may_be_infinite() -> None:
-    space = read(np.array([[0.5], [1.0], [1.5]] * 30)).space
+    space = read(np.array([[0.5], [1.0], [1.5]] * 30)).codec
     found = space.encode(np.array([[0.5], [0.75], [1.0], [9.0], [-1.0]]), beyond=True).flatten().tolist()
     assert found == [0.5, math.inf, 1.0, math.inf, math.inf]

@@ -28,20 +28,21 @@ BELOW: dict[str, set[str]] = {
     "memory": set(),
     "compiled": set(),
     "kinds": {"errors"},
-    "codec": VALUES,
-    "space": VALUES | {"codec"},
+    "codec": VALUES | {"space"},
+    "space": VALUES,
     "data": FORMS,
     "nets": TENSORS,
     "transforms": TENSORS | {"nets"},
     "ladder": TENSORS,
     "divergences": TENSORS | {"nets", "transforms", "ladder"},
-    "models": TENSORS | {"nets", "transforms", "ladder", "divergences"},
+    "models": TENSORS | {"codec", "nets", "transforms", "ladder", "divergences"},
     "registry": TENSORS | {"ladder", "models"},
-    "files": TENSORS | {"ladder", "registry"},
+    "files": TENSORS | {"codec", "ladder", "registry"},
     "training": TENSORS | {"nets", "ladder", "registry", "files"},
     "distillation": TENSORS | {"ladder", "divergences", "models", "registry", "files", "training"},
     "testing": TENSORS | {"transforms", "ladder", "models", "registry", "files", "training"},
-    "evaluation": FORMS | {"atomic", "configurable", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training"},
+    "evaluation": FORMS
+    | {"atomic", "configurable", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training"},
 }
 BELOW["tour"] = set(BELOW)
 BELOW["sklearn"] = BELOW["cli"] = set(BELOW)

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 from scipy.stats.contingency import association
 
+from genus.codec import Codec
 from genus.evaluation import plots
 from genus.evaluation.grids import image_grid
 from genus.space import Category, Lattice, Real, Space
@@ -71,7 +72,7 @@ def test_the_strongest_pairs_are_shown() -> None:
 
 def test_words_at_an_axis_are_taken_as_they_are() -> None:
     space = Space([Category(("$a_b$", "<i>", "日本"))])
-    ((_, drawn),) = plots.marginals(space, torch.tensor([[0.0], [1.0], [2.0]]), {})
+    ((_, drawn),) = plots.marginals(Codec(space), torch.tensor([[0.0], [1.0], [2.0]]), {})
     for text in ("$a_b$", "&lt;i&gt;", "日本"):
         assert f">{text}</text>" in drawn
 
@@ -80,7 +81,7 @@ def test_of_many_columns_those_that_differ_are_drawn() -> None:
     x = torch.randn(200, 30, generator=torch.Generator().manual_seed(0))
     y = x.clone()
     y[:, [7, 23]] += 3
-    shown = plots.marginals(Space([Real()] * 30), x, {"maf": y}, most=2)
+    shown = plots.marginals(Codec(Space([Real()] * 30)), x, {"maf": y}, most=2)
     assert [name for name, _ in shown] == ["x7", "x23"]
     assert "var(--f0)" in shown[0][1]
     assert "currentColor" in shown[0][1]

@@ -21,6 +21,7 @@ from command import run
 
 import genus
 from genus import Category, DataError, Dataset, Lattice, Real, Space, read
+from genus.codec import Codec
 from genus.codec.sound import from_wave, to_wave
 from genus.data import sequences, text
 from genus.data.audio import plucked_strings, write_wav
@@ -38,9 +39,10 @@ def file(folder: Path, name: str, content: str | bytes) -> Path:
     return path
 
 
-def stored(space: Space) -> Space:
-    """The space as a model's file keeps it."""
-    return Space.from_json(json.loads(json.dumps(space.to_json(), allow_nan=False)))
+def stored(codec: Codec) -> Codec:
+    """Return the codec as a model's file keeps it."""
+    space, form = json.loads(json.dumps([codec.space.to_json(), codec.to_json()], allow_nan=False))
+    return Codec.from_json(Space.from_json(space), form)
 
 
 def recording(folder: Path, name: str, seconds: float = 0.1, rate: int = 8000, channels: int = 1, **how: Any) -> Path:
@@ -110,7 +112,7 @@ def test_folders_of_text(tmp_path: Path) -> None:
     assert sorted(data.frame()) == sorted(f"{name}\n" for name in NAMES)
     assert data.context.kinds[0] == Category(("a", "b"))
     assert data.frame()[0] == "anna\n"
-    assert data.context.decode(data.c).column(0).to_pylist() == ["a"] * 6 + ["b"] * 5
+    assert data.context_codec.decode(data.c).column(0).to_pylist() == ["a"] * 6 + ["b"] * 5
     assert len(read(tmp_path, documents="lines", tokens="bytes")) == len(NAMES)
 
     file(tmp_path, "a/long.txt", VERSE * 20)  # too long to be filled up to
@@ -149,15 +151,15 @@ def test_text_round_trip(tmp_path: Path, tokens: Any, documents: str) -> None:
     elif tokens in ("characters",):
         assert "".join(back) == content
     # What a model's file keeps is enough to read and to write.
-    space = stored(data.space)
-    assert space == data.space
+    codec = stored(data.codec)
+    assert codec == data.codec
     pieces = ["the owl", "all his feathers"] if documents == "lines" else ["the owl", "the owl"]
-    x = space.encode(pieces)
+    x = codec.encode(pieces)
     assert x.dtype == torch.float32
-    assert space.decode(x) == pieces
-    assert torch.equal(space.encode_prefix("the owl"), x[0][: len(space.encode_prefix("the owl"))])
-    assert space.encode_prefix("").shape == (0,)
-    assert torch.equal(read(path, space=space, length=data.x.shape[1] if documents == "one" else None).x, data.x)
+    assert codec.decode(x) == pieces
+    assert torch.equal(codec.encode_prefix("the owl"), x[0][: len(codec.encode_prefix("the owl"))])
+    assert codec.encode_prefix("").shape == (0,)
+    assert torch.equal(read(path, space=codec, length=data.x.shape[1] if documents == "one" else None).x, data.x)
 
 
 def test_a_trained_vocabulary_is_whole_and_shortens(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_a_trained_vocabulary_is_whole_and_shortens(tmp_path: Path) -> None:
     assert len(data.x) * 7 < 0.9 * len(VERSE)
     # One text is one stream of tokens, however many bytes are read at a time.
     whole = torch.cat([*data.x]).numpy()
-    assert VERSE.startswith(text.coding(data.space.form.coding, data.space.kinds[0].levels).decode(whole))  # type: ignore[union-attr]
+    assert VERSE.startswith(text.coding(data.codec.form.coding, data.space.kinds[0].levels).decode(whole))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("name", ["t.txt.gz", "t.txt"])
@@ -183,24 +185,24 @@ def test_pieces_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name:
 
 
 def test_prompts_of_a_stream_have_one_length(tmp_path: Path) -> None:
-    space = read(file(tmp_path, "verse.txt", VERSE)).space
-    assert space.decode(space.encode("owl")) == ["owl"]
+    codec = read(file(tmp_path, "verse.txt", VERSE)).codec
+    assert codec.decode(codec.encode("owl")) == ["owl"]
     with pytest.raises(DataError, match="lengths from 2 to 3 and this space has no end symbol"):
-        space.encode(["owl", "ow"])
+        codec.encode(["owl", "ow"])
     with pytest.raises(DataError, match="nothing to encode"):
-        space.encode([])
+        codec.encode([])
     with pytest.raises(DataError, match="encoded from strings; got int"):
-        space.encode([1, 2])
+        codec.encode([1, 2])
     with pytest.raises(DataError, match="must be a string; got list"):
-        space.encode_prefix([1.0])
+        codec.encode_prefix([1.0])
     with pytest.raises(DataError, match="Only sequences have a beginning"):
-        Space([Real()]).encode_prefix([1.0])
+        Codec(Space([Real()])).encode_prefix([1.0])
 
 
 def test_unseen_symbols_are_named_with_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "PIECE", 4)
-    stream = read(file(tmp_path, "verse.txt", VERSE)).space
-    words = read(["owl", "hare"], sequence=True).space
+    stream = read(file(tmp_path, "verse.txt", VERSE)).codec
+    words = read(["owl", "hare"], sequence=True).codec
     with pytest.raises(DataError, match=r"'é' \(U\+00E9\) at place 3 of the prefix is not among the 2\d characters"):
         stream.encode_prefix("owé")
     with pytest.raises(DataError, match=r"'z' \(U\+007A\) at place 1 of text 1 .*2 such in all: 'qz'"):
@@ -212,8 +214,8 @@ def test_unseen_symbols_are_named_with_their_place(tmp_path: Path, monkeypatch: 
 
 
 def test_a_known_space_decides_what_a_text_is(tmp_path: Path) -> None:
-    stream = read(file(tmp_path, "verse.txt", VERSE), length=20).space
-    words = read(NAMES, sequence=True).space
+    stream = read(file(tmp_path, "verse.txt", VERSE), length=20).codec
+    words = read(NAMES, sequence=True).codec
     short = read(file(tmp_path, "short.txt", "The owl,\nwas"), space=stream)
     assert short.x.shape == (1, 12)
     assert short.consecutive
@@ -341,7 +343,7 @@ SERIES = RNG.integers(0, 5, 60)
 
 def test_arrays_are_sequences() -> None:
     rows = read(SERIES.reshape(6, 10), sequence=True)
-    assert rows.space == Space(Category((0, 1, 2, 3, 4)), shape=(10,), sequence=True, form=rows.space.form)
+    assert rows.space == Space(Category((0, 1, 2, 3, 4)), shape=(10,), sequence=True)
     assert not rows.consecutive
     assert (rows.frame() == SERIES.reshape(6, 10)).all()
     assert rows.frame().dtype == SERIES.dtype
@@ -373,7 +375,7 @@ def test_kinds_of_elements(array: np.ndarray, kind: Any) -> None:
     np.testing.assert_array_equal(data.frame().reshape(-1), array if array.dtype.kind != "f" else data.frame().reshape(-1))
     if array.dtype.kind == "f":
         np.testing.assert_allclose(data.frame().reshape(-1), array, rtol=1e-6)
-    again = stored(data.space).encode(array.reshape(10, 6))
+    again = stored(data.codec).encode(array.reshape(10, 6))
     torch.testing.assert_close(again, data.x.to(again.dtype))
     data.space.check(data.x)
 
@@ -395,7 +397,7 @@ def test_a_column_is_a_sequence(tmp_path: Path) -> None:
     assert sky.space.kinds[0] == Category(("fog", "sun"))
     assert sky.frame().reshape(-1).tolist() == ["sun" if s else "fog" for s in SERIES]
     assert read(path, sequence="rain", length=6).frame().reshape(-1).tolist() == SERIES.tolist()
-    again = read(path, space=sky.space, sequence="sky")
+    again = read(path, space=sky.codec, sequence="sky")
     assert torch.equal(again.x, sky.x)
     with pytest.raises(DataError, match="no column 'snow', named in sequence=; the columns are day, sky, rain"):
         read(path, sequence="snow")
@@ -423,10 +425,10 @@ def test_lists_are_sequences_with_an_end(tmp_path: Path, lengths: tuple[int, ...
         assert data.x.shape == (3, max(lengths) + data.space.ends)
         for one, back in zip(lists, data.frame(), strict=True):
             np.testing.assert_allclose(one, back, rtol=1e-6)
-        stored(data.space).check(data.x)
-        again = data.space.encode(lists)
+        stored(data.codec).space.check(data.x)
+        again = data.codec.encode(lists)
         torch.testing.assert_close(again, data.x.to(again.dtype), equal_nan=True)
-        torch.testing.assert_close(data.space.encode_prefix(lists[0]), again[0][: lengths[0]])
+        torch.testing.assert_close(data.codec.encode_prefix(lists[0]), again[0][: lengths[0]])
     assert data.c is not None
     assert data.c.flatten().tolist() == [0, 1, 0]
 
@@ -436,7 +438,7 @@ def test_texts_in_a_column_are_documents() -> None:
     data = read({"review": reviews, "stars": [1, 5, 3] * 20}, sequence="review", context="stars")
     assert data.frame() == reviews
     assert data.c is not None
-    again = read({"review": reviews[:1], "stars": [5]}, space=(data.space, data.context), sequence="review")
+    again = read({"review": reviews[:1], "stars": [5]}, space=(data.codec, data.context_codec), sequence="review")
     assert again.frame() == reviews[:1]
     assert again.c is not None
     assert again.c.tolist() == [[2.0]]
@@ -471,7 +473,7 @@ def test_rows_of_a_table_are_sequences_beside_their_condition() -> None:
     assert data.x.tolist() == [[1, 0], [2, 1], [3, 0]]
     assert data.c is not None
     assert data.c.flatten().tolist() == [0, 1, 0]
-    assert torch.equal(read(table, space=(data.space, data.context)).x, data.x)
+    assert torch.equal(read(table, space=(data.codec, data.context_codec)).x, data.x)
 
 
 def test_many_symbols_are_kept_as_they_are(tmp_path: Path) -> None:
@@ -482,7 +484,7 @@ def test_many_symbols_are_kept_as_they_are(tmp_path: Path) -> None:
 
 
 def test_values_that_a_known_space_lacks() -> None:
-    space = read(SERIES, sequence=True).space
+    space = read(SERIES, sequence=True).codec
     with pytest.raises(DataError, match="lengths from 1 to 2; the space has no end"):
         read([[1, 2], [3]], space=space)
     with pytest.raises(DataError, match=r"holds 7 at place 1, which is none of the 5 symbols"):
@@ -530,8 +532,8 @@ def test_sound_round_trip(tmp_path: Path, encoding: str, documents: str) -> None
     assert data.consecutive == (documents == "one")
     assert data.space.ends == (documents == "files")
     assert isinstance(data.space.kinds[0], Real if encoding == "real" else Lattice)
-    assert data.space.form is not None
-    assert (data.space.form.rate, data.space.form.coding) == (8000, encoding)
+    assert data.codec.form is not None
+    assert (data.codec.form.rate, data.codec.form.coding) == (8000, encoding)
     if documents != "one":
         assert data.c is not None
         assert data.c.flatten().tolist() == [0, 0, 1]
@@ -539,15 +541,15 @@ def test_sound_round_trip(tmp_path: Path, encoding: str, documents: str) -> None
     back = np.asarray(data.frame()[0] if documents != "one" else data.frame().reshape(-1)[: len(original)])
     assert back.dtype == np.float32
     np.testing.assert_allclose(back, original[: len(back)], atol={"mu-law": 0.012, "linear-8": 0.005}.get(encoding, 5e-5))
-    space = stored(data.space)
-    assert space == data.space
-    space.check(data.x if data.x.is_floating_point() else data.x.to(space.dtype))
+    codec = stored(data.codec)
+    assert codec == data.codec
+    data.space.check(data.x if data.x.is_floating_point() else data.x.to(data.space.dtype))
     waves = data.frame()
-    again = space.encode(waves)
+    again = codec.encode(waves)
     torch.testing.assert_close(again, data.x.to(again.dtype), equal_nan=True)
-    assert torch.equal(space.encode_prefix(waves[0][:5]), again[0, :5])
+    assert torch.equal(codec.encode_prefix(waves[0][:5]), again[0, :5])
     if encoding != "real":
-        assert torch.equal(read(tmp_path, space=space, documents=documents).x.nan_to_num(-1.0), data.x.nan_to_num(-1.0))
+        assert torch.equal(read(tmp_path, space=codec, documents=documents).x.nan_to_num(-1.0), data.x.nan_to_num(-1.0))
 
 
 def test_one_recording_is_a_stream_and_clips_are_windows(tmp_path: Path) -> None:
@@ -575,8 +577,8 @@ def test_resampling_keeps_the_pitch(tmp_path: Path) -> None:
     assert data.x.shape == (2, 4000)
     assert np.abs(data.frame()[0] - data.frame()[1])[200:-200].max() < 2e-3
     with pytest.raises(DataError, match=r"b.flac has 22,050 samples a second and the space has 8,000; give rate=8000"):
-        read(tmp_path / "b.flac", space=data.space)
-    assert read(tmp_path / "b.flac", space=data.space, rate=8000).x.shape == (1, 4000)
+        read(tmp_path / "b.flac", space=data.codec)
+    assert read(tmp_path / "b.flac", space=data.codec, rate=8000).x.shape == (1, 4000)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"])
@@ -632,7 +634,7 @@ def test_a_length_that_the_header_does_not_know_is_no_error(tmp_path: Path) -> N
 
 
 def test_bad_waveforms(tmp_path: Path) -> None:
-    space = read(recording(tmp_path, "a.wav")).space
+    space = read(recording(tmp_path, "a.wav")).codec
     with pytest.raises(DataError, match="NaN or infinite"):
         space.encode(np.array([[0.0, np.nan]]))
     with pytest.raises(DataError, match=r"one axis, \(T,\); got shape \(1, 2\)"):
@@ -696,8 +698,8 @@ def test_real_text(shared: Path) -> None:
 def test_real_sound(shared: Path) -> None:
     with pytest.warns(UserWarning, match="fill no window"):
         data = read(shared / "audio" / "spoken-digits", length=2000)
-    assert data.space.form is not None
-    assert data.space.form.rate == 8000
+    assert data.codec.form is not None
+    assert data.codec.form.rate == 8000
     assert data.x.shape[1] == 2000
 
 
@@ -715,10 +717,10 @@ def test_models_learn_and_keep_what_was_read(tmp_path: Path, source: str) -> Non
     loaded: Any = genus.load(tmp_path / "m.genus")
     c = None if data.c is None else data.c[:2]
     x = loaded.sample(2, c, seed=0)
-    assert len(loaded.space.decode(x)) == 2
+    assert len(loaded.codec.decode(x)) == 2
     assert torch.equal(loaded.log_prob(data.x[:4], data.c[:4] if data.c is not None else None), model.log_prob(data.x[:4], data.c[:4] if data.c is not None else None))  # fmt: skip # noqa: E501
     start = {"stream": "The owl", "lines": "an", "sound": np.zeros(3), "labelled": [1]}[source]
-    prefix = loaded.space.encode_prefix(start)
+    prefix = loaded.codec.encode_prefix(start)
     assert torch.equal(loaded.sample(2, c, seed=0, prefix=prefix)[0, : len(prefix)], prefix)
 
 
@@ -742,7 +744,7 @@ def test_command_line(tmp_path: Path) -> None:
     assert genus.load(out).space.shape == (2,)
     fit[1] = recording(tmp_path, "a.wav")
     assert run(*fit, "--encoding", "linear-8", "--rate", 4000, "--length", 20).code == 0
-    space = genus.load(out).space
+    space = genus.load(out).codec
     assert (space.form.rate, space.form.coding) == (4000, "linear-8")  # type: ignore[union-attr]
 
 

@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import genus
 from genus import DataError, GenusError
-from genus.data.unseen import Unseen
+from genus.data.tails import Tails
 from genus.sklearn import DensityClassifier, DensityEstimator
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -176,7 +176,7 @@ def test_the_mass_beyond_a_lattice_is_kept_at_one(low: int, size: int) -> None:
 def test_atoms_off_the_lattice_keep_their_place() -> None:
     space = genus.Space([genus.Lattice(0, 9, atoms=(99.5, math.nan))])
     data = genus.Dataset(torch.tensor([[0.0], [9.0], [99.5], [math.nan]]), None, space)
-    x, tails = Unseen(data)(np.array([[99.5], [math.nan], [3.2], [12.0]]))
+    x, tails = Tails(data)(np.array([[99.5], [math.nan], [3.2], [12.0]]))
     assert torch.equal(x[:, 0].nan_to_num(-1), torch.tensor([99.5, -1.0, 3.0, 9.0]))
     assert tails[:3].tolist() == [0, 0, 0]
     assert tails[3] < -1

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genus import Category, DataError, Lattice, Real, Space
+from genus.codec import Codec
 
 NAN = math.nan
 MIXED = Space(
@@ -177,20 +178,20 @@ def test_select_and_labels() -> None:
 
 def test_levels_match_by_value_and_by_text() -> None:
     space = Space([Category((1, 2, None))], names=["v"])
-    assert space.encode({"v": np.array([2.0, 1.0, NAN])}).flatten().tolist() == [1, 0, 2]
+    assert Codec(space).encode({"v": np.array([2.0, 1.0, NAN])}).flatten().tolist() == [1, 0, 2]
     text = Space([Category(("1", "2"))], names=["v"])
-    assert text.encode({"v": np.array([2, 1])}).flatten().tolist() == [1, 0]
+    assert Codec(text).encode({"v": np.array([2, 1])}).flatten().tolist() == [1, 0]
     flags = Space([Category((False, True))], names=["v"])
-    assert flags.encode({"v": np.array([True, False])}).flatten().tolist() == [1, 0]
+    assert Codec(flags).encode({"v": np.array([True, False])}).flatten().tolist() == [1, 0]
 
 
 def test_decode_restores_all_digits() -> None:
     space = Space([Real(0.0, 1.0, atoms=(0.123456789012,)), Lattice(0, 10, step=0.1)], names=["r", "t"])
-    x = space.encode({"r": [0.123456789012, 0.7], "t": [0.3, 9.9]})
+    x = Codec(space).encode({"r": [0.123456789012, 0.7], "t": [0.3, 9.9]})
     assert x.dtype == torch.float32
     from genus.codec.frames import Form
 
-    known = Space(space.kinds, names=space.names, form=Form("dict", ("double", "double"), ("list", "list")))
+    known = Codec(space, Form("dict", ("double", "double"), ("list", "list")))
     assert known.decode(x) == {"r": [0.123456789012, 0.7], "t": [0.3, 9.9]}
 
 

@@ -156,6 +156,8 @@ def distill(
     known = teacher if isinstance(teacher, GenerativeModel) else None
     if reason := untaught(student, known):
         raise DataError(reason)
+    if known is not None:
+        student.codec, student.context_codec = known.codec, known.context_codec
     if isinstance(student, Dequantised):
         if not isinstance(teacher, Dequantised):
             raise DataError(

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genus.atomic import atomic_write
+from genus.codec import Codec
 from genus.configurable import unregistered_reason
 from genus.errors import GenusError, ModelFileError
 from genus.ladder import GenerativeModel, build_family, isolated
@@ -76,6 +77,8 @@ def describe(model: GenerativeModel) -> dict[str, Any]:
         "config": model.config,
         "space": model.space.to_json(),
         "context": model.context.to_json() if model.context is not None else None,
+        "codec": model.codec.to_json() if model.codec is not None else None,
+        "context_codec": model.context_codec.to_json() if model.context_codec is not None else None,
     }
 
 
@@ -92,11 +95,14 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
     tensors, header = read_tensors(path)
     if into is not None:
         described = json.loads(json.dumps(describe(into)))
-        if different := [name for name, value in described.items() if header.get(name) != value]:
+        if different := [name for name in ("family", "space", "context", "config") if header.get(name) != described[name]]:
             raise ModelFileError(f"{path} holds a model of another {' and '.join(different)}; give one that is like it.")
     try:
         model = into if into is not None else _built(header, tensors)
         model.load_state_dict(tensors)
+        model.codec = Codec.from_json(model.space, header["codec"]) if header["codec"] else None
+        if model.context is not None and header["context_codec"]:
+            model.context_codec = Codec.from_json(model.context, header["context_codec"])
     except (
         ArithmeticError,
         AssertionError,

@@ -22,7 +22,7 @@ from genus.codec.frames import is_frame, to_arrow
 from genus.data import Dataset, read
 from genus.data.sequences import Options
 from genus.data.sources import open_source
-from genus.data.unseen import Unseen
+from genus.data.tails import Tails
 from genus.errors import DataError, GenusError
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, isolated, map_batches
 from genus.models import Dequantised
@@ -172,7 +172,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         # In double precision an exact score does not depend on the rows beside it, as scikit-learn expects, to 1e-7 and below;
         # a bound's noise is drawn for all rows together.
         self.model_, self.space_, self.likelihood_ = model.double(), data.space, model.info.likelihood
-        self._unseen = Unseen(data)
+        self._unseen = Tails(data)
         if y is not None:
             self.classes_: np.ndarray = classes
         return self
@@ -324,7 +324,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             c = codes.to(torch.float32).unsqueeze(1)
         elif y is not None:
             raise DataError("This DensityEstimator was fitted without labels; sample without y, or fit(X, y) first.")
-        return self.space_.decode(self.model_.sample(n_samples, c, seed=seed + 1))
+        return self.model_.codec.decode(self.model_.sample(n_samples, c, seed=seed + 1))
 
 
 class DensityClassifier(ClassifierMixin, DensityEstimator):

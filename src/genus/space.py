@@ -7,9 +7,9 @@ standardised remainder; log-densities are given back in data units.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,11 +17,6 @@ from torch import Tensor
 
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice, Real, kind_from_json
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from genus.codec.frames import Form
 
 __all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space"]
 
@@ -66,13 +61,12 @@ class Space:
     """The type of one random variable x: its shape and the kind of every coordinate. Immutable.
 
     Tensors of data, x of shape (B, *shape), are in data units: a number is itself, NaN where missing; a category is the
-    index of its level. `encode` and `decode` go from and to frames and arrays.
+    index of its level. A `Codec` goes from and to frames and arrays.
 
     Args:
         kinds: one kind for every coordinate in row-major order, or a single one that all share.
         shape: of one datum; (D,) for a table of D columns where not given.
         names: of the columns; x0, x1, ... where not given and the shape is a table's.
-        form: what `decode` gives back (a kind of frame, an array, images, text); a tensor where not given.
         sequence: x is a sequence of any length, every element of the one kind; shape (L,) is then the usual length, which
             samples have. Where the kind has a missing value, this is the end: after it there is nothing, so sequences of
             different lengths share one space, and their total mass is 1.
@@ -93,7 +87,6 @@ class Space:
         kinds: Kind | Sequence[Kind],
         shape: Sequence[int] | None = None,
         names: Sequence[str] | None = None,
-        form: Form | None = None,
         sequence: bool = False,
     ) -> None:
         given = (kinds,) if isinstance(kinds, Kind) else tuple(kinds)
@@ -112,7 +105,6 @@ class Space:
         if names is not None and (len(names) != self.dim or len(set(names)) != self.dim):
             raise DataError(f"A Space of {self.dim} columns needs {self.dim} different names; got {list(names)!r}.")
         self.names: tuple[str, ...] | None = tuple(names) if names is not None else None
-        self.form = form
         self._tables: dict[tuple[torch.device, torch.dtype], Tables] = {}
 
     # -- what it is ---------------------------------------------------------------------------------------------------
@@ -173,19 +165,6 @@ class Space:
             return f"column {self.names[i]!r}"
         return f"position {tuple(map(int, np.unravel_index(i, self.shape)))}"
 
-    def column_type(self, i: int) -> pa.DataType | None:
-        """Arrow's type of the column that coordinate i was read from; None where there was no column."""
-        from genus.codec.frames import ARRAYS, type_of
-
-        return type_of(self.form.dtypes[i]) if self.form is not None and self.form.container not in ARRAYS else None
-
-    def time(self, i: int) -> pa.DataType | None:
-        """That type where it is one of time; else None."""
-        from pyarrow.types import is_temporal
-
-        known = self.column_type(i) if isinstance(self.kinds[i], Lattice) else None
-        return known if known is not None and is_temporal(known) else None
-
     def index(self, name: str) -> int:
         """The coordinate of the column of that name."""
         if self.names is None or name not in self.names:
@@ -195,8 +174,7 @@ class Space:
     def select(self, columns: Sequence[int]) -> Space:
         """The space of some columns of a table."""
         names = self.names or tuple(f"x{i}" for i in range(self.dim))
-        form = self.form.select(columns) if self.form is not None else None
-        return Space([self.kinds[i] for i in columns], names=[names[i] for i in columns], form=form)
+        return Space([self.kinds[i] for i in columns], names=[names[i] for i in columns])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Space) and self.to_json() == other.to_json()
@@ -212,17 +190,14 @@ class Space:
         return f"Space({kinds}, shape={self.shape})"
 
     def __str__(self) -> str:
-        if self.names is None:
-            return repr(self)
-        width = max(map(len, self.names))
-        lines = [f"  {name:<{width}}  {self._shown(i)}" for i, name in enumerate(self.names)]
+        return repr(self) if self.names is None else self.lines(lambda i: repr(self.kinds[i]))
+
+    def lines(self, shown: Callable[[int], str]) -> str:
+        """Return a table's columns, one a line, in the words that `shown` has for column i."""
+        names = self.names or ()
+        width = max(map(len, names))
+        lines = [f"  {name:<{width}}  {shown(i)}" for i, name in enumerate(names)]
         return "\n".join([f"Space of {self.dim} column{'s' if self.dim > 1 else ''}", *lines])
-
-    def _shown(self, i: int) -> str:
-        """A column's kind; of time, from when to when."""
-        from genus.codec.columns import within
-
-        return repr(self.kinds[i]) if (known := self.time(i)) is None else within(self.kinds[i], known)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_tables": {}}
@@ -304,7 +279,7 @@ class Space:
         """Raise DataError where x is not a batch of this space: wrong shape, a value outside a lattice, NaN or inf."""
         if not isinstance(x, Tensor):
             shape = f"(B, {_dims(self.shape)})"
-            raise DataError(f"{name} must be a tensor of shape {shape}; got {type(x).__name__}. Use space.encode(...).")
+            raise DataError(f"{name} must be a tensor of shape {shape}; got {type(x).__name__}. Use Codec(space).encode(...).")
         if self.sequence:
             self._check_sequences(x, name)
             return
@@ -349,9 +324,6 @@ class Space:
             outside &= flat != atom
         bad |= outside
         if bad.any():
-            from genus.codec.columns import within
-            from genus.codec.frames import as_text
-
             row, column = (int(i) for i in bad.nonzero()[0])
             kind = self.kinds[column]
             if bool(flat[row, column].isnan()) and not self.sequence:
@@ -359,11 +331,8 @@ class Space:
                     f"{name} lacks a value in {self.label(column)}, row {at + row}: it holds nan, and none was missing there in"
                     " training; log_marginal(x) leaves it out and impute(x) draws it, where the family can."
                 )
-            value, known = flat[row, column].item(), self.column_type(column)
-            limits = within(kind, known).removeprefix("values in ")
-            shown = f"{value:g} ({text})" if (text := as_text(value, known)) != as_text(value) else f"{value:g}"
             raise DataError(
-                f"{name} holds {shown} in {self.label(column)}, row {at + row}, which is outside {limits};"
+                f"{name} holds {flat[row, column].item():g} in {self.label(column)}, row {at + row}, which is outside {kind!r};"
                 " read the data with space=, or widen the kind with kinds=."
             )
 
@@ -416,42 +385,6 @@ class Space:
             state[:, column] = f[:, where].argmax(1)
         return self.join(state, u)
 
-    # -- frames and arrays --------------------------------------------------------------------------------------------
-
-    def encode(self, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
-        """A frame, array or tensor of these columns -> x (N, *shape).
-
-        Args:
-            allow_missing: a column may lack values although it has no missing value: there x is NaN, as `impute` and
-                `log_marginal` of a model take it.
-            beyond: a lattice has no place for some numbers: there x is infinite, which no model takes.
-
-        Raises:
-            DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds.
-        """
-        from genus.codec import encode
-
-        return encode(self, source, allow_missing, beyond)
-
-    def encode_prefix(self, start: Any) -> Tensor:
-        """What a sequence begins with, a string, a waveform or an array (m,) -> x_1 ... x_m, (m,); no end follows.
-
-        >>> Space(Category(("a", "b", None)), shape=(4,), sequence=True).encode_prefix(["b", "a"])
-        tensor([1., 0.])
-
-        Raises:
-            DataError: a symbol that the space does not know, named with its place.
-        """
-        from genus.codec import encode_prefix
-
-        return encode_prefix(self, start)
-
-    def decode(self, x: Tensor) -> Any:
-        """x (N, *shape) -> the kind of thing that was read, with its column names and dtypes."""
-        from genus.codec import decode
-
-        return decode(self, x)
-
     # -- JSON ---------------------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
@@ -462,16 +395,12 @@ class Space:
             "kinds": [kind.to_json() for kind in kinds],
             "shape": list(self.shape),
             "names": list(self.names) if self.names is not None else None,
-            "form": self.form.to_json() if self.form is not None else None,
         } | ({"sequence": True} if self.sequence else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Space:
-        from genus.codec.frames import Form
-
-        form = Form.from_json(data["form"]) if data.get("form") else None
         kinds = [kind_from_json(kind) for kind in data["kinds"]]
-        return cls(kinds, data["shape"], data["names"], form, data.get("sequence", False))
+        return cls(kinds, data["shape"], data["names"], data.get("sequence", False))
 
 
 def _dims(shape: tuple[int, ...]) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from genus.atomic import check_writable
 from genus.cli.errors import UsageError
-from genus.cli.inputs import build_model, parse_duration, parse_hyperparameters
+from genus.cli.inputs import build_model, codec_of, context_codec_of, parse_duration, parse_hyperparameters
 from genus.cli.options import Budget, Output, RowOptions, shared_options
 from genus.cli.outputs import as_table, file_size, print_json, write_images, write_table
 from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
@@ -136,7 +136,7 @@ def _read(data: str | None, teacher: GenerativeModel, how: dict[str, Any]) -> Da
         return None
     from genus.data import read
 
-    return read(data, space=(teacher.space, teacher.context), **how)
+    return read(data, space=(codec_of(teacher), context_codec_of(teacher)), **how)
 
 
 # -- the report -----------------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Ten
     if teacher.space.is_table:
         for name, x in drawn.items():
             print(f"\n{name}")
-            write_table(as_table(teacher.space, x[:SHOWN]), None)
+            write_table(as_table(codec_of(teacher), x[:SHOWN]), None)
     print(f"\nnext      {then}")
 
 
@@ -239,19 +239,19 @@ def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | N
 
 
 def _rows(teacher: GenerativeModel, drawn: dict[str, Tensor]) -> dict[str, Any]:
-    return {name: as_table(teacher.space, x[:SHOWN]).to_pylist() for name, x in drawn.items()}
+    return {name: as_table(codec_of(teacher), x[:SHOWN]).to_pylist() for name, x in drawn.items()}
 
 
 def _write(drawn: dict[str, Tensor], teacher: GenerativeModel, folder: Path) -> None:
     """Write the samples: sound as a file each, everything else as one file for each model."""
-    space = teacher.space
+    space, codec = teacher.space, codec_of(teacher)
     for name, x in drawn.items():
         if space.is_table:
-            write_table(as_table(space, x), folder / f"{name}.csv")
+            write_table(as_table(codec, x), folder / f"{name}.csv")
         elif not space.sequence:
-            write_images(space, x, folder / f"{name}.png", {})
-        elif kind_of(space) == "sound":
+            write_images(codec, x, folder / f"{name}.png", {})
+        elif kind_of(codec) == "sound":
             for i, one in enumerate(x, 1):
-                write_sequences(space, [one], folder / f"{name}-{i}.wav", False)
+                write_sequences(codec, [one], folder / f"{name}-{i}.wav", False)
         else:
-            write_sequences(space, list(x), folder / f"{name}{FILES['numbers'][0]}", False)
+            write_sequences(codec, list(x), folder / f"{name}{FILES['numbers'][0]}", False)

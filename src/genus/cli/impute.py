@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genus.cli.inputs import codec_of, context_codec_of
 from genus.cli.options import Data, DrawSeed, Model, Output, TableFile, TableOptions, shared_options
 from genus.cli.outputs import as_table, check_suffix, write_table
 from genus.errors import GenusError
@@ -38,11 +39,11 @@ def impute(
     loaded = load(model)
     if not loaded.space.is_table:
         raise GenusError(f"{model} is a model of {loaded.space!r}, not of a table; call model.impute in Python.")
-    dataset = read(data, space=(loaded.space, loaded.context), **reading.arguments(), allow_missing=True)
+    dataset = read(data, space=(codec_of(loaded), context_codec_of(loaded)), **reading.arguments(), allow_missing=True)
     gone = dataset.x.isnan() & (loaded.space.tables(dataset.x).missing < 0)
-    table = as_table(loaded.space, loaded.impute(dataset.x, gone, dataset.c, seed=seed))
-    if dataset.c is not None and loaded.context is not None:
-        labels = as_table(loaded.context, dataset.c)
+    table = as_table(codec_of(loaded), loaded.impute(dataset.x, gone, dataset.c, seed=seed))
+    if dataset.c is not None and (context := context_codec_of(loaded)) is not None:
+        labels = as_table(context, dataset.c)
         for name in labels.column_names:
             table = table.append_column(name, labels.column(name))
     write_table(table, out, output.as_json)

@@ -12,6 +12,7 @@ from genus.cli.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genus.codec import Codec
     from genus.ladder import GenerativeModel
     from genus.space import Space
 
@@ -122,28 +123,43 @@ def _value(cls: type[GenerativeModel], name: str, text: str, default: Any) -> An
 # -- a context ------------------------------------------------------------------------------------------------------------
 
 
-def context_values(context: Space | None, words: Sequence[str]) -> Tensor | None:
+def codec_of(model: GenerativeModel) -> Codec:
+    """Return the codec of a model's rows; of a model that was trained on tensors, one that gives tensors."""
+    from genus.codec import Codec
+
+    return model.codec or Codec(model.space)
+
+
+def context_codec_of(model: GenerativeModel) -> Codec | None:
+    """Return the codec of a model's context; None for a model without one."""
+    from genus.codec import Codec
+
+    return None if model.context is None else model.context_codec or Codec(model.context)
+
+
+def context_values(codec: Codec | None, words: Sequence[str]) -> Tensor | None:
     """Return ["income=>50K"] as c (1, K), the context that all samples share; None for a model without context."""
     import torch
 
-    if context is None:
+    if codec is None:
         if words:
             raise UsageError("this model has no context; leave --context out")
         return None
-    columns = context.names or ()
+    columns = codec.space.names or ()
     texts = _by_column(
-        words, columns, lambda word: f"--context {word!r} names no column of this model's context; {_context_text(context)}"
+        words, columns, lambda word: f"--context {word!r} names no column of this model's context; {_context_text(codec)}"
     )
     if lacking := [name for name in columns if name not in texts]:
-        raise UsageError(f"this model needs --context for {', '.join(map(repr, lacking))}; {_context_text(context)}")
-    values = [_coordinate(context.select([i]), texts[name], "the context") for i, name in enumerate(columns)]
-    return torch.tensor([values], dtype=context.dtype)
+        raise UsageError(f"this model needs --context for {', '.join(map(repr, lacking))}; {_context_text(codec)}")
+    values = [_coordinate(codec.select([i]), texts[name], "the context") for i, name in enumerate(columns)]
+    return torch.tensor([values], dtype=codec.space.dtype)
 
 
-def prefix_values(space: Space, order: Sequence[int], words: Sequence[str]) -> Tensor:
+def prefix_values(codec: Codec, order: Sequence[int], words: Sequence[str]) -> Tensor:
     """Return ["age=42"] as the values (m,) of the first m columns in the model's order, with which rows are to begin."""
     import torch
 
+    space = codec.space
     names = [(space.names or ())[i] for i in order]
     shown = ", ".join(names)
     texts = _by_column(words, names, lambda word: f"--prefix {word!r} names no column; expected COLUMN=VALUE, first of {shown}")
@@ -152,7 +168,7 @@ def prefix_values(space: Space, order: Sequence[int], words: Sequence[str]) -> T
             f"--prefix gives {', '.join(texts)}, and this model draws its columns in the order {shown}; give the first of them"
         )
     columns = zip(order, names[: len(texts)], strict=False)
-    values = [_coordinate(space.select([i]), texts[name], f"column {name!r}") for i, name in columns]
+    values = [_coordinate(codec.select([i]), texts[name], f"column {name!r}") for i, name in columns]
     return torch.tensor(values, dtype=space.dtype)
 
 
@@ -169,39 +185,39 @@ def _by_column(words: Sequence[str], names: Sequence[str], unknown: Callable[[st
     return texts
 
 
-def _context_text(space: Space) -> str:
+def _context_text(codec: Codec) -> str:
     from genus.codec.columns import within
     from genus.space import Category
 
     def one(i: int, name: str) -> str:
-        kind = space.kinds[i]
+        kind = codec.space.kinds[i]
         if not isinstance(kind, Category):
-            return f"{name!r} takes {within(kind, space.column_type(i))}"
+            return f"{name!r} takes {within(kind, codec.column_type(i))}"
         return f"{name!r} is one of {', '.join(_text(level) for level in kind.levels)}"
 
-    return "; ".join(one(i, name) for i, name in enumerate(space.names or ()))
+    return "; ".join(one(i, name) for i, name in enumerate(codec.space.names or ()))
 
 
 def _text(level: Any) -> str:
     return "missing" if level is None else str(level).lower() if isinstance(level, bool) else str(level).strip()
 
 
-def _coordinate(space: Space, text: str, what: str) -> float:
+def _coordinate(codec: Codec, text: str, what: str) -> float:
     """Return the value of one column as a coordinate: the index of a level, or a number in data units."""
     from genus.errors import DataError
     from genus.space import Category
 
-    kind = space.kinds[0]
+    kind = codec.space.kinds[0]
     if isinstance(kind, Category):
         exact = [i for i, level in enumerate(kind.levels) if str(level) == text]
         alike = [i for i, level in enumerate(kind.levels) if _alike(level, text)]
         if not exact + alike:
-            raise UsageError(f"{text!r} is no level of {what}; {_context_text(space)}")
+            raise UsageError(f"{text!r} is no level of {what}; {_context_text(codec)}")
         return float((exact + alike)[0])
     try:
-        return float(space.encode(_one_row(space, text))[0, 0])
+        return float(codec.encode(_one_row(codec, text))[0, 0])
     except (DataError, ValueError) as error:
-        raise UsageError(f"{what} {text!r} does not fit: {error} ({_context_text(space)})") from None
+        raise UsageError(f"{what} {text!r} does not fit: {error} ({_context_text(codec)})") from None
 
 
 def _alike(level: Any, text: str) -> bool:
@@ -213,10 +229,10 @@ def _alike(level: Any, text: str) -> bool:
     return _text(level).casefold() == text.casefold() or (level is None and not text)
 
 
-def _one_row(space: Space, text: str) -> Any:
+def _one_row(codec: Codec, text: str) -> Any:
     import pyarrow as pa
 
-    name, dtype = (space.names or ("",))[0], space.column_type(0)
+    name, dtype = (codec.space.names or ("",))[0], codec.column_type(0)
     if dtype is not None and pa.types.is_temporal(dtype):
         return pa.table({name: pa.array([text]).cast(dtype)})
     return pa.table({name: pa.array([None if text.lower() in ("", "missing", "nan") else float(text)], pa.float64())})

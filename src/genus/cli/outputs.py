@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch import Tensor
 
+    from genus.codec import Codec
     from genus.space import Space
 
 __all__ = [
@@ -59,15 +60,16 @@ def check_suffix(path: Path | None, known: Sequence[str] = TABLES, what: str = "
 # -- tables ---------------------------------------------------------------------------------------------------------------
 
 
-def as_table(space: Space, x: Tensor) -> pa.Table:
+def as_table(codec: Codec, x: Tensor) -> pa.Table:
     """Return rows x (N, D) as columns in Arrow; the library whose frame the model was trained on need not be installed."""
     import numpy as np
     import pyarrow as pa
 
+    from genus.codec import Codec
     from genus.codec.frames import ARRAYS, Form, type_name
-    from genus.space import Category, Lattice, Space
+    from genus.space import Category, Lattice
 
-    form = space.form
+    space, form = codec.space, codec.form
     kept = form is not None and form.container not in ARRAYS
     array = np.dtype(form.dtypes[0]) if form is not None and form.container in ("numpy", "torch") else None
 
@@ -81,7 +83,7 @@ def as_table(space: Space, x: Tensor) -> pa.Table:
         return pa.int64() if whole else pa.float64()
 
     types = form.dtypes if form is not None and kept else tuple(type_name(dtype(kind)) for kind in space.kinds)
-    return Space(space.kinds, space.shape, space.names, Form("pyarrow", types)).decode(x)
+    return Codec(space, Form("pyarrow", types)).decode(x)
 
 
 def _whole(kind: Any) -> bool:
@@ -152,19 +154,19 @@ def _text(table: pa.Table, suffix: str) -> str:
 # -- images ---------------------------------------------------------------------------------------------------------------
 
 
-def write_images(space: Space, x: Tensor, path: Path, labels: dict[str, Any]) -> None:
+def write_images(codec: Codec, x: Tensor, path: Path, labels: dict[str, Any]) -> None:
     """Write images x (N, *shape) as one PNG grid, or as arrays that `genus.read` takes; an npz holds the labels too."""
     import numpy as np
     from PIL import Image
 
-    from genus.space import Space
+    from genus.codec import Codec
 
-    form = space.form if space.form is None or space.form.container != "torch" else replace(space.form, container="numpy")
-    array = np.asarray(Space(space.kinds, space.shape, form=form).decode(x))
+    form = codec.form if codec.form is None or codec.form.container != "torch" else replace(codec.form, container="numpy")
+    array = np.asarray(Codec(codec.space, form).decode(x))
     suffix = path.suffix.lower()
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         if suffix == ".png":
-            Image.fromarray(image_grid(space, x)).save(file, format="PNG")
+            Image.fromarray(image_grid(codec.space, x)).save(file, format="PNG")
         elif suffix == ".npy":
             np.save(file, array)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genus.cli.errors import UsageError
-from genus.cli.inputs import context_values, prefix_values
+from genus.cli.inputs import codec_of, context_codec_of, context_values, prefix_values
 from genus.cli.options import DrawSeed, Model, Output, shared_options
 from genus.cli.outputs import IMAGES, as_table, check_suffix, write_images, write_table
 from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_prompt, kind_of, stop_symbol, write_sequences
@@ -97,15 +97,15 @@ def sample(
     from genus.files import load
 
     loaded = load(model)
-    space, context = loaded.space, loaded.context
+    space = loaded.space
     choices: dict[str, Any] = {"length": length, "stop": stop, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     choices = {name: value for name, value in choices.items() if value is not None} | ({"compile": True} if compile else {})
     _check_chain(loaded, [*(["prefix"] if prefix else []), *(["stream"] if stream else []), *choices])
-    choices |= {"c": context_values(context, words or ()), "seed": seed}
+    choices |= {"c": context_values(context_codec_of(loaded), words or ()), "seed": seed}
     with torch.inference_mode():
         if space.sequence:
             count = _sequences(loaded, n, prefix or [""], stream, choices, out, output.as_json)
-            what = {"text": "texts", "sound": "sounds", "numbers": "sequences"}[kind_of(space)]
+            what = {"text": "texts", "sound": "sounds", "numbers": "sequences"}[kind_of(codec_of(loaded))]
         else:
             if prefix:
                 choices["prefix"] = _prefix_of_rows(loaded, prefix)
@@ -127,7 +127,7 @@ def _check_chain(model: GenerativeModel, wanted: list[str]) -> None:
         raise UsageError(
             f"{model.name} does not draw one value after another, so there is no {shown}; families of the chain rule do"
         )
-    if "stream" in wanted and not (model.space.sequence and kind_of(model.space) == "text"):
+    if "stream" in wanted and not (model.space.sequence and kind_of(codec_of(model)) == "text"):
         raise UsageError("--stream prints text, and this model draws something else; leave it out")
 
 
@@ -137,24 +137,24 @@ def _sequences(
     """Draw n texts from every prefix, or n sounds; and how many they are."""
     import torch
 
-    space = model.space
+    codec = codec_of(model)
     each = 1 if n is None else n
     count = each * len(prefixes)
-    check_out(space, out, as_json, count)
-    begins = [encode_prompt(space, text) if text else torch.empty(0) for text in prefixes for _ in range(each)]
+    check_out(codec, out, as_json, count)
+    begins = [encode_prompt(codec, text) if text else torch.empty(0) for text in prefixes for _ in range(each)]
     lengths = [len(begin) for begin in begins]
     if "stop" in choices:
-        choices["stop"] = stop_symbol(space, choices["stop"])
+        choices["stop"] = stop_symbol(codec, choices["stop"])
     if any(lengths):
         choices["prefix"] = begins
     stop = choices.get("stop")
     if stream:
-        printer = TextStream(space, lengths[0], stop)
+        printer = TextStream(codec, lengths[0], stop)
         model.sample(1, callback=printer, **choices)
         printer.close()
     else:
         x = model.sample(count, **choices)
-        write_sequences(space, cut_at_stop(x, lengths, stop), out, as_json)
+        write_sequences(codec, cut_at_stop(x, lengths, stop), out, as_json)
     return count
 
 
@@ -163,14 +163,14 @@ def _prefix_of_rows(model: Any, words: list[str]) -> Tensor:
         raise UsageError("this model draws images, and a --prefix is of a text or a table; use model.sample in Python")
     if model.order is None:
         raise UsageError(f"this {model.name} draws its columns in several orders, so it has no first ones for --prefix")
-    return prefix_values(model.space, model.order, words)
+    return prefix_values(codec_of(model), model.order, words)
 
 
 def _rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
     """Draw and write rows of a table, or images; and how many they are."""
     import pyarrow as pa
 
-    space, context = model.space, model.context
+    space, codec, context = model.space, codec_of(model), context_codec_of(model)
     if space.is_table:
         check_suffix(out)
     else:
@@ -181,12 +181,12 @@ def _rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: P
     x, c = model.sample(count, **choices), choices["c"]
     labels = pa.table({}) if c is None or context is None else as_table(context, c.expand(count, -1))
     if space.is_table:
-        table = as_table(space, x)
+        table = as_table(codec, x)
         for name in labels.column_names:
             table = table.append_column(name, labels.column(name))
         write_table(table, out, as_json)
     elif out is not None:
         if count == 0:
             raise UsageError("no images make no picture; ask for one or more with -n")
-        write_images(space, x, out, {name: labels.column(name).to_numpy() for name in labels.column_names})
+        write_images(codec, x, out, {name: labels.column(name).to_numpy() for name in labels.column_names})
     return count

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genus.cli.inputs import codec_of, context_codec_of
 from genus.cli.options import Data, Model, Output, RowOptions, TableFile, shared_options
 from genus.cli.outputs import check_suffix, print_json, write_table
 from genus.errors import DataError, GenusError
@@ -68,7 +69,7 @@ def score(
     def rows(beyond: bool) -> Dataset:
         return read(
             data,
-            space=(loaded.space, loaded.context),
+            space=(codec_of(loaded), context_codec_of(loaded)),
             **reading.arguments(),
             allow_missing=isinstance(loaded, TractableDensity),
             beyond=beyond,

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from genus.atomic import atomic_write
 from genus.cli.errors import UsageError
+from genus.cli.inputs import codec_of
 from genus.cli.outputs import check_suffix, print_json
 from genus.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genus.codec import Codec
     from genus.ladder import GenerativeModel
-    from genus.space import Space
 
 __all__ = [
     "TextStream",
@@ -35,9 +36,9 @@ FILES = {"text": (".txt", ".json", ".npz"), "sound": (".wav", ".npz"), "numbers"
 ESCAPES = {"\\n": "\n", "\\t": "\t"}
 
 
-def kind_of(space: Space) -> str:
+def kind_of(codec: Codec) -> str:
     """Return what the sequences of a space are: "text", "sound" or "numbers"."""
-    return {"text": "text", "audio": "sound"}.get(space.form.container if space.form is not None else "", "numbers")
+    return "text" if codec.is_text else "sound" if codec.is_sound else "numbers"
 
 
 def next_command(model: GenerativeModel, path: Path, args: Sequence[str] = ()) -> str:
@@ -52,15 +53,15 @@ def next_command(model: GenerativeModel, path: Path, args: Sequence[str] = ()) -
     given = " --context COLUMN=VALUE" if model.context is not None else ""
     space, out = model.space, ""
     if space.sequence:
-        out = " --out samples" if kind_of(space) == "sound" else ""
+        out = " --out samples" if kind_of(codec_of(model)) == "sound" else ""
     elif not space.is_table:
         out = " --out samples.png"
     return f"{shlex.join(['genus', *imported])} sample {shlex.quote(str(path))} -n 10{given}{out}"
 
 
-def check_out(space: Space, out: Path | None, as_json: bool, count: int) -> None:
+def check_out(codec: Codec, out: Path | None, as_json: bool, count: int) -> None:
     """Raise where sequences of this kind and number cannot be written to `out`."""
-    kind = kind_of(space)
+    kind = kind_of(codec)
     if kind == "sound" and out is None:
         raise UsageError("this model draws sound, which cannot be printed; add --out with a .wav, an .npz or a folder")
     if out is None:
@@ -73,21 +74,21 @@ def check_out(space: Space, out: Path | None, as_json: bool, count: int) -> None
         )
 
 
-def encode_prompt(space: Space, text: str) -> Tensor:
+def encode_prompt(codec: Codec, text: str) -> Tensor:
     """Return a prompt as its symbols (m,)."""
-    if kind_of(space) != "text":
+    if kind_of(codec) != "text":
         raise UsageError(
-            f"this model draws {kind_of(space)}, and a --prefix is text; leave it out, or use model.sample in Python"
+            f"this model draws {kind_of(codec)}, and a --prefix is text; leave it out, or use model.sample in Python"
         )
-    return space.encode_prefix(text)
+    return codec.encode_prefix(text)
 
 
-def stop_symbol(space: Space, text: str) -> float:
+def stop_symbol(codec: Codec, text: str) -> float:
     """Return the symbol that ends a text."""
-    if kind_of(space) != "text":
-        raise UsageError(f"this model draws {kind_of(space)}, and --stop is a symbol of text; leave it out")
+    if kind_of(codec) != "text":
+        raise UsageError(f"this model draws {kind_of(codec)}, and --stop is a symbol of text; leave it out")
     try:
-        symbols = space.encode_prefix(ESCAPES.get(text, text))
+        symbols = codec.encode_prefix(ESCAPES.get(text, text))
     except DataError as error:
         raise DataError(str(error).replace("the prefix", "--stop")) from error
     if len(symbols) != 1:
@@ -116,8 +117,8 @@ class TextStream:
         stop: the symbol that ends the text; None where none does.
     """
 
-    def __init__(self, space: Space, begin: int, stop: float | None) -> None:
-        self.space, self.begin, self.stop = space, begin, stop
+    def __init__(self, codec: Codec, begin: int, stop: float | None) -> None:
+        self.codec, self.begin, self.stop = codec, begin, stop
         self.values: list[Tensor] = []  # symbols of the last text that was printed, then symbols not yet printed
         self.printed, self.count, self.last = 0, 0, ""
 
@@ -147,22 +148,22 @@ class TextStream:
     def _text(self, values: list[Tensor]) -> str:
         import torch
 
-        return self.space.decode(torch.cat(values, dim=1))[0] if values else ""
+        return self.codec.decode(torch.cat(values, dim=1))[0] if values else ""
 
 
-def write_sequences(space: Space, rows: list[Tensor], out: Path | None, as_json: bool) -> None:
+def write_sequences(codec: Codec, rows: list[Tensor], out: Path | None, as_json: bool) -> None:
     """Write sequences (T,), each of its own length, to stdout, to one file, or to a folder of numbered files."""
-    kind = kind_of(space)
-    found: list[Any] = [space.decode(row[None])[0] if len(row) else "" if kind == "text" else [] for row in rows]
+    kind = kind_of(codec)
+    found: list[Any] = [codec.decode(row[None])[0] if len(row) else "" if kind == "text" else [] for row in rows]
     if out is None and as_json:
         print_json([_plain(one) for one in found])
     elif out is None:
         sys.stdout.write(_joined([one if kind == "text" else " ".join(map(str, _plain(one))) for one in found]))
     elif out.suffix:
-        _write(space, found, out)
+        _write(codec, found, out)
     else:
         for i, one in enumerate(found, 1):
-            _write(space, [one], out / f"{i:0{len(str(len(found)))}}{FILES[kind][0]}")
+            _write(codec, [one], out / f"{i:0{len(str(len(found)))}}{FILES[kind][0]}")
 
 
 def _plain(one: Any) -> Any:
@@ -177,7 +178,7 @@ def _joined(texts: list[str]) -> str:
     return "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
 
 
-def _write(space: Space, found: list[Any], path: Path) -> None:
+def _write(codec: Codec, found: list[Any], path: Path) -> None:
     import numpy as np
 
     suffix = path.suffix.lower()
@@ -189,8 +190,8 @@ def _write(space: Space, found: list[Any], path: Path) -> None:
         elif suffix == ".wav":
             from genus.evaluation.excerpts import wav
 
-            temporary.write_bytes(wav(np.asarray(found[0], dtype=np.float32), space.form.rate))  # type: ignore[union-attr]
-        elif kind_of(space) == "text":
+            temporary.write_bytes(wav(np.asarray(found[0], dtype=np.float32), codec.form.rate))  # type: ignore[union-attr]
+        elif kind_of(codec) == "text":
             with open(temporary, "wb") as file:
                 np.savez_compressed(file, text=np.array(found, dtype=str))
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import narwhals as nw
 import numpy as np
@@ -17,23 +17,21 @@ from genus.codec.frames import ARRAYS, Form, as_text, is_text, to_arrow, to_numb
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice
 from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest
-
-if TYPE_CHECKING:
-    from genus.space import Space
+from genus.space import Space
 
 __all__ = ["decode", "decode_column", "encode", "encode_column", "within"]
 
 # -- in -------------------------------------------------------------------------------------------------------------------
 
 
-def encode(space: Space, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
-    """See `Space.encode`."""
+def encode(space: Space, form: Form | None, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
+    """See `Codec.encode`."""
     if isinstance(source, Tensor):
         source = source.detach().cpu().numpy()
     if isinstance(source, list | tuple):
         source = np.asarray(source)
     if isinstance(source, np.ndarray) and not source.dtype.names:
-        return _encode_array(space, source, allow_missing, beyond)
+        return _encode_array(space, form, source, allow_missing, beyond)
     table, _ = to_arrow(source)
     names = space.names or ()
     missing = [name for name in names if name not in table.column_names]
@@ -43,7 +41,8 @@ def encode(space: Space, source: Any, allow_missing: bool = False, beyond: bool 
         raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
     out = _empty(space, table.num_rows)
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
-        out[:, i] = encode_column(kind, table.column(name), space.label(i), allow_missing, space.column_type(i), beyond)
+        known = form.column_type(i) if form is not None else None
+        out[:, i] = encode_column(kind, table.column(name), space.label(i), allow_missing, known, beyond)
     return torch.from_numpy(out)
 
 
@@ -55,8 +54,8 @@ def _dims(shape: Sequence[int]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _encode_array(space: Space, array: np.ndarray, allow_missing: bool, beyond: bool) -> Tensor:
-    if space.form is not None and space.form.channels_last and array.ndim == len(space.shape) + 1:
+def _encode_array(space: Space, form: Form | None, array: np.ndarray, allow_missing: bool, beyond: bool) -> Tensor:
+    if form is not None and form.channels_last and array.ndim == len(space.shape) + 1:
         array = np.moveaxis(array, -1, 1)
     if array.ndim == 1 and space.shape == (1,):
         array = array.reshape(-1, 1)
@@ -239,10 +238,9 @@ def _lattice_value(kind: Lattice, place: np.ndarray) -> np.ndarray:
 # -- out ------------------------------------------------------------------------------------------------------------------
 
 
-def decode(space: Space, x: Tensor) -> Any:
-    """See `Space.decode`."""
+def decode(space: Space, form: Form | None, x: Tensor) -> Any:
+    """See `Codec.decode`."""
     space.check(x)
-    form = space.form
     if form is None:
         return x
     single = x.dtype == torch.float32

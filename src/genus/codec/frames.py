@@ -43,6 +43,10 @@ class Form:
     coding: str = ""
     rate: int = 0
 
+    def column_type(self, i: int) -> pa.DataType | None:
+        """Return Arrow's type of column i; None where the data were no frame."""
+        return type_of(self.dtypes[i]) if self.container not in ARRAYS else None
+
     def select(self, columns: Sequence[int]) -> Form:
         """The form of some of the columns."""
         if self.container in ARRAYS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +16,7 @@ from genus.codec.frames import Form, to_arrow
 from genus.codec.sound import from_wave, to_wave
 from genus.errors import DataError
 from genus.kinds import Category
-
-if TYPE_CHECKING:
-    from genus.space import Space
+from genus.space import Space
 
 __all__ = ["decode", "encode", "encode_prefix", "filled"]
 
@@ -40,9 +38,9 @@ def filled(values: np.ndarray, lengths: np.ndarray, end: float, width: int) -> n
 # -- in -------------------------------------------------------------------------------------------------------------------
 
 
-def encode(space: Space, source: Any) -> Tensor:
-    """See `Space.encode`; sequences that end get at least one end each."""
-    values, lengths = encoded(space, _items(space, source))
+def encode(space: Space, form: Form | None, source: Any) -> Tensor:
+    """See `Codec.encode`; sequences that end get at least one end each."""
+    values, lengths = encoded(space, form, _items(form, source))
     width = int(lengths.max(initial=0)) + space.ends
     if not len(lengths) or not width:
         raise DataError("There is nothing to encode; expected at least one sequence with at least one element.")
@@ -55,19 +53,19 @@ def encode(space: Space, source: Any) -> Tensor:
     return torch.from_numpy(filled(values, lengths, space.kinds[0].end if space.ends else 0.0, width))
 
 
-def encode_prefix(space: Space, start: Any) -> Tensor:
-    """See `Space.encode_prefix`."""
+def encode_prefix(space: Space, form: Form | None, start: Any) -> Tensor:
+    """See `Codec.encode_prefix`."""
     if not space.sequence:
         raise DataError(f"Only sequences have a beginning to encode; use encode for rows of {space!r}.")
-    if _is_text(space) and not isinstance(start, str | bytes):
+    if _is_text(form) and not isinstance(start, str | bytes):
         raise DataError(f"The beginning of a text must be a string; got {type(start).__name__}.")
-    values, _ = encoded(space, [start if isinstance(start, str | bytes) else _array(start)], prefix=True)
+    values, _ = encoded(space, form, [start if isinstance(start, str | bytes) else _array(start)], prefix=True)
     return torch.from_numpy(values.astype(np.float64 if space.dtype == torch.float64 else np.float32))
 
 
-def encoded(space: Space, items: Sequence[Any], prefix: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def encoded(space: Space, form: Form | None, items: Sequence[Any], prefix: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Sequences as the user has them -> numbers of the space, one sequence after another (M,), and the lengths (N,)."""
-    form, kind = space.form or NUMBERS, space.kinds[0]
+    form, kind = form or NUMBERS, space.kinds[0]
     if form.container == "text":
         return text.coding(form.coding, kind.levels).encode(  # type: ignore[attr-defined]
             items, lambda i, place: f"place {place + 1} of {'the prefix' if prefix else f'text {i}'}"
@@ -89,8 +87,8 @@ def _wave(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _is_text(space: Space) -> bool:
-    return space.form is not None and space.form.container == "text"
+def _is_text(form: Form | None) -> bool:
+    return form is not None and form.container == "text"
 
 
 def _array(item: Any) -> np.ndarray:
@@ -100,9 +98,9 @@ def _array(item: Any) -> np.ndarray:
     return array
 
 
-def _items(space: Space, source: Any) -> Sequence[Any]:
+def _items(form: Form | None, source: Any) -> Sequence[Any]:
     """One sequence or many, (T,), (N, T), a list of them, or a string or many."""
-    if _is_text(space):
+    if _is_text(form):
         items = [source] if isinstance(source, str | bytes) else list(source)
         odd = next((item for item in items if not isinstance(item, str | bytes)), None)
         if odd is not None:
@@ -119,11 +117,11 @@ def _items(space: Space, source: Any) -> Sequence[Any]:
 # -- out ------------------------------------------------------------------------------------------------------------------
 
 
-def decode(space: Space, x: Tensor) -> Any:
-    """See `Space.decode`: text a list of strings; sound and numbers an array (N, T), or a list of arrays where they end."""
+def decode(space: Space, form: Form | None, x: Tensor) -> Any:
+    """See `Codec.decode`: text a list of strings; sound and numbers an array (N, T), or a list of arrays where they end."""
     x = x if x.is_floating_point() else x.to(space.dtype)
     space.check(x)
-    form, kind = space.form, space.kinds[0]
+    kind = space.kinds[0]
     if form is None:
         return x
     flat = x.detach().cpu().numpy()

@@ -1,5 +1,6 @@
 """Reading data: any source to a `Dataset`, the kind of every column measured."""
 
-from genus.data.dataset import Dataset, read
+from genus.data.dataset import Dataset
+from genus.data.reading import read
 
 __all__ = ["Dataset", "read"]

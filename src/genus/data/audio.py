@@ -32,7 +32,7 @@ def read_recordings(paths: Sequence[Path], options: Options) -> Sequences:
     """
     if options.rate is not None and options.rate < 1:
         raise DataError(f"rate is how many samples a second there are, 1 or more; got {options.rate}.")
-    known = options.space.form if options.space is not None else None
+    known = options.form
     wanted = options.rate or (known.rate if known is not None else 0) or _recording(paths[0])[1]
 
     def waves() -> Iterator[np.ndarray]:
@@ -53,14 +53,14 @@ def sequences_of(waves: Iterable[np.ndarray], rate: int, options: Options) -> Se
     if options.documents not in (None, "auto", "one", "files"):
         raise DataError(f"documents={options.documents!r} is not for sound; expected 'auto', 'one' or 'files'.")
     space = options.space
-    if space is not None and (not space.sequence or space.form is None or space.form.container != "audio"):
+    if space is not None and not (space.sequence and options.codec is not None and options.codec.is_sound):
         raise DataError(f"These data are sound and the space is not one of sound: {space!r}; read them without space=.")
     encoding = options.encoding or "mu-law"
     check_encoding(encoding)
-    if space is not None and space.form is not None:
-        if rate != space.form.rate:
-            raise DataError(f"The space has {space.form.rate:,} samples a second; give rate={space.form.rate} and not {rate}.")
-        encoding = space.form.coding
+    if space is not None and options.form is not None:
+        if rate != (known := options.form.rate):
+            raise DataError(f"The space has {known:,} samples a second; give rate={known} and not {rate}.")
+        encoding = options.form.coding
         if options.documents in ("one", "files") and space.ends != (options.documents == "files"):
             has = "an end, so it is for whole clips" if space.ends else "no end, so it is for one long sound or for windows"
             raise DataError(f"The space has {has}; documents={options.documents!r} does not fit, leave it out.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genus.codec import Codec
 from genus.codec.frames import Form
 from genus.errors import DataError
 from genus.kinds.numbers import measure_numbers
@@ -17,7 +18,7 @@ from genus.space import Kind, Lattice, Real, Space
 if TYPE_CHECKING:
     import PIL.Image
 
-__all__ = ["SUFFIXES", "image_space", "read_files"]
+__all__ = ["SUFFIXES", "image_codec", "read_files"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 CHANNELS = (1, 3, 4)
@@ -25,8 +26,8 @@ FEW = 32  # values of bytes that are taken for all that there are, where so many
 PIECE = 2**20  # pixels looked at together
 
 
-def image_space(array: np.ndarray, container: str = "images", kind: Kind | None = None) -> Space:
-    """The space of images (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1, 3 or 4; one kind that all pixels share.
+def image_codec(array: np.ndarray, container: str = "images", kind: Kind | None = None) -> Codec:
+    """The codec of images (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1, 3 or 4; one kind that all pixels share.
 
     Bytes are Lattice(0, 255), whatever greys occur, unless all pixels together show at most 32 values, each of them 32 times or
     more on average: those are all there are, and the kind is the lattice they lie on, Lattice(0, 255, step=255) for black and
@@ -41,7 +42,8 @@ def image_space(array: np.ndarray, container: str = "images", kind: Kind | None 
     if 0 in array.shape:
         raise DataError(f"Images of shape {array.shape} are empty.")
     shape = array.shape[1:] if not last else (array.shape[3], array.shape[1], array.shape[2])
-    return Space(kind or _pixel_kind(array), shape=shape, form=Form(container, (str(array.dtype),), channels_last=last))
+    space = Space(kind or _pixel_kind(array), shape=shape)
+    return Codec(space, Form(container, (str(array.dtype),), channels_last=last))
 
 
 def _pixel_kind(array: np.ndarray) -> Kind:

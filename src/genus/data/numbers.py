@@ -86,7 +86,7 @@ def _read_column(name: str, column: pa.ChunkedArray, options: Options) -> Sequen
         column = column.cast(kind.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         distinct = pc.count_distinct(column).as_py()
-        known = options.space.form if options.space is not None else None
+        known = options.form
         if (distinct >= DOCUMENTS and distinct > 0.5 * len(column)) or (known is not None and known.container == "text"):
             return read_documents(column.to_pylist(), [f"row {i}" for i in range(len(column))], options)
     array = column.to_numpy()
@@ -122,7 +122,7 @@ def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, op
     if flat.dtype.kind == "f" and np.isnan(flat).any():
         raise DataError(f"The sequence holds NaN, first at place {int(np.isnan(flat).argmax())}; fill such places.")
     if options.space is not None:
-        if not options.space.sequence or (options.space.form is not None and options.space.form.coding):
+        if not options.space.sequence or (options.form is not None and options.form.coding):
             raise DataError(f"These are sequences of numbers and the space is {options.space!r}; read them without space=.")
         kind = options.space.kinds[0].without_end()
         if layout != "stream" and options.space.ends:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genus.codec import Codec
 from genus.codec.frames import Form
 from genus.codec.sequences import filled
 from genus.codec.text import smallest
@@ -39,7 +40,17 @@ class Options:
     header: bool | None = None
     kinds: Mapping[str, Any] = field(default_factory=dict)  # wished, and those of the columns of spaces that are known
     conditioned: bool = False  # there is a context, so pieces cannot be joined
-    space: Space | None = None  # known already
+    codec: Codec | None = None  # known already
+
+    @property
+    def space(self) -> Space | None:
+        """The space that is known already."""
+        return self.codec.space if self.codec is not None else None
+
+    @property
+    def form(self) -> Form | None:
+        """What samples of that space come back as."""
+        return self.codec.form if self.codec is not None else None
 
     def given(self) -> list[str]:
         """The arguments that were given and do not always have a meaning."""
@@ -102,20 +113,26 @@ def arrange(found: Sequences, length: int | None = None, space: Space | None = N
     if found.layout == "documents":
         return _documents(found, length, space)
     if found.layout == "rows":
-        width = int(found.lengths[0])
-        if (found.lengths != width).any():
-            raise DataError(
-                f"The sequences have lengths from {found.lengths.min()} to {found.lengths.max()}; the space has no end."
-            )
-        if length is not None and length != width:
-            raise DataError(f"The sequences have {width} {found.unit} each; leave length={length} out.")
-        x = _tensor(found.values.reshape(-1, width))
-        return Arranged(x, space or _space(found.kind, width, found.form), np.arange(len(x)), False, [])
-    total = len(found.values)
+        return _whole_rows(found, length, space)
     if length is None:
         length = space.dim if space is not None else _usual(found)
-    if found.layout == "windows":
-        return _windows(found, length, space)
+    return _windows(found, length, space) if found.layout == "windows" else _blocks(found, length, space)
+
+
+def _whole_rows(found: Sequences, length: int | None, space: Space | None) -> Arranged:
+    width = int(found.lengths[0])
+    if (found.lengths != width).any():
+        raise DataError(
+            f"The sequences have lengths from {found.lengths.min()} to {found.lengths.max()}; the space has no end."
+        )
+    if length is not None and length != width:
+        raise DataError(f"The sequences have {width} {found.unit} each; leave length={length} out.")
+    x = _tensor(found.values.reshape(-1, width))
+    return Arranged(x, space or _space(found.kind, width), np.arange(len(x)), False, [])
+
+
+def _blocks(found: Sequences, length: int, space: Space | None) -> Arranged:
+    total = len(found.values)
     if total < 2:
         raise DataError(f"One of the {found.unit} is not enough; a sequence needs at least 2.")
     if length > total:
@@ -126,7 +143,7 @@ def arrange(found: Sequences, length: int | None = None, space: Space | None = N
     rest = total - blocks * length
     notes = [f"the last {rest:,} {found.unit} fill no block of {length:,} and are left out"] if rest else []
     x = _tensor(found.values[: blocks * length]).view(blocks, length)
-    return Arranged(x, space or _space(found.kind, length, found.form), np.zeros(blocks, int), True, notes)
+    return Arranged(x, space or _space(found.kind, length), np.zeros(blocks, int), True, notes)
 
 
 def _usual(found: Sequences) -> int:
@@ -148,7 +165,7 @@ def _windows(found: Sequences, length: int, space: Space | None) -> Arranged:
     note = f"{lost:,} of {len(found.values):,} {found.unit} fill no window of {length:,}"
     note += f" ({short:,} of {len(counts):,} sequences are shorter)" if short else ""
     notes = [f"{note} and are left out"] if lost else []
-    return Arranged(x, space or _space(found.kind, length, found.form), origin, False, notes)
+    return Arranged(x, space or _space(found.kind, length), origin, False, notes)
 
 
 def _documents(found: Sequences, length: int | None, space: Space | None) -> Arranged:
@@ -177,11 +194,11 @@ def _documents(found: Sequences, length: int | None, space: Space | None) -> Arr
     elif values.dtype.kind != "f":
         values = values.astype(np.float32 if kind.magnitude <= kind.FINEST else np.float64)
     x = _tensor(filled(values, lengths, end, width))
-    return Arranged(x, space or _space(kind, width, found.form), np.flatnonzero(kept), False, notes)
+    return Arranged(x, space or _space(kind, width), np.flatnonzero(kept), False, notes)
 
 
-def _space(kind: Kind, length: int, form: Form) -> Space:
-    return Space(kind, shape=(length,), form=form, sequence=True)
+def _space(kind: Kind, length: int) -> Space:
+    return Space(kind, shape=(length,), sequence=True)
 
 
 def _tensor(values: np.ndarray) -> Tensor:

@@ -140,7 +140,7 @@ def check(options: Options) -> None:
             f"tokens={tokens!r} is not understood; expected 'characters', 'bytes', the file of a tokenizer in JSON, or how many"
             " tokens a byte-pair encoding should have."
         )
-    if known is not None and (not known.sequence or known.form is None or known.form.container != "text"):
+    if known is not None and not (known.sequence and options.codec is not None and options.codec.is_text):
         raise DataError(f"These data are text and the space is not one of text: {known!r}; read them without space=.")
     if known is not None and options.documents in ("one", "lines", "files") and known.ends != (options.documents != "one"):
         has = "an end symbol, so it is for documents" if known.ends else "no end symbol, so it is for one long text"
@@ -252,7 +252,7 @@ def _nowhere(text: int, place: int) -> str:
 
 
 def _known(options: Options) -> str | None:
-    return options.space.form.coding if options.space is not None and options.space.form is not None else None
+    return options.form.coding if options.form is not None else None
 
 
 def _symbols(options: Options, pieces: Any) -> Coding:

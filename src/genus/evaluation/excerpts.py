@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from genus.codec import Codec
 from genus.evaluation.sequences import spans
 from genus.evaluation.svg import figure_of, styled, svg
-from genus.space import Category, Space
+from genus.space import Category
 
 __all__ = ["Excerpt", "Sound", "excerpts", "sounds", "texts", "waves", "wav"]
 
@@ -38,15 +39,16 @@ class Sound(NamedTuple):
     svg: str
 
 
-def texts(space: Space, x: Tensor) -> list[str]:
+def texts(codec: Codec, x: Tensor) -> list[str]:
     """Return sequences x (n, T) as text, with spaces between symbols that are no characters.
 
     >>> import torch
-    >>> texts(Space(Category(("a", "b", None)), shape=(3,), sequence=True), torch.tensor([[0.0, 1.0, 2.0]]))
+    >>> texts(Codec(Space(Category(("a", "b", None)), shape=(3,), sequence=True)), torch.tensor([[0.0, 1.0, 2.0]]))
     ['ab']
     """
-    if space.form is not None and space.form.container == "text":
-        return list(space.decode(x))
+    if codec.is_text:
+        return list(codec.decode(x))
+    space = codec.space
     kind, most = space.kinds[0], spans(space, x).tolist()
     rows = [row[:n] for row, n in zip(x.double().tolist(), most, strict=True)]
     if not isinstance(kind, Category):
@@ -56,12 +58,13 @@ def texts(space: Space, x: Tensor) -> list[str]:
     return [between.join(row) for row in words]
 
 
-def excerpts(space: Space, x: Tensor) -> list[Excerpt]:
+def excerpts(codec: Codec, x: Tensor) -> list[Excerpt]:
     """Return the first samples as text: many short ones or a few long ones."""
+    space = codec.space
     x = x[: 24 if space.dim <= 40 else 8 if space.dim <= 120 else 3]
     last = space.split(x).state[:, -1] == space.tables(x).missing if space.ends else [False] * len(x)
     found = []
-    for text, ended in zip(texts(space, x), last, strict=True):
+    for text, ended in zip(texts(codec, x), last, strict=True):
         shown = text[:LONGEST].translate(VISIBLE)
         found.append(Excerpt(shown, "cut" if len(text) > LONGEST or not ended else "end"))
     return found
@@ -70,9 +73,9 @@ def excerpts(space: Space, x: Tensor) -> list[Excerpt]:
 # -- sound ----------------------------------------------------------------------------------------------------------------
 
 
-def waves(space: Space, x: Tensor) -> list[np.ndarray]:
+def waves(codec: Codec, x: Tensor) -> list[np.ndarray]:
     """Return sounds x (n, T) as waveforms in [-1, 1], each of its own length."""
-    return [np.asarray(one, dtype=np.float32) for one in space.decode(x)]
+    return [np.asarray(one, dtype=np.float32) for one in codec.decode(x)]
 
 
 def wav(sound: np.ndarray, rate: int) -> bytes:
@@ -90,10 +93,10 @@ def wav(sound: np.ndarray, rate: int) -> bytes:
     return out.getvalue()
 
 
-def sounds(space: Space, samples: dict[str, Tensor], most: int = 3) -> dict[str, list[Sound]]:
+def sounds(codec: Codec, samples: dict[str, Tensor], most: int = 3) -> dict[str, list[Sound]]:
     """Return the first sounds of each name, all spectrograms on one scale of time and of loudness."""
-    rate = space.form.rate if space.form is not None else 0
-    heard = {name: waves(space, x[:most])[:most] for name, x in samples.items()}
+    rate = codec.form.rate if codec.form is not None else 0
+    heard = {name: waves(codec, x[:most])[:most] for name, x in samples.items()}
     pictures = {name: [_spectrum(one, rate) for one in many] for name, many in heard.items()}
     loudest = max((p.max(initial=0.0) for many in pictures.values() for p in many), default=0.0) or 1.0
     seconds = max((len(one) for many in heard.values() for one in many), default=1) / rate

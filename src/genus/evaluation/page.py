@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 from torch import Tensor
 
+from genus.codec import Codec
 from genus.evaluation import plots
 from genus.evaluation.codes import SIDE, Codes, mosaic, reconstructions
 from genus.evaluation.excerpts import Excerpt, Sound, excerpts, sounds
@@ -17,7 +18,7 @@ from genus.evaluation.results import Results, Row
 from genus.evaluation.sequences import symbol
 from genus.evaluation.svg import COLOURS
 from genus.evaluation.tables import bars, measured, tables
-from genus.space import Category, Lattice, Real, Space
+from genus.space import Category, Lattice, Real
 
 __all__ = ["render"]
 
@@ -60,7 +61,7 @@ def render(results: Results) -> str:
         pictures=_pictures(results, drawn),
         texts=_texts(results, drawn),
         sounds=_sounds(results, drawn),
-        symbol=symbol(results.space) if results.space.sequence else "",
+        symbol=symbol(results.codec) if results.space.sequence else "",
         curves=[(name, svg) for name, svg in curves.items() if svg],
         without_curve=[name for name, svg in curves.items() if not svg],
     )
@@ -70,7 +71,7 @@ def render(results: Results) -> str:
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
-    facts = [("data", space_in_words(results.space))]
+    facts = [("data", space_in_words(results.codec))]
     if results.total_rows or results.train_rows:
         total = results.total_rows or results.train_rows + results.test_rows
         facts.append(
@@ -87,18 +88,19 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     return facts
 
 
-def space_in_words(space: Space) -> str:
-    """Return a space in words.
+def space_in_words(codec: Codec) -> str:
+    """Return what the data are in words.
 
-    >>> space_in_words(Space([Real(), Category(("a", "b"))]))
+    >>> space_in_words(Codec(Space([Real(), Category(("a", "b"))])))
     '2 columns: 1 real, 1 categorical'
-    >>> space_in_words(Space(Lattice(0, 16), shape=(8, 8)))
+    >>> space_in_words(Codec(Space(Lattice(0, 16), shape=(8, 8))))
     'images of 8 × 8, values 0 to 16'
-    >>> space_in_words(Space(Category(("a", "b", None)), shape=(16,), sequence=True))
+    >>> space_in_words(Codec(Space(Category(("a", "b", None)), shape=(16,), sequence=True)))
     'sequences of up to 16 characters of an alphabet of 2'
     """
+    space = codec.space
     if space.sequence:
-        return _sequences_in_words(space)
+        return _sequences_in_words(codec)
     if not space.is_table:
         kind = space.kinds[0]
         values = f", values {kind.low:g} to {kind.high:g}" if isinstance(kind, Lattice) else ""
@@ -110,8 +112,9 @@ def space_in_words(space: Space) -> str:
     return f"{space.dim} column{'s' if space.dim > 1 else ''}: {kinds}{', with missing values' if space.has_missing else ''}"
 
 
-def _sequences_in_words(space: Space) -> str:
-    kind, form, word = space.kinds[0], space.form, symbol(space)
+def _sequences_in_words(codec: Codec) -> str:
+    space, form, word = codec.space, codec.form, symbol(codec)
+    kind = space.kinds[0]
     what = {"text": "text: ", "audio": "sound: "}.get(form.container if form is not None else "", "")
     length = f"{'up to ' if space.ends else ''}{_count(space.dim)} {word}s"
     if form is not None and form.rate:
@@ -148,20 +151,16 @@ def _symbols(results: Results, row: Row) -> float:
     return -row.log_density / (row.bits_per_dim * math.log(2))
 
 
-def _is_sound(space: Space) -> bool:
-    return space.form is not None and space.form.container == "audio"
-
-
 def _texts(results: Results, drawn: dict[str, Tensor]) -> dict[str, list[Excerpt]]:
     """Return a few real sequences, and samples by family, as text."""
-    if not results.space.sequence or _is_sound(results.space):
+    if not results.space.sequence or results.codec.is_sound:
         return {}
-    return {name: excerpts(results.space, x) for name, x in _shown(results, drawn).items()}
+    return {name: excerpts(results.codec, x) for name, x in _shown(results, drawn).items()}
 
 
 def _sounds(results: Results, drawn: dict[str, Tensor]) -> dict[str, list[Sound]]:
     """Return a few real sounds, and samples by family, to be heard and seen."""
-    return sounds(results.space, _shown(results, drawn)) if _is_sound(results.space) else {}
+    return sounds(results.codec, _shown(results, drawn)) if results.codec.is_sound else {}
 
 
 def _images(results: Results, drawn: dict[str, Tensor]) -> list[tuple[str, str]]:
@@ -224,12 +223,12 @@ def _pictures(results: Results, drawn: dict[str, Tensor]) -> dict[str, Any]:
     chosen = plots.pairs(space, matrices["real"]) if matrices else []
     names = space.names or ()
     return {
-        "marginals": plots.marginals(space, real, drawn),
+        "marginals": plots.marginals(results.codec, real, drawn),
         "pairs": [
             (
                 f"{names[i]} against {names[j]}",
                 [
-                    (name, plots.scatter(space, (i, j), x, real, f"{names[i]} against {names[j]}, {name}"))
+                    (name, plots.scatter(results.codec, (i, j), x, real, f"{names[i]} against {names[j]}, {name}"))
                     for name, x in shown.items()
                 ],
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from genus.codec import Codec
 from genus.codec.frames import as_text
 from genus.evaluation.svg import COLOURS, INK, colour, figure_of, styled, svg
 from genus.space import Category, Kind, Lattice, Space
@@ -106,10 +107,11 @@ def _edges(kind: Kind, real: np.ndarray) -> np.ndarray:
     return np.linspace(low - margin, high + margin, BINS + 1)
 
 
-def marginals(space: Space, real: Tensor, samples: dict[str, Tensor], most: int = 24) -> list[tuple[str, str]]:
+def marginals(codec: Codec, real: Tensor, samples: dict[str, Tensor], most: int = 24) -> list[tuple[str, str]]:
     """Return (name, SVG) of at most `most` columns, those in which samples differ most from real rows, in their order."""
+    space = codec.space
     tensors = [x.double().reshape(len(x), space.dim).numpy() for x in (real, *samples.values())]
-    each = [marginal(kind, [t[:, i] for t in tensors])._replace(known=space.time(i)) for i, kind in enumerate(space.kinds)]
+    each = [marginal(kind, [t[:, i] for t in tensors])._replace(known=codec.time(i)) for i, kind in enumerate(space.kinds)]
     chosen = sorted(sorted(range(space.dim), key=lambda i: -each[i].difference)[:most])
     names = space.names or tuple(map(str, range(space.dim)))
     alt = f"Distribution of {{}}: real rows and samples of {', '.join(samples) or 'no family'}"
@@ -270,7 +272,7 @@ def pairs(space: Space, matrix: np.ndarray, most: int = 3) -> list[tuple[int, in
     return [*fresh, *(pair for pair in found if pair not in fresh)][:most]
 
 
-def scatter(space: Space, pair: tuple[int, int], x: Tensor, real: Tensor, alt: str) -> str:
+def scatter(codec: Codec, pair: tuple[int, int], x: Tensor, real: Tensor, alt: str) -> str:
     """Draw rows x in two columns, on the scale of the real rows; categories and lattices are jittered within their cell."""
     numbers = np.random.default_rng(0)
     with styled(ticks=8):
@@ -278,7 +280,7 @@ def scatter(space: Space, pair: tuple[int, int], x: Tensor, real: Tensor, alt: s
         axes = figure.subplots()
         points = []
         for column, axis, limit in ((pair[1], axes.xaxis, axes.set_xlim), (pair[0], axes.yaxis, axes.set_ylim)):
-            kind, values = space.kinds[column], real.reshape(len(real), -1)[:, column].double().numpy()
+            kind, values = codec.space.kinds[column], real.reshape(len(real), -1)[:, column].double().numpy()
             shown = x.reshape(len(x), -1)[:POINTS, column].double().numpy()
             if isinstance(kind, Category):
                 low, high, cell = 0.0, kind.states - 1.0, 1.0
@@ -293,7 +295,7 @@ def scatter(space: Space, pair: tuple[int, int], x: Tensor, real: Tensor, alt: s
             margin = cell / 2 + 0.05 * ((high - low) or (0 if cell else 1))
             limit(low - margin, high + margin)
             if not isinstance(kind, Category):
-                _number_axis(axis, 3 if (time := space.time(column)) is None else 2, known=time)
+                _number_axis(axis, 3 if (time := codec.time(column)) is None else 2, known=time)
             points.append(shown + cell * numbers.uniform(-0.32, 0.32, len(shown)))
         axes.scatter(points[0], points[1], s=6, color=POINT, alpha=0.6, linewidths=0, rasterized=True)
         return svg(figure, alt)

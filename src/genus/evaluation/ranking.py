@@ -124,7 +124,7 @@ def _density_verdict(results: Results, dense: Sequence[Place]) -> list[str]:
     else:
         said.append(f"{best.family} is the only family with a density: {density_text(best)} nats a row.")
     if results.space.sequence and best.bits_per_dim is not None:
-        said.append(f"{best.family if ties else 'It'} needs {number(best.bits_per_dim, 3)} bits a {symbol(results.space)}.")
+        said.append(f"{best.family if ties else 'It'} needs {number(best.bits_per_dim, 3)} bits a {symbol(results.codec)}.")
     if ties and rest:
         said.append(f"The next is {rest[0].family}{_margin(rest[0], behind=True)}.")
     shaky = [row for row in (*ties, *rest[:1]) if _within_seeds(best, row)]

@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 
 from torch import Tensor
 
+from genus.codec import Codec
+from genus.codec.frames import Form
 from genus.evaluation.codes import Codes
 from genus.evaluation.metrics import Metric
 from genus.space import Space
@@ -133,6 +135,7 @@ class Results:
         seconds: the whole comparison took.
         cores: of the processor that were used.
         machine: in words.
+        form: what the rows were read from: a frame, text, sound; None for tensors.
 
     >>> from genus.space import Real
     >>> results = Results("toy", Space([Real()]), [Row("maf", label="exact", log_density=-1.25)])
@@ -163,13 +166,19 @@ class Results:
     seconds: float | None = None
     cores: int | None = None
     machine: str = ""
+    form: Form | None = None
+
+    @property
+    def codec(self) -> Codec:
+        """The way from x back to what was read."""
+        return Codec(self.space, self.form)
 
     def to_json(self) -> dict[str, Any]:
         """Return every number as JSON values: NaN and infinities are None, samples, codes and real rows are left out."""
-        data = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "real", "space", "context", "metrics")
-        }
+        apart = ("rows", "real", "space", "context", "metrics", "form")
+        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         data["space"] = self.space.to_json()
+        data["form"] = self.codec.to_json()
         data["context"] = self.context.to_json() if self.context is not None else None
         data["metrics"] = {key: asdict(metric) for key, metric in self.metrics.items()}
         data["rows"] = [row.to_json() for row in self.rows]
@@ -180,6 +189,7 @@ class Results:
         """Return the results that `to_json` described, without the rows that pictures are made of."""
         kept = _kept(cls, data)
         kept["space"] = Space.from_json(data["space"])
+        kept["form"] = Codec.from_json(kept["space"], data.get("form")).form
         kept["context"] = Space.from_json(data["context"]) if data.get("context") is not None else None
         kept["metrics"] = {key: Metric(**metric) for key, metric in data.get("metrics", {}).items()}
         kept["references"] = {name: _scores(scores) for name, scores in data.get("references", {}).items()}

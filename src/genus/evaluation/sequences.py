@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genus.codec import Codec
 from genus.evaluation.metrics import Metric
 from genus.space import Category, Lattice, Space
 
@@ -44,15 +45,15 @@ NOVELTY: dict[str, Metric] = {
 }
 
 
-def symbol(space: Space) -> str:
+def symbol(codec: Codec) -> str:
     """Return the noun for one element of a sequence.
 
-    >>> symbol(Space(Category(("a", "b", None)), shape=(8,), sequence=True))
+    >>> symbol(Codec(Space(Category(("a", "b", None)), shape=(8,), sequence=True)))
     'character'
-    >>> symbol(Space(Lattice(0, 255), shape=(8,), sequence=True))
+    >>> symbol(Codec(Space(Lattice(0, 255), shape=(8,), sequence=True)))
     'step'
     """
-    kind, form = space.kinds[0], space.form
+    kind, form = codec.space.kinds[0], codec.form
     if not isinstance(kind, Category):
         return "step"
     if form is not None and form.container == "text":

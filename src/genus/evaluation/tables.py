@@ -117,7 +117,7 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
         Column("Label", ""),
         Column(f"Over {results.baseline}", "nats a row, paired"),
         Column("To the best", "nats a row, paired"),
-        Column(f"Bits a {symbol(results.space) if sequence else 'dimension'}", "lower is better"),
+        Column(f"Bits a {symbol(results.codec) if sequence else 'dimension'}", "lower is better"),
         Column("Seed spread", "nats a row"),
         Column("Overfitting", "training − held out"),
     ]
@@ -151,9 +151,9 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
         "A difference of 1 nat a row means that a held-out row is, in the geometric mean, e ≈ 2.7 times as likely."
     )
     if sequence:
-        note += f" Bits a {symbol(results.space)}: of all held-out rows together, ends included; beside it the same in nats."
+        note += f" Bits a {symbol(results.codec)}: of all held-out rows together, ends included; beside it the same in nats."
         if not results.space.ends:
-            note += f" Every row is scored by itself, so its first {symbol(results.space)}s have little past to go by."
+            note += f" Every row is scored by itself, so its first {symbol(results.codec)}s have little past to go by."
     return [Table("Log-density", note, columns, lines)]
 
 

@@ -40,7 +40,7 @@ def _table(results: Results, places: list[Place]) -> Table:
     table.add_column("log-density (nats a row)", justify="right")
     table.add_column("is", style="dim")
     if results.space.sequence:
-        table.add_column(f"bits a {symbol(results.space)}", justify="right")
+        table.add_column(f"bits a {symbol(results.codec)}", justify="right")
     for key in keys:
         table.add_column(metrics[key].title, justify="right")
     table.add_column("s", justify="right", style="dim")

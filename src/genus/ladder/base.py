@@ -56,6 +56,8 @@ class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
 
     left_out = ("space", "context")
     info: ClassVar[FamilyInfo] = FamilyInfo()
+    codec: Any = None  # from and to what the training rows were read from; None for tensors
+    context_codec: Any = None
     fit_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     context_counts: Tensor | None  # (levels,): how often training saw each level of a context that is one category
     initialised: Tensor  # bool: a training has called `initialise`, and a later one goes on from there
@@ -148,6 +150,10 @@ class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
         return None
 
     # -- sampling -----------------------------------------------------------------------------------------------------
+
+    def decode(self, x: Tensor, /) -> Any:
+        """Return x (n, *shape) as the kind of thing the training rows were: a frame, an array, texts; else as it is."""
+        return x if self.codec is None else self.codec.decode(x)
 
     @torch.no_grad()
     def sample(self, n: int, c: Tensor | None = None, seed: int | None = None, batch_size: int = 10_000) -> Tensor:

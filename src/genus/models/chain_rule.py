@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from genus.codec import Codec
 from genus.errors import DataError, GenusError
 from genus.ladder import TractableDensity, check_count, isolated
 from genus.models.sampling import GenerationOptions, checked_prefixes, draw_positions, total_length
@@ -118,7 +119,7 @@ class ChainRule(TractableDensity):
             compile: torch.compile the steps of a transformer, which takes some seconds once and pays for long draws.
 
         Returns:
-            x of shape (n, *space.shape), or (n, length), in data units; `space.decode` turns it into text, sound, a frame.
+            x of shape (n, *space.shape), or (n, length), in data units; `model.decode` turns it into text, sound, a frame.
 
         Raises:
             DataError: a prefix lies outside the space, or is longer than the data to be drawn.
@@ -168,7 +169,8 @@ class ChainRule(TractableDensity):
             self.space.element.check(torch.tensor([[stop]], dtype=self.space.dtype), "stop")
 
     def _checked_prefixes(self, prefix: Tensor | str | Sequence[Tensor | str] | None, n: int | None) -> list[Tensor] | None:
-        return checked_prefixes(self.space, prefix, n, self.order, self.device)
+        encode = (self.codec or Codec(self.space)).encode_prefix
+        return checked_prefixes(self.space, encode, prefix, n, self.order, self.device)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -38,7 +38,7 @@ class GPT(Autoregressive, name="gpt"):
     >>> from genus import Category, Space
     >>> letters = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
     >>> model = GPT(letters, width=8, layers=1, heads=2)
-    >>> [letters.decode(x).shape for x in (model.sample(2, seed=0), model.sample(2, length=9, seed=0))]
+    >>> [x.shape for x in (model.sample(2, seed=0), model.sample(2, length=9, seed=0))]
     [torch.Size([2, 5]), torch.Size([2, 9])]
     """
 

@@ -29,7 +29,7 @@ class RNN(Autoregressive, name="rnn"):
     >>> from genus import Category, Space
     >>> letters = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
     >>> model = RNN(letters, width=8)
-    >>> [letters.decode(x).shape for x in (model.sample(2, seed=0), model.sample(2, length=9, seed=0))]
+    >>> [x.shape for x in (model.sample(2, seed=0), model.sample(2, length=9, seed=0))]
     [torch.Size([2, 5]), torch.Size([2, 9])]
     """
 

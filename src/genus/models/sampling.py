@@ -171,6 +171,7 @@ def total_length(space: Space, length: int | None, prefixes: list[Tensor] | None
 
 def checked_prefixes(
     space: Space,
+    encode: Callable[[str], Tensor],
     prefix: Tensor | str | Sequence[Tensor | str] | None,
     n: int | None,
     order: Sequence[int] | None,
@@ -180,6 +181,7 @@ def checked_prefixes(
 
     Args:
         space: of x.
+        encode: a text -> the symbols (m,) that it begins with.
         prefix: see `ChainRule.sample`.
         n: the number of rows; None for as many as there are prefixes.
         order: the coordinate at every position, for rows of a table.
@@ -192,7 +194,7 @@ def checked_prefixes(
         return None
     if isinstance(prefix, str) or (isinstance(prefix, Tensor) and prefix.ndim == 1):
         prefix = [prefix]
-    rows = [space.encode_prefix(row) if isinstance(row, str) else torch.as_tensor(row) for row in prefix]
+    rows = [encode(row) if isinstance(row, str) else torch.as_tensor(row) for row in prefix]
     rows = rows * n if n is not None and len(rows) == 1 else rows
     if n is not None and len(rows) != n:
         raise DataError(f"There are {len(rows)} prefixes for {n} data; expected one for each, or one for all.")

@@ -121,5 +121,8 @@ def _rows(model: GenerativeModel, data: Any, name: str) -> Rows:
     space = getattr(data, "space", None)
     if space is not model.space and space != model.space:  # else it has been checked, value by value, when it was read
         model.space.check(x, name)
+    codec = getattr(data, "codec", None)
+    if name == "data" and codec is not None and codec.space == model.space:
+        model.codec, model.context_codec = codec, data.context_codec
     c = model._check_context(c, len(x))
     return Rows(x, None if c is None else c.to(x.device), c is None and getattr(data, "consecutive", False))

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genus.codec import Codec
 from genus.data.dataset import Dataset
 from genus.space import Lattice, Real, Space
 
-__all__ = ["Unseen"]
+__all__ = ["Tails"]
 
 
-class Unseen:
-    """Puts any number into a space with lattices: rounded to its column's resolution, and beyond the ends with a tail.
+class Tails:
+    """Put any number into a space with lattices: rounded to its column's resolution, and beyond the ends with a tail.
 
     With x' the nearest value inside, q(x) = p(x') t(x | x'): from an end where m training rows lay, a value is beyond with
     probability 1 / (m + 2), the rule of succession, at a distance that is geometric with a mean of a quarter of the range.
@@ -38,7 +39,7 @@ class Unseen:
 
     def __call__(self, source: Any) -> tuple[Tensor, Tensor]:
         """Columns -> x (n, D) inside the space, and the log-probability of the steps outside, (n,), in nats."""
-        x = self.free.encode(source)
+        x = Codec(self.free).encode(source)
         value = x[:, self.columns].double()
         kept = value.isnan()
         for atom in self.space.tables(x).atoms[:, self.columns]:
