@@ -394,7 +394,7 @@ VAE = genus.VAE(MIXED, hidden=[8], latent=2)
         (MAF, {"space": {"kinds": [{"kind": "lattice", "low": 0, "high": 1e308}]}}),
         (MIXTURE, {"space": {"kinds": [{"kind": "real"}, {"kind": "category", "levels": 5}]}}),
         (MIXTURE, {"space": {"kinds": [{"kind": "real"}, {"kind": "category", "levels": [["a"], ["b"]]}]}}),
-        (MAF, {"space": {"form": 3}}),
+        (MAF, {"codec": 3}),
         (MAF, {"space": []}),
         (MAF, {"context": 3}),
     ],
