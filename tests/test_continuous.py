@@ -13,7 +13,7 @@ import genus
 from genus import Category, ContinuousDensity, DataError, Lattice, Real, Space
 from genus.testing import check_model
 
-TWO = Space([Real(1.0, 2.0), Real(-3.0, 0.5)])
+TWO = Space([Real(1.0, 2.0), Real(-3.0, 5.0)])
 MIXED = Space([Real(1.0, 2.0), Category(("a", "b", "c")), Real()])
 LACKING = Space([Real(0.0, 1.0, atoms=(5.0, math.nan)), Category(("a", "b")), Real(2.0, 3.0)])
 
