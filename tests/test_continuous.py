@@ -24,7 +24,7 @@ class Laplace(ContinuousDensity, name="test-laplace"):
     listed = False  # tests of all families do not mean it
 
     def __init__(self, space: Space, context: Space | None = None, width: float = 1.0) -> None:
-        super().__init__(space, context, width=width)
+        super().__init__(space, context)
         self.width, self.centre = width, nn.Parameter(torch.zeros(self.dim))
 
     def _log_density(self, u: Tensor, features: Tensor | None) -> Tensor:
