@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import genus
 from genus import GAN, WGAN, WGANGP, Category, Lattice, Loss, Mixture, NaiveBayes, Real, RealNVP, Space, adversarial
 from genus.divergences import BITS, DIVERGENCES, GAMES, between, energy_distance, gradient_norm, of_probabilities
-from genus.models.critic import Critic, spread
+from genus.models.critic import Critic, relative_spread
 from genus.nets.residual import ImageEncoder
 from genus.nets.strided import StridedEncoder
 from genus.training.history import alarms
@@ -352,7 +352,7 @@ def test_a_collapsed_generator_and_one_that_runs_away_sound_an_alarm_once() -> N
             def value(x: Tensor, c: Tensor | None) -> Tensor:
                 nonlocal moves
                 moves += 1
-                fake = self._fake(len(x), c, self._given(x, c))
+                fake = self._fake(len(x), c, self._row_context(x, c))
                 return energy_distance(fake, x) if moves < 220 and not self.place else (fake - self.place).square().mean()
 
             return [critic, Loss("generator", self.generator.parameters(), value)]
@@ -365,7 +365,7 @@ def test_a_collapsed_generator_and_one_that_runs_away_sound_an_alarm_once() -> N
     assert len([w for w in caught if "collapsed" in str(w.message)]) == 1
     assert list(history.alarms) == ["collapse"]
     assert genus.History.from_json(history.to_json()).alarms == history.alarms
-    assert spread(crescent(), fallen.sample(1000, seed=0)) > 0.5, "the weights kept are those from before"
+    assert relative_spread(crescent(), fallen.sample(1000, seed=0)) > 0.5, "the weights kept are those from before"
     fallen.place = 50.0
     with pytest.warns(UserWarning, match="further from the data"):
         assert "divergence" in genus.fit(fallen, crescent(), **how | {"max_steps": 600}).alarms
@@ -468,7 +468,7 @@ def test_rows_are_seen_by_the_logarithm_of_how_often_their_states_occur() -> Non
     assert seen is not None
     assert seen.sum() == pytest.approx(3, abs=1e-9), "each of three columns is chosen as often"
     states = model._states(x)
-    chances = model._chances(states)
+    chances = model._state_chances(states)
     # Of the first column by hand: 990 and 10 rows, drawn as log 991 to log 11, and each row among those of its state.
     total = math.log(991) + math.log(11)
     assert float(chances[0, 0]) == pytest.approx(math.log(11) / total / 10, rel=1e-9)
@@ -496,13 +496,13 @@ def test_the_chosen_state_is_what_a_row_has_and_samples_have_the_shares_of_the_d
     x = rare_rows(1000)
     model.row_weights(x)
     states = torch.arange(7).repeat(20)
-    asked = model._asking(states, None)
+    asked = model._with_states(states, None)
     features = model._fake(len(states), None, asked)
     assert bool((features[:, 1:] * asked).sum(1).eq(1).all())
     assert bool((features[:, 1:3].sum(1) == 1).all())
     assert bool((features[:, 5:].sum(1) == 1).all())
     RARE.check(model.sample(100, seed=0))
-    told = model._given(x, None)
+    told = model._row_context(x, None)
     assert told is not None
     assert bool((RARE.features(x)[:, 1:] * told).sum(1).eq(1).all()), "a row has the state it is told by"
 

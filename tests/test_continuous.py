@@ -13,7 +13,7 @@ import genus
 from genus import Category, ContinuousDensity, DataError, Lattice, Real, Space
 from genus.testing import check_model
 
-TWO = Space([Real(1.0, 2.0), Real(-3.0, 0.5)])
+TWO = Space([Real(1.0, 2.0), Real(-3.0, 5.0)])
 MIXED = Space([Real(1.0, 2.0), Category(("a", "b", "c")), Real()])
 LACKING = Space([Real(0.0, 1.0, atoms=(5.0, math.nan)), Category(("a", "b")), Real(2.0, 3.0)])
 
@@ -24,7 +24,7 @@ class Laplace(ContinuousDensity, name="test-laplace"):
     listed = False  # tests of all families do not mean it
 
     def __init__(self, space: Space, context: Space | None = None, width: float = 1.0) -> None:
-        super().__init__(space, context, width=width)
+        super().__init__(space, context)
         self.width, self.centre = width, nn.Parameter(torch.zeros(self.dim))
 
     def _log_density(self, u: Tensor, features: Tensor | None) -> Tensor:

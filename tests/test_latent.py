@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import genus
 from genus import IWAE, VAE, VQVAE, Autoencoder, Lattice, Real, Space
 from genus.evaluation.codes import codes_of, mosaic
-from genus.models.posteriors import LEAST
+from genus.models.posteriors import MIN_STD
 from genus.nets.heads import FLOOR, Head
 
 D, L, SIGMA = 3, 2, 0.7
@@ -51,7 +51,7 @@ def encoder(model: VAE | IWAE, wrong: float = 0.0) -> nn.Linear:
         mean = covariance @ WEIGHT.T / SIGMA**2
         net.weight[:L], net.bias[:L] = mean, -mean @ OFFSET + wrong
         factor = torch.linalg.cholesky(covariance)
-        net.bias[L : 2 * L] = softplus_inverse(factor.diagonal() * (1 + wrong) - LEAST)
+        net.bias[L : 2 * L] = softplus_inverse(factor.diagonal() * (1 + wrong) - MIN_STD)
         if model.code_width == 2 * L + 1:  # of a full posterior
             net.bias[2 * L :] = factor[1, 0]
     return net
@@ -268,7 +268,7 @@ def test_entries_are_drawn_like_codes_from_the_prior_that_fit_what_is_known(
 
     A chain that begins at one code of the prior, without a choice, must come to the same.
     """
-    monkeypatch.setattr(genus.models.latent, "FIRST", first)
+    monkeypatch.setattr(genus.models.latent, "FIRST_PROPOSALS", first)
     model = make(family, Space([Real(), Real()]))
     with torch.no_grad(), genus.ladder.isolated(1):
         for parameter in model.decoder.parameters():

@@ -47,7 +47,7 @@ PENDING: dict[str, set[str]] = {
         codec codec.columns codec.sequences
         """),
     "length": words("""
-        data.dataset distillation evaluation.comparison model models.autoregressive nets.masked space
+        data.dataset distillation evaluation.comparison model nets.masked space
         """),
     "docstrings": words("""
         codec.columns codec.frames codec.sequences codec.sound codec.text compiled data.audio data.dataset data.images

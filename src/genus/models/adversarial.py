@@ -1,4 +1,4 @@
-"""What adversarial families have in common, a generator of features and a critic of them; and a critic for other samplers."""
+"""Adversarial families: a generator of features and a critic of them; and losses by a critic for other samplers."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ __all__ = ["Adversarial", "adversarial"]
 
 
 class Adversarial(GenerativeModel):
-    """A generator z -> x and a critic that tells its rows from real ones. There is no density.
+    """Train a generator z -> x against a critic that tells its rows from real ones. There is no density.
 
     Categories and atoms come by straight-through Gumbel softmax (Jang et al. 2017, arXiv:1611.01144); lattices get noise of one
     step, so that the critic cannot tell real rows by their being whole.
 
     Args:
-        latent: dimensions of the generator's noise.
+        latent: the number of dimensions of the generator's noise.
         net: "dense"; "convolutional", strided as in DCGAN; "residual"; or "auto": for images of one kind of pixel the second up
             to 32 pixels a side and the third beyond, for all else dense.
-        hidden: widths of the layers of generator and critic where they are dense.
-        channels: where they are not: of the largest layer.
-        critic_steps: of the critic for one of the generator.
-        temperature: of the Gumbel softmax.
-        balanced: rare categories are learned from more often than they occur (Xu et al. 2019, arXiv:1907.00503). Every row is
-            generated given the state of one column, drawn at random, which it then has, and which the critic is told; states
-            are drawn by the logarithm of their counts in training, by their counts in sampling, so that samples are not
-            biased. None: wherever columns have states and there is no context, on which those counts would depend.
-        adam: of both optimizers.
+        hidden: the widths of the layers of dense generators and critics.
+        channels: the number of channels of the largest layer of other nets.
+        critic_steps: the number of steps of the critic for one of the generator.
+        temperature: the temperature of the Gumbel softmax.
+        balanced: train on rare categories more often than they occur (Xu et al. 2019, arXiv:1907.00503). Every row is generated
+            given the state of one column, drawn at random, which it then has, and which the critic sees too. States are drawn
+            by the logarithm of their counts in training, and by their counts in sampling, so that samples are not biased. None:
+            wherever columns have states and there is no context, on which the counts would depend.
+        adam: arguments of both optimizers.
         critic: arguments of `Critic`: its game, its penalties.
     """
 
     info = GenerativeModel.info.replace(group="adversarial", takes="any table or image")
-    # Averages smooth the game's turns, and the last steps, the smallest, do most for what samples look like: so, patience.
+    # Averages smooth the steps of the game, and the last and smallest steps improve samples most: so, patience.
     fit_defaults = MappingProxyType({"ema_decay": 0.999, "patience": 100, "batch_size": 256, "lr_schedule": "cosine"})
 
     def __init__(
@@ -111,7 +111,7 @@ class Adversarial(GenerativeModel):
 
     @property
     def game(self) -> Game:
-        """What the two play."""
+        """Return the game between generator and critic."""
         return self.critic.game
 
     @classmethod
@@ -120,35 +120,41 @@ class Adversarial(GenerativeModel):
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """Fewer channels for larger images: in the same minutes more steps are worth more than wider nets."""
+        """Return fewer channels for larger images: in the same minutes more steps are worth more than wider nets."""
         return {"channels": 16} if space.is_image and max(space.shape[-2:]) > 16 else {}
 
     def losses(self) -> list[Loss]:
         parameters = self.generator.parameters()
-        return players(self.critic, parameters, self._real, self._fake, self._given, self.adam, self.critic_steps)
+        return players(self.critic, parameters, self._real, self._fake, self._row_context, self.adam, self.critic_steps)
 
     def row_weights(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
-        """How often a row is learned from: as often as one of its columns is chosen, and its state of that one, and the row
-        among those that have it."""
+        """Return how often to train on each row, in proportion, (B,); None where all rows count alike.
+
+        A row is as likely as the choice of one of its columns, of its state in that column, and of the row among all that have
+        this state.
+        """
         if self.occurs is None:
             return None
         occurs, size = torch.zeros_like(self.occurs), 2**15
         for part in x.split(size):
             occurs += torch.bincount(self._states(part).flatten(), minlength=len(occurs)).to(occurs)
         self.occurs.copy_(occurs)
-        return torch.cat([self._chances(self._states(part)).sum(1) for part in x.split(size)])
+        return torch.cat([self._state_chances(self._states(part)).sum(1) for part in x.split(size)])
 
     @torch.no_grad()
     def distance(self, x: Tensor, c: Tensor | None = None, seed: int | None = None) -> float:
-        """x (B, *shape) -> the distance of as many samples from x that the critic sees: a lower bound, in nats for
-        divergences that have them, in standardised units of a Wasserstein critic, divided by its steepest slope."""
+        """Return the distance of as many samples from x (B, *shape) that the critic finds, in expectation a lower bound.
+
+        It is in nats where the divergence is, and in standardised units for a Wasserstein critic, divided by its steepest
+        slope.
+        """
         x, c = self._check(x, c)
         with isolated(seed):
-            given = self._given(x, c)
-            return self.critic.distance(self._real(x), self._fake(len(x), c, given), given)
+            context = self._row_context(x, c)
+            return self.critic.distance(self._real(x), self._fake(len(x), c, context), context)
 
     def _real(self, x: Tensor) -> Tensor:
-        """The features of real rows, lattices blurred over one step."""
+        """Return the features of real rows, with lattices blurred over one step."""
         features = self.space.features(x).to(self.dtype)
         if len(self.half_step):
             rest = features[:, : len(self.half_step)]
@@ -157,55 +163,58 @@ class Adversarial(GenerativeModel):
         return features
 
     def _gate(self, features: Tensor) -> Tensor:
-        """Remainders set to 0 where their column is at an atom, as `Space.features` has them."""
+        """Set continuous parts to 0 where their column is at an atom, as `Space.features` does."""
         if not len(self.gates):
             return features
         position, state = self.gates.T
         return features.index_copy(1, position, features[:, position] * features[:, state])
 
-    def _fake(self, n: int, c: Tensor | None, given: Tensor | None) -> Tensor:
-        """Features of n generated rows, one-hots hard in value and soft in gradient."""
+    def _fake(self, n: int, c: Tensor | None, context: Tensor | None) -> Tensor:
+        """Return the features of n generated rows, one-hots hard in value and soft in gradient."""
         z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device)
-        out = self.generator(z if given is None else torch.cat([z, given], dim=1))
+        out = self.generator(z if context is None else torch.cat([z, context], dim=1))
         rest = out[:, : len(self.half_step)]
         rest = torch.where(self.bounded, self.middle + self.reach * torch.tanh(rest), rest)
         hot = [F.gumbel_softmax(out[:, where], self.temperature, hard=True) for where in self.space.one_hots()]
         features = torch.cat([rest, *hot], dim=1)
-        if self.occurs is not None and given is not None:  # the chosen column has the state that was asked for
-            asked = given[:, self.context_dim :]
+        if self.occurs is not None and context is not None:  # the chosen column has the state that was asked for
+            asked = context[:, self.context_dim :]
             chosen = self.column == self.column[asked.argmax(1)].unsqueeze(1)
             features = torch.cat([rest, torch.where(chosen, asked, features[:, rest.shape[1] :])], dim=1)
         return self._gate(features)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        given = self._context_features(c)
+        context = self._context_features(c)
         if self.occurs is not None:
-            given = self._asking(torch.multinomial(self.occurs, n, replacement=True) if n else torch.zeros(0), given)
-        return self.space.from_features(self._fake(n, c, given))
+            context = self._with_states(torch.multinomial(self.occurs, n, replacement=True) if n else torch.zeros(0), context)
+        return self.space.from_features(self._fake(n, c, context))
 
     # -- rows by the state of one column ------------------------------------------------------------------------------
 
-    def _given(self, x: Tensor, c: Tensor | None) -> Tensor | None:
-        """What generator and critic are told of rows x: the context, and the state of one column of each, chosen at random;
-        in training in proportion to what brought the row about."""
-        given = self._context_features(c)
-        if self.occurs is None:
-            return given
-        states = self._states(x)
-        chances = self._chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
-        return self._asking(states.gather(1, torch.multinomial(chances, 1)).squeeze(1), given)
+    def _row_context(self, x: Tensor, c: Tensor | None) -> Tensor | None:
+        """Return the features that generator and critic see of every row's context, (B, features); None for none.
 
-    def _asking(self, states: Tensor, given: Tensor | None) -> Tensor:
-        """Numbers of states (B,) -> one-hots (B, states) after what else is given."""
+        With balanced rows these include the state of one column of each row, chosen at random; in training by its share in the
+        row's weight.
+        """
+        context = self._context_features(c)
+        if self.occurs is None:
+            return context
+        states = self._states(x)
+        chances = self._state_chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
+        return self._with_states(states.gather(1, torch.multinomial(chances, 1)).squeeze(1), context)
+
+    def _with_states(self, states: Tensor, context: Tensor | None) -> Tensor:
+        """Append one-hots of states (B,) to the features of the context: (B, features + states)."""
         asked = F.one_hot(states.long(), len(self.occurs)).to(self.device, self.dtype)  # type: ignore[arg-type]
-        return asked if given is None else torch.cat([given, asked], dim=1)
+        return asked if context is None else torch.cat([context, asked], dim=1)
 
     def _states(self, x: Tensor) -> Tensor:
-        """x (B, *shape) -> (B, columns with states): the numbers of their states, counted through all columns."""
+        """Return the number of the state of every column that has states, counted through all columns, (B, columns)."""
         return self.space.split(x).state[:, self.space.columns_with_states()] + self.first
 
-    def _chances(self, states: Tensor) -> Tensor:
-        """States (B, columns) -> (B, columns): the chance of a state by its column's logarithmic counts, shared by its rows."""
+    def _state_chances(self, states: Tensor) -> Tensor:
+        """Return the chance of every state (B, columns) by its column's logarithmic counts, shared among the rows with it."""
         occurs: Tensor = self.occurs  # type: ignore[assignment]
         often = occurs.log1p()
         whole = torch.zeros_like(self.first, dtype=often.dtype).index_add(0, self.column, often)
@@ -213,7 +222,7 @@ class Adversarial(GenerativeModel):
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
-        """The energy distance of 2,000 samples from held-out rows, of 2,000 at most, in features; None for a single row."""
+        """Return the energy distance of 2,000 samples from at most 2,000 held-out rows, in features; None for a single row."""
         evaluate = self.losses()[0].evaluate
         return evaluate(x, c).get("criterion") if evaluate is not None else None
 
@@ -291,7 +300,7 @@ def adversarial(
         critic,
         model.parameters(),
         features,
-        lambda n, c, given: features(draw(n, c)[0]),  # type: ignore[operator]
+        lambda n, c, context: features(draw(n, c)[0]),  # type: ignore[operator]
         lambda x, c: model._context_features(c),
         {"lr": learning_rate, "betas": (0.0, 0.9)},
         critic_steps or (5 if earth else 1),

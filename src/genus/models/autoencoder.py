@@ -12,19 +12,19 @@ from torch import Tensor
 from genus.errors import GenusError
 from genus.ladder import Loss, TractableDensity, map_batches
 from genus.models.bases import make_base
-from genus.models.encoded import Encoded
-from genus.models.posteriors import Around
+from genus.models.posteriors import SharedWidthNormal
+from genus.models.variational import VariationalModel
 from genus.nets.standard import Standard
 from genus.space import Space
 
 __all__ = ["Autoencoder"]
 
 
-class Autoencoder(Encoded, name="autoencoder"):
-    """x -> z -> x: a code from which the data can be had back (Hinton & Salakhutdinov 2006), and then a density of the codes.
+class Autoencoder(VariationalModel, name="autoencoder"):
+    """Find a code from which data can be decoded (Hinton & Salakhutdinov 2006), and a density of the codes.
 
-    Two players: encoder and decoder minimise -log p(x | z(x)), whatever the codes' distribution; a density p(z) is fitted to
-    the codes as they are. Drawing from it and decoding samples data. A narrow normal q(z | x) around the code, as wide as
+    Encoder and decoder minimise -log p(x | z(x)), whatever the codes' distribution; a density p(z) is fitted to the codes as
+    they are. Drawing from it and decoding samples data. A narrow normal q(z | x) around the code, as wide as
     serves it, gives the bound log p(x) >= E_q [log p(x|z) + log p(z) - log q(z|x)] on one scale with every other family.
 
     Args:
@@ -44,7 +44,7 @@ class Autoencoder(Encoded, name="autoencoder"):
     (torch.Size([1, 2]), torch.Size([1, 2]), torch.Size([3, 2]))
     """
 
-    info = Encoded.info.replace(title="autoencoder with a density of codes")
+    info = VariationalModel.info.replace(title="autoencoder with a density of codes")
     fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(
@@ -66,9 +66,9 @@ class Autoencoder(Encoded, name="autoencoder"):
         self._nets(latent, hidden, components, latent, net)
         self.standard = Standard(latent)
         self.prior = make_base(density, latent)
-        self.posterior = Around(latent)
+        self.posterior = SharedWidthNormal(latent)
 
-    def _numbers(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def _posterior_input(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self.standard.known(self.encoder(self._features(x, c)))
 
     # -- training -------------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Autoencoder(Encoded, name="autoencoder"):
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
-        """What both players lower, on held-out rows: -log p(x | z(x)) - log p(z(x)). The bound waits for the width."""
+        """Return -log p(x | z(x)) - log p(z(x)) of these rows, which both losses lower; the bound lags behind by its width."""
 
         def both(x: Tensor, c: Tensor | None) -> Tensor:
             z = self._encode(x, c)

@@ -19,7 +19,7 @@ __all__ = ["Autoregressive"]
 
 
 class Autoregressive(ChainRule):
-    """The chain rule by a causal net: x -> tokens -> net -> the parameters of every conditional.
+    """Compute the conditionals of the chain rule by a causal net: x -> tokens -> net -> the parameters of every conditional.
 
     A family makes `self.net` and calls `_tokens_and_outputs` before or after. Positions are the steps of a sequence, or the
     coordinates of a row in an order.

@@ -1,4 +1,4 @@
-"""Distributions of D plain numbers: what a flow ends in, and what codes are drawn from."""
+"""Distributions of D standard numbers: the bases of flows and the priors of codes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from genus.space import Real, Space
 
 __all__ = ["Base", "Normal", "NormalMixture", "Student", "make_base"]
 
-LEAST_DEGREES = 2.0  # of freedom: with more, variances are finite
+MIN_DEGREES = 2.0  # of freedom: with more, variances are finite
 
 
 class Base(Configurable, nn.Module):
-    """A distribution of D numbers: log_prob(z) of (B, D) is (B,), sample(n, like) is (n, D) on the device of `like`.
+    """Define a distribution of D numbers: log_prob(z) of (B, D) is (B,), sample(n, like) is (n, D) on the device of `like`.
 
     Attributes:
         independent: whether the numbers are; then `each` gives the log-density of every one by itself, (B, D).
@@ -34,7 +34,7 @@ class Base(Configurable, nn.Module):
 
 
 class Normal(Base):
-    """N(0, I) of the numbers that are there."""
+    """Represent the standard normal distribution N(0, I); a number that is NaN is left out."""
 
     independent = True
 
@@ -43,49 +43,49 @@ class Normal(Base):
         self.dim, self.allow_missing = dim, allow_missing
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """z (B, D) -> (B,)."""
+        """Return the log-density (B,) of z (B, D), in nats."""
         if not self.allow_missing:
             return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * z.shape[1]
         return torch.where(z.isnan(), 0.0, self.each(z.nan_to_num())).sum(1)
 
     def each(self, z: Tensor) -> Tensor:
-        """z (B, D) -> (B, D)."""
+        """Return the log-density of every number of z by itself, (B, D), in nats."""
         return -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
 
     def sample(self, n: int, like: Tensor) -> Tensor:
-        """(n, D) on the device of `like`."""
+        """Draw n rows (n, D) on the device of `like`."""
         return torch.randn(n, self.dim, device=like.device)
 
 
 class Student(Base):
-    """Student's t of every number by itself, its degrees of freedom trained with the flow: rows far out cost their logarithm,
-    not their square (Jaini et al. 2020, arXiv:1907.04481)."""
+    """Independent Student's t distributions, whose degrees of freedom are trained with the flow (Jaini et al. 2020,
+    arXiv:1907.04481): outliers cost their logarithm, not their square."""
 
     independent = True
 
     def __init__(self, dim: int, degrees: float = 10.0) -> None:
         super().__init__()
-        self.log_degrees = nn.Parameter(torch.full((dim,), math.log(degrees - LEAST_DEGREES)))
+        self.log_degrees = nn.Parameter(torch.full((dim,), math.log(degrees - MIN_DEGREES)))
 
     def _distribution(self) -> StudentT:
-        return StudentT(LEAST_DEGREES + self.log_degrees.exp().clamp(max=1e3), validate_args=False)
+        return StudentT(MIN_DEGREES + self.log_degrees.exp().clamp(max=1e3), validate_args=False)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """z (B, D) -> (B,)."""
+        """Return the log-density (B,) of z (B, D), in nats."""
         gone = z.isnan()
         return torch.where(gone, 0.0, self.each(torch.where(gone, 0.0, z))).sum(1)
 
     def each(self, z: Tensor) -> Tensor:
-        """z (B, D) -> (B, D)."""
+        """Return the log-density of every number of z by itself, (B, D), in nats."""
         return self._distribution().log_prob(z)
 
     def sample(self, n: int, like: Tensor) -> Tensor:
-        """(n, D) on the device of `like`."""
+        """Draw n rows (n, D) on the device of `like`."""
         return self._distribution().rsample((n,))
 
 
 class NormalMixture(Base):
-    """sum_k w_k N(z; m_k, diag s_k^2), trained with the flow."""
+    """Mix normals: sum_k w_k N(z; m_k, diag s_k^2), trained with the flow."""
 
     def __init__(self, dim: int, components: int = 16) -> None:
         super().__init__()
@@ -94,14 +94,14 @@ class NormalMixture(Base):
         self.log_scales = nn.Parameter(torch.zeros(components, dim))
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """z (B, D) -> (B,)."""
+        """Return the log-density (B,) of z (B, D), in nats."""
         gone = z.isnan()[:, None]
         distance = (torch.where(gone, 0.0, z[:, None]) - self.means) * torch.exp(-self.log_scales)
         each = -0.5 * distance.square() - self.log_scales - 0.5 * math.log(2 * math.pi)
         return (torch.where(gone, 0.0, each).sum(2) + self.weights.log_softmax(0)).logsumexp(1)
 
     def sample(self, n: int, like: Tensor) -> Tensor:
-        """(n, D) on the device of `like`."""
+        """Draw n rows (n, D) on the device of `like`."""
         which = torch.multinomial(self.weights.detach().softmax(0), n, replacement=True) if n else torch.zeros(0).long()
         means, scales = self.means[which], self.log_scales[which].exp()
         return means + scales * torch.randn_like(means)

@@ -19,7 +19,7 @@ __all__ = ["ChainRule", "checked_order", "nothing_to_learn"]
 
 
 class ChainRule(TractableDensity):
-    """A density that is a product of conditionals, and is sampled one position after another.
+    """Multiply conditionals to a density, and sample one position after another.
 
     x is a sequence, whose positions are in time, or a row, whose coordinates come in an `order`. A family gives
 

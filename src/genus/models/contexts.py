@@ -1,4 +1,4 @@
-"""Smoothed counts: the probability of a symbol after every context, as a tree, and walks in it."""
+"""Smoothed counts: the probability of a symbol after every context, as a tree, and draws from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Smoothing = Callable[[Tensor, Tensor, int, int, float], tuple[Tensor, Tensor]]
 
 
 def kneser_ney(count: Tensor, context: Tensor, contexts: int, size: int, k: float) -> tuple[Tensor, Tensor]:
-    """Modified Kneser-Ney: counts lose a discount that depends on whether they are 1, 2 or more."""
+    """Return shares and weights by modified Kneser-Ney: counts of 1, of 2 and of more lose a discount each."""
     n1, n2, n3, n4 = torch.bincount(count.clamp(max=5), minlength=6)[1:5].tolist()
     discounts = [0.5, 1.0, 1.5]
     if min(n1, n2, n3, n4):
@@ -35,14 +35,14 @@ def kneser_ney(count: Tensor, context: Tensor, contexts: int, size: int, k: floa
 
 
 def witten_bell(count: Tensor, context: Tensor, contexts: int, size: int, k: float) -> tuple[Tensor, Tensor]:
-    """Witten-Bell: as much is left for shorter contexts as there were different symbols."""
+    """Return shares and weights by Witten-Bell: shorter contexts keep as much as there were different symbols."""
     left = torch.bincount(context, (count > 0).double(), contexts)
     total = torch.bincount(context, count.double(), contexts) + left
     return count / total[context].clamp(min=1), torch.where(total > 0, left / total.clamp(min=1), 1.0)
 
 
 def add_k(count: Tensor, context: Tensor, contexts: int, size: int, k: float) -> tuple[Tensor, Tensor]:
-    """Add-k: every symbol was seen k times more; what is left is shared by all symbols alike."""
+    """Return shares and weights by add-k: every symbol counts k times more, whatever the context."""
     total = torch.bincount(context, count.double(), contexts) + k * size
     return count / total[context], k * size / total
 
@@ -51,9 +51,9 @@ SMOOTHINGS: dict[str, Smoothing] = {"kneser-ney": kneser_ney, "witten-bell": wit
 
 
 class Tree(NamedTuple):
-    """All strings that were seen, as nodes: first the empty one, then by length, by context, by newest symbol.
+    """Hold all strings of the data as nodes: first the empty string, then by length, by context, by newest symbol.
 
-    Strings of one code are all there: the node of code s is 1 + s. A node's context is itself without its newest symbol, its
+    Every string of one code has a node: the node of code s is 1 + s. A node's context is itself without its newest symbol, its
     suffix itself without its oldest. Index -1 is of no string: a share of 0, a weight of 1.
     """
 
@@ -70,18 +70,18 @@ class Tree(NamedTuple):
         return Tree(*(part.to(device) if isinstance(part, Tensor) else part for part in self))  # type: ignore[arg-type]
 
     def find(self, context: Tensor, code: Tensor) -> Tensor:
-        """The node of a context and one more code; -1 where there is none, or no context."""
+        """Return the node of a context followed by a code; -1 where there is no such node, or no context."""
         key = context * (self.size + 1) + code
         node = torch.searchsorted(self.key, key).clamp_(max=len(self.key) - 1)
         return node.where(self.key[node] == key, -1)
 
     def mixed(self, p: Tensor, context: Tensor) -> Tensor:
-        """p that shorter contexts give -> its part of the probability after this context."""
+        """Return the part of the probability after this context that comes from shorter contexts, whose probability is p."""
         weight = self.weight[context]
         return weight * (p if self.interpolates else p.where(weight == 1, 1 / self.size))
 
     def advance(self, node: Tensor, code: Tensor) -> Tensor:
-        """The longest context at hand (n,) and one more code (n,) -> the longest context then."""
+        """Return the longest context (n,) after one more code (n,)."""
         found = self.find(node, code)
         while bool((found < 0).any()):
             node = self.suffix[node].where(found < 0, node)
@@ -89,7 +89,7 @@ class Tree(NamedTuple):
         return found.where(found < len(self.weight) - 1, self.suffix[found])
 
     def probabilities(self, node: Tensor) -> Tensor:
-        """(n,) -> (n, V): of every symbol after the context."""
+        """Return the probability of every symbol after contexts (n,): (n, V)."""
         chain = []
         while bool((node >= 0).any()):
             chain.append(node)
@@ -106,7 +106,7 @@ class Tree(NamedTuple):
 
 
 def grow(words: Tensor, counts: Tensor, size: int, order: int, begins: bool, smoothing: str, k: float) -> Tree:
-    """The tree of `tallied` n-grams.
+    """Return the tree of `tallied` n-grams.
 
     Args:
         words, counts: n-grams, (N, words) and (N,).
@@ -144,10 +144,10 @@ def grow(words: Tensor, counts: Tensor, size: int, order: int, begins: bool, smo
 
 
 class CodeSampler:
-    """Draws codes one after another; in plain Python, for which a step of one sequence is too small for tensors.
+    """Draws codes one after another, in plain Python: a step of one sequence is too small for tensors.
 
     The distribution is a mixture: with the probability that its own symbols have, the longest context decides; else its
-    suffix is asked, and in the end all symbols are alike. So a draw needs one uniform number and a few bisections.
+    suffix does, and in the end all symbols are alike. So a draw needs one uniform number and a few bisections.
     """
 
     def __init__(self, tree: Tree, random: Random) -> None:
@@ -157,7 +157,7 @@ class CodeSampler:
         self.key, self.suffix, self.weight, self.first, self.upto = (table.numpy().data for table in tables)
 
     def advance(self, node: int, code: int) -> int:
-        """The longest context after one more code, as `Tree.advance`."""
+        """Return the longest context after one more code, as `Tree.advance` does."""
         key, first, base = self.key, self.first, self.tree.size + 1
         while True:
             wanted, end = node * base + code, first[node + 1]

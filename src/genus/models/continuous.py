@@ -17,7 +17,7 @@ __all__ = ["ContinuousDensity", "can_lack"]
 
 
 class ContinuousDensity(TractableDensity):
-    """A base for families over standard real vectors: p(x | c) = p(states | c) p(u | states, c) |du/dx|.
+    """Turn a density over standard real vectors into one over tables: p(x | c) = p(states | c) p(u | states, c) |du/dx|.
 
     u (B, D) are the numbers of the D real columns, standardised. Everything else comes from this class: units and their
     Jacobian; categories, atoms and missing values, whose density is a MADE, exact; lattices, by `Dequantised`, which
@@ -75,6 +75,7 @@ class ContinuousDensity(TractableDensity):
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
+        """Return the reason why numbers of this space have no density here; None where they have."""
         lattices = space.columns(Lattice)
         if lattices:
             more = f" ({len(lattices)} such columns)" if len(lattices) > 1 else ""

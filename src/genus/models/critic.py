@@ -1,4 +1,4 @@
-"""The critic of a game: a net that tells generated rows from real ones, what it plays, and what keeps it smooth."""
+"""The critic of a game: a net that tells generated rows from real ones, its loss, and the penalties that keep it smooth."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from genus.space import Space
 
 __all__ = ["Critic", "generator_net", "players"]
 
-JUDGED = 2000  # held-out rows that an evaluation looks at, and samples
+EVALUATED = 2000  # held-out rows of an evaluation, and samples
 CELLS = 64  # among which samples are spread
 
 
 class Critic(Configurable, nn.Module):
-    """(B, features), (B, context features) or None -> (B, 1): a log-odds or a score of every row, unbounded.
+    """Map features (B, features) and those of the context to a log-odds or score of every row, (B, 1), unbounded.
 
     Args:
         space: of x, whose features it sees.
-        context_dim: how many features of the context it sees beside them.
-        game: what it plays, by name (see `GAN`).
+        context_dim: the number of features of the context that it sees beside them.
+        game: the name of the game (see `GAN`).
         net, hidden, channels: see `Adversarial`.
-        r1, r2: weights of F E |grad D|^2 / 2 on real rows and on generated ones (Mescheder et al. 2018, arXiv:1801.04406); F is
-            the number of features, with which the squared distance of two rows grows, over which a slope counts.
-        penalty: weight of E (|grad D| - 1)^2 on the lines between them (Gulrajani et al. 2017, arXiv:1704.00028).
+        r1, r2: the weights of F E |grad D|^2 / 2 on real rows and on generated ones (Mescheder et al. 2018, arXiv:1801.04406);
+            F is the number of features, with which the squared distance of two rows grows, over which a slope counts.
+        penalty: the weight of E (|grad D| - 1)^2 on the lines between them (Gulrajani et al. 2017, arXiv:1704.00028).
         clip: the largest weight (Arjovsky et al. 2017, arXiv:1701.07875); None: any.
         spectral: the matrix of every layer divided by its largest singular value (Miyato et al. 2018, arXiv:1802.05957); the
             slope of a dense net is then 1 at most, as far as the iteration that finds it has come.
@@ -72,11 +72,11 @@ class Critic(Configurable, nn.Module):
             )
         self.played = game
         self.r1, self.r2, self.penalty, self.clip = r1, r2, penalty, clip
-        kind = kind_of_net(space, net)
-        if kind == "dense":
+        sort = sort_of_net(space, net)
+        if sort == "dense":
             self.net: nn.Module = dense(space.feature_dim + context_dim, hidden, 1, lambda: nn.LeakyReLU(0.2))
         else:
-            self.net = (StridedEncoder if kind == "convolutional" else ImageEncoder)(pixels(space), channels, 1, context_dim)
+            self.net = (StridedEncoder if sort == "convolutional" else ImageEncoder)(pixels(space), channels, 1, context_dim)
         if spectral:
             for layer in list(self.net.modules()):
                 if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -86,13 +86,13 @@ class Critic(Configurable, nn.Module):
         self.tie()
 
     def tie(self) -> None:
-        """Clip the weights, where they are clipped."""
+        """Clip the weights, if `clip` was given."""
         if self.clip is not None:
             clip(self, self.clip)
 
     @property
     def game(self) -> Game:
-        """What it plays."""
+        """Return the game."""
         return game_of(self.played)
 
     def __reduce__(self) -> Any:
@@ -103,38 +103,40 @@ class Critic(Configurable, nn.Module):
         return self.net(features if context is None else torch.cat([features, context], dim=1))
 
     def loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
-        """What the critic lowers: its part of the game, and the penalties."""
+        """Return the critic's loss: its part of the game, and the penalties."""
         return self.game.critic(self(real, context), self(fake, context)) + self.penalties(real, fake, context)
 
     def penalties(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor | float:
-        def judge(x: Tensor) -> Tensor:
+        def score(x: Tensor) -> Tensor:
             return self(x, context)
 
         total: Tensor | float = 0.0
         for weight, x in ((self.r1, real), (self.r2, fake)):
             if weight:
-                total = total + 0.5 * weight * x.shape[1] * gradient_norm(judge, x).square().mean()
+                total = total + 0.5 * weight * x.shape[1] * gradient_norm(score, x).square().mean()
         if self.penalty:
-            total = total + self.penalty * gradient_penalty(judge, real, fake)
+            total = total + self.penalty * gradient_penalty(score, real, fake)
         return total
 
     def generator_loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
-        """What the generator lowers; only a relativistic one looks at real rows."""
-        judged = self(fake, context)
-        return self.game.generator(self(real, context) if self.game.paired else judged, judged)
+        """Return the generator's loss; only in a relativistic game does it depend on real rows."""
+        scores = self(fake, context)
+        return self.game.generator(self(real, context) if self.game.paired else scores, scores)
 
     def distance(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> float:
-        """The distance that the critic's loss, without penalties, stands for: of rows that it has not learnt from, in
-        expectation a lower bound. One that asks for a slope of 1 is divided by the steepest that is seen."""
+        """Return the distance that the critic's loss estimates; for rows outside its training, in expectation a lower bound.
+
+        A distance that presumes a slope of at most 1 is divided by the steepest slope on these rows.
+        """
         found = float(self.game.distance(self.game.critic(self(real, context), self(fake, context))))
         if not self.game.lipschitz:
             return found
 
-        def judge(x: Tensor) -> Tensor:
+        def score(x: Tensor) -> Tensor:
             return self(x, context)
 
         between = torch.lerp(fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device))
-        return found / max(1e-12, *(float(gradient_norm(judge, x).detach().max()) for x in (real, fake, between)))
+        return found / max(1e-12, *(float(gradient_norm(score, x).detach().max()) for x in (real, fake, between)))
 
 
 def _rebuild(space: Space, config: dict[str, Any], state: dict[str, Tensor], training: bool) -> Critic:
@@ -143,8 +145,13 @@ def _rebuild(space: Space, config: dict[str, Any], state: dict[str, Tensor], tra
     return critic.train(training)
 
 
-def kind_of_net(space: Space, net: str) -> str:
-    """What "auto" means for this space; any other kind, if it suits it."""
+def sort_of_net(space: Space, net: str) -> str:
+    """Return the sort of net that suits the space, for "auto"; any other sort as it is.
+
+    Raises:
+        GenusError: there is no such net.
+        DataError: it does not suit the space.
+    """
     if net not in ("auto", "dense", "convolutional", "residual"):
         raise GenusError(f"net must be 'auto', 'dense', 'convolutional' or 'residual'; got {net!r}.")
     fits = space.is_image and min(space.shape[-2:]) >= 8
@@ -156,16 +163,16 @@ def kind_of_net(space: Space, net: str) -> str:
 
 
 def pixels(space: Space) -> tuple[int, ...]:
-    """Channels, height and width."""
+    """Return channels, height and width."""
     return (1,) * (3 - len(space.shape)) + space.shape
 
 
 def generator_net(inputs: int, space: Space, net: str, hidden: Sequence[int], channels: int) -> nn.Module:
-    """(B, inputs) -> (B, features), unbounded: the critic's counterpart."""
-    kind = kind_of_net(space, net)
-    if kind == "dense":
+    """Return a net from (B, inputs) to (B, features), unbounded: the critic's counterpart."""
+    sort = sort_of_net(space, net)
+    if sort == "dense":
         return dense(inputs, hidden, space.feature_dim, nn.ReLU)
-    if kind == "convolutional":
+    if sort == "convolutional":
         return StridedDecoder(inputs, channels, pixels(space))
     return ImageDecoder(inputs, channels, pixels(space), 1)
 
@@ -175,49 +182,50 @@ def players(
     parameters: Iterable[nn.Parameter],
     real: Callable[[Tensor], Tensor],
     fake: Callable[[int, Tensor | None, Tensor | None], Tensor],
-    given: Callable[[Tensor, Tensor | None], Tensor | None],
+    row_context: Callable[[Tensor, Tensor | None], Tensor | None],
     adam: dict[str, Any],
     critic_steps: int = 1,
-    also: Callable[[Tensor, Tensor | None], Tensor] | None = None,
+    added_loss: Callable[[Tensor, Tensor | None], Tensor] | None = None,
     config: dict[str, Any] | None = None,
 ) -> list[Loss]:
-    """The two players of the game between a critic and whatever draws rows with gradients.
+    """Return the two losses of the game between a critic and a sampler that draws rows with gradients.
 
     Args:
-        parameters: the generator's.
-        real: x -> features.
-        fake: n, c, given -> features of n generated rows.
-        given: x, c -> features of what both are told of each row: the context.
-        adam: of both optimizers.
-        critic_steps: of the critic for one of the generator.
-        also: (x, c) -> what the generator lowers beside the game.
-        config: JSON values that the generator's loss was made with, see `Loss`.
+        critic: the critic.
+        parameters: the sampler's, which it learns.
+        real: maps x to features.
+        fake: maps n, c and the features of the context to the features of n generated rows.
+        row_context: maps x, c to the features that both see of every row's context; None for none.
+        adam: arguments of both optimizers.
+        critic_steps: the number of steps of the critic for one of the generator.
+        added_loss: maps (x, c) to a loss of the sampler that is added to the game's.
+        config: JSON values that the sampler's loss was made with, see `Loss`.
     """
 
     def critic_loss(x: Tensor, c: Tensor | None) -> Tensor:
-        told = given(x, c)
+        context = row_context(x, c)
         with torch.no_grad():
-            generated = fake(len(x), c, told)
-        return critic.loss(real(x), generated, told)
+            generated = fake(len(x), c, context)
+        return critic.loss(real(x), generated, context)
 
     def generator_loss(x: Tensor, c: Tensor | None) -> Tensor:
-        told = given(x, c)
-        loss = critic.generator_loss(real(x), fake(len(x), c, told), told)
-        return loss if also is None else loss + also(x, c)
+        context = row_context(x, c)
+        loss = critic.generator_loss(real(x), fake(len(x), c, context), context)
+        return loss if added_loss is None else loss + added_loss(x, c)
 
     def evaluate(x: Tensor, c: Tensor | None) -> dict[str, float]:
-        """The criterion, energy distance; what the critic estimates; how far samples are spread."""
-        x, c = x[:JUDGED], None if c is None else c[:JUDGED]
+        """Return the criterion (an energy distance), the critic's own estimate, and how widely samples are spread."""
+        x, c = x[:EVALUATED], None if c is None else c[:EVALUATED]
         if len(x) < 2:
             return {}
         # Of few rows as many samples as of many: weights are then chosen with less chance in it.
-        times, told, rows = math.ceil(JUDGED / len(x)), given(x, c), real(x)
-        repeated = [None if one is None else one.repeat(times, *[1] * (one.ndim - 1)) for one in (c, told)]
+        times, context, rows = math.ceil(EVALUATED / len(x)), row_context(x, c), real(x)
+        repeated = [None if one is None else one.repeat(times, *[1] * (one.ndim - 1)) for one in (c, context)]
         generated = fake(times * len(x), *repeated)
-        found = {"distance": critic.distance(rows, generated[: len(x)], told), "spread": spread(rows, generated)}
-        if told is not None:  # rows together with what they were told, or a generator that does not listen would be as good
-            rows = torch.cat([rows, told], dim=1)
-            generated = torch.cat([generated, told.repeat(times, 1)], dim=1)
+        found = {"distance": critic.distance(rows, generated[: len(x)], context), "spread": relative_spread(rows, generated)}
+        if context is not None:  # rows together with their context, or a generator that ignores it would be as good
+            rows = torch.cat([rows, context], dim=1)
+            generated = torch.cat([generated, context.repeat(times, 1)], dim=1)
         return found | {"criterion": float(energy_distance(rows, generated))}
 
     return [
@@ -235,10 +243,12 @@ def players(
     ]
 
 
-def spread(real: Tensor, fake: Tensor) -> float:
-    """In how many cells generated rows lie, as a share of that of real ones: 1 where they are as spread out, 1/64 where all
-    are in one place. Cells are nearest neighbourhoods of 64 of the real rows, of fewer where these are few, and are counted by
-    the exponential of their entropy."""
+def relative_spread(real: Tensor, fake: Tensor) -> float:
+    """Return the number of cells that generated rows fill, as a share of the number that real rows fill.
+
+    It is 1 where generated rows are as spread out as real ones, and 1/64 where all are in one place. Cells are the
+    neighbourhoods of 64 real rows, or of fewer, and are counted by the exponential of their entropy.
+    """
     cells = max(1, min(CELLS, len(real) // 4))
     centres = real[:cells]
 

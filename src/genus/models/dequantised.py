@@ -22,7 +22,7 @@ EDGE = 2.0**-20  # of the unit interval, kept free so that the logit stays finit
 
 
 class Dequantised(ApproximateDensity, name="dequantised"):
-    """A density over the reals, made a bound on the mass of a lattice by noise within its cells.
+    """Bound the mass of a lattice by a density over the reals, with noise within its cells.
 
     P(x) = integral of p over the cell of x, and log P(x) >= E_q(u|x) [log p(y) - log q(y | x)], y the place u of that cell:
     `elbo` is that bound by one draw of the noise, `log_evidence` averages p / q over draws. The noise is uniform (Theis et al.
@@ -33,8 +33,8 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     through, as do atoms and what is missing.
 
     Args:
-        family: the name of the continuous family; the other arguments are its own.
-        noise: "uniform" or "variational".
+        family: the name of the continuous family; further arguments are its own.
+        noise: the noise in the cells, "uniform" or "variational".
 
     >>> from genus import Lattice, Space
     >>> space = Space(Lattice(0, 16), shape=(8, 8))
@@ -86,7 +86,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
 
     @classmethod
     def refusal_of(cls, inner: type[GenerativeModel], space: Space, context: Space | None = None) -> str | None:
-        """Why the continuous family `inner` cannot model this space with noise on its whole numbers; None where it can."""
+        """Return why the continuous family `inner` cannot model this space by noise in its cells; None where it can."""
         if space.sequence or not issubclass(inner, TractableDensity) or not space.columns(Lattice):
             return inner.refusal(space, context)
         return inner.refusal(continuous(space), context)
@@ -102,7 +102,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         self.model.initialise(self._noisy(x, c)[0], c)
 
     def _noisy(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x -> y, a point of its cell on the whole line, and -log q(y | x) (B,), of all cells."""
+        """Return y, a point of the cell of x on the whole line, and -log q(y | x) (B,) of all cells."""
         x = x if x.is_floating_point() else x.to(self.dtype)  # whole numbers may be kept as small integers
         body = self.lattice
         if self.space.has_states:  # atoms, and what is missing, are no cells
@@ -117,7 +117,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         return torch.where(body, y, x), torch.where(body, log_det, 0.0).flatten(1).sum(1) - log_q
 
     def _places(self, x: Tensor, c: Tensor | None, body: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Where in its cell each number of x is put, in (0, 1) and shaped as x; and log q of that, (B,)."""
+        """Draw the place of every number of x in its cell, in (0, 1) and shaped as x; return it with its log q, (B,)."""
         if self.noise is None:
             return torch.rand_like(x), 0.0
         there = body.expand_as(x)[:, self.lattice]
@@ -147,7 +147,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         return self.space.join(state, ((value - table.loc) / table.scale).nan_to_num(0.0))
 
     def _beyond(self, y: Tensor) -> Tensor:
-        """Which rows of y (n, *shape) have a number outside of the cells of its lattice, (n,)."""
+        """Return which rows of y (n, *shape) have a number outside the cells of its lattice, (n,)."""
         start, width = self.start.to(y), self.width.to(y)
         return ((self.lattice & ~self.short) & ((y < start) | (y > start + width))).flatten(1).any(1)
 
@@ -160,7 +160,7 @@ def _density(name: str) -> type[TractableDensity]:
 
 
 def continuous(space: Space) -> Space:
-    """The space with every lattice replaced by reals; atoms stay, and a flow refuses them."""
+    """Return the space with every lattice replaced by reals; atoms stay."""
 
     def real(kind: Kind) -> Kind:
         if not isinstance(kind, Lattice):

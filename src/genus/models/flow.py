@@ -27,7 +27,8 @@ CACHED_ROWS = 2048  # density at a time on a processor, so that hidden layers st
 
 
 class NormalisingFlow(ContinuousDensity):
-    """log p(x) = log p_0(z) + log|det dz/dx|, z = f_n(... f_1(x)) (Rezende & Mohamed 2015, arXiv:1505.05770).
+    """Map data to a base distribution by bijections: log p(x) = log p_0(z) + log|det dz/dx|, z = f_n(... f_1(x))
+    (Rezende & Mohamed 2015, arXiv:1505.05770).
 
     A family makes its transforms and calls `_compose`. They act on the standardised numbers of the real columns; for everything
     else see `ContinuousDensity`. An absent number passes through the transforms as NaN: no other coordinate depends on it, and

@@ -27,13 +27,13 @@ class GPT(Autoregressive, name="gpt"):
     (Jordan et al. 2024, kellerjordan.github.io/posts/muon), the rest by Adam.
 
     Args:
-        width: of tokens; a multiple of 2 * heads.
-        layers: blocks of attention and a dense net.
-        heads: of every attention.
-        window: how far back it looks; by default as long as the data, and longer sequences slide through it.
-        dropout: of tokens, and of what every part of a block adds.
-        components: of the mixtures that numbers get.
-        order: of the columns of a table.
+        width: the width of tokens; a multiple of 2 * heads.
+        layers: the number of blocks, each of attention and a dense net.
+        heads: the number of heads of every attention.
+        window: the number of positions it looks back; by default the length of the data. Longer sequences slide through it.
+        dropout: the share of tokens, and of the outputs of every part of a block, that are dropped in training.
+        components: the number of components of the mixtures that model numbers.
+        order: the order of the columns of a table; by default their own.
 
     >>> from genus import Category, Space
     >>> letters = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
@@ -73,7 +73,7 @@ class GPT(Autoregressive, name="gpt"):
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """A net that grows with the numbers it learns from, and drops what so few of them would let it learn by heart."""
+        """Return a net that grows with the data, with dropout where there are few rows, which it would learn by heart."""
         if space.is_table:
             return {"width": 96, "layers": 3, "heads": 3, "dropout": 0.2 if rows < 5_000 else 0.1}
         values = rows * space.dim
@@ -82,7 +82,7 @@ class GPT(Autoregressive, name="gpt"):
 
     @staticmethod
     def _fit_defaults(width: int, length: int) -> dict[str, Any]:
-        """A wider net takes smaller steps, as more values of a step add up, larger batches, and gains by half precision."""
+        """Return smaller steps and larger batches for wider nets, which also gain by half precision."""
         return {
             "learning_rate": min(0.02, 0.09 / width**0.5),
             "batch_size": max(8, min(512, 16 * width // length)),

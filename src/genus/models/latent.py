@@ -1,4 +1,4 @@
-"""What models with a code have in common: an encoder, a decoder, and what users do with both."""
+"""Models with a code: an encoder, a decoder, and the questions that both answer."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from genus.space import Space
 
 __all__ = ["LatentVariable", "Use"]
 
-LENGTH = 4.0  # of what a dense net sees: beyond it, steps of many weights at once take a layer too far
-FIRST, NEXT = 64, 8  # codes from the prior that an imputation begins with one of, and may go on with one of
-DECODED = 2**22  # numbers at once meanwhile
+MAX_LENGTH = 4.0  # of the input of a dense net: of longer ones, a step of all weights takes a layer too far
+FIRST_PROPOSALS, NEXT_PROPOSALS = 64, 8  # codes from the prior among which an imputation chooses, at first and later
+DECODED_NUMBERS = 2**22  # at once meanwhile
 ACTIVE = 0.01  # the variance of a unit's mean over the data, above which it is used (Burda et al. 2016)
 
 
 class Use(NamedTuple):
-    """How much of a code is used.
+    """Report how much of a code is used.
 
     Attributes:
-        variance: (L,) of every unit's middle over the data.
-        active: how many of them say anything of a datum; none at all is a collapsed model.
+        variance: (L,) the variance of every unit's middle over the data.
+        active: the number of units that depend on the data; a model without any has collapsed.
     """
 
     variance: Tensor
@@ -37,20 +37,21 @@ class Use(NamedTuple):
 
 
 class LatentVariable(GenerativeModel):
-    """x -> z -> x: an encoder, a decoder with a head for every kind of column, codes of `latent` numbers.
+    """Model data by a code z of `latent` numbers: an encoder, and a decoder with a head for every kind of column.
 
-    A family calls `_nets` when it is made, and gives `_encode(x, c)` and `_draw_code(n, c)`, which are codes (B, latent); with
-    these it samples, fills in what is missing, and walks about. Its own is what it lowers: `_elbo(x, c)`, or `losses()`. The
-    encoder sees features less their mean, and the decoder says
-    how a datum differs from `base`, the numbers of a head that knows nothing of the code: the data's marginals at first, so
-    that training need not find these, and lose the code meanwhile.
+    A family calls `_nets` in its constructor, and gives `_encode(x, c)` and `_draw_code(n, c)`, which return codes (B, latent);
+    sampling, imputation and interpolation follow from them. It trains by `_elbo(x, c)`, or by `losses()` of its own.
+
+    The encoder sees features less their mean. The decoder's numbers are added to `base`, the parameters of a head that does not
+    depend on the code. They start as the marginals of the data: training would otherwise spend its first steps on these, and
+    lose the code meanwhile.
     """
 
     info = GenerativeModel.info.replace(group="latent variables")
     latent: int
 
     def _nets(self, latent: int, hidden: Sequence[int], components: int, width: int, net: str) -> None:
-        """Settle the nets: `width` numbers are what the encoder puts out."""
+        """Make encoder, decoder and head; the encoder puts out `width` numbers."""
         if latent < 1:
             raise GenusError(f"A code needs 1 number or more; got latent={latent}.")
         if net not in ("dense", "convolutional"):
@@ -85,7 +86,7 @@ class LatentVariable(GenerativeModel):
         self.centre.copy_(features.mean(0))
         if not isinstance(self.encoder, ImageEncoder):  # whose layers see a few pixels each
             length = (features - self.centre).square().sum(1).mean().sqrt()
-            self.shrink.copy_(LENGTH / length.clamp(min=LENGTH))
+            self.shrink.copy_(MAX_LENGTH / length.clamp(min=MAX_LENGTH))
         if self.head.cells.total:
             self.base[: self.head.tables] = self.head.cells.shares(x).to(self.dtype)
 
@@ -93,9 +94,13 @@ class LatentVariable(GenerativeModel):
         return (super()._features(x, c) - self.centre) * self.shrink
 
     def replace(self, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> None:
-        """Nets of your own: an encoder (B, features of x and c) -> (B, code_width), a decoder (B, latent + features of c) ->
-        (B, head.width). Of a model with them the weights alone are saved: `load(path, into=model)` puts them into one that has
-        such nets too.
+        """Replace the nets by your own.
+
+        The file of such a model has its weights alone: `load(path, into=model)` reads them into a model with the same nets.
+
+        Args:
+            encoder: maps features of x and c (B, features) to (B, code_width).
+            decoder: maps a code and the features of c (B, latent + features of c) to (B, head.width).
 
         Raises:
             GenusError: a net puts out something of another shape.
@@ -118,15 +123,15 @@ class LatentVariable(GenerativeModel):
     # -- codes ----------------------------------------------------------------------------------------------------------
 
     def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """x, c -> the code (B, latent)."""
+        """Return the codes (B, latent)."""
         raise TypeError(f"{type(self).__name__} must define _encode(x, c).")
 
     def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """x (B, *shape) -> its code (B, latent), the middle of q(z | x, c)."""
+        """Return the codes (B, latent) of data x (B, *shape): the middle of q(z | x, c)."""
         return map_batches(self._encode, *self._check(x, c))
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
-        """z (B, latent) -> p(x | z, c), independent over coordinates: `log_prob(x)` (B, D) and `sample()`.
+        """Return p(x | z, c) of codes z (B, latent), with `log_prob(x)` (B, D) and `sample()`; coordinates are independent.
 
         Raises:
             DataError: codes of another shape, or that are not finite numbers.
@@ -141,32 +146,38 @@ class LatentVariable(GenerativeModel):
         return self.head(self.base + self.decoder(z if features is None else torch.cat([z, features], dim=1)))
 
     def _log_likelihood(self, z: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
-        """log p(x | z, c) of z (samples B, latent), one draw of all data after another: (samples B,)."""
-        given = None if c is None else c.repeat(samples, *[1] * (c.ndim - 1))
-        return self._decode(z, given).log_prob(x).sum(1)
+        """Return log p(x | z, c) (samples B,) of codes z (samples B, latent), one draw of all data after another."""
+        contexts = None if c is None else c.repeat(samples, *[1] * (c.ndim - 1))
+        return self._decode(z, contexts).log_prob(x).sum(1)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """x (B, *shape) -> what their codes let expect: of few whole numbers the mean, of all else the likeliest."""
+        """Return x (B, *shape) as decoded from its code: the mean of short lattices, the likeliest value of other columns."""
         return map_batches(lambda x, c: self._decode(self._encode(x, c), c).middle(), *self._check(x, c))
 
     @torch.no_grad()
     def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, c: Tensor | None = None) -> Tensor:
-        """a, b (*shape) -> (steps, *shape): what is to be expected along the line from the code of one to that of the other.
+        """Decode points on the line between the codes of two data.
 
-        c is the condition of both, one row.
+        Args:
+            a, b: the two data, (*shape) each.
+            steps: the number of points, both ends included.
+            c: the context of both, one row.
+
+        Returns:
+            (steps, *shape).
         """
         if steps < 1:
-            raise GenusError(f"steps is how many points of the line are decoded, 1 or more; got {steps}.")
+            raise GenusError(f"steps is the number of points that are decoded, 1 or more; got {steps}.")
         first, last = self.encode(torch.stack([a, b]), c)
         share = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
         return self._decode(first + share * (last - first), self._check_context(c, steps)).middle()
 
     @torch.no_grad()
     def traverse(self, x: Tensor, unit: int, values: Sequence[float], c: Tensor | None = None) -> Tensor:
-        """x (*shape) -> (len(values), *shape): its code with one unit set to each of these values, decoded.
+        """Decode the code of x (*shape) with one unit set to each of some values: (len(values), *shape).
 
-        c is its condition, one row.
+        c is the context of x, one row.
         """
         if not isinstance(unit, int) or not 0 <= unit < self.latent:
             raise GenusError(f"unit must be from 0 to {self.latent - 1}; got {unit}.")
@@ -176,7 +187,7 @@ class LatentVariable(GenerativeModel):
 
     @torch.no_grad()
     def use(self, x: Tensor, c: Tensor | None = None) -> Use:
-        """How many units of the code differ from datum to datum (Burda et al. 2016, arXiv:1509.00519)."""
+        """Return how much of the code differs from datum to datum (Burda et al. 2016, arXiv:1509.00519)."""
         variance = map_batches(self.encode, x, c).var(0, correction=0)
         return Use(variance, int((variance > ACTIVE).sum()))
 
@@ -184,57 +195,57 @@ class LatentVariable(GenerativeModel):
     def impute(
         self, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None, seed: int | None = None, steps: int = 50
     ) -> Tensor:
-        """x (B, *shape) with entries that are not known -> x with these drawn given the others: see `GenerativeModel.impute`.
+        """Draw the missing entries of x given the others: see `GenerativeModel.impute`.
 
-        Every row begins with a code from the prior, chosen by how likely it makes what is known of the row. Then codes are
-        drawn given the row and the unknown entries given the code, in turns (Rezende et al. 2014, arXiv:1401.4082); a code from
-        q is taken or left by its importance weight (Mattei & Frellsen 2018, arXiv:1802.04826). In the limit of many steps these
-        are draws from the model's own conditional, whatever q is.
+        Every row starts from a code of the prior, chosen by its likelihood of the row's other entries. Then codes are drawn
+        given the row, and the missing entries given the code, `steps` times in turns (Rezende et al. 2014, arXiv:1401.4082); a
+        code from q is accepted by its importance weight (Mattei & Frellsen 2018, arXiv:1802.04826). In the limit of many steps
+        these are draws from the model's own conditional, whatever q is.
         """
         if steps < 1:
-            raise GenusError(f"steps is how often codes and entries are drawn in turns, 1 or more; got {steps}.")
+            raise GenusError(f"steps is the number of times that codes and entries are drawn, 1 or more; got {steps}.")
         return self._impute_with(partial(self._impute, steps=steps), x, missing, c, seed)
 
     def _impute(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int = 50) -> Tensor:
-        rows = max(1, DECODED // (FIRST * self.space.dim))
+        rows = max(1, DECODED_NUMBERS // (FIRST_PROPOSALS * self.space.dim))
         parts = [x[:0]]
         for at in range(0, len(x), rows):
-            part, given = slice(at, at + rows), None if c is None else c[at : at + rows]
-            parts.append(self._imputed(x[part], missing.view_as(x)[part], given, steps))
+            part, contexts = slice(at, at + rows), None if c is None else c[at : at + rows]
+            parts.append(self._imputed(x[part], missing.view_as(x)[part], contexts, steps))
         return torch.cat(parts)
 
     def _imputed(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int) -> Tensor:
         if not bool(missing.any()):
             return x
-        z = self._chosen_code(None, FIRST, x, missing, c)
+        z = self._chosen_code(None, FIRST_PROPOSALS, x, missing, c)
         for _ in range(steps):
-            z = self._chosen_code(z, NEXT, x, missing, c)
+            z = self._chosen_code(z, NEXT_PROPOSALS, x, missing, c)
             whole = torch.where(missing, self._decode(z, c).sample().to(x), x)
             z = self._next_code(z, whole, c)
         return torch.where(missing, self._decode(z, c).sample().to(x), x)
 
     def _chosen_code(self, z: Tensor | None, count: int, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
-        """For every row one of so many codes from the prior, or z, by how likely they make what is not missing: (B, latent).
+        """Choose for every row among `count` codes from the prior, and z, by their likelihoods of the entries present.
 
-        With z this is a step that leaves p(z | what is known, c) as it is: iterated sampling importance resampling (Andrieu,
+        With z this is a step that leaves p(z | present entries, c) as it is: iterated sampling importance resampling (Andrieu,
         Lee & Vihola 2018, Bernoulli 24(2)).
         """
-        given = None if c is None else c.repeat(count, *[1] * (c.ndim - 1))
-        codes = self._draw_code(count * len(x), given).view(count, len(x), -1)
+        contexts = None if c is None else c.repeat(count, *[1] * (c.ndim - 1))
+        codes = self._draw_code(count * len(x), contexts).view(count, len(x), -1)
         if z is not None:
-            codes, given = torch.cat([codes, z[None]]), None if c is None else torch.cat([given, c])  # type: ignore[list-item]
-        known = ~missing.flatten(1).repeat(len(codes), 1)
-        each = self._decode(codes.flatten(0, 1), given).log_prob(x).flatten(1)
-        log_weight = torch.where(known, each, 0.0).sum(1).view(len(codes), len(x))
+            codes, contexts = torch.cat([codes, z[None]]), None if c is None else torch.cat([contexts, c])  # type: ignore[list-item]
+        present = ~missing.flatten(1).repeat(len(codes), 1)
+        each = self._decode(codes.flatten(0, 1), contexts).log_prob(x).flatten(1)
+        log_weight = torch.where(present, each, 0.0).sum(1).view(len(codes), len(x))
         chosen = torch.distributions.Categorical(logits=log_weight.T).sample()
         return codes[chosen, torch.arange(len(x), device=x.device)]
 
     def _draw_code(self, n: int, c: Tensor | None) -> Tensor:
-        """n draws of p(z | c), (n, latent)."""
+        """Draw n codes of p(z | c), (n, latent)."""
         raise TypeError(f"{type(self).__name__} must define _draw_code(n, c).")
 
     def _next_code(self, z: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
-        """A step from the code z (B, latent) that leaves p(z | x, c) as it is; by default none."""
+        """Return the next code of a chain from z (B, latent) that leaves p(z | x, c) as it is; by default z."""
         return z
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:

@@ -23,15 +23,15 @@ from genus.space import Lattice, Real, Space
 __all__ = ["MarkovChain"]
 
 LIMIT = 65_536  # the widest lattice whose values are symbols
-LONGEST = 1000  # symbols remembered: time and memory grow with it
+MAX_ORDER = 1000  # time and memory grow with it
 
 
 class MarkovChain(Counted, ChainRule, name="markov"):
-    """p(x) = prod_t p(x_t | x_{t-k} ... x_{t-1}): what follows the last k symbols, counted and smoothed.
+    """Count and smooth which symbol follows the last k: p(x) = prod_t p(x_t | x_{t-k} ... x_{t-1}).
 
     One pass over the data is the fit; it streams (`observe` chunks, then `conclude`) and merges across workers. A sequence that
-    ends begins with a mark of its own, so its first symbols have conditionals of their own; of other sequences nobody
-    knows what stood before, and their first symbols have shorter contexts. Every conditional sums to 1, and no symbol has
+    ends begins with a mark of its own, so its first symbols have conditionals of their own; the first symbols of other
+    sequences have shorter contexts, since the symbols before them are unknown. Every conditional sums to 1, and no symbol has
     probability 0.
 
     - "kneser-ney": interpolated modified Kneser-Ney (Chen & Goodman 1999), down to the uniform distribution. Each length has
@@ -40,7 +40,7 @@ class MarkovChain(Counted, ChainRule, name="markov"):
     - "witten-bell" (Witten & Bell 1991): shorter contexts get the weight d / (n + d) after n symbols of d different ones.
     - "add-k": (n_s + k) / (n + k V), after the longest context that was seen.
 
-    A file of `genus.save` holds the counts alone; what follows from them is worked out again.
+    A file of `genus.save` holds the counts alone; the tree is built from them when it is read.
 
     Args:
         order: k, the number of symbols remembered (an n-gram model has k = n - 1); 0 for none. Longer than the sequences, it
@@ -69,8 +69,8 @@ class MarkovChain(Counted, ChainRule, name="markov"):
     ) -> None:
         if smoothing not in SMOOTHINGS:
             raise GenusError(f"There is no smoothing {smoothing!r}; there are {', '.join(SMOOTHINGS)}.")
-        if not isinstance(order, int) or not 0 <= order <= LONGEST:
-            raise GenusError(f"order is how many symbols are remembered, a whole number from 0 to {LONGEST}; got {order!r}.")
+        if not isinstance(order, int) or not 0 <= order <= MAX_ORDER:
+            raise GenusError(f"order is how many symbols are remembered, a whole number from 0 to {MAX_ORDER}; got {order!r}.")
         if not 0 < k < math.inf:
             raise GenusError(f"k is added to every count and must be above 0, or unseen symbols could not be; got {k}.")
         super().__init__(space, context)
@@ -98,11 +98,11 @@ class MarkovChain(Counted, ChainRule, name="markov"):
             return f"it counts symbols, and the elements of these sequences are {kind!r}; quantise them"
         if isinstance(kind, Lattice) and kind.size > LIMIT:
             return f"it counts symbols, {LIMIT:,} at most, and the elements of these sequences are {kind.size:,} whole numbers"
-        return None if context is None else "it has no condition; fit a chain for every value of it"
+        return None if context is None else "it has no context; fit a chain for every value of it"
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """A memory that grows with the logarithm of the data: 3 for a thousand symbols, 6 for a million."""
+        """Return an order that grows with the logarithm of the data: 3 for a thousand symbols, 6 for a million."""
         return {"order": max(1, min(8, round(math.log2(max(2, rows * space.dim)) / 3.4)))}
 
     # -- counting -----------------------------------------------------------------------------------------------------
@@ -129,30 +129,30 @@ class MarkovChain(Counted, ChainRule, name="markov"):
         self._tree = grow(self.ngrams, self.counts, *how) if len(self.counts) else None
 
     def _add(self, words: Tensor, counts: Tensor) -> None:
-        """Longer rows may need more words than were needed so far: zeros on the right are what they lack."""
+        """Add n-grams; where longer rows need more words than before, the others are padded with zeros on the right."""
         width = max(words.shape[1], self.ngrams.shape[1])
         parts = [torch.nn.functional.pad(w, (0, width - w.shape[1])) for w in (self.ngrams, words)]
         self.ngrams, self.counts = tallied(torch.cat(parts), torch.cat([self.counts, counts]))
 
     @property
     def parameter_count(self) -> int:
-        """How many different n-grams of every length were seen."""
+        """Return the number of different n-grams of all lengths in the data."""
         return 0 if self._tree is None else int((self._tree.share > 0).sum())
 
     def _symbols(self, x: Tensor) -> Tensor:
-        """x (B, T) -> (B, T) long: symbols 0 ... V - 1."""
+        """Return the symbols 0 ... V - 1 of sequences x (B, T), long (B, T)."""
         if not self.cells.total:
             return torch.zeros_like(x, dtype=torch.long)
         flat = x.reshape(-1, 1)
         return self.symbol[self.cells.index(flat, self.space.element.split(flat).state)].view(x.shape)
 
     def _values(self, symbols: Tensor) -> Tensor:
-        """The inverse of `_symbols`."""
+        """Return the values of symbols: the inverse of `_symbols`."""
         cell = self.cell[symbols].reshape(-1, 1)[:, : len(self.cells.tabled)]
         return self.cells.compose(cell, cell.new_zeros(symbols.numel(), 0)).view(symbols.shape)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """The tables of a file are as long as they are; they must be n-grams of these symbols, in order."""
+        """Read tables of any length, which must be n-grams of these symbols, in order."""
         words, counts = (state_dict.get(f"{prefix}{name}") for name in self.statistics)
         if words is not None and counts is not None:
             known = self._tree is not None and torch.equal(words, self.ngrams) and torch.equal(counts, self.counts)
@@ -161,7 +161,7 @@ class MarkovChain(Counted, ChainRule, name="markov"):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _take(self, words: Tensor, counts: Tensor) -> None:
-        """Other counts, and what follows from them."""
+        """Replace the counts, and build the tree from them."""
         integers = words.dtype == counts.dtype == torch.long
         if not integers or words.ndim != 2 or words.shape[:1] != counts.shape or bool((counts < 1).any()):
             raise ValueError("its tables are not counts of n-grams")
@@ -174,7 +174,7 @@ class MarkovChain(Counted, ChainRule, name="markov"):
 
     @property
     def tree(self) -> Tree:
-        """What follows from the counts, on this model's device."""
+        """Return the tree of smoothed counts, on this model's device."""
         if self._tree is None:
             raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
         if self._tree.key.device != self.device:
@@ -195,7 +195,7 @@ class MarkovChain(Counted, ChainRule, name="markov"):
 
     @torch.no_grad()
     def perplexity(self, x: Tensor) -> float:
-        """x (B, T): the exponential of the mean of -log p over all symbols, ends included."""
+        """Return the exponential of the mean of -log p over all symbols of x (B, T), ends included."""
         value, after = self.log_conditionals(x), self._after_end(x)
         count = value.numel() if after is None else int((~after).sum())
         return math.exp(-float(value.sum()) / count)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from genus.errors import GenusError
 from genus.ladder import Counted, TractableDensity
-from genus.models.product import Product, condition_index, condition_refusal, condition_size
+from genus.models.product import Product, context_combinations, context_index, context_refusal
 from genus.nets.cells import Cells
 from genus.space import Lattice, Space
 
@@ -19,15 +19,15 @@ __all__ = ["Mixture"]
 
 
 class Mixture(Counted, TractableDensity, name="mixture"):
-    """p(x | c) = sum_k p(k | c) prod_i p(x_i | k): naive Bayes with its class unobserved (Dempster et al. 1977).
+    """Fit naive Bayes with its class unobserved: p(x | c) = sum_k p(k | c) prod_i p(x_i | k) (Dempster et al. 1977).
 
     Fitted by EM: `observe` is the E-step (expected counts), `conclude` the M-step. Tables and variances of a component
     are drawn towards the pooled data's by `pool` rows, so that a component of few rows does not spike.
 
     Args:
-        components: K.
-        smoothing: pseudo-counts of every cell of the pooled tables.
-        pool: rows' worth of the pooled data in every component.
+        components: K, the number of components.
+        smoothing: the pseudo-counts of every cell of the pooled tables.
+        pool: the number of rows by which the pooled data are weighted in every component.
 
     >>> import genus
     >>> data = genus.read("iris")
@@ -38,7 +38,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     """
 
     info = TractableDensity.info.replace(
-        title="mixture of products, by EM", group="counted", takes="any table or image; a discrete condition"
+        title="mixture of products, by EM", group="counted", takes="any table or image; a discrete context"
     )
     passes: ClassVar[int | None] = None
     statistics = (*(f"product.{name}" for name in Product.statistics), "weights")
@@ -51,8 +51,8 @@ class Mixture(Counted, TractableDensity, name="mixture"):
         super().__init__(space, context)
         self.components, self.smoothing, self.pool = components, smoothing, pool
         self.product = Product(space, components)
-        self.condition = Cells(context, limit=Lattice.NARROW) if context is not None else None
-        self.register_buffer("weights", torch.zeros(condition_size(context), components, dtype=torch.float64))
+        self.context_cells = Cells(context, limit=Lattice.NARROW) if context is not None else None
+        self.register_buffer("weights", torch.zeros(context_combinations(context), components, dtype=torch.float64))
         self.register_buffer("log_weights", torch.full_like(self.weights, 1 / components).log())
 
     weights: Tensor
@@ -60,7 +60,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
-        return condition_refusal(context)
+        return context_refusal(context)
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        """Hard memberships by k-means on the features, then one M-step."""
+        """Start from hard memberships by k-means on the features, and one M-step."""
         from sklearn.cluster import KMeans
 
         features = F.pad(self.space.features(x).float(), (0, 1)).cpu().numpy()  # padded: constant data have no features
@@ -87,13 +87,13 @@ class Mixture(Counted, TractableDensity, name="mixture"):
 
     def _add(self, x: Tensor, c: Tensor | None, responsibility: Tensor) -> None:
         self.product.observe(x, responsibility)
-        row = condition_index(self.condition, c)
+        row = context_index(self.context_cells, c)
         row = torch.zeros(len(x), dtype=torch.long, device=x.device) if row is None else row
         self.weights.index_add_(0, row, responsibility)
 
     def conclude(self) -> None:
         overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.components)
-        smooth = self.weights + overall  # a condition rarely seen leans on the overall weights, with one row's worth
+        smooth = self.weights + overall  # a rare context is drawn towards the overall weights, by one row
         self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
         self.product.conclude(self.smoothing, 1e-6, self.pool)
         self.clear()
@@ -101,8 +101,8 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def _joint(self, x: Tensor, c: Tensor | None, product: Product | None = None) -> Tensor:
-        """log p(k, x | c): (B, K); of some columns where a product of those is given."""
-        row = condition_index(self.condition, c)
+        """Return log p(k, x | c), (B, K); of some columns for a product of these columns."""
+        row = context_index(self.context_cells, c)
         return (product or self.product).log_prob(x) + (self.log_weights[0] if row is None else self.log_weights[row])
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -112,12 +112,12 @@ class Mixture(Counted, TractableDensity, name="mixture"):
         return self._joint(x, c, self.product.select(columns)).logsumexp(1)
 
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        """The component given what is known, then everything given the component."""
+        """Draw the component given the other columns, then all columns given the component."""
         known = [i for i in range(self.space.dim) if i not in columns]
         weights = self._joint(x.flatten(1)[:, known], c, self.product.select(known)).softmax(1)
         return self.product.sample(torch.multinomial(weights, 1).squeeze(1))
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        row = condition_index(self.condition, c)
+        row = context_index(self.context_cells, c)
         weights = self.log_weights[torch.zeros(n, dtype=torch.long, device=self.device) if row is None else row].exp()
         return self.product.sample(torch.multinomial(weights, 1).squeeze(1))

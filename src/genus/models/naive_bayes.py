@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genus.ladder import Counted, TractableDensity
-from genus.models.product import Product, condition_index, condition_refusal, condition_size
+from genus.models.product import Product, context_combinations, context_index, context_refusal
 from genus.nets.cells import Cells
 from genus.space import Lattice, Space
 
@@ -21,8 +21,8 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     across workers. `class_log_probs` classifies.
 
     Args:
-        smoothing: pseudo-counts of every cell of a table, on a lattice in the mean.
-        variance: added to every variance, in standardised units.
+        smoothing: the pseudo-counts of every cell of a table, on a lattice in the mean.
+        variance: a number added to every variance, in standardised units.
 
     >>> import genus
     >>> data = genus.read("iris", context="species")
@@ -33,22 +33,22 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     """
 
     info = TractableDensity.info.replace(
-        title="naive Bayes: independent columns", group="counted", takes="any table or image; a discrete condition"
+        title="naive Bayes: independent columns", group="counted", takes="any table or image; a discrete context"
     )
     statistics = tuple(f"product.{name}" for name in Product.statistics)
 
     def __init__(self, space: Space, context: Space | None = None, smoothing: float = 1.0, variance: float = 1e-9) -> None:
         super().__init__(space, context)
         self.smoothing, self.variance = smoothing, variance
-        self.product = Product(space, condition_size(context))
-        self.condition = Cells(context, limit=Lattice.NARROW) if context is not None else None
+        self.product = Product(space, context_combinations(context))
+        self.context_cells = Cells(context, limit=Lattice.NARROW) if context is not None else None
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
-        return condition_refusal(context)
+        return context_refusal(context)
 
     def observe(self, x: Tensor, c: Tensor | None = None) -> None:
-        self.product.observe(x, condition_index(self.condition, c))
+        self.product.observe(x, context_index(self.context_cells, c))
 
     def conclude(self) -> None:
         self.product.conclude(self.smoothing, self.variance)
@@ -63,7 +63,7 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
 
     def _under(self, product: Product, x: Tensor, c: Tensor | None) -> Tensor:
         every = product.log_prob(x)
-        k = condition_index(self.condition, c)
+        k = context_index(self.context_cells, c)
         return every[:, 0] if k is None else every.gather(1, k.unsqueeze(1)).squeeze(1)
 
     @torch.no_grad()
@@ -78,5 +78,5 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         return self._sample(len(x), c)  # columns are independent
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        k = condition_index(self.condition, c)
+        k = context_index(self.context_cells, c)
         return self.product.sample(torch.zeros(n, dtype=torch.long, device=self.device) if k is None else k)

@@ -16,7 +16,7 @@ __all__ = ["Level", "levels", "packed", "tallied"]
 
 
 def packed(codes: Tensor, width: int, size: int) -> Tensor:
-    """codes (B, T) of symbols 1 ... size -> (B, T, words): the `width` codes that end at every place, the newest first.
+    """Return the `width` codes that end at every place of codes (B, T), the newest first, packed in words: (B, T, words).
 
     As many codes as fit go into one whole number of 64 bits. Zeros at the end of the row of words change nothing: they too
     stand for what comes before the beginning.
@@ -36,7 +36,7 @@ def packed(codes: Tensor, width: int, size: int) -> Tensor:
 
 
 def unpacked(words: Tensor, age: int, size: int) -> Tensor:
-    """words (N, words) -> (N,): the code that is so many places older than the newest."""
+    """Return the code (N,) that is `age` places older than the newest, of words (N, words)."""
     bits, each = _layout(size)
     if age >= words.shape[1] * each:
         return torch.zeros_like(words[:, 0])
@@ -44,13 +44,13 @@ def unpacked(words: Tensor, age: int, size: int) -> Tensor:
 
 
 def _layout(size: int) -> tuple[int, int]:
-    """Bits of a code 0 ... size, and how many codes go into one word."""
+    """Return the bits of a code 0 ... size, and the number of codes that go into one word."""
     bits = max(1, size.bit_length())
     return bits, 63 // bits
 
 
 def tallied(words: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """n-grams (N, words) and how often each was seen (N,) -> the different ones in order, and the sums of their counts."""
+    """Sort n-grams (N, words) with counts (N,); return the different n-grams, and the sums of their counts."""
     if not len(words):
         return words, counts
     order = words[:, -1].argsort(stable=True)
@@ -62,19 +62,19 @@ def tallied(words: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _begins(changed: Tensor) -> Tensor:
-    """Whether a row differs from the one before it (N - 1,) -> whether it begins something new (N,): the first one does."""
+    """Return which rows (N,) begin a run, from which rows differ from the row before (N - 1,): the first row does."""
     return torch.cat([changed.new_ones(1), changed])
 
 
 def _sums(values: Tensor, begin: Tensor) -> Tensor:
-    """Sums of values (N,) from each beginning up to the next."""
+    """Return the sums of values (N,) from the beginning of each run up to the next."""
     upto = torch.cat([values.new_zeros(1), values.cumsum(0)])
     return torch.cat([upto[begin[1:]], upto[-1:]]) - upto[begin]
 
 
 @dataclass(frozen=True)
 class Level:
-    """The strings of one length, in the order of their reversals; numbers of strings are numbers in that order."""
+    """List the strings of one length, in the order of their reversals, by which they are numbered."""
 
     count: Tensor  # how often each was seen
     left: Tensor  # how many different codes were seen on its left; how often it was seen where it begins a sequence
@@ -85,7 +85,7 @@ class Level:
 
 
 def levels(words: Tensor, counts: Tensor, size: int, order: int, begins: bool) -> list[Level]:
-    """The strings of every length from 1 to at most order + 1: as long as there are any.
+    """Return the strings of every length from 1 to at most order + 1, as far as there are any.
 
     Args:
         words, counts: `tallied` n-grams, (N, words) and (N,).
@@ -127,7 +127,7 @@ def levels(words: Tensor, counts: Tensor, size: int, order: int, begins: bool) -
 
 
 def _context(below: Level, suffix: Tensor, oldest: Tensor, size: int) -> Tensor:
-    """A string without its newest symbol is its suffix's context with its own oldest symbol on the left."""
+    """Return the number of each string without its newest symbol: its suffix's context, preceded by its own oldest symbol."""
     known = below.suffix * (size + 1) + below.oldest
     wanted = below.context[suffix] * (size + 1) + oldest
     found = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)

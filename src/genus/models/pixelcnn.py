@@ -15,17 +15,17 @@ __all__ = ["PixelCNN"]
 
 
 class PixelCNN(Autoregressive, name="pixelcnn"):
-    """p(pixel | those above and to the left of it) by masked convolutions, gated, without a blind spot.
+    """PixelCNN models every pixel given the pixels above and to its left, by masked gated convolutions without a blind spot.
 
     Van den Oord et al. 2016, arXiv:1601.06759 and arXiv:1606.05328. Channels of a pixel follow one another, each given those
     before it. Positions run over rows, columns, channels, so that the prefix of a sample is the top of an image.
 
     Args:
-        width: of every layer.
-        layers: of the vertical and of the horizontal stack.
-        reach: pixels that the first layer sees in each direction.
-        dropout: of what every gate lets through.
-        components: of the mixtures that numbers get; a lattice of up to 256 values gets a softmax.
+        width: the number of channels of every layer.
+        layers: the number of layers of the vertical and of the horizontal stack.
+        reach: the number of pixels that the first layer sees in each direction.
+        dropout: the share of every gate's outputs that are dropped in training.
+        components: the number of components of the mixtures that model numbers; a lattice of up to 256 values gets a softmax.
 
     >>> from genus import Lattice, Space
     >>> model = PixelCNN(Space(Lattice(0, 3), shape=(3, 4, 4)), width=8, layers=2)
@@ -59,7 +59,7 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """A net that sees most of a small image; the fewer the rows, the more dropout."""
+        """Return a net that sees most of a small image, with more dropout for fewer rows."""
         small = max(space.shape) <= 12
         return {
             "width": 32,

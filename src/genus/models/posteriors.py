@@ -1,4 +1,4 @@
-"""q(z | x): what an encoder's numbers say of a code, drawn with gradients."""
+"""Posteriors q(z | x): distributions of a code given the numbers that an encoder puts out, drawn with gradients."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from torch.nn import functional as F
 from genus.errors import GenusError
 from genus.transforms import Chain, MaskedAutoregressive
 
-__all__ = ["Around", "Autoregressive", "Diagonal", "Full", "Posterior", "posterior"]
+__all__ = ["DiagonalNormal", "FullNormal", "InverseAutoregressive", "Posterior", "SharedWidthNormal", "make_posterior"]
 
-LEAST = 1e-4  # standard deviation
+MIN_STD = 1e-4
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Posterior(nn.Module):
-    """A distribution of a code of L numbers, given `width` numbers of an encoder, h (B, width)."""
+    """Define a distribution of a code of L numbers given h (B, width), the numbers that an encoder puts out."""
 
     width: int
 
     def mean(self, h: Tensor) -> Tensor:
-        """h -> (B, L): the middle of q, the code of a datum."""
+        """Return the middle of q given h, (B, L): the code of each datum."""
         raise TypeError(f"{type(self).__name__} must define mean(h).")
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h -> a draw z (B, L), with gradients, and log q(z | h) (B,)."""
+        """Draw z (B, L) given h, with gradients; return it and log q(z | h) (B,), in nats."""
         raise TypeError(f"{type(self).__name__} must define forward(h).")
 
     def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
-        """h, any z -> log q(z | h) (B,)."""
+        """Return log q(z | h) (B,) of any codes z (B, L), in nats."""
         raise TypeError(f"{type(self).__name__} must define log_prob(h, z).")
 
 
-class Diagonal(Posterior):
-    """N(m, diag s^2)."""
+class DiagonalNormal(Posterior):
+    """Draw from a normal distribution with independent numbers, N(m, diag s^2)."""
 
     def __init__(self, latent: int) -> None:
         super().__init__()
         self.width = 2 * latent
 
     def parts(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h -> means and standard deviations, (B, L) each."""
+        """Return means and standard deviations, (B, L) each."""
         mean, raw = h.chunk(2, dim=1)
-        return mean, F.softplus(raw) + LEAST
+        return mean, F.softplus(raw) + MIN_STD
 
     def mean(self, h: Tensor) -> Tensor:
         return self.parts(h)[0]
@@ -60,13 +60,13 @@ class Diagonal(Posterior):
         return -(0.5 * ((z - mean) / std).square() + std.log() + HALF_LOG_2PI).sum(1)
 
     def kl(self, h: Tensor) -> Tensor:
-        """h -> (B, L): KL(q || N(0, 1)) of every unit, in closed form."""
+        """Return KL(q || N(0, 1)) of every unit in closed form, (B, L), in nats."""
         mean, std = self.parts(h)
         return 0.5 * (mean.square() + std.square() - 1) - std.log()
 
 
-class Full(Posterior):
-    """N(m, C C^T), C lower triangular."""
+class FullNormal(Posterior):
+    """Draw from a normal distribution with every covariance, N(m, C C^T), C lower triangular."""
 
     def __init__(self, latent: int) -> None:
         super().__init__()
@@ -80,9 +80,9 @@ class Full(Posterior):
     column: Tensor
 
     def parts(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h -> means (B, L) and C (B, L, L)."""
+        """Return means (B, L) and C (B, L, L)."""
         mean, raw, lower = h.split([self.latent, self.latent, len(self.row)], dim=1)
-        factor = torch.diag_embed(F.softplus(raw) + LEAST)
+        factor = torch.diag_embed(F.softplus(raw) + MIN_STD)
         index = (torch.arange(len(h), device=h.device)[:, None], self.row, self.column)
         return mean, factor.index_put(index, lower)
 
@@ -105,17 +105,19 @@ class Full(Posterior):
         return -(0.5 * noise.square() + HALF_LOG_2PI + factor.diagonal(dim1=1, dim2=2).log()).sum(1)
 
 
-class Autoregressive(Posterior):
-    """A diagonal normal pushed through masked transforms that see the encoder's numbers too (Kingma et al. 2016,
-    arXiv:1606.04934): drawing is one pass, and so is the density of what was drawn; that of any other code is incremental."""
+class InverseAutoregressive(Posterior):
+    """Map a diagonal normal by masked transforms that see the encoder's numbers too (Kingma et al. 2016, arXiv:1606.04934).
+
+    A draw takes one pass, and so does its density; the density of any other code is computed number by number.
+    """
 
     def __init__(self, latent: int, hidden: int = 256, steps: int = 2, features: int = 64) -> None:
         super().__init__()
-        self.first = Diagonal(latent)
+        self.first = DiagonalNormal(latent)
         self.width = self.first.width + features
-        turned = list(range(latent - 1, -1, -1))
+        backwards = list(range(latent - 1, -1, -1))
         self.chain = Chain(
-            [MaskedAutoregressive(latent, (hidden, hidden), None, features, turned if i % 2 else None) for i in range(steps)]
+            [MaskedAutoregressive(latent, (hidden, hidden), None, features, backwards if i % 2 else None) for i in range(steps)]
         )
 
     def _pushed(self, h: Tensor, draw: bool) -> tuple[Tensor, Tensor]:
@@ -136,16 +138,19 @@ class Autoregressive(Posterior):
         return self.first.log_prob(first, z) + log_det
 
 
-class Around(Posterior):
-    """N(h, w^2) around a code h, as wide along every number for all data; w is trained, and starts at `width_at_first`.
+class SharedWidthNormal(Posterior):
+    """Draw from a normal around a code, N(h, diag w^2), whose widths w are trained and are the same for all data.
 
-    It must keep pace with a decoder that sharpens, so its logarithm learns `pace` times as fast as other parameters.
+    Args:
+        latent: L.
+        initial_width: w before training.
+        pace: the logarithm of w learns so many times as fast as other parameters, since it must follow a decoder that sharpens.
     """
 
-    def __init__(self, latent: int, width_at_first: float = 0.1, pace: float = 20.0) -> None:
+    def __init__(self, latent: int, initial_width: float = 0.1, pace: float = 20.0) -> None:
         super().__init__()
         self.width, self.pace = latent, pace
-        self.slow_log_std = nn.Parameter(torch.full((latent,), width_at_first).log() / pace)
+        self.slow_log_std = nn.Parameter(torch.full((latent,), initial_width).log() / pace)
 
     def mean(self, h: Tensor) -> Tensor:
         return h
@@ -159,14 +164,14 @@ class Around(Posterior):
         return -(0.5 * ((z - h) / log_std.exp()).square() + log_std + HALF_LOG_2PI).sum(1)
 
 
-def posterior(name: str, latent: int) -> Posterior:
-    """The posterior of that name: "diagonal", "full" or "iaf".
+def make_posterior(name: str, latent: int) -> Posterior:
+    """Return the posterior of that name: "diagonal", "full" or "iaf".
 
     Raises:
-        GenusError: there is none of that name.
+        GenusError: there is no posterior of that name.
     """
     if name == "iaf":
-        return Autoregressive(latent)
+        return InverseAutoregressive(latent)
     if name not in ("diagonal", "full"):
         raise GenusError(f"posterior must be 'diagonal', 'full' or 'iaf'; got {name!r}.")
-    return Diagonal(latent) if name == "diagonal" else Full(latent)
+    return DiagonalNormal(latent) if name == "diagonal" else FullNormal(latent)

@@ -1,4 +1,4 @@
-"""K products of independent columns, learned by counting: what naive Bayes and the mixture share."""
+"""K products of independent columns, learned by counting, for naive Bayes and the mixture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genus.errors import NotFittedError
 from genus.nets.cells import Cells, standard_atoms
 from genus.space import Category, Lattice, Space
 
-__all__ = ["Product", "condition_index", "condition_refusal", "condition_size"]
+__all__ = ["Product", "context_index", "context_refusal", "context_combinations"]
 
 NARROW = 0.1  # a component is expected to be narrower than the pooled data: its prior variance is this share of theirs
 SHAPED = 0.9  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what no normal reaches
@@ -23,14 +23,14 @@ JOINT = 2**15  # numbers in the table of several columns together
 
 
 class Product(nn.Module):
-    """p(x | k) = prod_j p(x_j | k) for k = 1..K, from additive sufficient statistics.
+    """K products of columns, p(x | k) = prod_j p(x_j | k), are learned from additive sufficient statistics.
 
-    Tables (categories, atoms, narrow lattices) are counted; the remainder of a Real is a Gaussian; that of a wide
+    Tables (categories, atoms, narrow lattices) are counted; the continuous part of a Real is a Gaussian; that of a wide
     Lattice a Gaussian discretised to its lattice and cut at its bounds, off the atoms.
 
     Args:
         space: of x.
-        components: K.
+        components: K, the number of products.
     """
 
     def __init__(self, space: Space, components: int) -> None:
@@ -118,7 +118,7 @@ class Product(nn.Module):
             self.squares += soft.T @ squares
 
     def conclude(self, smoothing: float, variance: float, pool: float = 0.0) -> None:
-        """Parameters from statistics.
+        """Set the parameters from the statistics.
 
         Args:
             smoothing: pseudo-counts of a table, times its cells: as many in each, or, of a lattice, in the shape of a
@@ -150,7 +150,7 @@ class Product(nn.Module):
         self.concluded.fill_(True)
 
     def _shape(self) -> Tensor:
-        """Pseudo-counts (K, total), one for every cell in the mean: of a lattice most of them in the shape of a normal."""
+        """Return pseudo-counts (K, total), one for every cell in the mean; of a lattice most have the shape of a normal."""
         shape = self.cells.alive.double().expand_as(self.counts).clone()
         starts, sizes = self.cells.offset.tolist(), self.cells.sizes.tolist()
         for size in set(sizes):  # columns of one size together
@@ -168,7 +168,7 @@ class Product(nn.Module):
         return shape
 
     def _interval_mass(self, value: Tensor, step: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-        """Of cells (columns, size), by normals of means and variances (K, columns): (K, columns, size)."""
+        """Return the mass of cells (columns, size) under normals of means and variances (K, columns): (K, columns, size)."""
         std = var.sqrt().unsqueeze(-1).maximum(step / 2)
         z = (value - mean.unsqueeze(-1)) / std
         return self._interval(z - step / std / 2, z + step / std / 2).exp()
@@ -176,7 +176,7 @@ class Product(nn.Module):
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """x (B, *shape) -> (B, K): log p(x | k) in nats, in data units."""
+        """Return log p(x | k), (B, K), of x (B, *shape), in nats and data units."""
         if not self.concluded:
             raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
         # Columns are looked up together, in tables that are small beside the rows and stay in the cache.
@@ -187,7 +187,7 @@ class Product(nn.Module):
         return out
 
     def select(self, columns: Sequence[int]) -> Product:
-        """The product of some columns alone."""
+        """Return the product of some columns alone."""
         part = Product(Space([self.space.kinds[i] for i in columns]), self.components).to(self.mean.device)
         cells, rest = self.cells.tabled.tolist(), self.cells.rest.tolist()
         for mine, column in enumerate(part.cells.tabled.tolist()):
@@ -222,7 +222,7 @@ class Product(nn.Module):
         return out
 
     def _gaussian(self, u: Tensor, inside: Tensor | None) -> Tensor:
-        """The Real remainders: expanded squares, so that all K cost three matrix products."""
+        """Return log-densities (B, K) of continuous parts: expanded squares, so that all K cost three matrix products."""
         precision = self.std.pow(-2)
         constant = -0.5 * self.mean.square() * precision - self.std.log() - 0.5 * math.log(2 * math.pi)
         if self.lattice:
@@ -233,13 +233,13 @@ class Product(nn.Module):
         return value + (constant.sum(1) if inside is None else inside @ constant.T)
 
     def _interval(self, a: Tensor, b: Tensor) -> Tensor:
-        """log(Phi(b) - Phi(a)) for a < b, in the tail where it is exact."""
+        """Return log(Phi(b) - Phi(a)) for a < b, computed in the tail where it is exact."""
         a, b = torch.where(a > 0, -b, a), torch.where(a > 0, -a, b)
         high, low = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
         return high + torch.log(-torch.expm1((low - high).clamp(max=-1e-300)))
 
     def _lattice(self, u: Tensor, i: int, j: int) -> Tensor:
-        """u (B,) of the i-th lattice -> (B, K): its log-mass, normalised over the lattice without the atoms."""
+        """Return the log-mass (B, K) of u (B,) on the i-th lattice, normalised over the lattice without its atoms."""
         half, mean, std = self.half_step[i], self.mean[:, j], self.std[:, j]
         z, h = (u.unsqueeze(1) - mean) / std, half / std
         if len(u) and bool((h * (1 + z.abs())).max() < 0.05):
@@ -255,7 +255,7 @@ class Product(nn.Module):
         return mass - (whole.exp() - taken).clamp(min=1e-300).log()
 
     def sample(self, k: Tensor) -> Tensor:
-        """k (B,) component numbers -> x (B, *shape)."""
+        """Draw x (B, *shape) given component numbers k (B,)."""
         if not self.concluded:
             raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
         cell = torch.zeros(len(k), len(self.cells.tabled), dtype=torch.long, device=k.device)
@@ -291,8 +291,11 @@ class Product(nn.Module):
 
 
 def _moments(count: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance (K, columns) of counts (K, columns, size) of values (columns, size); a component of few rows leans on
-    the variance of all, with two rows' worth, and one of none on their mean too."""
+    """Return mean and variance (K, columns) of counts (K, columns, size) of values (columns, size).
+
+    The variance of a component of few rows is drawn towards that of all components, with the weight of two rows; a component
+    without rows has their mean too.
+    """
 
     def of(count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         n = count.sum(-1)
@@ -307,25 +310,25 @@ def _moments(count: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 # -- a discrete context as one number -------------------------------------------------------------------------------------
 
 
-def condition_refusal(context: Space | None) -> str | None:
-    """Why counting cannot condition on this context; None where it can."""
+def context_refusal(context: Space | None) -> str | None:
+    """Return the reason why counting cannot condition on this context; None where it can."""
     if context is None:
         return None
     few = [isinstance(k, Category) or k.is_narrow for k in context.kinds]
     wide = [context.label(i) for i, narrow in enumerate(few) if not narrow]
     if wide:
-        return f"it counts for each value of the condition, and {wide[0]} is not a category or a short range of whole numbers"
-    size = condition_size(context)
-    return f"the condition has {size:,} combinations of values, more than the 4,096 it can count" if size > 4096 else None
+        return f"it counts for each value of the context, and {wide[0]} is not a category or a short range of whole numbers"
+    size = context_combinations(context)
+    return f"the context has {size:,} combinations of values, more than the 4,096 it can count" if size > 4096 else None
 
 
-def condition_size(context: Space | None) -> int:
-    """The number of combinations of values of a discrete context; 1 without one."""
+def context_combinations(context: Space | None) -> int:
+    """Return the number of combinations of values of a discrete context; 1 without one."""
     return 1 if context is None else math.prod(k.states + (k.size - 1 if isinstance(k, Lattice) else 0) for k in context.kinds)
 
 
-def condition_index(cells: Cells | None, c: Tensor | None) -> Tensor | None:
-    """c (B, *context.shape) -> (B,): the number of its combination of values; None without a context."""
+def context_index(cells: Cells | None, c: Tensor | None) -> Tensor | None:
+    """Return the number of the combination of values in c (B, *context.shape), (B,); None without a context."""
     if cells is None or c is None:
         return None
     index = cells.index(c, cells.space.split(c).state)

@@ -16,15 +16,15 @@ __all__ = ["RNN"]
 
 
 class RNN(Autoregressive, name="rnn"):
-    """p(x_t | x_1 ... x_{t-1}) = p(x_t | x_{t-1}, h_{t-1}), h_{t-1} = f(x_{t-1}, h_{t-2}): all the past in one vector.
+    """Keep the past in one vector: p(x_t | x_1 ... x_{t-1}) = p(x_t | h_{t-1}), h_t = f(x_t, h_{t-1}).
 
     Args:
         cell: "gru", "lstm", "rnn" (plain), or "mean", the running mean of the embedded past: a bag as memory.
-        width: of h and of the embeddings.
-        layers: cells on top of one another.
-        dropout: of embeddings and between layers.
-        components: of the mixtures that numbers get.
-        order: of the columns of a table.
+        width: the width of h and of the embeddings.
+        layers: the number of cells on top of one another.
+        dropout: the share of embeddings, and of outputs between layers, that are dropped in training.
+        components: the number of components of the mixtures that model numbers.
+        order: the order of the columns of a table; by default their own.
 
     >>> from genus import Category, Space
     >>> letters = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
@@ -61,7 +61,7 @@ class RNN(Autoregressive, name="rnn"):
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """A wider memory for more data; dropout where there are few."""
+        """Return a wider memory for more data, and dropout for fewer."""
         values = rows * space.dim
         width = 64 if values < 50_000 else 128 if values < 2_000_000 else 256
         return {"width": width, "dropout": 0.1 if values < 2_000_000 else 0.0}

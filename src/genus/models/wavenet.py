@@ -19,20 +19,21 @@ OUTPUTS = {"softmax": NARROW, "mixture": 1}  # the widest lattice whose values h
 
 
 class WaveNet(Autoregressive, name="wavenet"):
-    """p(x_t | x_1 ... x_{t-1}) by gated convolutions of dilations 1, 2, 4, ... (van den Oord et al. 2016, arXiv:1609.03499).
+    """WaveNet gives p(x_t | x_1 ... x_{t-1}) by gated convolutions of dilations 1, 2, 4, ... (van den Oord et al. 2016,
+    arXiv:1609.03499).
 
     The past that is seen doubles with every layer, and sampling costs the same for every position: a layer remembers what it
     saw in a queue.
 
     Args:
-        width: of every layer.
-        layers: of a stack; the last looks 2^(layers - 1) positions back.
-        stacks: one upon another.
-        dropout: of what every gate lets through.
-        output: of whole numbers: "softmax", a probability for each of up to 256 values, as for mu-law sound; or "mixture", of
+        width: the number of channels of every layer.
+        layers: the number of layers of a stack; the last looks 2^(layers - 1) positions back.
+        stacks: the number of stacks on top of one another.
+        dropout: the share of every gate's outputs that are dropped in training.
+        output: for whole numbers "softmax", a probability for each of up to 256 values, as for mu-law sound; or "mixture", of
             discretised logistics, for which near values are alike. Real numbers always get a mixture, of normals; symbols
             always a softmax.
-        components: of a mixture; 1 with real numbers is a single Gaussian.
+        components: the number of components of a mixture; 1 with real numbers is a single Gaussian.
 
     >>> from genus import Lattice, Space
     >>> sound = Space(Lattice(0, 255), shape=(100,), sequence=True)
@@ -77,5 +78,5 @@ class WaveNet(Autoregressive, name="wavenet"):
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """As far back as the sequences are long, up to 1,024 positions; narrower where they are long."""
+        """Return a net that looks back by the length of sequences, up to 1,024 positions; narrower for long sequences."""
         return {"layers": min(max(2, math.ceil(math.log2(space.dim + 1))), 10), "width": 128 if space.dim <= 512 else 64}

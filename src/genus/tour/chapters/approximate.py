@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genus.divergences import kl
 from genus.evaluation.svg import colour
 from genus.models import VAE, Autoencoder
-from genus.models.posteriors import Diagonal
+from genus.models.posteriors import DiagonalNormal
 from genus.space import Real, Space
 from genus.tour.pages import Number, Picture, page, picture
 from genus.training import fit
@@ -76,7 +76,7 @@ def evidence(seed: int) -> Iterator[Number | Picture]:
         encoder.bias[:] = 0.2
     model.replace(encoder, Linear(weight))
     x = torch.randn(4, dim, dtype=torch.float64)
-    assert isinstance(model.posterior, Diagonal)
+    assert isinstance(model.posterior, DiagonalNormal)
     # The head’s deviation, from its own density at its middle.
     with torch.no_grad():
         at_middle = model.decode(torch.zeros(1, 1, dtype=torch.float64)).log_prob(torch.zeros(1, dim, dtype=torch.float64))
