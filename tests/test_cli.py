@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import re
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,11 +105,8 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     assert min(used) < 0.5
 
 
-EXAMPLES = ["families", "fit", "distill", "sample", "score", "impute", "compare", "tour", ""]  # first fitted, then used
-
-
-@pytest.mark.parametrize("command", EXAMPLES)
-def test_every_example_in_the_help_works(command: str, folder: Path, one_core: None) -> None:
+def run_examples(command: str, folder: Path) -> None:
+    """Run the worked examples of a command's help."""
     shown = examples(command)
     assert len(shown) >= 2
     for line in shown:
@@ -125,6 +124,26 @@ def test_every_example_in_the_help_works(command: str, folder: Path, one_core: N
         if "--out" in words:
             assert (folder / words[words.index("--out") + 1]).exists(), line
         assert not stdout or done.out, line
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models that examples use, fitted as the examples of `genus fit` say."""
+    here = tmp_path_factory.mktemp("fitted") / "files"
+    shutil.copytree(folder, here)
+    with contextlib.chdir(here):
+        run_examples("fit", here)
+    return here
+
+
+@pytest.mark.usefixtures("one_core")
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
+def test_every_example_in_the_help_works(command: str, fitted: Path, tmp_path: Path) -> None:
+    here = tmp_path / "files"  # of its own, since examples of one command replace the models of another
+    shutil.copytree(fitted, here)
+    with contextlib.chdir(here):
+        if command != "fit":  # whose examples have run
+            run_examples(command, here)
 
 
 def test_no_words_show_the_help_and_version_the_version() -> None:
