@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import typer
 from command import run
 from PIL import Image
 
@@ -470,6 +471,17 @@ def test_a_reader_that_leaves_early_is_no_error(models: dict[str, Path]) -> None
 
 
 # -- words become values --------------------------------------------------------------------------------------------------
+
+
+def test_shared_options_are_the_same_in_every_command() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    options = {name: {param.name: param for param in command.params} for name, command in commands.items()}
+    shared = {"missing", "header", "documents", "length", "rate", "sequence", "context", "kinds", "tokens", "encoding"}
+    assert shared <= options["fit"].keys() & options["compare"].keys()
+    for name in shared:
+        assert len({(param.help, *param.opts) for param in (options["fit"][name], options["compare"][name])}) == 1
+    assert options["impute"].keys() & shared == {"missing", "header"}
+    assert {"as_json", "quiet"} <= options["tour"].keys()
 
 
 def test_durations() -> None:
