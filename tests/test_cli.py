@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import re
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import typer
 from command import run
 from PIL import Image
 
@@ -103,34 +106,45 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     assert min(used) < 0.5
 
 
-EXAMPLES = ["families", "fit", "distill", "sample", "score", "impute", "compare", "tour", ""]  # first fitted, then used
+def run_examples(command: str, folder: Path) -> None:
+    """Run the worked examples of a command's help."""
+    shown = examples(command)
+    assert len(shown) >= 2
+    for line in shown:
+        line = re.sub(r"--budget \S+", "--budget 1s", line)
+        command_line, _, stdout = re.sub("--out comparison/", "--out comparison", line).partition(" > ")
+        words = shlex.split(command_line)[1:]
+        if words[0] == "compare":
+            words += ["--seeds", "1", "--jobs", "1", "--budget", "1s", "--families", "naive-bayes"]
+        if words[0] == "tour":
+            words = [*words, "--only", "taxonomy"]  # the last word counts
+        done = run(*words)
+        assert done.code == 0, (line, done.err)
+        if "--json" in words:
+            json.loads(done.out)
+        if "--out" in words:
+            assert (folder / words[words.index("--out") + 1]).exists(), line
+        assert not stdout or done.out, line
 
 
-@pytest.mark.timeout(900)
-def test_every_example_in_the_help_works(folder: Path, one_core: None) -> None:
-    """One test, since later examples use the files of earlier ones, and tests run in any order."""
-    for command in EXAMPLES:
-        shown = examples(command)
-        assert len(shown) >= 2
-        for line in shown:
-            _check_example(line, folder)
+@pytest.fixture(scope="module")
+def fitted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models that examples use, fitted as the examples of `genus fit` say."""
+    here = tmp_path_factory.mktemp("fitted") / "files"
+    shutil.copytree(folder, here)
+    with contextlib.chdir(here):
+        run_examples("fit", here)
+    return here
 
 
-def _check_example(line: str, folder: Path) -> None:
-    line = re.sub(r"--budget \S+", "--budget 1s", line)
-    command_line, _, stdout = re.sub("--out comparison/", "--out comparison", line).partition(" > ")
-    words = shlex.split(command_line)[1:]
-    if words[0] == "compare":
-        words += ["--seeds", "1", "--jobs", "1", "--budget", "1s", "--families", "naive-bayes"]
-    if words[0] == "tour":
-        words = [*words, "--only", "taxonomy"]  # the last word counts
-    done = run(*words)
-    assert done.code == 0, (line, done.err)
-    if "--json" in words:
-        json.loads(done.out)
-    if "--out" in words:
-        assert (folder / words[words.index("--out") + 1]).exists(), line
-    assert not stdout or done.out, line
+@pytest.mark.usefixtures("one_core")
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
+def test_every_example_in_the_help_works(command: str, fitted: Path, tmp_path: Path) -> None:
+    here = tmp_path / "files"  # of its own, since examples of one command replace the models of another
+    shutil.copytree(fitted, here)
+    with contextlib.chdir(here):
+        if command != "fit":  # whose examples have run
+            run_examples(command, here)
 
 
 def test_no_words_show_the_help_and_version_the_version() -> None:
@@ -457,6 +471,17 @@ def test_a_reader_that_leaves_early_is_no_error(models: dict[str, Path]) -> None
 
 
 # -- words become values --------------------------------------------------------------------------------------------------
+
+
+def test_shared_options_are_the_same_in_every_command() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    options = {name: {param.name: param for param in command.params} for name, command in commands.items()}
+    shared = {"missing", "header", "documents", "length", "rate", "sequence", "context", "kinds", "tokens", "encoding"}
+    assert shared <= options["fit"].keys() & options["compare"].keys()
+    for name in shared:
+        assert len({(param.help, *param.opts) for param in (options["fit"][name], options["compare"][name])}) == 1
+    assert options["impute"].keys() & shared == {"missing", "header"}
+    assert {"as_json", "quiet"} <= options["tour"].keys()
 
 
 def test_durations() -> None:

@@ -93,29 +93,31 @@ def distill(
     from genus.distillation import distill, untaught
     from genus.files import load, save
 
-    known: Any = load(teacher)
-    if reason := untaught(None, known):
+    loaded: Any = load(teacher)
+    if reason := untaught(None, loaded):
         raise DataError(reason)
-    dataset = _read(data, known, reading.arguments())
+    dataset = _read(data, loaded, reading.arguments())
     if dataset is not None:
         output.note(f"{dataset}\n")
-    elif known.context is not None:
+    elif loaded.context is not None:
         raise UsageError("this teacher has a context; add DATA, whose context the student learns to draw for")
     train, held = dataset.split(1 - HELD_OUT, HELD_OUT, seed=seed) if dataset is not None else (None, None)
-    noise = {"noise": known.config["noise"]} if known.name == "dequantised" else {}  # the student takes it over
-    model: Any = build_model(cls, known.space, known.context, len(train) if train is not None else 50_000, noise | chosen, seed)
+    noise = {"noise": loaded.config["noise"]} if loaded.name == "dequantised" else {}  # the student takes it over
+    model: Any = build_model(
+        cls, loaded.space, loaded.context, len(train) if train is not None else 50_000, noise | chosen, seed
+    )
     how: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
     how = {name: value for name, value in how.items() if value is not None}
-    found = distill(model, known, train, forward=forward, seed=seed, progress=not output.quiet, **how)
+    result = distill(model, loaded, train, forward=forward, seed=seed, progress=not output.quiet, **how)
     save(model, out)
-    summary = _summary(found, model, known, held, out)
-    drawn = _drawn(known, model, dataset, seed)
+    summary = _summary(result, model, loaded, held, out)
+    drawn = _drawn(loaded, model, dataset, seed)
     if samples is not None:
-        _write(drawn, known, samples)
+        _write(drawn, loaded, samples)
     if output.as_json:
-        print_json(summary | ({"samples": _rows(known, drawn)} if known.space.is_table else {}))
+        print_json(summary | ({"samples": _sample_rows(loaded, drawn)} if loaded.space.is_table else {}))
     else:
-        _print(summary, known, drawn, next_command(model, out))
+        _print(summary, loaded, drawn, next_command(model, out))
 
 
 def _student(name: str) -> type[GenerativeModel]:
@@ -143,7 +145,7 @@ def _read(data: str | None, teacher: GenerativeModel, how: dict[str, Any]) -> Da
 
 
 def _summary(
-    found: Distillation, student: GenerativeModel, teacher: GenerativeModel, held: Dataset | None, out: Path
+    result: Distillation, student: GenerativeModel, teacher: GenerativeModel, held: Dataset | None, out: Path
 ) -> dict[str, Any]:
     import torch
 
@@ -154,71 +156,72 @@ def _summary(
     if held is not None and isinstance(student, ApproximateDensity) and isinstance(teacher, ApproximateDensity):
         at_once = max(1, 2**18 // held.space.dim)
         with torch.no_grad():  # bounds, where they are that, are of the same noise
-            told, learned = (
+            of_teacher, of_student = (
                 map_batches(lambda x, c, one=one: one.elbo(x, c, seed=0), held.x, held.c, rows=at_once).double()
                 for one in (teacher, student)
             )
-        less = Estimate.of(told - learned) if len(told) > 1 else Estimate(float(told - learned), math.nan)
+        less = (
+            Estimate.of(of_teacher - of_student) if len(of_teacher) > 1 else Estimate(float(of_teacher - of_student), math.nan)
+        )
         rows = {
             "rows": len(held),
             "label": student.info.likelihood,
-            "teacher": float(told.mean()),
-            "student": float(learned.mean()),
+            "teacher": float(of_teacher.mean()),
+            "student": float(of_student.mean()),
             "below": less.value,
             "below_se": less.error if math.isfinite(less.error) else None,
         }
-    other = found.teacher_to_student
+    other = result.teacher_to_student
     return {
         "student": student.family_name,
         "teacher": teacher.family_name,
         "out": str(out),
-        "kl_student_teacher": _finite(found.kl),
+        "kl_student_teacher": _finite(result.kl),
         "kl_teacher_student": _finite(other) if other is not None else None,
-        "effective": found.effective if math.isfinite(found.effective) else None,
-        "warning": found.doubt,
+        "effective": result.effective if math.isfinite(result.effective) else None,
+        "warning": result.doubt,
         "held_out": rows,
-        "draws": found.draws,
-        "student_seconds": round(found.student_seconds, 6),
-        "teacher_seconds": round(found.teacher_seconds or 0.0, 6),
-        "steps": found.history.steps,
-        "seconds": round(found.history.seconds, 3),
-        "stopped": found.history.stopped,
-        "parameters": found.history.parameters,
+        "draws": result.draws,
+        "student_seconds": round(result.student_seconds, 6),
+        "teacher_seconds": round(result.teacher_seconds or 0.0, 6),
+        "steps": result.history.steps,
+        "seconds": round(result.history.seconds, 3),
+        "stopped": result.history.stopped,
+        "parameters": result.history.parameters,
         "hyper": student.config,
     }
 
 
-def _finite(found: Estimate) -> dict[str, Any]:
+def _finite(estimate: Estimate) -> dict[str, Any]:
     """Return an estimate for JSON, which has no infinity: null, with the reason."""
-    numbers = {"value": found.value, "error": found.error}
-    return found._asdict() | {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+    numbers = {"value": estimate.value, "error": estimate.error}
+    return estimate._asdict() | {key: value if math.isfinite(value) else None for key, value in numbers.items()}
 
 
-def _print(found: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Tensor], then: str) -> None:
+def _print(summary: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Tensor], then: str) -> None:
     for name, key in (
         ("KL(student || teacher)", "kl_student_teacher"),
         ("KL(teacher || student)", "kl_teacher_student"),
     ):
-        kl = found[key]
+        kl = summary[key]
         most = "at most " if kl["label"] == "upper bound" else ""
         if kl["value"] is None:
             print(f"{name}  infinite: {kl['reason']}" if kl["reason"] else f"{name}  is not a number")
         else:
-            print(f"{name}  {most}{kl['value']:.4f} ± {kl['error']:.4f} nats a datum ({found['draws']:,} draws)")
-    if (held := found["held_out"]) is not None:
+            print(f"{name}  {most}{kl['value']:.4f} ± {kl['error']:.4f} nats a datum ({summary['draws']:,} draws)")
+    if (held := summary["held_out"]) is not None:
         error = "" if held["below_se"] is None else f" ± {held['below_se']:.4f}"
         print(
             f"held out  teacher {held['teacher']:.4f}, student {held['student']:.4f}: {held['below']:.4f}{error} nats below,"
             f" {held['rows']:,} rows ({held['label']})"
         )
-    mine, theirs = found["student_seconds"], found["teacher_seconds"]
-    print(
-        f"{found['draws']:,} draws  teacher {theirs:.3f} s, student {mine:.3f} s: {theirs / max(mine, 1e-9):.1f} times as fast"
-    )
-    if found["warning"]:
-        print(f"warning   {found['warning']}")
-    print(f"time      {found['seconds']:.1f} s, {found['steps']} steps; stopped by {found['stopped']}")
-    print(f"model     {found['out']} ({file_size(Path(found['out']))}, {found['parameters']:,} parameters)")
+    mine, theirs = summary["student_seconds"], summary["teacher_seconds"]
+    faster = f"{theirs / max(mine, 1e-9):.1f} times as fast"
+    print(f"{summary['draws']:,} draws  teacher {theirs:.3f} s, student {mine:.3f} s: {faster}")
+    if summary["warning"]:
+        print(f"warning   {summary['warning']}")
+    print(f"time      {summary['seconds']:.1f} s, {summary['steps']} steps; stopped by {summary['stopped']}")
+    print(f"model     {summary['out']} ({file_size(Path(summary['out']))}, {summary['parameters']:,} parameters)")
     if teacher.space.is_table:
         for name, x in drawn.items():
             print(f"\n{name}")
@@ -238,7 +241,7 @@ def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | N
     return {"teacher": teacher.sample(count, c, seed=seed), "student": student.sample(count, c, seed=seed)}
 
 
-def _rows(teacher: GenerativeModel, drawn: dict[str, Tensor]) -> dict[str, Any]:
+def _sample_rows(teacher: GenerativeModel, drawn: dict[str, Tensor]) -> dict[str, Any]:
     return {name: as_table(codec_of(teacher), x[:SHOWN]).to_pylist() for name, x in drawn.items()}
 
 

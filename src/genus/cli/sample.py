@@ -104,12 +104,12 @@ def sample(
     choices |= {"c": context_values(context_codec_of(loaded), words or ()), "seed": seed}
     with torch.inference_mode():
         if space.sequence:
-            count = _sequences(loaded, n, prefix or [""], stream, choices, out, output.as_json)
+            count = _draw_sequences(loaded, n, prefix or [""], stream, choices, out, output.as_json)
             what = {"text": "texts", "sound": "sounds", "numbers": "sequences"}[kind_of(codec_of(loaded))]
         else:
             if prefix:
-                choices["prefix"] = _prefix_of_rows(loaded, prefix)
-            count = _rows(loaded, n, choices, out, output.as_json)
+                choices["prefix"] = _encode_prefix(loaded, prefix)
+            count = _draw_rows(loaded, n, choices, out, output.as_json)
             what = "rows" if space.is_table else "images"
     if out is not None:
         output.note(
@@ -131,10 +131,10 @@ def _check_chain(model: GenerativeModel, wanted: list[str]) -> None:
         raise UsageError("--stream prints text, and this model draws something else; leave it out")
 
 
-def _sequences(
+def _draw_sequences(
     model: Any, n: int | None, prefixes: list[str], stream: bool, choices: dict[str, Any], out: Path | None, as_json: bool
 ) -> int:
-    """Draw n texts from every prefix, or n sounds; and how many they are."""
+    """Draw and write n texts from every prefix, or n sounds, and return their number."""
     import torch
 
     codec = codec_of(model)
@@ -158,7 +158,7 @@ def _sequences(
     return count
 
 
-def _prefix_of_rows(model: Any, words: list[str]) -> Tensor:
+def _encode_prefix(model: Any, words: list[str]) -> Tensor:
     if not model.space.is_table:
         raise UsageError("this model draws images, and a --prefix is of a text or a table; use model.sample in Python")
     if model.order is None:
@@ -166,8 +166,8 @@ def _prefix_of_rows(model: Any, words: list[str]) -> Tensor:
     return prefix_values(codec_of(model), model.order, words)
 
 
-def _rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
-    """Draw and write rows of a table, or images; and how many they are."""
+def _draw_rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
+    """Draw and write rows of a table, or images, and return their number."""
     import pyarrow as pa
 
     space, codec, context = model.space, codec_of(model), context_codec_of(model)

@@ -75,7 +75,7 @@ def score(
             beyond=beyond,
         )
 
-    dataset, fine, why = _rows(rows)
+    dataset, fine, why = _read_rows(rows)
     if len(dataset) == 0:
         raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
     label = "exact" if isinstance(loaded, TractableDensity) else "bound" if samples is None else "estimate"
@@ -104,8 +104,8 @@ def score(
     output.note(f"{len(values):,} rows: {found}{where}.")
 
 
-def _rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
-    """The rows, which of them the model may give mass, (N,), and why the first of the others none."""
+def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
+    """Return the rows, which of them can have mass under the model (N,), and why the first of the others has none."""
     import torch
 
     try:
@@ -122,7 +122,7 @@ def _rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
 
 
 def _partial(data: Dataset) -> int:
-    """How many rows lack a value that none lacked in training."""
+    """Count the rows that lack a value which no row lacked in training."""
     space = data.space
     if space.sequence:
         return 0
@@ -130,7 +130,7 @@ def _partial(data: Dataset) -> int:
 
 
 def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None, partial: bool) -> Tensor:
-    """(N,): exact, or the mean of some draws of the bound, or the estimate by importance samples; the same every time."""
+    """Return the log-densities (N,): exact, a mean over draws of the bound, or estimates by importance samples."""
     import torch
 
     from genus.ladder import BOUND_DRAWS, TractableDensity, map_batches
