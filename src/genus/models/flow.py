@@ -122,8 +122,6 @@ class NormalisingFlow(ContinuousDensity):
         return super()._log_prob(x, c)
 
     def _log_density(self, u: Tensor, features: Tensor | None) -> Tensor:
-        if not self.can_lack:
-            u = u.T.contiguous().T  # column after column, as masked nets work
         z, log_det = self.transform(u, features)
         return self.base.log_prob(z) + log_det
 
