@@ -128,7 +128,7 @@ class MaskedMLP(nn.Module):
         weights = self._weights(order)
         h = x
         for i, layer in enumerate(self.layers):
-            new = F.linear(h, weights[i], layer.bias)
+            new = F.linear(h, weights[i], layer.bias)  # type: ignore[arg-type]
             if len(self.contexts):
                 new = new + self.contexts[i](c)
             new = F.dropout(F.relu(new, inplace=True), self.dropout, self.training)
