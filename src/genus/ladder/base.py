@@ -22,7 +22,6 @@ from genus.space import Category, Space
 
 __all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
 
-MANY = 1000  # rows that are worth keeping memory for
 
 
 class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
