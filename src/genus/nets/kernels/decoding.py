@@ -26,7 +26,7 @@ def norm(x: Tensor) -> Tensor:
 
 
 class KeyValueCache(NamedTuple):
-    """What a transformer remembers of the positions it has seen.
+    """Hold what a transformer remembers of the positions it has seen.
 
     Attributes:
         kv_cache: of every block (B, 2 * heads, window, width / heads), keys before values; those of position p stand at p
