@@ -14,6 +14,7 @@ from genus import GPT, Category, GenusError, Space
 from genus.compiled import Compiled
 from genus.nets import attention
 from genus.nets.attention import Transformer, attend
+from genus.nets.kernels.decoding import decode_step, norm
 from genus.training import TrainingInterrupted
 
 LETTERS = Space(Category(("a", "b", "c", "d")), shape=(6,), sequence=True)
@@ -78,8 +79,8 @@ def test_attention_in_chunks_is_attention_at_once(window: int, monkeypatch: pyte
 
 def test_the_norm_s_gradient() -> None:
     x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(attention.norm, x)
-    assert torch.allclose(attention.norm(x), torch.nn.functional.rms_norm(x, (5,), eps=0.0), atol=1e-12)
+    assert torch.autograd.gradcheck(norm, x)
+    assert torch.allclose(norm(x), torch.nn.functional.rms_norm(x, (5,), eps=0.0), atol=1e-12)
 
 
 def test_positions_count_by_distance_alone_so_it_slides_for_ever() -> None:
@@ -90,7 +91,7 @@ def test_positions_count_by_distance_alone_so_it_slides_for_ever() -> None:
     assert torch.allclose(out[:, 500], out[:, 1500], atol=1e-9)
 
 
-def test_single_precision_steps_use_packed_weights_and_agree() -> None:
+def test_single_precision_steps_agree() -> None:
     net, x = transformer(6).float(), tokens(15).float()
     with torch.no_grad():
         h, state = net.start(3)
@@ -103,10 +104,9 @@ def test_single_precision_steps_use_packed_weights_and_agree() -> None:
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps are traced whole, and run without a compiler of C++."""
     torch._dynamo.reset()
-    through = torch.compile(attention.through, backend="aot_eager", fullgraph=True)
-    faster = Compiled(attention.through, "sampling")
-    monkeypatch.setattr(faster, "faster", through)
-    monkeypatch.setattr(attention, "faster", faster)
+    step = Compiled(decode_step, "sampling")
+    monkeypatch.setattr(step, "faster", torch.compile(decode_step, backend="aot_eager", fullgraph=True))
+    monkeypatch.setattr(attention, "compiled_decode_step", step)
 
 
 @pytest.mark.usefixtures("compiled")
@@ -148,7 +148,6 @@ def test_compiled_steps_in_half_precision_are_near() -> None:
             h, state = net.start(3)
             for i in range(14):
                 h, state = net.step(state, i, x[:, i])
-    assert state.rings[0].dtype == torch.bfloat16
     assert 1e-5 < (h - whole).abs().max() < 0.1
 
 
@@ -185,7 +184,7 @@ def test_without_a_compiler_it_goes_on_with_a_warning(monkeypatch: pytest.Monkey
         raise RuntimeError("no compiler here")
 
     monkeypatch.setattr(torch, "compile", lambda function: broken)
-    monkeypatch.setattr(attention, "faster", Compiled(attention.through, "sampling"))
+    monkeypatch.setattr(attention, "compiled_decode_step", Compiled(decode_step, "sampling"))
     gpt = model()
     with pytest.warns(UserWarning, match="no compiler here.*; sampling goes on without"):
         drawn = gpt.sample(3, seed=1, compile=True)

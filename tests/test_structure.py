@@ -61,7 +61,7 @@ PENDING: dict[str, set[str]] = {
         models.autoencoder models.autoregressive models.bases models.chain_rule models.contexts models.continuous
         models.critic models.dequantised models.flow models.glow models.gpt models.latent models.made models.markov
         models.mixture models.naive_bayes models.ngrams models.noise models.nsf models.parallel_wavenet models.pixelcnn
-        models.posteriors models.product models.rnn models.vae models.vqvae models.wavenet nets.attention nets.blocks
+        models.posteriors models.product models.rnn models.vae models.vqvae models.wavenet nets.attention
         nets.causal nets.cells nets.dense nets.dilated nets.heads nets.kernels.incremental nets.masked nets.missing
         nets.pixels nets.recurrent nets.residual nets.standard nets.strided nets.tokens registry sklearn space testing
         training.alarms training.best training.budget training.checkpoint training.counting training.gradients

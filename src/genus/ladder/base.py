@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -19,12 +18,10 @@ from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
 from genus.ladder.loss import Loss
 from genus.ladder.random import isolated
-from genus.memory import kept_memory
 from genus.space import Category, Space
 
 __all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
 
-MANY = 1000  # rows that are worth keeping memory for
 
 
 class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
@@ -173,7 +170,7 @@ class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
         training = self.training
         self.eval()  # in training mode rows could depend on their neighbours
         try:
-            with isolated(seed), kept_memory() if n > MANY else nullcontext():
+            with isolated(seed):
                 sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size or n == 0 else [])
                 parts, at = [], 0
                 for size in sizes:

@@ -42,14 +42,14 @@ class Autoregressive(ChainRule):
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
         return nothing_to_learn(space)
 
-    def _tokens_and_outputs(self, width: int, components: int) -> None:
-        """Make the usual tokens and outputs for a net of this width."""
+    def _tokens_and_outputs(self, width: int, components: int, size: float | None = None) -> None:
+        """Make the usual tokens and outputs for a net of this width; size: of the numbers in an embedding."""
         self.position_embedding = None
         if self.order is not None and self.space.shared is None:  # every column has its own tokens
             self.tokens = ColumnTokens(self.space, self.order, width)
             self.outputs = ColumnOutputs(self.space, self.order, width, components)
             return
-        self.tokens = SharedTokens(self.space, width)
+        self.tokens = SharedTokens(self.space, width, size=size)
         self.outputs = SharedOutputs(self.space, width, components)
         if self.order is not None:
             self.position_embedding = nn.Parameter(torch.randn(self.space.dim, width) * width**-0.5)

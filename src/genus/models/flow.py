@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from genus.configurable import from_json
 from genus.errors import DataError, GenusError
 from genus.ladder import TractableDensity, check_count, isolated, map_batches
-from genus.memory import kept_memory
 from genus.models.bases import Base, make_base
 from genus.models.continuous import ContinuousDensity
 from genus.nets.dilated import GatedStack
@@ -118,13 +117,10 @@ class NormalisingFlow(ContinuousDensity):
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         rows = 2 * CACHED_ROWS if self.sequential else CACHED_ROWS
         if len(x) > rows and x.device.type == "cpu" and not torch.is_grad_enabled():
-            with kept_memory():
-                return map_batches(super()._log_prob, x, c, rows)
+            return map_batches(super()._log_prob, x, c, rows)
         return super()._log_prob(x, c)
 
     def _log_density(self, u: Tensor, features: Tensor | None) -> Tensor:
-        if not self.can_lack:
-            u = u.T.contiguous().T  # column after column, as masked nets work
         z, log_det = self.transform(u, features)
         return self.base.log_prob(z) + log_det
 

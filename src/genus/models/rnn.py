@@ -52,7 +52,7 @@ class RNN(Autoregressive, name="rnn"):
         if cell not in (*CELLS, "mean"):
             raise GenusError(f"There is no cell {cell!r}; there are {', '.join(CELLS)} and mean.")
         super().__init__(space, context, order)
-        self._tokens_and_outputs(width, components)
+        self._tokens_and_outputs(width, components, size=1.0)  # cells do not norm their input
         self.net: CausalNet
         if cell == "mean":
             self.net = MeanMemory(width, layers, dropout, self.context_dim)

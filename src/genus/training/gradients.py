@@ -17,7 +17,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from genus.compiled import Compiled
 from genus.errors import NonFiniteLossError
 from genus.ladder import GenerativeModel, Loss
-from genus.memory import kept_memory
 from genus.training import checkpoint
 from genus.training.history import History, alarms
 from genus.training.options import SCHEDULES, FitOptions
@@ -103,8 +102,7 @@ class GradientTrainer(Trainer):
         self.model.train()
         required = [(p, p.requires_grad) for p in self.module.parameters()]
         try:
-            with kept_memory():
-                return super().run()
+            return super().run()
         finally:
             for parameter, flag in required:
                 parameter.requires_grad_(flag)

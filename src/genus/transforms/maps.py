@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -68,46 +66,14 @@ class Affine(Map):
         self.bound = bound
 
     def forward(self, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # which fuses the operations itself
-            return AffineStep.apply(x, p, self.bound)
-        return affine(x, p, self.bound)[:2]
+        m, s = p.unbind(-1)
+        s = soft_clip(s, self.bound)
+        return (x - m) * torch.exp(-s), -s
 
     def inverse(self, z: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
         m, s = p.unbind(-1)
         s = soft_clip(s, self.bound)
-        return torch.addcmul(m, z, torch.exp(s)), s
-
-
-def affine(x: Tensor, p: Tensor, bound: float) -> tuple[Tensor, Tensor, Tensor]:
-    """z, the log-slope, and the slope."""
-    m, s = p.unbind(-1)
-    log_slope = s / torch.sub(-1.0, s.abs(), alpha=1 / bound)  # -soft_clip(s)
-    slope = log_slope.exp()
-    return (x - m).mul_(slope), log_slope, slope
-
-
-class AffineStep(torch.autograd.Function):
-    """`affine` and its gradient, once, in few operations: in tables of few columns they cost as much as a net's products."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, p: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-        z, log_slope, slope = affine(x, p, bound)
-        ctx.bound = bound
-        ctx.save_for_backward(z, log_slope, slope)
-        return z, log_slope
-
-    @staticmethod
-    def backward(ctx: Any, to_z: Tensor, to_log_slope: Tensor) -> tuple[Tensor, Tensor, None]:
-        z, log_slope, slope = ctx.saved_tensors
-        again = torch.is_grad_enabled()  # a gradient of this gradient is wanted: it goes back through what was put out
-        to_x = to_z * (log_slope.exp() if again else slope)
-        bend = torch.sub(1.0, log_slope.abs(), alpha=1 / ctx.bound).square()  # -d log-slope / d s
-        if again:
-            return to_x, torch.stack([-to_x, -bend * (to_log_slope + to_z * z)], dim=-1), None
-        to_p = torch.empty((2, *z.shape[::-1]), dtype=z.dtype, device=z.device).permute(*range(z.ndim, 0, -1), 0)
-        torch.neg(to_x, out=to_p[..., 0])
-        torch.mul(torch.addcmul(to_log_slope, to_z, z), bend.neg_(), out=to_p[..., 1])
-        return to_x, to_p, None
+        return m + z * torch.exp(s), s
 
 
 class Spline(Map):

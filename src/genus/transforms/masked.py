@@ -98,15 +98,15 @@ class MaskedAutoregressive(Transform):
         return z if self.turn is None else self.turn.inverse(z)[0], log_slope.sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z = (z if self.turn is None else self.turn(z)[0]).T.contiguous()  # one coordinate after another, as they are needed
-        p, state = self.net.start(z.shape[1], c)
+        z = z if self.turn is None else self.turn(z)[0]
+        p, state = self.net.start(len(z), c)  # p (B, the map's parameters) of the first coordinate
         x: list[Tensor] = []
         log_slopes: list[Tensor] = []
-        for i, now in enumerate(z):
+        for i, now in enumerate(z.unbind(1)):
             value, log_slope = around_gaps(self.map.inverse, now, p) if self.allow_missing else self.map.inverse(now, p)
             x.append(value)
             log_slopes.append(log_slope)
             if i + 1 < self.net.dim:
                 p, state = self.net.step(state, i, seen(value, self.allow_missing).unsqueeze(1))
-        whole, log_det = torch.stack(x).T, torch.stack(log_slopes).sum(0)
+        whole, log_det = torch.stack(x, dim=1), torch.stack(log_slopes).sum(0)
         return whole if self.turn is None else self.turn.inverse(whole)[0], log_det

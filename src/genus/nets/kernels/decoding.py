@@ -1,0 +1,62 @@
+"""Decode a transformer one position at a time from the keys and values of the positions before it.
+
+Reference: `Transformer.parallel`, a whole pass for every position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genus.compiled import Compiled
+
+__all__ = ["KeyValueCache", "compiled_decode_step", "decode_step", "norm"]
+
+EPSILON = 1e-6  # the length of a vector below which it is not scaled up
+
+
+def norm(x: Tensor) -> Tensor:
+    """Return every vector (..., width) scaled to a root mean square of 1 (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=EPSILON)
+    return x / (length * x.shape[-1] ** -0.5)
+
+
+class KeyValueCache(NamedTuple):
+    """Hold what a transformer remembers of the positions it has seen.
+
+    Attributes:
+        kv_cache: of every block (B, 2 * heads, window, width / heads), keys before values; those of position p stand at p
+            modulo the window, the keys rotated by their positions.
+        context: what the context adds to every token, (B, width); None without one.
+        seen: the number of positions so far.
+    """
+
+    kv_cache: list[Tensor]
+    context: Tensor | None
+    seen: int
+
+
+def decode_step(blocks: Sequence[nn.Module], kv_cache: list[Tensor], x: Tensor, turn: Tensor, place: Tensor) -> Tensor:
+    """Return the output (B, width) for the newest token, whose keys and values are written into the cache.
+
+    Args:
+        blocks: of the transformer.
+        kv_cache: of every block, cut to the positions that are filled, the newest included.
+        x: (B, width), the token.
+        turn: (1, width / heads / 2, 2), cosine and sine of the position's angles.
+        place: (1,), the index in the cache that the newest position takes.
+    """
+    x = norm(x)[:, None]  # (B, 1, width)
+    for block, cache in zip(blocks, kv_cache, strict=True):
+        q, k, v = block.project(x, turn)  # type: ignore[operator]  # (B, heads, 1, width / heads)
+        cache.index_copy_(2, place, torch.cat([k, v], dim=1).to(cache.dtype))
+        keys, values = cache.to(q.dtype).chunk(2, dim=1)
+        x = block.add(x, F.scaled_dot_product_attention(q, keys, values))  # type: ignore[operator]
+    return norm(x[:, 0])
+
+
+compiled_decode_step = Compiled(decode_step, "sampling")
