@@ -498,7 +498,7 @@ def test_ctrl_c_keeps_the_training_and_says_how_to_go_on(press: str, monkeypatch
     assert "Traceback" not in done.stderr
     kept = Path("my model.genus.ckpt")
     assert kept.exists()
-    assert genus.load("my model.genus").initialised  # the best so far is a model like any other
+    assert not genus.load("my model.genus").untrained  # the best so far is a model like any other
     sentence = done.stderr.splitlines()[-1]
     assert sentence.startswith("genus: training was interrupted; its best model so far is in my model.genus; ")
     assert f"what it has learned is kept in {kept}; to go on: " in sentence

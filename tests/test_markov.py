@@ -370,7 +370,7 @@ def test_files_that_were_tampered_with(change, tmp_path) -> None:
 def test_a_file_holds_the_counts_alone(tmp_path) -> None:
     model = counted(WORDS, draw(WORDS, 50))
     genus.save(model, tmp_path / "m.genus")
-    assert set(safetensors.torch.load_file(tmp_path / "m.genus")) == {"ngrams", "counts", "initialised"}
+    assert set(safetensors.torch.load_file(tmp_path / "m.genus")) == {"ngrams", "counts", "birth"}
     genus.save(MarkovChain(WORDS), tmp_path / "empty.genus")
     with pytest.raises(genus.NotFittedError):
         genus.load(tmp_path / "empty.genus").sample(1)

@@ -36,7 +36,7 @@ class Gaussian(TractableDensity):
         self.before = before or (lambda model: None)
         self.started = None
 
-    def initialise(self, x, c=None):
+    def _initialise(self, x, c):
         self.started = len(x)
 
     def _log_prob(self, x, c):
@@ -733,7 +733,7 @@ def test_what_a_model_begins_with_are_rows_that_train(count: int) -> None:
     met: list[Tensor] = []
 
     class Watching(genus.MAF):
-        def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
             met.append(x)
 
     x = torch.arange(count, dtype=torch.float32)[:, None]

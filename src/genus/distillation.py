@@ -211,11 +211,9 @@ def distill_within(student: Dequantised, teacher: Dequantised, data: Any, **more
     seed, validation = more["seed"], more.get("validation")
     if student.noise is not None and teacher.noise is not None:
         student.noise.load_state_dict(teacher.noise.state_dict())  # the student learns of points, not where to put them
-    student.model.initialised.copy_(student.initialised)
     if validation is not None and not isinstance(validation, int | float):
         more["validation"] = noisy(student, validation, seed)
     found = distill(student.model, teacher.model, None if data is None else noisy(student, data, seed), **more)
-    student.initialised.copy_(student.model.initialised)
     student.context_counts = student.model.context_counts
     student.to(student.model.device).eval()  # as training leaves what it trained
     back = found.teacher_to_student

@@ -65,10 +65,10 @@ def check_model(model: GenerativeModel, x: Tensor, c: Tensor | None = None) -> l
         raise DataError("A model is judged by some rows; x has none.")
     model = copy.deepcopy(model)
     if isinstance(model, Counted):
-        if not model.initialised:
+        if model.untrained:
             fit(model, x if c is None else (x, c), validation=None, progress=False)
-    elif not model.initialised:
-        with isolated(0), torch.no_grad():
+    elif model.untrained:
+        with isolated(0):
             model.initialise(x, c)
     model.eval()
     laws: dict[str, Callable[[GenerativeModel, Tensor, Tensor | None], bool]] = {"files": _files, "samples": _samples}

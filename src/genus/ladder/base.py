@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,23 @@ from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
 from genus.ladder.loss import Loss
 from genus.ladder.random import isolated
+from genus.nets.state import digest, evaluating, keeping_frozen
 from genus.space import Category, Space
 
 __all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
 
 
 
-class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
+class ModelType(ABCMeta):
+    """Is the type of model classes: it lets a model remember the numbers that its constructor left."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        model = super().__call__(*args, **kwargs)
+        model._remember_birth()
+        return model
+
+
+class GenerativeModel(Imputation, Configurable, nn.Module, metaclass=ModelType, name=""):
     """Is a distribution over a space that can be sampled; the base of every family.
 
     A subclass must give
@@ -42,7 +52,7 @@ class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
     - `limits(space, context)`: why it cannot model some spaces, a sentence that a user will read;
     - `default_hyperparameters(space, rows)`: hyper-parameters that suit so many rows, where the defaults would not;
     - `fit_defaults`: arguments of `fit` that its training is known to need; of the class, or of one model;
-    - `initialise(x, c)`: what is set from data before the first step of training, a scale or a centre;
+    - `_initialise(x, c)`: what is set from data before the first step of training, a scale or a centre;
     - `row_weights(x, c)`: how often training draws each row;
     - `criterion(x, c)`: how far the model is from validation rows, by which training stops.
 
@@ -57,7 +67,7 @@ class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
     context_codec: Any = None
     fit_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     context_counts: Tensor | None  # (levels,): how often training saw each level of a context that is one category
-    initialised: Tensor  # bool: a training has called `initialise`, and a later one goes on from there
+    birth: Tensor  # int64: the digest of the learned numbers that the constructor left, see `untrained`
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(name=name, **kwargs)
@@ -83,7 +93,7 @@ class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
         # The prior of the Bayes classifier; uniform before training.
         levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
         self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
-        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("birth", torch.zeros((), dtype=torch.int64))
 
     # -- facts of the family ------------------------------------------------------------------------------------------
 
@@ -125,13 +135,43 @@ class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
         """Return the losses of this family's training; none where it learns by counting."""
         return []
 
+    @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        """Set what depends on data, a scale or a centre, before the first step of the first training.
+        """Set what depends on data, a scale or a centre; `fit` does it before the first step where the model is `untrained`.
+
+        Parameters that require no gradients keep their values.
 
         Args:
             x: rows of the training set, (B, *shape).
             c: their context.
         """
+        with keeping_frozen(self):
+            self._initialise(x, c)
+
+    def _initialise(self, x: Tensor, c: Tensor | None) -> None:
+        """Set the starting values; a family that needs none leaves this out."""
+
+    @property
+    def untrained(self) -> bool:
+        """Return whether every learned number still is the one that the model was made with.
+
+        Files, copies, devices and precisions do not change the answer. `fit` initialises an untrained model and goes on from
+        any other, whoever trained it; after putting weights into a part of a new model, call `initialise` where it is wanted.
+        """
+        return bool(digest(self._learned()) == self.birth)
+
+    def _learned(self) -> Iterable[Tensor]:
+        return self.parameters()
+
+    def _remember_birth(self) -> None:
+        self.birth.copy_(digest(self._learned()))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        untrained = not self.birth.is_meta and self.untrained
+        super()._apply(fn, recurse)
+        if untrained:  # a shorter precision rounds the numbers
+            self._remember_birth()
+        return self
 
     def row_weights(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
         """Return how often training draws each row, in proportion, (B,); None: all alike.
@@ -167,18 +207,14 @@ class GenerativeModel(Imputation, Configurable, nn.Module, ABC, name=""):
         """
         n = check_count(n)
         c = self._check_context(c, n)
-        training = self.training
-        self.eval()  # in training mode rows could depend on their neighbours
-        try:
-            with isolated(seed):
-                sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size or n == 0 else [])
-                parts, at = [], 0
-                for size in sizes:
-                    drawn = self._sample(size, None if c is None else c[at : at + size])
-                    parts.append(check_shape(drawn, (size, *self.space.shape), f"{type(self).__name__}._sample"))
-                    at += size
-        finally:
-            self.train(training)
+        # In training mode rows could depend on their neighbours.
+        with evaluating(self), isolated(seed):
+            sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size or n == 0 else [])
+            parts, at = [], 0
+            for size in sizes:
+                drawn = self._sample(size, None if c is None else c[at : at + size])
+                parts.append(check_shape(drawn, (size, *self.space.shape), f"{type(self).__name__}._sample"))
+                at += size
         return torch.cat(parts)
 
     @abstractmethod

@@ -37,9 +37,12 @@ class Counted(ABC):
     @property
     def parameter_count(self) -> int:
         """Return how many numbers the model learns: its floating buffers that are not statistics."""
-        known = {*self.statistics, "context_counts"}
-        buffers = self.state_dict().items()  # type: ignore[attr-defined]
-        return sum(buffer.numel() for name, buffer in buffers if name not in known and buffer.is_floating_point())
+        return sum(buffer.numel() for buffer in self._learned() if buffer.is_floating_point())
+
+    def _learned(self) -> list[Tensor]:
+        others = {*self.statistics, "context_counts"}
+        buffers = self.state_dict(keep_vars=True).items()  # type: ignore[attr-defined]
+        return [buffer for name, buffer in buffers if name not in others and name.split(".")[-1] != "birth"]
 
     def merge(self, other: Counted) -> None:
         """Add the statistics of another model of the same shape, which observed other rows; then call `conclude`."""

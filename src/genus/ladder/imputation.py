@@ -20,6 +20,7 @@ from genus.ladder.unknown import (
     rows_by_pattern,
     set_columns,
 )
+from genus.nets.state import evaluating
 from genus.space import Space
 
 __all__ = ["Imputation", "Marginals"]
@@ -59,13 +60,8 @@ class Imputation:
             raise GenusError("Sequences have no entries to fill in; sample(prefix=...) goes on from what one begins with.")
         whole, unknown = fill_unknown(self.space, x, missing)
         whole, c = self._check(whole, c)
-        training = self.training
-        self.eval()
-        try:
-            with isolated(seed):
-                drawn = draw(whole.to(self.space.dtype), unknown.to(whole.device), c)
-        finally:
-            self.train(training)
+        with evaluating(self), isolated(seed):
+            drawn = draw(whole.to(self.space.dtype), unknown.to(whole.device), c)
         # Known entries come back as they were given: x may have more digits than the space's type holds.
         dtype = torch.promote_types(whole.dtype, drawn.dtype)
         return torch.where(unknown.to(whole.device).view_as(whole), drawn.to(dtype), whole.to(dtype))

@@ -74,8 +74,8 @@ class Autoencoder(VariationalModel, name="autoencoder"):
     # -- training -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        super().initialise(x, c)
+    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        super()._initialise(x, c)
         self.standard.begin(self.encoder(self._features(x, c)))
 
     def losses(self) -> list[Loss]:

@@ -102,15 +102,15 @@ class ContinuousDensity(TractableDensity):
         """Draw n standardised vectors (n, D) given features (n, feature_dim); what it gives for absent numbers is not used."""
         raise TypeError(f"{type(self).__name__} must define _draw(n, features).")
 
-    def _initialise(self, u: Tensor, features: Tensor | None) -> None:
+    def _initialise_numbers(self, u: Tensor, features: Tensor | None) -> None:
         """Set what depends on the first rows of the training data; by default nothing."""
 
     # -- density ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         u, state, features = self._parts(x, c)
-        self._initialise(u, features)
+        self._initialise_numbers(u, features)
         if self.states is not None:
             self.states.initialise(state, c)  # type: ignore[arg-type]
 

@@ -98,7 +98,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     def losses(self) -> list[Loss]:
         return [Loss("bound", self.parameters(), lambda x, c: -self._elbo(x, c).mean())]
 
-    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         self.model.initialise(self._noisy(x, c)[0], c)
 
     def _noisy(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:

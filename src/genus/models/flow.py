@@ -104,7 +104,7 @@ class NormalisingFlow(ContinuousDensity):
                 " line: check their sizes, and end with Inverse(Reshape(...)) what works on images."
             )
 
-    def _initialise(self, u: Tensor, features: Tensor | None) -> None:
+    def _initialise_numbers(self, u: Tensor, features: Tensor | None) -> None:
         self.transform.initialise(u, features)
 
     def matrices(self) -> list[nn.Parameter]:

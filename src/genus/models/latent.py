@@ -80,7 +80,7 @@ class LatentVariable(GenerativeModel):
     shrink: Tensor
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Centre what the encoder sees, shrink it where it is long, and start from the share of every value."""
         features = super()._features(x, c)
         self.centre.copy_(features.mean(0))
@@ -118,7 +118,10 @@ class LatentVariable(GenerativeModel):
                 )
             if found != (2, outputs):
                 raise GenusError(f"The {name} must map (B, {inputs}) to (B, {outputs}); it maps (2, {inputs}) to {found}.")
+            untrained = self.untrained
             setattr(self, name, net)
+            if untrained:  # the new net belongs to the numbers that the model starts with
+                self._remember_birth()
 
     # -- codes ----------------------------------------------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ class MADE(ChainRule, name="made"):
         return {"hidden": (512, 512, 512), "residual": True, "dropout": dropout}
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Centre what the net sees, and start from the share of every value."""
         self.centre.copy_(self.tokens(x, self.dtype).mean(0))
         cells = self.outputs.head.cells

@@ -69,7 +69,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     # -- EM -----------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Start from hard memberships by k-means on the features, and one M-step."""
         from sklearn.cluster import KMeans
 

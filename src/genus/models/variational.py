@@ -53,8 +53,8 @@ class VariationalModel(LatentVariable, ApproximateDensity):
     # -- training -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        super().initialise(x, c)
+    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        super()._initialise(x, c)
         if isinstance(self.prior, Vamp):
             self.prior.initialise(self._features(x, c))
 

@@ -113,8 +113,8 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
     # -- training -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        super().initialise(x, c)
+    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        super()._initialise(x, c)
         h = self.encoder(self._features(x, c))
         self.standard.begin(h)
         self._move(torch.ones_like(self.used, dtype=torch.bool), self.standard.known(h))

@@ -56,7 +56,8 @@ def fit(
     `Counted` model observes all rows once, or pass after pass where it learns by EM; of the arguments, the budgets, seed,
     validation, patience, batch_size and the checkpoint concern it.
 
-    A model that has been trained goes on from its weights: with other rows, other losses, a smaller learning rate.
+    A model that has been trained, by `fit` or by a loop of one's own, goes on from its weights: with other rows, other losses,
+    a smaller learning rate. Parameters that require no gradients keep their values.
 
     The same seed gives the same weights bit for bit, except against `max_seconds`; the global random state is left alone.
 
@@ -155,8 +156,6 @@ def _start(model: GenerativeModel, train: Rows, held: Rows | None, some: Rows) -
     labels = [rows.labels() for rows in (train, held) if rows is not None and rows.c is not None]
     if counts is not None and labels:
         counts.copy_(torch.bincount(torch.cat(labels), minlength=len(counts)))
-    if not model.initialised:
+    if model.untrained:
         rows = some.to(model.device)
-        with torch.no_grad():
-            model.initialise(rows.x, rows.c)
-        model.initialised.fill_(True)
+        model.initialise(rows.x, rows.c)
