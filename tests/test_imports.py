@@ -32,7 +32,7 @@ BELOW: dict[str, set[str]] = {
     "data": FORMS,
     "nets": TENSORS,
     "transforms": TENSORS | {"nets"},
-    "ladder": TENSORS,
+    "ladder": TENSORS | {"nets"},
     "divergences": TENSORS | {"nets", "transforms", "ladder"},
     "models": TENSORS | {"codec", "nets", "transforms", "ladder", "divergences"},
     "registry": TENSORS | {"ladder", "models"},

@@ -29,8 +29,10 @@ X = torch.randn(200, 2, generator=torch.Generator().manual_seed(3)) + torch.tens
 class Gaussian(TractableDensity):
     """N(mean, 1), the mean learnt; `noise` in the loss and dropout make it random."""
 
+    left_out = ("space", "context", "before")
+
     def __init__(self, context=None, noise=0.0, before=None, **hyper):
-        super().__init__(SPACE, context, noise=noise, **hyper)
+        super().__init__(SPACE, context)
         self.mean = nn.Parameter(torch.zeros(2))
         self.dropout = nn.Dropout(noise)
         self.before = before or (lambda model: None)
@@ -73,6 +75,9 @@ class Duel(GenerativeModel):
         assert not self.training
         return ((x - self.a) ** 2).mean().item()
 
+    def _sample(self, n, c):
+        return self.a.detach().expand(n, 2)
+
 
 class Counter(Counted, TractableDensity):
     """N(mean, 1), the mean counted; with `slow` a pass goes half of the way, as EM might."""
@@ -98,6 +103,9 @@ class Counter(Counted, TractableDensity):
 
     def _log_prob(self, x, c):
         return -0.5 * ((x.double() - self.mean) ** 2).sum(1) - float(np.log(2 * np.pi))
+
+    def _sample(self, n, c):
+        return self.mean + torch.randn(n, 2)
 
 
 def quiet(model, data=X, **arguments):

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice, Real, kind_from_json
+from genus.kinds.numbers import measure_numbers
+from genus.kinds.steps import shortest
 
 __all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space"]
 
@@ -106,6 +108,31 @@ class Space:
             raise DataError(f"A Space of {self.dim} columns needs {self.dim} different names; got {list(names)!r}.")
         self.names: tuple[str, ...] | None = tuple(names) if names is not None else None
         self._tables: dict[tuple[torch.device, torch.dtype], Tables] = {}
+
+    @classmethod
+    def measure(cls, x: Tensor, names: Sequence[str] | None = None) -> Space:
+        """Return the space of some rows: the kinds that their values show, as `genus.read` measures numbers.
+
+        Args:
+            x: (N, *shape), NaN where missing. The columns of a table, (N, D), are measured one by one; the elements of
+                anything else share one kind.
+            names: of the columns of a table; x0, x1, ... by default.
+
+        Raises:
+            DataError: there is no row, a column holds no number, or a value is infinite.
+
+        >>> Space.measure(torch.tensor([[0.0, 1.5], [1.0, 2.25], [1.0, 0.125]]))
+        Space([Lattice(0, 1), Real(1.29, 0.88)], shape=(2,))
+        """
+        if not isinstance(x, Tensor) or x.ndim < 2 or x.numel() == 0:
+            raise DataError("Space.measure needs rows as a tensor (N, *shape), at least one.")
+        values, single = x.detach().cpu().double().numpy(), x.dtype is torch.float32
+        kinds = []
+        for i, column in enumerate(values.T if x.ndim == 2 else [values.reshape(-1)]):
+            if np.isinf(column).any() or np.isnan(column).all():
+                raise DataError(f"Column {i} of x holds {'an infinite value' if np.isinf(column).any() else 'no number'}.")
+            kinds.append(measure_numbers(f"x{i}", shortest(column) if single else column, single=single))
+        return cls(kinds, shape=tuple(x.shape[1:]), names=names)
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 
@@ -272,7 +299,7 @@ class Space:
                 value = torch.where((state == i + 1) & ~atom.isnan(), atom, value)
             value = torch.where(table.category, state.to(value.dtype), value)
             value = torch.where(~table.category & (state == table.missing), math.nan, value)
-        value = value.to(self.dtype)
+        value = value.to(torch.promote_types(self.dtype, value.dtype))  # a model of more digits keeps them
         return value if self.sequence else value.reshape(-1, *self.shape)
 
     def check(self, x: Tensor, name: str = "x") -> None:

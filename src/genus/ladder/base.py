@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genus.configurable import Configurable, classes, from_json
 from genus.errors import DataError, GenusError
+from genus.ladder.birth import RemembersBirth
 from genus.ladder.functions import check_count, check_shape
 from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
 from genus.ladder.loss import Loss
 from genus.ladder.random import isolated
-from genus.nets.state import digest, evaluating, keeping_frozen
+from genus.nets.state import evaluating, keeping_frozen
 from genus.space import Category, Space
 
 __all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
 
 
-
-class ModelType(ABCMeta):
-    """Is the type of model classes: it lets a model remember the numbers that its constructor left."""
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        model = super().__call__(*args, **kwargs)
-        model._remember_birth()
-        return model
-
-
-class GenerativeModel(Imputation, Configurable, nn.Module, metaclass=ModelType, name=""):
+class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
     """Is a distribution over a space that can be sampled; the base of every family.
 
     A subclass must give
@@ -67,7 +58,6 @@ class GenerativeModel(Imputation, Configurable, nn.Module, metaclass=ModelType, 
     context_codec: Any = None
     fit_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     context_counts: Tensor | None  # (levels,): how often training saw each level of a context that is one category
-    birth: Tensor  # int64: the digest of the learned numbers that the constructor left, see `untrained`
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(name=name, **kwargs)
@@ -93,7 +83,6 @@ class GenerativeModel(Imputation, Configurable, nn.Module, metaclass=ModelType, 
         # The prior of the Bayes classifier; uniform before training.
         levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
         self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
-        self.register_buffer("birth", torch.zeros((), dtype=torch.int64))
 
     # -- facts of the family ------------------------------------------------------------------------------------------
 
@@ -151,28 +140,6 @@ class GenerativeModel(Imputation, Configurable, nn.Module, metaclass=ModelType, 
     def _initialise(self, x: Tensor, c: Tensor | None) -> None:
         """Set the starting values; a family that needs none leaves this out."""
 
-    @property
-    def untrained(self) -> bool:
-        """Return whether every learned number still is the one that the model was made with.
-
-        Files, copies, devices and precisions do not change the answer. `fit` initialises an untrained model and goes on from
-        any other, whoever trained it; after putting weights into a part of a new model, call `initialise` where it is wanted.
-        """
-        return bool(digest(self._learned()) == self.birth)
-
-    def _learned(self) -> Iterable[Tensor]:
-        return self.parameters()
-
-    def _remember_birth(self) -> None:
-        self.birth.copy_(digest(self._learned()))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        untrained = not self.birth.is_meta and self.untrained
-        super()._apply(fn, recurse)
-        if untrained:  # a shorter precision rounds the numbers
-            self._remember_birth()
-        return self
-
     def row_weights(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
         """Return how often training draws each row, in proportion, (B,); None: all alike.
 
@@ -215,7 +182,16 @@ class GenerativeModel(Imputation, Configurable, nn.Module, metaclass=ModelType, 
                 drawn = self._sample(size, None if c is None else c[at : at + size])
                 parts.append(check_shape(drawn, (size, *self.space.shape), f"{type(self).__name__}._sample"))
                 at += size
-        return torch.cat(parts)
+        return torch.cat(parts).to(self._empty_draw().dtype)
+
+    def _empty_draw(self) -> Tensor:
+        """Return an empty tensor of the type of draws: the space's, or the parameters' where it has more digits.
+
+        Counts are kept in double precision whatever the data are; models of counts draw in the space's type.
+        """
+        types = {self.space.dtype, *(p.dtype for p in self.parameters())}
+        dtype = torch.float64 if torch.float64 in types else self.space.dtype
+        return torch.empty(0, dtype=dtype, device=self.device)
 
     @abstractmethod
     def _sample(self, n: int, c: Tensor | None) -> Tensor:

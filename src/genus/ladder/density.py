@@ -45,6 +45,8 @@ class ApproximateDensity(GenerativeModel):
     def elbo(self, x: Tensor, c: Tensor | None = None, seed: int | None = None) -> Tensor:
         """Return a lower bound on log p(x|c), one draw of it, constants included.
 
+        Training and evaluation mode give the same by the same seed, unless the model was made with dropout.
+
         Args:
             x: rows (B, *shape) in data units.
             c: the context, (B, *context.shape) or one row for all; None for a model without context.
@@ -140,6 +142,8 @@ class TractableDensity(Marginals, ApproximateDensity):
 
     def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Return log p(x|c), exact, in data units (`Space` fixes the base measure).
+
+        Training and evaluation mode give the same, unless the model was made with dropout.
 
         Args:
             x: rows (B, *shape) in data units.

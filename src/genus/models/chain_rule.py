@@ -13,6 +13,7 @@ from genus.errors import DataError, GenusError
 from genus.ladder import TractableDensity, check_count, isolated
 from genus.models.sampling import GenerationOptions, checked_prefixes, draw_positions, total_length
 from genus.nets.heads import Coordinates, SamplingOptions
+from genus.nets.state import evaluating
 from genus.space import Lattice, Real, Space
 
 __all__ = ["ChainRule", "checked_order", "nothing_to_learn"]
@@ -135,7 +136,7 @@ class ChainRule(TractableDensity):
         batch_size = min(batch_size, self.max_rows)
         if callback is not None and n > batch_size:
             raise GenusError(f"Streaming needs all rows at once; ask for {batch_size} or fewer.")
-        with self._evaluating(), self._compiled(compile), isolated(seed):
+        with evaluating(self), self._compiled(compile), isolated(seed):
             return self._draw_in_batches(n, c, prefixes, options, batch_size)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
@@ -153,7 +154,7 @@ class ChainRule(TractableDensity):
 
     def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:
         """Draw n data that begin with their prefixes: (n, length) of sequences, (n, *shape) of rows."""
-        x = draw_positions(self._steps, n, c, prefixes, options, self.space, self.device)
+        x = draw_positions(self._steps, n, c, prefixes, options, self.space, self._empty_draw())
         if self.order is not None:
             x = x[:, torch.as_tensor(self.order, device=x.device).argsort()]
         return x if self.space.sequence else x.reshape(-1, *self.space.shape)
@@ -171,15 +172,6 @@ class ChainRule(TractableDensity):
     def _checked_prefixes(self, prefix: Tensor | str | Sequence[Tensor | str] | None, n: int | None) -> list[Tensor] | None:
         encode = (self.codec or Codec(self.space)).encode_prefix
         return checked_prefixes(self.space, encode, prefix, n, self.order, self.device)
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        training = self.training
-        self.eval()  # no dropout, and weights may be cached
-        try:
-            yield
-        finally:
-            self.train(training)
 
     @contextmanager
     def _compiled(self, compile: bool) -> Iterator[None]:

@@ -92,7 +92,7 @@ class ContinuousDensity(TractableDensity):
         if self.state_counts:
             names = [self.space.names[i] for i in self.varied.tolist()] if self.space.names is not None else None
             states = Space([Category(tuple(range(n))) for n in self.state_counts], names=names)
-            self.states = MADE(states, self.context, hidden=(256, 256), residual=True, dropout=0.1)
+            self.states = MADE(states, self.context, hidden=(256, 256), residual=True, dropout=self.config.get("dropout", 0.0))
 
     def _log_density(self, u: Tensor, features: Tensor | None) -> Tensor:
         """Return the log-density (B,) of standardised numbers u (B, D), NaN where absent, given features (B, feature_dim)."""

@@ -16,6 +16,7 @@ from genus.models.bases import Base, make_base
 from genus.models.continuous import ContinuousDensity
 from genus.nets.dilated import GatedStack
 from genus.nets.masked import MaskedMLP
+from genus.nets.state import evaluating
 from genus.space import Lattice, Real, Space
 from genus.transforms import ActNorm, Chain, Inverse, Logit, MaskedAutoregressive, SoftClip, Transform
 
@@ -90,14 +91,11 @@ class NormalisingFlow(ContinuousDensity):
             raise GenusError(
                 f"SoftClip({ends[-1].bound:g}) puts out an interval, and the base is on the whole line: add Logit after it."
             )
-        training = self.transform.training
         try:
-            with torch.no_grad(), isolated(0):
-                z, log_det = self.transform.eval()(torch.zeros(2, dim), torch.zeros(2, width) if width else None)
+            with torch.no_grad(), isolated(0), evaluating(self.transform):
+                z, log_det = self.transform(torch.zeros(2, dim), torch.zeros(2, width) if width else None)
         except (RuntimeError, IndexError) as error:
             raise GenusError(f"The transforms do not fit the {dim} numbers of a row: {error}.") from error
-        finally:
-            self.transform.train(training)
         if z.shape != (2, dim) or log_det.shape != (2,):
             raise GenusError(
                 f"The transforms make {tuple(z.shape[1:])} of the {dim} numbers of a row, and a flow needs as many again, in a"

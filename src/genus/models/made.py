@@ -169,11 +169,11 @@ class MADE(ChainRule, name="made"):
     def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:
         if self.order is not None:
             return super()._draw(n, c, prefixes, options)
-        x = torch.empty(n, options.length, dtype=self.space.dtype, device=self.device)
+        x = self._empty_draw().new_empty(n, options.length)
         which = torch.randint(len(self.nets), (n,), device=x.device)
         for k in which.unique().tolist():  # the rows of one order go together
             rows, contexts = (which == k).nonzero()[:, 0], None if c is None else c[which == k]
-            part = draw_positions(partial(self._steps, k=k), len(rows), contexts, None, options, self.space, x.device)
+            part = draw_positions(partial(self._steps, k=k), len(rows), contexts, None, options, self.space, x)
             x[rows] = part[:, self.orders[k].argsort()]
         return x.reshape(-1, *self.space.shape)
 

@@ -41,7 +41,7 @@ def draw_positions(
     prefixes: list[Tensor] | None,
     options: GenerationOptions,
     space: Space,
-    device: torch.device,
+    like: Tensor,
 ) -> Tensor:
     """Draw n sequences or rows, position by position.
 
@@ -52,13 +52,13 @@ def draw_positions(
         prefixes: the values that each row begins with, n tensors of any lengths; None where nothing is fixed.
         options: length, sampling options, stop symbol, callback.
         space: of x.
-        device: of what is drawn.
+        like: a tensor of the type and on the device that the values are to have.
 
     Returns:
         Values (n, length) in the order of positions. A row that ends early is filled with its end or stop symbol.
     """
     length, sampling, stop, callback = options
-    x = torch.empty(n, length, dtype=space.dtype, device=device)
+    x = like.new_empty(n, length)
     if not n:
         return x
     lengths = _write_prefixes(x, prefixes)
@@ -67,7 +67,7 @@ def draw_positions(
         _report(callback, x[:, i])
     if common >= length:
         return x
-    lengths = lengths.to(device)
+    lengths = lengths.to(x.device)
     ended = _Ended(x[:, :common], end_value(space) if space.ends else None, stop)
     distributions = steps(n, c, x[:, :common] if common else None)
     distribution = next(distributions)

@@ -139,10 +139,11 @@ class Cells(nn.Module):
 
     def compose(self, cell: Tensor, u: Tensor) -> Tensor:
         """cell (B, J) within each table, u (B, R) -> x (B, *shape): the inverse of `index` and `Space.split`."""
+        dtype = torch.promote_types(self.space.dtype, u.dtype)
         if self.is_levels:  # a cell is its level, and that is x
-            return cell.to(self.space.dtype).reshape(-1, *self.space.shape)
+            return cell.to(dtype).reshape(-1, *self.space.shape)
         if self.every_tabled and not len(self.rest):  # as is that of a narrow lattice
-            return self.values[cell + self.offset].to(self.space.dtype).reshape(-1, *self.space.shape)
+            return self.values[cell + self.offset].to(dtype).reshape(-1, *self.space.shape)
         state = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
         full = torch.zeros(len(u), self.space.dim, dtype=torch.float64, device=u.device)
         full[:, self.rest] = u.double()
@@ -155,7 +156,7 @@ class Cells(nn.Module):
             inside = self.narrow & (state < size)
             full = torch.where(inside, (place - table.loc) / table.scale, full)
             state = torch.where(self.narrow, (state - size + 1).clamp(min=0), state)
-        return self.space.join(state, full)
+        return self.space.join(state, full).to(dtype)
 
     def log_tables(self, numbers: Tensor) -> Tensor:
         """A net's numbers (B, sum of needs) -> (B, total): log-probabilities, normalised within each table."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from genus.configurable import check_dropout
 from genus.nets.dense import linear
 from genus.nets.kernels.incremental import IncrementalPass
+from genus.nets.state import in_full_precision
 
 __all__ = ["MaskedMLP"]
 
@@ -140,16 +141,19 @@ class MaskedMLP(nn.Module):
 
     # -- one position after another, by the kernel ------------------------------------------------------------------------
 
+    @in_full_precision
     def start(self, batch: int, c: Tensor | None = None, order: Sequence[int] | None = None) -> tuple[Tensor, IncrementalPass]:
         """Return the output at position 0, (B, its numbers), and the state from which `step` goes on."""
         state = self._state(batch, c, order)
         return state.advance(0, 1), state
 
+    @in_full_precision
     def step(self, state: IncrementalPass, i: int, x: Tensor) -> tuple[Tensor, IncrementalPass]:
         """Return the output at position i + 1 and the state, x (B, its numbers) being the input at position i."""
         state.append(x)
         return state.advance(i + 1, i + 2), state
 
+    @in_full_precision
     def prefill(
         self, x: Tensor, m: int, c: Tensor | None = None, order: Sequence[int] | None = None
     ) -> tuple[Tensor, IncrementalPass]:

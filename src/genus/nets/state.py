@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["digest", "evaluating", "keeping_frozen"]
+__all__ = ["digest", "evaluating", "in_full_precision", "keeping_frozen"]
 
 
 @contextmanager
@@ -61,3 +63,17 @@ def digest(tensors: Iterable[Tensor]) -> Tensor:
     for tensor in tensors:
         total = total.to(tensor.device) * 31 + tensor.detach().double().view(torch.int64).sum()
     return total
+
+
+def in_full_precision(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method so that autocast, where a caller has switched it on, does not hold inside it."""
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with ExitStack() as stack:
+            for device in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(device):
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            return method(*args, **kwargs)
+
+    return call

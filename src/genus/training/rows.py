@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,13 @@ from torch import Tensor
 
 from genus.errors import DataError
 from genus.ladder import GenerativeModel
+from genus.space import Real, Space
 
 __all__ = ["Rows", "batch_size_for", "generator", "prepare"]
 
 SYMBOLS = 8192  # of sequences in a batch: each is a term of the mean that a step follows
+PROBED = 1000  # rows whose scale is compared with that of the space
+FAR = 10.0  # standardised numbers whose median is beyond have another scale
 HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, and the rest can train
 
 
@@ -106,6 +110,26 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tu
     return Rows(rows.x, rows.c, among=order[held:]), rows[order[:held]]
 
 
+def warn_of_scale(space: Space, x: Tensor, name: str) -> None:
+    """Warn where numbers of a Real lie far from its location and scale, on which nets see them and from which models start."""
+    columns = space.columns(Real)
+    if not columns or space.sequence:
+        return
+    few = x.reshape(len(x), -1)[:: max(1, len(x) // PROBED)][:, columns].double()
+    loc, scale = (torch.tensor([getattr(space.kinds[i], which) for i in columns]).to(few) for which in ("loc", "scale"))
+    u = (few - loc) / scale
+    far = u.abs().nanmedian(0).values > FAR
+    if bool(far.any()):
+        i = int(far.nonzero()[0])
+        values = few[:, i][~few[:, i].isnan()]
+        warnings.warn(
+            f"The numbers of {space.label(columns[i])} in {name}, {values.mean():.4g} ± {values.std(correction=0):.4g}, are far"
+            f" from the location and scale of {space.kinds[columns[i]]!r}, so training may not reach them; make the model with"
+            " Space.measure(x), or with such a kind as it finds.",
+            stacklevel=7,
+        )
+
+
 def _rows(model: GenerativeModel, data: Any, name: str) -> Rows:
     if isinstance(data, Tensor):
         x, c = data, None
@@ -120,7 +144,10 @@ def _rows(model: GenerativeModel, data: Any, name: str) -> Rows:
         raise DataError(f"{name} has no rows; training needs at least one.")
     space = getattr(data, "space", None)
     if space is not model.space and space != model.space:  # else it has been checked, value by value, when it was read
+        if isinstance(x, Tensor) and not x.is_floating_point() and model.space.columns(Real):
+            x = x.to(model.space.dtype)
         model.space.check(x, name)
+        warn_of_scale(model.space, x, name)
     codec = getattr(data, "codec", None)
     if name == "data" and codec is not None and codec.space == model.space:
         model.codec, model.context_codec = codec, data.context_codec
