@@ -17,9 +17,12 @@ from torch import Tensor, nn
 import genus
 from genus import GAN, WGAN, WGANGP, Category, Lattice, Loss, Mixture, NaiveBayes, Real, RealNVP, Space, adversarial
 from genus.divergences import BITS, DIVERGENCES, GAMES, between, energy_distance, gradient_norm, of_probabilities
+from genus.divergences.f import FDivergence
+from genus.divergences.games import Game
 from genus.models.critic import Critic, relative_spread
 from genus.nets.residual import ImageEncoder
 from genus.nets.strided import StridedEncoder
+from genus.testing import check_divergence
 from genus.training.history import alarms
 
 P = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
@@ -58,21 +61,11 @@ def test_what_lies_apart_is_as_far_as_can_be(name: str, expected: float) -> None
     assert float(of_probabilities(p, q, name)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
-def test_the_best_witness_reaches_the_divergence_and_no_other_passes_it(name: str) -> None:
-    """D_f = sup_T E_p T - E_q f*(T), at T = f'(p / q)."""
-    d, r = DIVERGENCES[name], (P / Q).log()
-
-    def bound(ratio: Tensor) -> float:
-        t = d.witness(ratio)
-        return float((P * t).sum() - (Q * d.conjugate(t)).sum())
-
-    exact = float(of_probabilities(P, Q, name))
-    steep = name == "total-variation"  # whose best witness is a step
-    assert bound(1e6 * r if steep else r) == pytest.approx(exact, abs=1e-9)
-    with genus.ladder.isolated(0):
-        for _ in range(50):
-            assert bound(r + 0.5 * torch.randn(4)) <= exact + 1e-12
+@pytest.mark.parametrize("divergence", [*DIVERGENCES.values(), *GAMES.values()], ids=lambda divergence: divergence.name)
+def test_divergences_and_games_keep_the_laws(divergence: FDivergence | Game) -> None:
+    expected = ["convexity", "limits", "conjugate", "witness"] if isinstance(divergence, FDivergence) else ["critic"]
+    closed = ["closed form"] * (isinstance(divergence, FDivergence) and divergence.name != "jensen-shannon")
+    assert check_divergence(divergence) == [*expected, *closed]
 
 
 def test_divergences_of_models_are_those_of_known_normals() -> None:

@@ -10,6 +10,7 @@ from conftest import CONTEXTS, SPACES, draw, make
 
 import genus
 from genus import Category, GenusError, Lattice, PixelCNN, Real, Space, WaveNet
+from genus.laws.sequences import net_is_causal
 from genus.nets.dilated import DilatedMemory
 from genus.nets.pixels import PixelStacks
 
@@ -22,22 +23,13 @@ def random(net: torch.nn.Module) -> torch.nn.Module:
     return net
 
 
-def influence(net: torch.nn.Module, positions: int) -> torch.Tensor:
-    """(P, P): whether output i, any number of it, depends on token j."""
-    generator = torch.Generator().manual_seed(2)  # several rows, as a ReLU may be off
-    tokens = torch.randn(6, positions, net.width, generator=generator, dtype=torch.float64, requires_grad=True)
-    out = net(tokens)
-    rows = [torch.autograd.grad(out[:, i].square().sum(), tokens, retain_graph=True)[0] for i in range(positions)]
-    return torch.stack([row.abs().sum((0, 2)) > 0 for row in rows])
-
-
 # -- what is seen ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("layers", "stacks"), [(1, 1), (3, 1), (2, 2), (3, 2)])
 def test_a_wavenet_sees_all_of_its_field_and_nothing_else(layers: int, stacks: int) -> None:
     field = stacks * (2**layers - 1) + 1
-    seen = influence(random(DilatedMemory(6, layers, stacks)), 20)
+    seen = net_is_causal(random(DilatedMemory(6, layers, stacks)), 20)
     i, j = torch.arange(20)[:, None], torch.arange(20)
     assert torch.equal(seen, (j < i) & (j >= i - field))
 
@@ -47,7 +39,7 @@ def test_a_wavenet_sees_all_of_its_field_and_nothing_else(layers: int, stacks: i
 def test_a_pixel_sees_all_that_is_near_above_and_left_of_it_and_nothing_else(channels: int, layers: int, reach: int) -> None:
     """Without a blind spot: a whole rectangle above, and the row to the left; of its own pixel the channels before."""
     height, columns = 4, 6
-    seen = influence(random(PixelStacks((channels, height, columns), 8, layers, reach)), channels * height * columns)
+    seen = net_is_causal(random(PixelStacks((channels, height, columns), 8, layers, reach)), channels * height * columns)
     place = torch.arange(channels * height * columns)
     row, column, channel = place // channels // columns, place // channels % columns, place % channels
     down, right = row[:, None] - row, column[:, None] - column

@@ -39,7 +39,8 @@ BELOW: dict[str, set[str]] = {
     "files": TENSORS | {"codec", "ladder", "registry"},
     "training": TENSORS | {"nets", "ladder", "registry", "files"},
     "distillation": TENSORS | {"ladder", "divergences", "models", "registry", "files", "training"},
-    "testing": TENSORS | {"transforms", "ladder", "models", "registry", "files", "training"},
+    "laws": TENSORS | {"transforms", "ladder", "divergences", "models", "registry", "files", "training"},
+    "testing": TENSORS | {"transforms", "ladder", "divergences", "models", "training", "laws"},
     "evaluation": FORMS
     | {"atomic", "configurable", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training"},
 }

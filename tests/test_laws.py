@@ -14,26 +14,12 @@ from conftest import CONTEXTS, SMALL, SPACES, draw, law, make
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.ladder import ApproximateDensity, Counted, GenerativeModel, TractableDensity
+from genus.laws import models as laws
+from genus.laws.core import base_measure
 
 
 def condition(context: Space | None, n: int = 1) -> torch.Tensor | None:
     return None if context is None else draw(context, n, seed=7)
-
-
-def with_atoms(kind: genus.Real | genus.Lattice | genus.Category) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points and weights that integrate over one coordinate's base measure."""
-    if isinstance(kind, Category):
-        return torch.arange(kind.states, dtype=torch.float64), torch.ones(kind.states, dtype=torch.float64)
-    atoms = torch.tensor(kind.atoms, dtype=torch.float64)
-    if isinstance(kind, Lattice):
-        lattice = kind.low + kind.step * torch.arange(kind.size, dtype=torch.float64)
-        lattice = torch.tensor([v for v in lattice.tolist() if v not in kind.lattice_atoms], dtype=torch.float64)
-        return torch.cat([lattice, atoms]), torch.ones(len(lattice) + len(atoms), dtype=torch.float64)
-    # u = sinh(t): fine near the middle, and far enough into the tails
-    t = torch.linspace(-9, 9, 4001, dtype=torch.float64)
-    grid, weight = torch.sinh(t), torch.cosh(t) * (t[1] - t[0])
-    ones = torch.ones(len(atoms), dtype=torch.float64)
-    return torch.cat([kind.loc + kind.scale * grid, atoms]), torch.cat([kind.scale * weight, ones])
 
 
 KINDS = {repr(kind): Space([kind]) for space in SPACES.values() for kind in space.kinds}
@@ -42,69 +28,44 @@ KINDS = {repr(kind): Space([kind]) for space in SPACES.values() for kind in spac
 @pytest.mark.parametrize("space", KINDS.values(), ids=list(KINDS))
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=list(CONTEXTS))
 def test_mass_is_one_over_one_coordinate(space: Space, context: Space | None) -> None:
-    points, weights = with_atoms(space.kinds[0])
-    checked = []
+    x, c, checked = draw(space, 1), condition(context), []
     for family in SMALL:
         try:
             model = make(family, space, context)
         except genus.DataError:
             continue
         if isinstance(model, TractableDensity):
-            log_prob = model.log_prob(points.unsqueeze(1), condition(context)).detach()
             kinks = family == "nsf"  # which a grid integrates badly
-            assert float((log_prob.exp() * weights).sum()) == pytest.approx(1, abs=1e-3 if kinks else 1e-6), family
+            assert laws.mass_is_one_by_quadrature(model, x, c, tolerance=1e-3 if kinks else 1e-6)
             checked.append(family)
-    assert checked or context is CONTEXTS["mixed"]  # nobody counts for each value of a real condition
+    assert checked or context is CONTEXTS["mixed"]  # no family counts for each value of a real context
 
 
-@pytest.mark.parametrize("family", ["naive-bayes", "mixture"])
-@pytest.mark.parametrize("name", ["lattice", "categories", "image", "wide lattice"])
-def test_mass_is_one_over_all_coordinates(family: str, name: str) -> None:
-    space = SPACES[name]
-    grids = [with_atoms(kind)[0] for kind in space.kinds]
-    x = torch.cartesian_prod(*grids).reshape(-1, *space.shape)
-    total = make(family, space).log_prob(x).exp().sum()
-    assert float(total) == pytest.approx(1, abs=1e-9)
-
-
-def test_mass_is_one_in_two_dimensions() -> None:
-    space = Space([Real(1.0, 2.0), Real(-1.0, 0.5)])
-    model = make("maf", space)
-    t = torch.linspace(-7, 7, 601, dtype=torch.float64)
-    u, weight = torch.sinh(t), torch.cosh(t) * (t[1] - t[0])
-    x = space.join(torch.zeros(len(u) ** 2, 2, dtype=torch.long), torch.cartesian_prod(u, u)).double()
-    mass = (model.log_prob(x).exp() * (2.0 * 0.5) * torch.outer(weight, weight).reshape(-1)).sum()
-    assert mass.item() == pytest.approx(1, abs=1e-3)
+@law(TractableDensity, spaces=["lattice", "wide lattice", "categories", "image", "windows", "words"])
+def test_mass_is_one_over_all_data(family: str, space: Space, context: Space | None) -> None:
+    assert laws.mass_is_one(make(family, space, context), draw(space, 1), condition(context), tolerance=1e-9)
 
 
 @law()
-def test_samples_are_data(family: str, space: Space, context: Space | None) -> None:
-    x = make(family, space, context).sample(50, condition(context, 50), seed=0)
-    assert x.shape == (50, *space.shape)
-    assert x.dtype == space.dtype
-    space.check(x)
-    assert make(family, space, context).sample(0, condition(context, 1)).shape == (0, *space.shape)
+def test_samples_are_data_and_a_seed_repeats_them(family: str, space: Space, context: Space | None) -> None:
+    model, before = make(family, space, context), (np.random.get_state()[1].tolist(), random.getstate())
+    assert laws.samples_are_data(model, draw(space, 50), condition(context, 50))
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before
+    constant = all((k.size if isinstance(k, Lattice) else k.states) == 1 for k in space.kinds if not isinstance(k, Real))
+    if not (constant and not space.columns(Real)):
+        one, other = (model.sample(300, condition(context), seed=seed).nan_to_num(-1e9) for seed in (5, 6))
+        assert not torch.equal(one, other)
 
 
-@law(TractableDensity, spaces=["lattice", "wide lattice", "categories", "image"])
-def test_samples_follow_the_density(family: str, space: Space, context: Space | None) -> None:
-    """Over a space that can be enumerated: every frequency is its probability, within its sampling error."""
-    grids = [with_atoms(kind)[0] for kind in space.kinds]
-    model = make(family, space, context)
-    c = condition(context)
-    points = torch.cartesian_prod(*grids).reshape(-1, *space.shape)
-    expected = model.log_prob(points, c).exp()
-    n = 40_000
-    sample = model.sample(n, c, seed=3).reshape(n, -1).double()
-    found = (sample[:, None, :] == points.reshape(len(points), -1)[None]).all(2).double().mean(0)
-    assert float(found.sum()) == pytest.approx(1)
-    assert bool(((found - expected).abs() < 5 * (expected * (1 - expected) / n).sqrt() + 2 / n).all())
+@law(TractableDensity, spaces=["lattice", "wide lattice", "categories", "image", "windows", "words"])
+def test_the_frequencies_of_samples_are_their_probabilities(family: str, space: Space, context: Space | None) -> None:
+    assert laws.frequencies_are_probabilities(make(family, space, context), draw(space, 1), condition(context))
 
 
 @law(TractableDensity, spaces=["lattice", "wide lattice", "categories"])
 def test_what_a_marginal_leaves_out_is_summed_over(family: str, space: Space, context: Space | None) -> None:
     model, c = make(family, space, context), condition(context)
-    grids = [with_atoms(kind)[0] for kind in space.kinds]
+    grids = [base_measure(kind)[0] for kind in space.kinds]
     points = torch.cartesian_prod(*grids).reshape(-1, space.dim)
     mass = model.log_prob(points, c).exp().reshape([len(grid) for grid in grids]).detach()
     first = mass.flatten(1).sum(1)
@@ -123,7 +84,7 @@ def test_samples_follow_the_density_of_reals(family: str) -> None:
     model = make(family, space)
     sample = model.sample(20_000, seed=0).double()[:, 0]
     edges = torch.tensor([-math.inf, -2.0, -0.5, 0.4, 1.0, 2.0, 4.0, math.inf], dtype=torch.float64)
-    points, weights = with_atoms(space.kinds[0])
+    points, weights = base_measure(space.kinds[0])
     mass = model.log_prob(points.unsqueeze(1)).exp() * weights
     for low, high in pairwise(edges):
         expected = float(mass[(points > low) & (points <= high)].sum())
@@ -132,69 +93,27 @@ def test_samples_follow_the_density_of_reals(family: str) -> None:
 
 
 @law()
-def test_same_seed_same_sample_and_the_global_state_is_left_alone(family: str, space: Space, context: Space | None) -> None:
-    model, c = make(family, space, context), condition(context)
-    before = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())
-    first, second = model.sample(20, c, seed=5), model.sample(20, c, seed=5)
-    assert torch.equal(first.nan_to_num(-1e9), second.nan_to_num(-1e9))
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]
-    assert random.getstate() == before[2]
-    constant = all((k.size if isinstance(k, Lattice) else k.states) == 1 for k in space.kinds if not isinstance(k, Real))
-    if not (constant and not space.columns(Real)):
-        more = condition(context)
-        one, other = (model.sample(300, more, seed=seed).nan_to_num(-1e9) for seed in (5, 6))
-        assert not torch.equal(one, other)
-
-
-@law()
 def test_saved_and_loaded_is_the_same_model(family: str, space: Space, context: Space | None, tmp_path) -> None:
-    model, c = make(family, space, context), condition(context)
+    model = make(family, space, context)
+    assert laws.files_keep_the_model(model, draw(space, 20), condition(context, 20))
     genus.save(model, tmp_path / "m.genus")
     before = torch.get_rng_state()
     again = genus.load(tmp_path / "m.genus")
     assert torch.equal(torch.get_rng_state(), before)
-    assert type(again) is type(model)
-    assert again.space == space
-    assert again.context == context
-    assert torch.equal(again.sample(20, c, seed=1).nan_to_num(-1e9), model.sample(20, c, seed=1).nan_to_num(-1e9))
-    if isinstance(model, ApproximateDensity):
-        x = draw(space, 20)
-        assert torch.equal(again.elbo(x, c, seed=0), model.elbo(x, c, seed=0))
+    assert (type(again), again.space, again.context) == (type(model), space, context)
 
 
 @law()
 def test_every_parameter_gets_a_gradient(family: str, space: Space, context: Space | None) -> None:
-    model = make(family, space, context)
-    x, c = draw(space, 30), condition(context, 30)
-    owned: set[int] = set()
-    for loss in [] if isinstance(model, Counted) else model.losses():
-        parameters = list(loss.parameters)
-        value = loss.value(x.double(), None if c is None else c.double())
-        assert value.shape == ()
-        gradients = torch.autograd.grad(value, parameters, allow_unused=True)
-        names = {id(p): n for n, p in model.named_parameters()}
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            # The critic's last bias cancels in a difference of its values; the law excepts it by name.
-            if names[id(parameter)] == "critic.4.bias" or names[id(parameter)] == "critic.2.bias":
-                continue
-            assert gradient is not None, names[id(parameter)]
-            assert bool(gradient.isfinite().all()), names[id(parameter)]
-        assert not owned & set(map(id, parameters)), "two players own one parameter"
-        owned |= set(map(id, parameters))
-    assert owned == set(map(id, model.parameters()))
+    model, c = make(family, space, context), condition(context, 30)
+    if not isinstance(model, Counted):
+        x = draw(space, 30).double()
+        assert laws.gradients_reach_every_parameter(model, x, None if c is None else c.double())
 
 
 @law(ApproximateDensity)
 def test_the_bound_is_below_the_evidence(family: str, space: Space, context: Space | None) -> None:
-    model = make(family, space, context)
-    x, c = draw(space, 20), condition(context)
-    elbo = torch.stack([model.elbo(x, c, seed=i) for i in range(200)]).mean(0)
-    evidence = model.log_evidence(x, c, samples=500, seed=0)
-    assert bool(elbo.isfinite().all())
-    assert bool((elbo <= evidence + 0.2).all()), (elbo - evidence).max()
-    if isinstance(model, TractableDensity):
-        assert torch.allclose(elbo, model.log_prob(x, c))
+    assert laws.bound_is_below_the_evidence(make(family, space, context), draw(space, 20), condition(context))
 
 
 @law(spaces=["image", "categories", "windows"])
@@ -290,12 +209,7 @@ def test_no_leak_and_step_equals_the_parallel_pass(dim: int, hidden: tuple[int, 
 
 @law(TractableDensity)
 def test_rows_do_not_depend_on_their_neighbours(family: str, space: Space, context: Space | None) -> None:
-    model = make(family, space, context)
-    x, c = draw(space, 12), condition(context, 12)
-    whole = model.log_prob(x, c)
-    parts = [model.log_prob(x[i : i + 1], None if c is None else c[i : i + 1]) for i in range(12)]
-    assert torch.allclose(whole, torch.cat(parts), atol=1e-9)
-    assert model.log_prob(x[:0], None if c is None else c[:0]).shape == (0,)
+    assert laws.rows_are_independent(make(family, space, context), draw(space, 12), condition(context, 12))
 
 
 @law(Counted)

@@ -13,11 +13,11 @@ import pytest
 import torch
 from command import run
 from conftest import CONTEXTS, SMALL, SPACES, draw, law, make
-from test_laws import with_atoms
 
 import genus
 from genus import Category, DataError, GenusError, Lattice, Real, Space
 from genus.ladder import GenerativeModel, TractableDensity, isolated
+from genus.laws.core import base_measure
 from genus.models.latent import LatentVariable
 
 ABLE = "mixture and naive-bayes can for any columns"
@@ -34,7 +34,7 @@ def first(space: Space, columns: list[int], rows: int = 1) -> torch.Tensor:
 
 def check_frequencies(model: TractableDensity, x: torch.Tensor, columns: list[int], c: torch.Tensor | None) -> None:
     """Draws of these columns given the others of x (1, D) are as often as the joint's ratio says."""
-    grid = torch.cartesian_prod(*[with_atoms(model.space.kinds[i])[0] for i in columns]).view(-1, len(columns))
+    grid = torch.cartesian_prod(*[base_measure(model.space.kinds[i])[0] for i in columns]).view(-1, len(columns))
     rows = x.repeat(len(grid), 1).double()
     rows[:, columns] = grid
     expected = model.log_prob(rows, c).softmax(0)
@@ -117,7 +117,7 @@ def test_numbers_are_drawn_from_the_conditional_of_the_joint(build: Any, column:
     model = build()
     space, kind = model.space, model.space.kinds[column]
     x = draw(space, 1, seed=3)
-    points, weights = with_atoms(kind)
+    points, weights = base_measure(kind)
     rows = x.repeat(len(points), 1).double()
     rows[:, column] = points
     joint = model.log_prob(rows).exp() * weights

@@ -1,0 +1,309 @@
+"""The laws of the ladder: each takes a model, data x (B, *shape) and context c, and says whether it could be checked.
+
+A law raises `LawError` where it is broken, and returns False where it cannot tell.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genus.errors import GenusError, ModelFileError
+from genus.files import load, save
+from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, isolated, map_batches
+from genus.laws.core import LawError, base_measure, context_rows, every_datum, require, require_close
+from genus.models import MarkovChain, Mixture
+from genus.training import fit
+
+__all__ = [
+    "bound_is_below_the_evidence",
+    "evidence_has_mass_one_at_most",
+    "files_keep_the_model",
+    "frequencies_are_probabilities",
+    "gradients_reach_every_parameter",
+    "mass_is_one",
+    "mass_is_one_by_quadrature",
+    "require_frequencies",
+    "rows_are_independent",
+    "samples_are_data",
+    "samples_follow_the_density",
+]
+
+DRAWS, NUMBERS = 4000, 40_000  # rows, at most, that the law of densities draws; numbers in all, where rows are long
+SURE = 0.99  # the mean of p / (p + q) over samples of p above which q is too unlike p to compare them
+BOUNDS = 32  # bounds that are averaged
+
+
+def files_keep_the_model(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+    """Saved and loaded, a model draws the same samples and gives the same log-density.
+
+    A model whose nets were put in by hand is loaded by `load(path, into=)`, into a copy with other weights.
+    """
+    name = type(model).__name__
+    try:
+        with isolated(0):
+            built = build_family(model.config | {"class": model.name}, model.space, model.context)
+    except (GenusError, TypeError, ValueError) as error:
+        raise LawError(f"{name} cannot be built again from its hyper-parameters: {error}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.genus"
+        save(model, path)
+        try:
+            again = load(path, into=None if _structure(built) == _structure(model) else _blank(model)).to(model.device)
+        except ModelFileError as error:
+            raise LawError(f"{name} is saved but cannot be loaded: {error}") from error
+    rows = context_rows(c, 20)
+    drawn, expected = again.sample(20, rows, seed=0), model.sample(20, rows, seed=0)
+    require_close(drawn, expected, f"{name}: saved and loaded it draws otherwise")
+    if isinstance(model, ApproximateDensity) and isinstance(again, ApproximateDensity):
+        with torch.no_grad():
+            found, expected = again.elbo(x, c, seed=0), model.elbo(x, c, seed=0)
+        require_close(found, expected, f"{name}: saved and loaded it gives another log-density")
+    return True
+
+
+def _structure(model: GenerativeModel) -> list[tuple[str, str]]:
+    """The class of every part and the shape of every tensor, which differ where a net was put in by hand."""
+    parts = [(name, type(part).__qualname__) for name, part in model.named_modules()]
+    return parts + [(name, str(tuple(tensor.shape))) for name, tensor in model.state_dict().items()]
+
+
+def _blank(model: GenerativeModel) -> GenerativeModel:
+    """A copy whose weights are all 0, so that what a file leaves out shows."""
+    model = copy.deepcopy(model)
+    for tensor in model.state_dict().values():
+        tensor.zero_()
+    return model
+
+
+def samples_are_data(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+    """Samples are data of the space, a seed repeats them and another does not, and torch's own random state stays."""
+    rows, name = context_rows(c, 50), type(model).__name__
+    before = torch.random.get_rng_state()
+    first, second = model.sample(50, rows, seed=3), model.sample(50, rows, seed=3)
+    require(torch.equal(torch.random.get_rng_state(), before), f"{name}.sample(seed=) moves torch's own random numbers")
+    require_close(first, second, f"{name}.sample does not repeat itself by its seed", tolerance=0.0)
+    require(first.dtype == model.space.dtype, f"{name}.sample gives {first.dtype}, not the space's {model.space.dtype}")
+    try:
+        model.space.check(first, "a sample")
+    except GenusError as error:
+        raise LawError(f"{name}.sample gives what is no data of its space: {error}") from error
+    none = model.sample(0, context_rows(c, 1)).shape
+    require(none == (0, *model.space.shape), f"{name}.sample(0) has the shape {tuple(none)}, not (0, *space.shape)")
+    return True
+
+
+@torch.no_grad()
+def rows_are_independent(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+    """The log-density of a row, or its bound on average, does not depend on the rows beside it."""
+    assert isinstance(model, ApproximateDensity)
+    name = type(model).__name__
+    if not isinstance(model, TractableDensity):  # whose noise is drawn for all rows together
+        few, rows = x[:8], None if c is None else c[:8]
+        alone = torch.stack([model.elbo(few[:1], None if rows is None else rows[:1], seed=s)[0] for s in range(BOUNDS)])
+        among = torch.stack([model.elbo(few, rows, seed=BOUNDS + s)[0] for s in range(BOUNDS)])
+        away = float((alone.double() - among.double()).mean())
+        error = float((alone.double().var() + among.double().var()).div(BOUNDS).sqrt())
+        near = abs(away) <= 6 * error + 1e-4 * (1 + abs(float(alone.mean())))
+        require(near, f"{name}: the bound of a row alone is {away:.3g} nats another than among others, on average")
+        return True
+    whole = model.log_prob(x, c)
+    require(not bool(whole.isnan().any()), f"{name}.log_prob is NaN of some data")
+    tolerance = 1e-4 if whole.dtype == torch.float32 else 1e-9
+    for part in (slice(0, 0), slice(0, 1), slice(1, None, 2)):
+        alone = model.log_prob(x[part], None if c is None else c[part])
+        require_close(alone, whole[part], f"{name}.log_prob of rows depends on those beside them", tolerance)
+    return True
+
+
+@torch.no_grad()
+def mass_is_one(model: GenerativeModel, x: Tensor, c: Tensor | None, tolerance: float = 1e-4) -> bool:
+    """The probabilities of all data sum to 1: where they can be enumerated; for sequences, of every length that can."""
+    assert isinstance(model, TractableDensity)
+    longest = every_datum(model.space)
+    if longest is None:
+        return False
+    lengths = range(1, longest.shape[1] + 1) if model.space.sequence else [None]
+    for length in lengths:
+        points = longest if length is None else every_datum(model.space, length)
+        assert points is not None
+        mass = float(_probabilities(model, points, c).sum())
+        what = "all data" if length is None else f"all sequences of length {length}"
+        require(
+            abs(mass - 1) <= tolerance,
+            f"{type(model).__name__}: its probabilities of {what} sum to {mass:.6g}, not 1: a conditional sees its own value,"
+            " or is not normalised",
+        )
+    return True
+
+
+@torch.no_grad()
+def mass_is_one_by_quadrature(
+    model: GenerativeModel, x: Tensor, c: Tensor | None, tolerance: float = 1e-6, reach: float = 9.0
+) -> bool:
+    """The density of one or two columns of any kinds integrates to 1, within the error of the quadrature."""
+    assert isinstance(model, TractableDensity)
+    if model.space.sequence or model.space.dim > 2:
+        return False
+    nodes = 4001 if model.space.dim == 1 else 501
+    points, weights = zip(*(base_measure(kind, nodes, reach) for kind in model.space.kinds), strict=True)
+    every = torch.stack(torch.meshgrid(*points, indexing="ij"), dim=-1).reshape(-1, *model.space.shape)
+    weight = weights[0] if len(weights) == 1 else torch.outer(*weights).flatten()
+    mass = float((_probabilities(model, every, c) * weight).sum())
+    require(abs(mass - 1) <= tolerance, f"{type(model).__name__}: its density integrates to {mass:.6g}, not 1")
+    return True
+
+
+def _probabilities(model: TractableDensity, points: Tensor, c: Tensor | None) -> Tensor:
+    """The probabilities or densities (N,) of points, all with the first row of the context."""
+    one = context_rows(c, 1)
+    return map_batches(lambda x, _: model.log_prob(x, one), points).double().exp()
+
+
+def samples_follow_the_density(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+    """Samples follow the log-density, context by context, and its mass is 1.
+
+    For any q, the mean of p / (p + q) over samples of p and that over samples of q add up to the mass of p. q is a mixture, or
+    for sequences of symbols a Markov chain, fitted to samples of p.
+    """
+    assert isinstance(model, TractableDensity)
+    found = _mass(model, c, model.log_prob)
+    if found is None:
+        return False
+    mass, error = found
+    require(
+        abs(mass - 1) < 5 * error + 0.01,
+        f"{type(model).__name__}: its samples do not follow its log-density, or the mass of that is not 1: by a model q"
+        f" fitted to samples, the means of p / (p + q) add up to {mass:.4g}, not 1 (standard error {error:.2g})",
+    )
+    return True
+
+
+def evidence_has_mass_one_at_most(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+    """The mass of the evidence, by samples of the model and of another, is 1 at most, so that the bound is one."""
+    assert isinstance(model, ApproximateDensity)
+    found = _mass(model, c, lambda x, c: model.log_evidence(x, c, samples=8, seed=5))
+    if found is None:
+        return False
+    mass, error = found
+    require(
+        mass < 1 + 5 * error + 0.05,
+        f"{type(model).__name__}: its bound is none, since the mass of the evidence is {mass:.4g}, more than 1 (standard error"
+        f" {error:.2g})",
+    )
+    return True
+
+
+@torch.no_grad()
+def _mass(
+    model: GenerativeModel, c: Tensor | None, log_p: Callable[[Tensor, Tensor | None], Tensor]
+) -> tuple[float, float] | None:
+    """The mass of p by its samples and those of a q, and its standard error; None where q is too unlike to tell."""
+    space = model.space
+    with isolated(0):
+        if Mixture.refusal(space) is None:
+            other: TractableDensity = Mixture(space, components=8)
+        elif MarkovChain.refusal(space) is None:
+            other = MarkovChain(space, order=1)
+        else:
+            return None
+    n = max(500, min(DRAWS, NUMBERS // space.dim))
+    rows = context_rows(c, n)
+    learnt, of_p = model.sample(n, rows, seed=1), model.sample(n, rows, seed=2)
+    fit(other, learnt, validation=None, progress=False)
+    of_q = other.sample(n, seed=3)
+    shares = []
+    for points in (of_p, of_q):
+        mine = map_batches(log_p, points, rows, rows=2048).double()
+        shares.append(torch.sigmoid(mine - other.log_prob(points).double()))
+    mass = float(shares[0].mean() + shares[1].mean())
+    error = float((shares[0].var() + shares[1].var()).div(n).sqrt())
+    near = abs(mass - 1) < 5 * error + 0.05
+    return None if near and float(shares[0].mean()) > SURE else (mass, error)
+
+
+@torch.no_grad()
+def frequencies_are_probabilities(
+    model: GenerativeModel, x: Tensor, c: Tensor | None, draws: int = 20_000, prefix: Tensor | None = None
+) -> bool:
+    """The frequency of every datum among samples is its probability, within five standard errors.
+
+    Args:
+        prefix: the values (m,) of the first positions of a chain rule, in its order, which samples go on from.
+    """
+    assert isinstance(model, TractableDensity)
+    points = every_datum(model.space)
+    if points is None:
+        return False
+    p, flat = _probabilities(model, points, c), points.flatten(1)
+    if prefix is None:
+        sample = model.sample(draws, context_rows(c, 1), seed=3)
+    else:
+        order = list(getattr(model, "order", None) or range(flat.shape[1]))
+        beginning = (flat[:, order[: len(prefix)]] == prefix.to(flat)).all(1)
+        flat, p = flat[beginning], p[beginning] / p[beginning].sum()
+        sample = model.sample(draws, context_rows(c, 1), seed=3, prefix=prefix)  # type: ignore[call-arg]
+    require_frequencies(sample, flat, p, type(model).__name__)
+    return True
+
+
+def require_frequencies(sample: Tensor, points: Tensor, p: Tensor, name: str) -> None:
+    """Raise a `LawError` unless the frequencies of points (N, *shape) in a sample are the probabilities p (N,), about."""
+    one, other = sample.flatten(1)[:, None, :], points.flatten(1)[None]
+    found = ((one == other) | (one.isnan() & other.isnan())).all(2).double().mean(0)
+    require(abs(float(found.sum()) - 1) < 1e-9, f"{name}: some samples are none of the data that may follow")
+    away, allowed = (found - p).abs(), 5 * (p * (1 - p) / len(sample)).sqrt() + 2 / len(sample)
+    worst = int((away - allowed).argmax())
+    require(
+        bool((away < allowed).all()),
+        f"{name}: its samples do not follow its log-density: the frequency of {points[worst].flatten().tolist()} is"
+        f" {float(found[worst]):.4g}, its probability {float(p[worst]):.4g}",
+    )
+
+
+@torch.no_grad()
+def bound_is_below_the_evidence(model: GenerativeModel, x: Tensor, c: Tensor | None, draws: int = 200) -> bool:
+    """The mean bound is at most the evidence, up to the noise of both; where the density is exact it is the log-density."""
+    assert isinstance(model, ApproximateDensity)
+    name = type(model).__name__
+    if isinstance(model, TractableDensity):
+        require_close(model.elbo(x, c), model.log_prob(x, c), f"{name}: its bound is not its log-density")
+        return True
+    bound = torch.stack([model.elbo(x, c, seed=i) for i in range(draws)]).mean(0)
+    evidence = model.log_evidence(x, c, samples=500, seed=0)
+    require(bool(bound.isfinite().all()), f"{name}: its bound of some data is not finite")
+    above = float((bound - evidence).max())
+    require(above <= 0.2, f"{name}: its bound is {above:.3g} nats above its evidence")
+    return True
+
+
+@torch.enable_grad()
+def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+    """Every loss is one finite number with finite gradients in its parameters, and every parameter belongs to one loss."""
+    name = type(model).__name__
+    x = x if x.is_floating_point() else x.to(model.space.dtype)
+    training, owned = model.training, set[int]()
+    model.train()
+    for loss in model.losses():
+        parameters = [p for p in loss.parameters if p.requires_grad]
+        with isolated(0):
+            value = loss.value(x, c)
+        finite = not value.ndim and bool(value.isfinite())
+        require(finite, f"{name}: its loss {loss.name!r} is {value.detach()}, not one number")
+        found = torch.autograd.grad(value, parameters, allow_unused=True)
+        missed = sum(gradient is None for gradient in found)
+        require(not missed, f"{name}: {missed} of the {len(found)} parameters of its loss {loss.name!r} have no part in it")
+        wild = sum(not bool(gradient.isfinite().all()) for gradient in found if gradient is not None)
+        require(not wild, f"{name}: {wild} parameters of its loss {loss.name!r} get gradients that are not finite")
+        shared = sum(id(p) in owned for p in parameters)
+        require(not shared, f"{name}: {shared} parameters of its loss {loss.name!r} belong to another of its losses too")
+        owned |= set(map(id, parameters))
+    left = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in owned]
+    require(not left, f"{name}: no loss has {', '.join(left[:3])}{', ...' * (len(left) > 3)} among its parameters")
+    model.train(training)
+    return True
