@@ -333,7 +333,7 @@ def test_a_pickle_in_place_of_a_model_is_not_run(how: str, tmp_path: Path, model
 )
 def test_a_foreign_file(content: bytes) -> None:
     Path("bad.genus").write_bytes(content)
-    refuse_model("not a whole genus file")
+    refuse_model("not a complete genus file")
 
 
 def test_a_file_of_somebody_else_in_the_same_format() -> None:
@@ -345,7 +345,7 @@ def test_a_file_of_somebody_else_in_the_same_format() -> None:
 def test_a_truncated_file(share: float, model: genus.GenerativeModel) -> None:
     whole = Path("m.genus").read_bytes()
     Path("bad.genus").write_bytes(whole[: int(share * len(whole))])
-    refuse_model("not a whole genus file")
+    refuse_model("not a complete genus file")
 
 
 def test_a_folder_or_nothing_in_place_of_a_model() -> None:
