@@ -166,7 +166,7 @@ def test_odd_data_work_in_every_family(what: str, family: str) -> None:
     if not fits(family, data.space):
         words = {"glow": "images", "markov": "sequences", "wavenet": "sequences in time", "pixelcnn": "images"}
         flow = issubclass(genus.family(family), NormalisingFlow)
-        reason = words.get(family, "a flow" if flow else "one value only")  # the others must take everything else
+        reason = words.get(family, "real numbers" if flow else "one value only")  # the others must take everything else
         with pytest.raises(genus.DataError, match=reason):
             genus.build(family, data.space, **SMALL[family])
         return
@@ -333,19 +333,19 @@ def test_a_pickle_in_place_of_a_model_is_not_run(how: str, tmp_path: Path, model
 )
 def test_a_foreign_file(content: bytes) -> None:
     Path("bad.genus").write_bytes(content)
-    refuse_model("not a whole genus file")
+    refuse_model("not a complete genus file")
 
 
 def test_a_file_of_somebody_else_in_the_same_format() -> None:
     save_file({"weight": torch.zeros(3)}, "bad.genus")
-    refuse_model("not one that genus wrote")
+    refuse_model("that genus did not write")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
 def test_a_truncated_file(share: float, model: genus.GenerativeModel) -> None:
     whole = Path("m.genus").read_bytes()
     Path("bad.genus").write_bytes(whole[: int(share * len(whole))])
-    refuse_model("not a whole genus file")
+    refuse_model("not a complete genus file")
 
 
 def test_a_folder_or_nothing_in_place_of_a_model() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genus import Category, Lattice, Real, read
-from genus.kinds.steps import find_lattice, round_digits, shortest
+from genus.kinds.steps import find_steps, round_digits, shortest_decimals
 
 RNG = np.random.default_rng(0)
 
@@ -32,7 +32,7 @@ def test_round_digits_is_the_decimal_text(value: float, digits: int) -> None:
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_shortest_reads_as_the_same_single(value: float) -> None:
-    out = shortest(np.array([value], dtype=np.float32))
+    out = shortest_decimals(np.array([value], dtype=np.float32))
     assert np.float32(out[0]) == np.float32(value)
     assert out[0] == float(str(np.float32(value)))
 
@@ -40,7 +40,7 @@ def test_shortest_reads_as_the_same_single(value: float) -> None:
 @pytest.mark.parametrize("step", [1.0, 0.5, 0.25, 0.2, 0.1, 0.01, 5.0, 20.0])
 def test_find_lattice_finds_the_step(step: float) -> None:
     values, counts = np.unique(np.round(RNG.integers(0, 60, 400) * step, 6), return_counts=True)
-    lattice = find_lattice(values, counts)
+    lattice = find_steps(values, counts)
     assert lattice is not None
     assert lattice.step == pytest.approx(step)
     assert lattice.on.all()
@@ -50,7 +50,7 @@ def test_find_lattice_finds_the_step(step: float) -> None:
 def test_find_lattice_sees_through_standardising(dtype: type) -> None:
     whole = RNG.integers(0, 90, 1000).astype(float)
     values, counts = np.unique(((whole - whole.mean()) / whole.std()).astype(dtype).astype(np.float64), return_counts=True)
-    lattice = find_lattice(values, counts, single=dtype is np.float32)
+    lattice = find_steps(values, counts, single=dtype is np.float32)
     assert lattice is not None
     assert lattice.step == pytest.approx(1 / whole.std(), rel=1e-5)
 
@@ -59,7 +59,7 @@ def test_find_lattice_sees_through_rounding_after_a_shift() -> None:
     tenths = np.round(RNG.integers(20, 140, 2000) * 0.1 - 8.319637, 8)
     printed = np.array([float(f"{v:.4e}") for v in tenths])
     values, counts = np.unique(printed, return_counts=True)
-    lattice = find_lattice(values, counts)
+    lattice = find_steps(values, counts)
     assert lattice is not None
     assert lattice.step == 0.1
     assert lattice.on.all()  # every value is reproduced to the last digit
@@ -68,7 +68,7 @@ def test_find_lattice_sees_through_rounding_after_a_shift() -> None:
 
 def test_zero_is_a_point_of_a_lattice_that_crosses_it() -> None:
     values = np.round(np.arange(-28, 30) / 10, 1)  # -2.8 + 28 * 0.1 is 4e-16
-    lattice = find_lattice(values, np.full(len(values), 5))
+    lattice = find_steps(values, np.full(len(values), 5))
     assert lattice is not None
     assert lattice.step == 0.1
     assert lattice.on.all()
@@ -76,14 +76,14 @@ def test_zero_is_a_point_of_a_lattice_that_crosses_it() -> None:
 
 def test_a_lattice_never_merges_values() -> None:
     values, counts = np.array([0.0, 0.125, 87382.0]), np.array([2, 1, 1])
-    lattice = find_lattice(values, counts, single=True)
+    lattice = find_steps(values, counts, single=True)
     assert lattice is None or len(np.unique(np.round((values - lattice.low) / lattice.step))) == 3
     np.testing.assert_array_equal(read({"v": np.array([0.0, 0.0, 87382.0, 0.125])}).frame()["v"], [0.0, 0.0, 87382.0, 0.125])
 
 
 def test_no_lattice_in_noise() -> None:
     values = np.sort(RNG.normal(size=3000))
-    assert find_lattice(values, np.ones(3000, dtype=int)) is None
+    assert find_steps(values, np.ones(3000, dtype=int)) is None
 
 
 # -- kinds ----------------------------------------------------------------------------------------------------------------

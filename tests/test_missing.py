@@ -123,7 +123,7 @@ def test_numbers_are_drawn_from_the_conditional_of_the_joint(build: Any, column:
     joint = model.log_prob(rows).exp() * weights
     there = [i for i in range(space.dim) if i != column]
     assert model.log_marginal(x[:, there].double(), there).exp().item() == pytest.approx(joint.sum().item(), rel=1e-3)
-    gap = x.double()
+    gap = x.double().clone()
     gap[:, column] = math.nan
     assert torch.allclose(model.log_marginal(gap), model.log_marginal(x[:, there].double(), there))
     drawn = model.impute(gap.repeat(DRAWS, 1), seed=0)[:, column].double()

@@ -499,7 +499,7 @@ def test_comparisons_take_classes_by_their_own_name(own_names: None) -> None:
     class Nameless(genus.MAF):
         pass
 
-    with pytest.raises(genus.GenusError, match="Nameless cannot be compared: it is no family by name"):
+    with pytest.raises(genus.GenusError, match="Nameless cannot be compared: its class has no name"):
         genus.compare(torch.randn(200, 2), [Nameless], progress=False)
 
 

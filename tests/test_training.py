@@ -526,7 +526,7 @@ def test_resuming_from_nothing_or_from_something_else(tmp_path):
     quiet(Gaussian(), max_steps=1, checkpoint=tmp_path / "c")
     whole = (tmp_path / "c").read_bytes()
     (tmp_path / "c").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelFileError, match="not a whole"):
+    with pytest.raises(ModelFileError, match="not a complete"):
         quiet(Gaussian(), max_steps=2, checkpoint=tmp_path / "c", resume=True)
 
 

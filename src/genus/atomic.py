@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all: every file that genus writes is written here."""
+"""Writing a file completely or not at all: every file that genus writes is written here."""
 
 from __future__ import annotations
 
@@ -62,24 +62,24 @@ def atomic_write(path: str | os.PathLike[str], error: type[GenusError] = GenusEr
 def _permissions(target: Path) -> int | None:
     """Return the permissions of the file that is to be replaced; None where there is no file yet."""
     try:
-        found = target.stat()
+        mode = target.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(None, "it is a folder and not a file")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(mode):
         raise OSError(None, "it is a device or a pipe and not a regular file")
-    return stat.S_IMODE(found.st_mode)
+    return stat.S_IMODE(mode)
 
 
 def check_writable(folder: Path) -> None:
-    """Raise where a folder cannot be made or written: before hours of work rather than after them.
+    """Raise GenusError where a folder cannot be made or written: before hours of work rather than after them.
 
     Args:
         folder: the folder, which need not exist yet.
 
     Raises:
-        GenusError: nothing can be written there.
+        GenusError: the folder cannot be made, or no file can be written in it.
     """
     try:
         existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
@@ -90,6 +90,7 @@ def check_writable(folder: Path) -> None:
 
 
 def _unwritable(path: Path, folder: Path, error: OSError) -> str:
+    """Return the message for a path that cannot be written in its folder."""
     file = next((parent for parent in (folder, *folder.parents) if parent.is_file()), None)
     if file is None and path.exists() and not path.is_file() and path != folder:
         return f"Cannot write {path}: {error.strerror}. Choose another name."

@@ -12,13 +12,13 @@ __all__ = ["Compiled"]
 
 
 class Compiled:
-    """A function that torch.compile makes faster; where that fails, a warning, and the function as it is.
+    """Call a function of tensors compiled by torch.compile; where compiling fails, warn and call it as it is.
 
     The first call is not compiled: what a model makes once (masks, tables) would cut the graph into pieces.
 
     Args:
-        function: of tensors.
-        work: that goes on without it, as the warning calls it.
+        function: takes and returns tensors.
+        work: the name of the work that goes on uncompiled, for the warning: "sampling", say.
 
     >>> double = Compiled(lambda x: 2 * x, "counting")
     >>> double.function(3)
@@ -41,11 +41,15 @@ class Compiled:
 
     @property
     def compiled(self) -> bool:
-        """Whether the next call is."""
+        """Return whether the next call is compiled."""
         return self.faster is not None and self.faster is not self.function
 
     def give_up(self, error: Exception) -> None:
-        """From now on the function as it is, with a warning that says why."""
+        """Warn that compiling failed, and call the function as it is from now on.
+
+        Args:
+            error: the reason, for the warning.
+        """
         reason = f"{type(error).__name__}: {str(error)[:200]}"
         warnings.warn(f"torch.compile failed ({reason}); {self.work} goes on without it.", stacklevel=4)
         self.faster = self.function

@@ -1,4 +1,4 @@
-"""Objects that remember the arguments they were made with, so that a file can make them again."""
+"""Objects that keep the arguments of their constructor, so that they can be made again from a file."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ classes: dict[str, type[Configurable]] = {}  # every class that files can name, 
 
 
 def same_source(first: type, second: type) -> bool:
-    """Return whether two classes are of one module, or of one file that is both a script and a module."""
+    """Return whether two classes come from the same module, or from one file that is both a script and a module."""
     names = [cls.__module__ for cls in (first, second)]
     files = [getattr(sys.modules.get(name), "__file__", None) for name in names]
     return names[0] == names[1] or (files[0] is not None and files[0] == files[1])
 
 
 class Configurable:
-    """Captures the arguments of a constructor once, as JSON values, defaults included, in `config`.
+    """Captures the arguments of the constructor in `config`, as JSON values, defaults included.
 
-    Models, transforms, maps, nets, critics and bases are all configurable. A class does nothing for it but name its arguments:
-    `to_json` describes an object by the name of its class and its config, and `from_json` makes it again. Arguments are checked
-    against their annotations (`int`, `float`, `Sequence[int]`), and what could not be written to a file is refused at once.
+    It is the base of models, transforms, maps, nets and critics. A subclass only names its arguments: `to_json` describes
+    an object by the name of its class and its config, and `from_json` makes an equal object. Arguments are checked against
+    their annotations (`int`, `float`, `Sequence[int]`); an argument that could not be written to a file is an error at once.
 
     Attributes:
         config: every argument of the constructor by name, as JSON values.
-        name: files find the class by it.
-        left_out: arguments that `config` does not hold, since whoever makes the object again knows them.
+        name: the name by which files find the class.
+        left_out: arguments that `config` leaves out, since the code that makes the object again has them.
 
     >>> class Layer(Configurable):
     ...     def __init__(self, widths: Sequence[int], rate: float = 0.5) -> None: ...
@@ -60,10 +60,10 @@ class Configurable:
 
     @classmethod
     def _register(cls, name: str) -> None:
-        """Let files find the class by this name.
+        """Let files find the class by this name; a class that is defined again, as in a notebook, takes its own place.
 
         Raises:
-            GenusError: another class has it; one that is defined anew, as in a notebook, takes its own place.
+            GenusError: another class has the name.
         """
         other = classes.get(name)
         if other is not None and not same_source(other, cls):
@@ -75,11 +75,11 @@ class Configurable:
         classes[name] = cls
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        made = super().__new__(cls)
+        instance = super().__new__(cls)
         try:
-            bound = inspect.signature(cls.__init__).bind(made, *args, **kwargs)
+            bound = inspect.signature(cls.__init__).bind(instance, *args, **kwargs)
         except TypeError:  # the constructor says it better; copy and pickle fill what they make without arguments
-            return made
+            return instance
         bound.apply_defaults()
         config: dict[str, Any] = {}
         for parameter in list(bound.signature.parameters.values())[1:]:
@@ -88,14 +88,14 @@ class Configurable:
                 config |= as_json(value)
             elif parameter.kind is not parameter.VAR_POSITIONAL and parameter.name not in cls.left_out:
                 config[parameter.name] = _checked(parameter, value)
-        object.__setattr__(made, "config", config)
-        return made
+        object.__setattr__(instance, "config", config)
+        return instance
 
     def to_json(self) -> dict[str, Any]:
-        """Return the class's name and the config, as JSON values from which `from_json` makes an equal object.
+        """Return the name of the class and the config, as JSON values from which `from_json` makes an equal object.
 
         Raises:
-            GenusError: no file could find the class.
+            GenusError: files could not find the class by its name.
         """
         if reason := unregistered_reason(type(self)):
             raise GenusError(f"{type(self).__name__} cannot be written to a file: {reason}")
@@ -103,33 +103,33 @@ class Configurable:
 
 
 def from_json(value: Any, **arguments: Any) -> Any:
-    """Make the object that `Configurable.to_json` described, objects within it first; lists and plain values stay as they are.
+    """Return the object that `Configurable.to_json` described, made after the objects within it; other values stay as they are.
 
     Args:
-        value: JSON values, or objects, which are given back.
-        arguments: those that the config leaves out (`Configurable.left_out`). Without them a description of such an object
-            within others stays JSON: whoever holds it knows the missing arguments.
+        value: JSON values, or objects, which are returned as they are.
+        arguments: the arguments that the config leaves out (`Configurable.left_out`). Without them the description of such an
+            object within others stays JSON: the object around it supplies the arguments.
 
     Raises:
         DataError: a description names a class that does not exist.
     """
     if isinstance(value, list | tuple):
-        return [from_json(one) for one in value]
+        return [from_json(item) for item in value]
     if not isinstance(value, dict):
         return value
     if "class" not in value:
-        return {name: from_json(one) for name, one in value.items()}
+        return {name: from_json(item) for name, item in value.items()}
     cls = class_named(value["class"])
     if cls.left_out and not arguments:
         return value
-    return cls(**arguments, **{name: from_json(one) for name, one in value.items() if name != "class"})
+    return cls(**arguments, **{name: from_json(item) for name, item in value.items() if name != "class"})
 
 
 def class_named(name: str) -> type[Configurable]:
-    """Return the class that files know by this name.
+    """Return the class that files find by this name.
 
     Raises:
-        DataError: it does not exist.
+        DataError: no class has the name.
     """
     if not isinstance(name, str) or name not in classes:
         raise DataError(f"There is no class {name!r}; import the module that defines it.")
@@ -140,7 +140,7 @@ def unregistered_reason(cls: type[Configurable]) -> str | None:
     """Return why files cannot find a class by its name; None where they can."""
     if not vars(cls).get("name"):
         how = f"class {cls.__name__}(..., name=...)"
-        return f"it is no family by name, and files and comparisons find families by theirs; define it as {how}."
+        return f"its class has no name, and files and comparisons find families by their names; define it as {how}."
     other = classes.get(cls.name, cls)
     if other is not cls and not (same_source(other, cls) and other.__qualname__ == cls.__qualname__):
         return f"its name {cls.name!r} is that of {other.__module__}.{other.__qualname__} now."
@@ -151,7 +151,7 @@ def as_json(value: Any) -> Any:
     """Return an argument as JSON values: numbers, text, arrays, ranges, lists and dicts of these, configurable objects.
 
     Raises:
-        GenusError: it is of another type.
+        GenusError: the argument is of another type.
 
     >>> from genus.transforms import ActNorm, Chain, Linear
     >>> as_json(Chain([ActNorm(2), Linear(2)]))["transforms"][1]
@@ -164,35 +164,35 @@ def as_json(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy's arrays and numbers, and tensors
         return as_json(value.tolist())
     if isinstance(value, list | tuple | range | nn.ModuleList):
-        return [as_json(one) for one in value]
+        return [as_json(item) for item in value]
     if isinstance(value, dict):
-        return {str(name): as_json(one) for name, one in value.items()}
+        return {str(name): as_json(item) for name, item in value.items()}
     raise GenusError(
         f"An argument of type {type(value).__name__} cannot be saved with a model; give numbers, text, lists of these,"
         " transforms or maps."
     )
 
 
-def _checked(parameter: inspect.Parameter, given: Any) -> Any:
-    """Return an argument as JSON values, of the type that is annotated, and within the bounds of its name."""
-    name, annotation, value = parameter.name, parameter.annotation, as_json(given)
+def _checked(parameter: inspect.Parameter, argument: Any) -> Any:
+    """Return an argument as JSON values; raise GenusError where it is not of the annotated type or out of its bounds."""
+    name, annotation, value = parameter.name, parameter.annotation, as_json(argument)
     if annotation in ("int", int) and type(value) is not int:
-        raise GenusError(f"{name} must be a whole number; got {given!r}.")
+        raise GenusError(f"{name} must be a whole number; got {argument!r}.")
     if annotation in ("float", float) and not isinstance(value, int | float):
-        raise GenusError(f"{name} must be a number; got {given!r}.")
+        raise GenusError(f"{name} must be a number; got {argument!r}.")
     if annotation in ("Sequence[int]", Sequence[int]):
-        if not isinstance(value, list) or any(type(one) is not int for one in value):
-            raise GenusError(f"{name} must be a list of whole numbers, [64, 64] say; got {given!r}.")
+        if not isinstance(value, list) or any(type(item) is not int for item in value):
+            raise GenusError(f"{name} must be a list of whole numbers, [64, 64] say; got {argument!r}.")
         if name == "hidden" and min(value, default=1) < 1:
-            raise GenusError(f"hidden is the width of every layer, 1 or more; got {given!r}.")
+            raise GenusError(f"hidden is the width of every layer, 1 or more; got {argument!r}.")
     if name == "transforms" and type(value) is int and value < 0:
-        raise GenusError(f"transforms is how many there are, 0 or more; got {given!r}.")
+        raise GenusError(f"transforms is how many there are, 0 or more; got {argument!r}.")
     if name == "dropout" and isinstance(value, int | float):
         check_dropout(value)
     return value
 
 
 def check_dropout(dropout: float) -> None:
-    """Raise GenusError where dropout is not a share."""
+    """Raise GenusError unless dropout is a share of hidden units, from 0 to below 1."""
     if not 0 <= dropout < 1:
         raise GenusError(f"dropout is a share of hidden units, from 0 to below 1; got {dropout!r}.")

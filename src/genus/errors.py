@@ -1,27 +1,27 @@
-"""The errors a user may meet. Each message says what happened, what was expected, and what to do."""
+"""The errors that a user may meet. Each message says what happened, what was expected, and what to do."""
 
 __all__ = ["DataError", "GenusError", "ModelFileError", "NonFiniteLossError", "NotFittedError", "TrainingError"]
 
 
 class GenusError(ValueError):
-    """Base of every error that genus raises on purpose; the command line prints it as one sentence."""
+    """Mark an error that genus raises on purpose; the command line prints its message alone. The base of all others."""
 
 
 class DataError(GenusError):
-    """The data cannot be read, or does not fit the space it is read into."""
+    """Say that data cannot be read, or do not fit the space that they are read into."""
 
 
 class ModelFileError(GenusError):
-    """A model file is missing, truncated, foreign or tampered with."""
+    """Say that a model file is missing, truncated, foreign or tampered with."""
 
 
 class NotFittedError(GenusError):
-    """A counted model is asked before it has observed anything."""
+    """Say that a model which learns by counting was used before it had counted any row."""
 
 
 class TrainingError(GenusError):
-    """Training cannot start or go on."""
+    """Say that training cannot start or go on."""
 
 
 class NonFiniteLossError(TrainingError):
-    """A loss became NaN or infinite; the model has its last good weights."""
+    """Say that a loss became NaN or infinite; the model has its last good weights."""

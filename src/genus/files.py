@@ -1,4 +1,4 @@
-"""A model on disk: one safetensors file whose header carries the configuration as JSON. Nothing in it is ever run."""
+"""A model on disk: one safetensors file whose header holds the configuration as JSON. No code in it is ever run."""
 
 from __future__ import annotations
 
@@ -29,17 +29,26 @@ FORMAT = 2
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
-    """Write tensors and a JSON header as one file, whole or not at all."""
+    """Write tensors and a JSON header as one file, completely or not at all.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        header: JSON values.
+
+    Raises:
+        ModelFileError: the file cannot be written.
+    """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path, ModelFileError) as temporary:
         save_file(tensors, temporary, metadata={"genus": json.dumps(header | {"format": FORMAT})})
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The tensors and the JSON header of a file that `write_tensors` wrote.
+    """Return the tensors and the JSON header of a file that `write_tensors` wrote.
 
     Raises:
-        ModelFileError: the file is missing, truncated, not genus's, or of a newer format.
+        ModelFileError: the file is missing, truncated, not written by genus, or of another format.
     """
     path = Path(path)
     if not path.is_file():
@@ -50,9 +59,9 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
             header = json.loads(text) if text else None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path} is not a whole genus file ({error}); save the model again with genus.save.") from error
+        raise ModelFileError(f"{path} is not a complete genus file ({error}); save the model again with genus.save.") from error
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-        raise ModelFileError(f"{path} is a safetensors file but not one that genus wrote; expected one of genus.save.")
+        raise ModelFileError(f"{path} is a safetensors file that genus did not write; expected a file of genus.save.")
     if header["format"] != FORMAT:
         other = "a newer" if header["format"] > FORMAT else "an older"
         raise ModelFileError(f"{path} has format {header['format']}, and this genus reads {FORMAT}; install {other} genus.")
@@ -71,7 +80,7 @@ def save(model: GenerativeModel, path: str | os.PathLike[str]) -> None:
 
 
 def describe(model: GenerativeModel) -> dict[str, Any]:
-    """Return the JSON that rebuilds a model without its weights: family and hyper-parameters, spaces."""
+    """Return the JSON values that rebuild a model without its weights: family, hyper-parameters, spaces and codecs."""
     return {
         "family": model.name,
         "config": model.config,
@@ -86,17 +95,22 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
     """Read a model that `save` wrote, onto the CPU, in evaluation mode.
 
     Args:
+        path: the file.
         into: a model with nets of its own (see `LatentVariable.replace`), which takes the weights; its family, spaces and
-            hyper-parameters must be those of the file. By default the model is built from what the file says.
+            hyper-parameters must be those of the file. By default the model is built from the file's header.
+
+    Returns:
+        The model.
 
     Raises:
-        ModelFileError: the file is missing, truncated, foreign, tampered with, of a newer format, or of another model.
+        ModelFileError: the file is missing, truncated, foreign, tampered with, of another format, or of another model than
+            `into`.
     """
     tensors, header = read_tensors(path)
     if into is not None:
         described = json.loads(json.dumps(describe(into)))
         if different := [name for name in ("family", "space", "context", "config") if header.get(name) != described[name]]:
-            raise ModelFileError(f"{path} holds a model of another {' and '.join(different)}; give one that is like it.")
+            raise ModelFileError(f"{path} holds a model of another {' and '.join(different)}; give a model that is like it.")
     try:
         model = into if into is not None else _built(header, tensors)
         model.load_state_dict(tensors)
@@ -114,7 +128,7 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
         ValueError,
     ) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        own = "" if into is not None else "; one with nets of its own is loaded by load(path, into=model)"
+        own = "" if into is not None else "; a model with nets of its own is loaded by load(path, into=model)"
         if (name := _unknown_family(header)) is not None:
             own, reason = "", f"there is no family {name!r} here; import the module that defines it first"
         raise ModelFileError(f"{path} does not describe a model that this genus can build: {reason}{own}") from error
@@ -132,7 +146,7 @@ def _unknown_family(header: dict[str, Any]) -> str | None:
 
 
 def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeModel:
-    """Return a model of these hyper-parameters, its weights as they are at first."""
+    """Return the model that a header describes, with initial weights."""
     count = sum(tensor.numel() for tensor in tensors.values())
     _check_sizes(header, count)
     with isolated(0), _no_more_weights_than(count):  # initial weights must not cost the caller random numbers
@@ -143,10 +157,11 @@ def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeMode
     return model.double() if floats == {torch.float64} else model
 
 
-# Whoever tampers with a header must not be able to fill the memory with it, so what is built is held against what is there.
+# A header that was tampered with must not fill the memory, so the sizes of the model are held against those of the file.
 
 
 def _check_sizes(header: dict[str, Any], count: int) -> None:
+    """Raise ValueError where a header asks for a size far above the numbers that the file holds."""
     shapes = [header[name]["shape"] for name in ("space", "context") if header[name] is not None]
     for size in (*map(math.prod, shapes), *(v for v in _leaves(header["config"]) if isinstance(v, int))):
         if abs(size) > max(count, 10**6):
@@ -154,16 +169,17 @@ def _check_sizes(header: dict[str, Any], count: int) -> None:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """The numbers and strings of nested JSON."""
+    """Yield the numbers and texts of nested JSON values."""
     if isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(one)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(item)
     else:
         yield value
 
 
 @contextmanager
 def _no_more_weights_than(count: int) -> Iterator[None]:
+    """Raise ValueError where more than twice so many weights are made inside the context."""
     built = 0
 
     def register(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:

@@ -1,4 +1,4 @@
-"""Families by name."""
+"""Families by name, and models built on a space."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLUGINS = "genus.families"
 
 @cache
 def _installed() -> None:
-    """Import the families that other packages bring, by their entry points of the group `PLUGINS`, once."""
+    """Import the families of other packages, by their entry points in the group `PLUGINS`, once."""
     for point in entry_points(group=PLUGINS):
         try:
             point.load()
@@ -32,20 +32,23 @@ def _installed() -> None:
 
 
 def families() -> dict[str, type[GenerativeModel]]:
-    """Every family that can be built by its name, by name; `family` also finds those that others are put together with.
+    """Return every family that can be built by its name; `family` also finds those that only serve within other models.
 
-    Families of one's own are among them once the module that defines them is imported. An installed package has its families
-    imported by an entry point for each, of the group "genus.families".
+    A family of your own is among them once the module that defines it is imported. An installed package names an entry point
+    for each of its families in the group "genus.families", and has them imported.
+
+    Returns:
+        The classes by name.
     """
     _installed()
     return {name: cls for name, cls in registered_families().items() if cls.info.listed}
 
 
 def family(name: str | type[GenerativeModel]) -> type[GenerativeModel]:
-    """Return the family of that name; a family itself is given back.
+    """Return the family with this name; a family itself is returned as it is.
 
     Raises:
-        GenusError: it does not exist.
+        GenusError: there is no family with this name.
 
     >>> family("naive-bayes").__name__
     'NaiveBayes'
@@ -61,7 +64,7 @@ WHOLE = Space(Lattice(0, 3), shape=(2, 2))  # whole numbers, of images too
 
 
 def hyper_parameters(cls: type[GenerativeModel]) -> dict[str, Any]:
-    """A family's hyper-parameters with their defaults; of a continuous one that of `Dequantised` too, the noise.
+    """Return a family's hyper-parameters with their defaults, and for a continuous family the noise of `Dequantised`.
 
     >>> hyper_parameters(family("maf"))
     {'transforms': 5, 'hidden': (128, 128), 'dropout': 0.0, 'base': 'normal', 'noise': 'uniform'}
@@ -71,12 +74,13 @@ def hyper_parameters(cls: type[GenerativeModel]) -> dict[str, Any]:
 
 
 def _arguments(cls: type[GenerativeModel]) -> dict[str, Any]:
+    """Return the constructor's arguments with a default, the context aside."""
     parameters = inspect.signature(cls.__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "context"}
 
 
 def hyper_type(cls: type[GenerativeModel], name: str) -> tuple[type, bool]:
-    """The type of a hyper-parameter's value, and whether it is a sequence of these: as the default is, else as annotated.
+    """Return the type of a hyper-parameter, and whether its value is a sequence of this type: of its default, else annotated.
 
     >>> hyper_type(family("maf"), "hidden"), hyper_type(family("made"), "order"), hyper_type(family("gpt"), "window")
     ((<class 'int'>, True), (<class 'int'>, True), (<class 'int'>, False))
@@ -87,22 +91,34 @@ def hyper_type(cls: type[GenerativeModel], name: str) -> tuple[type, bool]:
     if default is not None and not isinstance(default, list | tuple):
         return type(default), False
     annotation = get_type_hints(cls.__init__)[name]
-    for one in get_args(annotation) if isinstance(annotation, UnionType) else (annotation,):
-        if one in (bool, int, float, str):
-            return one, False
-        if get_origin(one) is Sequence and get_args(one)[0] in (bool, int, float, str):
-            return get_args(one)[0], True
+    for option in get_args(annotation) if isinstance(annotation, UnionType) else (annotation,):
+        if option in (bool, int, float, str):
+            return option, False
+        if get_origin(option) is Sequence and get_args(option)[0] in (bool, int, float, str):
+            return get_args(option)[0], True
     return str, False
 
 
 def suggested(cls: type[GenerativeModel], space: Space, rows: int) -> dict[str, Any]:
-    """What a family suggests for so many rows, of the hyper-parameters that it has: it may have inherited the suggestion."""
-    known = hyper_parameters(cls)
-    return {name: value for name, value in cls.default_hyperparameters(space, rows).items() if name in known}
+    """Return a family's `default_hyperparameters`, without those that it inherited and its constructor does not take.
+
+    Args:
+        cls: the family.
+        space: of x.
+        rows: the number of training rows.
+    """
+    names = hyper_parameters(cls)
+    return {name: value for name, value in cls.default_hyperparameters(space, rows).items() if name in names}
 
 
 def refusal(name: str | type[GenerativeModel], space: Space, context: Space | None = None) -> str | None:
-    """Return why no model of this family fits a space, not even with noise on its whole numbers; None where one does."""
+    """Return why a family cannot model a space, not even with noise on its lattices; None where it can.
+
+    Args:
+        name: the family, or its name.
+        space: of x.
+        context: of c, or None.
+    """
     cls = family(name)
     return None if cls.accepts(space, context) else Dequantised.refusal_of(cls, space, context)
 
@@ -110,25 +126,31 @@ def refusal(name: str | type[GenerativeModel], space: Space, context: Space | No
 def build(
     name: str | type[GenerativeModel], space: Space, context: Space | None = None, seed: int | None = None, **hyper: Any
 ) -> GenerativeModel:
-    """A model of the named family on a space; a continuous family on integers is wrapped in `Dequantised`.
+    """Build a model of a family on a space; a continuous family on lattices is wrapped in `Dequantised`.
 
     Args:
-        seed: of its first weights, so that another process builds the same; None: of torch's own random numbers.
+        name: the family, or its name.
+        space: of x.
+        context: the space of c; None for a model without context.
+        seed: of the initial weights, so that another process builds the same; None: torch's global random numbers.
         hyper: hyper-parameters by name; `hyper_parameters` lists them.
+
+    Returns:
+        The model, not trained yet.
 
     Raises:
         GenusError: an unknown family or hyper-parameter.
-        DataError: the family refuses the space.
+        DataError: the family cannot model the space.
 
     >>> from genus import Lattice
     >>> build("maf", Space(Lattice(0, 16), shape=(8, 8)), transforms=2).name
     'dequantised'
     """
     cls = family(name)
-    known = hyper_parameters(cls)
+    names = hyper_parameters(cls)
     for key in hyper:
-        if key not in known and cls is not Dequantised:
-            raise GenusError(f"{cls.name} has no hyper-parameter {key!r}; it has {', '.join(known) or 'none'}.")
+        if key not in names and cls is not Dequantised:
+            raise GenusError(f"{cls.name} has no hyper-parameter {key!r}; it has {', '.join(names) or 'none'}.")
     if reason := refusal(cls, space, context):
         raise DataError(f"{cls.__name__} cannot model this: {reason}")
     if not cls.accepts(space, context):

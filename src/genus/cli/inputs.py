@@ -67,7 +67,7 @@ def build_model(
     from genus.registry import build, suggested
 
     try:
-        return build(cls.name, space, context, seed, **suggested(cls, space, rows) | chosen)
+        return build(cls, space, context, seed, **suggested(cls, space, rows) | chosen)
     except (ArithmeticError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, GenusError) or not chosen:
             raise

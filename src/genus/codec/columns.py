@@ -1,4 +1,4 @@
-"""Columns, arrays and images to coordinates and back."""
+"""Columns, arrays and images, encoded as coordinates and decoded."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from torch import Tensor
 from genus.codec.frames import ARRAYS, Form, as_text, is_text, to_arrow, to_numbers, type_of
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice
-from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest
+from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest_decimals
 from genus.space import Space
 
 __all__ = ["decode", "decode_column", "encode", "encode_column", "within"]
 
-# -- in -------------------------------------------------------------------------------------------------------------------
+# -- encoding --------------------------------------------------------------------------------------------------------
 
 
 def encode(space: Space, form: Form | None, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
-    """See `Codec.encode`."""
+    """Return a frame, array or tensor as x (N, *shape); see `Codec.encode`."""
     if isinstance(source, Tensor):
         source = source.detach().cpu().numpy()
     if isinstance(source, list | tuple):
@@ -41,8 +41,8 @@ def encode(space: Space, form: Form | None, source: Any, allow_missing: bool = F
         raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
     out = _empty(space, table.num_rows)
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
-        known = form.column_type(i) if form is not None else None
-        out[:, i] = encode_column(kind, table.column(name), space.label(i), allow_missing, known, beyond)
+        column_type = form.column_type(i) if form is not None else None
+        out[:, i] = encode_column(kind, table.column(name), space.label(i), allow_missing, column_type, beyond)
     return torch.from_numpy(out)
 
 
@@ -81,13 +81,13 @@ def _encode_array(space: Space, form: Form | None, array: np.ndarray, allow_miss
 
 
 def _shared(space: Space) -> Kind | None:
-    """The numeric kind that all of several coordinates share."""
+    """Return the numeric kind that several coordinates share; None where they share none."""
     kind = space.kinds[0]
     return None if space.dim == 1 or isinstance(kind, Category) or any(k is not kind for k in space.kinds) else kind
 
 
 def _plain(kind: Kind) -> TypeGuard[Lattice]:
-    """Whether these are whole numbers low..high and nothing else: bytes need no arithmetic."""
+    """Return whether a kind is the whole numbers low..high without atoms: bytes then need no arithmetic."""
     return isinstance(kind, Lattice) and kind.step == 1 and not kind.atoms and kind.is_whole
 
 
@@ -96,13 +96,21 @@ def encode_column(
     column: pa.ChunkedArray,
     label: str,
     allow_missing: bool = False,
-    known: pa.DataType | None = None,
+    column_type: pa.DataType | None = None,
     beyond: bool = False,
 ) -> np.ndarray:
-    """Values -> coordinates (N,).
+    """Return the values of a column as coordinates, (N,).
 
     Args:
-        known: the type of the column that the kind was measured on: time is counted in its unit.
+        kind: of the column.
+        column: N values.
+        label: of the column, for messages.
+        allow_missing: a value may be missing although the kind has no missing value; the coordinate is then NaN.
+        column_type: the type of the column that the kind was measured on: time is counted in its unit.
+        beyond: a number that has no place on the lattice becomes infinite.
+
+    Raises:
+        DataError: values of another type, an unseen level, a missing value, or a number off the lattice.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -110,7 +118,7 @@ def encode_column(
         return _encode_levels(kind, column, label, allow_missing)
     if column.null_count == len(column):
         return _encode_numbers(kind, np.full(len(column), math.nan), label, False, allow_missing)
-    time = known if known is not None and pa.types.is_temporal(known) else None
+    time = column_type if column_type is not None and pa.types.is_temporal(column_type) else None
     values = None
     try:
         if time is not None and (is_text(column.type) or pa.types.is_temporal(column.type)):
@@ -127,48 +135,49 @@ def encode_column(
     return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), allow_missing, time, beyond)
 
 
-def within(kind: Kind, known: pa.DataType | None) -> str:
-    """What a column's values are, for messages: values in Lattice(0, 9), or dates from one to another."""
-    if known is None or not pa.types.is_temporal(known) or not isinstance(kind, Lattice):
+def within(kind: Kind, column_type: pa.DataType | None) -> str:
+    """Return what a column's values are, for messages: "values in Lattice(0, 9)", or dates with the first and the last."""
+    if column_type is None or not pa.types.is_temporal(column_type) or not isinstance(kind, Lattice):
         return f"values in {kind!r}"
-    what = "dates" if pa.types.is_date(known) else "times"
-    return f"{what} from {as_text(kind.low, known)} to {as_text(kind.high, known)}"
+    noun = "dates" if pa.types.is_date(column_type) else "times"
+    return f"{noun} from {as_text(kind.low, column_type)} to {as_text(kind.high, column_type)}"
 
 
 def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_missing: bool) -> np.ndarray:
+    """Return the index of each value among the levels."""
     array = column.combine_chunks()
     if pa.types.is_floating(array.type):
         array = pc.add(array, pa.scalar(0.0, array.type))  # -0.0 and 0.0 are one level
-    known = pa.array([level for level in kind.levels if level is not None])
+    levels = pa.array([level for level in kind.levels if level is not None])
     position = np.array([i for i, level in enumerate(kind.levels) if level is not None] + [-1])
     null = np.asarray(pc.is_null(array, nan_is_null=True))
-    if pa.types.is_null(array.type) or pa.types.is_null(known.type):
-        found = np.full(len(array), -1)
+    if pa.types.is_null(array.type) or pa.types.is_null(levels.type):
+        index = np.full(len(array), -1)
     else:
-        if array.type != known.type:
-            array, known = _common_type(array, known)
-        found = np.asarray(pc.fill_null(pc.index_in(array, value_set=known), -1))
-    unseen = (found < 0) & ~(null & (allow_missing or None in kind.levels))
+        if array.type != levels.type:
+            array, levels = _common_type(array, levels)
+        index = np.asarray(pc.fill_null(pc.index_in(array, value_set=levels), -1))
+    unseen = (index < 0) & ~(null & (allow_missing or None in kind.levels))
     if unseen.any():
         rows = np.flatnonzero(unseen)
-        what = "a missing value" if null[rows[0]] else repr(array[int(rows[0])].as_py())
-        levels = f"{', '.join(map(repr, kind.levels[:8]))}{', ...' if len(kind.levels) > 8 else ''}"
+        value = "a missing value" if null[rows[0]] else repr(array[int(rows[0])].as_py())
+        expected = f"{', '.join(map(repr, kind.levels[:8]))}{', ...' if len(kind.levels) > 8 else ''}"
         raise DataError(
-            f"The {label} holds {what} in row {rows[0]} ({len(rows)} such row{'s' if len(rows) > 1 else ''}), a level that was"
-            f" not there in training; expected one of {levels}."
+            f"The {label} holds {value} in row {rows[0]} ({len(rows)} such row{'s' if len(rows) > 1 else ''}), a level that was"
+            f" not there in training; expected one of {expected}."
             " Drop such rows, or read the training data with kinds= naming every level."
         )
-    codes = position[found].astype(np.float64)
+    codes = position[index].astype(np.float64)
     if allow_missing or None in kind.levels:
         codes[null] = kind.levels.index(None) if None in kind.levels else math.nan
     return codes
 
 
-def _common_type(array: pa.Array, known: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Numbers match by value, everything else by its text."""
-    if all(pa.types.is_floating(t) or pa.types.is_integer(t) for t in (array.type, known.type)):
-        return array.cast(pa.float64(), safe=False), known.cast(pa.float64(), safe=False)
-    return array.cast(pa.large_string()), known.cast(pa.large_string())
+def _common_type(array: pa.Array, levels: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return both as numbers where both are, so that they match by value; else both as text."""
+    if all(pa.types.is_floating(t) or pa.types.is_integer(t) for t in (array.type, levels.type)):
+        return array.cast(pa.float64(), safe=False), levels.cast(pa.float64(), safe=False)
+    return array.cast(pa.large_string()), levels.cast(pa.large_string())
 
 
 def _encode_numbers(
@@ -177,21 +186,21 @@ def _encode_numbers(
     label: str,
     single: bool,
     allow_missing: bool = False,
-    known: pa.DataType | None = None,
+    time: pa.DataType | None = None,
     beyond: bool = False,
 ) -> np.ndarray:
-    """float64 values -> the same, on the lattice and at the atoms to the last bit.
+    """Return float64 values moved to the lattice and the atoms that they stand for, to the last bit.
 
     Args:
-        single: the values were float32, and so know their decimals to seven digits only.
-        known: what the values count, where it is time; for messages.
-        beyond: numbers that have no place on the lattice are infinite, and no error.
+        single: the values were float32, and so have their decimals to seven digits only.
+        time: the type of a column of time, for messages.
+        beyond: a number that has no place on the lattice becomes infinite, and is no error.
     """
 
     def refuse(bad: np.ndarray, expected: str) -> None:
         if bad.any():
             row, count = int(np.flatnonzero(bad)[0]), int(bad.sum())
-            shown = as_text(values[row], known)
+            shown = as_text(values[row], time)
             raise DataError(f"The {label} holds {shown} in row {row} ({count} such in all); expected {expected}.")
 
     refuse(np.isinf(values), "finite numbers; replace infinities by missing values")
@@ -211,7 +220,7 @@ def _encode_numbers(
         off[off] = away[off] > np.minimum(1.01 * half_unit(values[off], kind.digits), 0.03 * step)
     off &= away > 4 * eps * np.abs(values)
     snapped, atom = _snap(np.where(off, values, lattice), atoms, lambda a: np.maximum(1e-6 * step, 4 * eps * np.abs(a)))
-    admitted, other = within(kind, known), ~atom & ~nan
+    admitted, other = within(kind, time), ~atom & ~nan
     outside = other & ((place < 0) | (place >= size))
     if beyond:
         return np.where(outside | (other & off), math.inf, np.where(nan, math.nan, snapped))
@@ -221,7 +230,7 @@ def _encode_numbers(
 
 
 def _snap(values: np.ndarray, atoms: np.ndarray, slack: Callable[[np.ndarray], Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Values within slack of an atom become it; and which did."""
+    """Return values, those within slack of an atom replaced by it, and which these are."""
     if not len(atoms):
         return values, np.zeros(len(values), dtype=bool)
     after = np.searchsorted(atoms, values).clip(0, len(atoms) - 1)
@@ -235,11 +244,11 @@ def _lattice_value(kind: Lattice, place: np.ndarray) -> np.ndarray:
     return np.where(place == kind.size - 1, kind.high, points(kind.low, kind.step, place))
 
 
-# -- out ------------------------------------------------------------------------------------------------------------------
+# -- decoding -------------------------------------------------------------------------------------------------------
 
 
 def decode(space: Space, form: Form | None, x: Tensor) -> Any:
-    """See `Codec.decode`."""
+    """Return x (N, *shape) in the form of the data that were read; see `Codec.decode`."""
     space.check(x)
     if form is None:
         return x
@@ -274,7 +283,13 @@ def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
 
 
 def decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
-    """Coordinates -> values: float64 with NaN where missing, or the levels' objects."""
+    """Return coordinates (N,) as values: float64 with NaN where missing, or the levels of a category as objects.
+
+    Args:
+        kind: of the column.
+        column: the coordinates.
+        single: the coordinates were float32, and so have their decimals to seven digits only.
+    """
     if isinstance(kind, Category):
         levels = np.empty(len(kind.levels), dtype=object)
         levels[:] = kind.levels
@@ -282,7 +297,7 @@ def decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
     atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
     eps = float(np.finfo(np.float32 if single else np.float64).eps)
     if not isinstance(kind, Lattice):
-        return _snap(shortest(column) if single else column, atoms, lambda a: eps * np.abs(a))[0]
+        return _snap(shortest_decimals(column) if single else column, atoms, lambda a: eps * np.abs(a))[0]
     raw, atom = _snap(column, atoms, lambda a: np.maximum(1e-6 * kind.step, eps * np.abs(a)))
     value = _lattice_value(kind, np.round((column - kind.low) / kind.step))
     value = np.where(atom, raw, value)
@@ -315,12 +330,12 @@ def _to_type(column: np.ndarray, kind: Kind, name: str) -> pa.Array:
 
 
 def _to_dictionary(column: np.ndarray, kind: Kind, target: pa.DataType) -> pa.Array:
-    given = kind.levels if hasattr(kind, "levels") else np.unique(column[~np.isnan(column)]).tolist()
-    levels = [level for level in given if level is not None]
-    values = pa.array(levels).cast(target.value_type)
+    values = kind.levels if isinstance(kind, Category) else np.unique(column[~np.isnan(column)]).tolist()
+    levels = [level for level in values if level is not None]
+    dictionary = pa.array(levels).cast(target.value_type)
     place = {level: i for i, level in enumerate(levels)}
     codes = pa.array([place.get(v) for v in column.tolist()], type=target.index_type)
-    return pa.DictionaryArray.from_arrays(codes, values, ordered=target.ordered)
+    return pa.DictionaryArray.from_arrays(codes, dictionary, ordered=target.ordered)
 
 
 def _to_frame(table: pa.Table, form: Form) -> Any:
@@ -336,8 +351,8 @@ def _to_frame(table: pa.Table, form: Form) -> Any:
         }
     frame = nw.from_arrow(table, backend=form.container).to_native()  # type: ignore[arg-type]
     if form.container == "pandas":
-        wanted = dict(zip(frame.columns, form.native, strict=True))
-        frame = frame.astype({name: native for name, native in wanted.items() if str(frame[name].dtype) != native})
+        types = dict(zip(frame.columns, form.native, strict=True))
+        frame = frame.astype({name: native for name, native in types.items() if str(frame[name].dtype) != native})
         if form.labels:
             frame.columns = list(form.labels)
         return frame

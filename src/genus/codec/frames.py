@@ -1,4 +1,4 @@
-"""Frames and arrays to tensors and back. Arrow is the one columnar form in between; narwhals knows the frames."""
+"""Frames and arrays as Arrow tables, the form that columns have between a person's data and tensors."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ ARRAYS = ("numpy", "torch", "images", "text", "audio")  # containers of one dtyp
 
 @dataclass(frozen=True)
 class Form:
-    """What samples come back as.
+    """Says in which form samples are returned: that of the data that were read.
 
     Args:
         container: "pandas", "polars", "pyarrow", "dict", "numpy", "torch", "images", "text" or "audio".
-        dtypes: Arrow's name of every column's type; for arrays the one NumPy name.
+        dtypes: Arrow's name of every column's type; for arrays the single name of NumPy.
         native: the frame's own name of every column's type, where Arrow's is not enough to restore it.
-        channels_last: images that came as (H, W, C); inside they are (C, H, W).
+        channels_last: the images were read as (H, W, C); in a space they are (C, H, W).
         labels: the frame's own column labels, where they are whole numbers and not text.
-        coding: how numbers stand for a sequence: for text "characters", "bytes" or a tokenizer in JSON; for audio "mu-law",
-            "linear", "linear-8", "real".
+        coding: the code by which numbers stand for a sequence: for text "characters", "bytes" or a tokenizer in JSON; for audio
+            "mu-law", "linear", "linear-8", "real".
         rate: of audio, samples a second.
     """
 
@@ -48,7 +48,7 @@ class Form:
         return type_of(self.dtypes[i]) if self.container not in ARRAYS else None
 
     def select(self, columns: Sequence[int]) -> Form:
-        """The form of some of the columns."""
+        """Return the form of some of the columns."""
         if self.container in ARRAYS:
             return self
         kept: dict[str, Any] = {
@@ -59,14 +59,16 @@ class Form:
         return replace(self, **kept)
 
     def select_names(self, names: Sequence[str], chosen: Sequence[str]) -> Form:
-        """The form of the columns of these names, out of all."""
+        """Return the form of the chosen columns, where `names` are those of all columns."""
         return self.select([list(names).index(name) for name in chosen])
 
     def to_json(self) -> dict[str, Any]:
+        """Return the form as JSON values; `from_json` is the inverse."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Form:
+        """Return the form that `to_json` described."""
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
         return cls(**values)
 
@@ -75,14 +77,14 @@ class Form:
 
 
 def type_name(kind: pa.DataType) -> str:
-    """A name that `type_of` reads back; Arrow's own wherever it has one."""
+    """Return a name of Arrow's type that `type_of` reads back: Arrow's own wherever it has one."""
     if pa.types.is_dictionary(kind):
         return f"dictionary({type_name(kind.value_type)}, {kind.index_type}, {'ordered' if kind.ordered else 'unordered'})"
     return str(kind)
 
 
 def type_of(name: str) -> pa.DataType:
-    """The inverse of `type_name`.
+    """Return Arrow's type of the name that `type_name` gave it.
 
     >>> type_of("timestamp[us, tz=UTC]")
     TimestampType(timestamp[us, tz=UTC])
@@ -105,7 +107,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_frame(source: Any) -> bool:
-    """Whether this is a frame or a series of some library that narwhals or Arrow knows."""
+    """Return whether data are a frame or a series of a library that narwhals or Arrow supports."""
     return (
         isinstance(source, pa.Table | pa.RecordBatch)
         or nw.from_native(source, pass_through=True, allow_series=True) is not source
@@ -113,7 +115,10 @@ def is_frame(source: Any) -> bool:
 
 
 def to_arrow(source: Any) -> tuple[pa.Table, Form]:
-    """A frame, an array (N,) or (N, D), a tensor or a mapping -> its columns in Arrow, and how to give such a thing back.
+    """Return the columns of data in Arrow, and the form that restores the data from them.
+
+    Args:
+        source: a frame, an array (N,) or (N, D), a tensor, or a mapping from names to columns.
 
     Raises:
         DataError: a column name twice, columns of different lengths, mixed types in a column, or not a table at all.
@@ -180,13 +185,14 @@ def _column(name: str, values: Any) -> pa.Array:
 
 
 def _mixed(name: str, values: Any) -> DataError:
+    """Return the error for a column of several types, with the first value of each."""
     first: dict[str, tuple[int, Any]] = {}
     for row, value in enumerate(values):
         if not (value is None or (isinstance(value, float) and math.isnan(value))):
             first.setdefault(type(value).__name__, (row, value))
-    found = " and ".join(f"{kind} ({value!r} in row {row})" for kind, (row, value) in sorted(first.items()))
+    types = " and ".join(f"{kind} ({value!r} in row {row})" for kind, (row, value) in sorted(first.items()))
     return DataError(
-        f"Column {name!r} mixes types: {found or 'unknown'}; make it one type, for example text, or leave the column out."
+        f"Column {name!r} mixes types: {types or 'unknown'}; make it one type, for example text, or leave the column out."
     )
 
 
@@ -237,7 +243,7 @@ def _with_names(wrapped: Any, frame: Any, container: str, names: list[str]) -> p
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Without the encodings that Arrow's functions do not all know."""
+    """Return a column without the encodings that some of Arrow's functions lack."""
     kind = column.type
     if str(kind) == "string_view":
         return column.cast(pa.large_string())
@@ -247,7 +253,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def as_text(value: float, kind: pa.DataType | None = None) -> str:
-    """A number as a column of that type shows it: the days since 1970 in a column of dates are a date.
+    """Return a number as a column of Arrow's type shows it: the days since 1970 in a column of dates are a date.
 
     >>> as_text(19363.0, pa.date32()), as_text(19363.0)
     ('2023-01-06', '19363')
@@ -256,13 +262,13 @@ def as_text(value: float, kind: pa.DataType | None = None) -> str:
         number = pa.array([int(value)], pa.int64()).cast(pa.int32() if kind.bit_width == 32 else pa.int64())
         try:
             return re.sub(r"\.0+$", "", number.cast(kind).cast(pa.string())[0].as_py())
-        except pa.ArrowException:  # a duration, or a date that there is not
+        except pa.ArrowException:  # a duration, or a date that does not exist
             pass
     return f"{value:.10g}"
 
 
 def to_numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """A numeric, boolean or temporal column as float64, NaN where null; time in the column's own unit."""
+    """Return a numeric, boolean or temporal column as float64, (N,), NaN where null; time in the column's own unit."""
     kind = column.type
     if pa.types.is_temporal(kind):
         column = column.cast(pa.int32() if kind.bit_width == 32 else pa.int64())

@@ -1,4 +1,4 @@
-"""Sequences to tensors and back: text, sound and numbers, one after another and then cut or filled up with ends."""
+"""Sequences of text, sound or numbers, encoded as tensors and decoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ NUMBERS = Form("numpy", ("float64",))
 
 
 def filled(values: np.ndarray, lengths: np.ndarray, end: float, width: int) -> np.ndarray:
-    """Sequences one after another, (M,), of these lengths (N,) -> (N, width), each filled up with ends.
+    """Return sequences as rows, (N, width), each filled up with ends.
+
+    Args:
+        values: (M,), the elements of one sequence after another.
+        lengths: (N,), the number of elements of each sequence.
+        end: the number that fills rows up.
+        width: of the rows.
 
     >>> filled(np.array([1, 2, 3]), np.array([2, 1]), 0, 3)
     array([[1, 2, 0],
@@ -35,11 +41,11 @@ def filled(values: np.ndarray, lengths: np.ndarray, end: float, width: int) -> n
     return out
 
 
-# -- in -------------------------------------------------------------------------------------------------------------------
+# -- encoding -------------------------------------------------------------------------------------------------------
 
 
 def encode(space: Space, form: Form | None, source: Any) -> Tensor:
-    """See `Codec.encode`; sequences that end get at least one end each."""
+    """Return sequences as x (N, T), with at least one end each where they end; see `Codec.encode`."""
     values, lengths = encoded(space, form, _items(form, source))
     width = int(lengths.max(initial=0)) + space.ends
     if not len(lengths) or not width:
@@ -54,7 +60,7 @@ def encode(space: Space, form: Form | None, source: Any) -> Tensor:
 
 
 def encode_prefix(space: Space, form: Form | None, start: Any) -> Tensor:
-    """See `Codec.encode_prefix`."""
+    """Return the beginning of a sequence as numbers, (m,); see `Codec.encode_prefix`."""
     if not space.sequence:
         raise DataError(f"Only sequences have a beginning to encode; use encode for rows of {space!r}.")
     if _is_text(form) and not isinstance(start, str | bytes):
@@ -64,7 +70,14 @@ def encode_prefix(space: Space, form: Form | None, start: Any) -> Tensor:
 
 
 def encoded(space: Space, form: Form | None, items: Sequence[Any], prefix: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences as the user has them -> numbers of the space, one sequence after another (M,), and the lengths (N,)."""
+    """Return sequences as numbers of the space, (M,), each sequence after another, and their lengths, (N,).
+
+    Args:
+        space: of the sequences.
+        form: of what was read; None: arrays of numbers.
+        items: strings, waveforms or arrays (T,).
+        prefix: the only item is the beginning of a sequence, for messages.
+    """
     form, kind = form or NUMBERS, space.kinds[0]
     if form.container == "text":
         return text.coding(form.coding, kind.levels).encode(  # type: ignore[attr-defined]
@@ -79,7 +92,7 @@ def encoded(space: Space, form: Form | None, items: Sequence[Any], prefix: bool 
 
 
 def _wave(values: np.ndarray) -> np.ndarray:
-    """Whole numbers are sound of 16 bits."""
+    """Return a waveform in [-1, 1]; whole numbers are sound of 16 bits."""
     if values.dtype.kind in "iu":
         return values / 2**15
     if not np.isfinite(values).all():
@@ -99,7 +112,7 @@ def _array(item: Any) -> np.ndarray:
 
 
 def _items(form: Form | None, source: Any) -> Sequence[Any]:
-    """One sequence or many, (T,), (N, T), a list of them, or a string or many."""
+    """Return sequences as a list, of an array (T,) or (N, T), a list of arrays, a string or a list of strings."""
     if _is_text(form):
         items = [source] if isinstance(source, str | bytes) else list(source)
         odd = next((item for item in items if not isinstance(item, str | bytes)), None)
@@ -114,28 +127,31 @@ def _items(form: Form | None, source: Any) -> Sequence[Any]:
     return [_array(item) for item in items] if items and np.ndim(items[0]) else [_array(items)]
 
 
-# -- out ------------------------------------------------------------------------------------------------------------------
+# -- decoding -------------------------------------------------------------------------------------------------------
 
 
 def decode(space: Space, form: Form | None, x: Tensor) -> Any:
-    """See `Codec.decode`: text a list of strings; sound and numbers an array (N, T), or a list of arrays where they end."""
+    """Return x (N, T) as strings, or as an array (N, T) of sound or numbers, a list of arrays where sequences end.
+
+    See `Codec.decode`.
+    """
     x = x if x.is_floating_point() else x.to(space.dtype)
     space.check(x)
     kind = space.kinds[0]
     if form is None:
         return x
     flat = x.detach().cpu().numpy()
-    gone = np.zeros(flat.shape, dtype=bool)
+    ended = np.zeros(flat.shape, dtype=bool)
     if space.ends:
-        gone = flat == kind.end if isinstance(kind, Category) else np.isnan(flat)
-    lengths = (~gone).sum(1)
+        ended = flat == kind.end if isinstance(kind, Category) else np.isnan(flat)
+    lengths = (~ended).sum(1)
     if form.container == "text":
         coding = text.coding(form.coding, kind.levels)  # type: ignore[attr-defined]
         return [coding.decode(row[:length]) for row, length in zip(flat.astype(np.int64), lengths, strict=True)]
     if form.container == "audio":
-        values = to_wave(flat[~gone], form.coding)
+        values = to_wave(flat[~ended], form.coding)
     else:
-        values = decode_column(kind, flat[~gone].astype(np.float64), x.dtype == torch.float32)
+        values = decode_column(kind, flat[~ended].astype(np.float64), x.dtype == torch.float32)
         dtype = np.dtype(form.dtypes[0])
         values = values.astype(dtype if dtype.kind != "U" else object)
     if not space.ends:

@@ -1,4 +1,4 @@
-"""Waveforms in [-1, 1] to numbers of a lattice and back: mu-law, linear, or as they are."""
+"""Waveforms in [-1, 1], encoded by mu-law or linearly as numbers of a lattice, or kept as they are, and decoded."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ import numpy as np
 from genus.errors import DataError
 from genus.kinds import Lattice, Real
 
-__all__ = ["check_encoding", "from_wave", "lattice", "to_wave"]
+__all__ = ["check_encoding", "from_wave", "sample_kind", "to_wave"]
 
 MU = 255.0
 
 
 def check_encoding(encoding: str) -> None:
-    """Raise DataError for an encoding that does not exist."""
+    """Raise DataError unless the encoding is "mu-law", "linear", "linear-2" to "linear-24", or "real"."""
     if encoding not in ("mu-law", "real") and not 2 <= _bits(encoding) <= 24:
         raise DataError(f"There is no encoding {encoding!r}; expected 'mu-law', 'linear', 'linear-8' (to 24 bits) or 'real'.")
 
 
 def _bits(encoding: str) -> int:
-    found = re.fullmatch(r"linear(?:-(\d+))?", encoding)
-    return 0 if found is None else int(found[1] or 16)
+    """Return the bits of a linear encoding; 0 for other encodings."""
+    match = re.fullmatch(r"linear(?:-(\d+))?", encoding)
+    return 0 if match is None else int(match[1] or 16)
 
 
-def lattice(encoding: str, wave: np.ndarray) -> Lattice | Real:
-    """The kind of the encoded numbers; standardised, where that is not the same for every sound, by this one.
+def sample_kind(encoding: str, wave: np.ndarray) -> Lattice | Real:
+    """Return the kind of an encoded waveform's numbers; except for the mu-law, `wave` (T,) standardises it.
 
-    >>> lattice("mu-law", np.zeros(1)), lattice("linear-8", np.zeros(1))
+    >>> sample_kind("mu-law", np.zeros(1)), sample_kind("linear-8", np.zeros(1))
     (Lattice(0, 255), Lattice(-128, 127))
     """
     if encoding == "mu-law":
@@ -41,9 +42,9 @@ def lattice(encoding: str, wave: np.ndarray) -> Lattice | Real:
 
 
 def from_wave(wave: np.ndarray, encoding: str) -> np.ndarray:
-    """Floats in [-1, 1] -> uint8, int16, int32 or float32 of the same shape; louder than 1 is cut off.
+    """Return a waveform in [-1, 1] encoded, as uint8, int16, int32 or float32 of the same shape; what is beyond 1 is cut off.
 
-    The mu-law gives the quiet finer steps, y = sign(x) log(1 + 255 |x|) / log 256 in 256 cells (ITU-T G.711 approximates it).
+    The mu-law gives quiet sound finer steps, y = sign(x) log(1 + 255 |x|) / log 256 in 256 cells (ITU-T G.711 approximates it).
 
     >>> from_wave(np.array([-1.0, -0.01, 0.0, 0.01, 1.0]), "mu-law")
     array([  0,  98, 128, 157, 255], dtype=uint8)
@@ -60,7 +61,7 @@ def from_wave(wave: np.ndarray, encoding: str) -> np.ndarray:
 
 
 def to_wave(values: np.ndarray, encoding: str) -> np.ndarray:
-    """The inverse of `from_wave`, to the middle of each cell: float32 in [-1, 1].
+    """Return encoded numbers as a waveform, float32 in [-1, 1]: the middle of each cell, the inverse of `from_wave`.
 
     >>> to_wave(from_wave(np.array([-1.0, 0.5]), "linear"), "linear")
     array([-1. ,  0.5], dtype=float32)

@@ -1,47 +1,61 @@
-"""Text to the symbols of an alphabet and back: characters, bytes, or the tokens of a tokenizer."""
+"""Text, encoded as the symbols of an alphabet (characters, bytes, or the tokens of a tokenizer) and decoded."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from genus.errors import DataError
 from genus.kinds import Level
 
-__all__ = ["Bytes", "Characters", "Coding", "Tokens", "coding", "smallest", "train_tokens"]
+__all__ = ["Bytes", "Characters", "Coding", "Tokens", "coding", "smallest_type", "train_tokens"]
 
-Where = Callable[[int, int], str]  # (text, place), both from 0 -> words for a message
+Where = Callable[[int, int], str]  # (text, place), both from 0 -> that place in words, for a message
 
 
-class Coding(Protocol):
-    """What the symbols of a text are.
+class Coding(ABC):
+    """Encodes text as indices of symbols, and decodes them.
 
-    `levels` are the symbols, `name` is how a `Form` keeps the coding.
+    Attributes:
+        name: the text by which a `Form` keeps the coding.
+        levels: the symbols.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: str
+    levels: tuple[Level, ...]
 
-    @property
-    def levels(self) -> tuple[Level, ...]: ...
-
+    @abstractmethod
     def encode(self, texts: Sequence[Any], where: Where) -> tuple[np.ndarray, np.ndarray]:
-        """Texts -> the indices of their symbols, one text after another, and the number of symbols of each."""
+        """Return the indices of the symbols of texts, (M,), each text after another, and the symbols of each, (N,).
 
-    def decode(self, index: np.ndarray) -> str: ...
+        Args:
+            texts: N strings, or bytes.
+            where: says in words where a place is, for messages.
+
+        Raises:
+            DataError: a text has a symbol that the alphabet lacks.
+        """
+
+    @abstractmethod
+    def decode(self, index: np.ndarray) -> str:
+        """Return the text of these indices of symbols, (M,)."""
 
 
-def smallest(states: int) -> type[np.generic]:
-    """The smallest type that indexes so many states, and that torch has too."""
+def smallest_type(states: int) -> type[np.generic]:
+    """Return the smallest integer type of both NumPy and PyTorch that indexes so many states."""
     return np.uint8 if states <= 2**8 else np.int16 if states <= 2**15 else np.int32
 
 
-class Characters:
-    """Every character is a symbol.
+class Characters(Coding):
+    """Encodes every character as a symbol.
+
+    Args:
+        levels: the characters.
 
     >>> letters = Characters("abc")
     >>> letters.encode(["cab", "b"], lambda text, place: f"place {place}")
@@ -64,7 +78,7 @@ class Characters:
         index = self.table[np.minimum(points, len(self.table) - 1)]
         if len(index) and index.min() < 0:
             self._refuse(points, index < 0, lengths, where)
-        return index.astype(smallest(len(self.levels) + 1)), lengths
+        return index.astype(smallest_type(len(self.levels) + 1)), lengths
 
     def _refuse(self, points: np.ndarray, unseen: np.ndarray, lengths: np.ndarray, where: Where) -> None:
         at = int(unseen.argmax())
@@ -73,7 +87,7 @@ class Characters:
         more = f", {int(unseen.sum()):,} such in all: {''.join(sorted(others))[:40]!r}" if unseen.sum() > 1 else ""
         raise DataError(
             f"{_shown(int(points[at]))} at {where(text, at - int(lengths[:text].sum()))} is not among the {len(self.levels)}"
-            f" characters that are known{more}; replace it, or train on text that has it or with tokens='bytes', which knows"
+            f" characters of the model{more}; replace it, or train on text that has it or with tokens='bytes', which has"
             " every text."
         )
 
@@ -85,8 +99,8 @@ def _shown(point: int) -> str:
     return f"The character {chr(point)!r} (U+{point:04X})"
 
 
-class Bytes:
-    """Every byte of the UTF-8 text is a symbol, so that any text has one. Bytes that are not UTF-8 decode to U+FFFD."""
+class Bytes(Coding):
+    """Encodes every byte of the UTF-8 text as a symbol, which every text has. Bytes that are not UTF-8 decode to U+FFFD."""
 
     name = "bytes"
     levels: tuple[int, ...] = tuple(range(256))
@@ -99,11 +113,14 @@ class Bytes:
         return index.astype(np.uint8).tobytes().decode("utf-8", "replace")
 
 
-class Tokens:
-    """The tokens of a tokenizer of the `tokenizers` package, which travels with the space as JSON.
+class Tokens(Coding):
+    """Encodes text as tokens by a tokenizer of the `tokenizers` package.
+
+    Args:
+        json: the tokenizer as JSON, which model files keep.
 
     Raises:
-        DataError: the package is not installed, or the JSON is not one of its tokenizers.
+        DataError: the package is not installed, or the JSON is none of its tokenizers.
     """
 
     def __init__(self, json: str) -> None:
@@ -112,7 +129,7 @@ class Tokens:
         try:
             self.tokenizer = tokenizers.Tokenizer.from_str(json)
         except Exception as error:  # the package raises nothing more particular
-            raise DataError(f"This is no tokenizer of the tokenizers package ({error}); save one with its save().") from error
+            raise DataError(f"This is no tokenizer of the tokenizers package ({error}); save it with its save().") from error
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         count = max(self.tokenizer.get_vocab().values(), default=-1) + 1
@@ -120,11 +137,13 @@ class Tokens:
 
     def encode(self, texts: Sequence[Any], where: Where) -> tuple[np.ndarray, np.ndarray]:
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        dtype = smallest(len(self.levels) + 1)
-        parts = [np.array(one.ids, dtype=dtype) for one in encoded]
+        dtype = smallest_type(len(self.levels) + 1)
+        parts = [np.array(encoding.ids, dtype=dtype) for encoding in encoded]
         for i, (part, text) in enumerate(zip(parts, texts, strict=True)):
             if text and not len(part):
-                raise DataError(f"The tokenizer has no token for {text[:20]!r}, {where(i, 0)}; use one that knows every text.")
+                raise DataError(
+                    f"The tokenizer has no token for {text[:20]!r}, {where(i, 0)}; use a tokenizer that has every text."
+                )
         return np.concatenate([np.array([], dtype), *parts]), np.array([len(part) for part in parts], dtype=np.int64)
 
     def decode(self, index: np.ndarray) -> str:
@@ -143,7 +162,11 @@ def _need_tokenizers() -> Any:
 
 
 def train_tokens(texts: Iterable[str], size: int) -> Tokens:
-    """A byte-pair encoding of so many tokens (Sennrich et al. 2016, arXiv:1508.07909) over bytes, so that it knows every text.
+    """Return a byte-pair encoding trained on texts, over bytes: it has every text (Sennrich et al. 2016, arXiv:1508.07909).
+
+    Args:
+        texts: the training texts.
+        size: the number of tokens.
 
     Raises:
         DataError: a size below 257, or the package tokenizers is not installed.
@@ -162,7 +185,12 @@ def train_tokens(texts: Iterable[str], size: int) -> Tokens:
 
 @lru_cache(maxsize=8)
 def coding(name: str, levels: tuple[Level, ...]) -> Coding:
-    """The coding of a text's `Form`, whose space has these levels (None, the end, among them)."""
+    """Return the coding that a `Form` keeps by name.
+
+    Args:
+        name: the form's `coding`.
+        levels: of the space; None among them is the end.
+    """
     if name == Bytes.name:
         return Bytes()
     return Characters(str(level) for level in levels if level is not None) if name == Characters.name else Tokens(name)

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from genus.codec.frames import Form
-from genus.codec.sound import check_encoding, from_wave, lattice, to_wave
+from genus.codec.sound import check_encoding, from_wave, sample_kind, to_wave
 from genus.data.sequences import Options, Sequences, collected
 from genus.errors import DataError
 
@@ -75,7 +75,7 @@ def sequences_of(waves: Iterable[np.ndarray], rate: int, options: Options) -> Se
             yield from_wave(wave + noise, encoding)
 
     values = collected(parts(), from_wave(np.zeros(0), encoding).dtype)
-    kind = lattice(encoding, to_wave(values[:: 1 + len(values) // MEASURED], encoding))
+    kind = sample_kind(encoding, to_wave(values[:: 1 + len(values) // MEASURED], encoding))
     ended = space.ends if space is not None else options.documents == "files"
     one = options.documents == "one" or len(lengths) == 1
     layout = "documents" if ended else "stream" if one and not options.conditioned else "windows"

@@ -12,7 +12,7 @@ from genus.codec import Codec
 from genus.codec.frames import Form
 from genus.errors import DataError
 from genus.kinds.numbers import measure_numbers
-from genus.kinds.steps import find_lattice
+from genus.kinds.steps import find_steps
 from genus.space import Kind, Lattice, Real, Space
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _pixel_kind(array: np.ndarray) -> Kind:
             raise DataError("The images hold NaN or infinite pixels; replace them.")
         if not np.array_equal(flat, np.rint(flat)):
             levels, counts = np.unique(flat.astype(np.float64), return_counts=True)
-            lattice = find_lattice(levels, counts, array.dtype.itemsize <= 4) if len(levels) <= Lattice.COARSE else None
+            lattice = find_steps(levels, counts, array.dtype.itemsize <= 4) if len(levels) <= Lattice.COARSE else None
             if lattice is not None and lattice.on.all() and (lattice.high - lattice.low) / lattice.step < Lattice.COARSE:
                 return Lattice(lattice.low, lattice.high, lattice.step, digits=lattice.digits)
             kind = measure_numbers("pixels", flat.astype(np.float64), "real")

@@ -16,7 +16,7 @@ from genus.codec.frames import is_text, to_numbers
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice
 from genus.kinds.numbers import EXACT, LARGEST, measure_numbers
-from genus.kinds.steps import shortest
+from genus.kinds.steps import shortest_decimals
 
 __all__ = ["Unmeasurable", "measure"]
 
@@ -110,7 +110,7 @@ def _number(name: str, column: pa.ChunkedArray, wish: str | None, discrete: bool
     limits = np.iinfo(kind.to_pandas_dtype()) if pa.types.is_integer(kind) else None
     bounds = (-math.inf, math.inf) if limits is None else (float(limits.min), float(limits.max))
     single = pa.types.is_float32(kind)
-    return measure_numbers(name, shortest(values) if single else values, wish, bounds, single)
+    return measure_numbers(name, shortest_decimals(values) if single else values, wish, bounds, single)
 
 
 def _refuse_absurd(name: str, values: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genus.codec.columns import encode_column
 from genus.codec.frames import Form
-from genus.codec.text import smallest
+from genus.codec.text import smallest_type
 from genus.data.measure import measure
 from genus.data.sequences import Options, Sequences, collected
 from genus.data.text import read_documents
@@ -158,10 +158,10 @@ def _numbers(flat: np.ndarray, kind: Kind) -> np.ndarray:
             return flat.view(np.uint8 if flat.dtype.itemsize == 1 else np.int16)
         if flat.dtype in (np.uint8, np.int16, np.int32, np.int64):
             return flat
-        return collected((flat[at : at + PIECE] for at in range(0, len(flat), PIECE)), smallest(kind.states))
+        return collected((flat[at : at + PIECE] for at in range(0, len(flat), PIECE)), smallest_type(kind.states))
     dtype: Any = np.float32 if kind.magnitude <= kind.FINEST else np.float64
     if isinstance(kind, Category):
-        dtype = smallest(kind.states)
+        dtype = smallest_type(kind.states)
     elif isinstance(kind, Lattice) and not kind.atoms and kind.is_whole:
         dtype = next((t for t in (np.int16, np.int32) if max(-kind.low, kind.high) <= np.iinfo(t).max), dtype)
     pieces = (flat[at : at + PIECE] for at in range(0, len(flat), PIECE))

@@ -15,7 +15,7 @@ from torch import Tensor
 from genus.codec import Codec
 from genus.codec.frames import Form
 from genus.codec.sequences import filled
-from genus.codec.text import smallest
+from genus.codec.text import smallest_type
 from genus.errors import DataError
 from genus.space import Category, Kind, Space
 
@@ -190,7 +190,7 @@ def _documents(found: Sequences, length: int | None, space: Space | None) -> Arr
     kind = space.kinds[0] if space is not None else found.kind.with_end()
     end = kind.end
     if isinstance(kind, Category):
-        values = values.astype(smallest(kind.states), copy=False)
+        values = values.astype(smallest_type(kind.states), copy=False)
     elif values.dtype.kind != "f":
         values = values.astype(np.float32 if kind.magnitude <= kind.FINEST else np.float64)
     x = _tensor(filled(values, lengths, end, width))

@@ -84,7 +84,7 @@ def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> T
             warnings.simplefilter("ignore")
             space, context = protocol.train.space, protocol.train.context
             hyper = suggested(family, space, len(protocol.train)) | dict(protocol.hyper.get(family.name, {}))
-            model = build(family.name, space, context, seed, **hyper)
+            model = build(family, space, context, seed, **hyper)
             trial.parameters = model.parameter_count
             trial.history = fit(model, protocol.train, max_seconds=protocol.budget, seed=seed, progress=False)
             _evaluate_model(protocol, trial, model)

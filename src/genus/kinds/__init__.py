@@ -1,4 +1,4 @@
-"""The kinds of one coordinate, one file each: its base measure, its states, how it is measured, its JSON."""
+"""The kinds that one coordinate can have, a file for each: base measure, states, how it is measured from values, JSON."""
 
 from genus.kinds.base import Kind, Level, kind_from_json
 from genus.kinds.category import Category

@@ -1,4 +1,4 @@
-"""Which values of a column have probability mass of their own, and the scale of the other values."""
+"""Atoms, the values of a column with probability mass of their own, and the scale of the other values."""
 
 from __future__ import annotations
 
@@ -9,24 +9,32 @@ import numpy as np
 __all__ = ["PROBED", "frequent", "standard", "worth"]
 
 WORTH = 0.02  # nats a row that a spike on a value must be worth before the value becomes an atom
-PROBED = 50_000  # rows that decide whether values repeat, and where most of them lie, where there are many more
+PROBED = 50_000  # of many more rows, so many decide whether values repeat, and where most of them lie
 
 
 def worth(counts: np.ndarray, rows: int) -> np.ndarray:
-    """Return which values, in so many of the rows each, are worth an atom although nothing is known of their neighbours."""
+    """Return which values are worth an atom although their neighbours are unknown, bool (M,).
+
+    Args:
+        counts: (M,) the rows of each value.
+        rows: the number of rows.
+    """
     return counts * np.log(np.maximum(counts, 1)) >= WORTH * rows
 
 
 def frequent(distinct: np.ndarray, counts: np.ndarray, rows: int, step: float | None) -> np.ndarray:
-    """Return which distinct values deserve an atom: far more rows than chance puts there, and a spike worth 0.02 nats a row.
+    """Return which values deserve an atom: those of far more rows than by chance, with a spike worth 0.02 nats a row.
 
-    Expected, on a lattice, is what the ten values on either side make of it; off one, how often the other values repeat. Chance
-    stays below 5 + expected + 5 sqrt(expected). The worth of a spike is share * log(rows there / expected).
+    The expected rows of a value on a lattice are the median of the ten values on either side; off a lattice, the rows by which
+    the other values repeat. Chance stays below 5 + expected + 5 sqrt(expected). A spike is worth share * log(rows / expected).
 
     Args:
         distinct, counts: (M,) the different values, ascending, and the rows of each.
-        rows: how many rows there are.
-        step: of the lattice that the values lie on; None where there is none.
+        rows: the number of rows.
+        step: of the lattice that the values lie on; None where they lie on none.
+
+    Returns:
+        Bool (M,).
     """
     out = np.zeros(len(distinct), dtype=bool)
     for i in map(int, np.flatnonzero((counts >= 5) & (counts >= 0.001 * rows))):
@@ -43,13 +51,18 @@ def frequent(distinct: np.ndarray, counts: np.ndarray, rows: int, step: float | 
 
 
 def standard(present: np.ndarray, atoms: np.ndarray) -> tuple[float, float]:
-    """Return the mean and standard deviation off the atoms, outliers pulled in: one absurd value must not squash the rest."""
-    rest = present[~np.isin(present, atoms)] if len(atoms) else present
-    rest = rest if len(rest) > 1 and np.ptp(rest) > 0 else present
-    sample = rest if len(rest) <= PROBED else rest[:: len(rest) // PROBED]
+    """Return mean and standard deviation off the atoms, outliers pulled in: one absurd value must not squash the rest.
+
+    Args:
+        present: (N,) the values that are not missing.
+        atoms: (A,) the values with mass of their own.
+    """
+    values = present[~np.isin(present, atoms)] if len(atoms) else present
+    values = values if len(values) > 1 and np.ptp(values) > 0 else present
+    sample = values if len(values) <= PROBED else values[:: len(values) // PROBED]
     lower, upper = np.quantile(sample, [0.1, 0.9])
-    if upper > lower and max(-rest.min(), rest.max()) < 1e30:  # beyond, the scale must say that float32 cannot hold it
+    if upper > lower and max(-values.min(), values.max()) < 1e30:  # beyond, the scale must say that float32 cannot hold it
         reach = 20 * (upper - lower)
-        if rest.min() < lower - reach or rest.max() > upper + reach:
-            rest = rest.clip(lower - reach, upper + reach)
-    return float(rest.mean()), float(rest.std())
+        if values.min() < lower - reach or values.max() > upper + reach:
+            values = values.clip(lower - reach, upper + reach)
+    return float(values.mean()), float(values.std())

@@ -1,4 +1,4 @@
-"""What every kind of coordinate answers: a finite set of states, plus perhaps a continuous part, and the base measure."""
+"""The base of every kind of coordinate: a finite set of states, perhaps a continuous part, and the base measure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _kinds: dict[str, type[Kind]] = {}  # by name in lower case, as JSON has it
 
 
 class Kind(ABC):
-    """The type of one coordinate of x: the states it can be in, and the numbers it can be where it is a number.
+    """Describes one coordinate of x: the states that it can be in, and the numbers that it can be where it is a number.
 
     A `Category` is states alone. A `Real` and a `Lattice` have state 0, the continuous part, in which a number lies, and one
     state for each atom, a value with probability mass of its own; NaN among the atoms stands for a missing value. A kind is a
@@ -27,53 +27,58 @@ class Kind(ABC):
     A subclass gives `states`, `magnitude`, `missing_state` and a `measure` that makes the kind of values.
     """
 
-    NARROW: ClassVar[int] = 256  # values: a lattice of at most so many is seen and modelled value by value, and needs no atoms
+    NARROW: ClassVar[int] = 256  # a lattice of at most so many values is seen and modelled value by value, and needs no atoms
     FINEST: ClassVar[float] = 2.0**22  # the magnitude up to which float32 keeps a coordinate's values apart
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _kinds[cls.__name__.lower()] = cls
 
-    # Only numbers have these; for a category they are what leaves an index as it is.
+    # Only numbers have these; a category's values leave the index of a level as it is.
 
     @property
     def loc(self) -> float:
+        """Return the number that standardising subtracts; 0 for a category."""
         return 0.0
 
     @property
     def scale(self) -> float:
+        """Return the number that standardising divides by; 1 for a category."""
         return 1.0
 
     @property
     def step(self) -> float:
+        """Return the distance of neighbouring values of a lattice; 0 for other kinds."""
         return 0.0
 
     @property
     def atoms(self) -> tuple[float, ...]:
+        """Return the values with probability mass of their own, NaN for a missing value; none for a category."""
         return ()
 
     @property
     def is_narrow(self) -> bool:
-        """True for a lattice of at most `NARROW` values."""
+        """Return True for a lattice of at most `NARROW` values."""
         return False
 
     @property
     @abstractmethod
     def states(self) -> int:
-        """The number of states, the continuous part among them."""
+        """Return the number of states, the continuous part among them."""
 
     @property
     @abstractmethod
     def magnitude(self) -> float:
-        """How many resolvable steps away from 0 the data lie: up to `FINEST`, float32 keeps them apart."""
+        """Return how many resolvable steps away from 0 the data lie: up to `FINEST`, float32 keeps them apart."""
 
     @property
     @abstractmethod
     def missing_state(self) -> int:
-        """The state that means a missing value; -1 where the kind has none."""
+        """Return the state that means a missing value; -1 where the kind has none."""
 
     @property
     def has_missing(self) -> bool:
+        """Return whether a value can be missing."""
         return self.missing_state >= 0
 
     @property
@@ -91,7 +96,7 @@ class Kind(ABC):
 
     @abstractmethod
     def with_end(self) -> Kind:
-        """Return this kind with one state more, missing, which means in a sequence that it has ended."""
+        """Return this kind with a further state, missing, which means in a sequence that it has ended."""
 
     @abstractmethod
     def without_end(self) -> Kind:
@@ -100,7 +105,7 @@ class Kind(ABC):
     @property
     @abstractmethod
     def end(self) -> float:
-        """The value of x that stands for a missing value, or for the end of a sequence."""
+        """Return the value of x that stands for a missing value, or for the end of a sequence."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the kind as plain JSON values; `kind_from_json` is the inverse."""
@@ -140,7 +145,7 @@ def atoms_text(atoms: tuple[float, ...]) -> str:
 
 
 class Number(Kind):
-    """What a Real and a Lattice share: atoms, and the continuous part standardised as u = (x - loc) / scale."""
+    """Gives a Real and a Lattice their atoms, and the chart u = (x - loc) / scale of the continuous part."""
 
     @property
     def states(self) -> int:
@@ -152,7 +157,7 @@ class Number(Kind):
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """The atoms that are numbers: all but a missing value."""
+        """Return the atoms that are numbers: all but a missing value."""
         return tuple(a for a in self.atoms if not math.isnan(a))
 
     @property

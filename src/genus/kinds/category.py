@@ -1,4 +1,4 @@
-"""One of a finite set of levels without order: counting measure."""
+"""The kind of a coordinate that is one of a finite set of levels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ __all__ = ["Category", "natural_order"]
 
 @dataclass(frozen=True)
 class Category(Kind):
-    """One of a finite set of levels without order: counting measure. The level None stands for a missing value.
+    """Describes a coordinate that is one of a finite set of levels without order, with counting measure.
+
+    Args:
+        levels: the values of the coordinate; x holds their indices. The level None stands for a missing value.
 
     >>> Category(("no", "yes")).states
     2
     """
 
-    MOST: ClassVar[int] = 10_000  # levels that text may have before it is taken for free text
+    MOST: ClassVar[int] = 10_000  # text of more levels is taken for free text
 
     levels: tuple[Level, ...]
 
@@ -59,17 +62,17 @@ class Category(Kind):
 
     @classmethod
     def measure(cls, levels: Sequence[Any], missing: bool = False) -> Category:
-        """Return the Category of different values, in the order a person would put them; a missing value comes last."""
+        """Return the Category of these different values, in the order of `natural_order`; a missing value comes last."""
         return cls((*natural_order(levels), *([None] if missing else [])))
 
     @classmethod
     def is_text_free(cls, distinct: int, rows: int) -> bool:
-        """Return True where text of so many different values in so many rows is an identifier or free text, no category."""
+        """Return whether text of so many different values in so many rows is an identifier or free text, no category."""
         return distinct >= 50 and (distinct > 0.5 * rows or distinct > cls.MOST)
 
 
 def natural_order(levels: Sequence[Any]) -> list[Any]:
-    """Return levels sorted as a person would: numbers within text by value.
+    """Return levels sorted as a person would sort them: numbers within text by value.
 
     >>> natural_order(["a10", "a9", "b"])
     ['a9', 'a10', 'b']

@@ -1,4 +1,4 @@
-"""Numbers low, low + step, ..., high: counting measure, and atoms."""
+"""The kind of a coordinate that is one of the numbers low, low + step, ..., high, or an atom."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from genus.errors import DataError
 from genus.kinds.atoms import frequent, standard
 from genus.kinds.base import Number, atoms_text, checked_atoms
-from genus.kinds.steps import FoundLattice, round_digits
+from genus.kinds.steps import Steps, round_digits
 
 __all__ = ["Lattice"]
 
@@ -20,16 +20,16 @@ EVERYWHERE = (-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Lattice(Number):
-    """A bounded lattice low, low + step, ..., high: counting measure.
+    """Describes a coordinate on a bounded lattice low, low + step, ..., high, with counting measure.
 
-    Whole numbers, grey levels, and any real column recorded at a visible resolution (multiples of 0.1, say).
+    Whole numbers are on a lattice, grey levels, and every real column recorded at a visible resolution (multiples of 0.1, say).
 
     Args:
         low, high: the least and the greatest value of the lattice.
         step: the distance of neighbouring values.
         atoms: values with mass of their own, on or off the lattice; the continuous part is the lattice without them.
-        loc, scale: what standardises it; from low and high where not given.
-        digits: significant decimal digits the values are written with, so that 0.1 + 0.2 decodes to 0.3; 17 keeps all.
+        loc, scale: of the chart u = (x - loc) / scale; by default from low and high.
+        digits: the significant decimal digits of the values, so that 0.1 + 0.2 decodes to 0.3; 17 keeps all.
 
     >>> Lattice(0, 16).size
     17
@@ -37,8 +37,10 @@ class Lattice(Number):
     Lattice(3, 8, step=0.5, missing)
     """
 
-    LISTED: ClassVar[int] = 4  # times as many lattice values as distinct ones, and rows for each: a list of values, no range
-    COARSE: ClassVar[int] = 1024  # a lattice of fewer values is one even where two thirds of the values differ
+    LISTED: ClassVar[int] = (
+        4  # values are a list and no range where the lattice has so many times as many, and each so many rows
+    )
+    COARSE: ClassVar[int] = 1024  # values on a lattice of fewer than so many are a Lattice even where most of them differ
 
     low: float
     high: float
@@ -68,7 +70,7 @@ class Lattice(Number):
 
     @property
     def size(self) -> int:
-        """The number of lattice values."""
+        """Return the number of lattice values."""
         return round((self.high - self.low) / self.step) + 1
 
     @property
@@ -77,12 +79,12 @@ class Lattice(Number):
 
     @property
     def is_whole(self) -> bool:
-        """True where every value of the lattice is a whole number; the atoms need not be."""
+        """Return whether every value of the lattice is a whole number; the atoms need not be."""
         return float(self.low).is_integer() and float(self.step).is_integer()
 
     @property
     def lattice_atoms(self) -> tuple[float, ...]:
-        """The atoms that are lattice values too."""
+        """Return the atoms that are lattice values too."""
         index = [(a, (a - self.low) / self.step) for a in self.numbers]
         return tuple(a for a, i in index if abs(i - round(i)) < 1e-6 and 0 <= round(i) < self.size)
 
@@ -97,14 +99,15 @@ class Lattice(Number):
 
     @classmethod
     def measure(cls, values: np.ndarray, step: float = 1.0, bounds: tuple[float, float] = EVERYWHERE) -> Lattice:
-        """Return the Lattice of values that are whole multiples of a step from their least one.
+        """Return the Lattice of values that lie whole multiples of a step above the least value.
 
-        Every value of low..high where that is at most 256 of them; beyond, bounds widened by the range of the data on both
-        sides, never across zero, with atoms.
+        Up to 256 values are the lattice low..high. A longer lattice is widened by the range of the data on both sides, though
+        never across zero, and has atoms.
 
         Args:
-            values: (N,), NaN where missing; at least one is not.
-            bounds: what the wider bounds must stay within.
+            values: (N,), NaN where missing; at least one is a number.
+            step: the distance of neighbouring values.
+            bounds: the least and the greatest number that the widened lattice may reach.
         """
         nan = np.isnan(values)
         present = values[~nan] if nan.any() else values
@@ -112,49 +115,52 @@ class Lattice(Number):
         if high - low < cls.NARROW * step:
             return cls(low, high, step, (math.nan,) if nan.any() else (), digits=17)
         distinct, counts = np.unique(present, return_counts=True)
-        lattice = FoundLattice(low, high, step, 17, np.ones(len(distinct), dtype=bool))
-        return cls.found(present, distinct, counts, lattice, bool(nan.any()), bounds)
+        steps = Steps(low, high, step, 17, np.ones(len(distinct), dtype=bool))
+        return cls.from_steps(present, distinct, counts, steps, bool(nan.any()), bounds)
 
     @classmethod
-    def found(
+    def from_steps(
         cls,
         present: np.ndarray,
         distinct: np.ndarray,
         counts: np.ndarray,
-        lattice: FoundLattice,
+        steps: Steps,
         missing: bool,
         bounds: tuple[float, float] = EVERYWHERE,
     ) -> Lattice:
-        """Return the Lattice of values on a lattice that was found; a wide one has atoms and wider bounds.
+        """Return the Lattice of values whose steps were measured; a long lattice has atoms and wider bounds.
 
         Args:
-            present: (N,) the values.
+            present: (N,) the values that are not missing.
             distinct, counts: (M,) the different values, ascending, and the rows of each.
+            steps: low, high and step, as `find_steps` measures them.
+            missing: some values are missing.
+            bounds: the least and the greatest number that the widened lattice may reach.
         """
-        low, high, step, digits, on = lattice
+        low, high, step, digits, on = steps
         off, blank = distinct[~on].tolist(), [math.nan] if missing else []
         if round((high - low) / step) < cls.NARROW:
             return cls(low, high, step, (*off, *blank), digits=digits)
-        spikes = on & cls._spikes(distinct, counts, len(present), lattice)
+        spikes = on & cls._spikes(distinct, counts, len(present), steps)
         loc, scale = standard(present, np.concatenate([distinct[spikes], off]))
-        start, end = _widened(lattice, bounds)
+        start, end = _widened(steps, bounds)
         atoms = start + np.round((distinct[spikes] - start) / step) * step  # as the lattice writes them
         return cls(start, end, step, (*atoms.tolist(), *off, *blank), loc=loc, scale=max(scale, step / 4), digits=digits)
 
     @classmethod
-    def _spikes(cls, distinct: np.ndarray, counts: np.ndarray, rows: int, lattice: FoundLattice) -> np.ndarray:
-        """Return which values become atoms: frequent ones, or all that repeat where the values are a list and no range.
+    def _spikes(cls, distinct: np.ndarray, counts: np.ndarray, rows: int, steps: Steps) -> np.ndarray:
+        """Return which values become atoms: the frequent values, or all that repeat where the values are a list and no range.
 
-        Amounts of a tariff, say, lie far apart on their lattice and each in several rows: nothing lies between them.
+        The amounts of a tariff, say, are a list: they lie far apart on their lattice, each in several rows, with none between.
         """
-        size = round((lattice.high - lattice.low) / lattice.step) + 1
+        size = round((steps.high - steps.low) / steps.step) + 1
         listed = len(distinct) <= min(cls.NARROW, size // cls.LISTED) and float(np.median(counts)) >= cls.LISTED
-        return counts > 1 if listed else frequent(distinct, counts, rows, lattice.step)
+        return counts > 1 if listed else frequent(distinct, counts, rows, steps.step)
 
 
-def _widened(lattice: FoundLattice, bounds: tuple[float, float]) -> tuple[float, float]:
+def _widened(steps: Steps, bounds: tuple[float, float]) -> tuple[float, float]:
     """Return the ends of a lattice moved out by the range of the data, within the bounds and never across zero."""
-    low, high, step, digits, _ = lattice
+    low, high, step, digits, _ = steps
     size = round((high - low) / step) + 1
     below = min(size - 1, math.floor((low - bounds[0]) / step)) if math.isfinite(bounds[0]) else size - 1
     above = min(size - 1, math.floor((bounds[1] - high) / step)) if math.isfinite(bounds[1]) else size - 1

@@ -1,4 +1,4 @@
-"""A real number: Lebesgue measure, and atoms."""
+"""The kind of a coordinate that is a real number, or an atom."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Real"]
 
 @dataclass(frozen=True)
 class Real(Number):
-    """A real number: Lebesgue measure in the data's own units, off the atoms.
+    """Describes a coordinate that is a real number, with Lebesgue measure in the data's own units off the atoms.
 
     Args:
-        loc, scale: what standardises it, u = (x - loc) / scale; a log-density in u becomes one in data units by
-            adding `log_slope`, which is -log(scale).
-        atoms: values with point mass of their own, measured by counting; NaN stands for a missing value.
+        loc, scale: of the chart u = (x - loc) / scale; a log-density in u becomes one in data units by adding `log_slope`,
+            which is -log(scale).
+        atoms: values with probability mass of their own, with counting measure; NaN stands for a missing value.
 
     >>> Real(loc=38.6, scale=13.7, atoms=(0.0,))
     Real(38.6, 13.7, atoms=(0,))
@@ -56,25 +56,27 @@ class Real(Number):
         """Return the Real of values, standardised by their mean and standard deviation off the atoms.
 
         Args:
-            present: (N,) the values.
-            atoms: those of them that have mass of their own.
-            missing: NaN is an atom too.
+            present: (N,) the values that are not missing.
+            atoms: the values with mass of their own.
+            missing: some values are missing, so NaN is an atom too.
         """
         loc, scale = standard(present, np.asarray(atoms, dtype=np.float64))
         return cls(loc, scale, (*map(float, atoms), *([math.nan] if missing else [])))
 
     @classmethod
-    def atoms_of(cls, present: np.ndarray, distinct: np.ndarray, counts: np.ndarray, whole: bool, every: bool) -> np.ndarray:
-        """Return the values that deserve an atom off any lattice.
+    def atoms_of(
+        cls, present: np.ndarray, distinct: np.ndarray, counts: np.ndarray, all_counted: bool, repeated: bool
+    ) -> np.ndarray:
+        """Return the values that deserve an atom, where they lie on no lattice.
 
         Args:
-            present: (N,) the values.
-            distinct, counts: different values and the rows of each, of all rows or of a part.
-            whole: these are of all rows.
-            every: each value that repeats is one.
+            present: (N,) the values that are not missing.
+            distinct, counts: (M,) the different values and the rows of each, in all rows or in a part of them.
+            all_counted: all rows were counted.
+            repeated: every value that repeats deserves an atom.
         """
-        if whole:
-            return distinct[counts > 1 if every else frequent(distinct, counts, len(present), None)]
+        if all_counted:
+            return distinct[counts > 1 if repeated else frequent(distinct, counts, len(present), None)]
         chosen = distinct[counts >= 3]  # only what repeats in the part can hold a share worth an atom
         counts = np.array([np.count_nonzero(present == v) for v in chosen], dtype=np.int64)
         return chosen[worth(counts, len(present))]

@@ -1,7 +1,7 @@
-"""The lattice a real column was recorded on: multiples of 0.1, halves, or an affine image of whole numbers.
+"""The lattice on which a real column was recorded: multiples of 0.1, halves, or an affine image of whole numbers.
 
-A flexible density on values that repeat grows without bound, on test data too, since the same values repeat there. Measured by
-counting on its lattice it cannot: every log-probability is at most 0.
+A flexible density on values that repeat grows without bound, on held-out rows too, since the same values repeat among them.
+With counting measure on the lattice it cannot: every log-probability is at most 0.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["FoundLattice", "find_lattice", "half_unit", "points", "round_digits", "shortest", "significant_digits"]
+__all__ = ["Steps", "find_steps", "half_unit", "points", "round_digits", "shortest_decimals", "significant_digits"]
 
-DIGITS = 9  # more significant digits than this are no sign of a person's or an instrument's rounding
-WIDEST = 2**20  # a finer lattice is as good as the real line
-NOISE = 0.02  # of a step: how far rounding to the column's digits may move a value off its lattice point
-FLOAT = 15  # the digits that every double keeps
+DIGITS = 9  # more significant digits than these are no sign that a person or an instrument rounded
+WIDEST = 2**20  # a lattice of more values is as good as the real line
+NOISE = 0.02  # share of a step by which rounding to the column's digits may move a value off its lattice point
+FLOAT = 15  # the significant digits that every double keeps
 
 
-class FoundLattice(NamedTuple):
-    """The values low + k step; `on` marks the distinct values that lie there; `digits` they are written with."""
+class Steps(NamedTuple):
+    """Describes the lattice of a column: low, low + step, ..., high.
+
+    Attributes:
+        low, high: the least and the greatest value of the column that lies on the lattice.
+        step: the distance of neighbouring lattice values.
+        digits: the significant decimal digits of the values; 17 keeps all.
+        on: (M,) bool, which of the column's distinct values lie on the lattice.
+    """
 
     low: float
     high: float
@@ -30,7 +37,7 @@ class FoundLattice(NamedTuple):
 
 
 def round_digits(v: np.ndarray, digits: int | np.ndarray) -> np.ndarray:
-    """Rounded to so many significant decimal digits; the double that the decimal text would be read as.
+    """Return numbers rounded to so many significant decimal digits: the doubles that their decimal text would be read as.
 
     >>> round_digits(np.array([0.1 + 0.2, 2 / 3]), 3)
     array([0.3  , 0.667])
@@ -49,31 +56,31 @@ def round_digits(v: np.ndarray, digits: int | np.ndarray) -> np.ndarray:
     return out
 
 
-def shortest(v: np.ndarray) -> np.ndarray:
-    """The shortest decimals, of six digits or more, that read as the same single-precision numbers: 0.1, not 0.10000000149.
+def shortest_decimals(v: np.ndarray) -> np.ndarray:
+    """Return the shortest decimals, of six digits or more, that are read as the same float32 numbers: 0.1, not 0.10000000149.
 
-    >>> shortest(np.array([0.1], dtype=np.float32))
+    >>> shortest_decimals(np.array([0.1], dtype=np.float32))
     array([0.1])
     """
     single = v.astype(np.float32)
     out = single.astype(np.float64)
-    left = np.flatnonzero(np.isfinite(out))
+    unsolved = np.flatnonzero(np.isfinite(out))
     for digits in (6, 7, 8, 9):
-        tried = round_digits(out[left], digits)
-        same = tried.astype(np.float32) == single[left]
-        out[left[same]] = tried[same]
-        left = left[~same]
+        decimals = round_digits(out[unsolved], digits)
+        same = decimals.astype(np.float32) == single[unsolved]
+        out[unsolved[same]] = decimals[same]
+        unsolved = unsolved[~same]
     return out
 
 
-def points(low: float, step: float, place: np.ndarray) -> np.ndarray:
-    """low + place * step, with a true zero where only rounding errors are left of it."""
-    value = low + place * step
+def points(low: float, step: float, index: np.ndarray) -> np.ndarray:
+    """Return the lattice values low + index * step, with a true zero where only rounding errors are left of it."""
+    value = low + index * step
     return np.where(np.abs(value) < 1e-13 * abs(low), 0.0, value)
 
 
 def significant_digits(v: np.ndarray) -> int | None:
-    """The fewest significant digits, at most 9, that write every value exactly; None where more are needed."""
+    """Return the fewest significant digits, at most 9, that write every value exactly; None where more are needed."""
     first = v[:1000]
     for digits in range(1, DIGITS + 1):
         if np.array_equal(round_digits(first, digits), first) and np.array_equal(round_digits(v, digits), v):
@@ -82,51 +89,50 @@ def significant_digits(v: np.ndarray) -> int | None:
 
 
 def half_unit(v: np.ndarray, digits: int) -> np.ndarray:
-    """Half a unit in the last of the significant digits: how far rounding may have moved each value."""
+    """Return half a unit in the last of the significant digits: how far rounding may have moved each value."""
     size = np.abs(v)
     return 0.5 * 10.0 ** (np.floor(np.log10(np.where(size > 0, size, 1.0))) - digits + 1)
 
 
-def find_lattice(values: np.ndarray, counts: np.ndarray, single: bool = False) -> FoundLattice | None:
-    """The coarsest lattice that holds at least 99 % of the rows and 80 % of the distinct values; None where there is none.
+def find_steps(values: np.ndarray, counts: np.ndarray, single: bool = False) -> Steps | None:
+    """Return the coarsest lattice with at least 99 % of the rows and 80 % of the distinct values; None where there is none.
+
+    Decimal steps (1, 0.5, 0.25, 0.2 times a power of ten) are tried first and must reproduce every value exactly at the
+    column's own number of digits, so that 0.36398 and 9.364 may both be points of -2.63602 + k. Where no such step fits, a
+    common divisor of the gaps is sought, which finds the affine images of whole numbers that standardising leaves behind.
 
     Args:
-        values: distinct, ascending.
-        counts: rows of each.
+        values: (M,) the distinct values, ascending.
+        counts: (M,) the rows of each.
         single: the values were computed in single precision, and are that far off.
 
-    Decimal steps (1, 0.5, 0.25, 0.2 times a power of ten) come first and must reproduce every value exactly at the column's
-    own number of digits, so that 0.36398 and 9.364 may both be points of -2.63602 + k. Where no such step fits, a common
-    divisor of the gaps is sought, which finds the affine images of whole numbers that standardising leaves behind.
-
-    >>> lattice = find_lattice(np.array([0.1, 0.2, 0.4, 0.5]), np.array([3, 3, 3, 3]))
-    >>> lattice.low, lattice.high, lattice.step
+    >>> steps = find_steps(np.array([0.1, 0.2, 0.4, 0.5]), np.array([3, 3, 3, 3]))
+    >>> steps.low, steps.high, steps.step
     (0.1, 0.5, 0.1)
     """
     spread = float(values[-1] - values[0])
     if len(values) < 2 or not spread > 0:
         return None
     if len(values) == 2:
-        return FoundLattice(float(values[0]), float(values[1]), spread, FLOAT + 2, np.ones(2, dtype=bool))
+        return Steps(float(values[0]), float(values[1]), spread, FLOAT + 2, np.ones(2, dtype=bool))
     digits = significant_digits(values)
     if digits is not None:
         top = math.ceil(math.log10(spread))
         for exponent in range(top, top - 8, -1):
             for factor in (1.0, 0.5, 0.25, 0.2):
                 step = float(f"{factor}e{exponent}")
-                if spread / WIDEST <= step <= spread and (found := _decimal(values, counts, step, digits)):
-                    return found
-    for step in _gaps(values, counts):
-        if found := _affine(values, counts, step, single):
-            return found
-    return None
+                if spread / WIDEST <= step <= spread and (steps := _decimal(values, counts, step, digits)):
+                    return steps
+    return next(filter(None, (_affine(values, counts, step, single) for step in _candidate_steps(values, counts))), None)
 
 
 def _enough(on: np.ndarray, counts: np.ndarray) -> bool:
+    """Return whether enough rows and distinct values lie on a lattice."""
     return bool(counts[on].sum() >= 0.99 * counts.sum() and on.sum() >= 0.8 * len(on))
 
 
-def _decimal(values: np.ndarray, counts: np.ndarray, step: float, digits: int) -> FoundLattice | None:
+def _decimal(values: np.ndarray, counts: np.ndarray, step: float, digits: int) -> Steps | None:
+    """Return the lattice of this decimal step, where it reproduces enough values at their digits; else None."""
     anchor = values[counts.argmax()]
     place = np.round((values - anchor) / step)
     slack = half_unit(values, digits)
@@ -142,16 +148,16 @@ def _decimal(values: np.ndarray, counts: np.ndarray, step: float, digits: int) -
     if not _enough(on, counts):
         return None
     low, high = (_tidy(low + i * step, values) for i in (index[on].min(), index[on].max()))
-    return FoundLattice(low, high, step, digits, on)
+    return Steps(low, high, step, digits, on)
 
 
 def _tidy(x: float, values: np.ndarray) -> float:
-    """Without the last bits that sums of the values' size leave behind: 0.1 for 3.7 - 36 * 0.1."""
+    """Return x without the last bits, which sums of numbers of the values' size leave behind: 0.1 for 3.7 - 36 * 0.1."""
     return float(np.round(x, 13 - math.ceil(math.log10(np.abs(values).max()))))
 
 
 def _offset(lower: np.ndarray, upper: np.ndarray, counts: np.ndarray) -> float:
-    """The simplest number within the most intervals [lower, upper]: each value bounds the offset by its own rounding."""
+    """Return the shortest number within the most intervals [lower, upper]: each value bounds the offset by its own rounding."""
     ends = np.concatenate([lower, upper])
     order = np.lexsort((np.repeat([0, 1], len(lower)), ends))
     covered = np.concatenate([counts, -counts])[order].cumsum()
@@ -163,8 +169,8 @@ def _offset(lower: np.ndarray, upper: np.ndarray, counts: np.ndarray) -> float:
     return float(inside[0]) if len(inside) else float(middle)
 
 
-def _gaps(values: np.ndarray, counts: np.ndarray) -> list[float]:
-    """Candidate steps, the largest first: the most frequent gaps between neighbours and the smallest, and parts of them."""
+def _candidate_steps(values: np.ndarray, counts: np.ndarray) -> list[float]:
+    """Return steps to try, the largest first: the most frequent gaps between neighbours, the smallest, and parts of them."""
     gaps = np.diff(values)
     gaps = gaps[gaps >= (values[-1] - values[0]) / WIDEST]
     rounded, first, repeats = np.unique(round_digits(gaps, 5), return_index=True, return_counts=True)
@@ -172,8 +178,11 @@ def _gaps(values: np.ndarray, counts: np.ndarray) -> list[float]:
     return sorted({float(gaps[first[i]]) / part for i in chosen for part in (1, 2, 3, 10, 100)}, reverse=True)
 
 
-def _affine(values: np.ndarray, counts: np.ndarray, step: float, single: bool) -> FoundLattice | None:
-    """Refine a step over wider and wider reaches around the most frequent value; then see whether the lattice holds."""
+def _affine(values: np.ndarray, counts: np.ndarray, step: float, single: bool) -> Steps | None:
+    """Return the lattice near a candidate step, refined over wider and wider reaches around the most frequent value.
+
+    None where too few values lie on it.
+    """
     anchor, reach = values[counts.argmax()], 32.0 * step
     low = float(anchor)
     resolution = 8 * float(np.finfo(np.float32 if single else np.float64).eps * np.abs(values).max())
@@ -194,4 +203,4 @@ def _affine(values: np.ndarray, counts: np.ndarray, step: float, single: bool) -
     if merged or not step > 8 * resolution or not _enough(on, counts) or np.ptp(index[on]) >= WIDEST:
         return None
     low, high = float(values[on][0]), float(values[on][-1])  # the ends exactly, and zero where it is one of them
-    return FoundLattice(low, high, (high - low) / float(np.ptp(index[on])), FLOAT + 2, on)
+    return Steps(low, high, (high - low) / float(np.ptp(index[on])), FLOAT + 2, on)

@@ -1,0 +1,88 @@
+"""The kinds of many coordinates as tensors, so that no computation loops over columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genus.kinds.base import Kind
+from genus.kinds.category import Category
+
+__all__ = ["Tables"]
+
+
+class Tables(NamedTuple):
+    """Holds what the kinds of D coordinates say of themselves, one entry for each coordinate.
+
+    Attributes:
+        loc, scale: (D,) of the chart u = (x - loc) / scale; 0 and 1 for categories.
+        low, high: (D,) the ends of a lattice; infinite for other kinds.
+        step: (D,) of a lattice; 0 for other kinds.
+        log_slope: (D,) log du/dx of a Real's chart, in nats; 0 for other kinds.
+        log_width: (D,) log of the width in u of a lattice's cell, in nats; 0 for other kinds.
+        states: (D,) long, the number of states.
+        atoms: (A, D) the atoms that are numbers, NaN where a coordinate has fewer than A.
+        missing: (D,) long, the state that means missing; -1 where the kind has none.
+        category: (D,) bool.
+    """
+
+    loc: Tensor
+    scale: Tensor
+    low: Tensor
+    high: Tensor
+    step: Tensor
+    log_slope: Tensor
+    log_width: Tensor
+    states: Tensor
+    atoms: Tensor
+    missing: Tensor
+    category: Tensor
+
+    @classmethod
+    def of(cls, kinds: Sequence[Kind], device: torch.device, dtype: torch.dtype) -> Tables:
+        """Return the tables of these kinds.
+
+        Args:
+            kinds: of D coordinates.
+            device: of the tensors.
+            dtype: of the numbers among them; states are long.
+        """
+
+        def column(value: Any, dtype: torch.dtype = dtype) -> Tensor:
+            return torch.tensor([value(kind) for kind in kinds], dtype=torch.float64).to(device, dtype)
+
+        atoms = [[atom for atom in kind.atoms if not math.isnan(atom)] for kind in kinds]
+        depth = max(map(len, atoms), default=0)
+        padded = [[row[i] if i < len(row) else math.nan for row in atoms] for i in range(depth)]
+        return cls(
+            loc=column(lambda kind: kind.loc),
+            scale=column(lambda kind: kind.scale),
+            low=column(lambda kind: getattr(kind, "low", -math.inf)),
+            high=column(lambda kind: getattr(kind, "high", math.inf)),
+            step=column(lambda kind: kind.step),
+            log_slope=column(lambda kind: kind.log_slope),
+            log_width=column(lambda kind: kind.log_width),
+            states=column(lambda kind: kind.states, torch.long),
+            atoms=torch.tensor(padded, dtype=torch.float64).reshape(depth, len(kinds)).to(device, dtype),
+            missing=column(lambda kind: kind.missing_state, torch.long),
+            category=column(lambda kind: isinstance(kind, Category), torch.bool),
+        )
+
+    def first_outside(self, x: Tensor) -> tuple[int, int] | None:
+        """Return row and column of the first entry of x (B, D) that its kind has no place for; None where all have one."""
+        least = torch.where(self.category, 0.0, self.low - self.step / 2)
+        most = torch.where(self.category, self.states - 0.5, self.high + self.step / 2)
+        # Nearly always the extremes tell that all is well; NaN and inf, which are among them, need a closer look.
+        low, high = x.amin(0), x.amax(0)
+        if bool(((low >= least) & (high <= most) & low.isfinite() & high.isfinite()).all()):
+            return None
+        outside = (x < least) | (x > most)
+        for atom in self.atoms:
+            outside &= x != atom
+        outside |= torch.where(x.isnan(), (self.missing < 0) | self.category, x.isinf())
+        places = outside.nonzero()
+        return (int(places[0, 0]), int(places[0, 1])) if len(places) else None
