@@ -74,11 +74,11 @@ def test_closed_form_is_quadrature_is_monte_carlo(pair, name):
     if closed is not None:
         assert closed == pytest.approx(expected, rel=1e-5)
         assert between(*pair, name) == (closed, 0.0, "exact", "")
-    from genus.divergences.distributions import _drawn, _monte_carlo
+    from genus.divergences.distributions import _draw, _monte_carlo
 
     p, q = pair
     draws = _monte_carlo(
-        lambda n, s: _drawn(p, n, s), p.log_prob, lambda n, s: _drawn(q, n, s), q.log_prob, name, samples=20_000, seed=0
+        lambda n, s: _draw(p, n, s), p.log_prob, lambda n, s: _draw(q, n, s), q.log_prob, name, samples=20_000, seed=0
     )
     assert draws.label == "estimate"
     assert abs(draws.value - expected) < 4 * draws.error < 0.1

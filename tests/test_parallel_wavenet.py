@@ -9,7 +9,7 @@ import torch
 
 import genus
 from genus import Category, Lattice, ParallelWaveNet, Real, Space, WaveNet, distill
-from genus.distillation import Lesson
+from genus.distillation import Distiller
 from genus.transforms import Causal
 
 SOUND = Space(Real(0.1, 0.5), shape=(40,), sequence=True)
@@ -66,9 +66,9 @@ def test_shorter_sequences_than_the_space_have_a_density_too() -> None:
 def test_the_divergence_by_steps_is_that_of_whole_draws_with_less_noise(components: int) -> None:
     teacher = away(WaveNet(SOUND, width=6, layers=3, components=components), size=0.1)
     student = away(ParallelWaveNet(SOUND, width=6, layers=(3, 2)), seed=1, size=0.1)
-    lesson = Lesson(student, teacher, 0.0)
+    distiller = Distiller(student, teacher, 0.0)
     with genus.ladder.isolated(0), torch.no_grad():
-        _, by_steps = lesson.divergence(1000, None)
+        _, by_steps = distiller.draw_and_divergence(1000, None)
         x, log_q = student._sample_and_log_prob(1000, None)
         whole = log_q - teacher.log_prob(x)
     error = float((by_steps.std() ** 2 / 1000 + whole.std() ** 2 / 1000).sqrt())
@@ -88,7 +88,7 @@ def test_a_gaussian_teacher_of_one_step_is_recovered() -> None:
     genus.fit(teacher, x, max_steps=200, batch_size=128, learning_rate=0.01, seed=0, progress=False)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     with torch.no_grad():
-        at_birth = float(Lesson(student, teacher, 0.0).divergence(500, None)[1].mean())
+        at_birth = float(Distiller(student, teacher, 0.0).draw_and_divergence(500, None)[1].mean())
     found = distill(student, teacher, x, max_steps=400, batch_size=64, draws=1000, progress=False)
     assert at_birth > 5
     assert found.kl.value < 0.2

@@ -142,12 +142,15 @@ KL = DIVERGENCES["kl"]
     [
         ({"value": lambda r: r.exp() * r + 0.1}, r"f\(1\) is 0\.1"),
         ({"value": lambda r: r}, "not convex"),
-        ({"turned": lambda r: 2 * r}, "turned"),
+        ({"value_under_p": lambda r: 2 * r}, "value_under_p"),
         ({"at_zero": 1.0}, "at_zero is 1"),
-        ({"steep": 1.0}, "steep is 1"),
+        ({"at_infinity": 1.0}, "at_infinity is 1"),
         ({"conjugate": lambda t: t.exp()}, "its conjugate is not the supremum"),
-        ({"paid": lambda r: r}, "paid"),
-        ({"witness": lambda r: torch.tanh(r) + 1, "paid": lambda r: torch.tanh(r).exp()}, "the best witness gives"),
+        ({"conjugate_of_witness": lambda r: r}, "conjugate_of_witness"),
+        (
+            {"witness": lambda r: torch.tanh(r) + 1, "conjugate_of_witness": lambda r: torch.tanh(r).exp()},
+            "the best witness gives",
+        ),
         ({"name": "chi-squared"}, "closed form"),
     ],
 )

@@ -47,23 +47,22 @@ PENDING: dict[str, set[str]] = {
         codec codec.columns codec.sequences
         """),
     "length": words("""
-        data.dataset distillation model nets.masked space
+        data.dataset model nets.masked space
         """),
     "docstrings": words("""
         codec.columns codec.frames codec.sound codec.text compiled data.audio data.dataset data.images
-        data.measure data.numbers data.sequences data.sources data.text distillation divergences.critics
-        divergences.distributions divergences.f divergences.games divergences.gaussians divergences.lipschitz
-        divergences.points divergences.samples divergences.sinkhorn divergences.transport errors evaluation.classifiers
+        data.measure data.numbers data.sequences data.sources data.text
+        errors evaluation.classifiers
         evaluation.codes evaluation.excerpts evaluation.metrics evaluation.neighbours evaluation.plots
         evaluation.ranking evaluation.sequences evaluation.tables files frames hyper
         kinds.base kinds.category kinds.lattice kinds.real kinds.steps ladder.base ladder.density lattices
-        laws.core laws.divergences laws.models laws.sequences laws.transforms model models.adversarial
+        model models.adversarial
         models.autoencoder models.autoregressive models.bases models.chain_rule models.contexts models.continuous
         models.critic models.dequantised models.flow models.glow models.gpt models.latent models.made models.markov
         models.mixture models.naive_bayes models.ngrams models.noise models.nsf models.parallel_wavenet models.pixelcnn
         models.posteriors models.product models.rnn models.vae models.vqvae models.wavenet nets.attention
         nets.causal nets.cells nets.dense nets.dilated nets.heads nets.kernels.incremental nets.masked nets.missing
-        nets.pixels nets.recurrent nets.residual nets.standard nets.strided nets.tokens registry sklearn space testing
+        nets.pixels nets.recurrent nets.residual nets.standard nets.strided nets.tokens registry sklearn space
         training.alarms training.best training.budget training.checkpoint training.counting training.gradients
         training.interrupt training.players training.progress training.rows training.run
         training.trainer transforms.causal transforms.core transforms.coupling transforms.images transforms.maps

@@ -90,11 +90,11 @@ def distill(
     for folder in {out.parent, *([samples] if samples is not None else [])}:
         check_writable(folder)
 
-    from genus.distillation import distill, untaught
+    from genus.distillation import distill, distillation_refusal
     from genus.files import load, save
 
     loaded: Any = load(teacher)
-    if reason := untaught(None, loaded):
+    if reason := distillation_refusal(None, loaded):
         raise DataError(reason)
     dataset = _read(data, loaded, reading.arguments())
     if dataset is not None:

@@ -1,4 +1,4 @@
-"""Distances of two samples by a critic: a net is trained on some of the points, and the others say how far it could go."""
+"""Estimate distances of two samples by a critic: train a net on some of the points, and evaluate it on the others."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from genus.divergences.checks import check_points
 from genus.divergences.f import Estimate, FDivergence, divergence
 from genus.divergences.lipschitz import MaxMin, clip, gradient_norm, gradient_penalty, spectral
-from genus.divergences.points import alike
 from genus.errors import DataError, GenusError
 from genus.ladder import isolated
 from genus.nets.dense import dense
 
 __all__ = ["Dual", "Witness", "dual", "variational"]
 
-BATCH, CHECKS = 256, 20  # points of either a step; how often it is asked what the critic is worth
+BATCH, CHECKS = 256, 20  # points of either a step; how often the critic is evaluated
 # Constraint -> its strength and the learning rate that suit points of scale 1.
 CONSTRAINTS = {
     "gradient-penalty": (20.0, 2e-3),
@@ -30,9 +30,9 @@ CONSTRAINTS = {
 
 
 class Witness(nn.Module):
-    """A function of points (N, *shape) -> (N,), by a net that sees them centred and divided by one common scale.
+    """Map points (N, *shape) to numbers (N,), by a net that sees them centred and divided by one common scale.
 
-    The scale is given back at the end where `homogeneous`, so that slopes are those of the net.
+    Where `homogeneous`, the result is multiplied by the scale, so that slopes are those of the net.
     """
 
     middle: Tensor
@@ -45,13 +45,13 @@ class Witness(nn.Module):
         self.register_buffer("scale", points.var(0, correction=0).sum().sqrt().clamp(min=1e-12))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (N, *shape) -> (N,)."""
+        """Return the critic's numbers (N,) of x (N, *shape)."""
         out = self.net((x.flatten(1) - self.middle) / self.scale)[:, 0]
         return out * self.scale if self.homogeneous else out
 
 
 class Dual(NamedTuple):
-    """The earth mover's distance by Kantorovich and Rubinstein.
+    """Hold the earth mover's distance by Kantorovich's and Rubinstein's dual.
 
     Attributes:
         estimate: (E_p f - E_q f) / steepest over held-out points, with its standard error: a lower bound on W_1, as far as the
@@ -77,18 +77,18 @@ def dual(
     held_out: float = 0.5,
     seed: int = 0,
 ) -> Dual:
-    """W_1(p, q) = sup of E_p f - E_q f over all f that are 1-Lipschitz: a critic is trained to be such an f.
+    """Estimate W_1(p, q) = sup of E_p f - E_q f over all f that are 1-Lipschitz, by a critic trained to be such an f.
 
     Args:
         x: (N, *shape), points of p.
         y: (M, *shape), of q.
-        constraint: what keeps the critic from being steep. "gradient-penalty": strength * E (|grad f| - 1)^2 on the lines
+        constraint: the way to keep the critic from being steep. "gradient-penalty": strength * E (|grad f| - 1)^2 on the lines
             between points; "zero-centred": strength / 2 * E |grad f|^2 there, whose best f is not the dual's; "clipping":
             no weight above `strength`; "spectral-norm": every layer has norm 1, so f is 1-Lipschitz for certain.
         strength: of the constraint, a default for each; a spectral norm is always 1.
         hidden: widths, even.
         steps, learning_rate: of Adam, with 256 points of either.
-        held_out: the share of points that are judged, and not learnt from.
+        held_out: the share of points that the critic is evaluated on, and not trained on.
         seed: of everything random; the global state is left alone.
 
     Raises:
@@ -152,7 +152,7 @@ def variational(
     held_out: float = 0.5,
     seed: int = 0,
 ) -> tuple[Estimate, Witness]:
-    """D_f(p, q) >= E_p T - E_q f*(T) of two samples, T = f'(p/q) by a critic of their log-ratio (Nguyen et al. 2010,
+    """Bound D_f(p, q) >= E_p T - E_q f*(T) of two samples, T = f'(p/q) by a critic of their log-ratio (Nguyen et al. 2010,
     arXiv:0809.0853; Nowozin et al. 2016, arXiv:1606.00709).
 
     The critic is the discriminator of a GAN: its log-odds of "from p" are log p/q where it is best, whatever the divergence.
@@ -181,20 +181,20 @@ def variational(
     least, most = _reach(d, min(len(x_test), len(y_test)))
     with torch.no_grad():
         of_p, of_q = (critic(points).double().clamp(least, most) for points in (x_test, y_test))
-        of_p, of_q = d.witness(of_p), d.paid(of_q)
+        of_p, of_q = d.witness(of_p), d.conjugate_of_witness(of_q)
     error = math.sqrt(float(of_p.var()) / len(of_p) + float(of_q.var()) / len(of_q))
     return Estimate(float(of_p.mean() - of_q.mean()), error, "bound"), critic
 
 
 def _reach(d: FDivergence, n: int) -> tuple[float, float]:
-    """The log-ratios between which no event that n points would miss, of probability 1 / n, is worth more than 1."""
+    """Return the log-ratios between which no event that n points would miss, of probability 1 / n, is worth more than 1."""
     r = torch.linspace(0.0, 50.0, 5001, dtype=torch.float64)
-    return -float(r[d.witness(-r) >= -n].max()), float(r[d.paid(r) <= n].max())
+    return -float(r[d.witness(-r) >= -n].max()), float(r[d.conjugate_of_witness(r) <= n].max())
 
 
 def _split(x: Tensor, y: Tensor, share: float, seed: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(learnt from, judged) of each, in random order."""
-    x, y = alike(x, y, least=4)
+    """Return (training points, held-out points) of each, in random order."""
+    x, y = check_points(x, y, least=4)
     if x.ndim < 2 or not 0 < share < 1:
         raise DataError(
             f"A critic needs points x (N, *shape) and y (M, *shape), 4 or more, and a share held out between 0 and 1; got"
@@ -205,8 +205,8 @@ def _split(x: Tensor, y: Tensor, share: float, seed: int) -> tuple[tuple[Tensor,
     for points in (x, y):
         points = points.detach()
         order = torch.randperm(len(points), generator=generator)
-        judged = min(max(2, round(share * len(points))), len(points) - 2)
-        parts.append((points[order[judged:]], points[order[:judged]]))
+        count = min(max(2, round(share * len(points))), len(points) - 2)
+        parts.append((points[order[count:]], points[order[:count]]))
     return parts[0], parts[1]
 
 
@@ -220,7 +220,7 @@ def _train(
     learning_rate: float,
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """Adam on nine tenths of the points; the critic is left as it was when the others liked it best."""
+    """Train by Adam on nine tenths of the points; the critic is left as it was when its loss on the others was least."""
     (x, x_check), (y, y_check) = ((part[len(part) // 10 :], part[: max(1, len(part) // 10)]) for part in (x, y))
     few = min(len(x_check), len(y_check))
     optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate, betas=(0.5, 0.9), fused=True)

@@ -1,4 +1,4 @@
-"""How far one distribution is from another, whatever they are given as: probabilities, distributions of torch, or models.
+"""Compute how far one distribution is from another: both probabilities, distributions of torch, or models.
 
 The answer is exact where it can be, and an `Estimate` says which it is; infinity comes with its reason.
 """
@@ -25,12 +25,12 @@ __all__ = ["between", "frequencies", "jensen_shannon", "kl", "wasserstein"]
 POINTS, DRAWS = 1000, 10  # of every distribution, and how often, for a distance of samples
 FEW = 0.02  # of draws, in effect: what so few say has no standard error
 
-Known = Tensor | Distribution | TractableDensity
+Source = Tensor | Distribution | TractableDensity
 BEYOND = "it is beyond the largest number, 1e308"
 
 
-def kl(p: Known, q: Known, **how: Any) -> Estimate:
-    """KL(p || q) = E_p log p/q in nats, see `between`: infinite where p has mass and q none.
+def kl(p: Source, q: Source, **how: Any) -> Estimate:
+    """Return KL(p || q) = E_p log p/q in nats, see `between`: infinite where p has mass and q none.
 
     >>> kl(torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(1.0, 1.0))
     Estimate(value=0.5, error=0.0, label='exact', reason='')
@@ -40,8 +40,8 @@ def kl(p: Known, q: Known, **how: Any) -> Estimate:
     return between(p, q, "kl", **how)
 
 
-def jensen_shannon(p: Known, q: Known, **how: Any) -> Estimate:
-    """KL(p || m) / 2 + KL(q || m) / 2, m = (p + q) / 2, in nats, see `between`: from 0 to log 2, which is 1 bit.
+def jensen_shannon(p: Source, q: Source, **how: Any) -> Estimate:
+    """Return KL(p || m) / 2 + KL(q || m) / 2, m = (p + q) / 2, in nats, from 0 to log 2, which is 1 bit; see `between`.
 
     >>> round(jensen_shannon(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])).bits, 6)
     1.0
@@ -49,8 +49,8 @@ def jensen_shannon(p: Known, q: Known, **how: Any) -> Estimate:
     return between(p, q, "jensen-shannon", **how)
 
 
-def between(p: Known, q: Known, name: str = "kl", samples: int = 10_000, seed: int = 0) -> Estimate:
-    """D_f(p, q) in nats: exact of probabilities and where a closed form is known, by Monte Carlo otherwise.
+def between(p: Source, q: Source, name: str = "kl", samples: int = 10_000, seed: int = 0) -> Estimate:
+    """Return D_f(p, q) in nats: exact for probabilities and where a closed form is known, by Monte Carlo otherwise.
 
     By Monte Carlo KL(p || q) is the mean of log p/q over draws of p; the other way round over draws of q. Others weigh each
     point by the mean m of p and q, of which half of the draws are p's and half q's: the weights are then at most 2.
@@ -91,7 +91,7 @@ def between(p: Known, q: Known, name: str = "kl", samples: int = 10_000, seed: i
 
 
 def frequencies(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """x (N, *shape), y (M, *shape) -> (K,), (K,): the share of either's points at every point that one of them has.
+    """Return the shares (K,) and (K,) of the points of x (N, *shape) and of y (M, *shape) at every point that one of them has.
 
     They are the two discrete distributions themselves, of which the divergences are exact; two samples of a continuous
     distribution have no point in common, so their own divergences say nothing of it.
@@ -114,7 +114,7 @@ def wasserstein(
     samples: int = POINTS,
     seed: int = 0,
 ) -> Estimate:
-    """The earth mover's distance W_p with Euclidean costs: what it takes to move the mass of p to where q has it.
+    """Return the earth mover's distance W_p with Euclidean costs: what it takes to move the mass of p to where q has it.
 
     Args:
         p, q: both points (N, F), or (points, weights (N,)): exact. Or both distributions of torch, or both models of one space,
@@ -156,7 +156,7 @@ def wasserstein(
     return Estimate.of(torch.stack(found))._replace(label="upper bound")
 
 
-# -- each kind of thing ---------------------------------------------------------------------------------------------------
+# -- probabilities, distributions, models -------------------------------------------------------------------------------
 
 
 def _of_states(p: Tensor, q: Tensor, name: str) -> Estimate:
@@ -169,7 +169,7 @@ def _of_states(p: Tensor, q: Tensor, name: str) -> Estimate:
     alone = ((p > 0) != (q > 0)).any()
     if value != math.inf or not bool(alone):
         return Estimate(value, label="exact", reason="" if value != math.inf else BEYOND)
-    beyond_q = divergence(name).steep == math.inf and bool(((q == 0) & (p > 0)).any())
+    beyond_q = divergence(name).at_infinity == math.inf and bool(((q == 0) & (p > 0)).any())
     first, second, names = (p, q, "qp") if beyond_q else (q, p, "pq")
     state = int(((second == 0) & (first > 0)).nonzero()[0])
     reason = f"{names[0]} gives no mass to state {state}, and {names[1]} gives it {float(first[state]):.3g}"
@@ -183,7 +183,7 @@ def _of_distributions(p: Distribution, q: Distribution, name: str, samples: int,
     if p.event_shape != q.event_shape:
         raise DataError(f"p and q are of data of different shapes, {tuple(p.event_shape)} and {tuple(q.event_shape)}.")
     if p.support.is_discrete != q.support.is_discrete:  # type: ignore[union-attr]
-        value = divergence(name).steep + divergence(name).at_zero
+        value = divergence(name).at_infinity + divergence(name).at_zero
         reason = "one is discrete and the other continuous, so neither has mass where the other has"
         return Estimate(value, label="exact", reason=reason if value == math.inf else "")
     of_p, of_q = _probabilities(p), _probabilities(q)
@@ -201,9 +201,9 @@ def _of_distributions(p: Distribution, q: Distribution, name: str, samples: int,
         reason = reason if closed == math.inf else ""
         return Estimate(closed, label="exact", reason=reason)
     return _monte_carlo(
-        lambda n, s: _drawn(p, n, s),
+        lambda n, s: _draw(p, n, s),
         lambda x: _log_prob(p, x),
-        lambda n, s: _drawn(q, n, s),
+        lambda n, s: _draw(q, n, s),
         lambda x: _log_prob(q, x),
         name,
         samples,
@@ -212,14 +212,14 @@ def _of_distributions(p: Distribution, q: Distribution, name: str, samples: int,
 
 
 def _probabilities(p: Distribution) -> Tensor | None:
-    """Those of its states, (K,); torch's own log-densities of them are never -inf."""
+    """Return the probabilities (K,) of its states; torch's own log-densities of them are never -inf."""
     if isinstance(p, Categorical):
         return p.probs
     return torch.stack([1 - p.probs, p.probs]) if isinstance(p, Bernoulli) else None
 
 
 def _precise(p: Distribution) -> Distribution:
-    """The same distribution in double precision: closed forms are differences of large numbers."""
+    """Return the same distribution in double precision: closed forms are differences of large numbers."""
     twin = copy.copy(p)
     for name, value in vars(p).items():
         if isinstance(value, Distribution):
@@ -229,13 +229,13 @@ def _precise(p: Distribution) -> Distribution:
     return twin
 
 
-def _drawn(p: Distribution, n: int, seed: int) -> Tensor:
+def _draw(p: Distribution, n: int, seed: int) -> Tensor:
     with isolated(seed):
         return p.sample((n,))
 
 
 def _log_prob(p: Distribution, x: Tensor) -> Tensor:
-    """log p(x), -inf outside the support, where torch raises an error or goes on as if there were none."""
+    """Return log p(x), -inf outside the support, where torch raises an error or goes on as if there were none."""
     assert p.support is not None
     within = p.support.check(x)
     out = torch.full(within.shape, -math.inf, dtype=x.dtype if x.is_floating_point() else torch.get_default_dtype())
@@ -261,18 +261,18 @@ def _monte_carlo(
     half = samples // 2
     x = torch.cat([draw_p(half, seed), draw_q(half, seed + 1)])
     r = (log_p(x) - log_q(x)).double()
-    for limit, end, names in ((d.steep, math.inf, "qp"), (d.at_zero, -math.inf, "pq")):
+    for limit, end, names in ((d.at_infinity, math.inf, "qp"), (d.at_zero, -math.inf, "pq")):
         alone = int((r == end).sum())
         if alone and limit == math.inf:
             return _infinite(alone, half, names)
     # Under m = (p + q) / 2 the weight of q is 2 / (1 + exp r), that of p the rest; at either end the limit of f is known.
-    of_q, of_p = d.value(r.clamp(max=0.0)) * torch.sigmoid(-r), d.turned(r.clamp(min=0.0)) * torch.sigmoid(r)
+    of_q, of_p = d.value(r.clamp(max=0.0)) * torch.sigmoid(-r), d.value_under_p(r.clamp(min=0.0)) * torch.sigmoid(r)
     draws = 2 * torch.where(r > 0, of_p, of_q)
-    draws = torch.where(r == math.inf, 2 * d.steep, torch.where(r == -math.inf, 2 * d.at_zero, draws))
+    draws = torch.where(r == math.inf, 2 * d.at_infinity, torch.where(r == -math.inf, 2 * d.at_zero, draws))
     if not bool(draws.isfinite().all()):
         return Estimate(math.inf, math.inf, reason=f"at some draws {BEYOND}")
     found, effective = Estimate.of(draws), float(draws.sum() ** 2 / draws.square().sum().clamp(min=1e-300))
-    if d.steep + d.at_zero == math.inf and effective < FEW * len(draws):
+    if d.at_infinity + d.at_zero == math.inf and effective < FEW * len(draws):
         reason = f"draws worth {effective:.0f} of {len(draws):,} decide it, so that others would say something else"
         return found._replace(error=math.inf, reason=reason)
     return found
@@ -285,5 +285,5 @@ def _infinite(alone: int, of: int, names: str) -> Estimate:
 
 def _points(p: Any, n: int, seed: int) -> Tensor:
     if isinstance(p, Distribution):
-        return _drawn(p, n, seed).reshape(n, -1)
+        return _draw(p, n, seed).reshape(n, -1)
     return p.space.features(p.sample(n, seed=seed))

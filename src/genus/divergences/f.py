@@ -1,4 +1,4 @@
-"""f-divergences: one convex function each, for known probabilities, for models, and for critics.
+"""Define f-divergences by one convex function each, for known probabilities, for models, and for critics.
 
 D_f(p, q) = E_q f(p / q), f convex with f(1) = 0. All in nats (`BITS` nats are a bit); infinite where f makes it so.
 """
@@ -23,26 +23,26 @@ BITS = math.log(2)  # nats in a bit
 
 @dataclass(frozen=True)
 class FDivergence:
-    """A divergence by its f, as functions of the log-ratio r = log p/q, which is what models and critics give.
+    """Define a divergence by its f, as functions of the log-ratio r = log p/q, which is what models and critics give.
 
     Attributes:
         value: r -> f(exp r), the integrand under q.
-        turned: r -> f(exp r) / exp r, the integrand under p; where q is small, the other would overflow.
-        steep: the limit of f(u) / u: what mass of p costs where q has none.
+        value_under_p: r -> f(exp r) / exp r, the integrand under p; where q is small, the other would overflow.
+        at_infinity: the limit of f(u) / u: what mass of p costs where q has none.
         at_zero: f(0): what mass of q costs where p has none.
         witness: r -> f'(exp r), the best critic's output, by which D_f = E_p T - E_q f*(T).
         conjugate: T -> f*(T) = sup_u (u T - f(u)).
-        paid: r -> f*(f'(exp r)), what that critic pays at a point of q; the composition of the two would overflow.
+        conjugate_of_witness: r -> f*(f'(exp r)), in one formula, as the composition of the two would overflow.
     """
 
     name: str
     value: Callable[[Tensor], Tensor]
-    turned: Callable[[Tensor], Tensor]
-    steep: float
+    value_under_p: Callable[[Tensor], Tensor]
+    at_infinity: float
     at_zero: float
     witness: Callable[[Tensor], Tensor]
     conjugate: Callable[[Tensor], Tensor]
-    paid: Callable[[Tensor], Tensor]
+    conjugate_of_witness: Callable[[Tensor], Tensor]
 
 
 def _jensen_shannon(r: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ DIVERGENCES = {
 
 
 def divergence(name: str) -> FDivergence:
-    """The divergence of that name.
+    """Return the divergence of a name.
 
     Raises:
         GenusError: there is none.
@@ -129,7 +129,8 @@ def divergence(name: str) -> FDivergence:
 
 
 def of_probabilities(p: Tensor, q: Tensor, name: str = "kl") -> Tensor:
-    """p, q (..., K), probabilities of the same K states -> (...): D_f(p, q) in nats; infinite where the supports make it so.
+    """Return D_f(p, q) in nats, (...), of probabilities p and q (..., K) of the same K states; infinite where their supports
+    make it so.
 
     >>> p, q = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])
     >>> of_probabilities(p, q, "kl"), of_probabilities(q, p, "kl"), of_probabilities(p, q, "total-variation")
@@ -147,17 +148,17 @@ def of_probabilities(p: Tensor, q: Tensor, name: str = "kl") -> Tensor:
     d = divergence(name)
     both = (p > 0) & (q > 0)
     r = torch.where(both, p, 1.0).log() - torch.where(both, q, 1.0).log()
-    each = torch.where(r > 0, p * d.turned(r.clamp(min=0.0)), q * d.value(r.clamp(max=0.0)))
+    each = torch.where(r > 0, p * d.value_under_p(r.clamp(min=0.0)), q * d.value(r.clamp(max=0.0)))
     alone, lacking = (
         # A number times infinity has no gradient, though it may be chosen nowhere.
         torch.where((one > 0) & (other == 0), one * limit if limit < math.inf else torch.full_like(one, math.inf), 0.0)
-        for one, other, limit in ((p, q, d.steep), (q, p, d.at_zero))
+        for one, other, limit in ((p, q, d.at_infinity), (q, p, d.at_zero))
     )
     return (torch.where(both, each, 0.0) + alone + lacking).sum(-1).clamp(min=0.0).to(kind)
 
 
 class Estimate(NamedTuple):
-    """A number, and how far it may be trusted; of an f-divergence in nats.
+    """Hold a number and how far it may be trusted; an f-divergence is in nats.
 
     Attributes:
         value: infinity where it is known to be infinite.
@@ -174,10 +175,10 @@ class Estimate(NamedTuple):
 
     @property
     def bits(self) -> float:
-        """The value in bits, if it is in nats."""
+        """Return the value in bits, if it is in nats."""
         return self.value / BITS
 
     @classmethod
     def of(cls, draws: Tensor) -> Estimate:
-        """The mean of draws (N,)."""
+        """Return the mean of draws (N,) with its standard error."""
         return cls(float(draws.mean()), float(draws.std() / math.sqrt(len(draws))))

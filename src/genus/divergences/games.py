@@ -1,4 +1,4 @@
-"""What critic and generator lower, as functions of the critic's numbers of real rows and of generated ones.
+"""Define what critic and generator lower, as functions of the critic's numbers of real rows and of generated ones.
 
 A critic gives a log-odds or a score, unbounded, of every row. `critic(real, fake)` and `generator(real, fake)` are losses;
 `distance(loss)` turns a critic's loss into the distance it estimates from below.
@@ -20,13 +20,18 @@ __all__ = ["GAMES", "Game", "game"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
+def _minus(loss: Tensor) -> Tensor:
+    """Return the distance of which the critic's loss is the negative."""
+    return -loss
+
+
 @dataclass(frozen=True)
 class Game:
-    """Two losses.
+    """Name the loss of a critic and that of a generator.
 
     Attributes:
-        estimates: what distance the loss of the best critic stands for, in words; any other critic's loss is a lower bound.
-        distance: from the critic's loss.
+        estimates: the distance that the loss of the best critic stands for, in words; any other critic's loss is a lower bound.
+        distance: a function from the critic's loss to that distance.
         paired: whether the generator's loss looks at real rows too.
         lipschitz: whether the loss is a distance only of a critic that is nowhere steeper than 1.
     """
@@ -35,18 +40,18 @@ class Game:
     critic: Loss
     generator: Loss
     estimates: str
-    distance: Callable[[Tensor], Tensor] = lambda loss: -loss
+    distance: Callable[[Tensor], Tensor] = _minus
     paired: bool = False
     lipschitz: bool = False
 
 
 def _log_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """-E log D(x) - E log(1 - D(G(z))), D = sigmoid of the log-odds."""
+    """Return -E log D(x) - E log(1 - D(G(z))), D = sigmoid of the log-odds."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
 def _relative(better: Tensor, worse: Tensor) -> Tensor:
-    """-E log sigmoid(better - worse), pair by pair."""
+    """Return -E log sigmoid(better - worse), pair by pair."""
     return F.softplus(worse - better).mean()
 
 
@@ -54,7 +59,7 @@ def _of_divergence(name: str) -> Game:
     d = DIVERGENCES[name]
 
     def bound(real: Tensor, fake: Tensor) -> Tensor:
-        return d.paid(fake).mean() - d.witness(real).mean()
+        return d.conjugate_of_witness(fake).mean() - d.witness(real).mean()
 
     # The generator's loss is the one that does not saturate (Nowozin et al. 2016, section 3.2).
     return Game(f"f-{name}", bound, lambda real, fake: -d.witness(fake).mean(), name)
@@ -106,7 +111,7 @@ GAMES = {
 
 
 def game(name: str) -> Game:
-    """The game of that name.
+    """Return the game of a name.
 
     Raises:
         GenusError: there is none.
@@ -117,7 +122,7 @@ def game(name: str) -> Game:
     (tensor(-3.), tensor(0.))
     """
     if name not in GAMES and name.removeprefix("f-") in DIVERGENCES and name.startswith("f-"):
-        return _of_divergence(name.removeprefix("f-"))  # one that was added after this was read
+        return _of_divergence(name.removeprefix("f-"))  # of a divergence that was added later
     if name not in GAMES:
         raise GenusError(f"There is no game {name!r}; there are {', '.join(GAMES)}.")
     return GAMES[name]

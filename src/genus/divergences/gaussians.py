@@ -1,4 +1,4 @@
-"""Closed forms between two normal distributions, which the estimates of the other modules are tested against."""
+"""Compute closed forms between two normal distributions, which the estimates of the other modules are tested against."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST = 709.0  # the logarithm of the largest number
 
 
 def moments(p: Distribution) -> tuple[Tensor, Tensor] | None:
-    """The mean (D,) and covariance (D, D) of one normal distribution, in double precision; None of any other.
+    """Return the mean (D,) and covariance (D, D) of a normal distribution, in double precision; None for any other.
 
     >>> moments(Normal(0.0, 2.0))
     (tensor([0.], dtype=torch.float64), tensor([[4.]], dtype=torch.float64))
@@ -29,7 +29,7 @@ def moments(p: Distribution) -> tuple[Tensor, Tensor] | None:
 
 
 def of_gaussians(p: Distribution, q: Distribution, name: str) -> float | None:
-    """D_f(p, q) in nats; None where they are not normal, or no closed form is known, as of Jensen-Shannon.
+    """Return D_f(p, q) in nats; None where they are not normal, or no closed form is known, as of Jensen-Shannon.
 
     KL both ways; the squared Hellinger distance; chi-squared, infinite where q is too narrow or it is beyond 1e308; total
     variation where the covariances are equal (Devroye et al. 2018, arXiv:1810.08693).
@@ -67,7 +67,7 @@ def of_gaussians(p: Distribution, q: Distribution, name: str) -> float | None:
 
 
 def wasserstein_2(p: Distribution, q: Distribution) -> float | None:
-    """W_2 with Euclidean costs; None where they are not normal (Dowson and Landau 1982, J. Multivariate Anal. 12).
+    """Return W_2 with Euclidean costs; None where they are not normal (Dowson and Landau 1982, J. Multivariate Anal. 12).
 
     >>> round(wasserstein_2(Normal(0.0, 1.0), Normal(3.0, 5.0)), 6)
     5.0

@@ -1,4 +1,4 @@
-"""What keeps a critic from being steep: its weights clipped, its gradient penalised, or every layer of norm 1."""
+"""Keep a critic from being steep: clip its weights, penalise its gradient, or give every layer the norm 1."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Function = Callable[[Tensor], Tensor]
 
 
 def clip(critic: nn.Module, limit: float) -> None:
-    """Every weight to at most `limit`, in place (Arjovsky et al. 2017, arXiv:1701.07875): the critic is then Lipschitz, by a
-    constant that is not known.
+    """Clip every weight to at most `limit`, in place (Arjovsky et al. 2017, arXiv:1701.07875): the critic is then Lipschitz,
+    by a constant that is not known.
 
     >>> layer = nn.Linear(2, 1)
     >>> clip(layer, 0.01)
@@ -35,7 +35,7 @@ def clip(critic: nn.Module, limit: float) -> None:
 
 
 def gradient_norm(critic: Function, at: Tensor) -> Tensor:
-    """at (B, *shape) -> (B,): how steep the critic is at each point, the Euclidean norm over all of its axes.
+    """Return the Euclidean norm (B,) of the critic's gradient at each of the points (B, *shape).
 
     >>> gradient_norm(lambda x: 2 * x.flatten(1).sum(1), torch.zeros(3, 2, 2)).tolist()
     [4.0, 4.0, 4.0]
@@ -47,7 +47,7 @@ def gradient_norm(critic: Function, at: Tensor) -> Tensor:
 
 
 def gradient_penalty(critic: Function, real: Tensor, fake: Tensor, centre: float = 1.0) -> Tensor:
-    """E (|grad D| - centre)^2, on the lines between real and generated points: each pair has a place of its own.
+    """Return E (|grad D| - centre)^2, on the lines between real and generated points: each pair has a place of its own.
 
     Args:
         critic: (B, *shape) -> (B,) or (B, 1), each value of its own point alone, so without batch normalisation.
@@ -67,7 +67,7 @@ def gradient_penalty(critic: Function, real: Tensor, fake: Tensor, centre: float
 
 
 class MaxMin(nn.Module):
-    """Sorts pairs of units: the activation that keeps all of a gradient's norm, where ReLU loses some (Anil et al. 2019,
+    """Sort pairs of units: the activation that keeps all of a gradient's norm, where ReLU loses some (Anil et al. 2019,
     arXiv:1811.05381).
 
     >>> MaxMin()(torch.tensor([[1.0, 3.0, 2.0, -1.0]]))
@@ -75,13 +75,13 @@ class MaxMin(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, an even number) -> the same shape."""
+        """Return x (B, an even number) with every pair of units in falling order."""
         a, b = x.chunk(2, dim=-1)
         return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=-1)
 
 
 def spectral(inputs: int, hidden: Sequence[int], outputs: int = 1) -> nn.Sequential:
-    """A dense net that is 1-Lipschitz, since no matrix has a singular value above 1 (Miyato et al. 2018, arXiv:1802.05957).
+    """Return a dense net that is 1-Lipschitz: no matrix has a singular value above 1 (Miyato et al. 2018, arXiv:1802.05957).
 
     Where it costs little all singular values are 1, the matrix is orthogonal, so that no part of a gradient is lost on its way
     (Anil et al. 2019, arXiv:1811.05381); wide layers are divided by their largest one.
@@ -96,11 +96,11 @@ def spectral(inputs: int, hidden: Sequence[int], outputs: int = 1) -> nn.Sequent
         raise GenusError(f"Units are sorted in pairs, so widths must be even; got {tuple(hidden)}.")
     layers: list[nn.Module] = []
     for a, b in pairwise([inputs, *hidden, outputs]):
-        layers += [_of_norm_1(nn.Linear(a, b)), MaxMin()]
+        layers += [_with_norm_one(nn.Linear(a, b)), MaxMin()]
     return nn.Sequential(*layers[:-1])
 
 
-def _of_norm_1(layer: nn.Linear) -> nn.Module:
+def _with_norm_one(layer: nn.Linear) -> nn.Module:
     a, b = layer.in_features, layer.out_features
     if a == b:
         return orthogonal(layer, orthogonal_map="cayley")

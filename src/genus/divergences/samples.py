@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from genus.divergences.points import alike
+from genus.divergences.checks import check_points
 from genus.errors import DataError
 
 __all__ = ["energy_distance", "log_spectral_distance", "sliced_wasserstein"]
@@ -20,7 +20,7 @@ BLOCK = 2**22  # pairwise distances held at once: 16 MB in float32
 
 
 def energy_distance(x: Tensor, y: Tensor, *, biased: bool = False) -> Tensor:
-    """2 E|X-Y| - E|X-X'| - E|Y-Y'| with Euclidean norms: 0 exactly where the distributions are the same.
+    """Return 2 E|X-Y| - E|X-X'| - E|Y-Y'| with Euclidean norms: 0 exactly where the distributions are the same.
 
     By default the U-statistic, which leaves a point's distance to itself out: it is unbiased, so its size does not depend on
     the number of points, and it falls a little below 0 about half the time when the distributions agree.
@@ -43,7 +43,7 @@ def energy_distance(x: Tensor, y: Tensor, *, biased: bool = False) -> Tensor:
     >>> energy_distance(x, x + 3.0)  # 2 * 3 - 1 - 1
     tensor(4.)
     """
-    x, y = _rows(x, y, least=1 if biased else 2)
+    x, y = _check_matrices(x, y, least=1 if biased else 2)
     centre = x.detach().mean(0)  # distances come from a matrix product, which cancels badly far from the origin
     x, y = x - centre, y - centre
     n, m = len(x), len(y)
@@ -52,7 +52,7 @@ def energy_distance(x: Tensor, y: Tensor, *, biased: bool = False) -> Tensor:
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int = 256, seed: int = 0) -> Tensor:
-    """The p-Wasserstein distance of random one-dimensional projections: (mean over directions of W_p^p) ** (1/p).
+    """Return the p-Wasserstein distance of random one-dimensional projections, (mean over directions of W_p^p) ** (1/p).
 
     Directions are uniform on the unit sphere, so for a shift by d in F dimensions W_2 is about |d| / sqrt(F). A distance
     of finite samples overstates that of their distributions: show two halves of the real data beside it.
@@ -61,7 +61,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int
         x: (N, F).
         y: (M, F); M need not be N.
         p: at least 1.
-        projections: how many directions; one suffices where F is 1.
+        projections: the number of directions; one suffices where F is 1.
         seed: of the directions, so that two calls compare along the same ones.
 
     Returns:
@@ -76,7 +76,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int
     >>> sliced_wasserstein(x, x - 2.0)
     tensor(2.)
     """
-    x, y = _rows(x, y, least=1)
+    x, y = _check_matrices(x, y, least=1)
     if not 1 <= p < math.inf or projections < 1:
         raise DataError(
             f"sliced_wasserstein needs a finite p >= 1 and a projection or more; got p={p}, projections={projections}."
@@ -96,14 +96,15 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, p: float = 2.0, projections: int
 
 
 def log_spectral_distance(x: Tensor, y: Tensor, window: int = 512) -> Tensor:
-    """How far the power spectra of sounds x and y (B, T) are apart: the root mean square over frequencies of the log of their
-    ratio, pair by pair, and its mean over pairs; a factor e in power everywhere is 1.
+    """Return the distance of the power spectra of sounds x and y (B, T): the root mean square over frequencies of the log of
+    their ratio, pair by pair, and its mean over pairs; a factor e in power everywhere is 1.
 
     Power is averaged over time, so it says how loud, how bright and how voiced a sound is, and not when. As an auxiliary loss
     of distillation it cures whispering, with which likelihood alone is content (van den Oord et al. 2018, arXiv:1711.10433).
 
     Args:
-        window: samples of each, half of them shared with the next.
+        x, y: sounds, of which each x is compared with its own y.
+        window: the number of samples of a frame, half of them shared with the next.
 
     >>> x = torch.randn(4, 2000, generator=torch.Generator().manual_seed(0))
     >>> log_spectral_distance(x, 2.0 * x)  # log 4
@@ -116,27 +117,27 @@ def log_spectral_distance(x: Tensor, y: Tensor, window: int = 512) -> Tensor:
 
 
 def _log_power(x: Tensor, window: int) -> Tensor:
-    """x (B, T) -> (B, window / 2 + 1): the log of the mean power at every frequency; 80 decibels below the whole it ends."""
+    """Return the log of the mean power at every frequency, (B, window / 2 + 1), down to 80 decibels below the whole."""
     frames = x.unfold(1, window, window // 2) * torch.hann_window(window, dtype=x.dtype, device=x.device)
     power = torch.fft.rfft(frames).abs().square().mean(1)
     return (power + 1e-8 * power.detach().mean() + torch.finfo(x.dtype).tiny).log()
 
 
 def _between(x: Tensor, y: Tensor) -> Tensor:
-    """The sum of all distances from x to y, in blocks of bounded memory."""
+    """Return the sum of all distances from x to y, in blocks of bounded memory."""
     rows = max(1, BLOCK // len(y))
     return torch.stack([torch.cdist(block, y).sum() for block in x.split(rows)]).sum()
 
 
 def _within(x: Tensor) -> Tensor:
-    """The sum of the distances of all unordered pairs in x: each block against itself and what comes after it."""
+    """Return the sum of the distances of all unordered pairs in x: each block against itself and what comes after it."""
     rows = max(1, BLOCK // len(x))
     sums = [torch.cdist(x[i : i + rows], x[i:]).triu(1).sum() for i in range(0, len(x), rows)]
     return torch.stack(sums).sum()
 
 
-def _rows(x: Tensor, y: Tensor, least: int) -> tuple[Tensor, Tensor]:
-    x, y = alike(x, y, least, finite=False)
+def _check_matrices(x: Tensor, y: Tensor, least: int) -> tuple[Tensor, Tensor]:
+    x, y = check_points(x, y, least, finite=False)
     if x.ndim != 2:
         raise DataError(f"Expected points x (N, F) and y (M, F) of the same F >= 1; got {tuple(x.shape)} and {tuple(y.shape)}.")
     return x, y

@@ -14,7 +14,7 @@ __all__ = ["Sinkhorn", "sinkhorn"]
 
 
 class Sinkhorn(NamedTuple):
-    """What the iterations came to.
+    """Hold the coupling and the distance that the iterations came to.
 
     Attributes:
         distance: (E |x - y|^p + epsilon KL(coupling || independence))^(1/p), a scalar; never below W_p, and W_p
@@ -22,7 +22,7 @@ class Sinkhorn(NamedTuple):
         coupling: (N, M), rows sum to the weights of x, columns to those of y as far as `error` says.
         converged: whether `error` has come below the tolerance. If not, the distance is no bound on anything.
         error: the mass that has the wrong place, as a share of all.
-        iterations: how many there were, at the last epsilon.
+        iterations: their number, at the last epsilon.
     """
 
     distance: Tensor
@@ -41,15 +41,15 @@ def sinkhorn(
     tolerance: float = 1e-4,
     max_iterations: int = 10_000,
 ) -> Sinkhorn:
-    """Entropic optimal transport in the log domain, where no epsilon is too small to be computed (Cuturi 2013, arXiv:1306.0895;
-    Schmitzer 2019, arXiv:1610.06519).
+    """Return the entropic optimal transport, computed in the log domain, where no epsilon is too small (Cuturi 2013,
+    arXiv:1306.0895; Schmitzer 2019, arXiv:1610.06519).
 
     Epsilon falls by halves from the largest cost to its value, each time from the potentials found so far.
 
     Args:
         x: (N, F), or a pair of these and their weights (N,), which are divided by their sum.
         y: (M, F) likewise.
-        epsilon: how much entropy counts, in the units of the metric to the power `order`; a few percent of the mean cost is
+        epsilon: the weight of the entropy, in the units of the metric to the power `order`; a few percent of the mean cost is
             usual. The smaller, the closer to W_p and the slower.
         order, metric: as `transport` has them.
         tolerance: the share of mass that may have the wrong place.
@@ -85,7 +85,7 @@ def sinkhorn(
 def _potential(
     cost: Tensor, log_a: Tensor, log_b: Tensor, epsilon: float, tolerance: float, most: int
 ) -> tuple[Tensor, float, int]:
-    """The potential (M,) of y, the share of mass with the wrong place, and how many iterations it took."""
+    """Return the potential (M,) of y, the share of mass with the wrong place, and the number of iterations."""
     a = log_a.exp()
     g = torch.zeros_like(log_b)
     now = max(float(cost.max()), epsilon)
@@ -106,5 +106,5 @@ def _potential(
 
 
 def _soft_minimum(values: Tensor, log_weights: Tensor, epsilon: float) -> Tensor:
-    """-epsilon log of the weighted mean of exp(-values / epsilon), over the last axis."""
+    """Return -epsilon log of the weighted mean of exp(-values / epsilon), over the last axis."""
     return -epsilon * (log_weights - values / epsilon).logsumexp(-1)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genus.divergences.points import alike
+from genus.divergences.checks import check_points
 from genus.errors import DataError, GenusError
 
 __all__ = ["Metric", "Points", "Transport", "costs", "pair", "transport"]
@@ -21,19 +21,19 @@ Points = Tensor | tuple[Tensor, Tensor]
 Metric = str | Callable[[Tensor, Tensor], Tensor]
 
 PAIRS = 10**8  # that are weighed against one another at once: 800 MB
-SPREAD = 8.0  # directions over which points must be spread for the assignment to be faster than the network simplex
+DIRECTIONS = 8.0  # in which points must vary for the assignment to be faster than the network simplex
 TOLERANCE = 1e-9  # of the coupling's marginals, as a share of all mass
 HIGHEST = 16  # order: beyond it powers of distances of 1 and 1/10 differ by more than double precision can tell
 CRUMB = 1e-14  # a share of mass that is a rounding error
 
 
 class Transport(NamedTuple):
-    """The cheapest way to move the mass of x to y, as moves; there are at most N + M - 1.
+    """Hold the cheapest way to move the mass of x to y, as moves, of which there are at most N + M - 1.
 
     Attributes:
         distance: W_p, a scalar; gradients in the points go through it, the coupling held fixed, which is exact.
-        source, target: (K,) which point of x goes to which point of y.
-        mass: (K,) how much, as a share of all mass.
+        source, target: (K,), the point of x that goes to a point of y.
+        mass: (K,), how much, as a share of all mass.
         shape: (N, M).
     """
 
@@ -45,12 +45,12 @@ class Transport(NamedTuple):
 
     @property
     def coupling(self) -> Tensor:
-        """(N, M), float64: rows sum to the weights of x, columns to those of y."""
+        """Return the coupling (N, M), float64: rows sum to the weights of x, columns to those of y."""
         return torch.zeros(self.shape, dtype=torch.float64).index_put((self.source, self.target), self.mass, accumulate=True)
 
 
 def transport(x: Points, y: Points, order: float = 1.0, metric: Metric = "euclidean") -> Transport:
-    """The exact optimal coupling of two sets of points, and the distance W_p that it takes.
+    """Return the exact optimal coupling of two sets of points, and the distance W_p that it takes.
 
     On a line it pairs quantiles, in time N log N. Otherwise it is a linear program of N M unknowns, solved by POT's network
     simplex (Bonneel et al. 2011), or, of as many points of equal weight in many dimensions, by SciPy's assignment, which is
@@ -80,18 +80,18 @@ def transport(x: Points, y: Points, order: float = 1.0, metric: Metric = "euclid
         raise DataError(f"order must be 1 or more, and {HIGHEST} at most: powers of far and near are too unlike; got {order}.")
     # On a line, and along what moves, distances are taken pair by pair; any other metric is asked once.
     line = x.shape[1] == 1 and metric == "euclidean"
-    apart = None if metric == "euclidean" else costs(x, y, metric)
+    distances = None if metric == "euclidean" else costs(x, y, metric)
     with torch.no_grad():
         if line:
             source, target, mass = _by_quantiles(x[:, 0], y[:, 0], a, b)
         else:
-            source, target, mass = _moves(x, y, a, b, order, apart)
+            source, target, mass = _moves(x, y, a, b, order, distances)
     for moved, weights in ((source, a), (target, b)):
         off = torch.zeros_like(weights).index_add(0, moved, mass) - weights
         if float(off.abs().max()) > TOLERANCE:
             raise GenusError("The coupling found does not have the given marginals; scale the points, or take fewer of them.")
     # Only the distances that are travelled count, and these are taken exactly.
-    travelled = (x[source] - y[target]).norm(dim=1) if apart is None else apart[source, target]
+    travelled = (x[source] - y[target]).norm(dim=1) if distances is None else distances[source, target]
     share = mass.to(travelled)
     if order == 1:
         distance = travelled @ share
@@ -103,9 +103,9 @@ def transport(x: Points, y: Points, order: float = 1.0, metric: Metric = "euclid
 
 
 def pair(x: Points, y: Points) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Points and weights, (N, F) and (N,) in float64 that sum to 1, of both, checked."""
+    """Check two sets of points, and return of each the points (N, F) and weights (N,), float64, that sum to 1."""
     (x, a), (y, b) = (one if isinstance(one, tuple) and len(one) == 2 else (one, None) for one in (x, y))
-    x, y = alike(x, y)
+    x, y = check_points(x, y)
     x, y = (points[:, None] if points.ndim == 1 else points for points in (x, y))
     if x.ndim != 2:
         raise DataError(f"Expected points x (N, F) and y (M, F) of the same F >= 1; got {tuple(x.shape)} and {tuple(y.shape)}.")
@@ -123,7 +123,7 @@ def _weights(points: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def costs(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
-    """x (N, F), y (M, F) -> (N, M): the distance of every pair.
+    """Return the distance (N, M) of every pair of x (N, F) and y (M, F).
 
     Raises:
         DataError: an unknown metric, or one that gives something else than N x M numbers of 0 or more.
@@ -137,31 +137,31 @@ def costs(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
         from scipy.spatial.distance import cdist
 
         try:
-            apart = cdist(x.detach().cpu().numpy(), y.detach().cpu().numpy(), metric)
+            distances = cdist(x.detach().cpu().numpy(), y.detach().cpu().numpy(), metric)
         except ValueError as error:
             raise DataError(
                 f"There is no metric {metric!r}; give a function (x, y) -> (N, M), or a name that SciPy knows."
             ) from error
-        found = torch.from_numpy(apart).to(x)
+        found = torch.from_numpy(distances).to(x)
     if found.shape != (len(x), len(y)) or not found.isfinite().all() or bool((found < 0).any()):
         raise DataError(f"A metric must give ({len(x)}, {len(y)}) finite distances of 0 or more; got {tuple(found.shape)}.")
     return found
 
 
-def _moves(x: Tensor, y: Tensor, a: Tensor, b: Tensor, order: float, apart: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Source, target and mass of every move of an optimal coupling; apart (N, M), None for Euclidean distances."""
+def _moves(x: Tensor, y: Tensor, a: Tensor, b: Tensor, order: float, distances: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return source, target and mass of every move of an optimal coupling; distances (N, M), None for Euclidean ones."""
     if len(x) * len(y) > PAIRS:
         raise DataError(f"{len(x):,} x {len(y):,} points are too many for an exact coupling; take a subsample, or `sinkhorn`.")
-    cost = (costs(x.double(), y.double(), "euclidean") if apart is None else apart.double()).cpu()
+    cost = (costs(x.double(), y.double(), "euclidean") if distances is None else distances.double()).cpu()
     cost = cost if order == 1 else (cost / cost.max().clamp(min=1e-300)) ** order
     equal = len(x) == len(y) and bool((a == a[0]).all()) and bool((b == b[0]).all())
-    if equal and _spread(torch.cat([x, y]).double()) >= SPREAD:
+    if equal and _effective_dimension(torch.cat([x, y]).double()) >= DIRECTIONS:
         return _by_assignment(cost)
     return _by_simplex(cost, a, b)
 
 
 def _by_quantiles(x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """On a line mass keeps its order, whatever the order of the distance: cut it wherever a point of either ends."""
+    """Couple points on a line, where mass keeps its order: cut it wherever a point of either ends."""
     first, second = x.argsort().cpu(), y.argsort().cpu()
     ends_x, ends_y = a[first].cumsum(0), b[second].cumsum(0)
     ends = torch.cat([ends_x, ends_y]).sort().values.clamp(max=1.0)
@@ -183,7 +183,7 @@ def _by_simplex(cost: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def _by_assignment(cost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The permutation of least cost, from costs reduced by potentials, which change all permutations' costs alike."""
+    """Find the permutation of least cost, from costs reduced by potentials, which change all permutations' costs alike."""
     from scipy.optimize import linear_sum_assignment
 
     reduced = cost - cost.min(1, keepdim=True).values
@@ -201,7 +201,7 @@ def _by_assignment(cost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return source, target, torch.full((len(cost),), 1 / len(cost), dtype=torch.float64)
 
 
-def _spread(points: Tensor) -> float:
-    """In how many directions points vary, from 1 to F: (sum of variances)^2 / sum of squared ones of the principal axes."""
+def _effective_dimension(points: Tensor) -> float:
+    """Return in how many directions points vary, from 1 to F: (sum of variances)^2 / sum of squares, by principal axes."""
     covariance = torch.cov(points.T)
     return float(covariance.trace() ** 2 / covariance.square().sum().clamp(min=1e-300)) if covariance.ndim == 2 else 1.0

@@ -17,7 +17,7 @@ POINTS = 2**16  # data, at most, of which every one is evaluated
 
 
 class LawError(GenusError):
-    """A model, a transform or a divergence breaks a law; the message says which, and by how much."""
+    """Say that a model, a transform or a divergence breaks a law: which, and by how much."""
 
 
 def require(law: bool, sentence: str) -> None:

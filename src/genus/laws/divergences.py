@@ -29,7 +29,7 @@ STEPS = 300  # of the search for the best critic
 
 
 def f_is_convex_and_zero_at_one(d: FDivergence) -> None:
-    """f(1) = 0, f is convex, so that D_f(p, q) is 0 at least, and `turned` is f(u) / u."""
+    """Check that f(1) = 0 and that f is convex, so that D_f(p, q) is 0 at least, and `value_under_p` is f(u) / u."""
     one = torch.zeros(1, dtype=torch.float64)
     at_one = float(d.value(one))
     require(abs(at_one) < 1e-9, f"{d.name}: f(1) is {at_one:.3g}, not 0, so that the divergence of p from itself is not 0")
@@ -37,42 +37,49 @@ def f_is_convex_and_zero_at_one(d: FDivergence) -> None:
     bend = float(d.value(u.log()).diff(n=2).min())
     require(bend > -1e-9, f"{d.name}: f is not convex; a second difference is {bend:.3g}")
     r = RATIOS
-    require_close(d.turned(r), d.value(r) * (-r).exp(), f"{d.name}: turned(r) is not f(u) / u, u = exp(r)", 1e-8)
+    require_close(d.value_under_p(r), d.value(r) * (-r).exp(), f"{d.name}: value_under_p(r) is not f(u) / u, u = exp(r)", 1e-8)
 
 
 def limits_are_those_of_f(d: FDivergence) -> None:
-    """`at_zero` is f(0), and `steep` the limit of f(u) / u: what mass costs where the other distribution has none."""
+    """Check that `at_zero` is f(0), and `at_infinity` the limit of f(u) / u: what mass costs where the other has none."""
     far = torch.tensor([FAR], dtype=torch.float64)
-    for name, limit, near in (("at_zero", d.at_zero, float(d.value(-far))), ("steep", d.steep, float(d.turned(far)))):
+    for name, limit, near in (
+        ("at_zero", d.at_zero, float(d.value(-far))),
+        ("at_infinity", d.at_infinity, float(d.value_under_p(far))),
+    ):
         holds = near > FAR / 2 if math.isinf(limit) else abs(near - limit) < 1e-5
         require(holds, f"{d.name}: {name} is {limit:.6g}, and f says {near:.6g} at a log-ratio of {FAR:.0f}")
 
 
 def conjugate_is_the_supremum(d: FDivergence) -> None:
-    """f*(T) = sup over u of u T - f(u), at all T that the witness gives, and `paid` is f* of the witness."""
+    """Check that f*(T) = sup over u of u T - f(u), at all T = witness(r), and that `conjugate_of_witness` is f*(T)."""
     r, fine = RATIOS, torch.linspace(-8, 8, 16001, dtype=torch.float64)
     t = d.witness(r)
     supremum = (fine.exp() * t[:, None] - d.value(fine)).amax(1)
     require_close(d.conjugate(t), supremum, f"{d.name}: its conjugate is not the supremum of u T - f(u)", 1e-5)
-    require_close(d.paid(r), d.conjugate(t), f"{d.name}: paid(r) is not the conjugate of witness(r)", 1e-8)
+    require_close(
+        d.conjugate_of_witness(r), d.conjugate(t), f"{d.name}: conjugate_of_witness(r) is not the conjugate of witness(r)", 1e-8
+    )
 
 
 def the_best_witness_gives_the_divergence(d: FDivergence) -> None:
-    """E_p T - E_q f*(T) is D_f(p, q) for the best witness T, and no witness passes it."""
+    """Check that E_p T - E_q f*(T) is D_f(p, q) for the best witness T, and no witness passes it."""
     p, q = P.double() / P.sum(), Q.double() / Q.sum()
     true = float((q * d.value((p / q).log())).sum())
     outputs = torch.cat([(p / q).log(), torch.linspace(-FAR, FAR, 2001, dtype=torch.float64)])
-    best = p[:, None] * d.witness(outputs) - q[:, None] * d.paid(outputs)  # of every state, whatever a critic says there
+    best = p[:, None] * d.witness(outputs) - q[:, None] * d.conjugate_of_witness(
+        outputs
+    )  # of every state, whatever a critic says there
     found = float(best.nan_to_num(-math.inf).amax(1).sum())
     require(
         abs(found - true) < 1e-6,
-        f"{d.name}: the best witness gives {found:.6g} nats, the divergence is {true:.6g}; witness is not f', or paid is not"
-        " its conjugate",
+        f"{d.name}: the best witness gives {found:.6g} nats, the divergence is {true:.6g}; witness is not f', or conjugate_of_"
+        "witness is not that of it",
     )
 
 
 def closed_form_is_quadrature(d: FDivergence) -> bool:
-    """The closed form between normals is the integral of q f(p / q); False where there is none."""
+    """Check that the closed form between normals is the integral of q f(p / q); False where there is none."""
     p, q = Normal(0.0, 1.0), Normal(0.7, 1.0)
     closed = of_gaussians(p, q, d.name)
     if closed is None:
@@ -86,9 +93,9 @@ def closed_form_is_quadrature(d: FDivergence) -> bool:
 
 
 def the_best_critic_gives_the_distance(game: Game) -> bool:
-    """The loss of the best critic gives the distance that the game estimates; any other critic's distance is smaller.
+    """Check that the loss of the best critic gives the distance that the game estimates.
 
-    And a generator's loss is lower where its rows are scored as real ones are. False where the distance is not one that is
+    And that a generator's loss is lower where its rows are scored as real ones are. False where the distance is not one that is
     known here: a divergence by name, Le Cam's, Jensen-Shannon's of pairs, or of critics nowhere steeper than 1.
     """
     if game.lipschitz:
@@ -133,7 +140,7 @@ def _generator_gains(game: Game, real: Tensor, fake: Tensor) -> None:
 
 
 def _true_distance(game: Game) -> float | None:
-    """The distance that a game estimates, by its definition on the probabilities of four states; None where it is unknown."""
+    """Return the distance that a game estimates, by its definition on four states; None where it is unknown."""
     p, q = P.double() / P.sum(), Q.double() / Q.sum()
     if game.estimates.startswith("Le Cam"):
         return float(((p - q).square() / (2 * (p + q))).sum())

@@ -40,7 +40,7 @@ BOUNDS = 32  # bounds that are averaged
 
 
 def files_keep_the_model(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """Saved and loaded, a model draws the same samples and gives the same log-density.
+    """Check that a model, saved and loaded, draws the same samples and gives the same log-density.
 
     A model whose nets were put in by hand is loaded by `load(path, into=)`, into a copy with other weights.
     """
@@ -68,13 +68,13 @@ def files_keep_the_model(model: GenerativeModel, x: Tensor, c: Tensor | None) ->
 
 
 def _structure(model: GenerativeModel) -> list[tuple[str, str]]:
-    """The class of every part and the shape of every tensor, which differ where a net was put in by hand."""
+    """Return the class of every part and the shape of every tensor, which differ where a net was put in by hand."""
     parts = [(name, type(part).__qualname__) for name, part in model.named_modules()]
     return parts + [(name, str(tuple(tensor.shape))) for name, tensor in model.state_dict().items()]
 
 
 def _blank(model: GenerativeModel) -> GenerativeModel:
-    """A copy whose weights are all 0, so that what a file leaves out shows."""
+    """Return a copy whose weights are all 0, so that what a file leaves out shows."""
     model = copy.deepcopy(model)
     for tensor in model.state_dict().values():
         tensor.zero_()
@@ -82,7 +82,7 @@ def _blank(model: GenerativeModel) -> GenerativeModel:
 
 
 def samples_are_data(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """Samples are data of the space, a seed repeats them and another does not, and torch's own random state stays."""
+    """Check that samples are data of the space, that a seed repeats them, and that torch's own random state stays."""
     rows, name = context_rows(c, 50), type(model).__name__
     before = torch.random.get_rng_state()
     first, second = model.sample(50, rows, seed=3), model.sample(50, rows, seed=3)
@@ -100,7 +100,7 @@ def samples_are_data(model: GenerativeModel, x: Tensor, c: Tensor | None) -> boo
 
 @torch.no_grad()
 def rows_are_independent(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """The log-density of a row, or its bound on average, does not depend on the rows beside it."""
+    """Check that the log-density of a row, or its bound on average, does not depend on the others."""
     assert isinstance(model, ApproximateDensity)
     name = type(model).__name__
     if not isinstance(model, TractableDensity):  # whose noise is drawn for all rows together
@@ -123,7 +123,7 @@ def rows_are_independent(model: GenerativeModel, x: Tensor, c: Tensor | None) ->
 
 @torch.no_grad()
 def mass_is_one(model: GenerativeModel, x: Tensor, c: Tensor | None, tolerance: float = 1e-4) -> bool:
-    """The probabilities of all data sum to 1: where they can be enumerated; for sequences, of every length that can."""
+    """Check that the probabilities of all data sum to 1, where they can be enumerated; of sequences for every such length."""
     assert isinstance(model, TractableDensity)
     longest = every_datum(model.space)
     if longest is None:
@@ -146,7 +146,7 @@ def mass_is_one(model: GenerativeModel, x: Tensor, c: Tensor | None, tolerance: 
 def mass_is_one_by_quadrature(
     model: GenerativeModel, x: Tensor, c: Tensor | None, tolerance: float = 1e-6, reach: float = 9.0
 ) -> bool:
-    """The density of one or two columns of any kinds integrates to 1, within the error of the quadrature."""
+    """Check that the density of one or two columns integrates to 1, within the error of the quadrature."""
     assert isinstance(model, TractableDensity)
     if model.space.sequence or model.space.dim > 2:
         return False
@@ -160,13 +160,13 @@ def mass_is_one_by_quadrature(
 
 
 def _probabilities(model: TractableDensity, points: Tensor, c: Tensor | None) -> Tensor:
-    """The probabilities or densities (N,) of points, all with the first row of the context."""
+    """Return the probabilities or densities (N,) of points, all with the first row of the context."""
     one = context_rows(c, 1)
     return map_batches(lambda x, _: model.log_prob(x, one), points).double().exp()
 
 
 def samples_follow_the_density(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """Samples follow the log-density, context by context, and its mass is 1.
+    """Check that samples follow the log-density, context by context, and that its mass is 1.
 
     For any q, the mean of p / (p + q) over samples of p and that over samples of q add up to the mass of p. q is a mixture, or
     for sequences of symbols a Markov chain, fitted to samples of p.
@@ -185,7 +185,7 @@ def samples_follow_the_density(model: GenerativeModel, x: Tensor, c: Tensor | No
 
 
 def evidence_has_mass_one_at_most(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """The mass of the evidence, by samples of the model and of another, is 1 at most, so that the bound is one."""
+    """Check that the mass of the evidence, by samples of the model and of another, is 1 at most."""
     assert isinstance(model, ApproximateDensity)
     found = _mass(model, c, lambda x, c: model.log_evidence(x, c, samples=8, seed=5))
     if found is None:
@@ -203,7 +203,7 @@ def evidence_has_mass_one_at_most(model: GenerativeModel, x: Tensor, c: Tensor |
 def _mass(
     model: GenerativeModel, c: Tensor | None, log_p: Callable[[Tensor, Tensor | None], Tensor]
 ) -> tuple[float, float] | None:
-    """The mass of p by its samples and those of a q, and its standard error; None where q is too unlike to tell."""
+    """Return the mass of p by its samples and those of a q, and its standard error; None where q is too unlike to tell."""
     space = model.space
     with isolated(0):
         if Mixture.refusal(space) is None:
@@ -231,7 +231,7 @@ def _mass(
 def frequencies_are_probabilities(
     model: GenerativeModel, x: Tensor, c: Tensor | None, draws: int = 20_000, prefix: Tensor | None = None
 ) -> bool:
-    """The frequency of every datum among samples is its probability, within five standard errors.
+    """Check that the frequency of every datum among samples is its probability, within five standard errors.
 
     Args:
         prefix: the values (m,) of the first positions of a chain rule, in its order, which samples go on from.
@@ -254,8 +254,9 @@ def frequencies_are_probabilities(
 
 def require_frequencies(sample: Tensor, points: Tensor, p: Tensor, name: str) -> None:
     """Raise a `LawError` unless the frequencies of points (N, *shape) in a sample are the probabilities p (N,), about."""
-    one, other = sample.flatten(1)[:, None, :], points.flatten(1)[None]
-    found = ((one == other) | (one.isnan() & other.isnan())).all(2).double().mean(0)
+    both = torch.cat([points.flatten(1).to(sample), sample.flatten(1)]).nan_to_num(-1e9)
+    distinct, where = torch.unique(both, dim=0, return_inverse=True)
+    found = (torch.bincount(where[len(points) :], minlength=len(distinct)).double() / len(sample))[where[: len(points)]]
     require(abs(float(found.sum()) - 1) < 1e-9, f"{name}: some samples are none of the data that may follow")
     away, allowed = (found - p).abs(), 5 * (p * (1 - p) / len(sample)).sqrt() + 2 / len(sample)
     worst = int((away - allowed).argmax())
@@ -268,7 +269,7 @@ def require_frequencies(sample: Tensor, points: Tensor, p: Tensor, name: str) ->
 
 @torch.no_grad()
 def bound_is_below_the_evidence(model: GenerativeModel, x: Tensor, c: Tensor | None, draws: int = 200) -> bool:
-    """The mean bound is at most the evidence, up to the noise of both; where the density is exact it is the log-density."""
+    """Check that the mean bound is at most the evidence, up to noise, and is the log-density where that is exact."""
     assert isinstance(model, ApproximateDensity)
     name = type(model).__name__
     if isinstance(model, TractableDensity):
@@ -284,7 +285,7 @@ def bound_is_below_the_evidence(model: GenerativeModel, x: Tensor, c: Tensor | N
 
 @torch.enable_grad()
 def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """Every loss is one finite number with finite gradients in its parameters, and every parameter belongs to one loss."""
+    """Check that every loss is a finite number, its gradients too, and that every parameter belongs to one loss."""
     name = type(model).__name__
     x = x if x.is_floating_point() else x.to(model.space.dtype)
     training, owned = model.training, set[int]()

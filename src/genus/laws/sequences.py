@@ -26,7 +26,7 @@ PLACES = 8  # positions, at most, that are looked at
 
 @torch.no_grad()
 def conditionals_add_up(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """The logarithms of the conditionals of a row add up to its log-density; False of a chain rule that has none."""
+    """Check that the log-conditionals of a row add up to its log-density; False of a chain rule that has none."""
     conditionals = _conditionals(model, x, c)
     if conditionals is None:
         return False
@@ -38,7 +38,7 @@ def conditionals_add_up(model: GenerativeModel, x: Tensor, c: Tensor | None) -> 
 
 @torch.no_grad()
 def conditionals_see_the_past_alone(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """No conditional changes with a later value, and the probabilities of all values of a position sum to 1.
+    """Check that no conditional changes with a later value, and that the probabilities of all values of a position sum to 1.
 
     The second is what a model breaks that sees the value it predicts.
     """
@@ -81,7 +81,7 @@ def conditionals_see_the_past_alone(model: GenerativeModel, x: Tensor, c: Tensor
 
 @torch.no_grad()
 def steps_are_the_parallel_pass(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """Position by position, from any beginning, a model draws from the conditionals that its density multiplies."""
+    """Check that position by position, from any beginning, a model draws from the conditionals that its density multiplies."""
     conditionals = _conditionals(model, x, c)
     if conditionals is None:
         return False
@@ -123,7 +123,7 @@ def influence(net: nn.Module, positions: int, context: Tensor | None = None, see
 
 
 def net_is_causal(net: nn.Module, positions: int, context: Tensor | None = None) -> Tensor:
-    """No output of a causal net depends on its own token or a later one; return `influence`, to see on which it does."""
+    """Check that no output of a causal net depends on its own token or a later one, and return its `influence`."""
     seen = influence(net, positions, context)
     for i in range(positions):
         later = seen[i, i:].nonzero().flatten().tolist()
@@ -132,7 +132,7 @@ def net_is_causal(net: nn.Module, positions: int, context: Tensor | None = None)
 
 
 def _conditionals(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Tensor | None:
-    """log p(x_i | those before it), (B, D); None of a model that is no chain rule of one order."""
+    """Return log p(x_i | those before it), (B, D); None of a model that is no chain rule of one order."""
     if not isinstance(model, ChainRule):
         return None
     try:
@@ -142,15 +142,15 @@ def _conditionals(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Tensor
 
 
 def _order(model: ChainRule, x: Tensor) -> list[int]:
-    """The coordinate at every position of rows x."""
+    """Return the coordinate at every position of rows x."""
     return list(range(x.shape[1])) if model.order is None else list(model.order)
 
 
 def _places(positions: int) -> list[int]:
-    """Some positions of all, first and last among them."""
+    """Return some positions of all, first and last among them."""
     return sorted({round(i) for i in torch.linspace(0, positions - 1, min(positions, PLACES)).tolist()})
 
 
 def _rounding(conditionals: Tensor) -> float:
-    """The relative error that is rounding: longer sums of single precision round more."""
+    """Return the relative error that is rounding: longer sums of single precision round more."""
     return 1e-9 if conditionals.dtype == torch.float64 else 1e-3

@@ -26,7 +26,7 @@ STEP = 1e-6  # of finite differences
 
 
 def inverse_leads_back(transform: Transform, x: Tensor, c: Tensor | None, tolerance: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """Forward and inverse undo one another, and their log-determinants are opposite; return z and the log-determinant (B,)."""
+    """Check that forward and inverse undo one another and their log-determinants are opposite; return z and log|det| (B,)."""
     name = type(transform).__name__
     z, log_det = transform(x, c)
     back, log_back = transform.inverse(z, c)
@@ -43,7 +43,7 @@ def inverse_leads_back(transform: Transform, x: Tensor, c: Tensor | None, tolera
 
 
 def rows_are_independent(transform: Transform, x: Tensor, c: Tensor | None, tolerance: float = 1e-6) -> None:
-    """A row is mapped alike alone and among others, and no rows at all are mapped to none."""
+    """Check that a row is mapped alike alone and among others, and no rows at all to none."""
     name = type(transform).__name__
     z, log_det = transform(x, c)
     for count in (0, 1):
@@ -54,7 +54,7 @@ def rows_are_independent(transform: Transform, x: Tensor, c: Tensor | None, tole
 
 
 def log_determinant_is_of_the_jacobian(transform: Transform, x: Tensor, c: Tensor | None, tolerance: float = 1e-6) -> bool:
-    """The log-determinant is that of autograd's Jacobian, where numbers that are not missing are the coordinates."""
+    """Check that the log-determinant is that of autograd's Jacobian, in the coordinates that are not missing."""
     if x[0].numel() > WIDEST:
         return False
     log_det = transform(x, c)[1]
@@ -65,15 +65,17 @@ def log_determinant_is_of_the_jacobian(transform: Transform, x: Tensor, c: Tenso
             z = transform(x[row].flatten().masked_scatter(present, flat).view(1, *x.shape[1:]), context)[0].flatten()
             return z[~z.isnan()]
 
-        jacobian = torch.autograd.functional.jacobian(forward, x[row].flatten()[present])
-        true = torch.linalg.slogdet(jacobian).logabsdet if present.any() else log_det.new_zeros(())
+        true = log_det.new_zeros(())  # of a row of which nothing is present
+        if present.any():
+            jacobian = torch.autograd.functional.jacobian(forward, x[row].flatten()[present])
+            true = torch.linalg.slogdet(jacobian).logabsdet
         sentence = f"{type(transform).__name__}: its log-determinant is not that of its Jacobian"
         require_close(log_det[row].detach(), true, sentence, tolerance)
     return True
 
 
 def gradients_are_finite_differences(transform: Transform, x: Tensor, c: Tensor | None) -> None:
-    """Forward and inverse have the gradients in their input and in the weights that finite differences have."""
+    """Check that forward and inverse have the gradients in their input and in the weights that finite differences have."""
     x = x.nan_to_num(0.3)
     z = transform(x, c)[0].detach()
     for way, f, start in (("forward", transform.forward, x), ("inverse", transform.inverse, z)):
@@ -90,7 +92,7 @@ def gradients_are_finite_differences(transform: Transform, x: Tensor, c: Tensor 
 
 
 def _slope_is_true(value: Callable[[], Tensor], moved: Sequence[Tensor], what: str) -> None:
-    """The slope of a number along a random direction of some tensors, by autograd and by two steps."""
+    """Check the slope of a number along a random direction of some tensors, by autograd and by two steps."""
     result = value()
     found: tuple[Tensor | None, ...] = (None,) * len(moved)
     if result.requires_grad:
@@ -109,7 +111,7 @@ def _slope_is_true(value: Callable[[], Tensor], moved: Sequence[Tensor], what: s
 
 
 def missing_numbers_stay_missing(transform: Transform, x: Tensor, c: Tensor | None) -> bool:
-    """A transform that claims `allow_missing` keeps as many numbers missing, both ways."""
+    """Check that a transform that claims `allow_missing` keeps as many numbers missing, both ways."""
     if not transform.allow_missing:
         return False
     name, missing = type(transform).__name__, x.clone()
@@ -122,7 +124,7 @@ def missing_numbers_stay_missing(transform: Transform, x: Tensor, c: Tensor | No
 
 
 def rebuilt_it_is_the_same(transform: Transform, x: Tensor, c: Tensor | None) -> None:
-    """Built again from its JSON, with its weights, a transform is the same map."""
+    """Check that a transform, built again from its JSON and given its weights, is the same map."""
     name = type(transform).__name__
     again = from_json(transform.to_json()).double().eval()
     try:

@@ -1,4 +1,4 @@
-"""What every distance of points asks of them: tensors of one floating type and one shape."""
+"""Check what every distance of points asks of them: tensors of one floating type and one shape."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from torch import Tensor
 
 from genus.errors import DataError
 
-__all__ = ["alike"]
+__all__ = ["check_points"]
 
 
-def alike(x: Any, y: Any, least: int = 1, finite: bool = True) -> tuple[Tensor, Tensor]:
-    """x (N, *shape), y (M, *shape) as floating-point numbers of the wider of their types.
+def check_points(x: Any, y: Any, least: int = 1, finite: bool = True) -> tuple[Tensor, Tensor]:
+    """Return x (N, *shape) and y (M, *shape) as floating-point numbers of the wider of their types.
+
+    Args:
+        x, y: points.
+        least: the number of points that each needs.
+        finite: whether infinite numbers and NaN are refused.
 
     Raises:
         DataError: not tensors, other shapes, points of no numbers, too few of them, or numbers that are not finite.
 
-    >>> alike(torch.tensor([[1], [2]]), torch.tensor([[0.5]]))[0].dtype
+    >>> check_points(torch.tensor([[1], [2]]), torch.tensor([[0.5]]))[0].dtype
     torch.float32
     """
     for one in (x, y):
