@@ -25,7 +25,7 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "atomic": {"errors"},
     "configurable": {"errors"},
-    "compiled": set(),
+    "compiled": {"random"},
     "random": set(),
     "kinds": {"errors"},
     "codec": VALUES | {"space"},

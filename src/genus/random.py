@@ -174,9 +174,14 @@ def torch_seeded() -> Iterator[None]:
         yield
         return
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    state = generator.get_state()
     with _torch_state, torch.random.fork_rng(devices=list(devices)):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        yield
+        try:
+            yield
+        except BaseException:
+            generator.set_state(state)  # who tries again in another way draws the same
+            raise
 
 
 def draws_by_generator(module: nn.Module) -> bool:

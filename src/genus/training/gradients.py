@@ -100,7 +100,7 @@ class GradientTrainer(Trainer):
     def autocast(self, objective: int, index: Tensor) -> Tensor:
         """Return a loss of some rows, computed in the precision of the options."""
         with self.fabric.autocast():
-            return self.module(objective, index)  # type: ignore[no-any-return]
+            return self.module(objective, index)
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genus.compiled import Compiled
 from genus.errors import TrainingError
 from genus.ladder import GenerativeModel, Loss
-from genus.random import draws_by_generator, passed_along, torch_seeded
+from genus.random import draws_by_generator, passed_along
 from genus.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ class Step(nn.Module):
         self.values = [Compiled(loss.value, "training") if compiled else loss.value for loss in losses]
         foreign = any(str(getattr(loss.value, "__module__", "")).split(".")[0] != "genus" for loss in losses)
         self.drawing: Callable[[], AbstractContextManager[None]] = nullcontext
-        if compiled:
-            self.drawing = torch_seeded
-        elif foreign or not draws_by_generator(self):
+        if not compiled and (foreign or not draws_by_generator(self)):  # what is compiled sees to it itself
             self.drawing = passed_along
         self.rows = rows
         self.device = None if rows.x.device == device else device
