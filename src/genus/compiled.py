@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from genus.random import passed_along, torch_seeded
+
 __all__ = ["Compiled"]
 
 
@@ -32,11 +34,13 @@ class Compiled:
     def __call__(self, *args: Any) -> Any:
         if not self.compiled:
             self.faster = self.faster or torch.compile(self.function)
-            return self.function(*args)
-        try:
-            return self.faster(*args)  # type: ignore[misc]
-        except Exception as error:
-            self.give_up(error)
+        else:
+            try:
+                with torch_seeded():
+                    return self.faster(*args)  # type: ignore[misc]
+            except Exception as error:
+                self.give_up(error)
+        with passed_along():
             return self.function(*args)
 
     @property

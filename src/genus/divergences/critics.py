@@ -14,8 +14,8 @@ from genus.divergences.checks import check_points
 from genus.divergences.f import Estimate, FDivergence, divergence
 from genus.divergences.lipschitz import MaxMin, clip, gradient_norm, gradient_penalty, spectral
 from genus.errors import DataError, GenusError
-from genus.ladder import isolated
 from genus.nets.dense import dense
+from genus.random import bound, passed_along, rng
 
 __all__ = ["Dual", "Witness", "dual", "variational"]
 
@@ -109,9 +109,10 @@ def dual(
             f" {tuple(hidden)}."
         )
     (x, x_test), (y, y_test) = _split(x, y, held_out, seed)
-    with isolated(seed):
+    with bound(seed):
         width = x[0].numel()
-        net = spectral(width, hidden) if constraint == "spectral-norm" else dense(width, hidden, 1, MaxMin)
+        with passed_along():
+            net = spectral(width, hidden) if constraint == "spectral-norm" else dense(width, hidden, 1, MaxMin)
         critic = Witness(net.to(x), torch.cat([x, y]).flatten(1), homogeneous=True)
         size = float(critic.scale)
 
@@ -131,7 +132,7 @@ def dual(
         after()
         _train(critic, loss, x, y, steps, learning_rate or rate, after)
         few = min(len(x_test), len(y_test))
-        between = torch.lerp(x_test[:few], y_test[:few], torch.rand(few, *[1] * (x.ndim - 1)).to(x))
+        between = torch.lerp(x_test[:few], y_test[:few], torch.rand(few, *[1] * (x.ndim - 1), generator=rng()).to(x))
     steepest = gradient_norm(critic, torch.cat([x_test, y_test, between])).max().item()
     with torch.no_grad():
         better, worse = critic(x_test).double(), critic(y_test).double()
@@ -174,8 +175,10 @@ def variational(
     """
     d = divergence(name)
     (x, x_test), (y, y_test) = _split(x, y, held_out, seed)
-    with isolated(seed):
-        critic = Witness(dense(x[0].numel(), hidden, 1).to(x), torch.cat([x, y]).flatten(1), homogeneous=False)
+    with bound(seed):
+        with passed_along():
+            net = dense(x[0].numel(), hidden, 1).to(x)
+        critic = Witness(net, torch.cat([x, y]).flatten(1), homogeneous=False)
         softplus = nn.functional.softplus
         _train(critic, lambda a, b: softplus(-critic(a)).mean() + softplus(critic(b)).mean(), x, y, steps, learning_rate)
     least, most = _reach(d, min(len(x_test), len(y_test)))
@@ -226,8 +229,9 @@ def _train(
     optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate, betas=(0.5, 0.9), fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     best, least = copy.deepcopy(critic.state_dict()), math.inf
+    random = rng()
     for step in range(1, steps + 1):
-        a, b = (part[torch.randint(len(part), (min(BATCH, len(x), len(y)),))] for part in (x, y))
+        a, b = (part[torch.randint(len(part), (min(BATCH, len(x), len(y)),), generator=random)] for part in (x, y))
         optimizer.zero_grad()
         loss(a, b).backward()
         optimizer.step()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal, spectral_norm
 
 from genus.errors import GenusError
+from genus.random import rng
 
 __all__ = ["MaxMin", "clip", "gradient_norm", "gradient_penalty", "spectral"]
 
@@ -62,7 +63,7 @@ def gradient_penalty(critic: Function, real: Tensor, fake: Tensor, centre: float
     """
     if real.shape != fake.shape:
         raise GenusError(f"Real and generated points must be of one shape; got {tuple(real.shape)} and {tuple(fake.shape)}.")
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), dtype=real.dtype, device=real.device)
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), dtype=real.dtype, device=real.device, generator=rng(real.device))
     return (gradient_norm(critic, torch.lerp(fake, real, share)) - centre).square().mean()
 
 

@@ -13,7 +13,7 @@ from genus.ladder.density import BOUND_DRAWS, ApproximateDensity, TractableDensi
 from genus.ladder.functions import check_count, check_shape, map_batches, without_parameter_gradients
 from genus.ladder.info import FamilyInfo
 from genus.ladder.loss import Loss
-from genus.ladder.random import isolated
+from genus.random import isolated
 
 __all__ = [
     "BOUND_DRAWS",

@@ -18,8 +18,8 @@ from genus.ladder.functions import check_count, check_shape
 from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
 from genus.ladder.loss import Loss
-from genus.ladder.random import isolated
 from genus.nets.state import evaluating, keeping_frozen
+from genus.random import isolated
 from genus.space import Category, Space
 
 __all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
@@ -175,7 +175,7 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
         n = check_count(n)
         c = self._check_context(c, n)
         # In training mode rows could depend on their neighbours.
-        with evaluating(self), isolated(seed):
+        with evaluating(self), isolated(seed, self):
             sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size or n == 0 else [])
             parts, at = [], 0
             for size in sizes:

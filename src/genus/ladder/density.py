@@ -13,7 +13,7 @@ from genus.ladder.base import GenerativeModel
 from genus.ladder.functions import check_shape, map_batches
 from genus.ladder.imputation import Marginals
 from genus.ladder.loss import Loss
-from genus.ladder.random import isolated
+from genus.random import isolated
 
 __all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
 
@@ -56,7 +56,7 @@ class ApproximateDensity(GenerativeModel):
             (B,) in nats.
         """
         x, c = self._check(x, c)
-        with isolated(seed):
+        with isolated(seed, self):
             return check_shape(self._elbo(x, c), (len(x),), f"{type(self).__name__}._elbo")
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
@@ -96,7 +96,7 @@ class ApproximateDensity(GenerativeModel):
             raise GenusError(f"samples is how many importance weights are averaged, 1 or more; got {samples}.")
         x, c = self._check(x, c)
         once = max(1, AT_ONCE // max(len(x) * self.space.dim, 1))
-        with isolated(seed):
+        with isolated(seed, self):
             parts = [self._log_weights(x, c, min(once, samples - at)) for at in range(0, samples, once)]
         first = torch.stack([part.logsumexp(0) for part in parts]).logsumexp(0)
         second = torch.stack([(2 * part).logsumexp(0) for part in parts]).logsumexp(0)

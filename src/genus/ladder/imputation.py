@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError, GenusError
-from genus.ladder.random import isolated
 from genus.ladder.unknown import (
     WHO_CAN,
     Combinations,
@@ -21,6 +20,7 @@ from genus.ladder.unknown import (
     set_columns,
 )
 from genus.nets.state import evaluating
+from genus.random import isolated
 from genus.space import Space
 
 __all__ = ["Imputation", "Marginals"]
@@ -60,7 +60,7 @@ class Imputation:
             raise GenusError("Sequences have no entries to fill in; sample(prefix=...) goes on from what one begins with.")
         whole, unknown = fill_unknown(self.space, x, missing)
         whole, c = self._check(whole, c)
-        with evaluating(self), isolated(seed):
+        with evaluating(self), isolated(seed, self):
             drawn = draw(whole.to(self.space.dtype), unknown.to(whole.device), c)
         # Known entries come back as they were given: x may have more digits than the space's type holds.
         dtype = torch.promote_types(whole.dtype, drawn.dtype)

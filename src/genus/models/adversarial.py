@@ -15,6 +15,7 @@ from genus.divergences.games import Game
 from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel, Loss, TractableDensity, isolated
 from genus.models.critic import Critic, generator_net, players
+from genus.random import rng, uniform_like
 from genus.space import Lattice, Real, Space
 
 __all__ = ["Adversarial", "adversarial"]
@@ -149,7 +150,7 @@ class Adversarial(GenerativeModel):
         slope.
         """
         x, c = self._check(x, c)
-        with isolated(seed):
+        with isolated(seed, self):
             context = self._row_context(x, c)
             return self.critic.distance(self._real(x), self._fake(len(x), c, context), context)
 
@@ -158,7 +159,7 @@ class Adversarial(GenerativeModel):
         features = self.space.features(x).to(self.dtype)
         if len(self.half_step):
             rest = features[:, : len(self.half_step)]
-            noise = self.half_step.to(rest.dtype) * (2 * torch.rand_like(rest) - 1)
+            noise = self.half_step.to(rest.dtype) * (2 * uniform_like(rest) - 1)
             features = self._gate(torch.cat([rest + noise, features[:, len(self.half_step) :]], dim=1))
         return features
 
@@ -171,7 +172,7 @@ class Adversarial(GenerativeModel):
 
     def _fake(self, n: int, c: Tensor | None, context: Tensor | None) -> Tensor:
         """Return the features of n generated rows, one-hots hard in value and soft in gradient."""
-        z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device)
+        z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=rng(self.device))
         out = self.generator(z if context is None else torch.cat([z, context], dim=1))
         rest = out[:, : len(self.half_step)]
         rest = torch.where(self.bounded, self.middle + self.reach * torch.tanh(rest), rest)
@@ -186,7 +187,10 @@ class Adversarial(GenerativeModel):
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         context = self._context_features(c)
         if self.occurs is not None:
-            context = self._with_states(torch.multinomial(self.occurs, n, replacement=True) if n else torch.zeros(0), context)
+            context = self._with_states(
+                torch.multinomial(self.occurs, n, replacement=True, generator=rng(self.occurs.device)) if n else torch.zeros(0),
+                context,
+            )
         return self.space.from_features(self._fake(n, c, context))
 
     # -- rows by the state of one column ------------------------------------------------------------------------------
@@ -202,7 +206,9 @@ class Adversarial(GenerativeModel):
             return context
         states = self._states(x)
         chances = self._state_chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
-        return self._with_states(states.gather(1, torch.multinomial(chances, 1)).squeeze(1), context)
+        return self._with_states(
+            states.gather(1, torch.multinomial(chances, 1, generator=rng(chances.device))).squeeze(1), context
+        )
 
     def _with_states(self, states: Tensor, context: Tensor | None) -> Tensor:
         """Append one-hots of states (B,) to the features of the context: (B, features + states)."""

@@ -15,6 +15,7 @@ from genus.models.bases import make_base
 from genus.models.posteriors import SharedWidthNormal
 from genus.models.variational import VariationalModel
 from genus.nets.standard import Standard
+from genus.random import normal_like, uniform_like
 from genus.space import Space
 
 __all__ = ["Autoencoder"]
@@ -86,14 +87,14 @@ class Autoencoder(VariationalModel, name="autoencoder"):
     def _reconstruction(self, x: Tensor, c: Tensor | None) -> Tensor:
         features = self._features(x, c)
         if self.training and self.corrupt:
-            features = features * (torch.rand_like(features) >= self.corrupt)
+            features = features * (uniform_like(features) >= self.corrupt)
         if self.contractive:
             features = features.requires_grad_()
         z = self.standard(self.encoder(features))
         loss = -self._decode(z, c).log_prob(x).sum(1).mean() + 0.0 * z.sum()  # which constant data do not depend on
         if self.contractive:
             # |v^T J|^2 of a random v has the mean |J|^2 (Hutchinson 1989).
-            slope = torch.autograd.grad(z, features, torch.randn_like(z), create_graph=True)[0]
+            slope = torch.autograd.grad(z, features, normal_like(z), create_graph=True)[0]
             loss = loss + self.contractive * slope.square().sum(1).mean()
         return loss
 

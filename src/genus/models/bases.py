@@ -13,6 +13,7 @@ from torch.distributions import StudentT
 from genus.configurable import Configurable
 from genus.errors import GenusError
 from genus.ladder import Counted, GenerativeModel, TractableDensity, build_family, registered_families
+from genus.random import normal_like, rng
 from genus.space import Real, Space
 
 __all__ = ["Base", "Normal", "NormalMixture", "Student", "make_base"]
@@ -54,7 +55,7 @@ class Normal(Base):
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n rows (n, D) on the device of `like`."""
-        return torch.randn(n, self.dim, device=like.device)
+        return torch.randn(n, self.dim, device=like.device, generator=rng(like.device))
 
 
 class Student(Base):
@@ -81,7 +82,12 @@ class Student(Base):
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n rows (n, D) on the device of `like`."""
-        return self._distribution().rsample((n,))
+        degrees = (MIN_DEGREES + self.log_degrees.exp().clamp(max=1e3)).expand(n, -1)
+        normal, generator = normal_like(degrees), rng(like.device)
+        gamma = torch._standard_gamma(
+            degrees / 2, generator
+        )  # PyTorch's StudentT draws in the same way, but without a generator
+        return normal * torch.rsqrt(2 * gamma / degrees)
 
 
 class NormalMixture(Base):
@@ -102,9 +108,13 @@ class NormalMixture(Base):
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n rows (n, D) on the device of `like`."""
-        which = torch.multinomial(self.weights.detach().softmax(0), n, replacement=True) if n else torch.zeros(0).long()
+        which = (
+            torch.multinomial(self.weights.detach().softmax(0), n, replacement=True, generator=rng(like.device))
+            if n
+            else torch.zeros(0).long()
+        )
         means, scales = self.means[which], self.log_scales[which].exp()
-        return means + scales * torch.randn_like(means)
+        return means + scales * normal_like(means)
 
 
 class Modelled(Base):

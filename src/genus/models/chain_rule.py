@@ -136,7 +136,7 @@ class ChainRule(TractableDensity):
         batch_size = min(batch_size, self.max_rows)
         if callback is not None and n > batch_size:
             raise GenusError(f"Streaming needs all rows at once; ask for {batch_size} or fewer.")
-        with evaluating(self), self._compiled(compile), isolated(seed):
+        with evaluating(self), self._compiled(compile), isolated(seed, self):
             return self._draw_in_batches(n, c, prefixes, options, batch_size)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:

@@ -20,6 +20,7 @@ from genus.ladder import Loss
 from genus.nets.dense import dense
 from genus.nets.residual import ImageDecoder, ImageEncoder
 from genus.nets.strided import StridedDecoder, StridedEncoder
+from genus.random import rng
 from genus.space import Space
 
 __all__ = ["Critic", "generator_net", "players"]
@@ -135,7 +136,9 @@ class Critic(Configurable, nn.Module):
         def score(x: Tensor) -> Tensor:
             return self(x, context)
 
-        between = torch.lerp(fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device))
+        between = torch.lerp(
+            fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device, generator=rng(real.device))
+        )
         return found / max(1e-12, *(float(gradient_norm(score, x).detach().max()) for x in (real, fake, between)))
 
 

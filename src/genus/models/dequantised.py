@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from genus.errors import GenusError
 from genus.ladder import ApproximateDensity, GenerativeModel, Loss, TractableDensity, registered_family
 from genus.models.noise import CellNoise
+from genus.random import uniform_like
 from genus.space import Kind, Lattice, Real, Space
 
 __all__ = ["Dequantised"]
@@ -119,7 +120,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     def _places(self, x: Tensor, c: Tensor | None, body: Tensor) -> tuple[Tensor, Tensor | float]:
         """Draw the place of every number of x in its cell, in (0, 1) and shaped as x; return it with its log q, (B,)."""
         if self.noise is None:
-            return torch.rand_like(x), 0.0
+            return uniform_like(x), 0.0
         there = body.expand_as(x)[:, self.lattice]
         drawn, log_q = self.noise(there, self._features(x, c))
         u = torch.full_like(x, 0.5)

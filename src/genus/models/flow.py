@@ -172,7 +172,7 @@ class NormalisingFlow(ContinuousDensity):
         """
         n = check_count(n)
         c = self._check_context(c, n)
-        with isolated(seed):
+        with isolated(seed, self):
             return self._sample_and_log_prob(n, c)
 
     def _sample_and_log_prob(self, n: int, c: Tensor | None) -> tuple[Tensor, Tensor]:

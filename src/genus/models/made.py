@@ -18,6 +18,7 @@ from genus.models.sampling import GenerationOptions, draw_positions
 from genus.nets.heads import Coordinates
 from genus.nets.masked import MaskedMLP
 from genus.nets.tokens import NARROW, ColumnOutputs, Columns, singles, spread_
+from genus.random import rng
 from genus.space import Space
 
 __all__ = ["MADE"]
@@ -170,7 +171,7 @@ class MADE(ChainRule, name="made"):
         if self.order is not None:
             return super()._draw(n, c, prefixes, options)
         x = self._empty_draw().new_empty(n, options.length)
-        which = torch.randint(len(self.nets), (n,), device=x.device)
+        which = torch.randint(len(self.nets), (n,), device=x.device, generator=rng(x.device))
         for k in which.unique().tolist():  # the rows of one order go together
             rows, contexts = (which == k).nonzero()[:, 0], None if c is None else c[which == k]
             part = draw_positions(partial(self._steps, k=k), len(rows), contexts, None, options, self.space, x)

@@ -18,6 +18,7 @@ from genus.models.ngrams import packed, tallied
 from genus.models.sampling import GenerationOptions, end_value
 from genus.nets.cells import Cells
 from genus.nets.heads import SamplingOptions
+from genus.random import rng
 from genus.space import Lattice, Real, Space
 
 __all__ = ["MarkovChain"]
@@ -227,7 +228,7 @@ class MarkovChain(Counted, ChainRule, name="markov"):
     def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:
         if options.sampling != SamplingOptions() or options.callback is not None:
             return super()._draw(n, c, prefixes, options)
-        sampler = CodeSampler(self.tree, Random(int(torch.randint(2**62, ()))))
+        sampler = CodeSampler(self.tree, Random(int(torch.randint(2**62, (), generator=rng()))))
         end = [self._code(end_value(self.space))] if self.space.ends else []
         stops = end if options.stop is None else [*end, self._code(options.stop)]
         codes = torch.empty(n, options.length, dtype=torch.long)
@@ -260,5 +261,5 @@ class NextSymbol:
 
     def sample(self, options: SamplingOptions) -> Tensor:
         """Draw one symbol after each context: (n, 1)."""
-        gumbel = -torch.empty_like(self.log_p).exponential_().log()
+        gumbel = -torch.empty_like(self.log_p).exponential_(generator=rng(self.log_p.device)).log()
         return self.model._values((options.cells(self.log_p) + gumbel).argmax(1, keepdim=True))

@@ -13,6 +13,7 @@ from genus.errors import GenusError
 from genus.ladder import Counted, TractableDensity
 from genus.models.product import Product, context_combinations, context_index, context_refusal
 from genus.nets.cells import Cells
+from genus.random import rng
 from genus.space import Lattice, Space
 
 __all__ = ["Mixture"]
@@ -74,7 +75,12 @@ class Mixture(Counted, TractableDensity, name="mixture"):
         from sklearn.cluster import KMeans
 
         features = F.pad(self.space.features(x).float(), (0, 1)).cpu().numpy()  # padded: constant data have no features
-        means = KMeans(min(self.components, len(x)), n_init=1, max_iter=20, random_state=int(torch.randint(2**31, ())))
+        means = KMeans(
+            min(self.components, len(x)),
+            n_init=1,
+            max_iter=20,
+            random_state=int(torch.randint(2**31, (), generator=rng())),
+        )
         with warnings.catch_warnings():  # fewer different rows than components is no fault
             warnings.simplefilter("ignore")
             labels = means.fit_predict(features)
@@ -115,9 +121,9 @@ class Mixture(Counted, TractableDensity, name="mixture"):
         """Draw the component given the other columns, then all columns given the component."""
         known = [i for i in range(self.space.dim) if i not in columns]
         weights = self._joint(x.flatten(1)[:, known], c, self.product.select(known)).softmax(1)
-        return self.product.sample(torch.multinomial(weights, 1).squeeze(1))
+        return self.product.sample(torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1))
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         row = context_index(self.context_cells, c)
         weights = self.log_weights[torch.zeros(n, dtype=torch.long, device=self.device) if row is None else row].exp()
-        return self.product.sample(torch.multinomial(weights, 1).squeeze(1))
+        return self.product.sample(torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1))

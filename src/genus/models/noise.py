@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.random import rng
 from genus.transforms import Affine, Chain, MaskedAutoregressive
 
 __all__ = ["CellNoise"]
@@ -51,7 +52,7 @@ class CellNoise(nn.Module):
             present: bool (B, D), which numbers have a cell; the others do not count.
             features: of x and its context (B, feature_dim).
         """
-        share = torch.rand(present.shape, dtype=features.dtype, device=features.device)
+        share = torch.rand(present.shape, dtype=features.dtype, device=features.device, generator=rng(features.device))
         first = share.clamp(min=torch.finfo(share.dtype).eps).logit()
         first = first.masked_fill(~present, torch.nan) if self.allow_missing else first
         last, log_det = self.chain(first, features)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import GenusError
+from genus.random import normal_like
 from genus.transforms import Chain, MaskedAutoregressive
 
 __all__ = ["DiagonalNormal", "FullNormal", "InverseAutoregressive", "Posterior", "SharedWidthNormal", "make_posterior"]
@@ -52,7 +53,7 @@ class DiagonalNormal(Posterior):
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = self.parts(h)
-        noise = torch.randn_like(std)
+        noise = normal_like(std)
         return mean + std * noise, -(0.5 * noise.square() + std.log() + HALF_LOG_2PI).sum(1)
 
     def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ class FullNormal(Posterior):
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         mean, factor = self.parts(h)
-        noise = torch.randn_like(mean)
+        noise = normal_like(mean)
         z = mean + (factor @ noise.unsqueeze(2)).squeeze(2)
         return z, self._log_normal(noise, factor)
 
@@ -156,7 +157,7 @@ class SharedWidthNormal(Posterior):
         return h
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        noise, log_std = torch.randn_like(h), self.pace * self.slow_log_std
+        noise, log_std = normal_like(h), self.pace * self.slow_log_std
         return h + log_std.exp() * noise, -(0.5 * noise.square() + log_std + HALF_LOG_2PI).sum(1)
 
     def log_prob(self, h: Tensor, z: Tensor) -> Tensor:

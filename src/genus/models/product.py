@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from genus.errors import NotFittedError
 from genus.nets.cells import Cells, standard_atoms
+from genus.random import normal_like, rng, uniform_like
 from genus.space import Category, Lattice, Space
 
 __all__ = ["Product", "context_index", "context_refusal", "context_combinations"]
@@ -263,10 +264,10 @@ class Product(nn.Module):
             # By the inverse of the cumulated table: one uniform number for each cell drawn.
             for j, (start, size) in enumerate(zip(self.cells.offset.tolist(), self.cells.sizes.tolist(), strict=True)):
                 cumulated = self.log_table[:, start : start + size].exp().cumsum(1)
-                draw = torch.rand(len(k), 1, dtype=torch.float64, device=k.device) * cumulated[k, -1:]
+                draw = torch.rand(len(k), 1, dtype=torch.float64, device=k.device, generator=rng(k.device)) * cumulated[k, -1:]
                 cell[:, j] = torch.searchsorted(cumulated[k], draw, right=True).squeeze(1).clamp(max=size - 1)
         mean, std = self.mean[k], self.std[k]
-        u = mean + std * torch.randn_like(mean)
+        u = mean + std * normal_like(mean)
         for i, j in enumerate(self.lattice):
             u[:, j] = self._sample_lattice(i, mean[:, j], std[:, j])
         return self.cells.compose(cell, u)
@@ -277,7 +278,7 @@ class Product(nn.Module):
         last = torch.special.ndtr((self.high[i] + half - mean) / std)
 
         def draw() -> Tensor:
-            level = (first + torch.rand_like(mean) * (last - first)).clamp(1e-15, 1 - 1e-15)
+            level = (first + uniform_like(mean) * (last - first)).clamp(1e-15, 1 - 1e-15)
             return (mean + std * torch.special.ndtri(level)).clamp(self.low[i], self.high[i])
 
         u = draw()

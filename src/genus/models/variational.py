@@ -15,6 +15,7 @@ from genus.ladder import ApproximateDensity, Loss, TractableDensity
 from genus.models.bases import Base, make_base
 from genus.models.latent import LatentVariable
 from genus.models.posteriors import HALF_LOG_2PI, DiagonalNormal, Posterior, make_posterior
+from genus.random import normal_like, rng, uniform_like
 
 __all__ = ["Vamp", "VariationalModel"]
 
@@ -104,7 +105,7 @@ class VariationalModel(LatentVariable, ApproximateDensity):
         log_ratio = self._log_weights_of(proposed, log_q, x, c, 1) - self._log_weights_of(
             z, self.posterior.log_prob(h, z), x, c, 1
         )
-        return torch.where((log_ratio.exp() > torch.rand_like(log_ratio)).view(-1, 1), proposed, z)
+        return torch.where((log_ratio.exp() > uniform_like(log_ratio)).view(-1, 1), proposed, z)
 
 
 class Vamp(Base):
@@ -126,7 +127,9 @@ class Vamp(Base):
 
     def initialise(self, features: Tensor) -> None:
         """Start from rows of the data."""
-        self.pseudo.copy_(features[torch.randint(len(features), (len(self.pseudo),), device=features.device)])
+        self.pseudo.copy_(
+            features[torch.randint(len(features), (len(self.pseudo),), device=features.device, generator=rng(features.device))]
+        )
 
     def _components(self) -> tuple[Tensor, Tensor]:
         """Return means and standard deviations, (count, L) each."""
@@ -142,5 +145,5 @@ class Vamp(Base):
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n codes (n, L) on the device of `like`."""
         mean, std = self._components()
-        which = torch.randint(len(mean), (n,), device=like.device)
-        return mean[which] + std[which] * torch.randn_like(mean[which])
+        which = torch.randint(len(mean), (n,), device=like.device, generator=rng(like.device))
+        return mean[which] + std[which] * normal_like(mean[which])

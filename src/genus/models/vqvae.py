@@ -14,6 +14,7 @@ from genus.errors import GenusError
 from genus.ladder import ApproximateDensity, Counted, Loss, TractableDensity, build_family
 from genus.models.latent import LatentVariable
 from genus.nets.standard import Standard
+from genus.random import normal_like, rng
 from genus.space import Category, Space
 
 __all__ = ["VQVAE"]
@@ -122,9 +123,9 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
     def _move(self, which: Tensor, h: Tensor) -> None:
         """Put those entries (codes, levels) where rows of h are, a little beside them."""
         codes, levels, width = self.book.shape
-        rows = torch.randint(len(h), (codes, levels), device=h.device)
+        rows = torch.randint(len(h), (codes, levels), device=h.device, generator=rng(h.device))
         there = h.unflatten(1, (codes, width))[rows, torch.arange(codes, device=h.device)[:, None]]
-        self.book.copy_(torch.where(which.unsqueeze(2), there + 0.01 * torch.randn_like(there), self.book))
+        self.book.copy_(torch.where(which.unsqueeze(2), there + 0.01 * normal_like(there), self.book))
 
     def losses(self) -> list[Loss]:
         own = [*self.encoder.parameters(), *self.decoder.parameters(), self.base, self.book]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.nets.causal import CausalNet
+from genus.nets.dense import Dropout
 from genus.nets.kernels.decoding import KeyValueCache, compiled_decode_step, decode_step, norm
 
 __all__ = ["Transformer"]
@@ -38,7 +39,7 @@ class Transformer(CausalNet):
         super().__init__(width, context_dim)
         self.heads, self.window = heads, window
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
-        self.drop = Dropout(dropout)
+        self.drop = SharedDropout(dropout)
         # The beginning leaves the window; the context must not leave with it.
         self.everywhere = nn.Linear(context_dim, width, bias=False) if context_dim else None
 
@@ -110,7 +111,7 @@ class Block(nn.Module):
         self.outward = nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
-        self.drop = Dropout(dropout)
+        self.drop = SharedDropout(dropout)
         for linear in (self.query, self.key, self.value, self.up):
             nn.init.normal_(linear.weight, std=width**-0.5)
         for linear in (self.outward, self.down):
@@ -128,7 +129,7 @@ class Block(nn.Module):
         return x + self.drop(self.down(F.relu(self.up(norm(x))).square()))
 
 
-class Dropout(nn.Dropout):
+class SharedDropout(Dropout):
     """Drop features of x (B, P, width) for all positions of a datum at once (Gal & Ghahramani 2016, arXiv:1512.05287)."""
 
     def forward(self, x: Tensor) -> Tensor:

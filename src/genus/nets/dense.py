@@ -6,9 +6,18 @@ import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["dense", "linear"]
+from genus import random
+
+__all__ = ["Dropout", "dense", "linear"]
+
+
+class Dropout(nn.Dropout):
+    """Drop numbers in training, by the generator of the seed where there is one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return random.dropout(x, self.p, self.training)
 
 
 def dense(
@@ -27,7 +36,7 @@ def dense(
     sizes = [inputs, *hidden]
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
-        layers += [linear(a, b), activation(), *([nn.Dropout(dropout)] if dropout else [])]
+        layers += [linear(a, b), activation(), *([Dropout(dropout)] if dropout else [])]
     last = linear(sizes[-1], outputs)
     if zero:
         nn.init.zeros_(last.weight)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.nets.causal import CausalNet
+from genus.nets.dense import Dropout
 
 __all__ = ["DilatedMemory", "GatedStack", "Queues", "gate"]
 
@@ -57,7 +58,7 @@ class GatedStack(nn.Module):
         self.bias = nn.Parameter(torch.zeros(layers, 1, 2 * width))
         self.residual = nn.ParameterList(torch.randn(width, width) * (width * layers) ** -0.5 for _ in range(layers - 1))
         self.skip = nn.Linear(layers * width, width)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def matrices(self) -> list[nn.Parameter]:
         """What Muon should train."""

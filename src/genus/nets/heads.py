@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from genus.errors import GenusError
 from genus.nets.cells import Cells, standard_atoms
+from genus.random import normal_like, rng, uniform_like
 from genus.space import Lattice, Space
 
 __all__ = ["Coordinates", "Head", "SamplingOptions"]
@@ -189,7 +190,7 @@ class Coordinates:
         if self.loc.shape[-1] == 1:
             distance = ((loc - self.loc[..., 0]).square() + (2 * log_scale).exp()) * torch.exp(-2 * self.log_scale[..., 0])
             return -0.5 * distance - self.log_scale[..., 0] - 0.5 * math.log(2 * math.pi)
-        noise = torch.randn(max(1, draws // 2), *loc.shape, dtype=loc.dtype, device=loc.device)
+        noise = torch.randn(max(1, draws // 2), *loc.shape, dtype=loc.dtype, device=loc.device, generator=rng(loc.device))
         some = [self._rest_log_prob(loc + sign * z * log_scale.exp()) for z in noise for sign in (1, -1)]
         return torch.stack(some).mean(0)
 
@@ -215,12 +216,12 @@ class Coordinates:
         cells = self.head.cells
         cell = torch.zeros(len(self.loc), len(cells.tabled), dtype=torch.long, device=self.loc.device)
         if cells.every_two and options == UNCHANGED:
-            cell = (torch.rand_like(self.tables) < self.tables.sigmoid()).long()
+            cell = (uniform_like(self.tables) < self.tables.sigmoid()).long()
         elif cells.total:
             padded = cells.padded(self.log_cells)
             if options != UNCHANGED:
                 padded = options.cells(padded)
-            gumbel = -torch.empty_like(padded).exponential_().log()
+            gumbel = -torch.empty_like(padded).exponential_(generator=rng(padded.device)).log()
             cell = (padded + gumbel).argmax(-1)
         return cells.compose(cell, self._sample_rest(options.temperature))
 
@@ -261,12 +262,12 @@ class Coordinates:
             log_weights = SamplingOptions(0.0).cells(self.log_weights - self.log_scale)
         else:
             log_weights = self.log_weights if temperature == 1 else SamplingOptions(temperature).cells(self.log_weights)
-        gumbel = -torch.empty_like(log_weights).exponential_().log()
+        gumbel = -torch.empty_like(log_weights).exponential_(generator=rng(log_weights.device)).log()
         which = (log_weights + gumbel).argmax(-1, keepdim=True)
         loc, scale = self.loc.gather(-1, which).squeeze(-1), self.log_scale.gather(-1, which).squeeze(-1).exp()
-        noise = torch.randn_like(loc)
+        noise = normal_like(loc)
         if head.has_lattice:
-            noise = torch.where(head.lattice, torch.rand_like(loc).clamp(1e-7, 1 - 1e-7).logit(), noise)
+            noise = torch.where(head.lattice, uniform_like(loc).clamp(1e-7, 1 - 1e-7).logit(), noise)
         u = loc + temperature * scale * noise
         if head.has_lattice:
             u = torch.where(head.lattice, u.clamp(head.low.to(u.dtype), head.high.to(u.dtype)), u)

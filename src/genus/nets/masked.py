@@ -14,6 +14,7 @@ from genus.configurable import check_dropout
 from genus.nets.dense import linear
 from genus.nets.kernels.incremental import IncrementalPass
 from genus.nets.state import in_full_precision
+from genus.random import dropout
 
 __all__ = ["MaskedMLP"]
 
@@ -132,7 +133,7 @@ class MaskedMLP(nn.Module):
             new = F.linear(h, weights[i], layer.bias)  # type: ignore[arg-type]
             if len(self.contexts):
                 new = new + self.contexts[i](c)
-            new = F.dropout(F.relu(new, inplace=True), self.dropout, self.training)
+            new = dropout(F.relu(new, inplace=True), self.dropout, self.training)
             h = h + new if self.skips[i] else new
         out = F.linear(h, weights[len(self.layers)], self.out.bias)
         if self.direct is not None:

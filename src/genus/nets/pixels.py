@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.nets.dense import Dropout
 from genus.nets.dilated import GatedStack, Queues, gate
 
 __all__ = ["PixelStacks"]
@@ -58,7 +59,7 @@ class PixelStacks(nn.Module):
         self.last = nn.Linear(width, channels * width)
         self.within = nn.ModuleList(nn.Linear(k * width, width, bias=False) for k in range(1, channels))
         self.moved = nn.Linear(context_dim, 4 * layers * width, bias=False) if context_dim else None
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     # -- all at once --------------------------------------------------------------------------------------------------
 

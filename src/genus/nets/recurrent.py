@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.nets.causal import CausalNet
+from genus.nets.dense import Dropout
 
 __all__ = ["CELLS", "MeanMemory", "RecurrentMemory"]
 
@@ -28,8 +29,8 @@ class RecurrentMemory(CausalNet):
     def __init__(self, width: int, layers: int = 1, cell: str = "gru", dropout: float = 0.0, context_dim: int = 0) -> None:
         super().__init__(width, context_dim)
         self.layers, self.lstm = layers, cell == "lstm"
-        self.cells = CELLS[cell](width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
-        self.drop = nn.Dropout(dropout)
+        self.cells = CELLS[cell](width, width, layers, batch_first=True)
+        self.drop = Dropout(dropout)
         self.initial = nn.Parameter(torch.zeros(2 if self.lstm else 1, layers, width))
         self.moved = nn.Linear(context_dim, self.initial.numel(), bias=False) if context_dim else None
 
@@ -42,7 +43,14 @@ class RecurrentMemory(CausalNet):
         return (h[0], h[1]) if self.lstm else h[0]
 
     def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
-        return self.drop(self.cells(self.drop(tokens), self.empty(len(tokens), c))[0])
+        h, start = self.drop(tokens), self.empty(len(tokens), c)
+        if not (self.training and self.drop.p and self.layers > 1):
+            return self.drop(self.cells(h, start)[0])
+        for layer, weights in enumerate(self.cells.all_weights):  # PyTorch's dropout between layers takes no generator
+            first = [part[layer : layer + 1].contiguous() for part in (start if self.lstm else [start])]
+            run: Any = {nn.RNN: torch.rnn_tanh, nn.GRU: torch.gru, nn.LSTM: torch.lstm}[type(self.cells)]
+            h = self.drop(run(h, first if self.lstm else first[0], weights, True, 1, 0.0, True, False, True)[0])
+        return h
 
     def advance(self, state: Any, token: Tensor) -> tuple[Tensor, Any]:
         out, state = self.cells(self.drop(token)[:, None], state)
@@ -61,7 +69,7 @@ class MeanMemory(CausalNet):
 
     def __init__(self, width: int, layers: int = 1, dropout: float = 0.0, context_dim: int = 0) -> None:
         super().__init__(width, context_dim)
-        parts = [(nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout)) for _ in range(layers)]
+        parts = [(nn.Linear(width, width), nn.SiLU(), Dropout(dropout)) for _ in range(layers)]
         self.net = nn.Sequential(*(part for three in parts for part in three))
 
     def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -11,6 +12,10 @@ import torch
 from torch import Tensor, nn
 
 __all__ = ["digest", "evaluating", "in_full_precision", "keeping_frozen"]
+
+
+_evaluated: dict[nn.Module, tuple[int, bool]] = {}  # parts inside `evaluating`: how many times, and their mode outside
+_changing = threading.Lock()
 
 
 @contextmanager
@@ -24,15 +29,23 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
     >>> net.training, net[1].training
     (True, False)
     """
-    modes = [(part, part.training) for module in modules for part in module.modules()]
-    try:
+    parts = [part for module in modules for part in module.modules()]
+    with _changing:  # threads may share a module: the last to leave puts it back
+        for part in parts:
+            count, mode = _evaluated.get(part, (0, part.training))
+            _evaluated[part] = (count + 1, mode)
         for module in modules:
             module.eval()
+    try:
         yield
     finally:
-        for part, mode in modes:  # a module stands before its parts
-            if part.training is not mode:
-                part.train(mode)
+        with _changing:
+            for part in parts:  # a module stands before its parts
+                count, mode = _evaluated.pop(part)
+                if count > 1:
+                    _evaluated[part] = (count - 1, mode)
+                elif part.training is not mode:
+                    part.train(mode)
 
 
 @contextmanager

@@ -22,10 +22,8 @@ __all__ = [
     "Best",
     "nest",
     "optimizer_tensors",
-    "random_state",
     "read",
     "restore_optimizer",
-    "restore_random_state",
     "settings",
     "write",
 ]
@@ -131,19 +129,6 @@ def restore_optimizer(place: int, optimizer: torch.optim.Optimizer, tensors: dic
         if int(owner) == place:
             state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """Return the states of torch's random number generators, the processor's and the device's."""
-    state = {"cpu": torch.random.get_rng_state()}
-    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
-
-
-def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Put the states back that `random_state` returned."""
-    torch.random.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 class Best:

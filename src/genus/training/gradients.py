@@ -62,10 +62,11 @@ class GradientTrainer(Trainer):
         self.module = Step(model, losses, self.train, self.device, options.compile)
         self.fabric = make_fabric(self.device, str(options.precision))
         wrapped = self.fabric.setup_module(self.module)
-        # In one process and without autocast Fabric's wrappers have nothing to do, and doing it takes a tenth of a small step.
-        alone = self.fabric.world_size == 1 and options.precision == "32-true"
-        self.value = self.module.forward if alone else wrapped
-        self.backward: Callable[[Tensor], None] = Tensor.backward if alone else self.fabric.backward
+        # In one process Fabric's wrapper only autocasts. It takes a tenth of a small step, and threads would share its flags.
+        alone = self.fabric.world_size == 1
+        plain = alone and options.precision == "32-true"
+        self.value = self.module.forward if plain else self.autocast if alone else wrapped
+        self.backward: Callable[[Tensor], None] = Tensor.backward if plain else self.fabric.backward
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
         fused = options.precision != "16-mixed"
         self.objectives = make_objectives(losses, self.module, options.learning_rate, options.weight_decay or 0.0, fused)
@@ -95,6 +96,11 @@ class GradientTrainer(Trainer):
         """
         rows = 0 if self.validation is None else len(self.validation)
         return max(min(max(self.steps_per_epoch, 50), 500), math.ceil(rows / (0.3 * self.batch_size)))
+
+    def autocast(self, objective: int, index: Tensor) -> Tensor:
+        """Return a loss of some rows, computed in the precision of the options."""
+        with self.fabric.autocast():
+            return self.module(objective, index)
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from genus.errors import TrainingError
-from genus.ladder import Counted, GenerativeModel, Loss, isolated
+from genus.ladder import Counted, GenerativeModel, Loss
+from genus.random import bound, passed_along
 from genus.training.gradients import GradientTrainer
 from genus.training.history import History
 from genus.training.options import FitOptions, find_device
@@ -114,14 +115,13 @@ def fit(
     options = options.with_defaults(model.fit_defaults if losses is None else {}, patience=3 if counts else 20)
     train, held = _split(model, data, options, counts)
     place = find_device(device)
-    if place.type == "cuda":
-        torch.cuda.init()  # random number generators that exist only later would escape `isolated`
     lowered = [] if counts else trainable(model, _checked(model.losses() if losses is None else losses))
     model.to(place)
     held = None if held is None else held.to(model.device)
-    with isolated(options.seed), Interrupt() as interrupt, Progress(model.family_name, progress) as bar:
+    with bound(options.seed), Interrupt() as interrupt, Progress(model.family_name, progress) as bar:
         if not resume:
-            _start(model, train, held, train.some(HELD_OUT if counts else STARTING, options.seed))
+            with passed_along():
+                _start(model, train, held, train.some(HELD_OUT if counts else STARTING, options.seed))
         trainer: Trainer
         if counts:
             trainer = CountingTrainer(model, train, held, options, interrupt, bar)

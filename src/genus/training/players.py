@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from genus.compiled import Compiled
 from genus.errors import TrainingError
 from genus.ladder import GenerativeModel, Loss
+from genus.random import draws_by_generator, passed_along
 from genus.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ class Step(nn.Module):
         own.update(map(id, self.modules_of_losses.parameters()))
         self.others = nn.ParameterList(p for loss in losses for p in loss.parameters if id(p) not in own)
         self.values = [Compiled(loss.value, "training") if compiled else loss.value for loss in losses]
+        foreign = any(str(getattr(loss.value, "__module__", "")).split(".")[0] != "genus" for loss in losses)
+        self.drawing: Callable[[], AbstractContextManager[None]] = nullcontext
+        if not compiled and (foreign or not draws_by_generator(self)):  # what is compiled sees to it itself
+            self.drawing = passed_along
         self.rows = rows
         self.device = None if rows.x.device == device else device
 
@@ -47,7 +53,8 @@ class Step(nn.Module):
         rows = self.rows[index]
         if self.device is not None:
             rows = rows.to(self.device)
-        return _scalar(self.values[objective](rows.x, rows.c))
+        with self.drawing():
+            return _scalar(self.values[objective](rows.x, rows.c))
 
 
 def _scalar(value: Tensor) -> Tensor:

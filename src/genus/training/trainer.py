@@ -14,6 +14,7 @@ from torch import Tensor
 from genus.errors import NonFiniteLossError, TrainingError
 from genus.ladder import Counted, GenerativeModel, Loss, isolated
 from genus.nets.state import evaluating
+from genus.random import passed_along, random_state, restore_random_state
 from genus.training import checkpoint
 from genus.training.checkpoint import Best
 from genus.training.history import History
@@ -198,7 +199,7 @@ class Trainer(ABC):
         """Write everything that the training goes on from; nothing without a checkpoint's path."""
         if self.options.checkpoint is None:
             return
-        groups = {"best": self.best.weights, "random": checkpoint.random_state(self.device), **self.tensors()}
+        groups = {"best": self.best.weights, "random": random_state(self.device), **self.tensors()}
         training = {
             "step": self.step, "seconds": self.seconds, "evaluated": self.evaluated,
             "evaluation": self.evaluation_seconds, "evaluations": self.all_evaluation_seconds,
@@ -217,7 +218,7 @@ class Trainer(ABC):
         self.history = History.from_json(training["history"])
         self.best.load(training["best"], groups.get("best", {}), self.model)
         self.restore(groups, training)
-        checkpoint.restore_random_state(groups["random"], self.device)
+        restore_random_state(groups["random"], self.device)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return the groups of tensors that this kind of training goes on from."""
@@ -260,7 +261,9 @@ class CountingTrainer(Trainer):
     def loop(self) -> str:
         self.model.eval()
         while (stopped := self.concluded() or self.over()) is None:
-            if not self.one_pass():
+            with passed_along():
+                whole = self.one_pass()
+            if not whole:
                 stopped = self.over() or "interrupted"
                 break
             self.step += 1

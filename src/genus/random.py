@@ -1,0 +1,226 @@
+"""Random numbers of a seed's own: every draw in genus comes from the generator that `isolated` binds in this thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+__all__ = [
+    "bound", "rng", "draws_by_generator", "dropout", "isolated", "normal_like", "passed_along", "random_state",
+    "restore_random_state", "torch_seeded", "uniform_like",
+]  # fmt: skip
+
+
+class Source:
+    """Hold the generators of one seed, one for each device, made when they are first asked for."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.generators: dict[torch.device, torch.Generator] = {}
+
+    def on(self, device: torch.device) -> torch.Generator:
+        """Return the generator of a device."""
+        if device not in self.generators:
+            self.generators[device] = torch.Generator(device).manual_seed(self.seed)
+        return self.generators[device]
+
+
+# A context variable is a thread's own, so threads with seeds share nothing.
+_bound: ContextVar[Source | None] = ContextVar("_bound", default=None)
+_passing: ContextVar[bool] = ContextVar("_passing", default=False)
+_torch_state = threading.RLock()  # held while torch's global random state stands in for a generator
+
+
+@contextmanager
+def isolated(seed: int | None, *modules: nn.Module) -> Iterator[None]:
+    """Draw random numbers from `seed` inside the context, in this thread alone; torch's global random state stays as it is.
+
+    Everything of genus draws from generators of the seed, which are passed along to the functions that draw. So do torch's own
+    functions (`torch.randn`, `nn.init`, `nn.Dropout`, `torch.distributions`), unless `modules` are given and all of them are of
+    genus. The few functions of torch that take no generator (attention with dropout, dropout between layers of `nn.GRU`) run
+    under a lock, with torch's global random state seeded from the generator: equal seeds give equal numbers, unless another
+    thread draws from the global state, without a seed, at that moment. The same holds of compiled losses. Numbers from
+    elsewhere (NumPy) are not covered.
+
+    Args:
+        seed: of the draws inside; None: they come from the generators bound outside, or from torch's global random state.
+        modules: all that draws inside, where that is known.
+
+    >>> with isolated(0):
+    ...     first = torch.rand(2)
+    >>> with isolated(0):
+    ...     print(torch.equal(first, torch.rand(2)))
+    True
+    """
+    if seed is None:
+        yield
+        return
+    own = bool(modules) and all(map(draws_by_generator, modules))
+    with bound(seed), nullcontext() if own else passed_along():
+        yield
+
+
+@contextmanager
+def bound(seed: int) -> Iterator[None]:
+    """Bind a seed's generators as `isolated` does, for genus's own draws alone."""
+    token = _bound.set(Source(seed))
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def rng(device: torch.device | str | None = None) -> torch.Generator | None:
+    """Return the generator to draw from on a device; None where no seed is bound, and torch's global state is to be used."""
+    if torch.compiler.is_compiling() or (source := _bound.get()) is None:
+        return None
+    place = torch.device("cpu") if device is None else torch.device(device)
+    if place.type == "cuda" and place.index is None:
+        place = torch.device("cuda", torch.cuda.current_device())
+    return None if place.type == "meta" else source.on(place)
+
+
+def normal_like(x: Tensor) -> Tensor:
+    """Return standard normal numbers of the shape, type and device of x."""
+    return torch.empty_like(x, requires_grad=False).normal_(generator=rng(x.device))
+
+
+def uniform_like(x: Tensor) -> Tensor:
+    """Return uniform numbers from 0 to below 1 of the shape, type and device of x."""
+    return torch.empty_like(x, requires_grad=False).uniform_(generator=rng(x.device))
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Return `torch.nn.functional.dropout(x, p, training)`, the mask drawn from the bound generator."""
+    generator = rng(x.device) if training and 0 < p < 1 else None
+    if generator is None:
+        return nn.functional.dropout(x, p, training, inplace)
+    mask = torch.empty_like(x, requires_grad=False).bernoulli_(1 - p, generator=generator).div_(1 - p)
+    return x.mul_(mask) if inplace else x * mask
+
+
+# -- layers and losses that know nothing of generators ------------------------------------------------------------------
+
+
+TAKE_GENERATOR = set(
+    """rand randn randint randperm normal bernoulli multinomial poisson binomial _standard_gamma _sample_dirichlet bernoulli_
+    cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_ kaiming_uniform_""".split()  # noqa: SIM905 - shorter
+)
+LIKE = {"rand_like": "uniform_", "randn_like": "normal_"}
+TAKE_NONE = set(
+    """randint_like dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout dropout_ rrelu rrelu_
+    gumbel_softmax fractional_max_pool2d fractional_max_pool3d fractional_max_pool2d_with_indices
+    fractional_max_pool3d_with_indices multi_head_attention_forward scaled_dot_product_attention lstm gru rnn_tanh
+    rnn_relu""".split()  # noqa: SIM905 - shorter
+)
+
+
+class PassedAlong(TorchFunctionMode):
+    """Hand the bound generator to every function of torch that draws, in this thread, as `with torch.device` does a device."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if name in TAKE_GENERATOR and kwargs.get("generator") is None:
+            kwargs = {**kwargs, "generator": rng(_place(args, kwargs))}
+        elif name in LIKE:
+            empty = torch.empty_like(*args, **{"requires_grad": False, **kwargs})
+            with torch.no_grad():
+                return getattr(empty, LIKE[name])(generator=rng(empty.device))
+        elif name == "dropout" and func is nn.functional.dropout:
+            return dropout(*args, **kwargs)
+        elif name in TAKE_NONE:
+            with torch_seeded():
+                return func(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
+    """Return the device on which a function with these arguments draws."""
+    tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+    first = next(tensors, None)
+    if first is not None:
+        return first.device
+    return torch.device(kwargs.get("device") or torch.get_default_device())
+
+
+@contextmanager
+def passed_along() -> Iterator[None]:
+    """Let torch's own functions draw from the bound generator inside the context; without one they draw as ever."""
+    if _bound.get() is None or _passing.get():
+        yield
+        return
+    token = _passing.set(True)
+    try:
+        with PassedAlong():
+            yield
+    finally:
+        _passing.reset(token)
+
+
+@contextmanager
+def torch_seeded() -> Iterator[None]:
+    """Seed torch's global random state from the bound generator, and put it back afterwards; one thread at a time does."""
+    generator = rng()
+    if generator is None:
+        yield
+        return
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    state = generator.get_state()
+    with _torch_state, torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        try:
+            yield
+        except BaseException:
+            generator.set_state(state)  # who tries again in another way draws the same
+            raise
+
+
+def draws_by_generator(module: nn.Module) -> bool:
+    """Return whether a module and all within it are genus's, or layers of torch that draw nothing."""
+    return all(
+        _of_genus(type(part)) and (type(part).__module__.startswith("genus.") or not _drops(part)) for part in module.modules()
+    )
+
+
+def _of_genus(cls: type) -> bool:
+    """Return whether a class is of genus, or a layer of torch's that may draw by its dropout alone."""
+    if cls.__module__.startswith("torch."):
+        return not issubclass(cls, nn.RReLU | nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)
+    return cls.__module__.split(".")[0] == "genus"
+
+
+def _drops(layer: nn.Module) -> bool:
+    """Return whether a layer of torch drops anything in training."""
+    shares = (getattr(layer, name, 0.0) for name in ("p", "dropout"))
+    return any(isinstance(share, int | float) and share > 0 for share in shares)
+
+
+# -- states ---------------------------------------------------------------------------------------------------------------
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of the generators that are drawn from: the processor's, and the device's."""
+    if (bound := rng()) is None:
+        state = {"cpu": torch.random.get_rng_state()}
+        return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+    return {"cpu": bound.get_state(), device.type: rng(device).get_state()}  # type: ignore[union-attr]
+
+
+def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Put the states back that `random_state` returned."""
+    for name, tensor in state.items():
+        if (bound := rng("cpu" if name == "cpu" else device)) is not None:
+            bound.set_state(tensor)
+        elif name == "cpu":
+            torch.random.set_rng_state(tensor)
+        elif name == "cuda":
+            torch.cuda.set_rng_state(tensor, device)
