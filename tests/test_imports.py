@@ -28,7 +28,7 @@ BELOW: dict[str, set[str]] = {
     "compiled": set(),
     "kinds": {"errors"},
     "codec": VALUES | {"space"},
-    "space": VALUES,
+    "space": VALUES | {"compiled"},
     "data": FORMS,
     "nets": TENSORS,
     "transforms": TENSORS | {"nets"},
