@@ -29,7 +29,7 @@ BELOW: dict[str, set[str]] = {
     "random": set(),
     "kinds": {"errors"},
     "codec": VALUES | {"space"},
-    "space": VALUES,
+    "space": VALUES | {"compiled"},
     "data": FORMS,
     "nets": TENSORS,
     "transforms": TENSORS | {"nets"},

@@ -181,9 +181,9 @@ def test_a_family_without_a_name_is_not_saved(own_names: None, tmp_path: Path) -
     class Nameless(Shifted):
         pass
 
-    with pytest.raises(genus.ModelFileError, match="no family by name"):
+    with pytest.raises(genus.ModelFileError, match="class has no name"):
         genus.save(Nameless(ONE), tmp_path / "m.genus")
-    with pytest.raises(genus.GenusError, match="no family by name"):
+    with pytest.raises(genus.GenusError, match="class has no name"):
         genus.Flow(ONE, transforms=[Linear(2)], base=Nameless(Space(Real(), shape=(2,))))
     assert not (tmp_path / "m.genus").exists()
 

@@ -1,4 +1,4 @@
-"""Functions that PyTorch compiles when they are first called."""
+"""Functions that PyTorch compiles when they are first called, and whether it is following a function just now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import torch
 
 from genus.random import passed_along, torch_seeded
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "is_traced"]
+
+
+def is_traced() -> bool:
+    """Return whether PyTorch follows what runs now: it is compiled, exported, or under `torch.vmap` or `torch.func`.
+
+    Values of tensors then cannot be looked at, so what checks them is left out, and tensors made now belong to the trace, so
+    none may be kept.
+    """
+    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
 
 
 class Compiled:

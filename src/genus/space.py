@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genus.compiled import is_traced
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice, Real, kind_from_json
 from genus.kinds.numbers import measure_numbers
@@ -91,6 +92,16 @@ class Space:
         if names is not None and (len(names) != self.dim or len(set(names)) != self.dim):
             raise DataError(f"A Space of {self.dim} columns needs {self.dim} different names; got {list(names)!r}.")
         self.names: tuple[str, ...] | None = tuple(names) if names is not None else None
+        # Facts of all kinds are looked up here, once: a compiler that follows a density finds numbers, and no search.
+        finest = max(kind.magnitude for kind in kinds)
+        self.dtype = torch.float64 if finest > Kind.FINEST else torch.float32  # which keeps every column's values apart
+        self.has_states = any(isinstance(kind, Category) or kind.states > 1 for kind in kinds)  # besides continuous parts
+        self.is_discrete = all(isinstance(kind, Category) for kind in kinds)
+        self.has_missing = any(kind.has_missing for kind in kinds)
+        self.has_lattice = any(isinstance(kind, Lattice) for kind in kinds)
+        self._all_tables = Tables.of(self.kinds[:1] if sequence else self.kinds)
+        if not sequence:  # of which no net sees all elements at once
+            self.shared, self.feature_dim, self._layout  # noqa: B018
         self._tables: dict[tuple[torch.device, torch.dtype], Tables] = {}
 
     @classmethod
@@ -129,26 +140,6 @@ class Space:
     def is_image(self) -> bool:
         """Return whether convolutions suit x: pixels that share a kind, each of them one number."""
         return len(self.shape) in (2, 3) and self.shared is not None and self.feature_dim == self.dim
-
-    @cached_property
-    def dtype(self) -> torch.dtype:
-        """Return float32, or float64 where the resolution of some column would not survive float32."""
-        return torch.float64 if max(kind.magnitude for kind in self.kinds) > Kind.FINEST else torch.float32
-
-    @cached_property
-    def has_states(self) -> bool:
-        """Return whether any coordinate has a state besides the continuous part: a level or an atom."""
-        return any(isinstance(kind, Category) or kind.states > 1 for kind in self.kinds)
-
-    @cached_property
-    def is_discrete(self) -> bool:
-        """Return whether every coordinate is a category."""
-        return all(isinstance(kind, Category) for kind in self.kinds)
-
-    @cached_property
-    def has_missing(self) -> bool:
-        """Return whether any coordinate has a missing value."""
-        return any(kind.has_missing for kind in self.kinds)
 
     @cached_property
     def shared(self) -> Kind | None:
@@ -228,8 +219,10 @@ class Space:
     def tables(self, like: Tensor) -> Tables:
         """Return the kinds as tensors on the device of `like` and in its dtype, made once for each; a sequence has one row."""
         key = (like.device, like.dtype)
+        if is_traced():
+            return self._all_tables.to(*key)
         if key not in self._tables:
-            self._tables[key] = Tables.of(self.kinds[:1] if self.sequence else self.kinds, *key)
+            self._tables[key] = self._all_tables.to(*key)
         return self._tables[key]
 
     def split(self, x: Tensor) -> Parts:
@@ -262,8 +255,8 @@ class Space:
         u = u.to(torch.float64) if self.dtype == torch.float64 else u
         table = self.tables(u)
         value = u * table.scale + table.loc
-        lattice = table.step > 0
-        if lattice.any():
+        if self.has_lattice:
+            lattice = table.step > 0
             step = torch.where(lattice, table.step, 1.0)
             low = torch.where(lattice, table.low, 0.0)
             snapped = ((value - low) / step).round() * step + low
@@ -329,10 +322,11 @@ class Space:
     @cached_property
     def _layout(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the columns with a continuous part, those with a one-hot, and where among the features each one-hot starts."""
-        numbers = torch.tensor(self.columns(Real, Lattice), dtype=torch.long)
-        with_states = torch.tensor([i for i, kind in enumerate(self.kinds) if kind.states > 1], dtype=torch.long)
-        widths = torch.tensor([self.kinds[i].states for i in with_states.tolist()], dtype=torch.long)
-        return numbers, with_states, len(numbers) + widths.cumsum(0) - widths
+        with torch.device("cpu"):
+            numbers = torch.tensor(self.columns(Real, Lattice), dtype=torch.long)
+            with_states = torch.tensor([i for i, kind in enumerate(self.kinds) if kind.states > 1], dtype=torch.long)
+            widths = torch.tensor([self.kinds[i].states for i in with_states.tolist()], dtype=torch.long)
+            return numbers, with_states, len(numbers) + widths.cumsum(0) - widths
 
     def columns_with_states(self) -> list[int]:
         """Return the indices of the columns with several states, in the order of `one_hots`."""
@@ -353,11 +347,12 @@ class Space:
         state, u, *_ = self.split(x)
         if not len(columns) and len(numbers) == self.dim:
             return u
-        out = torch.zeros(len(x), self.feature_dim, dtype=u.dtype, device=x.device)
-        out[:, : len(numbers)] = u if len(numbers) == self.dim else u[:, numbers]
-        if len(columns):
-            out.scatter_(1, state[:, columns] + starts, 1.0)
-        return out
+        values = u if len(numbers) == self.dim else u[:, numbers]
+        if not len(columns):
+            return values
+        # Zeros that are made of the states have the dimensions that vmap adds to these.
+        one_hots = state.new_zeros((len(x), self.feature_dim - len(numbers)), dtype=u.dtype)
+        return torch.cat([values, one_hots.scatter_(1, state[:, columns] + starts - len(numbers), 1.0)], dim=1)
 
     def from_features(self, f: Tensor) -> Tensor:
         """Return x (B, *shape) of features (B, feature_dim); a one-hot may be soft: its largest entry wins."""

@@ -170,7 +170,7 @@ class Results:
 
     @property
     def codec(self) -> Codec:
-        """The way from x back to what was read."""
+        """Return the codec, from x back to what was read."""
         return Codec(self.space, self.form)
 
     def to_json(self) -> dict[str, Any]:

@@ -43,17 +43,11 @@ class Tables(NamedTuple):
     category: Tensor
 
     @classmethod
-    def of(cls, kinds: Sequence[Kind], device: torch.device, dtype: torch.dtype) -> Tables:
-        """Return the tables of these kinds.
+    def of(cls, kinds: Sequence[Kind]) -> Tables:
+        """Return the tables of the kinds of D coordinates, in double precision, on the processor whatever the default is."""
 
-        Args:
-            kinds: of D coordinates.
-            device: of the tensors.
-            dtype: of the numbers among them; states are long.
-        """
-
-        def column(value: Any, dtype: torch.dtype = dtype) -> Tensor:
-            return torch.tensor([value(kind) for kind in kinds], dtype=torch.float64).to(device, dtype)
+        def column(value: Any, dtype: torch.dtype = torch.float64) -> Tensor:
+            return torch.tensor([value(kind) for kind in kinds], dtype=dtype, device="cpu")
 
         atoms = [[atom for atom in kind.atoms if not math.isnan(atom)] for kind in kinds]
         depth = max(map(len, atoms), default=0)
@@ -67,10 +61,14 @@ class Tables(NamedTuple):
             log_slope=column(lambda kind: kind.log_slope),
             log_width=column(lambda kind: kind.log_width),
             states=column(lambda kind: kind.states, torch.long),
-            atoms=torch.tensor(padded, dtype=torch.float64).reshape(depth, len(kinds)).to(device, dtype),
+            atoms=torch.tensor(padded, dtype=torch.float64, device="cpu").reshape(depth, len(kinds)),
             missing=column(lambda kind: kind.missing_state, torch.long),
             category=column(lambda kind: isinstance(kind, Category), torch.bool),
         )
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Tables:
+        """Return the tables on a device, the numbers among them in this type."""
+        return Tables(*(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in self))
 
     def first_outside(self, x: Tensor) -> tuple[int, int] | None:
         """Return row and column of the first entry of x (B, D) that its kind has no place for; None where all have one."""

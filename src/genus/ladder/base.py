@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from genus.compiled import is_traced
 from genus.configurable import Configurable, classes, from_json
 from genus.errors import DataError, GenusError
 from genus.ladder.birth import RemembersBirth
@@ -224,7 +225,12 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
         return next((p.dtype for p in self.parameters()), torch.float64)
 
     def _check(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return x and c on this model's device, checked against its spaces, c with a row for each of x."""
+        """Return x and c on this model's device, checked against its spaces, c with a row for each of x.
+
+        Values are not checked, nor moved, where PyTorch follows the computation: see `is_traced`.
+        """
+        if is_traced():
+            return x, self._check_context(c, len(x))
         if isinstance(x, Tensor):
             x = x.to(self.device, x.dtype if x.is_floating_point() else self.space.dtype)
         self.space.check(x)
@@ -239,9 +245,9 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
         if c is None:
             shape = f"({n}, {self.context.shape[0]})"
             raise DataError(f"This {type(self).__name__} is conditional; pass c of shape {shape} from {self.context!r}.")
-        if isinstance(c, Tensor):
+        if isinstance(c, Tensor) and not is_traced():
             c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)
-        self.context.check(c, "c")
+            self.context.check(c, "c")
         if len(c) not in (1, n):
             raise DataError(f"c must have one row, or as many as there are data, {n}; got {len(c)}.")
         return c.expand(n, *c.shape[1:])

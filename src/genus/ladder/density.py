@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genus.errors import DataError, GenusError
 from genus.ladder.base import GenerativeModel
-from genus.ladder.functions import check_shape, map_batches
+from genus.ladder.functions import check_count, check_shape, map_batches
 from genus.ladder.imputation import Marginals
 from genus.ladder.loss import Loss
 from genus.random import isolated
@@ -26,7 +26,9 @@ class ApproximateDensity(GenerativeModel):
 
     A subclass must give `_elbo(x, c)`, (B,) in nats, beside `_sample`. Each call is one draw of the log of an importance
     weight, log p(x, z) - log q(z | x) of a fresh z: its mean is the bound, and the log of the mean of many weights is the
-    evidence. A subclass whose many draws are cheaper together overrides `_log_weights`.
+    evidence. A subclass whose many draws are cheaper together overrides `_log_weights`. A subclass whose `_elbo(x, c, noise)`
+    takes the noise that z is made of, and whose `_noise(n)` draws it for n rows, has a bound that is a function of its
+    arguments alone: it can be compiled, exported and vmapped.
     """
 
     info = GenerativeModel.info.replace(likelihood="bound")
@@ -42,7 +44,27 @@ class ApproximateDensity(GenerativeModel):
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
         return -map_batches(self.elbo, x, c).mean().item()
 
-    def elbo(self, x: Tensor, c: Tensor | None = None, seed: int | None = None) -> Tensor:
+    def _noise(self, n: int) -> Tensor:
+        """Return the random numbers of which `_elbo` makes one draw for each of n rows, (n, ...)."""
+        raise GenusError(f"{type(self).__name__} draws its noise itself; leave noise out, and repeat a draw by its seed.")
+
+    def draw_noise(self, n: int, seed: int | None = None) -> Tensor:
+        """Draw the noise of which `elbo` makes one draw for each of n rows.
+
+        Args:
+            n: the number of rows.
+            seed: repeats the draw.
+
+        Returns:
+            (n, ...): standard normal or uniform numbers, as the family needs them.
+
+        Raises:
+            GenusError: the family draws its noise itself.
+        """
+        with isolated(seed):
+            return self._noise(check_count(n))
+
+    def elbo(self, x: Tensor, c: Tensor | None = None, seed: int | None = None, noise: Tensor | None = None) -> Tensor:
         """Return a lower bound on log p(x|c), one draw of it, constants included.
 
         Training and evaluation mode give the same by the same seed, unless the model was made with dropout.
@@ -51,11 +73,15 @@ class ApproximateDensity(GenerativeModel):
             x: rows (B, *shape) in data units.
             c: the context, (B, *context.shape) or one row for all; None for a model without context.
             seed: repeats the draw; None: torch's global random numbers.
+            noise: what `draw_noise(B)` drew; the bound is then a function of its arguments, which PyTorch can compile, export
+                and vmap. None: drawn anew.
 
         Returns:
             (B,) in nats.
         """
         x, c = self._check(x, c)
+        if noise is not None:
+            return check_shape(self._elbo(x, c, noise), (len(x),), f"{type(self).__name__}._elbo")  # type: ignore[call-arg]
         with isolated(seed, self):
             return check_shape(self._elbo(x, c), (len(x),), f"{type(self).__name__}._elbo")
 

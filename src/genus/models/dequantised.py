@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from genus.errors import GenusError
 from genus.ladder import ApproximateDensity, GenerativeModel, Loss, TractableDensity, registered_family
 from genus.models.noise import CellNoise
-from genus.random import uniform_like
+from genus.random import rng, uniform_like
 from genus.space import Kind, Lattice, Real, Space
 
 __all__ = ["Dequantised"]
@@ -73,6 +73,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64).reshape(space.shape), persistent=False)
         for name, which in {"lattice": [k is not None for k in lattices], "short": [k.is_narrow for k in space.kinds]}.items():
             self.register_buffer(name, torch.tensor(which).reshape(space.shape), persistent=False)
+        self.register_buffer("cells", self.lattice.flatten().nonzero()[:, 0], persistent=False)
         self.noise: CellNoise | None = None
         if noise == "variational" and any(lattices):
             allow_missing = any(k.states > 1 for k in lattices if k)
@@ -83,6 +84,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     width: Tensor
     log_step: Tensor
     lattice: Tensor
+    cells: Tensor  # (N,) which numbers of a row are on a lattice
     short: Tensor
 
     @classmethod
@@ -102,13 +104,13 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         self.model.initialise(self._noisy(x, c)[0], c)
 
-    def _noisy(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _noisy(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return y, a point of the cell of x on the whole line, and -log q(y | x) (B,) of all cells."""
         x = x if x.is_floating_point() else x.to(self.dtype)  # whole numbers may be kept as small integers
         body = self.lattice
         if self.space.has_states:  # atoms, and what is missing, are no cells
             body = body & (self.space.split(x).state == 0).view(x.shape)
-        u, log_q = self._places(x, c, body)
+        u, log_q = self._places(x, c, body, noise)
         y = x + self.half_step.to(x.dtype) * (2 * u - 1)
         share = ((y - self.start.to(x.dtype)) / self.width.to(x.dtype)).clamp(EDGE, 1 - EDGE)
         stretched = share.logit()
@@ -117,19 +119,25 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         y = torch.where(self.short, stretched, y)
         return torch.where(body, y, x), torch.where(body, log_det, 0.0).flatten(1).sum(1) - log_q
 
-    def _places(self, x: Tensor, c: Tensor | None, body: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Draw the place of every number of x in its cell, in (0, 1) and shaped as x; return it with its log q, (B,)."""
-        if self.noise is None:
-            return uniform_like(x), 0.0
-        there = body.expand_as(x)[:, self.lattice]
-        drawn, log_q = self.noise(there, self._features(x, c))
-        u = torch.full_like(x, 0.5)
-        u[:, self.lattice] = drawn.to(x.dtype)
-        return u, log_q
+    def _places(self, x: Tensor, c: Tensor | None, body: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | float]:
+        """Return the place of every number of x in its cell, in (0, 1) and shaped as x, with its log q, (B,).
 
-    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
-        y, log_weight = self._noisy(x, c)
+        Places are made of uniform noise, one number for each of x or for each cell, drawn where it is None.
+        """
+        if self.noise is None:
+            return uniform_like(x) if noise is None else noise.view_as(x).to(x.dtype), 0.0
+        there = body.expand_as(x).flatten(1)[:, self.cells]
+        drawn, log_q = self.noise(there, self._features(x, c), noise)
+        u = torch.full_like(x, 0.5).flatten(1).index_copy(1, self.cells, drawn.to(x.dtype))
+        return u.view_as(x), log_q
+
+    def _elbo(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> Tensor:
+        y, log_weight = self._noisy(x, c, noise)
         return self.model._log_prob(y, c) + log_weight
+
+    def _noise(self, n: int) -> Tensor:
+        width = self.space.dim if self.noise is None else len(self.cells)
+        return torch.rand(n, width, dtype=self.dtype, device=self.device, generator=rng(self.device))
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         many, given = (None if t is None else t.repeat(samples, *[1] * (t.ndim - 1)) for t in (x, c))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genus.compiled import is_traced
 from genus.configurable import from_json
 from genus.errors import DataError, GenusError
 from genus.ladder import TractableDensity, check_count, isolated, map_batches
@@ -114,7 +115,7 @@ class NormalisingFlow(ContinuousDensity):
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         rows = 2 * CACHED_ROWS if self.sequential else CACHED_ROWS
-        if len(x) > rows and x.device.type == "cpu" and not torch.is_grad_enabled():
+        if not is_traced() and len(x) > rows and x.device.type == "cpu" and not torch.is_grad_enabled():
             return map_batches(super()._log_prob, x, c, rows)
         return super()._log_prob(x, c)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genus.compiled import is_traced
 from genus.errors import GenusError
 from genus.ladder import Loss, map_batches
 from genus.models.autoregressive import Autoregressive
@@ -95,6 +96,6 @@ class GPT(Autoregressive, name="gpt"):
         return [Loss("nll", self.parameters(), self._loss, matrices=self.net.matrices())]  # type: ignore[operator]
 
     def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or is_traced():
             return super()._log_conditionals(x, c)
         return map_batches(super()._log_conditionals, x, c, max(1, TOKENS // max(x.shape[1:].numel(), 1)))

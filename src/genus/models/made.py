@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genus.compiled import is_traced
 from genus.errors import GenusError
 from genus.ladder import Loss
 from genus.models.chain_rule import ChainRule, checked_order, nothing_to_learn
@@ -142,7 +143,8 @@ class MADE(ChainRule, name="made"):
         return self._log_conditionals(*self._check(x, c), order)
 
     def _log_conditionals(self, x: Tensor, c: Tensor | None, k: int = 0) -> Tensor:
-        order = self.orders[k].tolist()
+        # The compiler cannot look into a buffer, and masks can be made of it as it is.
+        order = self.order or (self.orders[k] if is_traced() else self.orders[k].tolist())
         h = self.nets[k](self.tokens(x, self.dtype) - self.centre, self._context_features(c), order)
         return self.outputs.log_prob(h, x)
 

@@ -45,15 +45,17 @@ class CellNoise(nn.Module):
             ]
         )
 
-    def forward(self, present: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, present: Tensor, features: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Draw u (B, D) in (0, 1), and return it with log q(u | x) (B,), in nats.
 
         Args:
             present: bool (B, D), which numbers have a cell; the others do not count.
             features: of x and its context (B, feature_dim).
+            noise: uniform numbers (B, D) that u is made of; None: drawn.
         """
-        share = torch.rand(present.shape, dtype=features.dtype, device=features.device, generator=rng(features.device))
-        first = share.clamp(min=torch.finfo(share.dtype).eps).logit()
+        if noise is None:
+            noise = torch.rand(present.shape, dtype=features.dtype, device=features.device, generator=rng(features.device))
+        first = noise.clamp(min=torch.finfo(noise.dtype).eps).logit()
         first = first.masked_fill(~present, torch.nan) if self.allow_missing else first
         last, log_det = self.chain(first, features)
         log_q = log_logistic(first) - log_logistic(last) - math.log1p(-2 * MARGIN)

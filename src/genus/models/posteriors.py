@@ -27,9 +27,12 @@ class Posterior(nn.Module):
         """Return the middle of q given h, (B, L): the code of each datum."""
         raise TypeError(f"{type(self).__name__} must define mean(h).")
 
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw z (B, L) given h, with gradients; return it and log q(z | h) (B,), in nats."""
-        raise TypeError(f"{type(self).__name__} must define forward(h).")
+    def forward(self, h: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return z (B, L) drawn given h, with gradients, and log q(z | h) (B,), in nats.
+
+        noise (B, L) is standard normal; where it is None, it is drawn.
+        """
+        raise TypeError(f"{type(self).__name__} must define forward(h, noise).")
 
     def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
         """Return log q(z | h) (B,) of any codes z (B, L), in nats."""
@@ -51,9 +54,9 @@ class DiagonalNormal(Posterior):
     def mean(self, h: Tensor) -> Tensor:
         return self.parts(h)[0]
 
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         mean, std = self.parts(h)
-        noise = normal_like(std)
+        noise = normal_like(std) if noise is None else noise
         return mean + std * noise, -(0.5 * noise.square() + std.log() + HALF_LOG_2PI).sum(1)
 
     def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
@@ -90,9 +93,9 @@ class FullNormal(Posterior):
     def mean(self, h: Tensor) -> Tensor:
         return h[:, : self.latent]
 
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         mean, factor = self.parts(h)
-        noise = normal_like(mean)
+        noise = normal_like(mean) if noise is None else noise
         z = mean + (factor @ noise.unsqueeze(2)).squeeze(2)
         return z, self._log_normal(noise, factor)
 
@@ -121,17 +124,13 @@ class InverseAutoregressive(Posterior):
             [MaskedAutoregressive(latent, (hidden, hidden), None, features, backwards if i % 2 else None) for i in range(steps)]
         )
 
-    def _pushed(self, h: Tensor, draw: bool) -> tuple[Tensor, Tensor]:
-        first, features = h[:, : self.first.width], h[:, self.first.width :]
-        z, log_q = self.first(first) if draw else (self.first.mean(first), h.new_zeros(len(h)))
-        z, log_det = self.chain(z, F.silu(features))
-        return z, log_q - log_det
-
     def mean(self, h: Tensor) -> Tensor:
-        return self._pushed(h, draw=False)[0]
+        return self.chain(self.first.mean(h[:, : self.first.width]), F.silu(h[:, self.first.width :]))[0]
 
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        return self._pushed(h, draw=True)
+    def forward(self, h: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, log_q = self.first(h[:, : self.first.width], noise)
+        z, log_det = self.chain(z, F.silu(h[:, self.first.width :]))
+        return z, log_q - log_det
 
     def log_prob(self, h: Tensor, z: Tensor) -> Tensor:
         first, features = h[:, : self.first.width], h[:, self.first.width :]
@@ -156,8 +155,9 @@ class SharedWidthNormal(Posterior):
     def mean(self, h: Tensor) -> Tensor:
         return h
 
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        noise, log_std = normal_like(h), self.pace * self.slow_log_std
+    def forward(self, h: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        noise = normal_like(h) if noise is None else noise
+        log_std = self.pace * self.slow_log_std
         return h + log_std.exp() * noise, -(0.5 * noise.square() + log_std + HALF_LOG_2PI).sum(1)
 
     def log_prob(self, h: Tensor, z: Tensor) -> Tensor:

@@ -73,15 +73,15 @@ class VAE(VariationalModel, name="vae"):
 
     steps: Tensor
 
-    def _parts(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _parts(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return log p(x|z) (B,) of one draw z, and KL(q || p(z)): by units (B, latent) in closed form, or by z (B, 1)."""
         h = self._posterior_input(x, c)
-        z, log_q = self.posterior(h)
+        z, log_q = self.posterior(h, noise)
         kl = self.posterior.kl(h) if self.closed else (log_q - self.prior.log_prob(z)).unsqueeze(1)  # type: ignore[operator]
         return self._decode(z, c).log_prob(x).sum(1), kl
 
-    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
-        log_likelihood, kl = self._parts(x, c)
+    def _elbo(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> Tensor:
+        log_likelihood, kl = self._parts(x, c, noise)
         return log_likelihood - kl.sum(1)
 
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -151,9 +151,13 @@ class IWAE(VariationalModel, name="iwae"):
         super().__init__(space, context)
         self._make(latent, hidden, components, prior, posterior, net)
 
-    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def _elbo(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> Tensor:
         samples = self.config["samples"]
-        return self._log_weights(x, c, samples).logsumexp(0) - math.log(samples)
+        noise = None if noise is None else noise.movedim(1, 0).flatten(0, 1)  # one draw of all data after another
+        return self._log_weights(x, c, samples, noise).logsumexp(0) - math.log(samples)
+
+    def _noise(self, n: int) -> Tensor:
+        return super()._noise(n * self.config["samples"]).unflatten(0, (n, -1))
 
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         if not self.config["doubly"]:

@@ -80,11 +80,14 @@ class VariationalModel(LatentVariable, ApproximateDensity):
     def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self.posterior.mean(self._posterior_input(x, c))
 
-    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self._log_weights(x, c, 1)[0]
+    def _elbo(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> Tensor:
+        return self._log_weights(x, c, 1, noise)[0]
 
-    def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
-        z, log_q = self.posterior(self._posterior_input(x, c).repeat(samples, 1))
+    def _noise(self, n: int) -> Tensor:
+        return torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=rng(self.device))
+
+    def _log_weights(self, x: Tensor, c: Tensor | None, samples: int, noise: Tensor | None = None) -> Tensor:
+        z, log_q = self.posterior(self._posterior_input(x, c).repeat(samples, 1), noise)
         return self._log_weights_of(z, log_q, x, c, samples)
 
     def _log_weights_of(self, z: Tensor, log_q: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:

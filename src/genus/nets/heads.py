@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.compiled import is_traced
 from genus.errors import GenusError
 from genus.nets.cells import Cells, standard_atoms
 from genus.random import normal_like, rng, uniform_like
@@ -201,15 +202,15 @@ class Coordinates:
         """
         head = self.head
         out = torch.zeros_like(inside, dtype=self.loc.dtype)
-        row, column = (inside & ~head.atoms[:, 0].isnan()).nonzero(as_tuple=True)
+        affected = inside & ~head.atoms[:, 0].isnan()
+        mixtures, tables = (self.log_weights, self.loc, self.log_scale), (head.atoms, head.half_step, head.low, head.high)
+        if is_traced():  # which data these are cannot be looked at
+            return torch.where(affected, _log_rest(*mixtures, *(t.to(out.dtype) for t in tables)), 0.0)
+        row, column = affected.nonzero(as_tuple=True)
         if not len(row):
             return out
-        atoms = head.atoms.to(out.dtype)[column]  # (N, A)
-        log_weights, loc, log_scale = (t[row, column].unsqueeze(1) for t in (self.log_weights, self.loc, self.log_scale))
-        bounds = (t.to(out.dtype)[column, None, None] for t in (head.half_step, head.low, head.high))
-        mass = (log_weights + cell_mass(atoms.nan_to_num(0.0), loc, log_scale, *bounds)).logsumexp(-1).exp()
-        mass = torch.where(atoms.isnan(), 0.0, mass).sum(1)
-        return out.index_put((row, column), -torch.log1p(-mass.clamp(max=1 - 1e-6)))
+        rest = _log_rest(*(t[row, column] for t in mixtures), *(t.to(out.dtype)[column] for t in tables))
+        return out.index_put((row, column), rest)
 
     def sample(self, options: SamplingOptions = UNCHANGED) -> Tensor:
         """One draw of every datum: (B, *shape)."""
@@ -272,6 +273,16 @@ class Coordinates:
         if head.has_lattice:
             u = torch.where(head.lattice, u.clamp(head.low.to(u.dtype), head.high.to(u.dtype)), u)
         return u
+
+
+def _log_rest(
+    log_weights: Tensor, loc: Tensor, log_scale: Tensor, atoms: Tensor, half: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """Return -log(1 - mass at the atoms) (...) of mixtures (..., M) on lattices (...) with atoms (..., A), NaN for fewer."""
+    mixture = (t.unsqueeze(-2) for t in (loc, log_scale))
+    bounds = (t[..., None, None] for t in (half, low, high))
+    mass = (log_weights.unsqueeze(-2) + cell_mass(atoms.nan_to_num(0.0), *mixture, *bounds)).logsumexp(-1).exp()
+    return -torch.log1p(-torch.where(atoms.isnan(), 0.0, mass).sum(-1).clamp(max=1 - 1e-6))
 
 
 def cell_mass(u: Tensor, loc: Tensor, log_scale: Tensor, half: Tensor, low: Tensor, high: Tensor) -> Tensor:

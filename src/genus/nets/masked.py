@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.compiled import is_traced
 from genus.configurable import check_dropout
 from genus.nets.dense import linear
 from genus.nets.kernels.incremental import IncrementalPass
@@ -84,7 +85,7 @@ class MaskedMLP(nn.Module):
         for i, mask in enumerate(self.masks()):  # those of the usual order are kept
             self.register_buffer(f"mask{i}", mask.to(self.out.weight.dtype), persistent=False)
 
-    def masks(self, order: Sequence[int] | None = None) -> list[Tensor]:
+    def masks(self, order: Sequence[int] | Tensor | None = None) -> list[Tensor]:
         """Return the mask (out, in) of every layer, and of the direct map behind them: True where a weight is kept.
 
         Args:
@@ -109,17 +110,19 @@ class MaskedMLP(nn.Module):
         """Return the weights of all layers, which Muon may train; the direct map, a linear model of its own, is left out."""
         return [layer.weight for layer in (*self.layers, self.out)]
 
-    def _weights(self, order: Sequence[int] | None) -> list[Tensor]:
+    def _weights(self, order: Sequence[int] | Tensor | None) -> list[Tensor]:
         """Return the masked weights of the layers, and of the direct map behind them."""
         linears = [*self.layers, self.out, *([] if self.direct is None else [self.direct])]
-        if order is None or list(order) == list(range(self.dim)):
+        if order is None or (not isinstance(order, Tensor) and list(order) == list(range(self.dim))):
             return [linear.weight * getattr(self, f"mask{i}") for i, linear in enumerate(linears)]
+        if is_traced():
+            return [linear.weight * mask for linear, mask in zip(linears, self.masks(order), strict=True)]
         key = tuple(order), self.out.weight.device, self.out.weight.dtype
         if self._last_masks is None or self._last_masks[0] != key:  # making them takes a quarter of a training step on images
             self._last_masks = key, [mask.to(self.out.weight.dtype) for mask in self.masks(order)]
         return [linear.weight * mask for linear, mask in zip(linears, self._last_masks[1], strict=True)]
 
-    def forward(self, x: Tensor, c: Tensor | None = None, order: Sequence[int] | None = None) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor | None = None, order: Sequence[int] | Tensor | None = None) -> Tensor:
         """Return all outputs, (B, sum of outputs), group after group whatever their order.
 
         Args:

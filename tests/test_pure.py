@@ -1,0 +1,144 @@
+"""Densities are functions of parameters, rows, context and noise: PyTorch compiles, exports, vmaps and differentiates them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, hessian, vmap
+
+import genus
+from genus import Category, Lattice, Real, Space
+
+NAN = float("nan")
+REALS = Space([Real(1.0, 2.0), Real(), Real(-3.0, 0.5)])
+MIXED = Space([Real(1.0, 2.0, atoms=(0.0, NAN)), Category(("a", "b", "c")), Lattice(0, 9), Lattice(0, 999, atoms=(7.0,))])
+ATOMS = Space([Real(1.0, 2.0, atoms=(0.0, NAN)), Category(("a", "b", "c")), Real()])
+WHOLE = Space([Lattice(0, 9), Real(), Lattice(0, 999)])
+TEXT = Space(Category(("a", "b", None)), shape=(6,), sequence=True)
+CONTEXT = Space([Real(), Category(("u", "v"))], names=["p", "q"])
+SMALL: dict[str, dict[str, Any]] = {
+    "made": {"hidden": (16,)},
+    "maf": {"transforms": 2, "hidden": (16,)},
+    "nsf": {"transforms": 2, "hidden": (16,)},
+    "real-nvp": {"transforms": 2, "hidden": (16,)},
+    "vae": {"latent": 2, "hidden": (16,)},
+    "iwae": {"latent": 2, "hidden": (16,), "samples": 3},
+    "gpt": {"width": 8, "layers": 1, "heads": 2},
+}
+CASES: dict[str, tuple[str, Space, Space | None, dict[str, Any]]] = {
+    **{name: (name, REALS, None, {}) for name in ("made", "maf", "nsf", "real-nvp", "vae", "iwae")},
+    **{f"{name} given c": (name, REALS, CONTEXT, {}) for name in ("made", "maf", "vae")},
+    "made, mixed": ("made", MIXED, None, {}),
+    "made, mixed, given c": ("made", MIXED, CONTEXT, {}),
+    "made, three orders": ("made", MIXED, None, {"orders": 3}),
+    "maf, atoms": ("maf", ATOMS, None, {}),
+    "maf, whole numbers": ("maf", WHOLE, None, {}),
+    "maf, trained noise": ("maf", WHOLE, None, {"noise": "variational"}),
+    "gpt": ("gpt", TEXT, None, {}),
+    "gpt, mixed": ("gpt", MIXED, CONTEXT, {}),
+}
+ROWS = 4
+
+
+class Density(nn.Module):
+    """Call a model's density, or its bound by noise that is an argument, as a module does it."""
+
+    def __init__(self, model: Any, has_context: bool) -> None:
+        super().__init__()
+        self.model, self.has_context = model, has_context
+
+    def forward(self, x: Tensor, *more: Tensor) -> Tensor:
+        c = more[0] if self.has_context else None
+        if isinstance(self.model, genus.TractableDensity):
+            return self.model.log_prob(x, c)
+        return self.model.elbo(x, c, noise=more[-1])
+
+
+def made(case: str) -> tuple[Density, tuple[Tensor, ...]]:
+    """Return a density whose numbers are nowhere zero, and its arguments: rows, their context, noise."""
+    name, space, context, more = CASES[case]
+    torch.manual_seed(0)
+    model: Any = genus.build(name, space, context=context, **SMALL[name], **more)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    c = None if context is None else torch.tensor([[0.3, 1.0], [-1.0, 0.0]]).repeat(ROWS // 2, 1)
+    x = model.sample(ROWS, c, seed=0)
+    noise = () if isinstance(model, genus.TractableDensity) else (model.draw_noise(ROWS, seed=1),)
+    return Density(model, context is not None), (x, *(() if c is None else (c,)), *noise)
+
+
+def one_row(density: Density) -> Any:
+    """Return the density of one row without its dimension of rows."""
+    return lambda *row: density(*(t.unsqueeze(0) for t in row))[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_compiles_without_a_break(case: str) -> None:
+    density, arguments = made(case)
+    torch._dynamo.reset()
+    compiled = torch.compile(density, fullgraph=True, backend="eager")(*arguments)  # the first call of all
+    torch.testing.assert_close(compiled, density(*arguments), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_exports_for_any_number_of_rows(case: str) -> None:
+    density, arguments = made(case)
+    rows = torch.export.Dim("rows", min=2, max=1000)
+    dynamic: Any = ({0: rows}, *([tuple({0: rows} for _ in arguments[1:])] if arguments[1:] else []))
+    exported = torch.export.export(density, arguments, dynamic_shapes=dynamic, strict=True)
+    torch.testing.assert_close(exported.module()(*arguments), density(*arguments), atol=1e-4, rtol=1e-4)
+    fewer = tuple(t[:3] for t in arguments)
+    torch.testing.assert_close(exported.module()(*fewer), density(*fewer), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_vmaps_over_rows_and_gives_gradients_in_parameters(case: str) -> None:
+    density, arguments = made(case)
+    torch.testing.assert_close(vmap(one_row(density))(*arguments), density(*arguments), atol=1e-4, rtol=1e-4)
+    parameters = dict(density.named_parameters())
+    gradients = grad(lambda p: functional_call(density, p, arguments).sum())(parameters)
+    density(*arguments).sum().backward()
+    for name, parameter in parameters.items():
+        wanted = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(gradients[name], wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", [case for case, (_, space, *_) in CASES.items() if space is REALS])
+def test_gives_gradients_and_hessians_in_x(case: str) -> None:
+    density, arguments = made(case)
+    arguments = tuple(t.double() for t in arguments)
+    f = one_row(density.double())
+    slopes, bends = vmap(grad(f))(*arguments), vmap(hessian(f))(*arguments)
+    e = 1e-5
+    for i, unit in enumerate(torch.eye(REALS.dim, dtype=torch.float64)):
+        up, down = ((arguments[0] + sign * e * unit, *arguments[1:]) for sign in (1, -1))
+        torch.testing.assert_close(slopes[:, i], (density(*up) - density(*down)) / (2 * e), atol=1e-5, rtol=1e-5)
+        difference = (vmap(grad(f))(*up) - vmap(grad(f))(*down)) / (2 * e)
+        torch.testing.assert_close(bends[:, i], difference, atol=1e-5, rtol=1e-4)
+
+
+def test_a_bound_depends_on_its_noise_alone() -> None:
+    density, (x, noise) = made("vae")
+    torch.manual_seed(5)
+    first = density(x, noise)
+    assert torch.equal(first, density(x, noise))
+    assert not torch.equal(first, density(x, density.model.draw_noise(ROWS, seed=2)))
+    assert torch.equal(density.model.draw_noise(3, seed=1), density.model.draw_noise(3, seed=1))
+
+
+def test_tables_of_a_trace_are_not_kept() -> None:
+    density, arguments = made("made, mixed")
+    density.model.space._tables.clear()
+    torch.export.export(density, arguments)
+    assert not density.model.space._tables
+    assert density(*arguments).isfinite().all()
+
+
+def test_checks_are_back_after_a_trace() -> None:
+    density, arguments = made("maf")
+    vmap(one_row(density))(*arguments)
+    with pytest.raises(genus.DataError, match="inf"):
+        density(torch.full((1, 3), torch.inf))
