@@ -1,4 +1,4 @@
-"""Continuous models on whole numbers."""
+"""Densities over the reals, made densities on lattices by noise within their cells."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     the density need not fill cells evenly up to their walls, and the bound comes nearer, at the price of longer steps. The
     cells of a short lattice fill a bounded interval, which a logit stretches to the whole line first (Dinh et al. 2017,
     arXiv:1605.08803). Draws beyond the ends of a long lattice are drawn anew. Columns of other kinds pass
-    through, as do atoms and what is missing.
+    through, as do atoms and missing values.
 
     Args:
         family: the name of the continuous family; further arguments are its own.
@@ -120,10 +120,9 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         """Draw the place of every number of x in its cell, in (0, 1) and shaped as x; return it with its log q, (B,)."""
         if self.noise is None:
             return torch.rand_like(x), 0.0
-        there = body.expand_as(x)[:, self.lattice]
-        drawn, log_q = self.noise(there, self._features(x, c))
+        places, log_q = self.noise(body.expand_as(x)[:, self.lattice], self._features(x, c))
         u = torch.full_like(x, 0.5)
-        u[:, self.lattice] = drawn.to(x.dtype)
+        u[:, self.lattice] = places.to(x.dtype)
         return u, log_q
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -131,8 +130,8 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         return self.model._log_prob(y, c) + log_weight
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
-        many, given = (None if t is None else t.repeat(samples, *[1] * (t.ndim - 1)) for t in (x, c))
-        return self._elbo(many, given).view(samples, len(x))  # type: ignore[arg-type]
+        rows, contexts = (None if t is None else t.repeat(samples, *[1] * (t.ndim - 1)) for t in (x, c))
+        return self._elbo(rows, contexts).view(samples, len(x))  # type: ignore[arg-type]
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         y = self.model._sample(n, c)
