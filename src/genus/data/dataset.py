@@ -39,6 +39,7 @@ class Dataset:
         codec: of x, from and to what was read; None for tensors.
         context_codec: of c.
 
+    >>> from genus.data import read
     >>> data = read("iris")
     >>> len(data), data.x.shape, data.target
     (150, torch.Size([150, 5]), 'species')
