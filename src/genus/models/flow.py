@@ -140,7 +140,7 @@ class NormalisingFlow(ContinuousDensity):
         if m == self.space.dim:
             return self._log_prob(x, c)
         u, state, features = self._parts(x, c)
-        z, total = u, -torch.tensor(self.log_scales, dtype=u.dtype, device=u.device).expand_as(u)
+        z, total = u, torch.tensor(self.log_slopes, dtype=u.dtype, device=u.device).expand_as(u)
         for transform in self.transform.transforms:
             z, log_slope = transform.each(z, features)  # type: ignore[operator]
             total = total + log_slope
