@@ -90,7 +90,7 @@ SMALL = {  # small enough to be fast, large enough to go wrong
 
 
 def draw(space: Space, n: int, seed: int = 0) -> torch.Tensor:
-    """n rows that use every kind's whole range: states at random, remainders normal."""
+    """n rows that use every kind's whole range: states at random, continuous parts normal."""
     generator = torch.Generator().manual_seed(seed)
     if space.sequence:
         x = torch.randint(space.kinds[0].states, (n, space.dim), generator=generator).to(space.dtype)

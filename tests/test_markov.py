@@ -291,7 +291,7 @@ def test_spaces_without_symbols_or_order_are_refused(space: Space, message: str)
     ("hyper", "message"),
     [
         ({"order": -1}, "whole number from 0 to 1000; got -1"),
-        ({"order": 2.5}, "whole number; got 2.5"),
+        ({"order": 2.5}, "order must be a whole number; got 2.5"),
         ({"order": 10**9}, "whole number from 0 to 1000; got 1000000000"),
         ({"smoothing": "good-turing"}, "kneser-ney, witten-bell, add-k"),
         ({"k": 0.0}, "above 0"),

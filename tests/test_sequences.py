@@ -405,7 +405,7 @@ def test_a_column_is_a_sequence(tmp_path: Path) -> None:
         read(path, sequence="rain", context="sky")
     with pytest.raises(DataError, match="'sky' cannot be both the context and the sequence"):
         read(path, sequence="sky", context="sky")
-    with pytest.raises(DataError, match="column 'sky' is none"):
+    with pytest.raises(DataError, match="column 'sky' holds no numbers"):
         read(path, sequence=True)
 
 
@@ -598,7 +598,7 @@ def cut(path: Path) -> Path:
     ("make", "how", "message"),
     [
         (lambda f: recording(f, "two.wav", channels=2), {}, r"two.wav has 2 channels; expected one.*mean"),
-        (lambda f: cut(recording(f, "cut.wav")), {}, r"cut.wav is cut off: 1,344 of 1,644 bytes"),
+        (lambda f: cut(recording(f, "cut.wav")), {}, r"cut.wav is cut off: it has 1,344 of 1,644 bytes"),
         (lambda f: cut(recording(f, "cut.flac")), {}, "cut.flac is no recording that can be read"),
         (lambda f: cut(recording(f, "cut.ogg")), {}, "cut.ogg is cut off: its last page is missing"),
         (lambda f: file(f, "no.wav", "not a recording"), {}, "no.wav is no recording that can be read"),

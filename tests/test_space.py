@@ -88,7 +88,7 @@ def test_split_by_hand() -> None:
     assert state.tolist() == [[1, 0, 0, 2, 0], [3, 2, 0, 1, 0], [0, 3, 0, 0, 0], [2, 1, 0, 0, 0]]
     assert u[2, 0].item() == pytest.approx(1.0)
     assert u[0, 1].item() == pytest.approx(1 / 30)
-    assert u[1].tolist()[:2] == [0.0, 0.0]  # none where the state is no remainder
+    assert u[1].tolist()[:2] == [0.0, 0.0]  # 0 where the state is not the continuous part
     assert MIXED.feature_dim == 3 + 4 + 4 + 3
     assert MIXED.features(x)[:, 3:7].tolist() == np.eye(4)[[1, 3, 0, 2]].tolist()
     assert MIXED.has_missing

@@ -37,36 +37,20 @@ OPENERS = words("""
 
 # Modules that do not keep a rule yet. A name that passes is shown by `pytest -rX` and is to be deleted here.
 PENDING: dict[str, set[str]] = {
-    "circles": words("""
-        codec codec.columns codec.sequences space
-        """),
     "late": words("""
-        data.dataset evaluation.excerpts space
-        """),
-    "direction": words("""
-        codec codec.columns codec.sequences
+        evaluation.excerpts
         """),
     "length": words("""
-        data.dataset model nets.masked space
+        nets.masked
         """),
     "docstrings": words("""
-        codec.columns codec.frames codec.sound codec.text compiled data.audio data.dataset data.images
-        data.measure data.numbers data.sequences data.sources data.text
-        errors evaluation.classifiers
-        evaluation.codes evaluation.excerpts evaluation.metrics evaluation.neighbours evaluation.plots
-        evaluation.ranking evaluation.sequences evaluation.tables files frames hyper
-        kinds.base kinds.category kinds.lattice kinds.real kinds.steps ladder.base ladder.density lattices
-        model models.adversarial
-        models.autoencoder models.autoregressive models.bases models.chain_rule models.contexts models.continuous
-        models.critic models.dequantised models.flow models.glow models.gpt models.latent models.made models.markov
-        models.mixture models.naive_bayes models.ngrams models.noise models.nsf models.parallel_wavenet models.pixelcnn
-        models.posteriors models.product models.rnn models.vae models.vqvae models.wavenet nets.attention
-        nets.causal nets.cells nets.dense nets.dilated nets.heads nets.kernels.incremental nets.masked nets.missing
-        nets.pixels nets.recurrent nets.residual nets.standard nets.strided nets.tokens registry sklearn space
-        training.alarms training.best training.budget training.checkpoint training.counting training.gradients
-        training.interrupt training.players training.progress training.rows training.run
-        training.trainer transforms.causal transforms.core transforms.coupling transforms.images transforms.maps
-        transforms.masked transforms.plain
+        evaluation.classifiers evaluation.codes evaluation.excerpts evaluation.metrics evaluation.neighbours
+        evaluation.plots evaluation.ranking evaluation.sequences evaluation.tables nets.attention nets.causal
+        nets.cells nets.dense nets.dilated nets.heads nets.kernels.incremental nets.masked nets.missing nets.pixels
+        nets.recurrent nets.residual nets.standard nets.strided nets.tokens sklearn training.alarms training.best
+        training.budget training.checkpoint training.counting training.gradients training.interrupt training.players
+        training.progress training.rows training.run training.trainer transforms.causal transforms.core
+        transforms.coupling transforms.images transforms.maps transforms.masked transforms.plain
         """),
 }
 

@@ -133,8 +133,8 @@ def test_discretised_logistics_have_mass_one_and_no_nan(dtype: torch.dtype, erro
         space.check(drawn)
 
 
-def test_the_remainder_of_a_lattice_of_many_atoms_lives_off_them() -> None:
-    """Hundreds of atoms on both sides of a few remainders, as the gains and losses of a tax return."""
+def test_the_continuous_part_of_a_lattice_of_many_atoms_lives_off_them() -> None:
+    """Hundreds of atoms on both sides of a few other values, as the gains and losses of a tax return."""
     kind = Lattice(0, 999, atoms=tuple(float(v) for v in range(0, 999, 3)), loc=500.0, scale=300.0)
     space = Space([kind, Lattice(0, 400, atoms=(7.0,))])
     head = Head(space, components=2).double()

@@ -110,7 +110,7 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
     if into is not None:
         described = json.loads(json.dumps(describe(into)))
         if different := [name for name in ("family", "space", "context", "config") if header.get(name) != described[name]]:
-            raise ModelFileError(f"{path} holds a model of another {' and '.join(different)}; give a model that is like it.")
+            raise ModelFileError(f"{path} holds a model that differs in its {', '.join(different)}; give a model like it.")
     try:
         model = into if into is not None else _built(header, tensors)
         model.load_state_dict(tensors)

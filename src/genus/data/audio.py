@@ -1,4 +1,4 @@
-"""Sound: recordings of one channel, as one long waveform, windows cut out of clips, or whole clips with an end."""
+"""Recordings of one channel, read as one long waveform, windows cut out of clips, or complete clips with an end."""
 
 from __future__ import annotations
 
@@ -15,41 +15,51 @@ from genus.codec.sound import check_encoding, from_wave, sample_kind, to_wave
 from genus.data.sequences import Options, Sequences, collected
 from genus.errors import DataError
 
-__all__ = ["SUFFIXES", "plucked_strings", "read_recordings", "resampled", "sequences_of", "write_wav"]
+__all__ = ["SUFFIXES", "plucked_strings", "read_recordings", "resample", "sequences_of", "write_wav"]
 
 SUFFIXES = (".wav", ".flac", ".ogg")
-MEASURED = 2**20  # samples that standardise the rest
+MEASURED = 2**20  # so many samples standardise all
 WINDOW = 4000  # samples: half a second at 8 kHz
 NOTES = ("A2", "C3", "D3", "E3", "G3", "A3", "C4", "D4", "E4", "G4")
-SEMITONES = (0, 3, 5, 7, 10, 12, 15, 17, 19, 22)  # of each above A2, 110 Hz
+SEMITONES = (0, 3, 5, 7, 10, 12, 15, 17, 19, 22)  # from A2, 110 Hz, to each note
 
 
 def read_recordings(paths: Sequence[Path], options: Options) -> Sequences:
-    """Recordings of one channel -> samples of a lattice.
+    """Return recordings of one channel as encoded samples.
+
+    Args:
+        paths: of the files.
+        options: the arguments of `read`.
 
     Raises:
         DataError: a file that is no recording, is cut off, or has several channels; rates that differ and no rate=.
     """
     if options.rate is not None and options.rate < 1:
-        raise DataError(f"rate is how many samples a second there are, 1 or more; got {options.rate}.")
-    known = options.form
-    wanted = options.rate or (known.rate if known is not None else 0) or _recording(paths[0])[1]
+        raise DataError(f"rate is the number of samples a second, 1 or more; got {options.rate}.")
+    form = options.form
+    target = options.rate or (form.rate if form is not None else 0) or _recording(paths[0])[1]
 
     def waves() -> Iterator[np.ndarray]:
         for path in paths:
             wave, rate = _recording(path)
-            if options.rate is None and rate != wanted:
-                other = f"{paths[0].name} has {wanted:,}" if known is None else f"the space has {wanted:,}"
+            if options.rate is None and rate != target:
+                other = f"{paths[0].name} has {target:,}" if form is None else f"the space has {target:,}"
                 raise DataError(
-                    f"{path.name} has {rate:,} samples a second and {other}; give rate={wanted} to resample whatever differs."
+                    f"{path.name} has {rate:,} samples a second and {other}; give rate={target} to resample other rates."
                 )
-            yield resampled(wave, rate, wanted)
+            yield resample(wave, rate, target)
 
-    return sequences_of(waves(), wanted, options)
+    return sequences_of(waves(), target, options)
 
 
 def sequences_of(waves: Iterable[np.ndarray], rate: int, options: Options) -> Sequences:
-    """Waveforms in [-1, 1] -> samples of a lattice."""
+    """Return waveforms as encoded samples.
+
+    Args:
+        waves: waveforms (T,) in [-1, 1].
+        rate: their samples a second.
+        options: the arguments of `read`.
+    """
     if options.documents not in (None, "auto", "one", "files"):
         raise DataError(f"documents={options.documents!r} is not for sound; expected 'auto', 'one' or 'files'.")
     space = options.space
@@ -58,8 +68,9 @@ def sequences_of(waves: Iterable[np.ndarray], rate: int, options: Options) -> Se
     encoding = options.encoding or "mu-law"
     check_encoding(encoding)
     if space is not None and options.form is not None:
-        if rate != (known := options.form.rate):
-            raise DataError(f"The space has {known:,} samples a second; give rate={known} and not {rate}.")
+        if rate != options.form.rate:
+            expected = options.form.rate
+            raise DataError(f"The space has {expected:,} samples a second; give rate={expected} and not {rate}.")
         encoding = options.form.coding
         if options.documents in ("one", "files") and space.ends != (options.documents == "files"):
             has = "an end, so it is for whole clips" if space.ends else "no end, so it is for one long sound or for windows"
@@ -88,7 +99,7 @@ def sequences_of(waves: Iterable[np.ndarray], rate: int, options: Options) -> Se
 
 
 def _recording(path: Path) -> tuple[np.ndarray, int]:
-    """A waveform (T,) in [-1, 1], and its samples a second."""
+    """Return a recording's waveform (T,) in [-1, 1], and its samples a second."""
     import soundfile
 
     _refuse_cut_off(path)
@@ -115,42 +126,54 @@ def _refuse_cut_off(path: Path) -> None:
     content = np.memmap(path, dtype=np.uint8, mode="r")
     head, tail, size = content[:8].tobytes(), content[-(2**17) :].tobytes(), len(content)
     if head[:4] == b"RIFF" and size >= 8:
-        (said,) = struct.unpack("<I", head[4:])  # 0 or the greatest where it was not known; some count one byte too many
-        if said not in (0, 2**32 - 1) and said + 7 > size:
-            raise DataError(f"{path.name} is cut off: {size:,} of {said + 8:,} bytes are there; fetch or save it anew.")
-    if head[:4] == b"OggS":  # the last page says that it is, and is there to its end
+        # The size in the header is 0 or the greatest where the writer did not know it; some writers count a byte too many.
+        (stated,) = struct.unpack("<I", head[4:])
+        if stated not in (0, 2**32 - 1) and stated + 7 > size:
+            raise DataError(f"{path.name} is cut off: it has {size:,} of {stated + 8:,} bytes; fetch or save it anew.")
+    if head[:4] == b"OggS":  # the last page is marked as such, and must be complete
         page = tail[tail.rfind(b"OggS") :]
         segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
         if len(page) < 27 or not page[5] & 4 or len(page) < 27 + page[26] + sum(segments):
             raise DataError(f"{path.name} is cut off: its last page is missing; fetch or save it anew.")
 
 
-def resampled(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """A waveform at another rate, by a polyphase filter."""
-    if rate == wanted:
+def resample(wave: np.ndarray, rate: int, target: int) -> np.ndarray:
+    """Return a waveform (T,) of `rate` samples a second at a rate of `target`, by a polyphase filter."""
+    if rate == target:
         return wave
     from scipy.signal import resample_poly
 
-    ratio = Fraction(wanted, rate)
+    ratio = Fraction(target, rate)
     return np.clip(resample_poly(wave, ratio.numerator, ratio.denominator), -1.0, 1.0)
 
 
 def write_wav(file: str | Path | IO[bytes], wave: Any, rate: int) -> None:
-    """A waveform (T,) in [-1, 1], 16 bits a sample, to a path or an open binary file."""
+    """Write a waveform as WAV, 16 bits a sample.
+
+    Args:
+        file: a path, or an open binary file.
+        wave: (T,) in [-1, 1].
+        rate: samples a second.
+    """
     import soundfile
 
     values = np.clip(np.nan_to_num(np.asarray(wave, dtype=np.float64)), -1.0, 1.0)
     soundfile.write(file, values, rate, format="WAV", subtype="PCM_16")
 
 
-# -- a set of our own -----------------------------------------------------------------------------------------------------
+# -- synthesised sound ----------------------------------------------------------------------------------------------------
 
 
 def plucked_strings(clips: int = 200, rate: int = 8000, length: int = 4000) -> tuple[list[np.ndarray], list[str]]:
-    """Synthesised plucks of a string and their notes, the same every time.
+    """Return synthesised plucks of a string and their notes, the same at every call.
 
-    A burst of noise goes round a loop of p samples that averages neighbours, which is how a string loses its overtones
-    (Karplus & Strong 1983, Computer Music Journal 7(2)); the note is rate / (p + 1/2).
+    A burst of noise goes round a loop of p samples that averages neighbours, as a string loses its overtones (Karplus & Strong
+    1983, Computer Music Journal 7(2)); the frequency of the note is rate / (p + 1/2).
+
+    Args:
+        clips: the number of plucks.
+        rate: samples a second.
+        length: samples of each.
 
     >>> waves, notes = plucked_strings(clips=2)
     >>> len(waves[0]), notes

@@ -1,4 +1,4 @@
-"""`Dataset`: rows as tensors that know their spaces, and how to become again what was read."""
+"""`Dataset`: rows as tensors, with their spaces and the codecs that turn them back into what was read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Dataset"]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows of x, perhaps each with a context c, and the spaces they live in.
+    """Holds rows of x, perhaps each with a context c, and their spaces.
 
     Args:
         x: (N, *space.shape), in data units; of sequences (N, T), as small integers where that is possible, memory-mapped
@@ -31,14 +31,15 @@ class Dataset:
         context: of c, or None.
         target: the column of x that an evaluation should predict, or None.
         name: for reports.
-        notes: what was left out, and what else there is to know of how the data were read.
-        consecutive: the rows are consecutive pieces of one long sequence; parts of them are then stretches of it, and training
+        notes: sentences on columns that were left out, and on how the data were read.
+        consecutive: the rows are consecutive pieces of one long sequence; a split is then into stretches of it, and training
             may cut it elsewhere.
-        groups: (N,) whole numbers, equal for rows that were cut from one thing, such as windows of one recording: they go into
-            the same part of a split; or None.
+        groups: (N,) whole numbers, equal for rows that were cut from the same source, such as windows of one recording: they go
+            into the same part of a split; or None.
         codec: of x, from and to what was read; None for tensors.
         context_codec: of c.
 
+    >>> from genus.data import read
     >>> data = read("iris")
     >>> len(data), data.x.shape, data.target
     (150, torch.Size([150, 5]), 'species')
@@ -76,17 +77,17 @@ class Dataset:
         return "\n".join(lines + [f"note  {note}" for note in self.notes])
 
     def rows(self, index: Any) -> Dataset:
-        """The rows of an index, mask or slice."""
+        """Return the rows of an index, mask or slice."""
         index = torch.from_numpy(index) if isinstance(index, np.ndarray) else index
         together = self.consecutive and isinstance(index, slice) and index.step in (None, 1)
         c, groups = (None if t is None else t[index] for t in (self.c, self.groups))
         return replace(self, x=self.x[index], c=c, consecutive=together, groups=groups)
 
     def split(self, *fractions: float, test: float = 0.2, seed: int = 0) -> tuple[Dataset, ...]:
-        """Random parts that share the spaces and no row, nor rows of one group; of one long sequence its beginning to its end.
+        """Return random parts of the rows; rows of a group stay together, and parts of one long sequence are stretches of it.
 
         Args:
-            fractions: of the rows, adding up to at most 1; where they add up to less than 1, the remainder is left out.
+            fractions: of the rows, adding up to at most 1; where they add up to less than 1, the other rows are left out.
             test: where no fractions are given, the parts are 1 - test and test.
             seed: of the shuffle; the global random state is left alone.
 
@@ -111,7 +112,7 @@ class Dataset:
         return tuple(self.rows(order[a:b]) for a, b in itertools.pairwise(edges))
 
     def _by_group(self, edges: Sequence[int], generator: torch.Generator) -> tuple[Tensor, list[int]]:
-        """An order of the rows with groups together, and the edges moved to where the nearest groups end."""
+        """Return an order of the rows with groups together, and the edges moved to the ends of the nearest groups."""
         _, group = self.groups.unique(return_inverse=True)  # type: ignore[union-attr]
         place = torch.randperm(int(group.max()) + 1, generator=generator)[group]
         ends = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(place).cumsum(0)])
@@ -123,11 +124,11 @@ class Dataset:
         return place.argsort(stable=True), moved
 
     def decode(self, x: Tensor) -> Any:
-        """Return x (N, *space.shape) as the kind of thing that was read: a frame, an array, texts; tensors as they are."""
+        """Return x (N, *space.shape) in the form of the data that were read: a frame, an array, texts; else as it is."""
         return x if self.codec is None else self.codec.decode(x)
 
     def frame(self) -> Any:
-        """The rows as the kind of thing that was read; a table's context columns come last, images come without theirs."""
+        """Return the rows in the form of the data that were read: a table's context columns last, images without theirs."""
         x = self.decode(self.x)
         if self.c is None or not self.space.is_table:
             return x

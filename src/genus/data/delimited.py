@@ -1,4 +1,4 @@
-"""Comma-separated text to columns in Arrow."""
+"""Delimited text, read as columns in Arrow."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 WHOLE = r"^\s*[-+]?\d+\s*$"
 COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or with none
 THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
-LOOKED_AT = 1000  # rows that decide whether there is a header
-WISHES = ("real", "lattice")
+LOOKED_AT = 1000  # so many rows decide whether line 1 is a header
+NUMERIC = ("real", "lattice")
 
 
 def read_csv(path: Path, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
-    """Delimited text, perhaps compressed, and notes; the delimiter is the one of tab, comma, semicolon and bar that line 1 has
-    most of, the semicolon where it separates numbers with decimal commas.
+    """Return the columns of delimited text, perhaps compressed, and notes on how they were read.
 
-    Spaces around fields and names are dropped. Empty fields and ?, NA, N/A, n/a, nan, NaN, null, NULL, None are missing. A
-    column of numbers with decimal commas is numbers, unless all could mark thousands and the delimiter is no semicolon; one of
-    whole numbers beyond 64 bits stays text.
+    The delimiter is that of tab, comma, semicolon and bar that line 1 has most of, or the semicolon where it separates numbers
+    with decimal commas. Spaces around fields and names are dropped. Empty fields and ?, NA, N/A, n/a, nan, NaN, null, NULL,
+    None are missing. A column of numbers with decimal commas is one of numbers, unless all commas could mark thousands and the
+    delimiter is no semicolon; a column of whole numbers beyond 64 bits stays text.
 
     Args:
-        options: `header`: whether line 1 is one; where not given, see `_has_header`. `missing`: more texts that mean missing.
-            `kinds`: names of columns, and what is wished or known of them.
+        path: of the file.
+        options: `header`: line 1 is a header; None: see `_has_header`. `missing`: more texts that mean missing. `kinds`: the
+            kinds of columns that the caller of `read` gave, or that a space has.
 
     Raises:
-        DataError: no rows, a name twice, ragged rows, bytes that are not UTF-8, a few texts in a column of numbers that no
-            wish makes a category.
+        DataError: no rows, a name twice, ragged rows, bytes that are not UTF-8, or a few texts in a column of numbers that
+            `kinds` makes no category.
     """
     lines, delimiter = _head(path)
     header, notes = _has_header(lines, options.kinds) if options.header is None else (options.header, [])
@@ -82,16 +83,16 @@ def read_csv(path: Path, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
             raise DataError(
                 f"Cannot read {path}: {error}. Check the delimiter, the quotes and that the text is UTF-8."
             ) from error
-    found = dict(zip(names, table.columns, strict=True))
-    if large := [name for name, column in found.items() if _beyond_exact(column)]:
+    columns = dict(zip(names, table.columns, strict=True))
+    if large := [name for name, column in columns.items() if _beyond_exact(column)]:
         texts = zip(large, load(True, large).columns, strict=True)
-        found |= {name: column for name, column in texts if _all(column, WHOLE)}
-    typed = {name: _typed(name, column, options.kinds.get(name), delimiter == ";", notes) for name, column in found.items()}
+        columns |= {name: column for name, column in texts if _all(column, WHOLE)}
+    typed = {name: _typed(name, column, options.kinds.get(name), delimiter == ";", notes) for name, column in columns.items()}
     return pa.table(list(typed.values()), names=names), tuple(notes)
 
 
 def _head(path: Path) -> tuple[list[list[str]], str]:
-    """The fields of the first lines that are not empty, and the delimiter."""
+    """Return the fields of the first lines that are not empty, and the delimiter."""
     with pa.input_stream(str(path), compression="detect") as stream:
         block = stream.read(1 << 20)
     try:
@@ -113,21 +114,21 @@ def _head(path: Path) -> tuple[list[list[str]], str]:
     return lines or [first.split(delimiter)], delimiter
 
 
-def _has_header(lines: list[list[str]], known: Mapping[str, Any]) -> tuple[bool, list[str]]:
-    """Whether line 1 names the columns, and a note where this is not plain.
+def _has_header(lines: list[list[str]], kinds: Mapping[str, Any]) -> tuple[bool, list[str]]:
+    """Return whether line 1 names the columns, and a note where this is not plain.
 
-    It does where not every number of line 2 stands below a number; else where it holds all names that are known, if any are.
-    Else two or more different whole numbers above numbers are names where the line is 0, 1, 2, ...; where most numbers below
-    each are not whole; or where the texts beside them occur nowhere below, and those below repeat or the numbers count up by
-    one.
+    It does where some number of line 2 does not stand below a number; else, where `kinds` has names, if the line holds them
+    all. Else two or more different whole numbers above numbers are names where the line is 0, 1, 2, ...; where most numbers
+    below each are not whole; or where the texts beside them occur nowhere below, and the texts below repeat or the numbers
+    count up by one.
     """
     first, rest = [field.strip() for field in lines[0]], [row for row in lines[1:] if len(row) == len(lines[0])]
     columns = [i for i, field in enumerate(lines[min(1, len(lines) - 1)]) if _is_number(field)]
     if not columns or not all(i < len(first) and _is_number(first[i]) for i in columns):
         return True, []
     no = False, ["no header was found, so columns are named x0, x1, ...; header=True takes the first line for one"]
-    if known:
-        return (True, []) if known.keys() <= {*first} else no
+    if kinds:
+        return (True, []) if kinds.keys() <= {*first} else no
     labels = [first[i] for i in columns]
     if not rest or len({*labels}) < max(2, len(labels)) or not all(map(str.isdecimal, labels)):
         return no
@@ -156,22 +157,22 @@ def _is_fraction(field: str) -> bool:
 
 
 def _beyond_exact(column: pa.ChunkedArray) -> bool:
-    """Whether doubles were read that may have been other whole numbers in the text."""
+    """Return whether a column holds doubles that may have been other whole numbers in the text."""
     return pa.types.is_floating(column.type) and bool(pc.any(pc.greater(pc.abs(column), float(EXACT))).as_py())
 
 
-def _typed(name: str, column: pa.ChunkedArray, wish: Any, decimal: bool, notes: list[str]) -> pa.ChunkedArray:
-    """Text without the spaces around it; numbers where every value is one.
+def _typed(name: str, column: pa.ChunkedArray, kind: Any, decimal: bool, notes: list[str]) -> pa.ChunkedArray:
+    """Return a column of text without the spaces around its values; as numbers where every value is a number.
 
     Args:
-        wish: the kind that is wished or known, if any.
-        decimal: a comma is a decimal one, even where it may mark thousands.
-        notes: what there is to say is added.
+        kind: of the column, where the caller of `read` gave it or a space has it; else None.
+        decimal: a comma is a decimal comma, even where it may mark thousands.
+        notes: a list to which notes are added.
     """
     if not pa.types.is_string(column.type):
         return column
     column = pc.utf8_trim_whitespace(column)
-    levels, numeric = isinstance(wish, Category) or wish == "category", isinstance(wish, Real | Lattice) or wish in WISHES
+    levels, numeric = isinstance(kind, Category) or kind == "category", isinstance(kind, Real | Lattice) or kind in NUMERIC
     number = pc.match_substring_regex(column, NUMBER)
     count, present = pc.sum(number).as_py() or 0, len(column) - column.null_count
     if present and count == present:
@@ -196,7 +197,7 @@ def _typed(name: str, column: pa.ChunkedArray, wish: Any, decimal: bool, notes: 
     if count >= 0.9 * present and present - count > 0 and count > 1 and not levels:
         rows = pc.indices_nonzero(pc.fill_null(pc.invert(number), False)).slice(0, 3).to_pylist()
         shown = ", ".join(f"{column[row].as_py()!r} in row {row}" for row in rows)
-        keep = f", or keep all as text with kinds={{{name!r}: 'category'}}" if wish is None else ""
+        keep = f", or keep all as text with kinds={{{name!r}: 'category'}}" if kind is None else ""
         raise DataError(
             f"Column {name!r} holds {count:,} numbers but also {present - count:,} other texts ({shown}); correct them, name"
             f" the text that means missing in missing={keep}."
@@ -205,4 +206,5 @@ def _typed(name: str, column: pa.ChunkedArray, wish: Any, decimal: bool, notes: 
 
 
 def _all(column: pa.ChunkedArray, pattern: str) -> bool:
+    """Return whether every value that is not missing matches a pattern."""
     return bool(pc.all(pc.match_substring_regex(column, pattern)).as_py())

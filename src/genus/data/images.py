@@ -1,4 +1,4 @@
-"""Images: arrays of them, and files."""
+"""Images, in arrays and in files."""
 
 from __future__ import annotations
 
@@ -22,17 +22,25 @@ __all__ = ["SUFFIXES", "image_codec", "read_files"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 CHANNELS = (1, 3, 4)
-FEW = 32  # values of bytes that are taken for all that there are, where so many pixels show each on average
-PIECE = 2**20  # pixels looked at together
+FEW = 32  # so many values of bytes are taken for all possible values, where each occurs in so many pixels on average
+PIECE = 2**20  # pixels examined together
 
 
 def image_codec(array: np.ndarray, container: str = "images", kind: Kind | None = None) -> Codec:
-    """The codec of images (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1, 3 or 4; one kind that all pixels share.
+    """Return the codec of images, whose pixels share a kind.
 
-    Bytes are Lattice(0, 255), whatever greys occur, unless all pixels together show at most 32 values, each of them 32 times or
-    more on average: those are all there are, and the kind is the lattice they lie on, Lattice(0, 255, step=255) for black and
-    white. Other whole numbers and grey levels such as k/255 are a Lattice from the least to the greatest; the rest a Real.
-    Where the last axis and the second both could be channels, the last one is taken.
+    Bytes are Lattice(0, 255), whatever greys occur, unless all pixels together show at most 32 values, each 32 times or more on
+    average: the kind is then the lattice of these values, Lattice(0, 255, step=255) for black and white. Other whole numbers,
+    and grey levels such as k/255, are a Lattice from the least to the greatest value; other numbers a Real. Where both the last
+    axis and the second could be channels, the last is taken.
+
+    Args:
+        array: (N, H, W), (N, H, W, C) or (N, C, H, W), with 1, 3 or 4 channels.
+        container: that of the `Form`, "images" or "torch".
+        kind: of the pixels; None: measured.
+
+    Raises:
+        DataError: another shape, or pixels that are empty, NaN or infinite.
     """
     if array.ndim not in (3, 4) or array.dtype.kind not in "biuf":
         raise DataError(f"Expected images (N, H, W), (N, H, W, C) or (N, C, H, W); got shape {array.shape} of {array.dtype}.")
@@ -57,9 +65,9 @@ def _pixel_kind(array: np.ndarray) -> Kind:
             raise DataError("The images hold NaN or infinite pixels; replace them.")
         if not np.array_equal(flat, np.rint(flat)):
             levels, counts = np.unique(flat.astype(np.float64), return_counts=True)
-            lattice = find_steps(levels, counts, array.dtype.itemsize <= 4) if len(levels) <= Lattice.COARSE else None
-            if lattice is not None and lattice.on.all() and (lattice.high - lattice.low) / lattice.step < Lattice.COARSE:
-                return Lattice(lattice.low, lattice.high, lattice.step, digits=lattice.digits)
+            steps = find_steps(levels, counts, array.dtype.itemsize <= 4) if len(levels) <= Lattice.COARSE else None
+            if steps is not None and steps.on.all() and (steps.high - steps.low) / steps.step < Lattice.COARSE:
+                return Lattice(steps.low, steps.high, steps.step, digits=steps.digits)
             kind = measure_numbers("pixels", flat.astype(np.float64), "real")
             return kind if isinstance(kind, Real) else Real(float(flat.mean()), float(flat.std()) or 1.0)
     low, high = float(flat.min()), float(flat.max())
@@ -67,21 +75,25 @@ def _pixel_kind(array: np.ndarray) -> Kind:
 
 
 def _few(flat: np.ndarray) -> Lattice | None:
-    """The lattice of whole numbers of which only few occur, each of them often; None where there are more, or just one."""
-    found = np.array([], dtype=flat.dtype)
+    """Return the lattice of whole numbers of which few occur, each often; None where many occur, or a single one."""
+    values = np.array([], dtype=flat.dtype)
     for at in range(0, len(flat), PIECE):
-        found = np.union1d(found, flat[at : at + PIECE])
-        if len(found) > FEW:
+        values = np.union1d(values, flat[at : at + PIECE])
+        if len(values) > FEW:
             return None
-    if len(found) < 2 or len(flat) < FEW * len(found):
+    if len(values) < 2 or len(flat) < FEW * len(values):
         return None
-    return Lattice(float(found[0]), float(found[-1]), float(np.gcd.reduce(np.diff(found.astype(np.int64)))))
+    return Lattice(float(values[0]), float(values[-1]), float(np.gcd.reduce(np.diff(values.astype(np.int64)))))
 
 
 def read_files(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Files of images -> (N, H, W) or (N, H, W, 3), and notes: bytes, or of grey images of more bits their numbers as they are.
+    """Return files of images as one array, and notes on how they were read.
 
-    Grey and coloured images together become coloured; transparency is laid on white.
+    Pixels are bytes; of grey images with more bits, their own numbers. Grey images among coloured ones become coloured;
+    transparent images are laid on white.
+
+    Returns:
+        (N, H, W) or (N, H, W, 3), and the notes.
 
     Raises:
         DataError: two sizes, two depths, an unreadable file.
@@ -97,7 +109,7 @@ def read_files(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
                     cut.append(path)
                 images.append(_pixels(file))
         except (UnidentifiedImageError, OSError, ValueError) as error:
-            raise DataError(f"{path} is not an image that can be read ({error}); remove it or save it anew.") from error
+            raise DataError(f"{path} cannot be read as an image ({error}); remove it or save it anew.") from error
         if images[-1].shape[:2] != images[0].shape[:2]:
             (h0, w0), (h1, w1) = images[0].shape[:2], images[-1].shape[:2]
             raise DataError(
@@ -116,7 +128,7 @@ def read_files(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _pixels(image: PIL.Image.Image) -> np.ndarray:
-    """(H, W) or (H, W, 3): bytes; of grey beyond 8 bits, which conversion to bytes would clip, the numbers themselves."""
+    """Return pixels (H, W) or (H, W, 3) as bytes; those of grey beyond 8 bits, which bytes would clip, as they are."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         pixels = np.asarray(image)
         return pixels.astype(pixels.dtype.newbyteorder("="))

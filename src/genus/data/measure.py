@@ -1,6 +1,6 @@
-"""The kind of a column of Arrow, measured from its values by the kinds themselves.
+"""The kind of a column of Arrow, measured from its values.
 
-The aim of every rule: no flexible density may win by spikes on values that repeat, and nothing may be lost on the way back.
+Every rule has the same aim: no flexible density may win by spikes on values that repeat, and decoding must lose nothing.
 """
 
 from __future__ import annotations
@@ -20,55 +20,56 @@ from genus.kinds.steps import shortest_decimals
 
 __all__ = ["Unmeasurable", "measure"]
 
-COUNTED = 20  # different whole numbers that a context may have and still be a Category
-NUMBERED = 50  # rows that count up by one from the first to the last are numbered, and the numbers say nothing
+COUNTED = 20  # a context of at most so many different whole numbers is a Category
+NUMBERED = 50  # in so many rows or more, whole numbers that count up by one number the rows, and say nothing of them
 
 
 class Unmeasurable(Exception):
-    """The column should be left out; the message says why, and how to keep it where that is possible."""
+    """Say that a column should be left out; the message gives the reason, and the way to keep it where that is possible."""
 
 
-def measure(name: str, column: pa.ChunkedArray, wish: str | None = None, discrete: bool = False) -> Kind:
+def measure(name: str, column: pa.ChunkedArray, override: str | None = None, discrete: bool = False) -> Kind:
     """Return the kind of a column.
 
     Text, booleans and dictionaries are a Category, with a level None where values are missing; whole numbers (50.0 too), dates
     and times a Lattice; other numbers a Lattice where they lie on a visible lattice and repeat, else a Real.
 
     Args:
-        name: for messages.
-        column: of N values.
-        wish: "category", "lattice" or "real", to overrule.
-        discrete: few whole numbers are a Category: what a context should be.
+        name: of the column, for messages.
+        column: N values.
+        override: "category", "lattice" or "real" instead of what these rules say.
+        discrete: few whole numbers are a Category, as a context should be.
 
     Raises:
-        DataError: an infinite or absurdly large value, or a wish that the values contradict.
-        Unmeasurable: an identifier, free text, or a type that is no single value.
+        DataError: an infinite or absurdly large value, or an override that the values contradict.
+        Unmeasurable: an identifier, free text, or values of a compound type.
     """
-    if wish not in (None, "real", "lattice", "category"):
-        raise DataError(f"kinds[{name!r}] is {wish!r}; expected 'real', 'lattice', 'category' or a Kind such as Lattice(0, 9).")
+    if override not in (None, "real", "lattice", "category"):
+        expected = "'real', 'lattice', 'category' or a Kind such as Lattice(0, 9)"
+        raise DataError(f"kinds[{name!r}] is {override!r}; expected {expected}.")
     if column.null_count == len(column):
         return Category((None,))
-    kind = _without_arithmetic(name, column, wish)
-    return kind if kind is not None else _number(name, column, wish, discrete)
+    kind = _without_arithmetic(name, column, override)
+    return kind if kind is not None else _number(name, column, override, discrete)
 
 
-def _without_arithmetic(name: str, column: pa.ChunkedArray, wish: str | None) -> Category | None:
-    """Return the Category of a column that is none of numbers or time, or that is wished to be one; None for others."""
+def _without_arithmetic(name: str, column: pa.ChunkedArray, override: str | None) -> Category | None:
+    """Return the Category of a column that is neither of numbers nor of time, or is to be a category; None for others."""
     kind = column.type
-    as_number = wish in ("real", "lattice")
+    as_number = override in ("real", "lattice")
     if pa.types.is_dictionary(kind) and not isinstance(kind.value_type, pa.ExtensionType):
         if as_number:
-            raise DataError(f"Column {name!r} holds categories; it cannot be read as {wish!r}. Convert it to numbers first.")
+            raise DataError(f"Column {name!r} holds categories and cannot be read as {override!r}; make it numbers first.")
         declared = column.unify_dictionaries().chunk(0).dictionary.drop_null().to_pylist()
         return Category((*dict.fromkeys(declared), *([None] if column.null_count else [])))
     if is_text(kind):
         if as_number:
             first = next((v for v in column.to_pylist() if v is not None), None)
-            raise DataError(f"Column {name!r} holds text such as {first!r}; it cannot be read as {wish!r}.")
-        return _levels(name, column, wish is None)
+            raise DataError(f"Column {name!r} holds text such as {first!r}; it cannot be read as {override!r}.")
+        return _levels(name, column, override is None)
     if not (pa.types.is_boolean(kind) or _is_number(kind) or pa.types.is_temporal(kind)):
         raise Unmeasurable(f"column {name!r} holds {kind} values, neither numbers, text nor dates")
-    return _levels(name, column, False) if pa.types.is_boolean(kind) or wish == "category" else None
+    return _levels(name, column, False) if pa.types.is_boolean(kind) or override == "category" else None
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -76,23 +77,24 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _levels(name: str, column: pa.ChunkedArray, may_be_free: bool) -> Category:
+    """Return the Category of a column's different values; `may_be_free` leaves identifiers and free text out."""
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         column = pc.add(column, pa.scalar(0.0, column.type))  # -0.0 and 0.0 are one level
-    found = pc.unique(column)
-    distinct, rows = len(found) - (found.null_count > 0), len(column) - column.null_count
+    levels = pc.unique(column)
+    distinct, rows = len(levels) - (levels.null_count > 0), len(column) - column.null_count
     if may_be_free and Category.is_text_free(distinct, rows):
         raise Unmeasurable(
             f"column {name!r} looks like an identifier or free text ({distinct:,} different values in {rows:,} rows);"
             f' keep it with kinds={{{name!r}: "category"}}'
         )
-    return Category.measure([v for v in found.to_pylist() if v is not None], missing=column.null_count > 0)
+    return Category.measure([v for v in levels.to_pylist() if v is not None], missing=column.null_count > 0)
 
 
 # -- numbers and time -----------------------------------------------------------------------------------------------------
 
 
-def _number(name: str, column: pa.ChunkedArray, wish: str | None, discrete: bool) -> Kind:
+def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: bool) -> Kind:
     kind, values = column.type, to_numbers(column)
     _refuse_absurd(name, values)
     if pa.types.is_temporal(kind):
@@ -103,14 +105,14 @@ def _number(name: str, column: pa.ChunkedArray, wish: str | None, discrete: bool
     if pa.types.is_integer(kind):
         if np.abs(present).max() > EXACT:
             return _beyond_exact(name, column)
-        if wish is None and len(present) == len(values) >= NUMBERED and (np.diff(values) == 1).all():
+        if override is None and len(present) == len(values) >= NUMBERED and (np.diff(values) == 1).all():
             raise Unmeasurable(f'column {name!r} numbers the rows; keep it with kinds={{{name!r}: "lattice"}}')
-    if discrete and wish is None and np.array_equal(present, np.rint(present)) and len(np.unique(present)) <= COUNTED:
+    if discrete and override is None and np.array_equal(present, np.rint(present)) and len(np.unique(present)) <= COUNTED:
         return _levels(name, column, False)
     limits = np.iinfo(kind.to_pandas_dtype()) if pa.types.is_integer(kind) else None
     bounds = (-math.inf, math.inf) if limits is None else (float(limits.min), float(limits.max))
     single = pa.types.is_float32(kind)
-    return measure_numbers(name, shortest_decimals(values) if single else values, wish, bounds, single)
+    return measure_numbers(name, shortest_decimals(values) if single else values, override, bounds, single)
 
 
 def _refuse_absurd(name: str, values: np.ndarray) -> None:
@@ -118,10 +120,10 @@ def _refuse_absurd(name: str, values: np.ndarray) -> None:
         bad = np.abs(values) > LARGEST
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        what = "is infinite" if np.isinf(values[row]) else f"is {values[row]:g}, beyond 1e100"
+        fault = "is infinite" if np.isinf(values[row]) else f"is {values[row]:g}, beyond 1e100"
         raise DataError(
-            f"Column {name!r} {what} in row {row} ({int(bad.sum())} such in all); replace such values by missing ones, or leave"
-            " them out."
+            f"Column {name!r} {fault} in row {row} ({int(bad.sum())} such in all); replace such values by missing values, or"
+            " leave them out."
         )
 
 
@@ -136,7 +138,7 @@ def _beyond_exact(name: str, column: pa.ChunkedArray) -> Category:
 
 
 def _time(name: str, column: pa.ChunkedArray, values: np.ndarray) -> Kind:
-    """Time in the column's own unit, on the lattice of its greatest common divisor."""
+    """Return the Lattice of time in the column's own unit; its step is the greatest common divisor of the gaps."""
     whole = column.drop_null().cast(pa.int32() if column.type.bit_width == 32 else pa.int64())
     ticks = np.sort(pc.unique(whole).to_numpy().astype(np.int64))
     if not np.array_equal(ticks.astype(np.float64).astype(np.int64), ticks):

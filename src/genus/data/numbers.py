@@ -1,4 +1,4 @@
-"""Sequences of numbers, levels or lists: an array, a list, or a column in the order of its rows."""
+"""Sequences of numbers or levels, read from an array, a list, or a column in the order of its rows."""
 
 from __future__ import annotations
 
@@ -22,15 +22,22 @@ from genus.kinds import Category, Kind, Lattice
 
 __all__ = ["read_array", "read_columns", "read_list", "read_npy"]
 
-PIECE = 2**22  # elements encoded at a time
-DOCUMENTS = 50  # different texts in a column, no two rows alike, are documents and not levels
+PIECE = 2**22  # elements encoded together
+DOCUMENTS = 50  # a column of so many different texts or more, most rows with their own, holds documents and not levels
 
 
 def read_array(source: np.ndarray | Tensor, options: Options) -> Sequences:
-    """(T,), one long sequence, or (N, T), N of equal length.
+    """Return one long sequence (T,), or N sequences of equal length (N, T).
 
     Whole numbers from 0 to at most 255 are symbols, Category((0, ..., greatest)); other numbers are measured as a column is.
-    Small integers, memory-mapped ones too, are not copied where they are such symbols.
+    Symbols that are small integers are not copied, memory-mapped ones neither.
+
+    Args:
+        source: the array.
+        options: the arguments of `read`.
+
+    Raises:
+        DataError: another shape, no element, or missing values.
     """
     array = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
     form = Form("torch" if isinstance(source, Tensor) else "numpy", (str(array.dtype),))
@@ -44,7 +51,7 @@ def read_array(source: np.ndarray | Tensor, options: Options) -> Sequences:
 
 
 def read_list(source: Sequence[Any], options: Options) -> Sequences:
-    """A list of strings, of sequences, or of the elements of one sequence."""
+    """Return the sequences of a list: strings, sequences, or the elements of one sequence."""
     items = list(source)
     if items and all(isinstance(item, str | bytes) for item in items) and max(map(len, items)) > 1:
         return read_documents(items, [f"text {i}" for i in range(len(items))], options)
@@ -59,10 +66,10 @@ def read_list(source: Sequence[Any], options: Options) -> Sequences:
 
 
 def read_columns(table: pa.Table, options: Options) -> Sequences:
-    """One column, or every row of several columns of numbers as a sequence of its own."""
+    """Return a column as a sequence, or every row of several columns of numbers as a sequence of its own."""
     names = table.column_names
     if not names:
-        raise DataError("There is no column left for the sequence.")
+        raise DataError("No column is left for the sequence; leave fewer columns to the context.")
     if isinstance(options.sequence, str) or len(names) == 1:
         name = options.sequence if isinstance(options.sequence, str) else names[0]
         if name not in names:
@@ -70,12 +77,12 @@ def read_columns(table: pa.Table, options: Options) -> Sequences:
         return _read_column(name, table.column(name), options)
     odd = next((n for n in names if not (pa.types.is_integer(t := table.column(n).type) or pa.types.is_floating(t))), None)
     if odd is not None:
-        raise DataError(f"Rows of numbers can be sequences, and column {odd!r} is none; name a column in sequence=.")
+        raise DataError(f"Rows of numbers can be sequences, and column {odd!r} holds no numbers; name a column in sequence=.")
     return read_array(np.stack([table.column(n).to_numpy() for n in names], axis=1), options)
 
 
 def _read_column(name: str, column: pa.ChunkedArray, options: Options) -> Sequences:
-    """A column as one sequence in the order of the rows; of lists, one sequence a row; of texts that differ, documents."""
+    """Return a column as one sequence in the order of its rows; lists as a sequence each, texts that differ as documents."""
     kind = column.type
     if column.null_count or (pa.types.is_floating(kind) and pc.any(pc.is_nan(column)).as_py()):
         row = int(np.flatnonzero(np.asarray(pc.is_null(column, nan_is_null=True)))[0])
@@ -86,20 +93,20 @@ def _read_column(name: str, column: pa.ChunkedArray, options: Options) -> Sequen
         column = column.cast(kind.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         distinct = pc.count_distinct(column).as_py()
-        known = options.form
-        if (distinct >= DOCUMENTS and distinct > 0.5 * len(column)) or (known is not None and known.container == "text"):
+        form = options.form
+        if (distinct >= DOCUMENTS and distinct > 0.5 * len(column)) or (form is not None and form.container == "text"):
             return read_documents(column.to_pylist(), [f"row {i}" for i in range(len(column))], options)
     array = column.to_numpy()
     return read_array(array.astype(str) if array.dtype == object else array, options)
 
 
 def read_npy(path: Path, options: Options) -> Sequences:
-    """A file of integers or reals, memory-mapped."""
+    """Return the sequences of a file of integers or reals, which is memory-mapped."""
     return read_array(np.load(path, mmap_mode="c", allow_pickle=False), options)
 
 
 def _read_lists(items: Sequence[Any], options: Options) -> Sequences:
-    """Sequences of different lengths end; those of one length need not."""
+    """Return lists or arrays as sequences, which end where their lengths differ."""
     arrays = [item.detach().cpu().numpy() if isinstance(item, Tensor) else np.asarray(item) for item in items]
     odd = next((i for i, array in enumerate(arrays) if array.ndim != 1), None)
     if odd is not None:
@@ -107,12 +114,12 @@ def _read_lists(items: Sequence[Any], options: Options) -> Sequences:
     lengths = np.array([len(array) for array in arrays], dtype=np.int64)
     flat = np.concatenate([array for array in arrays if len(array)] or [np.array([])])
     form = Form("torch" if isinstance(items[0], Tensor) else "numpy", (str(flat.dtype),))
-    known = options.space
-    ends = known.ends if known is not None else bool((lengths != lengths[0]).any())
+    ends = options.space.ends if options.space is not None else bool((lengths != lengths[0]).any())
     return _measured(flat, lengths, form, "documents" if ends else "rows", options)
 
 
 def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, options: Options) -> Sequences:
+    """Return sequences (M,) of these lengths as numbers of their kind, measured unless the space has it."""
     if not len(flat):
         raise DataError("The sequences are empty; expected at least one with something in it.")
     if flat.dtype.kind not in "biufUS":
@@ -134,14 +141,16 @@ def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, op
     return Sequences(_numbers(flat, kind), lengths, kind, form, layout)
 
 
-def _kind(flat: np.ndarray, wish: Any) -> Kind:
-    if isinstance(wish, Kind):
-        return wish
+def _kind(flat: np.ndarray, override: Any) -> Kind:
+    """Return the kind of elements (M,); `override` is a kind, or its name."""
+    if isinstance(override, Kind):
+        return override
     if flat.dtype.kind in "biu":
         low, high = int(flat.min()), int(flat.max())
-        if low >= 0 and (wish == "category" or (wish is None and high < Kind.NARROW)):
+        if low >= 0 and (override == "category" or (override is None and high < Kind.NARROW)):
             return Category(tuple(range(high + 1)) if flat.dtype.kind != "b" else (False, True))
-    return measure("sequence", pa.chunked_array([_arrow(flat)]), wish or ("category" if flat.dtype.kind in "US" else None))
+    override = override or ("category" if flat.dtype.kind in "US" else None)
+    return measure("sequence", pa.chunked_array([_arrow(flat)]), override)
 
 
 def _arrow(flat: np.ndarray) -> pa.Array:
@@ -149,11 +158,12 @@ def _arrow(flat: np.ndarray) -> pa.Array:
 
 
 def _numbers(flat: np.ndarray, kind: Kind) -> np.ndarray:
-    """Values of the kind: small integers where they are whole, reals as float32."""
+    """Return elements as numbers of the kind: small integers where they are whole numbers, reals as float32."""
     if isinstance(kind, Category) and kind.levels == tuple(range(kind.states)) and flat.dtype.kind in "biu":
         if int(flat.min()) < 0 or int(flat.max()) >= kind.states:
             bad = int(((flat < 0) | (flat >= kind.states)).argmax())
-            raise DataError(f"The sequence holds {flat[bad]} at place {bad}, which is none of the {kind.states} symbols known.")
+            symbols = f"the {kind.states} symbols of the space"
+            raise DataError(f"The sequence holds {flat[bad]} at place {bad}, which is none of {symbols}.")
         if flat.dtype in (np.bool_, np.int8) or (flat.dtype == np.uint16 and kind.states <= 2**15):
             return flat.view(np.uint8 if flat.dtype.itemsize == 1 else np.int16)
         if flat.dtype in (np.uint8, np.int16, np.int32, np.int64):

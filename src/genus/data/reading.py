@@ -1,4 +1,4 @@
-"""`read`: anything to a `Dataset` of tensors that knows its spaces."""
+"""`read`: data of any source as a `Dataset` of tensors with their spaces."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from genus.space import Space
 
 __all__ = ["read"]
 
-Wish = str | Kind
-Known = Space | Codec
+KindOverride = str | Kind
+SpaceOrCodec = Space | Codec
 
 
 def read(
@@ -36,8 +36,8 @@ def read(
     *,
     context: str | int | Sequence[str | int] | None = None,
     target: str | None = None,
-    kinds: Mapping[str, Wish] | None = None,
-    space: Known | tuple[Known, Known | None] | None = None,
+    kinds: Mapping[str, KindOverride] | None = None,
+    space: SpaceOrCodec | tuple[SpaceOrCodec, SpaceOrCodec | None] | None = None,
     missing: Sequence[Any] | None = None,
     tokens: str | int | os.PathLike[str] | None = None,
     documents: str | None = None,
@@ -53,37 +53,40 @@ def read(
 
     Args:
         source: a path (CSV, TSV, Parquet, Arrow, Feather, npz, npy; txt, text, md; wav, flac, ogg; CSV and text may be
-            compressed), a folder of images, texts or recordings, a frame (pandas, polars, pyarrow, whatever narwhals knows), an
-            array or tensor (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), a dictionary of columns, or the name of an
-            embedded set: digits, wine, breast-cancer, iris, diabetes, topics (text), strings (sound).
-        context: the column(s) that become c and leave x, by name or position; of what lies in sub-folders, "label".
+            compressed), a folder of images, texts or recordings, a frame (pandas, polars, pyarrow, or of another library that
+            narwhals supports), an array or tensor (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), a dictionary of
+            columns, or the name of an embedded set: digits, wine, breast-cancer, iris, diabetes, topics (text), strings
+            (sound).
+        context: the columns that become c and leave x, by name or position; of files in sub-folders, "label".
         target: a column that stays in x and that an evaluation should predict.
-        kinds: what a column is, where the measured kind is not what you want: "real", "lattice", "category" or a Kind. The
-            pixels of images are "pixels", the elements of sequences of numbers "values".
-        space: a space or codec, or a pair of them, of x and of c, that are known already, such as `data.codec` or
-            (model.codec, model.context_codec): the data are encoded with it and nothing is measured. A codec knows how the
-            first data were written: dates, the symbols of text, the rate of sound.
-        missing: values that mean missing, beside the usual ones of text files.
-        tokens: what the symbols of text are: "characters" (where not given), "bytes", the file of a tokenizer of the
-            `tokenizers` package in JSON, or how many tokens a byte-pair encoding, trained on the text, should have.
-        documents: what a sequence is. Of text: "one" long text, cut into blocks; "lines" or "files", each with an end; "auto"
-            (where not given) takes a file of at least ten short lines, none of them empty, by lines, and a folder of short
-            texts by files. Of sound: "one" long sound; "files", each whole, with an end; "auto" cuts windows out of several.
-        length: of the blocks or windows, by default 256 symbols or 4000 samples, less where there is little; of sequences with
-            an end the greatest, end included: longer ones are left out.
+        kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category" or a Kind. The
+            pixels of images are named "pixels", the elements of sequences of numbers "values".
+        space: the space or codec of x, or a pair of those of x and c, such as `data.codec` or (model.codec,
+            model.context_codec): the data are encoded with it and nothing is measured. A codec also keeps how the first data
+            were written: dates, the symbols of text, the rate of sound.
+        missing: values that mean missing, beside the usual words in text files.
+        tokens: the symbols of text: "characters" (the default), "bytes", the file of a tokenizer of the `tokenizers` package in
+            JSON, or the number of tokens of a byte-pair encoding that is trained on the text.
+        documents: the parts of the data that are a sequence. Of text: "one" long text, cut into blocks; "lines" or "files",
+            each with an end; "auto" (the default) takes a file of at least ten short lines, none of them empty, by lines, and a
+            folder of short texts by files. Of sound: "one" long sound; "files", each complete, with an end; "auto" cuts windows
+            out of several files.
+        length: of the blocks or windows, by default 256 symbols or 4000 samples, less for little data; of sequences with an end
+            the greatest, end included: longer sequences are left out.
         rate: samples a second; sound of another rate is resampled.
-        encoding: of sound: "mu-law" (256 levels; where not given), "linear" (16 bits), "linear-8" (to 24 bits), or "real",
-            which adds noise of one step of 16 bits, as a density over real numbers needs.
-        sequence: True: an array (T,) or the rows of one (N, T), a list of sequences or of strings, or the rows of a table of
-            numbers are sequences. The name of a column: it is one, in the order of the rows; one of lists is one sequence a
-            row, one of texts that differ one text a row. Whole numbers from 0 to at most 255 are a Category((0, 1, ...)).
-        header: whether the first line of delimited text names the columns; where not given, its lines are looked at.
+        encoding: of sound: "mu-law" (256 levels; the default), "linear" (16 bits), "linear-8" (to 24 bits), or "real", which
+            adds noise of one step of 16 bits, as a density over real numbers needs.
+        sequence: True: an array (T,), the rows of an array (N, T), a list of sequences or of strings, or the rows of a table of
+            numbers are sequences. The name of a column: its values in the order of the rows are a sequence; a column of lists
+            has a sequence a row, a column of texts that differ a text a row. Whole numbers from 0 to at most 255 are a
+            Category((0, 1, ...)).
+        header: whether the first line of delimited text names the columns; None: the lines themselves decide.
         allow_missing: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that
-        is an error. beyond: with `space=`: x is infinite where a lattice has no place for a number; otherwise that is an
-        error.
+            is an error.
+        beyond: with `space=`: x is infinite where a lattice has no place for a number; otherwise that is an error.
 
     Returns:
-        A Dataset; print it to see the kinds and what was left out.
+        A Dataset; print it to see the kinds, and the columns that were left out.
 
     Raises:
         DataError: the data cannot be read, or do not fit.
@@ -98,9 +101,9 @@ def read(
     data: 3 rows
     x  Space(sequence of Category('a', 'h', 'n', 'o', 't', missing; 6 levels), length up to 7)
     """
-    known, known_context = (_codec(one) for one in (space if isinstance(space, tuple) else (space, None)))
-    wishes = dict(kinds or {})
-    spaces = [one.space for one in (known_context, known) if one is not None]
+    codec, context_codec = (_codec(given) for given in (space if isinstance(space, tuple) else (space, None)))
+    overrides = dict(kinds or {})
+    spaces = [known.space for known in (context_codec, codec) if known is not None]
     options = Options(
         missing=tuple(missing or ()),
         tokens=tokens,
@@ -110,49 +113,49 @@ def read(
         encoding=encoding,
         sequence=sequence or None,
         header=header,
-        kinds={name: kind for one in spaces for name, kind in zip(one.names or (), one.kinds, strict=False)} | wishes,
-        conditioned=context is not None or known_context is not None,
-        codec=known,
+        kinds={name: kind for s in spaces for name, kind in zip(s.names or (), s.kinds, strict=False)} | overrides,
+        conditioned=context is not None or context_codec is not None,
+        codec=codec,
     )
-    given = options.given()
-    if known is not None and known.space.sequence and not sequence:
+    arguments = options.used_arguments()
+    if codec is not None and codec.space.sequence and not sequence:
         options = replace(options, sequence=True)
     found = open_source(source, options)
     if missing:
         found = replace(found, columns=_mark_missing(found.columns, missing))
     if options.sequence and found.sequences is None:
-        found = _in_order(found, options, context, known_context)
-    _check_arguments(given, found)
+        found = _in_order(found, options, context, context_codec)
+    _check_arguments(arguments, found)
     if found.sequences is not None:
-        return _sequences(found, options, context, target, wishes, known_context)
-    if known is not None:
-        return _encoded(found, known, known_context, target, allow_missing, beyond)
-    return _measured_rows(found, _context_names(context, found.columns.column_names), target, wishes)
+        return _sequences(found, options, context, target, overrides, context_codec)
+    if codec is not None:
+        return _encoded(found, codec, context_codec, target, allow_missing, beyond)
+    return _measured_rows(found, _context_names(context, found.columns.column_names), target, overrides)
 
 
-def _codec(known: Known | None) -> Codec | None:
-    return Codec(known) if isinstance(known, Space) else known
+def _codec(given: SpaceOrCodec | None) -> Codec | None:
+    return Codec(given) if isinstance(given, Space) else given
 
 
-def _measured_rows(found: Source, chosen: list[str], target: str | None, wishes: Mapping[str, Wish]) -> Dataset:
-    """The rows of a table or of images, every kind measured; the chosen columns are c."""
+def _measured_rows(found: Source, chosen: list[str], target: str | None, overrides: Mapping[str, KindOverride]) -> Dataset:
+    """Return the rows of a table or of images with every kind measured; the chosen columns are c."""
     names = found.columns.column_names
-    _check_names(found, chosen, target, wishes)
+    _check_names(found, chosen, target, overrides)
     rows = len(found.images) if found.images is not None else found.columns.num_rows
     if rows < 2:
         raise DataError(f"The data have {rows} row{'' if rows == 1 else 's'}; at least 2 are needed.")
     notes, context, c = list(found.notes), None, None
     if chosen:
-        context = _context(found.columns.select(chosen), found.form.select_names(names, chosen), wishes)
+        context = _context(found.columns.select(chosen), found.form.select_names(names, chosen), overrides)
         c = context.encode(found.columns.select(chosen))
     if found.images is not None:
-        codec = image_codec(found.images, found.form.container, _pixels(wishes))
+        codec = image_codec(found.images, found.form.container, _pixels(overrides))
         x = codec.encode(found.images)
     else:
         kept = [name for name in names if name not in chosen]
         if not kept:
             raise DataError("Every column is context; leave at least one for x.")
-        codec, lost = _measured(found.columns.select(kept), found.form.select_names(names, kept), wishes, False)
+        codec, lost = _measured(found.columns.select(kept), found.form.select_names(names, kept), overrides, False)
         for note in lost:
             warnings.warn(f"Left out: {note}.", UserWarning, stacklevel=3)
         notes += lost
@@ -163,34 +166,37 @@ def _measured_rows(found: Source, chosen: list[str], target: str | None, wishes:
     return Dataset(x, c, codec.space, space, target, found.name, tuple(notes), codec=codec, context_codec=context)
 
 
-def _check_names(found: Source, chosen: list[str], target: str | None, wishes: Mapping[str, Wish]) -> None:
-    """Raise DataError for a column that is named and not there, or that is both context and target."""
+def _check_names(found: Source, chosen: list[str], target: str | None, overrides: Mapping[str, KindOverride]) -> None:
+    """Raise DataError for a name that no column has, or a column that is both context and target."""
     named = [*found.columns.column_names, *(["pixels"] if found.images is not None else [])]
-    for name, what in [*((n, "kinds") for n in wishes), *([(target, "target")] if target is not None else [])]:
+    for name, argument in [*((n, "kinds") for n in overrides), *([(target, "target")] if target is not None else [])]:
         if name not in named:
             raise DataError(
-                f"There is no column {name!r}, named in {what}=; the columns are {', '.join(map(str, named)) or 'not named'}."
+                f"There is no column {name!r}, named in {argument}=;"
+                f" the columns are {', '.join(map(str, named)) or 'not named'}."
             )
     if target in chosen:
         raise DataError(f"Column {target!r} cannot be both the context and the target; choose one.")
 
 
-def _pixels(wishes: Mapping[str, Wish]) -> Kind | None:
-    wish = wishes.get("pixels")
-    if isinstance(wish, str):
-        raise DataError(f"The kind of pixels is a Kind, kinds={{'pixels': genus.Lattice(0, 255)}} say; got {wish!r}.")
-    return wish
+def _pixels(overrides: Mapping[str, KindOverride]) -> Kind | None:
+    """Return the kind of pixels that the caller gave; None to measure it."""
+    kind = overrides.get("pixels")
+    if isinstance(kind, str):
+        raise DataError(f"The kind of pixels is a Kind, kinds={{'pixels': genus.Lattice(0, 255)}} say; got {kind!r}.")
+    return kind
 
 
-def _context(table: pa.Table, form: Form, wishes: Mapping[str, Wish]) -> Codec:
-    codec, lost = _measured(table, form, wishes, True)
+def _context(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride]) -> Codec:
+    """Return the measured codec of the context, every column of which is needed."""
+    codec, lost = _measured(table, form, overrides, True)
     if lost:
         raise DataError(f"The context cannot be used: {lost[0]}.")
     return codec
 
 
 def _in_order(found: Source, options: Options, columns: Any, context: Codec | None) -> Source:
-    """A table as sequences: a column of it, or its rows; the other columns stay beside."""
+    """Return a table's column, or its rows, as sequences; the context's columns stay beside them."""
     if found.images is not None:
         raise DataError(f"{found.name} are images and not sequences; pass them as an array (N, T) to read their rows so.")
     names = found.columns.column_names
@@ -201,25 +207,30 @@ def _in_order(found: Source, options: Options, columns: Any, context: Codec | No
     return replace(found, sequences=read_columns(found.columns.select(kept), options))
 
 
-def _check_arguments(given: Sequence[str], found: Source) -> None:
-    """Raise DataError for an argument that has no meaning for what was found."""
+def _check_arguments(arguments: Sequence[str], found: Source) -> None:
+    """Raise DataError for an argument that has no meaning for these data."""
     uses = found.uses | (found.sequences.uses if found.sequences is not None else frozenset())
-    if odd := [name for name in given if name not in uses]:
-        what = "a table" if found.images is None else "images"
-        what = f"sequences of {found.sequences.unit}" if found.sequences is not None else what
-        raise DataError(f"The argument {odd[0]}= has no meaning for {found.name}, which is {what}; leave it out.")
+    if odd := [name for name in arguments if name not in uses]:
+        noun = "a table" if found.images is None else "images"
+        noun = f"sequences of {found.sequences.unit}" if found.sequences is not None else noun
+        raise DataError(f"The argument {odd[0]}= has no meaning for {found.name}, which is {noun}; leave it out.")
 
 
 def _sequences(
-    found: Source, options: Options, columns: Any, target: str | None, wishes: Mapping[str, Wish], context: Codec | None
+    found: Source,
+    options: Options,
+    columns: Any,
+    target: str | None,
+    overrides: Mapping[str, KindOverride],
+    context: Codec | None,
 ) -> Dataset:
-    """Text, sound or numbers in their order, perhaps each with its context."""
+    """Return text, sound or numbers in their order, each with its context where the data have one."""
     sequences = found.sequences
     assert sequences is not None
     names = found.columns.column_names
     chosen = _context_names(columns, names) if context is None else [*(context.space.names or ())]
-    odd = next((name for name in wishes if name != "values" and name not in chosen), None)
-    if odd is not None or ("values" in wishes and sequences.form.coding):
+    odd = next((name for name in overrides if name != "values" and name not in chosen), None)
+    if odd is not None or ("values" in overrides and sequences.form.coding):
         raise DataError(f"There is no column {odd or 'values'!r}, named in kinds=; {found.name} holds sequences.")
     if target is not None:
         raise DataError(f"Sequences have no column {target!r} to predict; leave target= out.")
@@ -234,7 +245,7 @@ def _sequences(
             raise DataError(f"The sequences lack their context {lacking[0]!r}; expected {', '.join(chosen)}.")
         table = found.columns.select(chosen)
         form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
-        context = _context(table, form, wishes) if context is None else context
+        context = _context(table, form, overrides) if context is None else context
         c = context.encode(table.take(pa.array(origin)))
     several = sequences.layout == "windows" and len(np.unique(origin)) < len(origin)
     return Dataset(
@@ -252,28 +263,27 @@ def _sequences(
 
 
 def _context_names(context: str | int | Sequence[str | int] | None, names: list[str]) -> list[str]:
-    given = [] if context is None else [context] if isinstance(context, str | int) else list(context)
-    out = []
-    for one in given:
-        name = (
-            str(one) if str(one) in names else names[one] if isinstance(one, int) and -len(names) <= one < len(names) else None
-        )
-        if name is None:
-            raise DataError(
-                f"There is no column {one!r}, named in context=; the columns are {', '.join(names) or 'not named'}."
-            )
-        out.append(name)
-    return list(dict.fromkeys(out))
+    """Return the names of the context's columns, which the caller gave by name or position."""
+    chosen = []
+    for key in [] if context is None else [context] if isinstance(context, str | int) else context:
+        if str(key) in names:
+            chosen.append(str(key))
+        elif isinstance(key, int) and -len(names) <= key < len(names):
+            chosen.append(names[key])
+        else:
+            columns = ", ".join(names) or "not named"
+            raise DataError(f"There is no column {key!r}, named in context=; the columns are {columns}.")
+    return list(dict.fromkeys(chosen))
 
 
-def _measured(table: pa.Table, form: Form, wishes: Mapping[str, Wish], discrete: bool) -> tuple[Codec, list[str]]:
-    """The codec of the columns that can be measured, and why the others cannot."""
+def _measured(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], discrete: bool) -> tuple[Codec, list[str]]:
+    """Return the codec of the columns that can be measured, and for each of the others the reason why it cannot."""
     kinds: dict[str, Kind] = {}
     lost = []
     for name in table.column_names:
-        wish = wishes.get(name)
+        override = overrides.get(name)
         try:
-            kinds[name] = wish if isinstance(wish, Kind) else measure(name, table.column(name), wish, discrete)
+            kinds[name] = override if isinstance(override, Kind) else measure(name, table.column(name), override, discrete)
         except Unmeasurable as reason:
             lost.append(str(reason))
     if not kinds:
@@ -283,6 +293,7 @@ def _measured(table: pa.Table, form: Form, wishes: Mapping[str, Wish], discrete:
 
 
 def _mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
+    """Return a table with null in place of the values that mean missing."""
     texts, numbers = [m for m in markers if isinstance(m, str)], [float(m) for m in markers if isinstance(m, int | float)]
     columns = []
     for column in table.columns:
@@ -301,7 +312,7 @@ def _mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
 def _encoded(
     found: Source, codec: Codec, context: Codec | None, target: str | None, allow_missing: bool, beyond: bool
 ) -> Dataset:
-    """New data in spaces that are known already; columns that they do not name are ignored."""
+    """Return new data in the spaces of these codecs; columns that the spaces do not name are ignored."""
     x = codec.encode(found.images if found.images is not None else _renamed(found, codec.space), allow_missing, beyond)
     c = context.encode(_renamed(found, context.space)) if context is not None else None
     target = target if target is not None else found.target
@@ -319,7 +330,7 @@ def _encoded(
 
 
 def _renamed(found: Source, space: Space) -> pa.Table:
-    """An array's columns have no names of their own: where the widths agree, they are the space's."""
+    """Return a table; an array's columns, which have no names of their own, get the space's where the widths agree."""
     table = found.columns
     unnamed = found.form.container in ARRAYS and found.images is None
     if (

@@ -1,4 +1,4 @@
-"""Sequences before they are a tensor: one long one, windows cut out of several, or whole ones with an end."""
+"""Sequences before they are a tensor: one long sequence, windows cut out of several, or complete sequences with an end."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from genus.space import Category, Kind, Space
 
 __all__ = ["Arranged", "Options", "Sequences", "arrange", "collected"]
 
-LARGE = 2**28  # bytes beyond which sequences are kept in a file that is memory-mapped
-PADDED = 2**31  # elements that sequences with their ends may take
-BLOCKS = 10  # of a short sequence, unless a length is given
+LARGE = 2**28  # sequences of more bytes are kept in a memory-mapped file
+PADDED = 2**31  # sequences filled up with ends may have so many elements
+BLOCKS = 10  # the number of blocks of a short sequence, unless length= says otherwise
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the caller of `read` wants the data read; what `read` says of each argument holds."""
+    """Holds arguments of `read`, which documents them."""
 
     missing: tuple[Any, ...] = ()
     tokens: str | int | os.PathLike[str] | None = None
@@ -38,41 +38,41 @@ class Options:
     encoding: str | None = None
     sequence: bool | str | None = None
     header: bool | None = None
-    kinds: Mapping[str, Any] = field(default_factory=dict)  # wished, and those of the columns of spaces that are known
-    conditioned: bool = False  # there is a context, so pieces cannot be joined
-    codec: Codec | None = None  # known already
+    kinds: Mapping[str, Any] = field(default_factory=dict)  # of columns, by the caller or by the spaces passed along
+    conditioned: bool = False  # the data have a context, so pieces cannot be joined
+    codec: Codec | None = None  # that x is to be encoded with; None: measure the data
 
     @property
     def space(self) -> Space | None:
-        """The space that is known already."""
+        """Return the space of the codec; None without one."""
         return self.codec.space if self.codec is not None else None
 
     @property
     def form(self) -> Form | None:
-        """What samples of that space come back as."""
+        """Return the form of the codec; None without one."""
         return self.codec.form if self.codec is not None else None
 
-    def given(self) -> list[str]:
-        """The arguments that were given and do not always have a meaning."""
+    def used_arguments(self) -> list[str]:
+        """Return the names of arguments that the caller set and that have a meaning for some data only."""
         names = ("tokens", "documents", "length", "rate", "encoding", "sequence", "header")
         return [name for name in names if getattr(self, name) is not None]
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Sequences as numbers of their kind, and what is to be made of them.
+    """Holds sequences as numbers of their kind, and how they are to be arranged in a tensor.
 
     Args:
-        values: (M,) in data units, one sequence after another; small integers where the elements are whole numbers.
-        lengths: (K,) of each.
-        kind: of an element, the end not among its values.
-        form: what samples come back as.
-        layout: "stream": one long sequence; "windows" of equal length cut out of each; "documents": each whole, with an end;
-            "rows": each whole, all of one length.
-        unit: what the elements are, for messages.
+        values: (M,) in data units, each sequence after another; small integers where the elements are whole numbers.
+        lengths: (K,) the elements of each sequence.
+        kind: of an element, without the end.
+        form: the form in which samples are returned.
+        layout: "stream": one long sequence; "windows": pieces of equal length, cut out of each; "documents": each sequence
+            complete, with an end; "rows": each complete, all of the same length.
+        unit: the noun for elements, for messages.
         block: the usual length of a stream's blocks and of windows.
-        uses: the arguments of `read` that have a meaning here.
-        notes: what there is to know of how they were read.
+        uses: the arguments of `read` that have a meaning for these data.
+        notes: sentences on how the data were read.
     """
 
     values: np.ndarray
@@ -87,7 +87,7 @@ class Sequences:
 
 
 class Arranged(NamedTuple):
-    """x (N, L) of the space; row i is a piece of sequence `origin[i]`."""
+    """Holds sequences as a tensor x (N, L) of a space; row i is a piece of sequence `origin[i]`."""
 
     x: Tensor
     space: Space
@@ -96,98 +96,100 @@ class Arranged(NamedTuple):
     notes: list[str]
 
 
-def arrange(found: Sequences, length: int | None = None, space: Space | None = None) -> Arranged:
-    """Sequences -> a tensor; without a copy where they are one long one.
+def arrange(sequences: Sequences, length: int | None = None, space: Space | None = None) -> Arranged:
+    """Return sequences as a tensor, which shares their memory where they are one long sequence.
 
     Args:
+        sequences: to arrange.
         length: of blocks and windows; of documents the greatest, end included.
-        space: known already; a shorter stream than its length is then one row.
+        space: of the result; None: one of the usual length. A stream that is shorter than the space is one row.
 
     Raises:
-        DataError: nothing there, nothing long enough, or more padding than memory can be asked for.
+        DataError: no sequence, no sequence of this length, or more padding than memory can hold.
     """
     if length is not None and length < 1:
-        raise DataError(f"length is how many {found.unit} a sequence has, 1 or more; got {length}.")
-    if not len(found.lengths) or not found.lengths.max():
-        raise DataError(f"There are no {found.unit} to read; expected at least one sequence with something in it.")
-    if found.layout == "documents":
-        return _documents(found, length, space)
-    if found.layout == "rows":
-        return _whole_rows(found, length, space)
+        raise DataError(f"length is the number of {sequences.unit} of a sequence, 1 or more; got {length}.")
+    if not len(sequences.lengths) or not sequences.lengths.max():
+        raise DataError(f"The data hold no {sequences.unit}; expected at least one sequence that is not empty.")
+    if sequences.layout == "documents":
+        return _documents(sequences, length, space)
+    if sequences.layout == "rows":
+        return _whole_rows(sequences, length, space)
     if length is None:
-        length = space.dim if space is not None else _usual(found)
-    return _windows(found, length, space) if found.layout == "windows" else _blocks(found, length, space)
+        length = space.dim if space is not None else _usual(sequences)
+    return _windows(sequences, length, space) if sequences.layout == "windows" else _blocks(sequences, length, space)
 
 
-def _whole_rows(found: Sequences, length: int | None, space: Space | None) -> Arranged:
-    width = int(found.lengths[0])
-    if (found.lengths != width).any():
+def _whole_rows(sequences: Sequences, length: int | None, space: Space | None) -> Arranged:
+    width = int(sequences.lengths[0])
+    if (sequences.lengths != width).any():
         raise DataError(
-            f"The sequences have lengths from {found.lengths.min()} to {found.lengths.max()}; the space has no end."
+            f"The sequences have lengths from {sequences.lengths.min()} to {sequences.lengths.max()}; the space has no end."
         )
     if length is not None and length != width:
-        raise DataError(f"The sequences have {width} {found.unit} each; leave length={length} out.")
-    x = _tensor(found.values.reshape(-1, width))
-    return Arranged(x, space or _space(found.kind, width), np.arange(len(x)), False, [])
+        raise DataError(f"The sequences have {width} {sequences.unit} each; leave length={length} out.")
+    x = _tensor(sequences.values.reshape(-1, width))
+    return Arranged(x, space or _space(sequences.kind, width), np.arange(len(x)), False, [])
 
 
-def _blocks(found: Sequences, length: int, space: Space | None) -> Arranged:
-    total = len(found.values)
+def _blocks(sequences: Sequences, length: int, space: Space | None) -> Arranged:
+    total = len(sequences.values)
     if total < 2:
-        raise DataError(f"One of the {found.unit} is not enough; a sequence needs at least 2.")
+        raise DataError(f"One of the {sequences.unit} is not enough; a sequence needs at least 2.")
     if length > total:
         if space is None:
-            raise DataError(f"length={length:,} is longer than the whole sequence of {total:,} {found.unit}; choose less.")
+            raise DataError(f"length={length:,} is longer than the whole sequence of {total:,} {sequences.unit}; choose less.")
         length = total
     blocks = total // length
     rest = total - blocks * length
-    notes = [f"the last {rest:,} {found.unit} fill no block of {length:,} and are left out"] if rest else []
-    x = _tensor(found.values[: blocks * length]).view(blocks, length)
-    return Arranged(x, space or _space(found.kind, length), np.zeros(blocks, int), True, notes)
+    notes = [f"the last {rest:,} {sequences.unit} fill no block of {length:,} and are left out"] if rest else []
+    x = _tensor(sequences.values[: blocks * length]).view(blocks, length)
+    return Arranged(x, space or _space(sequences.kind, length), np.zeros(blocks, int), True, notes)
 
 
-def _usual(found: Sequences) -> int:
-    """Blocks of the usual length, shorter ones of a short stream; windows that nine sequences of ten are long enough for."""
-    if found.layout == "windows":
-        return max(1, min(found.block, int(np.quantile(found.lengths, 0.1, method="lower"))))
-    return max(1, min(found.block, len(found.values) // BLOCKS))
+def _usual(sequences: Sequences) -> int:
+    """Return the usual length of blocks, less for a short stream; of windows a length that nine sequences of ten have."""
+    if sequences.layout == "windows":
+        return max(1, min(sequences.block, int(np.quantile(sequences.lengths, 0.1, method="lower"))))
+    return max(1, min(sequences.block, len(sequences.values) // BLOCKS))
 
 
-def _windows(found: Sequences, length: int, space: Space | None) -> Arranged:
-    counts = found.lengths // length
+def _windows(sequences: Sequences, length: int, space: Space | None) -> Arranged:
+    counts = sequences.lengths // length
     if not counts.any():
-        raise DataError(f"No sequence has {length:,} {found.unit}, the longest has {found.lengths.max():,}; choose less.")
+        longest = sequences.lengths.max()
+        raise DataError(f"No sequence has {length:,} {sequences.unit}, the longest has {longest:,}; choose less.")
     origin = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(len(origin)) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts = (np.cumsum(found.lengths) - found.lengths)[origin] + within * length
-    x = _tensor(np.lib.stride_tricks.sliding_window_view(found.values, length)[starts])
-    short, lost = int((counts == 0).sum()), len(found.values) - x.numel()
-    note = f"{lost:,} of {len(found.values):,} {found.unit} fill no window of {length:,}"
+    starts = (np.cumsum(sequences.lengths) - sequences.lengths)[origin] + within * length
+    x = _tensor(np.lib.stride_tricks.sliding_window_view(sequences.values, length)[starts])
+    short, lost = int((counts == 0).sum()), len(sequences.values) - x.numel()
+    note = f"{lost:,} of {len(sequences.values):,} {sequences.unit} fill no window of {length:,}"
     note += f" ({short:,} of {len(counts):,} sequences are shorter)" if short else ""
     notes = [f"{note} and are left out"] if lost else []
-    return Arranged(x, space or _space(found.kind, length), origin, False, notes)
+    return Arranged(x, space or _space(sequences.kind, length), origin, False, notes)
 
 
-def _documents(found: Sequences, length: int | None, space: Space | None) -> Arranged:
-    longest = int(found.lengths.max())
+def _documents(sequences: Sequences, length: int | None, space: Space | None) -> Arranged:
+    longest = int(sequences.lengths.max())
     most = longest if length is None else length - 1
-    kept = found.lengths <= most
+    kept = sequences.lengths <= most
     if not kept.any():
         raise DataError(
             f"Every sequence is longer than length={length}, which must hold its end too; the shortest has"
-            f" {found.lengths.min():,} {found.unit}, the longest {longest:,}."
+            f" {sequences.lengths.min():,} {sequences.unit}, the longest {longest:,}."
         )
-    values, lengths, notes = found.values, found.lengths, []
+    values, lengths, notes = sequences.values, sequences.lengths, []
     if lost := int((~kept).sum()):
-        notes = [f"{lost:,} of {len(kept):,} sequences are longer than {most:,} {found.unit} and are left out"]
+        notes = [f"{lost:,} of {len(kept):,} sequences are longer than {most:,} {sequences.unit} and are left out"]
         values, lengths = values[np.repeat(kept, lengths)], lengths[kept]
     width = int(lengths.max()) + 1
     if len(lengths) * width > PADDED:
         raise DataError(
-            f"{len(lengths):,} sequences filled up to the longest, {width - 1:,} {found.unit}, are {len(lengths) * width:,}"
+            f"{len(lengths):,} sequences filled up to the longest, {width - 1:,} {sequences.unit}, are {len(lengths) * width:,}"
             " numbers; leave out the longest with length=, or read them as one with documents='one'."
         )
-    kind = space.kinds[0] if space is not None else found.kind.with_end()
+    kind = space.kinds[0] if space is not None else sequences.kind.with_end()
     end = kind.end
     if isinstance(kind, Category):
         values = values.astype(smallest_type(kind.states), copy=False)
@@ -202,14 +204,18 @@ def _space(kind: Kind, length: int) -> Space:
 
 
 def _tensor(values: np.ndarray) -> Tensor:
-    """Without a copy, unless it may not be written to."""
+    """Return an array as a tensor, copied only where the array is read-only."""
     return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 
 def collected(parts: Iterable[np.ndarray], dtype: Any) -> np.ndarray:
-    """Parts one after another, (M,); beyond `LARGE` bytes in a temporary file, memory-mapped, that is gone when they are.
+    """Return arrays joined, (M,); more than `LARGE` bytes in a memory-mapped temporary file, which goes when the array does.
 
     The file is where Python's `tempfile` puts it: set TMPDIR to a disk with room.
+
+    Args:
+        parts: the arrays, (M_i,) each.
+        dtype: of the result.
     """
     held: list[np.ndarray] = []
     size, file = 0, None
@@ -218,8 +224,8 @@ def collected(parts: Iterable[np.ndarray], dtype: Any) -> np.ndarray:
         size += part.nbytes
         if file is None and size > LARGE:
             file = tempfile.TemporaryFile()  # noqa: SIM115 - the map keeps it open
-            for one in held:
-                file.write(one.tobytes())
+            for earlier in held:
+                file.write(earlier.tobytes())
             held = []
         if file is None:
             held.append(part)

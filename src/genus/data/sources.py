@@ -1,7 +1,7 @@
-"""Where data come from: files by suffix, folders, arrays, frames, and the sets that ship with scikit-learn, Python and genus.
+"""Sources of data: files by suffix, folders, arrays, frames, and the data sets of scikit-learn, Python and genus.
 
-Each reader gives a `Source`: columns in Arrow, or an array of images or sequences with columns beside it. A new kind of file is
-one function and one line in `READERS`.
+Each reader returns a `Source`: columns in Arrow, or an array of images or sequences with columns beside it. A new type of file
+takes a function and a line in `READERS`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ __all__ = ["EMBEDDED", "READERS", "Source", "open_source"]
 
 @dataclass(frozen=True)
 class Source:
-    """What was found, before kinds are measured.
+    """Holds data before their kinds are measured.
 
     Args:
         name: for reports.
-        columns: a table; with images or sequences, what is known of each of them, such as its label.
-        form: what samples of the table come back as.
+        columns: a table; beside images or sequences, a row for each of them, such as its label.
+        form: the form in which samples of the table are returned.
         images: (N, H, W), (N, H, W, C) or (N, C, H, W), where the data are images.
         sequences: text, sound, or numbers in their order, where the data are sequences.
         target: the column that is usually predicted.
-        notes: what happened on the way.
-        uses: the arguments of `read` that have a meaning here, beside those for sequences.
+        notes: sentences on how the data were read.
+        uses: the arguments of `read` that have a meaning for these data, beside the arguments for sequences.
     """
 
     name: str
@@ -54,7 +54,15 @@ class Source:
 
 
 def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B008 - it is immutable
-    """Anything that `genus.read` takes -> columns, images or sequences."""
+    """Return data as columns, images or sequences.
+
+    Args:
+        source: of any type that `genus.read` takes.
+        options: the arguments of `read`.
+
+    Raises:
+        DataError: the source does not exist, or cannot be read.
+    """
     if isinstance(source, str | os.PathLike):
         return _open_path(source, options)
     if options.sequence and isinstance(source, list | tuple):
@@ -141,17 +149,17 @@ def _npy(path: Path, options: Options) -> Source:
 
 def _npz(path: Path, options: Options) -> Source:
     with np.load(path, allow_pickle=False) as file:
-        return _named_arrays({name: _with_gaps(file[name]) for name in file.files}, path.name)
+        return _named_arrays({name: _with_missing(file[name]) for name in file.files}, path.name)
 
 
-def _with_gaps(values: np.ndarray) -> np.ndarray:
-    """Texts of a file, where "" is what is missing, as in CSV; other arrays as they are."""
+def _with_missing(values: np.ndarray) -> np.ndarray:
+    """Return an array of text with None for "", as in CSV; other arrays as they are."""
     empty = values == "" if values.dtype.kind == "U" else None
     return values if empty is None or not empty.any() else np.where(empty, None, values)  # type: ignore[call-overload]
 
 
 def _named_arrays(arrays: Mapping[str, Any], where: str) -> Source:
-    """One array of data, (N, ...), and perhaps one value for each row beside it; of several splits, the training one."""
+    """Return an array of data, (N, ...), with arrays of one value a row as columns; of splits, the training rows."""
     arrays = {str(n): v.detach().cpu().numpy() if isinstance(v, Tensor) else np.asarray(v) for n, v in arrays.items()}
     notes: tuple[str, ...] = ()
     train = {name: v for name, v in arrays.items() if "train" in name.lower()}
@@ -200,10 +208,11 @@ def _audio(path: Path, options: Options) -> Source:
 
 
 def _folder(folder: Path, options: Options) -> Source:
-    """The images, texts or recordings of a folder and those below it: whichever there are most of."""
+    """Return the images, texts or recordings of a folder and the folders below it, whichever are the most files."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
     known = (images.SUFFIXES, text.SUFFIXES, audio.SUFFIXES)
-    suffixes, paths = max(((s, [p for p in files if p.suffix.lower() in s]) for s in known), key=lambda found: len(found[1]))
+    groups = ((suffixes, [p for p in files if p.suffix.lower() in suffixes]) for suffixes in known)
+    suffixes, paths = max(groups, key=lambda group: len(group[1]))
     if not paths:
         expected = ", ".join(itertools.chain(*known))
         raise DataError(f"The folder {folder} holds no images, texts or recordings; expected files ending in {expected}.")
@@ -261,19 +270,19 @@ def _embedded(name: str, loader: str, target: str) -> Callable[[Options], Source
 
 
 def _topics(options: Options) -> Source:
-    """The help texts that ship with Python, one after another."""
+    """Return the help texts of Python as one long text."""
     from pydoc_data.topics import topics
 
     texts = [text.Text(name, topics[name]) for name in sorted(topics)]
-    found = _of_sequences("topics", text.read_texts(texts, options))
-    return replace(found, notes=(*found.notes, f"the help texts of Python {platform.python_version()}"))
+    source = _of_sequences("topics", text.read_texts(texts, options))
+    return replace(source, notes=(*source.notes, f"the help texts of Python {platform.python_version()}"))
 
 
 def _strings(options: Options) -> Source:
-    """Synthesised plucks of a string, and their notes."""
+    """Return synthesised plucks of a string, with their notes as labels."""
     waves, notes = audio.plucked_strings()
     rate = options.rate or 8000
-    sound = (audio.resampled(wave, 8000, rate) for wave in waves)
+    sound = (audio.resample(wave, 8000, rate) for wave in waves)
     return _of_sequences("strings", audio.sequences_of(sound, rate, options), notes)
 
 

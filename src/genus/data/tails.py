@@ -1,4 +1,4 @@
-"""Rows that were not there when a space was measured: numbers between the points of a lattice, and beyond its ends."""
+"""Numbers that no row had when a space was measured: between the points of a lattice, and beyond its ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Tails"]
 
 
 class Tails:
-    """Put any number into a space with lattices: rounded to its column's resolution, and beyond the ends with a tail.
+    """Encode any number in a space with lattices: rounded to its column's resolution, and with a tail beyond the ends.
 
-    With x' the nearest value inside, q(x) = p(x') t(x | x'): from an end where m training rows lay, a value is beyond with
-    probability 1 / (m + 2), the rule of succession, at a distance that is geometric with a mean of a quarter of the range.
+    With x' the nearest value inside, q(x) = p(x') t(x | x'). From an end at which m training rows lie, a value is beyond with
+    probability 1 / (m + 2), the rule of succession, at a geometric distance whose mean is a quarter of the range.
 
     Args:
         data: the training rows.
@@ -33,12 +33,12 @@ class Tails:
         self.mean = 1.25 + (high - low) / self.step / 4
         inside = data.x[:, self.columns].double()
         self.beyond = [1 / (((inside - end).abs() < self.step / 2).sum(0).double() + 2) for _, end in self.ends]
-        # As reals any value can be encoded; such a loc asks for double precision wherever the lattice needs it.
+        # As reals any value can be encoded; such a loc takes double precision wherever the lattice needs it.
         free = [Real(min(k.magnitude, k.FINEST), 1.0, k.atoms) if isinstance(k, Lattice) else k for k in data.space.kinds]
         self.free = Space(free, names=data.space.names)
 
     def __call__(self, source: Any) -> tuple[Tensor, Tensor]:
-        """Columns -> x (n, D) inside the space, and the log-probability of the steps outside, (n,), in nats."""
+        """Return columns as x (n, D) inside the space, and the log-probability (n,) of the steps outside, in nats."""
         x = Codec(self.free).encode(source)
         value = x[:, self.columns].double()
         kept = value.isnan()

@@ -1,4 +1,4 @@
-"""Text: files and folders of them, as one long sequence of symbols or as documents that end."""
+"""Text, in files and folders, read as one long sequence of symbols or as documents that end."""
 
 from __future__ import annotations
 
@@ -25,35 +25,40 @@ __all__ = ["SUFFIXES", "Text", "read_documents", "read_texts"]
 SUFFIXES = (".txt", ".text", ".md")
 SEPARATOR = "\x03"  # end of text: stands between files that are read as one
 PIECE = 2**22  # bytes read at a time
-HEAD = 2**20  # characters that tell whether a file has a document on every line
-PROBE = 10_000  # characters that tell whether a tokenizer keeps everything
-LINE = 200  # characters of a line that may be a document
-LINES = 10  # that a file of documents has at least
-LONGEST = 4096  # symbols of files that are documents
-WASTE = 8  # times as many numbers as symbols that filling up may take
+HEAD = 2**20  # so many characters decide whether a file has a document on every line
+PROBE = 10_000  # so many characters decide whether a tokenizer keeps text as it is
+LINE = 200  # the most characters of a line that is a document
+LINES = 10  # the fewest lines of a file of documents
+LONGEST = 4096  # the most symbols of files that are documents
+WASTE = 8  # filling documents up may take so many times as many numbers as they have symbols
 
 
 @dataclass(frozen=True)
 class Text:
-    """A file, perhaps compressed, or a text that is here already."""
+    """Holds a text: a string, or a file that may be compressed.
+
+    Args:
+        name: for messages.
+        source: the string, or the path of the file.
+    """
 
     name: str
     source: Path | str
 
     def open(self) -> Any:
-        """The bytes, as a file."""
+        """Return the bytes as an open file."""
         if isinstance(self.source, str):
             return io.BytesIO(self.source.encode("utf-8", "surrogatepass"))
         return pa.input_stream(str(self.source), compression="detect")
 
     @property
     def blank(self) -> bool:
-        """Whether there is nothing but spaces and line ends."""
+        """Return whether the text is nothing but spaces and line ends."""
         with self.open() as file:
             return not any(block.strip() for block in iter(lambda: file.read(PIECE), b""))
 
     def pieces(self) -> Iterator[str]:
-        """The characters, a few million at a time; every end of line is \\n, as when Python reads text.
+        """Yield the characters, a few million at a time; every end of a line is \\n, as when Python reads text.
 
         Raises:
             DataError: bytes that are not UTF-8.
@@ -80,11 +85,12 @@ class Text:
                 if not block:
                     return
 
-    def whole(self) -> str:
+    def read(self) -> str:
+        """Return all characters."""
         return "".join(self.pieces())
 
     def bytes(self) -> np.ndarray:
-        """Every byte, memory-mapped where it is a file that is not compressed."""
+        """Return the bytes as uint8 (M,), memory-mapped where the text is a file that is not compressed."""
         if isinstance(self.source, Path) and self.source.suffix.lower() in SUFFIXES and self.source.stat().st_size:
             return np.memmap(self.source, dtype=np.uint8, mode="c")  # what is written to a page stays in memory
         with self.open() as file:
@@ -92,28 +98,35 @@ class Text:
 
 
 def read_texts(texts: Sequence[Text], options: Options) -> Sequences:
-    """Files of text -> symbols.
+    """Return texts as sequences of symbols.
 
     Args:
         texts: in order.
+        options: the arguments of `read`.
 
     Raises:
-        DataError: no text in them, bytes that are not UTF-8, symbols that a known space lacks, arguments without a meaning.
+        DataError: empty texts, bytes that are not UTF-8, symbols that the space lacks, or arguments without a meaning.
     """
     check(options)
     if all(text.blank for text in texts):
-        what = f"The text {texts[0].name} is" if len(texts) == 1 else f"All {len(texts)} texts, such as {texts[0].name}, are"
-        raise DataError(f"{what} empty; expected at least one line with something in it.")
-    how = _layout(texts, options)
-    if how == "lines":
+        subject = f"The text {texts[0].name} is" if len(texts) == 1 else f"All {len(texts)} texts, {texts[0].name} say, are"
+        raise DataError(f"{subject} empty; expected at least one line with something in it.")
+    layout = _layout(texts, options)
+    if layout == "lines":
         return _lines(texts, options)
-    if how == "files":
+    if layout == "files":
         return read_documents([_content(text, options) for text in texts], [text.name for text in texts], options)
     return _stream(texts, options)
 
 
 def read_documents(documents: Sequence[Any], names: Sequence[str], options: Options) -> Sequences:
-    """Strings (or bytes), each a document with an end."""
+    """Return strings, or bytes, as sequences of symbols, each a document with an end.
+
+    Args:
+        documents: the strings.
+        names: of the documents, for messages.
+        options: the arguments of `read`.
+    """
     check(options)
     symbols = _symbols(options, lambda: iter(documents))
     values, lengths = symbols.encode(documents, lambda i, place: f"place {place + 1:,} of {names[i]}")
@@ -127,41 +140,41 @@ def _sequences(symbols: Coding, values: np.ndarray, lengths: np.ndarray, layout:
     return Sequences(values, lengths, Category(symbols.levels), form, layout, unit, uses=uses, notes=tuple(notes))
 
 
-# -- what is a sequence ---------------------------------------------------------------------------------------------------
+# -- which parts are sequences --------------------------------------------------------------------------------------------
 
 
 def check(options: Options) -> None:
-    """Raise DataError where an argument makes no sense."""
+    """Raise DataError where an argument does not fit text, or the space."""
     if options.documents not in (None, "auto", "one", "lines", "files"):
         raise DataError(f"documents={options.documents!r} is not understood; expected 'auto', 'one', 'lines' or 'files'.")
-    tokens, known = options.tokens, options.space
+    tokens, space = options.tokens, options.space
     if isinstance(tokens, str) and tokens not in ("characters", "bytes") and not Path(tokens).is_file():
         raise DataError(
             f"tokens={tokens!r} is not understood; expected 'characters', 'bytes', the file of a tokenizer in JSON, or how many"
             " tokens a byte-pair encoding should have."
         )
-    if known is not None and not (known.sequence and options.codec is not None and options.codec.is_text):
-        raise DataError(f"These data are text and the space is not one of text: {known!r}; read them without space=.")
-    if known is not None and options.documents in ("one", "lines", "files") and known.ends != (options.documents != "one"):
-        has = "an end symbol, so it is for documents" if known.ends else "no end symbol, so it is for one long text"
+    if space is not None and not (space.sequence and options.codec is not None and options.codec.is_text):
+        raise DataError(f"These data are text and the space is not one of text: {space!r}; read them without space=.")
+    if space is not None and options.documents in ("one", "lines", "files") and space.ends != (options.documents != "one"):
+        has = "an end symbol, so it is for documents" if space.ends else "no end symbol, so it is for one long text"
         raise DataError(f"The space has {has}; documents={options.documents!r} does not fit, leave it out.")
 
 
 def _layout(texts: Sequence[Text], options: Options) -> str:
-    """Whether these are "one" long text, or "lines" or "files" that are documents."""
+    """Return "one" for one long text, or "lines" or "files" where these are documents."""
     if options.documents not in (None, "auto"):
         return str(options.documents)
     if options.space is not None:
         return "one" if not options.space.ends else "files" if len(texts) > 1 else "lines"
     if len(texts) == 1:
         return "lines" if _is_list(texts[0]) else "one"
-    sizes = [text.bytes().size for text in texts]  # of characters there are hardly fewer
+    sizes = [text.bytes().size for text in texts]  # the characters are hardly fewer
     even = max(sizes) <= LONGEST and max(sizes) * len(sizes) <= WASTE * sum(sizes)
     return "files" if even else "one"
 
 
 def _is_list(text: Text) -> bool:
-    """Whether every line looks like a document: short, and none is empty."""
+    """Return whether every line looks like a document: short, and not empty."""
     with text.open() as file:
         head = file.read(HEAD)
     lines = head.decode("utf-8", "replace").split("\n")
@@ -171,7 +184,7 @@ def _is_list(text: Text) -> bool:
 
 
 def _lines(texts: Sequence[Text], options: Options) -> Sequences:
-    """Every line that is not empty is a document."""
+    """Return every line that is not empty as a document."""
     lines: list[Any] = []
     places = []
     for text in texts:
@@ -184,16 +197,17 @@ def _lines(texts: Sequence[Text], options: Options) -> Sequences:
 
 
 def _content(text: Text, options: Options) -> Any:
-    """All of a text, as bytes where these are its symbols, else as a string."""
-    return text.bytes().tobytes() if _as_bytes(options) else text.whole()
+    """Return a text as bytes where these are its symbols, else as a string."""
+    return text.bytes().tobytes() if _as_bytes(options) else text.read()
 
 
 def _as_bytes(options: Options) -> bool:
-    return Bytes.name == (options.tokens if options.space is None else _known(options))
+    """Return whether the symbols are bytes."""
+    return Bytes.name == (options.tokens if options.space is None else _coding_name(options))
 
 
 def _stream(texts: Sequence[Text], options: Options) -> Sequences:
-    """All texts as one long sequence; where there is a context, each by itself."""
+    """Return all texts as one long sequence; each by itself where the data have a context."""
     apart = options.conditioned
     joined = len(texts) > 1 and not apart
     if len(texts) == 1 and _as_bytes(options):
@@ -225,7 +239,7 @@ def _stream(texts: Sequence[Text], options: Options) -> Sequences:
 
 
 def _encoded(text: Text, symbols: Coding) -> Iterator[np.ndarray]:
-    """The symbols of a text, piece by piece."""
+    """Yield the symbols of a text, piece by piece."""
     if isinstance(symbols, Bytes):
         yield text.bytes()
         return
@@ -248,17 +262,18 @@ def _nowhere(text: int, place: int) -> str:
     return "nowhere"
 
 
-# -- its symbols ----------------------------------------------------------------------------------------------------------
+# -- symbols --------------------------------------------------------------------------------------------------------------
 
 
-def _known(options: Options) -> str | None:
+def _coding_name(options: Options) -> str | None:
+    """Return the name of the form's coding; None where the data are to be measured."""
     return options.form.coding if options.form is not None else None
 
 
 def _symbols(options: Options, pieces: Any) -> Coding:
-    """The coding that is known already, or that was asked for; an alphabet is the characters that occur, sorted."""
+    """Return the coding of the space, or of `options.tokens`; an alphabet is the characters that occur, sorted."""
     if options.space is not None:
-        return coding(_known(options) or "", options.space.kinds[0].levels)  # type: ignore[attr-defined]
+        return coding(_coding_name(options) or "", options.space.kinds[0].levels)  # type: ignore[attr-defined]
     tokens = options.tokens
     if tokens == "bytes":
         return Bytes()
@@ -270,10 +285,10 @@ def _symbols(options: Options, pieces: Any) -> Coding:
             alphabet.update(piece)
         return Characters(sorted(alphabet))
     try:
-        made = Tokens(Path(os.fspath(tokens)).read_text(encoding="utf-8"))
+        symbols = Tokens(Path(os.fspath(tokens)).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"Cannot read the tokenizer {tokens}: {error.strerror}; check the path.") from error
     sample = next(iter(pieces()))[:PROBE]
-    if made.decode(made.encode([sample], _nowhere)[0]) != sample:
+    if symbols.decode(symbols.encode([sample], _nowhere)[0]) != sample:
         warnings.warn(f"The tokenizer {tokens} does not give text back as it was; what it drops is lost.", stacklevel=2)
-    return made
+    return symbols

@@ -47,9 +47,9 @@ class Marginal(NamedTuple):
     Args:
         states: names of levels, or of atoms where the column is numeric.
         shares: (1 + F, S) of those states.
-        edges: (B + 1,) of the histogram of the remainder; None for a category.
+        edges: (B + 1,) of the histogram of the continuous part; None for a category.
         bins: (1 + F, B) shares of the rows in every bin; with `shares` at most 1.
-        whole: whether the remainder is of whole numbers.
+        whole: whether the continuous part is of whole numbers.
         known: the type of the column, where the numbers count time.
     """
 

@@ -170,7 +170,7 @@ class Results:
 
     @property
     def codec(self) -> Codec:
-        """Return the codec, from x back to what was read."""
+        """Return the codec of the data, which decodes x to what was read."""
         return Codec(self.space, self.form)
 
     def to_json(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ __all__ = ["GenerativeModel", "build_family", "registered_families", "registered
 
 
 class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
-    """Is a distribution over a space that can be sampled; the base of every family.
+    """Represents a distribution over a space that can be sampled; the base of every family.
 
     A subclass must give
 
@@ -116,7 +116,7 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
 
     @property
     def parameter_count(self) -> int:
-        """Return how many numbers the model learns."""
+        """Return the number of numbers that the model learns."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
     # -- sampling -----------------------------------------------------------------------------------------------------
 
     def decode(self, x: Tensor, /) -> Any:
-        """Return x (n, *shape) as the kind of thing the training rows were: a frame, an array, texts; else as it is."""
+        """Return x (n, *shape) in the form of the training data: a frame, an array, texts; as it is where they were tensors."""
         return x if self.codec is None else self.codec.decode(x)
 
     @torch.no_grad()
@@ -171,7 +171,7 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
             batch_size: rows drawn at once.
 
         Returns:
-            x of shape (n, *space.shape) in data units; `space.decode` turns it into a frame.
+            x of shape (n, *space.shape) in data units; `decode` turns it into a frame.
         """
         n = check_count(n)
         c = self._check_context(c, n)

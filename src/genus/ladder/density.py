@@ -17,12 +17,12 @@ from genus.random import isolated
 
 __all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
 
-BOUND_DRAWS = 16  # importance weights that a bound is tightened by, wherever rows are scored
-AT_ONCE = 2**21  # numbers that are decoded together for importance weights: 8 MB, which a processor's caches hold
+BOUND_DRAWS = 16  # importance weights that tighten a bound, wherever rows are scored
+AT_ONCE = 2**21  # numbers decoded together for importance weights: 8 MB, which a processor's caches hold
 
 
 class ApproximateDensity(GenerativeModel):
-    """Is a model whose log-density has a lower bound, `elbo`, and an estimate, `log_evidence`.
+    """Gives a model a lower bound of its log-density, `elbo`, and an estimate, `log_evidence`.
 
     A subclass must give `_elbo(x, c)`, (B,) in nats, beside `_sample`. Each call is one draw of the log of an importance
     weight, log p(x, z) - log q(z | x) of a fresh z: its mean is the bound, and the log of the mean of many weights is the
@@ -151,10 +151,10 @@ class ApproximateDensity(GenerativeModel):
 
 
 class TractableDensity(Marginals, ApproximateDensity):
-    """Is a model whose log-density is exact: bound and evidence are the log-density itself.
+    """Gives a model its exact log-density, `log_prob`: bound and evidence are the log-density itself.
 
-    A subclass must give `_log_prob(x, c)`, (B,) in nats and in data units, beside `_sample`. See `Marginals` for what lets it
-    leave columns out and draw some given others.
+    A subclass must give `_log_prob(x, c)`, (B,) in nats and in data units, beside `_sample`. `Marginals` names the methods by
+    which it can leave columns out, and draw some given others.
     """
 
     info = ApproximateDensity.info.replace(likelihood="exact")

@@ -15,10 +15,15 @@ __all__ = ["check_count", "check_shape", "map_batches", "without_parameter_gradi
 
 
 def check_shape(found: Tensor, shape: tuple[int, ...], method: str) -> Tensor:
-    """Return what a family's own method gave, if it has this shape: another would be broadcast without a word.
+    """Return the tensor of a family's method if it has this shape: another shape could be broadcast unnoticed.
+
+    Args:
+        found: the result of the method.
+        shape: the expected shape.
+        method: its name, for the message.
 
     Raises:
-        GenusError: it has another.
+        GenusError: the result has another shape, or is no tensor.
     """
     if not isinstance(found, Tensor) or found.shape != shape:
         got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
@@ -48,7 +53,7 @@ def map_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, ro
         f: (x, c) -> one entry for each row.
         x: (B, ...).
         c: (B, ...) or None.
-        rows: of a chunk; by default the fewer the longer rows are.
+        rows: of a chunk; by default fewer for longer rows.
     """
     rows = rows or max(1, min(8192, 2**17 // max(x[:1].numel(), 1)))
     if len(x) <= rows:

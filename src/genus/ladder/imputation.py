@@ -1,4 +1,4 @@
-"""Entries that are not known: drawn given the others (`impute`), or left out of a density (`log_marginal`)."""
+"""Unknown entries of rows: drawn given the others (`impute`), or left out of a density (`log_marginal`)."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Imputation:
 
     @torch.no_grad()
     def impute(self: Any, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None, seed: int | None = None) -> Tensor:
-        """Return x with the entries that are not known drawn given the others, by the model's distribution.
+        """Return x with its unknown entries drawn given the others, by the model's distribution.
 
-        Exact where the density is; a model with a code comes near: see `LatentVariable.impute`. Which entries can be drawn
-        given which others depends on the family: `mixture` and `naive-bayes` answer for any entries, the chain rule for those
+        Draws are exact where the density is; a model with a code comes near: see `LatentVariable.impute`. The family decides
+        which entries can be drawn given others: `mixture` and `naive-bayes` answer for any entries, the chain rule for those
         that come last in its order and, as every exact density does, for entries of few possible values.
 
         Args:
             x: rows (B, *shape) in data units.
-            missing: bool, shaped as x, true where x is to be drawn and not looked at. None: where x is NaN and its column has
-                no missing value; where it has one, NaN is a value like others.
+            missing: bool, shaped as x, true for the entries to draw. None: the entries where x is NaN and its column has no
+                missing value; in a column with a missing value NaN is a value like others.
             c: the context, (B, *context.shape) or one row for all; None for a model without context.
             seed: repeats the draw bit for bit; None: torch's global random numbers.
 
@@ -55,7 +55,7 @@ class Imputation:
     def _impute_with(
         self: Any, draw: Callable[..., Tensor], x: Tensor, missing: Tensor | None, c: Tensor | None, seed: int | None
     ) -> Tensor:
-        """`impute` by draw(x, missing, c): x is checked and has some value where `missing`, (B, D), says it is unknown."""
+        """Impute by draw(x, missing, c): x is checked, with a possible value in the entries that `missing` (B, D) marks."""
         if self.space.sequence:
             raise GenusError("Sequences have no entries to fill in; sample(prefix=...) goes on from what one begins with.")
         whole, unknown = fill_unknown(self.space, x, missing)

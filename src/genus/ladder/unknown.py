@@ -1,4 +1,4 @@
-"""Rows with unknown entries: where they are, and the sums over the values that they may have."""
+"""Rows with unknown entries: their positions, and sums over their possible values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "set_columns",
 ]
 
-MAX_COMBINATIONS = 4096  # of values, beyond which they are not summed over one by one
+MAX_COMBINATIONS = 4096  # the most combinations of values that are summed over one by one
 ROWS_AT_ONCE = 20_000  # rows whose densities are computed together
 WHO_CAN = (
     "mixture and naive-bayes can for any columns, and made, gpt and rnn for those that come last in their order, which order="
@@ -33,10 +33,11 @@ WHO_CAN = (
 
 
 def fill_unknown(space: Space, x: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Check rows, put some value wherever an entry is unknown, and say where that is.
+    """Check rows, and return them with a possible value in each unknown entry, and which entries these are.
 
     Args:
-        x: (B, *shape) in data units; entries that are unknown may hold anything.
+        space: of the rows.
+        x: (B, *shape) in data units; unknown entries may hold anything.
         missing: bool, shaped as x, true where an entry is unknown; None: where x is NaN and its column has no missing value.
 
     Returns:
@@ -50,21 +51,21 @@ def fill_unknown(space: Space, x: Tensor, missing: Tensor | None) -> tuple[Tenso
         space.check(x)
     x = x if x.is_floating_point() else x.to(space.dtype)
     if missing is None:
-        gone = x.isnan().flatten(1) & (space.tables(x).missing < 0)
+        unknown = x.isnan().flatten(1) & (space.tables(x).missing < 0)
     elif not isinstance(missing, Tensor) or missing.shape != x.shape or missing.dtype != torch.bool:
-        found = f"{missing.dtype} of {tuple(missing.shape)}" if isinstance(missing, Tensor) else type(missing).__name__
-        raise DataError(f"missing must be bool of shape {tuple(x.shape)}; got {found}.")
+        got = f"{missing.dtype} of {tuple(missing.shape)}" if isinstance(missing, Tensor) else type(missing).__name__
+        raise DataError(f"missing must be bool of shape {tuple(x.shape)}; got {got}.")
     else:
-        gone = missing.to(x.device).flatten(1)
-    whole = torch.where(gone, placeholder_row(space, x), x.flatten(1)).view_as(x)
-    space.check(whole)
-    return whole, gone
+        unknown = missing.to(x.device).flatten(1)
+    filled = torch.where(unknown, placeholder_row(space, x), x.flatten(1)).view_as(x)
+    space.check(filled)
+    return filled, unknown
 
 
 def placeholder_row(space: Space, like: Tensor) -> Tensor:
     """Return one row with a possible value in every column, (D,)."""
-    some = [k.loc if isinstance(k, Real) else k.low if isinstance(k, Lattice) else 0.0 for k in space.kinds]
-    return torch.tensor(some, dtype=like.dtype, device=like.device)
+    values = [k.loc if isinstance(k, Real) else k.low if isinstance(k, Lattice) else 0.0 for k in space.kinds]
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
 def rows_by_pattern(missing: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
@@ -113,15 +114,15 @@ def enumerate_unknown(
     x: Tensor,
     c: Tensor | None,
 ) -> Combinations | None:
-    """Try every combination of values of the unknown columns that a known column comes after.
+    """Return every combination of values of the unknown columns that stand before a known column in the order.
 
-    Unknown columns after the last known one need no sum: the density of the prefix before them does not see them.
+    Unknown columns after the last known column need no sum: the density of the prefix before them does not see them.
 
     Args:
         space: of the rows.
         order: of the columns; `log_prefix` gives the density of its first ones.
         least: the shortest prefix whose density `log_prefix` gives.
-        unknown: columns whose values in x are not to be looked at.
+        unknown: the columns whose values in x are placeholders.
         log_prefix: (x, m, c) -> (B,), the log-density of the first m columns of the order, in nats.
         x: rows (B, *shape).
         c: their context, or None.
@@ -129,9 +130,8 @@ def enumerate_unknown(
     Returns:
         Every combination with its log-density; None where a column is continuous or the combinations are too many.
     """
-    gone = set(unknown)
-    m = max([least, *(p + 1 for p, i in enumerate(order) if i not in gone)])
-    columns = [i for i in order[:m] if i in gone]
+    m = max([least, *(p + 1 for p, i in enumerate(order) if i not in unknown)])
+    columns = [i for i in order[:m] if i in unknown]
     grids = [grid for i in columns if (grid := all_values(space.kinds[i])) is not None]
     if len(grids) < len(columns) or math.prod(map(len, grids)) > MAX_COMBINATIONS:
         return None

@@ -22,7 +22,7 @@ __all__ = ["Adversarial", "adversarial"]
 
 
 class Adversarial(GenerativeModel):
-    """Train a generator z -> x against a critic that tells its rows from real ones. There is no density.
+    """Train a generator z -> x against a critic that tells generated rows from real ones. There is no density.
 
     Categories and atoms come by straight-through Gumbel softmax (Jang et al. 2017, arXiv:1611.01144); lattices get noise of one
     step, so that the critic cannot tell real rows by their being whole.
@@ -95,7 +95,7 @@ class Adversarial(GenerativeModel):
         for name, values in columns.items():
             self.register_buffer(name, torch.tensor(values), persistent=False)
         self.register_buffer("bounded", torch.tensor([k is not None for k in short], dtype=torch.bool), persistent=False)
-        # A remainder counts only in state 0 of its column: (position of the remainder, feature of its state 0).
+        # A continuous part counts only in state 0 of its column: (its position among the features, the feature of state 0).
         rest = space.columns(Real, Lattice)
         first = dict(zip(space.columns_with_states(), (where.start for where in space.one_hots()), strict=True))
         gates = [(position, first[column]) for position, column in enumerate(rest) if column in first]
@@ -178,10 +178,10 @@ class Adversarial(GenerativeModel):
         rest = torch.where(self.bounded, self.middle + self.reach * torch.tanh(rest), rest)
         hot = [F.gumbel_softmax(out[:, where], self.temperature, hard=True) for where in self.space.one_hots()]
         features = torch.cat([rest, *hot], dim=1)
-        if self.occurs is not None and context is not None:  # the chosen column has the state that was asked for
-            asked = context[:, self.context_dim :]
-            chosen = self.column == self.column[asked.argmax(1)].unsqueeze(1)
-            features = torch.cat([rest, torch.where(chosen, asked, features[:, rest.shape[1] :])], dim=1)
+        if self.occurs is not None and context is not None:  # the chosen column has the state of its row's context
+            states = context[:, self.context_dim :]
+            chosen = self.column == self.column[states.argmax(1)].unsqueeze(1)
+            features = torch.cat([rest, torch.where(chosen, states, features[:, rest.shape[1] :])], dim=1)
         return self._gate(features)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
@@ -212,8 +212,8 @@ class Adversarial(GenerativeModel):
 
     def _with_states(self, states: Tensor, context: Tensor | None) -> Tensor:
         """Append one-hots of states (B,) to the features of the context: (B, features + states)."""
-        asked = F.one_hot(states.long(), len(self.occurs)).to(self.device, self.dtype)  # type: ignore[arg-type]
-        return asked if context is None else torch.cat([context, asked], dim=1)
+        one_hots = F.one_hot(states.long(), len(self.occurs)).to(self.device, self.dtype)  # type: ignore[arg-type]
+        return one_hots if context is None else torch.cat([context, one_hots], dim=1)
 
     def _states(self, x: Tensor) -> Tensor:
         """Return the number of the state of every column that has states, counted through all columns, (B, columns)."""
@@ -222,9 +222,9 @@ class Adversarial(GenerativeModel):
     def _state_chances(self, states: Tensor) -> Tensor:
         """Return the chance of every state (B, columns) by its column's logarithmic counts, shared among the rows with it."""
         occurs: Tensor = self.occurs  # type: ignore[assignment]
-        often = occurs.log1p()
-        whole = torch.zeros_like(self.first, dtype=often.dtype).index_add(0, self.column, often)
-        return (often / whole[self.column] / occurs.clamp(min=1))[states]
+        weight = occurs.log1p()
+        total = torch.zeros_like(self.first, dtype=weight.dtype).index_add(0, self.column, weight)
+        return (weight / total[self.column] / occurs.clamp(min=1))[states]
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
@@ -249,12 +249,11 @@ def adversarial(
     likelihood: float = 0.0,
     learning_rate: float = 2e-4,
 ) -> list[Loss]:
-    """Losses of `genus.fit` that train any model which draws with gradients, a flow say, against a critic.
+    """Return losses for `genus.fit` that train a model which draws with gradients, a flow say, against a critic.
 
-    So a flow can be trained by maximum likelihood, by a divergence of its samples, or by both (Grover et al. 2018,
-    arXiv:1705.08868), and its likelihood be asked for in every case. The critic is made here and is no part of the model; a
-    checkpoint of the training keeps it. The best weights are those whose samples have the least energy distance from
-    held-out rows.
+    A flow can then be trained by maximum likelihood, by a divergence of its samples, or by both (Grover et al. 2018,
+    arXiv:1705.08868), and has its likelihood in every case. The critic is made here and is no part of the model; a checkpoint
+    of the training keeps it. The best weights are those whose samples have the least energy distance from validation rows.
 
     Args:
         model: draws rows and their log-densities with gradients (`sample_and_log_prob`), of real numbers.

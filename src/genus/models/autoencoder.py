@@ -22,16 +22,16 @@ __all__ = ["Autoencoder"]
 
 
 class Autoencoder(VariationalModel, name="autoencoder"):
-    """Find a code from which data can be decoded (Hinton & Salakhutdinov 2006), and a density of the codes.
+    """Learn a code from which data can be decoded (Hinton & Salakhutdinov 2006), and a density of the codes.
 
-    Encoder and decoder minimise -log p(x | z(x)), whatever the codes' distribution; a density p(z) is fitted to the codes as
-    they are. Drawing from it and decoding samples data. A narrow normal q(z | x) around the code, as wide as
-    serves it, gives the bound log p(x) >= E_q [log p(x|z) + log p(z) - log q(z|x)] on one scale with every other family.
+    Encoder and decoder minimise -log p(x | z(x)), whatever the distribution of the codes; a density p(z) is fitted to them.
+    A sample is a draw from p(z), decoded. A narrow normal q(z | x) around the code, of a trained width, gives the bound
+    log p(x) >= E_q [log p(x|z) + log p(z) - log q(z|x)], which can be compared with every other family.
 
     Args:
-        latent: numbers of a code, which are standardised.
-        hidden: widths of the encoder; the decoder has them in reverse. Of a convolutional net the channels.
-        components: of the mixture that the decoder gives each number.
+        latent: the number of dimensions of the code, which are standardised.
+        hidden: the widths of the encoder's layers, which the decoder has in reverse; of a convolutional net [channels].
+        components: the number of components of the mixtures by which the decoder models numbers.
         corrupt: the share of features that the encoder does not see in training: a denoising autoencoder (Vincent et al. 2008).
         contractive: the weight of the squared derivatives of the code in the loss (Rifai et al. 2011).
         density: of the codes: "normal", "student", "mixture", a family of real numbers trained by gradients, or its name.
@@ -91,7 +91,7 @@ class Autoencoder(VariationalModel, name="autoencoder"):
         if self.contractive:
             features = features.requires_grad_()
         z = self.standard(self.encoder(features))
-        loss = -self._decode(z, c).log_prob(x).sum(1).mean() + 0.0 * z.sum()  # which constant data do not depend on
+        loss = -self._likelihood(z, c).log_prob(x).sum(1).mean() + 0.0 * z.sum()  # which constant data do not depend on
         if self.contractive:
             # |v^T J|^2 of a random v has the mean |J|^2 (Hutchinson 1989).
             slope = torch.autograd.grad(z, features, normal_like(z), create_graph=True)[0]
@@ -107,6 +107,6 @@ class Autoencoder(VariationalModel, name="autoencoder"):
 
         def both(x: Tensor, c: Tensor | None) -> Tensor:
             z = self._encode(x, c)
-            return -self._decode(z, c).log_prob(x).sum(1) - self.prior.log_prob(z)
+            return -self._likelihood(z, c).log_prob(x).sum(1) - self.prior.log_prob(z)
 
         return map_batches(both, *self._check(x, c)).mean().item()

@@ -43,7 +43,7 @@ class Autoregressive(ChainRule):
         return nothing_to_learn(space)
 
     def _tokens_and_outputs(self, width: int, components: int, size: float | None = None) -> None:
-        """Make the usual tokens and outputs for a net of this width; size: of the numbers in an embedding."""
+        """Make the usual tokens and outputs for a net of this width; `size` is that of the numbers in an embedding."""
         self.position_embedding = None
         if self.order is not None and self.space.shared is None:  # every column has its own tokens
             self.tokens = ColumnTokens(self.space, self.order, width)
@@ -83,12 +83,12 @@ class Autoregressive(ChainRule):
         return self.outputs.at(0, h.flatten(0, 1))
 
     def _embedded(self, x: Tensor) -> Tensor:
-        """x (B, *shape) -> tokens (B, P, width) in the order of positions."""
+        """Return the tokens of x (B, *shape) in the order of positions, (B, P, width)."""
         tokens = self.tokens(x.flatten(1) if isinstance(self.tokens, ColumnTokens) else self._in_order(x))
         return tokens if self.position_embedding is None else tokens + self.position_embedding
 
     def _in_order(self, x: Tensor) -> Tensor:
-        """x (B, *shape) -> (B, P) in the order of positions."""
+        """Return x (B, *shape) in the order of positions, (B, P)."""
         return x if self.order is None else x.flatten(1)[:, torch.as_tensor(self.order, device=x.device)]
 
     # -- sampling -----------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class Autoregressive(ChainRule):
             i += 1
 
     def _prefix_tokens(self, prefix: Tensor) -> Tensor:
-        """prefix (n, m) in the order of positions -> tokens (n, m, width)."""
+        """Return the tokens of a prefix (n, m), which is in the order of positions: (n, m, width)."""
         m = prefix.shape[1]
         if isinstance(self.tokens, ColumnTokens):
             return torch.stack([self._token(i, prefix[:, i : i + 1]) for i in range(m)], dim=1)
@@ -114,7 +114,7 @@ class Autoregressive(ChainRule):
         return tokens if self.position_embedding is None else tokens + self.position_embedding[:m]
 
     def _token(self, i: int, value: Tensor) -> Tensor:
-        """value (n, 1) at position i -> (n, width)."""
+        """Return the tokens of values (n, 1) at position i, (n, width)."""
         token = self.tokens.at(i, value)
         return token if self.position_embedding is None else token + self.position_embedding[i]
 

@@ -67,6 +67,7 @@ class Tree(NamedTuple):
     first: Tensor  # (C + 1,) where the nodes begin that continue a context
 
     def to(self, device: torch.device) -> Tree:
+        """Return the tree on a device."""
         return Tree(*(part.to(device) if isinstance(part, Tensor) else part for part in self))  # type: ignore[arg-type]
 
     def find(self, context: Tensor, code: Tensor) -> Tensor:
@@ -82,11 +83,11 @@ class Tree(NamedTuple):
 
     def advance(self, node: Tensor, code: Tensor) -> Tensor:
         """Return the longest context (n,) after one more code (n,)."""
-        found = self.find(node, code)
-        while bool((found < 0).any()):
-            node = self.suffix[node].where(found < 0, node)
-            found = self.find(node, code)
-        return found.where(found < len(self.weight) - 1, self.suffix[found])
+        longer = self.find(node, code)
+        while bool((longer < 0).any()):
+            node = self.suffix[node].where(longer < 0, node)
+            longer = self.find(node, code)
+        return longer.where(longer < len(self.weight) - 1, self.suffix[longer])
 
     def probabilities(self, node: Tensor) -> Tensor:
         """Return the probability of every symbol after contexts (n,): (n, V)."""
@@ -119,28 +120,29 @@ def grow(words: Tensor, counts: Tensor, size: int, order: int, begins: bool, smo
     Raises:
         ValueError: the n-grams are not those of any sequences.
     """
-    found = levels(words, counts, size, order, begins)
+    lengths = levels(words, counts, size, order, begins)
     device, base = words.device, size + 1
     keys = [torch.full((1,), torch.iinfo(torch.long).min, device=device)]
     suffixes = [torch.zeros(1, dtype=torch.long, device=device)]
     shares, weights = [torch.zeros(1, dtype=torch.float64, device=device)], []
     place = torch.zeros(1, dtype=torch.long, device=device)  # the number in the tree of every node of the level below
     start, below = 0, 1  # where the level below begins in the tree, and how many nodes it has
-    for level in found:
-        key, turn = (place[level.context] * base + level.newest).sort()
-        count = level.left if smoothing == "kneser-ney" and level is not found[-1] else level.count
-        share, weight = SMOOTHINGS[smoothing](count[turn], key // base - start, below, size, k)
+    for level in lengths:
+        key, order_of_keys = (place[level.context] * base + level.newest).sort()
+        count = level.left if smoothing == "kneser-ney" and level is not lengths[-1] else level.count
+        share, weight = SMOOTHINGS[smoothing](count[order_of_keys], key // base - start, below, size, k)
         keys.append(key)
-        suffixes.append(place[level.suffix][turn])
+        suffixes.append(place[level.suffix][order_of_keys])
         shares.append(share)
         weights.append(weight)
         start, below = start + below, len(key)
-        place = torch.empty_like(turn).scatter_(0, turn, torch.arange(start, start + below, device=device))
+        numbers = torch.arange(start, start + below, device=device)
+        place = torch.empty_like(numbers).scatter_(0, order_of_keys, numbers)
     none = torch.zeros(1, dtype=torch.float64, device=device)
     key, weight = torch.cat(keys), torch.cat([*weights, none + 1])
     first = torch.searchsorted(key, torch.arange(len(weight), device=device) * base)
     share = torch.cat([*shares, none])
-    return Tree(size, len(found) - 1, smoothing != "add-k", key, torch.cat(suffixes), share, weight, first)
+    return Tree(size, len(lengths) - 1, smoothing != "add-k", key, torch.cat(suffixes), share, weight, first)
 
 
 class CodeSampler:
@@ -160,10 +162,10 @@ class CodeSampler:
         """Return the longest context after one more code, as `Tree.advance` does."""
         key, first, base = self.key, self.first, self.tree.size + 1
         while True:
-            wanted, end = node * base + code, first[node + 1]
-            found = bisect_left(key, wanted, first[node], end)
-            if found < end and key[found] == wanted:
-                return found if found < len(first) - 1 else self.suffix[found]
+            target, end = node * base + code, first[node + 1]
+            longer = bisect_left(key, target, first[node], end)
+            if longer < end and key[longer] == target:
+                return longer if longer < len(first) - 1 else self.suffix[longer]
             node = self.suffix[node]
 
     def draw(self, node: int, steps: int, ends: Sequence[int]) -> list[int]:

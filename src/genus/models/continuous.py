@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
@@ -64,7 +63,7 @@ class ContinuousDensity(TractableDensity):
         lacking = [(reals.index(i), start) for i, start in zip(varied, starts, strict=True) if i in reals]
         for name, numbers in {"reals": reals, "varied": varied, "lacking": lacking}.items():
             self.register_buffer(name, torch.tensor(numbers, dtype=torch.long), persistent=False)
-        self.log_scales = [math.log(kind.scale) for kind in space.kinds if isinstance(kind, Real)]
+        self.log_slopes = [kind.log_slope for kind in space.kinds if isinstance(kind, Real)]
         self.states: MADE | None = None
         if not states_last:  # a family whose other parts draw their first weights before calls it at its end
             self._model_states()
@@ -142,10 +141,10 @@ class ContinuousDensity(TractableDensity):
     def _log_slope(self, u: Tensor) -> Tensor | float:
         """Return log|du/dx| of all numbers that are not absent, a number or (B,)."""
         if self.space.sequence:
-            return -u.shape[1] * self.log_scales[0]
+            return u.shape[1] * self.log_slopes[0]
         if not self.can_lack:
-            return -sum(self.log_scales)
-        return torch.where(u.isnan(), 0.0, -torch.tensor(self.log_scales, dtype=u.dtype, device=u.device)).sum(1)
+            return sum(self.log_slopes)
+        return torch.where(u.isnan(), 0.0, torch.tensor(self.log_slopes, dtype=u.dtype, device=u.device)).sum(1)
 
     # -- sampling -----------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,7 @@ class Critic(Configurable, nn.Module):
         return _rebuild, (self.space, self.config, self.state_dict(), self.training)
 
     def forward(self, features: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the log-odds or score of rows with these features (B, features): (B, 1)."""
         return self.net(features if context is None else torch.cat([features, context], dim=1))
 
     def loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
@@ -108,6 +109,8 @@ class Critic(Configurable, nn.Module):
         return self.game.critic(self(real, context), self(fake, context)) + self.penalties(real, fake, context)
 
     def penalties(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor | float:
+        """Return the weighted sum of the penalties on the critic's slope; 0 where there are none."""
+
         def score(x: Tensor) -> Tensor:
             return self(x, context)
 
@@ -129,9 +132,9 @@ class Critic(Configurable, nn.Module):
 
         A distance that presumes a slope of at most 1 is divided by the steepest slope on these rows.
         """
-        found = float(self.game.distance(self.game.critic(self(real, context), self(fake, context))))
+        distance = float(self.game.distance(self.game.critic(self(real, context), self(fake, context))))
         if not self.game.lipschitz:
-            return found
+            return distance
 
         def score(x: Tensor) -> Tensor:
             return self(x, context)
@@ -139,7 +142,7 @@ class Critic(Configurable, nn.Module):
         between = torch.lerp(
             fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device, generator=rng(real.device))
         )
-        return found / max(1e-12, *(float(gradient_norm(score, x).detach().max()) for x in (real, fake, between)))
+        return distance / max(1e-12, *(float(gradient_norm(score, x).detach().max()) for x in (real, fake, between)))
 
 
 def _rebuild(space: Space, config: dict[str, Any], state: dict[str, Tensor], training: bool) -> Critic:
@@ -223,13 +226,13 @@ def players(
             return {}
         # Of few rows as many samples as of many: weights are then chosen with less chance in it.
         times, context, rows = math.ceil(EVALUATED / len(x)), row_context(x, c), real(x)
-        repeated = [None if one is None else one.repeat(times, *[1] * (one.ndim - 1)) for one in (c, context)]
+        repeated = [None if t is None else t.repeat(times, *[1] * (t.ndim - 1)) for t in (c, context)]
         generated = fake(times * len(x), *repeated)
-        found = {"distance": critic.distance(rows, generated[: len(x)], context), "spread": relative_spread(rows, generated)}
+        numbers = {"distance": critic.distance(rows, generated[: len(x)], context), "spread": relative_spread(rows, generated)}
         if context is not None:  # rows together with their context, or a generator that ignores it would be as good
             rows = torch.cat([rows, context], dim=1)
             generated = torch.cat([generated, context.repeat(times, 1)], dim=1)
-        return found | {"criterion": float(energy_distance(rows, generated))}
+        return numbers | {"criterion": float(energy_distance(rows, generated))}
 
     return [
         Loss(

@@ -1,4 +1,4 @@
-"""Continuous models on whole numbers."""
+"""Densities over the reals, made densities on lattices by noise within their cells."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     the density need not fill cells evenly up to their walls, and the bound comes nearer, at the price of longer steps. The
     cells of a short lattice fill a bounded interval, which a logit stretches to the whole line first (Dinh et al. 2017,
     arXiv:1605.08803). Draws beyond the ends of a long lattice are drawn anew. Columns of other kinds pass
-    through, as do atoms and what is missing.
+    through, as do atoms and missing values.
 
     Args:
         family: the name of the continuous family; further arguments are its own.
@@ -140,8 +140,8 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         return torch.rand(n, width, dtype=self.dtype, device=self.device, generator=rng(self.device))
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
-        many, given = (None if t is None else t.repeat(samples, *[1] * (t.ndim - 1)) for t in (x, c))
-        return self._elbo(many, given).view(samples, len(x))  # type: ignore[arg-type]
+        rows, contexts = (None if t is None else t.repeat(samples, *[1] * (t.ndim - 1)) for t in (x, c))
+        return self._elbo(rows, contexts).view(samples, len(x))  # type: ignore[arg-type]
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         y = self.model._sample(n, c)

@@ -72,20 +72,16 @@ class NormalisingFlow(ContinuousDensity):
         self._model_states()
 
     def _check_transforms(self) -> None:
-        """Check that the chain maps D numbers to D, over the whole line, and that its nets take features of the right width.
-
-        Raises:
-            GenusError: it does not.
-        """
+        """Raise GenusError unless the chain maps D numbers to D, over the whole line, by nets for features of this width."""
         dim, width = self.dim, self.feature_dim
         nets = [t for t in self.transform.modules() if isinstance(t, Transform) and "context_dim" in t.config]
         widths = {t.config["context_dim"] or 0: type(t).__name__ for t in nets}
         wrong = widths.keys() - {0, width} or (widths.keys() if width and widths.keys() == {0} else ())
         for odd in wrong:
-            given = f"context_dim={width}" if width else "no context_dim"
+            right = f"context_dim={width}" if width else "no context_dim"
             raise GenusError(
                 f"{widths[odd]} has context_dim={odd}, and a flow gives its transforms the {width} numbers of the context and"
-                f" of columns' states: give it {given}."
+                f" of columns' states: give it {right}."
             )
         ends = [t for t in self.transform.transforms if isinstance(t, Logit | SoftClip)]
         if ends and isinstance(ends[-1], SoftClip):
@@ -126,8 +122,10 @@ class NormalisingFlow(ContinuousDensity):
     # -- some columns alone ---------------------------------------------------------------------------------------------
 
     def _column_order(self) -> tuple[Sequence[int], int]:
-        """Return columns with states, then the numbers in the one order of all transforms, where there is one: such a number
-        depends on earlier numbers alone."""
+        """Return columns with states, then the numbers in the order that all transforms share, if they share one.
+
+        A number then depends on earlier numbers alone.
+        """
         orders = [t.order for t in self.transform.transforms if isinstance(t, MaskedAutoregressive)]
         chained = len(orders) + sum(isinstance(t, ActNorm) for t in self.transform.transforms)
         one_order = all(order == orders[0] for order in orders) and chained == len(self.transform.transforms)
@@ -143,7 +141,7 @@ class NormalisingFlow(ContinuousDensity):
         if m == self.space.dim:
             return self._log_prob(x, c)
         u, state, features = self._parts(x, c)
-        z, total = u, -torch.tensor(self.log_scales, dtype=u.dtype, device=u.device).expand_as(u)
+        z, total = u, torch.tensor(self.log_slopes, dtype=u.dtype, device=u.device).expand_as(u)
         for transform in self.transform.transforms:
             z, log_slope = transform.each(z, features)  # type: ignore[operator]
             total = total + log_slope
@@ -194,7 +192,7 @@ class NormalisingFlow(ContinuousDensity):
 
 
 class Repeated(NormalisingFlow):
-    """A flow of several transforms of one sort: a subclass gives `_layers`."""
+    """Composes several transforms of the same sort: a subclass gives `_layers`."""
 
     fit_defaults = MappingProxyType({"learning_rate": 1e-3, "weight_decay": 0.1})
     few_transforms = 2  # for hundreds of rows; two and a half times as many for more
@@ -230,7 +228,7 @@ class Repeated(NormalisingFlow):
 
 
 class Flow(NormalisingFlow, name="flow"):
-    """A flow of transforms of your own.
+    """Compose transforms of your own.
 
     Args:
         transforms: the transforms in their order from the data to the base.

@@ -22,10 +22,10 @@ TOKENS = 2**14  # in one pass that needs no gradients: its memory does not grow 
 
 
 class GPT(Autoregressive, name="gpt"):
-    """Decoder-only transformer: p(x_t | x_1 ... x_{t-1}) by attention to the last `window` positions.
+    """Model p(x_t | x_1 ... x_{t-1}) by a decoder-only transformer, which attends to the last `window` positions.
 
-    Radford et al. 2018, with what has been found better since: see `nets/attention.py`. Its matrices are trained by Muon
-    (Jordan et al. 2024, kellerjordan.github.io/posts/muon), the rest by Adam.
+    The transformer of Radford et al. 2018 has later improvements, which `nets/attention.py` names. Its matrices are trained by
+    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), its other parameters by Adam.
 
     Args:
         width: the width of tokens; a multiple of 2 * heads.
@@ -62,7 +62,7 @@ class GPT(Autoregressive, name="gpt"):
         if min(width, layers, heads) < 1 or width % (2 * heads):
             raise GenusError(f"width must be a multiple of twice the heads; got width={width}, heads={heads}, layers={layers}.")
         if window is not None and window < 1:
-            raise GenusError(f"window is how many positions it looks back, 1 or more; got {window}.")
+            raise GenusError(f"window is the number of positions that the model looks back, 1 or more; got {window}.")
         super().__init__(space, context, order)
         self._tokens_and_outputs(width, components)
         self.fit_defaults = self._fit_defaults(width, space.dim)  # type: ignore[misc]

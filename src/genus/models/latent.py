@@ -51,7 +51,7 @@ class LatentVariable(GenerativeModel):
     latent: int
 
     def _nets(self, latent: int, hidden: Sequence[int], components: int, width: int, net: str) -> None:
-        """Make encoder, decoder and head; the encoder puts out `width` numbers."""
+        """Make encoder, decoder and head; the encoder's output has `width` numbers."""
         if latent < 1:
             raise GenusError(f"A code needs 1 number or more; got latent={latent}.")
         if net not in ("dense", "convolutional"):
@@ -81,7 +81,7 @@ class LatentVariable(GenerativeModel):
 
     @torch.no_grad()
     def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        """Centre what the encoder sees, shrink it where it is long, and start from the share of every value."""
+        """Centre the encoder's features, shrink them where they are long, and start `base` from the share of every value."""
         features = super()._features(x, c)
         self.centre.copy_(features.mean(0))
         if not isinstance(self.encoder, ImageEncoder):  # whose layers see a few pixels each
@@ -103,21 +103,19 @@ class LatentVariable(GenerativeModel):
             decoder: maps a code and the features of c (B, latent + features of c) to (B, head.width).
 
         Raises:
-            GenusError: a net puts out something of another shape.
+            GenusError: the output of a net has another shape.
         """
-        sees = self.space.feature_dim + self.context_dim
         for name, net, inputs, outputs in (
-            ("encoder", encoder, sees, self.code_width),
+            ("encoder", encoder, self.space.feature_dim + self.context_dim, self.code_width),
             ("decoder", decoder, self.latent + self.context_dim, self.head.width),
         ):
             if net is None:
                 continue
             with torch.no_grad():
-                found = tuple(
-                    net.to(self.device, self.dtype)(torch.zeros(2, inputs, dtype=self.dtype, device=self.device)).shape
-                )
-            if found != (2, outputs):
-                raise GenusError(f"The {name} must map (B, {inputs}) to (B, {outputs}); it maps (2, {inputs}) to {found}.")
+                zeros = torch.zeros(2, inputs, dtype=self.dtype, device=self.device)
+                shape = tuple(net.to(self.device, self.dtype)(zeros).shape)
+            if shape != (2, outputs):
+                raise GenusError(f"The {name} must map (B, {inputs}) to (B, {outputs}); it maps (2, {inputs}) to {shape}.")
             untrained = self.untrained
             setattr(self, name, net)
             if untrained:  # the new net belongs to the numbers that the model starts with
@@ -133,30 +131,37 @@ class LatentVariable(GenerativeModel):
         """Return the codes (B, latent) of data x (B, *shape): the middle of q(z | x, c)."""
         return map_batches(self._encode, *self._check(x, c))
 
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
-        """Return p(x | z, c) of codes z (B, latent), with `log_prob(x)` (B, D) and `sample()`; coordinates are independent.
+    def likelihood(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
+        """Return the decoder's distribution p(x | z, c), whose coordinates are independent.
+
+        Args:
+            z: codes (B, latent).
+            c: their contexts, or one row for all; None for a model without context.
+
+        Returns:
+            An object with `log_prob(x)`, (B, D) in nats, and `sample()`.
 
         Raises:
             DataError: codes of another shape, or that are not finite numbers.
         """
         if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent or not bool(z.isfinite().all()):
-            found = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
-            raise DataError(f"Codes must be finite numbers (B, {self.latent}); got {found}.")
-        return self._decode(z.to(self.device, self.dtype), self._check_context(c, len(z)))
+            got = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+            raise DataError(f"Codes must be finite numbers (B, {self.latent}); got {got}.")
+        return self._likelihood(z.to(self.device, self.dtype), self._check_context(c, len(z)))
 
-    def _decode(self, z: Tensor, c: Tensor | None) -> Coordinates:
+    def _likelihood(self, z: Tensor, c: Tensor | None) -> Coordinates:
         features = self._context_features(c)
         return self.head(self.base + self.decoder(z if features is None else torch.cat([z, features], dim=1)))
 
     def _log_likelihood(self, z: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         """Return log p(x | z, c) (samples B,) of codes z (samples B, latent), one draw of all data after another."""
         contexts = None if c is None else c.repeat(samples, *[1] * (c.ndim - 1))
-        return self._decode(z, contexts).log_prob(x).sum(1)
+        return self._likelihood(z, contexts).log_prob(x).sum(1)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Return x (B, *shape) as decoded from its code: the mean of short lattices, the likeliest value of other columns."""
-        return map_batches(lambda x, c: self._decode(self._encode(x, c), c).middle(), *self._check(x, c))
+        """Return x decoded from its code, (B, *shape): the mean of short lattices, the likeliest value of other columns."""
+        return map_batches(lambda x, c: self._likelihood(self._encode(x, c), c).middle(), *self._check(x, c))
 
     @torch.no_grad()
     def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, c: Tensor | None = None) -> Tensor:
@@ -174,23 +179,35 @@ class LatentVariable(GenerativeModel):
             raise GenusError(f"steps is the number of points that are decoded, 1 or more; got {steps}.")
         first, last = self.encode(torch.stack([a, b]), c)
         share = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
-        return self._decode(first + share * (last - first), self._check_context(c, steps)).middle()
+        return self._likelihood(first + share * (last - first), self._check_context(c, steps)).middle()
 
     @torch.no_grad()
     def traverse(self, x: Tensor, unit: int, values: Sequence[float], c: Tensor | None = None) -> Tensor:
-        """Decode the code of x (*shape) with one unit set to each of some values: (len(values), *shape).
+        """Return x decoded from its code, with one unit of the code set to each of some values.
 
-        c is the context of x, one row.
+        Args:
+            x: a datum, (*shape).
+            unit: the index of the unit, from 0 to latent - 1.
+            values: of the unit.
+            c: the context of x, one row.
+
+        Returns:
+            (len(values), *shape).
         """
         if not isinstance(unit, int) or not 0 <= unit < self.latent:
             raise GenusError(f"unit must be from 0 to {self.latent - 1}; got {unit}.")
         z = self.encode(x.unsqueeze(0), c).repeat(len(values), 1)
         z[:, unit] = torch.as_tensor(values, dtype=z.dtype)
-        return self._decode(z, self._check_context(c, len(z))).middle()
+        return self._likelihood(z, self._check_context(c, len(z))).middle()
 
     @torch.no_grad()
     def use(self, x: Tensor, c: Tensor | None = None) -> Use:
-        """Return how much of the code differs from datum to datum (Burda et al. 2016, arXiv:1509.00519)."""
+        """Return how much of the code depends on the datum (Burda et al. 2016, arXiv:1509.00519).
+
+        Args:
+            x: data (B, *shape).
+            c: their contexts, or one row for all.
+        """
         variance = map_batches(self.encode, x, c).var(0, correction=0)
         return Use(variance, int((variance > ACTIVE).sum()))
 
@@ -223,9 +240,9 @@ class LatentVariable(GenerativeModel):
         z = self._chosen_code(None, FIRST_PROPOSALS, x, missing, c)
         for _ in range(steps):
             z = self._chosen_code(z, NEXT_PROPOSALS, x, missing, c)
-            whole = torch.where(missing, self._decode(z, c).sample().to(x), x)
-            z = self._next_code(z, whole, c)
-        return torch.where(missing, self._decode(z, c).sample().to(x), x)
+            filled = torch.where(missing, self._likelihood(z, c).sample().to(x), x)
+            z = self._next_code(z, filled, c)
+        return torch.where(missing, self._likelihood(z, c).sample().to(x), x)
 
     def _chosen_code(self, z: Tensor | None, count: int, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
         """Choose for every row among `count` codes from the prior, and z, by their likelihoods of the entries present.
@@ -238,8 +255,8 @@ class LatentVariable(GenerativeModel):
         if z is not None:
             codes, contexts = torch.cat([codes, z[None]]), None if c is None else torch.cat([contexts, c])  # type: ignore[list-item]
         present = ~missing.flatten(1).repeat(len(codes), 1)
-        each = self._decode(codes.flatten(0, 1), contexts).log_prob(x).flatten(1)
-        log_weight = torch.where(present, each, 0.0).sum(1).view(len(codes), len(x))
+        log_likelihood = self._likelihood(codes.flatten(0, 1), contexts).log_prob(x).flatten(1)
+        log_weight = torch.where(present, log_likelihood, 0.0).sum(1).view(len(codes), len(x))
         chosen = torch.distributions.Categorical(logits=log_weight.T).sample()
         return codes[chosen, torch.arange(len(x), device=x.device)]
 
@@ -252,7 +269,7 @@ class LatentVariable(GenerativeModel):
         return z
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        return self._decode(self._draw_code(n, c), c).sample()
+        return self._likelihood(self._draw_code(n, c), c).sample()
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:

@@ -44,8 +44,8 @@ class MarkovChain(Counted, ChainRule, name="markov"):
     A file of `genus.save` holds the counts alone; the tree is built from them when it is read.
 
     Args:
-        order: k, the number of symbols remembered (an n-gram model has k = n - 1); 0 for none. Longer than the sequences, it
-            means all of the past. Time and memory grow with it.
+        order: k, the number of symbols remembered (an n-gram model has k = n - 1); 0 for none. An order above the length of the
+            sequences stands for all earlier symbols. Time and memory grow with it.
         smoothing: "kneser-ney", "witten-bell" or "add-k".
         k: of add-k; above 0.
 
@@ -71,9 +71,9 @@ class MarkovChain(Counted, ChainRule, name="markov"):
         if smoothing not in SMOOTHINGS:
             raise GenusError(f"There is no smoothing {smoothing!r}; there are {', '.join(SMOOTHINGS)}.")
         if not isinstance(order, int) or not 0 <= order <= MAX_ORDER:
-            raise GenusError(f"order is how many symbols are remembered, a whole number from 0 to {MAX_ORDER}; got {order!r}.")
+            raise GenusError(f"order is the number of symbols remembered, a whole number from 0 to {MAX_ORDER}; got {order!r}.")
         if not 0 < k < math.inf:
-            raise GenusError(f"k is added to every count and must be above 0, or unseen symbols could not be; got {k}.")
+            raise GenusError(f"k is added to every count and must be above 0, or unseen symbols would be impossible; got {k}.")
         super().__init__(space, context)
         self.memory, self.smoothing, self.k = order, smoothing, k
         self.cells = Cells(space.element, LIMIT)
@@ -126,8 +126,8 @@ class MarkovChain(Counted, ChainRule, name="markov"):
         self.ngrams, self.counts = self.ngrams.new_zeros(0, 1), self.counts.new_zeros(0)
 
     def conclude(self) -> None:
-        how = (self.size, self.memory, self.space.ends, self.smoothing, self.k)
-        self._tree = grow(self.ngrams, self.counts, *how) if len(self.counts) else None
+        options = (self.size, self.memory, self.space.ends, self.smoothing, self.k)
+        self._tree = grow(self.ngrams, self.counts, *options) if len(self.counts) else None
 
     def _add(self, words: Tensor, counts: Tensor) -> None:
         """Add n-grams; where longer rows need more words than before, the others are padded with zeros on the right."""
@@ -156,8 +156,8 @@ class MarkovChain(Counted, ChainRule, name="markov"):
         """Read tables of any length, which must be n-grams of these symbols, in order."""
         words, counts = (state_dict.get(f"{prefix}{name}") for name in self.statistics)
         if words is not None and counts is not None:
-            known = self._tree is not None and torch.equal(words, self.ngrams) and torch.equal(counts, self.counts)
-            if not known:  # else what follows from them is known too
+            same = self._tree is not None and torch.equal(words, self.ngrams) and torch.equal(counts, self.counts)
+            if not same:  # the same counts have the same tree
                 self._take(words.to(self.device), counts.to(self.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -222,7 +222,7 @@ class MarkovChain(Counted, ChainRule, name="markov"):
 
     @property
     def _first_node(self) -> int:
-        """The node of the context before the first symbol."""
+        """Return the node of the context before the first symbol."""
         return int(self.space.ends and self.tree.order > 0)
 
     def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:
@@ -244,7 +244,7 @@ class MarkovChain(Counted, ChainRule, name="markov"):
 
 
 class NextSymbol:
-    """The distribution of the symbol that follows each of n contexts.
+    """Hold the distribution of the symbol that follows each of n contexts.
 
     Args:
         model: the chain.

@@ -85,7 +85,7 @@ class Level:
 
 
 def levels(words: Tensor, counts: Tensor, size: int, order: int, begins: bool) -> list[Level]:
-    """Return the strings of every length from 1 to at most order + 1, as far as there are any.
+    """Return the strings of every length from 1 up to order + 1, or up to the longest length that occurs.
 
     Args:
         words, counts: `tallied` n-grams, (N, words) and (N,).
@@ -101,18 +101,18 @@ def levels(words: Tensor, counts: Tensor, size: int, order: int, begins: bool) -
         raise ValueError(f"its n-grams hold other symbols than the {size:,} there are")
     codes = torch.arange(size + 1, device=words.device)
     count = torch.zeros_like(codes).index_add_(0, newest, counts)
-    found = [Level(count, count, torch.zeros_like(codes), torch.zeros_like(codes), codes, codes)]
+    strings = [Level(count, count, torch.zeros_like(codes), torch.zeros_like(codes), codes, codes)]
     node = newest  # the string of the length reached that each n-gram ends with
     new = _begins(newest[1:] != newest[:-1])
     going = torch.ones_like(new)  # n-grams that are longer than this
     for depth in range(1, order + 1):
-        below = found[-1]
+        below = strings[-1]
         going &= oldest != 0
         oldest = unpacked(words, depth, size)
         new |= _begins(oldest[1:] != oldest[:-1])
         begin = (new & going).nonzero()[:, 0]
         left = torch.bincount(node[begin], minlength=len(below.count))
-        found[-1] = replace(below, left=left if depth == 1 else torch.where(below.oldest == 0, below.count, left))
+        strings[-1] = replace(below, left=left if depth == 1 else torch.where(below.oldest == 0, below.count, left))
         kept = new & going if begins else new & going & (oldest != 0)
         begin = kept.nonzero()[:, 0]
         if not len(begin):
@@ -121,16 +121,16 @@ def levels(words: Tensor, counts: Tensor, size: int, order: int, begins: bool) -
         mine = going if begins else going & (oldest != 0)
         suffix, old = node[begin], oldest[begin]
         context = old if depth == 1 else _context(below, suffix, old, size)
-        found.append(Level(_sums(counts * mine, begin), left[:0], suffix, context, old, newest[begin]))
+        strings.append(Level(_sums(counts * mine, begin), left[:0], suffix, context, old, newest[begin]))
         node = kept.cumsum(0) - 1
-    return found
+    return strings
 
 
 def _context(below: Level, suffix: Tensor, oldest: Tensor, size: int) -> Tensor:
     """Return the number of each string without its newest symbol: its suffix's context, preceded by its own oldest symbol."""
-    known = below.suffix * (size + 1) + below.oldest
-    wanted = below.context[suffix] * (size + 1) + oldest
-    found = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
-    if not torch.equal(known[found], wanted):
+    keys = below.suffix * (size + 1) + below.oldest
+    key = below.context[suffix] * (size + 1) + oldest
+    number = torch.searchsorted(keys, key).clamp(max=len(keys) - 1)
+    if not torch.equal(keys[number], key):
         raise ValueError("its n-grams are not those of any sequences")
-    return found
+    return number

@@ -13,17 +13,18 @@ __all__ = ["NSF"]
 
 
 class NSF(Repeated, name="nsf"):
-    """Rational-quadratic splines by couplings or by masked nets (Durkan et al. 2019, arXiv:1906.04032).
+    """Compose rational-quadratic splines whose parameters come from masked nets or couplings.
 
-    By couplings both directions take one pass; autoregressive, sampling costs about a pass in small steps. Linear transforms
-    mix the coordinates between; where numbers may be missing, orders and halves alternate instead.
+    See Durkan et al. 2019, arXiv:1906.04032. With couplings both directions take one pass; with masked nets the density takes
+    one pass, and sampling about as long in small steps. Linear transforms between the splines mix the coordinates; where
+    numbers may be missing, orders and halves alternate instead.
 
     Args:
-        transforms: splines one after another.
-        hidden: widths of every net.
-        bins: of every spline.
-        autoregressive: by masked nets and not by couplings.
-        dropout: of hidden units.
+        transforms: the number of splines, each after another.
+        hidden: the widths of every net's layers.
+        bins: the number of bins of every spline.
+        autoregressive: use masked nets; False: couplings.
+        dropout: the share of hidden units that are dropped in training.
         base: see `Flow`.
 
     >>> from genus import Real, Space

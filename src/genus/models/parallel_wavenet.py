@@ -16,7 +16,10 @@ __all__ = ["NoiseSteps", "ParallelWaveNet"]
 
 
 class NoiseSteps(NamedTuple):
-    """Sequences x (B, T), and the normal that x_t was drawn from, given the noise at times before t: (B, T), standardised."""
+    """Holds sequences x (B, T), and loc and log_scale (B, T) of the normal from which each x_t was drawn, standardised.
+
+    The normal of x_t is the conditional on the noise at times before t.
+    """
 
     x: Tensor
     loc: Tensor
@@ -24,15 +27,15 @@ class NoiseSteps(NamedTuple):
 
 
 class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
-    """x_t = m_t(z_1 ... z_{t-1}) + z_t exp(s_t(z_1 ... z_{t-1})), several times, by dilated causal convolutions (van den Oord
-    et al. 2018, arXiv:1711.10433; with normals, Ping et al. 2019, arXiv:1807.07281).
+    """Compose flows x_t = m_t(z_1 ... z_{t-1}) + z_t exp(s_t(z_1 ... z_{t-1})) by dilated causal convolutions.
 
-    A sequence of any length is drawn in one pass. Its density is exact but takes a step for every position, too slow to train
-    by: this is a student, which a WaveNet on real numbers teaches (`genus.distill`).
+    See van den Oord et al. 2018, arXiv:1711.10433; with normals, Ping et al. 2019, arXiv:1807.07281. A sequence of any length
+    is drawn in one pass. Its density is exact but takes a step for every position, too slow to train by: this model is a
+    student of a WaveNet on real numbers (`genus.distill`).
 
     Args:
-        width: of every layer.
-        layers: of each flow; the last of n looks 2^(n - 1) positions back.
+        width: the width of every layer.
+        layers: the number of layers of each flow; the last of n layers looks 2^(n - 1) positions back.
 
     >>> space = Space(Real(0.0, 0.1), shape=(100,), sequence=True)
     >>> model = ParallelWaveNet(space, width=8, layers=(3, 3))
@@ -65,7 +68,7 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
         return None
 
     def _draw_steps(self, n: int, c: Tensor | None) -> NoiseSteps:
-        """n sequences. Every flow is affine in z_t, so all of them are: x_t is normal, given the noise before it."""
+        """Draw n sequences. Every flow is affine in z_t, so their composition is: x_t is normal, given the noise before it."""
         noise = self.base.sample(n, self.reals).to(self.dtype)
         features, u, log_scale = self._context_features(c), noise, noise.new_zeros(noise.shape)
         for inverse in reversed(self.transform.transforms):

@@ -15,10 +15,10 @@ __all__ = ["PixelCNN"]
 
 
 class PixelCNN(Autoregressive, name="pixelcnn"):
-    """PixelCNN models every pixel given the pixels above and to its left, by masked gated convolutions without a blind spot.
+    """Model every pixel given the pixels above it and to its left, by masked gated convolutions without a blind spot.
 
-    Van den Oord et al. 2016, arXiv:1601.06759 and arXiv:1606.05328. Channels of a pixel follow one another, each given those
-    before it. Positions run over rows, columns, channels, so that the prefix of a sample is the top of an image.
+    See van den Oord et al. 2016, arXiv:1601.06759 and arXiv:1606.05328. The channels of a pixel follow one another, each given
+    the channels before it. Positions run over rows, columns, channels, so the prefix of a sample is the top of an image.
 
     Args:
         width: the number of channels of every layer.

@@ -19,10 +19,10 @@ Steps = Callable[[int, Tensor | None, Tensor | None], Generator[Coordinates, Ten
 
 
 class GenerationOptions(NamedTuple):
-    """Everything that `ChainRule.sample` is asked for, besides rows, contexts and prefixes.
+    """Hold the arguments of `ChainRule.sample` besides rows, contexts and prefixes.
 
     Attributes:
-        length: how many positions to draw, prefixes included.
+        length: the number of positions, prefixes included.
         sampling: temperature, top-k and top-p.
         stop: a symbol after which a sequence ends, beside the end of its space.
         callback: called with the values (n, 1) of every position as they are drawn.
@@ -100,7 +100,7 @@ def _report(callback: Callable[[Tensor], None] | None, value: Tensor) -> None:
 
 
 class _Ended:
-    """Remembers which rows have ended, and the symbol `fill` (n,) that the rest of each consists of.
+    """Hold which rows have ended, and the symbol `fill` (n,) that fills the rest of each.
 
     Args:
         prefix: the first values of every row, (n, m). A stop symbol within a prefix stops nothing.
@@ -154,8 +154,8 @@ def total_length(space: Space, length: int | None, prefixes: list[Tensor] | None
     """Return the number of positions to draw, prefixes included.
 
     Raises:
-        GenusError: a length of 0 or less, or of rows, which have none to choose.
-        DataError: a prefix is longer.
+        GenusError: the length is below 1, or x is no sequence.
+        DataError: a prefix is longer than the length.
     """
     if not space.sequence and length is not None:
         raise GenusError("Only sequences have a length to choose; leave length= out.")
@@ -164,8 +164,8 @@ def total_length(space: Space, length: int | None, prefixes: list[Tensor] | None
         raise GenusError(f"A sequence needs a length of 1 or more; got {length}.")
     longest = max(map(len, prefixes), default=0) if prefixes is not None else 0
     if longest > steps:
-        how = " with length=" if space.sequence else ""
-        raise DataError(f"A prefix has {longest} values, more than the {steps} that are drawn; ask for more{how}.")
+        advice = "draw more with length=" if space.sequence else "give a shorter prefix"
+        raise DataError(f"A prefix has {longest} values, more than the {steps} that are drawn; {advice}.")
     return steps
 
 
@@ -181,14 +181,14 @@ def checked_prefixes(
 
     Args:
         space: of x.
-        encode: a text -> the symbols (m,) that it begins with.
+        encode: maps a text to its symbols (m,).
         prefix: see `ChainRule.sample`.
         n: the number of rows; None for as many as there are prefixes.
         order: the coordinate at every position, for rows of a table.
         device: of the result.
 
     Raises:
-        DataError: there are neither 1 nor n, or a value lies outside the space.
+        DataError: there are neither 1 nor n prefixes, or a value lies outside the space.
     """
     if prefix is None:
         return None

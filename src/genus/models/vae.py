@@ -78,7 +78,7 @@ class VAE(VariationalModel, name="vae"):
         h = self._posterior_input(x, c)
         z, log_q = self.posterior(h, noise)
         kl = self.posterior.kl(h) if self.closed else (log_q - self.prior.log_prob(z)).unsqueeze(1)  # type: ignore[operator]
-        return self._decode(z, c).log_prob(x).sum(1), kl
+        return self._likelihood(z, c).log_prob(x).sum(1), kl
 
     def _elbo(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> Tensor:
         log_likelihood, kl = self._parts(x, c, noise)

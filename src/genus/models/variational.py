@@ -26,8 +26,8 @@ EVALUATED = 1000  # rows of an evaluation that active units are counted by
 class VariationalModel(LatentVariable, ApproximateDensity):
     """Give a code a prior p(z) and a posterior q(z | x) of known density, and so bounds by importance weights.
 
-    A family sets `prior` and `posterior`. `_posterior_input` are the numbers that the posterior is made of, by default those
-    that the encoder puts out; `_elbo` is by default a bound by one draw.
+    A family sets `prior` and `posterior`. `_posterior_input` returns the numbers that parametrise the posterior, by default the
+    encoder's output; `_elbo` is by default a bound by one draw.
     """
 
     info = LatentVariable.info.replace(likelihood="bound")
@@ -74,7 +74,7 @@ class VariationalModel(LatentVariable, ApproximateDensity):
     # -- bounds and codes ---------------------------------------------------------------------------------------------
 
     def _posterior_input(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """Return the numbers (B, posterior.width) that q(z | x, c) is made of."""
+        """Return the numbers (B, posterior.width) that parametrise q(z | x, c)."""
         return self.encoder(self._features(x, c))
 
     def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:

@@ -19,26 +19,26 @@ from genus.space import Category, Space
 
 __all__ = ["VQVAE"]
 
-RARE, MEMORY = 0.1, 0.99  # an entry used less than so often as all in the mean is moved; how slowly use is forgotten
+RARE = 0.1  # an entry whose use is less than this share of the mean is moved
+MEMORY = 0.99  # the decay of the running mean of an entry's use, at each step
 
 
 class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
-    """Vector-quantised variational autoencoder: a code is `codes` symbols (van den Oord et al. 2017, arXiv:1711.00937).
+    """Model x by a code of `codes` symbols, a vector-quantised autoencoder (van den Oord et al. 2017, arXiv:1711.00937).
 
-    Two players: the encoder's vectors are moved to the nearest entries of a book, one book for every symbol of the code, and
-    encoder, decoder and book learn to bring x back, gradients going straight through; an autoregressive density learns the
-    symbols z(x). As z(x) is certain, log p(x) >= log p(x | z(x)) + log p(z(x)), on one scale with every other family. Entries
-    that are hardly ever the nearest are moved to where data are.
+    Two losses train it. The encoder's vectors are moved to the nearest entries of codebooks, a codebook for every symbol of the
+    code, and encoder, decoder and codebooks learn to reconstruct x, with straight-through gradients; an autoregressive density
+    learns the symbols z(x). As z(x) is certain, log p(x) >= log p(x | z(x)) + log p(z(x)), which can be compared with every
+    other family. Entries that are hardly ever the nearest are moved to encoded data.
 
     Args:
-        codes: symbols of a code.
-        levels: entries of each book.
-        width: numbers of an entry.
-        hidden: widths of the encoder; the decoder has them in reverse. Of a convolutional net the channels.
-        components: of the mixture that the decoder gives each number.
-        commitment: weight of the encoder's distance from the entries.
-        prior: p(z): a family of categories that is trained by gradients, "made" or
-            {"class": "gpt", "layers": 2}.
+        codes: the number of symbols of a code.
+        levels: the number of entries of each codebook.
+        width: the number of dimensions of an entry.
+        hidden: the widths of the encoder's layers, which the decoder has in reverse; of a convolutional net [channels].
+        components: the number of components of the mixtures by which the decoder models numbers.
+        commitment: the weight of the encoder's distance from the entries.
+        prior: p(z): a family of categories that is trained by gradients, "made" or {"class": "gpt", "layers": 2}.
         net: "dense", or "convolutional" for images.
 
     >>> import torch
@@ -81,31 +81,32 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
     used: Tensor
 
     def _of_symbols(self, prior: str | TractableDensity | dict[str, Any]) -> TractableDensity:
-        known = Space(Category(tuple(map(str, range(self.levels)))), shape=(self.codes,))
+        """Return the density of the symbols of a code, made from its description where `prior` is none."""
+        symbols = Space(Category(tuple(map(str, range(self.levels)))), shape=(self.codes,))
         if isinstance(prior, str | dict):
-            prior = build_family(prior, known, self.context)  # type: ignore[assignment]
+            prior = build_family(prior, symbols, self.context)  # type: ignore[assignment]
         if not isinstance(prior, TractableDensity) or isinstance(prior, Counted):
             raise GenusError(f"prior must be a density trained by gradients, 'made' say; got {prior!r}.")
-        if (prior.space, prior.context) != (known, self.context):
-            raise GenusError(f"The prior must be a density on {known!r}, given the model's own context; got {prior.space!r}.")
+        if (prior.space, prior.context) != (symbols, self.context):
+            raise GenusError(f"The prior must be a density on {symbols!r}, given the model's own context; got {prior.space!r}.")
         return prior
 
     # -- codes ----------------------------------------------------------------------------------------------------------
 
     def _nearest(self, h: Tensor) -> Tensor:
-        """h (B, codes width), standardised -> (B, codes): the nearest entry of every book."""
+        """Return the nearest entry of every codebook to vectors h (B, codes width), standardised: (B, codes)."""
         parts = h.detach().unflatten(1, (self.codes, -1)).transpose(0, 1)
         return torch.cdist(parts, self.book.detach()).argmin(2).T
 
     def _entries(self, symbols: Tensor) -> Tensor:
-        """symbols (B, codes) -> the entries of the books, (B, codes width)."""
+        """Return the entries of the codebooks for symbols (B, codes): (B, codes width)."""
         return self.book[torch.arange(symbols.shape[1], device=symbols.device), symbols].flatten(1)
 
     def _symbols(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._nearest(self.standard.known(self.encoder(self._features(x, c))))
 
     def symbols(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """x (B, *shape) -> the symbols of its code, (B, codes), each from 0 to levels - 1."""
+        """Return the symbols of the code of x (B, *shape): (B, codes), each from 0 to levels - 1."""
         return self._symbols(*self._check(x, c))
 
     def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -121,11 +122,11 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
         self._move(torch.ones_like(self.used, dtype=torch.bool), self.standard.known(h))
 
     def _move(self, which: Tensor, h: Tensor) -> None:
-        """Put those entries (codes, levels) where rows of h are, a little beside them."""
+        """Move the entries that `which` (codes, levels) marks to random rows of h, a little beside them."""
         codes, levels, width = self.book.shape
         rows = torch.randint(len(h), (codes, levels), device=h.device, generator=rng(h.device))
-        there = h.unflatten(1, (codes, width))[rows, torch.arange(codes, device=h.device)[:, None]]
-        self.book.copy_(torch.where(which.unsqueeze(2), there + 0.01 * normal_like(there), self.book))
+        vectors = h.unflatten(1, (codes, width))[rows, torch.arange(codes, device=h.device)[:, None]]
+        self.book.copy_(torch.where(which.unsqueeze(2), vectors + 0.01 * normal_like(vectors), self.book))
 
     def losses(self) -> list[Loss]:
         own = [*self.encoder.parameters(), *self.decoder.parameters(), self.base, self.book]
@@ -137,13 +138,13 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
         entries = self._entries(symbols)
         if self.training:
             self._count(symbols, h.detach())
-        loss = -self._decode(h + (entries - h).detach(), c).log_prob(x).sum(1)
+        loss = -self._likelihood(h + (entries - h).detach(), c).log_prob(x).sum(1)
         distance = (entries - h.detach()).square().sum(1) + self.commitment * (entries.detach() - h).square().sum(1)
         return (loss + distance).mean()
 
     @torch.no_grad()
     def _count(self, symbols: Tensor, h: Tensor) -> None:
-        """Remember which entries are used, and move those that are not."""
+        """Update how often each entry is used, and move entries that are hardly used."""
         levels = self.levels
         share = F.one_hot(symbols, levels).to(self.used.dtype).mean(0)
         self.used.mul_(MEMORY).add_((1 - MEMORY) * share)
@@ -160,11 +161,11 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         symbols = self._symbols(x, c)
-        of_code = self.prior._log_prob(symbols.to(self.prior.space.dtype), c)
-        return self._decode(self._entries(symbols), c).log_prob(x).sum(1) + of_code
+        log_prior = self.prior._log_prob(symbols.to(self.prior.space.dtype), c)
+        return self._likelihood(self._entries(symbols), c).log_prob(x).sum(1) + log_prior
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
-        return self._elbo(x, c).expand(samples, len(x))  # a code that is certain: every draw is the same
+        return self._elbo(x, c).expand(samples, len(x))  # the code is certain, so every draw is the same
 
     def _draw_code(self, n: int, c: Tensor | None) -> Tensor:
         return self._entries(self.prior._sample(n, c).long())

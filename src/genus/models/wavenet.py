@@ -19,7 +19,7 @@ OUTPUTS = {"softmax": NARROW, "mixture": 1}  # the widest lattice whose values h
 
 
 class WaveNet(Autoregressive, name="wavenet"):
-    """WaveNet gives p(x_t | x_1 ... x_{t-1}) by gated convolutions of dilations 1, 2, 4, ... (van den Oord et al. 2016,
+    """Model p(x_t | x_1 ... x_{t-1}) by gated convolutions of dilations 1, 2, 4, ... (van den Oord et al. 2016,
     arXiv:1609.03499).
 
     The past that is seen doubles with every layer, and sampling costs the same for every position: a layer remembers what it

@@ -79,7 +79,8 @@ def evidence(seed: int) -> Iterator[Number | Picture]:
     assert isinstance(model.posterior, DiagonalNormal)
     # The head’s deviation, from its own density at its middle.
     with torch.no_grad():
-        at_middle = model.decode(torch.zeros(1, 1, dtype=torch.float64)).log_prob(torch.zeros(1, dim, dtype=torch.float64))
+        likelihood = model.likelihood(torch.zeros(1, 1, dtype=torch.float64))
+        at_middle = likelihood.log_prob(torch.zeros(1, dim, dtype=torch.float64))
         sigma = torch.exp(-at_middle[0, 0] - 0.5 * math.log(2 * math.pi)).item()
         mean, std = model.posterior.parts(encoder(x))
         elbo = model.elbo(x.repeat(20_000, 1), seed=seed).view(-1, len(x)).mean(0)
