@@ -109,7 +109,7 @@ def read_files(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
                     cut.append(path)
                 images.append(_pixels(file))
         except (UnidentifiedImageError, OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as an image ({error}); remove it or save it anew.") from error
+            raise DataError(f"{path} is not an image that can be read ({error}); remove it or save it anew.") from error
         if images[-1].shape[:2] != images[0].shape[:2]:
             (h0, w0), (h1, w1) = images[0].shape[:2], images[-1].shape[:2]
             raise DataError(
