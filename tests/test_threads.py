@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -154,3 +155,18 @@ def test_equal_seeds_give_the_numbers_of_manual_seed() -> None:
         expected = draws()
     with isolated(3):
         assert all(map(torch.equal, expected, draws()))
+
+
+def test_loading_while_building(tmp_path: Path) -> None:
+    names = ("maf", "gpt", "vae", "made")
+    for name in names:
+        genus.save(made(name, 9), tmp_path / name)
+
+    def work(seed: int) -> Tensor:
+        parts = []
+        for name in names:
+            large = build(name, FAMILIES[name][0], seed=seed)  # of more numbers than a file of those below holds
+            parts += [weights(large), weights(genus.load(tmp_path / name))]
+        return torch.cat(parts)
+
+    check_threads(work)

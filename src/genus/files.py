@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from genus.atomic import atomic_write
 from genus.codec import Codec
@@ -149,7 +149,7 @@ def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeMode
     """Return the model that a header describes, with initial weights."""
     count = sum(tensor.numel() for tensor in tensors.values())
     _check_sizes(header, count)
-    with isolated(0), _no_more_weights_than(count):  # initial weights must not cost the caller random numbers
+    with isolated(0), _NoMoreThan(count):  # initial weights must not cost the caller random numbers
         context = Space.from_json(header["context"]) if header["context"] is not None else None
         described = {**header["config"], "class": family(header["family"]).name}
         model = build_family(described, Space.from_json(header["space"]), context)
@@ -177,19 +177,25 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-@contextmanager
-def _no_more_weights_than(count: int) -> Iterator[None]:
-    """Raise ValueError where more than twice so many weights are made inside the context."""
-    built = 0
+FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 
-    def register(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal built
-        built += 0 if parameter is None else parameter.numel()  # reserved, but not filled yet
-        if built > 2 * count:
-            raise ValueError(f"it asks for more weights than the {count:,} numbers that the file holds")
 
-    handle = nn.modules.module.register_module_parameter_registration_hook(register)
-    try:
-        yield
-    finally:
-        handle.remove()
+class _NoMoreThan(TorchFunctionMode):
+    """Refuse numbers before memory is reserved for them, in this thread: shapes are found on the device `meta` first.
+
+    Args:
+        count: the numbers that the file holds. A model may need some more while it is built.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count, self.built = count, 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in FACTORIES:
+            self.built += func(*args, **{**(kwargs or {}), "device": "meta"}).numel()
+            if self.built > 4 * self.count + 10**6:
+                raise ValueError(f"it asks for more weights than the {self.count:,} numbers that the file holds")
+        return func(*args, **(kwargs or {}))
