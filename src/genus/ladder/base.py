@@ -15,6 +15,7 @@ from genus.compiled import is_traced
 from genus.configurable import Configurable, classes, from_json
 from genus.errors import DataError, GenusError
 from genus.ladder.birth import RemembersBirth
+from genus.ladder.distribution import ModelDistribution
 from genus.ladder.functions import check_count, check_shape
 from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
@@ -184,6 +185,14 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
                 parts.append(check_shape(drawn, (size, *self.space.shape), f"{type(self).__name__}._sample"))
                 at += size
         return torch.cat(parts).to(self._empty_draw().dtype)
+
+    def as_distribution(self, c: Tensor | None = None) -> ModelDistribution:
+        """Return p(x | c) as a `torch.distributions.Distribution`.
+
+        Args:
+            c: the context, (*batch_shape, *context.shape); None for a model without context.
+        """
+        return ModelDistribution(self, c)
 
     def _empty_draw(self) -> Tensor:
         """Return an empty tensor of the type of draws: the space's, or the parameters' where it has more digits.

@@ -174,6 +174,48 @@ class NormalisingFlow(ContinuousDensity):
         with isolated(seed, self):
             return self._sample_and_log_prob(n, c)
 
+    def rsample(self, n: int, c: Tensor | None = None, seed: int | None = None) -> Tensor:
+        """Return n draws (n, *shape) with gradients: those of `sample_and_log_prob`, without their log-densities."""
+        n = check_count(n)
+        c = self._check_context(c, n)
+        with isolated(seed):
+            return self._sample(n, c)
+
+    def to_base(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to the base: return z and the log-determinant of the map.
+
+        Of a table of real numbers, `log_prob(x)` is `base.log_prob(z)` plus the log-determinant; the states of other columns
+        add their own log-probability.
+
+        Args:
+            x: rows (B, *shape) in data units.
+            c: the context, (B, *context.shape) or one row for all; None for a model without context.
+
+        Returns:
+            z (B, D), NaN where a number is absent, and log|det dz/dx| (B,), in nats.
+        """
+        u, _, features = self._parts(*self._check(x, c))
+        z, log_det = self.transform(u, features)
+        return z, log_det + self._log_slope(u)
+
+    def from_base(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map points of the base to data, the inverse of `to_base`: return x and the log-determinant of the map.
+
+        Args:
+            z: (B, D).
+            c: the context, (B, *context.shape) or one row for all; None for a model without context.
+
+        Returns:
+            x (B, *shape) in data units, and log|det dx/dz| (B,), in nats.
+
+        Raises:
+            DataError: columns have states, which z does not tell.
+        """
+        if self.states is not None:
+            raise DataError("from_base needs columns of real numbers alone: z does not tell the states of other columns.")
+        u, log_det = self.transform.inverse(z, self._context_features(self._check_context(c, len(z))))
+        return self._joined(u, None), log_det - self._log_slope(u)
+
     def _sample_and_log_prob(self, n: int, c: Tensor | None) -> tuple[Tensor, Tensor]:
         state, features = self._draw_states(n, c)
         u, log_density = self._draw_with_density(n, features)
