@@ -225,3 +225,19 @@ def test_next_symbol_probabilities_are_those_of_the_conditionals(case: str) -> N
     else:
         with pytest.raises(genus.GenusError, match="no category"):
             model.next_symbol_probabilities(torch.zeros(0) if case != "gpt, mixed" else torch.zeros(ROWS, 0), c)
+
+
+@pytest.mark.parametrize("name", ["made", "maf", "real-nvp", "vae"])
+def test_a_net_for_the_context_is_trained_and_saved(name: str, tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    model: Any = genus.build(name, REALS, context=CONTEXT, context_net=(8, 4), **SMALL[name])
+    assert model.context_dim == 4
+    c = torch.stack([torch.randn(64), torch.randint(2, (64,)).float()], dim=1)
+    before = [p.clone() for p in model.context_net.parameters()]
+    genus.fit(model, (torch.randn(64, 3) + c[:, :1], c), max_steps=20, validation=None, seed=0, progress=False)
+    assert all(not torch.equal(p, old) for p, old in zip(model.context_net.parameters(), before, strict=True))
+    genus.save(model, tmp_path / "model.genus")
+    again: Any = genus.load(tmp_path / "model.genus")
+    assert torch.equal(again.sample(5, c[:5], seed=0), model.sample(5, c[:5], seed=0))
+    with pytest.raises(genus.GenusError, match="context_net"):
+        genus.build(name, REALS, context_net=(4,), **SMALL[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from genus.ladder.functions import check_count, check_shape
 from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
 from genus.ladder.loss import Loss
+from genus.nets.dense import dense
 from genus.nets.state import evaluating, keeping_frozen
 from genus.random import isolated
 from genus.space import Category, Space
@@ -52,6 +53,8 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
     Args:
         space: of x.
         context: the space of what x is conditioned on; None: of nothing.
+        context_net: widths of a dense net, trained with the model, whose last layer is what the family sees of the context;
+            none: the family sees the context's features themselves.
     """
 
     left_out = ("space", "context")
@@ -73,7 +76,7 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
             raise GenusError(f"The constructor of {cls.__name__} must take space and context, since files build it with them.")
         super()._register(name)
 
-    def __init__(self, space: Space, context: Space | None = None) -> None:
+    def __init__(self, space: Space, context: Space | None = None, context_net: Sequence[int] = ()) -> None:
         super().__init__()
         for name, one in {"space": space, "context": context}.items():
             if not isinstance(one, Space) and (one is not None or name == "space"):
@@ -82,6 +85,9 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
             raise DataError(f"{type(self).__name__} cannot model this: {reason}")
         self.space = space
         self.context = context
+        if context_net and context is None:
+            raise GenusError("context_net= is a net for the context, and this model has none; leave it out.")
+        self.context_net = dense(context.feature_dim, context_net[:-1], context_net[-1]) if context and context_net else None
         # The prior of the Bayes classifier; uniform before training.
         levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
         self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
@@ -216,12 +222,17 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
 
     def _context_features(self, c: Tensor | None) -> Tensor | None:
         """Return c as a net sees it, (B, context.feature_dim); None without a context."""
-        return None if c is None or self.context is None else self.context.features(c).to(self.dtype)
+        if c is None or self.context is None:
+            return None
+        features = self.context.features(c).to(self.dtype)
+        return features if self.context_net is None else self.context_net(features)
 
     @property
     def context_dim(self) -> int:
         """Return the width of `_context_features`; 0 without a context."""
-        return 0 if self.context is None else self.context.feature_dim
+        if self.context is None:
+            return 0
+        return self.context.feature_dim if self.context_net is None else self.context_net[-1].out_features  # type: ignore[return-value]
 
     @property
     def device(self) -> torch.device:

@@ -47,8 +47,8 @@ class NormalisingFlow(ContinuousDensity):
 
     # -- construction -------------------------------------------------------------------------------------------------
 
-    def __init__(self, space: Space, context: Space | None = None) -> None:
-        super().__init__(space, context, states_last=True)
+    def __init__(self, space: Space, context: Space | None = None, context_net: Sequence[int] = ()) -> None:
+        super().__init__(space, context, states_last=True, context_net=context_net)
 
     @staticmethod
     def alternating(dim: int, i: int) -> list[int] | None:
@@ -247,8 +247,9 @@ class Repeated(NormalisingFlow):
         hidden: Sequence[int] = (128, 128),
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
+        context_net: Sequence[int] = (),
     ) -> None:
-        super().__init__(space, context)
+        super().__init__(space, context, context_net)
         dim, allow_missing = self.dim, self.can_lack
         net = {"hidden": hidden, "dropout": dropout, "context_dim": self.feature_dim, "allow_missing": allow_missing}
         self._compose([ActNorm(dim, allow_missing), *self._layers(dim, transforms, net)], base)
