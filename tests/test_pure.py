@@ -142,3 +142,102 @@ def test_checks_are_back_after_a_trace() -> None:
     vmap(one_row(density))(*arguments)
     with pytest.raises(genus.DataError, match="inf"):
         density(torch.full((1, 3), torch.inf))
+
+
+# -- models as distributions, and flows both ways ---------------------------------------------------------------------------
+
+
+def test_as_distribution_gives_draws_for_each_of_many_contexts() -> None:
+    density, (x, c) = made("maf given c")
+    p = density.model.as_distribution(c)
+    assert (p.batch_shape, p.event_shape, p.has_rsample) == (torch.Size([ROWS]), torch.Size([3]), True)
+    drawn = p.sample((5, 2))
+    assert drawn.shape == (5, 2, ROWS, 3)
+    torch.testing.assert_close(p.log_prob(drawn)[1, 1], density.model.log_prob(drawn[1, 1], c))
+    torch.testing.assert_close(p.log_prob(x[0]), density.model.log_prob(x[:1].expand(ROWS, 3), c))
+    assert bool(p.support.check(x).all())
+    one = density.model.as_distribution(c[0])
+    assert (one.batch_shape, one.sample((7,)).shape, one.log_prob(x).shape) == (torch.Size([]), (7, 3), (ROWS,))
+    assert one.expand((6,)).sample().shape == (6, 3)
+    independent = torch.distributions.Independent(p, 1)
+    torch.testing.assert_close(independent.log_prob(x), density.model.log_prob(x, c).sum())
+
+
+def test_as_distribution_needs_the_models_own_context() -> None:
+    with pytest.raises(genus.DataError, match="conditional"):
+        made("maf given c")[0].model.as_distribution()
+    with pytest.raises(genus.DataError, match="no context"):
+        made("maf")[0].model.as_distribution(torch.zeros(2))
+    with pytest.raises(NotImplementedError, match="without gradients"):
+        made("made")[0].model.as_distribution().rsample()
+
+
+@pytest.mark.parametrize("name", ["maf", "nsf", "real-nvp"])
+def test_draws_of_a_flow_have_gradients(name: str) -> None:
+    model = made(name)[0].double().model
+    parameter = model.transform.transforms[0].shift
+
+    def mean() -> Tensor:
+        return model.rsample(50, seed=0).mean()
+
+    (slope,) = torch.autograd.grad(mean(), parameter)
+    with torch.no_grad():
+        parameter[0] += 1e-6
+        up = mean()
+        parameter[0] -= 2e-6
+        torch.testing.assert_close(slope[0], (up - mean()) / 2e-6, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", ["maf", "nsf", "real-nvp", "maf given c"])
+def test_a_flow_goes_to_its_base_and_back(case: str) -> None:
+    density, (x, *context) = made(case)
+    model = density.double().model
+    x, c = x.double(), context[0].double() if context else None
+    z, log_det = model.to_base(x, c)
+    back, log_det_back = model.from_base(z, c)
+    torch.testing.assert_close(back, x, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(log_det_back, -log_det, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(model.base.log_prob(z) + log_det, model.log_prob(x, c))
+
+
+def test_states_are_not_told_by_points_of_the_base() -> None:
+    with pytest.raises(genus.DataError, match="real numbers alone"):
+        made("maf, atoms")[0].model.from_base(torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("case", ["gpt", "made, mixed", "gpt, mixed"])
+def test_next_symbol_probabilities_are_those_of_the_conditionals(case: str) -> None:
+    density, (x, *context) = made(case)
+    model, c = density.model, context[0] if context else None
+    p = model.next_symbol_probabilities(x[:, :1], c)
+    torch.testing.assert_close(p.sum(1), torch.ones(ROWS), atol=1e-5, rtol=1e-5)
+    for symbol in range(p.shape[1]):
+        there = x.clone()
+        there[:, 1] = symbol
+        if case == "gpt":
+            there[:, 1:] = torch.where(there[:, :1] == 2, 2.0, symbol)
+        wanted = model.log_conditionals(there, c)[:, 1].exp()
+        alive = there[:, 0] != 2 if case == "gpt" else torch.ones(ROWS, dtype=torch.bool)
+        torch.testing.assert_close(p[alive, symbol], wanted[alive], atol=1e-5, rtol=1e-4)
+    if case == "gpt":
+        assert model.next_symbol_probabilities(torch.tensor([[0.0, 2.0]]))[0, 2] == 1
+        assert model.next_symbol_probabilities(torch.zeros(1, 0)).shape == (1, 3)
+    else:
+        with pytest.raises(genus.GenusError, match="no category"):
+            model.next_symbol_probabilities(torch.zeros(0) if case != "gpt, mixed" else torch.zeros(ROWS, 0), c)
+
+
+@pytest.mark.parametrize("name", ["made", "maf", "real-nvp", "vae"])
+def test_a_net_for_the_context_is_trained_and_saved(name: str, tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    model: Any = genus.build(name, REALS, context=CONTEXT, context_net=(8, 4), **SMALL[name])
+    assert model.context_dim == 4
+    c = torch.stack([torch.randn(64), torch.randint(2, (64,)).float()], dim=1)
+    before = [p.clone() for p in model.context_net.parameters()]
+    genus.fit(model, (torch.randn(64, 3) + c[:, :1], c), max_steps=20, validation=None, seed=0, progress=False)
+    assert all(not torch.equal(p, old) for p, old in zip(model.context_net.parameters(), before, strict=True))
+    genus.save(model, tmp_path / "model.genus")
+    again: Any = genus.load(tmp_path / "model.genus")
+    assert torch.equal(again.sample(5, c[:5], seed=0), model.sample(5, c[:5], seed=0))
+    with pytest.raises(genus.GenusError, match="context_net"):
+        genus.build(name, REALS, context_net=(4,), **SMALL[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -15,10 +15,12 @@ from genus.compiled import is_traced
 from genus.configurable import Configurable, classes, from_json
 from genus.errors import DataError, GenusError
 from genus.ladder.birth import RemembersBirth
+from genus.ladder.distribution import ModelDistribution
 from genus.ladder.functions import check_count, check_shape
 from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
 from genus.ladder.loss import Loss
+from genus.nets.dense import dense
 from genus.nets.state import evaluating, keeping_frozen
 from genus.random import isolated
 from genus.space import Category, Space
@@ -51,6 +53,8 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
     Args:
         space: of x.
         context: the space of what x is conditioned on; None: of nothing.
+        context_net: widths of a dense net, trained with the model, whose last layer is what the family sees of the context;
+            none: the family sees the context's features themselves.
     """
 
     left_out = ("space", "context")
@@ -72,7 +76,7 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
             raise GenusError(f"The constructor of {cls.__name__} must take space and context, since files build it with them.")
         super()._register(name)
 
-    def __init__(self, space: Space, context: Space | None = None) -> None:
+    def __init__(self, space: Space, context: Space | None = None, context_net: Sequence[int] = ()) -> None:
         super().__init__()
         for name, one in {"space": space, "context": context}.items():
             if not isinstance(one, Space) and (one is not None or name == "space"):
@@ -81,6 +85,9 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
             raise DataError(f"{type(self).__name__} cannot model this: {reason}")
         self.space = space
         self.context = context
+        if context_net and context is None:
+            raise GenusError("context_net= is a net for the context, and this model has none; leave it out.")
+        self.context_net = dense(context.feature_dim, context_net[:-1], context_net[-1]) if context and context_net else None
         # The prior of the Bayes classifier; uniform before training.
         levels = context.kinds[0].states if context is not None and context.dim == 1 and context.columns(Category) else 0
         self.register_buffer("context_counts", torch.ones(levels, dtype=torch.float64) if levels else None)
@@ -185,6 +192,14 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
                 at += size
         return torch.cat(parts).to(self._empty_draw().dtype)
 
+    def as_distribution(self, c: Tensor | None = None) -> ModelDistribution:
+        """Return p(x | c) as a `torch.distributions.Distribution`.
+
+        Args:
+            c: the context, (*batch_shape, *context.shape); None for a model without context.
+        """
+        return ModelDistribution(self, c)
+
     def _empty_draw(self) -> Tensor:
         """Return an empty tensor of the type of draws: the space's, or the parameters' where it has more digits.
 
@@ -207,12 +222,17 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
 
     def _context_features(self, c: Tensor | None) -> Tensor | None:
         """Return c as a net sees it, (B, context.feature_dim); None without a context."""
-        return None if c is None or self.context is None else self.context.features(c).to(self.dtype)
+        if c is None or self.context is None:
+            return None
+        features = self.context.features(c).to(self.dtype)
+        return features if self.context_net is None else self.context_net(features)
 
     @property
     def context_dim(self) -> int:
         """Return the width of `_context_features`; 0 without a context."""
-        return 0 if self.context is None else self.context.feature_dim
+        if self.context is None:
+            return 0
+        return self.context.feature_dim if self.context_net is None else self.context_net[-1].out_features  # type: ignore[return-value]
 
     @property
     def device(self) -> torch.device:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from genus.codec import Codec
 from genus.errors import DataError, GenusError
@@ -14,7 +15,7 @@ from genus.ladder import TractableDensity, check_count, isolated
 from genus.models.sampling import GenerationOptions, checked_prefixes, draw_positions, total_length
 from genus.nets.heads import Coordinates, SamplingOptions
 from genus.nets.state import evaluating
-from genus.space import Lattice, Real, Space
+from genus.space import Category, Lattice, Real, Space
 
 __all__ = ["ChainRule", "checked_order", "nothing_to_learn"]
 
@@ -60,6 +61,39 @@ class ChainRule(TractableDensity):
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._log_conditionals(x, c).sum(1)
+
+    @torch.no_grad()
+    def next_symbol_probabilities(self, prefix: Tensor | Sequence[Tensor], c: Tensor | None = None) -> Tensor:
+        """Return the probabilities of the symbol that follows each prefix.
+
+        Args:
+            prefix: the first values x_1 ... x_m, (n, m), or (m,) for one; of a table in the model's order. It may be empty.
+            c: the context, (n, *context.shape) or one row for all; None for a model without context.
+
+        Returns:
+            (n, symbols): of every level of the next coordinate, a category; rows sum to 1.
+
+        Raises:
+            DataError: a prefix lies outside the space, or nothing can follow it.
+            GenusError: the next coordinate is no category.
+        """
+        rows = self._checked_prefixes(prefix, None)
+        values = torch.stack(rows or [])
+        n, m = values.shape
+        if not self.space.sequence and m == self.space.dim:
+            raise DataError(f"Nothing follows a prefix of all {m} columns; leave some out.")
+        kind = self.space.kinds[0 if self.order is None else self.order[m]]
+        if not isinstance(kind, Category):
+            raise GenusError(f"The next coordinate is {kind!r}, which is no category; see log_conditionals for its density.")
+        with evaluating(self):
+            steps = self._steps(n, self._check_context(c, n), values if m else None)
+            following = next(steps)
+            symbols = torch.arange(kind.states, dtype=self.space.dtype, device=self.device)
+            p = torch.stack([following.log_prob(s.expand(n, 1))[:, 0] for s in symbols], dim=1).exp()
+        if not self.space.ends or not m:
+            return p
+        ended = (values == kind.missing_state).any(1, keepdim=True)  # after the end there is nothing but the end
+        return torch.where(ended, F.one_hot(torch.tensor(kind.missing_state), kind.states).to(p), p)
 
     def _column_order(self) -> tuple[Sequence[int], int]:
         return super()._column_order() if self.order is None else (self.order, 0)

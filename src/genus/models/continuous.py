@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -52,8 +53,10 @@ class ContinuousDensity(TractableDensity):
     info = TractableDensity.info.replace(takes="tables with real columns; whole numbers and images as a bound")
     allow_missing: ClassVar[bool] = False
 
-    def __init__(self, space: Space, context: Space | None = None, states_last: bool = False) -> None:
-        super().__init__(space, context)
+    def __init__(
+        self, space: Space, context: Space | None = None, states_last: bool = False, context_net: Sequence[int] = ()
+    ) -> None:
+        super().__init__(space, context, context_net)
         varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1]
         reals = space.columns(Real)
         self.dim, self.can_lack = len(reals), can_lack(space)

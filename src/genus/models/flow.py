@@ -47,8 +47,8 @@ class NormalisingFlow(ContinuousDensity):
 
     # -- construction -------------------------------------------------------------------------------------------------
 
-    def __init__(self, space: Space, context: Space | None = None) -> None:
-        super().__init__(space, context, states_last=True)
+    def __init__(self, space: Space, context: Space | None = None, context_net: Sequence[int] = ()) -> None:
+        super().__init__(space, context, states_last=True, context_net=context_net)
 
     @staticmethod
     def alternating(dim: int, i: int) -> list[int] | None:
@@ -174,6 +174,48 @@ class NormalisingFlow(ContinuousDensity):
         with isolated(seed, self):
             return self._sample_and_log_prob(n, c)
 
+    def rsample(self, n: int, c: Tensor | None = None, seed: int | None = None) -> Tensor:
+        """Return n draws (n, *shape) with gradients: those of `sample_and_log_prob`, without their log-densities."""
+        n = check_count(n)
+        c = self._check_context(c, n)
+        with isolated(seed):
+            return self._sample(n, c)
+
+    def to_base(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to the base: return z and the log-determinant of the map.
+
+        Of a table of real numbers, `log_prob(x)` is `base.log_prob(z)` plus the log-determinant; the states of other columns
+        add their own log-probability.
+
+        Args:
+            x: rows (B, *shape) in data units.
+            c: the context, (B, *context.shape) or one row for all; None for a model without context.
+
+        Returns:
+            z (B, D), NaN where a number is absent, and log|det dz/dx| (B,), in nats.
+        """
+        u, _, features = self._parts(*self._check(x, c))
+        z, log_det = self.transform(u, features)
+        return z, log_det + self._log_slope(u)
+
+    def from_base(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map points of the base to data, the inverse of `to_base`: return x and the log-determinant of the map.
+
+        Args:
+            z: (B, D).
+            c: the context, (B, *context.shape) or one row for all; None for a model without context.
+
+        Returns:
+            x (B, *shape) in data units, and log|det dx/dz| (B,), in nats.
+
+        Raises:
+            DataError: columns have states, which z does not tell.
+        """
+        if self.states is not None:
+            raise DataError("from_base needs columns of real numbers alone: z does not tell the states of other columns.")
+        u, log_det = self.transform.inverse(z, self._context_features(self._check_context(c, len(z))))
+        return self._joined(u, None), log_det - self._log_slope(u)
+
     def _sample_and_log_prob(self, n: int, c: Tensor | None) -> tuple[Tensor, Tensor]:
         state, features = self._draw_states(n, c)
         u, log_density = self._draw_with_density(n, features)
@@ -205,8 +247,9 @@ class Repeated(NormalisingFlow):
         hidden: Sequence[int] = (128, 128),
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
+        context_net: Sequence[int] = (),
     ) -> None:
-        super().__init__(space, context)
+        super().__init__(space, context, context_net)
         dim, allow_missing = self.dim, self.can_lack
         net = {"hidden": hidden, "dropout": dropout, "context_dim": self.feature_dim, "allow_missing": allow_missing}
         self._compose([ActNorm(dim, allow_missing), *self._layers(dim, transforms, net)], base)

@@ -45,6 +45,7 @@ class MADE(ChainRule, name="made"):
         reach: for images: the distance along either axis, in pixels, up to which an output sees hidden units, and pixels
             directly. A hidden unit stands at the last pixel that it sees, and may see all pixels before.
         components: the number of components of the mixtures that model numbers.
+        context_net: widths of a dense net between the context and the masked nets; none by default.
 
     >>> from genus import Category, Real, Space
     >>> space = Space([Real(), Category(("no", "yes"))], names=["age", "smokes"])
@@ -71,13 +72,14 @@ class MADE(ChainRule, name="made"):
         direct: bool = False,
         reach: int | None = None,
         components: int = 10,
+        context_net: Sequence[int] = (),
     ) -> None:
         if orders < 1 or (orders > 1 and order is not None):
             raise GenusError(f"orders is how many random orders there are, 1 or more, and 1 beside order=[...]; got {orders}.")
         if reach is not None and (reach < 1 or len(space.shape) < 2):
             raise GenusError(f"reach is how far outputs see in an image, 1 or more; got {reach} for {space!r}.")
         net: dict[str, Any] = {"dropout": dropout, "residual": residual, "direct": direct, "reach": reach}
-        super().__init__(space, context)
+        super().__init__(space, context, context_net)
         self.order = checked_order(space, order)
         # Of an image a net sees the numbers alone: one-hots of every pixel would be wide, and say the same.
         seen, modelled = (NARROW, NARROW) if space.shared is None else (0, 32)

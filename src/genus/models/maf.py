@@ -23,6 +23,7 @@ class MAF(Repeated, name="maf"):
             one transform alone is at least a normal distribution with every covariance.
         dropout: of hidden units.
         base: see `Flow`.
+        context_net: widths of a dense net between the context and the transforms; none by default.
 
     >>> import torch
     >>> from genus import Real, Space

@@ -26,6 +26,7 @@ class NSF(Repeated, name="nsf"):
         autoregressive: use masked nets; False: couplings.
         dropout: the share of hidden units that are dropped in training.
         base: see `Flow`.
+        context_net: widths of a dense net between the context and the transforms; none by default.
 
     >>> from genus import Real, Space
     >>> NSF(Space([Real(), Real()]), transforms=2, hidden=(16,)).sample(3, seed=0).shape

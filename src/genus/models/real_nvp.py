@@ -20,6 +20,7 @@ class RealNVP(Repeated, name="real-nvp"):
         hidden: widths of every coupling's net.
         dropout: of hidden units.
         base: see `Flow`.
+        context_net: widths of a dense net between the context and the transforms; none by default.
 
     >>> from genus import Real, Space
     >>> RealNVP(Space([Real(), Real()]), hidden=(16,)).sample(3, seed=0).shape

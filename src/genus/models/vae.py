@@ -38,6 +38,7 @@ class VAE(VariationalModel, name="vae"):
         beta: the weight of the KL in the loss, and in the loss alone (Higgins et al. 2017).
         warm_up: the steps of training over which that weight rises from 0.
         free_bits: the nats of every unit's KL that the loss does not count (Kingma et al. 2016).
+        context_net: widths of a dense net between the context and encoder and decoder; none by default.
 
     >>> from genus import Category, Real, Space
     >>> model = VAE(Space([Real(), Category(("a", "b"))]), latent=2, hidden=(16,))
@@ -63,10 +64,11 @@ class VAE(VariationalModel, name="vae"):
         beta: float = 1.0,
         warm_up: int = 0,
         free_bits: float = 0.0,
+        context_net: Sequence[int] = (),
     ) -> None:
         if beta < 0 or warm_up < 0 or free_bits < 0:
             raise GenusError(f"beta, warm_up and free_bits are 0 or more; got {beta}, {warm_up} and {free_bits}.")
-        super().__init__(space, context)
+        super().__init__(space, context, context_net)
         self._make(latent, hidden, components, prior, posterior, net)
         self.closed = isinstance(self.prior, Normal) and isinstance(self.posterior, DiagonalNormal)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
