@@ -37,7 +37,7 @@ def truth(model: Dequantised, x: torch.Tensor) -> torch.Tensor:
     t = torch.linspace(-12, 12, 121, dtype=torch.float64)
     log_weight = F.logsigmoid(t) + F.logsigmoid(-t) + math.log(t[1] - t[0])
     grid, log_q = torch.cartesian_prod(t, t).sigmoid(), -torch.cartesian_prod(log_weight, log_weight).sum(1)
-    model._places = lambda x, c, body: (grid.repeat(len(x) // len(grid), 1), log_q.repeat(len(x) // len(grid)))  # type: ignore[method-assign]
+    model._places = lambda x, c, body, noise: (grid.repeat(len(x) // len(grid), 1), log_q.repeat(len(x) // len(grid)))  # type: ignore[method-assign]
     try:
         return model._elbo(x.repeat_interleave(len(grid), 0), None).view(len(x), -1).logsumexp(1)
     finally:
