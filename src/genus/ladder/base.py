@@ -15,7 +15,7 @@ from genus.compiled import is_traced
 from genus.configurable import Configurable, classes, from_json
 from genus.errors import DataError, GenusError
 from genus.ladder.birth import RemembersBirth
-from genus.ladder.distribution import ModelDistribution
+from genus.ladder.distribution import AsDistribution
 from genus.ladder.functions import check_count, check_shape
 from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
@@ -28,7 +28,7 @@ from genus.space import Category, Space
 __all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
 
 
-class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
+class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, name=""):
     """Represents a distribution over a space that can be sampled; the base of every family.
 
     A subclass must give
@@ -191,14 +191,6 @@ class GenerativeModel(Imputation, Configurable, RemembersBirth, name=""):
                 parts.append(check_shape(drawn, (size, *self.space.shape), f"{type(self).__name__}._sample"))
                 at += size
         return torch.cat(parts).to(self._empty_draw().dtype)
-
-    def as_distribution(self, c: Tensor | None = None) -> ModelDistribution:
-        """Return p(x | c) as a `torch.distributions.Distribution`.
-
-        Args:
-            c: the context, (*batch_shape, *context.shape); None for a model without context.
-        """
-        return ModelDistribution(self, c)
 
     def _empty_draw(self) -> Tensor:
         """Return an empty tensor of the type of draws: the space's, or the parameters' where it has more digits.

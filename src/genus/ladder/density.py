@@ -61,7 +61,7 @@ class ApproximateDensity(GenerativeModel):
         Raises:
             GenusError: the family draws its noise itself.
         """
-        with isolated(seed):
+        with isolated(seed, self):
             return self._noise(check_count(n))
 
     def elbo(self, x: Tensor, c: Tensor | None = None, seed: int | None = None, noise: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-__all__ = ["ModelDistribution"]
+__all__ = ["AsDistribution", "ModelDistribution"]
 
 
 class ModelDistribution(Distribution):
@@ -79,3 +79,15 @@ class ModelDistribution(Distribution):
             return None
         of_one = self.model.context.shape
         return self.c.expand(*shape, *of_one).reshape(-1, *of_one)
+
+
+class AsDistribution:
+    """Gives every model `as_distribution`."""
+
+    def as_distribution(self, c: Tensor | None = None) -> ModelDistribution:
+        """Return p(x | c) as a `torch.distributions.Distribution`.
+
+        Args:
+            c: the context, (*batch_shape, *context.shape); None for a model without context.
+        """
+        return ModelDistribution(self, c)

@@ -178,7 +178,7 @@ class NormalisingFlow(ContinuousDensity):
         """Return n draws (n, *shape) with gradients: those of `sample_and_log_prob`, without their log-densities."""
         n = check_count(n)
         c = self._check_context(c, n)
-        with isolated(seed):
+        with isolated(seed, self):
             return self._sample(n, c)
 
     def to_base(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
