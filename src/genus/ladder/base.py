@@ -184,12 +184,11 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
         c = self._check_context(c, n)
         # In training mode rows could depend on their neighbours.
         with evaluating(self), isolated(seed, self):
-            sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size or n == 0 else [])
-            parts, at = [], 0
-            for size in sizes:
+            parts = []
+            for at in range(0, max(n, 1), batch_size):  # once where n is 0, for the shape
+                size = min(batch_size, n - at)
                 drawn = self._sample(size, None if c is None else c[at : at + size])
                 parts.append(check_shape(drawn, (size, *self.space.shape), f"{type(self).__name__}._sample"))
-                at += size
         return torch.cat(parts).to(self._empty_draw().dtype)
 
     def _empty_draw(self) -> Tensor:
@@ -197,9 +196,8 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
 
         Counts are kept in double precision whatever the data are; models of counts draw in the space's type.
         """
-        types = {self.space.dtype, *(p.dtype for p in self.parameters())}
-        dtype = torch.float64 if torch.float64 in types else self.space.dtype
-        return torch.empty(0, dtype=dtype, device=self.device)
+        double = any(p.dtype == torch.float64 for p in self.parameters())
+        return torch.empty(0, dtype=torch.float64 if double else self.space.dtype, device=self.device)
 
     @abstractmethod
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
@@ -255,8 +253,8 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
                 raise DataError(f"This {type(self).__name__} has no context; call it without c, or build it with context=.")
             return None
         if c is None:
-            shape = f"({n}, {self.context.shape[0]})"
-            raise DataError(f"This {type(self).__name__} is conditional; pass c of shape {shape} from {self.context!r}.")
+            expected = f"c of shape ({n}, {self.context.shape[0]}) from {self.context!r}"
+            raise DataError(f"This {type(self).__name__} has a context; pass {expected}.")
         if isinstance(c, Tensor) and not is_traced():
             c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)
             self.context.check(c, "c")
