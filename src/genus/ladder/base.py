@@ -255,8 +255,9 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
         if c is None:
             expected = f"c of shape ({n}, {self.context.shape[0]}) from {self.context!r}"
             raise DataError(f"This {type(self).__name__} has a context; pass {expected}.")
-        if isinstance(c, Tensor) and not is_traced():
-            c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)
+        if not is_traced():
+            if isinstance(c, Tensor):
+                c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)
             self.context.check(c, "c")
         if len(c) not in (1, n):
             raise DataError(f"c must have one row, or as many as there are data, {n}; got {len(c)}.")
