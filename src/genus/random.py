@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 __all__ = [
-    "bound", "rng", "draws_by_generator", "dropout", "isolated", "normal_like", "passed_along", "random_state",
+    "bound", "rng", "draws_by_generator", "dropout", "gumbel_like", "isolated", "normal_like", "passed_along", "random_state",
     "restore_random_state", "torch_seeded", "uniform_like",
 ]  # fmt: skip
 
@@ -97,6 +97,11 @@ def uniform_like(x: Tensor) -> Tensor:
     return torch.empty_like(x, requires_grad=False).uniform_(generator=rng(x.device))
 
 
+def gumbel_like(x: Tensor) -> Tensor:
+    """Return standard Gumbel numbers of the shape, type and device of x: argmax(x + them) is a draw by the logits x."""
+    return -torch.empty_like(x, requires_grad=False).exponential_(generator=rng(x.device)).log()
+
+
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Return `torch.nn.functional.dropout(x, p, training)`, the mask drawn from the bound generator."""
     generator = rng(x.device) if training and 0 < p < 1 else None
@@ -129,7 +134,8 @@ class PassedAlong(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
-        if name in TAKE_GENERATOR and kwargs.get("generator") is None:
+        given = kwargs.get("generator") is not None or any(isinstance(value, torch.Generator) for value in args)
+        if name in TAKE_GENERATOR and not given:
             kwargs = {**kwargs, "generator": rng(_place(args, kwargs))}
         elif name in LIKE:
             empty = torch.empty_like(*args, **{"requires_grad": False, **kwargs})

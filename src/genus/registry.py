@@ -67,7 +67,7 @@ def hyper_parameters(cls: type[GenerativeModel]) -> dict[str, Any]:
     """Return a family's hyper-parameters with their defaults, and for a continuous family the noise of `Dequantised`.
 
     >>> hyper_parameters(family("maf"))
-    {'transforms': 5, 'hidden': (128, 128), 'dropout': 0.0, 'base': 'normal', 'noise': 'uniform'}
+    {'transforms': 5, 'hidden': (128, 128), 'dropout': 0.0, 'base': 'normal', 'context_net': (), 'noise': 'uniform'}
     """
     wrapped = cls is not Dequantised and not cls.accepts(WHOLE) and Dequantised.refusal_of(cls, WHOLE) is None
     return _arguments(cls) | ({"noise": _arguments(Dequantised)["noise"]} if wrapped else {})

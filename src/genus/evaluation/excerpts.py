@@ -43,6 +43,7 @@ def texts(codec: Codec, x: Tensor) -> list[str]:
     """Return sequences x (n, T) as text, with spaces between symbols that are no characters.
 
     >>> import torch
+    >>> from genus import Category, Space
     >>> texts(Codec(Space(Category(("a", "b", None)), shape=(3,), sequence=True)), torch.tensor([[0.0, 1.0, 2.0]]))
     ['ab']
     """

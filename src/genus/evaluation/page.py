@@ -91,6 +91,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
 def space_in_words(codec: Codec) -> str:
     """Return what the data are in words.
 
+    >>> from genus import Category, Lattice, Real, Space
     >>> space_in_words(Codec(Space([Real(), Category(("a", "b"))])))
     '2 columns: 1 real, 1 categorical'
     >>> space_in_words(Codec(Space(Lattice(0, 16), shape=(8, 8))))

@@ -15,7 +15,7 @@ from genus.divergences.games import Game
 from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel, Loss, TractableDensity, isolated
 from genus.models.critic import Critic, generator_net, players
-from genus.random import rng, uniform_like
+from genus.random import gumbel_like, rng, uniform_like
 from genus.space import Lattice, Real, Space
 
 __all__ = ["Adversarial", "adversarial"]
@@ -170,13 +170,18 @@ class Adversarial(GenerativeModel):
         position, state = self.gates.T
         return features.index_copy(1, position, features[:, position] * features[:, state])
 
+    def _one_hot(self, logits: Tensor) -> Tensor:
+        """Draw one-hots by logits (n, states), with the gradient of a softmax (Jang et al. 2017, arXiv:1611.01144)."""
+        soft = ((logits + gumbel_like(logits)) / self.temperature).softmax(1)
+        return torch.zeros_like(soft).scatter_(1, soft.argmax(1, keepdim=True), 1.0) - soft.detach() + soft
+
     def _fake(self, n: int, c: Tensor | None, context: Tensor | None) -> Tensor:
         """Return the features of n generated rows, one-hots hard in value and soft in gradient."""
         z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=rng(self.device))
         out = self.generator(z if context is None else torch.cat([z, context], dim=1))
         rest = out[:, : len(self.half_step)]
         rest = torch.where(self.bounded, self.middle + self.reach * torch.tanh(rest), rest)
-        hot = [F.gumbel_softmax(out[:, where], self.temperature, hard=True) for where in self.space.one_hots()]
+        hot = [self._one_hot(out[:, where]) for where in self.space.one_hots()]
         features = torch.cat([rest, *hot], dim=1)
         if self.occurs is not None and context is not None:  # the chosen column has the state of its row's context
             states = context[:, self.context_dim :]

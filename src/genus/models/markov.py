@@ -18,7 +18,7 @@ from genus.models.ngrams import packed, tallied
 from genus.models.sampling import GenerationOptions, end_value
 from genus.nets.cells import Cells
 from genus.nets.heads import SamplingOptions
-from genus.random import rng
+from genus.random import gumbel_like, rng
 from genus.space import Lattice, Real, Space
 
 __all__ = ["MarkovChain"]
@@ -261,5 +261,4 @@ class NextSymbol:
 
     def sample(self, options: SamplingOptions) -> Tensor:
         """Draw one symbol after each context: (n, 1)."""
-        gumbel = -torch.empty_like(self.log_p).exponential_(generator=rng(self.log_p.device)).log()
-        return self.model._values((options.cells(self.log_p) + gumbel).argmax(1, keepdim=True))
+        return self.model._values((options.cells(self.log_p) + gumbel_like(self.log_p)).argmax(1, keepdim=True))

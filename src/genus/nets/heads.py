@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from genus.compiled import is_traced
 from genus.errors import GenusError
 from genus.nets.cells import Cells, standard_atoms
-from genus.random import normal_like, rng, uniform_like
+from genus.random import gumbel_like, normal_like, rng, uniform_like
 from genus.space import Lattice, Space
 
 __all__ = ["Coordinates", "Head", "SamplingOptions"]
@@ -222,8 +222,7 @@ class Coordinates:
             padded = cells.padded(self.log_cells)
             if options != UNCHANGED:
                 padded = options.cells(padded)
-            gumbel = -torch.empty_like(padded).exponential_(generator=rng(padded.device)).log()
-            cell = (padded + gumbel).argmax(-1)
+            cell = (padded + gumbel_like(padded)).argmax(-1)
         return cells.compose(cell, self._sample_rest(options.temperature))
 
     def middle(self) -> Tensor:
@@ -263,8 +262,7 @@ class Coordinates:
             log_weights = SamplingOptions(0.0).cells(self.log_weights - self.log_scale)
         else:
             log_weights = self.log_weights if temperature == 1 else SamplingOptions(temperature).cells(self.log_weights)
-        gumbel = -torch.empty_like(log_weights).exponential_(generator=rng(log_weights.device)).log()
-        which = (log_weights + gumbel).argmax(-1, keepdim=True)
+        which = (log_weights + gumbel_like(log_weights)).argmax(-1, keepdim=True)
         loc, scale = self.loc.gather(-1, which).squeeze(-1), self.log_scale.gather(-1, which).squeeze(-1).exp()
         noise = normal_like(loc)
         if head.has_lattice:
