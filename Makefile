@@ -18,8 +18,8 @@ report: $(VENV)/.installed  ## compare every family on the digits: report/index.
 	$(BIN)/genus compare digits --budget 10s --out report
 
 lint: $(VENV)/.installed  ## style and types
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
 
 clean:  ## the environment and everything built
