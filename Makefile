@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: test report lint benchmarks clean
+.PHONY: test nightly report lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -14,12 +14,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: $(VENV)/.installed  ## the whole test suite, in another order each time; GENUS_TEST_ORDER=seed repeats one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
+nightly: $(VENV)/.installed  ## the suite in one process and in four, and the speed of flows, loops and families
+	$(MAKE) test WORKERS=1
+	$(MAKE) test WORKERS=4
+	for name in loop naive_bayes made wavenet; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
 report: $(VENV)/.installed  ## compare every family on the digits: report/index.html
 	$(BIN)/genus compare digits --budget 10s --out report
 
 lint: $(VENV)/.installed  ## style and types
-	$(BIN)/ruff check src tests benchmarks tools
-	$(BIN)/ruff format --check src tests benchmarks tools
+	$(BIN)/ruff check src tests benchmarks tools examples
+	$(BIN)/ruff format --check src tests benchmarks tools examples
 	$(BIN)/mypy
 
 clean:  ## the environment and everything built

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import random
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -40,6 +43,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+EXAMPLES = sorted(path.stem for path in (Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
 
 SPACES = {
     "one real": Space(Real(1.0, 2.0), shape=(1,)),
@@ -142,6 +146,17 @@ def own_names() -> Iterator[None]:
     for table, known in zip(tables, before, strict=True):
         table.clear()
         table.update(known)
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch, own_names: None) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a file of examples/ by its name, anew: its classes are registered as in a process of their own."""
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "examples")
+    for name in EXAMPLES:
+        sys.modules.pop(name, None)
+    yield importlib.import_module
+    for name in EXAMPLES:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture
