@@ -13,7 +13,7 @@ import genus
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("flows", "latent", "distances", "distillation", "extending"))]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("python", "flows", "latent", "distances", "distillation", "extending"))]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -22,6 +22,16 @@ def test_the_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     failed, tried = doctest.testfile(str(README.parent / page), module_relative=False)
     assert tried > 5
     assert failed == 0
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.split()) <= 900
+    for page in README.parent.glob("*.md"), README.parent.glob("docs/*.md"):
+        for path in page:
+            links = re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8"))
+            assert [link for link in links if not (path.parent / link).exists()] == []
+    assert (README.parent / "docs" / "report.png").stat().st_size < 300_000
 
 
 def test_the_table_of_families_is_the_registry() -> None:
