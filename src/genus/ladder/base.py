@@ -140,7 +140,7 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
 
         Args:
             x: rows of the training set, (B, *shape).
-            c: their context.
+            c: their context, (B, *context.shape).
         """
         with keeping_frozen(self):
             self._initialise(x, c)
@@ -153,7 +153,7 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
 
         Args:
             x: all rows of the training set, (B, *shape).
-            c: their context.
+            c: their context, (B, *context.shape).
         """
         return None
 
@@ -192,9 +192,9 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
         return torch.cat(parts).to(self._empty_draw().dtype)
 
     def _empty_draw(self) -> Tensor:
-        """Return an empty tensor of the type of draws: the space's, or the parameters' where it has more digits.
+        """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, else the space's type.
 
-        Counts are kept in double precision whatever the data are; models of counts draw in the space's type.
+        Tables of counts are buffers in float64 whatever the data are, and do not matter here.
         """
         double = any(p.dtype == torch.float64 for p in self.parameters())
         return torch.empty(0, dtype=torch.float64 if double else self.space.dtype, device=self.device)

@@ -26,9 +26,10 @@ class ApproximateDensity(GenerativeModel):
 
     A subclass must give `_elbo(x, c)`, (B,) in nats, beside `_sample`. Each call is one draw of the log of an importance
     weight, log p(x, z) - log q(z | x) of a fresh z: its mean is the bound, and the log of the mean of many weights is the
-    evidence. A subclass whose many draws are cheaper together overrides `_log_weights`. A subclass whose `_elbo(x, c, noise)`
-    takes the noise that z is made of, and whose `_noise(n)` draws it for n rows, has a bound that is a function of its
-    arguments alone: it can be compiled, exported and vmapped.
+    evidence. A subclass whose many draws are cheaper together overrides `_log_weights`.
+
+    It may give `_elbo(x, c, noise=None)`, which makes z of `noise`, and `_noise(n)`, which draws that for n rows. Given the
+    noise, the bound is then a function of its arguments alone, which PyTorch can compile, export and vmap.
     """
 
     info = GenerativeModel.info.replace(likelihood="bound")
@@ -42,6 +43,7 @@ class ApproximateDensity(GenerativeModel):
 
     @torch.no_grad()
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
+        """Return the mean of minus the bound over the rows, in nats a row."""
         return -map_batches(self.elbo, x, c).mean().item()
 
     def _noise(self, n: int) -> Tensor:
