@@ -79,6 +79,20 @@ def test_steps_and_prefill_are_the_parallel_pass(
                 assert torch.allclose(out, expected[m + 1], atol=1e-9), m
 
 
+@pytest.mark.parametrize("context_dim", [0, 2])
+@pytest.mark.parametrize("sizes", [(6, 16, 2), (150, 300, 2), (3, 300, 100)])
+def test_a_pass_without_gradients_is_one_with_them(sizes: tuple[int, int, int], context_dim: int) -> None:
+    dim, width, outputs = sizes
+    places = torch.arange(dim).unsqueeze(1)
+    net = MaskedMLP([1] * dim, (width, width), [outputs] * dim, context_dim, 0.5, True, True, places, reach=dim // 2)
+    net, x = shaken(net), torch.randn(1500, dim).double()
+    c = torch.randn(1500, context_dim).double() if context_dim else None
+    expected = net(x, c)
+    with torch.no_grad():
+        assert torch.allclose(net(x, c), expected, atol=1e-9)
+    assert width < 300 or len(net.blocks[1]) > 1
+
+
 def test_a_pass_follows_the_weights_and_the_order() -> None:
     net, x, order = shaken(MaskedMLP(INPUTS, (8,), OUTPUTS)), torch.randn(3, sum(INPUTS)).double(), shuffled(6)
     with torch.no_grad():

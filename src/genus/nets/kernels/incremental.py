@@ -37,6 +37,8 @@ class Units:
         if self.buffer is None:
             self.parts.append(new)
         elif (rows := self.buffer[begin:end]).data_ptr() != new.data_ptr():  # a block's sums stand there already
+            if len(new) == 1:  # PyTorch takes ten times as long for a matrix of one row
+                rows, new = rows[0], new[0]
             rows.copy_(new)
 
     def rows(self, begin: int, end: int) -> Tensor:
