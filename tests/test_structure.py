@@ -39,9 +39,8 @@ OPENERS = words("""
 PENDING: dict[str, set[str]] = {
     "docstrings": words("""
         nets.attention nets.causal nets.cells nets.dense nets.dilated nets.heads nets.kernels.incremental nets.pixels
-        nets.recurrent nets.residual nets.standard nets.strided nets.tokens training.checkpoint training.gradients
-        training.players training.rows training.trainer transforms.causal transforms.core transforms.coupling
-        transforms.images transforms.maps transforms.masked transforms.plain
+        nets.recurrent nets.residual nets.standard nets.strided nets.tokens transforms.causal transforms.core
+        transforms.coupling transforms.images transforms.maps transforms.masked transforms.plain
         """),
 }
 

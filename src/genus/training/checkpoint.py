@@ -173,9 +173,11 @@ class Best:
             model.load_state_dict(self.weights)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the numbers beside the weights as JSON values."""
         return {"value": self.value, "step": self.step, "waited": self.waited}
 
     def load(self, data: dict[str, Any], weights: dict[str, Tensor], model: nn.Module) -> None:
+        """Take in what `to_json` returned, and the weights, which are put where the model's are."""
         self.value, self.step, self.waited = data["value"], data["step"], data["waited"]
         like = model.state_dict()
         self.weights = {name: tensor.to(like[name].device) for name, tensor in weights.items()}

@@ -232,6 +232,7 @@ class GradientTrainer(Trainer):
     # -- evaluation ---------------------------------------------------------------------------------------------------
 
     def evaluation_due(self) -> bool:
+        """Return whether the weights are to be evaluated after this step."""
         if self.budget.seconds is None:
             return self.step % self.interval == 0
         # Against the clock nothing repeats anyway: slow steps are evaluated now and then too, slow evaluations more rarely.
@@ -288,6 +289,7 @@ class GradientTrainer(Trainer):
         }
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return the optimizers of all losses, in order."""
         return [optimizer for objective in self.objectives for optimizer in objective.optimizers]
 
     def numbers(self) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Step(nn.Module):
         self.device = None if rows.x.device == device else device
 
     def forward(self, objective: int, index: Tensor) -> Tensor:
+        """Return a loss, by its place among the losses, of the rows of an index (B,)."""
         rows = self.rows[index]
         if self.device is not None:
             rows = rows.to(self.device)

@@ -1,4 +1,4 @@
-"""Which rows train and which are held out: any data -> (x, c) pairs that fit the model."""
+"""Split data of any form into training rows and validation rows: (x, c) pairs that fit the model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, 
 
 @dataclass(frozen=True)
 class Rows:
-    """x (N, *shape) and c (N, *context) or None; `consecutive` rows are the pieces of one long sequence.
+    """Hold rows x (N, *shape) with contexts c (N, *context), or None; `consecutive` rows are the pieces of one long sequence.
 
     `among` says which of them are meant, and in which order: data are not copied where a share of them is held out. They may be
     kept as small integers, memory-mapped even; rows that are taken out of them are floating-point numbers.
@@ -50,19 +50,20 @@ class Rows:
         return self[torch.randperm(len(self), generator=generator(seed, 0))[:count].to(self.x.device)]
 
     def windows(self) -> Rows:
-        """Every window of the one long sequence, as many as it has places, without a copy."""
+        """Return every window of the one long sequence, as many as it has places, without a copy."""
         return Rows(self.x.reshape(-1).unfold(0, self.x.shape[1], 1), None)
 
     def __len__(self) -> int:
         return len(self.x if self.among is None else self.among)
 
     def labels(self) -> Tensor:
-        """c as whole numbers on the processor."""
+        """Return c as whole numbers (N,) on the processor."""
         assert self.c is not None
         c = self.c if self.among is None else self.c[self.among]
         return c.flatten().long().cpu()
 
     def to(self, device: torch.device) -> Rows:
+        """Return the rows on a device."""
         x, c, among = (None if t is None else t.to(device) for t in (self.x, self.c, self.among))
         assert x is not None
         return Rows(x, c, self.consecutive, among)
@@ -74,22 +75,27 @@ def _taken(rows: Tensor, index: slice | Tensor) -> Tensor:
 
 
 def generator(seed: int, stream: int) -> torch.Generator:
-    """Random numbers that depend on nothing but (seed, stream), so that an epoch's order need not be stored."""
+    """Return a generator that depends on nothing but (seed, stream), so that an epoch's order need not be stored."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, stream)).generate_state(1)[0]))
 
 
 def batch_size_for(count: int, length: int = 1) -> int:
-    """64 for hundreds of rows, 512 for tens of thousands; of sequences no more than 8,192 elements together."""
+    """Return a batch size: 64 for hundreds of rows, 512 for tens of thousands; of sequences at most 8,192 elements together."""
     size = max(64, min(512, 2 ** round(math.log2(3 * math.sqrt(count)))))
     return min(count, size, max(1, SYMBOLS // length))
 
 
 def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
-    """The training rows and the held-out ones, or None.
+    """Return the training rows and the validation rows, or None in place of these.
 
     Args:
+        model: whose space and context the rows must fit; it takes over the codec of a Dataset.
         data: a Dataset, x, or (x, c).
         validation: a fraction of the rows, drawn by the seed (at most 20 000 rows: the rest trains), or data of its own.
+        seed: of the split.
+
+    Raises:
+        DataError: the data do not fit the model, there are no rows, or the fraction is none.
     """
     rows = _rows(model, data, "data")
     if validation is None or (isinstance(validation, int | float) and validation == 0):

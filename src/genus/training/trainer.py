@@ -103,6 +103,7 @@ class Trainer(ABC):
             self.model.eval()
 
     def finish(self, stopped: str) -> History:
+        """Complete the history and return it; raise TrainingInterrupted where Ctrl-C ended the training."""
         history = self.history
         history.stopped, history.best_step = stopped, self.best.step
         history.steps, history.seconds = self.step, self.seconds
@@ -112,6 +113,7 @@ class Trainer(ABC):
         return history
 
     def interruption(self) -> str:
+        """Return the message of an interruption: what the model holds now, and how to go on."""
         path = self.options.checkpoint
         kept = f"the model has its best weights so far, those of step {self.best.step}"
         how = (
@@ -123,6 +125,7 @@ class Trainer(ABC):
 
     @property
     def seconds(self) -> float:
+        """Return the seconds of training so far, those before a resumed checkpoint included."""
         return time.perf_counter() - self._start
 
     def over(self) -> str | None:
@@ -181,6 +184,7 @@ class Trainer(ABC):
         self.show(losses)
 
     def show(self, losses: dict[str, float | None]) -> None:
+        """Show the progress: the losses, and the last criterion."""
         numbers = {**losses, "validation": next((r["criterion"] for r in reversed(self.history.rows)), None)}
         seconds = self.seconds
         self.progress.update(self.step, self.budget.spent(self.step, seconds), seconds, numbers)
@@ -188,6 +192,7 @@ class Trainer(ABC):
     # -- the file -----------------------------------------------------------------------------------------------------
 
     def save_due(self) -> bool:
+        """Return whether the checkpoint is to be written after this step."""
         options = self.options
         if options.checkpoint is None:
             return False
@@ -277,6 +282,7 @@ class CountingTrainer(Trainer):
         return stopped
 
     def concluded(self) -> str | None:
+        """Return "closed form" where all passes of a closed form have been made; None otherwise."""
         return "closed form" if self.passes is not None and self.step >= self.passes else None
 
     def one_pass(self) -> bool:
