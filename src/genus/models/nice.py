@@ -27,7 +27,7 @@ class NICE(Repeated, name="nice"):
     """
 
     info = Repeated.info.replace(title="additive couplings")
-    few = 4
+    few_transforms = 4
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         couplings = [Coupling(halves(dim, i % 2 == 0), map=Additive(), **net) for i in range(transforms)]

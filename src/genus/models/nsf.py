@@ -45,8 +45,9 @@ class NSF(Repeated, name="nsf"):
         autoregressive: bool = True,
         dropout: float = 0.0,
         base: str | dict[str, Any] = "normal",
+        context_net: Sequence[int] = (),
     ) -> None:
-        super().__init__(space, context, transforms, hidden, dropout, base)
+        super().__init__(space, context, transforms, hidden, dropout, base, context_net)
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         allow_missing, spline = net["allow_missing"], Spline(self.config["bins"])
