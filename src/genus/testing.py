@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from genus.transforms import Transform
 
 __all__ = ["LawError", "check_divergence", "check_model", "check_transform"]
 
-Law = Callable[[GenerativeModel, Tensor, Tensor | None], bool]
+Law = Callable[[Any, Tensor, Tensor | None], bool]  # of the models of one class
 
 
 def check_model(model: GenerativeModel, x: Tensor, c: Tensor | None = None) -> list[str]:

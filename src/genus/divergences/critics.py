@@ -239,9 +239,9 @@ def _train(
         after()
         if step % max(1, steps // CHECKS) == 0:
             critic.eval()
-            found = float(loss(x_check[:few], y_check[:few]).detach())
+            value = float(loss(x_check[:few], y_check[:few]).detach())
             critic.train()
-            if found < least:
-                best, least = copy.deepcopy(critic.state_dict()), found
+            if value < least:
+                best, least = copy.deepcopy(critic.state_dict()), value
     critic.load_state_dict(best)
     critic.eval()

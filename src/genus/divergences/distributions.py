@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,9 +82,7 @@ def between(p: Source, q: Source, name: str = "kl", samples: int = 10_000, seed:
             raise DataError("Divergences are between models without a context; of a conditional model there is one for each.")
         if p.space != q.space:
             raise DataError("Divergences are between models of one space; these differ.")
-        return _monte_carlo(
-            lambda n, s: p.sample(n, seed=s), p.log_prob, lambda n, s: q.sample(n, seed=s), q.log_prob, name, samples, seed
-        )
+        return _monte_carlo(partial(_draw, p), p.log_prob, partial(_draw, q), q.log_prob, name, samples, seed)
     raise DataError(
         f"p and q must both be probabilities, distributions of torch, or models with a density; got {type(p).__name__} and"
         f" {type(q).__name__}. Samples have `variational`, a bound by a critic, and `wasserstein`."
@@ -101,8 +100,8 @@ def frequencies(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """
     if x.shape[1:] != y.shape[1:] or not len(x) or not len(y):
         raise DataError(f"Expected points x (N, *shape) and y (M, *shape); got {tuple(x.shape)} and {tuple(y.shape)}.")
-    points, which = torch.unique(torch.cat([x, y]), dim=0, return_inverse=True)
-    each = which.flatten().split([len(x), len(y)])
+    points, places = torch.unique(torch.cat([x, y]), dim=0, return_inverse=True)
+    each = places.flatten().split([len(x), len(y)])
     p, q = (torch.bincount(w, minlength=len(points)).double() / len(w) for w in each)
     return p, q
 
@@ -149,11 +148,11 @@ def wasserstein(
         raise DataError(
             f"p and q must both be points, distributions of torch, or models; got {type(p).__name__} and {type(q).__name__}."
         )
-    found = [
+    distances = [
         transport(_points(p, samples, seed + 2 * i), _points(q, samples, seed + 2 * i + 1), order=order).distance
         for i in range(DRAWS)
     ]
-    return Estimate.of(torch.stack(found))._replace(label="upper bound")
+    return Estimate.of(torch.stack(distances))._replace(label="upper bound")
 
 
 # -- probabilities, distributions, models -------------------------------------------------------------------------------
@@ -200,15 +199,8 @@ def _of_distributions(p: Distribution, q: Distribution, name: str, samples: int,
         reason = f"by the closed form: one has mass or heavier tails where the other has none, or {BEYOND}"
         reason = reason if closed == math.inf else ""
         return Estimate(closed, label="exact", reason=reason)
-    return _monte_carlo(
-        lambda n, s: _draw(p, n, s),
-        lambda x: _log_prob(p, x),
-        lambda n, s: _draw(q, n, s),
-        lambda x: _log_prob(q, x),
-        name,
-        samples,
-        seed,
-    )
+    log_p, log_q = partial(_log_prob, p), partial(_log_prob, q)
+    return _monte_carlo(partial(_draw, p), log_p, partial(_draw, q), log_q, name, samples, seed)
 
 
 def _probabilities(p: Distribution) -> Tensor | None:
@@ -229,7 +221,9 @@ def _precise(p: Distribution) -> Distribution:
     return twin
 
 
-def _draw(p: Distribution, n: int, seed: int) -> Tensor:
+def _draw(p: Distribution | GenerativeModel, n: int, seed: int) -> Tensor:
+    if isinstance(p, GenerativeModel):
+        return p.sample(n, seed=seed)
     with isolated(seed):
         return p.sample((n,))
 
@@ -271,11 +265,11 @@ def _monte_carlo(
     draws = torch.where(r == math.inf, 2 * d.at_infinity, torch.where(r == -math.inf, 2 * d.at_zero, draws))
     if not bool(draws.isfinite().all()):
         return Estimate(math.inf, math.inf, reason=f"at some draws {BEYOND}")
-    found, effective = Estimate.of(draws), float(draws.sum() ** 2 / draws.square().sum().clamp(min=1e-300))
+    estimate, effective = Estimate.of(draws), float(draws.sum() ** 2 / draws.square().sum().clamp(min=1e-300))
     if d.at_infinity + d.at_zero == math.inf and effective < FEW * len(draws):
         reason = f"draws worth {effective:.0f} of {len(draws):,} decide it, so that others would say something else"
-        return found._replace(error=math.inf, reason=reason)
-    return found
+        return estimate._replace(error=math.inf, reason=reason)
+    return estimate
 
 
 def _infinite(alone: int, of: int, names: str) -> Estimate:
@@ -284,6 +278,5 @@ def _infinite(alone: int, of: int, names: str) -> Estimate:
 
 
 def _points(p: Any, n: int, seed: int) -> Tensor:
-    if isinstance(p, Distribution):
-        return _draw(p, n, seed).reshape(n, -1)
-    return p.space.features(p.sample(n, seed=seed))
+    draws = _draw(p, n, seed)
+    return draws.reshape(n, -1) if isinstance(p, Distribution) else p.space.features(draws)

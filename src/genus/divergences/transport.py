@@ -132,20 +132,20 @@ def costs(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
         centre = x.detach().mean(0)  # distances come from a matrix product, which cancels badly far from the origin
         return torch.cdist(x - centre, y - centre)
     if callable(metric):
-        found = metric(x, y)
+        distances = metric(x, y)
     else:
         from scipy.spatial.distance import cdist
 
         try:
-            distances = cdist(x.detach().cpu().numpy(), y.detach().cpu().numpy(), metric)
+            numbers = cdist(x.detach().cpu().numpy(), y.detach().cpu().numpy(), metric)
         except ValueError as error:
             raise DataError(
                 f"There is no metric {metric!r}; give a function (x, y) -> (N, M), or a name that SciPy knows."
             ) from error
-        found = torch.from_numpy(distances).to(x)
-    if found.shape != (len(x), len(y)) or not found.isfinite().all() or bool((found < 0).any()):
-        raise DataError(f"A metric must give ({len(x)}, {len(y)}) finite distances of 0 or more; got {tuple(found.shape)}.")
-    return found
+        distances = torch.from_numpy(numbers).to(x)
+    if distances.shape != (len(x), len(y)) or not distances.isfinite().all() or bool((distances < 0).any()):
+        raise DataError(f"A metric must give ({len(x)}, {len(y)}) finite distances of 0 or more; got {tuple(distances.shape)}.")
+    return distances
 
 
 def _moves(x: Tensor, y: Tensor, a: Tensor, b: Tensor, order: float, distances: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

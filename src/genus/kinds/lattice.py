@@ -37,9 +37,8 @@ class Lattice(Number):
     Lattice(3, 8, step=0.5, missing)
     """
 
-    LISTED: ClassVar[int] = (
-        4  # values are a list and no range where the lattice has so many times as many, and each so many rows
-    )
+    # Values are a list and no range where the lattice has so many times as many, and each so many rows.
+    LISTED: ClassVar[int] = 4
     COARSE: ClassVar[int] = 1024  # values on a lattice of fewer than so many are a Lattice even where most of them differ
 
     low: float

@@ -123,7 +123,7 @@ def find_steps(values: np.ndarray, counts: np.ndarray, single: bool = False) -> 
                 step = float(f"{factor}e{exponent}")
                 if spread / WIDEST <= step <= spread and (steps := _decimal(values, counts, step, digits)):
                     return steps
-    return next(filter(None, (_affine(values, counts, step, single) for step in _candidate_steps(values, counts))), None)
+    return next(filter(None, (_affine(values, counts, step, single) for step in _candidate_steps(values))), None)
 
 
 def _enough(on: np.ndarray, counts: np.ndarray) -> bool:
@@ -169,7 +169,7 @@ def _offset(lower: np.ndarray, upper: np.ndarray, counts: np.ndarray) -> float:
     return float(inside[0]) if len(inside) else float(middle)
 
 
-def _candidate_steps(values: np.ndarray, counts: np.ndarray) -> list[float]:
+def _candidate_steps(values: np.ndarray) -> list[float]:
     """Return steps to try, the largest first: the most frequent gaps between neighbours, the smallest, and parts of them."""
     gaps = np.diff(values)
     gaps = gaps[gaps >= (values[-1] - values[0]) / WIDEST]

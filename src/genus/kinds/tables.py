@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -53,13 +54,9 @@ class Tables(NamedTuple):
         depth = max(map(len, atoms), default=0)
         padded = [[row[i] if i < len(row) else math.nan for row in atoms] for i in range(depth)]
         return cls(
-            loc=column(lambda kind: kind.loc),
-            scale=column(lambda kind: kind.scale),
             low=column(lambda kind: getattr(kind, "low", -math.inf)),
             high=column(lambda kind: getattr(kind, "high", math.inf)),
-            step=column(lambda kind: kind.step),
-            log_slope=column(lambda kind: kind.log_slope),
-            log_width=column(lambda kind: kind.log_width),
+            **{name: column(attrgetter(name)) for name in ("loc", "scale", "step", "log_slope", "log_width")},
             states=column(lambda kind: kind.states, torch.long),
             atoms=torch.tensor(padded, dtype=torch.float64, device="cpu").reshape(depth, len(kinds)),
             missing=column(lambda kind: kind.missing_state, torch.long),

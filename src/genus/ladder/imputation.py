@@ -170,13 +170,13 @@ class Marginals(Imputation):
         """
         unknown = [i for i in range(self.space.dim) if i not in columns]
         whole = placeholder_row(self.space, x).repeat(len(x), 1).view(-1, *self.space.shape)
-        found = self._combinations(set_columns(whole, columns, x), unknown, c)
-        if found is None:
+        combinations = self._combinations(set_columns(whole, columns, x), unknown, c)
+        if combinations is None:
             raise GenusError(f"{self.name} cannot leave out {list_columns(self.space, unknown)}; {WHO_CAN}.")
-        return found.log_densities.logsumexp(1)
+        return combinations.log_densities.logsumexp(1)
 
     def _conditional(self: Any, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        found = self._combinations(x, columns, c)
-        if found is None:
+        combinations = self._combinations(x, columns, c)
+        if combinations is None:
             return super()._conditional(x, columns, c)
-        return self._draw_suffix(found.draw(x), found.prefix, c)
+        return self._draw_suffix(combinations.draw(x), combinations.prefix, c)

@@ -67,9 +67,8 @@ def the_best_witness_gives_the_divergence(d: FDivergence) -> None:
     p, q = P.double() / P.sum(), Q.double() / Q.sum()
     true = float((q * d.value((p / q).log())).sum())
     outputs = torch.cat([(p / q).log(), torch.linspace(-FAR, FAR, 2001, dtype=torch.float64)])
-    best = p[:, None] * d.witness(outputs) - q[:, None] * d.conjugate_of_witness(
-        outputs
-    )  # of every state, whatever a critic says there
+    # The best is sought for every state by itself, whatever a critic says there.
+    best = p[:, None] * d.witness(outputs) - q[:, None] * d.conjugate_of_witness(outputs)
     found = float(best.nan_to_num(-math.inf).amax(1).sum())
     require(
         abs(found - true) < 1e-6,

@@ -100,9 +100,8 @@ def samples_are_data(model: GenerativeModel, x: Tensor, c: Tensor | None) -> boo
 
 
 @torch.no_grad()
-def rows_are_independent(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+def rows_are_independent(model: ApproximateDensity, x: Tensor, c: Tensor | None) -> bool:
     """Check that the log-density of a row, or its bound on average, does not depend on the others."""
-    assert isinstance(model, ApproximateDensity)
     name = type(model).__name__
     if not isinstance(model, TractableDensity):  # whose noise is drawn for all rows together
         few, rows = x[:8], None if c is None else c[:8]
@@ -123,9 +122,8 @@ def rows_are_independent(model: GenerativeModel, x: Tensor, c: Tensor | None) ->
 
 
 @torch.no_grad()
-def mass_is_one(model: GenerativeModel, x: Tensor, c: Tensor | None, tolerance: float = 1e-4) -> bool:
+def mass_is_one(model: TractableDensity, x: Tensor, c: Tensor | None, tolerance: float = 1e-4) -> bool:
     """Check that the probabilities of all data sum to 1, where they can be enumerated; of sequences for every such length."""
-    assert isinstance(model, TractableDensity)
     longest = every_datum(model.space)
     if longest is None:
         return False
@@ -145,10 +143,9 @@ def mass_is_one(model: GenerativeModel, x: Tensor, c: Tensor | None, tolerance: 
 
 @torch.no_grad()
 def mass_is_one_by_quadrature(
-    model: GenerativeModel, x: Tensor, c: Tensor | None, tolerance: float = 1e-6, reach: float = 9.0
+    model: TractableDensity, x: Tensor, c: Tensor | None, tolerance: float = 1e-6, reach: float = 9.0
 ) -> bool:
     """Check that the density of one or two columns integrates to 1, within the error of the quadrature."""
-    assert isinstance(model, TractableDensity)
     if model.space.sequence or model.space.dim > 2:
         return False
     nodes = 4001 if model.space.dim == 1 else 501
@@ -166,13 +163,12 @@ def _probabilities(model: TractableDensity, points: Tensor, c: Tensor | None) ->
     return map_batches(lambda x, _: model.log_prob(x, one), points).double().exp()
 
 
-def samples_follow_the_density(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | None) -> bool:
     """Check that samples follow the log-density, context by context, and that its mass is 1.
 
     For any q, the mean of p / (p + q) over samples of p and that over samples of q add up to the mass of p. q is a mixture, or
     for sequences of symbols a Markov chain, fitted to samples of p.
     """
-    assert isinstance(model, TractableDensity)
     found = _mass(model, c, model.log_prob)
     if found is None:
         return False
@@ -185,9 +181,8 @@ def samples_follow_the_density(model: GenerativeModel, x: Tensor, c: Tensor | No
     return True
 
 
-def evidence_has_mass_one_at_most(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tensor | None) -> bool:
     """Check that the mass of the evidence, by samples of the model and of another, is 1 at most."""
-    assert isinstance(model, ApproximateDensity)
     found = _mass(model, c, lambda x, c: model.log_evidence(x, c, samples=8, seed=5))
     if found is None:
         return False
@@ -230,14 +225,13 @@ def _mass(
 
 @torch.no_grad()
 def frequencies_are_probabilities(
-    model: GenerativeModel, x: Tensor, c: Tensor | None, draws: int = 20_000, prefix: Tensor | None = None
+    model: TractableDensity, x: Tensor, c: Tensor | None, draws: int = 20_000, prefix: Tensor | None = None
 ) -> bool:
     """Check that the frequency of every datum among samples is its probability, within five standard errors.
 
     Args:
         prefix: the values (m,) of the first positions of a chain rule, in its order, which samples go on from.
     """
-    assert isinstance(model, TractableDensity)
     points = every_datum(model.space)
     if points is None:
         return False
@@ -269,9 +263,8 @@ def require_frequencies(sample: Tensor, points: Tensor, p: Tensor, name: str) ->
 
 
 @torch.no_grad()
-def bound_is_below_the_evidence(model: GenerativeModel, x: Tensor, c: Tensor | None, draws: int = 200) -> bool:
+def bound_is_below_the_evidence(model: ApproximateDensity, x: Tensor, c: Tensor | None, draws: int = 200) -> bool:
     """Check that the mean bound is at most the evidence, up to noise, and is the log-density where that is exact."""
-    assert isinstance(model, ApproximateDensity)
     name = type(model).__name__
     if isinstance(model, TractableDensity):
         require_close(model.elbo(x, c), model.log_prob(x, c), f"{name}: its bound is not its log-density")

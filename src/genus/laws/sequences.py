@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import GenusError
-from genus.ladder import GenerativeModel
 from genus.laws.core import base_measure, require, require_close
 from genus.models.chain_rule import ChainRule
 from genus.models.sampling import end_value
@@ -25,19 +24,18 @@ PLACES = 8  # positions, at most, that are looked at
 
 
 @torch.no_grad()
-def conditionals_add_up(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+def conditionals_add_up(model: ChainRule, x: Tensor, c: Tensor | None) -> bool:
     """Check that the log-conditionals of a row add up to its log-density; False of a chain rule that has none."""
     conditionals = _conditionals(model, x, c)
     if conditionals is None:
         return False
-    assert isinstance(model, ChainRule)
     sentence = f"{type(model).__name__}: its conditionals do not add up to its log-density"
     require_close(conditionals.sum(1), model.log_prob(x, c), sentence, _rounding(conditionals))
     return True
 
 
 @torch.no_grad()
-def conditionals_see_the_past_alone(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+def conditionals_see_the_past_alone(model: ChainRule, x: Tensor, c: Tensor | None) -> bool:
     """Check that no conditional changes with a later value, and that the probabilities of all values of a position sum to 1.
 
     The second is what a model breaks that sees the value it predicts.
@@ -45,7 +43,6 @@ def conditionals_see_the_past_alone(model: GenerativeModel, x: Tensor, c: Tensor
     before = _conditionals(model, x, c)
     if before is None:
         return False
-    assert isinstance(model, ChainRule)
     name, order = type(model).__name__, _order(model, x)
     ends = model._after_end(x)
     other = x.flip(0).flatten(1)
@@ -80,12 +77,11 @@ def conditionals_see_the_past_alone(model: GenerativeModel, x: Tensor, c: Tensor
 
 
 @torch.no_grad()
-def steps_are_the_parallel_pass(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+def steps_are_the_parallel_pass(model: ChainRule, x: Tensor, c: Tensor | None) -> bool:
     """Check that position by position, from any beginning, a model draws from the conditionals that its density multiplies."""
     conditionals = _conditionals(model, x, c)
     if conditionals is None:
         return False
-    assert isinstance(model, ChainRule)
     order, after = _order(model, x), model._after_end(x)
     values = x.flatten(1)[:, order]
     parallel = conditionals[:, order]
@@ -131,13 +127,11 @@ def net_is_causal(net: nn.Module, positions: int, context: Tensor | None = None)
     return seen
 
 
-def _conditionals(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Tensor | None:
-    """Return log p(x_i | those before it), (B, D); None of a model that is no chain rule of one order."""
-    if not isinstance(model, ChainRule):
-        return None
+def _conditionals(model: ChainRule, x: Tensor, c: Tensor | None) -> Tensor | None:
+    """Return log p(x_i | those before it), (B, D); None of a mean over several orders."""
     try:
         return model.log_conditionals(x, c)
-    except GenusError:  # as of a mean over several orders
+    except GenusError:
         return None
 
 

@@ -41,26 +41,18 @@ class Adversarial(GenerativeModel):
             wherever columns have states and there is no context, on which the counts would depend.
         adam: arguments of both optimizers.
         critic: arguments of `Critic`: its game, its penalties.
+
+    A family names these arguments in its constructor, but for the last two, which it passes on.
     """
 
     info = GenerativeModel.info.replace(group="adversarial", takes="any table or image")
     # Averages smooth the steps of the game, and the last and smallest steps improve samples most: so, patience.
     fit_defaults = MappingProxyType({"ema_decay": 0.999, "patience": 100, "batch_size": 256, "lr_schedule": "cosine"})
 
-    def __init__(
-        self,
-        space: Space,
-        context: Space | None,
-        latent: int,
-        net: str,
-        hidden: Sequence[int],
-        channels: int,
-        critic_steps: int,
-        temperature: float,
-        balanced: bool | None,
-        adam: dict[str, Any],
-        critic: dict[str, Any],
-    ) -> None:
+    def __init__(self, space: Space, context: Space | None, adam: dict[str, Any], critic: dict[str, Any]) -> None:
+        shared = ("latent", "critic_steps", "temperature", "balanced")  # of every family's arguments
+        latent, critic_steps, temperature, balanced = (self.config[name] for name in shared)
+        nets: dict[str, Any] = {name: self.config[name] for name in ("net", "hidden", "channels")}
         if latent < 1 or critic_steps < 1:
             raise GenusError(f"latent and critic_steps are 1 or more; got {latent} and {critic_steps}.")
         if not temperature > 0:
@@ -69,7 +61,6 @@ class Adversarial(GenerativeModel):
             raise DataError("balanced=True asks for rows by the states of their columns, and none has any; leave it out.")
         if balanced and context is not None:
             raise DataError("balanced=True draws states by how often they occur, whatever the context; use one of the two.")
-        nets: dict[str, Any] = {"net": net, "hidden": hidden, "channels": channels}
         super().__init__(space, context)
         self.latent, self.critic_steps, self.temperature, self.adam = latent, critic_steps, temperature, adam
         if space.is_image:  # a step of which takes longer
@@ -96,9 +87,8 @@ class Adversarial(GenerativeModel):
             self.register_buffer(name, torch.tensor(values), persistent=False)
         self.register_buffer("bounded", torch.tensor([k is not None for k in short], dtype=torch.bool), persistent=False)
         # A continuous part counts only in state 0 of its column: (its position among the features, the feature of state 0).
-        rest = space.columns(Real, Lattice)
         first = dict(zip(space.columns_with_states(), (where.start for where in space.one_hots()), strict=True))
-        gates = [(position, first[column]) for position, column in enumerate(rest) if column in first]
+        gates = [(position, first[column]) for position, column in enumerate(space.columns(Real, Lattice)) if column in first]
         self.register_buffer("gates", torch.tensor(gates, dtype=torch.long).reshape(-1, 2), persistent=False)
 
     half_step: Tensor
@@ -158,9 +148,9 @@ class Adversarial(GenerativeModel):
         """Return the features of real rows, with lattices blurred over one step."""
         features = self.space.features(x).to(self.dtype)
         if len(self.half_step):
-            rest = features[:, : len(self.half_step)]
-            noise = self.half_step.to(rest.dtype) * (2 * uniform_like(rest) - 1)
-            features = self._gate(torch.cat([rest + noise, features[:, len(self.half_step) :]], dim=1))
+            numbers, one_hots = features.tensor_split([len(self.half_step)], dim=1)
+            noise = self.half_step.to(numbers.dtype) * (2 * uniform_like(numbers) - 1)
+            features = self._gate(torch.cat([numbers + noise, one_hots], dim=1))
         return features
 
     def _gate(self, features: Tensor) -> Tensor:
@@ -179,23 +169,21 @@ class Adversarial(GenerativeModel):
         """Return the features of n generated rows, one-hots hard in value and soft in gradient."""
         z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=rng(self.device))
         out = self.generator(z if context is None else torch.cat([z, context], dim=1))
-        rest = out[:, : len(self.half_step)]
-        rest = torch.where(self.bounded, self.middle + self.reach * torch.tanh(rest), rest)
-        hot = [self._one_hot(out[:, where]) for where in self.space.one_hots()]
-        features = torch.cat([rest, *hot], dim=1)
+        numbers = out[:, : len(self.half_step)]
+        numbers = torch.where(self.bounded, self.middle + self.reach * torch.tanh(numbers), numbers)
+        one_hots = [self._one_hot(out[:, place]) for place in self.space.one_hots()]
+        features = torch.cat([numbers, *one_hots], dim=1)
         if self.occurs is not None and context is not None:  # the chosen column has the state of its row's context
             states = context[:, self.context_dim :]
             chosen = self.column == self.column[states.argmax(1)].unsqueeze(1)
-            features = torch.cat([rest, torch.where(chosen, states, features[:, rest.shape[1] :])], dim=1)
+            features = torch.cat([numbers, torch.where(chosen, states, features[:, numbers.shape[1] :])], dim=1)
         return self._gate(features)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         context = self._context_features(c)
         if self.occurs is not None:
-            context = self._with_states(
-                torch.multinomial(self.occurs, n, replacement=True, generator=rng(self.occurs.device)) if n else torch.zeros(0),
-                context,
-            )
+            states = torch.multinomial(self.occurs, max(n, 1), replacement=True, generator=rng(self.occurs.device))[:n]
+            context = self._with_states(states, context)
         return self.space.from_features(self._fake(n, c, context))
 
     # -- rows by the state of one column ------------------------------------------------------------------------------
@@ -211,9 +199,8 @@ class Adversarial(GenerativeModel):
             return context
         states = self._states(x)
         chances = self._state_chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
-        return self._with_states(
-            states.gather(1, torch.multinomial(chances, 1, generator=rng(chances.device))).squeeze(1), context
-        )
+        column = torch.multinomial(chances, 1, generator=rng(chances.device))
+        return self._with_states(states.gather(1, column).squeeze(1), context)
 
     def _with_states(self, states: Tensor, context: Tensor | None) -> Tensor:
         """Append one-hots of states (B,) to the features of the context: (B, features + states)."""
@@ -292,9 +279,8 @@ def adversarial(
         raise DataError("A sampler's data must be real numbers without atoms: gradients do not go back through states.")
     if likelihood < 0 or (critic_steps is not None and critic_steps < 1):
         raise GenusError(f"likelihood is 0 or more and critic_steps 1 or more; got {likelihood} and {critic_steps}.")
-    game = (
-        "non-saturating" if divergence == "jensen-shannon" else f"f-{divergence}" if divergence in DIVERGENCES else divergence
-    )
+    game = f"f-{divergence}" if divergence in DIVERGENCES else divergence
+    game = "non-saturating" if divergence == "jensen-shannon" else game
     earth = game == "wasserstein"
     if penalty is None:
         penalty = 10.0 if earth and clip is None and not spectral else 0.0

@@ -68,8 +68,8 @@ class Student(Base):
         super().__init__()
         self.log_degrees = nn.Parameter(torch.full((dim,), math.log(degrees - MIN_DEGREES)))
 
-    def _distribution(self) -> StudentT:
-        return StudentT(MIN_DEGREES + self.log_degrees.exp().clamp(max=1e3), validate_args=False)
+    def _degrees(self) -> Tensor:
+        return MIN_DEGREES + self.log_degrees.exp().clamp(max=1e3)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log-density (B,) of z (B, D), in nats."""
@@ -78,15 +78,14 @@ class Student(Base):
 
     def each(self, z: Tensor) -> Tensor:
         """Return the log-density of every number of z by itself, (B, D), in nats."""
-        return self._distribution().log_prob(z)
+        return StudentT(self._degrees(), validate_args=False).log_prob(z)
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n rows (n, D) on the device of `like`."""
-        degrees = (MIN_DEGREES + self.log_degrees.exp().clamp(max=1e3)).expand(n, -1)
-        normal, generator = normal_like(degrees), rng(like.device)
-        gamma = torch._standard_gamma(
-            degrees / 2, generator
-        )  # PyTorch's StudentT draws in the same way, but without a generator
+        degrees = self._degrees().expand(n, -1)
+        normal = normal_like(degrees)
+        # PyTorch's StudentT draws in the same way, but without a generator.
+        gamma = torch._standard_gamma(degrees / 2, rng(like.device))
         return normal * torch.rsqrt(2 * gamma / degrees)
 
 
@@ -108,12 +107,9 @@ class NormalMixture(Base):
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n rows (n, D) on the device of `like`."""
-        which = (
-            torch.multinomial(self.weights.detach().softmax(0), n, replacement=True, generator=rng(like.device))
-            if n
-            else torch.zeros(0).long()
-        )
-        means, scales = self.means[which], self.log_scales[which].exp()
+        weights = self.weights.detach().softmax(0)
+        component = torch.multinomial(weights, max(n, 1), replacement=True, generator=rng(like.device))[:n]  # it draws no 0
+        means, scales = self.means[component], self.log_scales[component].exp()
         return means + scales * normal_like(means)
 
 

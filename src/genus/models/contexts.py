@@ -175,7 +175,7 @@ class CodeSampler:
         base, contexts = size + 1, len(first) - 1
         codes: list[int] = []
         for _ in range(steps):
-            context, u, found = node, random(), -1
+            context, u, place = node, random(), -1
             while u < (left := weight[context]):
                 u /= left
                 if context == 0 or not (interpolates or left == 1):
@@ -186,13 +186,13 @@ class CodeSampler:
                 begin, last = first[context], first[context + 1] - 1
                 before = upto[begin - 1]
                 aim = before + (u - left) / (1 - left) * (upto[last] - before)
-                found = bisect_right(upto, aim, begin, last)
-                code = key[found] - context * base
+                place = bisect_right(upto, aim, begin, last)
+                code = key[place] - context * base
             codes.append(code)
             if code in ends:
                 break
-            if context != node or found < 0:  # what was drawn after a shorter context may have been seen after a longer one
+            if context != node or place < 0:  # what was drawn after a shorter context may have been seen after a longer one
                 node = advance(node, code)
                 continue
-            node = found if found < contexts else suffix[found]
+            node = place if place < contexts else suffix[place]
         return codes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from genus.configurable import Configurable
-from genus.divergences.games import Game
 from genus.divergences.games import game as game_of
 from genus.divergences.lipschitz import clip, gradient_norm, gradient_penalty
 from genus.divergences.samples import energy_distance
@@ -62,16 +62,15 @@ class Critic(Configurable, nn.Module):
         spectral: bool = False,
     ) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.game = space, game_of(game)
         if min(r1, r2, penalty) < 0:
             raise GenusError(f"Weights of penalties are 0 or more; got r1={r1}, r2={r2}, penalty={penalty}.")
         if clip is not None and not clip > 0:
             raise GenusError(f"clip is the largest weight of the critic, above 0; got {clip}.")
-        if game_of(game).lipschitz and not (r1 or r2 or penalty or clip or spectral):
+        if self.game.lipschitz and not (r1 or r2 or penalty or clip or spectral):
             raise GenusError(
                 "A critic of the earth mover's distance must not be steep: give it a penalty, a clip or spectral norms."
             )
-        self.played = game
         self.r1, self.r2, self.penalty, self.clip = r1, r2, penalty, clip
         sort = sort_of_net(space, net)
         if sort == "dense":
@@ -91,11 +90,6 @@ class Critic(Configurable, nn.Module):
         if self.clip is not None:
             clip(self, self.clip)
 
-    @property
-    def game(self) -> Game:
-        """Return the game."""
-        return game_of(self.played)
-
     def __reduce__(self) -> Any:
         # The classes of layers divided by their norms are made on the way, and cannot be pickled or copied by name.
         return _rebuild, (self.space, self.config, self.state_dict(), self.training)
@@ -110,10 +104,7 @@ class Critic(Configurable, nn.Module):
 
     def penalties(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor | float:
         """Return the weighted sum of the penalties on the critic's slope; 0 where there are none."""
-
-        def score(x: Tensor) -> Tensor:
-            return self(x, context)
-
+        score = partial(self, context=context)
         total: Tensor | float = 0.0
         for weight, x in ((self.r1, real), (self.r2, fake)):
             if weight:
@@ -135,13 +126,9 @@ class Critic(Configurable, nn.Module):
         distance = float(self.game.distance(self.game.critic(self(real, context), self(fake, context))))
         if not self.game.lipschitz:
             return distance
-
-        def score(x: Tensor) -> Tensor:
-            return self(x, context)
-
-        between = torch.lerp(
-            fake, real, torch.rand(len(real), 1, dtype=real.dtype, device=real.device, generator=rng(real.device))
-        )
+        score = partial(self, context=context)
+        share = torch.rand(len(real), 1, dtype=real.dtype, device=real.device, generator=rng(real.device))
+        between = torch.lerp(fake, real, share)
         return distance / max(1e-12, *(float(gradient_norm(score, x).detach().max()) for x in (real, fake, between)))
 
 

@@ -55,5 +55,4 @@ class GAN(Adversarial, name="gan"):
             )
         critic: dict[str, Any] = {"game": game, "r1": r1, "r2": r2, "spectral": spectral}
         adam: dict[str, Any] = {"lr": 1e-3, "betas": (0.0, 0.99)}
-        shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)
-        super().__init__(space, context, *shared, adam, critic)
+        super().__init__(space, context, adam, critic)

@@ -78,7 +78,7 @@ class MADE(ChainRule, name="made"):
             raise GenusError(f"orders is how many random orders there are, 1 or more, and 1 beside order=[...]; got {orders}.")
         if reach is not None and (reach < 1 or len(space.shape) < 2):
             raise GenusError(f"reach is how far outputs see in an image, 1 or more; got {reach} for {space!r}.")
-        net: dict[str, Any] = {"dropout": dropout, "residual": residual, "direct": direct, "reach": reach}
+        options: dict[str, Any] = {"dropout": dropout, "residual": residual, "direct": direct, "reach": reach}
         super().__init__(space, context, context_net)
         self.order = checked_order(space, order)
         # Of an image a net sees the numbers alone: one-hots of every pixel would be wide, and say the same.
@@ -88,9 +88,9 @@ class MADE(ChainRule, name="made"):
         self.singles = singles(space, own, lambda one: Columns(one, [0], seen))
         self.outputs = ColumnOutputs(space, own, None, components, modelled)
         sizes = (self.tokens.widths, hidden, self.outputs.widths, self.context_dim)
-        self.nets = nn.ModuleList(MaskedMLP(*sizes, **net, places=pixel_positions(space)) for _ in range(orders))
-        for one in self.nets:
-            spread_(one.out, self.outputs.heads)  # type: ignore[arg-type]
+        self.nets = nn.ModuleList(MaskedMLP(*sizes, **options, places=pixel_positions(space)) for _ in range(orders))
+        for net in self.nets:
+            spread_(net.out, self.outputs.heads)  # type: ignore[arg-type]
         shuffles = (torch.randperm(space.dim) for _ in range(orders))
         chosen = [torch.tensor(self.order)] if orders == 1 else [*scans(space), *shuffles][:orders]
         self.register_buffer("orders", torch.stack(chosen))
@@ -175,9 +175,9 @@ class MADE(ChainRule, name="made"):
         if self.order is not None:
             return super()._draw(n, c, prefixes, options)
         x = self._empty_draw().new_empty(n, options.length)
-        which = torch.randint(len(self.nets), (n,), device=x.device, generator=rng(x.device))
-        for k in which.unique().tolist():  # the rows of one order go together
-            rows, contexts = (which == k).nonzero()[:, 0], None if c is None else c[which == k]
+        net_of_row = torch.randint(len(self.nets), (n,), device=x.device, generator=rng(x.device))
+        for k in net_of_row.unique().tolist():  # the rows of one order go together
+            rows, contexts = (net_of_row == k).nonzero()[:, 0], None if c is None else c[net_of_row == k]
             part = draw_positions(partial(self._steps, k=k), len(rows), contexts, None, options, self.space, x)
             x[rows] = part[:, self.orders[k].argsort()]
         return x.reshape(-1, *self.space.shape)

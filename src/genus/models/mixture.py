@@ -75,12 +75,8 @@ class Mixture(Counted, TractableDensity, name="mixture"):
         from sklearn.cluster import KMeans
 
         features = F.pad(self.space.features(x).float(), (0, 1)).cpu().numpy()  # padded: constant data have no features
-        means = KMeans(
-            min(self.components, len(x)),
-            n_init=1,
-            max_iter=20,
-            random_state=int(torch.randint(2**31, (), generator=rng())),
-        )
+        seed = int(torch.randint(2**31, (), generator=rng()))
+        means = KMeans(min(self.components, len(x)), n_init=1, max_iter=20, random_state=seed)
         with warnings.catch_warnings():  # fewer different rows than components is no fault
             warnings.simplefilter("ignore")
             labels = means.fit_predict(features)
@@ -93,9 +89,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
 
     def _add(self, x: Tensor, c: Tensor | None, responsibility: Tensor) -> None:
         self.product.observe(x, responsibility)
-        row = context_index(self.context_cells, c)
-        row = torch.zeros(len(x), dtype=torch.long, device=x.device) if row is None else row
-        self.weights.index_add_(0, row, responsibility)
+        self.weights.index_add_(0, context_index(self.context_cells, c, len(x), x.device), responsibility)
 
     def conclude(self) -> None:
         overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.components)
@@ -108,8 +102,8 @@ class Mixture(Counted, TractableDensity, name="mixture"):
 
     def _joint(self, x: Tensor, c: Tensor | None, product: Product | None = None) -> Tensor:
         """Return log p(k, x | c), (B, K); of some columns for a product of these columns."""
-        row = context_index(self.context_cells, c)
-        return (product or self.product).log_prob(x) + (self.log_weights[0] if row is None else self.log_weights[row])
+        row = context_index(self.context_cells, c, len(x), x.device)
+        return (product or self.product).log_prob(x) + self.log_weights[row]
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._joint(x, c).logsumexp(1)
@@ -120,10 +114,11 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         """Draw the component given the other columns, then all columns given the component."""
         known = [i for i in range(self.space.dim) if i not in columns]
-        weights = self._joint(x.flatten(1)[:, known], c, self.product.select(known)).softmax(1)
-        return self.product.sample(torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1))
+        return self._sample_components(self._joint(x.flatten(1)[:, known], c, self.product.select(known)).softmax(1))
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        row = context_index(self.context_cells, c)
-        weights = self.log_weights[torch.zeros(n, dtype=torch.long, device=self.device) if row is None else row].exp()
+        return self._sample_components(self.log_weights[context_index(self.context_cells, c, n, self.device)].exp())
+
+    def _sample_components(self, weights: Tensor) -> Tensor:
+        """Draw a component for every row by its weights (n, K), and all columns given the component."""
         return self.product.sample(torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1))

@@ -48,7 +48,7 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         return context_refusal(context)
 
     def observe(self, x: Tensor, c: Tensor | None = None) -> None:
-        self.product.observe(x, context_index(self.context_cells, c))
+        self.product.observe(x, None if c is None else context_index(self.context_cells, c, len(x), x.device))
 
     def conclude(self) -> None:
         self.product.conclude(self.smoothing, self.variance)
@@ -62,9 +62,8 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         return self._under(self.product.select(columns), x, c)
 
     def _under(self, product: Product, x: Tensor, c: Tensor | None) -> Tensor:
-        every = product.log_prob(x)
-        k = context_index(self.context_cells, c)
-        return every[:, 0] if k is None else every.gather(1, k.unsqueeze(1)).squeeze(1)
+        k = context_index(self.context_cells, c, len(x), x.device)
+        return product.log_prob(x).gather(1, k.unsqueeze(1)).squeeze(1)
 
     @torch.no_grad()
     def class_log_probs(self, x: Tensor) -> Tensor:
@@ -78,5 +77,4 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         return self._sample(len(x), c)  # columns are independent
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        k = context_index(self.context_cells, c)
-        return self.product.sample(torch.zeros(n, dtype=torch.long, device=self.device) if k is None else k)
+        return self.product.sample(context_index(self.context_cells, c, n, self.device))

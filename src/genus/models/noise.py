@@ -35,13 +35,11 @@ class CellNoise(nn.Module):
     ) -> None:
         super().__init__()
         self.allow_missing = allow_missing
-        backwards = list(range(dim - 1, -1, -1))
+        orders = [list(range(dim - 1, -1, -1)) if i % 2 else None for i in range(transforms)]
         self.chain = Chain(
             [
-                MaskedAutoregressive(
-                    dim, hidden, Affine(2.0), feature_dim, backwards if i % 2 else None, allow_missing=allow_missing
-                )
-                for i in range(transforms)
+                MaskedAutoregressive(dim, hidden, Affine(2.0), feature_dim, order, allow_missing=allow_missing)
+                for order in orders
             ]
         )
 

@@ -39,14 +39,13 @@ class Product(nn.Module):
         self.space = space
         self.components = components
         self.cells = Cells(space, Lattice.NARROW)
-        rest = [space.kinds[i] for i in self.cells.rest.tolist()]
-        total, r = self.cells.total, len(rest)
-        self.lattice = [j for j, k in enumerate(rest) if isinstance(k, Lattice)]
-        kinds = [k for k in rest if isinstance(k, Lattice)]
+        numbers = [space.kinds[i] for i in self.cells.rest.tolist()]  # the kinds of columns without a table
+        self.lattice = [j for j, k in enumerate(numbers) if isinstance(k, Lattice)]
+        kinds = [k for k in numbers if isinstance(k, Lattice)]
         depth = max((len(k.lattice_atoms) for k in kinds), default=0)
         constants = {
             # A lattice value takes in the density of its cell, so no standard deviation below half a step is needed.
-            "floor": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.0 for k in rest],
+            "floor": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.0 for k in numbers],
             "half_step": [k.step / k.scale / 2 for k in kinds],
             "low": [(k.low - k.loc) / k.scale for k in kinds],
             "high": [(k.high - k.loc) / k.scale for k in kinds],
@@ -54,12 +53,9 @@ class Product(nn.Module):
         }
         for name, value in constants.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float64), persistent=False)
-        shapes = {"counts": (components, total), "rows": (components,)} | dict.fromkeys(
-            ("inside", "sums", "squares"), (components, r)
-        )
-        for name, shape in shapes.items():
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
-        for name, shape in {"log_table": (components, total), "mean": (components, r), "std": (components, r)}.items():
+        shapes = dict.fromkeys(("inside", "sums", "squares", "mean", "std"), (components, len(numbers)))
+        shapes |= dict.fromkeys(("counts", "log_table"), (components, self.cells.total))
+        for name, shape in (shapes | {"rows": (components,)}).items():
             self.register_buffer(name, torch.full(shape, math.nan if name == "std" else 0.0, dtype=torch.float64))
         self.register_buffer("concluded", torch.zeros((), dtype=torch.bool))
 
@@ -108,7 +104,6 @@ class Product(nn.Module):
         self.rows += len(x) if soft is None else soft.sum(0)
         if len(self.cells.rest):
             u = (u if self.cells.every_rest else u[:, self.cells.rest]).double()
-            squares = u.square()
             if soft is None:
                 soft = torch.ones(len(x), 1, dtype=torch.float64, device=x.device)
             if self.space.has_states:
@@ -116,7 +111,7 @@ class Product(nn.Module):
             else:
                 self.inside += soft.sum(0).unsqueeze(1)
             self.sums += soft.T @ u
-            self.squares += soft.T @ squares
+            self.squares += soft.T @ u.square()
 
     def conclude(self, smoothing: float, variance: float, pool: float = 0.0) -> None:
         """Set the parameters from the statistics.
@@ -190,14 +185,14 @@ class Product(nn.Module):
     def select(self, columns: Sequence[int]) -> Product:
         """Return the product of some columns alone."""
         part = Product(Space([self.space.kinds[i] for i in columns]), self.components).to(self.mean.device)
-        cells, rest = self.cells.tabled.tolist(), self.cells.rest.tolist()
-        for mine, column in enumerate(part.cells.tabled.tolist()):
-            theirs, size = cells.index(columns[column]), int(part.cells.sizes[mine])
-            start, at = int(self.cells.offset[theirs]), int(part.cells.offset[mine])
+        cells, numbers = self.cells.tabled.tolist(), self.cells.rest.tolist()
+        for table, column in enumerate(part.cells.tabled.tolist()):
+            size, at = int(part.cells.sizes[table]), int(part.cells.offset[table])
+            start = int(self.cells.offset[cells.index(columns[column])])
             part.log_table[:, at : at + size] = self.log_table[:, start : start + size]
-        found = [rest.index(columns[column]) for column in part.cells.rest.tolist()]
-        part.mean.copy_(self.mean[:, found])
-        part.std.copy_(self.std[:, found])
+        places = [numbers.index(columns[column]) for column in part.cells.rest.tolist()]
+        part.mean.copy_(self.mean[:, places])
+        part.std.copy_(self.std[:, places])
         part.concluded.copy_(self.concluded)
         return part
 
@@ -328,12 +323,11 @@ def context_combinations(context: Space | None) -> int:
     return 1 if context is None else math.prod(k.states + (k.size - 1 if isinstance(k, Lattice) else 0) for k in context.kinds)
 
 
-def context_index(cells: Cells | None, c: Tensor | None) -> Tensor | None:
-    """Return the number of the combination of values in c (B, *context.shape), (B,); None without a context."""
-    if cells is None or c is None:
-        return None
-    index = cells.index(c, cells.space.split(c).state)
-    number = torch.zeros(len(c), dtype=torch.long, device=c.device)
-    for j, size in enumerate(cells.sizes.tolist()):
-        number = number * size + index[:, j]
+def context_index(cells: Cells | None, c: Tensor | None, n: int, device: torch.device) -> Tensor:
+    """Return the number of the combination of values in every row of c (n, *context.shape), (n,); 0 without a context."""
+    number = torch.zeros(n, dtype=torch.long, device=device)
+    if cells is not None and c is not None:
+        index = cells.index(c, cells.space.split(c).state)
+        for j, size in enumerate(cells.sizes.tolist()):
+            number = number * size + index[:, j]
     return number

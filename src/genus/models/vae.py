@@ -69,7 +69,7 @@ class VAE(VariationalModel, name="vae"):
         if beta < 0 or warm_up < 0 or free_bits < 0:
             raise GenusError(f"beta, warm_up and free_bits are 0 or more; got {beta}, {warm_up} and {free_bits}.")
         super().__init__(space, context, context_net)
-        self._make(latent, hidden, components, prior, posterior, net)
+        self._make(prior)
         self.closed = isinstance(self.prior, Normal) and isinstance(self.posterior, DiagonalNormal)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
@@ -151,7 +151,7 @@ class IWAE(VariationalModel, name="iwae"):
         if samples < 1:
             raise GenusError(f"samples is how many codes are weighted, 1 or more; got {samples}.")
         super().__init__(space, context)
-        self._make(latent, hidden, components, prior, posterior, net)
+        self._make(prior)
 
     def _elbo(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> Tensor:
         samples = self.config["samples"]

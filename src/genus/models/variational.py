@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -35,16 +34,10 @@ class VariationalModel(LatentVariable, ApproximateDensity):
     prior: Base
     posterior: Posterior
 
-    def _make(
-        self,
-        latent: int,
-        hidden: Sequence[int],
-        components: int,
-        prior: str | TractableDensity | dict[str, Any],
-        posterior: str,
-        net: str,
-    ) -> None:
-        """Make the nets, the prior and the posterior, with arguments as `VAE` documents them."""
+    def _make(self, prior: str | TractableDensity | dict[str, Any]) -> None:
+        """Make the nets, the prior and the posterior, by arguments that the family has as `VAE` documents them."""
+        names = ("latent", "hidden", "components", "posterior", "net")
+        latent, hidden, components, posterior, net = (self.config[name] for name in names)
         if net == "convolutional":  # steps of small batches cost no more a row, and products gain by half precision
             self.fit_defaults = {**self.fit_defaults, **CONVOLUTIONAL}  # type: ignore[misc, assignment]
         self.posterior = make_posterior(posterior, latent)
@@ -105,9 +98,8 @@ class VariationalModel(LatentVariable, ApproximateDensity):
         """
         h = self._posterior_input(x, c)
         proposed, log_q = self.posterior(h)
-        log_ratio = self._log_weights_of(proposed, log_q, x, c, 1) - self._log_weights_of(
-            z, self.posterior.log_prob(h, z), x, c, 1
-        )
+        log_ratio = self._log_weights_of(proposed, log_q, x, c, 1)
+        log_ratio = log_ratio - self._log_weights_of(z, self.posterior.log_prob(h, z), x, c, 1)
         return torch.where((log_ratio.exp() > uniform_like(log_ratio)).view(-1, 1), proposed, z)
 
 
@@ -130,9 +122,8 @@ class Vamp(Base):
 
     def initialise(self, features: Tensor) -> None:
         """Start from rows of the data."""
-        self.pseudo.copy_(
-            features[torch.randint(len(features), (len(self.pseudo),), device=features.device, generator=rng(features.device))]
-        )
+        rows = torch.randint(len(features), (len(self.pseudo),), device=features.device, generator=rng(features.device))
+        self.pseudo.copy_(features[rows])
 
     def _components(self) -> tuple[Tensor, Tensor]:
         """Return means and standard deviations, (count, L) each."""
@@ -148,5 +139,5 @@ class Vamp(Base):
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n codes (n, L) on the device of `like`."""
         mean, std = self._components()
-        which = torch.randint(len(mean), (n,), device=like.device, generator=rng(like.device))
-        return mean[which] + std[which] * normal_like(mean[which])
+        component = torch.randint(len(mean), (n,), device=like.device, generator=rng(like.device))
+        return mean[component] + std[component] * normal_like(mean[component])

@@ -46,8 +46,7 @@ class WGAN(Adversarial, name="wgan"):
         clip = 0.03 if clip is None and not spectral else clip
         adam: dict[str, Any] = {"lr": 2e-4, "betas": (0.0, 0.99), "weight_decay": 0.0}
         critic: dict[str, Any] = {"game": "wasserstein", "clip": clip, "spectral": spectral}
-        shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)
-        super().__init__(space, context, *shared, adam, critic)
+        super().__init__(space, context, adam, critic)
 
 
 class WGANGP(Adversarial, name="wgan-gp"):
@@ -83,5 +82,4 @@ class WGANGP(Adversarial, name="wgan-gp"):
     ) -> None:
         adam: dict[str, Any] = {"lr": 1e-3, "betas": (0.0, 0.9)}
         critic: dict[str, Any] = {"game": "wasserstein", "penalty": penalty}
-        shared = (latent, net, hidden, channels, critic_steps, temperature, balanced)
-        super().__init__(space, context, *shared, adam, critic)
+        super().__init__(space, context, adam, critic)
