@@ -491,3 +491,11 @@ def test_the_ends_of_a_long_lattice_do_not_gather_what_lies_beyond() -> None:
     expected = mass / mass.sum()
     for ends in (found == 0, found == 999):
         assert float(ends.double().mean()) == pytest.approx(float(expected[0] + expected[-1]) / 2, abs=2e-3)
+
+
+@pytest.mark.parametrize("map", [Affine(), Spline(bins=3)], ids=["affine", "spline"])
+def test_second_derivatives_of_a_map_are_those_of_finite_differences(map: Map) -> None:
+    torch.manual_seed(0)
+    x, p = (torch.randn(*size, dtype=torch.float64, requires_grad=True) for size in ((4,), (4, map.size)))
+    assert torch.autograd.gradgradcheck(map.forward, (x, p))
+    assert torch.autograd.gradgradcheck(map.inverse, (x, p))

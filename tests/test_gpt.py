@@ -83,6 +83,12 @@ def test_the_norm_s_gradient() -> None:
     assert torch.allclose(norm(x), torch.nn.functional.rms_norm(x, (5,), eps=0.0), atol=1e-12)
 
 
+def test_second_derivatives_of_attention_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 4, 2, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    assert torch.autograd.gradgradcheck(lambda *a: attention.attend(*a, 3), (q, k, v))
+
+
 def test_positions_count_by_distance_alone_so_it_slides_for_ever() -> None:
     net, x = transformer(4), tokens(2000)
     x[:, 1000:] = x[:, :1000]

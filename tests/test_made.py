@@ -307,3 +307,4 @@ def test_gradients_of_a_pass_are_those_of_finite_differences(
         return torch.func.functional_call(net, dict(zip(names, weights, strict=True)), (x, c))
 
     assert torch.autograd.gradcheck(through, (x, c, *net.parameters()))
+    assert torch.autograd.gradgradcheck(through, (x, c, *net.parameters()))

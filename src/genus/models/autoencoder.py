@@ -14,7 +14,7 @@ from genus.ladder import Loss, TractableDensity, map_batches
 from genus.models.bases import make_base
 from genus.models.posteriors import SharedWidthNormal
 from genus.models.variational import VariationalModel
-from genus.nets.standard import Standard
+from genus.nets.standardise import Standard
 from genus.random import normal_like, uniform_like
 from genus.space import Space
 

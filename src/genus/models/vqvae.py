@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from genus.errors import GenusError
 from genus.ladder import ApproximateDensity, Counted, Loss, TractableDensity, build_family
 from genus.models.latent import LatentVariable
-from genus.nets.standard import Standard
+from genus.nets.standardise import Standard
 from genus.random import normal_like, rng
 from genus.space import Category, Space
 

@@ -3,10 +3,10 @@
 from genus.transforms.causal import Causal
 from genus.transforms.core import Chain, Inverse, Transform
 from genus.transforms.coupling import Coupling, checkerboard, halves
+from genus.transforms.elementary import ActNorm, Elementwise, Linear, Logit, Permutation, Reshape, SoftClip
 from genus.transforms.images import Multiscale, Squeeze
 from genus.transforms.maps import Additive, Affine, Map, Spline
 from genus.transforms.masked import MaskedAutoregressive
-from genus.transforms.plain import ActNorm, Elementwise, Linear, Logit, Permutation, Reshape, SoftClip
 
 __all__ = [
     "Additive",

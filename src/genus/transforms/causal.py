@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from genus.nets.dilated import DilatedMemory
 from genus.transforms.core import Transform
+from genus.transforms.elementary import clip_for_net
 from genus.transforms.maps import Affine, Map
-from genus.transforms.plain import seen
 
 __all__ = ["Causal"]
 
 
 class Causal(Transform):
-    """z_t = f(x_t; p(x_1 ... x_{t-1}, c)) for sequences x (B, T) of any length, p by dilated causal convolutions.
+    """Map x to z_t = f(x_t; p(x_1 ... x_{t-1}, c)) for sequences x (B, T) of any length, p by dilated causal convolutions.
 
     `forward` is one pass over all positions; `inverse` goes from one to the next by the net's queues. The other way round it
     is an inverse autoregressive flow over time (van den Oord et al. 2018, arXiv:1711.10433). At first it is the identity.
@@ -47,8 +47,8 @@ class Causal(Transform):
         return z  # a pass from position to position would find the same
 
     def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """z and the log-slope at every position, (B, T) both."""
-        return self.map.forward(x, self.out(self.net(self.token(seen(x, False).unsqueeze(2)), c)))
+        """Return z and the log-slope at every position, (B, T) both."""
+        return self.map.forward(x, self.out(self.net(self.token(clip_for_net(x, False).unsqueeze(2)), c)))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.each(x, c)
@@ -63,5 +63,5 @@ class Causal(Transform):
             x.append(value)
             log_det = log_det + log_slope
             if i + 1 < z.shape[1]:
-                h, state = self.net.step(state, i, self.token(seen(value, False).unsqueeze(1)))
+                h, state = self.net.step(state, i, self.token(clip_for_net(value, False).unsqueeze(1)))
         return torch.stack(x, dim=1), log_det

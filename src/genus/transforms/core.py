@@ -13,7 +13,7 @@ __all__ = ["Chain", "Inverse", "Transform"]
 
 
 class Transform(Configurable, nn.Module):
-    """A bijection of (B, *shape), perhaps given context features c (B, context_dim).
+    """Map (B, *shape) by a bijection, which may depend on context features c (B, context_dim).
 
     `forward(x, c) -> (z, log|det dz/dx|)` and `inverse(z, c) -> (x, log|det dx/dz|)`, the log-determinants (B,). A subclass
     gives both; what its constructor is given must be JSON values, maps or transforms, so that a model of it can be saved.
@@ -22,30 +22,32 @@ class Transform(Configurable, nn.Module):
     allow_missing: bool = False  # whether NaN, a coordinate that is not there, stays NaN and is seen by no other
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return z and log|det dz/dx| (B,) for x (B, *shape), c (B, context_dim) being the context's features."""
         raise TypeError(f"{type(self).__name__} must define forward(x, c).")
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return x and log|det dx/dz| (B,) for z (B, *shape)."""
         raise TypeError(f"{type(self).__name__} must define inverse(z, c).")
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of one z, where one x has this shape."""
+        """Return the shape of one z, where one x has this shape."""
         return shape
 
     def shape_before(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of one x, where one z has this shape."""
+        """Return the shape of one x, where one z has this shape."""
         return shape
 
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Set what depends on the first rows x of the training data, and give what comes out, z."""
+        """Set what depends on the first rows x of the training data, and return z."""
         return self(x, c)[0]
 
     def initialise_inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """`initialise` of a transform that is used the other way round: rows z of the training data in, x out."""
+        """Set what depends on rows z of the training data, where the inverse is used as the transform, and return x."""
         return self.inverse(z, c)[0]
 
 
 def check_apart(transforms: Sequence[Transform]) -> None:
-    """That no two of them share parameters: saved and loaded, each would have its own.
+    """Check that no two of them share parameters: saved and loaded, each would have its own.
 
     Raises:
         GenusError: two of them do.
@@ -62,7 +64,7 @@ def check_apart(transforms: Sequence[Transform]) -> None:
 
 
 class Chain(Transform):
-    """z = f_n(... f_1(x)): the log-determinants add up.
+    """Apply transforms one after another, z = f_n(... f_1(x)): the log-determinants add up.
 
     >>> import torch
     >>> from genus.transforms import ActNorm
@@ -110,7 +112,7 @@ class Chain(Transform):
 
 
 class Inverse(Transform):
-    """A transform the other way round: forward is its inverse. A masked one makes an inverse autoregressive flow.
+    """Apply a transform the other way round: forward is its inverse. A masked one makes an inverse autoregressive flow.
 
     >>> import torch
     >>> from genus.transforms import MaskedAutoregressive

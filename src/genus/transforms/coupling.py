@@ -12,14 +12,14 @@ from torch.nn import functional as F
 from genus.errors import DataError, GenusError
 from genus.nets.dense import dense
 from genus.transforms.core import Transform
+from genus.transforms.elementary import clip_for_net, skip_missing
 from genus.transforms.maps import Affine, Map
-from genus.transforms.plain import around_gaps, seen
 
 __all__ = ["Coupling", "checkerboard", "halves"]
 
 
 class Coupling(Transform):
-    """Coordinates that stay, x_a, give the parameters of a map of the others: z_b = f(x_b; p(x_a, c)) (Dinh et al. 2017,
+    """Map some coordinates with parameters from those that stay, x_a: z_b = f(x_b; p(x_a, c)) (Dinh et al. 2017,
     arXiv:1605.08803). Both directions are one pass.
 
     Args:
@@ -84,20 +84,20 @@ class Coupling(Transform):
     def _move(self, x: Tensor, c: Tensor | None, f: Any) -> tuple[Tensor, Tensor]:
         if self.stays.ndim == 3:
             return self._move_image(x, c, f)
-        given = seen(x[:, self.a], self.allow_missing)
+        given = clip_for_net(x[:, self.a], self.allow_missing)
         p = self.net(given if c is None else torch.cat([given, c], dim=1)).view(len(x), len(self.b), self.map.size)
-        moved, log_slope = around_gaps(f, x[:, self.b], p) if self.allow_missing else f(x[:, self.b], p)
+        moved, log_slope = skip_missing(f, x[:, self.b], p) if self.allow_missing else f(x[:, self.b], p)
         return x.index_copy(1, self.b, moved), log_slope.sum(1)
 
     def _move_image(self, x: Tensor, c: Tensor | None, f: Any) -> tuple[Tensor, Tensor]:
         stays = self.stays.to(x.dtype).expand_as(x)
-        p = self.net(torch.cat([seen(x, False) * stays, stays], dim=1), c)
+        p = self.net(torch.cat([clip_for_net(x, False) * stays, stays], dim=1), c)
         moved, log_slope = f(x, p.unflatten(1, (-1, self.map.size)).movedim(2, -1))
         return torch.where(self.stays, x, moved), torch.where(self.stays, 0.0, log_slope).flatten(1).sum(1)
 
 
 class Convolutions(nn.Module):
-    """(B, inputs, H, W) -> (B, outputs, H, W): a 3x3 convolution, 1x1 ones, a 3x3 one that starts at zero."""
+    """Map (B, inputs, H, W) to (B, outputs, H, W): a 3x3 convolution, 1x1 ones, a 3x3 one that starts at zero."""
 
     def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, context_dim: int = 0) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class Convolutions(nn.Module):
 
 
 def halves(dim: int, first: bool = True) -> list[bool]:
-    """Every other coordinate stays, from the first or from the second on.
+    """Return which coordinates stay: every other one, from the first or from the second on.
 
     >>> halves(3), halves(3, first=False)
     ([True, False, True], [False, True, False])
@@ -131,7 +131,7 @@ def halves(dim: int, first: bool = True) -> list[bool]:
 
 
 def checkerboard(shape: Sequence[int], first: bool = True) -> list[list[list[bool]]]:
-    """Every other pixel of (C, H, W) stays, as on a chessboard.
+    """Return which pixels of (C, H, W) stay: every other one, as on a chessboard.
 
     >>> checkerboard((1, 2, 3))
     [[[True, False, True], [False, True, False]]]

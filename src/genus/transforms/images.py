@@ -15,7 +15,7 @@ __all__ = ["Multiscale", "Squeeze"]
 
 
 class Squeeze(Transform):
-    """(B, C, H, W) -> (B, 4 C, H / 2, W / 2): every 2x2 square becomes channels.
+    """Map (B, C, H, W) to (B, 4 C, H / 2, W / 2): every 2x2 square becomes channels.
 
     >>> Squeeze()(torch.zeros(1, 1, 4, 6))[0].shape
     torch.Size([1, 4, 2, 3])
@@ -48,7 +48,7 @@ class Squeeze(Transform):
 
 
 class Multiscale(Transform):
-    """(B, C, H, W) -> (B, C H W): after every level but the last, half of the channels leave (Dinh et al. 2017).
+    """Map (B, C, H, W) to (B, C H W): after every level but the last, half of the channels leave (Dinh et al. 2017).
 
     Args:
         shape: of the first level's input, (C, H, W).

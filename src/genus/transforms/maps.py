@@ -16,7 +16,7 @@ STEEPEST = 6.0  # the log of a slope at a knot, either way
 
 
 class Map(Configurable):
-    """z = f(x; p), increasing in x, for every number of x (...) by its own parameters p (..., size); where p is 0, z = x.
+    """Map x to z = f(x; p), increasing in x, each number of x (...) by its own parameters p (..., size); p = 0 gives z = x.
 
     `forward(x, p) -> (z, log dz/dx)` and `inverse(z, p) -> (x, log dx/dz)`, all of them shaped as x.
 
@@ -27,14 +27,16 @@ class Map(Configurable):
     size: int
 
     def forward(self, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and log dz/dx, both shaped as x."""
         raise TypeError(f"{type(self).__name__} must define forward(x, p).")
 
     def inverse(self, z: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x and log dx/dz, both shaped as z."""
         raise TypeError(f"{type(self).__name__} must define inverse(z, p).")
 
 
 class Additive(Map):
-    """z = x - m: no volume is lost or won (Dinh et al. 2015, arXiv:1410.8516).
+    """Map x to z = x - m: no volume is lost or won (Dinh et al. 2015, arXiv:1410.8516).
 
     >>> Additive().forward(torch.tensor([3.0]), torch.tensor([[1.0]]))
     (tensor([2.]), tensor([0.]))
@@ -50,7 +52,7 @@ class Additive(Map):
 
 
 class Affine(Map):
-    """z = (x - m) exp(-s), the log-scale s kept smoothly within a bound.
+    """Map x to z = (x - m) exp(-s), the log-scale s kept smoothly within a bound.
 
     Args:
         bound: of |s|.
@@ -77,7 +79,7 @@ class Affine(Map):
 
 
 class Spline(Map):
-    """A monotonic rational-quadratic spline within (-bound, bound), the identity outside (Durkan et al. 2019,
+    """Map x by a monotonic rational-quadratic spline within (-bound, bound), by the identity outside (Durkan et al. 2019,
     arXiv:1906.04032).
 
     Args:
@@ -126,7 +128,7 @@ class Spline(Map):
         return torch.where(inside, left + width * share, z), torch.where(inside, log_slope, 0.0)
 
     def _bins(self, at: Tensor, p: Tensor, by_value: bool) -> tuple[Tensor, ...]:
-        """Of the bin that each number falls into: its left end, width, lower end, height, and the slopes at both ends."""
+        """Return left end, width, lower end and height of each number's bin, and the slopes at both ends."""
         widths, heights, slopes = p.split([self.bins, self.bins, self.bins - 1], dim=-1)
         (lefts, widths), (lows, heights) = self._cut(widths), self._cut(heights)
         slopes = F.pad(soft_clip(slopes, STEEPEST).exp(), (1, 1), value=1.0)
@@ -136,17 +138,17 @@ class Spline(Map):
         return tuple(one.gather(-1, index).squeeze(-1) for one in found)
 
     def _cut(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the pieces of the interval begin, and how wide they are, (..., bins) each."""
+        """Return where the pieces of the interval begin, and how wide they are, (..., bins) each."""
         share = LEAST + (1 - LEAST * self.bins) * numbers.softmax(-1)
         width = 2 * self.bound * share
         return F.pad(width[..., :-1].cumsum(-1), (1, 0)) - self.bound, width
 
 
 def soft_clip(value: Tensor, bound: float) -> Tensor:
-    """Smoothly into (-bound, bound), with slope 1 at 0: a log-scale that cannot run away."""
+    """Return the value moved smoothly into (-bound, bound), with slope 1 at 0: a log-scale that cannot run away."""
     return value / torch.add(1.0, value.abs(), alpha=1 / bound)
 
 
 def soft_unclip(value: Tensor, bound: float) -> Tensor:
-    """What `soft_clip` makes this value of, nearly where it is near the bound."""
+    """Return the number that `soft_clip` takes to this value, nearly where it is near the bound."""
     return value / (1 - (value / bound).abs().clamp(max=0.95))

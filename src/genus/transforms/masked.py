@@ -9,14 +9,14 @@ from torch import Tensor
 
 from genus.nets.masked import MaskedMLP
 from genus.transforms.core import Transform
+from genus.transforms.elementary import Permutation, clip_for_net, decorrelation, skip_missing
 from genus.transforms.maps import Affine, Map, soft_unclip
-from genus.transforms.plain import Permutation, around_gaps, decorrelation, seen
 
 __all__ = ["MaskedAutoregressive"]
 
 
 class MaskedAutoregressive(Transform):
-    """z_i = f(x_i; p_i(x_<i, c)), all p_i by one masked net (Papamakarios et al. 2017, arXiv:1705.07057).
+    """Map x to z_i = f(x_i; p_i(x_<i, c)), all p_i by one masked net (Papamakarios et al. 2017, arXiv:1705.07057).
 
     `forward` is one pass. `inverse` goes coordinate by coordinate, but computes every hidden unit once, so it costs about a
     pass too; both have gradients. Far outside the data the net sees every coordinate clipped, so the map is then a fixed one.
@@ -53,16 +53,16 @@ class MaskedAutoregressive(Transform):
         self.allow_missing = allow_missing
         # The net has an order of its own, in which most of what its masks cut away is never multiplied.
         self.net = MaskedMLP([1] * dim, hidden, [self.map.size] * dim, context_dim, dropout, residual, direct)
-        self.turn = Permutation(order) if order is not None else None
+        self.permutation = Permutation(order) if order is not None else None
 
     @property
     def order(self) -> list[int]:
-        """The coordinate at every position."""
-        return list(range(self.net.dim)) if self.turn is None else self.turn.order.tolist()
+        """Return the coordinate at every position."""
+        return list(range(self.net.dim)) if self.permutation is None else self.permutation.order.tolist()
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Where coordinates depend on those before them directly, and affinely, start from the best that this alone can do."""
+        """Start a net with a direct affine map from the whitening of x, the best that this map alone can do; return z."""
         self._begin(x, inverse=False)
         return self(x, c)[0]
 
@@ -75,7 +75,7 @@ class MaskedAutoregressive(Transform):
         """Start from the linear map that whitens these rows, or whose inverse does."""
         if self.net.direct is None or not isinstance(self.map, Affine) or self.allow_missing:
             return
-        whitening = decorrelation(rows if self.turn is None else self.turn(rows)[0])
+        whitening = decorrelation(rows if self.permutation is None else self.permutation(rows)[0])
         if inverse:
             whitening = torch.linalg.solve_triangular(whitening, torch.eye(len(whitening)).to(whitening), upper=False)
         scale = 1 / whitening.diagonal()
@@ -83,30 +83,31 @@ class MaskedAutoregressive(Transform):
         self.net.out.bias[1::2] = soft_unclip(scale.log(), self.map.bound)
 
     def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """z and the log-slope of every coordinate, (B, D): of the first ones in the order, whatever comes after them."""
+        """Return z and the log-slope of every coordinate, (B, D); later coordinates of the order change neither."""
         z, log_slope = self._placed(x, c)
-        return (z, log_slope) if self.turn is None else (self.turn.inverse(z)[0], self.turn.inverse(log_slope)[0])
+        back = self.permutation
+        return (z, log_slope) if back is None else (back.inverse(z)[0], back.inverse(log_slope)[0])
 
     def _placed(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-        """`each`, in the order of positions."""
-        x = x if self.turn is None else self.turn(x)[0]
-        p = self.net(seen(x, self.allow_missing), c).unflatten(1, (-1, self.map.size))
-        return around_gaps(self.map.forward, x, p) if self.allow_missing else self.map.forward(x, p)
+        """Return what `each` does, in the order of positions."""
+        x = x if self.permutation is None else self.permutation(x)[0]
+        p = self.net(clip_for_net(x, self.allow_missing), c).unflatten(1, (-1, self.map.size))
+        return skip_missing(self.map.forward, x, p) if self.allow_missing else self.map.forward(x, p)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self._placed(x, c)
-        return z if self.turn is None else self.turn.inverse(z)[0], log_slope.sum(1)
+        return z if self.permutation is None else self.permutation.inverse(z)[0], log_slope.sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z = z if self.turn is None else self.turn(z)[0]
+        z = z if self.permutation is None else self.permutation(z)[0]
         p, state = self.net.start(len(z), c)  # p (B, the map's parameters) of the first coordinate
         x: list[Tensor] = []
         log_slopes: list[Tensor] = []
         for i, now in enumerate(z.unbind(1)):
-            value, log_slope = around_gaps(self.map.inverse, now, p) if self.allow_missing else self.map.inverse(now, p)
+            value, log_slope = skip_missing(self.map.inverse, now, p) if self.allow_missing else self.map.inverse(now, p)
             x.append(value)
             log_slopes.append(log_slope)
             if i + 1 < self.net.dim:
-                p, state = self.net.step(state, i, seen(value, self.allow_missing).unsqueeze(1))
+                p, state = self.net.step(state, i, clip_for_net(value, self.allow_missing).unsqueeze(1))
         whole, log_det = torch.stack(x, dim=1), torch.stack(log_slopes).sum(0)
-        return whole if self.turn is None else self.turn.inverse(whole)[0], log_det
+        return whole if self.permutation is None else self.permutation.inverse(whole)[0], log_det

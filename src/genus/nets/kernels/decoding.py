@@ -40,7 +40,7 @@ class KeyValueCache(NamedTuple):
     seen: int
 
 
-def decode_step(blocks: Sequence[nn.Module], kv_cache: list[Tensor], x: Tensor, turn: Tensor, place: Tensor) -> Tensor:
+def decode_step(blocks: Sequence[nn.Module], kv_cache: list[Tensor], x: Tensor, turn: Tensor, place: Tensor | int) -> Tensor:
     """Return the output (B, width) for the newest token, whose keys and values are written into the cache.
 
     Args:
@@ -48,12 +48,16 @@ def decode_step(blocks: Sequence[nn.Module], kv_cache: list[Tensor], x: Tensor, 
         kv_cache: of every block, cut to the positions that are filled, the newest included.
         x: (B, width), the token.
         turn: (1, width / heads / 2, 2), cosine and sine of the position's angles.
-        place: (1,), the index in the cache that the newest position takes.
+        place: the index in the cache that the newest position takes; a number, or (1,) for the compiler.
     """
     x = norm(x)[:, None]  # (B, 1, width)
     for block, cache in zip(blocks, kv_cache, strict=True):
         q, k, v = block.project(x, turn)  # type: ignore[operator]  # (B, heads, 1, width / heads)
-        cache.index_copy_(2, place, torch.cat([k, v], dim=1).to(cache.dtype))
+        newest = torch.cat([k, v], dim=1).to(cache.dtype)
+        if isinstance(place, Tensor):
+            cache.index_copy_(2, place, newest)
+        else:  # seven times as fast
+            cache[:, :, place : place + 1] = newest
         keys, values = cache.to(q.dtype).chunk(2, dim=1)
         x = block.add(x, F.scaled_dot_product_attention(q, keys, values))  # type: ignore[operator]
     return norm(x[:, 0])

@@ -50,7 +50,7 @@ class Units:
 
 
 class IncrementalPass:
-    """The state of a masked net between two positions: the units computed so far, and what the next ones need.
+    """Hold the state of a masked net between two positions: the units computed so far, and what the next ones need.
 
     Units of every layer are sorted by degree, so that the input at a position makes one slice of every layer computable. An
     input has the degree of its position counted from 1, an output that of its position counted from 0; a unit sees units of

@@ -1,4 +1,4 @@
-"""Transforms without a net."""
+"""Elementary transforms, without a net: permutations, scales, linear maps, squashing functions, shapes."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class Permutation(Transform):
     back: Tensor
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._turned(x, self.order), x.new_zeros(len(x))
+        return self._reordered(x, self.order), x.new_zeros(len(x))
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._turned(z, self.back), z.new_zeros(len(z))
+        return self._reordered(z, self.back), z.new_zeros(len(z))
 
     @staticmethod
-    def _turned(x: Tensor, order: Tensor) -> Tensor:
+    def _reordered(x: Tensor, order: Tensor) -> Tensor:
         return x.movedim(1, 0)[order].movedim(0, 1)  # the layout stays, column after column or not
 
 
 class ActNorm(Transform):
-    """z = (x - shift) exp(-log_scale) for every coordinate or channel, trained; at first a batch comes out standardised.
+    """Map x to z = (x - shift) exp(-log_scale) for every coordinate or channel, trained; at first it standardises a batch.
 
     Activation normalisation (Kingma and Dhariwal 2018, arXiv:1807.03039).
 
@@ -68,12 +68,12 @@ class ActNorm(Transform):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Mean 0 and variance 1, of a few rows nearly: see `doubt`. A constant coordinate keeps a scale of 1e-3 at least."""
+        """Give z mean 0 and variance 1, of a few rows nearly: see `shrinkage`. A constant coordinate has a scale of 1e-3."""
         flat = x.movedim(1, -1).reshape(-1, x.shape[1])
         there = ~flat.isnan()
         count = there.sum(0).clamp(min=1)
         mean = torch.where(there, flat, 0.0).sum(0) / count
-        share = torch.tensor([doubt(n) for n in count.tolist()]).to(flat)
+        share = torch.tensor([shrinkage(n) for n in count.tolist()]).to(flat)
         spread = ((1 - share) * torch.where(there, flat - mean, 0.0).square().sum(0) / count + share).sqrt()
         self.shift.copy_(mean)
         self.log_scale.copy_(spread.clamp(min=1e-3).log())
@@ -86,7 +86,7 @@ class ActNorm(Transform):
         return self._each(lambda z, p: (z * torch.exp(p[1]) + p[0], p[1]), z)
 
     def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """z and the log-slope of every coordinate, (B, D)."""
+        """Return z and the log-slope of every coordinate, (B, D)."""
         return self(x)[0], torch.where(x.isnan(), 0.0, -self.log_scale)
 
     def _each(self, f: Function, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,14 +94,14 @@ class ActNorm(Transform):
             raise DataError(f"ActNorm({len(self.shift)}) is given {x.shape[1]} coordinates; make it as wide as its input.")
         numbers = torch.stack([self.shift, self.log_scale])
         if self.allow_missing:
-            value, log_slope = around_gaps(f, x, numbers)
+            value, log_slope = skip_missing(f, x, numbers)
             return value, log_slope.sum(1)
         value, log_slope = f(x, numbers.view(2, -1, *[1] * (x.ndim - 2)))
         return value, (log_slope.sum() * math.prod(x.shape[2:])).expand(len(x))
 
 
 class Linear(Transform):
-    """z = P L U x, in coordinates, or in channels at every place of an image: a 1x1 convolution.
+    """Map x to z = P L U x, in coordinates, or in channels at every place of an image: a 1x1 convolution.
 
     P reorders at random; L is lower triangular with ones on its diagonal, U upper triangular (Kingma &
     Dhariwal 2018, arXiv:1807.03039; Oliva et al. 2018, arXiv:1801.09819). At first L and U are the identity. The
@@ -122,7 +122,7 @@ class Linear(Transform):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """What comes out is uncorrelated and has unit variances."""
+        """Start from the map whose z is uncorrelated and has unit variances on x; return z."""
         whitening = decorrelation(x.movedim(1, -1).reshape(-1, x.shape[1]))
         diagonal = whitening.diagonal()
         self.lower.copy_((whitening / diagonal).tril(-1))
@@ -152,7 +152,7 @@ class Linear(Transform):
 
 
 class Elementwise(Transform):
-    """A map of every coordinate by itself, whose parameters are learned, or given by the context.
+    """Map every coordinate by itself, with parameters that are learned, or depend on the context.
 
     Args:
         dim: coordinates.
@@ -176,16 +176,16 @@ class Elementwise(Transform):
         )
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = around_gaps(self.map.forward, x, self._numbers(x, c))
+        z, log_slope = skip_missing(self.map.forward, x, self._numbers(x, c))
         return z, log_slope.sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_slope = around_gaps(self.map.inverse, z, self._numbers(z, c))
+        x, log_slope = skip_missing(self.map.inverse, z, self._numbers(z, c))
         return x, log_slope.sum(1)
 
 
 class Logit(Transform):
-    """The open interval (low, high) to the whole line; its ends are kept `edge` of its width away.
+    """Map the open interval (low, high) to the whole line; its ends are kept `edge` of its width away.
 
     Beyond the interval there is no density. In a `Flow` the interval is of standardised numbers, as its transforms see them.
 
@@ -215,7 +215,7 @@ class Logit(Transform):
         return z, torch.where(self._beyond(x), -torch.inf, -self._log_slope(z))
 
     def _beyond(self, x: Tensor) -> Tensor:
-        """Which rows have a number outside, (B,)."""
+        """Return which rows have a number outside, (B,)."""
         return ((x < self.low) | (x > self.high)).flatten(1).any(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -227,7 +227,7 @@ class Logit(Transform):
 
 
 class SoftClip(Transform):
-    """z = x / (1 + |x / bound|): the whole line into (-bound, bound), with slope 1 at 0.
+    """Map x to z = x / (1 + |x / bound|): the whole line into (-bound, bound), with slope 1 at 0.
 
     >>> SoftClip(3.0)(torch.tensor([[0.0, 1e9]]))[0]
     tensor([[0., 3.]])
@@ -251,7 +251,7 @@ class SoftClip(Transform):
 
 
 class Reshape(Transform):
-    """(B, D) -> (B, *shape): what comes after sees an image."""
+    """Reshape (B, D) to (B, *shape), so that later transforms see an image."""
 
     allow_missing = True
 
@@ -272,16 +272,18 @@ class Reshape(Transform):
         return z.flatten(1), z.new_zeros(len(z))
 
 
-def doubt(n: int) -> float:
-    """How far a variance that n rows show is shrunk to 1: half for two, which may lie close together; 1e-5 for a thousand."""
+def shrinkage(n: int) -> float:
+    """Return how far a variance of n rows is shrunk to 1: half for two, which may lie close together; 1e-5 for a thousand."""
     return min(1 / max(n, 1), 9 / max(n, 1) ** 2)
 
 
 def decorrelation(x: Tensor) -> Tensor:
-    """x (N, D) -> a lower triangular W, (D, D): W x has nearly the covariance 1. Correlations in few rows are shrunk to 0, and
-    variances in a few to 1."""
+    """Return a lower triangular W, (D, D), for x (N, D): W x has nearly the covariance 1.
+
+    Correlations in few rows are shrunk to 0, and variances in a few to 1.
+    """
     n, dim = x.shape
-    eye, share = torch.eye(dim, dtype=torch.float64, device=x.device), doubt(n)
+    eye, share = torch.eye(dim, dtype=torch.float64, device=x.device), shrinkage(n)
     covariance = (1 - share) * x.double().T.cov(correction=0).reshape(dim, dim) + share * eye if n else eye
     spread = covariance.diagonal().clamp(min=1e-6)
     share = min(1.0, SHRUNK * dim / max(n, 1) + (dim / max(n, 1)) ** 2) + 1e-6
@@ -289,13 +291,13 @@ def decorrelation(x: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(factor, torch.eye(dim, dtype=factor.dtype, device=x.device), upper=False).to(x.dtype)
 
 
-def around_gaps(f: Function, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """A map's f(x, p), values and log-slopes; NaN stays NaN, has a log-slope of 0, and makes no gradient."""
+def skip_missing(f: Function, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a map's f(x, p), values and log-slopes; NaN stays NaN, has a log-slope of 0, and makes no gradient."""
     gone = x.isnan()
     z, log_slope = f(torch.where(gone, 0.0, x), p)
     return torch.where(gone, torch.nan, z), torch.where(gone, 0.0, log_slope)
 
 
-def seen(x: Tensor, allow_missing: bool) -> Tensor:
-    """What a net sees of x: clipped, so that far outside the data it says what it does at the edge; 0 for what is not there."""
+def clip_for_net(x: Tensor, allow_missing: bool) -> Tensor:
+    """Return x as a net sees it: clipped, so that far outside the data it says what it does at the edge; 0 where missing."""
     return torch.nan_to_num(x, 0.0).clamp(-FAR, FAR) if allow_missing else x.clamp(-FAR, FAR)

@@ -1,4 +1,4 @@
-"""Codes on one scale."""
+"""Standardise codes: a code's density must not depend on the scale that a net happens to take."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["Standard"]
 
 
 class Standard(nn.BatchNorm1d):
-    """h (B, width) -> each number with mean 0 and variance 1: in training those of the batch (Ioffe & Szegedy 2015,
-    arXiv:1502.03167), else those of all data so far. A code's density must not depend on the scale that a net happens to take.
+    """Standardise every number of h (B, width): in training by mean and variance of the batch (Ioffe & Szegedy 2015,
+    arXiv:1502.03167), else by those of all data so far.
 
     >>> standard = Standard(2)
     >>> standard.begin(torch.tensor([[1.0, 10.0], [3.0, 30.0]]))
@@ -23,10 +23,11 @@ class Standard(nn.BatchNorm1d):
         super().__init__(width, affine=False, momentum=0.01)
 
     def forward(self, h: Tensor) -> Tensor:
-        return super().forward(h) if len(h) > 1 else self.known(h)  # one row has no variance
+        """Return h standardised; a batch of one row, which has no variance, as `known` does."""
+        return super().forward(h) if len(h) > 1 else self.known(h)
 
     def known(self, h: Tensor) -> Tensor:
-        """By what is known so far of all data, whatever the other rows are."""
+        """Return h standardised by mean and variance of all data so far, whatever the other rows are."""
         return F.batch_norm(h, self.running_mean, self.running_var, eps=self.eps)
 
     @torch.no_grad()
