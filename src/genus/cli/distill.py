@@ -106,8 +106,8 @@ def distill(
     model: Any = build_model(
         cls, loaded.space, loaded.context, len(train) if train is not None else 50_000, noise | chosen, seed
     )
-    how: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
-    how = {name: value for name, value in how.items() if value is not None}
+    wanted: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
+    how = {name: value for name, value in wanted.items() if value is not None}
     result = distill(model, loaded, train, forward=forward, seed=seed, progress=not output.quiet, **how)
     save(model, out)
     summary = _summary(result, model, loaded, held, out)
@@ -199,11 +199,8 @@ def _finite(estimate: Estimate) -> dict[str, Any]:
 
 
 def _print(summary: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, Tensor], then: str) -> None:
-    for name, key in (
-        ("KL(student || teacher)", "kl_student_teacher"),
-        ("KL(teacher || student)", "kl_teacher_student"),
-    ):
-        kl = summary[key]
+    for one, other in (("student", "teacher"), ("teacher", "student")):
+        name, kl = f"KL({one} || {other})", summary[f"kl_{one}_{other}"]
         most = "at most " if kl["label"] == "upper bound" else ""
         if kl["value"] is None:
             print(f"{name}  infinite: {kl['reason']}" if kl["reason"] else f"{name}  is not a number")

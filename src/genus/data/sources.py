@@ -194,9 +194,12 @@ def _named_arrays(arrays: Mapping[str, Any], where: str) -> Source:
 # -- sequences, and folders -----------------------------------------------------------------------------------------------
 
 
+def _label_column(labels: Sequence[str] | None) -> pa.Table:
+    return pa.table({} if labels is None else {"label": pa.array(labels)})
+
+
 def _of_sequences(name: str, sequences: Sequences, labels: Sequence[str] | None = None) -> Source:
-    columns = pa.table({} if labels is None else {"label": pa.array(labels)})
-    return Source(name, columns, sequences.form, sequences=sequences, notes=sequences.notes)
+    return Source(name, _label_column(labels), sequences.form, sequences=sequences, notes=sequences.notes)
 
 
 def _text(path: Path, options: Options) -> Source:
@@ -223,20 +226,14 @@ def _folder(folder: Path, options: Options) -> Source:
         return _of_sequences(name, text.read_texts(texts, options), labels)
     if suffixes is audio.SUFFIXES:
         return _of_sequences(name, audio.read_recordings(paths, options), labels)
-    columns = pa.table({} if labels is None else {"label": pa.array(labels)})
     pixels, notes = images.read_files(paths)
-    return Source(name, columns, Form("images", (str(pixels.dtype),)), pixels, notes=notes)
+    return Source(name, _label_column(labels), Form("images", (str(pixels.dtype),)), pixels, notes=notes)
 
 
 READERS: dict[str, Callable[[Path, Options], Source]] = {
-    ".csv": _csv,
-    ".tsv": _csv,
-    ".data": _csv,
-    ".parquet": _parquet,
-    ".pq": _parquet,
-    ".arrow": _ipc,
-    ".feather": _ipc,
-    ".ipc": _ipc,
+    **dict.fromkeys((".csv", ".tsv", ".data"), _csv),
+    **dict.fromkeys((".parquet", ".pq"), _parquet),
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), _ipc),
     ".npz": _npz,
     ".npy": _npy,
     **dict.fromkeys(text.SUFFIXES, _text),
@@ -254,17 +251,16 @@ def _digits(options: Options) -> Source:
     return Source("digits", columns, Form("images", ("uint8",)), bunch.images.astype(np.uint8))
 
 
-def _embedded(name: str, loader: str, target: str) -> Callable[[Options], Source]:
+def _embedded(name: str, target: str) -> Callable[[Options], Source]:
     def load(options: Options) -> Source:
         import sklearn.datasets
 
-        bunch = getattr(sklearn.datasets, loader)()
+        bunch = getattr(sklearn.datasets, f"load_{name.replace('-', '_')}")()
         columns = {str(n): bunch.data[:, i] for i, n in enumerate(bunch.feature_names)}
         names = getattr(bunch, "target_names", None)
         columns[target] = bunch.target if names is None else np.asarray(names)[bunch.target].astype(str)
-        return replace(
-            _of_table(pa.table({n: pa.array(np.ascontiguousarray(v)) for n, v in columns.items()})), name=name, target=target
-        )
+        table = pa.table({n: np.ascontiguousarray(v) for n, v in columns.items()})
+        return replace(_of_table(table), name=name, target=target)
 
     return load
 
@@ -288,10 +284,10 @@ def _strings(options: Options) -> Source:
 
 EMBEDDED: dict[str, Callable[[Options], Source]] = {
     "digits": _digits,
-    "wine": _embedded("wine", "load_wine", "cultivar"),
-    "breast-cancer": _embedded("breast-cancer", "load_breast_cancer", "diagnosis"),
-    "iris": _embedded("iris", "load_iris", "species"),
-    "diabetes": _embedded("diabetes", "load_diabetes", "progression"),
+    "wine": _embedded("wine", "cultivar"),
+    "breast-cancer": _embedded("breast-cancer", "diagnosis"),
+    "iris": _embedded("iris", "species"),
+    "diabetes": _embedded("diabetes", "progression"),
     "topics": _topics,
     "strings": _strings,
 }

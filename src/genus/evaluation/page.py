@@ -71,21 +71,17 @@ def render(results: Results) -> str:
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
-    facts = [("data", space_in_words(results.codec))]
-    if results.total_rows or results.train_rows:
-        total = results.total_rows or results.train_rows + results.test_rows
-        facts.append(
-            ("rows", f"{_count(total)}: {_count(results.train_rows)} for training, {_count(results.test_rows)} held out")
-        )
-    if results.context_columns:
-        facts.append(("context", results.context_columns))
-    if results.target:
-        facts.append(("target", results.target))
-    if results.budget_seconds is not None:
-        facts.append(("budget", f"{_duration(results.budget_seconds)} a fit"))
-    if results.seeds:
-        facts.append(("seeds", f"{len(results.seeds)}"))
-    return facts
+    total = results.total_rows or results.train_rows + results.test_rows
+    rows = f"{_count(total)}: {_count(results.train_rows)} for training, {_count(results.test_rows)} held out"
+    facts = {
+        "data": space_in_words(results.codec),
+        "rows": rows if results.total_rows or results.train_rows else "",
+        "context": results.context_columns,
+        "target": results.target,
+        "budget": f"{_duration(results.budget_seconds)} a fit" if results.budget_seconds is not None else "",
+        "seeds": f"{len(results.seeds)}" if results.seeds else "",
+    }
+    return [(name, words) for name, words in facts.items() if words]
 
 
 def space_in_words(codec: Codec) -> str:

@@ -149,14 +149,13 @@ def _draw_states(axes: Axes, m: Marginal, along: str) -> None:
         axes.set_yticks(at, m.states)
         axes.invert_yaxis()
         axes.set_xlim(left=0)
-        axes.xaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
-        axes.xaxis.set_major_locator(MaxNLocator(4))
     else:
         axes.set_xticks(at, m.states)
         axes.set_xlim(-0.7, len(at) - 0.3)
         axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
-        axes.yaxis.set_major_locator(MaxNLocator(3))
+    shares_axis, ticks = (axes.xaxis, 4) if along == "y" else (axes.yaxis, 3)
+    shares_axis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
+    shares_axis.set_major_locator(MaxNLocator(ticks))
     axes.tick_params(axis=along, length=0)  # type: ignore[arg-type]
     axes.spines["left" if along == "y" else "bottom"].set_visible(False)
 

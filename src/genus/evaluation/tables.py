@@ -159,9 +159,8 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
 
 def _metric_tables(results: Results, places: Sequence[Place]) -> list[Table]:
     used = measured(results)
-    kinds = list(dict.fromkeys(results.metrics[key].kind for key in used))
     tables = []
-    for kind in kinds:
+    for kind in dict.fromkeys(results.metrics[key].kind for key in used):
         keys = [key for key in used if results.metrics[key].kind == kind]
         columns = [Column(results.metrics[key].title, _direction(results.metrics[key])) for key in keys]
         winners = {key: _winners(results, key, places) for key in keys}
@@ -196,11 +195,9 @@ def _winners(results: Results, key: str, places: Sequence[Place]) -> set[str]:
     rows.sort(key=lambda row: distance(results, key, row.metrics[key]))
     least = distance(results, key, rows[0].metrics[key])
     spread = [row.metrics_spread.get(key, 0.0) for row in rows]
-    near = [
-        distance(results, key, row.metrics[key]) - least <= math.hypot(spread[0], s)
-        for row, s in zip(rows, spread, strict=True)
-    ]
-    return {row.family for row, wins in zip(rows, near, strict=True) if wins} if not all(near) else set()
+    limits = [least + math.hypot(spread[0], s) for s in spread]
+    near = {r.family for r, most in zip(rows, limits, strict=True) if distance(results, key, r.metrics[key]) <= most}
+    return near if len(near) < len(rows) else set()
 
 
 def _decimals(results: Results, key: str) -> int:
