@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -30,14 +31,15 @@ class Compiled:
     Args:
         function: takes and returns tensors.
         work: the name of the work that goes on uncompiled, for the warning: "sampling", say.
+        draws: the function may draw random numbers; seeding them takes one number of the bound generator at every call.
 
     >>> double = Compiled(lambda x: 2 * x, "counting")
     >>> double.function(3)
     6
     """
 
-    def __init__(self, function: Callable[..., Any], work: str) -> None:
-        self.function, self.work = function, work
+    def __init__(self, function: Callable[..., Any], work: str, draws: bool = True) -> None:
+        self.function, self.work, self.draws = function, work, draws
         self.faster: Callable[..., Any] | None = None  # torch's compiler takes a second to import
 
     def __call__(self, *args: Any) -> Any:
@@ -45,7 +47,7 @@ class Compiled:
             self.faster = self.faster or torch.compile(self.function)
         else:
             try:
-                with torch_seeded():
+                with torch_seeded() if self.draws else nullcontext():
                     return self.faster(*args)  # type: ignore[misc]
             except Exception as error:
                 self.give_up(error)

@@ -63,4 +63,4 @@ def decode_step(blocks: Sequence[nn.Module], kv_cache: list[Tensor], x: Tensor, 
     return norm(x[:, 0])
 
 
-compiled_decode_step = Compiled(decode_step, "sampling")
+compiled_decode_step = Compiled(decode_step, "sampling", draws=False)
