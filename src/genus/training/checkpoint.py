@@ -18,15 +18,7 @@ from genus.ladder import GenerativeModel, Loss
 from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
-__all__ = [
-    "Best",
-    "nest",
-    "optimizer_tensors",
-    "read",
-    "restore_optimizer",
-    "settings",
-    "write",
-]
+__all__ = ["Best", "nest", "optimizer_tensors", "read", "restore_optimizer", "settings", "write"]
 
 SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay", "lr_schedule", "precision")
 
