@@ -18,15 +18,7 @@ from genus.ladder import GenerativeModel, Loss
 from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
-__all__ = [
-    "Best",
-    "nest",
-    "optimizer_tensors",
-    "read",
-    "restore_optimizer",
-    "settings",
-    "write",
-]
+__all__ = ["Best", "optimizer_tensors", "read", "restore_optimizer", "settings", "write"]
 
 SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay", "lr_schedule", "precision")
 
@@ -94,21 +86,16 @@ def read(path: str | os.PathLike[str], settings: dict[str, Any]) -> tuple[dict[s
             f"Cannot resume from {os.fspath(path)}, which belongs to another training: {'; '.join(different)}."
             " Call fit as before, or pass resume=False to start afresh."
         )
-    return nest(tensors), header
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        group, _, name = key.partition("/")
+        groups.setdefault(group, {})[name] = tensor
+    return groups, header
 
 
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def nest(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return {group: {name: tensor}} of {"group/name": tensor}."""
-    groups: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        group, _, name = key.partition("/")
-        groups.setdefault(group, {})[name] = tensor
-    return groups
 
 
 def optimizer_tensors(optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, Tensor]:

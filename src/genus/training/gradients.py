@@ -19,11 +19,10 @@ from genus.errors import NonFiniteLossError
 from genus.ladder import GenerativeModel, Loss
 from genus.training import checkpoint
 from genus.training.history import History, alarms
-from genus.training.options import SCHEDULES, FitOptions
+from genus.training.options import SCHEDULES
 from genus.training.players import Objective, Step, make_fabric, make_objectives
-from genus.training.rows import Rows, generator
-from genus.training.terminal import Interrupt, Progress
-from genus.training.trainer import Trainer
+from genus.training.rows import generator
+from genus.training.trainer import Job, Trainer
 
 __all__ = ["GradientTrainer"]
 
@@ -34,38 +33,26 @@ class GradientTrainer(Trainer):
     """Lower the losses of a model step by step.
 
     Args:
-        model, train, validation, options, interrupt, progress: as of every `Trainer`.
+        job: as of every `Trainer`.
         losses: as `trainable` returns them.
         batch_size: rows a step.
     """
 
-    def __init__(
-        self,
-        model: GenerativeModel,
-        train: Rows,
-        validation: Rows | None,
-        options: FitOptions,
-        interrupt: Interrupt,
-        progress: Progress,
-        losses: Sequence[Loss],
-        batch_size: int,
-    ) -> None:
+    def __init__(self, job: Job, losses: Sequence[Loss], batch_size: int) -> None:
+        model, train, options = job.model, job.train, job.options
         per_epoch = len(train) // batch_size
-        super().__init__(
-            model, train, validation, options, interrupt, progress,
-            batch_size=batch_size, steps_per_epoch=per_epoch, cap=min(max(100 * per_epoch, 3_000), 30_000), losses=losses,
-        )  # fmt: skip
+        cap = min(max(100 * per_epoch, 3_000), 30_000)
+        super().__init__(job, batch_size=batch_size, steps_per_epoch=per_epoch, cap=cap, losses=losses)
         self.batch_size, self.pieces, self.length = batch_size, len(train), 0
         if train.consecutive:
             self.length = train.x.shape[1]
             self.train = train.windows()
         self.module = Step(model, losses, self.train, self.device, options.compile)
         self.fabric = make_fabric(self.device, str(options.precision))
-        wrapped = self.fabric.setup_module(self.module)
         # In one process Fabric's wrapper only autocasts. It takes a tenth of a small step, and threads would share its flags.
-        alone = self.fabric.world_size == 1
-        plain = alone and options.precision == "32-true"
-        self.value = self.module.forward if plain else self.autocast if alone else wrapped
+        self.fabric.setup_module(self.module)
+        plain = options.precision == "32-true"
+        self.value = self.module.forward if plain else self.autocast
         self.backward: Callable[[Tensor], None] = Tensor.backward if plain else self.fabric.backward
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
         fused = options.precision != "16-mixed"

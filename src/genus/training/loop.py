@@ -17,7 +17,7 @@ from genus.training.options import FitOptions, find_device
 from genus.training.players import trainable
 from genus.training.rows import HELD_OUT, Rows, batch_size_for, prepare
 from genus.training.terminal import Interrupt, Progress
-from genus.training.trainer import CountingTrainer, Trainer
+from genus.training.trainer import CountingTrainer, Job, Trainer
 
 __all__ = ["fit"]
 
@@ -122,13 +122,14 @@ def fit(
         if not resume:
             with passed_along():
                 _start(model, train, held, train.some(HELD_OUT if counts else STARTING, options.seed))
+        job = Job(model, train, held, options, interrupt, bar)
         trainer: Trainer
         if counts:
-            trainer = CountingTrainer(model, train, held, options, interrupt, bar)
+            trainer = CountingTrainer(job)
         else:
             length = model.space.dim if model.space.sequence else 1
             size = min(options.batch_size or batch_size_for(len(train), length), len(train))
-            trainer = GradientTrainer(model, train, held, options, interrupt, bar, lowered, size)
+            trainer = GradientTrainer(job, lowered, size)
         if resume:
             trainer.resume()
         return trainer.run()

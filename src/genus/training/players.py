@@ -116,11 +116,11 @@ def make_objectives(
 
     Muon's steps are scaled to the size of Adam's (Liu et al. 2025, arXiv:2502.16982), so that one rate serves both.
     """
-    everything, made = list(module.parameters()), []
+    made = []
     for index, loss in enumerate(losses):
         parameters = list(loss.parameters)
         own = set(map(id, parameters))
-        others = [p for p in everything if id(p) not in own]
+        others = [p for p in module.parameters() if id(p) not in own]
         optimizers = _optimizers(loss, parameters, learning_rate, weight_decay, fused)
         made.append(Objective(index, loss.name, loss.interval, parameters, others, optimizers, loss.after))
     return made

@@ -6,7 +6,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -22,11 +22,31 @@ from genus.training.options import Budget, FitOptions
 from genus.training.rows import Rows
 from genus.training.terminal import Interrupt, Progress, TrainingInterrupted
 
-__all__ = ["CountingTrainer", "Trainer"]
+__all__ = ["CountingTrainer", "Job", "Trainer"]
 
 PROBE = 256  # rows whose evaluation is timed, to learn how many are affordable
 SAVE_SECONDS = 60.0
 ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small enough not to fill the memory
+
+
+class Job(NamedTuple):
+    """Hold what every training is given.
+
+    Attributes:
+        model: on the device where it is trained.
+        train: its training rows, on any device.
+        validation: the rows that stop and choose, on the model's device; None for none.
+        options: with the family's defaults.
+        interrupt: says whether Ctrl-C has come.
+        progress: shows how far the training is.
+    """
+
+    model: GenerativeModel
+    train: Rows
+    validation: Rows | None
+    options: FitOptions
+    interrupt: Interrupt
+    progress: Progress
 
 
 class Trainer(ABC):
@@ -35,12 +55,7 @@ class Trainer(ABC):
     A subclass gives `loop`, and `tensors`, `numbers` and `restore` where it goes on from more than the model's weights.
 
     Args:
-        model: on the device where it is trained.
-        train: its training rows, on any device.
-        validation: the rows that stop and choose, on the model's device; None for none.
-        options: with the family's defaults.
-        interrupt: says whether Ctrl-C has come.
-        progress: shows how far the training is.
+        job: the model, its rows and the options.
         batch_size: rows a step; None where the number of rows at a time changes nothing.
         steps_per_epoch: how many steps see all rows.
         cap: on the steps, where the options name no budget.
@@ -51,25 +66,13 @@ class Trainer(ABC):
     patience_over = "early stopping"  # what ended a training whose evaluations brought no improvement
 
     def __init__(
-        self,
-        model: GenerativeModel,
-        train: Rows,
-        validation: Rows | None,
-        options: FitOptions,
-        interrupt: Interrupt,
-        progress: Progress,
-        *,
-        batch_size: int | None,
-        steps_per_epoch: int,
-        cap: int,
-        losses: Sequence[Loss] = (),
+        self, job: Job, *, batch_size: int | None, steps_per_epoch: int, cap: int, losses: Sequence[Loss] = ()
     ) -> None:
-        self.model, self.train, self.validation, self.options = model, train, validation, options
-        self.interrupt, self.progress = interrupt, progress
-        self.device = model.device
+        self.model, self.train, self.validation, self.options, self.interrupt, self.progress = job
+        self.device = self.model.device
         self.steps_per_epoch = steps_per_epoch
-        self.budget = Budget.of(options, steps_per_epoch, cap)
-        self.settings = checkpoint.settings(model, train, validation, options, batch_size, losses)
+        self.budget = Budget.of(self.options, steps_per_epoch, cap)
+        self.settings = checkpoint.settings(self.model, self.train, self.validation, self.options, batch_size, losses)
         self.evaluated_losses = [loss for loss in losses if loss.evaluate is not None]
         self.history = History()
         self.best = Best()
@@ -244,23 +247,12 @@ class CountingTrainer(Trainer):
     patience_over = "converged"
     tolerance = 1e-4
 
-    def __init__(
-        self,
-        model: GenerativeModel,
-        train: Rows,
-        validation: Rows | None,
-        options: FitOptions,
-        interrupt: Interrupt,
-        progress: Progress,
-    ) -> None:
-        size = options.batch_size
-        super().__init__(
-            model, train, validation, options, interrupt, progress, batch_size=size, steps_per_epoch=1, cap=200
-        )  # fmt: skip
-        self.batch_size = size or max(1, ELEMENTS // model.space.dim)
-        self.counted = cast(Counted, model)
+    def __init__(self, job: Job) -> None:
+        super().__init__(job, batch_size=job.options.batch_size, steps_per_epoch=1, cap=200)
+        self.batch_size = job.options.batch_size or max(1, ELEMENTS // job.model.space.dim)
+        self.counted = cast(Counted, job.model)
         self.passes = self.counted.passes
-        self.history.parameters = model.parameter_count
+        self.history.parameters = job.model.parameter_count
 
     @torch.no_grad()
     def loop(self) -> str:
