@@ -51,7 +51,7 @@ class Compiled:
                     return self.faster(*args)  # type: ignore[misc]
             except Exception as error:
                 self.give_up(error)
-        with passed_along():
+        with passed_along() if self.draws else nullcontext():
             return self.function(*args)
 
     @property

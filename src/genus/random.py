@@ -143,10 +143,15 @@ class PassedAlong(TorchFunctionMode):
                 return getattr(empty, LIKE[name])(generator=rng(empty.device))
         elif name == "dropout" and func is nn.functional.dropout:
             return dropout(*args, **kwargs)
-        elif name in TAKE_NONE:
+        elif name in TAKE_NONE and not (name == "scaled_dot_product_attention" and not _dropout_p(args, kwargs)):
             with torch_seeded():
                 return func(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _dropout_p(args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+    """Return the dropout of a call of attention, its fifth argument: without any it draws nothing."""
+    return kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
 
 
 def _place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
