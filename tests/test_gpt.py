@@ -110,7 +110,7 @@ def test_single_precision_steps_agree() -> None:
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps are traced whole, and run without a compiler of C++."""
     torch._dynamo.reset()
-    step = Compiled(decode_step, "sampling")
+    step = Compiled(decode_step, "sampling", draws=False)
     monkeypatch.setattr(step, "faster", torch.compile(decode_step, backend="aot_eager", fullgraph=True))
     monkeypatch.setattr(attention, "compiled_decode_step", step)
 
@@ -190,7 +190,7 @@ def test_without_a_compiler_it_goes_on_with_a_warning(monkeypatch: pytest.Monkey
         raise RuntimeError("no compiler here")
 
     monkeypatch.setattr(torch, "compile", lambda function: broken)
-    monkeypatch.setattr(attention, "compiled_decode_step", Compiled(decode_step, "sampling"))
+    monkeypatch.setattr(attention, "compiled_decode_step", Compiled(decode_step, "sampling", draws=False))
     gpt = model()
     with pytest.warns(UserWarning, match="no compiler here.*; sampling goes on without"):
         drawn = gpt.sample(3, seed=1, compile=True)
