@@ -14,9 +14,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: $(VENV)/.installed  ## the whole test suite, in another order each time; GENUS_TEST_ORDER=seed repeats one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
-nightly: $(VENV)/.installed  ## the suite in one process and in four, and the speed of flows, loops and families
-	$(MAKE) test WORKERS=1
-	$(MAKE) test WORKERS=4
+nightly: $(VENV)/.installed  ## the suite in three orders, with 1, 2 and 4 workers; then the speed beside peers and loops
+	for n in 1 2 4; do GENUS_TEST_ORDER=$$n $(MAKE) test WORKERS=$$n || exit 1; done
 	for name in loop naive_bayes made wavenet; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 report: $(VENV)/.installed  ## compare every family on the digits: report/index.html
