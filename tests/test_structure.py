@@ -36,12 +36,7 @@ OPENERS = words("""
     """)
 
 # Modules that do not keep a rule yet. A name that passes is shown by `pytest -rX` and is to be deleted here.
-PENDING: dict[str, set[str]] = {
-    "docstrings": words("""
-        nets.attention nets.causal nets.cells nets.dense nets.dilated nets.heads nets.pixels
-        nets.recurrent nets.residual nets.strided nets.tokens
-        """),
-}
+PENDING: dict[str, set[str]] = {}
 
 
 def cases(rule: str, names: Iterable[str]) -> list[Any]:

@@ -41,7 +41,10 @@ class NormalisingFlow(ContinuousDensity):
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """Return trained noise for small images of whole numbers: on the digits it is worth 3 to 8 nats in the same time."""
+        """Return trained noise for small images of whole numbers: on the digits it is worth 3 to 8 nats in the same time.
+
+        `noise` is an argument of `Dequantised`, which `genus.build` puts around a flow for whole numbers.
+        """
         small = not space.is_table and space.dim <= SMALL_IMAGE
         return {"noise": "variational"} if small and space.columns(Lattice) else {}
 
@@ -76,13 +79,14 @@ class NormalisingFlow(ContinuousDensity):
         dim, width = self.dim, self.feature_dim
         nets = [t for t in self.transform.modules() if isinstance(t, Transform) and "context_dim" in t.config]
         widths = {t.config["context_dim"] or 0: type(t).__name__ for t in nets}
-        wrong = widths.keys() - {0, width} or (widths.keys() if width and widths.keys() == {0} else ())
-        for odd in wrong:
-            right = f"context_dim={width}" if width else "no context_dim"
-            raise GenusError(
-                f"{widths[odd]} has context_dim={odd}, and a flow gives its transforms the {width} numbers of the context and"
-                f" of columns' states: give it {right}."
-            )
+        for given, name in widths.items():
+            none_sees = width > 0 and given == 0 and len(widths) == 1  # one transform at least must see the features
+            if given not in (0, width) or none_sees:
+                right = f"context_dim={width}" if width else "no context_dim"
+                raise GenusError(
+                    f"{name} has context_dim={given}, and a flow gives its transforms the {width} numbers of the context and"
+                    f" of columns' states: give it {right}."
+                )
         ends = [t for t in self.transform.transforms if isinstance(t, Logit | SoftClip)]
         if ends and isinstance(ends[-1], SoftClip):
             raise GenusError(
@@ -122,9 +126,11 @@ class NormalisingFlow(ContinuousDensity):
     # -- some columns alone ---------------------------------------------------------------------------------------------
 
     def _column_order(self) -> tuple[Sequence[int], int]:
-        """Return columns with states, then the numbers in the order that all transforms share, if they share one.
+        """Return an order of the columns, and from how many leading columns on the density of the first columns is known.
 
-        A number then depends on earlier numbers alone.
+        Where all transforms share an order of the numbers, it is the columns with states, then the other numbers in that order:
+        a number depends on the states and on earlier numbers alone. The density of the first m columns is then known for every
+        m that takes in all columns with states, on which all numbers depend; otherwise that of all columns alone is.
         """
         orders = [t.order for t in self.transform.transforms if isinstance(t, MaskedAutoregressive)]
         chained = len(orders) + sum(isinstance(t, ActNorm) for t in self.transform.transforms)
@@ -132,6 +138,8 @@ class NormalisingFlow(ContinuousDensity):
         reals, states = self.reals.tolist(), self.varied.tolist()
         numbers = [reals[i] for i in orders[0]] if orders else reals
         mixed = [i for i in numbers if i in states]  # a number and states besides
+        # A column with both is in every prefix, its number with its states. Its number must not depend on one that may be left
+        # out, so it has to lead the transforms' order.
         if not one_order or not self.base.independent or mixed != numbers[: len(mixed)]:
             return super()._column_order()
         constant = [i for i in range(self.space.dim) if i not in {*reals, *states}]  # categories of one level

@@ -18,11 +18,13 @@ class MAF(Repeated, name="maf"):
     about a pass too.
 
     Args:
-        transforms: masked autoregressive transforms, the order of coordinates turned round between them.
-        hidden: widths of every transform's hidden layers. Beside them a coordinate depends on those before it linearly, so that
-            one transform alone is at least a normal distribution with every covariance.
-        dropout: of hidden units.
-        base: see `Flow`.
+        space: of x.
+        context: the space of what is given; None, the default, for a model without context.
+        transforms: how many masked autoregressive transforms, 5 by default; every second reverses the order of coordinates.
+        hidden: widths of every transform's hidden layers, (128, 128) by default. Each transform also has a masked linear map,
+            so that one alone can fit any Gaussian.
+        dropout: the probability that a hidden unit is dropped in training, in [0, 1); 0 by default.
+        base: "normal", the default, "student" or "mixture"; see `Flow`.
         context_net: widths of a dense net between the context and the transforms; none by default.
 
     >>> import torch

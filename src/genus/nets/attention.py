@@ -13,11 +13,11 @@ from genus.nets.kernels.decoding import KeyValueCache, compiled_decode_step, dec
 __all__ = ["Transformer"]
 
 CHUNK = 256  # queries at a time, with the keys that any of them may see: most of the others are never multiplied
-BASE = 10_000.0  # the slowest rotation turns by one radian in so many positions
+BASE = 10_000.0  # RoPE base: pair i turns by BASE^(-i / half) radians a position
 
 
 class Transformer(CausalNet):
-    """Blocks of attention and of a dense net, each adding to one stream (Vaswani et al. 2017, arXiv:1706.03762).
+    """Stack blocks of attention and of a dense net, each adding to one stream (Vaswani et al. 2017, arXiv:1706.03762).
 
     Norms without parameters stand before every part (Zhang & Sennrich 2019, arXiv:1910.07467) and on queries and keys (Henry et
     al. 2020, arXiv:2010.04245). Positions rotate queries and keys, so that only distances count (Su et al. 2021,
@@ -33,7 +33,7 @@ class Transformer(CausalNet):
         context_dim: of the context's features.
     """
 
-    compiled = False
+    compiled = False  # set by the model (models/autoregressive.py, `_compiled`) while it samples
 
     def __init__(self, width: int, layers: int, heads: int, window: int, dropout: float = 0.0, context_dim: int = 0) -> None:
         super().__init__(width, context_dim)
@@ -55,6 +55,7 @@ class Transformer(CausalNet):
         return torch.stack([angle.cos(), angle.sin()], dim=-1).to(torch.promote_types(like.dtype, torch.float32))
 
     def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
+        """Return outputs (B, P, width) for tokens (B, P, width) and c (B, context_dim) or None, each seeing its window."""
         return self._pass(tokens, c)[0]
 
     def _pass(self, tokens: Tensor, c: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
@@ -71,7 +72,15 @@ class Transformer(CausalNet):
     # -- one position after another, by the kernel ------------------------------------------------------------------------
 
     def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, KeyValueCache]:
-        """Return the output after all tokens (B, m, width) and the state: one parallel pass, whose keys and values are kept."""
+        """Return what `start` and m steps give, by one parallel pass whose keys and values are kept.
+
+        Args:
+            tokens: (B, m, width), those after the token that marks the beginning.
+            c: (B, context_dim), the context's features; None without a context.
+
+        Returns:
+            The output (B, width) that follows the last token, and the cache.
+        """
         first = self.first(len(tokens), c).to(tokens.dtype)
         tokens = torch.cat([first[:, None], tokens], dim=1)
         seen = tokens.shape[1]
@@ -83,22 +92,30 @@ class Transformer(CausalNet):
         return h[:, -1], state._replace(seen=seen)
 
     def empty(self, batch: int, c: Tensor | None) -> KeyValueCache:
+        """Return a cache for B = batch sequences that has seen nothing: of every block (B, 2 heads, window, width / heads).
+
+        Its memory is not set: a step reads only the positions that are filled. With it is kept what the context
+        c (B, context_dim) adds to every token, (B, width).
+        """
         context = None if self.everywhere is None else self.everywhere(c).expand(batch, -1)
         size = (batch, 2 * self.heads, self.window, self.width // self.heads)
         return KeyValueCache([self.begin.new_empty(size) for _ in self.blocks], context, 0)
 
     def advance(self, state: KeyValueCache, token: Tensor) -> tuple[Tensor, KeyValueCache]:
+        """Return the output (B, width) after one token (B, width) more, and the cache, which is written in place."""
         x = token if state.context is None else token + state.context
         seen = state.seen
-        kv_cache = [cache[:, :, : seen + 1] for cache in state.kv_cache]
+        filled = min(seen + 1, self.window)  # positions in the cache, the newest included
+        kv_cache = [cache[:, :, :filled] for cache in state.kv_cache]
         turn = self.rotations(seen, seen + 1, x)
         place = seen % self.window
         state = state._replace(seen=seen + 1)
-        if not self.compiled or min(seen, self.window - 1) == 0:  # what is compiled for one position serves one alone
+        # torch.compile specialises on size 1: what it makes for one filled position serves no other, so that run is eager.
+        if not self.compiled or filled == 1:
             return decode_step(self.blocks, kv_cache, x, turn, place), state  # type: ignore[arg-type]
         for cache in kv_cache:
             torch._dynamo.maybe_mark_dynamic(cache, 2)
-        # of a number the compiler would make a graph for each
+        # The place is a tensor: of a number the compiler would make a graph for each.
         return compiled_decode_step(self.blocks, kv_cache, x, turn, torch.full((1,), place, device=x.device)), state
 
 

@@ -11,7 +11,7 @@ __all__ = ["CausalNet"]
 
 
 class CausalNet(nn.Module):
-    """(B, P, width) tokens -> (B, P, width): output i depends on tokens before i, and on the context, alone.
+    """Map tokens (B, P, width) to outputs (B, P, width): output i depends on tokens before i, and on the context, alone.
 
     The output at the first position sees a learned token that marks the beginning. A net gives:
 
@@ -37,35 +37,46 @@ class CausalNet(nn.Module):
         self.given = nn.Linear(context_dim, width, bias=False) if context_dim else None
 
     def first(self, batch: int, c: Tensor | None) -> Tensor:
-        """The beginning token (B, width)."""
+        """Return the token that marks the beginning, (B, width), moved by the context c (B, context_dim) if there is one."""
         begin = self.begin.expand(batch, -1)
         return begin if self.given is None else begin + self.given(c)
 
     def forward(self, tokens: Tensor, c: Tensor | None = None) -> Tensor:
-        """tokens (B, P, width), c (B, context_dim) -> (B, P, width), all outputs in one pass."""
+        """Return all outputs (B, P, width) for tokens (B, P, width) and a context c (B, context_dim), in one pass."""
         first = self.first(len(tokens), c).to(tokens.dtype)
         return self.parallel(torch.cat([first[:, None], tokens[:, :-1]], dim=1), c)
 
     def start(self, batch: int, c: Tensor | None = None) -> tuple[Tensor, Any]:
-        """The first output (B, width), and the state from which `step` goes on."""
+        """Return output 0, (B, width), which sees no token, and the state from which `step` goes on."""
         return self.advance(self.empty(batch, c), self.first(batch, c))
 
     def step(self, state: Any, i: int, token: Tensor) -> tuple[Tensor, Any]:
-        """Given token i (B, width), counted from 0: output i + 1 (B, width), and the state."""
+        """Return output i + 1, (B, width), and the state after token i, (B, width), tokens being counted from 0."""
         return self.advance(state, token)
 
     def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, Any]:
-        """tokens (B, m, width) -> output m (B, width), and the state: as `start` and m steps, in one pass where a net can."""
+        """Return what `start` and m steps give, in one pass where a net can.
+
+        Args:
+            tokens: (B, m, width), the first m.
+            c: (B, context_dim), the context's features; None without a context.
+
+        Returns:
+            Output m, (B, width), which follows the last token, and the state after it.
+        """
         h, state = self.start(len(tokens), c)
         for i in range(tokens.shape[1]):
             h, state = self.step(state, i, tokens[:, i])
         return h, state
 
     def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
+        """Return outputs (B, P, width), output i seeing tokens (B, P, width) up to and with i; c (B, context_dim) or None."""
         raise TypeError(f"{type(self).__name__} must define parallel(tokens, c).")
 
     def empty(self, batch: int, c: Tensor | None) -> Any:
+        """Return the state of B = batch sequences before any token was seen; c (B, context_dim) is their context."""
         raise TypeError(f"{type(self).__name__} must define empty(batch, c).")
 
     def advance(self, state: Any, token: Tensor) -> tuple[Tensor, Any]:
+        """Return the output (B, width) after one token (B, width) more, and the state after it; the old state is used up."""
         raise TypeError(f"{type(self).__name__} must define advance(state, token).")

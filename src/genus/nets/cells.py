@@ -15,7 +15,7 @@ __all__ = ["Cells", "standard_atoms"]
 
 
 class Cells(nn.Module):
-    """A space's coordinates as tables of probability cells beside remainders.
+    """Describe a space's coordinates as tables of probability cells beside remainders.
 
     A category has a cell for each level; an atom has a cell; the remainder of a Real or of a wide Lattice is one cell
     more, in which a density follows. A Lattice of at most `limit` values has a cell for each value instead of a
@@ -96,8 +96,12 @@ class Cells(nn.Module):
     source: Tensor
 
     def index(self, x: Tensor, state: Tensor) -> Tensor:
-        """x (B, *shape), its state (B, D), of which a lattice has none -> (B, J): the cell of every tabled coordinate, counted
-        within its own table."""
+        """Return the cell of every tabled coordinate of x, (B, J), counted within its own table.
+
+        Args:
+            x: (B, *shape).
+            state: of x, (B, D); not looked at where all coordinates are narrow lattices without atoms.
+        """
         if not self.has_narrow:
             return state if self.every_tabled else state[:, self.tabled]
         flat = x.reshape(len(x), self.space.dim)
@@ -112,7 +116,7 @@ class Cells(nn.Module):
         return cell if self.every_tabled else cell[:, self.tabled]
 
     def joint(self, log_table: Tensor, limit: int) -> tuple[Tensor, list[Tensor]]:
-        """log_table (K, total) -> strides (J, G) and G tables (cells, K), in each of which several coordinates are summed.
+        """Return strides (J, G) and G tables (cells, K) of log_table (K, total); in each several coordinates are summed.
 
         Coordinates are grouped in turn, as long as a group has at most `limit` cells: fewer look-ups for the same sum, which
         then is sum_g tables[g][(cell @ strides)[:, g]] for cell (B, J) of `index`.
@@ -138,7 +142,7 @@ class Cells(nn.Module):
         return strides, tables
 
     def compose(self, cell: Tensor, u: Tensor) -> Tensor:
-        """cell (B, J) within each table, u (B, R) -> x (B, *shape): the inverse of `index` and `Space.split`."""
+        """Return x (B, *shape) of cells (B, J) within each table and remainders u (B, R): invert `index` and `Space.split`."""
         dtype = torch.promote_types(self.space.dtype, u.dtype)
         if self.is_levels:  # a cell is its level, and that is x
             return cell.to(dtype).reshape(-1, *self.space.shape)
@@ -159,7 +163,7 @@ class Cells(nn.Module):
         return self.space.join(state, full).to(dtype)
 
     def log_tables(self, numbers: Tensor) -> Tensor:
-        """A net's numbers (B, sum of needs) -> (B, total): log-probabilities, normalised within each table."""
+        """Return log-probabilities (B, total), normalised within each table, of a net's numbers (B, sum of needs)."""
         if self.every_two:
             return F.logsigmoid(torch.stack([-numbers, numbers], dim=-1)).flatten(-2)
         if numbers.shape[-1] == self.total:
@@ -167,13 +171,13 @@ class Cells(nn.Module):
         return self.log_softmax(torch.cat([numbers, torch.zeros_like(numbers[:, :1])], dim=-1)[:, self.source])
 
     def shares(self, x: Tensor) -> Tensor:
-        """x (B, *shape) -> (sum of needs,): the numbers whose tables are the shares of the cells, one row more in each."""
+        """Return numbers (sum of needs,) whose tables are the shares of the cells in x (B, *shape), one row more in each."""
         cell = self.index(x, self.space.split(x).state) + self.offset
         log_count = torch.bincount(cell.flatten(), minlength=self.total).double().add(1).log()
         return torch.cat([t[1:] - t[0] if len(t) == 2 else t for t in log_count.split(self.sizes.tolist())])
 
     def log_softmax(self, logits: Tensor) -> Tensor:
-        """(..., total) -> (..., total): normalised within each table; -inf at dead cells."""
+        """Return logits (..., total) normalised within each table, (..., total); -inf at dead cells."""
         if not self.all_alive:
             logits = logits.masked_fill(~self.alive, -torch.inf)
         if self.single:
@@ -183,7 +187,7 @@ class Cells(nn.Module):
         return logits - self.padded(logits).logsumexp(-1).repeat_interleave(self.sizes, dim=-1)
 
     def padded(self, values: Tensor) -> Tensor:
-        """(..., total) -> (..., J, widest): the tables as rows, -inf beyond their ends."""
+        """Return values (..., total) as rows, one for each table, (..., J, widest), -inf beyond their ends."""
         if self.single:
             return values.unsqueeze(-2)
         if self.even:
@@ -193,7 +197,7 @@ class Cells(nn.Module):
 
 
 def cell_values(kind: Kind, narrow: bool) -> list[float]:
-    """What x is in every cell of a coordinate's table; NaN where it is missing, or a remainder."""
+    """Return what x is in every cell of a coordinate's table; NaN where it is missing, or a remainder."""
     if isinstance(kind, Category):
         return [float(level) for level in range(kind.states)]
     inside = [kind.low + i * kind.step for i in range(kind.size)] if isinstance(kind, Lattice) and narrow else [math.nan]
@@ -201,6 +205,6 @@ def cell_values(kind: Kind, narrow: bool) -> list[float]:
 
 
 def standard_atoms(kind: Kind, depth: int) -> list[float]:
-    """A lattice's own atoms in standardised units, padded with NaN to `depth`."""
+    """Return a lattice's own atoms in standardised units, padded with NaN to `depth`; of another kind, NaN alone."""
     atoms = [(a - kind.loc) / kind.scale for a in kind.lattice_atoms] if isinstance(kind, Lattice) else []
     return atoms + [math.nan] * (depth - len(atoms))

@@ -17,6 +17,7 @@ class Dropout(nn.Dropout):
     """Drop numbers in training, by the generator of the seed where there is one."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x (...) with numbers dropped in training, the others scaled up; x itself otherwise."""
         return random.dropout(x, self.p, self.training)
 
 
@@ -28,7 +29,7 @@ def dense(
     dropout: float = 0.0,
     zero: bool = False,
 ) -> nn.Sequential:
-    """(B, inputs) -> (B, outputs) through hidden layers; with `zero` the last layer starts at zero.
+    """Return a net from (B, inputs) to (B, outputs) through hidden layers; with `zero` the last layer starts at zero.
 
     >>> dense(3, (8, 8), 2)[-1].out_features
     2
@@ -45,7 +46,7 @@ def dense(
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer, perhaps of no inputs or no outputs."""
+    """Return a linear layer, perhaps of no inputs or no outputs."""
     with warnings.catch_warnings():  # constant data have no features; a layer without inputs is its bias
         warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
         return nn.Linear(inputs, outputs)

@@ -17,16 +17,17 @@ __all__ = ["DilatedMemory", "GatedStack", "Queues", "gate"]
 
 
 def gate(both: Tensor) -> Tensor:
-    """(..., 2 width), halves f and g -> tanh(-f / 2) sigmoid(g), (..., width): a value, and how much of it is let through.
+    """Return tanh(-f / 2) sigmoid(g), (..., width), of the halves f and g of (..., 2 width), which is overwritten.
 
-    As tanh(-f / 2) = 1 - 2 sigmoid(f), one sigmoid serves both halves, in place; a tanh takes several times as long.
+    The first factor is a value, the second how much of it is let through. As tanh(-f / 2) = 1 - 2 sigmoid(f), one sigmoid
+    serves both halves, in place; a tanh takes several times as long.
     """
     f, g = both.sigmoid_().chunk(2, dim=-1)
     return torch.addcmul(g, f, g, value=-2)
 
 
 class Queues(NamedTuple):
-    """What a stack remembers: of every layer its inputs at the last d positions, d the dilation.
+    """Hold what a stack remembers: of every layer its inputs at the last d positions, d the dilation.
 
     Queues hold references and what they refer to is not written into, so that steps have gradients like the parallel pass.
     Beside them lie the weights as a step uses them.
@@ -39,7 +40,8 @@ class Queues(NamedTuple):
 
 
 class GatedStack(nn.Module):
-    """Gated causal convolutions of two taps, with residual and skip connections (van den Oord et al. 2016, arXiv:1609.03499).
+    """Stack gated causal convolutions of two taps, with residual and skip connections (van den Oord et al. 2016,
+    arXiv:1609.03499).
 
     In every layer z = gate((h_{t-d}, h_t) W + b), and h + z R goes on to the next; the output is one linear map of the z of all
     layers. Before the first position all is zero.
@@ -61,13 +63,13 @@ class GatedStack(nn.Module):
         self.drop = Dropout(dropout)
 
     def matrices(self) -> list[nn.Parameter]:
-        """What Muon should train."""
+        """Return the weights that take a vector of the net to another, which Muon may train."""
         return [*self.taps, *self.residual, self.skip.weight]
 
     def forward(
         self, h: Tensor, given: Sequence[Tensor] | Tensor | None = None, seen: Callable[[int, Tensor], None] | None = None
     ) -> Tensor:
-        """h (B, T, width) -> (B, T, width).
+        """Return the outputs (B, T, width) for inputs h (B, T, width).
 
         Args:
             given: for every layer what is added to its gates, (B, T or 1, 2 width).
@@ -87,20 +89,20 @@ class GatedStack(nn.Module):
         return out
 
     def empty(self, batch: int) -> Queues:
-        """Before the first position."""
+        """Return the queues of B = batch sequences before the first position."""
         past, now = torch.stack([*self.taps]).split(self.width, dim=1)
         zero = past.new_zeros(batch, self.width)
         inputs = [deque([zero] * dilation, maxlen=dilation) for dilation in self.dilations]
         return Queues(inputs, past, now.unbind(), [*self.residual])
 
     def prefill(self, h: Tensor, given: Sequence[Tensor] | Tensor | None = None) -> tuple[Tensor, Queues]:
-        """As `forward`, and the queues after it."""
+        """Return what `forward` does, (B, T, width), and the queues after the last position."""
         queues = self.empty(len(h))
         out = self(h, given, lambda i, h: queues.inputs[i].extend(h[:, -self.dilations[i] :].unbind(1)))
         return out, queues
 
     def advance(self, queues: Queues, h: Tensor, given: Tensor | None = None) -> Tensor:
-        """The next position: h (B, width), given (L, B, 2 width) -> (B, width).
+        """Return the output (B, width) for the next input h (B, width), given (L, B, 2 width) being added to the gates.
 
         What the older taps contribute is known in all layers beforehand, in one product.
         """
@@ -116,7 +118,7 @@ class GatedStack(nn.Module):
 
 
 class DilatedMemory(CausalNet):
-    """WaveNet's stack: dilations 1, 2, 4, ..., the stack repeated, the context in every gate.
+    """Repeat WaveNet's stack of dilations 1, 2, 4, ..., with the context in every gate.
 
     It sees stacks * (2^layers - 1) + 1 positions, the newest among them.
 
@@ -135,7 +137,7 @@ class DilatedMemory(CausalNet):
         self.moved = nn.Linear(context_dim, layers * stacks * 2 * width, bias=False) if context_dim else None
 
     def _given(self, c: Tensor | None) -> Tensor | None:
-        """The context's part of every gate, (L, B, 2 width)."""
+        """Return the context's part of every gate, (L, B, 2 width)."""
         return None if self.moved is None else self.moved(c).unflatten(1, (-1, 2 * self.width)).transpose(0, 1)
 
     def _out(self, skips: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ FLOOR = -7.0  # of the log-scale in standardised units: a density may not sharpe
 
 
 class SamplingOptions(NamedTuple):
-    """How sampling departs from the distribution: towards its mode.
+    """Say how sampling departs from the distribution: towards its mode.
 
     Args:
         temperature: probabilities are raised to 1 / temperature, scales multiplied by it; 0 takes the mode.
@@ -43,7 +43,7 @@ class SamplingOptions(NamedTuple):
             raise GenusError(f"top_p is a probability above 0 and at most 1; got {self.top_p}.")
 
     def cells(self, log_p: Tensor) -> Tensor:
-        """(..., cells) -> the same, unnormalised, -inf where nothing is to be drawn."""
+        """Return log-probabilities (..., cells) changed by these options, unnormalised, -inf where nothing is to be drawn."""
         if self.temperature == 0:
             best = log_p.argmax(-1, keepdim=True)
             return torch.full_like(log_p, -torch.inf).scatter(-1, best, 0.0)
@@ -62,7 +62,7 @@ UNCHANGED = SamplingOptions()
 
 
 class Head(nn.Module):
-    """Numbers (B, width) -> independent distributions of the coordinates of a space.
+    """Map a net's numbers (B, width) to independent distributions of the coordinates of a space.
 
     Categories, atoms and narrow lattices get a softmax; the remainder of a Real a mixture of normals; a wide lattice a
     mixture of discretised logistics (Salimans et al. 2017, arXiv:1701.05517), whose end cells hold the tails.
@@ -110,12 +110,12 @@ class Head(nn.Module):
     atoms: Tensor
 
     def forward(self, params: Tensor) -> Coordinates:
-        """params (B, width) -> the distribution, in single precision or better."""
+        """Return the distributions that the numbers params (B, width) stand for, in single precision or better."""
         return Coordinates(self, params.to(torch.promote_types(params.dtype, torch.float32)))
 
 
 class Coordinates:
-    """Independent distributions of the D coordinates of B data, on one base measure with every other model."""
+    """Hold independent distributions of the D coordinates of B data, on one base measure with every other model."""
 
     def __init__(self, head: Head, params: Tensor) -> None:
         self.head = head
@@ -132,14 +132,17 @@ class Coordinates:
 
     @property
     def log_cells(self) -> Tensor:
-        """(B, total)."""
+        """Return the log-probability of every cell, (B, total), in nats."""
         if self._log_cells is None:  # functools would keep it under a lock, which torch's compiler cannot follow
             self._log_cells = self.head.cells.log_tables(self.tables)
         return self._log_cells
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """x (B, *shape) -> (B, D): nats, in data units; of numbers for several draws of every datum, (draws B, width), all data
-        of one draw after those of another, (draws B, D)."""
+        """Return the log-density of every coordinate of x (B, *shape) in data units, (B, D), in nats.
+
+        Where the numbers are those of several draws for every datum, (draws B, width), all data of one draw after those of
+        another, it is (draws B, D).
+        """
         head, cells = self.head, self.head.cells
         if cells.is_lattice:  # which has neither states nor a remainder
             return self._of_cells(cells.index(x, x))
@@ -162,7 +165,7 @@ class Coordinates:
         return out
 
     def _of_cells(self, cell: Tensor) -> Tensor:
-        """cell (B, J) -> (draws B, J): log-probabilities; what is known of the data is looked at once for all draws."""
+        """Return log-probabilities (draws B, J) of cells (B, J); what is known of the data is looked at once for all draws."""
         if self.head.cells.every_two:
             logits = self.tables.view(-1, *cell.shape) if len(cell) else self.tables.unsqueeze(0)
             chosen = cell.to(logits.dtype).expand_as(logits)
@@ -172,7 +175,7 @@ class Coordinates:
         return self.log_cells.gather(1, at if draws == 1 else at.repeat(draws, 1))
 
     def _rest_log_prob(self, u: Tensor) -> Tensor:
-        """u (B, R) -> (B, R): of the remainder, with what a lattice's atoms take of it still in."""
+        """Return log-densities (B, R) of the remainders u (B, R), with what a lattice's atoms take of it still in."""
         head = self.head
         u = u.to(self.loc.dtype)
         z = (u.unsqueeze(-1) - self.loc) * torch.exp(-self.log_scale)
@@ -184,7 +187,7 @@ class Coordinates:
         return (self.log_weights + parts).logsumexp(-1)
 
     def expected_log_prob(self, loc: Tensor, log_scale: Tensor, draws: int = 8) -> Tensor:
-        """loc, log_scale (B, R) of normals q, standardised -> (B, R): E_q log p(u) of the remainders, in standardised units.
+        """Return E_q log p(u) of the remainders, (B, R), in nats; q a normal of loc, log_scale (B, R), all standardised.
 
         In closed form where p is a normal; of a mixture by antithetic draws of q, which gradients go through.
         """
@@ -196,9 +199,12 @@ class Coordinates:
         return torch.stack(some).mean(0)
 
     def _off_atoms(self, inside: Tensor) -> Tensor:
-        """inside (B, R), which data are remainders -> (B, R): what is added where a lattice's remainder lives off its atoms.
+        """Return what is added to log-densities where a lattice's remainder lives off its atoms, (B, R).
 
         A column may have hundreds of atoms, and few data off them: only for these is their mass summed.
+
+        Args:
+            inside: bool (B, R), true where the data are remainders.
         """
         head = self.head
         out = torch.zeros_like(inside, dtype=self.loc.dtype)
@@ -213,7 +219,7 @@ class Coordinates:
         return out.index_put((row, column), rest)
 
     def sample(self, options: SamplingOptions = UNCHANGED) -> Tensor:
-        """One draw of every datum: (B, *shape)."""
+        """Draw every datum once: (B, *shape) in data units."""
         cells = self.head.cells
         cell = torch.zeros(len(self.loc), len(cells.tabled), dtype=torch.long, device=self.loc.device)
         if cells.every_two and options == UNCHANGED:
@@ -226,8 +232,11 @@ class Coordinates:
         return cells.compose(cell, self._sample_rest(options.temperature))
 
     def middle(self) -> Tensor:
-        """What is to be expected, (B, *shape): whole numbers of a table at their mean, rounded; all else at its likeliest,
-        of mixtures the middle of the component that is highest there."""
+        """Return what is to be expected, (B, *shape), in data units.
+
+        Whole numbers of a table are at their mean, rounded; all else is at its likeliest, of mixtures the middle of the
+        component that is highest there.
+        """
         cells = self.head.cells
         x = self.sample(SamplingOptions(temperature=0.0))
         if not self.head.averaged.any():
@@ -284,7 +293,7 @@ def _log_rest(
 
 
 def cell_mass(u: Tensor, loc: Tensor, log_scale: Tensor, half: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """u (...) on a lattice -> (..., M): log-mass of its cell under each logistic, its end cells holding the tails.
+    """Return the log-mass (..., M) of the cell of u (...) on a lattice under each logistic; end cells hold the tails.
 
     sigma(a) - sigma(b) = sigma(a) sigma(-b) (1 - exp(b - a)): no cancellation, however fine the lattice.
     """

@@ -42,7 +42,8 @@ class MaskedMLP(nn.Module):
         residual: add to a hidden layer the one below, where both are equally wide (Nash & Durkan 2019, arXiv:1904.05626).
         direct: outputs see the inputs before them by a linear map too.
         places: coordinates of every group in an image, (groups, axes); a hidden unit stands at the last input that it sees.
-        reach: outputs see no last hidden unit and, directly, no input farther away than this along any axis; None for no limit.
+        reach: mask weights from units of the last hidden layer, and direct weights from inputs, farther away than this along
+            any axis; None for no limit.
     """
 
     group_of_input: Tensor
@@ -70,9 +71,13 @@ class MaskedMLP(nn.Module):
         self.out = linear(sizes[-2], sizes[-1])
         self.contexts = nn.ModuleList(nn.Linear(context_dim, b, bias=False) for b in sizes[1:] if context_dim)
         self.direct = nn.Linear(sizes[0], sizes[-1], bias=False) if direct else None
-        for last in (self.out, self.direct, self.contexts[-1] if context_dim else None):
-            for parameter in () if last is None else last.parameters():
-                nn.init.zeros_(parameter)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        if self.direct is not None:
+            nn.init.zeros_(self.direct.weight)
+        if context_dim:
+            nn.init.zeros_(self.contexts[-1].weight)  # type: ignore[arg-type]
+        # Units of degree 0 see no input, so they are useful only with a context; with one coordinate there is no other degree.
         least = 0 if context_dim or self.dim == 1 else 1
         self.degrees = [[least + k * max(self.dim - least, 1) // h for k in range(h)] for h in hidden]
         groups = torch.arange(self.dim)
@@ -103,6 +108,7 @@ class MaskedMLP(nn.Module):
         if self.direct is not None:
             masks.append(last[:, None] >= first[None, :])
         if self.near is not None:
+            # A unit of degree d stands at position d - 1, the last input it sees; one of degree 0, which sees none, at 0.
             seen = self.group_of_input if not self.degrees else group_at[degrees[-2].clamp(min=1) - 1]
             masks[len(self.layers)] &= self.near[self.group_of_output][:, seen]
             if self.direct is not None:

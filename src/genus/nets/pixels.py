@@ -16,7 +16,7 @@ __all__ = ["PixelStacks"]
 
 @dataclass
 class Memory:
-    """What is known half-way down an image."""
+    """Hold what is known half-way down an image."""
 
     above: list[Tensor]  # of every vertical layer its last rows, (B, rows, W, channels)
     links: Tensor  # (L, B, W, 2 width): what the row above gives to the gates of this one
@@ -28,7 +28,7 @@ class Memory:
 
 
 class PixelStacks(nn.Module):
-    """(B, P, width) tokens -> (B, P, width): a pixel sees the pixels above it and those left of it, and nothing else.
+    """Map tokens (B, P, width) to outputs (B, P, width): a pixel sees the pixels above it and left of it, and nothing else.
 
     A vertical stack of convolutions runs down the rows, a horizontal one along each row, which it joins from the row above
     (Gated PixelCNN; van den Oord et al. 2016, arXiv:1606.05328): together they see everything above and to the left, without
@@ -64,7 +64,7 @@ class PixelStacks(nn.Module):
     # -- all at once --------------------------------------------------------------------------------------------------
 
     def forward(self, tokens: Tensor, c: Tensor | None = None) -> Tensor:
-        """tokens (B, P, width), c (B, context_dim) -> (B, P, width), all outputs in one pass."""
+        """Return all outputs (B, P, width) for tokens (B, P, width) and a context c (B, context_dim), in one pass."""
         channels, height, columns = self.shape
         image = tokens.reshape(-1, height, columns, channels * self.width)
         given = self._given(c)
@@ -81,17 +81,17 @@ class PixelStacks(nn.Module):
         return F.relu(out + torch.stack(inner, dim=2)).flatten(1, 2)
 
     def _given(self, c: Tensor | None) -> Tensor | None:
-        """The context's part of the gates of both stacks, (2, L, B, 2 width)."""
+        """Return the context's part of the gates of both stacks, (2, L, B, 2 width)."""
         return None if self.moved is None else self.moved(c).unflatten(1, (2, self.layers, -1)).permute(1, 2, 0, 3)
 
     def _edge(self, batch: int) -> list[Tensor]:
-        """What every vertical layer sees above the image."""
+        """Return what every vertical layer sees above the image."""
         channels, _, columns = self.shape
         zero = self.places.new_zeros(batch, 1, columns, self.width)
         return [zero.new_zeros(batch, self.reach - 1, columns, channels * self.width), *[zero] * self.layers]
 
     def _descend(self, rows: Tensor, above: list[Tensor], given: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """The vertical stack over some rows (B, R, W, C width), below those that it saw before.
+        """Run the vertical stack over some rows (B, R, W, C width), below those that it saw before.
 
         Returns:
             What every layer gives to the gates of the next row, (B, R, W, 2 width), and its last rows, for the rows to come.
@@ -111,13 +111,13 @@ class PixelStacks(nn.Module):
         return links, kept
 
     def _convolve(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """(B, H, W, channels) -> (B, H', W, channels)."""
+        """Return a convolution of x (B, H, W, channels), (B, H', W, channels)."""
         return layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
     # -- pixel by pixel -----------------------------------------------------------------------------------------------
 
     def start(self, batch: int, c: Tensor | None = None) -> tuple[Tensor, Memory]:
-        """The first output (B, width), and the state from which `step` goes on."""
+        """Return output 0, (B, width), which sees no token, and the state from which `step` goes on."""
         channels, _, columns = self.shape
         given = self._given(c)
         links = self.places.new_zeros(self.layers, batch, columns, 2 * self.width)
@@ -126,7 +126,7 @@ class PixelStacks(nn.Module):
         return self._look(state, 0), state
 
     def step(self, state: Memory, i: int, token: Tensor) -> tuple[Tensor, Memory]:
-        """Given token i (B, width), counted from 0 and not the last: output i + 1 (B, width), and the state."""
+        """Return output i + 1, (B, width), and the state after token i, (B, width), counted from 0 and not the last."""
         channels, _, columns = self.shape
         state.channels.append(token)
         k = len(state.channels)
@@ -140,7 +140,7 @@ class PixelStacks(nn.Module):
         return self._look(state, pixel), state
 
     def _next_row(self, state: Memory) -> None:
-        """A row is complete: the vertical stack takes it in, and the horizontal one starts afresh."""
+        """Take a complete row into the vertical stack, and start the horizontal one afresh."""
         row = torch.stack(state.pixels[self.reach :], dim=1).unsqueeze(1)
         links, state.above = self._descend(row, state.above, state.given)
         state.links = torch.stack(links)[:, :, 0]
@@ -148,7 +148,7 @@ class PixelStacks(nn.Module):
         state.pixels = [torch.zeros_like(state.pixels[0])] * self.reach
 
     def _look(self, state: Memory, pixel: int) -> Tensor:
-        """The output of a pixel's first channel: one column of every horizontal layer."""
+        """Return the output of a pixel's first channel, (B, width): one column of every horizontal layer."""
         row, column = divmod(pixel, self.shape[2])
         h = self.left(torch.stack(state.pixels[-self.reach :], dim=2))[:, :, 0] + self.places[row, column]
         links = state.links[:, :, column]
@@ -157,7 +157,7 @@ class PixelStacks(nn.Module):
         return F.relu(state.outputs[:, 0])
 
     def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, Memory]:
-        """tokens (B, m, width) -> output m (B, width), and the state: `start` and m steps."""
+        """Return output m, (B, width), and the state after tokens (B, m, width): `start` and m steps."""
         h, state = self.start(len(tokens), c)
         for i, token in enumerate(tokens.unbind(1)):
             h, state = self.step(state, i, token)

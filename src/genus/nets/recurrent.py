@@ -16,7 +16,7 @@ CELLS: dict[str, Any] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class RecurrentMemory(CausalNet):
-    """h_t = f(x_t, h_{t-1}), the initial h learned, and moved by the context where there is one.
+    """Remember h_t = f(x_t, h_{t-1}), the initial h learned, and moved by the context where there is one.
 
     Args:
         width: of tokens and of h.
@@ -35,7 +35,7 @@ class RecurrentMemory(CausalNet):
         self.moved = nn.Linear(context_dim, self.initial.numel(), bias=False) if context_dim else None
 
     def empty(self, batch: int, c: Tensor | None) -> Any:
-        """h_0 (layers, B, width); of an LSTM, with its cell state."""
+        """Return h_0 (layers, B, width); of an LSTM, with its cell state, of the same shape."""
         h = self.initial.unsqueeze(2).expand(-1, -1, batch, -1)
         if self.moved is not None:
             h = h + self.moved(c).view(batch, *self.initial.shape).permute(1, 2, 0, 3)
@@ -58,7 +58,7 @@ class RecurrentMemory(CausalNet):
 
 
 class MeanMemory(CausalNet):
-    """The simplest memory: the running mean of the past, (1/t) sum of the embedded x_1 ... x_t, then a dense net.
+    """Remember the running mean of the past, (1/t) sum of the embedded x_1 ... x_t, and put it through a dense net.
 
     Args:
         width: of tokens and outputs.

@@ -16,7 +16,7 @@ WIDEST = 4  # times the first channels that later levels may have
 
 
 def halvings(height: int, width: int) -> list[tuple[int, int]]:
-    """The sizes of an image, halved again and again, rounded up.
+    """Return the sizes (height, width) of an image halved again and again, rounded up.
 
     >>> halvings(28, 28)
     [(28, 28), (14, 14), (7, 7)]
@@ -28,12 +28,12 @@ def halvings(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def widths(channels: int, levels: int) -> list[int]:
-    """Channels of every level: twice as many where an image is half as large, up to `WIDEST` times the first."""
+    """Return the channels of every level: twice as many where an image is half as large, up to `WIDEST` times the first."""
     return [channels * min(2**level, WIDEST) for level in range(levels)]
 
 
 class Residual(nn.Module):
-    """(B, C, H, W) -> the same, plus two 3x3 convolutions of it (He et al. 2016, arXiv:1603.05027)."""
+    """Add two 3x3 convolutions of x (B, C, H, W) to it (He et al. 2016, arXiv:1603.05027)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Residual(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """(B, C H W + context features) -> (B, outputs).
+    """Map images and their context's features, (B, C H W + context_dim), to vectors (B, outputs).
 
     An image is halved until neither side is above 7. The full size has no level of its own, which would cost more than all
     others together: its pixels are halved at once.
@@ -72,6 +72,7 @@ class ImageEncoder(nn.Module):
         self.out = nn.Linear(wide[-1] * levels[-1][0] * levels[-1][1] + context_dim, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, outputs) for x (B, C H W + context_dim), the pixels before the context's features."""
         pixels = x[:, : self.shape[0] * self.shape[1] * self.shape[2]]
         h = pixels.reshape(-1, *self.shape)
         for down, block in zip(self.down, self.blocks, strict=True):
@@ -80,7 +81,7 @@ class ImageEncoder(nn.Module):
 
 
 class ImageDecoder(nn.Module):
-    """(B, inputs) -> (B, C H W each), the numbers of a pixel together: the levels of an `ImageEncoder` in reverse.
+    """Map vectors (B, inputs) to images (B, C H W each) by the levels of an `ImageEncoder` in reverse.
 
     The last doubling lays four pixels' channels side by side (Shi et al. 2016, arXiv:1609.05158), and one convolution at full
     size joins them.
@@ -108,6 +109,7 @@ class ImageDecoder(nn.Module):
         self.out = nn.Conv2d(fine, shape[0] * each, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Return (B, C H W each) for z (B, inputs), the numbers of a pixel together."""
         h = self.first(z).view(len(z), *self.start).contiguous(memory_format=torch.channels_last)
         for i, block in enumerate(self.blocks):
             h = block(h if i == 0 else self.up[i - 1](F.interpolate(h, size=self.sizes[i], mode="nearest")))

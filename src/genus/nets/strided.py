@@ -17,7 +17,9 @@ DENSE = 8  # times the channels: the width of the dense layer between the smalle
 
 
 class StridedEncoder(nn.Module):
-    """(B, C H W + context features) -> (B, outputs), as in DCGAN (Radford et al. 2016, arXiv:1511.06434), without batch norm.
+    """Map images and their context's features, (B, C H W + context_dim), to vectors (B, outputs).
+
+    As in DCGAN (Radford et al. 2016, arXiv:1511.06434), without batch norm.
 
     Args:
         shape: channels, height and width; the image is halved until a side is 7 at most.
@@ -36,6 +38,7 @@ class StridedEncoder(nn.Module):
         self.out = nn.Linear(DENSE * channels, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, outputs) for x (B, C H W + context_dim), the pixels before the context's features."""
         pixels = x[:, : self.shape[0] * self.shape[1] * self.shape[2]]
         h = pixels.reshape(-1, *self.shape)
         for conv in self.down:
@@ -46,7 +49,7 @@ class StridedEncoder(nn.Module):
 
 
 class StridedDecoder(nn.Module):
-    """(B, inputs) -> (B, C H W), likewise.
+    """Map vectors (B, inputs) to images (B, C H W), as a `StridedEncoder` in reverse.
 
     Args:
         inputs: how many numbers.
@@ -64,6 +67,7 @@ class StridedDecoder(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
 
     def forward(self, z: Tensor) -> Tensor:
+        """Return (B, C H W) for z (B, inputs)."""
         h = self.first(F.relu(self.dense(z))).view(len(z), -1, *self.sizes[0])
         for up, (height, width) in zip(self.up, self.sizes[1:], strict=True):
             h = up(F.relu(h))[..., :height, :width]  # of an odd size one row too many comes

@@ -18,7 +18,7 @@ NARROW = Lattice.NARROW  # a lattice of at most so many values is seen, and mode
 
 
 def singles(space: Space, order: Sequence[int], make: Callable[[Space], nn.Module]) -> nn.ModuleList:
-    """A module for the coordinate at every position; coordinates of one kind share theirs."""
+    """Return a module for the coordinate at every position; coordinates of one kind share theirs."""
     made: dict[int, nn.Module] = {}
     for column in order:
         kind = space.kinds[column]
@@ -31,7 +31,7 @@ def singles(space: Space, order: Sequence[int], make: Callable[[Space], nn.Modul
 
 
 class SharedTokens(nn.Module):
-    """x (B, P), every element of one kind -> (B, P, width): an embedding of cells, or a linear map of numbers.
+    """Map x (B, P), every element of one kind, to tokens (B, P, width): an embedding of cells, or a linear map of numbers.
 
     Args:
         space: a sequence, or anything whose coordinates share a kind.
@@ -56,13 +56,14 @@ class SharedTokens(nn.Module):
             self.table = nn.Linear(self.space.feature_dim, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens (B, P, width) of x (B, P) in data units."""
         if self.embeds:
             return self.table(self._cell(x))
         flat = x.reshape(-1, 1)
         return self.table(self.space.features(flat).to(self.table.weight.dtype)).unflatten(0, x.shape)
 
     def _cell(self, x: Tensor) -> Tensor:
-        """x (B, P) -> the row of the table for every element, (B, P)."""
+        """Return the row of the table for every element of x (B, P), (B, P)."""
         kind = self.space.kinds[0]
         if isinstance(kind, Category):
             return x.long()
@@ -72,12 +73,12 @@ class SharedTokens(nn.Module):
         return self.cells.index(flat, self.space.split(flat).state).view(x.shape)
 
     def at(self, i: int, x: Tensor) -> Tensor:
-        """Element i of every datum, x (B, 1) -> (B, width)."""
+        """Return the token (B, width) of element i of every datum, x (B, 1)."""
         return self(x)[:, 0]
 
 
 class SharedOutputs(nn.Module):
-    """h (B, P, width) -> the distributions of elements that share a kind.
+    """Map a net's outputs h (B, P, width) to the distributions of elements that share a kind.
 
     Args:
         space: a sequence, or anything whose coordinates share a kind.
@@ -93,11 +94,11 @@ class SharedOutputs(nn.Module):
         spread_(self.linear, [self.head])
 
     def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
-        """h (B, P, width), x (B, P) -> (B, P) nats."""
+        """Return the log-density of every element of x (B, P), (B, P), in nats, given the outputs h (B, P, width)."""
         return self.head(self.linear(h).flatten(0, 1)).log_prob(x.reshape(-1, 1)).view(x.shape)
 
     def at(self, i: int, h: Tensor) -> Coordinates:
-        """h (B, width) at position i -> the distribution of its element."""
+        """Return the distribution of the element at position i, given the output h (B, width) there."""
         return self.head(self.linear(h))
 
 
@@ -105,7 +106,7 @@ class SharedOutputs(nn.Module):
 
 
 class Columns(nn.Module):
-    """What a net sees of every column of x (B, D), column after column in an order of positions.
+    """Give a net what it sees of every column of x (B, D), column after column in an order of positions.
 
     The standardised remainder, and a one-hot of the cells: levels, atoms, and the values of a narrow lattice.
 
@@ -142,10 +143,11 @@ class Columns(nn.Module):
 
     @property
     def total(self) -> int:
+        """Return how many numbers the net sees of all columns."""
         return sum(self.widths)
 
     def forward(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """x (B, *shape) -> (B, total)."""
+        """Return what the net sees of x (B, *shape): (B, total)."""
         flat = x.reshape(len(x), self.space.dim)
         state, u, *_ = self.space.split(flat if self.space.is_table else x)
         if self.plain:
@@ -159,7 +161,7 @@ class Columns(nn.Module):
 
 
 class ColumnTokens(nn.Module):
-    """x (B, D) -> (B, D, width) in an order of positions: a linear map for every column."""
+    """Map x (B, D) to tokens (B, D, width) in an order of positions, by a linear map for every column."""
 
     def __init__(self, space: Space, order: Sequence[int], width: int, limit: int = NARROW) -> None:
         super().__init__()
@@ -170,19 +172,20 @@ class ColumnTokens(nn.Module):
         self.bias = nn.Parameter(torch.randn(len(order), width) * width**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens (B, D, width) of x (B, *shape), in the order of positions."""
         features = self.columns(x, self.weight.dtype)
         parts = zip(features.split(self.columns.widths, 1), self.weight.split(self.columns.widths), strict=True)
         return torch.stack([f @ w for f, w in parts], dim=1) + self.bias
 
     def at(self, i: int, x: Tensor) -> Tensor:
-        """The coordinate at position i of every datum, x (B, 1) -> (B, width)."""
+        """Return the token (B, width) of the coordinate at position i of every datum, x (B, 1)."""
         start = self.columns.starts[i]
         weight = self.weight[start : start + self.columns.widths[i]]
         return self.singles[i](x, weight.dtype) @ weight + self.bias[i]
 
 
 class ColumnOutputs(nn.Module):
-    """Numbers of every position, position after position -> the distributions of coordinates of their own kinds.
+    """Map the numbers of every position, position after position, to distributions of coordinates of their own kinds.
 
     Args:
         space: of x.
@@ -218,19 +221,24 @@ class ColumnOutputs(nn.Module):
     index: Tensor
 
     def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
-        """h (B, P, width) or (B, sum of widths), x (B, *shape) -> (B, D) nats, by coordinate."""
+        """Return the log-density of every coordinate of x (B, *shape), (B, D), in nats.
+
+        Args:
+            h: (B, P, width), or (B, sum of widths) where the net gives the numbers themselves.
+            x: in data units.
+        """
         if self.linear is not None:
             h = torch.cat([layer(h[:, p]) for p, layer in enumerate(self.linear)], dim=1)
         return self.head(h if self.sorted else h[:, self.index]).log_prob(x)
 
     def at(self, i: int, h: Tensor) -> Coordinates:
-        """h (B, width) at position i -> the distribution of its coordinate."""
+        """Return the distribution of the coordinate at position i, given the output h (B, width) there."""
         return self.heads[i](h if self.linear is None else self.linear[i](h))
 
 
 @torch.no_grad()
 def near_(weight: Tensor, size: float) -> None:
-    """Embeddings of a lattice's values, in order, (values, width), that start alike where values are near.
+    """Start embeddings of a lattice's values, in order, (values, width), alike where values are near.
 
     They are random Fourier features (Rahimi and Recht 2007), numbers of this size.
     """

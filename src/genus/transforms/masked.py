@@ -78,12 +78,19 @@ class MaskedAutoregressive(Transform):
         whitening = decorrelation(rows if self.permutation is None else self.permutation(rows)[0])
         if inverse:
             whitening = torch.linalg.solve_triangular(whitening, torch.eye(len(whitening)).to(whitening), upper=False)
+        # With W the whitening, (W x)_i = (x_i - m_i) exp(-s_i) gives s_i = -log W_ii and m_i = -sum_{j<i} W_ij x_j / W_ii.
+        # Outputs alternate m_i, s_i. The map clips s softly, so the bias is the number that is clipped to s.
         scale = 1 / whitening.diagonal()
         self.net.direct.weight[::2] = -whitening.tril(-1) * scale[:, None]
         self.net.out.bias[1::2] = soft_unclip(scale.log(), self.map.bound)
 
     def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return z and the log-slope of every coordinate, (B, D); later coordinates of the order change neither."""
+        """Return z and log|dz_i/dx_i|, both (B, D); entries early in the order are right whatever later entries of x are.
+
+        Args:
+            x: (B, D).
+            c: (B, context_dim), the context's features; None without a context.
+        """
         z, log_slope = self._placed(x, c)
         back = self.permutation
         return (z, log_slope) if back is None else (back.inverse(z)[0], back.inverse(log_slope)[0])
@@ -95,10 +102,28 @@ class MaskedAutoregressive(Transform):
         return skip_missing(self.map.forward, x, p) if self.allow_missing else self.map.forward(x, p)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant in one pass of the net.
+
+        Args:
+            x: (B, D); NaN where a coordinate is absent, if that is allowed.
+            c: (B, context_dim), the context's features; None without a context.
+
+        Returns:
+            z (B, D), and log|det dz/dx| (B,) in nats.
+        """
         z, log_slope = self._placed(x, c)
         return z if self.permutation is None else self.permutation.inverse(z)[0], log_slope.sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return x and the log-determinant, coordinate by coordinate in the order.
+
+        Args:
+            z: (B, D); NaN where a coordinate is absent, if that is allowed.
+            c: (B, context_dim), the context's features; None without a context.
+
+        Returns:
+            x (B, D), and log|det dx/dz| (B,) in nats.
+        """
         z = z if self.permutation is None else self.permutation(z)[0]
         p, state = self.net.start(len(z), c)  # p (B, the map's parameters) of the first coordinate
         x: list[Tensor] = []
