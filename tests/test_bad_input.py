@@ -473,14 +473,14 @@ PRESS = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from genus.training.gradients import GradientTrainer
-lower = GradientTrainer.lower
+lower = GradientTrainer.optimizer_step
 
 def lower_and_press(self, *args):
     lower(self, *args)
     if self.step == 20:
         os.kill(os.getpid(), getattr(signal, os.environ.get("PRESS", "SIGINT")))
 
-GradientTrainer.lower = lower_and_press
+GradientTrainer.optimizer_step = lower_and_press
 from genus.cli import main
 sys.exit(main(sys.argv[1:]))
 """

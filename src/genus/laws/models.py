@@ -1,6 +1,7 @@
 """The laws of the ladder: each takes a model, data x (B, *shape) and context c, and says whether it could be checked.
 
-A law raises `LawError` where it is broken, and returns False where it cannot tell.
+A law raises `LawError` where it is broken, and returns False where it cannot tell. All have x in their signature, so that one
+loop can call them alike, also those that make no use of it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ __all__ = [
 DRAWS, NUMBERS = 4000, 40_000  # rows, at most, that the law of densities draws; numbers in all, where rows are long
 SURE = 0.99  # the mean of p / (p + q) over samples of p above which q is too unlike p to compare them
 BOUNDS = 32  # bounds that are averaged
+ROUNDING = 1e-4  # of numbers in float32: relative, of a log-density; absolute, of a sum of probabilities
+MASS_SLACK = 0.01  # of a mass, beyond five standard errors: these are estimated too, and too small where weights are rare
+EVIDENCE_SLACK = 0.05  # of a mass, likewise, where the evidence itself is an estimate; and what counts as near 1
+BOUND_SLACK = 0.2  # nats by which a mean bound may exceed the evidence: both are estimated from samples
+FEW_DRAWS = 2  # draws by which a count may differ beyond five standard errors: small counts are not normal
+NAN_STANDS_AS = -1e9  # a number that no datum has, for NaN (a missing value), since no NaN equals another
 
 
 def files_keep_the_model(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
@@ -109,12 +116,12 @@ def rows_are_independent(model: ApproximateDensity, x: Tensor, c: Tensor | None)
         among = torch.stack([model.elbo(few, rows, seed=BOUNDS + s)[0] for s in range(BOUNDS)])
         away = float((alone.double() - among.double()).mean())
         error = float((alone.double().var() + among.double().var()).div(BOUNDS).sqrt())
-        near = abs(away) <= 6 * error + 1e-4 * (1 + abs(float(alone.mean())))
+        near = abs(away) <= 6 * error + ROUNDING * (1 + abs(float(alone.mean())))
         require(near, f"{name}: the bound of a row alone is {away:.3g} nats another than among others, on average")
         return True
     whole = model.log_prob(x, c)
     require(not bool(whole.isnan().any()), f"{name}.log_prob is NaN of some data")
-    tolerance = 1e-4 if whole.dtype == torch.float32 else 1e-9
+    tolerance = ROUNDING if whole.dtype == torch.float32 else 1e-9
     for part in (slice(0, 0), slice(0, 1), slice(1, None, 2)):
         alone = model.log_prob(x[part], None if c is None else c[part])
         require_close(alone, whole[part], f"{name}.log_prob of rows depends on those beside them", tolerance)
@@ -122,7 +129,7 @@ def rows_are_independent(model: ApproximateDensity, x: Tensor, c: Tensor | None)
 
 
 @torch.no_grad()
-def mass_is_one(model: TractableDensity, x: Tensor, c: Tensor | None, tolerance: float = 1e-4) -> bool:
+def mass_is_one(model: TractableDensity, x: Tensor, c: Tensor | None, tolerance: float = ROUNDING) -> bool:
     """Check that the probabilities of all data sum to 1, where they can be enumerated; of sequences for every such length."""
     longest = every_datum(model.space)
     if longest is None:
@@ -174,7 +181,7 @@ def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | N
         return False
     mass, error = found
     require(
-        abs(mass - 1) < 5 * error + 0.01,
+        abs(mass - 1) < 5 * error + MASS_SLACK,
         f"{type(model).__name__}: its samples do not follow its log-density, or the mass of that is not 1: by a model q"
         f" fitted to samples, the means of p / (p + q) add up to {mass:.4g}, not 1 (standard error {error:.2g})",
     )
@@ -188,7 +195,7 @@ def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tenso
         return False
     mass, error = found
     require(
-        mass < 1 + 5 * error + 0.05,
+        mass < 1 + 5 * error + EVIDENCE_SLACK,
         f"{type(model).__name__}: its bound is none, since the mass of the evidence is {mass:.4g}, more than 1 (standard error"
         f" {error:.2g})",
     )
@@ -199,7 +206,11 @@ def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tenso
 def _mass(
     model: GenerativeModel, c: Tensor | None, log_p: Callable[[Tensor, Tensor | None], Tensor]
 ) -> tuple[float, float] | None:
-    """Return the mass of p by its samples and those of a q, and its standard error; None where q is too unlike to tell."""
+    """Return (mass, standard error) of p, by its samples and those of a companion density q.
+
+    None if no companion density fits the space, or if the sum is near 1 but p / (p + q) > SURE on p's own samples, so that the
+    test has no power.
+    """
     space = model.space
     with isolated(0):
         if Mixture.refusal(space) is None:
@@ -219,7 +230,7 @@ def _mass(
         shares.append(torch.sigmoid(mine - other.log_prob(points).double()))
     mass = float(shares[0].mean() + shares[1].mean())
     error = float((shares[0].var() + shares[1].var()).div(n).sqrt())
-    near = abs(mass - 1) < 5 * error + 0.05
+    near = abs(mass - 1) < 5 * error + EVIDENCE_SLACK
     return None if near and float(shares[0].mean()) > SURE else (mass, error)
 
 
@@ -249,11 +260,11 @@ def frequencies_are_probabilities(
 
 def require_frequencies(sample: Tensor, points: Tensor, p: Tensor, name: str) -> None:
     """Raise a `LawError` unless the frequencies of points (N, *shape) in a sample are the probabilities p (N,), about."""
-    both = torch.cat([points.flatten(1).to(sample), sample.flatten(1)]).nan_to_num(-1e9)
+    both = torch.cat([points.flatten(1).to(sample), sample.flatten(1)]).nan_to_num(NAN_STANDS_AS)
     distinct, where = torch.unique(both, dim=0, return_inverse=True)
     found = (torch.bincount(where[len(points) :], minlength=len(distinct)).double() / len(sample))[where[: len(points)]]
     require(abs(float(found.sum()) - 1) < 1e-9, f"{name}: some samples are none of the data that may follow")
-    away, allowed = (found - p).abs(), 5 * (p * (1 - p) / len(sample)).sqrt() + 2 / len(sample)
+    away, allowed = (found - p).abs(), 5 * (p * (1 - p) / len(sample)).sqrt() + FEW_DRAWS / len(sample)
     worst = int((away - allowed).argmax())
     require(
         bool((away < allowed).all()),
@@ -273,7 +284,7 @@ def bound_is_below_the_evidence(model: ApproximateDensity, x: Tensor, c: Tensor 
     evidence = model.log_evidence(x, c, samples=500, seed=0)
     require(bool(bound.isfinite().all()), f"{name}: its bound of some data is not finite")
     above = float((bound - evidence).max())
-    require(above <= 0.2, f"{name}: its bound is {above:.3g} nats above its evidence")
+    require(above <= BOUND_SLACK, f"{name}: its bound is {above:.3g} nats above its evidence")
     return True
 
 
@@ -299,6 +310,7 @@ def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor
         require(not shared, f"{name}: {shared} parameters of its loss {loss.name!r} belong to another of its losses too")
         owned |= set(map(id, parameters))
     left = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in owned]
-    require(not left, f"{name}: no loss has {', '.join(left[:3])}{', ...' * (len(left) > 3)} among its parameters")
+    more = ", ..." if len(left) > 3 else ""
+    require(not left, f"{name}: no loss has {', '.join(left[:3])}{more} among its parameters")
     model.train(training)
     return True

@@ -26,7 +26,11 @@ from genus.training.trainer import Job, Trainer
 
 __all__ = ["GradientTrainer"]
 
-READ_STEPS, READ_SECONDS = 64, 0.5  # how often losses are read: reading one waits for the device
+FLUSH_STEPS, FLUSH_SECONDS = 64, 0.5  # how often losses are copied to the host: a copy waits for the device
+# The reciprocal of evaluation's share of the time, 0.1: 3 / 10 is the float 0.3, and 3 * 0.1 is not.
+TIME_PER_EVALUATION_TIME = 10
+PASSES_PER_STEP = 3  # what a step costs in forward passes over its batch: one forward, a backward of about two
+EVALUATIONS_AGAINST_THE_CLOCK = 20  # a budget of seconds has an evaluation due after every such part of it
 
 
 class GradientTrainer(Trainer):
@@ -43,33 +47,37 @@ class GradientTrainer(Trainer):
         per_epoch = len(train) // batch_size
         cap = min(max(100 * per_epoch, 3_000), 30_000)
         super().__init__(job, batch_size=batch_size, steps_per_epoch=per_epoch, cap=cap, losses=losses)
-        self.batch_size, self.pieces, self.length = batch_size, len(train), 0
+        self.batch_size, self.rows_per_epoch = batch_size, len(train)
+        self.window_length: int | None = None  # of the windows that one long sequence is cut into
         if train.consecutive:
-            self.length = train.x.shape[1]
+            self.window_length = train.x.shape[1]
             self.train = train.windows()
         self.module = Step(model, losses, self.train, self.device, options.compile)
         self.fabric = make_fabric(self.device, str(options.precision))
         # In one process Fabric's wrapper only autocasts. It takes a tenth of a small step, and threads would share its flags.
         self.fabric.setup_module(self.module)
-        plain = options.precision == "32-true"
-        self.value = self.module.forward if plain else self.autocast
-        self.backward: Callable[[Tensor], None] = Tensor.backward if plain else self.fabric.backward
+        self.value: Callable[[int, Tensor], Tensor]
+        self.backward: Callable[[Tensor], None]
+        if options.precision == "32-true":
+            self.value, self.backward = self.module.forward, Tensor.backward
+        else:
+            self.value, self.backward = self.autocast, self.fabric.backward
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
         fused = options.precision != "16-mixed"
         self.objectives = make_objectives(losses, self.module, options.learning_rate, options.weight_decay or 0.0, fused)
-        self.chances = self.row_chances()
+        self.cumulative_weights = self.cumulate_row_weights()
         self.interval = self.evaluation_interval()
         self.weights: list[Tensor] = list(model.parameters())
         self.averages = [p.detach().clone() for p in self.weights] if options.ema_decay else []
-        self.unread: list[tuple[int, Objective, Tensor, Tensor | None]] = []
-        self.read_step, self.read_time = 0, time.perf_counter()
+        self.pending_losses: list[tuple[int, Objective, Tensor, Tensor | None]] = []
+        self.flushed_step, self.flushed_time = 0, time.perf_counter()
         self.active: Objective | None = None
         self.alarm_steps: dict[str, int] = {}
         self.history.parameters = sum(p.numel() for p in {p for one in self.objectives for p in one.parameters})
 
-    def row_chances(self) -> Tensor | None:
-        """Return the running sum of how often each row is to be seen; None where all are seen alike."""
-        if self.length or getattr(self.model.row_weights, "__func__", None) is GenerativeModel.row_weights:
+    def cumulate_row_weights(self) -> Tensor | None:
+        """Return the cumulative sum (N,) of the model's row weights, to draw rows by; None where all rows are seen alike."""
+        if self.window_length is not None or getattr(self.model.row_weights, "__func__", None) is GenerativeModel.row_weights:
             return None
         rows = self.train[:]
         row_weights = self.model.row_weights(rows.x, rows.c)
@@ -78,11 +86,12 @@ class GradientTrainer(Trainer):
     def evaluation_interval(self) -> int:
         """Return the steps between evaluations: an epoch, within bounds that keep evaluation near a tenth of the time.
 
-        A step costs about three forward passes over a batch, an evaluation one over the validation rows. Steps and not seconds,
-        so that the same seed evaluates at the same steps.
+        A step costs about PASSES_PER_STEP forward passes over a batch, an evaluation one over the validation rows. Steps and
+        not seconds, so that the same seed evaluates at the same steps.
         """
         rows = 0 if self.validation is None else len(self.validation)
-        return max(min(max(self.steps_per_epoch, 50), 500), math.ceil(rows / (0.3 * self.batch_size)))
+        affordable = math.ceil(rows / (PASSES_PER_STEP / TIME_PER_EVALUATION_TIME * self.batch_size))
+        return max(min(max(self.steps_per_epoch, 50), 500), affordable)
 
     def autocast(self, objective: int, index: Tensor) -> Tensor:
         """Return a loss of some rows, computed in the precision of the options."""
@@ -110,9 +119,9 @@ class GradientTrainer(Trainer):
             now, at = divmod(self.step, self.steps_per_epoch)
             if now != epoch:
                 epoch, batches = now, self.batches(now)
-            self.move(batches[at])
-            if self.step - self.read_step >= READ_STEPS or time.perf_counter() - self.read_time > READ_SECONDS:
-                self.read()
+            self.train_step(batches[at])
+            if self.step - self.flushed_step >= FLUSH_STEPS or time.perf_counter() - self.flushed_time > FLUSH_SECONDS:
+                self.flush_losses()
                 self.show(self.means())
             if self.evaluation_due():
                 self.evaluate()
@@ -127,32 +136,37 @@ class GradientTrainer(Trainer):
         return stopped
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
-        """Return an order of the training rows in batches; the rows left over, other ones every epoch, sit this epoch out."""
+        """Return the training rows of an epoch in batches.
+
+        Unweighted, the rows come in a random order, and those left over after the last full batch, other ones every epoch, sit
+        this epoch out. Weighted, they are drawn with replacement: a row may come twice, or not at all.
+        """
         random = generator(self.options.seed, epoch + 1)
-        if self.chances is None:
-            order = torch.randperm(self.pieces, generator=random)
+        if self.cumulative_weights is None:
+            order = torch.randperm(self.rows_per_epoch, generator=random)
         else:
-            place = torch.rand(self.pieces, generator=random, dtype=torch.float64) * self.chances[-1]
-            order = torch.searchsorted(self.chances, place, right=True).clamp(max=self.pieces - 1)
-        if self.length:  # one long sequence is cut at other places every epoch
-            first = int(torch.randint(self.length, (1,), generator=random))
-            order = (order * self.length + first).clamp(max=len(self.train) - 1)
+            total = self.cumulative_weights[-1]
+            drawn = torch.rand(self.rows_per_epoch, generator=random, dtype=torch.float64) * total
+            order = torch.searchsorted(self.cumulative_weights, drawn, right=True).clamp(max=self.rows_per_epoch - 1)
+        if self.window_length is not None:  # one long sequence is cut at other places every epoch
+            first = int(torch.randint(self.window_length, (1,), generator=random))
+            order = (order * self.window_length + first).clamp(max=len(self.train) - 1)
         order = order.to(self.train.x.device)
         return order[: self.steps_per_epoch * self.batch_size].split(self.batch_size)
 
-    def move(self, index: Tensor) -> None:
+    def train_step(self, index: Tensor) -> None:
         """Make one step: lower every loss whose interval it is on the rows of a batch, and average the weights."""
         rate = SCHEDULES[str(self.options.lr_schedule)](self.budget.spent(self.step, self.seconds))
         for objective in self.objectives:
             if self.step % objective.interval == 0:
-                self.lower(objective, index, rate)
+                self.optimizer_step(objective, index, rate)
         self.step += 1
         if self.averages:
             # Early weights are poor: the average forgets them faster at first.
             decay = min(self.options.ema_decay or 0.0, (1 + self.step) / (10 + self.step))
             get_ema_multi_avg_fn(decay)(self.averages, self.weights, self.step)
 
-    def lower(self, objective: Objective, index: Tensor, rate: float) -> None:
+    def optimizer_step(self, objective: Objective, index: Tensor, rate: float) -> None:
         """Make one step of one loss; `rate` is the schedule's share of its learning rate."""
         if self.active is not objective:
             objective.require_gradients()
@@ -160,7 +174,8 @@ class GradientTrainer(Trainer):
         try:
             loss = self.gradients(objective, index)
         except Exception as error:
-            # Gradients are compiled when first asked for; and those of gradients, as penalties on slopes take, not at all.
+            # torch.compile builds the backward pass at its first call and cannot do double backward (gradient penalties): fall
+            # back to eager then.
             value = self.module.values[objective.index]
             if not (isinstance(value, Compiled) and value.compiled):
                 raise
@@ -177,7 +192,7 @@ class GradientTrainer(Trainer):
             precision.optimizer_step(optimizer)
         if objective.after is not None:
             objective.after()
-        self.unread.append((self.step + 1, objective, loss.detach(), norm))
+        self.pending_losses.append((self.step + 1, objective, loss.detach(), norm))
 
     def gradients(self, objective: Objective, index: Tensor) -> Tensor:
         """Return a loss of some rows, and leave its gradients in its parameters."""
@@ -187,22 +202,22 @@ class GradientTrainer(Trainer):
         self.backward(loss)
         return loss
 
-    def read(self) -> None:
-        """Add up the losses of the last steps, all at once.
+    def flush_losses(self) -> None:
+        """Copy the pending losses to the host, one synchronisation, check that they are finite, add them to the running means.
 
         Raises:
             NonFiniteLossError: one of them is not finite.
         """
-        unread, self.unread = self.unread, []
-        self.read_step, self.read_time = self.step, time.perf_counter()
-        if not unread:
+        pending, self.pending_losses = self.pending_losses, []
+        self.flushed_step, self.flushed_time = self.step, time.perf_counter()
+        if not pending:
             return
-        values = torch.stack([loss for _, _, loss, _ in unread]).tolist()
+        values = torch.stack([loss for _, _, loss, _ in pending]).tolist()
         if self.evaluated_losses and self.options.max_grad_norm is not None:
-            norms = torch.stack([norm for *_, norm in unread if norm is not None]).tolist()
-            for (_, objective, _, _), norm in zip(unread, norms, strict=True):
+            norms = torch.stack([norm for *_, norm in pending if norm is not None]).tolist()
+            for (_, objective, _, _), norm in zip(pending, norms, strict=True):
                 objective.gradient += norm
-        for (step, objective, _, _), value in zip(unread, values, strict=True):
+        for (step, objective, _, _), value in zip(pending, values, strict=True):
             if not math.isfinite(value):
                 what = f"The loss {objective.name!r} became {value} at step {step}; expected a finite number"
                 kept = f"The model has kept its weights of step {self.best.step}"
@@ -223,12 +238,13 @@ class GradientTrainer(Trainer):
         if self.budget.seconds is None:
             return self.step % self.interval == 0
         # Against the clock nothing repeats anyway: slow steps are evaluated now and then too, slow evaluations more rarely.
-        late = self.seconds - self.history.rows[-1]["seconds"] > self.budget.seconds / 20
-        return (late or self.step % self.interval == 0) and self.all_evaluation_seconds < 0.1 * self.seconds
+        late = self.seconds - self.history.rows[-1]["seconds"] > self.budget.seconds / EVALUATIONS_AGAINST_THE_CLOCK
+        affordable = self.all_evaluation_seconds < self.seconds / TIME_PER_EVALUATION_TIME
+        return (late or self.step % self.interval == 0) and affordable
 
     def evaluate(self) -> None:
         """Evaluate the weights, averaged where they are, and record them with the mean losses since the last evaluation."""
-        self.read()
+        self.flush_losses()
         with self.averaged():
             value, numbers = self.criterion()
         if self.evaluated_losses:
@@ -239,7 +255,7 @@ class GradientTrainer(Trainer):
         self.alarm()
 
     def alarm(self, ended: bool = False) -> None:
-        """Warn once of each trouble; the history keeps those that had not passed when the weights were best."""
+        """Warn once for each kind; at the end drop alarms raised before the best step, since the weights kept are later."""
         for kind, sentence in alarms(self.history.rows, ended).items():
             if kind not in self.history.alarms:
                 self.history.alarms[kind], self.alarm_steps[kind] = sentence, self.step
@@ -265,7 +281,7 @@ class GradientTrainer(Trainer):
     # -- the file -----------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        self.read()
+        self.flush_losses()
         super().save()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
@@ -292,4 +308,4 @@ class GradientTrainer(Trainer):
         for index, optimizer in enumerate(self.optimizers()):
             checkpoint.restore_optimizer(index, optimizer, groups["optimizer"])
         self.fabric.strategy.precision.load_state_dict(training["precision"])
-        self.read_step = self.step
+        self.flushed_step = self.step

@@ -24,7 +24,7 @@ __all__ = ["fit"]
 STARTING = 8192  # rows that a model starts from
 
 
-@torch.enable_grad()
+@torch.enable_grad()  # so that fit works inside a caller's no_grad
 def fit(
     model: GenerativeModel,
     data: Any,
@@ -111,20 +111,22 @@ def fit(
         weight_decay=weight_decay, lr_schedule=lr_schedule, device=device, precision=precision, compile=compile,
         checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, progress=progress,
     )  # fmt: skip
-    counts = isinstance(model, Counted) and losses is None
-    options = options.with_defaults(model.fit_defaults if losses is None else {}, patience=3 if counts else 20)
-    train, held = _split(model, data, options, counts)
-    place = find_device(device)
-    lowered = [] if counts else trainable(model, _checked(model.losses() if losses is None else losses))
-    model.to(place)
+    is_counted = isinstance(model, Counted) and losses is None
+    options = options.with_defaults(model.fit_defaults if losses is None else {}, patience=3 if is_counted else 20)
+    train, held = _split(model, data, options, is_counted)
+    chosen_device = find_device(device)
+    lowered = [] if is_counted else trainable(model, _checked(model.losses() if losses is None else losses))
+    model.to(chosen_device)
     held = None if held is None else held.to(model.device)
+    # `bound` binds the seed's generators in this thread: all of genus's own draws inside come from them.
     with bound(options.seed), Interrupt() as interrupt, Progress(model.family_name, progress) as bar:
         if not resume:
+            # `passed_along` hands them to functions of torch that are given no generator, as `initialise` may call.
             with passed_along():
-                _start(model, train, held, train.some(HELD_OUT if counts else STARTING, options.seed))
+                _start(model, train, held, train.some(HELD_OUT if is_counted else STARTING, options.seed))
         job = Job(model, train, held, options, interrupt, bar)
         trainer: Trainer
-        if counts:
+        if is_counted:
             trainer = CountingTrainer(job)
         else:
             length = model.space.dim if model.space.sequence else 1
@@ -135,12 +137,12 @@ def fit(
         return trainer.run()
 
 
-def _split(model: GenerativeModel, data: Any, options: FitOptions, counts: bool) -> tuple[Rows, Rows | None]:
+def _split(model: GenerativeModel, data: Any, options: FitOptions, is_counted: bool) -> tuple[Rows, Rows | None]:
     """Return the training rows and the validation rows, if any."""
-    once = counts and isinstance(model, Counted) and model.passes is not None
+    once = is_counted and isinstance(model, Counted) and model.passes is not None
     share = isinstance(options.validation, int | float)
     train, held = prepare(model, data, None if once and share else options.validation, options.seed)
-    if counts and not once and held is None:
+    if is_counted and not once and held is None:
         held = train.some(HELD_OUT, options.seed)  # EM stops by the rows that it is trained on
     return train, held
 
@@ -153,10 +155,10 @@ def _checked(losses: Sequence[Loss]) -> Sequence[Loss]:
 
 def _start(model: GenerativeModel, train: Rows, held: Rows | None, some: Rows) -> None:
     """Count the labels of the context, and give a model that nothing has trained yet its starting values."""
-    counts = getattr(model, "context_counts", None)
+    label_counts = getattr(model, "context_counts", None)
     labels = [rows.labels() for rows in (train, held) if rows is not None and rows.c is not None]
-    if counts is not None and labels:
-        counts.copy_(torch.bincount(torch.cat(labels), minlength=len(counts)))
+    if label_counts is not None and labels:
+        label_counts.copy_(torch.bincount(torch.cat(labels), minlength=len(label_counts)))
     if model.untrained:
         rows = some.to(model.device)
         model.initialise(rows.x, rows.c)

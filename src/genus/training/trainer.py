@@ -25,6 +25,7 @@ from genus.training.terminal import Interrupt, Progress, TrainingInterrupted
 __all__ = ["CountingTrainer", "Job", "Trainer"]
 
 PROBE = 256  # rows whose evaluation is timed, to learn how many are affordable
+EVALUATIONS_PER_BUDGET = 30  # one evaluation takes at most 1 / 30 of max_seconds
 SAVE_SECONDS = 60.0
 ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small enough not to fill the memory
 
@@ -86,7 +87,11 @@ class Trainer(ABC):
 
     @abstractmethod
     def loop(self) -> str:
-        """Train until something ends the training, and return its name."""
+        """Train until something ends the training, and return what: the `stopped` of the history.
+
+        It is "closed form", "interrupted", the `patience_over` of the class ("early stopping", or "converged" for EM), or the
+        budget that is spent, as `Budget.over` names it ("max_steps" for one).
+        """
 
     def run(self) -> History:
         """Train; whatever happens, leave the model with the best weights so far, in evaluation mode."""
@@ -128,7 +133,7 @@ class Trainer(ABC):
 
     @property
     def seconds(self) -> float:
-        """Return the seconds of training so far, those before a resumed checkpoint included."""
+        """Return the seconds of training so far; after a resume they include the time before it."""
         return time.perf_counter() - self._start
 
     def over(self) -> str | None:
@@ -156,13 +161,16 @@ class Trainer(ABC):
             return (self.model.criterion(rows.x, rows.c) if value is None else value), numbers
 
     def limit_validation_rows(self) -> None:
-        """Keep as many validation rows as take a thirtieth of a budget of seconds at a time; all of them without one."""
+        """Cut the validation rows so that one evaluation takes at most 1/30 of max_seconds (PROBE rows at least).
+
+        The time is that of the first PROBE rows. Without max_seconds all rows stay.
+        """
         if self.validation is None or self.budget.seconds is None or len(self.validation) <= PROBE:
             return
         start = time.perf_counter()
         self.measure(self.validation[:PROBE])
         seconds = max(time.perf_counter() - start, 1e-6)
-        self.validation = self.validation[: max(PROBE, int(PROBE * self.budget.seconds / 30 / seconds))]
+        self.validation = self.validation[: max(PROBE, int(PROBE * self.budget.seconds / EVALUATIONS_PER_BUDGET / seconds))]
 
     def criterion(self) -> tuple[float | None, dict[str, float]]:
         """Evaluate, and keep the weights if they are the best; return what `measure` does of the validation rows."""
@@ -208,6 +216,7 @@ class Trainer(ABC):
         if self.options.checkpoint is None:
             return
         groups = {"best": self.best.weights, "random": random_state(self.device), **self.tensors()}
+        # "evaluation" and "evaluations" are seconds: of the last evaluation, and of all.
         training = {
             "step": self.step, "seconds": self.seconds, "evaluated": self.evaluated,
             "evaluation": self.evaluation_seconds, "evaluations": self.all_evaluation_seconds,
@@ -257,8 +266,8 @@ class CountingTrainer(Trainer):
     @torch.no_grad()
     def loop(self) -> str:
         self.model.eval()
-        while (stopped := self.concluded() or self.over()) is None:
-            with passed_along():
+        while (stopped := self.finished() or self.over()) is None:
+            with passed_along():  # functions of torch that are given no generator draw from the seed's too
                 whole = self.one_pass()
             if not whole:
                 stopped = self.over() or "interrupted"
@@ -273,7 +282,7 @@ class CountingTrainer(Trainer):
         self.history.parameters = self.model.parameter_count  # of some models the data decide
         return stopped
 
-    def concluded(self) -> str | None:
+    def finished(self) -> str | None:
         """Return "closed form" where all passes of a closed form have been made; None otherwise."""
         return "closed form" if self.passes is not None and self.step >= self.passes else None
 
