@@ -207,8 +207,10 @@ class Product(nn.Module):
         if len(self.cells.rest):
             u = (u if self.cells.every_rest else u[:, self.cells.rest]).double()
             inside = (state[:, self.cells.rest] == 0).double() if self.space.has_states else None
+            log_slope = log_slope[:1] if log_slope.stride(0) == 0 else log_slope  # an affine chart has one slope for all rows
             slope = log_slope[:, self.cells.rest].double()
-            out = out + self._gaussian(u, inside) + (slope if inside is None else slope * inside).sum(1, keepdim=True)
+            out += self._gaussian(u, inside)
+            out += (slope if inside is None else slope * inside).sum(1, keepdim=True)
             for i, j in enumerate(self.lattice):
                 if inside is None:
                     out += self._lattice(u[:, j], i, j)
