@@ -1,4 +1,4 @@
-"""What a boosted-tree classifier says of samples: can it tell them from real rows, can it learn from them?
+"""Evaluate samples by boosted trees: whether these tell them from real rows, and what they learn from them.
 
 Trees see the columns as they are: numbers with NaN where missing, codes of categories marked as such. They find joint
 structure that marginals, correlations and linear classifiers miss.

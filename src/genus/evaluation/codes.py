@@ -1,4 +1,4 @@
-"""What a model's codes make of held-out rows: how much of a code is used, a map, and what becomes of a row on the way."""
+"""Summarise the codes that a model gives held-out rows: the units in use, a map, reconstructions and walks."""
 
 from __future__ import annotations
 

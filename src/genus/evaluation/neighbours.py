@@ -1,4 +1,4 @@
-"""What nearest neighbours say of samples: are they realistic, do they cover the data, are they copies of the training rows?
+"""Evaluate samples by nearest neighbours: whether they are realistic, cover the data, or copy training rows.
 
 Distances are Euclidean between `Space.features`: numbers are standardised by the training data, and any two levels of a
 category lie sqrt(2) apart. The features are not standardised once more by the samples compared, which would make the rarest

@@ -79,7 +79,7 @@ class Multiscale(Transform):
 
     @staticmethod
     def _together(x: Tensor, left: list[Tensor]) -> Tensor:
-        """What the last level gives, and before it what has left, the latest first."""
+        """Join the parts that left (latest first) behind the output x of the last level, (B, D)."""
         return torch.cat([x.flatten(1), *reversed(left)], dim=1)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:

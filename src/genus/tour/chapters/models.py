@@ -1,4 +1,4 @@
-"""What a generative model is, and what it means to fit one."""
+"""Show what a generative model is, and what it means to fit one."""
 
 from __future__ import annotations
 
