@@ -105,7 +105,7 @@ def test_absent_numbers_are_left_out_or_refused(own_names: None) -> None:
     model, x = Present(LACKING), rows(LACKING)
     assert bool(model.log_prob(x).isfinite().all())
     absent = x[:, 0].isnan() | (x[:, 0] == 5.0)
-    u, _, features = model._parts(x, None)
+    u, _, features, _ = model._parts(x, None)
     assert torch.equal(u[:, 0].isnan(), absent)
     assert torch.equal(model._absent(features)[:, 0], absent)  # type: ignore[arg-type]
     genus.fit(model, x, max_steps=200, progress=False, seed=0)

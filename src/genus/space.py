@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,28 +20,11 @@ from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice, Real, kind_from_json
 from genus.kinds.numbers import measure_numbers
 from genus.kinds.steps import shortest_decimals
-from genus.kinds.tables import Tables
+from genus.kinds.tables import Parts, Tables
 
 __all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space"]
 
 CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
-
-
-class Parts(NamedTuple):
-    """Holds x (B, *shape) as states and standardised numbers: what `Space.split` returns.
-
-    Attributes:
-        state: (B, D) long: 0 where a number lies in the continuous part; else the atom or the level.
-        u: (B, D): the number in its column's chart, roughly standard; 0 where there is none.
-        log_slope: (B, D): log du/dx of a Real's chart where the number lies, in nats; added to a log-density of u it gives one
-            of x. It is 0 for kinds of counting measure, and has a meaning only where the state is 0.
-        log_width: (B, D): log of the width in u of the lattice cell in which the number lies, in nats; 0 for other kinds.
-    """
-
-    state: Tensor
-    u: Tensor
-    log_slope: Tensor
-    log_width: Tensor
 
 
 class Space:
@@ -225,27 +208,38 @@ class Space:
             self._tables[key] = self._all_tables.to(*key)
         return self._tables[key]
 
+    def _flat(self, x: Tensor) -> Tensor:
+        """Return x (B, *shape) as rows (B, D); a sequence (B, T) as (B, T, 1), since its elements share a kind."""
+        flat = x.unsqueeze(-1) if self.sequence else x.reshape(len(x), self.dim)
+        return flat if flat.is_floating_point() or self.is_discrete else flat.to(self.dtype)  # small integers may be kept
+
     def split(self, x: Tensor) -> Parts:
         """Return x (B, *shape) as states and standardised numbers, with the terms that turn a density of these into one of x.
 
-        The charts are affine, u = (x - loc) / scale, so `log_slope` and `log_width` are views of one number for each column.
+        Where all charts are affine, `log_slope` and `log_width` are views of one number for each column.
         """
-        flat = x if self.sequence else x.reshape(len(x), self.dim)
+        flat = self._flat(x)
         if self.is_discrete:
-            none = torch.zeros((1, 1), dtype=flat.dtype, device=x.device).expand(flat.shape)
-            return Parts(flat.long(), none, none, none)
-        flat = flat if flat.is_floating_point() else flat.to(self.dtype)  # small integers may be kept as such
-        table = self.tables(flat)
-        u = (flat - table.loc) / table.scale
-        log_slope, log_width = table.log_slope.expand(u.shape), table.log_width.expand(u.shape)
-        if not self.has_states:
-            return Parts(torch.zeros((1, 1), dtype=torch.long, device=x.device).expand(u.shape), u, log_slope, log_width)
-        state = torch.where(table.category, flat, 0.0).nan_to_num(0.0).long()
-        for i, atom in enumerate(table.atoms):
-            # A missing marker always is the last state, so the i-th number among the atoms is state i + 1.
-            state = torch.where(flat == atom, i + 1, state)
-        state = torch.where(flat.isnan(), table.missing, state)
-        return Parts(state, torch.where((state == 0) & ~table.category, u, 0.0), log_slope, log_width)
+            none = torch.zeros((1,) * flat.ndim, dtype=flat.dtype, device=x.device).expand(flat.shape)
+            parts = Parts(flat.long(), none, none, none)
+        else:
+            parts = self.tables(flat).split(flat)
+        return Parts(*(part.squeeze(-1) for part in parts)) if self.sequence else parts
+
+    def edges(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u at both ends of the cell of every lattice value: the value has the mass between them.
+
+        The first cell of a lattice begins at -inf and the last ends at inf, so that all cells together hold all mass.
+
+        Args:
+            x: (B, *shape) in data units; atoms and missing values have a cell without meaning.
+
+        Returns:
+            Two tensors (B, D), in double precision where a chart is not affine; equal where the column is no lattice.
+        """
+        flat = self._flat(x)
+        lower, upper = self.tables(flat).edges(flat)
+        return (lower.squeeze(-1), upper.squeeze(-1)) if self.sequence else (lower, upper)
 
     def join(self, state: Tensor, u: Tensor) -> Tensor:
         """Return x (B, *shape) of states and standardised numbers, (B, D) each: the inverse of `split`.
@@ -253,21 +247,10 @@ class Space:
         A number of a lattice becomes its nearest value.
         """
         u = u.to(torch.float64) if self.dtype == torch.float64 else u
-        table = self.tables(u)
-        value = u * table.scale + table.loc
-        if self.has_lattice:
-            lattice = table.step > 0
-            step = torch.where(lattice, table.step, 1.0)
-            low = torch.where(lattice, table.low, 0.0)
-            snapped = ((value - low) / step).round() * step + low
-            value = torch.where(lattice, torch.minimum(torch.maximum(snapped, table.low), table.high), value)
-        if self.has_states:
-            for i, atom in enumerate(table.atoms):
-                value = torch.where((state == i + 1) & ~atom.isnan(), atom, value)
-            value = torch.where(table.category, state.to(value.dtype), value)
-            value = torch.where(~table.category & (state == table.missing), math.nan, value)
-        value = value.to(torch.promote_types(self.dtype, value.dtype))  # a model of more digits keeps them
-        return value if self.sequence else value.reshape(-1, *self.shape)
+        dtype = torch.promote_types(self.dtype, u.dtype)  # a model of more digits keeps them
+        if self.sequence:
+            return self.tables(u).join(state.unsqueeze(-1), u.unsqueeze(-1)).squeeze(-1).to(dtype)
+        return self.tables(u).join(state, u).to(dtype).reshape(-1, *self.shape)
 
     def check(self, x: Tensor, name: str = "x") -> None:
         """Raise DataError where x is not a batch of this space: wrong shape, a value outside a lattice, NaN or inf.

@@ -2,7 +2,8 @@
 
 from genus.kinds.base import Kind, Level, kind_from_json
 from genus.kinds.category import Category
+from genus.kinds.charts import Chart
 from genus.kinds.lattice import Lattice
 from genus.kinds.real import Real
 
-__all__ = ["Category", "Kind", "Lattice", "Level", "Real", "kind_from_json"]
+__all__ = ["Category", "Chart", "Kind", "Lattice", "Level", "Real", "kind_from_json"]

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import Any, ClassVar, Self
 
 from genus.errors import DataError
+from genus.kinds.charts import AFFINE, Chart
 
 __all__ = ["Kind", "Level", "kind_from_json"]
 
@@ -38,12 +39,12 @@ class Kind(ABC):
 
     @property
     def loc(self) -> float:
-        """Return the number that standardising subtracts; 0 for a category."""
+        """Return the number that the chart subtracts, in the units of its form; 0 for a category."""
         return 0.0
 
     @property
     def scale(self) -> float:
-        """Return the number that standardising divides by; 1 for a category."""
+        """Return the number that the chart divides by, in the units of its form; 1 for a category."""
         return 1.0
 
     @property
@@ -82,17 +83,9 @@ class Kind(ABC):
         return self.missing_state >= 0
 
     @property
-    def log_slope(self) -> float:
-        """Return log du/dx of the chart of a Real's continuous part, which turns a density of u into one of x, in nats.
-
-        0 for kinds with counting measure.
-        """
-        return 0.0
-
-    @property
-    def log_width(self) -> float:
-        """Return the log of the width of a lattice's cell in u, in nats; 0 for other kinds."""
-        return 0.0
+    def chart(self) -> Chart:
+        """Return the form of the map from x to the standardised number u; the identity for a category."""
+        return AFFINE
 
     @abstractmethod
     def with_end(self) -> Kind:
@@ -112,6 +105,8 @@ class Kind(ABC):
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         if "atoms" in values:
             values["atoms"] = [None if math.isnan(a) else a for a in values["atoms"]]
+        if "chart" in values:
+            values["chart"] = values["chart"].to_json()
         return {"kind": type(self).__name__.lower(), **values}
 
     @classmethod
@@ -119,6 +114,8 @@ class Kind(ABC):
         """Return the kind with these fields, as JSON has them."""
         if "atoms" in values:
             values["atoms"] = tuple(math.nan if a is None else float(a) for a in values["atoms"])
+        if "chart" in values:
+            values["chart"] = Chart.from_json(values["chart"])
         return cls(**values)
 
 
@@ -145,7 +142,7 @@ def atoms_text(atoms: tuple[float, ...]) -> str:
 
 
 class Number(Kind):
-    """Gives a Real and a Lattice their atoms, and the chart u = (x - loc) / scale of the continuous part."""
+    """Gives a Real and a Lattice their atoms and the chart of their continuous part."""
 
     @property
     def states(self) -> int:

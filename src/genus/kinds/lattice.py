@@ -11,6 +11,7 @@ import numpy as np
 from genus.errors import DataError
 from genus.kinds.atoms import frequent, standard
 from genus.kinds.base import Number, atoms_text, checked_atoms
+from genus.kinds.charts import AFFINE, Chart
 from genus.kinds.steps import Steps, round_digits
 
 __all__ = ["Lattice"]
@@ -28,8 +29,9 @@ class Lattice(Number):
         low, high: the least and the greatest value of the lattice.
         step: the distance of neighbouring values.
         atoms: values with mass of their own, on or off the lattice; the continuous part is the lattice without them.
-        loc, scale: of the chart u = (x - loc) / scale; by default from low and high.
+        loc, scale: of the chart, u = (x - loc) / scale where it is affine; by default from low and high.
         digits: the significant decimal digits of the values, so that 0.1 + 0.2 decodes to 0.3; 17 keeps all.
+        chart: the form of the chart on [low - step / 2, high + step / 2]; loc and scale are then in its units.
 
     >>> Lattice(0, 16).size
     17
@@ -48,6 +50,7 @@ class Lattice(Number):
     loc: float = field(default=math.nan, repr=False)
     scale: float = field(default=math.nan, repr=False)
     digits: int = field(default=15, repr=False)
+    chart: Chart = AFFINE
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high and self.step > 0):
@@ -55,6 +58,9 @@ class Lattice(Number):
         steps = (self.high - self.low) / self.step
         if abs(steps - round(steps)) > 1e-6 * max(1.0, steps):
             raise DataError(f"Lattice's high must be low plus whole steps; got {self.low}, {self.high}, step {self.step}.")
+        low, high = self.chart.support
+        if low > self.low - 0.499 * self.step or high < self.high + 0.499 * self.step:
+            raise DataError(f"The chart of a Lattice has a support that holds all its cells; got {self.chart.support}.")
         object.__setattr__(self, "atoms", checked_atoms(self.atoms))
         if len(self.lattice_atoms) >= self.size:
             raise DataError(f"Lattice({self.low}, {self.high}) has every lattice value among its atoms; leave one out.")
@@ -65,7 +71,8 @@ class Lattice(Number):
 
     def __repr__(self) -> str:
         step = "" if self.step == 1 else f", step={self.step:.6g}"
-        return f"Lattice({self.low:.10g}, {self.high:.10g}{step}{atoms_text(self.atoms)})"
+        form = "" if self.chart.is_affine else f", chart={self.chart.form!r}"
+        return f"Lattice({self.low:.10g}, {self.high:.10g}{step}{atoms_text(self.atoms)}{form})"
 
     @property
     def size(self) -> int:
@@ -91,10 +98,6 @@ class Lattice(Number):
     def magnitude(self) -> float:
         largest = max(abs(self.low), abs(self.high), *map(abs, self.numbers))
         return math.inf if largest > 1e30 or self.step < 1e-30 else max(abs(self.low), abs(self.high)) / self.step
-
-    @property
-    def log_width(self) -> float:
-        return math.log(self.step / self.scale)
 
     @classmethod
     def measure(cls, values: np.ndarray, step: float = 1.0, bounds: tuple[float, float] = EVERYWHERE) -> Lattice:

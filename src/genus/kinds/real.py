@@ -11,6 +11,7 @@ import numpy as np
 from genus.errors import DataError
 from genus.kinds.atoms import frequent, standard, worth
 from genus.kinds.base import Number, atoms_text, checked_atoms
+from genus.kinds.charts import AFFINE, Chart
 
 __all__ = ["Real"]
 
@@ -20,9 +21,9 @@ class Real(Number):
     """Describes a coordinate that is a real number, with Lebesgue measure in the data's own units off the atoms.
 
     Args:
-        loc, scale: of the chart u = (x - loc) / scale; a log-density in u becomes one in data units by adding `log_slope`,
-            which is -log(scale).
+        loc, scale: of the chart, u = (x - loc) / scale where it is affine.
         atoms: values with probability mass of their own, with counting measure; NaN stands for a missing value.
+        chart: the form of the chart, and so the support; loc and scale are then in its units.
 
     >>> Real(loc=38.6, scale=13.7, atoms=(0.0,))
     Real(38.6, 13.7, atoms=(0,))
@@ -31,6 +32,7 @@ class Real(Number):
     loc: float = 0.0
     scale: float = 1.0
     atoms: tuple[float, ...] = ()
+    chart: Chart = AFFINE
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.loc) and math.isfinite(self.scale) and self.scale > 0):
@@ -38,7 +40,8 @@ class Real(Number):
         object.__setattr__(self, "atoms", checked_atoms(self.atoms))
 
     def __repr__(self) -> str:
-        return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self.atoms)})"
+        form = "" if self.chart.is_affine else f", chart={self.chart.form!r}"
+        return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self.atoms)}{form})"
 
     @property
     def magnitude(self) -> float:
@@ -46,10 +49,6 @@ class Real(Number):
         if largest > 1e30 or self.scale < 1e-30:
             return math.inf  # near the ends of float32's range
         return abs(self.loc) / self.scale * 2.0**10
-
-    @property
-    def log_slope(self) -> float:
-        return -math.log(self.scale)
 
     @classmethod
     def measure(cls, present: np.ndarray, atoms: Sequence[float] = (), missing: bool = False) -> Real:

@@ -12,32 +12,47 @@ from torch import Tensor
 
 from genus.kinds.base import Kind
 from genus.kinds.category import Category
+from genus.kinds.charts import Charts
 
-__all__ = ["Tables"]
+__all__ = ["Parts", "Tables"]
+
+
+class Parts(NamedTuple):
+    """Holds x (B, *shape) as states and standardised numbers: what `Space.split` returns.
+
+    Attributes:
+        state: (B, D) long: 0 where a number lies in the continuous part; else the atom or the level.
+        u: (B, D): the number in its column's chart, roughly standard; 0 where there is none.
+        log_slope: (B, D): log du/dx of a Real's chart where the number lies, in nats; added to a log-density of u it gives one
+            of x. It is 0 for kinds of counting measure, and has a meaning only where the state is 0.
+        log_width: (B, D): log of the width in u of the lattice cell in which the number lies, in nats; 0 for other kinds.
+    """
+
+    state: Tensor
+    u: Tensor
+    log_slope: Tensor
+    log_width: Tensor
 
 
 class Tables(NamedTuple):
     """Holds what the kinds of D coordinates say of themselves, one entry for each coordinate.
 
     Attributes:
-        loc, scale: (D,) of the chart u = (x - loc) / scale; 0 and 1 for categories.
-        low, high: (D,) the ends of a lattice; infinite for other kinds.
+        charts: the maps from x to the standardised number u; the identity for categories.
+        low, high: (D,) the ends of a lattice, or of a Real's support; infinite for categories.
+        middle: (D,) the x at which u is 0, a number in the support of every chart.
         step: (D,) of a lattice; 0 for other kinds.
-        log_slope: (D,) log du/dx of a Real's chart, in nats; 0 for other kinds.
-        log_width: (D,) log of the width in u of a lattice's cell, in nats; 0 for other kinds.
         states: (D,) long, the number of states.
         atoms: (A, D) the atoms that are numbers, NaN where a coordinate has fewer than A.
         missing: (D,) long, the state that means missing; -1 where the kind has none.
         category: (D,) bool.
     """
 
-    loc: Tensor
-    scale: Tensor
+    charts: Charts
     low: Tensor
     high: Tensor
+    middle: Tensor
     step: Tensor
-    log_slope: Tensor
-    log_width: Tensor
     states: Tensor
     atoms: Tensor
     missing: Tensor
@@ -53,10 +68,13 @@ class Tables(NamedTuple):
         atoms = [[atom for atom in kind.atoms if not math.isnan(atom)] for kind in kinds]
         depth = max(map(len, atoms), default=0)
         padded = [[row[i] if i < len(row) else math.nan for row in atoms] for i in range(depth)]
+        charts = Charts.of([kind.chart for kind in kinds], [kind.loc for kind in kinds], [kind.scale for kind in kinds])
         return cls(
-            low=column(lambda kind: getattr(kind, "low", -math.inf)),
-            high=column(lambda kind: getattr(kind, "high", math.inf)),
-            **{name: column(attrgetter(name)) for name in ("loc", "scale", "step", "log_slope", "log_width")},
+            charts,
+            low=column(lambda kind: getattr(kind, "low", kind.chart.support[0])),
+            high=column(lambda kind: getattr(kind, "high", kind.chart.support[1])),
+            middle=charts.inverse(torch.zeros(len(kinds), dtype=torch.float64, device="cpu")),
+            step=column(attrgetter("step")),
             states=column(lambda kind: kind.states, torch.long),
             atoms=torch.tensor(padded, dtype=torch.float64, device="cpu").reshape(depth, len(kinds)),
             missing=column(lambda kind: kind.missing_state, torch.long),
@@ -65,17 +83,92 @@ class Tables(NamedTuple):
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Tables:
         """Return the tables on a device, the numbers among them in this type."""
-        return Tables(*(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in self))
+        charts, *tensors = self
+        return Tables(charts.to(device, dtype), *(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in tensors))
+
+    @property
+    def real(self) -> Tensor:
+        """Return which coordinates are a Real, bool (D,)."""
+        return (self.step == 0) & ~self.category
+
+    @property
+    def has_states(self) -> bool:
+        """Return whether a coordinate has states besides its continuous part."""
+        return bool(self.category.any() or (self.states > 1).any())
+
+    def split(self, x: Tensor) -> Parts:
+        """Return numbers x (..., D) as states and standardised numbers; see `Space.split`."""
+        affine = self.charts.is_affine
+        state = self._state(x)
+        inside = (state == 0) & ~self.category
+        # What lies at an atom or is missing need not lie in the support of a chart.
+        number = x if affine else torch.where(inside, x, self.middle)
+        u, log_slope = self.charts.forward(number)
+        some = number[:1] if affine else number  # the slopes and widths of affine charts are the same for all rows
+        log_slope = torch.where(self.real, log_slope[: len(some)], 0.0).to(x.dtype).expand(x.shape)
+        log_width = self._log_width(some).to(x.dtype).expand(x.shape)
+        return Parts(state, (torch.where(inside, u, 0.0) if self.has_states else u).to(x.dtype), log_slope, log_width)
+
+    def _state(self, x: Tensor) -> Tensor:
+        """Return the state of every entry of x (..., D)."""
+        if not self.has_states:
+            return torch.zeros((1,) * x.ndim, dtype=torch.long, device=x.device).expand(x.shape)
+        state = torch.where(self.category, x, 0.0).nan_to_num(0.0).long()
+        for i, atom in enumerate(self.atoms):
+            # A missing marker always is the last state, so the i-th number among the atoms is state i + 1.
+            state = torch.where(x == atom, i + 1, state)
+        return torch.where(x.isnan(), self.missing, state)
+
+    def _log_width(self, x: Tensor) -> Tensor:
+        """Return the log of the widths in u of the cells of lattice values (..., D), in nats; 0 for other kinds."""
+        lattice = self.step > 0
+        if self.charts.is_affine:
+            return torch.where(lattice, self.step / self.charts.scale, 1.0).log().expand(x.shape)
+        lower, upper = (self.charts.forward(end)[0] for end in self._ends(x))
+        return torch.where(lattice, upper - lower, 1.0).log()
+
+    def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the ends in x of the cell of each lattice value of x (..., D); x itself for other kinds."""
+        low, high = self.low - self.step / 2, self.high + self.step / 2
+        return torch.maximum(x - self.step / 2, low), torch.minimum(x + self.step / 2, high)
+
+    def edges(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u at both ends of the cell of every lattice value of x (..., D); see `Space.edges`."""
+        lattice, half = self.step > 0, self.step / 2
+        inside = lattice & (x >= self.low - half) & (x <= self.high + half)
+        x = torch.where(inside, x, torch.where(lattice, self.low, self.middle))
+        lower, upper = (self.charts.forward(end)[0] for end in self._ends(x))
+        first, last = lattice & (x < self.low + half), lattice & (x > self.high - half)
+        return torch.where(first, -math.inf, lower), torch.where(last, math.inf, upper)
+
+    def join(self, state: Tensor, u: Tensor) -> Tensor:
+        """Return the numbers x (..., D) of states and standardised numbers; see `Space.join`."""
+        value = self.charts.inverse(u)
+        lattice = self.step > 0
+        step, low = torch.where(lattice, self.step, 1.0), torch.where(lattice, self.low, 0.0)
+        snapped = ((value - low) / step).round() * step + low
+        value = torch.where(lattice, torch.minimum(torch.maximum(snapped, self.low), self.high), value)
+        if self.charts.forms:  # rounding must not put a number on the end of its support, where there is no density
+            least = torch.nextafter(self.low, torch.full_like(self.low, math.inf))
+            most = torch.nextafter(self.high, torch.full_like(self.high, -math.inf))
+            value = torch.where(self.real, torch.minimum(torch.maximum(value, least), most), value)
+        if self.has_states:
+            for i, atom in enumerate(self.atoms):
+                value = torch.where((state == i + 1) & ~atom.isnan(), atom, value)
+            value = torch.where(self.category, state.to(value.dtype), value)
+            value = torch.where(~self.category & (state == self.missing), math.nan, value)
+        return value
 
     def first_outside(self, x: Tensor) -> tuple[int, int] | None:
         """Return row and column of the first entry of x (B, D) that its kind has no place for; None where all have one."""
         least = torch.where(self.category, 0.0, self.low - self.step / 2)
         most = torch.where(self.category, self.states - 0.5, self.high + self.step / 2)
         # Nearly always the extremes tell that all is well; NaN and inf, which are among them, need a closer look.
-        low, high = x.amin(0), x.amax(0)
-        if bool(((low >= least) & (high <= most) & low.isfinite() & high.isfinite()).all()):
+        low, high, real = x.amin(0), x.amax(0), self.real
+        inside = torch.where(real, (low > least) & (high < most), (low >= least) & (high <= most))
+        if bool((inside & low.isfinite() & high.isfinite()).all()):
             return None
-        outside = (x < least) | (x > most)
+        outside = torch.where(real, (x <= least) | (x >= most), (x < least) | (x > most))  # a Real's support is open
         for atom in self.atoms:
             outside &= x != atom
         outside |= torch.where(x.isnan(), (self.missing < 0) | self.category, x.isinf())

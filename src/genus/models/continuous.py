@@ -66,7 +66,6 @@ class ContinuousDensity(TractableDensity):
         lacking = [(reals.index(i), start) for i, start in zip(varied, starts, strict=True) if i in reals]
         for name, numbers in {"reals": reals, "varied": varied, "lacking": lacking}.items():
             self.register_buffer(name, torch.tensor(numbers, dtype=torch.long), persistent=False)
-        self.log_slopes = [kind.log_slope for kind in space.kinds if isinstance(kind, Real)]
         self.states: MADE | None = None
         if not states_last:  # a family whose other parts draw their first weights before calls it at its end
             self._model_states()
@@ -111,29 +110,37 @@ class ContinuousDensity(TractableDensity):
 
     @torch.no_grad()
     def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        u, state, features = self._parts(x, c)
+        u, state, features, _ = self._parts(x, c)
         self._initialise_numbers(u, features)
         if self.states is not None:
             self.states.initialise(state, c)  # type: ignore[arg-type]
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        u, state, features = self._parts(x, c)
+        u, state, features, log_slope = self._parts(x, c)
         log_density = check_shape(self._log_density(u, features), (len(x),), f"{type(self).__name__}._log_density")
-        return self._with_states(log_density + self._log_slope(u), state, c)
+        return self._with_states(log_density + log_slope.sum(1), state, c)
 
     def _with_states(self, log_prob: Tensor, state: Tensor | None, c: Tensor | None) -> Tensor:
         """Add log p(states | c) to the log-density of the numbers given them, (B,)."""
         return log_prob if self.states is None else log_prob + self.states._log_prob(state, c)  # type: ignore[arg-type]
 
-    def _parts(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return numbers u (B, D), NaN where absent; states (B, S), None where no column has several; and features."""
-        state, u, *_ = self.space.split(x)
-        u = (u if len(self.reals) == self.space.dim else u[:, self.reals]).to(self.dtype)
+    def _parts(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+        """Return the parts of rows x that a density needs.
+
+        Returns:
+            u (B, D), NaN where a number is absent; states (B, S), None where no column has several; features; and log du/dx of
+            every number, (B, D), 0 where it is absent.
+        """
+        state, u, log_slope, _ = self.space.split(x)
+        if len(self.reals) < self.space.dim:
+            u, log_slope = u[:, self.reals], log_slope[:, self.reals]
+        u, log_slope = u.to(self.dtype), log_slope.to(self.dtype)
         if self.states is None:
-            return u, None, self._context_features(c)
+            return u, None, self._context_features(c), log_slope
         state, absent = state[:, self.varied], state[:, self.reals] > 0
-        u = u.masked_fill(absent, torch.nan) if self.can_lack else u
-        return u, state.to(self.states.space.dtype), self._all_features(state, c)
+        if self.can_lack:
+            u, log_slope = u.masked_fill(absent, torch.nan), log_slope.masked_fill(absent, 0.0)
+        return u, state.to(self.states.space.dtype), self._all_features(state, c), log_slope
 
     def _all_features(self, state: Tensor, c: Tensor | None) -> Tensor:
         """Return a one-hot of every state (B, S), and the context's features: (B, feature_dim)."""
@@ -141,13 +148,10 @@ class ContinuousDensity(TractableDensity):
         context = self._context_features(c)
         return torch.cat([*one_hots, *([] if context is None else [context])], dim=1)
 
-    def _log_slope(self, u: Tensor) -> Tensor | float:
-        """Return log|du/dx| of all numbers that are not absent, a number or (B,)."""
-        if self.space.sequence:
-            return u.shape[1] * self.log_slopes[0]
-        if not self.can_lack:
-            return sum(self.log_slopes)
-        return torch.where(u.isnan(), 0.0, torch.tensor(self.log_slopes, dtype=u.dtype, device=u.device)).sum(1)
+    def _log_slope(self, x: Tensor) -> Tensor:
+        """Return log|du/dx| of rows x, (B,): of all numbers that are not absent."""
+        parts = self.space.split(x)
+        return torch.where(parts.state == 0, parts.log_slope, 0.0).sum(1)
 
     # -- sampling -----------------------------------------------------------------------------------------------------
 

@@ -153,7 +153,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         state = self.model.space.split(y).state
         value = torch.where(self.short, self.start.to(y) + self.width.to(y) * y.sigmoid(), y).flatten(1)
         table = self.space.tables(value)
-        return self.space.join(state, ((value - table.loc) / table.scale).nan_to_num(0.0))
+        return self.space.join(state, table.charts.forward(value)[0].to(value).nan_to_num(0.0))
 
     def _beyond(self, y: Tensor) -> Tensor:
         """Return which rows of y (n, *shape) have a number outside the cells of its lattice, (n,)."""

@@ -148,8 +148,8 @@ class NormalisingFlow(ContinuousDensity):
     def _log_prefix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
         if m == self.space.dim:
             return self._log_prob(x, c)
-        u, state, features = self._parts(x, c)
-        z, total = u, torch.tensor(self.log_slopes, dtype=u.dtype, device=u.device).expand_as(u)
+        u, state, features, total = self._parts(x, c)
+        z = u
         for transform in self.transform.transforms:
             z, log_slope = transform.each(z, features)  # type: ignore[operator]
             total = total + log_slope
@@ -161,7 +161,7 @@ class NormalisingFlow(ContinuousDensity):
         """Draw z anew for the other numbers; z of the first numbers depends on no others, and stays."""
         if m == self.space.dim:
             return x
-        u, state, features = self._parts(x, c)
+        u, state, features, _ = self._parts(x, c)
         drawn = torch.isin(self.reals, torch.tensor(self._column_order()[0][m:], device=u.device))
         z = torch.where(drawn, self.base.sample(len(x), self.reals).to(u), self.transform(u, features)[0])
         return self._joined(self.transform.inverse(z, features)[0], state)
@@ -202,9 +202,9 @@ class NormalisingFlow(ContinuousDensity):
         Returns:
             z (B, D), NaN where a number is absent, and log|det dz/dx| (B,), in nats.
         """
-        u, _, features = self._parts(*self._check(x, c))
+        u, _, features, log_slope = self._parts(*self._check(x, c))
         z, log_det = self.transform(u, features)
-        return z, log_det + self._log_slope(u)
+        return z, log_det + log_slope.sum(1)
 
     def from_base(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map points of the base to data, the inverse of `to_base`: return x and the log-determinant of the map.
@@ -222,12 +222,14 @@ class NormalisingFlow(ContinuousDensity):
         if self.states is not None:
             raise DataError("from_base needs columns of real numbers alone: z does not tell the states of other columns.")
         u, log_det = self.transform.inverse(z, self._context_features(self._check_context(c, len(z))))
-        return self._joined(u, None), log_det - self._log_slope(u)
+        x = self._joined(u, None)
+        return x, log_det - self._log_slope(x)
 
     def _sample_and_log_prob(self, n: int, c: Tensor | None) -> tuple[Tensor, Tensor]:
         state, features = self._draw_states(n, c)
         u, log_density = self._draw_with_density(n, features)
-        return self._joined(u, state), self._with_states(log_density + self._log_slope(u), state, c)
+        x = self._joined(u, state)
+        return x, self._with_states(log_density + self._log_slope(x), state, c)
 
     def _draw(self, n: int, features: Tensor | None) -> Tensor:
         return self._draw_with_density(n, features)[0]

@@ -158,7 +158,7 @@ class Cells(nn.Module):
             size = torch.where(self.narrow, size, 0)
             place = state.double() * table.step + table.low
             inside = self.narrow & (state < size)
-            full = torch.where(inside, (place - table.loc) / table.scale, full)
+            full = torch.where(inside, table.charts.forward(place)[0], full)
             state = torch.where(self.narrow, (state - size + 1).clamp(min=0), state)
         return self.space.join(state, full).to(dtype)
 
