@@ -78,11 +78,11 @@ class Space:
         # Facts of all kinds are looked up here, once: a compiler that follows a density finds numbers, and no search.
         finest = max(kind.magnitude for kind in kinds)
         self.dtype = torch.float64 if finest > Kind.FINEST else torch.float32  # which keeps every column's values apart
-        self.has_states = any(isinstance(kind, Category) or kind.states > 1 for kind in kinds)  # besides continuous parts
         self.is_discrete = all(isinstance(kind, Category) for kind in kinds)
         self.has_missing = any(kind.has_missing for kind in kinds)
         self.has_lattice = any(isinstance(kind, Lattice) for kind in kinds)
         self._all_tables = Tables.of(self.kinds[:1] if sequence else self.kinds)
+        self.has_states = self._all_tables.has_states  # besides continuous parts
         if not sequence:  # of which no net sees all elements at once
             self.shared, self.feature_dim, self._layout  # noqa: B018
         self._tables: dict[tuple[torch.device, torch.dtype], Tables] = {}

@@ -46,6 +46,7 @@ class Tables(NamedTuple):
         atoms: (A, D) the atoms that are numbers, NaN where a coordinate has fewer than A.
         missing: (D,) long, the state that means missing; -1 where the kind has none.
         category: (D,) bool.
+        has_states: whether a coordinate has states besides its continuous part.
     """
 
     charts: Charts
@@ -57,6 +58,7 @@ class Tables(NamedTuple):
     atoms: Tensor
     missing: Tensor
     category: Tensor
+    has_states: bool
 
     @classmethod
     def of(cls, kinds: Sequence[Kind]) -> Tables:
@@ -79,22 +81,19 @@ class Tables(NamedTuple):
             atoms=torch.tensor(padded, dtype=torch.float64, device="cpu").reshape(depth, len(kinds)),
             missing=column(lambda kind: kind.missing_state, torch.long),
             category=column(lambda kind: isinstance(kind, Category), torch.bool),
+            has_states=any(isinstance(kind, Category) or kind.states > 1 for kind in kinds),
         )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Tables:
         """Return the tables on a device, the numbers among them in this type."""
-        charts, *tensors = self
-        return Tables(charts.to(device, dtype), *(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in tensors))
+        tensors = {name: t for name, t in self._asdict().items() if isinstance(t, Tensor)}
+        moved = {name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in tensors.items()}
+        return self._replace(charts=self.charts.to(device, dtype), **moved)
 
     @property
     def real(self) -> Tensor:
         """Return which coordinates are a Real, bool (D,)."""
         return (self.step == 0) & ~self.category
-
-    @property
-    def has_states(self) -> bool:
-        """Return whether a coordinate has states besides its continuous part."""
-        return bool(self.category.any() or (self.states > 1).any())
 
     def split(self, x: Tensor) -> Parts:
         """Return numbers x (..., D) as states and standardised numbers; see `Space.split`."""
