@@ -88,7 +88,7 @@ class Tables(NamedTuple):
         """Return the tables on a device, the numbers among them in this type."""
         tensors = {name: t for name, t in self._asdict().items() if isinstance(t, Tensor)}
         moved = {name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in tensors.items()}
-        return self._replace(charts=self.charts.to(device, dtype), **moved)
+        return self._replace(charts=self.charts.to(device, dtype), **moved)  # type: ignore[arg-type]
 
     @property
     def real(self) -> Tensor:
