@@ -82,6 +82,9 @@ def as_table(codec: Codec, x: Tensor) -> pa.Table:
             return pa.from_numpy_dtype(array)
         return pa.int64() if whole else pa.float64()
 
+    if form is not None and codec.rewrites:
+        types = form.dtypes if kept else (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names)
+        return replace(codec, form=Form("pyarrow", types)).decode(x)
     types = form.dtypes if form is not None and kept else tuple(type_name(dtype(kind)) for kind in space.kinds)
     return Codec(space, Form("pyarrow", types)).decode(x)
 

@@ -1,19 +1,26 @@
 """Codecs between the data that a person has (a frame, an array, text or sound) and tensors of a space.
 
 `columns` encodes tables, arrays and images, `sequences` data in an order, with `text` and `sound`; `frames` converts to Arrow.
+`rewrites` stand between a person's table and the columns of the space.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from genus.codec import columns, sequences
-from genus.codec.frames import Form
+from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, type_name, type_of
+from genus.codec.rewrites import Rewrite, rewrite_from_json, run_backward, run_forward
+from genus.errors import DataError
 from genus.space import Lattice, Space
 
 __all__ = ["Codec"]
@@ -26,6 +33,12 @@ class Codec:
     Args:
         space: of x.
         form: the form of what `decode` returns: a frame, an array, images, text or sound; None: tensors as they are.
+        rewrites: from the person's table to the one whose columns are the space's, in the order in which `encode` runs them;
+            a form is needed with them.
+        names: of the person's columns, in their order, where there are rewrites; otherwise they are the space's.
+
+    Raises:
+        DataError: the rewrites do not lead from these names to the space's.
 
     >>> from genus.space import Category
     >>> codec = Codec(Space([Category(("no", "yes"))], names=["smokes"]))
@@ -35,11 +48,21 @@ class Codec:
 
     space: Space
     form: Form | None = None
+    rewrites: tuple[Rewrite, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rewrites and set(self._schema.names) != set(self.space.names or ()):
+            raise DataError(
+                f"The rewrites lead to the columns {', '.join(self._schema.names)}, and the space has"
+                f" {', '.join(self.space.names or ()) or 'none'}."
+            )
 
     def __str__(self) -> str:
         if not self.space.is_table:
             return str(self.space)
-        return self.space.lines(lambda i: columns.within(self.space.kinds[i], self.time(i)).removeprefix("values in "))
+        lines = self.space.lines(lambda i: columns.within(self.space.kinds[i], self.time(i)).removeprefix("values in "))
+        return "\n".join([lines, *(f"  relation  {rewrite.describe()}" for rewrite in self.rewrites)])
 
     def encode(self, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
         """Return data as x; each sequence that ends gets an end.
@@ -48,17 +71,64 @@ class Codec:
             source: a frame, array or tensor of the space's columns; strings, waveforms or arrays where x is a sequence.
             allow_missing: x is NaN where a column without a missing value lacks a value; `impute` and `log_marginal` of a
                 model take such rows.
-            beyond: x is infinite where a lattice has no place for a number; no model takes such rows.
+            beyond: x is infinite where a lattice has no place for a number, and everywhere in a row that breaks a relation;
+                no model takes such rows.
 
         Returns:
             (N, *shape) in data units.
 
         Raises:
-            DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds.
+            DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds, or a row that
+                breaks a relation.
         """
         if self.space.sequence:
             return sequences.encode(self.space, self.form, source)
-        return columns.encode(self.space, self.form, source, allow_missing, beyond)
+        if not self.rewrites:
+            return columns.encode(self.space, self.form, source, allow_missing, beyond)
+        table, broken, first = run_forward(self.rewrites, self._as_read(source))
+        if first is not None and not beyond:
+            raise DataError(f"{first}; drop or mend such rows, or read the training data with relations=False.")
+        table = table.filter(pa.array(~broken)) if broken.any() else table
+        fine = columns.encode(self.space, self._form, table, allow_missing, beyond)
+        x = torch.full((len(broken), self.space.dim), math.inf, dtype=fine.dtype)
+        x[torch.from_numpy(~broken)] = fine
+        return x
+
+    def _as_read(self, source: Any) -> pa.Table:
+        """Return data as a table with the person's columns, of time where they were time."""
+        table, form = to_arrow(source)
+        if form.container in ARRAYS and table.num_columns == len(self.names) and not set(self.names) <= set(table.column_names):
+            table = table.rename_columns(list(self.names))
+        for i, name in enumerate(self.names):
+            if name not in table.column_names or self.form is None:
+                continue
+            column, kind = table.column(name), self.form.column_type(i)
+            other = kind is not None and pa.types.is_temporal(kind) and column.type != kind
+            if other and (is_text(column.type) or pa.types.is_temporal(column.type)):
+                try:
+                    table = table.set_column(table.column_names.index(name), name, column.cast(kind))
+                except pa.ArrowException as error:
+                    raise DataError(f"The column {name!r} holds {column.type} values that are no {kind}: {error}.") from error
+        return table
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        """Return the types of the columns that the rewrites make of the person's."""
+        if self.form is None or not self.names:
+            raise DataError("A Codec with rewrites needs a form, and the names of the person's columns.")
+        array = self.form.container in ARRAYS
+        kinds = (
+            [pa.from_numpy_dtype(np.dtype(self.form.dtypes[0]))] * len(self.names) if array else map(type_of, self.form.dtypes)
+        )
+        empty = pa.table({name: pa.array([], kind) for name, kind in zip(self.names, kinds, strict=True)})
+        return run_forward(self.rewrites, empty)[0].schema
+
+    @cached_property
+    def _form(self) -> Form | None:
+        """Return the form of the space's own columns: that of the data, unless there are rewrites."""
+        if not self.rewrites:
+            return self.form
+        return Form("pyarrow", tuple(type_name(self._schema.field(name).type) for name in self.space.names or ()))
 
     def encode_prefix(self, start: Any) -> Tensor:
         """Return the beginning of a sequence as x_1 ... x_m, (m,); no end follows.
@@ -75,11 +145,20 @@ class Codec:
         """
         return sequences.encode_prefix(self.space, self.form, start)
 
-    def decode(self, x: Tensor) -> Any:
-        """Return x (N, *shape) in the form of the data that were read, with their column names and dtypes."""
+    def decode(self, x: Tensor, seed: int = 0, start: int = 0) -> Any:
+        """Return x (N, *shape) in the form of the data that were read, with their column names and dtypes.
+
+        Args:
+            x: rows of the space.
+            seed: of what no row holds and rewrites invent, such as keys; the same seed repeats it.
+            start: how many rows of the same draw were decoded before these.
+        """
         if self.space.sequence:
             return sequences.decode(self.space, self.form, x)
-        return columns.decode(self.space, self.form, x)
+        if not self.rewrites or self.form is None:
+            return columns.decode(self.space, self.form, x)
+        table = columns.decode(self.space, self._form, x)
+        return columns.to_form(run_backward(self.rewrites, table, seed, start).select(list(self.names)), self.form)
 
     @property
     def is_text(self) -> bool:
@@ -93,7 +172,7 @@ class Codec:
 
     def column_type(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of the column that coordinate i was read from; None where the data had no columns."""
-        return self.form.column_type(i) if self.form is not None else None
+        return self._form.column_type(i) if self._form is not None else None
 
     def time(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of the column that coordinate i was read from, where it is a type of time; else None."""
@@ -101,14 +180,25 @@ class Codec:
         return column_type if column_type is not None and pa.types.is_temporal(column_type) else None
 
     def select(self, chosen: Sequence[int]) -> Codec:
-        """Return the codec of some columns of a table."""
-        return Codec(self.space.select(chosen), self.form.select(chosen) if self.form is not None else None)
+        """Return the codec of some columns of the space, without rewrites."""
+        return Codec(self.space.select(chosen), self._form.select(chosen) if self._form is not None else None)
 
     def to_json(self) -> dict[str, Any] | None:
-        """Return the form as plain JSON values; the space has its own."""
-        return self.form.to_json() if self.form is not None else None
+        """Return the form and the rewrites as plain JSON values; the space has its own."""
+        if self.form is None:
+            return None
+        rewritten = {"names": list(self.names), "rewrites": [rewrite.to_json() for rewrite in self.rewrites]}
+        return self.form.to_json() | (rewritten if self.rewrites else {})
 
     @classmethod
     def from_json(cls, space: Space, data: dict[str, Any] | None) -> Codec:
-        """Return the codec of a space whose form `to_json` described."""
-        return cls(space, Form.from_json(data) if data is not None else None)
+        """Return the codec of a space whose form and rewrites `to_json` described.
+
+        Raises:
+            DataError: rewrites that are not known, or that do not lead to the space.
+        """
+        if data is None:
+            return cls(space)
+        values = dict(data)
+        names, rewrites = values.pop("names", ()), values.pop("rewrites", ())
+        return cls(space, Form.from_json(values), tuple(map(rewrite_from_json, rewrites)), tuple(map(str, names)))

@@ -19,7 +19,7 @@ from genus.kinds import Category, Kind, Lattice
 from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest_decimals
 from genus.space import Space
 
-__all__ = ["decode", "decode_column", "encode", "encode_column", "within"]
+__all__ = ["decode", "decode_column", "encode", "encode_column", "to_form", "within"]
 
 # -- encoding --------------------------------------------------------------------------------------------------------
 
@@ -336,6 +336,18 @@ def _to_dictionary(column: np.ndarray, kind: Kind, target: pa.DataType) -> pa.Ar
     place = {level: i for i, level in enumerate(levels)}
     codes = pa.array([place.get(v) for v in column.tolist()], type=target.index_type)
     return pa.DictionaryArray.from_arrays(codes, dictionary, ordered=target.ordered)
+
+
+def to_form(table: pa.Table, form: Form) -> Any:
+    """Return a table in a form: each column as the form's type has it, in the form's container."""
+    if form.container in ARRAYS:
+        dtype = np.dtype(form.dtypes[0])
+        array = np.stack([to_numbers(column) for column in table.columns], axis=1)
+        array = array.astype(np.float64 if dtype.kind in "iu" and np.isnan(array).any() else dtype)
+        return torch.from_numpy(np.ascontiguousarray(array)) if form.container == "torch" else array
+    types = map(type_of, form.dtypes)
+    arrays = [c if c.type == kind else c.cast(kind, safe=False) for c, kind in zip(table.columns, types, strict=True)]
+    return _to_frame(pa.table(arrays, names=table.column_names), form)
 
 
 def _to_frame(table: pa.Table, form: Form) -> Any:

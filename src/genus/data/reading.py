@@ -313,8 +313,8 @@ def _encoded(
     found: Source, codec: Codec, context: Codec | None, target: str | None, allow_missing: bool, beyond: bool
 ) -> Dataset:
     """Return new data in the spaces of these codecs; columns that the spaces do not name are ignored."""
-    x = codec.encode(found.images if found.images is not None else _renamed(found, codec.space), allow_missing, beyond)
-    c = context.encode(_renamed(found, context.space)) if context is not None else None
+    x = codec.encode(found.images if found.images is not None else _renamed(found, codec), allow_missing, beyond)
+    c = context.encode(_renamed(found, context)) if context is not None else None
     target = target if target is not None else found.target
     return Dataset(
         x,
@@ -329,15 +329,10 @@ def _encoded(
     )
 
 
-def _renamed(found: Source, space: Space) -> pa.Table:
-    """Return a table; an array's columns, which have no names of their own, get the space's where the widths agree."""
-    table = found.columns
+def _renamed(found: Source, codec: Codec) -> pa.Table:
+    """Return a table; an array's columns, which have no names of their own, get the codec's where the widths agree."""
+    table, names = found.columns, codec.names or codec.space.names or ()
     unnamed = found.form.container in ARRAYS and found.images is None
-    if (
-        unnamed
-        and space.names is not None
-        and table.num_columns == space.dim
-        and not set(space.names) <= set(table.column_names)
-    ):
-        return table.rename_columns(list(space.names))
+    if unnamed and table.num_columns == len(names) and not set(names) <= set(table.column_names):
+        return table.rename_columns(list(names))
     return table

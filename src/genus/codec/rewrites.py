@@ -1,0 +1,169 @@
+"""Rewrites: exact changes of a table between the columns that a person has and the columns that a space has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from genus.errors import DataError
+
+__all__ = ["Rewrite", "Undone", "place_columns", "rewrite_from_json", "run_backward", "run_forward"]
+
+_rewrites: dict[str, type[Rewrite]] = {}  # by name, as JSON has it
+
+
+class Rewrite(ABC):
+    """Changes the columns of a table into those that a space models, and back, without loss.
+
+    A codec keeps rewrites in order: `Codec.encode` runs them forward before it encodes columns, `Codec.decode` backward after
+    it has decoded them. Models see the columns between, and know nothing of rewrites. So that a log-density of the columns
+    that a model sees is one of the table, a rewrite keeps the base measure: it is a bijection between the rows that it does
+    not call broken and the rows of the space, with a Jacobian of 1.
+
+    A subclass is a frozen dataclass whose fields are JSON values (tuples for lists); they are its JSON. It gives `reads`,
+    `forward`, `backward` and `describe`, and checks its fields in `__post_init__` with a DataError, since files bring them.
+
+    Attributes:
+        name: by which files find the class.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = name or cls.__name__.lower()
+        _rewrites[cls.name] = cls
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """Return the names of the columns that `forward` cannot do without."""
+
+    @abstractmethod
+    def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+        """Return the table as the space sees it, and which rows break the relation, (N,) bool.
+
+        Columns that the rewrite does not know stay as they are; the order of columns does not matter. What the table holds in
+        rows that are broken does not matter either. A table of no rows is taken too: it gives the types of the columns.
+        """
+
+    @abstractmethod
+    def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
+        """Return the table as the person has it: the inverse of `forward`.
+
+        Args:
+            table: as the space sees it.
+            seed: of what the rewrite has to invent, such as keys; the same seed repeats it.
+            start: how many rows of the same draw were decoded before these.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return a sentence on the relation, without a full stop: "checkin <= checkout in every row"."""
+
+    def broken(self, table: pa.Table, row: int) -> str:
+        """Return how a row of the person's table breaks the relation, for messages: the values that it has."""
+        shown = (f"{name!r} is {table.column(name)[row].as_py()!s}" for name in self.reads if name in table.column_names)
+        return " and ".join(shown)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rewrite as JSON values; `rewrite_from_json` is the inverse."""
+        return {"rewrite": self.name, **{f.name: _listed(getattr(self, f.name)) for f in fields(self)}}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Undone:
+    """Says why a table cannot be rewritten: the first row that breaks a relation.
+
+    Args:
+        rewrite: the relation.
+        row: the first row that breaks it.
+        count: of rows that break it.
+        values: of that row, in words.
+    """
+
+    rewrite: Rewrite
+    row: int
+    count: int
+    values: str
+
+    def __str__(self) -> str:
+        return f"Row {self.row} ({self.count} such in all) breaks {self.rewrite.describe()}: {self.values}"
+
+
+def rewrite_from_json(data: Any) -> Rewrite:
+    """Return the rewrite that `Rewrite.to_json` described.
+
+    Raises:
+        DataError: no rewrite has the name, or it takes no such values.
+    """
+    values = dict(data) if isinstance(data, Mapping) else {}
+    name = values.pop("rewrite", None)
+    if name not in _rewrites:
+        raise DataError(f"There is no rewrite {name!r}; there are {', '.join(_rewrites)}.")
+    try:
+        return _rewrites[name](**{key: _tupled(value) for key, value in values.items()})
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise DataError(f"The rewrite {name!r} cannot be made of {sorted(values)}: {error}.") from error
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(one) for one in value) if isinstance(value, list) else value
+
+
+# -- a table, through all of them ---------------------------------------------------------------------------------------------
+
+
+def run_forward(rewrites: Sequence[Rewrite], table: pa.Table) -> tuple[pa.Table, np.ndarray, Undone | None]:
+    """Return a table as the space sees it, which of its rows break a relation (N,), and the first such row in words.
+
+    Raises:
+        DataError: the table lacks a column that a rewrite needs.
+    """
+    broken = np.zeros(table.num_rows, dtype=bool)
+    first: Undone | None = None
+    for rewrite in rewrites:
+        lacking = [name for name in rewrite.reads if name not in table.column_names]
+        if lacking:
+            raise DataError(
+                f"The data lack column {lacking[0]!r}, which {rewrite.describe()} needs; found {', '.join(table.column_names)}."
+            )
+        after, here = rewrite.forward(table)
+        new = here & ~broken  # rows that broke an earlier relation hold anything
+        if first is None and new.any():
+            row = int(np.flatnonzero(new)[0])
+            first = Undone(rewrite, row, int(new.sum()), rewrite.broken(table, row))
+        broken |= here
+        table = after
+    return table, broken, first
+
+
+def run_backward(rewrites: Sequence[Rewrite], table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
+    """Return a table of the space's columns as the person has it."""
+    for rewrite in reversed(rewrites):
+        table = rewrite.backward(table, seed, start)
+    return table
+
+
+def place_columns(table: pa.Table, old: Sequence[str], new: Mapping[str, Any]) -> pa.Table:
+    """Return a table in which new columns stand where the first of the old ones stood, or at the end where none is there.
+
+    >>> place_columns(pa.table({"a": [1], "b": [2], "c": [3]}), ["b", "c"], {"d": [5]}).column_names
+    ['a', 'd']
+    """
+    names = table.column_names
+    places = [names.index(name) for name in old if name in names]
+    at = min(places, default=len(names))
+    before = [name for name in names[:at] if name not in old]
+    after = [name for name in names[at:] if name not in old]
+    columns = {name: table.column(name) for name in before} | dict(new) | {name: table.column(name) for name in after}
+    return pa.table(columns)
