@@ -139,7 +139,8 @@ class Block(nn.Module):
         """Return q, k, v (B, heads, P, width / heads) of the stream x (B, P, width); turn (P, width / heads / 2, 2)."""
         x = norm(x)
         q, k, v = (to(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for to in (self.query, self.key, self.value))
-        return rotate(norm(q.to(turn.dtype)), turn), rotate(norm(k.to(turn.dtype)), turn), v
+        q, k = rotate(norm(torch.stack([q, k]).to(turn.dtype)), turn).unbind()
+        return q, k, v
 
     def add(self, x: Tensor, attended: Tensor) -> Tensor:
         """Return the stream x (B, P, width) after this block, attended (B, heads, P, width / heads) being its attention."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from genus.compiled import Compiled
@@ -185,7 +184,7 @@ class GradientTrainer(Trainer):
         if self.options.max_grad_norm is not None:
             for optimizer in objective.optimizers:
                 precision.unscale_gradients(optimizer)
-            norm = clip_grad_norm_(objective.parameters, self.options.max_grad_norm)
+            norm = clip_gradients(objective.parameters, self.options.max_grad_norm)
         for optimizer in objective.optimizers:
             group = optimizer.param_groups[0]
             group["lr"] = group["initial_lr"] * rate
@@ -309,3 +308,22 @@ class GradientTrainer(Trainer):
             checkpoint.restore_optimizer(index, optimizer, groups["optimizer"])
         self.fabric.strategy.precision.load_state_dict(training["precision"])
         self.flushed_step = self.step
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:
+    """Scale gradients down to a norm of at most `max_norm` together, and return the norm that they had.
+
+    `torch.nn.utils.clip_grad_norm_` does the same for tensors of many devices, and takes twice as long for a small net's.
+
+    >>> weight = torch.zeros(2, requires_grad=True)
+    >>> weight.grad = torch.tensor([3.0, 4.0])
+    >>> clip_gradients([weight], 1.0), weight.grad
+    (tensor(5.), tensor([0.6000, 0.8000]))
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm

@@ -267,7 +267,7 @@ class CountingTrainer(Trainer):
     def loop(self) -> str:
         self.model.eval()
         while (stopped := self.finished() or self.over()) is None:
-            with passed_along():  # functions of torch that are given no generator draw from the seed's too
+            with passed_along(self.model):  # functions of torch that are given no generator draw from the seed's too
                 whole = self.one_pass()
             if not whole:
                 stopped = self.over() or "interrupted"
