@@ -14,7 +14,7 @@ from torch import Tensor
 from genus.compiled import is_traced
 from genus.configurable import Configurable, classes, from_json
 from genus.errors import DataError, GenusError
-from genus.ladder.birth import RemembersBirth
+from genus.ladder.birth import DetectsTraining
 from genus.ladder.distribution import AsDistribution
 from genus.ladder.functions import check_count, check_shape
 from genus.ladder.imputation import Imputation
@@ -28,7 +28,7 @@ from genus.space import Category, Space
 __all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
 
 
-class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, name=""):
+class GenerativeModel(Imputation, AsDistribution, Configurable, DetectsTraining, name=""):
     """Represents a distribution over a space that can be sampled; the base of every family.
 
     A subclass must give
@@ -57,9 +57,9 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
             none: the family sees the context's features themselves.
     """
 
-    left_out = ("space", "context")
+    left_out = ("space", "context")  # which files keep apart from the other arguments of a constructor
     info: ClassVar[FamilyInfo] = FamilyInfo()
-    codec: Any = None  # from and to what the training rows were read from; None for tensors
+    codec: Any = None  # turns what the training rows were read from into tensors, and back; None for tensors
     context_codec: Any = None
     fit_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     context_counts: Tensor | None  # (levels,): how often training saw each level of a context that is one category
@@ -69,7 +69,8 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
 
     @classmethod
     def _register(cls, name: str) -> None:
-        if not name:  # a base of families has none
+        # Other classes without name= are registered by that of the class; a model without one is a base of families.
+        if not name:
             return
         parameters = inspect.signature(cls.__init__).parameters
         if not {"space", "context"} <= parameters.keys():
@@ -79,7 +80,8 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, RemembersBirth, 
     def __init__(self, space: Space, context: Space | None = None, context_net: Sequence[int] = ()) -> None:
         super().__init__()
         for name, one in {"space": space, "context": context}.items():
-            if not isinstance(one, Space) and (one is not None or name == "space"):
+            optional = name == "context" and one is None
+            if not (isinstance(one, Space) or optional):
                 raise GenusError(f"{name} must be a Space; got {type(one).__name__}. Give other arguments by name.")
         if reason := self.refusal(space, context):
             raise DataError(f"{type(self).__name__} cannot model this: {reason}")

@@ -1,4 +1,7 @@
-"""The numbers that a model was made with, so that training knows whether anything has trained it before."""
+"""A digest of the numbers that a model was made with, so that training knows whether anything has trained it before.
+
+A flag that `fit` sets would not do: weights change in a person's own loop too, or by `load_state_dict`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch import Tensor, nn
 
 from genus.nets.state import digest
 
-__all__ = ["ModelType", "RemembersBirth"]
+__all__ = ["ModelType", "DetectsTraining"]
 
 
 class ModelType(ABCMeta):
@@ -23,7 +26,7 @@ class ModelType(ABCMeta):
         return model
 
 
-class RemembersBirth(nn.Module, metaclass=ModelType):
+class DetectsTraining(nn.Module, metaclass=ModelType):
     """Remember, as a digest in the buffer `birth`, the numbers that a model was made with."""
 
     birth: Tensor  # int64

@@ -126,9 +126,9 @@ class ApproximateDensity(GenerativeModel):
         once = max(1, AT_ONCE // max(len(x) * self.space.dim, 1))
         with isolated(seed, self):
             parts = [self._log_weights(x, c, min(once, samples - at)) for at in range(0, samples, once)]
-        first = torch.stack([part.logsumexp(0) for part in parts]).logsumexp(0)
-        second = torch.stack([(2 * part).logsumexp(0) for part in parts]).logsumexp(0)
-        return first - math.log(samples), (2 * first - second).exp()
+        log_sum = torch.stack([part.logsumexp(0) for part in parts]).logsumexp(0)
+        log_sum_of_squares = torch.stack([(2 * part).logsumexp(0) for part in parts]).logsumexp(0)
+        return log_sum - math.log(samples), (2 * log_sum - log_sum_of_squares).exp()  # (sum w)^2 / sum w^2
 
     def class_log_probs(self, x: Tensor) -> Tensor:
         """Return log p(y|x) for each level y of the one categorical context, by Bayes' rule p(y|x) ~ p(y) p(x|y).

@@ -1,7 +1,8 @@
-"""The laws of the ladder: each takes a model, data x (B, *shape) and context c, and says whether it could be checked.
+"""The laws of the ladder: each takes a model, data x (B, *shape) and context c, and raises `LawError` where it is broken.
 
-A law raises `LawError` where it is broken, and returns False where it cannot tell. All have x in their signature, so that one
-loop can call them alike, also those that make no use of it.
+A law returns True where it was checked and held, and False where it could not be checked (a space too large
+to sum over, say). All have x in their signature, so that one loop can call them alike, also those that make no use
+of it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ MASS_SLACK = 0.01  # of a mass, beyond five standard errors: these are estimated
 EVIDENCE_SLACK = 0.05  # of a mass, likewise, where the evidence itself is an estimate; and what counts as near 1
 BOUND_SLACK = 0.2  # nats by which a mean bound may exceed the evidence: both are estimated from samples
 FEW_DRAWS = 2  # draws by which a count may differ beyond five standard errors: small counts are not normal
+SIGMAS = 5  # standard errors by which an estimate may differ: in thousands of checks none exceeds them by chance
 NAN_STANDS_AS = -1e9  # a number that no datum has, for NaN (a missing value), since no NaN equals another
 
 
@@ -116,13 +118,13 @@ def rows_are_independent(model: ApproximateDensity, x: Tensor, c: Tensor | None)
         among = torch.stack([model.elbo(few, rows, seed=BOUNDS + s)[0] for s in range(BOUNDS)])
         away = float((alone.double() - among.double()).mean())
         error = float((alone.double().var() + among.double().var()).div(BOUNDS).sqrt())
-        near = abs(away) <= 6 * error + ROUNDING * (1 + abs(float(alone.mean())))
+        near = abs(away) <= SIGMAS * error + ROUNDING * (1 + abs(float(alone.mean())))
         require(near, f"{name}: the bound of a row alone is {away:.3g} nats another than among others, on average")
         return True
     whole = model.log_prob(x, c)
     require(not bool(whole.isnan().any()), f"{name}.log_prob is NaN of some data")
     tolerance = ROUNDING if whole.dtype == torch.float32 else 1e-9
-    for part in (slice(0, 0), slice(0, 1), slice(1, None, 2)):
+    for part in (slice(0, 0), slice(0, 1), slice(1, None, 2)):  # no row, one row, every other row
         alone = model.log_prob(x[part], None if c is None else c[part])
         require_close(alone, whole[part], f"{name}.log_prob of rows depends on those beside them", tolerance)
     return True
@@ -181,7 +183,7 @@ def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | N
         return False
     mass, error = found
     require(
-        abs(mass - 1) < 5 * error + MASS_SLACK,
+        abs(mass - 1) < SIGMAS * error + MASS_SLACK,
         f"{type(model).__name__}: its samples do not follow its log-density, or the mass of that is not 1: by a model q"
         f" fitted to samples, the means of p / (p + q) add up to {mass:.4g}, not 1 (standard error {error:.2g})",
     )
@@ -195,7 +197,7 @@ def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tenso
         return False
     mass, error = found
     require(
-        mass < 1 + 5 * error + EVIDENCE_SLACK,
+        mass < 1 + SIGMAS * error + EVIDENCE_SLACK,
         f"{type(model).__name__}: its bound is none, since the mass of the evidence is {mass:.4g}, more than 1 (standard error"
         f" {error:.2g})",
     )
@@ -221,17 +223,18 @@ def _mass(
             return None
     n = max(500, min(DRAWS, NUMBERS // space.dim))
     rows = context_rows(c, n)
-    learnt, of_p = model.sample(n, rows, seed=1), model.sample(n, rows, seed=2)
-    fit(other, learnt, validation=None, progress=False)
-    of_q = other.sample(n, seed=3)
-    shares = []
-    for points in (of_p, of_q):
-        mine = map_batches(log_p, points, rows, rows=2048).double()
-        shares.append(torch.sigmoid(mine - other.log_prob(points).double()))
-    mass = float(shares[0].mean() + shares[1].mean())
-    error = float((shares[0].var() + shares[1].var()).div(n).sqrt())
-    near = abs(mass - 1) < 5 * error + EVIDENCE_SLACK
-    return None if near and float(shares[0].mean()) > SURE else (mass, error)
+    fit(other, model.sample(n, rows, seed=1), validation=None, progress=False)
+
+    def share(points: Tensor) -> Tensor:
+        """Return p / (p + q) of points."""
+        return torch.sigmoid(map_batches(log_p, points, rows, rows=2048).double() - other.log_prob(points).double())
+
+    # E_p[p / (p + q)] + E_q[p / (p + q)] is the integral of (p + q) p / (p + q), and so of p.
+    of_p, of_q = share(model.sample(n, rows, seed=2)), share(other.sample(n, seed=3))
+    mass = float(of_p.mean() + of_q.mean())
+    error = float((of_p.var() + of_q.var()).div(n).sqrt())
+    near = abs(mass - 1) < SIGMAS * error + EVIDENCE_SLACK
+    return None if near and float(of_p.mean()) > SURE else (mass, error)
 
 
 @torch.no_grad()
@@ -264,7 +267,7 @@ def require_frequencies(sample: Tensor, points: Tensor, p: Tensor, name: str) ->
     distinct, where = torch.unique(both, dim=0, return_inverse=True)
     found = (torch.bincount(where[len(points) :], minlength=len(distinct)).double() / len(sample))[where[: len(points)]]
     require(abs(float(found.sum()) - 1) < 1e-9, f"{name}: some samples are none of the data that may follow")
-    away, allowed = (found - p).abs(), 5 * (p * (1 - p) / len(sample)).sqrt() + FEW_DRAWS / len(sample)
+    away, allowed = (found - p).abs(), SIGMAS * (p * (1 - p) / len(sample)).sqrt() + FEW_DRAWS / len(sample)
     worst = int((away - allowed).argmax())
     require(
         bool((away < allowed).all()),

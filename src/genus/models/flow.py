@@ -23,17 +23,18 @@ from genus.transforms import ActNorm, Chain, Inverse, Logit, MaskedAutoregressiv
 
 __all__ = ["Flow", "NormalisingFlow"]
 
-SMALL_IMAGE = 256  # pixels up to which noise is trained; beyond, its nets are larger than a flow's
+SMALL_IMAGE = 256  # pixels up to which dequantisation is variational; beyond, the nets of its noise outgrow the flow's
 CACHED_ROWS = 2048  # density at a time on a processor, so that hidden layers stay in its cache
 
 
 class NormalisingFlow(ContinuousDensity):
-    """Map data to a base distribution by bijections: log p(x) = log p_0(z) + log|det dz/dx|, z = f_n(... f_1(x))
+    """Map data to a base distribution by bijections: log p(x) = log p_0(z) + log|det dz/du| + log|du/dx|, z = f_n(... f_1(u))
     (Rezende & Mohamed 2015, arXiv:1505.05770).
 
-    A family makes its transforms and calls `_compose`. They act on the standardised numbers of the real columns; for everything
-    else see `ContinuousDensity`. An absent number passes through the transforms as NaN: no other coordinate depends on it, and
-    neither log-determinant nor base counts it.
+    u are the numbers of the real columns x in their charts, standardised. A family makes its transforms of u and calls
+    `_compose`. A column may have states besides: which category it is, or which atom, or that it is missing (state 0 is an
+    ordinary number); `ContinuousDensity` models them, and gives them to the
+    transforms as features. An absent number passes through the transforms as NaN: no other coordinate depends on it, and neither log-determinant nor base counts it.
     """
 
     info = ContinuousDensity.info.replace(group="flows")
@@ -41,9 +42,10 @@ class NormalisingFlow(ContinuousDensity):
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """Return trained noise for small images of whole numbers: on the digits it is worth 3 to 8 nats in the same time.
+        """Return variational dequantisation (Ho et al. 2019, arXiv:1902.00275) for small images of whole numbers.
 
-        `noise` is an argument of `Dequantised`, which `genus.build` puts around a flow for whole numbers.
+        On the digits it is worth 3 to 8 nats in the same time. `noise` is an argument of `Dequantised`, which
+        `genus.build` puts around a flow for whole numbers.
         """
         small = not space.is_table and space.dim <= SMALL_IMAGE
         return {"noise": "variational"} if small and space.columns(Lattice) else {}
@@ -107,14 +109,14 @@ class NormalisingFlow(ContinuousDensity):
         self.transform.initialise(u, features)
 
     def matrices(self) -> list[nn.Parameter]:
-        """Return the weights that Muon trains faster than Adam."""
+        """Return the weights that `distill` trains by Muon, which is faster there; `fit` trains a flow by Adam alone."""
         nets = (net for net in self.transform.modules() if isinstance(net, MaskedMLP | GatedStack))
         return [weight for net in nets for weight in net.matrices()]
 
     # -- density --------------------------------------------------------------------------------------------------------
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        rows = 2 * CACHED_ROWS if self.sequential else CACHED_ROWS
+        rows = 2 * CACHED_ROWS if self.sequential else CACHED_ROWS  # steps of one coordinate fill the cache less
         if not is_traced() and len(x) > rows and x.device.type == "cpu" and not torch.is_grad_enabled():
             return map_batches(super()._log_prob, x, c, rows)
         return super()._log_prob(x, c)
@@ -134,6 +136,7 @@ class NormalisingFlow(ContinuousDensity):
         """
         orders = [t.order for t in self.transform.transforms if isinstance(t, MaskedAutoregressive)]
         chained = len(orders) + sum(isinstance(t, ActNorm) for t in self.transform.transforms)
+        # ActNorm works on each coordinate alone, so it keeps any order.
         one_order = all(order == orders[0] for order in orders) and chained == len(self.transform.transforms)
         reals, states = self.reals.tolist(), self.varied.tolist()
         numbers = [reals[i] for i in orders[0]] if orders else reals

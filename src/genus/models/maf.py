@@ -14,8 +14,8 @@ class MAF(Repeated, name="maf"):
     """Masked autoregressive flow: z_i = (x_i - m_i(x_<i)) exp(-s_i(x_<i)), several times (Papamakarios et al. 2017,
     arXiv:1705.07057).
 
-    The density takes one pass; sampling goes coordinate by coordinate but computes every hidden unit once, so that it costs
-    about a pass too.
+    An `ActNorm` standardises the numbers, then come the masked transforms. The density takes one pass; sampling goes coordinate
+    by coordinate but computes every hidden unit once, so that it costs about a pass too.
 
     Args:
         space: of x.
@@ -37,4 +37,5 @@ class MAF(Repeated, name="maf"):
     info = Repeated.info.replace(title="masked autoregressive flow")
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+        # direct: a masked linear map beside each net, which starts as the whitening of the data
         return [MaskedAutoregressive(dim, order=self.alternating(dim, i), direct=True, **net) for i in range(transforms)]

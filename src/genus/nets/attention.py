@@ -17,20 +17,19 @@ BASE = 10_000.0  # RoPE base: pair i turns by BASE^(-i / half) radians a positio
 
 
 class Transformer(CausalNet):
-    """Stack blocks of attention and of a dense net, each adding to one stream (Vaswani et al. 2017, arXiv:1706.03762).
+    """Stack residual blocks of causal attention and of a dense net (Vaswani et al. 2017, arXiv:1706.03762).
 
-    Norms without parameters stand before every part (Zhang & Sennrich 2019, arXiv:1910.07467) and on queries and keys (Henry et
-    al. 2020, arXiv:2010.04245). Positions rotate queries and keys, so that only distances count (Su et al. 2021,
-    arXiv:2104.09864). The dense net's activation is the square of a ReLU (So et al. 2021, arXiv:2109.08668). What a part adds
-    is zero at first.
+    Pre-norm by RMSNorm without weights (Zhang & Sennrich 2019, arXiv:1910.07467), on queries and keys too (QK-norm, Henry et
+    al. 2020, arXiv:2010.04245); rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864); a dense net with a squared ReLU (So et
+    al. 2021, arXiv:2109.08668); output projections that are zero at first.
 
     Args:
-        width: of tokens and outputs.
-        layers: blocks.
-        heads: of every attention; width / heads is even.
+        width: the width of tokens and outputs.
+        layers: the number of blocks.
+        heads: the number of heads of every attention; width / heads is even.
         window: output i attends to tokens i - window + 1 ... i, so a longer sequence slides through it.
-        dropout: of tokens, and of what every part adds.
-        context_dim: of the context's features.
+        dropout: the share that is dropped of tokens, and of what every part adds to the residual stream.
+        context_dim: the width of the context's features.
     """
 
     compiled = False  # set by the model (models/autoregressive.py, `_compiled`) while it samples
@@ -40,8 +39,8 @@ class Transformer(CausalNet):
         self.heads, self.window = heads, window
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.drop = SharedDropout(dropout)
-        # The beginning leaves the window; the context must not leave with it.
-        self.everywhere = nn.Linear(context_dim, width, bias=False) if context_dim else None
+        # The token of the beginning carries the context too, but slides out of the window: so every token carries it.
+        self.context_to_tokens = nn.Linear(context_dim, width, bias=False) if context_dim else None
 
     def matrices(self) -> list[nn.Parameter]:
         """Return the weights that take a vector of the net to another, which Muon may train."""
@@ -60,7 +59,7 @@ class Transformer(CausalNet):
 
     def _pass(self, tokens: Tensor, c: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Return the outputs (B, P, width) for tokens (B, P, width), and the keys and values of every block."""
-        x = tokens if self.everywhere is None else tokens + self.everywhere(c)[:, None]
+        x = tokens if self.context_to_tokens is None else tokens + self.context_to_tokens(c)[:, None]
         x = self.drop(norm(x))
         turn, cache = self.rotations(0, x.shape[1], x), []
         for block in self.blocks:
@@ -97,7 +96,7 @@ class Transformer(CausalNet):
         Its memory is not set: a step reads only the positions that are filled. With it is kept what the context
         c (B, context_dim) adds to every token, (B, width).
         """
-        context = None if self.everywhere is None else self.everywhere(c).expand(batch, -1)
+        context = None if self.context_to_tokens is None else self.context_to_tokens(c).expand(batch, -1)
         size = (batch, 2 * self.heads, self.window, self.width // self.heads)
         return KeyValueCache([self.begin.new_empty(size) for _ in self.blocks], context, 0)
 
@@ -120,7 +119,7 @@ class Transformer(CausalNet):
 
 
 class Block(nn.Module):
-    """Attention, then a dense net of four times the width."""
+    """Add attention, then a dense net of four times the width, to a residual stream."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -146,7 +145,7 @@ class Block(nn.Module):
         """Return the stream x (B, P, width) after this block, attended (B, heads, P, width / heads) being its attention."""
         x = x + self.drop(self.outward(attended.transpose(1, 2).flatten(2)))
         active = F.relu(self.up(norm(x)))
-        return x + self.drop(self.down(active * active))  # PyTorch takes three times as long for the square of few numbers
+        return x + self.drop(self.down(active * active))  # on CPU, square() of few numbers takes three times as long
 
 
 class SharedDropout(Dropout):
@@ -166,7 +165,7 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     """Return softmax(q k^T / sqrt(d)) v over the last `window` positions, itself included; q, k, v are (B, heads, P, d).
 
-    Written out, because PyTorch's fused kernel has no second derivative on a processor.
+    Written out, because PyTorch's fused kernel has no second derivative on CPU, which gradients of scores need.
     """
     length, parts = q.shape[2], []
     q = q * q.shape[3] ** -0.5

@@ -28,7 +28,7 @@ class CausalNet(nn.Module):
         context_dim: of the context's features c (B, context_dim); 0 for none. The beginning token depends on it.
     """
 
-    compiled: bool | None = None  # whether torch compiles the steps; None for a net of which it cannot
+    compiled: bool | None = None  # whether torch compiles the steps, as a model asks for; None: this net's it cannot compile
 
     def __init__(self, width: int, context_dim: int = 0) -> None:
         super().__init__()
@@ -51,7 +51,10 @@ class CausalNet(nn.Module):
         return self.advance(self.empty(batch, c), self.first(batch, c))
 
     def step(self, state: Any, i: int, token: Tensor) -> tuple[Tensor, Any]:
-        """Return output i + 1, (B, width), and the state after token i, (B, width), tokens being counted from 0."""
+        """Return output i + 1, (B, width), and the state after token i, (B, width), tokens being counted from 0.
+
+        It is `advance`, with the position that `MaskedMLP.step` needs, so that models/chain_rule.py can drive either net.
+        """
         return self.advance(state, token)
 
     def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, Any]:

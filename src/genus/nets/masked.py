@@ -32,6 +32,7 @@ class MaskedMLP(nn.Module):
         h_l = relu((M_l * W_l) h_{l-1} + b_l + V_l c)
 
     so an output at position p sees, through any path, inputs at positions below p only. Units of degree 0 see no input.
+    `forward` computes all outputs in one pass; `start`, `step` and `prefill` the same, position by position, by a kernel.
 
     Args:
         inputs: how many numbers each group of inputs has.
@@ -88,9 +89,9 @@ class MaskedMLP(nn.Module):
             near = (places[:, None] - places[None]).abs().amax(2) <= reach  # (groups, groups)
         self.register_buffer("near", near, persistent=False)
         self._last_masks: tuple[object, list[Tensor]] | None = None
-        usual = self.masks()
-        self.blocks = [blocks(mask) for mask in usual[: len(hidden) + 1]]
-        for i, mask in enumerate(usual):
+        own = self.masks()
+        self.blocks = [blocks(mask) for mask in own[: len(hidden) + 1]]
+        for i, mask in enumerate(own):
             self.register_buffer(f"mask{i}", mask.to(self.out.weight.dtype), persistent=False)
 
     def masks(self, order: Sequence[int] | Tensor | None = None) -> list[Tensor]:
@@ -102,11 +103,11 @@ class MaskedMLP(nn.Module):
         device = self.group_of_input.device
         group_at = torch.arange(self.dim, device=device) if order is None else torch.as_tensor(order, device=device)
         position = group_at.argsort()
-        first, last = position[self.group_of_input] + 1, position[self.group_of_output]
-        degrees = [first, *(torch.tensor(d, device=device) for d in self.degrees), last]
+        of_inputs, of_outputs = position[self.group_of_input] + 1, position[self.group_of_output]
+        degrees = [of_inputs, *(torch.tensor(d, device=device) for d in self.degrees), of_outputs]
         masks = [upper[:, None] >= lower[None, :] for lower, upper in pairwise(degrees)]
         if self.direct is not None:
-            masks.append(last[:, None] >= first[None, :])
+            masks.append(of_outputs[:, None] >= of_inputs[None, :])
         if self.near is not None:
             # A unit of degree d stands at position d - 1, the last input it sees; one of degree 0, which sees none, at 0.
             seen = self.group_of_input if not self.degrees else group_at[degrees[-2].clamp(min=1) - 1]
@@ -121,24 +122,24 @@ class MaskedMLP(nn.Module):
 
     def _weights(self, order: Sequence[int] | Tensor | None) -> list[Tensor]:
         """Return the masked weights of the layers, and of the direct map behind them."""
-        linears = [*self.layers, self.out, *([] if self.direct is None else [self.direct])]
-        if order is None or self._is_usual(order):
-            return [linear.weight * getattr(self, f"mask{i}") for i, linear in enumerate(linears)]
+        layers = [*self.layers, self.out, *([] if self.direct is None else [self.direct])]
+        if order is None or self._is_own_order(order):
+            return [layer.weight * getattr(self, f"mask{i}") for i, layer in enumerate(layers)]
         if is_traced():
-            return [linear.weight * mask for linear, mask in zip(linears, self.masks(order), strict=True)]
+            return [layer.weight * mask for layer, mask in zip(layers, self.masks(order), strict=True)]
         key = tuple(order), self.out.weight.device, self.out.weight.dtype
         if self._last_masks is None or self._last_masks[0] != key:  # making them takes a quarter of a training step on images
             self._last_masks = key, [mask.to(self.out.weight.dtype) for mask in self.masks(order)]
-        return [linear.weight * mask for linear, mask in zip(linears, self._last_masks[1], strict=True)]
+        return [layer.weight * mask for layer, mask in zip(layers, self._last_masks[1], strict=True)]
 
-    def _is_usual(self, order: Sequence[int] | Tensor | None) -> bool:
+    def _is_own_order(self, order: Sequence[int] | Tensor | None) -> bool:
         """Return whether an order is the groups' own, as far as can be told without looking into a tensor."""
         return order is None or (not isinstance(order, Tensor) and list(order) == list(range(self.dim)))
 
-    def _pays(self, x: Tensor, order: Sequence[int] | Tensor | None) -> bool:
+    def _can_use_blocks(self, x: Tensor, order: Sequence[int] | Tensor | None) -> bool:
         """Return whether the kernel that skips what the masks cut away gives the same outputs, and sooner."""
         plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not is_traced()
-        return plain and not torch.is_grad_enabled() and not (self.training and self.dropout) and self._is_usual(order)
+        return plain and not torch.is_grad_enabled() and not (self.training and self.dropout) and self._is_own_order(order)
 
     def forward(self, x: Tensor, c: Tensor | None = None, order: Sequence[int] | Tensor | None = None) -> Tensor:
         """Return all outputs, (B, sum of outputs), group after group whatever their order.
@@ -149,7 +150,7 @@ class MaskedMLP(nn.Module):
             order: the group at every position; the groups' own order where not given.
         """
         weights = self._weights(order)
-        if self._pays(x, order):
+        if self._can_use_blocks(x, order):
             direct, biases = None if self.direct is None else weights.pop(), [layer.bias for layer in (*self.layers, self.out)]
             if len(self.contexts):
                 biases = [bias + context(c) for bias, context in zip(biases, self.contexts, strict=True)]
@@ -196,10 +197,12 @@ class MaskedMLP(nn.Module):
         for i, context in enumerate(self.contexts):
             biases[i] = biases[i] + context(c).T  # (out, B)
         rank = torch.tensor(groups).argsort().to(self.group_of_input.device)
-        first, last = rank[self.group_of_input].argsort(stable=True), rank[self.group_of_output].argsort(stable=True)
-        weights[0] = weights[0][:, first]
-        weights[len(self.layers)], biases[-1] = weights[len(self.layers)][last], biases[-1][last]
-        direct = None if self.direct is None else weights.pop()[last][:, first]
+        sorted_inputs = rank[self.group_of_input].argsort(stable=True)
+        sorted_outputs = rank[self.group_of_output].argsort(stable=True)
+        weights[0] = weights[0][:, sorted_inputs]
+        weights[len(self.layers)], biases[-1] = weights[len(self.layers)][sorted_outputs], biases[-1][sorted_outputs]
+        direct = None if self.direct is None else weights.pop()[sorted_outputs][:, sorted_inputs]
+        # How many units of every layer have a degree below d = 0, 1, ...; those of inputs begin at 1, hence one 0 more.
         inputs, outputs = ([0, *accumulate(widths[g] for g in groups)] for widths in (self.inputs, self.outputs))
         hidden = [[bisect_left(degrees, d) for d in range(self.dim + 1)] for degrees in self.degrees]
         return IncrementalPass(weights, direct, biases, [[0, *inputs], *hidden, outputs], self.skips, batch)

@@ -26,9 +26,10 @@ from genus.training.trainer import Job, Trainer
 __all__ = ["GradientTrainer"]
 
 FLUSH_STEPS, FLUSH_SECONDS = 64, 0.5  # how often losses are copied to the host: a copy waits for the device
-# The reciprocal of evaluation's share of the time, 0.1: 3 / 10 is the float 0.3, and 3 * 0.1 is not.
-TIME_PER_EVALUATION_TIME = 10
+EVALUATION_PERCENT = 10  # evaluation's share of the time
 PASSES_PER_STEP = 3  # what a step costs in forward passes over its batch: one forward, a backward of about two
+EPOCHS, LEAST_STEPS, MOST_STEPS = 100, 3_000, 30_000  # of a training without a budget: so many epochs, within these steps
+LEAST_INTERVAL, MOST_INTERVAL = 50, 500  # steps between evaluations
 EVALUATIONS_AGAINST_THE_CLOCK = 20  # a budget of seconds has an evaluation due after every such part of it
 
 
@@ -44,7 +45,7 @@ class GradientTrainer(Trainer):
     def __init__(self, job: Job, losses: Sequence[Loss], batch_size: int) -> None:
         model, train, options = job.model, job.train, job.options
         per_epoch = len(train) // batch_size
-        cap = min(max(100 * per_epoch, 3_000), 30_000)
+        cap = min(max(EPOCHS * per_epoch, LEAST_STEPS), MOST_STEPS)
         super().__init__(job, batch_size=batch_size, steps_per_epoch=per_epoch, cap=cap, losses=losses)
         self.batch_size, self.rows_per_epoch = batch_size, len(train)
         self.window_length: int | None = None  # of the windows that one long sequence is cut into
@@ -53,7 +54,8 @@ class GradientTrainer(Trainer):
             self.train = train.windows()
         self.module = Step(model, losses, self.train, self.device, options.compile)
         self.fabric = make_fabric(self.device, str(options.precision))
-        # In one process Fabric's wrapper only autocasts. It takes a tenth of a small step, and threads would share its flags.
+        # Fabric moves and registers the module; its wrapper is not used. In one process it would only autocast, which takes a
+        # tenth of a small step and has flags that threads share, so the loss is computed under `autocast` below instead.
         self.fabric.setup_module(self.module)
         self.value: Callable[[int, Tensor], Tensor]
         self.backward: Callable[[Tensor], None]
@@ -76,7 +78,8 @@ class GradientTrainer(Trainer):
 
     def cumulate_row_weights(self) -> Tensor | None:
         """Return the cumulative sum (N,) of the model's row weights, to draw rows by; None where all rows are seen alike."""
-        if self.window_length is not None or getattr(self.model.row_weights, "__func__", None) is GenerativeModel.row_weights:
+        own = getattr(self.model.row_weights, "__func__", None) is not GenerativeModel.row_weights
+        if self.window_length is not None or not own:  # the base class weights no row: no copy of all rows is needed
             return None
         rows = self.train[:]
         row_weights = self.model.row_weights(rows.x, rows.c)
@@ -89,8 +92,8 @@ class GradientTrainer(Trainer):
         not seconds, so that the same seed evaluates at the same steps.
         """
         rows = 0 if self.validation is None else len(self.validation)
-        affordable = math.ceil(rows / (PASSES_PER_STEP / TIME_PER_EVALUATION_TIME * self.batch_size))
-        return max(min(max(self.steps_per_epoch, 50), 500), affordable)
+        affordable = -(-rows * 100 // (PASSES_PER_STEP * EVALUATION_PERCENT * self.batch_size))  # rounded up
+        return max(min(max(self.steps_per_epoch, LEAST_INTERVAL), MOST_INTERVAL), affordable)
 
     def autocast(self, objective: int, index: Tensor) -> Tensor:
         """Return a loss of some rows, computed in the precision of the options."""
@@ -110,10 +113,10 @@ class GradientTrainer(Trainer):
                 parameter.grad = None
 
     def loop(self) -> str:
-        epoch = -1
+        epoch = -1  # none yet; a resumed training may begin within an epoch
         batches: tuple[Tensor, ...] = ()
         if self.evaluated < 0:
-            self.evaluate()
+            self.evaluate_and_record()
         while (stopped := self.over()) is None:
             now, at = divmod(self.step, self.steps_per_epoch)
             if now != epoch:
@@ -123,13 +126,13 @@ class GradientTrainer(Trainer):
                 self.flush_losses()
                 self.show(self.means())
             if self.evaluation_due():
-                self.evaluate()
+                self.evaluate_and_record()
             if self.save_due():
                 self.save()
-        # Before the final evaluation, which a training that goes on would not have made here.
+        # Saved before the final evaluation, so that a resumed training has made the evaluations of one never interrupted.
         self.save()
         if self.evaluated != self.step:
-            self.evaluate()
+            self.evaluate_and_record()
         self.alarm(ended=True)
         self.best.restore(self.model)
         return stopped
@@ -161,7 +164,7 @@ class GradientTrainer(Trainer):
                 self.optimizer_step(objective, index, rate)
         self.step += 1
         if self.averages:
-            # Early weights are poor: the average forgets them faster at first.
+            # A warm-up of the average: early weights are poor, and are forgotten faster.
             decay = min(self.options.ema_decay or 0.0, (1 + self.step) / (10 + self.step))
             get_ema_multi_avg_fn(decay)(self.averages, self.weights, self.step)
 
@@ -238,14 +241,14 @@ class GradientTrainer(Trainer):
             return self.step % self.interval == 0
         # Against the clock nothing repeats anyway: slow steps are evaluated now and then too, slow evaluations more rarely.
         late = self.seconds - self.history.rows[-1]["seconds"] > self.budget.seconds / EVALUATIONS_AGAINST_THE_CLOCK
-        affordable = self.all_evaluation_seconds < self.seconds / TIME_PER_EVALUATION_TIME
+        affordable = self.all_evaluation_seconds < self.seconds * EVALUATION_PERCENT / 100
         return (late or self.step % self.interval == 0) and affordable
 
-    def evaluate(self) -> None:
+    def evaluate_and_record(self) -> None:
         """Evaluate the weights, averaged where they are, and record them with the mean losses since the last evaluation."""
         self.flush_losses()
         with self.averaged():
-            value, numbers = self.criterion()
+            value, numbers = self.evaluate_and_keep_best()
         if self.evaluated_losses:
             numbers |= {f"gradient of {one.name}": one.gradient / one.count for one in self.objectives if one.gradient}
         self.record(self.means(), value, numbers)

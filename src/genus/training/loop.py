@@ -21,7 +21,8 @@ from genus.training.trainer import CountingTrainer, Job, Trainer
 
 __all__ = ["fit"]
 
-STARTING = 8192  # rows that a model starts from
+STARTING = 8192  # rows from which a model that is trained by gradients takes its first values
+STARTING_COUNTED = 20_000  # rows of the first clustering of a counted model
 
 
 @torch.enable_grad()  # so that fit works inside a caller's no_grad
@@ -115,7 +116,7 @@ def fit(
     options = options.with_defaults(model.fit_defaults if losses is None else {}, patience=3 if is_counted else 20)
     train, held = _split(model, data, options, is_counted)
     chosen_device = find_device(device)
-    lowered = [] if is_counted else trainable(model, _checked(model.losses() if losses is None else losses))
+    losses_to_lower = [] if is_counted else trainable(model, _checked(model.losses() if losses is None else losses))
     model.to(chosen_device)
     held = None if held is None else held.to(model.device)
     # `bound` binds the seed's generators in this thread: all of genus's own draws inside come from them.
@@ -123,7 +124,7 @@ def fit(
         if not resume:
             # `passed_along` hands them to functions of torch that are given no generator, as `initialise` may call.
             with passed_along():
-                _start(model, train, held, train.some(HELD_OUT if is_counted else STARTING, options.seed))
+                _start(model, train, held, train.some(STARTING_COUNTED if is_counted else STARTING, options.seed))
         job = Job(model, train, held, options, interrupt, bar)
         trainer: Trainer
         if is_counted:
@@ -131,7 +132,7 @@ def fit(
         else:
             length = model.space.dim if model.space.sequence else 1
             size = min(options.batch_size or batch_size_for(len(train), length), len(train))
-            trainer = GradientTrainer(job, lowered, size)
+            trainer = GradientTrainer(job, losses_to_lower, size)
         if resume:
             trainer.resume()
         return trainer.run()
@@ -139,17 +140,18 @@ def fit(
 
 def _split(model: GenerativeModel, data: Any, options: FitOptions, is_counted: bool) -> tuple[Rows, Rows | None]:
     """Return the training rows and the validation rows, if any."""
-    once = is_counted and isinstance(model, Counted) and model.passes is not None
+    single_pass = is_counted and isinstance(model, Counted) and model.passes is not None
     share = isinstance(options.validation, int | float)
-    train, held = prepare(model, data, None if once and share else options.validation, options.seed)
-    if is_counted and not once and held is None:
+    train, held = prepare(model, data, None if single_pass and share else options.validation, options.seed)
+    if is_counted and not single_pass and held is None:
         held = train.some(HELD_OUT, options.seed)  # EM stops by the rows that it is trained on
     return train, held
 
 
 def _checked(losses: Sequence[Loss]) -> Sequence[Loss]:
+    """Return the losses; raise TrainingError where they are no list of Loss."""
     if isinstance(losses, Loss) or not all(isinstance(loss, Loss) for loss in losses):
-        raise TrainingError("losses must be a list of Loss, one for each player.")
+        raise TrainingError("losses must be a list of Loss, each with the parameters that it trains.")
     return losses
 
 

@@ -1,4 +1,4 @@
-"""Each loss of a training with its optimizers, and the module that Fabric wraps to compute it."""
+"""Each loss of a training with its optimizers, and the module that computes it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ FUSED = ("cpu", "cuda", "mps")
 class Step(nn.Module):
     """Compute a loss: forward(objective, index) -> that loss of those rows, a scalar.
 
-    Fabric wraps this module, so a loss is computed under autocast and its gradients are synchronised. It takes the rows' index
-    and not the rows: autocast casts a module's inputs, and data in their own units do not survive bfloat16.
+    It takes the rows' index and not the rows: autocast casts a module's inputs, and data in their own units do not survive
+    bfloat16.
     """
 
     def __init__(self, model: nn.Module, losses: Sequence[Loss], rows: Rows, device: torch.device, compiled: bool) -> None:

@@ -35,11 +35,11 @@ class Job(NamedTuple):
 
     Attributes:
         model: on the device where it is trained.
-        train: its training rows, on any device.
-        validation: the rows that stop and choose, on the model's device; None for none.
-        options: with the family's defaults.
-        interrupt: says whether Ctrl-C has come.
-        progress: shows how far the training is.
+        train: the training rows, on any device.
+        validation: the validation rows, on the model's device; None for none.
+        options: the options of `fit`, with the family's defaults filled in.
+        interrupt: tells whether Ctrl-C has come.
+        progress: the bar that shows how far the training is.
     """
 
     model: GenerativeModel
@@ -59,7 +59,7 @@ class Trainer(ABC):
         job: the model, its rows and the options.
         batch_size: rows a step; None where the number of rows at a time changes nothing.
         steps_per_epoch: how many steps see all rows.
-        cap: on the steps, where the options name no budget.
+        cap: the greatest number of steps, where the options name no budget.
         losses: the losses to lower; none for a model that counts.
     """
 
@@ -101,7 +101,7 @@ class Trainer(ABC):
         except TrainingError:
             self.best.restore(self.model)
             raise
-        except TrainingInterrupted:
+        except TrainingInterrupted:  # a KeyboardInterrupt itself, whose message is complete
             raise
         except KeyboardInterrupt as error:
             # A second Ctrl-C, or one raised within a step: half a step cannot be saved, the file stays as last written.
@@ -161,7 +161,7 @@ class Trainer(ABC):
             return (self.model.criterion(rows.x, rows.c) if value is None else value), numbers
 
     def limit_validation_rows(self) -> None:
-        """Cut the validation rows so that one evaluation takes at most 1/30 of max_seconds (PROBE rows at least).
+        """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, though PROBE rows at least.
 
         The time is that of the first PROBE rows. Without max_seconds all rows stay.
         """
@@ -170,10 +170,15 @@ class Trainer(ABC):
         start = time.perf_counter()
         self.measure(self.validation[:PROBE])
         seconds = max(time.perf_counter() - start, 1e-6)
-        self.validation = self.validation[: max(PROBE, int(PROBE * self.budget.seconds / EVALUATIONS_PER_BUDGET / seconds))]
+        affordable = max(PROBE, int(PROBE * self.budget.seconds / EVALUATIONS_PER_BUDGET / seconds))
+        self.validation = self.validation.some(affordable, self.options.seed)  # the rows may be sorted
 
-    def criterion(self) -> tuple[float | None, dict[str, float]]:
-        """Evaluate, and keep the weights if they are the best; return what `measure` does of the validation rows."""
+    def evaluate_and_keep_best(self) -> tuple[float | None, dict[str, float]]:
+        """Evaluate the weights on the validation rows, keep them if they are the best so far, and return what `measure` does.
+
+        Raises:
+            NonFiniteLossError: there are no validation rows, and a weight is not finite.
+        """
         start = time.perf_counter()
         value, numbers = (None, {}) if self.validation is None else self.measure(self.validation)
         if value is None and not all(bool(p.isfinite().all()) for p in self.model.parameters()):
@@ -216,10 +221,9 @@ class Trainer(ABC):
         if self.options.checkpoint is None:
             return
         groups = {"best": self.best.weights, "random": random_state(self.device), **self.tensors()}
-        # "evaluation" and "evaluations" are seconds: of the last evaluation, and of all.
         training = {
             "step": self.step, "seconds": self.seconds, "evaluated": self.evaluated,
-            "evaluation": self.evaluation_seconds, "evaluations": self.all_evaluation_seconds,
+            "evaluation_seconds": self.evaluation_seconds, "all_evaluation_seconds": self.all_evaluation_seconds,
             "best": self.best.to_json(), "history": self.history.to_json(), **self.numbers(),
         }  # fmt: skip
         checkpoint.write(self.options.checkpoint, groups, {"settings": self.settings, "training": training})
@@ -230,7 +234,8 @@ class Trainer(ABC):
         groups, header = checkpoint.read(cast(str, self.options.checkpoint), self.settings)
         training = header["training"]
         self.step, self.evaluated = training["step"], training["evaluated"]
-        self.evaluation_seconds, self.all_evaluation_seconds = training["evaluation"], training["evaluations"]
+        self.evaluation_seconds = training["evaluation_seconds"]
+        self.all_evaluation_seconds = training["all_evaluation_seconds"]
         self._start -= training["seconds"]
         self.history = History.from_json(training["history"])
         self.best.load(training["best"], groups.get("best", {}), self.model)
@@ -273,7 +278,7 @@ class CountingTrainer(Trainer):
                 stopped = self.over() or "interrupted"
                 break
             self.step += 1
-            value, numbers = self.criterion()  # with one pass there is nothing to choose between
+            value, numbers = self.evaluate_and_keep_best()
             self.record({}, value, numbers)
             if self.save_due():
                 self.save()

@@ -22,13 +22,13 @@ class MaskedAutoregressive(Transform):
     pass too; both have gradients. Far outside the data the net sees every coordinate clipped, so the map is then a fixed one.
 
     Args:
-        dim: D.
-        hidden: of the masked net.
-        map: of each coordinate; affine where not given.
-        context_dim: of the context's features.
-        order: of the coordinates; their own where not given.
-        residual, direct, dropout: of the masked net.
-        allow_missing: coordinates may be NaN, which are not there.
+        dim: the number of coordinates, D.
+        hidden: the widths of the masked net's hidden layers.
+        map: the map of each coordinate, whose parameters the net gives; affine by default.
+        context_dim: the width of the context's features.
+        order: the coordinate at every position; 0, 1, ... by default.
+        residual, direct, dropout: of the masked net, see `MaskedMLP`.
+        allow_missing: a coordinate may be absent: NaN, on which no other depends.
 
     >>> masked = MaskedAutoregressive(3, (16,), order=[2, 1, 0])
     >>> z, log_det = masked(torch.randn(5, 3))
@@ -51,7 +51,8 @@ class MaskedAutoregressive(Transform):
         super().__init__()
         self.map = map if map is not None else Affine()
         self.allow_missing = allow_missing
-        # The net has an order of its own, in which most of what its masks cut away is never multiplied.
+        # The coordinates are permuted, and the net keeps its own order: its masks are then nearly block-triangular, so that the
+        # kernel of nets/kernels/blocks.py skips most of what they cut away. (A MADE of several orders needs order= instead.)
         self.net = MaskedMLP([1] * dim, hidden, [self.map.size] * dim, context_dim, dropout, residual, direct)
         self.permutation = Permutation(order) if order is not None else None
 
@@ -62,12 +63,17 @@ class MaskedAutoregressive(Transform):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Start a net with a direct affine map from the whitening of x, the best that this map alone can do; return z."""
+        """Start as the whitening x -> W x, the best that a linear map can do; return z.
+
+        Only a net with a direct map can, and only where the map is affine and nothing is missing; others stay as they are. The
+        rows are taken to be centred, as those after an `ActNorm` are.
+        """
         self._begin(x, inverse=False)
         return self(x, c)[0]
 
     @torch.no_grad()
     def initialise_inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Start as the map whose inverse whitens z, as `initialise` does; return x."""
         self._begin(z, inverse=True)
         return self.inverse(z, c)[0]
 
