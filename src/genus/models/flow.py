@@ -34,7 +34,8 @@ class NormalisingFlow(ContinuousDensity):
     u are the numbers of the real columns x in their charts, standardised. A family makes its transforms of u and calls
     `_compose`. A column may have states besides: which category it is, or which atom, or that it is missing (state 0 is an
     ordinary number); `ContinuousDensity` models them, and gives them to the
-    transforms as features. An absent number passes through the transforms as NaN: no other coordinate depends on it, and neither log-determinant nor base counts it.
+    transforms as features. An absent number passes through the transforms as NaN: no other coordinate depends on it,
+    and neither log-determinant nor base counts it.
     """
 
     info = ContinuousDensity.info.replace(group="flows")

@@ -20,8 +20,8 @@ class Transformer(CausalNet):
     """Stack residual blocks of causal attention and of a dense net (Vaswani et al. 2017, arXiv:1706.03762).
 
     Pre-norm by RMSNorm without weights (Zhang & Sennrich 2019, arXiv:1910.07467), on queries and keys too (QK-norm, Henry et
-    al. 2020, arXiv:2010.04245); rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864); a dense net with a squared ReLU (So et
-    al. 2021, arXiv:2109.08668); output projections that are zero at first.
+    al. 2020, arXiv:2010.04245); rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864); a dense net with a squared ReLU (So
+    et al. 2021, arXiv:2109.08668); output projections that are zero at first.
 
     Args:
         width: the width of tokens and outputs.
