@@ -281,7 +281,7 @@ def sequences(name: str, codec: Codec, real: torch.Tensor, noise: torch.Tensor) 
     ]
     settings = SETTINGS | {"references": {"held-out rows": found}, "metrics": NOVELTY, "sample_count": 1000}
     settings |= {"baseline": "the Markov chain (counts of n-grams)", "baseline_family": "markov"}
-    return Report(name, codec.space, rows, 400, 100, 500, real=real, form=codec.form, **settings)  # type: ignore[arg-type]
+    return Report(name, codec.space, rows, 400, 100, 500, real=real, data_codec=codec, **settings)  # type: ignore[arg-type]
 
 
 def names() -> Report:

@@ -186,7 +186,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
                 wishes[names[key] if isinstance(key, int) and -len(names) <= key < len(names) else str(key)] = kind
         elif self.kinds is not None:
             wishes = dict.fromkeys(names, self.kinds)
-        data = read(X, kinds=wishes)
+        data = read(X, kinds=wishes, relations=False)  # a new row may break what all rows so far obey, and is to have a score
         self._names = names
         self._columns = [names.index(name) for name in data.space.names or ()]
         return data

@@ -62,7 +62,9 @@ class Codec:
         if not self.space.is_table:
             return str(self.space)
         lines = self.space.lines(lambda i: columns.within(self.space.kinds[i], self.time(i)).removeprefix("values in "))
-        return "\n".join([lines, *(f"  relation  {rewrite.describe()}" for rewrite in self.rewrites)])
+        return "\n".join(
+            [lines, *(f"  relation  {': '.join(filter(None, (r.describe(), r.effect())))}" for r in self.rewrites)]
+        )
 
     def encode(self, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
         """Return data as x; each sequence that ends gets an end.

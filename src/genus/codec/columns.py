@@ -19,7 +19,7 @@ from genus.kinds import Category, Kind, Lattice
 from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest_decimals
 from genus.space import Space
 
-__all__ = ["decode", "decode_column", "encode", "encode_column", "to_form", "within"]
+__all__ = ["common_type", "decode", "decode_column", "encode", "encode_column", "to_form", "within"]
 
 # -- encoding --------------------------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_mi
         index = np.full(len(array), -1)
     else:
         if array.type != levels.type:
-            array, levels = _common_type(array, levels)
+            array, levels = common_type(array, levels)
         index = np.asarray(pc.fill_null(pc.index_in(array, value_set=levels), -1))
     unseen = (index < 0) & ~(null & (allow_missing or None in kind.levels))
     if unseen.any():
@@ -173,7 +173,7 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_mi
     return codes
 
 
-def _common_type(array: pa.Array, levels: pa.Array) -> tuple[pa.Array, pa.Array]:
+def common_type(array: pa.Array, levels: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return both as numbers where both are, so that they match by value; else both as text."""
     if all(pa.types.is_floating(t) or pa.types.is_integer(t) for t in (array.type, levels.type)):
         return array.cast(pa.float64(), safe=False), levels.cast(pa.float64(), safe=False)

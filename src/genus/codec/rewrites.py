@@ -66,6 +66,13 @@ class Rewrite(ABC):
     def describe(self) -> str:
         """Return a sentence on the relation, without a full stop: "checkin <= checkout in every row"."""
 
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.describe(), self.effect())))
+
+    def effect(self) -> str:
+        """Return how the space differs from the table, to follow `describe`: "x holds 'nights' in place of 'checkout'"."""
+        return ""
+
     def broken(self, table: pa.Table, row: int) -> str:
         """Return how a row of the person's table breaks the relation, for messages: the values that it has."""
         shown = (f"{name!r} is {table.column(name)[row].as_py()!s}" for name in self.reads if name in table.column_names)

@@ -118,7 +118,7 @@ def compare(
     return Report(
         name=data.name,
         space=data.space,
-        form=data.codec.form if data.codec is not None else None,
+        data_codec=data.codec,
         rows=rows,
         train_rows=len(train),
         test_rows=len(held),

@@ -78,6 +78,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         "rows": rows if results.total_rows or results.train_rows else "",
         "context": results.context_columns,
         "target": results.target,
+        "relations": "; ".join(results.relations),
         "budget": f"{_duration(results.budget_seconds)} a fit" if results.budget_seconds is not None else "",
         "seeds": f"{len(results.seeds)}" if results.seeds else "",
     }

@@ -10,7 +10,6 @@ from typing import Any, Literal, Self
 from torch import Tensor
 
 from genus.codec import Codec
-from genus.codec.frames import Form
 from genus.evaluation.codes import Codes
 from genus.evaluation.metrics import Metric
 from genus.space import Space
@@ -166,19 +165,25 @@ class Results:
     seconds: float | None = None
     cores: int | None = None
     machine: str = ""
-    form: Form | None = None
+    data_codec: Codec | None = None
 
     @property
     def codec(self) -> Codec:
         """Return the codec of the data, which decodes x to what was read."""
-        return Codec(self.space, self.form)
+        return self.data_codec or Codec(self.space)
+
+    @property
+    def relations(self) -> list[str]:
+        """Return the relations that every row and every draw obeys, in words."""
+        return [str(rewrite) for rewrite in self.codec.rewrites]
 
     def to_json(self) -> dict[str, Any]:
         """Return every number as JSON values: NaN and infinities are None, samples, codes and real rows are left out."""
-        apart = ("rows", "real", "space", "context", "metrics", "form")
+        apart = ("rows", "real", "space", "context", "metrics", "data_codec")
         data = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         data["space"] = self.space.to_json()
         data["form"] = self.codec.to_json()
+        data["relations"] = self.relations
         data["context"] = self.context.to_json() if self.context is not None else None
         data["metrics"] = {key: asdict(metric) for key, metric in self.metrics.items()}
         data["rows"] = [row.to_json() for row in self.rows]
@@ -189,7 +194,7 @@ class Results:
         """Return the results that `to_json` described, without the rows that pictures are made of."""
         kept = _kept(cls, data)
         kept["space"] = Space.from_json(data["space"])
-        kept["form"] = Codec.from_json(kept["space"], data.get("form")).form
+        kept["data_codec"] = Codec.from_json(kept["space"], data.get("form"))
         kept["context"] = Space.from_json(data["context"]) if data.get("context") is not None else None
         kept["metrics"] = {key: Metric(**metric) for key, metric in data.get("metrics", {}).items()}
         kept["references"] = {name: _scores(scores) for name, scores in data.get("references", {}).items()}

@@ -1,0 +1,355 @@
+"""Relations between columns as rewrites: an order, a sum, a function of another column.
+
+Each takes one column out of what a model sees and rebuilds it when a draw is decoded, so that no draw breaks the relation. An
+order puts the gap in the column's place: the Jacobian of b -> b - a is 1. A sum or a function leaves no column: given the
+others it has mass 1. So in every case the log-density of the columns that remain is that of the whole row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genus.codec.columns import common_type
+from genus.codec.frames import to_numbers, type_of
+from genus.codec.rewrites import Rewrite, place_columns
+from genus.errors import DataError
+from genus.kinds.steps import shortest_decimals
+
+__all__ = ["Function", "Order", "Sum", "duration", "exact_numbers", "plain_values"]
+
+ALL_DIGITS = 17  # decimals of columns that are not rounded
+WHOLE = -1  # decimals of whole numbers and time, which are counted in integers
+
+
+def exact_numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of numbers or time as (N,): integers where it has no fraction and no missing value, else float64.
+
+    Numbers of single precision are the shortest decimals that they stand for; a missing value is NaN.
+    """
+    kind = column.type
+    if pa.types.is_temporal(kind) or pa.types.is_integer(kind):
+        if not column.null_count:
+            if pa.types.is_temporal(kind):
+                column = column.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
+            return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
+        return to_numbers(column)
+    values = to_numbers(column)
+    return shortest_decimals(values) if pa.types.is_float32(kind) else values
+
+
+def duration(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the difference of two columns: days for dates, a duration for time, whole numbers, else float64."""
+    if pa.types.is_date32(kind) or pa.types.is_integer(kind):
+        return pa.int64()
+    if pa.types.is_date64(kind):
+        return pa.duration("ms")
+    if pa.types.is_temporal(kind):
+        return pa.duration(kind.unit)
+    return pa.float64()
+
+
+def _rounded(values: np.ndarray, decimals: int) -> np.ndarray:
+    """Return sums and differences without the last bits that they bring: 0.3 for 0.1 + 0.2."""
+    return values if values.dtype.kind == "i" or not 0 <= decimals < ALL_DIGITS else np.round(values, decimals)
+
+
+def _to_column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Return numbers (N,) as a column of this type, null where NaN; floats stay such where they hold a fraction."""
+    null = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.array(values.astype(np.float64), mask=null).cast(kind, safe=False)
+    filled = np.where(null, 0, values)
+    if filled.dtype.kind == "f" and not np.array_equal(filled, np.rint(filled)):
+        return pa.array(values, mask=null)
+    whole = pa.array(filled.astype(np.int64), mask=null)
+    if pa.types.is_integer(kind):
+        low, high = np.iinfo(kind.to_pandas_dtype()).min, np.iinfo(kind.to_pandas_dtype()).max
+        whole = pc.min_element_wise(pc.max_element_wise(whole, int(max(low, -(2**63)))), int(min(high, 2**63 - 1)))
+    if pa.types.is_temporal(kind) and kind.bit_width == 32:
+        whole = whole.cast(pa.int32())
+    return whole.cast(kind)
+
+
+def _check(names: Sequence[Any], decimals: Any, dtype: Any) -> None:
+    """Raise DataError where the fields of a relation from a file are not what they should be."""
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise DataError(f"A relation is between different columns, by name; got {names!r}.")
+    if not isinstance(decimals, int) or not WHOLE <= decimals <= ALL_DIGITS:
+        raise DataError(f"A relation has between {WHOLE} and {ALL_DIGITS} decimals; got {decimals!r}.")
+    _type(dtype)
+
+
+def _type(name: Any) -> pa.DataType:
+    try:
+        return type_of(name)
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        raise DataError(f"A relation needs the type of its column; got {name!r}.") from error
+
+
+# -- an order ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Order(Rewrite):
+    """Keeps a column above (or below) others: x holds its gap from the nearest of them.
+
+    Args:
+        column: that is replaced by the gap.
+        others: the columns that it is never below; where `above` is False, never above.
+        gap: the name of the column of x.
+        dtype: Arrow's type of the column.
+        decimals: of all these columns; -1 for whole numbers and time, 17 for numbers that are not rounded.
+        above: the column is the greater one.
+        strict: the column never equals the others.
+
+    >>> order = Order("checkout", ("checkin",), "nights", "int64")
+    >>> table, broken = order.forward(pa.table({"checkin": [3, 5], "checkout": [4, 2]}))
+    >>> table.column("nights").to_pylist(), broken.tolist()
+    ([1, -3], [False, True])
+    """
+
+    column: str
+    others: tuple[str, ...]
+    gap: str
+    dtype: str
+    decimals: int = WHOLE
+    above: bool = True
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        _check([self.column, *self.others], self.decimals, self.dtype)
+        if not self.others or not isinstance(self.gap, str):
+            raise DataError("An order needs the columns that it compares with, and a name for the gap.")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (*self.others, self.column) if self.above else (self.column, *self.others)
+
+    def _bound(self, table: pa.Table) -> np.ndarray:
+        nearest: Callable[[Any, Any], Any] = np.maximum if self.above else np.minimum
+        return reduce(nearest, (exact_numbers(table.column(name)) for name in self.others))
+
+    def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+        values, bound = exact_numbers(table.column(self.column)), self._bound(table)
+        gap = _rounded(values - bound if self.above else bound - values, self.decimals)
+        lost = np.isnan(bound) & ~np.isnan(values)  # a gap from nothing would forget the value
+        broken = (gap <= 0 if self.strict else gap < 0) | lost
+        column = _to_column(gap, duration(_type(self.dtype)))
+        return place_columns(table, [self.column], {self.gap: column}), broken
+
+    def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
+        gap, bound = exact_numbers(table.column(self.gap)), self._bound(table)
+        values = _rounded(bound + gap if self.above else bound - gap, self.decimals)
+        return place_columns(table, [self.gap], {self.column: _to_column(values, _type(self.dtype))})
+
+    def describe(self) -> str:
+        sign = "<" if self.strict else "<="
+        few = self.others[0] if len(self.others) == 1 else f"{'max' if self.above else 'min'}({', '.join(self.others)})"
+        return f"{few} {sign} {self.column}" if self.above else f"{self.column} {sign} {few}"
+
+    def effect(self) -> str:
+        return f"x holds {self.gap!r} in place of {self.column!r}"
+
+
+# -- a sum ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sum(Rewrite):
+    """Takes out a column that is the sum of others, each with a sign, and a constant.
+
+    Args:
+        column: the sum.
+        plus, minus: the columns that are added, and those that are subtracted.
+        constant: that is added.
+        dtype: Arrow's type of the sum.
+        decimals: of all these columns; -1 for whole numbers, 17 for numbers that are not rounded.
+
+    >>> total = Sum("total", ("net", "tax"), (), 0, "double", decimals=2)
+    >>> total.backward(pa.table({"net": [0.1], "tax": [0.2]})).column("total").to_pylist()
+    [0.3]
+    """
+
+    column: str
+    plus: tuple[str, ...]
+    minus: tuple[str, ...]
+    constant: float
+    dtype: str
+    decimals: int = WHOLE
+
+    def __post_init__(self) -> None:
+        _check([self.column, *self.plus, *self.minus], self.decimals, self.dtype)
+        if not (self.plus or self.minus) or not isinstance(self.constant, int | float) or not math.isfinite(self.constant):
+            raise DataError("A sum needs columns that it adds, and a finite constant.")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (*self.plus, *self.minus)
+
+    def _terms(self, table: pa.Table) -> dict[str, tuple[int, np.ndarray]]:
+        signs = [(1, name) for name in self.plus] + [(-1, name) for name in self.minus]
+        return {name: (sign, exact_numbers(table.column(name))) for sign, name in signs}
+
+    def _add(self, terms: Sequence[tuple[int, np.ndarray]], constant: float | np.ndarray) -> np.ndarray:
+        """Return a constant and the terms, added."""
+        total = reduce(lambda so_far, term: so_far + term[0] * term[1], terms, constant)
+        return _rounded(np.asarray(total), self.decimals)
+
+    def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+        none = np.zeros(table.num_rows, dtype=bool)
+        if self.column not in table.column_names:
+            return table, none
+        total, terms = exact_numbers(table.column(self.column)), self._terms(table)
+        lacking = sum((np.isnan(values).astype(int) for _, values in terms.values()), np.zeros(table.num_rows, dtype=int))
+        known = ~np.isnan(total)
+        for name, (sign, values) in terms.items():  # a single part that is missing follows from the sum
+            follows = known & (lacking == 1) & np.isnan(values)
+            if follows.any():
+                others = [term for other, term in terms.items() if other != name]
+                part = np.where(follows, sign * (total - self._add(others, self.constant)), values)
+                kind = table.column(name).type
+                place = table.column_names.index(name)
+                table = table.set_column(place, name, _to_column(_rounded(part, self.decimals), kind))
+        off = np.abs(self._add(list(terms.values()), self.constant) - total) > self._slack(total)
+        return table.drop_columns([self.column]), known & ((lacking > 1) | ((lacking == 0) & off))
+
+    def _slack(self, total: np.ndarray) -> Any:
+        """Return how far a sum may be from the total where it is written with all digits."""
+        if self.decimals < ALL_DIGITS:
+            return 0.25 * 10.0 ** -max(self.decimals, 0)
+        return 1e-12 * np.abs(total)
+
+    def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
+        total = self._add(list(self._terms(table).values()), self.constant)
+        return table.append_column(self.column, _to_column(total, _type(self.dtype)))
+
+    def broken(self, table: pa.Table, row: int) -> str:
+        return f"{super().broken(table, row)} and {self.column!r} is {table.column(self.column)[row].as_py()}"
+
+    def describe(self) -> str:
+        terms = [*(f"+ {name}" for name in self.plus), *(f"- {name}" for name in self.minus)]
+        constant = [f"{'-' if self.constant < 0 else '+'} {abs(self.constant):g}"] if self.constant else []
+        terms = constant + terms if self.minus and not self.plus else terms + constant
+        return f"{self.column} = {' '.join(terms).removeprefix('+ ')}"
+
+    def effect(self) -> str:
+        return f"x holds no {self.column!r}"
+
+
+# -- a function -------------------------------------------------------------------------------------------------------------
+
+
+def plain_values(values: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return values as JSON has them: those of time as text."""
+    return (values.cast(pa.string()) if pa.types.is_temporal(values.type) else values).to_pylist()
+
+
+def _places(column: pa.ChunkedArray, among: Sequence[Any]) -> np.ndarray:
+    """Return the place of each value of a column among others (N,), None standing for a missing one; their number for none."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.string())
+    array, present = column.combine_chunks(), [value for value in among if value is not None]
+    position = np.array([*(i for i, value in enumerate(among) if value is not None), len(among)])
+    places = np.full(len(array), len(among))
+    if present and not pa.types.is_null(array.type):
+        array, listed = common_type(array, pa.array(present))
+        places = position[np.asarray(pc.fill_null(pc.index_in(array, value_set=listed), -1))]
+    if None in among:
+        places[np.asarray(pc.is_null(array, nan_is_null=True))] = among.index(None)
+    return places
+
+
+def _values_at(values: Sequence[Any], places: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Return the values at these places (N,) as a column of this type; null where the place is the number of values, or -1."""
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    listed = pa.array([*values, None], pa.string()) if pa.types.is_temporal(plain) else pa.array([*values, None])
+    column = listed.cast(plain, safe=False).take(pa.array(places % (len(values) + 1)))
+    if not pa.types.is_dictionary(kind):
+        return column
+    encoded = column.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(encoded.indices.cast(kind.index_type), encoded.dictionary, ordered=kind.ordered)
+
+
+@dataclass(frozen=True)
+class Function(Rewrite):
+    """Takes out a column whose value follows from another column's: the state of a city.
+
+    Args:
+        column: that follows.
+        of: the column that it follows from.
+        keys: the different values of `of`; None for a missing one.
+        values: of `column`, one for each key.
+        dtype: Arrow's type of the column.
+
+    >>> state = Function("state", "city", ("Reno", "Ely"), ("NV", "NV"), "string")
+    >>> state.backward(pa.table({"city": ["Ely"]})).column("state").to_pylist()
+    ['NV']
+    """
+
+    column: str
+    of: str
+    keys: tuple[Any, ...]
+    values: tuple[Any, ...]
+    dtype: str
+
+    def __post_init__(self) -> None:
+        _check([self.column, self.of], WHOLE, self.dtype)
+        plain = all(value is None or isinstance(value, str | int | float) for value in (*self.keys, *self.values))
+        if len(self.keys) != len(self.values) or len(set(self.keys)) != len(self.keys) or not self.keys or not plain:
+            raise DataError(
+                f"A function needs different keys and a value for each; got {len(self.keys)} and {len(self.values)}."
+            )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.of,)
+
+    @property
+    def _distinct(self) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(self.values))
+
+    @property
+    def _image(self) -> np.ndarray:
+        """Return for each key the place of its value among the distinct values, and -1 at the end for what is no key."""
+        place = {value: i for i, value in enumerate(self._distinct)}
+        return np.array([*(place[value] for value in self.values), -1])
+
+    def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+        if self.column not in table.column_names:
+            return table, np.zeros(table.num_rows, dtype=bool)
+        key, given = _places(table.column(self.of), self.keys), _places(table.column(self.column), self._distinct)
+        known = ~np.asarray(pc.is_null(table.column(self.column), nan_is_null=True))
+        lacking = np.asarray(pc.is_null(table.column(self.of), nan_is_null=True)) & (key == len(self.keys))
+        if (known & lacking).any():  # a key that is missing follows from a value that no other key has
+            image = self._image[:-1]
+            single = {i: int(np.flatnonzero(image == i)[0]) for i in range(len(self._distinct)) if (image == i).sum() == 1}
+            inverse = np.array([single.get(i, len(self.keys)) for i in range(len(self._distinct) + 1)])
+            key = np.where(known & lacking, inverse[given], key)
+            lacking &= key == len(self.keys)
+            place = table.column_names.index(self.of)
+            table = table.set_column(place, self.of, _values_at(self.keys, key, table.column(self.of).type))
+        expected = self._image[key]
+        return table.drop_columns([self.column]), known & (((expected >= 0) & (given != expected)) | lacking)
+
+    def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
+        value = self._image[_places(table.column(self.of), self.keys)]
+        return table.append_column(self.column, _values_at(self._distinct, value, _type(self.dtype)))
+
+    def broken(self, table: pa.Table, row: int) -> str:
+        return f"{super().broken(table, row)} and {self.column!r} is {table.column(self.column)[row].as_py()}"
+
+    def describe(self) -> str:
+        return f"{self.column} is a function of {self.of}"
+
+    def effect(self) -> str:
+        return f"x holds no {self.column!r}"

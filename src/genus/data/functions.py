@@ -1,0 +1,100 @@
+"""The search for columns of few values that follow from another column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genus.codec.relations import Function, plain_values
+from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
+from genus.kinds import Category, Lattice
+
+__all__ = ["find_functions", "has_all_values", "made_function"]
+
+LEVELS = 256  # a function has at most so many values
+
+
+def find_functions(columns: Sequence[Candidate], target: str | None) -> list[Function]:
+    """Return the columns of few values that follow from another's value, and from which."""
+    codes = {c.name: found for c in columns if (found := _codes(c)) is not None}
+    names = list(codes)
+    follows = {
+        (of, name)
+        for of in names
+        for name in names
+        if of != name and name != target and _is_function(*codes[of], *codes[name], pairs=len(names) ** 2)
+    }
+    by_name = {c.name: c for c in columns}
+    follows = {(of, name) for of, name in follows if has_all_values(by_name[of])}
+    rank = {name: (name != target, not isinstance(by_name[name].kind, Category), i) for i, name in enumerate(names)}
+    chosen: dict[str, str] = {}
+    for name in names:
+        holders = [of for of in names if (of, name) in follows and ((name, of) not in follows or rank[of] < rank[name])]
+        if holders:  # the nearest: of a state rather its city than its street
+            chosen[name] = min(holders, key=lambda of: (codes[of][1], rank[of]))
+    functions = [made_function(by_name[name], by_name[of]) for name, of in chosen.items()]
+    depth = {name: _depth(name, chosen) for name in chosen}
+    return sorted(functions, key=lambda f: -depth[f.column])
+
+
+def _depth(name: str, chosen: Mapping[str, str]) -> int:
+    depth = 0
+    while name in chosen:
+        name, depth = chosen[name], depth + 1
+    return depth
+
+
+def _codes(column: Candidate) -> tuple[np.ndarray, int] | None:
+    """Return a code for each row's value, missing a value like others, and the number of codes; None for many values."""
+    kind = column.kind
+    few = isinstance(kind, Category) or (isinstance(kind, Lattice) and kind.is_narrow)
+    if not few or (pa.types.is_temporal(column.data.type) and not isinstance(kind, Category)):
+        return None
+    if pa.types.is_dictionary(column.data.type):
+        encoded = column.data.cast(column.data.type.value_type).combine_chunks().dictionary_encode("encode")
+    else:
+        data = column.data.combine_chunks()
+        if pa.types.is_floating(data.type):
+            data = pc.if_else(pc.is_nan(data), pa.scalar(None, data.type), data)
+        encoded = data.dictionary_encode("encode")
+    count = len(encoded.dictionary)
+    return (np.asarray(encoded.indices), count) if count > 1 else None
+
+
+def _is_function(of: np.ndarray, keys: int, values: np.ndarray, distinct: int, pairs: int) -> bool:
+    """Return whether each key has one value, in rows enough to rule chance out."""
+    if distinct > min(keys, LEVELS) or keys > len(of) / 5:
+        return False
+    for part in (slice(0, PROBED), slice(None)):
+        key, value = of[part], values[part]
+        first = np.empty(keys, dtype=value.dtype)
+        first[key[::-1]] = value[::-1]
+        if not np.array_equal(first[key], value):
+            return False
+    share = np.bincount(values, minlength=distinct) / len(values)
+    alike, repeats = float((share**2).sum()), len(of) - keys
+    return repeats * (1 - alike) / len(of) >= BROKEN and -repeats * math.log(alike) >= SURE + math.log(pairs)
+
+
+def has_all_values(column: Candidate) -> bool:
+    """Return whether every value that a draw of a column may have was seen, so that each has a value of the function."""
+    kind, codes = column.kind, _codes(column)
+    if codes is None:
+        return False
+    return codes[1] == (kind.size + kind.has_missing if isinstance(kind, Lattice) else kind.states)
+
+
+def made_function(column: Candidate, of: Candidate) -> Function:
+    pairs = pa.table({"key": _plain(of.data), "value": _plain(column.data)}).group_by(["key", "value"]).aggregate([])
+    return Function(
+        column.name, of.name, tuple(plain_values(pairs.column("key"))), tuple(plain_values(pairs.column("value"))), column.dtype
+    )
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column) if pa.types.is_floating(column.type) else column

@@ -1,0 +1,126 @@
+"""The search for columns that are never below others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from genus.codec.relations import ALL_DIGITS, Order
+from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
+
+__all__ = ["add_order", "find_orders", "place_orders"]
+
+FEWEST = 50  # rows where both are known
+STEEPEST = 2.5  # near a true bound, the share of gaps below g falls like g to a power of 1 or 2; that of chance falls faster
+
+
+def find_orders(columns: Sequence[Candidate]) -> dict[tuple[str, str], bool]:
+    """Return the pairs (lower, higher) of columns where one is never above the other, and whether it always is below."""
+    units: dict[str, list[Candidate]] = {}
+    for column in columns:
+        units.setdefault(column.unit, []).append(column)
+    return {(low, high): strict for group in units.values() for low, high, strict in _pairs(group)}
+
+
+def add_order(edges: dict[tuple[str, str], bool], low: str, high: str, strict: bool) -> bool:
+    """Add a pair to an order, and the pairs that follow from it; return whether that makes no circle."""
+    below = {low, *(a for a, b in edges if b == low)}
+    above = {high, *(b for a, b in edges if a == high)}
+    if below & above:
+        return False
+    for a in below:
+        for b in above:
+            edges[a, b] = edges.get((a, b), False) or (strict if (a, b) == (low, high) else False)
+    return True
+
+
+def _pairs(columns: Sequence[Candidate]) -> list[tuple[str, str, bool]]:
+    """Return (lower, higher, strict) for the pairs of columns of one unit where one is never above the other."""
+    probe = np.stack([column.values[:PROBED].astype(np.float64) for column in columns])
+    found = []
+    for i, low in enumerate(columns):
+        fits = ~(probe[i] > probe).any(axis=1)
+        for j in np.flatnonzero(fits).tolist():
+            if i != j and (strict := _is_below(low, columns[j])) is not None:
+                found.append((low.name, columns[j].name, strict))
+    return found
+
+
+def _is_below(low: Candidate, high: Candidate) -> bool | None:
+    """Return whether one column is strictly below another in every row; None where it is not, or chance may have it so."""
+    a, b = low.values, high.values
+    known = ~(np.isnan(a) | np.isnan(b))
+    if (a > b).any() or (np.isnan(a) & ~np.isnan(b)).any() or known.sum() < FEWEST:
+        return None
+    a, b = a[known], b[known]
+    part = slice(None, None, max(1, len(a) // 20_000))
+    breaking = float(np.searchsorted(np.sort(b[part]), a[part], "left").mean()) / len(b[part])
+    gap = np.sort(b - a)
+    if breaking < BROKEN or breaking * len(a) < SURE or not gap[-1] > 0:
+        return None
+    step = 0.0 if low.decimals == ALL_DIGITS else _step(gap)
+    return bool(gap[0] > 0 and step > 0) if _is_bound(gap.astype(np.float64), step) else None
+
+
+def _step(gap: np.ndarray) -> float:
+    """Return the distance of neighbouring gaps where they lie on a coarse lattice; 0 where most gaps differ."""
+    distinct = np.unique(gap)
+    return float(np.diff(distinct).min()) if len(distinct) < max(2, len(gap) // 4) else 0.0
+
+
+def _is_bound(gap: np.ndarray, step: float) -> bool:
+    """Return whether gaps crowd at their lower end, as they do at a bound; those of mere chance thin out before it.
+
+    Hill's estimate of the power with which the share of gaps below g falls, from the twentieth of the rows that have the
+    smallest: 1 for an even or exponential density, 2 for one that vanishes linearly.
+
+    Args:
+        gap: (N,) sorted, none below 0.
+        step: of the lattice of gaps; 0 where there is none.
+    """
+    few = min(max(10, len(gap) // 20), 200, len(gap) - 1)
+    if np.count_nonzero(gap == gap[0]) > few:
+        return True  # the least gap is a bound itself: one night, say
+    if step:  # the gaps of a cell spread evenly over it
+        first, counts = np.unique(gap, return_index=True, return_counts=True)[1:]
+        within = np.arange(len(gap)) - np.repeat(first, counts)
+        gap = gap + step * (within + 0.5) / np.repeat(counts, counts)
+    gap = np.maximum(gap, 1e-12 * gap[-1])
+    return few / float(np.log(gap[few] / gap[:few]).sum() + 1e-12) <= STEEPEST
+
+
+def place_orders(by_name: Mapping[str, Candidate], edges: Mapping[tuple[str, str], bool], target: str | None) -> list[Order]:
+    """Return the orders that keep every pair of a partial order, each column the gap from its nearest neighbours before it.
+
+    Columns are placed one after another: the target and what is below it first, then from the least upward.
+
+    Args:
+        by_name: the columns.
+        edges: for each pair (lower, higher), whether it is strict; transitive, without circles.
+        target: a column that must not become a gap.
+    """
+    names, below = list(by_name), {name: sum(high == name for _, high in edges) for pair in edges for name in pair}
+    upward = sorted(below, key=lambda name: (below[name], names.index(name)))
+    under = [name for name in reversed(upward) if (name, target) in edges]
+    sequence = [target, *under] if under and target is not None else []
+    sequence += [name for name in upward if name not in sequence]
+    placed: list[str] = []
+    orders = []
+    for name in sequence:
+        lows = [p for p in placed if (p, name) in edges]
+        highs = [p for p in placed if (name, p) in edges]
+        others, above = (highs, False) if name in under else (lows, True)
+        nearest = tuple(p for p in others if not any(((p, q) if above else (q, p)) in edges for q in others))
+        if nearest:
+            strict = all(edges[(p, name) if above else (name, p)] for p in nearest)
+            orders.append(_made_order(by_name, name, nearest, above, strict))
+        placed.append(name)
+    return orders[::-1]
+
+
+def _made_order(by_name: Mapping[str, Candidate], name: str, others: tuple[str, ...], above: bool, strict: bool) -> Order:
+    bound = others[0] if len(others) == 1 else f"{'max' if above else 'min'}({', '.join(others)})"
+    gap = f"{name} - {bound}" if above else f"{bound} - {name}"
+    decimals = max(by_name[n].decimals for n in (name, *others))
+    return Order(name, others, gap, by_name[name].dtype, decimals, above, strict)

@@ -1,0 +1,169 @@
+"""The search for relations between columns that hold in every row, and that chance does not explain.
+
+Sums come first, then functions, then orders, then sums of the gaps that orders leave: a stay's nights are the gap between its
+dates. Whatever is found is run forward and backward over all rows before it is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from genus.codec import Codec
+from genus.codec.constraints import Constraint
+from genus.codec.relations import Function, Order, Sum, exact_numbers
+from genus.codec.rewrites import Rewrite, run_forward
+from genus.data.candidates import candidate
+from genus.data.declared import Declared
+from genus.data.functions import find_functions
+from genus.data.measure import measure
+from genus.data.orders import add_order, find_orders, place_orders
+from genus.data.sums import find_sums
+from genus.errors import DataError
+from genus.kinds import Kind, Lattice
+from genus.space import Space
+
+__all__ = ["FEWEST_ROWS", "MOST_COLUMNS", "find_relations", "relate"]
+
+MOST_COLUMNS, FEWEST_ROWS = 64, 50  # a search among more columns, or in fewer rows, finds what is not there
+
+
+def relate(
+    codec: Codec, table: pa.Table, search: bool, constraints: Sequence[str], target: str | None, fixed: Container[str] = ()
+) -> Codec:
+    """Return the codec of a table with the relations that were found between its columns, and those that are declared.
+
+    Args:
+        codec: of the table, without relations.
+        table: the rows.
+        search: look for relations that are not declared.
+        constraints: declared ones, such as "start <= end".
+        target: a column that must stay a column of x.
+        fixed: columns whose kind a person gave, which stay as they are.
+
+    Raises:
+        DataError: a constraint that cannot be understood, or that a row breaks.
+    """
+    names = codec.space.names or ()
+    kinds = dict(zip(names, codec.space.kinds, strict=True))
+    table = table.select(list(names))
+    declared = [Constraint(text, names) for text in constraints]
+    free = {name: kind for name, kind in kinds.items() if name not in fixed}
+    rewrites = find_relations(table, free, target, declared, search)
+    if not rewrites:
+        return codec
+    after, _, first = run_forward(rewrites, table)
+    if first is not None:
+        raise DataError(f"{first}; drop or mend such rows, or leave the constraint out.")
+    for one in rewrites:
+        if isinstance(one, Order):
+            kinds[one.gap] = _gap_kind(one.gap, after.column(one.gap), kinds[one.column])
+    space = Space([kinds[name] for name in after.column_names], names=after.column_names)
+    return Codec(space, codec.form, tuple(rewrites), tuple(names))
+
+
+def _gap_kind(name: str, gap: pa.ChunkedArray, replaced: Kind) -> Kind:
+    """Return the kind of a gap, of the same base measure as the column that it replaces, so that densities are comparable."""
+    measured = measure(name, gap)
+    if type(measured) is type(replaced):
+        return measured
+    try:
+        return measure(name, gap, "lattice" if isinstance(replaced, Lattice) else "real")
+    except DataError:  # gaps between numbers of different lattices may lie on none
+        return measured
+
+
+def find_relations(
+    table: pa.Table,
+    kinds: Mapping[str, Kind],
+    target: str | None = None,
+    declared: Sequence[Constraint] = (),
+    search: bool = True,
+) -> list[Rewrite]:
+    """Return the relations that hold in every row of a table, in the order in which a codec runs them.
+
+    Args:
+        table: the rows.
+        kinds: of the columns among which to search.
+        target: a column that must stay a column of x.
+        declared: relations that must hold; those that no rewrite represents are kept by rejection.
+        search: look for others too, in a table of 50 rows or more and of 64 columns or fewer.
+
+    >>> days = {"start": [*range(30)] * 2, "end": [i % 30 + i % 7 for i in range(60)]}
+    >>> [relation.describe() for relation in find_relations(pa.table(days), dict.fromkeys(days, Lattice(0, 40)))]
+    ['start <= end']
+
+    Raises:
+        DataError: a declared function has two values for one key.
+    """
+    search = search and table.num_rows >= FEWEST_ROWS and 1 < len(kinds) <= MOST_COLUMNS
+    columns = {name: candidate(name, kind, table.column(name)) for name, kind in kinds.items()} if search or declared else {}
+    wanted = Declared.of(declared, columns, target)
+    numbers = [c for c in columns.values() if c.is_number]
+    found: list[Rewrite] = [*_believed([*wanted.sums, *(find_sums(numbers, target) if search else [])], table)]
+    gone = {r.column for r in found if isinstance(r, Sum)}
+    functions = find_functions([c for name, c in columns.items() if name not in gone], target) if search else []
+    found += _believed([*wanted.functions, *functions], _after(found, table))
+    gone |= {r.column for r in found if isinstance(r, Sum | Function)}
+    orders = find_orders([c for c in numbers if c.name not in gone]) if search else {}
+    edges: dict[tuple[str, str], bool] = {}
+    circles = [one for one in wanted.orders if gone & set(one[:2]) or not add_order(edges, *one)]
+    for (low, high), strict in orders.items():
+        if add_order(edges, low, high, strict):
+            edges[low, high] = edges[low, high] or strict
+    found += _believed(place_orders(columns, edges, target), _after(found, table))
+    if search:
+        found += _sums_of_gaps(found, table, kinds, target)
+    return [*wanted.unkept(found, circles), *found]
+
+
+def _after(rewrites: Sequence[Rewrite], table: pa.Table) -> pa.Table:
+    for rewrite in rewrites:
+        table, _ = rewrite.forward(table)
+    return table
+
+
+def _believed(rewrites: Sequence[Sum | Function | Order], table: pa.Table) -> list[Rewrite]:
+    """Return the rewrites that every row obeys, and that give back what they took."""
+    kept: list[Rewrite] = []
+    for rewrite in rewrites:
+        if not {rewrite.column, *rewrite.reads} <= set(table.column_names):
+            continue
+        after, broken = rewrite.forward(table)
+        if broken.any():
+            continue
+        back = rewrite.backward(after)
+        changed = [name for name in table.column_names if not _same(table.column(name), back.column(name))]
+        if not changed:
+            kept.append(rewrite)
+            table = after
+    return kept
+
+
+def _same(first: pa.ChunkedArray, second: pa.ChunkedArray) -> bool:
+    """Return whether two columns hold the same values; numbers of all digits may differ in the last bit."""
+    if first is second or first.equals(second):
+        return True
+    if pa.types.is_dictionary(first.type):
+        return first.cast(first.type.value_type).equals(second.cast(second.type.value_type))
+    if not pa.types.is_floating(first.type):
+        return False
+    a, b = exact_numbers(first), exact_numbers(second)
+    return bool(np.allclose(a, b, rtol=1e-12 if first.type.bit_width == 64 else 1e-6, atol=0, equal_nan=True))
+
+
+def _sums_of_gaps(found: Sequence[Rewrite], table: pa.Table, kinds: Mapping[str, Kind], target: str | None) -> list[Rewrite]:
+    """Return the sums in which a gap occurs that an order has put in place of a column."""
+    gaps = frozenset(one.gap for one in found if isinstance(one, Order))
+    if not gaps:
+        return []
+    table = _after(found, table)
+    columns = [
+        candidate(name, kinds.get(name, Lattice(0, 1)), table.column(name))
+        for name in table.column_names
+        if name in {*kinds, *gaps}
+    ]
+    sums = find_sums([c for c in columns if c.is_number], target, gaps)
+    return _believed([one for one in sums if one.column not in gaps], table)
