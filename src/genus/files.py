@@ -86,6 +86,7 @@ def describe(model: GenerativeModel) -> dict[str, Any]:
         "config": model.config,
         "space": model.space.to_json(),
         "context": model.context.to_json() if model.context is not None else None,
+        "acceptance": model.acceptance,
         "codec": model.codec.to_json() if model.codec is not None else None,
         "context_codec": model.context_codec.to_json() if model.context_codec is not None else None,
     }
@@ -114,6 +115,7 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
     try:
         model = into if into is not None else _built(header, tensors)
         model.load_state_dict(tensors)
+        model.acceptance = _share(header.get("acceptance", 1.0))
         model.codec = Codec.from_json(model.space, header["codec"]) if header["codec"] else None
         if model.context is not None and header["context_codec"]:
             model.context_codec = Codec.from_json(model.context, header["context_codec"])
@@ -133,6 +135,13 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
             own, reason = "", f"there is no family {name!r} here; import the module that defines it first"
         raise ModelFileError(f"{path} does not describe a model that this genus can build: {reason}{own}") from error
     return model.eval()
+
+
+def _share(value: Any) -> float:
+    """Return the share of draws that obey the constraints."""
+    if not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError(f"acceptance is {value!r}, and not a share above 0")
+    return float(value)
 
 
 def _unknown_family(header: dict[str, Any]) -> str | None:

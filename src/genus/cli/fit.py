@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -151,7 +152,8 @@ def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, A
         "family": model.family_name,
         "out": str(out),
         "label": model.info.likelihood,
-        "criterion": history.best,
+        "criterion": _normalised(history, model),
+        "acceptance": history.acceptance,
         "best_step": history.best_step,
         "steps": history.steps,
         "seconds": round(history.seconds, 3),
@@ -164,6 +166,13 @@ def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, A
     }
 
 
+def _normalised(history: History, model: GenerativeModel) -> float | None:
+    """Return the least criterion; of a density, that among the rows which obey the constraints."""
+    if history.best is None or model.info.likelihood == "none":
+        return history.best
+    return history.best + math.log(history.acceptance)
+
+
 def _print_summary(summary: dict[str, Any], then: str) -> None:
     label, value = summary["label"], summary["criterion"]
     if value is None:
@@ -174,6 +183,8 @@ def _print_summary(summary: dict[str, Any], then: str) -> None:
         held_out = f"{-value:.4f} nats a row ({label})"
     print(f"held out  {held_out}")
     print(f"time      {summary['seconds']:.1f} s, {summary['steps']} steps; stopped by {summary['stopped']}")
+    if summary["acceptance"] < 1:
+        print(f"accepted  {summary['acceptance']:.1%} of draws obey the constraints; the others are drawn again")
     if "distance" in summary["watched"]:
         print(f"critic    {summary['watched']['distance']:.4g} on held-out rows; at its best {summary['estimates']}")
         print(f"spread    {summary['watched']['spread']:.0%} of the room that the data take")

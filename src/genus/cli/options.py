@@ -132,6 +132,21 @@ class ReadingOptions(RowOptions):
         list[str] | None,
         typer.Option("--kind", metavar="COLUMN=KIND", help="Take a column as real, lattice or category; may be repeated."),
     ] = None
+    relations: Annotated[
+        bool,
+        typer.Option(
+            "--relations/--no-relations", help="Look for relations between columns that hold in every row, and keep them."
+        ),
+    ] = True
+    constraints: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--constraint",
+            metavar="RELATION",
+            help='Keep a relation between columns: "checkin < checkout", "net + tax = total", "city -> state"; may be'
+            " repeated.",
+        ),
+    ] = None
     tokens: Annotated[
         str | None,
         typer.Option(
@@ -153,6 +168,8 @@ class ReadingOptions(RowOptions):
         return super().arguments() | {
             "context": list(self.context or ()) or None,
             "kinds": column_kinds(self.kinds),
+            "relations": self.relations,
+            "constraints": list(self.constraints or ()),
             "tokens": int(self.tokens) if self.tokens is not None and self.tokens.isdecimal() else self.tokens,
             "encoding": self.encoding,
         }

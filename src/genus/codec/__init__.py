@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import columns, sequences
+from genus.codec.constraints import Constraint
 from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, type_name, type_of
 from genus.codec.rewrites import Rewrite, rewrite_from_json, run_backward, run_forward
 from genus.errors import DataError
@@ -161,6 +162,19 @@ class Codec:
             return columns.decode(self.space, self.form, x)
         table = columns.decode(self.space, self._form, x)
         return columns.to_form(run_backward(self.rewrites, table, seed, start).select(list(self.names)), self.form)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Return the declared constraints that no rewrite represents, so that draws are rejected which break them."""
+        return tuple(rewrite for rewrite in self.rewrites if isinstance(rewrite, Constraint))
+
+    def obeys(self, x: Tensor) -> Tensor:
+        """Return which rows of x (N, *shape) obey the constraints once they are decoded, (N,) bool."""
+        table = run_backward(self.rewrites, columns.decode(self.space, self._form, x))
+        broken = np.zeros(len(x), dtype=bool)
+        for constraint in self.constraints:
+            broken |= constraint.forward(table)[1]
+        return torch.from_numpy(~broken)
 
     @property
     def is_text(self) -> bool:

@@ -23,7 +23,7 @@ from genus.codec.rewrites import Rewrite, place_columns
 from genus.errors import DataError
 from genus.kinds.steps import shortest_decimals
 
-__all__ = ["Function", "Order", "Sum", "duration", "exact_numbers", "plain_values"]
+__all__ = ["Function", "Order", "Sum", "exact_numbers", "plain_values", "ticks"]
 
 ALL_DIGITS = 17  # decimals of columns that are not rounded
 WHOLE = -1  # decimals of whole numbers and time, which are counted in integers
@@ -45,20 +45,33 @@ def exact_numbers(column: pa.ChunkedArray) -> np.ndarray:
     return shortest_decimals(values) if pa.types.is_float32(kind) else values
 
 
-def duration(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the difference of two columns: days for dates, a duration for time, whole numbers, else float64."""
-    if pa.types.is_date32(kind) or pa.types.is_integer(kind):
-        return pa.int64()
-    if pa.types.is_date64(kind):
-        return pa.duration("ms")
-    if pa.types.is_temporal(kind):
-        return pa.duration(kind.unit)
-    return pa.float64()
+def ticks(kind: pa.DataType) -> dict[str, int]:
+    """Return how many ticks of a column of time are a day, an hour, a minute and a second; nothing for other columns.
+
+    >>> ticks(pa.timestamp("ms"))["seconds"], ticks(pa.date32())
+    (1000, {'days': 1})
+    """
+    if not pa.types.is_temporal(kind):
+        return {}
+    if pa.types.is_date32(kind):
+        return {"days": 1}
+    second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}["ms" if pa.types.is_date64(kind) else kind.unit]
+    return {"days": 86400 * second, "hours": 3600 * second, "minutes": 60 * second, "seconds": second}
 
 
 def _rounded(values: np.ndarray, decimals: int) -> np.ndarray:
     """Return sums and differences without the last bits that they bring: 0.3 for 0.1 + 0.2."""
     return values if values.dtype.kind == "i" or not 0 <= decimals < ALL_DIGITS else np.round(values, decimals)
+
+
+def _with_decimals(table: pa.Table, names: Sequence[str], decimals: int) -> pa.Table:
+    """Return a table in which columns are rounded to their decimals, so that what is made of them agrees with what is shown."""
+    for name in names if 0 <= decimals < ALL_DIGITS else ():
+        column = table.column(name)
+        if pa.types.is_floating(column.type):
+            rounded = _to_column(_rounded(exact_numbers(column), decimals), column.type)
+            table = table.set_column(table.column_names.index(name), name, rounded)
+    return table
 
 
 def _to_column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
@@ -109,6 +122,7 @@ class Order(Rewrite):
         decimals: of all these columns; -1 for whole numbers and time, 17 for numbers that are not rounded.
         above: the column is the greater one.
         strict: the column never equals the others.
+        tick: of columns of time, how many of their ticks the gap counts as 1: those of a day, where all gaps are days.
 
     >>> order = Order("checkout", ("checkin",), "nights", "int64")
     >>> table, broken = order.forward(pa.table({"checkin": [3, 5], "checkout": [4, 2]}))
@@ -123,11 +137,12 @@ class Order(Rewrite):
     decimals: int = WHOLE
     above: bool = True
     strict: bool = False
+    tick: int = 1
 
     def __post_init__(self) -> None:
         _check([self.column, *self.others], self.decimals, self.dtype)
-        if not self.others or not isinstance(self.gap, str):
-            raise DataError("An order needs the columns that it compares with, and a name for the gap.")
+        if not self.others or not isinstance(self.gap, str) or not isinstance(self.tick, int) or self.tick < 1:
+            raise DataError("An order needs the columns that it compares with, a name for the gap, and a positive tick.")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -140,13 +155,16 @@ class Order(Rewrite):
     def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
         values, bound = exact_numbers(table.column(self.column)), self._bound(table)
         gap = _rounded(values - bound if self.above else bound - values, self.decimals)
+        if self.tick > 1:
+            gap = gap // self.tick if not (gap % self.tick).any() else gap / self.tick
         lost = np.isnan(bound) & ~np.isnan(values)  # a gap from nothing would forget the value
         broken = (gap <= 0 if self.strict else gap < 0) | lost
-        column = _to_column(gap, duration(_type(self.dtype)))
+        column = _to_column(gap, pa.int64() if self.decimals == WHOLE else pa.float64())
         return place_columns(table, [self.column], {self.gap: column}), broken
 
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
-        gap, bound = exact_numbers(table.column(self.gap)), self._bound(table)
+        table = _with_decimals(table, self.others, self.decimals)
+        gap, bound = exact_numbers(table.column(self.gap)) * self.tick, self._bound(table)
         values = _rounded(bound + gap if self.above else bound - gap, self.decimals)
         return place_columns(table, [self.gap], {self.column: _to_column(values, _type(self.dtype))})
 
@@ -156,7 +174,8 @@ class Order(Rewrite):
         return f"{few} {sign} {self.column}" if self.above else f"{self.column} {sign} {few}"
 
     def effect(self) -> str:
-        return f"x holds {self.gap!r} in place of {self.column!r}"
+        unit = next((f" ({name})" for name, tick in ticks(_type(self.dtype)).items() if tick == self.tick), "")
+        return f"x holds {self.gap!r}{unit} in place of {self.column!r}"
 
 
 # -- a sum ------------------------------------------------------------------------------------------------------------------
@@ -228,6 +247,7 @@ class Sum(Rewrite):
         return 1e-12 * np.abs(total)
 
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
+        table = _with_decimals(table, self.reads, self.decimals)
         total = self._add(list(self._terms(table).values()), self.constant)
         return table.append_column(self.column, _to_column(total, _type(self.dtype)))
 
@@ -269,15 +289,21 @@ def _places(column: pa.ChunkedArray, among: Sequence[Any]) -> np.ndarray:
     return places
 
 
-def _values_at(values: Sequence[Any], places: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """Return the values at these places (N,) as a column of this type; null where the place is the number of values, or -1."""
+def _values_at(values: Sequence[Any], places: np.ndarray, kind: pa.DataType, levels: Sequence[Any] = ()) -> pa.Array:
+    """Return the values at these places (N,) as a column of this type; null where the place is the number of values, or -1.
+
+    Args:
+        levels: of a dictionary; none: those that occur.
+    """
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
     listed = pa.array([*values, None], pa.string()) if pa.types.is_temporal(plain) else pa.array([*values, None])
     column = listed.cast(plain, safe=False).take(pa.array(places % (len(values) + 1)))
     if not pa.types.is_dictionary(kind):
         return column
-    encoded = column.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(encoded.indices.cast(kind.index_type), encoded.dictionary, ordered=kind.ordered)
+    dictionary = pa.array(list(levels)).cast(plain) if levels else column.unique().drop_null()
+    return pa.DictionaryArray.from_arrays(
+        pc.index_in(column, dictionary).cast(kind.index_type), dictionary, ordered=kind.ordered
+    )
 
 
 @dataclass(frozen=True)
@@ -290,6 +316,7 @@ class Function(Rewrite):
         keys: the different values of `of`; None for a missing one.
         values: of `column`, one for each key.
         dtype: Arrow's type of the column.
+        levels: of a column of Arrow's dictionary type, the texts of its dictionary in their order.
 
     >>> state = Function("state", "city", ("Reno", "Ely"), ("NV", "NV"), "string")
     >>> state.backward(pa.table({"city": ["Ely"]})).column("state").to_pylist()
@@ -301,10 +328,13 @@ class Function(Rewrite):
     keys: tuple[Any, ...]
     values: tuple[Any, ...]
     dtype: str
+    levels: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         _check([self.column, self.of], WHOLE, self.dtype)
-        plain = all(value is None or isinstance(value, str | int | float) for value in (*self.keys, *self.values))
+        used = (*self.keys, *self.values, *self.levels)
+        plain = all(value is None or isinstance(value, str | int | float) for value in used)
+        plain &= not self.levels or {*self.values} <= {*self.levels, None}
         if len(self.keys) != len(self.values) or len(set(self.keys)) != len(self.keys) or not self.keys or not plain:
             raise DataError(
                 f"A function needs different keys and a value for each; got {len(self.keys)} and {len(self.values)}."
@@ -343,7 +373,7 @@ class Function(Rewrite):
 
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
         value = self._image[_places(table.column(self.of), self.keys)]
-        return table.append_column(self.column, _values_at(self._distinct, value, _type(self.dtype)))
+        return table.append_column(self.column, _values_at(self._distinct, value, _type(self.dtype), self.levels))
 
     def broken(self, table: pa.Table, row: int) -> str:
         return f"{super().broken(table, row)} and {self.column!r} is {table.column(self.column)[row].as_py()}"

@@ -32,14 +32,17 @@ class Candidate:
 
     @property
     def is_number(self) -> bool:
+        """Return whether the column holds numbers or time, and not categories."""
         return not isinstance(self.kind, Category) and len(self.values) > 0
 
     @property
     def dtype(self) -> str:
+        """Return the name of Arrow's type of the column."""
         return type_name(self.data.type)
 
 
 def candidate(name: str, kind: Kind, data: pa.ChunkedArray) -> Candidate:
+    """Return a column of a table for the search, with its kind."""
     found = Candidate(name, kind, data)
     if (
         isinstance(kind, Category)

@@ -6,14 +6,13 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-import numpy as np
 import pyarrow as pa
 
 from genus.codec.constraints import Constraint
 from genus.codec.relations import Function, Order, Sum
 from genus.codec.rewrites import Rewrite
 from genus.data.candidates import Candidate
-from genus.data.functions import has_all_values, made_function
+from genus.data.functions import first_of_two_values, has_all_values, made_function
 from genus.data.orders import add_order
 from genus.data.sums import keeps_sign, made_sum
 from genus.errors import DataError
@@ -118,11 +117,10 @@ def _function(one: Constraint, columns: Mapping[str, Candidate], target: str | N
             f"The constraint {one.text!r} needs a column {of!r} of few values, all of them seen; read it as a category, or"
             " leave the constraint out."
         )
-    function = made_function(columns[name], columns[of])
-    keys, counts = np.unique([repr(key) for key in function.keys], return_counts=True)
-    if counts.max() > 1:
+    key, values = first_of_two_values(columns[name], columns[of])
+    if len(values) > 1:
         raise DataError(
-            f"The rows break {one.text!r}: {of} {keys[counts.argmax()]} has {counts.max()} values of {name}; mend such rows, or"
+            f"The rows break {one.text!r}: where {of} is {key!r}, {name} is {values[0]!r} and {values[1]!r}; mend such rows, or"
             " leave the constraint out."
         )
-    return function
+    return made_function(columns[name], columns[of])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +14,13 @@ from genus.codec.relations import Function, plain_values
 from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
 from genus.kinds import Category, Lattice
 
-__all__ = ["find_functions", "has_all_values", "made_function"]
+__all__ = ["find_functions", "first_of_two_values", "has_all_values", "made_function"]
 
 LEVELS = 256  # a function has at most so many values
 
 
 def find_functions(columns: Sequence[Candidate], target: str | None) -> list[Function]:
-    """Return the columns of few values that follow from another's value, and from which."""
+    """Return the columns of few values that follow from another's value, each as a function of it; the target is none."""
     codes = {c.name: found for c in columns if (found := _codes(c)) is not None}
     names = list(codes)
     follows = {
@@ -88,11 +89,27 @@ def has_all_values(column: Candidate) -> bool:
     return codes[1] == (kind.size + kind.has_missing if isinstance(kind, Lattice) else kind.states)
 
 
+def _pairs(column: Candidate, of: Candidate) -> pa.Table:
+    """Return the different pairs of a key and a value."""
+    return pa.table({"key": _plain(of.data), "value": _plain(column.data)}).group_by(["key", "value"]).aggregate([])
+
+
+def first_of_two_values(column: Candidate, of: Candidate) -> tuple[Any, list[Any]]:
+    """Return the first key of which a column has several values, and these; no values where each key has one."""
+    values: dict[Any, list[Any]] = {}
+    for pair in _pairs(column, of).to_pylist():
+        values.setdefault(pair["key"], []).append(pair["value"])
+    return next(((key, found) for key, found in values.items() if len(found) > 1), (None, []))
+
+
 def made_function(column: Candidate, of: Candidate) -> Function:
-    pairs = pa.table({"key": _plain(of.data), "value": _plain(column.data)}).group_by(["key", "value"]).aggregate([])
-    return Function(
-        column.name, of.name, tuple(plain_values(pairs.column("key"))), tuple(plain_values(pairs.column("value"))), column.dtype
-    )
+    """Return a column as a function of another, with the values that the rows have."""
+    pairs = _pairs(column, of)
+    keys, values = (tuple(plain_values(pairs.column(name))) for name in ("key", "value"))
+    levels: tuple[Any, ...] = ()
+    if pa.types.is_dictionary(column.data.type) and isinstance(column.kind, Category):
+        levels = tuple(level for level in column.kind.levels if level is not None)
+    return Function(column.name, of.name, keys, values, column.dtype, levels)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

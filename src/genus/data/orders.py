@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from genus.codec.relations import ALL_DIGITS, Order
+from genus.codec.relations import ALL_DIGITS, WHOLE, Order, ticks
 from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
+from genus.kinds.numbers import EXACT
 
 __all__ = ["add_order", "find_orders", "place_orders"]
 
@@ -114,13 +115,23 @@ def place_orders(by_name: Mapping[str, Candidate], edges: Mapping[tuple[str, str
         nearest = tuple(p for p in others if not any(((p, q) if above else (q, p)) in edges for q in others))
         if nearest:
             strict = all(edges[(p, name) if above else (name, p)] for p in nearest)
-            orders.append(_made_order(by_name, name, nearest, above, strict))
+            orders += _made_order(by_name, name, nearest, above, strict)
         placed.append(name)
     return orders[::-1]
 
 
-def _made_order(by_name: Mapping[str, Candidate], name: str, others: tuple[str, ...], above: bool, strict: bool) -> Order:
+def _made_order(by_name: Mapping[str, Candidate], name: str, others: tuple[str, ...], above: bool, strict: bool) -> list[Order]:
+    """Return the order; none where the gaps are whole numbers too large for floating point."""
     bound = others[0] if len(others) == 1 else f"{'max' if above else 'min'}({', '.join(others)})"
     gap = f"{name} - {bound}" if above else f"{bound} - {name}"
+    while gap in by_name:
+        gap += "'"
+    column, tick = by_name[name], 1
+    gaps = [np.abs(column.values - by_name[other].values) for other in others]
+    for size in ticks(column.data.type).values():
+        if tick == 1 and all(not (values[~np.isnan(values)] % size).any() for values in gaps):
+            tick = size
+    if column.decimals == WHOLE and max(float(np.nanmax(values)) for values in gaps) / tick > EXACT:
+        return []
     decimals = max(by_name[n].decimals for n in (name, *others))
-    return Order(name, others, gap, by_name[name].dtype, decimals, above, strict)
+    return [Order(name, others, gap, column.dtype, decimals, above, strict, tick)]

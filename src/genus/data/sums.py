@@ -49,7 +49,7 @@ def _sums_of(columns: Sequence[Candidate], target: str | None) -> list[Sum]:
         if np.linalg.norm(rest) > 1e-9 * scale + 1e-12 * float(np.linalg.norm(values)):
             basis.append(rest / np.linalg.norm(rest))
             pivots.append(name)
-        elif (one := _sum_of(by_name[name], [by_name[p] for p in pivots], rows)) is not None:
+        elif (one := _sum_of(by_name[name], [by_name[p] for p in parts if p in pivots], rows)) is not None:
             sums.append(one)
     return _with_dependents(sums, by_name, target)
 

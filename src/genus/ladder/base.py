@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from genus.ladder.functions import check_count, check_shape
 from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
 from genus.ladder.loss import Loss
+from genus.ladder.rejection import Rejection
 from genus.nets.dense import dense
 from genus.nets.state import evaluating, keeping_frozen
 from genus.random import isolated
@@ -28,7 +30,7 @@ from genus.space import Category, Space
 __all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
 
 
-class GenerativeModel(Imputation, AsDistribution, Configurable, DetectsTraining, name=""):
+class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, DetectsTraining, name=""):
     """Represents a distribution over a space that can be sampled; the base of every family.
 
     A subclass must give
@@ -188,10 +190,13 @@ class GenerativeModel(Imputation, AsDistribution, Configurable, DetectsTraining,
         with evaluating(self), isolated(seed, self):
             parts = []
             for at in range(0, max(n, 1), batch_size):  # once where n is 0, for the shape
-                size = min(batch_size, n - at)
-                drawn = self._sample(size, None if c is None else c[at : at + size])
-                parts.append(check_shape(drawn, (size, *self.space.shape), f"{type(self).__name__}._sample"))
+                size, rows = min(batch_size, n - at), None if c is None else c[at : at + batch_size]
+                parts.append(self._obeying(partial(self._checked_draw, rows), size))
         return torch.cat(parts).to(self._empty_draw().dtype)
+
+    def _checked_draw(self, c: Tensor | None, index: Tensor) -> Tensor:
+        drawn = self._sample(len(index), None if c is None else c[index.to(c.device)])
+        return check_shape(drawn, (len(index), *self.space.shape), f"{type(self).__name__}._sample")
 
     def _empty_draw(self) -> Tensor:
         """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, else the space's type.

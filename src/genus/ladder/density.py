@@ -83,9 +83,11 @@ class ApproximateDensity(GenerativeModel):
         """
         x, c = self._check(x, c)
         if noise is not None:
-            return check_shape(self._elbo(x, c, noise), (len(x),), f"{type(self).__name__}._elbo")  # type: ignore[call-arg]
-        with isolated(seed, self):
-            return check_shape(self._elbo(x, c), (len(x),), f"{type(self).__name__}._elbo")
+            bound = self._elbo(x, c, noise)  # type: ignore[call-arg]
+        else:
+            with isolated(seed, self):
+                bound = self._elbo(x, c)
+        return check_shape(bound, (len(x),), f"{type(self).__name__}._elbo") - math.log(self.acceptance)
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         """Return draws of the log importance weight of each row, (samples, B) in nats."""
@@ -128,7 +130,8 @@ class ApproximateDensity(GenerativeModel):
             parts = [self._log_weights(x, c, min(once, samples - at)) for at in range(0, samples, once)]
         log_sum = torch.stack([part.logsumexp(0) for part in parts]).logsumexp(0)
         log_sum_of_squares = torch.stack([(2 * part).logsumexp(0) for part in parts]).logsumexp(0)
-        return log_sum - math.log(samples), (2 * log_sum - log_sum_of_squares).exp()  # (sum w)^2 / sum w^2
+        size = (2 * log_sum - log_sum_of_squares).exp()  # (sum w)^2 / sum w^2
+        return log_sum - math.log(samples) - math.log(self.acceptance), size
 
     def class_log_probs(self, x: Tensor) -> Tensor:
         """Return log p(y|x) for each level y of the one categorical context, by Bayes' rule p(y|x) ~ p(y) p(x|y).
@@ -181,7 +184,7 @@ class TractableDensity(Marginals, ApproximateDensity):
             (B,) in nats.
         """
         x, c = self._check(x, c)
-        return check_shape(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob")
+        return check_shape(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob") - math.log(self.acceptance)
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         return check_shape(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob")

@@ -181,9 +181,13 @@ class ChainRule(TractableDensity):
     ) -> Tensor:
         parts = []
         for start in range(0, max(n, 1), batch_size):
-            rows = slice(start, min(start + batch_size, n))
-            contexts, begins = (None if values is None else values[rows] for values in (c, prefixes))
-            parts.append(self._draw(rows.stop - rows.start, contexts, begins, options))  # type: ignore[arg-type]
+
+            def draw(index: Tensor, start: int = start) -> Tensor:
+                rows = index + start
+                begins = None if prefixes is None else [prefixes[i] for i in rows.tolist()]
+                return self._draw(len(rows), None if c is None else c[rows.to(c.device)], begins, options)
+
+            parts.append(self._obeying(draw, min(batch_size, n - start)))
         return torch.cat(parts)
 
     def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:

@@ -34,6 +34,7 @@ class History:
         stopped: the reason for the end: "early stopping", "converged", "max_seconds", "epochs", "max_steps", "interrupted", ...
         parameters: how many numbers are trained.
         steps, seconds: of the whole training, over all its resumptions.
+        acceptance: the share of the model's draws that obey the constraints of the data; the others are drawn again.
 
     >>> history = History(rows=[{"step": 10, "epoch": 1.0, "seconds": 0.1, "nll": 2.5, "criterion": 2.6}])
     >>> history.players
@@ -49,6 +50,7 @@ class History:
     alarms: dict[str, str] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
+    acceptance: float = 1.0
 
     @property
     def players(self) -> list[str]:
@@ -68,7 +70,8 @@ class History:
 
     def __str__(self) -> str:
         best = "" if self.best is None else f", criterion {self.best:.4f} at step {self.best_step}"
-        return f"{self.steps} steps in {self.seconds:.1f} s{best}; stopped by {self.stopped}"
+        obeyed = "" if self.acceptance == 1 else f"; {self.acceptance:.1%} of draws obey the constraints"
+        return f"{self.steps} steps in {self.seconds:.1f} s{best}; stopped by {self.stopped}{obeyed}"
 
     def to_frame(self, backend: str = "pyarrow") -> Any:
         """Return the rows as a table of pyarrow, or of pandas or polars where installed."""

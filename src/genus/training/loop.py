@@ -135,7 +135,9 @@ def fit(
             trainer = GradientTrainer(job, losses_to_lower, size)
         if resume:
             trainer.resume()
-        return trainer.run()
+        history = trainer.run()
+        history.acceptance = model.measure_acceptance(getattr(train, "c", None), options.seed)
+        return history
 
 
 def _split(model: GenerativeModel, data: Any, options: FitOptions, is_counted: bool) -> tuple[Rows, Rows | None]:
