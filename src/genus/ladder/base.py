@@ -17,7 +17,7 @@ from genus.configurable import Configurable, classes, from_json
 from genus.errors import DataError, GenusError
 from genus.ladder.birth import DetectsTraining
 from genus.ladder.distribution import AsDistribution
-from genus.ladder.functions import check_count, check_shape
+from genus.ladder.functions import check_count
 from genus.ladder.imputation import Imputation
 from genus.ladder.info import FamilyInfo
 from genus.ladder.loss import Loss
@@ -193,10 +193,6 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
                 size, rows = min(batch_size, n - at), None if c is None else c[at : at + batch_size]
                 parts.append(self._obeying(partial(self._checked_draw, rows), size))
         return torch.cat(parts).to(self._empty_draw().dtype)
-
-    def _checked_draw(self, c: Tensor | None, index: Tensor) -> Tensor:
-        drawn = self._sample(len(index), None if c is None else c[index.to(c.device)])
-        return check_shape(drawn, (len(index), *self.space.shape), f"{type(self).__name__}._sample")
 
     def _empty_draw(self) -> Tensor:
         """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, else the space's type.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import GenusError
+from genus.ladder.functions import check_shape
 from genus.nets.state import evaluating
 from genus.random import isolated
 
@@ -68,6 +69,11 @@ class Rejection:
         if self.codec is None or not self.codec.constraints or n == 0:
             return draw(torch.arange(n))
         return draw_obeying(self.codec.obeys, draw, n)
+
+    def _checked_draw(self: Any, c: Tensor | None, index: Tensor) -> Tensor:
+        """Return a draw for each of these rows of c, of the right shape."""
+        drawn = self._sample(len(index), None if c is None else c[index.to(c.device)])
+        return check_shape(drawn, (len(index), *self.space.shape), f"{type(self).__name__}._sample")
 
     @torch.no_grad()
     def measure_acceptance(self: Any, c: Tensor | None = None, seed: int = 0) -> float:
