@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from genus.codec.notes import Note
 from genus.errors import GenusError
 
 __all__ = ["UsageError", "explain"]
@@ -43,6 +44,8 @@ def explain(error: BaseException, options: Collection[str]) -> tuple[str, int]:
         return text or "interrupted.", 130
     if isinstance(error, UsageError):
         return f"{text}.", 2
+    if isinstance(error, GenusError) and error.args and isinstance(error.args[0], Note):
+        return error.args[0].shell, 1
     if isinstance(error, GenusError):
         names = [
             f"{name.rstrip('=')} is {option}"

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genus.codec.notes import Note
 from genus.configurable import classes, unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
@@ -118,7 +119,8 @@ def compare(
     return Report(
         name=data.name,
         space=data.space,
-        form=data.codec.form if data.codec is not None else None,
+        form=data.codec.space_form if data.codec is not None else None,
+        notes=list(map(Note.of, data.notes)),
         rows=rows,
         train_rows=len(train),
         test_rows=len(held),
