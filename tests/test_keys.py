@@ -122,7 +122,7 @@ def test_permutations(size: int) -> None:
 
 
 def test_every_number_is_as_likely_in_every_place() -> None:
-    firsts = np.concatenate([permute(np.array([0, 4]), 7, (seed,)) for seed in range(3000)]).reshape(-1, 2)
+    firsts = np.concatenate([permute(np.array([0, 4]), 7, (seed,)) for seed in range(1000)]).reshape(-1, 2)
     assert all(chisquare(np.bincount(firsts[:, i], minlength=7)).pvalue > 1e-4 for i in range(2))
 
 
@@ -332,7 +332,7 @@ def test_what_samples_lack_is_said_everywhere(tmp_path: Path, monkeypatch: pytes
     assert [row["order"] for row in json.loads(filled.out)] == pd.read_csv("t.csv")["order"].tolist()
     assert "comment" in filled.err
     run("sample", "m.genus", "-n", "100000").refused(1, "'order' has room for 99,850 keys", "--kind order=omit")
-    run("fit", "t.csv", "--family", "naive-bayes", "--out", "n.genus", "--kind", "order=keys").refused(2, "key, omit")
+    run("fit", "t.csv", "--family", "naive-bayes", "--out", "n.genus", "--kind", "order=keys").refused(2, "=key, =omit")
     run("fit", "t.csv", "--family", "naive-bayes", "--out", "n.genus", "--kind", "email=key").refused(1, "stands in 4 rows")
     run("fit", "t.csv", "--family", "naive-bayes", "--out", "n.genus", "--context", "order").refused(
         1, "The context cannot be used: column 'order' is a key", "--kind order=category"

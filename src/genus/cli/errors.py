@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from genus.codec.notes import Note
 from genus.errors import GenusError
 
 __all__ = ["UsageError", "explain"]
@@ -44,8 +43,9 @@ def explain(error: BaseException, options: Collection[str]) -> tuple[str, int]:
         return text or "interrupted.", 130
     if isinstance(error, UsageError):
         return f"{text}.", 2
-    if isinstance(error, GenusError) and error.args and isinstance(error.args[0], Note):
-        return error.args[0].shell, 1
+    shell = getattr(error.args[0], "shell", None) if isinstance(error, GenusError) and error.args else None
+    if isinstance(shell, str):  # a Note, which knows the words of the command line
+        return shell, 1
     if isinstance(error, GenusError):
         names = [
             f"{name.rstrip('=')} is {option}"

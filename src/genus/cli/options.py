@@ -185,7 +185,7 @@ def column_kinds(words: Sequence[str] | None) -> dict[str, str]:
     for word in words or ():
         name, _, kind = word.rpartition("=")
         if not name or kind.strip().lower() not in KINDS:
-            raise UsageError(f"--kind {word!r} is not understood; expected COLUMN= and one of {', '.join(KINDS)}")
+            raise UsageError(f"--kind {word!r} is not understood; expected COLUMN={', ='.join(KINDS)}")
         kinds[name.strip()] = kind.strip().lower()
     return kinds
 

@@ -14,7 +14,7 @@ ABOUT = ("", "left out", "key", "personal")
 
 
 class Note(str):
-    """Is a sentence on how data were read, with what a person can do about it.
+    """Hold a sentence on how data were read, with what a person can do about it.
 
     It is text in the words of Python, so that it can be printed and searched as it is; `shell` has the words of the command
     line. Both are made from a reason, a remedy with {} in the place of an option, and that option.

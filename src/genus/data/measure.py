@@ -88,14 +88,13 @@ def measure_column(
 
 def _personal(name: str, column: pa.ChunkedArray) -> str | None:
     """Return what a column of text, or of phone numbers, holds where it may name persons."""
-    values = pc.unique(column.slice(0, PROBED).drop_null())
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if is_text(values.type):
-        return looks_personal(name, values.to_pylist())
-    if pa.types.is_integer(values.type) and words_of(name) & PHONE_WORDS and len(values) >= FEWEST:
-        return "phone numbers" if np.median(to_numbers(pa.chunked_array([values]))) >= PHONE else None
-    return None
+    head = column.slice(0, PROBED).drop_null()
+    if pa.types.is_dictionary(head.type):
+        head = head.cast(head.type.value_type)
+    if is_text(head.type):
+        return looks_personal(name, pc.unique(head).to_pylist())
+    numbers = pa.types.is_integer(head.type) and words_of(name) & PHONE_WORDS
+    return "phone numbers" if numbers and len(head) >= FEWEST and np.median(to_numbers(head)) >= PHONE else None
 
 
 def _refuse_personal(name: str, column: pa.ChunkedArray, personal: str, patterned: bool) -> None:
