@@ -59,7 +59,7 @@ BAD = {
     "a name twice": (rows("a,b,a", "1,2,3", times=9).encode(), ["'a'", "2 times"]),
     "ragged": (rows("a,b", "1,2", "1,2,3", times=9).encode(), ["delimiter"]),
     "not UTF-8": (b"a,b\n\xff\xfe\xfa,2\n1,2\n", ["UTF-8"]),
-    "an identifier alone": (rows("id", *(f"u-{i}" for i in range(99))).encode(), ["'id'", "identifier", "--kind COLUMN=KIND"]),
+    "an identifier alone": (rows("id", *(f"u-{i}" for i in range(99))).encode(), ["'id' is a key", "--kind id=category"]),
 }
 
 

@@ -324,7 +324,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             c = codes.to(torch.float32).unsqueeze(1)
         elif y is not None:
             raise DataError("This DensityEstimator was fitted without labels; sample without y, or fit(X, y) first.")
-        return self.model_.codec.decode(self.model_.sample(n_samples, c, seed=seed + 1))
+        return self.model_.decode(self.model_.sample(n_samples, c, seed=seed + 1), seed=seed)
 
 
 class DensityClassifier(ClassifierMixin, DensityEstimator):

@@ -64,7 +64,7 @@ def compare(
     from genus.data import read
 
     dataset = read(data, target=target, **reading.arguments())
-    output.note(f"{dataset}\n")
+    output.note(f"{dataset.summary(shell=True)}\n")
 
     from genus.evaluation import compare
 

@@ -98,7 +98,7 @@ def distill(
         raise DataError(reason)
     dataset = _read(data, loaded, reading.arguments())
     if dataset is not None:
-        output.note(f"{dataset}\n")
+        output.note(f"{dataset.summary(shell=True)}\n")
     elif loaded.context is not None:
         raise UsageError("this teacher has a context; add DATA, whose context the student learns to draw for")
     train, held = dataset.split(1 - HELD_OUT, HELD_OUT, seed=seed) if dataset is not None else (None, None)

@@ -43,6 +43,9 @@ def explain(error: BaseException, options: Collection[str]) -> tuple[str, int]:
         return text or "interrupted.", 130
     if isinstance(error, UsageError):
         return f"{text}.", 2
+    shell = getattr(error.args[0], "shell", None) if isinstance(error, GenusError) and error.args else None
+    if isinstance(shell, str):  # a Note, which knows the words of the command line
+        return shell, 1
     if isinstance(error, GenusError):
         names = [
             f"{name.rstrip('=')} is {option}"

@@ -78,7 +78,7 @@ def fit(
     from genus.data import read
 
     dataset = read(data, **reading.arguments())
-    output.note(f"{dataset}\n")
+    output.note(f"{dataset.summary(shell=True)}\n")
     try:
         model = build_model(cls, dataset.space, dataset.context, len(dataset), chosen, seed)
     except DataError as error:

@@ -41,11 +41,14 @@ def impute(
         raise GenusError(f"{model} is a model of {loaded.space!r}, not of a table; call model.impute in Python.")
     dataset = read(data, space=(codec_of(loaded), context_codec_of(loaded)), **reading.arguments(), allow_missing=True)
     gone = dataset.x.isnan() & (loaded.space.tables(dataset.x).missing < 0)
-    table = as_table(codec_of(loaded), loaded.impute(dataset.x, gone, dataset.c, seed=seed))
+    table = as_table(codec_of(loaded), loaded.impute(dataset.x, gone, dataset.c, seed=seed), seed, dataset.keys)
     if dataset.c is not None and (context := context_codec_of(loaded)) is not None:
         labels = as_table(context, dataset.c)
         for name in labels.column_names:
             table = table.append_column(name, labels.column(name))
     write_table(table, out, output.as_json)
+    for note in codec_of(loaded).notes:
+        if note.about == "left out":
+            output.note(f"{note.label}  {note.shell}")
     where = f" The rows are in {out}." if out is not None else ""
     output.note(f"{int(gone.sum()):,} values in {int(gone.any(1).sum()):,} of {len(gone):,} rows were drawn.{where}")

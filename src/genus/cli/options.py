@@ -17,6 +17,8 @@ from genus.cli.errors import UsageError
 __all__ = ["Budget", "Data", "DrawSeed", "Json", "Model", "Output", "ReadingOptions", "RowOptions", "TableFile",
            "TableOptions", "shared_options"]  # fmt: skip
 
+KINDS = ("real", "lattice", "category", "key", "omit")
+
 # -- arguments and options of their own -----------------------------------------------------------------------------------
 
 Data = Annotated[
@@ -130,7 +132,11 @@ class ReadingOptions(RowOptions):
     ] = None
     kinds: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="COLUMN=KIND", help="Take a column as real, lattice or category; may be repeated."),
+        typer.Option(
+            "--kind",
+            metavar="COLUMN=KIND",
+            help="Take a column as real, lattice or category; as key, which names rows; or omit it. May be repeated.",
+        ),
     ] = None
     relations: Annotated[
         bool,
@@ -195,8 +201,8 @@ def column_kinds(words: Sequence[str] | None) -> dict[str, str]:
     kinds = {}
     for word in words or ():
         name, _, kind = word.rpartition("=")
-        if not name or kind.strip().lower() not in ("real", "lattice", "category"):
-            raise UsageError(f"--kind {word!r} is not understood; expected COLUMN=real, =lattice or =category")
+        if not name or kind.strip().lower() not in KINDS:
+            raise UsageError(f"--kind {word!r} is not understood; expected COLUMN={', ='.join(KINDS)}")
         kinds[name.strip()] = kind.strip().lower()
     return kinds
 

@@ -31,6 +31,8 @@ __all__ = [
     "file_size",
     "image_grid",
     "print_json",
+    "sample_notes",
+    "with_notes",
     "write_images",
     "write_table",
 ]
@@ -60,8 +62,15 @@ def check_suffix(path: Path | None, known: Sequence[str] = TABLES, what: str = "
 # -- tables ---------------------------------------------------------------------------------------------------------------
 
 
-def as_table(codec: Codec, x: Tensor) -> pa.Table:
-    """Return rows x (N, D) as columns in Arrow; the library whose frame the model was trained on need not be installed."""
+def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table | None = None) -> pa.Table:
+    """Return rows x (N, D) as columns in Arrow; the library whose frame the model was trained on need not be installed.
+
+    Args:
+        codec: of the rows.
+        x: the rows.
+        seed: of new keys.
+        known: keys that the rows have already.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -84,9 +93,22 @@ def as_table(codec: Codec, x: Tensor) -> pa.Table:
 
     if form is not None and codec.rewrites:
         types = form.dtypes if kept else (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names)
-        return replace(codec, form=Form("pyarrow", types)).decode(x)
+        return replace(codec, form=Form("pyarrow", types)).decode(x, seed, known=known)
     types = form.dtypes if form is not None and kept else tuple(type_name(dtype(kind)) for kind in space.kinds)
     return Codec(space, Form("pyarrow", types)).decode(x)
+
+
+def sample_notes(codec: Codec) -> list[str]:
+    """Return what a person should know of samples: columns that they lack, invent or repeat, in the command line's words."""
+    keys = [f"column {rewrite.describe()}" for rewrite in codec.rewrites if rewrite.invents]
+    return [*(f"key  {key}" for key in keys), *(f"{note.label}  {note.shell}" for note in codec.notes)]
+
+
+def with_notes(table: pa.Table, notes: Sequence[str]) -> pa.Table:
+    """Return a table whose schema carries notes, which Parquet keeps under the name genus.notes, as a list in JSON."""
+    if not notes:
+        return table
+    return table.replace_schema_metadata({"genus.notes": json.dumps(list(notes), ensure_ascii=False)})
 
 
 def _whole(kind: Any) -> bool:

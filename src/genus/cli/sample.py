@@ -10,7 +10,7 @@ import typer
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, context_codec_of, context_values, prefix_values
 from genus.cli.options import DrawSeed, Model, Output, shared_options
-from genus.cli.outputs import IMAGES, as_table, check_suffix, write_images, write_table
+from genus.cli.outputs import IMAGES, as_table, check_suffix, sample_notes, with_notes, write_images, write_table
 from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_prompt, kind_of, stop_symbol, write_sequences
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def sample(
                 choices["prefix"] = _encode_prefix(loaded, prefix)
             count = _draw_rows(loaded, n, choices, out, output.as_json)
             what = "rows" if space.is_table else "images"
+    for note in sample_notes(codec_of(loaded)):
+        output.note(note)
     if out is not None:
         output.note(
             f"{count:,} {what if count != 1 else what[:-1]} of {loaded.family_name} {'are' if count != 1 else 'is'} in {out}."
@@ -181,10 +183,10 @@ def _draw_rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], o
     x, c = model.sample(count, **choices), choices["c"]
     labels = pa.table({}) if c is None or context is None else as_table(context, c.expand(count, -1))
     if space.is_table:
-        table = as_table(codec, x)
+        table = as_table(codec, x, choices["seed"])
         for name in labels.column_names:
             table = table.append_column(name, labels.column(name))
-        write_table(table, out, as_json)
+        write_table(with_notes(table, sample_notes(codec)), out, as_json)
     elif out is not None:
         if count == 0:
             raise UsageError("no images make no picture; ask for one or more with -n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,9 @@ from torch import Tensor
 from genus.codec import columns, sequences
 from genus.codec.constraints import Constraint
 from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, type_name, type_of
-from genus.codec.rewrites import Rewrite, rewrite_from_json, run_backward, run_forward
+from genus.codec.keys import Key
+from genus.codec.notes import Note
+from genus.codec.rewrites import Rewrite, place_columns, rewrite_from_json, run_backward, run_forward
 from genus.errors import DataError
 from genus.space import Lattice, Space
 
@@ -37,6 +39,7 @@ class Codec:
         rewrites: from the person's table to the one whose columns are the space's, in the order in which `encode` runs them;
             a form is needed with them.
         names: of the person's columns, in their order, where there are rewrites; otherwise they are the space's.
+        notes: on columns that were left out, and on values that samples repeat: whoever uses samples should read them.
 
     Raises:
         DataError: the rewrites do not lead from these names to the space's.
@@ -51,6 +54,7 @@ class Codec:
     form: Form | None = None
     rewrites: tuple[Rewrite, ...] = ()
     names: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if self.rewrites and set(self._schema.names) != set(self.space.names or ()):
@@ -63,9 +67,7 @@ class Codec:
         if not self.space.is_table:
             return str(self.space)
         lines = self.space.lines(lambda i: columns.within(self.space.kinds[i], self.time(i)).removeprefix("values in "))
-        return "\n".join(
-            [lines, *(f"  relation  {': '.join(filter(None, (r.describe(), r.effect())))}" for r in self.rewrites)]
-        )
+        return "\n".join([lines, *(f"  {rewrite.noun}  {rewrite}" for rewrite in self.rewrites)])
 
     def encode(self, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
         """Return data as x; each sequence that ends gets an end.
@@ -92,7 +94,7 @@ class Codec:
         if first is not None and not beyond:
             raise DataError(f"{first}; drop or mend such rows, or read the training data with relations=False.")
         table = table.filter(pa.array(~broken)) if broken.any() else table
-        fine = columns.encode(self.space, self._form, table, allow_missing, beyond)
+        fine = columns.encode(self.space, self.space_form, table, allow_missing, beyond)
         x = torch.full((len(broken), self.space.dim), math.inf, dtype=fine.dtype)
         x[torch.from_numpy(~broken)] = fine
         return x
@@ -127,7 +129,7 @@ class Codec:
         return run_forward(self.rewrites, empty)[0].schema
 
     @cached_property
-    def _form(self) -> Form | None:
+    def space_form(self) -> Form | None:
         """Return the form of the space's own columns: that of the data, unless there are rewrites."""
         if not self.rewrites:
             return self.form
@@ -148,20 +150,31 @@ class Codec:
         """
         return sequences.encode_prefix(self.space, self.form, start)
 
-    def decode(self, x: Tensor, seed: int = 0, start: int = 0) -> Any:
+    def decode(self, x: Tensor, seed: int | None = None, start: int = 0, known: pa.Table | None = None) -> Any:
         """Return x (N, *shape) in the form of the data that were read, with their column names and dtypes.
 
         Args:
             x: rows of the space.
-            seed: of what no row holds and rewrites invent, such as keys; the same seed repeats it.
+            seed: of what no row holds and rewrites invent, such as keys; the same seed repeats it. None takes a seed from
+                PyTorch's generator of random numbers.
             start: how many rows of the same draw were decoded before these.
+            known: columns of the N rows that need not be invented, such as their keys.
         """
         if self.space.sequence:
             return sequences.decode(self.space, self.form, x)
         if not self.rewrites or self.form is None:
             return columns.decode(self.space, self.form, x)
-        table = columns.decode(self.space, self._form, x)
-        return columns.to_form(run_backward(self.rewrites, table, seed, start).select(list(self.names)), self.form)
+        if seed is None:
+            seed = int(torch.randint(2**62, ())) if any(rewrite.invents for rewrite in self.rewrites) else 0
+        table = run_backward(self.rewrites, columns.decode(self.space, self.space_form, x), seed, start)
+        for name in known.column_names if known is not None else ():
+            table = place_columns(table, [name], {name: known.column(name)})  # type: ignore[union-attr]
+        return columns.to_form(table.select(list(self.names)), self.form)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of the columns whose values are invented, since no row of the space holds them."""
+        return tuple(rewrite.column for rewrite in self.rewrites if isinstance(rewrite, Key))
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
@@ -170,7 +183,7 @@ class Codec:
 
     def obeys(self, x: Tensor) -> Tensor:
         """Return which rows of x (N, *shape) obey the constraints once they are decoded, (N,) bool."""
-        table = run_backward(self.rewrites, columns.decode(self.space, self._form, x))
+        table = run_backward(self.rewrites, columns.decode(self.space, self.space_form, x))
         broken = np.zeros(len(x), dtype=bool)
         for constraint in self.constraints:
             broken |= constraint.forward(table)[1]
@@ -188,7 +201,7 @@ class Codec:
 
     def column_type(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of the column that coordinate i was read from; None where the data had no columns."""
-        return self._form.column_type(i) if self._form is not None else None
+        return self.space_form.column_type(i) if self.space_form is not None else None
 
     def time(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of the column that coordinate i was read from, where it is a type of time; else None."""
@@ -197,14 +210,15 @@ class Codec:
 
     def select(self, chosen: Sequence[int]) -> Codec:
         """Return the codec of some columns of the space, without rewrites."""
-        return Codec(self.space.select(chosen), self._form.select(chosen) if self._form is not None else None)
+        return Codec(self.space.select(chosen), self.space_form.select(chosen) if self.space_form is not None else None)
 
     def to_json(self) -> dict[str, Any] | None:
         """Return the form and the rewrites as plain JSON values; the space has its own."""
         if self.form is None:
             return None
         rewritten = {"names": list(self.names), "rewrites": [rewrite.to_json() for rewrite in self.rewrites]}
-        return self.form.to_json() | (rewritten if self.rewrites else {})
+        told = {"notes": [note.to_json() for note in self.notes]} if self.notes else {}
+        return self.form.to_json() | (rewritten if self.rewrites else {}) | told
 
     @classmethod
     def from_json(cls, space: Space, data: dict[str, Any] | None) -> Codec:
@@ -216,5 +230,6 @@ class Codec:
         if data is None:
             return cls(space)
         values = dict(data)
-        names, rewrites = values.pop("names", ()), values.pop("rewrites", ())
-        return cls(space, Form.from_json(values), tuple(map(rewrite_from_json, rewrites)), tuple(map(str, names)))
+        names, rewrites, notes = (values.pop(name, ()) for name in ("names", "rewrites", "notes"))
+        rewrites, notes = tuple(map(rewrite_from_json, rewrites)), tuple(map(Note.from_json, notes))
+        return cls(space, Form.from_json(values), rewrites, tuple(map(str, names)), notes)

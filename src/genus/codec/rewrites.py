@@ -30,9 +30,13 @@ class Rewrite(ABC):
 
     Attributes:
         name: by which files find the class.
+        noun: the word before its sentence.
+        invents: `backward` makes values that no row of the space holds, by its seed.
     """
 
     name: ClassVar[str] = ""
+    noun: ClassVar[str] = "relation"
+    invents: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

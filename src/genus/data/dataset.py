@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import Codec
+from genus.codec.notes import Note
 from genus.errors import DataError
 from genus.space import Space
 
@@ -31,13 +32,15 @@ class Dataset:
         context: of c, or None.
         target: the column of x that an evaluation should predict, or None.
         name: for reports.
-        notes: sentences on columns that were left out, and on how the data were read.
+        notes: sentences on columns that were left out or are keys, and on how the data were read: a `Note` where something can
+            be done about it.
         consecutive: the rows are consecutive pieces of one long sequence; a split is then into stretches of it, and training
             may cut it elsewhere.
         groups: (N,) whole numbers, equal for rows that were cut from the same source, such as windows of one recording: they go
             into the same part of a split; or None.
         codec: of x, from and to what was read; None for tensors.
         context_codec: of c.
+        keys: the columns of keys as they were read, which are in neither x nor c; None where there are none.
 
     >>> from genus.data import read
     >>> data = read("iris")
@@ -59,6 +62,7 @@ class Dataset:
     groups: Tensor | None = None
     codec: Codec | None = None
     context_codec: Codec | None = None
+    keys: pa.Table | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -68,20 +72,29 @@ class Dataset:
         return f"Dataset({self.name!r}, {len(self)} rows, {self.space!r}{context})"
 
     def __str__(self) -> str:
+        return self.summary()
+
+    def summary(self, shell: bool = False) -> str:
+        """Return the number of rows, the kinds of columns and the notes, a line each.
+
+        Args:
+            shell: the notes are in the words of the command line.
+        """
         rows = "consecutive blocks" if self.consecutive else "rows"
         lines = [f"{self.name}: {len(self):,} {rows}", f"x  {self.codec or self.space}"]
         if self.context is not None:
             lines.append(f"c  {self.context_codec or self.context}")
         if self.target is not None:
             lines.append(f"target  {self.target}")
-        return "\n".join(lines + [f"note  {note}" for note in self.notes])
+        return "\n".join(lines + [f"{note.label}  {note.shell if shell else note}" for note in map(Note.of, self.notes)])
 
     def rows(self, index: Any) -> Dataset:
         """Return the rows of an index, mask or slice."""
         index = torch.from_numpy(index) if isinstance(index, np.ndarray) else index
         together = self.consecutive and isinstance(index, slice) and index.step in (None, 1)
         c, groups = (None if t is None else t[index] for t in (self.c, self.groups))
-        return replace(self, x=self.x[index], c=c, consecutive=together, groups=groups)
+        keys = self.keys.take(pa.array(torch.arange(len(self))[index].reshape(-1).numpy())) if self.keys is not None else None
+        return replace(self, x=self.x[index], c=c, consecutive=together, groups=groups, keys=keys)
 
     def split(self, *fractions: float, test: float = 0.2, seed: int = 0) -> tuple[Dataset, ...]:
         """Return random parts of the rows; rows of a group stay together, and parts of one long sequence are stretches of it.
@@ -123,13 +136,18 @@ class Dataset:
             raise DataError("Groups of rows stay together, and a part would have none; use more groups or larger parts.")
         return place.argsort(stable=True), moved
 
-    def decode(self, x: Tensor) -> Any:
-        """Return x (N, *space.shape) in the form of the data that were read: a frame, an array, texts; else as it is."""
-        return x if self.codec is None else self.codec.decode(x)
+    def decode(self, x: Tensor, seed: int | None = None) -> Any:
+        """Return x (N, *space.shape) in the form of the data that were read: a frame, an array, texts; else as it is.
+
+        Args:
+            x: rows of the space.
+            seed: of new keys, where a column of the data is a key; the same seed repeats them.
+        """
+        return x if self.codec is None else self.codec.decode(x, seed)
 
     def frame(self) -> Any:
         """Return the rows in the form of the data that were read: a table's context columns last, images without theirs."""
-        x = self.decode(self.x)
+        x: Any = self.x if self.codec is None else self.codec.decode(self.x, known=self.keys)
         if self.c is None or not self.space.is_table:
             return x
         c: Any = self.context_codec.decode(self.c) if self.context_codec is not None else self.c

@@ -13,19 +13,106 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genus.codec.frames import is_text, to_numbers
+from genus.codec.keys import Key
+from genus.codec.notes import Note
+from genus.codec.patterns import FEWEST, measure_key
+from genus.data.personal import PHONE_WORDS, looks_personal, words_of
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice
 from genus.kinds.numbers import EXACT, LARGEST, measure_numbers
 from genus.kinds.steps import shortest_decimals
 
-__all__ = ["Unmeasurable", "measure"]
+__all__ = ["Unmeasurable", "measure", "measure_column"]
 
 COUNTED = 20  # a context of at most so many different whole numbers is a Category
-NUMBERED = 50  # in so many rows or more, whole numbers that count up by one number the rows, and say nothing of them
+REPEATED = 3  # levels: fewer e-mail addresses in a column are of nobody in particular
+PHONE = 10**6  # phone numbers have seven digits or more
+PROBED = 10_000  # rows in which texts that name persons are looked for
+KEY_WORDS = {"id", "ids", "key", "uid", "guid", "uuid", "nr", "no", "num", "number", "code", "index", "pk", "serial"}
 
 
 class Unmeasurable(Exception):
-    """Say that a column should be left out; the message gives the reason, and the way to keep it where that is possible."""
+    """Say that a column should be left out; its note gives the reason, and the way to keep it where that is possible.
+
+    Args:
+        reason: a sentence without a full stop.
+        column: the name of the column.
+        kind: what `kinds` must say to keep it; "" where it cannot be kept.
+        remedy: what that does, with {} for the option.
+    """
+
+    def __init__(self, reason: str, column: str, kind: str = "", remedy: str = "keep it with {}") -> None:
+        option = {"kinds": {column: kind}} if kind else {}
+        self.note = Note(reason, remedy if kind else "", option, column, "left out")
+        super().__init__(str(self.note))
+
+
+def measure_column(
+    name: str, column: pa.ChunkedArray, override: str | Kind | None = None, discrete: bool = False, keys: bool = True
+) -> tuple[Kind | Key | None, list[Note]]:
+    """Return the kind or the key that a column is, or None where it is left out, and notes on it.
+
+    Args:
+        name: of the column.
+        column: N values.
+        override: a kind; "category", "lattice", "real" or "key"; "omit" leaves the column out; None: the values decide.
+        discrete: few whole numbers are a Category, as a context should be.
+        keys: a column may be found to be a key; the form that the data came in has room for them.
+
+    Raises:
+        DataError: an infinite or absurdly large value, or an override that the values contradict.
+    """
+    if override == "omit":
+        return None, [Note(f"column {name!r} is left out, as you wished", column=name, about="left out")]
+    personal = _personal(name, column) if override in (None, "category") or isinstance(override, Kind) else None
+    key = measure_key(name, column, override == "key") if override == "key" or (override is None and keys) else None
+    if key is not None and (personal is None or override == "key"):
+        text = is_text(column.type)
+        undo = {"kinds": {name: "category" if text else "lattice"}}
+        return key, [Note(f"column {key.describe()}", "{} models its values instead", undo, name, "key")]
+    try:
+        if override is None and personal is not None:
+            _refuse_personal(name, column, personal, key is not None)
+        kind = override if isinstance(override, Kind) else measure(name, column, override, discrete)
+    except Unmeasurable as reason:
+        return None, [reason.note]
+    notes = []
+    if personal is not None and isinstance(kind, Category) and kind.states >= REPEATED:
+        repeats = f"column {name!r} holds {personal}, and samples repeat those of the data"
+        notes.append(Note(repeats, "{} leaves it out", {"kinds": {name: "omit"}}, name, "personal"))
+    if override is None and keys and _may_be_key(name, column):
+        differs = f"column {name!r} has another whole number in every row, and is modelled as an amount"
+        notes.append(Note(differs, "{} says that it is a key", {"kinds": {name: "key"}}, name))
+    return kind, notes
+
+
+def _personal(name: str, column: pa.ChunkedArray) -> str | None:
+    """Return what a column of text, or of phone numbers, holds where it may name persons."""
+    head = column.slice(0, PROBED).drop_null()
+    if pa.types.is_dictionary(head.type):
+        head = head.cast(head.type.value_type)
+    if is_text(head.type):
+        return looks_personal(name, pc.unique(head).to_pylist())
+    numbers = pa.types.is_integer(head.type) and words_of(name) & PHONE_WORDS
+    return "phone numbers" if numbers and len(head) >= FEWEST and np.median(to_numbers(head)) >= PHONE else None
+
+
+def _refuse_personal(name: str, column: pa.ChunkedArray, personal: str, patterned: bool) -> None:
+    """Raise Unmeasurable for a column of such values where most of them differ."""
+    distinct, rows = pc.count_distinct(column).as_py(), len(column) - column.null_count
+    if not Category.is_text_free(distinct, rows):
+        return
+    reason = f"column {name!r} holds {personal} ({distinct:,} different in {rows:,} rows), which samples would repeat"
+    if patterned:
+        raise Unmeasurable(reason, name, "key", "{} draws new ones of the same pattern")
+    raise Unmeasurable(reason, name, "lattice" if pa.types.is_integer(column.type) else "category")
+
+
+def _may_be_key(name: str, column: pa.ChunkedArray) -> bool:
+    """Return whether a column of whole numbers that differ in every row is called as keys are."""
+    if not (pa.types.is_integer(column.type) and words_of(name) & KEY_WORDS and len(column) >= FEWEST) or column.null_count:
+        return False
+    return pc.count_distinct(column).as_py() == len(column)
 
 
 def measure(name: str, column: pa.ChunkedArray, override: str | None = None, discrete: bool = False) -> Kind:
@@ -45,7 +132,7 @@ def measure(name: str, column: pa.ChunkedArray, override: str | None = None, dis
         Unmeasurable: an identifier, free text, or values of a compound type.
     """
     if override not in (None, "real", "lattice", "category"):
-        expected = "'real', 'lattice', 'category' or a Kind such as Lattice(0, 9)"
+        expected = "'real', 'lattice', 'category', 'key', 'omit' or a Kind such as Lattice(0, 9)"
         raise DataError(f"kinds[{name!r}] is {override!r}; expected {expected}.")
     if column.null_count == len(column):
         return Category((None,))
@@ -68,7 +155,7 @@ def _without_arithmetic(name: str, column: pa.ChunkedArray, override: str | None
             raise DataError(f"Column {name!r} holds text such as {first!r}; it cannot be read as {override!r}.")
         return _levels(name, column, override is None)
     if not (pa.types.is_boolean(kind) or _is_number(kind) or pa.types.is_temporal(kind)):
-        raise Unmeasurable(f"column {name!r} holds {kind} values, neither numbers, text nor dates")
+        raise Unmeasurable(f"column {name!r} holds {kind} values, neither numbers, text nor dates", name)
     return _levels(name, column, False) if pa.types.is_boolean(kind) or override == "category" else None
 
 
@@ -85,8 +172,9 @@ def _levels(name: str, column: pa.ChunkedArray, may_be_free: bool) -> Category:
     distinct, rows = len(levels) - (levels.null_count > 0), len(column) - column.null_count
     if may_be_free and Category.is_text_free(distinct, rows):
         raise Unmeasurable(
-            f"column {name!r} looks like an identifier or free text ({distinct:,} different values in {rows:,} rows);"
-            f' keep it with kinds={{{name!r}: "category"}}'
+            f"column {name!r} looks like an identifier or free text ({distinct:,} different values in {rows:,} rows)",
+            name,
+            "category",
         )
     return Category.measure([v for v in levels.to_pylist() if v is not None], missing=column.null_count > 0)
 
@@ -102,11 +190,8 @@ def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: 
     present = values[~np.isnan(values)]
     if not len(present):
         return Category((None,))
-    if pa.types.is_integer(kind):
-        if np.abs(present).max() > EXACT:
-            return _beyond_exact(name, column)
-        if override is None and len(present) == len(values) >= NUMBERED and (np.diff(values) == 1).all():
-            raise Unmeasurable(f'column {name!r} numbers the rows; keep it with kinds={{{name!r}: "lattice"}}')
+    if pa.types.is_integer(kind) and np.abs(present).max() > EXACT:
+        return _beyond_exact(name, column)
     if discrete and override is None and np.array_equal(present, np.rint(present)) and len(np.unique(present)) <= COUNTED:
         return _levels(name, column, False)
     limits = np.iinfo(kind.to_pandas_dtype()) if pa.types.is_integer(kind) else None
@@ -132,7 +217,9 @@ def _beyond_exact(name: str, column: pa.ChunkedArray) -> Category:
     if distinct > 1000 or distinct > 0.5 * len(column):
         raise Unmeasurable(
             f"column {name!r} holds whole numbers beyond 2**53, which floating point cannot tell apart, and looks like an"
-            f' identifier ({distinct:,} different values); keep it with kinds={{{name!r}: "category"}}'
+            f" identifier ({distinct:,} different values)",
+            name,
+            "category",
         )
     return _levels(name, column, False)
 
@@ -143,7 +230,7 @@ def _time(name: str, column: pa.ChunkedArray, values: np.ndarray) -> Kind:
     ticks = np.sort(pc.unique(whole).to_numpy().astype(np.int64))
     if not np.array_equal(ticks.astype(np.float64).astype(np.int64), ticks):
         raise Unmeasurable(
-            f"column {name!r} is finer than floating point can tell apart ({column.type}); convert it to a coarser unit"
+            f"column {name!r} is finer than floating point can tell apart ({column.type}); convert it to a coarser unit", name
         )
     step = int(np.gcd.reduce(np.diff(ticks))) if len(ticks) > 1 else 1
     return Lattice.measure(values, step=float(step))

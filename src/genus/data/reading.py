@@ -15,9 +15,11 @@ import torch
 
 from genus.codec import Codec
 from genus.codec.frames import ARRAYS, Form, is_text, type_name
+from genus.codec.keys import Key
+from genus.codec.notes import Note
 from genus.data.dataset import Dataset
 from genus.data.images import image_codec
-from genus.data.measure import Unmeasurable, measure
+from genus.data.measure import measure_column
 from genus.data.numbers import read_columns
 from genus.data.relations import relate
 from genus.data.sequences import Options, arrange
@@ -62,8 +64,9 @@ def read(
             (sound).
         context: the columns that become c and leave x, by name or position; of files in sub-folders, "label".
         target: a column that stays in x and that an evaluation should predict.
-        kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category" or a Kind. The
-            pixels of images are named "pixels", the elements of sequences of numbers "values".
+        kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category" or a Kind;
+            "key" for a column that names the rows, "omit" for one that is to be left out. The pixels of images are named
+            "pixels", the elements of sequences of numbers "values".
         space: the space or codec of x, or a pair of those of x and c, such as `data.codec` or (model.codec,
             model.context_codec): the data are encoded with it and nothing is measured. A codec also keeps how the first data
             were written: dates, the symbols of text, the rate of sound.
@@ -171,17 +174,22 @@ def _measured_rows(
         kept = [name for name in names if name not in chosen]
         if not kept:
             raise DataError("Every column is context; leave at least one for x.")
-        codec, lost = _measured(found.columns.select(kept), found.form.select_names(names, kept), overrides, False)
-        for note in lost:
-            warnings.warn(f"Left out: {note}.", UserWarning, stacklevel=3)
-        notes += lost
+        codec, said = _measured(found.columns.select(kept), found.form.select_names(names, kept), overrides, False)
+        for note in said:
+            if note.column == target and note.about in ("left out", "key"):
+                raise DataError(note.within(f"Column {target!r} cannot be the target: {{}}"))
+            if note.column not in overrides and note.about in ("left out", "personal"):
+                warnings.warn(f"{'Left out: ' if note.about == 'left out' else ''}{note}.", UserWarning, stacklevel=3)
+        notes += said
         target = target if target is not None else found.target
         codec = relate(codec, found.columns, relations, constraints, target, list(overrides))
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
     target = target if target is not None else found.target
     target = target if target in (codec.space.names or ()) else None
     space = context.space if context is not None else None
-    return Dataset(x, c, codec.space, space, target, found.name, tuple(notes), codec=codec, context_codec=context)
+    keys = found.columns.select(codec.keys) if codec.keys else None
+    noted = tuple(map(Note.of, notes))
+    return Dataset(x, c, codec.space, space, target, found.name, noted, codec=codec, context_codec=context, keys=keys)
 
 
 def _check_names(found: Source, chosen: list[str], target: str | None, overrides: Mapping[str, KindOverride]) -> None:
@@ -207,9 +215,9 @@ def _pixels(overrides: Mapping[str, KindOverride]) -> Kind | None:
 
 def _context(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride]) -> Codec:
     """Return the measured codec of the context, every column of which is needed."""
-    codec, lost = _measured(table, form, overrides, True)
-    if lost:
-        raise DataError(f"The context cannot be used: {lost[0]}.")
+    codec, notes = _measured(table, form, overrides, True)
+    if lost := [note for note in notes if note.about in ("left out", "key")]:
+        raise DataError(lost[0].within("The context cannot be used: {}"))
     return codec
 
 
@@ -294,20 +302,26 @@ def _context_names(context: str | int | Sequence[str | int] | None, names: list[
     return list(dict.fromkeys(chosen))
 
 
-def _measured(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], discrete: bool) -> tuple[Codec, list[str]]:
-    """Return the codec of the columns that can be measured, and for each of the others the reason why it cannot."""
+def _measured(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], discrete: bool) -> tuple[Codec, list[Note]]:
+    """Return the codec of the columns that can be measured or are keys, and notes on columns: on each that is left out one."""
     kinds: dict[str, Kind] = {}
-    lost = []
+    keys: list[Key] = []
+    notes: list[Note] = []
+    roomy = form.container not in ARRAYS or np.dtype(form.dtypes[0]).kind in "iu"
     for name in table.column_names:
-        override = overrides.get(name)
-        try:
-            kinds[name] = override if isinstance(override, Kind) else measure(name, table.column(name), override, discrete)
-        except Unmeasurable as reason:
-            lost.append(str(reason))
+        found, said = measure_column(name, table.column(name), overrides.get(name), discrete, roomy)
+        notes += said
+        if isinstance(found, Key):
+            keys.append(found)
+        elif found is not None:
+            kinds[name] = found
     if not kinds:
-        raise DataError(f"No column is left: {'; '.join(lost)}.")
+        raise DataError(notes[0].within(f"{'The context cannot be used' if discrete else 'No column is left'}: {{}}"))
     space = Space(list(kinds.values()), names=list(kinds))
-    return Codec(space, form.select_names(table.column_names, list(kinds))), lost
+    names = [name for name in table.column_names if name in kinds or name in {key.column for key in keys}]
+    kept = form.select_names(table.column_names, names)
+    told = tuple(note for note in notes if note.about in ("left out", "personal"))
+    return Codec(space, kept, tuple(keys), tuple(names) if keys else (), told), notes
 
 
 def _mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
@@ -334,6 +348,7 @@ def _encoded(
     x = codec.encode(found.images if found.images is not None else _renamed(found, codec), allow_missing, beyond)
     c = context.encode(_renamed(found, context)) if context is not None else None
     target = target if target is not None else found.target
+    keys = [name for name in codec.keys if name in found.columns.column_names]
     return Dataset(
         x,
         c,
@@ -344,6 +359,7 @@ def _encoded(
         found.notes,
         codec=codec,
         context_codec=context,
+        keys=found.columns.select(keys) if keys else None,
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genus.codec.notes import Note
 from genus.configurable import classes, unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
@@ -119,6 +120,7 @@ def compare(
         name=data.name,
         space=data.space,
         data_codec=data.codec,
+        notes=list(map(Note.of, data.notes)),
         rows=rows,
         train_rows=len(train),
         test_rows=len(held),

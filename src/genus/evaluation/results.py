@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from torch import Tensor
 
 from genus.codec import Codec
+from genus.codec.notes import Note
 from genus.evaluation.codes import Codes
 from genus.evaluation.metrics import Metric
 from genus.space import Space
@@ -135,6 +136,7 @@ class Results:
         cores: of the processor that were used.
         machine: in words.
         form: what the rows were read from: a frame, text, sound; None for tensors.
+        notes: on columns that were left out or are keys, on values that samples repeat, and on how the data were read.
 
     >>> from genus.space import Real
     >>> results = Results("toy", Space([Real()]), [Row("maf", label="exact", log_density=-1.25)])
@@ -166,6 +168,7 @@ class Results:
     cores: int | None = None
     machine: str = ""
     data_codec: Codec | None = None
+    notes: list[Note] = field(default_factory=list)
 
     @property
     def codec(self) -> Codec:
@@ -179,13 +182,14 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """Return every number as JSON values: NaN and infinities are None, samples, codes and real rows are left out."""
-        apart = ("rows", "real", "space", "context", "metrics", "data_codec")
+        apart = ("rows", "real", "space", "context", "metrics", "data_codec", "notes")
         data = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         data["space"] = self.space.to_json()
         data["form"] = self.codec.to_json()
         data["relations"] = self.relations
         data["context"] = self.context.to_json() if self.context is not None else None
         data["metrics"] = {key: asdict(metric) for key, metric in self.metrics.items()}
+        data["notes"] = [note.to_json() | {"python": str(note), "shell": note.shell} for note in self.notes]
         data["rows"] = [row.to_json() for row in self.rows]
         return _as_json(data)
 
@@ -198,6 +202,7 @@ class Results:
         kept["context"] = Space.from_json(data["context"]) if data.get("context") is not None else None
         kept["metrics"] = {key: Metric(**metric) for key, metric in data.get("metrics", {}).items()}
         kept["references"] = {name: _scores(scores) for name, scores in data.get("references", {}).items()}
+        kept["notes"] = [Note.from_json(note) for note in data.get("notes", [])]
         kept["rows"] = [Row.from_json(row) for row in data["rows"]]
         return cls(**kept)
 

@@ -28,6 +28,7 @@ def renderable(results: Results) -> Group:
     """Return the results as rich prints them."""
     places = ranking(results)
     lines = [Text.assemble((f"{place.row.family}: ", "bold"), place.sentence) for place in places]
+    lines += [Text(f"{note.label}: {note.reason}", style="dim") for note in results.notes]
     return Group(Text(" ".join(verdict(results)), style="bold"), Padding(_table(results, places), (1, 0)), *lines)
 
 

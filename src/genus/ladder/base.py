@@ -167,9 +167,14 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
 
     # -- sampling -----------------------------------------------------------------------------------------------------
 
-    def decode(self, x: Tensor, /) -> Any:
-        """Return x (n, *shape) in the form of the training data: a frame, an array, texts; as it is where they were tensors."""
-        return x if self.codec is None else self.codec.decode(x)
+    def decode(self, x: Tensor, /, seed: int | None = None) -> Any:
+        """Return x (n, *shape) in the form of the training data: a frame, an array, texts; as it is where they were tensors.
+
+        Args:
+            x: rows of the space.
+            seed: of new keys, where a column of the data is a key; the same seed repeats them.
+        """
+        return x if self.codec is None else self.codec.decode(x, seed)
 
     @torch.no_grad()
     def sample(self, n: int, c: Tensor | None = None, seed: int | None = None, batch_size: int = 10_000) -> Tensor:

@@ -1,0 +1,219 @@
+"""The pattern of a column of keys, measured from its values: what they look like, and which numbers none of them has."""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genus.codec.frames import is_text, type_name
+from genus.codec.keys import DIGITS, LONGEST, Key, Range
+from genus.codec.permutation import LARGEST
+from genus.errors import DataError
+
+__all__ = ["FEWEST", "measure_key"]
+
+FEWEST = 50  # rows, in which every key differs
+MOST = 1024  # residues that are kept
+WANTED = 1_000_000  # new keys that there should be room for, where the pattern allows
+LOWER, UPPER = string.ascii_lowercase, string.ascii_uppercase
+LETTERS = (LOWER, UPPER, UPPER + LOWER)
+MIXED = ("0123456789abcdef", "0123456789ABCDEF", *(string.digits + letters for letters in LETTERS))
+UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}")
+
+
+def measure_key(name: str, column: pa.ChunkedArray, declared: bool = False) -> Key | None:
+    """Return the key that a column is, or None.
+
+    Whole numbers are keys where they fill a run, from the least to the greatest; texts where they have one pattern with a
+    digit: the same characters around one number, or as many characters in all, with signs in the same places. Keys differ in
+    each of at least 50 rows.
+
+    Args:
+        name: of the column.
+        column: (N,) of whole numbers or text.
+        declared: someone said that it is a key: few rows, numbers with holes between them and patterns of letters will do.
+
+    Raises:
+        DataError: a column that was declared to be a key holds a value twice, a missing one, or nothing like a pattern.
+
+    >>> measure_key("id", pa.chunked_array([range(1001, 1401)])).describe()
+    "'id' is a key, and samples have new ones from 1401 on"
+    """
+    try:
+        return _measured(name, column, declared)
+    except _NotAKey as reason:
+        if not declared:
+            return None
+        raise DataError(f"Column {name!r} cannot be a key: {reason}.") from None
+
+
+class _NotAKey(Exception):
+    """Say why a column is no key."""
+
+
+def _measured(name: str, column: pa.ChunkedArray, declared: bool) -> Key:
+    kind, rows = column.type, len(column)
+    if not (is_text(kind) or pa.types.is_integer(kind) or (declared and pa.types.is_floating(kind))):
+        raise _NotAKey(f"its values are of type {kind}, neither whole numbers nor text")
+    if column.null_count or rows < (1 if declared else FEWEST):
+        raise _NotAKey(f"{column.null_count} of its {rows} values are missing")
+    if is_text(kind):
+        return _text_key(name, column, declared)
+    numbers = _whole_numbers(column)
+    low, high = int(numbers.min()), int(numbers.max())
+    if low < 0 or high >= LARGEST:
+        raise _NotAKey(f"its numbers go from {low} to {high}; expected numbers of 0 or more, below 2**62")
+    if not declared and high - low + 1 != rows:
+        raise _NotAKey("its numbers fill no run")
+    _check_distinct(column)
+    limit = min(LARGEST, int(np.iinfo(kind.to_pandas_dtype()).max) + 1) if pa.types.is_integer(kind) else 2**53
+    digits = len(str(high))
+    return Key(name, type_name(kind), _unused(numbers, min(low, 10 ** (digits - 1)), 10**digits, limit))
+
+
+def _whole_numbers(column: pa.ChunkedArray) -> np.ndarray:
+    try:
+        return column.cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid:
+        raise _NotAKey("its numbers are not whole, or beyond 2**62") from None
+
+
+def _check_distinct(column: pa.ChunkedArray) -> None:
+    counts = pc.value_counts(column)
+    if len(counts) < len(column):
+        most = counts[int(np.argmax(counts.field("counts")))]
+        raise _NotAKey(f"{most['values'].as_py()!r} stands in {most['counts'].as_py()} rows")
+
+
+def _text_key(name: str, column: pa.ChunkedArray, declared: bool) -> Key:
+    ends = pc.min_max(pc.utf8_length(column)).as_py()
+    if not 0 < ends["max"] <= LONGEST or not ends["min"]:
+        raise _NotAKey(f"its texts are empty, or longer than {LONGEST} characters")
+    _check_distinct(column)
+    texts = column.to_pylist()
+    dtype = type_name(column.type)
+    numbered = _numbered(texts)
+    if numbered is not None:
+        prefix, suffix, width, numbers, longest = numbered
+        fixed = ends["min"] == ends["max"]
+        least = 10 ** (longest - 1) if fixed and numbers.min() >= 10 ** (longest - 1) else 0 if fixed else int(numbers.min())
+        unused = _unused(numbers, least, 10**longest, 10**longest if fixed else 10**DIGITS)
+        return Key(name, dtype, unused, (), prefix, suffix, width)
+    if ends["min"] != ends["max"]:
+        raise _NotAKey("its texts have no common pattern")
+    letters = np.array(texts, dtype=f"U{ends['max']}").view("U1").reshape(len(texts), -1)
+    alphabets = _alphabets(letters, all(map(UUID.fullmatch, texts)))
+    if not declared and not any("0" in alphabet and len(alphabet) > 1 for alphabet in alphabets):
+        raise _NotAKey("its texts have no digits")
+    key = Key(name, dtype, (), alphabets)
+    at = key._counted
+    numbers = np.zeros(len(texts), dtype=np.int64)
+    for place in range(at, len(alphabets)):
+        order = np.argsort(list(alphabets[place]))
+        index = order[np.searchsorted(np.array(sorted(alphabets[place])), letters[:, place])]
+        numbers = numbers * len(alphabets[place]) + index
+    size = math.prod(map(len, alphabets[at:]))
+    return Key(name, dtype, _unused(numbers, 0, size, size), alphabets)
+
+
+def _numbered(texts: list[str]) -> tuple[str, str, int, np.ndarray, int] | None:
+    """Return what stands before and after the numbers in texts, the least width, the numbers, and the digits of the longest."""
+    prefix = _beginning(texts)
+    suffix = _beginning([text[len(prefix) :][::-1] for text in texts])[::-1]
+    middle = [text[len(prefix) : len(text) - len(suffix)] for text in texts]
+    shortest, longest = min(map(len, middle)), max(map(len, middle))
+    if longest > DIGITS or not all(part.isascii() and part.isdecimal() for part in middle):
+        return None
+    if any(len(part) > shortest and part[0] == "0" for part in middle):
+        return None  # written neither in a fixed width nor without zeros before
+    return prefix, suffix, shortest, np.array(middle).astype(np.int64), longest
+
+
+def _beginning(texts: list[str]) -> str:
+    """Return what all texts begin with, up to the last of its characters that is no digit."""
+    low, high = min(texts), max(texts)
+    same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return low[:same].rstrip(string.digits)
+
+
+def _alphabets(letters: np.ndarray, uuid: bool) -> tuple[str, ...]:
+    """Return the characters that can stand in each place of texts of one length, (N, places) of single characters.
+
+    Neighbouring places, in one of which digits and letters mix, share an alphabet, such as the hexadecimal digits.
+    """
+    seen = [frozenset(np.unique(letters[:, place]).tolist()) for place in range(letters.shape[1])]
+    out: list[str] = []
+    while len(out) < len(seen):
+        start = end = len(out)
+        while end < len(seen) and len(seen[end]) > 1:
+            end += 1
+        places = seen[start : max(end, start + 1)]
+        shared = frozenset().union(*places) if any(map(_is_mixed, places)) else None
+        out += [_alphabet(shared or chars) for chars in places]
+    if uuid:
+        out[19] = next(alphabet for alphabet in ("89ab", "89AB", "89abAB") if seen[19] <= {*alphabet})
+    return tuple(out)
+
+
+def _is_mixed(chars: frozenset[str]) -> bool:
+    """Return whether characters are of several kinds: digits, letters, signs."""
+    return len({(char.isdecimal(), char.isalpha()) for char in chars}) > 1
+
+
+def _alphabet(chars: frozenset[str]) -> str:
+    """Return the smallest usual alphabet that holds the characters; signs are added as they are."""
+    if len(chars) == 1:
+        return next(iter(chars))
+    plain = {char for char in chars if char.isascii() and char.isalnum()}
+    if not plain:
+        return "".join(sorted(chars))
+    usual = MIXED if _is_mixed(frozenset(plain)) else (string.digits, *LETTERS)
+    return next(alphabet for alphabet in usual if plain <= {*alphabet}) + "".join(sorted(chars - plain))
+
+
+# -- numbers that no key has ------------------------------------------------------------------------------------------------
+
+
+def _unused(numbers: np.ndarray, least: int, stop: int, limit: int) -> tuple[Range, ...]:
+    """Return ranges of numbers that none of these is: beyond a run, or residue classes of a prime between holes.
+
+    Args:
+        numbers: (N,) int64 of the keys.
+        least: the least number that looks like them.
+        stop: the first number that does not.
+        limit: up to here, numbers with more digits will do where the others are used up.
+    """
+    low, high = int(numbers.min()), int(numbers.max())
+    ranges = [(high + 1, min(stop, limit), 1)]
+    for power in range(len(str(stop)) - 1, len(str(limit))) if stop < limit else ():
+        ranges.append((10**power, min(10 ** (power + 1), limit), 1))
+    beyond = tuple((start, end, 1) for start, end, _ in (*ranges, (least, low, 1)) if start < end)
+    between = _residues(numbers, least, min(stop, limit))
+    if high - low + 1 <= 1.2 * len(numbers) and (_room(beyond) >= len(numbers) or _room(beyond) >= _room(between)):
+        return beyond
+    return between
+
+
+def _room(ranges: tuple[Range, ...]) -> int:
+    return sum(len(range(*one)) for one in ranges)
+
+
+def _residues(numbers: np.ndarray, least: int, stop: int) -> tuple[Range, ...]:
+    """Return residue classes modulo a prime that hold none of the numbers: those of the least prime that leaves enough room.
+
+    A class says of each of the many numbers in it that it is no key, and next to nothing about which numbers are.
+    """
+    best, room = np.zeros(0, dtype=np.int64), 0
+    modulus = best_modulus = 1
+    while modulus <= min(8 * len(numbers), stop - least) and room < max(WANTED, 100 * len(numbers)):
+        modulus = next(n for n in range(2 * modulus, 4 * modulus + 2) if all(n % d for d in range(2, math.isqrt(n) + 1)))
+        empty = np.flatnonzero(np.bincount(numbers % modulus, minlength=modulus) == 0)[:MOST]
+        if len(empty) * ((stop - least) // modulus) > room:
+            best, best_modulus, room = empty, modulus, len(empty) * ((stop - least) // modulus)
+    starts = (least + (residue - least) % best_modulus for residue in best.tolist())
+    return tuple((start, stop, best_modulus) for start in starts if start < stop)
