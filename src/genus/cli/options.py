@@ -130,7 +130,11 @@ class ReadingOptions(RowOptions):
     ] = None
     kinds: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="COLUMN=KIND", help="Take a column as real, lattice or category; may be repeated."),
+        typer.Option(
+            "--kind",
+            metavar="COLUMN=KIND",
+            help="Take a column as real, lattice, category or time, or as times written like %d/%m/%Y; repeatable.",
+        ),
     ] = None
     tokens: Annotated[
         str | None,
@@ -178,9 +182,12 @@ def column_kinds(words: Sequence[str] | None) -> dict[str, str]:
     kinds = {}
     for word in words or ():
         name, _, kind = word.rpartition("=")
-        if not name or kind.strip().lower() not in ("real", "lattice", "category"):
-            raise UsageError(f"--kind {word!r} is not understood; expected COLUMN=real, =lattice or =category")
-        kinds[name.strip()] = kind.strip().lower()
+        if not name or (kind.strip().lower() not in ("real", "lattice", "category", "time") and "%" not in kind):
+            raise UsageError(
+                f"--kind {word!r} is not understood; expected COLUMN=real, =lattice, =category, =time, or how times are"
+                " written, such as COLUMN=%d/%m/%Y"
+            )
+        kinds[name.strip()] = kind.strip() if "%" in kind else kind.strip().lower()
     return kinds
 
 

@@ -15,7 +15,9 @@ import torch
 
 from genus.codec import Codec
 from genus.codec.frames import ARRAYS, Form, is_text, type_name
+from genus.codec.times import read_times
 from genus.data.dataset import Dataset
+from genus.data.delimited import MISSING
 from genus.data.images import image_codec
 from genus.data.measure import Unmeasurable, measure
 from genus.data.numbers import read_columns
@@ -59,8 +61,9 @@ def read(
             (sound).
         context: the columns that become c and leave x, by name or position; of files in sub-folders, "label".
         target: a column that stays in x and that an evaluation should predict.
-        kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category" or a Kind. The
-            pixels of images are named "pixels", the elements of sequences of numbers "values".
+        kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category", "time", the
+            template by which times are written, such as "%d/%m/%Y" (see `genus.codec.writing.Writing`), or a Kind. The pixels
+            of images are named "pixels", the elements of sequences of numbers "values".
         space: the space or codec of x, or a pair of those of x and c, such as `data.codec` or (model.codec,
             model.context_codec): the data are encoded with it and nothing is measured. A codec also keeps how the first data
             were written: dates, the symbols of text, the rate of sound.
@@ -130,11 +133,18 @@ def read(
         return _sequences(found, options, context, target, overrides, context_codec)
     if codec is not None:
         return _encoded(found, codec, context_codec, target, allow_missing, beyond)
+    found = _with_times(found, overrides)
     return _measured_rows(found, _context_names(context, found.columns.column_names), target, overrides)
 
 
 def _codec(given: SpaceOrCodec | None) -> Codec | None:
     return Codec(given) if isinstance(given, Space) else given
+
+
+def _with_times(found: Source, overrides: Mapping[str, KindOverride]) -> Source:
+    """Return a source whose columns of written times are times."""
+    table, form, notes = read_times(found.columns, found.form, overrides, MISSING, found.from_text)
+    return replace(found, columns=table, form=form, notes=(*found.notes, *notes))
 
 
 def _measured_rows(found: Source, chosen: list[str], target: str | None, overrides: Mapping[str, KindOverride]) -> Dataset:
