@@ -63,7 +63,7 @@ def time_values(kind: Time, column: pa.ChunkedArray, label: str, writing: Writin
         return None
     ticks = column.cast(pa.int32()) if column.type.bit_width == 32 else column
     array = ticks.cast(pa.int64()).combine_chunks()
-    null = np.asarray(pc.isnp.asarray(pc.is_null(array)))
+    null = np.asarray(pc.is_null(array))
     return np.where(null, math.nan, kind.from_ticks(np.asarray(pc.fill_null(array, 0)), unit))
 
 
