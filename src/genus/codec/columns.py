@@ -364,7 +364,7 @@ def _to_frame(table: pa.Table, form: Form) -> Any:
     if form.container == "pyarrow":
         return table
     if form.container == "dict":
-        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        columns = {name: _to_numpy(table.column(name)) for name in table.column_names}
         return {
             name: column.tolist()
             if native == "list"
@@ -381,6 +381,15 @@ def _to_frame(table: pa.Table, form: Form) -> Any:
     if form.container == "polars":
         return _restore_polars(frame, table, form)
     return frame
+
+
+def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column as an array; instants with a zone, which NumPy has not, as objects."""
+    if not pa.types.is_timestamp(column.type) or column.type.tz is None:
+        return column.to_numpy()
+    out = np.empty(len(column), dtype=object)
+    out[:] = column.to_pylist()
+    return out
 
 
 def _restore_polars(frame: Any, table: pa.Table, form: Form) -> Any:

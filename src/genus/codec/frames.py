@@ -185,8 +185,9 @@ def _column(name: str, values: Any) -> pa.Array:
             values = values.astype(np.float32 if values.dtype == np.float16 else np.float64)
         values = values.astype(str) if values.dtype.kind == "S" else values.astype(values.dtype.newbyteorder("="), copy=False)
         values = np.ascontiguousarray(values)
-        if values.dtype.kind in "mM" and np.datetime_data(values.dtype)[0] not in ("D", "s", "ms", "us", "ns"):
-            values = values.astype(f"{values.dtype.kind}8[s]")  # of hours or months, which Arrow has not
+        if values.dtype.kind in "mM" and np.datetime_data(values.dtype)[0] not in ("s", "ms", "us", "ns"):
+            unit = "D" if values.dtype.kind == "M" and np.datetime_data(values.dtype)[0] == "D" else "s"
+            values = values.astype(f"{values.dtype.kind}8[{unit}]")  # of hours or months, which Arrow has not
     else:
         mask = None
     try:
@@ -244,12 +245,15 @@ def _with_names(wrapped: Any, frame: Any, container: str, names: list[str]) -> p
     # Column by column, so that one that Arrow cannot hold is named in the message.
     columns = []
     for i, name in enumerate(names):
+        column = frame.iloc[:, i]
+        if str(column.dtype).startswith("period["):  # months, quarters, ...: counted by their beginnings
+            column = column.dt.to_timestamp()
         try:
-            columns.append(pa.chunked_array(pa.array(frame.iloc[:, i], from_pandas=True)))
+            columns.append(pa.chunked_array(pa.array(column, from_pandas=True)))
         except TypeError:
-            columns.append(pa.array(frame.iloc[:, i], from_pandas=True))
+            columns.append(pa.array(column, from_pandas=True))
         except (pa.ArrowException, ValueError) as error:
-            raise _mixed(name, frame.iloc[:, i]) from error
+            raise _mixed(name, column) from error
     return pa.table(columns, names=names)
 
 

@@ -13,8 +13,9 @@ from genus.codec.times import find_times, is_missing, texts_of
 from genus.codec.writing import Writing
 from genus.errors import DataError
 from genus.kinds import Kind, Time
+from genus.kinds.time import NANOSECONDS
 
-__all__ = ["as_times", "time_values", "type_of_time", "unit_of", "within", "written"]
+__all__ = ["as_times", "rounding", "time_values", "type_of_time", "unit_of", "within", "written"]
 
 
 def as_times(column: pa.ChunkedArray, writing: Writing | None) -> tuple[pa.ChunkedArray, tuple[int, str, int] | None] | None:
@@ -90,6 +91,18 @@ def unit_of(kind: pa.DataType) -> tuple[str, str]:
         return "D" if pa.types.is_date32(kind) else "ms", "date"
     concept = "instant" if pa.types.is_timestamp(kind) else "duration" if pa.types.is_duration(kind) else "time of day"
     return str(kind.unit), concept
+
+
+def rounding(name: str, column: pa.ChunkedArray, kind: Kind) -> str | None:
+    """Return a note where the times of a column are finer than a double can count over their range; else None."""
+    if not isinstance(kind, Time) or not kind.is_rounded or not pa.types.is_temporal(column.type):
+        return None
+    unit = unit_of(column.type)[0]
+    ratio = NANOSECONDS[kind.unit] // NANOSECONDS[unit]
+    ticks = column.drop_null().cast(pa.int64()).to_numpy()
+    if ratio < 2 or not (ticks % ratio).any():
+        return None
+    return f"column {name!r} is rounded to {kind.unit}: over so long a range a double cannot count {unit}"
 
 
 def type_of_time(kind: Time) -> pa.DataType:

@@ -15,6 +15,7 @@ import torch
 
 from genus.codec import Codec
 from genus.codec.frames import ARRAYS, Form, is_text, type_name
+from genus.codec.stamps import rounding
 from genus.codec.times import read_times
 from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
@@ -168,7 +169,8 @@ def _measured_rows(found: Source, chosen: list[str], target: str | None, overrid
         codec, lost = _measured(found.columns.select(kept), found.form.select_names(names, kept), overrides, False)
         for note in lost:
             warnings.warn(f"Left out: {note}.", UserWarning, stacklevel=3)
-        notes += lost
+        pairs = zip(codec.space.names or (), codec.space.kinds, strict=True)
+        notes += [*lost, *(note for n, kind in pairs if (note := rounding(n, found.columns.column(n), kind)))]
         x = codec.encode(found.columns.select(codec.space.names))
     target = target if target is not None else found.target
     target = target if target in (codec.space.names or ()) else None
