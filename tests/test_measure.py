@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genus import Category, Lattice, Real, read
+from genus import Category, Lattice, Real, Time, read
 from genus.kinds.steps import find_steps, round_digits, shortest_decimals
 
 RNG = np.random.default_rng(0)
@@ -172,9 +172,8 @@ def test_one_outlier_does_not_squash_the_rest() -> None:
 def test_dates_are_multiples_of_their_common_divisor() -> None:
     days = pd.Series(pd.date_range("2020-01-01", periods=500, freq="2D"))
     kind = read(pd.DataFrame({"d": days})).space.kinds[0]
-    assert isinstance(kind, Lattice)
-    unit = {"ns": 1e9, "us": 1e6, "s": 1}[days.dt.unit]
-    assert kind.step == 2 * 86_400 * unit
+    assert isinstance(kind, Time)
+    assert (kind.unit, kind.step, kind.low, kind.high) == ("D", 2.0, 0.0, 998.0)
 
 
 def test_identifiers_are_left_out_with_a_warning() -> None:

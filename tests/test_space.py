@@ -57,13 +57,13 @@ def rows(space: Space, n: int, seed: int) -> torch.Tensor:
 
 @settings(max_examples=150, deadline=None)
 @given(spaces(), st.integers(0, 99))
-def test_join_inverts_split_and_from_features_inverts_features(space: Space, seed: int) -> None:
+def test_join_inverts_split_and_from_coordinates_inverts_coordinates(space: Space, seed: int) -> None:
     x = rows(space, 40, seed).double()
     space.check(x)
     parts = space.split(x)
-    for back in (space.join(parts.state, parts.u), space.from_features(space.features(x))):
+    for back in (space.join(parts.state, parts.u), space.from_coordinates(space.coordinates(x))):
         torch.testing.assert_close(back.double(), x, rtol=1e-6, atol=1e-5, equal_nan=True)
-    assert space.features(x).shape == (40, space.feature_dim)
+    assert space.coordinates(x).shape == (40, space.coordinate_dim)
 
 
 @settings(max_examples=100, deadline=None)

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 # Public name -> module. Nothing is imported before it is asked for: `genus --help` must not wait for torch.
 _names = {
-    "genus.space": ("Category", "Lattice", "Real", "Space"),
+    "genus.space": ("Category", "Lattice", "Real", "Space", "Time"),
     "genus.data": ("Dataset", "read"),
     "genus.errors": ("DataError", "GenusError", "ModelFileError", "NotFittedError", "TrainingError"),
     "genus.ladder": ("ApproximateDensity", "Counted", "GenerativeModel", "Loss", "TractableDensity"),
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
     from genus.models.adversarial import adversarial
     from genus.models.continuous import ContinuousDensity
     from genus.registry import build, families, family
-    from genus.space import Category, Lattice, Real, Space
+    from genus.space import Category, Lattice, Real, Space, Time
     from genus.training import History, fit
 
 

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from genus.compiled import is_traced
 from genus.errors import DataError
-from genus.kinds import Category, Kind, Lattice, Real, kind_from_json
+from genus.kinds import Category, Kind, Lattice, Real, Time, kind_from_json
+from genus.kinds.calendar import Calendar
 from genus.kinds.numbers import measure_numbers
 from genus.kinds.steps import shortest_decimals
 from genus.kinds.tables import Parts, Tables
 
-__all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space"]
+__all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space", "Time"]
 
 CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
 
@@ -84,7 +85,7 @@ class Space:
         self._all_tables = Tables.of(self.kinds[:1] if sequence else self.kinds)
         self.has_states = self._all_tables.has_states  # besides continuous parts
         if not sequence:  # of which no net sees all elements at once
-            self.shared, self.feature_dim, self._layout  # noqa: B018
+            self.shared, self.feature_dim, self._layout, self.calendar  # noqa: B018
         self._tables: dict[tuple[torch.device, torch.dtype], Tables] = {}
 
     @classmethod
@@ -122,7 +123,7 @@ class Space:
     @property
     def is_image(self) -> bool:
         """Return whether convolutions suit x: pixels that share a kind, each of them one number."""
-        return len(self.shape) in (2, 3) and self.shared is not None and self.feature_dim == self.dim
+        return len(self.shape) in (2, 3) and self.shared is not None and self.coordinate_dim == self.dim
 
     @cached_property
     def shared(self) -> Kind | None:
@@ -298,9 +299,14 @@ class Space:
     # -- features of networks ----------------------------------------------------------------------------------------
 
     @cached_property
-    def feature_dim(self) -> int:
-        """Return the number of features that a network sees of one datum."""
+    def coordinate_dim(self) -> int:
+        """Return the number of coordinates that `coordinates` makes of one datum."""
         return sum((k.states if k.states > 1 else 0) + (not isinstance(k, Category)) for k in self.kinds)
+
+    @cached_property
+    def feature_dim(self) -> int:
+        """Return the number of features that a network sees of one datum: the coordinates, and the phases of times."""
+        return self.coordinate_dim + len(self.calendar.columns)
 
     @cached_property
     def _layout(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -310,6 +316,11 @@ class Space:
             with_states = torch.tensor([i for i, kind in enumerate(self.kinds) if kind.states > 1], dtype=torch.long)
             widths = torch.tensor([self.kinds[i].states for i in with_states.tolist()], dtype=torch.long)
             return numbers, with_states, len(numbers) + widths.cumsum(0) - widths
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """Return what gives the phases of times in year, week and day."""
+        return Calendar(self.kinds)
 
     def columns_with_states(self) -> list[int]:
         """Return the indices of the columns with several states, in the order of `one_hots`."""
@@ -321,10 +332,21 @@ class Space:
         return [slice(s, s + self.kinds[i].states) for i, s in zip(columns.tolist(), starts.tolist(), strict=True)]
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what a network sees of x (B, *shape): the standardised numbers, then a one-hot for each column with states.
+        """Return what a network sees of x (B, *shape): its coordinates, and where in year, week and day its times are.
 
         Returns:
             (B, feature_dim).
+        """
+        coordinates = self.coordinates(x)
+        if not self.calendar.columns:
+            return coordinates
+        return torch.cat([coordinates, self.calendar(x.reshape(len(x), self.dim)).to(coordinates.dtype)], dim=1)
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Return the standardised numbers of x (B, *shape), then a one-hot for each column with states.
+
+        Returns:
+            (B, coordinate_dim); `from_coordinates` is the inverse.
         """
         numbers, columns, starts = (t.to(x.device) for t in self._layout)
         state, u, *_ = self.split(x)
@@ -334,11 +356,11 @@ class Space:
         if not len(columns):
             return values
         # Zeros that are made of the states have the dimensions that vmap adds to these.
-        one_hots = state.new_zeros((len(x), self.feature_dim - len(numbers)), dtype=u.dtype)
+        one_hots = state.new_zeros((len(x), self.coordinate_dim - len(numbers)), dtype=u.dtype)
         return torch.cat([values, one_hots.scatter_(1, state[:, columns] + starts - len(numbers), 1.0)], dim=1)
 
-    def from_features(self, f: Tensor) -> Tensor:
-        """Return x (B, *shape) of features (B, feature_dim); a one-hot may be soft: its largest entry wins."""
+    def from_coordinates(self, f: Tensor) -> Tensor:
+        """Return x (B, *shape) of coordinates (B, coordinate_dim); a one-hot may be soft: its largest entry wins."""
         numbers, columns, _ = self._layout
         state = torch.zeros(len(f), self.dim, dtype=torch.long, device=f.device)
         u = torch.zeros(len(f), self.dim, dtype=f.dtype, device=f.device)

@@ -186,13 +186,13 @@ def _by_column(words: Sequence[str], names: Sequence[str], unknown: Callable[[st
 
 
 def _context_text(codec: Codec) -> str:
-    from genus.codec.columns import within
+    from genus.codec.stamps import within
     from genus.space import Category
 
     def one(i: int, name: str) -> str:
         kind = codec.space.kinds[i]
         if not isinstance(kind, Category):
-            return f"{name!r} takes {within(kind, codec.column_type(i))}"
+            return f"{name!r} takes {within(kind)}"
         return f"{name!r} is one of {', '.join(_text(level) for level in kind.levels)}"
 
     return "; ".join(one(i, name) for i, name in enumerate(codec.space.names or ()))
@@ -232,7 +232,10 @@ def _alike(level: Any, text: str) -> bool:
 def _one_row(codec: Codec, text: str) -> Any:
     import pyarrow as pa
 
-    name, dtype = (codec.space.names or ("",))[0], codec.column_type(0)
-    if dtype is not None and pa.types.is_temporal(dtype):
-        return pa.table({name: pa.array([text]).cast(dtype)})
-    return pa.table({name: pa.array([None if text.lower() in ("", "missing", "nan") else float(text)], pa.float64())})
+    from genus.space import Time
+
+    name = (codec.space.names or ("",))[0]
+    none = text.lower() in ("", "missing", "nan")
+    if isinstance(codec.space.kinds[0], Time):
+        return pa.table({name: pa.array([None if none else text], pa.string())})
+    return pa.table({name: pa.array([None if none else float(text)], pa.float64())})

@@ -17,7 +17,7 @@ from genus.cli.errors import UsageError
 __all__ = ["Budget", "Data", "DrawSeed", "Json", "Model", "Output", "ReadingOptions", "RowOptions", "TableFile",
            "TableOptions", "shared_options"]  # fmt: skip
 
-KINDS = ("real", "lattice", "category", "key", "omit")
+KINDS = ("real", "lattice", "category", "time", "key", "omit")
 
 # -- arguments and options of their own -----------------------------------------------------------------------------------
 
@@ -135,7 +135,8 @@ class ReadingOptions(RowOptions):
         typer.Option(
             "--kind",
             metavar="COLUMN=KIND",
-            help="Take a column as real, lattice or category; as key, which names rows; or omit it. May be repeated.",
+            help="Take a column as real, lattice, category or time, or as times written like %d/%m/%Y; as key, which names"
+            " rows; or omit it. May be repeated.",
         ),
     ] = None
     relations: Annotated[
@@ -201,9 +202,12 @@ def column_kinds(words: Sequence[str] | None) -> dict[str, str]:
     kinds = {}
     for word in words or ():
         name, _, kind = word.rpartition("=")
-        if not name or kind.strip().lower() not in KINDS:
-            raise UsageError(f"--kind {word!r} is not understood; expected COLUMN={', ='.join(KINDS)}")
-        kinds[name.strip()] = kind.strip().lower()
+        if not name or (kind.strip().lower() not in KINDS and "%" not in kind):
+            raise UsageError(
+                f"--kind {word!r} is not understood; expected COLUMN={', ='.join(KINDS)}, or how times are written, such as"
+                " COLUMN=%d/%m/%Y"
+            )
+        kinds[name.strip()] = kind.strip() if "%" in kind else kind.strip().lower()
     return kinds
 
 

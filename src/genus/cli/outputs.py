@@ -76,7 +76,8 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
 
     from genus.codec import Codec
     from genus.codec.frames import ARRAYS, Form, type_name
-    from genus.space import Category, Lattice
+    from genus.codec.stamps import type_of_time
+    from genus.space import Category, Lattice, Time
 
     space, form = codec.space, codec.form
     kept = form is not None and form.container not in ARRAYS
@@ -86,6 +87,8 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
         """Return the type of the array that the model was trained on where it holds such numbers, else the usual one."""
         if isinstance(kind, Category):
             return pa.array(list(kind.levels)).type
+        if isinstance(kind, Time):
+            return type_of_time(kind)
         whole = isinstance(kind, Lattice) and _whole(kind)
         if array is not None and (array.kind in "iu" if whole else array in (np.float32, np.float64)):
             return pa.from_numpy_dtype(array)
@@ -95,7 +98,8 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
         types = form.dtypes if kept else (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names)
         return replace(codec, form=Form("pyarrow", types)).decode(x, seed, known=known)
     types = form.dtypes if form is not None and kept else tuple(type_name(dtype(kind)) for kind in space.kinds)
-    return Codec(space, Form("pyarrow", types)).decode(x)
+    writings = form.writings if form is not None and kept else ()
+    return Codec(space, Form("pyarrow", types, writings=writings)).decode(x)
 
 
 def sample_notes(codec: Codec) -> list[str]:

@@ -19,12 +19,14 @@ from torch import Tensor
 
 from genus.codec import columns, sequences
 from genus.codec.constraints import Constraint
-from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, type_name, type_of
+from genus.codec.forms import to_form
+from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
 from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.codec.rewrites import Rewrite, place_columns, rewrite_from_json, run_backward, run_forward
+from genus.codec.stamps import as_times, within
 from genus.errors import DataError
-from genus.space import Lattice, Space
+from genus.space import Space
 
 __all__ = ["Codec"]
 
@@ -66,7 +68,7 @@ class Codec:
     def __str__(self) -> str:
         if not self.space.is_table:
             return str(self.space)
-        lines = self.space.lines(lambda i: columns.within(self.space.kinds[i], self.time(i)).removeprefix("values in "))
+        lines = self.space.lines(lambda i: within(self.space.kinds[i]).removeprefix("values in "))
         return "\n".join([lines, *(f"  {rewrite.noun}  {rewrite}" for rewrite in self.rewrites)])
 
     def encode(self, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:
@@ -108,13 +110,24 @@ class Codec:
             if name not in table.column_names or self.form is None:
                 continue
             column, kind = table.column(name), self.form.column_type(i)
-            other = kind is not None and pa.types.is_temporal(kind) and column.type != kind
-            if other and (is_text(column.type) or pa.types.is_temporal(column.type)):
-                try:
-                    table = table.set_column(table.column_names.index(name), name, column.cast(kind))
-                except pa.ArrowException as error:
-                    raise DataError(f"The column {name!r} holds {column.type} values that are no {kind}: {error}.") from error
+            if kind is not None and pa.types.is_temporal(kind) and column.type != kind:
+                table = table.set_column(table.column_names.index(name), name, self._as_time(i, column, kind))
         return table
+
+    def _as_time(self, i: int, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+        """Return a column as times of the type that the i-th column had."""
+        odd = None
+        try:
+            if not pa.types.is_temporal(column.type) and not pa.types.is_null(column.type):
+                found = as_times(column, self.form.writing(i) if self.form is not None else None)
+                column, odd = (column, (0, column[0].as_py(), len(column))) if found is None else found
+            if odd is None:
+                return column.cast(kind)
+        except pa.ArrowException as error:
+            raise DataError(f"The column {self.names[i]!r} holds {column.type} values that are no {kind}: {error}.") from error
+        raise DataError(
+            f"The column {self.names[i]!r} holds {odd[1]!r} in row {odd[0]} ({odd[2]} such in all); expected {kind}."
+        )
 
     @cached_property
     def _schema(self) -> pa.Schema:
@@ -169,7 +182,7 @@ class Codec:
         table = run_backward(self.rewrites, columns.decode(self.space, self.space_form, x), seed, start)
         for name in known.column_names if known is not None else ():
             table = place_columns(table, [name], {name: known.column(name)})  # type: ignore[union-attr]
-        return columns.to_form(table.select(list(self.names)), self.form)
+        return to_form(table.select(list(self.names)), self.form)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -202,11 +215,6 @@ class Codec:
     def column_type(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of the column that coordinate i was read from; None where the data had no columns."""
         return self.space_form.column_type(i) if self.space_form is not None else None
-
-    def time(self, i: int) -> pa.DataType | None:
-        """Return Arrow's type of the column that coordinate i was read from, where it is a type of time; else None."""
-        column_type = self.column_type(i) if isinstance(self.space.kinds[i], Lattice) else None
-        return column_type if column_type is not None and pa.types.is_temporal(column_type) else None
 
     def select(self, chosen: Sequence[int]) -> Codec:
         """Return the codec of some columns of the space, without rewrites."""

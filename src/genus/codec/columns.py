@@ -6,20 +6,23 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from genus.codec.frames import ARRAYS, Form, as_text, is_text, to_arrow, to_numbers, type_of
+from genus.codec.forms import to_frame
+from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, to_numbers, type_of
+from genus.codec.stamps import time_values, unit_of, within
+from genus.codec.writing import Writing
 from genus.errors import DataError
-from genus.kinds import Category, Kind, Lattice
+from genus.kinds import Category, Kind, Lattice, Time
 from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest_decimals
+from genus.kinds.time import NANOSECONDS
 from genus.space import Space
 
-__all__ = ["common_type", "decode", "decode_column", "encode", "encode_column", "to_form", "within"]
+__all__ = ["common_type", "decode", "decode_column", "encode", "encode_column", "within"]
 
 # -- encoding --------------------------------------------------------------------------------------------------------
 
@@ -41,8 +44,8 @@ def encode(space: Space, form: Form | None, source: Any, allow_missing: bool = F
         raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
     out = _empty(space, table.num_rows)
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
-        column_type = form.column_type(i) if form is not None else None
-        out[:, i] = encode_column(kind, table.column(name), space.label(i), allow_missing, column_type, beyond)
+        writing = form.writing(i) if form is not None else None
+        out[:, i] = encode_column(kind, table.column(name), space.label(i), allow_missing, writing, beyond)
     return torch.from_numpy(out)
 
 
@@ -96,7 +99,7 @@ def encode_column(
     column: pa.ChunkedArray,
     label: str,
     allow_missing: bool = False,
-    column_type: pa.DataType | None = None,
+    writing: Writing | None = None,
     beyond: bool = False,
 ) -> np.ndarray:
     """Return the values of a column as coordinates, (N,).
@@ -106,7 +109,7 @@ def encode_column(
         column: N values.
         label: of the column, for messages.
         allow_missing: a value may be missing although the kind has no missing value; the coordinate is then NaN.
-        column_type: the type of the column that the kind was measured on: time is counted in its unit.
+        writing: how the times of the column were written that the kind was measured on, where they were text.
         beyond: a number that has no place on the lattice becomes infinite.
 
     Raises:
@@ -118,29 +121,20 @@ def encode_column(
         return _encode_levels(kind, column, label, allow_missing)
     if column.null_count == len(column):
         return _encode_numbers(kind, np.full(len(column), math.nan), label, False, allow_missing)
-    time = column_type if column_type is not None and pa.types.is_temporal(column_type) else None
     values = None
     try:
-        if time is not None and (is_text(column.type) or pa.types.is_temporal(column.type)):
-            column = column.cast(time)
-        if not is_text(column.type):
+        if isinstance(kind, Time):
+            values = time_values(kind, column, label, writing)
+        elif not is_text(column.type):
             values = to_numbers(column)
     except pa.ArrowException:
         pass
     if values is None:
         shown = next((v for v in column.to_pylist() if v is not None), None)
         shown = repr(shown) if isinstance(shown, str) else shown
-        expected = f"numbers, as in {kind!r}" if time is None else within(kind, time)
+        expected = within(kind) if isinstance(kind, Time) else f"numbers, as in {kind!r}"
         raise DataError(f"The {label} holds values of type {column.type} such as {shown}; expected {expected}.")
-    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), allow_missing, time, beyond)
-
-
-def within(kind: Kind, column_type: pa.DataType | None) -> str:
-    """Return what a column's values are, for messages: "values in Lattice(0, 9)", or dates with the first and the last."""
-    if column_type is None or not pa.types.is_temporal(column_type) or not isinstance(kind, Lattice):
-        return f"values in {kind!r}"
-    noun = "dates" if pa.types.is_date(column_type) else "times"
-    return f"{noun} from {as_text(kind.low, column_type)} to {as_text(kind.high, column_type)}"
+    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), allow_missing, beyond)
 
 
 def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_missing: bool) -> np.ndarray:
@@ -186,21 +180,19 @@ def _encode_numbers(
     label: str,
     single: bool,
     allow_missing: bool = False,
-    time: pa.DataType | None = None,
     beyond: bool = False,
 ) -> np.ndarray:
     """Return float64 values moved to the lattice and the atoms that they stand for, to the last bit.
 
     Args:
         single: the values were float32, and so have their decimals to seven digits only.
-        time: the type of a column of time, for messages.
         beyond: a number that has no place on the lattice becomes infinite, and is no error.
     """
 
     def refuse(bad: np.ndarray, expected: str) -> None:
         if bad.any():
             row, count = int(np.flatnonzero(bad)[0]), int(bad.sum())
-            shown = as_text(values[row], time)
+            shown = kind.text(values[row]) if isinstance(kind, Time) else f"{values[row]:.10g}"
             raise DataError(f"The {label} holds {shown} in row {row} ({count} such in all); expected {expected}.")
 
     refuse(np.isinf(values), "finite numbers; replace infinities by missing values")
@@ -219,8 +211,9 @@ def _encode_numbers(
     if off.any() and kind.digits <= DIGITS:
         off[off] = away[off] > np.minimum(1.01 * half_unit(values[off], kind.digits), 0.03 * step)
     off &= away > 4 * eps * np.abs(values)
+    off &= not (isinstance(kind, Time) and kind.is_rounded)
     snapped, atom = _snap(np.where(off, values, lattice), atoms, lambda a: np.maximum(1e-6 * step, 4 * eps * np.abs(a)))
-    admitted, other = within(kind, time), ~atom & ~nan
+    admitted, other = within(kind), ~atom & ~nan
     outside = other & ((place < 0) | (place >= size))
     if beyond:
         return np.where(outside | (other & off), math.inf, np.where(nan, math.nan, snapped))
@@ -259,7 +252,7 @@ def decode(space: Space, form: Form | None, x: Tensor) -> Any:
     assert space.names is not None
     columns = [decode_column(kind, flat[:, i], single) for i, kind in enumerate(space.kinds)]
     arrays = [_to_type(column, kind, name) for column, kind, name in zip(columns, space.kinds, form.dtypes, strict=True)]
-    return _to_frame(pa.table(arrays, names=list(space.names)), form)
+    return to_frame(pa.table(arrays, names=list(space.names)), form)
 
 
 def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
@@ -273,6 +266,8 @@ def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
         array = np.stack(columns, axis=1).reshape(-1, *space.shape)
     if form.channels_last:
         array = np.moveaxis(array, 1, -1)
+    if dtype.kind in "mM":
+        return _to_stamps(space, array, dtype)
     if dtype.kind in "iu":
         if np.isnan(array.astype(np.float64)).any():
             dtype = np.dtype(np.float64)
@@ -280,6 +275,16 @@ def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
             array = np.round(array.astype(np.float64)).clip(float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
     array = array.astype(dtype)
     return torch.from_numpy(np.ascontiguousarray(array)) if form.container == "torch" else array
+
+
+def _to_stamps(space: Space, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return x (N, D) as NumPy's times, NaT where missing."""
+    unit = np.datetime_data(dtype)[0]
+    unit = unit if unit in NANOSECONDS else "s"
+    columns = [kind.to_ticks(np.nan_to_num(array[:, i]), unit) for i, kind in enumerate(space.kinds) if isinstance(kind, Time)]
+    stamps = np.stack(columns, axis=1).view(f"{dtype.kind}8[{unit}]").astype(dtype)
+    stamps[np.isnan(array)] = np.array("NaT", dtype)
+    return stamps
 
 
 def decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
@@ -320,6 +325,8 @@ def _to_type(column: np.ndarray, kind: Kind, name: str) -> pa.Array:
     if pa.types.is_null(target):
         return pa.nulls(len(column))
     whole = np.round(np.where(null, 0, column))
+    if isinstance(kind, Time) and pa.types.is_temporal(target):
+        whole = kind.to_ticks(whole, unit_of(target)[0])
     if pa.types.is_integer(target):
         bounds = np.iinfo(target.to_pandas_dtype())
         whole = whole.clip(float(bounds.min), float(bounds.max))
@@ -336,49 +343,3 @@ def _to_dictionary(column: np.ndarray, kind: Kind, target: pa.DataType) -> pa.Ar
     place = {level: i for i, level in enumerate(levels)}
     codes = pa.array([place.get(v) for v in column.tolist()], type=target.index_type)
     return pa.DictionaryArray.from_arrays(codes, dictionary, ordered=target.ordered)
-
-
-def to_form(table: pa.Table, form: Form) -> Any:
-    """Return a table in a form: each column as the form's type has it, in the form's container."""
-    if form.container in ARRAYS:
-        dtype = np.dtype(form.dtypes[0])
-        array = np.stack([to_numbers(column) for column in table.columns], axis=1)
-        array = array.astype(np.float64 if dtype.kind in "iu" and np.isnan(array).any() else dtype)
-        return torch.from_numpy(np.ascontiguousarray(array)) if form.container == "torch" else array
-    types = map(type_of, form.dtypes)
-    arrays = [c if c.type == kind else c.cast(kind, safe=False) for c, kind in zip(table.columns, types, strict=True)]
-    return _to_frame(pa.table(arrays, names=table.column_names), form)
-
-
-def _to_frame(table: pa.Table, form: Form) -> Any:
-    if form.container == "pyarrow":
-        return table
-    if form.container == "dict":
-        columns = {name: table.column(name).to_numpy() for name in table.column_names}
-        return {
-            name: column.tolist()
-            if native == "list"
-            else column.astype(native if column.dtype != object or native[:1] != "i" else object)
-            for (name, column), native in zip(columns.items(), form.native, strict=True)
-        }
-    frame = nw.from_arrow(table, backend=form.container).to_native()  # type: ignore[arg-type]
-    if form.container == "pandas":
-        types = dict(zip(frame.columns, form.native, strict=True))
-        frame = frame.astype({name: native for name, native in types.items() if str(frame[name].dtype) != native})
-        if form.labels:
-            frame.columns = list(form.labels)
-        return frame
-    if form.container == "polars":
-        return _restore_polars(frame, table, form)
-    return frame
-
-
-def _restore_polars(frame: Any, table: pa.Table, form: Form) -> Any:
-    import polars as pl
-
-    enums = {
-        name: pl.Enum(table.column(name).combine_chunks().dictionary.to_pylist())
-        for name, native in zip(frame.columns, form.native, strict=True)
-        if native.startswith("Enum")
-    }
-    return frame.with_columns(pl.col(name).cast(kind) for name, kind in enums.items()) if enums else frame

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from genus.codec.writing import Writing
 from genus.errors import DataError
 
-__all__ = ["Form", "as_text", "is_frame", "is_text", "to_arrow", "to_numbers", "type_name", "type_of"]
+__all__ = ["Form", "is_frame", "is_text", "to_arrow", "to_numbers", "type_name", "type_of"]
 
 ARRAYS = ("numpy", "torch", "images", "text", "audio")  # containers of one dtype
 
@@ -33,6 +34,7 @@ class Form:
         coding: the code by which numbers stand for a sequence: for text "characters", "bytes" or a tokenizer in JSON; for audio
             "mu-law", "linear", "linear-8", "real".
         rate: of audio, samples a second.
+        writings: how every column of times was written, None where it was not text; empty where no column was.
     """
 
     container: str
@@ -42,10 +44,15 @@ class Form:
     labels: tuple[int | str, ...] = ()
     coding: str = ""
     rate: int = 0
+    writings: tuple[Writing | None, ...] = ()
 
     def column_type(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of column i; None where the data were no frame."""
         return type_of(self.dtypes[i]) if self.container not in ARRAYS else None
+
+    def writing(self, i: int) -> Writing | None:
+        """Return how the times of column i were written; None where it holds none, or they were no text."""
+        return self.writings[i] if self.writings else None
 
     def select(self, columns: Sequence[int]) -> Form:
         """Return the form of some of the columns."""
@@ -53,7 +60,7 @@ class Form:
             return self
         kept: dict[str, Any] = {
             name: tuple(getattr(self, name)[i] for i in columns)
-            for name in ("dtypes", "native", "labels")
+            for name in ("dtypes", "native", "labels", "writings")
             if getattr(self, name)
         }
         return replace(self, **kept)
@@ -64,12 +71,14 @@ class Form:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form as JSON values; `from_json` is the inverse."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return values | {"writings": [w and w.to_json() for w in self.writings]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Form:
         """Return the form that `to_json` described."""
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+        values["writings"] = tuple(w and Writing(**w) for w in values.get("writings", ()))
         return cls(**values)
 
 
@@ -176,6 +185,9 @@ def _column(name: str, values: Any) -> pa.Array:
             values = values.astype(np.float32 if values.dtype == np.float16 else np.float64)
         values = values.astype(str) if values.dtype.kind == "S" else values.astype(values.dtype.newbyteorder("="), copy=False)
         values = np.ascontiguousarray(values)
+        if values.dtype.kind in "mM" and np.datetime_data(values.dtype)[0] not in ("s", "ms", "us", "ns"):
+            unit = "D" if values.dtype.kind == "M" and np.datetime_data(values.dtype)[0] == "D" else "s"
+            values = values.astype(f"{values.dtype.kind}8[{unit}]")  # of hours or months, which Arrow has not
     else:
         mask = None
     try:
@@ -233,12 +245,15 @@ def _with_names(wrapped: Any, frame: Any, container: str, names: list[str]) -> p
     # Column by column, so that one that Arrow cannot hold is named in the message.
     columns = []
     for i, name in enumerate(names):
+        column = frame.iloc[:, i]
+        if str(column.dtype).startswith("period["):  # months, quarters, ...: counted by their beginnings
+            column = column.dt.to_timestamp()
         try:
-            columns.append(pa.chunked_array(pa.array(frame.iloc[:, i], from_pandas=True)))
+            columns.append(pa.chunked_array(pa.array(column, from_pandas=True)))
         except TypeError:
-            columns.append(pa.array(frame.iloc[:, i], from_pandas=True))
+            columns.append(pa.array(column, from_pandas=True))
         except (pa.ArrowException, ValueError) as error:
-            raise _mixed(name, frame.iloc[:, i]) from error
+            raise _mixed(name, column) from error
     return pa.table(columns, names=names)
 
 
@@ -250,21 +265,6 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(kind) and str(kind.value_type) == "string_view":
         return column.cast(pa.dictionary(kind.index_type, pa.large_string(), kind.ordered))
     return column
-
-
-def as_text(value: float, kind: pa.DataType | None = None) -> str:
-    """Return a number as a column of Arrow's type shows it: the days since 1970 in a column of dates are a date.
-
-    >>> as_text(19363.0, pa.date32()), as_text(19363.0)
-    ('2023-01-06', '19363')
-    """
-    if kind is not None and pa.types.is_temporal(kind) and math.isfinite(value):
-        number = pa.array([int(value)], pa.int64()).cast(pa.int32() if kind.bit_width == 32 else pa.int64())
-        try:
-            return re.sub(r"\.0+$", "", number.cast(kind).cast(pa.string())[0].as_py())
-        except pa.ArrowException:  # a duration, or a date that does not exist
-            pass
-    return f"{value:.10g}"
 
 
 def to_numbers(column: pa.ChunkedArray) -> np.ndarray:

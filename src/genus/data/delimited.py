@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from genus.codec.looks import looks_like_time
 from genus.data.sequences import Options
 from genus.errors import DataError
 from genus.kinds import Category, Lattice, Real
@@ -59,6 +60,9 @@ def read_csv(path: Path, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
         raise DataError(
             f"The column name {twice[0]!r} stands {names.count(twice[0])} times in {path}; give every column its own name."
         )
+    # The way in which times are written is seen in their texts.
+    fields = zip(*_full(lines[int(header) :], len(names)), strict=True)
+    dated = [name for name, texts in zip(names, fields, strict=False) if looks_like_time(texts[:50])]
     missing = {text for m in (*MISSING, *map(str, options.missing)) for text in (m, f" {m}", f"{m} ")}
 
     def load(as_text: bool, columns: Sequence[str]) -> pa.Table:
@@ -69,7 +73,7 @@ def read_csv(path: Path, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
             pcsv.ConvertOptions(
                 null_values=sorted(missing),
                 strings_can_be_null=True,
-                column_types=dict.fromkeys(columns, pa.string()) if as_text else None,
+                column_types=dict.fromkeys(columns if as_text else dated, pa.string()),
                 include_columns=columns,
             ),
         )
@@ -87,8 +91,16 @@ def read_csv(path: Path, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
     if large := [name for name, column in columns.items() if _beyond_exact(column)]:
         texts = zip(large, load(True, large).columns, strict=True)
         columns |= {name: column for name, column in texts if _all(column, WHOLE)}
+    if late := [name for name, column in columns.items() if pa.types.is_temporal(column.type)]:
+        columns |= zip(late, load(True, late).columns, strict=True)
     typed = {name: _typed(name, column, options.kinds.get(name), delimiter == ";", notes) for name, column in columns.items()}
     return pa.table(list(typed.values()), names=names), tuple(notes)
+
+
+def _full(lines: list[list[str]], width: int) -> list[list[str]]:
+    """Return the lines with a field for every column, without the blanks around fields and without what means missing."""
+    rows = ([field.strip() for field in line] for line in lines if len(line) == width)
+    return [["" if field in MISSING else field for field in row] for row in rows]
 
 
 def _head(path: Path) -> tuple[list[list[str]], str]:

@@ -16,9 +16,10 @@ from genus.codec.frames import is_text, to_numbers
 from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.codec.patterns import FEWEST, measure_key
+from genus.codec.stamps import unit_of
 from genus.data.personal import PHONE_WORDS, looks_personal, words_of
 from genus.errors import DataError
-from genus.kinds import Category, Kind, Lattice
+from genus.kinds import Category, Kind, Time
 from genus.kinds.numbers import EXACT, LARGEST, measure_numbers
 from genus.kinds.steps import shortest_decimals
 
@@ -118,24 +119,29 @@ def _may_be_key(name: str, column: pa.ChunkedArray) -> bool:
 def measure(name: str, column: pa.ChunkedArray, override: str | None = None, discrete: bool = False) -> Kind:
     """Return the kind of a column.
 
-    Text, booleans and dictionaries are a Category, with a level None where values are missing; whole numbers (50.0 too), dates
-    and times a Lattice; other numbers a Lattice where they lie on a visible lattice and repeat, else a Real.
+    Text, booleans and dictionaries are a Category, with a level None where values are missing; dates and times a Time; whole
+    numbers (50.0 too) a Lattice; other numbers a Lattice where they lie on a visible lattice and repeat, else a Real.
 
     Args:
         name: of the column, for messages.
         column: N values.
-        override: "category", "lattice" or "real" instead of what these rules say.
+        override: "category", "lattice", "real" or "time" instead of what these rules say; a template of times is as "time".
         discrete: few whole numbers are a Category, as a context should be.
 
     Raises:
         DataError: an infinite or absurdly large value, or an override that the values contradict.
         Unmeasurable: an identifier, free text, or values of a compound type.
     """
-    if override not in (None, "real", "lattice", "category"):
-        expected = "'real', 'lattice', 'category', 'key', 'omit' or a Kind such as Lattice(0, 9)"
+    if override is not None and "%" in override:
+        override = "time"
+    if override not in (None, "real", "lattice", "category", "time"):
+        expected = "'real', 'lattice', 'category', 'time', a template such as '%d/%m/%Y', 'key', 'omit' or a Kind"
         raise DataError(f"kinds[{name!r}] is {override!r}; expected {expected}.")
     if column.null_count == len(column):
         return Category((None,))
+    if override == "time" and not pa.types.is_temporal(column.type):
+        first = next((v for v in column.to_pylist() if v is not None), None)
+        raise DataError(f"Column {name!r} holds {column.type} such as {first!r}; it cannot be read as times.")
     kind = _without_arithmetic(name, column, override)
     return kind if kind is not None else _number(name, column, override, discrete)
 
@@ -183,10 +189,10 @@ def _levels(name: str, column: pa.ChunkedArray, may_be_free: bool) -> Category:
 
 
 def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: bool) -> Kind:
+    if pa.types.is_temporal(column.type):
+        return _time(column)
     kind, values = column.type, to_numbers(column)
     _refuse_absurd(name, values)
-    if pa.types.is_temporal(kind):
-        return _time(name, column, values)
     present = values[~np.isnan(values)]
     if not len(present):
         return Category((None,))
@@ -224,13 +230,9 @@ def _beyond_exact(name: str, column: pa.ChunkedArray) -> Category:
     return _levels(name, column, False)
 
 
-def _time(name: str, column: pa.ChunkedArray, values: np.ndarray) -> Kind:
-    """Return the Lattice of time in the column's own unit; its step is the greatest common divisor of the gaps."""
-    whole = column.drop_null().cast(pa.int32() if column.type.bit_width == 32 else pa.int64())
-    ticks = np.sort(pc.unique(whole).to_numpy().astype(np.int64))
-    if not np.array_equal(ticks.astype(np.float64).astype(np.int64), ticks):
-        raise Unmeasurable(
-            f"column {name!r} is finer than floating point can tell apart ({column.type}); convert it to a coarser unit", name
-        )
-    step = int(np.gcd.reduce(np.diff(ticks))) if len(ticks) > 1 else 1
-    return Lattice.measure(values, step=float(step))
+def _time(column: pa.ChunkedArray) -> Time:
+    """Return the Time of a column of one of Arrow's types of time."""
+    unit, concept = unit_of(column.type)
+    present = column.drop_null()
+    ticks = (present.cast(pa.int32()) if column.type.bit_width == 32 else present).cast(pa.int64()).to_numpy()
+    return Time.measure_ticks(ticks, unit, concept, column.null_count > 0)

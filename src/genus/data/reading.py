@@ -17,7 +17,10 @@ from genus.codec import Codec
 from genus.codec.frames import ARRAYS, Form, is_text, type_name
 from genus.codec.keys import Key
 from genus.codec.notes import Note
+from genus.codec.stamps import rounding
+from genus.codec.times import read_times
 from genus.data.dataset import Dataset
+from genus.data.delimited import MISSING
 from genus.data.images import image_codec
 from genus.data.measure import measure_column
 from genus.data.numbers import read_columns
@@ -64,9 +67,10 @@ def read(
             (sound).
         context: the columns that become c and leave x, by name or position; of files in sub-folders, "label".
         target: a column that stays in x and that an evaluation should predict.
-        kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category" or a Kind;
-            "key" for a column that names the rows, "omit" for one that is to be left out. The pixels of images are named
-            "pixels", the elements of sequences of numbers "values".
+        kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category", "time", the
+            template by which times are written, such as "%d/%m/%Y" (see `genus.codec.writing.Writing`), or a Kind; "key" for a
+            column that names the rows, "omit" for one that is to be left out. The pixels of images are named "pixels", the
+            elements of sequences of numbers "values".
         space: the space or codec of x, or a pair of those of x and c, such as `data.codec` or (model.codec,
             model.context_codec): the data are encoded with it and nothing is measured. A codec also keeps how the first data
             were written: dates, the symbols of text, the rate of sound.
@@ -141,12 +145,19 @@ def read(
         return _sequences(found, options, context, target, overrides, context_codec)
     if codec is not None:
         return _encoded(found, codec, context_codec, target, allow_missing, beyond)
+    found = _with_times(found, overrides)
     chosen = _context_names(context, found.columns.column_names)
     return _measured_rows(found, chosen, target, overrides, relations, constraints)
 
 
 def _codec(given: SpaceOrCodec | None) -> Codec | None:
     return Codec(given) if isinstance(given, Space) else given
+
+
+def _with_times(found: Source, overrides: Mapping[str, KindOverride]) -> Source:
+    """Return a source whose columns of written times are times."""
+    table, form, notes = read_times(found.columns, found.form, overrides, MISSING, found.from_text)
+    return replace(found, columns=table, form=form, notes=(*found.notes, *notes))
 
 
 def _measured_rows(
@@ -180,7 +191,8 @@ def _measured_rows(
                 raise DataError(note.within(f"Column {target!r} cannot be the target: {{}}"))
             if note.column not in overrides and note.about in ("left out", "personal"):
                 warnings.warn(f"{'Left out: ' if note.about == 'left out' else ''}{note}.", UserWarning, stacklevel=3)
-        notes += said
+        pairs = zip(codec.space.names or (), codec.space.kinds, strict=True)
+        notes += [*said, *(rounded for n, kind in pairs if (rounded := rounding(n, found.columns.column(n), kind)))]
         target = target if target is not None else found.target
         codec = relate(codec, found.columns, relations, constraints, target, list(overrides))
         x = codec.encode(found.columns.select(codec.names or codec.space.names))

@@ -61,7 +61,7 @@ def relate(
         if isinstance(one, Order):
             kinds[one.gap] = _gap_kind(one.gap, after.column(one.gap), kinds[one.column])
     space = Space([kinds[name] for name in after.column_names], names=after.column_names)
-    return Codec(space, codec.form, tuple(rewrites), tuple(names))
+    return Codec(space, codec.form, (*codec.rewrites, *rewrites), codec.names or tuple(names))
 
 
 def _gap_kind(name: str, gap: pa.ChunkedArray, replaced: Kind) -> Kind:

@@ -41,6 +41,7 @@ class Source:
         target: the column that is usually predicted.
         notes: sentences on how the data were read.
         uses: the arguments of `read` that have a meaning for these data, beside the arguments for sequences.
+        from_text: the table was text, so that columns need not come back in the types that text was read as.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Source:
     target: str | None = None
     notes: tuple[str, ...] = ()
     uses: frozenset[str] = frozenset()
+    from_text: bool = False
 
 
 def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B008 - it is immutable
@@ -122,7 +124,7 @@ def _of_table(table: pa.Table) -> Source:
 
 def _csv(path: Path, options: Options) -> Source:
     table, notes = read_csv(path, options)
-    return replace(_of_table(table), notes=notes, uses=frozenset({"header"}))
+    return replace(_of_table(table), notes=notes, uses=frozenset({"header"}), from_text=True)
 
 
 def _parquet(path: Path, options: Options) -> Source:

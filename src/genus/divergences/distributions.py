@@ -279,4 +279,4 @@ def _infinite(alone: int, of: int, names: str) -> Estimate:
 
 def _points(p: Any, n: int, seed: int) -> Tensor:
     draws = _draw(p, n, seed)
-    return draws.reshape(n, -1) if isinstance(p, Distribution) else p.space.features(draws)
+    return draws.reshape(n, -1) if isinstance(p, Distribution) else p.space.coordinates(draws)

@@ -150,7 +150,7 @@ def compare(
 def _check_data(data: Dataset, test: float) -> None:
     if len(data) < (needed := math.ceil(2 * (1 if data.space.sequence else LEAST) / test)):
         raise DataError(f"{data.name} has {len(data)} rows; a comparison needs {needed} or more, to hold out some of them.")
-    if not data.space.feature_dim:
+    if not data.space.coordinate_dim:
         raise DataError(f"Every column of {data.name} holds one value only; there is nothing to compare families by.")
 
 

@@ -48,7 +48,7 @@ class Memorisation(NamedTuple):
 
 def features(space: Space, x: Tensor) -> Tensor:
     """Return `Space.features` of x (N, *shape) as (N, F) float64, found in the precision of the data so that atoms are."""
-    return space.features(x.detach().cpu().to(space.dtype)).double()
+    return space.coordinates(x.detach().cpu().to(space.dtype)).double()
 
 
 def precision_recall_density_coverage(space: Space, real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhoods:
@@ -130,7 +130,7 @@ def memorisation(space: Space, fake: Tensor, train: Tensor, unseen: Tensor, seed
     if not (len(fake) and len(train) and len(unseen)):
         raise DataError(f"Memorisation needs rows of each; got {len(fake)} samples, {len(train)} training, {len(unseen)} new.")
     generator = torch.Generator().manual_seed(seed)
-    limit = min(RECORDS, CELLS // max(1, space.feature_dim))
+    limit = min(RECORDS, CELLS // max(1, space.coordinate_dim))
     thinned = (rows[torch.randperm(len(rows), generator=generator)[:limit]] for rows in (fake, train, unseen))
     x, seen, new = (features(space, rows) for rows in thinned)
     equal = min(len(seen), len(new))

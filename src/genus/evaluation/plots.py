@@ -10,12 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from genus.codec import Codec
-from genus.codec.frames import as_text
 from genus.evaluation.svg import COLOURS, INK, colour, figure_of, styled, svg
-from genus.space import Category, Kind, Lattice, Space
+from genus.space import Category, Kind, Lattice, Space, Time
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
@@ -50,7 +48,7 @@ class Marginal(NamedTuple):
         edges: (B + 1,) of the histogram of the continuous part; None for a category.
         bins: (1 + F, B) shares of the rows in every bin; with `shares` at most 1.
         whole: whether the continuous part is of whole numbers.
-        known: the type of the column, where the numbers count time.
+        known: the kind of the column, where the numbers count time.
     """
 
     states: list[str]
@@ -58,7 +56,7 @@ class Marginal(NamedTuple):
     edges: np.ndarray | None
     bins: np.ndarray
     whole: bool = False
-    known: pa.DataType | None = None
+    known: Time | None = None
 
     @property
     def difference(self) -> float:
@@ -94,7 +92,9 @@ def marginal(kind: Kind, columns: Sequence[np.ndarray]) -> Marginal:
     edges = _edges(kind, rest[0] if len(rest[0]) else np.concatenate([*rest, np.zeros(1)]))
     bins = np.stack([np.histogram(r, edges)[0] / max(len(c), 1) for r, c in zip(rest, columns, strict=True)])
     whole = isinstance(kind, Lattice) and kind.low == round(kind.low) and kind.step == round(kind.step)
-    return Marginal([level_text(a) for a in atoms], shares, edges, bins, whole)
+    time = kind if isinstance(kind, Time) else None
+    names = [level_text(a) if time is None or math.isnan(a) else time.text(a) for a in atoms]
+    return Marginal(names, shares, edges, bins, whole, time)
 
 
 def _edges(kind: Kind, real: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def marginals(codec: Codec, real: Tensor, samples: dict[str, Tensor], most: int 
     """Return (name, SVG) of at most `most` columns, those in which samples differ most from real rows, in their order."""
     space = codec.space
     tensors = [x.double().reshape(len(x), space.dim).numpy() for x in (real, *samples.values())]
-    each = [marginal(kind, [t[:, i] for t in tensors])._replace(known=codec.time(i)) for i, kind in enumerate(space.kinds)]
+    each = [marginal(kind, [t[:, i] for t in tensors]) for i, kind in enumerate(space.kinds)]
     chosen = sorted(sorted(range(space.dim), key=lambda i: -each[i].difference)[:most])
     names = space.names or tuple(map(str, range(space.dim)))
     alt = f"Distribution of {{}}: real rows and samples of {', '.join(samples) or 'no family'}"
@@ -173,15 +173,15 @@ def _draw_bins(axes: Axes, m: Marginal) -> None:
     _number_axis(axes.xaxis, 5 if m.known is None else 3, m.whole, m.known)
 
 
-def _number_axis(axis: Axis, ticks: int, whole: bool = False, known: pa.DataType | None = None) -> None:
+def _number_axis(axis: Axis, ticks: int, whole: bool = False, known: Time | None = None) -> None:
     """Set at most so many ticks, at whole numbers where there are no others; 150k instead of 150000, and dates as such."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(ticks, integer=whole))
     if known is not None:
-        days = {as_text(end, known).split(" ")[0] for end in axis.get_view_interval()}
+        days = {known.text(end).split(" ")[0] for end in axis.get_view_interval()}
         part = 0 if len(days) > 1 else -1  # the day, or the time of the one day
-        axis.set_major_formatter(lambda value, _: as_text(value, known).split(" ")[part])
+        axis.set_major_formatter(lambda value, _: known.text(value).split(" ")[part])
     elif max(map(abs, axis.get_view_interval())) >= 10_000:
         axis.set_major_formatter(EngFormatter(sep=""))
 
@@ -294,7 +294,8 @@ def scatter(codec: Codec, pair: tuple[int, int], x: Tensor, real: Tensor, alt: s
             margin = cell / 2 + 0.05 * ((high - low) or (0 if cell else 1))
             limit(low - margin, high + margin)
             if not isinstance(kind, Category):
-                _number_axis(axis, 3 if (time := codec.time(column)) is None else 2, known=time)
+                time = kind if isinstance(kind, Time) else None
+                _number_axis(axis, 3 if time is None else 2, known=time)
             points.append(shown + cell * numbers.uniform(-0.32, 0.32, len(shown)))
         axes.scatter(points[0], points[1], s=6, color=POINT, alpha=0.6, linewidths=0, rasterized=True)
         return svg(figure, alt)

@@ -5,5 +5,6 @@ from genus.kinds.category import Category
 from genus.kinds.charts import Chart
 from genus.kinds.lattice import Lattice
 from genus.kinds.real import Real
+from genus.kinds.time import Time
 
-__all__ = ["Category", "Chart", "Kind", "Lattice", "Level", "Real", "kind_from_json"]
+__all__ = ["Category", "Chart", "Kind", "Lattice", "Level", "Real", "Time", "kind_from_json"]

@@ -87,6 +87,11 @@ class Kind(ABC):
         """Return the form of the map from x to the standardised number u; the identity for a category."""
         return AFFINE
 
+    @property
+    def phases(self) -> tuple[tuple[float, float], ...]:
+        """Return (speed, angle) of the sinusoids sin(speed * x + angle) that nets see beside x; most kinds have none."""
+        return ()
+
     @abstractmethod
     def with_end(self) -> Kind:
         """Return this kind with a further state, missing, which means in a sequence that it has ended."""

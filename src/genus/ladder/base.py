@@ -82,8 +82,7 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
     def __init__(self, space: Space, context: Space | None = None, context_net: Sequence[int] = ()) -> None:
         super().__init__()
         for name, one in {"space": space, "context": context}.items():
-            optional = name == "context" and one is None
-            if not (isinstance(one, Space) or optional):
+            if not isinstance(one, Space) and not (one is None and name == "context"):
                 raise GenusError(f"{name} must be a Space; got {type(one).__name__}. Give other arguments by name.")
         if reason := self.refusal(space, context):
             raise DataError(f"{type(self).__name__} cannot model this: {reason}")
@@ -170,9 +169,7 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
     def decode(self, x: Tensor, /, seed: int | None = None) -> Any:
         """Return x (n, *shape) in the form of the training data: a frame, an array, texts; as it is where they were tensors.
 
-        Args:
-            x: rows of the space.
-            seed: of new keys, where a column of the data is a key; the same seed repeats them.
+        Where a column of the data is a key, `seed` repeats the keys that are made for it.
         """
         return x if self.codec is None else self.codec.decode(x, seed)
 

@@ -107,7 +107,7 @@ class Adversarial(GenerativeModel):
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
-        return None if space.feature_dim else "every column holds one value only, so there is nothing for a critic to see"
+        return None if space.coordinate_dim else "every column holds one value only, so there is nothing for a critic to see"
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class Adversarial(GenerativeModel):
 
     def _real(self, x: Tensor) -> Tensor:
         """Return the features of real rows, with lattices blurred over one step."""
-        features = self.space.features(x).to(self.dtype)
+        features = self.space.coordinates(x).to(self.dtype)
         if len(self.half_step):
             numbers, one_hots = features.tensor_split([len(self.half_step)], dim=1)
             noise = self.half_step.to(numbers.dtype) * (2 * uniform_like(numbers) - 1)
@@ -154,7 +154,7 @@ class Adversarial(GenerativeModel):
         return features
 
     def _gate(self, features: Tensor) -> Tensor:
-        """Set continuous parts to 0 where their column is at an atom, as `Space.features` does."""
+        """Set continuous parts to 0 where their column is at an atom, as `Space.coordinates` does."""
         if not len(self.gates):
             return features
         position, state = self.gates.T
@@ -184,7 +184,7 @@ class Adversarial(GenerativeModel):
         if self.occurs is not None:
             states = torch.multinomial(self.occurs, max(n, 1), replacement=True, generator=rng(self.occurs.device))[:n]
             context = self._with_states(states, context)
-        return self.space.from_features(self._fake(n, c, context))
+        return self.space.from_coordinates(self._fake(n, c, context))
 
     # -- rows by the state of one column ------------------------------------------------------------------------------
 
@@ -290,7 +290,7 @@ def adversarial(
     critic.to(model.device, model.dtype)
 
     def features(x: Tensor) -> Tensor:
-        return space.features(x).to(model.dtype)
+        return space.coordinates(x).to(model.dtype)
 
     return players(
         critic,

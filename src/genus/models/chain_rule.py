@@ -15,7 +15,7 @@ from genus.ladder import TractableDensity, check_count, isolated
 from genus.models.sampling import GenerationOptions, checked_prefixes, draw_positions, total_length
 from genus.nets.heads import Coordinates, SamplingOptions
 from genus.nets.state import evaluating
-from genus.space import Category, Lattice, Real, Space
+from genus.space import Category, Lattice, Real, Space, Time
 
 __all__ = ["ChainRule", "checked_order", "nothing_to_learn"]
 
@@ -231,12 +231,15 @@ def nothing_to_learn(space: Space) -> str | None:
 
 
 def checked_order(space: Space, order: Sequence[int] | None) -> list[int]:
-    """Return the order of coordinates, by default their own.
+    """Return the order of coordinates, by default their own, with times first: what has a season depends on them.
 
     Raises:
         DataError: the order does not name every coordinate once.
     """
-    chosen = list(range(space.dim)) if order is None else [int(i) for i in order]
+    if order is None:
+        times = [] if space.sequence else space.columns(Time)
+        return [*times, *(i for i in range(space.dim) if i not in times)]
+    chosen = [int(i) for i in order]
     if sorted(chosen) != list(range(space.dim)):
         raise DataError(f"order must name each of the {space.dim} coordinates once, by number from 0; got {chosen}.")
     return chosen

@@ -7,11 +7,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from genus.ladder import TractableDensity, check_shape
 from genus.models.made import MADE
-from genus.space import Category, Lattice, Real, Space
+from genus.space import Category, Lattice, Real, Space, Time
 
 __all__ = ["ContinuousDensity", "can_lack"]
 
@@ -20,15 +19,16 @@ class ContinuousDensity(TractableDensity):
     """Turn a density over standard real vectors into one over tables: p(x | c) = p(states | c) p(u | states, c) |du/dx|.
 
     u (B, D) are the numbers of the D real columns, standardised. Everything else comes from this class: units and their
-    Jacobian; categories, atoms and missing values, whose density is a MADE, exact; lattices, by `Dequantised`, which
+    Jacobian; categories, atoms, missing values and times, whose density is a MADE, exact; lattices, by `Dequantised`, which
     `genus.build` puts around the family. A family gives two methods, and calls `super().__init__(space, context)` first:
 
     - `_log_density(u, features)` returns the log-density (B,) of u (B, D), in nats;
     - `_draw(n, features)` returns n draws (n, D).
 
-    `features` (B, feature_dim) are those of the context, and a one-hot of the state of every column that has several; None
-    where there are neither. A number is absent where its column is at an atom or missing. Spaces with such columns are refused,
-    unless the class sets `allow_missing = True`: then u is NaN there, and the density leaves these numbers out.
+    `features` (B, feature_dim) are those of the context, a one-hot of the state of every column that has several, and what nets
+    see of times; None where there are none of these. A number is absent where its column is at an atom or missing. Spaces with
+    such columns are refused, unless the class sets `allow_missing = True`: then u is NaN there, and the density leaves these
+    numbers out.
 
     Attributes:
         dim: D, the number of real columns.
@@ -57,14 +57,19 @@ class ContinuousDensity(TractableDensity):
         self, space: Space, context: Space | None = None, states_last: bool = False, context_net: Sequence[int] = ()
     ) -> None:
         super().__init__(space, context, context_net)
-        varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1]
+        times = _times(space)
+        varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1 or i in times]
         reals = space.columns(Real)
         self.dim, self.can_lack = len(reals), can_lack(space)
-        self.state_counts = [space.kinds[i].states for i in varied]
-        self.feature_dim = self.context_dim + sum(self.state_counts)
-        starts = [sum(self.state_counts[:j]) for j in range(len(varied))]  # of every column's one-hot among the features
-        lacking = [(reals.index(i), start) for i, start in zip(varied, starts, strict=True) if i in reals]
-        for name, numbers in {"reals": reals, "varied": varied, "lacking": lacking}.items():
+        self.state_space = _state_space(space, varied, times) if varied else None
+        self.feature_dim = self.context_dim
+        hot: dict[int, slice] = {}  # where among the features the one-hot of every column with states is
+        if self.state_space is not None:
+            self.feature_dim += self.state_space.feature_dim
+            hot = dict(zip(self.state_space.columns_with_states(), self.state_space.one_hots(), strict=True))
+        lacking = [(reals.index(i), hot[j].start) for j, i in enumerate(varied) if i in reals]
+        timed = [(j, i) for j, i in enumerate(varied) if i in times]
+        for name, numbers in {"reals": reals, "varied": varied, "lacking": lacking, "timed": timed}.items():
             self.register_buffer(name, torch.tensor(numbers, dtype=torch.long), persistent=False)
         self.states: MADE | None = None
         if not states_last:  # a family whose other parts draw their first weights before calls it at its end
@@ -73,11 +78,12 @@ class ContinuousDensity(TractableDensity):
     reals: Tensor
     varied: Tensor
     lacking: Tensor
+    timed: Tensor
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
         """Return the reason why numbers of this space have no density here; None where they have."""
-        lattices = space.columns(Lattice)
+        lattices = [i for i in space.columns(Lattice) if space.sequence or not isinstance(space.kinds[i], Time)]
         if lattices:
             more = f" ({len(lattices)} such columns)" if len(lattices) > 1 else ""
             return f"it is a density over real numbers, and {space.label(lattices[0])} is whole numbers{more}"
@@ -89,11 +95,10 @@ class ContinuousDensity(TractableDensity):
         return None
 
     def _model_states(self) -> None:
-        """Make the distribution of the states, where a column has several."""
-        if self.state_counts:
-            names = [self.space.names[i] for i in self.varied.tolist()] if self.space.names is not None else None
-            states = Space([Category(tuple(range(n))) for n in self.state_counts], names=names)
-            self.states = MADE(states, self.context, hidden=(256, 256), residual=True, dropout=self.config.get("dropout", 0.0))
+        """Make the distribution of the states, where a column has several, and of times."""
+        if self.state_space is not None:
+            dropout = self.config.get("dropout", 0.0)
+            self.states = MADE(self.state_space, self.context, hidden=(256, 256), residual=True, dropout=dropout)
 
     def _log_density(self, u: Tensor, features: Tensor | None) -> Tensor:
         """Return the log-density (B,) of standardised numbers u (B, D), NaN where absent, given features (B, feature_dim)."""
@@ -137,16 +142,19 @@ class ContinuousDensity(TractableDensity):
         u, log_slope = u.to(self.dtype), log_slope.to(self.dtype)
         if self.states is None:
             return u, None, self._context_features(c), log_slope
-        state, absent = state[:, self.varied], state[:, self.reals] > 0
+        values, absent = state[:, self.varied].to(self.states.space.dtype), state[:, self.reals] > 0
         if self.can_lack:
             u, log_slope = u.masked_fill(absent, torch.nan), log_slope.masked_fill(absent, 0.0)
-        return u, state.to(self.states.space.dtype), self._all_features(state, c), log_slope
+        if len(self.timed):
+            place, column = self.timed.T
+            values = values.index_copy(1, place, x.reshape(len(x), -1)[:, column].to(values.dtype))
+        return u, values, self._all_features(values, c), log_slope
 
     def _all_features(self, state: Tensor, c: Tensor | None) -> Tensor:
-        """Return a one-hot of every state (B, S), and the context's features: (B, feature_dim)."""
-        one_hots = [F.one_hot(state[:, i].long(), n).to(self.dtype) for i, n in enumerate(self.state_counts)]
+        """Return what nets see of states and times (B, S), and the context's features: (B, feature_dim)."""
+        features = self.state_space.features(state).to(self.dtype)  # type: ignore[union-attr]
         context = self._context_features(c)
-        return torch.cat([*one_hots, *([] if context is None else [context])], dim=1)
+        return features if context is None else torch.cat([features, context], dim=1)
 
     def _log_slope(self, x: Tensor) -> Tensor:
         """Return log|du/dx| of rows x, (B,): of all numbers that are not absent."""
@@ -177,8 +185,28 @@ class ContinuousDensity(TractableDensity):
         full = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
         if state is None and len(self.reals) == self.space.dim:
             return self.space.join(full, u)
-        full = full if state is None else full.index_copy(1, self.varied, state.long())
-        return self.space.join(full, u.new_zeros(len(u), self.space.dim).index_copy(1, self.reals, u.nan_to_num(0.0)))
+        full = full if state is None else full.index_copy(1, self.varied, self._indices(state))
+        x = self.space.join(full, u.new_zeros(len(u), self.space.dim).index_copy(1, self.reals, u.nan_to_num(0.0)))
+        if state is None or not len(self.timed):
+            return x
+        place, column = self.timed.T
+        return x.index_copy(1, column, state[:, place].to(x.dtype))
+
+    def _indices(self, state: Tensor) -> Tensor:
+        """Return the states (B, S) as indices, with 0 in place of times, which are values."""
+        return (state.index_fill(1, self.timed[:, 0], 0.0) if len(self.timed) else state).long()
+
+
+def _times(space: Space) -> list[int]:
+    """Return the columns of times that vary, which are conditioned on as states are: a season depends on them."""
+    times = [] if space.sequence else space.columns(Time)
+    return [i for i in times if space.kinds[i].states > 1 or getattr(space.kinds[i], "size", 1) > 1]
+
+
+def _state_space(space: Space, varied: Sequence[int], times: Sequence[int]) -> Space:
+    """Return the space of the columns' states, and of times as they are."""
+    kinds = [space.kinds[i] if i in times else Category(tuple(range(space.kinds[i].states))) for i in varied]
+    return Space(kinds, names=[space.names[i] for i in varied] if space.names is not None else None)
 
 
 def can_lack(space: Space) -> bool:

@@ -74,7 +74,7 @@ class Critic(Configurable, nn.Module):
         self.r1, self.r2, self.penalty, self.clip = r1, r2, penalty, clip
         sort = sort_of_net(space, net)
         if sort == "dense":
-            self.net: nn.Module = dense(space.feature_dim + context_dim, hidden, 1, lambda: nn.LeakyReLU(0.2))
+            self.net: nn.Module = dense(space.coordinate_dim + context_dim, hidden, 1, lambda: nn.LeakyReLU(0.2))
         else:
             self.net = (StridedEncoder if sort == "convolutional" else ImageEncoder)(pixels(space), channels, 1, context_dim)
         if spectral:
@@ -164,7 +164,7 @@ def generator_net(inputs: int, space: Space, net: str, hidden: Sequence[int], ch
     """Return a net from (B, inputs) to (B, features), unbounded: the critic's counterpart."""
     sort = sort_of_net(space, net)
     if sort == "dense":
-        return dense(inputs, hidden, space.feature_dim, nn.ReLU)
+        return dense(inputs, hidden, space.coordinate_dim, nn.ReLU)
     if sort == "convolutional":
         return StridedDecoder(inputs, channels, pixels(space))
     return ImageDecoder(inputs, channels, pixels(space), 1)

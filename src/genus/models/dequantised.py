@@ -13,7 +13,7 @@ from genus.errors import GenusError
 from genus.ladder import ApproximateDensity, GenerativeModel, Loss, TractableDensity, registered_family
 from genus.models.noise import CellNoise
 from genus.random import rng, uniform_like
-from genus.space import Kind, Lattice, Real, Space
+from genus.space import Kind, Lattice, Real, Space, Time
 
 __all__ = ["Dequantised"]
 
@@ -62,7 +62,10 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         self.family = family
         self.model = _density(family)(continuous(space), context, **hyper)
         self.fit_defaults = dict(self.model.fit_defaults)  # type: ignore[misc]
-        lattices = [kind if isinstance(kind, Lattice) else None for kind in space.kinds]
+        within = self.model.space.kinds  # where times may be left as they are
+        lattices = [
+            k if isinstance(k, Lattice) and isinstance(r, Real) else None for k, r in zip(space.kinds, within, strict=True)
+        ]
         columns = {
             "half_step": [k.step / 2 if k else 0.0 for k in lattices],
             "start": [k.low - k.step / 2 if k else 0.0 for k in lattices],
@@ -71,7 +74,10 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         }
         for name, values in columns.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64).reshape(space.shape), persistent=False)
-        for name, which in {"lattice": [k is not None for k in lattices], "short": [k.is_narrow for k in space.kinds]}.items():
+        for name, which in {
+            "lattice": [k is not None for k in lattices],
+            "short": [k is not None and k.is_narrow for k in lattices],
+        }.items():
             self.register_buffer(name, torch.tensor(which).reshape(space.shape), persistent=False)
         self.register_buffer("cells", self.lattice.flatten().nonzero()[:, 0], persistent=False)
         self.noise: CellNoise | None = None
@@ -169,10 +175,11 @@ def _density(name: str) -> type[TractableDensity]:
 
 
 def continuous(space: Space) -> Space:
-    """Return the space with every lattice replaced by reals; atoms stay."""
+    """Return the space with every lattice replaced by reals; atoms stay, and times beside other numbers."""
+    numbers = any(isinstance(kind, Lattice | Real) and not isinstance(kind, Time) for kind in space.kinds)
 
     def real(kind: Kind) -> Kind:
-        if not isinstance(kind, Lattice):
+        if not isinstance(kind, Lattice) or (isinstance(kind, Time) and numbers and not space.sequence):
             return kind
         return Real(0.0, 2.0, kind.atoms) if kind.is_narrow else Real(kind.loc, kind.scale, kind.atoms)
 

@@ -74,7 +74,7 @@ class Mixture(Counted, TractableDensity, name="mixture"):
         """Start from hard memberships by k-means on the features, and one M-step."""
         from sklearn.cluster import KMeans
 
-        features = F.pad(self.space.features(x).float(), (0, 1)).cpu().numpy()  # padded: constant data have no features
+        features = F.pad(self.space.coordinates(x).float(), (0, 1)).cpu().numpy()  # padded: constant data have no features
         seed = int(torch.randint(2**31, (), generator=rng()))
         means = KMeans(min(self.components, len(x)), n_init=1, max_iter=20, random_state=seed)
         with warnings.catch_warnings():  # fewer different rows than components is no fault

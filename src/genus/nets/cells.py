@@ -56,7 +56,7 @@ class Cells(nn.Module):
         self.single = len(tabled) == 1
         self.every_tabled = len(tabled) == space.dim
         self.has_narrow = any(narrow)
-        self.is_lattice = self.every_tabled and all(narrow) and space.feature_dim == space.dim  # and no atoms
+        self.is_lattice = self.every_tabled and all(narrow) and space.coordinate_dim == space.dim  # and no atoms
         self.is_levels = self.every_tabled and space.is_discrete and not space.sequence
         self.every_rest = len(rest) == space.dim
         self.every_two = len(tabled) > 0 and set(self.needs) == {1}

@@ -108,7 +108,8 @@ class SharedOutputs(nn.Module):
 class Columns(nn.Module):
     """Give a net what it sees of every column of x (B, D), column after column in an order of positions.
 
-    The standardised remainder, and a one-hot of the cells: levels, atoms, and the values of a narrow lattice.
+    The standardised remainder, a one-hot of the cells (levels, atoms, and the values of a narrow lattice), and of a time its
+    phases in year, week and day.
 
     Args:
         space: of x.
@@ -127,18 +128,22 @@ class Columns(nn.Module):
         for j, column in enumerate(self.cells.tabled.tolist()):
             size[column] = int(self.cells.sizes[j])
         number = [not isinstance(kind, Category) for kind in space.kinds]
-        self.widths = [number[c] + size[c] for c in self.order]
+        phases = [len(kind.phases) for kind in space.kinds]
+        self.widths = [number[c] + size[c] + phases[c] for c in self.order]
         self.starts = [sum(self.widths[:p]) for p in range(len(order))]
         place = {column: self.starts[p] for p, column in enumerate(self.order)}
         numbers = [c for c in range(space.dim) if number[c]]
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.long), persistent=False)
         self.register_buffer("number_at", torch.tensor([place[c] for c in numbers], dtype=torch.long), persistent=False)
-        self.plain = numbers == self.order and not self.cells.total  # nothing but numbers, in place
+        self.plain = numbers == self.order and not self.cells.total and not any(phases)  # nothing but numbers, in place
+        phase_at = [place[c] + number[c] + size[c] + k for c in range(space.dim) for k in range(phases[c])]
+        self.register_buffer("phase_at", torch.tensor(phase_at, dtype=torch.long), persistent=False)
         hot = [place[c] + number[c] for c in self.cells.tabled.tolist()]
         self.register_buffer("cell_at", torch.tensor(hot, dtype=torch.long), persistent=False)
 
     numbers: Tensor
     number_at: Tensor
+    phase_at: Tensor
     cell_at: Tensor
 
     @property
@@ -155,6 +160,8 @@ class Columns(nn.Module):
         out = torch.zeros(len(x), self.total, dtype=dtype, device=x.device)
         if len(self.numbers):
             out = out.index_copy(1, self.number_at, u[:, self.numbers].to(dtype))
+        if len(self.phase_at):
+            out = out.index_copy(1, self.phase_at, self.space.calendar(flat).to(dtype))
         if self.cells.total:
             out = out.scatter(1, self.cells.index(flat, state) + self.cell_at, 1.0)
         return out

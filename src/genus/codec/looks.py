@@ -1,0 +1,171 @@
+"""Ways of writing that a text may be a date, a time or a duration by, told by its looks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from genus.codec.writing import MONTHS, WEEKDAYS
+
+__all__ = ["MOSTLY", "candidates", "looks_like_time", "templates_of"]
+
+MOSTLY = 0.9  # of the values, which make a column one of times: the others are faults
+BUILDS = 16  # in a sample of one column
+
+_MON = "|".join([*MONTHS, *(name[:3] for name in MONTHS)])
+_DAY = "|".join([*WEEKDAYS, *(name[:3] for name in WEEKDAYS)])
+_CLOCK = re.compile(
+    r"(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?P<f>[.,]\d{1,9})?)?(?P<p>\s?[AaPp]\.?[Mm]\.?)?"
+    r"(?P<z>\s?(?:[Zz]|[+-]\d{2}(?::?\d{2})?))?(?P<name>\s[A-Z]{3,4})?$"
+)
+_COMPACT = re.compile(r"(?P<H>\d{2})(?P<M>\d{2})(?P<S>\d{2})(?P<f>[.,]\d{1,9})?(?P<z>[Zz]|[+-]\d{2}:?\d{2})?$")
+_DURATION = re.compile(
+    r"(?:(?P<D>[+-]?\d+) (?P<noun>days?)(?P<gap>,? ?))?(?P<H>[+-]?\d+):(?P<M>\d{2})(?::(?P<S>\d{2})(?P<f>\.\d{1,9})?)?$"
+)
+_ISO = re.compile(r"-?P(?=.*\d)(\d+W)?(\d+D)?(T(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?$")
+
+# Dates, with the separators {0} and {1} of their groups, and the templates that they may be written by.
+_DATES = [
+    (re.compile(r"\d{4}([-/. ])\d{1,2}\1\d{1,2}"), ("%Y{0}%m{0}%d",)),
+    (re.compile(r"\d{1,2}([-/. ])\d{1,2}\1\d{4}"), ("%d{0}%m{0}%Y", "%m{0}%d{0}%Y")),
+    (re.compile(r"\d{1,2}([-/])\d{1,2}\1\d{2}"), ("%d{0}%m{0}%y", "%m{0}%d{0}%y", "%y{0}%m{0}%d")),
+    (re.compile(r"\d{2}(\.)\d{2}\1\d{2}"), ("%d{0}%m{0}%y",)),
+    (re.compile(r"(?:19|20)\d{6}"), ("%Y%m%d",)),
+    (re.compile(r"\d{4}(-)\d{2}"), ("%Y{0}%m",)),
+    (re.compile(r"\d{2}(/)\d{4}"), ("%m{0}%Y",)),
+    (re.compile(r"\d{4}([- ]?)Q[1-4]"), ("%Y{0}Q%q",)),
+    (re.compile(r"\d{4}年\d{1,2}月\d{1,2}日"), ("%Y年%m月%d日",)),
+    (re.compile(rf"\d{{1,2}}([-/ .]*)(?:{_MON})(\.?,?[-/ ]*)\d{{4}}", re.I), ("%d{0}%b{1}%Y",)),
+    (re.compile(rf"\d{{1,2}}([-/ ])(?:{_MON})(\.?,?[-/ ])\d{{2}}", re.I), ("%d{0}%b{1}%y",)),
+    (re.compile(rf"(?:{_MON})(\.?[-/ ]*)\d{{1,2}}(,? ?|[-/])\d{{4}}", re.I), ("%b{0}%d{1}%Y",)),
+    (re.compile(rf"\d{{4}}([-/ ]?)(?:{_MON})([-/ ]?)\d{{1,2}}", re.I), ("%Y{0}%b{1}%d",)),
+    (re.compile(rf"(?:{_MON})(\.?,?[-/ ]+)\d{{4}}", re.I), ("%b{0}%Y",)),
+    (re.compile(rf"(?:{_MON})(-)\d{{2}}", re.I), ("%b{0}%y",)),
+]
+
+
+def looks_like_time(texts: Sequence[str]) -> bool:
+    """Return whether most texts of a sample are dates, times or durations by their looks.
+
+    >>> looks_like_time(["17/10/2022", "7/1/2014"]), looks_like_time(["3.14", "12"])
+    (True, False)
+    """
+    present = [text for text in texts if text]
+    hits = sum(bool(candidates(text)) for text in present)
+    return hits > 0 and hits >= MOSTLY * len(present)
+
+
+def templates_of(sample: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the templates by which the texts of a sample may be written, a group for each build, the most frequent first.
+
+    None are returned where more than a tenth of the texts are no times.
+
+    >>> templates_of(["17/10/2022", "7/1/2014 "[:-1]])
+    [('%d/%m/%Y', '%m/%d/%Y')]
+    """
+    if not sample or not any(map(candidates, (sample[0], sample[len(sample) // 2], sample[-1]))):
+        return []
+    found = Counter(candidates(text) for text in sample)
+    none = found.pop((), 0)
+    if none > (1 - MOSTLY) * len(sample) or len(found) > BUILDS:
+        return []
+    return _merged([group for group, _ in found.most_common()])
+
+
+def _merged(groups: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return groups of templates without those that another group reads as well."""
+    every = {t for group in groups for t in group}
+    groups = [_with_days(group, every) for group in groups]
+    groups = list(dict.fromkeys(groups))
+    fractions = {re.sub(r"%[.,]f", "", t) for group in groups for t in group if re.search(r"%[.,]f", t)}
+    durations = any("%E" in t or "G" in t for group in groups for t in group)
+    kept = []
+    for group in groups:
+        if all(t in fractions for t in group):
+            continue  # the same without a fraction, which is read too
+        if all("%b" in t and t.replace("%b", "%B") in every for t in group):
+            continue  # May, among months in full
+        if durations and all(re.fullmatch(r"%H:%M(:%S(%\.f)?)?", t) for t in group):
+            continue  # below 24 hours
+        kept.append(group)
+    return kept
+
+
+def _with_days(group: tuple[str, ...], every: set[str]) -> tuple[str, ...]:
+    """Return a group's durations with days that are left out where there are none, if some values leave them out."""
+    some = any("%D day " in t for t in every) or any(t.startswith(("%E", "%H:%M")) for t in every)
+    return tuple(re.sub(r"%D days? ?%\+H", "%-G%H", t) if some else t for t in group)
+
+
+def candidates(text: str) -> tuple[str, ...]:
+    """Return the bare templates by which a text may be written, without flags; none where it is no time."""
+    if not 4 <= len(text) <= 40 or not any(c.isdigit() for c in text):
+        return ()
+    clock = _clock(text)
+    if clock:
+        return (clock,)
+    if _ISO.match(text):
+        return ("%P",)
+    if duration := _DURATION.match(text):
+        return _duration_templates(duration)
+    weekday = re.match(rf"(?:{_DAY})(,? )", text, re.I)
+    before = f"%{'A' if weekday.start(1) > 3 else 'a'}{weekday[1]}" if weekday else ""
+    rest = text[weekday.end() :] if weekday else text
+    for pattern, templates in _DATES:
+        found = pattern.match(rest)
+        if found is None:
+            continue
+        after = _after_date(rest[found.end() :])
+        if after is not None:
+            separators = [*found.groups(), "", ""]
+            return tuple(before + _named(t, rest).format(*separators) + after for t in templates)
+    return ()
+
+
+def _named(template: str, text: str) -> str:
+    """Return %B for %b where a month is written in full."""
+    full = any(re.search(rf"\b{name}\b|\d{name}|{name}\d", text, re.I) for name in MONTHS if name != "May")
+    return template.replace("%b", "%B") if full else template
+
+
+def _after_date(rest: str) -> str | None:
+    """Return the template of what follows a date: nothing, or a time of day; None where it is neither."""
+    if not rest:
+        return ""
+    gap = re.match(r"[Tt]|, ?| +|:", rest)
+    if gap is None:
+        compact = _COMPACT.match(rest)
+        return None if compact is None else _clock_template(compact, "")
+    if clock := _clock(rest[gap.end() :]):
+        return gap[0] + clock
+    compact = _COMPACT.match(rest, gap.end())
+    return gap[0] + _clock_template(compact, "") if compact is not None and gap[0] in "Tt " else None
+
+
+def _clock(text: str) -> str | None:
+    """Return the bare template of a time of day, perhaps with a zone; None where it is none."""
+    found = _CLOCK.match(text)
+    if found is None or int(found["H"]) > 23 or int(found["M"]) > 59 or int(found["S"] or 0) > 59:
+        return None
+    return _clock_template(found, ":")
+
+
+def _clock_template(found: re.Match[str], colon: str) -> str:
+    parts = found.groupdict()
+    half = parts.get("p") or ""
+    out = ("%I" if half else "%H") + f"{colon}%M" + (f"{colon}%S" if parts["S"] else "")
+    out += f"%{parts['f'][0]}f" if parts["f"] else ""
+    out += (" " if half[:1].isspace() else "") + "%p" if half else ""
+    zone = parts["z"] or ""
+    out += (" " if zone[:1].isspace() else "") + "%z" if zone else ""
+    return out + (parts.get("name") or "")
+
+
+def _duration_templates(found: re.Match[str]) -> tuple[str, ...]:
+    clock = "%M" + (":%S" if found["S"] else "") + ("%.f" if found["f"] else "")
+    if found["D"] is None:
+        return (f"%E:{clock}",)
+    if found["gap"].startswith(","):
+        return (f"%G%H:{clock}",)
+    return (f"%D {found['noun']}{found['gap']}%+H:{clock}",)

@@ -1,0 +1,315 @@
+"""Columns of text, or of whole numbers, that hold times: found by all their rows, in whatever way they were written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genus.codec.frames import ARRAYS, Form, type_name
+from genus.codec.looks import MOSTLY, templates_of
+from genus.codec.style import refined, with_offsets
+from genus.codec.writing import Writing
+from genus.errors import DataError
+from genus.kinds import Time
+
+__all__ = ["Times", "find_times", "is_missing", "read_times", "texts_of"]
+
+SAMPLED = 60  # so many values of a column tell whether it may hold times
+BLANK = ("", "NaT")
+CENTURY = (19_000_101, 21_001_231)  # whole numbers between may be dates
+
+# What Arrow itself writes so, where a file was text.
+_PLAIN = re.compile(r"(?:%Y-%m-%d(?: %H:%M:%S(?:%\.[369]f)?)?|%H:%M:%S(?:%\.[369]f)?)")
+
+
+@dataclass(frozen=True)
+class Times:
+    """Holds the times of a column, how they were written, and sentences on what was decided.
+
+    Args:
+        column: of one of Arrow's types of time.
+        writing: that gives back the column's texts.
+        notes: sentences, each naming the column.
+        is_certain: the rows alone tell the order of day and month.
+    """
+
+    column: pa.ChunkedArray
+    writing: Writing
+    notes: tuple[str, ...] = ()
+    is_certain: bool = True
+
+
+def read_times(
+    table: pa.Table, form: Form, kinds: Mapping[str, Any], missing: Collection[str] = (), plain: bool = False
+) -> tuple[pa.Table, Form, tuple[str, ...]]:
+    """Return a table with its columns of written times as times, the form that writes them back, and notes.
+
+    Args:
+        table: columns of any types.
+        form: of the table.
+        kinds: what the caller says of columns: only those that are none, "time", a template or a `Time` are looked at.
+        missing: texts that mean missing.
+        plain: columns need not come back as text where Arrow itself writes them as they were: the table was text.
+
+    Raises:
+        DataError: a few values of a column are no times.
+
+    >>> table = pa.table({"day": ["17/10/2022", "3/11/2022"]})
+    >>> table, form, notes = read_times(table, Form("pyarrow", ("string",)), {})
+    >>> table["day"].type, form.writings[0].template
+    (DataType(date32[day]), '%d/%-m/%Y')
+    """
+    if form.container in ARRAYS:
+        return table, form, ()
+    found: dict[str, Times] = {}
+    open_to = {name: _asked(kinds.get(name)) for name in table.column_names}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if open_to[name] is not False and (times := find_times(name, column, open_to[name], missing)):
+            found[name] = times
+    votes = {separator_of(t.writing.template): order_of(t.writing.template) for t in found.values() if t.is_certain}
+    for name in [name for name, times in found.items() if not times.is_certain and votes]:
+        again = find_times(name, table.column(name), open_to[name], missing, votes)
+        found[name] = again or found[name]
+    if not found:
+        return table, form, ()
+    writings = list(form.writings or [None] * table.num_columns)
+    dtypes = list(form.dtypes)
+    for i, name in enumerate(table.column_names):
+        if name in found:
+            times = found[name]
+            table = table.set_column(i, name, times.column)
+            is_plain = plain and _PLAIN.fullmatch(times.writing.template) is not None
+            writings[i] = None if is_plain else replace(times.writing, dtype=dtypes[i])
+            dtypes[i] = type_name(times.column.type)
+    notes = tuple(note for times in found.values() for note in times.notes)
+    return table, replace(form, writings=tuple(writings), dtypes=tuple(dtypes)), notes
+
+
+def _asked(kind: Any) -> str | bool | None:
+    """Return "time" or a template where the caller says so, None where nothing is said, False where it is no time."""
+    if isinstance(kind, str):
+        return kind if kind == "time" or "%" in kind else False
+    return None if kind is None or isinstance(kind, Time) else False
+
+
+def find_times(
+    name: str,
+    column: pa.ChunkedArray,
+    kind: Any = None,
+    missing: Collection[str] = (),
+    votes: Mapping[str, str] = {},
+) -> Times | None:
+    """Return the times of a column of text or of whole numbers; None where it holds none.
+
+    A way of writing is taken where at least nine of ten values are times by it; the order of day and month is that by which all
+    rows are days that exist. Where several orders remain, rows that ascend decide, then other columns written alike, then the
+    custom of the separator; a note says so.
+
+    Args:
+        name: of the column, for messages.
+        column: N values.
+        kind: what the caller says of the column: "time", or a template that it is written by; None: nothing.
+        missing: texts that mean missing.
+        votes: by separator, the template that decided other columns.
+
+    Raises:
+        DataError: a few values are no times, or the caller says that there are times and there are none.
+    """
+    template = kind if isinstance(kind, str) and "%" in kind else None
+    texts = texts_of(column)
+    if texts is None or len(texts) == texts.null_count:
+        return None
+    if template is not None:
+        return _given(name, texts, Writing(template), missing)
+    groups = _groups(texts, missing)
+    if not groups:
+        if kind == "time":
+            raise DataError(f"Column {name!r} is to hold times, and {_shown(texts, ~_null(texts))} is none that is known.")
+        return None
+    return _read(name, texts, groups, missing, votes, pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
+
+
+def _shown(texts: pa.Array, rows: np.ndarray) -> str:
+    """Return the first texts of some rows, with the rows, for messages."""
+    return ", ".join(f"{texts[row].as_py()!r} in row {row}" for row in np.flatnonzero(rows)[:3].tolist())
+
+
+# -- what may be written -------------------------------------------------------------------------------------------------
+
+
+def texts_of(column: pa.ChunkedArray) -> pa.Array | None:
+    """Return a column as texts where it may hold times: text, or whole numbers that could be days of a plausible century."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        array = pc.utf8_trim_whitespace(column).combine_chunks().cast(pa.large_string())
+        return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return None
+    ends = pc.min_max(column).as_py()
+    if ends["min"] is None or not (CENTURY[0] <= ends["min"] and ends["max"] <= CENTURY[1]):
+        return None
+    try:
+        array = column.combine_chunks().cast(pa.int64())
+    except pa.ArrowInvalid:  # fractions
+        return None
+    return array.cast(pa.large_string())
+
+
+def _null(texts: pa.Array) -> np.ndarray:
+    return np.asarray(pc.is_null(texts))
+
+
+def _groups(texts: pa.Array, missing: Collection[str]) -> list[tuple[str, ...]]:
+    """Return the templates by which values of a sample may be written, a group for each build, the most frequent first."""
+    place = np.linspace(0, len(texts) - 1, min(len(texts), SAMPLED)).astype(np.int64)
+    sample = [t for t in texts.take(pa.array(place)).to_pylist() if t and t not in BLANK and t not in missing]
+    if not sample:
+        sample = [t for t in pc.unique(texts.drop_null()).to_pylist()[:SAMPLED] if t and t not in BLANK and t not in missing]
+    return templates_of(sample)
+
+
+# -- reading all rows ----------------------------------------------------------------------------------------------------
+
+
+def _given(name: str, texts: pa.Array, writing: Writing, missing: Collection[str]) -> Times:
+    """Return the times of a column whose template the caller gave."""
+    if "z" in writing.letters and not writing.offsets:
+        writing = with_offsets(writing, texts)
+    array = writing.parse(texts)
+    bad = ~_null(texts) & _null(array) & ~is_missing(texts, missing)
+    if bad.any():
+        raise DataError(f"Column {name!r} holds {_shown(texts, bad)}, which {writing.template!r} does not write.")
+    return Times(pa.chunked_array([array]), writing)
+
+
+def is_missing(texts: pa.Array, missing: Collection[str]) -> np.ndarray:
+    """Return which texts (N,) mean missing, (N,) bool: empty ones, NaT and these."""
+    words = pa.array(sorted({*BLANK, *missing}), pa.large_string())
+    return np.asarray(pc.fill_null(pc.is_in(texts, value_set=words), False))
+
+
+def _read(
+    name: str, texts: pa.Array, groups: list[tuple[str, ...]], missing: Collection[str], votes: Mapping[str, str], numbers: bool
+) -> Times | None:
+    """Return the times of texts by the best template of each group, group after group for what is left."""
+    open_rows = ~_null(texts) & ~is_missing(texts, missing)
+    present = int(open_rows.sum())
+    parsed: list[tuple[Writing, pa.Array]] = []
+    notes: list[str] = []
+    certain = True
+    for group in groups:
+        rows = np.flatnonzero(open_rows)
+        if not len(rows):
+            break
+        part = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
+        writing, array, note = _best(name, group, part, votes)
+        hit = ~_null(array)
+        if not hit.any():
+            continue
+        writing = refined(writing, part if hit.all() else part.filter(pa.array(hit)))
+        array = writing.parse(texts)
+        open_rows &= _null(array)
+        parsed.append((writing, array))
+        notes += note
+        certain &= not note
+    if not parsed or open_rows.sum() > (1 - MOSTLY) * present or (numbers and open_rows.any()):
+        return None
+    if open_rows.any():
+        count = int(open_rows.sum())
+        raise DataError(
+            f"Column {name!r} holds {present - count:,} times but also {count:,} other texts ({_shown(texts, open_rows)});"
+            f" correct them, name the text that means missing in missing=, or keep all as text with kinds={{{name!r}:"
+            " 'category'}."
+        )
+    found = _joined(name, parsed, notes, numbers)
+    return found if found is None else replace(found, is_certain=certain)
+
+
+def _joined(name: str, parsed: list[tuple[Writing, pa.Array]], notes: list[str], numbers: bool) -> Times | None:
+    """Return the values of several ways of writing as one column, written as the finest of them."""
+    writing, array = parsed[0]
+    for other, more in parsed[1:]:
+        sort = {(w.has_date, w.is_duration) for w in (writing, other)}
+        if len(sort) > 1:
+            return None
+        finer = _rank(more.type) > _rank(array.type)
+        kind = more.type if finer else array.type
+        try:
+            array = pc.coalesce(array.cast(kind), more.cast(kind))
+        except pa.ArrowException:
+            return None
+        writing = other if finer else writing
+    if len(parsed) > 1:
+        ways = " and ".join(repr(w.template) for w, _ in parsed)
+        notes = [*notes, f"column {name!r} has times written as {ways}, and samples of it as {writing.template!r}"]
+    if "y" in writing.letters:
+        notes = [*notes, f"column {name!r} has years of two digits, which are taken for 1969 to 2068"]
+    if numbers:
+        notes = [*notes, f'column {name!r} holds whole numbers that are dates; kinds={{{name!r}: "lattice"}} keeps numbers']
+    if len(writing.offsets) > 1:
+        notes = [*notes, f"column {name!r} has several offsets from UTC, and is measured in UTC"]
+    return Times(pa.chunked_array([array]), writing, tuple(notes))
+
+
+def _rank(kind: pa.DataType) -> int:
+    if pa.types.is_date(kind):
+        return 0
+    return 1 + ["s", "ms", "us", "ns"].index(str(kind.unit))
+
+
+def _best(name: str, group: tuple[str, ...], texts: pa.Array, votes: Mapping[str, str]) -> tuple[Writing, pa.Array, list[str]]:
+    """Return the template of a group by which most rows are times, those times, and a note where several are as good."""
+    tries = []
+    for template in group:
+        writing = Writing(template)
+        tries.append((writing, writing.parse(texts)))
+    most = max(len(array) - array.null_count for _, array in tries)
+    good = [(writing, array) for writing, array in tries if len(array) - array.null_count == most]
+    if len(good) == 1 or not most:
+        return *good[0], []
+    writing, array, reason = _decided(good, votes)
+    others = " or ".join(repr(w.template) for w, _ in good if w is not writing)
+    note = (
+        f"column {name!r} is read as {writing.template!r}, {reason}, though every row could be {others} as well;"
+        f" kinds={{{name!r}: {next(w.template for w, _ in good if w is not writing)!r}}} reads it so"
+    )
+    return writing, array, [note]
+
+
+def _decided(good: list[tuple[Writing, pa.Array]], votes: Mapping[str, str]) -> tuple[Writing, pa.Array, str]:
+    """Return the one of several readings that is taken, and why: rows that ascend, other columns, or custom."""
+    ascending = [(w, a) for w, a in good if _ascends(a)]
+    if len(ascending) == 1:
+        return *ascending[0], "by which its rows ascend"
+    for writing, array in good:
+        if order_of(writing.template) == votes.get(separator_of(writing.template)):
+            return writing, array, "as another column is"
+    slash = separator_of(good[0][0].template) == "/"
+    first = next(((w, a) for w, a in good if w.template.startswith("%m") == slash), good[0])
+    return *first, f"as is the custom with {separator_of(good[0][0].template)!r}"
+
+
+def _ascends(array: pa.Array) -> bool:
+    ticks = np.asarray(_ticks(array.drop_null()))
+    return len(ticks) > 2 and bool((np.diff(ticks) >= 0).all()) and ticks[-1] > ticks[0]
+
+
+def _ticks(array: pa.Array) -> pa.Array:
+    return (array.cast(pa.int32()) if array.type.bit_width == 32 else array).cast(pa.int64())
+
+
+def order_of(template: str) -> str:
+    """Return the order of day, month and year in a template: "dmY"."""
+    return "".join(re.findall(r"%-?([dmyY])", template)).replace("y", "Y")
+
+
+def separator_of(template: str) -> str:
+    """Return what stands between the first two parts of a template."""
+    found = re.match(r"%-?[dmyYbB](.)%-?[dmyYbB]", template)
+    return found[1] if found else ""
