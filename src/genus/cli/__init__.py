@@ -19,6 +19,7 @@ import typer
 
 from genus import __version__
 from genus.cli.compare import compare
+from genus.cli.describe import describe
 from genus.cli.distill import distill
 from genus.cli.errors import UsageError, explain
 from genus.cli.families import families
@@ -33,7 +34,7 @@ __all__ = ["app", "main"]
 
 # Plain help: it is there at once, and its examples can be copied without the frame around them.
 app = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-for command in (families, compare, fit, sample, score, impute, distill, tour):
+for command in (families, describe, compare, fit, sample, score, impute, distill, tour):
     app.command()(command)
 
 
@@ -53,6 +54,7 @@ def top(
     \b
     Examples:
       genus families
+      genus describe iris
       genus compare iris --target species
       genus fit iris --family mixture --out iris.genus
       genus sample iris.genus -n 5

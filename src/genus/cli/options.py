@@ -154,6 +154,10 @@ class ReadingOptions(RowOptions):
             " repeated.",
         ),
     ] = None
+    schema: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the columns as this file says, which genus describe has written."),
+    ] = None
     tokens: Annotated[
         str | None,
         typer.Option(
@@ -177,6 +181,7 @@ class ReadingOptions(RowOptions):
             "kinds": column_kinds(self.kinds),
             "relations": self.relations,
             "constraints": list(self.constraints or ()),
+            "schema": self.schema,
             "tokens": int(self.tokens) if self.tokens is not None and self.tokens.isdecimal() else self.tokens,
             "encoding": self.encoding,
         }

@@ -94,6 +94,10 @@ class Key(Rewrite, name="key"):
             return f"{self.column!r} is a key, and samples have new ones like {self.shape}"
         return f"{self.column!r} is a key, and samples have new ones{f' from {self.unused[0][0]} on' if self.unused else ''}"
 
+    @property
+    def declarations(self) -> tuple[str, ...]:
+        return ()
+
     # -- new keys ---------------------------------------------------------------------------------------------------------
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -172,6 +172,10 @@ class Order(Rewrite):
         sign = "<" if self.strict else "<="
         few = self.others[0] if len(self.others) == 1 else f"{'max' if self.above else 'min'}({', '.join(self.others)})"
         return f"{few} {sign} {self.column}" if self.above else f"{self.column} {sign} {few}"
+
+    @property
+    def declarations(self) -> tuple[str, ...]:
+        return tuple(replace(self, others=(other,)).describe() for other in self.others)
 
     def effect(self) -> str:
         unit = next((f" ({name})" for name, tick in ticks(_type(self.dtype)).items() if tick == self.tick), "")
@@ -380,6 +384,10 @@ class Function(Rewrite):
 
     def describe(self) -> str:
         return f"{self.column} is a function of {self.of}"
+
+    @property
+    def declarations(self) -> tuple[str, ...]:
+        return (f"{self.of} -> {self.column}",)
 
     def effect(self) -> str:
         return f"x holds no {self.column!r}"

@@ -73,6 +73,11 @@ class Rewrite(ABC):
     def __str__(self) -> str:
         return ": ".join(filter(None, (self.describe(), self.effect())))
 
+    @property
+    def declarations(self) -> tuple[str, ...]:
+        """Return the constraints that declare the relation again, as `genus.read` takes them; none for a key."""
+        return (self.describe(),)
+
     def effect(self) -> str:
         """Return how the space differs from the table, to follow `describe`: "x holds 'nights' in place of 'checkout'"."""
         return ""

@@ -2,5 +2,6 @@
 
 from genus.data.dataset import Dataset
 from genus.data.reading import read
+from genus.data.schema import Schema
 
-__all__ = ["Dataset", "read"]
+__all__ = ["Dataset", "Schema", "read"]

@@ -25,6 +25,7 @@ from genus.data.images import image_codec
 from genus.data.measure import measure_column
 from genus.data.numbers import read_columns
 from genus.data.relations import relate
+from genus.data.schema import Schema
 from genus.data.sequences import Options, arrange
 from genus.data.sources import Source, open_source
 from genus.errors import DataError
@@ -52,6 +53,7 @@ def read(
     encoding: str | None = None,
     sequence: bool | str | None = None,
     header: bool | None = None,
+    schema: Schema | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     relations: bool = True,
     constraints: Sequence[str] = (),
     allow_missing: bool = False,
@@ -90,6 +92,8 @@ def read(
             numbers are sequences. The name of a column: its values in the order of the rows are a sequence; a column of lists
             has a sequence a row, a column of texts that differ a text a row. Whole numbers from 0 to at most 255 are a
             Category((0, 1, ...)).
+        schema: a `Schema`, or the path of the file that `genus describe` wrote: columns are taken as it says, and relations are
+            those that it declares. Other arguments come before it.
         header: whether the first line of delimited text names the columns; None: the lines themselves decide.
         relations: look for relations that hold in every row, a <= b, a + b = c, b a function of a, and keep them; printing the
             Dataset shows them. Only in tables of 50 rows or more and of 64 columns or fewer.
@@ -116,6 +120,10 @@ def read(
     data: 3 rows
     x  Space(sequence of Category('a', 'h', 'n', 'o', 't', missing; 6 levels), length up to 7)
     """
+    if schema is not None:
+        said = Schema.read(schema).arguments()
+        context, target = context if context is not None else said["context"], target if target is not None else said["target"]
+        kinds, constraints, relations = said["kinds"] | dict(kinds or {}), (*said["constraints"], *constraints), False
     codec, context_codec = (_codec(given) for given in (space if isinstance(space, tuple) else (space, None)))
     overrides = dict(kinds or {})
     spaces = [known.space for known in (context_codec, codec) if known is not None]
@@ -194,7 +202,9 @@ def _measured_rows(
         pairs = zip(codec.space.names or (), codec.space.kinds, strict=True)
         notes += [*said, *(rounded for n, kind in pairs if (rounded := rounding(n, found.columns.column(n), kind)))]
         target = target if target is not None else found.target
-        codec = relate(codec, found.columns, relations, constraints, target, list(overrides))
+        codec = relate(
+            codec, found.columns, relations, constraints, target, [n for n, kind in overrides.items() if isinstance(kind, Kind)]
+        )
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
     target = target if target is not None else found.target
     target = target if target in (codec.space.names or ()) else None

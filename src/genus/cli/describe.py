@@ -1,0 +1,54 @@
+"""`genus describe`: every column as a person reads it, and a schema to edit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genus.atomic import atomic_write
+from genus.cli.options import Data, Output, ReadingOptions, shared_options
+from genus.cli.outputs import print_json
+
+__all__ = ["describe"]
+
+
+@shared_options
+def describe(
+    data: Data,
+    *,
+    reading: ReadingOptions,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the schema to this file, to be edited.")] = None,
+    output: Output,
+) -> None:
+    """Say what every column is, and write a schema that fit and compare take back.
+
+    The schema is JSON: change a column's kind, delete its fields so that it is measured again as that kind, add constraints,
+    give columns the role context or target, and pass it with --schema.
+
+    \b
+    Examples:
+      genus describe adult.csv
+      genus describe adult.csv --out schema.json
+      genus fit adult.csv --schema schema.json --family made --out adult.genus
+    """
+    output.check_one_place(out)
+
+    from genus.codec.notes import Note
+    from genus.data import Schema, read
+
+    dataset = read(data, **reading.arguments())
+    schema = Schema.of(dataset)
+    if out is not None:
+        with atomic_write(out) as path:
+            path.write_text(json.dumps(schema.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if output.as_json:
+        print_json(schema.to_json())
+        return
+    print(f"{dataset.name}: {len(dataset):,} rows, {len(schema.columns)} columns\n{schema}")
+    for note in map(Note.of, dataset.notes):
+        output.note(f"{note.label}: {note.shell}")
+    if out is not None:
+        output.note(f"wrote {out}; edit it, and pass it with --schema {out}")
