@@ -69,6 +69,8 @@ KEYS: dict[str, tuple[list[Any], str]] = {
         r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
     ),
     "hashes": ([hashlib.md5(bytes([i, 7])).hexdigest().upper() for i in range(200)], r"[0-9A-F]{32}"),
+    "a counter of many digits": ([str(10**25 + i) for i in range(60)], r"10{19}\d{6}"),
+    "a counter of hexadecimal digits": ([f"507f1f77bcf86cd7{0x99439011 + i:08x}" for i in range(99)], r"507f[0-9a-f]{20}"),
     "mixed": (texts(300, lambda: letters(string.ascii_uppercase + string.digits, 9)), r"[A-Z0-9]{9}"),
 }  # fmt: skip
 NO_KEYS: dict[str, list[Any]] = {

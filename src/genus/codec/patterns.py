@@ -107,7 +107,7 @@ def _text_key(name: str, column: pa.ChunkedArray, declared: bool) -> Key:
     if ends["min"] != ends["max"]:
         raise _NotAKey("its texts have no common pattern")
     letters = np.array(texts, dtype=f"U{ends['max']}").view("U1").reshape(len(texts), -1)
-    alphabets = _alphabets(letters, all(map(UUID.fullmatch, texts)))
+    alphabets = _widened(_alphabets(letters, all(map(UUID.fullmatch, texts))))
     if not declared and not any("0" in alphabet and len(alphabet) > 1 for alphabet in alphabets):
         raise _NotAKey("its texts have no digits")
     key = Key(name, dtype, (), alphabets)
@@ -157,6 +157,17 @@ def _alphabets(letters: np.ndarray, uuid: bool) -> tuple[str, ...]:
         out += [_alphabet(shared or chars) for chars in places]
     if uuid:
         out[19] = next(alphabet for alphabet in ("89ab", "89AB", "89abAB") if seen[19] <= {*alphabet})
+    return tuple(out)
+
+
+def _widened(alphabets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return alphabets with room for enough keys: a counter of which only the last places moved so far moves in others too."""
+    out = list(alphabets)
+    for place in reversed(range(len(out) - 1)):
+        if math.prod(map(len, out)) >= WANTED:
+            break
+        if len(out[place]) == 1 and out[place].isalnum() and out[place] in out[place + 1]:
+            out[place] = out[place + 1]
     return tuple(out)
 
 
