@@ -87,6 +87,7 @@ def _is_bound(gap: np.ndarray, step: float) -> bool:
         first, counts = np.unique(gap, return_index=True, return_counts=True)[1:]
         within = np.arange(len(gap)) - np.repeat(first, counts)
         gap = gap + step * (within + 0.5) / np.repeat(counts, counts)
+        gap = gap - step if step <= gap[0] < 2 * step else gap  # of a strict order the bound is one step up
     gap = np.maximum(gap, 1e-12 * gap[-1])
     return few / float(np.log(gap[few] / gap[:few]).sum() + 1e-12) <= STEEPEST
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from genus.codec import Codec
+from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.codec.relations import Function
 from genus.data.dataset import Dataset
@@ -136,7 +137,7 @@ class Schema:
         """
         if isinstance(source, cls):
             return source
-        if isinstance(source, Mapping):
+        if not isinstance(source, str | os.PathLike):
             return cls.from_json(source)
         path = Path(os.fspath(source))
         try:
@@ -152,7 +153,7 @@ def _measured(codec: Codec, x: Any, role: str | None) -> dict[str, dict[str, Any
     kinds, space = dict(zip(codec.space.names or (), codec.space.kinds, strict=True)), codec.space.names or ()
     values = x.double().numpy()
     said = {name: str(rewrite) for rewrite in codec.rewrites for name in rewrite.reads if name not in kinds}
-    said |= {rewrite.column: str(rewrite) for rewrite in codec.rewrites if isinstance(rewrite, Function)}
+    said |= {rewrite.column: str(rewrite) for rewrite in codec.rewrites if isinstance(rewrite, Function | Key)}
     related = {name for rewrite in codec.rewrites for name in rewrite.reads}
     entries: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(codec.names or space):
@@ -207,10 +208,12 @@ def sentence(kind: Kind, values: np.ndarray) -> str:
         few = ", ".join(levels[:SHOWN]) + (", ..." if len(levels) > SHOWN else "")
         return f"one of {len(levels)} levels: {few}" if len(levels) > 1 else f"always {few}"
     atoms = [atom for atom in kind.atoms if not math.isnan(atom)]
-    inside = values[~np.isnan(values) & ~np.isin(values, atoms)]
-    parts = [_range(kind, inside)] if len(inside) else []
+    present = values[~np.isnan(values)]
+    inside = present[~np.isin(present, atoms)]
+    parts = [_range(kind, inside if len(inside) else present)] if len(present) else []
     if atoms:
-        few = ", ".join(f"{atom:.10g}" for atom in atoms[:SHOWN]) + (", ..." if len(atoms) > SHOWN else "")
+        texts = [kind.text(atom) if isinstance(kind, Time) else f"{atom:.10g}" for atom in atoms[:SHOWN]]
+        few = ", ".join(texts) + (", ..." if len(atoms) > SHOWN else "")
         parts.append(f"{few} {'is' if len(atoms) == 1 else 'are'} frequent")
     return "; ".join(parts + (["some are missing"] if kind.has_missing else []))
 
