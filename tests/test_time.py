@@ -159,7 +159,7 @@ def test_an_order_that_no_row_decides_is_said_and_can_be_given() -> None:
     assert str(data.codec).endswith("dates from 2020-02-05 to 2020-04-03")
     beside = read({"d": texts, "e": ["25/12/2020", "24/12/2020", "01/01/2020"]})
     assert beside.codec.form.writings[0].template == "%d/%m/%Y"
-    ascending = read({"d": ["01/11/2020", "02/12/2020", "03/01/2021"]})
+    ascending = read({"d": ["10/11/2020", "05/12/2020", "03/01/2021"]})
     assert ascending.codec.form.writings[0].template == "%d/%m/%Y"
 
 
