@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import genus
-from genus import Category, Lattice, Real, Space
+from genus import Category, Lattice, Real, Space, Time
 from genus.configurable import classes
 from genus.divergences import DIVERGENCES
 from genus.models.flow import NormalisingFlow
@@ -57,6 +57,13 @@ SPACES = {
     "categories": Space([Category(("a", "b", "c")), Category((False, True)), Category(("only",))]),
     "mixed": Space(
         [Real(1.0, 2.0, atoms=(0.0, math.nan)), Lattice(0, 3, atoms=(2.0, 9.0)), Category(("a", None)), Lattice(0, 300)]
+    ),
+    "times": Space(
+        [
+            Real(1.0, 2.0),
+            Time(0, 800, atoms=(math.nan,), unit="D", origin=15340, concept="date"),
+            Time(0, 82_800, step=3600, unit="s", concept="time of day"),
+        ]
     ),
     "image": Space(Lattice(0, 3), shape=(2, 3)),
     "windows": Space(Category(("a", "b", "c")), shape=(4,), sequence=True),

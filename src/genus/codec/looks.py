@@ -52,6 +52,8 @@ def looks_like_time(texts: Sequence[str]) -> bool:
     (True, False)
     """
     present = [text for text in texts if text]
+    if all(text.isdigit() for text in present):  # numbers, which may be dates as well
+        return False
     hits = sum(bool(candidates(text)) for text in present)
     return hits > 0 and hits >= MOSTLY * len(present)
 

@@ -20,6 +20,7 @@ from genus.kinds import Time
 
 __all__ = ["Times", "find_times", "is_missing", "read_times", "texts_of"]
 
+SCREENED = 2000  # so many values may rule out an order of day and month
 SAMPLED = 60  # so many values of a column tell whether it may hold times
 BLANK = ("", "NaT")
 CENTURY = (19_000_101, 21_001_231)  # whole numbers between may be dates
@@ -213,7 +214,8 @@ def _read(
         if not hit.any():
             continue
         writing = refined(writing, part if hit.all() else part.filter(pa.array(hit)))
-        array = writing.parse(texts)
+        if part is not texts or writing.offsets:
+            array = writing.parse(texts)
         open_rows &= _null(array)
         parsed.append((writing, array))
         notes += note
@@ -265,10 +267,12 @@ def _rank(kind: pa.DataType) -> int:
 
 def _best(name: str, group: tuple[str, ...], texts: pa.Array, votes: Mapping[str, str]) -> tuple[Writing, pa.Array, list[str]]:
     """Return the template of a group by which most rows are times, those times, and a note where several are as good."""
-    tries = []
-    for template in group:
-        writing = Writing(template)
-        tries.append((writing, writing.parse(texts)))
+    writings = [Writing(template) for template in group]
+    if len(group) > 1 and len(texts) > SCREENED:  # a part may leave one alone
+        part = texts.take(pa.array(np.linspace(0, len(texts) - 1, SCREENED).astype(np.int64)))
+        faults = [writing.parse(part).null_count for writing in writings]
+        writings = [writing for writing, count in zip(writings, faults, strict=True) if count == min(faults)]
+    tries = [(writing, writing.parse(texts)) for writing in writings]
     most = max(len(array) - array.null_count for _, array in tries)
     good = [(writing, array) for writing, array in tries if len(array) - array.null_count == most]
     if len(good) == 1 or not most:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,9 +10,12 @@ from torch import Tensor
 
 from genus.codec import Codec
 from genus.data.dataset import Dataset
-from genus.space import Lattice, Real, Space
+from genus.kinds.charts import AFFINE
+from genus.space import Kind, Lattice, Real, Space, Time
 
 __all__ = ["Tails"]
+
+BEYOND = 8  # ranges of the seen times, which new ones may be away from them
 
 
 class Tails:
@@ -34,8 +38,7 @@ class Tails:
         inside = data.x[:, self.columns].double()
         self.beyond = [1 / (((inside - end).abs() < self.step / 2).sum(0).double() + 2) for _, end in self.ends]
         # As reals any value can be encoded; such a loc takes double precision wherever the lattice needs it.
-        free = [Real(min(k.magnitude, k.FINEST), 1.0, k.atoms) if isinstance(k, Lattice) else k for k in data.space.kinds]
-        self.free = Space(free, names=data.space.names)
+        self.free = Space([_free(kind) for kind in data.space.kinds], names=data.space.names)
 
     def __call__(self, source: Any) -> tuple[Tensor, Tensor]:
         """Return columns as x (n, D) inside the space, and the log-probability (n,) of the steps outside, in nats."""
@@ -56,3 +59,11 @@ class Tails:
             nearest = torch.where(outside, end, nearest)
         x[:, self.columns] = nearest.to(x.dtype)
         return x.to(self.space.dtype), (log_tail + stay.log()).sum(1)
+
+
+def _free(kind: Kind) -> Kind:
+    """Return a kind that has a place for values that a lattice has none for: a real, or times far beyond the seen ones."""
+    if isinstance(kind, Time):
+        beyond = BEYOND * (kind.high - kind.low + kind.step) if kind.concept != "time of day" else 0.0
+        return replace(kind, low=kind.low - beyond, high=kind.high + beyond, chart=AFFINE)
+    return Real(min(kind.magnitude, kind.FINEST), 1.0, kind.atoms) if isinstance(kind, Lattice) else kind

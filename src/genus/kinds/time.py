@@ -86,7 +86,7 @@ class Time(Lattice):
     def measure_ticks(cls, ticks: np.ndarray, unit: str, concept: str, missing: bool = False) -> Time:
         """Return the Time of values in whole units: their unit is made as coarse as they are, their step divides all gaps.
 
-        Three or more dates that share a day of the month, or are the last of their months, are counted in months.
+        Dates of three months or more that share a day of the month, or are the last of their months, are counted in months.
 
         Args:
             ticks: (N,) int64, at least one: since 1970 or midnight, or a duration.
@@ -94,26 +94,26 @@ class Time(Lattice):
             concept: "date", "instant", "time of day" or "duration".
             missing: some values are missing besides.
         """
-        distinct = np.unique(ticks)
-        dated, in_days = concept in ("date", "instant"), not (distinct % (DAY // NANOSECONDS[unit])).any()
-        if dated and in_days and len(distinct) > 2:
-            months, day = months_of_days(distinct // (DAY // NANOSECONDS[unit]))
-            if day:
-                own, _ = months_of_days(ticks // (DAY // NANOSECONDS[unit]))
-                return cls._measured(own, months, "M", concept, missing, day)
+        low, high = int(ticks.min()), int(ticks.max())
+        day = DAY // NANOSECONDS[unit]
+        dated = concept in ("date", "instant")
+        if dated and not (ticks % day).any():
+            months, of_month = months_of_days(ticks // day)
+            if of_month and months.max() - months.min() > 1:
+                return cls._measured(months, "M", concept, missing, of_month)
         units = [u for u in NANOSECONDS if NANOSECONDS[u] >= NANOSECONDS[unit] and (dated or u != "D" or unit == "D")]
-        chosen = next(u for u in units if not (distinct % (NANOSECONDS[u] // NANOSECONDS[unit])).any())
-        while (int(distinct[-1]) - int(distinct[0])) * NANOSECONDS[unit] // NANOSECONDS[chosen] >= EXACT:
+        chosen = next(u for u in units if not (ticks % (NANOSECONDS[u] // NANOSECONDS[unit])).any())
+        while (high - low) * NANOSECONDS[unit] // NANOSECONDS[chosen] >= EXACT:
             chosen = units[units.index(chosen) - 1]
         ratio = NANOSECONDS[chosen] // NANOSECONDS[unit]
-        return cls._measured((ticks + ratio // 2) // ratio, (distinct + ratio // 2) // ratio, chosen, concept, missing, 1)
+        return cls._measured((ticks + ratio // 2) // ratio if ratio > 1 else ticks, chosen, concept, missing, 1)
 
     @classmethod
-    def _measured(cls, ticks: np.ndarray, distinct: np.ndarray, unit: str, concept: str, missing: bool, day: int) -> Time:
-        """Return the Time of ticks in the unit chosen for them; `distinct` are the different ones, ascending."""
-        low, high = int(distinct[0]), int(distinct[-1])
+    def _measured(cls, ticks: np.ndarray, unit: str, concept: str, missing: bool, day: int) -> Time:
+        """Return the Time of ticks in the unit chosen for them."""
+        low, high = int(ticks.min()), int(ticks.max())
         origin = low if concept in ("date", "instant") else 0
-        step = int(np.gcd.reduce(np.diff(distinct))) or 1
+        step = int(np.gcd.reduce(ticks - low)) or 1
         if concept == "time of day":
             whole = DAY // NANOSECONDS[unit]
             if high > low and high - low + step >= WHOLE_DAY * whole:
@@ -217,16 +217,24 @@ def months_of_days(days: np.ndarray) -> tuple[np.ndarray, int]:
     (array([600, 601]), 31)
     """
     months = days.astype("M8[D]").astype("M8[M]").astype(np.int64)
-    day = int((days - months.astype("M8[M]").astype("M8[D]").astype(np.int64)).max()) + 1
-    if len(days) > 1 and np.array_equal(days_of_months(months, day), days):
-        # The last days of short months alone, 28 or 30, are the last of all.
-        last = np.array_equal(days_of_months(months, 31), days)
-        return months, 31 if last else day
-    return months, 0
+    head, own = days[:100], months[:100]  # nearly always these show that there is none
+    day = int((head - days_of_months(own, 1)).max()) + 1
+    if not any(np.array_equal(days_of_months(own, d), head) for d in (day, 31)):
+        return months, 0
+    day = int((days - days_of_months(months, 1)).max()) + 1
+    if np.array_equal(days_of_months(months, 31), days):
+        return months, 31  # the last day of each, though it may be the 28th or the 30th
+    return months, day if np.array_equal(days_of_months(months, day), days) else 0
 
 
 def days_of_months(months: np.ndarray, day: int) -> np.ndarray:
     """Return the days since 1970 of this day of each month since 1970, or of its last day where it has fewer."""
-    first = months.astype("M8[M]").astype("M8[D]").astype(np.int64)
-    length = (months + 1).astype("M8[M]").astype("M8[D]").astype(np.int64) - first
-    return first + np.minimum(day, length) - 1
+    least, most = (int(months.min()), int(months.max())) if len(months) else (0, 0)
+    if most - least < len(months):  # each month once
+        return _days_of_months(np.arange(least, most + 1), day)[months - least]
+    return _days_of_months(months, day)
+
+
+def _days_of_months(months: np.ndarray, day: int) -> np.ndarray:
+    first, after = (m.astype("M8[M]").astype("M8[D]").astype(np.int64) for m in (months, months + 1))
+    return first + np.minimum(day, after - first) - 1

@@ -147,7 +147,7 @@ class ContinuousDensity(TractableDensity):
             u, log_slope = u.masked_fill(absent, torch.nan), log_slope.masked_fill(absent, 0.0)
         if len(self.timed):
             place, column = self.timed.T
-            values = values.index_copy(1, place, x.reshape(len(x), -1)[:, column].to(values.dtype))
+            values = values.index_copy(1, place, x.flatten(1)[:, column].to(values.dtype))
         return u, values, self._all_features(values, c), log_slope
 
     def _all_features(self, state: Tensor, c: Tensor | None) -> Tensor:
