@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from genus.codec import Codec
 from genus.codec.constraints import Constraint
-from genus.codec.relations import Function, Order, Sum, exact_numbers
+from genus.codec.functions import Function
+from genus.codec.relations import Order, Sum, exact_numbers
 from genus.codec.rewrites import Rewrite, run_forward
 from genus.data.candidates import candidate
 from genus.data.declared import Declared
