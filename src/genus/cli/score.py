@@ -109,6 +109,7 @@ def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
     """Return the rows, which of them can have mass under the model (N,), and why the first of the others has none."""
     import torch
 
+    from genus.codec.rewrites import BrokenRelation
     from genus.ladder.unknown import placeholder_row
 
     try:
@@ -121,7 +122,7 @@ def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
         fine = ~found.x.isinf().flatten(1).any(1)
         x = found.x.clone()
         x[~fine] = placeholder_row(found.space, x).view(found.space.shape)  # that it can be computed
-        return replace(found, x=x), fine, str(error)
+        return replace(found, x=x), fine, f"{error.reason}." if isinstance(error, BrokenRelation) else str(error)
     return found, torch.ones(len(found), dtype=torch.bool), ""
 
 

@@ -121,6 +121,11 @@ def check_fields(names: Sequence[Any], decimals: Any, dtype: Any) -> None:
 
 
 def column_type(name: Any) -> pa.DataType:
+    """Return Arrow's type of a name that a file gives.
+
+    Raises:
+        DataError: there is no such type.
+    """
     try:
         return type_of(name)
     except (ValueError, TypeError, pa.ArrowException) as error:
