@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
+from command import run
 
 import genus
 from genus.codec import Codec
+from genus.codec.constraints import Constraint
 from genus.codec.frames import Form
 from genus.codec.rewrites import Rewrite, _rewrites, place_columns, rewrite_from_json
 from genus.errors import DataError
+from genus.evaluation.page import _facts
+from genus.evaluation.results import Results, Row
 from genus.space import Category, Lattice, Space
 
 
@@ -59,7 +67,7 @@ def test_a_rewrite_stands_between_the_table_and_the_space(doubled: type[Rewrite]
     assert x.tolist() == [[1, 1], [4, 0]]
     assert codec.decode(x).equals(table)
     wrong = pa.table({"t": ["y", "x"], "b": [3, 8], "a": [1, 4]})
-    with pytest.raises(DataError, match=r"^Row 0 \(1 such in all\) breaks b = 2 a: 'a' is 1 and 'b' is 3; drop"):
+    with pytest.raises(DataError, match=r"^Row 0 breaks b = 2 a: 'a' is 1 and 'b' is 3; drop"):
         codec.encode(wrong)
     assert codec.encode(wrong, beyond=True).tolist() == [[torch.inf, torch.inf], [4, 0]]
     with pytest.raises(DataError, match="lack column 'b'"):
@@ -91,3 +99,322 @@ def test_arrays_go_through_rewrites_too(doubled: type[Rewrite]) -> None:
     array = np.array([[1, 2], [3, 6]])
     assert codec.encode(array).tolist() == [[1], [3]]
     assert codec.decode(codec.encode(array)).tolist() == array.tolist()
+
+
+# -- what is found ----------------------------------------------------------------------------------------------------------
+
+STATES = {"Reno": "NV", "Ely": "NV", "Austin": "TX", "Boston": "MA"}
+
+
+def sales(n: int = 400) -> pd.DataFrame:
+    """Bills with a total, stays with dates and nights, moments, cities with their states, and three ordered numbers."""
+    rng = np.random.default_rng(0)
+    net, tip = np.round(rng.gamma(2, 30, n), 2), np.round(rng.gamma(1, 3, n), 2)
+    tax = np.round(net * 0.2 * rng.random(n), 2)
+    start = pd.Timestamp("2022-01-01") + pd.to_timedelta(rng.integers(0, 400, n), "D")
+    nights = rng.integers(0, 12, n)
+    sent = pd.Timestamp("2022-01-01 08:00") + pd.to_timedelta(rng.integers(0, 10**7, n), "s")
+    low = rng.normal(0, 1, n).round(1)
+    mid = (low + rng.exponential(1, n)).round(1)
+    city = rng.choice(list(STATES), n)
+    return pd.DataFrame(
+        {
+            "city": city,
+            "state": pd.Categorical([STATES[c] for c in city], ["MA", "NV", "NY", "TX"]),
+            "net": net,
+            "tax": tax,
+            "tip": tip,
+            "total": (net + tax + tip).round(2),
+            "start": start,
+            "end": start + pd.to_timedelta(nights, "D"),
+            "nights": nights,
+            "sent": sent,
+            "got": sent + pd.to_timedelta(rng.integers(60, 90_000, n), "s"),
+            "low": low,
+            "mid": mid,
+            "high": (mid + rng.exponential(1, n)).round(1),
+        }
+    )
+
+
+def found(data: genus.Dataset) -> set[str]:
+    assert data.codec is not None
+    return {rewrite.describe() for rewrite in data.codec.rewrites}
+
+
+def test_relations_are_found_kept_and_undone() -> None:
+    frame = sales()
+    data = genus.read(frame)
+    assert found(data) == {
+        "state is a function of city",
+        "total = net + tax + tip",
+        "start <= end",
+        "nights = end - start",
+        "sent <= got",
+        "low <= mid",
+        "mid <= high",
+    }
+    assert "x holds 'end - start' (days) in place of 'end'" in str(data)
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    assert found(genus.read(frame, relations=False)) == set()
+    assert found(genus.read(frame.head(49))) == set()
+
+
+@pytest.mark.parametrize("target", ["state", "total", "low", "mid", "high", "nights", "end"])
+def test_a_target_stays_a_column(target: str) -> None:
+    frame = sales()
+    data = genus.read(frame, target=target)
+    assert data.target == target
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    if target in ("mid", "high"):
+        assert {"low <= mid", "mid <= high"} <= found(data)
+
+
+def test_draws_obey_what_was_found() -> None:
+    data = genus.read(sales())
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    drawn = model.decode(model.sample(2000, seed=0))
+    assert (drawn.start <= drawn.end).all()
+    assert (drawn.sent <= drawn.got).all()
+    assert ((drawn.low <= drawn.mid) & (drawn.mid <= drawn.high)).all()
+    assert ((drawn.net + drawn.tax + drawn.tip - drawn.total).abs() < 1e-9).all()
+    assert ((drawn.end - drawn.start).dt.days == drawn.nights).all()
+    assert (drawn.city.map(STATES) == drawn.state.astype(str)).all()
+
+
+def test_what_chance_explains_is_not_found() -> None:
+    rng = np.random.default_rng(0)
+    n = 1000
+    low = rng.normal(0, 1, n)
+    frame = pd.DataFrame(
+        {
+            "apart": rng.integers(1000, 2000, n),  # the ranges of this and the next do not overlap
+            "small": rng.integers(0, 900, n),
+            "low": low.round(2),
+            "soft": (low + rng.normal(5, 1.2, n)).round(2),  # a bound by nothing: the gaps thin out before 0
+            "code": rng.integers(0, 400, n).astype(str),
+            "rare": np.where(np.arange(n) < 3, "yes", "no"),
+        }
+    )
+    assert (frame.low <= frame.soft).all()
+    assert found(genus.read(frame)) == set()
+    iris = genus.read("iris")
+    assert found(iris) == set()
+
+
+def test_sums_keep_signs_and_find_the_total() -> None:
+    rng = np.random.default_rng(1)
+    income, cost = rng.integers(0, 900, 300), rng.integers(0, 900, 300)
+    frame = pd.DataFrame({"income": income, "profit": income - cost, "cost": cost, "copy": income})
+    assert found(genus.read(frame)) == {"profit = income - cost", "copy = income"}
+    shares = rng.multinomial(100, [0.2, 0.3, 0.5], 300)  # x could have no share of its own sign for the last
+    assert found(genus.read(pd.DataFrame(shares, columns=list("abc")))) == set()
+
+
+def test_missing_values_go_along() -> None:
+    frame = sales()[["start", "end", "net", "tax", "tip", "total"]]
+    frame.loc[::7, "end"] = None  # has not left yet
+    frame.loc[::5, ["net", "tax", "tip", "total"]] = None
+    data = genus.read(frame)
+    assert {"start <= end", "total = net + tax + tip"} <= found(data)
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    frame.loc[3, "start"] = None  # a gap from nothing would forget the end
+    assert "start <= end" not in found(genus.read(frame))
+
+
+def test_a_value_that_is_missing_follows_from_the_others() -> None:
+    data = genus.read(sales())
+    assert data.codec is not None
+    rows = sales(3)
+    rows["tax"] = rows["tax"].mask(rows.index == 1)
+    torch.testing.assert_close(data.codec.encode(rows), data.codec.encode(sales(3)))
+    rows = sales(3).assign(city=[None, "Ely", "Ely"], state=["TX", "NV", "NV"])
+    assert data.codec.encode(rows)[0, 0] == data.space.kinds[0].levels.index("Austin")  # type: ignore[union-attr]
+
+
+# -- densities --------------------------------------------------------------------------------------------------------------
+
+
+def test_all_rows_together_have_mass_one() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 4, 300)
+    frame = pd.DataFrame({"a": a, "b": a + rng.integers(0, 3, 300), "odd": np.where(a % 2, "yes", "no")})
+    data = genus.read(frame)
+    assert found(data) == {"a <= b", "odd is a function of a"}
+    assert data.codec is not None
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    every = pd.DataFrame(itertools.product(range(4), range(6), ("yes", "no")), columns=["a", "b", "odd"])
+    x = data.codec.encode(every, beyond=True)
+    possible = ~x.isinf().any(1)
+    assert possible.sum() == 12
+    assert model.log_prob(x[possible]).exp().sum().item() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_gap_has_a_jacobian_of_one() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(0, 1, 500)
+    data = genus.read(pd.DataFrame({"a": a, "b": a + rng.exponential(1, 500)}))
+    assert found(data) == {"a <= b"}
+    assert data.codec is not None
+    model = genus.build("mixture", data.space, components=3)
+    genus.fit(model, data, progress=False, seed=0)
+    grid = np.arange(-8, 14, 0.05)
+    rows = pd.DataFrame(list(itertools.product(grid, grid)), columns=["a", "b"])
+    x = data.codec.encode(rows, beyond=True)
+    inside = ~x.isinf().any(1)
+    mass = model.log_prob(x[inside]).exp().sum().item() * 0.05**2
+    below = (model.sample(20_000, seed=0)[:, 1] < 0).double().mean().item()
+    assert mass == pytest.approx(1 - below, abs=0.03)
+
+
+# -- what is declared -------------------------------------------------------------------------------------------------------
+
+
+def test_declared_relations_are_represented() -> None:
+    rules = ["start <= end", "city -> state", "low <= mid <= high", "net + tax + tip = total"]
+    data = genus.read(sales(), relations=False, constraints=rules)
+    assert data.codec is not None
+    assert not data.codec.constraints
+    assert len(found(data)) == 5
+    pd.testing.assert_frame_equal(data.frame(), sales())
+
+
+def test_other_constraints_are_kept_by_rejection(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.integers(0, 4, (900, 2)), columns=["a", "b"])
+    frame = frame[(2 * frame.a <= frame.b + 3) & (frame.a != frame.b - 3)]
+    rules = ["2 * a <= b + 3", "a != b - 3"]
+    data = genus.read(frame, relations=False, constraints=rules)
+    assert data.codec is not None
+    assert [one.text for one in data.codec.constraints] == rules
+    model = genus.build("naive-bayes", data.space)
+    history = genus.fit(model, data, progress=False)
+    assert 0.5 < history.acceptance < 0.95
+    assert "of draws obey the constraints" in str(history)
+    drawn = model.decode(model.sample(2000, seed=1))
+    assert (2 * drawn.a <= drawn.b + 3).all()
+    every = pd.DataFrame(itertools.product(range(4), range(4)), columns=["a", "b"])
+    x = data.codec.encode(every, beyond=True)
+    assert model.log_prob(x[~x.isinf().any(1)]).exp().sum().item() == pytest.approx(1, abs=0.02)
+    genus.save(model, tmp_path / "model.genus")
+    loaded = genus.load(tmp_path / "model.genus")
+    assert (loaded.acceptance, loaded.codec) == (model.acceptance, model.codec)
+    circle = genus.read(frame.assign(b=frame.a), relations=False, constraints=["a <= b", "b <= a"])
+    assert circle.codec is not None
+    assert [one.text for one in circle.codec.constraints] == ["b <= a"]
+
+
+def test_what_is_never_drawn_is_an_error() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=200)
+    data = genus.read({"a": values, "b": 2 * values}, constraints=["2 * a = b"])
+    with pytest.raises(genus.GenusError, match=r"None of 10,000 draws obeys '2 \* a = b'"):
+        genus.fit(genus.build("naive-bayes", data.space), data, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no comparison of columns"),
+        ("start <", "is no comparison of columns"),
+        ("start < nothing", "is not understood at 'nothing'"),
+        ("3 < 4", "is no comparison of columns"),
+        ("city < 3", "compares text"),
+        ("city + 1 = state", "calculates with text"),
+        ("start < 'soon'", "compares start with 'soon', which is no timestamp"),
+        ("high <= low", r"^Row 0 \(\d+ such in all\) breaks high <= low: 'high' is"),
+        ("city -> tip", "^The rows break 'city -> tip': where city is"),
+        ("low -> high", "needs a column 'low' of few values"),
+        ("low -> high -> mid", "is no function; expected A -> B"),
+        ("__import__('os')", "is not understood at"),
+        ("low if mid else high", "is not understood at"),
+        ("low <= (lambda: 1)()", "is not understood at"),
+        ("low ** 2 < 3 ", "is no comparison|holds more than"),
+    ],
+)
+def test_a_constraint_that_makes_no_sense_is_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        genus.read(sales(100), constraints=[text])
+    assert "\n" not in str(caught.value)
+
+
+def test_names_with_signs_and_words_of_constraints() -> None:
+    names = ("a-b", "a", "b", "a b", 'say "x"')
+    table = pa.table(dict(zip(names, ([1, 5], [1, 1], [3, 3], [2, 2], [0, 9]), strict=True)))
+    for text, broken in {
+        "a-b < b": [False, True],
+        "a - b < 0": [False, False],
+        "`a b` >= 'a-b'": None,
+        '`a b` >= "a-b"': [False, True],
+        "-a < 2 * (b - 1) / 2": [False, False],
+        "a <= a b < b": [False, False],
+    }.items():
+        if broken is None:
+            with pytest.raises(DataError, match="compares text"):
+                Constraint(text, names).forward(table)
+        else:
+            assert Constraint(text, names).forward(table)[1].tolist() == broken, text
+
+
+# -- the command line, and real data ----------------------------------------------------------------------------------------
+
+
+def test_the_command_line_keeps_relations(tmp_path: Path) -> None:
+    path, model = tmp_path / "stays.csv", tmp_path / "model.genus"
+    frame = sales()[["start", "end", "city", "state", "tip"]]
+    frame[["a", "b"]] = np.random.default_rng(0).integers(0, 4, (400, 2))
+    frame = frame[2 * frame.a <= frame.b + 3].reset_index(drop=True)
+    frame.to_csv(path, index=False)
+    fitted = run("fit", path, "--family", "naive-bayes", "--out", model, "--constraint", "2 * a <= b + 3")
+    assert fitted.code == 0, fitted.err
+    assert "relation  start <= end: x holds 'end - start' (days) in place of 'end'" in fitted.err
+    assert "of draws obey the constraints; the others are drawn again" in fitted.out
+    drawn = pd.read_csv(io.StringIO(run("sample", model, "-n", 500, "--seed", 1).out))
+    assert list(drawn.columns) == list(frame.columns)
+    assert ((drawn.start <= drawn.end) & (2 * drawn.a <= drawn.b + 3) & (drawn.city.map(STATES) == drawn.state)).all()
+    wrong = frame.head(4).copy()
+    wrong.loc[1, "end"] = wrong.loc[1, "start"] - pd.Timedelta("1D")
+    wrong.loc[2, "state"] = "TX" if wrong.loc[2, "state"] == "NV" else "NV"
+    wrong.loc[3, ["a", "b"]] = [3, 0]
+    wrong.to_csv(tmp_path / "wrong.csv", index=False)
+    scored = run("score", model, tmp_path / "wrong.csv", "--json")
+    assert [value is None for value in json.loads(scored.out)["log_density"]] == [False, True, True, True]
+    for reason in ("breaks 2 * a <= b + 3: 'a' is 3 and 'b' is 0;", "Row 2 breaks state is a", "Row 1 breaks start <= end:"):
+        assert reason in scored.err
+    assert "relations=" not in scored.err
+    run("fit", path, "--family", "mixture", "--out", tmp_path / "no", "--constraint", "tip <").refused(1, "tip <", "a <= b")
+    plain = run("fit", path, "--family", "naive-bayes", "--out", model, "--no-relations")
+    assert "relation" not in plain.err
+
+
+def test_a_report_tells_relations() -> None:
+    data = genus.read(sales(200)[["city", "state", "start", "end"]], constraints=["city != 'Paris'"])
+    results = Results("stays", data.space, [Row("naive-bayes")], data_codec=data.codec)
+    told = json.loads(json.dumps(results.to_json()))
+    assert told["relations"][0] == "city != 'Paris': draws that break it are drawn again"
+    assert {"state is a function of city: x holds no 'state'"} < {*told["relations"]}
+    assert Results.from_json(told).codec == data.codec
+    assert "start <= end: x holds" in dict(_facts(results))["relations"]
+
+
+def test_a_stay_does_not_end_before_it_begins(shared: Path) -> None:
+    data = genus.read(shared.parent / "cases" / "a-before-b" / "hotel.csv")
+    assert found(data) == {"checkin < checkout"}
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    drawn = model.decode(model.sample(4000, seed=0)).to_pandas()
+    nights = (pd.to_datetime(drawn.checkout) - pd.to_datetime(drawn.checkin)).dt.days
+    assert nights.min() == 1
+    assert nights.max() <= 9
+
+
+def test_relations_of_real_tables(shared: Path) -> None:
+    adult = genus.read(shared / "tables" / "adult-train.csv", target="income")
+    assert found(adult) == {"education.num is a function of education"}
+    assert found(genus.read(shared / "tables" / "default.csv.gz")) == set()
+    assert found(genus.read(shared / "tables" / "magic.csv.gz")) == {"fConc1 <= fConc", "fWidth <= fLength"}
+    means = {f"mean {name} <= worst {name}" for name in ("radius", "texture", "perimeter", "area", "compactness")}
+    assert means <= found(genus.read("breast-cancer"))
+    assert found(genus.read("wine")) == found(genus.read("diabetes")) == set()

@@ -41,7 +41,8 @@ def score(
     Columns are found by name, those of the context too; others are ignored. The name of the column of results says what
     it is: exact, a bound from below, or an estimate. A low value is an unusual row. Rows are counted from 0. A row that lacks
     a value which no row lacked in training is scored by what it has, where the family can leave the rest out.
-    A number beyond a column's lattice, or between its points, has no mass under the model: such a row's log-density is -inf.
+    A number beyond a column's lattice, or between its points, has no mass under the model, nor has a row that breaks a
+    relation which was found in training or declared: such a row's log-density is -inf.
 
     \b
     Examples:
@@ -108,6 +109,9 @@ def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
     """Return the rows, which of them can have mass under the model (N,), and why the first of the others has none."""
     import torch
 
+    from genus.codec.rewrites import BrokenRelation
+    from genus.ladder.unknown import placeholder_row
+
     try:
         found = read(False)
     except DataError as error:
@@ -115,9 +119,10 @@ def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
             found = read(True)
         except DataError:
             raise error from None  # it is not for its lattices that it was refused
-        strange = found.x.isinf()
-        x = torch.where(strange, found.space.tables(found.x).low.view(found.space.shape), found.x)  # that it can be computed
-        return replace(found, x=x), ~strange.flatten(1).any(1), str(error)
+        fine = ~found.x.isinf().flatten(1).any(1)
+        x = found.x.clone()
+        x[~fine] = placeholder_row(found.space, x).view(found.space.shape)  # that it can be computed
+        return replace(found, x=x), fine, f"{error.reason}." if isinstance(error, BrokenRelation) else str(error)
     return found, torch.ones(len(found), dtype=torch.bool), ""
 
 

@@ -23,7 +23,7 @@ from genus.codec.forms import to_form
 from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
 from genus.codec.keys import Key
 from genus.codec.notes import Note
-from genus.codec.rewrites import Rewrite, place_columns, rewrite_from_json, run_backward, run_forward
+from genus.codec.rewrites import BrokenRelation, Rewrite, place_columns, rewrite_from_json, run_backward, run_forward
 from genus.codec.stamps import as_times, within
 from genus.errors import DataError
 from genus.space import Space
@@ -92,9 +92,9 @@ class Codec:
             return sequences.encode(self.space, self.form, source)
         if not self.rewrites:
             return columns.encode(self.space, self.form, source, allow_missing, beyond)
-        table, broken, first = run_forward(self.rewrites, self._as_read(source))
-        if first is not None and not beyond:
-            raise DataError(f"{first}; drop or mend such rows, or read the training data with relations=False.")
+        table, broken, reasons = run_forward(self.rewrites, self._as_read(source))
+        if reasons and not beyond:
+            raise BrokenRelation(reasons, "drop or mend such rows, or read the training data with relations=False")
         table = table.filter(pa.array(~broken)) if broken.any() else table
         fine = columns.encode(self.space, self.space_form, table, allow_missing, beyond)
         x = torch.full((len(broken), self.space.dim), math.inf, dtype=fine.dtype)

@@ -1,4 +1,4 @@
-"""Relations between columns as rewrites: an order, a sum, a function of another column.
+"""Relations between columns as rewrites: an order and a sum; `functions` has a column that follows from another.
 
 Each takes one column out of what a model sees and rebuilds it when a draw is decoded, so that no draw breaks the relation. An
 order puts the gap in the column's place: the Jacobian of b -> b - a is 1. A sum or a function leaves no column: given the
@@ -17,13 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.columns import common_type
 from genus.codec.frames import to_numbers, type_of
 from genus.codec.rewrites import Rewrite, place_columns
 from genus.errors import DataError
 from genus.kinds.steps import shortest_decimals
 
-__all__ = ["Function", "Order", "Sum", "exact_numbers", "plain_values", "ticks"]
+__all__ = ["Order", "Sum", "check_fields", "column_type", "exact_numbers", "integers", "ticks"]
 
 ALL_DIGITS = 17  # decimals of columns that are not rounded
 WHOLE = -1  # decimals of whole numbers and time, which are counted in integers
@@ -43,6 +42,18 @@ def exact_numbers(column: pa.ChunkedArray) -> np.ndarray:
         return to_numbers(column)
     values = to_numbers(column)
     return shortest_decimals(values) if pa.types.is_float32(kind) else values
+
+
+def integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return a column of whole numbers or time as integers (N,), 0 where missing, and which are known (N,); None for others."""
+    kind = column.type
+    if not (pa.types.is_temporal(kind) or pa.types.is_integer(kind)):
+        return None
+    known = np.asarray(pc.is_valid(column), dtype=bool)
+    if pa.types.is_temporal(kind):
+        column = column.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
+    whole = pc.fill_null(column.cast(pa.int64(), safe=False), 0)
+    return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.int64), known
 
 
 def ticks(kind: pa.DataType) -> dict[str, int]:
@@ -74,9 +85,18 @@ def _with_decimals(table: pa.Table, names: Sequence[str], decimals: int) -> pa.T
     return table
 
 
-def _to_column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """Return numbers (N,) as a column of this type, null where NaN; floats stay such where they hold a fraction."""
-    null = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+def _known(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of a column (N,), and which are known (N,); the others hold anything."""
+    whole = integers(column)
+    if whole is not None:
+        return whole
+    values = exact_numbers(column)
+    return values, ~np.isnan(values)
+
+
+def _to_column(values: np.ndarray, kind: pa.DataType, known: np.ndarray | None = None) -> pa.Array:
+    """Return numbers (N,) as a column of this type, null where they are not known; a fraction makes them floats."""
+    null = np.isnan(values) if known is None else ~known
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return pa.array(values.astype(np.float64), mask=null).cast(kind, safe=False)
     filled = np.where(null, 0, values)
@@ -84,23 +104,28 @@ def _to_column(values: np.ndarray, kind: pa.DataType) -> pa.Array:
         return pa.array(values, mask=null)
     whole = pa.array(filled.astype(np.int64), mask=null)
     if pa.types.is_integer(kind):
-        low, high = np.iinfo(kind.to_pandas_dtype()).min, np.iinfo(kind.to_pandas_dtype()).max
-        whole = pc.min_element_wise(pc.max_element_wise(whole, int(max(low, -(2**63)))), int(min(high, 2**63 - 1)))
+        low, high = (int(end) for end in (np.iinfo(kind.to_pandas_dtype()).min, np.iinfo(kind.to_pandas_dtype()).max))
+        whole = pa.array(filled.astype(np.int64).clip(max(low, -(2**63)), min(high, 2**63 - 1)), mask=null)
     if pa.types.is_temporal(kind) and kind.bit_width == 32:
         whole = whole.cast(pa.int32())
     return whole.cast(kind)
 
 
-def _check(names: Sequence[Any], decimals: Any, dtype: Any) -> None:
+def check_fields(names: Sequence[Any], decimals: Any, dtype: Any) -> None:
     """Raise DataError where the fields of a relation from a file are not what they should be."""
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise DataError(f"A relation is between different columns, by name; got {names!r}.")
     if not isinstance(decimals, int) or not WHOLE <= decimals <= ALL_DIGITS:
         raise DataError(f"A relation has between {WHOLE} and {ALL_DIGITS} decimals; got {decimals!r}.")
-    _type(dtype)
+    column_type(dtype)
 
 
-def _type(name: Any) -> pa.DataType:
+def column_type(name: Any) -> pa.DataType:
+    """Return Arrow's type of a name that a file gives.
+
+    Raises:
+        DataError: there is no such type.
+    """
     try:
         return type_of(name)
     except (ValueError, TypeError, pa.ArrowException) as error:
@@ -140,7 +165,7 @@ class Order(Rewrite):
     tick: int = 1
 
     def __post_init__(self) -> None:
-        _check([self.column, *self.others], self.decimals, self.dtype)
+        check_fields([self.column, *self.others], self.decimals, self.dtype)
         if not self.others or not isinstance(self.gap, str) or not isinstance(self.tick, int) or self.tick < 1:
             raise DataError("An order needs the columns that it compares with, a name for the gap, and a positive tick.")
 
@@ -148,25 +173,29 @@ class Order(Rewrite):
     def reads(self) -> tuple[str, ...]:
         return (*self.others, self.column) if self.above else (self.column, *self.others)
 
-    def _bound(self, table: pa.Table) -> np.ndarray:
+    def _bound(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Return the nearest of the others, (N,), and where all of them are known, (N,)."""
         nearest: Callable[[Any, Any], Any] = np.maximum if self.above else np.minimum
-        return reduce(nearest, (exact_numbers(table.column(name)) for name in self.others))
+        pairs = [_known(table.column(name)) for name in self.others]
+        return reduce(nearest, (values for values, _ in pairs)), reduce(np.logical_and, (known for _, known in pairs))
 
     def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-        values, bound = exact_numbers(table.column(self.column)), self._bound(table)
-        gap = _rounded(values - bound if self.above else bound - values, self.decimals)
+        (values, known), (bound, has_bound) = _known(table.column(self.column)), self._bound(table)
+        gap = np.where(known & has_bound, values - bound if self.above else bound - values, 0)
+        gap = _rounded(gap, self.decimals)
         if self.tick > 1:
             gap = gap // self.tick if not (gap % self.tick).any() else gap / self.tick
-        lost = np.isnan(bound) & ~np.isnan(values)  # a gap from nothing would forget the value
-        broken = (gap <= 0 if self.strict else gap < 0) | lost
-        column = _to_column(gap, pa.int64() if self.decimals == WHOLE else pa.float64())
+        lost = known & ~has_bound  # a gap from nothing would forget the value
+        broken = (gap <= 0 if self.strict else gap < 0) & known & has_bound | lost
+        column = _to_column(gap, pa.int64() if self.decimals == WHOLE else pa.float64(), known & has_bound)
         return place_columns(table, [self.column], {self.gap: column}), broken
 
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
         table = _with_decimals(table, self.others, self.decimals)
-        gap, bound = exact_numbers(table.column(self.gap)) * self.tick, self._bound(table)
-        values = _rounded(bound + gap if self.above else bound - gap, self.decimals)
-        return place_columns(table, [self.gap], {self.column: _to_column(values, _type(self.dtype))})
+        (gap, known), (bound, has_bound) = _known(table.column(self.gap)), self._bound(table)
+        values = _rounded(bound + gap * self.tick if self.above else bound - gap * self.tick, self.decimals)
+        column = _to_column(values, column_type(self.dtype), known & has_bound)
+        return place_columns(table, [self.gap], {self.column: column})
 
     def describe(self) -> str:
         sign = "<" if self.strict else "<="
@@ -178,7 +207,7 @@ class Order(Rewrite):
         return tuple(replace(self, others=(other,)).describe() for other in self.others)
 
     def effect(self) -> str:
-        unit = next((f" ({name})" for name, tick in ticks(_type(self.dtype)).items() if tick == self.tick), "")
+        unit = next((f" ({name})" for name, tick in ticks(column_type(self.dtype)).items() if tick == self.tick), "")
         return f"x holds {self.gap!r}{unit} in place of {self.column!r}"
 
 
@@ -209,7 +238,7 @@ class Sum(Rewrite):
     decimals: int = WHOLE
 
     def __post_init__(self) -> None:
-        _check([self.column, *self.plus, *self.minus], self.decimals, self.dtype)
+        check_fields([self.column, *self.plus, *self.minus], self.decimals, self.dtype)
         if not (self.plus or self.minus) or not isinstance(self.constant, int | float) or not math.isfinite(self.constant):
             raise DataError("A sum needs columns that it adds, and a finite constant.")
 
@@ -253,7 +282,7 @@ class Sum(Rewrite):
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
         table = _with_decimals(table, self.reads, self.decimals)
         total = self._add(list(self._terms(table).values()), self.constant)
-        return table.append_column(self.column, _to_column(total, _type(self.dtype)))
+        return table.append_column(self.column, _to_column(total, column_type(self.dtype)))
 
     def broken(self, table: pa.Table, row: int) -> str:
         return f"{super().broken(table, row)} and {self.column!r} is {table.column(self.column)[row].as_py()}"
@@ -263,131 +292,6 @@ class Sum(Rewrite):
         constant = [f"{'-' if self.constant < 0 else '+'} {abs(self.constant):g}"] if self.constant else []
         terms = constant + terms if self.minus and not self.plus else terms + constant
         return f"{self.column} = {' '.join(terms).removeprefix('+ ')}"
-
-    def effect(self) -> str:
-        return f"x holds no {self.column!r}"
-
-
-# -- a function -------------------------------------------------------------------------------------------------------------
-
-
-def plain_values(values: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """Return values as JSON has them: those of time as text."""
-    return (values.cast(pa.string()) if pa.types.is_temporal(values.type) else values).to_pylist()
-
-
-def _places(column: pa.ChunkedArray, among: Sequence[Any]) -> np.ndarray:
-    """Return the place of each value of a column among others (N,), None standing for a missing one; their number for none."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.string())
-    array, present = column.combine_chunks(), [value for value in among if value is not None]
-    position = np.array([*(i for i, value in enumerate(among) if value is not None), len(among)])
-    places = np.full(len(array), len(among))
-    if present and not pa.types.is_null(array.type):
-        array, listed = common_type(array, pa.array(present))
-        places = position[np.asarray(pc.fill_null(pc.index_in(array, value_set=listed), -1))]
-    if None in among:
-        places[np.asarray(pc.is_null(array, nan_is_null=True))] = among.index(None)
-    return places
-
-
-def _values_at(values: Sequence[Any], places: np.ndarray, kind: pa.DataType, levels: Sequence[Any] = ()) -> pa.Array:
-    """Return the values at these places (N,) as a column of this type; null where the place is the number of values, or -1.
-
-    Args:
-        levels: of a dictionary; none: those that occur.
-    """
-    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    listed = pa.array([*values, None], pa.string()) if pa.types.is_temporal(plain) else pa.array([*values, None])
-    column = listed.cast(plain, safe=False).take(pa.array(places % (len(values) + 1)))
-    if not pa.types.is_dictionary(kind):
-        return column
-    dictionary = pa.array(list(levels)).cast(plain) if levels else column.unique().drop_null()
-    return pa.DictionaryArray.from_arrays(
-        pc.index_in(column, dictionary).cast(kind.index_type), dictionary, ordered=kind.ordered
-    )
-
-
-@dataclass(frozen=True)
-class Function(Rewrite):
-    """Takes out a column whose value follows from another column's: the state of a city.
-
-    Args:
-        column: that follows.
-        of: the column that it follows from.
-        keys: the different values of `of`; None for a missing one.
-        values: of `column`, one for each key.
-        dtype: Arrow's type of the column.
-        levels: of a column of Arrow's dictionary type, the texts of its dictionary in their order.
-
-    >>> state = Function("state", "city", ("Reno", "Ely"), ("NV", "NV"), "string")
-    >>> state.backward(pa.table({"city": ["Ely"]})).column("state").to_pylist()
-    ['NV']
-    """
-
-    column: str
-    of: str
-    keys: tuple[Any, ...]
-    values: tuple[Any, ...]
-    dtype: str
-    levels: tuple[Any, ...] = ()
-
-    def __post_init__(self) -> None:
-        _check([self.column, self.of], WHOLE, self.dtype)
-        used = (*self.keys, *self.values, *self.levels)
-        plain = all(value is None or isinstance(value, str | int | float) for value in used)
-        plain &= not self.levels or {*self.values} <= {*self.levels, None}
-        if len(self.keys) != len(self.values) or len(set(self.keys)) != len(self.keys) or not self.keys or not plain:
-            raise DataError(
-                f"A function needs different keys and a value for each; got {len(self.keys)} and {len(self.values)}."
-            )
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (self.of,)
-
-    @property
-    def _distinct(self) -> tuple[Any, ...]:
-        return tuple(dict.fromkeys(self.values))
-
-    @property
-    def _image(self) -> np.ndarray:
-        """Return for each key the place of its value among the distinct values, and -1 at the end for what is no key."""
-        place = {value: i for i, value in enumerate(self._distinct)}
-        return np.array([*(place[value] for value in self.values), -1])
-
-    def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-        if self.column not in table.column_names:
-            return table, np.zeros(table.num_rows, dtype=bool)
-        key, given = _places(table.column(self.of), self.keys), _places(table.column(self.column), self._distinct)
-        known = ~np.asarray(pc.is_null(table.column(self.column), nan_is_null=True))
-        lacking = np.asarray(pc.is_null(table.column(self.of), nan_is_null=True)) & (key == len(self.keys))
-        if (known & lacking).any():  # a key that is missing follows from a value that no other key has
-            image = self._image[:-1]
-            single = {i: int(np.flatnonzero(image == i)[0]) for i in range(len(self._distinct)) if (image == i).sum() == 1}
-            inverse = np.array([single.get(i, len(self.keys)) for i in range(len(self._distinct) + 1)])
-            key = np.where(known & lacking, inverse[given], key)
-            lacking &= key == len(self.keys)
-            place = table.column_names.index(self.of)
-            table = table.set_column(place, self.of, _values_at(self.keys, key, table.column(self.of).type))
-        expected = self._image[key]
-        return table.drop_columns([self.column]), known & (((expected >= 0) & (given != expected)) | lacking)
-
-    def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
-        value = self._image[_places(table.column(self.of), self.keys)]
-        return table.append_column(self.column, _values_at(self._distinct, value, _type(self.dtype), self.levels))
-
-    def broken(self, table: pa.Table, row: int) -> str:
-        return f"{super().broken(table, row)} and {self.column!r} is {table.column(self.column)[row].as_py()}"
-
-    def describe(self) -> str:
-        return f"{self.column} is a function of {self.of}"
-
-    @property
-    def declarations(self) -> tuple[str, ...]:
-        return (f"{self.of} -> {self.column}",)
 
     def effect(self) -> str:
         return f"x holds no {self.column!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from genus.errors import DataError
 
-__all__ = ["Rewrite", "Undone", "place_columns", "rewrite_from_json", "run_backward", "run_forward"]
+__all__ = ["BrokenRelation", "Rewrite", "place_columns", "rewrite_from_json", "run_backward", "run_forward"]
+
+SHOWN = 3  # relations that one message names
 
 _rewrites: dict[str, type[Rewrite]] = {}  # by name, as JSON has it
 
@@ -92,24 +94,18 @@ class Rewrite(ABC):
         return {"rewrite": self.name, **{f.name: _listed(getattr(self, f.name)) for f in fields(self)}}  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class Undone:
-    """Says why a table cannot be rewritten: the first row that breaks a relation.
+class BrokenRelation(DataError):
+    """Say that rows break relations.
 
     Args:
-        rewrite: the relation.
-        row: the first row that breaks it.
-        count: of rows that break it.
-        values: of that row, in words.
+        reasons: for each relation the first row that breaks it, in words.
+        remedy: what to do about it.
     """
 
-    rewrite: Rewrite
-    row: int
-    count: int
-    values: str
-
-    def __str__(self) -> str:
-        return f"Row {self.row} ({self.count} such in all) breaks {self.rewrite.describe()}: {self.values}"
+    def __init__(self, reasons: Sequence[str], remedy: str) -> None:
+        more = f"; {len(reasons) - SHOWN} other relations are broken too" if len(reasons) > SHOWN else ""
+        self.reason = "; ".join(reasons[:SHOWN]) + more
+        super().__init__(f"{self.reason}; {remedy}.")
 
 
 def rewrite_from_json(data: Any) -> Rewrite:
@@ -139,14 +135,14 @@ def _tupled(value: Any) -> Any:
 # -- a table, through all of them ---------------------------------------------------------------------------------------------
 
 
-def run_forward(rewrites: Sequence[Rewrite], table: pa.Table) -> tuple[pa.Table, np.ndarray, Undone | None]:
-    """Return a table as the space sees it, which of its rows break a relation (N,), and the first such row in words.
+def run_forward(rewrites: Sequence[Rewrite], table: pa.Table) -> tuple[pa.Table, np.ndarray, list[str]]:
+    """Return a table as the space sees it, which of its rows break a relation (N,), and for each the first in words.
 
     Raises:
         DataError: the table lacks a column that a rewrite needs.
     """
     broken = np.zeros(table.num_rows, dtype=bool)
-    first: Undone | None = None
+    reasons = []
     for rewrite in rewrites:
         lacking = [name for name in rewrite.reads if name not in table.column_names]
         if lacking:
@@ -155,12 +151,13 @@ def run_forward(rewrites: Sequence[Rewrite], table: pa.Table) -> tuple[pa.Table,
             )
         after, here = rewrite.forward(table)
         new = here & ~broken  # rows that broke an earlier relation hold anything
-        if first is None and new.any():
+        if new.any():
             row = int(np.flatnonzero(new)[0])
-            first = Undone(rewrite, row, int(new.sum()), rewrite.broken(table, row))
+            count = f" ({int(new.sum()):,} such in all)" if new.sum() > 1 else ""
+            reasons.append(f"Row {row}{count} breaks {rewrite.describe()}: {rewrite.broken(table, row)}")
         broken |= here
         table = after
-    return table, broken, first
+    return table, broken, reasons
 
 
 def run_backward(rewrites: Sequence[Rewrite], table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:

@@ -9,7 +9,8 @@ from typing import Self
 import pyarrow as pa
 
 from genus.codec.constraints import Constraint
-from genus.codec.relations import Function, Order, Sum
+from genus.codec.functions import Function
+from genus.codec.relations import Order, Sum
 from genus.codec.rewrites import Rewrite
 from genus.data.candidates import Candidate
 from genus.data.functions import first_of_two_values, has_all_values, made_function

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.relations import Function, plain_values
+from genus.codec.functions import Function, plain_values
 from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
 from genus.kinds import Category, Lattice
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from genus.codec.relations import ALL_DIGITS, WHOLE, Order, ticks
+from genus.codec.relations import ALL_DIGITS, Order, integers, ticks
 from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
 from genus.kinds.numbers import EXACT
 
@@ -121,6 +121,12 @@ def place_orders(by_name: Mapping[str, Candidate], edges: Mapping[tuple[str, str
     return orders[::-1]
 
 
+def _gap(first: Candidate, second: Candidate) -> np.ndarray:
+    """Return the distances of two columns of whole numbers or time where both are known; nothing of other columns."""
+    a, b = integers(first.data), integers(second.data)
+    return np.abs(a[0] - b[0])[a[1] & b[1]] if a is not None and b is not None else np.empty(0, dtype=np.int64)
+
+
 def _made_order(by_name: Mapping[str, Candidate], name: str, others: tuple[str, ...], above: bool, strict: bool) -> list[Order]:
     """Return the order; none where the gaps are whole numbers too large for floating point."""
     bound = others[0] if len(others) == 1 else f"{'max' if above else 'min'}({', '.join(others)})"
@@ -128,11 +134,11 @@ def _made_order(by_name: Mapping[str, Candidate], name: str, others: tuple[str, 
     while gap in by_name:
         gap += "'"
     column, tick = by_name[name], 1
-    gaps = [np.abs(column.values - by_name[other].values) for other in others]
+    gaps = [_gap(column, by_name[other]) for other in others]
     for size in ticks(column.data.type).values():
-        if tick == 1 and all(not (values[~np.isnan(values)] % size).any() for values in gaps):
+        if tick == 1 and not any((gap % size).any() for gap in gaps):
             tick = size
-    if column.decimals == WHOLE and max(float(np.nanmax(values)) for values in gaps) / tick > EXACT:
+    if max(int(gap.max(initial=0)) for gap in gaps) / tick > EXACT:
         return []
     decimals = max(by_name[n].decimals for n in (name, *others))
     return [Order(name, others, gap, column.dtype, decimals, above, strict, tick)]

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from genus.codec import Codec
 from genus.codec.constraints import Constraint
-from genus.codec.relations import Function, Order, Sum, exact_numbers
-from genus.codec.rewrites import Rewrite, run_forward
+from genus.codec.functions import Function
+from genus.codec.relations import Order, Sum, exact_numbers
+from genus.codec.rewrites import BrokenRelation, Rewrite, run_forward
 from genus.data.candidates import candidate
 from genus.data.declared import Declared
 from genus.data.functions import find_functions
@@ -54,9 +55,9 @@ def relate(
     rewrites = find_relations(table, free, target, declared, search)
     if not rewrites:
         return codec
-    after, _, first = run_forward(rewrites, table)
-    if first is not None:
-        raise DataError(f"{first}; drop or mend such rows, or leave the constraint out.")
+    after, _, reasons = run_forward(rewrites, table)
+    if reasons:
+        raise BrokenRelation(reasons, "drop or mend such rows, or leave the constraint out")
     for one in rewrites:
         if isinstance(one, Order):
             kinds[one.gap] = _gap_kind(one.gap, after.column(one.gap), kinds[one.column])
@@ -66,13 +67,10 @@ def relate(
 
 def _gap_kind(name: str, gap: pa.ChunkedArray, replaced: Kind) -> Kind:
     """Return the kind of a gap, of the same base measure as the column that it replaces, so that densities are comparable."""
-    measured = measure(name, gap)
-    if type(measured) is type(replaced):
-        return measured
     try:
         return measure(name, gap, "lattice" if isinstance(replaced, Lattice) else "real")
     except DataError:  # gaps between numbers of different lattices may lie on none
-        return measured
+        return measure(name, gap)
 
 
 def find_relations(

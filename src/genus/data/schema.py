@@ -13,9 +13,9 @@ from typing import Any, Self
 import numpy as np
 
 from genus.codec import Codec
+from genus.codec.functions import Function
 from genus.codec.keys import Key
 from genus.codec.notes import Note
-from genus.codec.relations import Function
 from genus.data.dataset import Dataset
 from genus.errors import DataError, GenusError
 from genus.kinds import Category, Kind, Lattice, Time, kind_from_json

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from genus.codec.relations import ALL_DIGITS, Sum
-from genus.data.candidates import BROKEN, SURE, Candidate
+from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
 
 __all__ = ["find_sums", "keeps_sign", "made_sum"]
 
@@ -38,6 +38,7 @@ def _sums_of(columns: Sequence[Candidate], target: str | None) -> list[Sum]:
     size = {name: float(np.abs(values).mean()) for name, values in parts.items() if np.ptp(values) > 0}
     by_name, basis = {c.name: c for c in columns}, [np.full(len(rows), len(rows) ** -0.5)]
     pivots: list[str] = []
+    seen: list[Candidate] = []
     sums: list[Sum] = []
     for name in sorted(size, key=lambda name: (size[name], list(parts).index(name))):
         values = parts[name]
@@ -49,9 +50,25 @@ def _sums_of(columns: Sequence[Candidate], target: str | None) -> list[Sum]:
         if np.linalg.norm(rest) > 1e-9 * scale + 1e-12 * float(np.linalg.norm(values)):
             basis.append(rest / np.linalg.norm(rest))
             pivots.append(name)
-        elif (one := _sum_of(by_name[name], [by_name[p] for p in parts if p in pivots], rows)) is not None:
+            seen.append(by_name[name])
+            continue
+        one = _copy_of(by_name[name], seen) or _sum_of(by_name[name], [by_name[p] for p in parts if p in pivots], rows)
+        if one is not None:
             sums.append(one)
-    return _with_dependents(sums, by_name, target)
+            seen.append(by_name[name])
+    return _with_dependents(sums, by_name, target)[::-1]  # a copy of a sum goes before the sum
+
+
+def _copy_of(column: Candidate, others: Sequence[Candidate]) -> Sum | None:
+    """Return a column as another, or its negative, plus a constant."""
+    pairs = ((sign, other) for other in others for sign in (1, -1))
+    near = (pair for pair in pairs if _alike(column.values[:PROBED] - pair[0] * pair[1].values[:PROBED]))
+    return next((one for pair in near if (one := made_sum(column, [pair])) is not None), None)
+
+
+def _alike(values: np.ndarray) -> bool:
+    present = values[~np.isnan(values)]
+    return len(present) < 2 or float(np.ptp(present)) <= 1e-6 * max(1.0, float(np.abs(present).max()))
 
 
 def _sum_of(column: Candidate, pivots: Sequence[Candidate], rows: np.ndarray) -> Sum | None:
