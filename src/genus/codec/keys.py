@@ -66,7 +66,7 @@ class Key(Rewrite, name="key"):
         sizes = (self.width, *(number for one in self.unused for number in one))
         if not all(isinstance(text, str) for text in texts) or any(type(size) is not int for size in sizes):
             raise DataError("A key consists of texts and whole numbers.")
-        most = math.prod(map(len, self.alphabets[self._counted :])) if self.alphabets else LARGEST
+        most = math.prod(map(len, self.alphabets[self.counted :])) if self.alphabets else LARGEST
         if any(not (0 <= start < stop <= most and step > 0) for start, stop, step in self.unused):
             raise DataError(f"The unused numbers of a key are ranges between 0 and {most}; got {self.unused[:3]}.")
         if any(len(set(alphabet)) != len(alphabet) or not alphabet for alphabet in self.alphabets):
@@ -147,7 +147,7 @@ class Key(Rewrite, name="key"):
         return [[one] for one in self.unused if one[2] == 1] + ([stepped] if stepped else [])
 
     @property
-    def _counted(self) -> int:
+    def counted(self) -> int:
         """Return from which place of the alphabets on the characters make the number: it must fit in 62 bits."""
         at, size = len(self.alphabets), 1
         while at and size * len(self.alphabets[at - 1]) <= LARGEST:
@@ -164,7 +164,7 @@ class Key(Rewrite, name="key"):
         salts, rest = np.random.SeedSequence(seed).generate_state(len(self.alphabets), np.uint64), numbers
         for place in reversed(range(len(self.alphabets))):
             letters = np.array(list(self.alphabets[place]))
-            if place >= self._counted:
+            if place >= self.counted:
                 out[:, place], rest = letters[rest % len(letters)], rest // len(letters)
             else:
                 out[:, place] = letters[mix(numbers.astype(np.uint64) ^ salts[place]) % np.uint64(len(letters))]

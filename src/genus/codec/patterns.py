@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import string
 
 import numpy as np
@@ -18,12 +17,13 @@ from genus.errors import DataError
 __all__ = ["FEWEST", "measure_key"]
 
 FEWEST = 50  # rows, in which every key differs
+PROBED = 1000  # rows that show most columns to be no keys
 MOST = 1024  # residues that are kept
 WANTED = 1_000_000  # new keys that there should be room for, where the pattern allows
 LOWER, UPPER = string.ascii_lowercase, string.ascii_uppercase
 LETTERS = (LOWER, UPPER, UPPER + LOWER)
 MIXED = ("0123456789abcdef", "0123456789ABCDEF", *(string.digits + letters for letters in LETTERS))
-UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}")
+UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$"
 
 
 def measure_key(name: str, column: pa.ChunkedArray, declared: bool = False) -> Key | None:
@@ -70,7 +70,7 @@ def _measured(name: str, column: pa.ChunkedArray, declared: bool) -> Key:
         raise _NotAKey(f"its numbers go from {low} to {high}; expected numbers of 0 or more, below 2**62")
     if not declared and high - low + 1 != rows:
         raise _NotAKey("its numbers fill no run")
-    _check_distinct(column)
+    _check_distinct(column, numbers)
     limit = min(LARGEST, int(np.iinfo(kind.to_pandas_dtype()).max) + 1) if pa.types.is_integer(kind) else 2**53
     digits = len(str(high))
     return Key(name, type_name(kind), _unused(numbers, min(low, 10 ** (digits - 1)), 10**digits, limit))
@@ -83,70 +83,95 @@ def _whole_numbers(column: pa.ChunkedArray) -> np.ndarray:
         raise _NotAKey("its numbers are not whole, or beyond 2**62") from None
 
 
-def _check_distinct(column: pa.ChunkedArray) -> None:
-    counts = pc.value_counts(column)
-    if len(counts) < len(column):
+def _check_distinct(column: pa.ChunkedArray, numbers: np.ndarray) -> None:
+    """Raise where a value stands in two rows; where numbers of the values differ, so do the values."""
+    ordered = np.sort(numbers)
+    if (ordered[1:] == ordered[:-1]).any():
+        counts = pc.value_counts(column)
         most = counts[int(np.argmax(counts.field("counts")))]
-        raise _NotAKey(f"{most['values'].as_py()!r} stands in {most['counts'].as_py()} rows")
+        if most["counts"].as_py() > 1:
+            raise _NotAKey(f"{most['values'].as_py()!r} stands in {most['counts'].as_py()} rows")
 
 
 def _text_key(name: str, column: pa.ChunkedArray, declared: bool) -> Key:
-    ends = pc.min_max(pc.utf8_length(column)).as_py()
-    if not 0 < ends["max"] <= LONGEST or not ends["min"]:
+    if len(column) > 4 * PROBED:
+        _text_key(name, column.slice(0, PROBED), declared)  # most texts without a pattern show it here
+    shortest, longest = _ends(column)
+    if not 0 < shortest <= longest <= LONGEST:
         raise _NotAKey(f"its texts are empty, or longer than {LONGEST} characters")
-    _check_distinct(column)
-    texts = column.to_pylist()
-    dtype = type_name(column.type)
-    numbered = _numbered(texts)
-    if numbered is not None:
-        prefix, suffix, width, numbers, longest = numbered
-        fixed = ends["min"] == ends["max"]
-        least = 10 ** (longest - 1) if fixed and numbers.min() >= 10 ** (longest - 1) else 0 if fixed else int(numbers.min())
-        unused = _unused(numbers, least, 10**longest, 10**longest if fixed else 10**DIGITS)
+    if not declared and pc.count_distinct(column.slice(0, PROBED)).as_py() < min(PROBED, len(column)):
+        raise _NotAKey("a value stands in several rows")
+    dtype, fixed = type_name(column.type), shortest == longest
+    if numbered := _numbered(column):
+        prefix, suffix, width, digits, numbers = numbered
+        _check_distinct(column, numbers)
+        least = 10 ** (digits - 1) if fixed and numbers.min() >= 10 ** (digits - 1) else 0 if fixed else int(numbers.min())
+        unused = _unused(numbers, least, 10**digits, 10**digits if fixed else 10**DIGITS)
         return Key(name, dtype, unused, (), prefix, suffix, width)
-    if ends["min"] != ends["max"]:
+    if not fixed or not pc.all(pc.string_is_ascii(column)).as_py():
         raise _NotAKey("its texts have no common pattern")
-    letters = np.array(texts, dtype=f"U{ends['max']}").view("U1").reshape(len(texts), -1)
-    alphabets = _widened(_alphabets(letters, all(map(UUID.fullmatch, texts))))
+    codes = _codes(column, longest)
+    alphabets = _widened(_alphabets(codes, _are_uuids(column, longest)))
     if not declared and not any("0" in alphabet and len(alphabet) > 1 for alphabet in alphabets):
         raise _NotAKey("its texts have no digits")
-    key = Key(name, dtype, (), alphabets)
-    at = key._counted
-    numbers = np.zeros(len(texts), dtype=np.int64)
-    for place in range(at, len(alphabets)):
-        order = np.argsort(list(alphabets[place]))
-        index = order[np.searchsorted(np.array(sorted(alphabets[place])), letters[:, place])]
-        numbers = numbers * len(alphabets[place]) + index
-    size = math.prod(map(len, alphabets[at:]))
+    numbers, size = np.zeros(len(column), dtype=np.int64), 1
+    for place in range(Key(name, dtype, (), alphabets).counted, longest):
+        index = np.zeros(128, dtype=np.int64)
+        index[[*alphabets[place].encode()]] = np.arange(len(alphabets[place]))
+        numbers, size = numbers * len(alphabets[place]) + index[codes[:, place]], size * len(alphabets[place])
+    _check_distinct(column, numbers)
     return Key(name, dtype, _unused(numbers, 0, size, size), alphabets)
 
 
-def _numbered(texts: list[str]) -> tuple[str, str, int, np.ndarray, int] | None:
-    """Return what stands before and after the numbers in texts, the least width, the numbers, and the digits of the longest."""
-    prefix = _beginning(texts)
-    suffix = _beginning([text[len(prefix) :][::-1] for text in texts])[::-1]
-    middle = [text[len(prefix) : len(text) - len(suffix)] for text in texts]
-    shortest, longest = min(map(len, middle)), max(map(len, middle))
-    if longest > DIGITS or not all(part.isascii() and part.isdecimal() for part in middle):
+def _ends(column: pa.ChunkedArray) -> tuple[int, int]:
+    """Return the least and the greatest number of characters of texts."""
+    ends = pc.min_max(pc.utf8_length(column)).as_py()
+    return ends["min"], ends["max"]
+
+
+def _are_uuids(column: pa.ChunkedArray, length: int) -> bool:
+    return length == 36 and bool(pc.all(pc.match_substring_regex(column, UUID)).as_py())
+
+
+def _codes(column: pa.ChunkedArray, length: int) -> np.ndarray:
+    """Return the ASCII codes of texts of one length, (N, length) uint8."""
+    texts = pa.concat_arrays(column.cast(pa.large_string()).chunks)
+    _, offsets, data = texts.buffers()
+    start = int(np.frombuffer(offsets, np.int64)[texts.offset])
+    return np.frombuffer(data, np.uint8)[start : start + len(texts) * length].reshape(-1, length)
+
+
+def _numbered(column: pa.ChunkedArray) -> tuple[str, str, int, int, np.ndarray] | None:
+    """Return what stands before and after the numbers in texts, the digits of the shortest and the longest, and the numbers.
+
+    None where texts are no numbers between the same characters, written in one width or without zeros before them.
+    """
+    prefix = _beginning(column)
+    suffix = _beginning(pc.utf8_reverse(pc.utf8_slice_codeunits(column, len(prefix))))[::-1]
+    middle = pc.utf8_slice_codeunits(column, len(prefix), -len(suffix) or None)
+    shortest, longest = _ends(middle)
+    if longest > DIGITS or not pc.all(pc.and_(pc.utf8_is_decimal(middle), pc.string_is_ascii(middle))).as_py():
         return None
-    if any(len(part) > shortest and part[0] == "0" for part in middle):
-        return None  # written neither in a fixed width nor without zeros before
-    return prefix, suffix, shortest, np.array(middle).astype(np.int64), longest
+    padded = pc.and_(pc.starts_with(middle, "0"), pc.greater(pc.utf8_length(middle), shortest))
+    if shortest < longest and pc.any(padded).as_py():
+        return None
+    return prefix, suffix, shortest, longest, middle.cast(pa.int64()).to_numpy()
 
 
-def _beginning(texts: list[str]) -> str:
+def _beginning(column: pa.ChunkedArray) -> str:
     """Return what all texts begin with, up to the last of its characters that is no digit."""
-    low, high = min(texts), max(texts)
+    low, high = pc.min_max(column).as_py().values()
     same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
     return low[:same].rstrip(string.digits)
 
 
-def _alphabets(letters: np.ndarray, uuid: bool) -> tuple[str, ...]:
-    """Return the characters that can stand in each place of texts of one length, (N, places) of single characters.
+def _alphabets(codes: np.ndarray, uuid: bool) -> tuple[str, ...]:
+    """Return the characters that can stand in each place of texts of one length, (N, length) of their codes.
 
     Neighbouring places, in one of which digits and letters mix, share an alphabet, such as the hexadecimal digits.
     """
-    seen = [frozenset(np.unique(letters[:, place]).tolist()) for place in range(letters.shape[1])]
+    counts = (np.bincount(codes[:, place], minlength=128) for place in range(codes.shape[1]))
+    seen = [frozenset(map(chr, np.flatnonzero(count).tolist())) for count in counts]
     out: list[str] = []
     while len(out) < len(seen):
         start = end = len(out)
@@ -204,10 +229,10 @@ def _unused(numbers: np.ndarray, least: int, stop: int, limit: int) -> tuple[Ran
     for power in range(len(str(stop)) - 1, len(str(limit))) if stop < limit else ():
         ranges.append((10**power, min(10 ** (power + 1), limit), 1))
     beyond = tuple((start, end, 1) for start, end, _ in (*ranges, (least, low, 1)) if start < end)
-    between = _residues(numbers, least, min(stop, limit))
-    if high - low + 1 <= 1.2 * len(numbers) and (_room(beyond) >= len(numbers) or _room(beyond) >= _room(between)):
+    run = high - low + 1 <= 1.2 * len(numbers)
+    if run and _room(beyond) >= len(numbers):
         return beyond
-    return between
+    return max(beyond if run else (), _residues(numbers, least, min(stop, limit)), key=_room)
 
 
 def _room(ranges: tuple[Range, ...]) -> int:

@@ -113,7 +113,7 @@ def _may_be_key(name: str, column: pa.ChunkedArray) -> bool:
     """Return whether a column of whole numbers that differ in every row is called as keys are."""
     if not (pa.types.is_integer(column.type) and words_of(name) & KEY_WORDS and len(column) >= FEWEST) or column.null_count:
         return False
-    return pc.count_distinct(column).as_py() == len(column)
+    return all(pc.count_distinct(part).as_py() == len(part) for part in (column.slice(0, PROBED), column))
 
 
 def measure(name: str, column: pa.ChunkedArray, override: str | None = None, discrete: bool = False) -> Kind:
