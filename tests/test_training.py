@@ -29,7 +29,7 @@ X = torch.randn(200, 2, generator=torch.Generator().manual_seed(3)) + torch.tens
 class Gaussian(TractableDensity):
     """N(mean, 1), the mean learnt; `noise` in the loss and dropout make it random."""
 
-    left_out = ("space", "context", "before")
+    not_in_config = ("space", "context", "before")
 
     def __init__(self, context=None, noise=0.0, before=None, **hyper):
         super().__init__(SPACE, context)

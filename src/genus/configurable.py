@@ -33,7 +33,8 @@ class Configurable:
     Attributes:
         config: every argument of the constructor by name, as JSON values.
         name: the name by which files find the class.
-        left_out: arguments that `config` leaves out, since the code that makes the object again has them.
+        not_in_config: the names of arguments that `config` does not hold, since the code that makes the object again has
+            them: a model's space, which a file describes elsewhere.
 
     >>> class Layer(Configurable):
     ...     def __init__(self, widths: Sequence[int], rate: float = 0.5) -> None: ...
@@ -49,7 +50,7 @@ class Configurable:
 
     config: dict[str, Any]
     name: ClassVar[str] = ""
-    left_out: ClassVar[tuple[str, ...]] = ()
+    not_in_config: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -86,7 +87,7 @@ class Configurable:
             value = bound.arguments[parameter.name]
             if parameter.kind is parameter.VAR_KEYWORD:
                 config |= as_json(value)
-            elif parameter.kind is not parameter.VAR_POSITIONAL and parameter.name not in cls.left_out:
+            elif parameter.kind is not parameter.VAR_POSITIONAL and parameter.name not in cls.not_in_config:
                 config[parameter.name] = _checked(parameter, value)
         object.__setattr__(instance, "config", config)
         return instance
@@ -107,8 +108,8 @@ def from_json(value: Any, **arguments: Any) -> Any:
 
     Args:
         value: JSON values, or objects, which are returned as they are.
-        arguments: the arguments that the config leaves out (`Configurable.left_out`). Without them the description of such an
-            object within others stays JSON: the object around it supplies the arguments.
+        arguments: those of `Configurable.not_in_config`. Without them the description of an object that needs some, within
+            others, stays JSON: the object around it supplies the arguments.
 
     Raises:
         DataError: a description names a class that does not exist.
@@ -120,7 +121,7 @@ def from_json(value: Any, **arguments: Any) -> Any:
     if "class" not in value:
         return {name: from_json(item) for name, item in value.items()}
     cls = class_named(value["class"])
-    if cls.left_out and not arguments:
+    if cls.not_in_config and not arguments:
         return value
     return cls(**arguments, **{name: from_json(item) for name, item in value.items() if name != "class"})
 

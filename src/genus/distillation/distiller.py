@@ -124,14 +124,14 @@ class Distiller:
         context = self.student.context
         if c is not None and (context is None or data is not None):
             raise DataError(
-                "c are conditions to draw for where there are no data; leave it out with data, or without a condition."
+                "c is the context to draw for where there are no data; leave it out with data, or without a context."
             )
         if context is not None and c is None and data is None:
-            raise DataError("The student is conditional; pass data with their conditions, or conditions c to draw for.")
+            raise DataError("The student has a context; pass data with theirs, or c, the context to draw for.")
         if c is not None and context is not None:
             context.check(c, "c")
             if not len(c):
-                raise DataError("c has no rows; pass one condition or more to draw for.")
+                raise DataError("c has no rows; pass one row or more of the context to draw for.")
         if not 0 <= self.forward <= 1 or (self.forward and self.density is None):
             share = self.forward
             raise GenusError(f"forward is a share from 0 to 1, and 0 for a function, which cannot be sampled; got {share}.")

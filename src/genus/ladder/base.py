@@ -59,7 +59,7 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
             none: the family sees the context's features themselves.
     """
 
-    left_out = ("space", "context")  # which files keep apart from the other arguments of a constructor
+    not_in_config = ("space", "context")  # which files keep apart from the other arguments of a constructor
     info: ClassVar[FamilyInfo] = FamilyInfo()
     codec: Any = None  # turns what the training rows were read from into tensors, and back; None for tensors
     context_codec: Any = None

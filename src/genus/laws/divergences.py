@@ -24,7 +24,7 @@ __all__ = [
 
 P, Q = torch.tensor([6, 1, 3, 2]), torch.tensor([2, 5, 3, 2])  # counts of four states, of twelve
 RATIOS = torch.linspace(-6, 6, 61, dtype=torch.float64)  # logarithms of p / q
-FAR = 30.0  # a logarithm of p / q at which f is near its limits
+EXTREME = 30.0  # a logarithm of p / q at which f is near its limits
 STEPS = 300  # of the search for the best critic
 
 
@@ -42,13 +42,13 @@ def f_is_convex_and_zero_at_one(d: FDivergence) -> None:
 
 def limits_are_those_of_f(d: FDivergence) -> None:
     """Check that `at_zero` is f(0), and `at_infinity` the limit of f(u) / u: what mass costs where the other has none."""
-    far = torch.tensor([FAR], dtype=torch.float64)
+    far = torch.tensor([EXTREME], dtype=torch.float64)
     for name, limit, near in (
         ("at_zero", d.at_zero, float(d.value(-far))),
         ("at_infinity", d.at_infinity, float(d.value_under_p(far))),
     ):
-        holds = near > FAR / 2 if math.isinf(limit) else abs(near - limit) < 1e-5
-        require(holds, f"{d.name}: {name} is {limit:.6g}, and f says {near:.6g} at a log-ratio of {FAR:.0f}")
+        holds = near > EXTREME / 2 if math.isinf(limit) else abs(near - limit) < 1e-5
+        require(holds, f"{d.name}: {name} is {limit:.6g}, and f says {near:.6g} at a log-ratio of {EXTREME:.0f}")
 
 
 def conjugate_is_the_supremum(d: FDivergence) -> None:
@@ -66,7 +66,7 @@ def the_best_witness_gives_the_divergence(d: FDivergence) -> None:
     """Check that E_p T - E_q f*(T) is D_f(p, q) for the best witness T, and no witness passes it."""
     p, q = P.double() / P.sum(), Q.double() / Q.sum()
     true = float((q * d.value((p / q).log())).sum())
-    outputs = torch.cat([(p / q).log(), torch.linspace(-FAR, FAR, 2001, dtype=torch.float64)])
+    outputs = torch.cat([(p / q).log(), torch.linspace(-EXTREME, EXTREME, 2001, dtype=torch.float64)])
     # The best is sought for every state by itself, whatever a critic says there.
     best = p[:, None] * d.witness(outputs) - q[:, None] * d.conjugate_of_witness(outputs)
     found = float(best.nan_to_num(-math.inf).amax(1).sum())

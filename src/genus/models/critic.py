@@ -45,7 +45,7 @@ class Critic(Configurable, nn.Module):
             slope of a dense net is then 1 at most, as far as the iteration that finds it has come.
     """
 
-    left_out = ("space",)
+    not_in_config = ("space",)
 
     def __init__(
         self,

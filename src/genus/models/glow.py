@@ -16,14 +16,15 @@ __all__ = ["Glow"]
 
 
 class Glow(NormalisingFlow, name="glow"):
-    """Images: activation normalisation, an invertible 1x1 convolution and an affine coupling of channels, again and again at
-    several scales (Kingma & Dhariwal 2018, arXiv:1807.03039).
+    """Map images by activation normalisation, an invertible 1x1 convolution and an affine coupling of channels, one after the
+    other, several times at each of several scales (Kingma & Dhariwal 2018, arXiv:1807.03039).
 
     Both directions take one pass. Pixels that are whole numbers are dequantised, and the likelihood is a bound.
 
     Args:
-        levels: scales; each begins by turning 2x2 pixels into channels, and half of the channels leave at its end.
-        steps: at every level.
+        levels: the number of scales. Each begins by making channels of every 2x2 pixels; at its end half of the channels are
+            left as they are.
+        steps: how many times the three transforms follow one another at every scale.
         hidden: channels of every coupling's convolutions.
         base: see `Flow`.
 
@@ -70,11 +71,12 @@ class Glow(NormalisingFlow, name="glow"):
         if len(space.shape) not in (2, 3) or space.shape[-1] % 2 or space.shape[-2] % 2:
             return "it models images of even height and width, (height, width) or (channels, height, width)"
         if can_lack(space):
-            return "its convolutions cannot leave out pixels with values that repeat or lack"
+            return "its convolutions cannot leave out pixels that have atoms or may be missing"
         return super().limits(space, context)
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
+        """Return as many scales as the image can be halved, three at most, and wider nets for images of 1,000 numbers."""
         halvings = [n for n in (1, 2, 3) if not (space.shape[-1] % 2**n or space.shape[-2] % 2**n)]
         shape = {"levels": max(halvings, default=1), "hidden": [64, 64] if space.dim < 1000 else [128, 128]}
         return super().default_hyperparameters(space, rows) | shape

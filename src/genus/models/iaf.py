@@ -11,14 +11,15 @@ __all__ = ["IAF"]
 
 
 class IAF(Repeated, name="iaf"):
-    """Inverse autoregressive flow: x_i = m_i(z_<i) + z_i exp(s_i(z_<i)), several times (Kingma et al. 2016,
+    """Map z to x by x_i = m_i(z_<i) + z_i exp(s_i(z_<i)), several times (inverse autoregressive flow; Kingma et al. 2016,
     arXiv:1606.04934).
 
     Sampling takes one pass; the density goes coordinate by coordinate but computes every hidden unit once, so that it costs
     about a pass too, in many small steps.
 
     Args:
-        transforms: masked autoregressive transforms the other way round, the order of coordinates turned round between them.
+        transforms: the number of masked autoregressive transforms, each applied in its inverse direction; every second one
+            takes the coordinates in reversed order.
         hidden: widths of every transform's hidden layers.
         dropout: of hidden units.
         base: see `Flow`.

@@ -26,8 +26,8 @@ __all__ = ["MADE"]
 
 
 class MADE(ChainRule, name="made"):
-    """Masked autoencoder for distribution estimation: p(x) = p(x_1) p(x_2|x_1) ... by a dense net, whose weights are masked so
-    that the output of a coordinate sees earlier coordinates alone (Germain et al. 2015, arXiv:1502.03509).
+    """Compute p(x) = p(x_1) p(x_2|x_1) ... by a dense net whose weights are masked, so that the outputs for a coordinate depend
+    on earlier coordinates alone (masked autoencoder for distribution estimation; Germain et al. 2015, arXiv:1502.03509).
 
     The density takes one pass; sampling goes coordinate by coordinate but computes every hidden unit once. Exact on tables
     of mixed columns, and on images.
@@ -42,8 +42,8 @@ class MADE(ChainRule, name="made"):
         residual: add to a hidden layer the one below it, where both are equally wide (Nash & Durkan 2019, arXiv:1904.05626).
         direct: every output sees the coordinates before it directly too. In images, where neighbours say most and few hidden
             units see the nearest ones alone, this is worth several nats.
-        reach: for images: the distance along either axis, in pixels, up to which an output sees hidden units, and pixels
-            directly. A hidden unit stands at the last pixel that it sees, and may see all pixels before.
+        reach: for images, the distance in pixels, along either axis, up to which an output sees hidden units, and pixels
+            directly. A hidden unit stands at the last pixel that it sees, and may see all pixels before; None for no limit.
         components: the number of components of the mixtures that model numbers.
         context_net: widths of a dense net between the context and the masked nets; none by default.
 
@@ -196,7 +196,7 @@ class MADE(ChainRule, name="made"):
             i += 1
 
     def _token(self, column: int, value: Tensor) -> Tensor:
-        """value (n, 1) of a column -> what the nets see of it, (n, its width)."""
+        """Return the numbers that the nets see of a value (n, 1) of a column, (n, its width)."""
         start = self.tokens.starts[column]
         centre = self.centre[start : start + self.tokens.widths[column]]
         return self.singles[column](value, centre.dtype) - centre

@@ -20,15 +20,16 @@ __all__ = ["Mixture"]
 
 
 class Mixture(Counted, TractableDensity, name="mixture"):
-    """Fit naive Bayes with its class unobserved: p(x | c) = sum_k p(k | c) prod_i p(x_i | k) (Dempster et al. 1977).
+    """Sum over K components of independent columns, naive Bayes with its class unobserved: p(x | c) = sum_k p(k | c) prod_i
+    p(x_i | k). It is fitted by EM (Dempster et al. 1977): `observe` is the E-step (expected counts), `conclude` the M-step.
 
-    Fitted by EM: `observe` is the E-step (expected counts), `conclude` the M-step. Tables and variances of a component
-    are drawn towards the pooled data's by `pool` rows, so that a component of few rows does not spike.
+    The tables and variances of a component are drawn towards those of all rows, as if `pool` more rows of them were its own, so
+    that the density of a component of few rows has no spikes.
 
     Args:
         components: K, the number of components.
         smoothing: the pseudo-counts of every cell of the pooled tables.
-        pool: the number of rows by which the pooled data are weighted in every component.
+        pool: how many rows' worth of all rows together is added to every component.
 
     >>> import genus
     >>> data = genus.read("iris")

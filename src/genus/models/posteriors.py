@@ -24,13 +24,18 @@ class Posterior(nn.Module):
     width: int
 
     def mean(self, h: Tensor) -> Tensor:
-        """Return the middle of q given h, (B, L): the code of each datum."""
+        """Return the centre of q given h, (B, L), which serves as the one code of each datum."""
         raise TypeError(f"{type(self).__name__} must define mean(h).")
 
     def forward(self, h: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return z (B, L) drawn given h, with gradients, and log q(z | h) (B,), in nats.
+        """Draw a code given h, with gradients.
 
-        noise (B, L) is standard normal; where it is None, it is drawn.
+        Args:
+            h: (B, width).
+            noise: (B, L), standard normal numbers; None: drawn here.
+
+        Returns:
+            z (B, L), and log q(z | h) (B,), in nats.
         """
         raise TypeError(f"{type(self).__name__} must define forward(h, noise).")
 
@@ -70,7 +75,7 @@ class DiagonalNormal(Posterior):
 
 
 class FullNormal(Posterior):
-    """Draw from a normal distribution with every covariance, N(m, C C^T), C lower triangular."""
+    """Draw from a normal distribution with a full covariance, N(m, C C^T), C lower triangular."""
 
     def __init__(self, latent: int) -> None:
         super().__init__()
@@ -113,16 +118,20 @@ class InverseAutoregressive(Posterior):
     """Map a diagonal normal by masked transforms that see the encoder's numbers too (Kingma et al. 2016, arXiv:1606.04934).
 
     A draw takes one pass, and so does its density; the density of any other code is computed number by number.
+
+    Args:
+        latent: L.
+        hidden: the width of the two hidden layers of every masked net.
+        transforms: how many; every second one sees the code in reversed order.
+        features: how many numbers of the encoder the transforms see, beside the means and deviations of the normal.
     """
 
-    def __init__(self, latent: int, hidden: int = 256, steps: int = 2, features: int = 64) -> None:
+    def __init__(self, latent: int, hidden: int = 256, transforms: int = 2, features: int = 64) -> None:
         super().__init__()
         self.first = DiagonalNormal(latent)
         self.width = self.first.width + features
-        backwards = list(range(latent - 1, -1, -1))
-        self.chain = Chain(
-            [MaskedAutoregressive(latent, (hidden, hidden), None, features, backwards if i % 2 else None) for i in range(steps)]
-        )
+        orders = [list(range(latent - 1, -1, -1)) if i % 2 else None for i in range(transforms)]
+        self.chain = Chain([MaskedAutoregressive(latent, (hidden, hidden), None, features, order) for order in orders])
 
     def mean(self, h: Tensor) -> Tensor:
         return self.chain(self.first.mean(h[:, : self.first.width]), F.silu(h[:, self.first.width :]))[0]
@@ -144,7 +153,7 @@ class SharedWidthNormal(Posterior):
     Args:
         latent: L.
         initial_width: w before training.
-        pace: the logarithm of w learns so many times as fast as other parameters, since it must follow a decoder that sharpens.
+        pace: how many times as fast as other parameters log w learns, since it must follow a decoder that becomes sharper.
     """
 
     def __init__(self, latent: int, initial_width: float = 0.1, pace: float = 20.0) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
 from genus.errors import GenusError
 from genus.models.autoregressive import Autoregressive
 from genus.nets.causal import CausalNet
@@ -16,10 +18,10 @@ __all__ = ["RNN"]
 
 
 class RNN(Autoregressive, name="rnn"):
-    """Keep the past in one vector: p(x_t | x_1 ... x_{t-1}) = p(x_t | h_{t-1}), h_t = f(x_t, h_{t-1}).
+    """Keep the past in one vector h of fixed width: p(x_t | x_1 ... x_{t-1}) = p(x_t | h_{t-1}), h_t = f(x_t, h_{t-1}).
 
     Args:
-        cell: "gru", "lstm", "rnn" (plain), or "mean", the running mean of the embedded past: a bag as memory.
+        cell: "gru", "lstm", "rnn" (plain), or "mean", the running mean of the embedded past, which forgets its order.
         width: the width of h and of the embeddings.
         layers: the number of cells on top of one another.
         dropout: the share of embeddings, and of outputs between layers, that are dropped in training.
@@ -36,7 +38,7 @@ class RNN(Autoregressive, name="rnn"):
     info = Autoregressive.info.replace(
         title="recurrent network", group="chain rule", takes="text, sound and other sequences; any table or image"
     )
-    fit_defaults = MappingProxyType({"learning_rate": 2e-3})
+    fit_defaults = MappingProxyType({"learning_rate": 6e-3})
 
     def __init__(
         self,
@@ -58,10 +60,13 @@ class RNN(Autoregressive, name="rnn"):
             self.net = MeanMemory(width, layers, dropout, self.context_dim)
         else:
             self.net = RecurrentMemory(width, layers, cell, dropout, self.context_dim)
+        for layer in (part for part in self.outputs.modules() if isinstance(part, nn.Linear) and part.out_features):
+            # From weights of zero no gradient reaches the cells, and Adam takes dozens of steps to useful ones.
+            nn.init.kaiming_uniform_(layer.weight, a=5**0.5)
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """Return a wider memory for more data, and dropout for fewer."""
+        """Return a wider h for more data, and dropout for few."""
         values = rows * space.dim
         width = 64 if values < 50_000 else 128 if values < 2_000_000 else 256
         return {"width": width, "dropout": 0.1 if values < 2_000_000 else 0.0}

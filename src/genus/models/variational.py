@@ -111,7 +111,7 @@ class Vamp(Base):
         count: the number of pseudo-data.
     """
 
-    left_out = ("model",)
+    not_in_config = ("model",)
 
     def __init__(self, model: VariationalModel, count: int = 100) -> None:
         super().__init__()

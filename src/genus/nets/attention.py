@@ -61,9 +61,9 @@ class Transformer(CausalNet):
         """Return the outputs (B, P, width) for tokens (B, P, width), and the keys and values of every block."""
         x = tokens if self.context_to_tokens is None else tokens + self.context_to_tokens(c)[:, None]
         x = self.drop(norm(x))
-        turn, cache = self.rotations(0, x.shape[1], x), []
+        rotation, cache = self.rotations(0, x.shape[1], x), []
         for block in self.blocks:
-            q, k, v = block.project(x, turn)  # type: ignore[operator]
+            q, k, v = block.project(x, rotation)  # type: ignore[operator]
             x = block.add(x, attend(q, k, v, self.window))  # type: ignore[operator]
             cache.append((k, v))
         return norm(x), cache
@@ -106,16 +106,16 @@ class Transformer(CausalNet):
         seen = state.seen
         filled = min(seen + 1, self.window)  # positions in the cache, the newest included
         kv_cache = [cache[:, :, :filled] for cache in state.kv_cache]
-        turn = self.rotations(seen, seen + 1, x)
+        rotation = self.rotations(seen, seen + 1, x)
         place = seen % self.window
         state = state._replace(seen=seen + 1)
         # torch.compile specialises on size 1: what it makes for one filled position serves no other, so that run is eager.
         if not self.compiled or filled == 1:
-            return decode_step(self.blocks, kv_cache, x, turn, place), state  # type: ignore[arg-type]
+            return decode_step(self.blocks, kv_cache, x, rotation, place), state  # type: ignore[arg-type]
         for cache in kv_cache:
             torch._dynamo.maybe_mark_dynamic(cache, 2)
         # The place is a tensor: of a number the compiler would make a graph for each.
-        return compiled_decode_step(self.blocks, kv_cache, x, turn, torch.full((1,), place, device=x.device)), state
+        return compiled_decode_step(self.blocks, kv_cache, x, rotation, torch.full((1,), place, device=x.device)), state
 
 
 class Block(nn.Module):
@@ -134,11 +134,11 @@ class Block(nn.Module):
         for linear in (self.outward, self.down):
             nn.init.zeros_(linear.weight)
 
-    def project(self, x: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q, k, v (B, heads, P, width / heads) of the stream x (B, P, width); turn (P, width / heads / 2, 2)."""
+    def project(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q, k, v (B, heads, P, width / heads) of the stream x (B, P, width); rotation (P, width / heads / 2, 2)."""
         x = norm(x)
         q, k, v = (to(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for to in (self.query, self.key, self.value))
-        q, k = rotate(norm(torch.stack([q, k]).to(turn.dtype)), turn).unbind()
+        q, k = rotate(norm(torch.stack([q, k]).to(rotation.dtype)), rotation).unbind()
         return q, k, v
 
     def add(self, x: Tensor, attended: Tensor) -> Tensor:
@@ -155,10 +155,10 @@ class SharedDropout(Dropout):
         return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.p else x
 
 
-def rotate(x: Tensor, turn: Tensor) -> Tensor:
-    """Return x (..., P, d) with every pair of neighbours (a, b) rotated by its position's angle, turn (P, d / 2, 2)."""
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Return x (..., P, d) with every pair of neighbours (a, b) rotated by its position's angle, rotation (P, d / 2, 2)."""
     a, b = x.unflatten(-1, (-1, 2)).unbind(-1)  # (..., P, d / 2)
-    cos, sin = turn.unbind(-1)
+    cos, sin = rotation.unbind(-1)
     return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)
 
 

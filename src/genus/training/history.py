@@ -16,8 +16,8 @@ PLACES = 0.5  # of the widest spread so far, under which samples have fallen tog
 FEW = 0.2  # a spread that is too small at the end, whatever it was
 LONG = 10  # evaluations after which a game should have found the data
 BEFORE = 4  # evaluations that must have been, for there to be a usual value
-FAR = 3.0  # times the least distance, and beyond the first one
-AWAY = 2  # evaluations one after another
+DIVERGED = 3.0  # times the least distance from the data so far; beyond it, and beyond the first one, a game runs away
+AWAY = 2  # evaluations one after another that must be so far away
 
 
 @dataclass
@@ -186,9 +186,9 @@ def _departure(rows: list[dict[str, Any]]) -> str | None:
     if len(rows) <= BEFORE or "watched" not in rows[-1]:
         return None
     values = [row["criterion"] for row in rows if row["criterion"] is not None]
-    if len(values) <= BEFORE or min(values[-AWAY:]) <= max(values[0], FAR * min(values)):
+    if len(values) <= BEFORE or min(values[-AWAY:]) <= max(values[0], DIVERGED * min(values)):
         return None
-    if FAR * min(values) > values[0] and len(values) <= LONG:  # many a game begins with a swing outwards
+    if DIVERGED * min(values) > values[0] and len(values) <= LONG:  # many a game begins with a swing outwards
         return None
     return (
         f"Training has diverged by step {rows[-1]['step']}: samples are further from the data than those of the untrained model"

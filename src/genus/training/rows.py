@@ -19,7 +19,7 @@ __all__ = ["Rows", "batch_size_for", "generator", "prepare"]
 
 SYMBOLS = 8192  # of sequences in a batch: each is a term of the mean that a step follows
 PROBED = 1000  # rows whose scale is compared with that of the space
-FAR = 10.0  # standardised numbers whose median is beyond have another scale
+OFF_SCALE = 10.0  # standardised numbers whose median is beyond have another scale
 HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, and the rest can train
 
 
@@ -124,7 +124,7 @@ def warn_of_scale(space: Space, x: Tensor, name: str) -> None:
     few = x.reshape(len(x), -1)[:: max(1, len(x) // PROBED)][:, columns].double()
     loc, scale = (torch.tensor([getattr(space.kinds[i], which) for i in columns]).to(few) for which in ("loc", "scale"))
     u = (few - loc) / scale
-    far = u.abs().nanmedian(0).values > FAR
+    far = u.abs().nanmedian(0).values > OFF_SCALE
     if bool(far.any()):
         i = int(far.nonzero()[0])
         values = few[:, i][~few[:, i].isnan()]

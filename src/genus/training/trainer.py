@@ -27,6 +27,7 @@ __all__ = ["CountingTrainer", "Job", "Trainer"]
 PROBE = 256  # rows whose evaluation is timed, to learn how many are affordable
 EVALUATIONS_PER_BUDGET = 30  # one evaluation takes at most 1 / 30 of max_seconds
 SAVE_SECONDS = 60.0
+INTERRUPTED = "interrupted"  # the one end of a training that `finish` raises instead of returning
 ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small enough not to fill the memory
 
 
@@ -87,10 +88,10 @@ class Trainer(ABC):
 
     @abstractmethod
     def loop(self) -> str:
-        """Train until something ends the training, and return what: the `stopped` of the history.
+        """Train until something ends the training, and return the reason in words that a person reads in `History.stopped`.
 
-        It is "closed form", "interrupted", the `patience_over` of the class ("early stopping", or "converged" for EM), or the
-        budget that is spent, as `Budget.over` names it ("max_steps" for one).
+        Only INTERRUPTED decides anything afterwards. The others are "closed form", the `patience_over` of the class ("early
+        stopping", or "converged" for EM), and the budget that is spent, as `Budget.over` names it ("max_steps" for one).
         """
 
     def run(self) -> History:
@@ -116,7 +117,7 @@ class Trainer(ABC):
         history.stopped, history.best_step = stopped, self.best.step
         history.steps, history.seconds = self.step, self.seconds
         self.progress.close(str(history))
-        if stopped == "interrupted":
+        if stopped == INTERRUPTED:
             raise TrainingInterrupted(self.interruption())
         return history
 
@@ -139,7 +140,7 @@ class Trainer(ABC):
     def over(self) -> str | None:
         """Return why training must end now; None to go on."""
         if self.interrupt.asked:
-            return "interrupted"
+            return INTERRUPTED
         if self.best.waited >= self.options.patience:  # type: ignore[operator]
             return self.patience_over
         return self.budget.over(self.step, self.seconds + self.evaluation_seconds)
@@ -275,7 +276,7 @@ class CountingTrainer(Trainer):
             with passed_along(self.model):  # functions of torch that are given no generator draw from the seed's too
                 whole = self.one_pass()
             if not whole:
-                stopped = self.over() or "interrupted"
+                stopped = self.over() or INTERRUPTED
                 break
             self.step += 1
             value, numbers = self.evaluate_and_keep_best()

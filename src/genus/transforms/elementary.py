@@ -17,7 +17,7 @@ __all__ = ["Elementwise", "Linear", "Logit", "ActNorm", "Permutation", "Reshape"
 
 Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # x and parameters -> a value and a log-slope for each of x
 SHRUNK = 0.1  # of D / N: the share of a covariance's diagonal alone
-FAR = 10.0  # in standard deviations, where data are standardised
+CLIP = 10.0  # in standard deviations, where data are standardised
 
 
 class Permutation(Transform):
@@ -300,4 +300,4 @@ def skip_missing(f: Function, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
 
 def clip_for_net(x: Tensor, allow_missing: bool) -> Tensor:
     """Return x as a net sees it: clipped, so that far outside the data it says what it does at the edge; 0 where missing."""
-    return torch.nan_to_num(x, 0.0).clamp(-FAR, FAR) if allow_missing else x.clamp(-FAR, FAR)
+    return torch.nan_to_num(x, 0.0).clamp(-CLIP, CLIP) if allow_missing else x.clamp(-CLIP, CLIP)

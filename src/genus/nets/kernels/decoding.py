@@ -40,19 +40,21 @@ class KeyValueCache(NamedTuple):
     seen: int
 
 
-def decode_step(blocks: Sequence[nn.Module], kv_cache: list[Tensor], x: Tensor, turn: Tensor, place: Tensor | int) -> Tensor:
+def decode_step(
+    blocks: Sequence[nn.Module], kv_cache: list[Tensor], x: Tensor, rotation: Tensor, place: Tensor | int
+) -> Tensor:
     """Return the output (B, width) for the newest token, whose keys and values are written into the cache.
 
     Args:
         blocks: of the transformer.
         kv_cache: of every block, cut to the positions that are filled, the newest included.
         x: (B, width), the token.
-        turn: (1, width / heads / 2, 2), cosine and sine of the position's angles.
+        rotation: (1, width / heads / 2, 2), cosine and sine of the position's angles.
         place: the index in the cache that the newest position takes; a number, or (1,) for the compiler.
     """
     x = norm(x)[:, None]  # (B, 1, width)
     for block, cache in zip(blocks, kv_cache, strict=True):
-        q, k, v = block.project(x, turn)  # type: ignore[operator]  # (B, heads, 1, width / heads)
+        q, k, v = block.project(x, rotation)  # type: ignore[operator]  # (B, heads, 1, width / heads)
         newest = torch.cat([k, v], dim=1).to(cache.dtype)
         if isinstance(place, Tensor):
             cache.index_copy_(2, place, newest)
