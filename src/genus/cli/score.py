@@ -108,6 +108,8 @@ def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
     """Return the rows, which of them can have mass under the model (N,), and why the first of the others has none."""
     import torch
 
+    from genus.ladder.unknown import placeholder_row
+
     try:
         found = read(False)
     except DataError as error:
@@ -116,7 +118,8 @@ def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
         except DataError:
             raise error from None  # it is not for its lattices that it was refused
         strange = found.x.isinf()
-        x = torch.where(strange, found.space.tables(found.x).low.view(found.space.shape), found.x)  # that it can be computed
+        possible = placeholder_row(found.space, found.x).view(found.space.shape)
+        x = torch.where(strange, possible, found.x)  # that it can be computed
         return replace(found, x=x), ~strange.flatten(1).any(1), str(error)
     return found, torch.ones(len(found), dtype=torch.bool), ""
 
