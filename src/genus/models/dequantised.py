@@ -102,7 +102,7 @@ class Dequantised(ApproximateDensity, name="dequantised"):
             body = body & (self.space.split(x).state == 0).view(x.shape)
         place, log_q = self._places(x, c, body, noise)
         y = self.space.tables(x).spread(x.flatten(1), place.flatten(1)).view(x.shape)
-        log_step = torch.where(body, self.log_step.to(x.dtype), 0.0)
+        log_step = torch.where(body, self.log_step.to(x.dtype), 0.0).expand_as(x)
         return torch.where(body, y, x), log_step.flatten(1).sum(1) - log_q
 
     def _places(self, x: Tensor, c: Tensor | None, body: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | float]:
