@@ -157,7 +157,7 @@ def _density(name: str) -> type[TractableDensity]:
 
 
 def continuous(space: Space) -> Space:
-    """Return the space with every lattice replaced by reals on its cells or in its chart; atoms stay, and times beside others."""
+    """Return the space with reals for lattices, on their cells or in their chart; atoms, and times beside others, stay."""
     numbers = any(isinstance(kind, Lattice | Real) and not isinstance(kind, Time) for kind in space.kinds)
 
     def real(kind: Kind) -> Kind:
