@@ -19,6 +19,7 @@ import genus
 from genus import Category, Lattice, Real, Space, Time
 from genus.configurable import classes
 from genus.divergences import DIVERGENCES
+from genus.kinds import Chart
 from genus.models.flow import NormalisingFlow
 
 # The suite runs in another order each time, the files and the tests of each; a failure is repeated by setting this to its seed.
@@ -66,6 +67,14 @@ SPACES = {
         ]
     ),
     "image": Space(Lattice(0, 3), shape=(2, 3)),
+    "charts": Space(
+        [
+            Real(0.5, 0.8, (0.0, math.nan), Chart("log", 0.0, 3.0)),
+            Real(0.2, 1.5, (), Chart("asinh", 5.0, 2.0, ((-2.0, -1.5, 0.6), (0.0, 0.2, 1.5), (1.0, 1.0, 0.5)))),
+            Lattice(0, 400, 1.0, (0.0, 40.0), 3.5, 1.0, chart=Chart("log", -0.5)),
+            Category(("a", "b")),
+        ]
+    ),
     "windows": Space(Category(("a", "b", "c")), shape=(4,), sequence=True),
     "words": Space(Category(("a", "b", None)), shape=(4,), sequence=True),
 }
@@ -133,7 +142,8 @@ def law(rung: type = genus.GenerativeModel, spaces: Iterable[str] = tuple(SPACES
         flow = issubclass(genus.family(family), NormalisingFlow)  # they are many, and share all that a context does
         for space_name in spaces:
             for context_name, context in CONTEXTS.items():
-                if (flow and context_name == "category") or (not flow and space_name in ("reals and states", "real image")):
+                shared = flow or space_name == "charts"
+                if (shared and context_name == "category") or (not flow and space_name in ("reals and states", "real image")):
                     continue
                 try:
                     model = genus.build(family, SPACES[space_name], context, **hyper)

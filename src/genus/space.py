@@ -242,16 +242,21 @@ class Space:
         lower, upper = self.tables(flat).edges(flat)
         return (lower.squeeze(-1), upper.squeeze(-1)) if self.sequence else (lower, upper)
 
-    def join(self, state: Tensor, u: Tensor) -> Tensor:
+    def join(self, state: Tensor, u: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Return x (B, *shape) of states and standardised numbers, (B, D) each: the inverse of `split`.
 
         A number of a lattice becomes its nearest value.
+
+        Args:
+            state: (B, D) long.
+            u: (B, D).
+            dtype: of x; by default that of the space or of u, which has more digits.
         """
         u = u.to(torch.float64) if self.dtype == torch.float64 else u
-        dtype = torch.promote_types(self.dtype, u.dtype)  # a model of more digits keeps them
+        dtype = dtype or torch.promote_types(self.dtype, u.dtype)  # a model of more digits keeps them
         if self.sequence:
-            return self.tables(u).join(state.unsqueeze(-1), u.unsqueeze(-1)).squeeze(-1).to(dtype)
-        return self.tables(u).join(state, u).to(dtype).reshape(-1, *self.shape)
+            return self.tables(u).join(state.unsqueeze(-1), u.unsqueeze(-1), dtype).squeeze(-1)
+        return self.tables(u).join(state, u, dtype).reshape(-1, *self.shape)
 
     def check(self, x: Tensor, name: str = "x") -> None:
         """Raise DataError where x is not a batch of this space: wrong shape, a value outside a lattice, NaN or inf.

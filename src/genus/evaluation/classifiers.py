@@ -169,7 +169,7 @@ def tstr(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int 
         return float("nan")
     if isinstance(kind, Category):
         return _transferred_auc(a, y, b, truth, categorical, seed)
-    loc, scale = kind.loc or 0.0, kind.scale or 1.0
+    loc, scale = truth.mean(), truth.std()  # R^2 is that of any units; those of the trees' losses should not be huge or tiny
     return _transferred_r2(a, (y - loc) / scale, b, (truth - loc) / scale, categorical, seed)
 
 

@@ -20,7 +20,7 @@ from genus.errors import DataError
 
 __all__ = ["AFFINE", "Chart", "Charts"]
 
-LARGEST = 60.0  # the greatest |t| that is exponentiated, so that single precision holds what comes of it
+LARGEST = 300.0  # the greatest |t| that is exponentiated, so that the square of what comes of it is finite
 
 
 class Form(NamedTuple):

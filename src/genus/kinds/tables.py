@@ -16,6 +16,8 @@ from genus.kinds.charts import Charts
 
 __all__ = ["Parts", "Tables"]
 
+EDGE = 2.0**-18  # of a cell, kept free at the ends of a lattice where points are spread over its cells
+
 
 class Parts(NamedTuple):
     """Holds x (B, *shape) as states and standardised numbers: what `Space.split` returns.
@@ -42,11 +44,13 @@ class Tables(NamedTuple):
         low, high: (D,) the ends of a lattice, or of a Real's support; infinite for categories.
         middle: (D,) the x at which u is 0, a number in the support of every chart.
         step: (D,) of a lattice; 0 for other kinds.
+        points: (3, D) low, high and step once more, in double precision where a chart is not affine.
         states: (D,) long, the number of states.
         atoms: (A, D) the atoms that are numbers, NaN where a coordinate has fewer than A.
         missing: (D,) long, the state that means missing; -1 where the kind has none.
         category: (D,) bool.
         has_states: whether a coordinate has states besides its continuous part.
+        has_lattice: whether a coordinate is on a lattice.
     """
 
     charts: Charts
@@ -54,11 +58,13 @@ class Tables(NamedTuple):
     high: Tensor
     middle: Tensor
     step: Tensor
+    points: Tensor
     states: Tensor
     atoms: Tensor
     missing: Tensor
     category: Tensor
     has_states: bool
+    has_lattice: bool
 
     @classmethod
     def of(cls, kinds: Sequence[Kind]) -> Tables:
@@ -71,23 +77,30 @@ class Tables(NamedTuple):
         depth = max(map(len, atoms), default=0)
         padded = [[row[i] if i < len(row) else math.nan for row in atoms] for i in range(depth)]
         charts = Charts.of([kind.chart for kind in kinds], [kind.loc for kind in kinds], [kind.scale for kind in kinds])
+        low = column(lambda kind: getattr(kind, "low", kind.chart.support[0]))
+        high = column(lambda kind: getattr(kind, "high", kind.chart.support[1]))
+        step = column(attrgetter("step"))
         return cls(
             charts,
-            low=column(lambda kind: getattr(kind, "low", kind.chart.support[0])),
-            high=column(lambda kind: getattr(kind, "high", kind.chart.support[1])),
+            low=low,
+            high=high,
             middle=charts.inverse(torch.zeros(len(kinds), dtype=torch.float64, device="cpu")),
-            step=column(attrgetter("step")),
+            step=step,
+            points=torch.stack([low, high, step]),
             states=column(lambda kind: kind.states, torch.long),
             atoms=torch.tensor(padded, dtype=torch.float64, device="cpu").reshape(depth, len(kinds)),
             missing=column(lambda kind: kind.missing_state, torch.long),
             category=column(lambda kind: isinstance(kind, Category), torch.bool),
             has_states=any(isinstance(kind, Category) or kind.states > 1 for kind in kinds),
+            has_lattice=any(kind.step > 0 for kind in kinds),
         )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Tables:
         """Return the tables on a device, the numbers among them in this type."""
         tensors = {name: t for name, t in self._asdict().items() if isinstance(t, Tensor)}
         moved = {name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in tensors.items()}
+        if not self.charts.is_affine:
+            moved["points"] = self.points.to(device)
         return self._replace(charts=self.charts.to(device, dtype), **moved)  # type: ignore[arg-type]
 
     @property
@@ -105,7 +118,7 @@ class Tables(NamedTuple):
         u, log_slope = self.charts.forward(number)
         some = number[:1] if affine else number  # the slopes and widths of affine charts are the same for all rows
         log_slope = torch.where(self.real, log_slope[: len(some)], 0.0).to(x.dtype).expand(x.shape)
-        log_width = self._log_width(some).to(x.dtype).expand(x.shape)
+        log_width = self.log_width(some).to(x.dtype).expand(x.shape)
         return Parts(state, (torch.where(inside, u, 0.0) if self.has_states else u).to(x.dtype), log_slope, log_width)
 
     def _state(self, x: Tensor) -> Tensor:
@@ -118,43 +131,70 @@ class Tables(NamedTuple):
             state = torch.where(x == atom, i + 1, state)
         return torch.where(x.isnan(), self.missing, state)
 
-    def _log_width(self, x: Tensor) -> Tensor:
-        """Return the log of the widths in u of the cells of lattice values (..., D), in nats; 0 for other kinds."""
+    def log_width(self, x: Tensor) -> Tensor:
+        """Return the log of the widths in u of the cells of lattice values x (..., D), in nats; 0 for other kinds."""
+        if not self.has_lattice:
+            return x.new_zeros(()).expand(x.shape)
         lattice = self.step > 0
         if self.charts.is_affine:
             return torch.where(lattice, self.step / self.charts.scale, 1.0).log().expand(x.shape)
         lower, upper = (self.charts.forward(end)[0] for end in self._ends(x))
         return torch.where(lattice, upper - lower, 1.0).log()
 
+    def _snapped(self, x: Tensor) -> Tensor:
+        """Return x (..., D), those on a lattice moved to their nearest lattice value."""
+        if not self.has_lattice:
+            return x
+        low, high, step = self.points
+        lattice = step > 0
+        low, step = torch.where(lattice, low, 0.0), torch.where(lattice, step, 1.0)
+        nearest = ((x - low) / step).round() * step + low
+        return torch.where(lattice, torch.minimum(torch.maximum(nearest, low), high), x.to(nearest.dtype))
+
     def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the ends in x of the cell of each lattice value of x (..., D); x itself for other kinds."""
-        low, high = self.low - self.step / 2, self.high + self.step / 2
-        return torch.maximum(x - self.step / 2, low), torch.minimum(x + self.step / 2, high)
+        value, half = self._snapped(x), self.points[2] / 2
+        return value - half, value + half
 
     def edges(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return u at both ends of the cell of every lattice value of x (..., D); see `Space.edges`."""
         lattice, half = self.step > 0, self.step / 2
         inside = lattice & (x >= self.low - half) & (x <= self.high + half)
         x = torch.where(inside, x, torch.where(lattice, self.low, self.middle))
-        lower, upper = (self.charts.forward(end)[0] for end in self._ends(x))
+        if self.charts.is_affine:
+            u, width = self.charts.forward(x)[0], half / self.charts.scale
+            lower, upper = u - width, u + width
+        else:
+            lower, upper = (self.charts.forward(end)[0] for end in self._ends(x))
         first, last = lattice & (x < self.low + half), lattice & (x > self.high - half)
         return torch.where(first, -math.inf, lower), torch.where(last, math.inf, upper)
 
-    def join(self, state: Tensor, u: Tensor) -> Tensor:
-        """Return the numbers x (..., D) of states and standardised numbers; see `Space.join`."""
-        value = self.charts.inverse(u)
-        lattice = self.step > 0
-        step, low = torch.where(lattice, self.step, 1.0), torch.where(lattice, self.low, 0.0)
-        snapped = ((value - low) / step).round() * step + low
-        value = torch.where(lattice, torch.minimum(torch.maximum(snapped, self.low), self.high), value)
+    def spread(self, x: Tensor, place: Tensor) -> Tensor:
+        """Return a point in the cell of every lattice value of x (..., D), in data units; x itself for other kinds.
+
+        Args:
+            x: (..., D); atoms and missing values, which have no cell, are moved too.
+            place: (..., D), in [0, 1], of the point in its cell; points stay inside the ends of the lattice.
+        """
+        value = x + self.step.to(x.dtype) * (place - 0.5)
+        low, high = (self.low - self.step / 2).to(x.dtype), (self.high + self.step / 2).to(x.dtype)
+        margin = EDGE * self.step.to(x.dtype)  # a chart may be infinite at the ends; rounding must not reach them either
+        least = torch.maximum(low + margin, torch.nextafter(low, high))
+        most = torch.minimum(high - margin, torch.nextafter(high, low))
+        return torch.where(self.step > 0, torch.minimum(torch.maximum(value, least), most), x)
+
+    def join(self, state: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the numbers x (..., D) of states and standardised numbers, in this type; see `Space.join`."""
+        value = self._snapped(self.charts.inverse(u)).to(dtype)
         if self.charts.forms:  # rounding must not put a number on the end of its support, where there is no density
-            least = torch.nextafter(self.low, torch.full_like(self.low, math.inf))
-            most = torch.nextafter(self.high, torch.full_like(self.high, -math.inf))
+            low, high = self.low.to(dtype), self.high.to(dtype)
+            least = torch.nextafter(low, torch.full_like(low, math.inf))
+            most = torch.nextafter(high, torch.full_like(high, -math.inf))
             value = torch.where(self.real, torch.minimum(torch.maximum(value, least), most), value)
         if self.has_states:
             for i, atom in enumerate(self.atoms):
-                value = torch.where((state == i + 1) & ~atom.isnan(), atom, value)
-            value = torch.where(self.category, state.to(value.dtype), value)
+                value = torch.where((state == i + 1) & ~atom.isnan(), atom.to(dtype), value)
+            value = torch.where(self.category, state.to(dtype), value)
             value = torch.where(~self.category & (state == self.missing), math.nan, value)
         return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -39,9 +40,12 @@ class ModelDistribution(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """Return the real line where every column is real without atoms; other spaces have no constraint of PyTorch."""
-        if any(kind.states > 1 or kind.step for kind in self.model.space.kinds):
-            raise NotImplementedError("PyTorch has no constraint for columns with states, or on a lattice; see model.space.")
+        """Return the real line where every column is one, without atoms; other spaces have no constraint of PyTorch."""
+        whole = (-math.inf, math.inf)
+        if any(kind.states > 1 or kind.step or kind.chart.support != whole for kind in self.model.space.kinds):
+            raise NotImplementedError(
+                "PyTorch has no constraint for columns with states, on a lattice, or with an end; see model.space."
+            )
         return constraints.independent(constraints.real, len(self.event_shape))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ModelDistribution:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genus.errors import DataError
 from genus.random import rng
-from genus.space import Category, Kind, Lattice, Real, Space
+from genus.space import Category, Kind, Lattice, Space
 
 __all__ = [
     "WHO_CAN",
@@ -43,6 +43,7 @@ def fill_unknown(space: Space, x: Tensor, missing: Tensor | None) -> tuple[Tenso
     Returns:
         x without NaN in place of unknown entries, (B, *shape), and a mask of these, bool (B, D).
 
+    >>> from genus import Real
     >>> space = Space([Real(1.0), Real(0.0, 1.0, atoms=(math.nan,))])
     >>> fill_unknown(space, torch.tensor([[math.nan, math.nan]]), None)  # of the second column NaN is a value
     (tensor([[1., nan]]), tensor([[ True, False]]))
@@ -64,8 +65,9 @@ def fill_unknown(space: Space, x: Tensor, missing: Tensor | None) -> tuple[Tenso
 
 def placeholder_row(space: Space, like: Tensor) -> Tensor:
     """Return one row with a possible value in every column, (D,)."""
-    values = [k.loc if isinstance(k, Real) else k.low if isinstance(k, Lattice) else 0.0 for k in space.kinds]
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
+    table = space.tables(like)
+    row = torch.where(table.step > 0, table.low, torch.where(table.category, 0.0, table.middle))
+    return row.expand(space.dim).to(like.dtype)
 
 
 def rows_by_pattern(missing: Tensor) -> Iterator[tuple[Tensor, list[int]]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genus.errors import GenusError
 from genus.kinds import Category, Kind, Lattice, Real
+from genus.kinds.charts import Charts
 from genus.space import Space
 
 __all__ = ["LawError", "base_measure", "context_rows", "every_datum", "require", "require_close"]
@@ -47,6 +48,8 @@ def context_rows(c: Tensor | None, n: int) -> Tensor | None:
 def base_measure(kind: Kind, nodes: int = 4001, reach: float = 9.0) -> tuple[Tensor, Tensor]:
     """Return points (N,) and weights (N,) that integrate over one coordinate: sums over values, quadrature over real numbers.
 
+    The quadrature is over u, the number in its chart, as far as double precision tells points of x apart.
+
     Args:
         kind: of the coordinate.
         nodes: the number of points on a real line.
@@ -58,13 +61,18 @@ def base_measure(kind: Kind, nodes: int = 4001, reach: float = 9.0) -> tuple[Ten
     atoms = torch.tensor(kind.atoms, dtype=torch.float64)
     if isinstance(kind, Lattice):
         lattice = kind.low + kind.step * torch.arange(kind.size, dtype=torch.float64)
-        lattice = torch.tensor([v for v in lattice.tolist() if v not in kind.lattice_atoms], dtype=torch.float64)
+        taken = torch.tensor(kind.lattice_atoms, dtype=torch.float64)
+        lattice = lattice[((lattice[:, None] - taken).abs() > kind.step / 2).all(1)]
         return torch.cat([lattice, atoms]), torch.ones(len(lattice) + len(atoms), dtype=torch.float64)
     # u = sinh(t) is fine near the middle, and reaches far into the tails.
     t = torch.linspace(-reach, reach, nodes, dtype=torch.float64)
     u, weight = torch.sinh(t), torch.cosh(t) * (t[1] - t[0])
-    ones = torch.ones(len(atoms), dtype=torch.float64)
-    return torch.cat([kind.loc + kind.scale * u, atoms]), torch.cat([kind.scale * weight, ones])
+    chart = Charts.of([kind.chart], [kind.loc], [kind.scale])
+    x = chart.inverse(u.unsqueeze(1))
+    back, log_slope = (t.squeeze(1) for t in chart.forward(x))
+    kept = (back - u).abs() < 1e-6 * (1 + u.abs())
+    x, weight = x[kept, 0], (weight * torch.exp(-log_slope))[kept]
+    return torch.cat([x, atoms]), torch.cat([weight, torch.ones(len(atoms), dtype=torch.float64)])
 
 
 def every_datum(space: Space, length: int | None = None, most: int = POINTS) -> Tensor | None:

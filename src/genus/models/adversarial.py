@@ -75,11 +75,12 @@ class Adversarial(GenerativeModel):
         self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
         self.generator = generator_net(latent + self.context_dim + states, space, **nets)
         self.critic = Critic(space, self.context_dim + states, **nets, **critic)
-        kinds = [space.kinds[i] for i in space.columns(Real, Lattice)]
+        numbers = space.columns(Real, Lattice)
+        self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.long), persistent=False)
         # A short lattice is reached by a tanh, whose flat ends make its lowest and highest values easy; numbers are free.
-        short = [k if isinstance(k, Lattice) and k.is_narrow else None for k in kinds]
+        kinds = [space.kinds[i] for i in numbers]
+        short = [k if isinstance(k, Lattice) and k.is_narrow and k.chart.is_affine else None for k in kinds]
         columns = {
-            "half_step": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.0 for k in kinds],
             "middle": [((k.low + k.high) / 2 - k.loc) / k.scale if k else 0.0 for k in short],
             "reach": [(k.high - k.low + k.step) / 2 / k.scale if k else 0.0 for k in short],
         }
@@ -91,7 +92,7 @@ class Adversarial(GenerativeModel):
         gates = [(position, first[column]) for position, column in enumerate(space.columns(Real, Lattice)) if column in first]
         self.register_buffer("gates", torch.tensor(gates, dtype=torch.long).reshape(-1, 2), persistent=False)
 
-    half_step: Tensor
+    numbers: Tensor
     middle: Tensor
     reach: Tensor
     bounded: Tensor
@@ -145,13 +146,17 @@ class Adversarial(GenerativeModel):
             return self.critic.distance(self._real(x), self._fake(len(x), c, context), context)
 
     def _real(self, x: Tensor) -> Tensor:
-        """Return the features of real rows, with lattices blurred over one step."""
+        """Return the features of real rows, with the values of lattices blurred over their cells."""
         features = self.space.coordinates(x).to(self.dtype)
-        if len(self.half_step):
-            numbers, one_hots = features.tensor_split([len(self.half_step)], dim=1)
-            noise = self.half_step.to(numbers.dtype) * (2 * uniform_like(numbers) - 1)
-            features = self._gate(torch.cat([numbers + noise, one_hots], dim=1))
-        return features
+        if not self.space.has_lattice:
+            return features
+        flat = x.flatten(1).to(torch.promote_types(x.dtype, self.space.dtype))
+        table = self.space.tables(flat)
+        blurred = table.charts.forward(table.spread(flat, uniform_like(flat)))[0].to(features.dtype)[:, self.numbers]
+        on = (table.step > 0)[self.numbers]  # what is at an atom is gated away, and need not lie in a chart's support
+        count = len(self.numbers)
+        blurred = torch.where(on, blurred.nan_to_num(0.0, 0.0, 0.0), features[:, :count])
+        return self._gate(torch.cat([blurred, features[:, count:]], dim=1))
 
     def _gate(self, features: Tensor) -> Tensor:
         """Set continuous parts to 0 where their column is at an atom, as `Space.coordinates` does."""
@@ -169,7 +174,7 @@ class Adversarial(GenerativeModel):
         """Return the features of n generated rows, one-hots hard in value and soft in gradient."""
         z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=rng(self.device))
         out = self.generator(z if context is None else torch.cat([z, context], dim=1))
-        numbers = out[:, : len(self.half_step)]
+        numbers = out[:, : len(self.numbers)]
         numbers = torch.where(self.bounded, self.middle + self.reach * torch.tanh(numbers), numbers)
         one_hots = [self._one_hot(out[:, place]) for place in self.space.one_hots()]
         features = torch.cat([numbers, *one_hots], dim=1)

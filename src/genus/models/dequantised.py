@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from genus.errors import GenusError
+from genus.kinds import Chart
 from genus.ladder import ApproximateDensity, GenerativeModel, Loss, TractableDensity, registered_family
 from genus.models.noise import CellNoise
 from genus.random import rng, uniform_like
@@ -19,7 +19,6 @@ __all__ = ["Dequantised"]
 
 NOISES = ("uniform", "variational")
 TRIES = 10  # for draws that lie beyond a long lattice
-EDGE = 2.0**-20  # of the unit interval, kept free so that the logit stays finite
 
 
 class Dequantised(ApproximateDensity, name="dequantised"):
@@ -29,9 +28,9 @@ class Dequantised(ApproximateDensity, name="dequantised"):
     `elbo` is that bound by one draw of the noise, `log_evidence` averages p / q over draws. The noise is uniform (Theis et al.
     2016, arXiv:1511.01844), or a small flow that sees x and is trained with the density (Ho et al. 2019, arXiv:1902.00275):
     the density need not fill cells evenly up to their walls, and the bound comes nearer, at the price of longer steps. The
-    cells of a short lattice fill a bounded interval, which a logit stretches to the whole line first (Dinh et al. 2017,
-    arXiv:1605.08803). Draws beyond the ends of a long lattice are drawn anew. Columns of other kinds pass
-    through, as do atoms and missing values.
+    cells of a short lattice fill a bounded interval, whose chart is a logit (Dinh et al. 2017, arXiv:1605.08803). A long
+    lattice keeps its chart, and draws beyond its ends are drawn anew. Columns of other kinds pass through, as do atoms and
+    missing values.
 
     Args:
         family: the name of the continuous family; further arguments are its own.
@@ -62,36 +61,21 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         self.family = family
         self.model = _density(family)(continuous(space), context, **hyper)
         self.fit_defaults = dict(self.model.fit_defaults)  # type: ignore[misc]
-        within = self.model.space.kinds  # where times may be left as they are
-        lattices = [
-            k if isinstance(k, Lattice) and isinstance(r, Real) else None for k, r in zip(space.kinds, within, strict=True)
-        ]
-        columns = {
-            "half_step": [k.step / 2 if k else 0.0 for k in lattices],
-            "start": [k.low - k.step / 2 if k else 0.0 for k in lattices],
-            "width": [k.high - k.low + k.step if k else 1.0 for k in lattices],
-            "log_step": [math.log(k.step) if k else 0.0 for k in lattices],
-        }
-        for name, values in columns.items():
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float64).reshape(space.shape), persistent=False)
-        for name, which in {
-            "lattice": [k is not None for k in lattices],
-            "short": [k is not None and k.is_narrow for k in lattices],
-        }.items():
-            self.register_buffer(name, torch.tensor(which).reshape(space.shape), persistent=False)
+        within = zip(space.kinds, self.model.space.kinds, strict=True)  # where times may be left as they are
+        on = [isinstance(k, Lattice) and isinstance(r, Real) for k, r in within]
+        lattices = [k for k, noisy in zip(space.kinds, on, strict=True) if noisy]
+        self.register_buffer("lattice", torch.tensor(on).reshape(space.shape), persistent=False)
+        log_step = [math.log(k.step) if noisy else 0.0 for k, noisy in zip(space.kinds, on, strict=True)]
+        self.register_buffer("log_step", torch.tensor(log_step, dtype=torch.float64).reshape(space.shape), persistent=False)
         self.register_buffer("cells", self.lattice.flatten().nonzero()[:, 0], persistent=False)
         self.noise: CellNoise | None = None
-        if noise == "variational" and any(lattices):
-            allow_missing = any(k.states > 1 for k in lattices if k)
-            self.noise = CellNoise(sum(map(bool, lattices)), space.feature_dim + self.context_dim, allow_missing)
+        if noise == "variational" and lattices:
+            allow_missing = any(k.states > 1 for k in lattices)
+            self.noise = CellNoise(len(lattices), space.feature_dim + self.context_dim, allow_missing)
 
-    half_step: Tensor
-    start: Tensor
-    width: Tensor
     log_step: Tensor
     lattice: Tensor
     cells: Tensor  # (N,) which numbers of a row are on a lattice
-    short: Tensor
 
     @classmethod
     def refusal_of(cls, inner: type[GenerativeModel], space: Space, context: Space | None = None) -> str | None:
@@ -111,19 +95,15 @@ class Dequantised(ApproximateDensity, name="dequantised"):
         self.model.initialise(self._noisy(x, c)[0], c)
 
     def _noisy(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return y, a point of the cell of x on the whole line, and -log q(y | x) (B,) of all cells."""
+        """Return y, a point of the cell of x in data units, and -log q(y | x) (B,) of all cells."""
         x = x if x.is_floating_point() else x.to(self.dtype)  # whole numbers may be kept as small integers
         body = self.lattice
         if self.space.has_states:  # atoms, and what is missing, are no cells
             body = body & (self.space.split(x).state == 0).view(x.shape)
-        u, log_q = self._places(x, c, body, noise)
-        y = x + self.half_step.to(x.dtype) * (2 * u - 1)
-        share = ((y - self.start.to(x.dtype)) / self.width.to(x.dtype)).clamp(EDGE, 1 - EDGE)
-        stretched = share.logit()
-        slope = F.softplus(stretched) + F.softplus(-stretched) - self.width.to(x.dtype).log()
-        log_det = torch.where(self.short, slope, 0.0) + self.log_step.to(x.dtype)
-        y = torch.where(self.short, stretched, y)
-        return torch.where(body, y, x), torch.where(body, log_det, 0.0).flatten(1).sum(1) - log_q
+        place, log_q = self._places(x, c, body, noise)
+        y = self.space.tables(x).spread(x.flatten(1), place.flatten(1)).view(x.shape)
+        log_step = torch.where(body, self.log_step.to(x.dtype), 0.0).expand_as(x)
+        return torch.where(body, y, x), log_step.flatten(1).sum(1) - log_q
 
     def _places(self, x: Tensor, c: Tensor | None, body: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | float]:
         """Return the place of every number of x in its cell, in (0, 1) and shaped as x, with its log q, (B,).
@@ -156,15 +136,17 @@ class Dequantised(ApproximateDensity, name="dequantised"):
             if not bool(rows.any()):
                 break
             y[rows] = self.model._sample(int(rows.sum()), None if c is None else c[rows])
-        state = self.model.space.split(y).state
-        value = torch.where(self.short, self.start.to(y) + self.width.to(y) * y.sigmoid(), y).flatten(1)
-        table = self.space.tables(value)
-        return self.space.join(state, table.charts.forward(value)[0].to(value).nan_to_num(0.0))
+        state, flat = self.model.space.split(y).state, y.flatten(1)
+        return self.space.join(state, self.space.tables(flat).charts.forward(flat)[0].to(y).nan_to_num())
 
     def _beyond(self, y: Tensor) -> Tensor:
         """Return which rows of y (n, *shape) have a number outside the cells of its lattice, (n,)."""
-        start, width = self.start.to(y), self.width.to(y)
-        return ((self.lattice & ~self.short) & ((y < start) | (y > start + width))).flatten(1).any(1)
+        flat, table = y.flatten(1), self.space.tables(y)
+        half = table.step / 2
+        outside = self.lattice.flatten() & ((flat < table.low - half) | (flat > table.high + half))
+        if self.space.has_states:
+            outside = outside & (self.model.space.split(y).state == 0)
+        return outside.any(1)
 
 
 def _density(name: str) -> type[TractableDensity]:
@@ -175,12 +157,14 @@ def _density(name: str) -> type[TractableDensity]:
 
 
 def continuous(space: Space) -> Space:
-    """Return the space with every lattice replaced by reals; atoms stay, and times beside other numbers."""
+    """Return the space with reals for lattices, on their cells or in their chart; atoms, and times beside others, stay."""
     numbers = any(isinstance(kind, Lattice | Real) and not isinstance(kind, Time) for kind in space.kinds)
 
     def real(kind: Kind) -> Kind:
         if not isinstance(kind, Lattice) or (isinstance(kind, Time) and numbers and not space.sequence):
             return kind
-        return Real(0.0, 2.0, kind.atoms) if kind.is_narrow else Real(kind.loc, kind.scale, kind.atoms)
+        if not kind.is_narrow or not kind.chart.is_affine:
+            return Real(kind.loc, kind.scale, kind.atoms, kind.chart)
+        return Real(0.0, 2.0, kind.atoms, Chart("logit", kind.low - kind.step / 2, kind.size * kind.step))
 
     return Space([real(kind) for kind in space.kinds], space.shape, space.names)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import NotFittedError
-from genus.nets.cells import Cells, standard_atoms
-from genus.random import normal_like, rng, uniform_like
+from genus.nets.cells import Cells, atom_cells
+from genus.random import normal_like, rng
 from genus.space import Category, Lattice, Space
 
 __all__ = ["Product", "context_index", "context_refusal", "context_combinations"]
@@ -27,7 +27,7 @@ class Product(nn.Module):
     """K products of columns, p(x | k) = prod_j p(x_j | k), are learned from additive sufficient statistics.
 
     Tables (categories, atoms, narrow lattices) are counted; the continuous part of a Real is a Gaussian; that of a wide
-    Lattice a Gaussian discretised to its lattice and cut at its bounds, off the atoms.
+    Lattice a Gaussian in u, discretised to the cells of its lattice, whose end cells hold the tails, off the atoms.
 
     Args:
         space: of x.
@@ -41,18 +41,7 @@ class Product(nn.Module):
         self.cells = Cells(space, Lattice.NARROW)
         numbers = [space.kinds[i] for i in self.cells.rest.tolist()]  # the kinds of columns without a table
         self.lattice = [j for j, k in enumerate(numbers) if isinstance(k, Lattice)]
-        kinds = [k for k in numbers if isinstance(k, Lattice)]
-        depth = max((len(k.lattice_atoms) for k in kinds), default=0)
-        constants = {
-            # A lattice value takes in the density of its cell, so no standard deviation below half a step is needed.
-            "floor": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.0 for k in numbers],
-            "half_step": [k.step / k.scale / 2 for k in kinds],
-            "low": [(k.low - k.loc) / k.scale for k in kinds],
-            "high": [(k.high - k.loc) / k.scale for k in kinds],
-            "atoms": [standard_atoms(k, depth) for k in kinds],
-        }
-        for name, value in constants.items():
-            self.register_buffer(name, torch.tensor(value, dtype=torch.float64), persistent=False)
+        self.register_buffer("atoms", atom_cells([numbers[j] for j in self.lattice]), persistent=False)
         shapes = dict.fromkeys(("inside", "sums", "squares", "mean", "std"), (components, len(numbers)))
         shapes |= dict.fromkeys(("counts", "log_table"), (components, self.cells.total))
         for name, shape in (shapes | {"rows": (components,)}).items():
@@ -70,11 +59,7 @@ class Product(nn.Module):
     mean: Tensor
     std: Tensor
     concluded: Tensor
-    half_step: Tensor
-    low: Tensor
-    high: Tensor
     atoms: Tensor
-    floor: Tensor
 
     # -- counting -----------------------------------------------------------------------------------------------------
 
@@ -142,8 +127,19 @@ class Product(nn.Module):
             own = (self.squares - self.inside * mean.square()).clamp(min=0)
             var = torch.where(self.inside + pool > 0, (own + pool * NARROW * pooled_var) / (rows + pool), pooled_var)
             self.mean.copy_(mean)
-            self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self.floor))
+            self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self._least_std()))
         self.concluded.fill_(True)
+
+    def _least_std(self) -> Tensor:
+        """Return the least standard deviations (K, R): of a lattice half its cell at the mean, which takes in its density."""
+        least = torch.zeros_like(self.mean)
+        if self.lattice:
+            u = self.mean.new_zeros(self.components, self.space.dim).index_copy(1, self.cells.rest, self.mean)
+            x = self.space.join(torch.zeros_like(u, dtype=torch.long), u, u.dtype).flatten(1)
+            u, (lower, upper) = self.space.tables(x).charts.forward(x)[0], self.space.edges(x)
+            half = torch.minimum(u - lower, upper - u)[:, self.cells.rest]  # where an edge is infinite, up to the other
+            least[:, self.lattice] = half[:, self.lattice].nan_to_num(posinf=1.0)
+        return least
 
     def _shape(self) -> Tensor:
         """Return pseudo-counts (K, total), one for every cell in the mean; of a lattice most have the shape of a normal."""
@@ -167,7 +163,7 @@ class Product(nn.Module):
         """Return the mass of cells (columns, size) under normals of means and variances (K, columns): (K, columns, size)."""
         std = var.sqrt().unsqueeze(-1).maximum(step / 2)
         z = (value - mean.unsqueeze(-1)) / std
-        return self._interval(z - step / std / 2, z + step / std / 2).exp()
+        return _interval(z - step / std / 2, z + step / std / 2).exp()
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -197,7 +193,7 @@ class Product(nn.Module):
         return part
 
     def _log_prob(self, x: Tensor, joint: tuple[Tensor, list[Tensor]] | None) -> Tensor:
-        state, u, log_slope, _ = self.space.split(x)
+        state, u, log_slope, log_width = self.space.split(x)
         out = torch.zeros(len(x), self.components, dtype=torch.float64, device=x.device)
         if joint is not None:
             strides, tables = joint
@@ -208,15 +204,17 @@ class Product(nn.Module):
             u = (u if self.cells.every_rest else u[:, self.cells.rest]).double()
             inside = (state[:, self.cells.rest] == 0).double() if self.space.has_states else None
             log_slope = log_slope[:1] if log_slope.stride(0) == 0 else log_slope  # an affine chart has one slope for all rows
-            slope = log_slope[:, self.cells.rest].double()
+            slope = (log_slope if self.cells.every_rest else log_slope[:, self.cells.rest]).double()
             out += self._gaussian(u, inside)
             out += (slope if inside is None else slope * inside).sum(1, keepdim=True)
+        if self.lattice:
+            cells = torch.stack([*self.space.edges(x), log_width])[..., self.cells.rest].double()
             for i, j in enumerate(self.lattice):
                 if inside is None:
-                    out += self._lattice(u[:, j], i, j)
+                    out += self._lattice(cells[..., j], i, j)
                 else:  # most rows of a zero-inflated column are at its atom
                     rows = inside[:, j].nonzero().squeeze(1)
-                    out.index_add_(0, rows, self._lattice(u[rows, j], i, j))
+                    out.index_add_(0, rows, self._lattice(cells[:, rows, j], i, j))
         return out
 
     def _gaussian(self, u: Tensor, inside: Tensor | None) -> Tensor:
@@ -230,27 +228,11 @@ class Product(nn.Module):
         value = torch.addmm((u @ (self.mean * precision).T), u.square(), precision.T, alpha=-0.5)
         return value + (constant.sum(1) if inside is None else inside @ constant.T)
 
-    def _interval(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return log(Phi(b) - Phi(a)) for a < b, computed in the tail where it is exact."""
-        a, b = torch.where(a > 0, -b, a), torch.where(a > 0, -a, b)
-        high, low = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
-        return high + torch.log(-torch.expm1((low - high).clamp(max=-1e-300)))
-
-    def _lattice(self, u: Tensor, i: int, j: int) -> Tensor:
-        """Return the log-mass (B, K) of u (B,) on the i-th lattice, normalised over the lattice without its atoms."""
-        half, mean, std = self.half_step[i], self.mean[:, j], self.std[:, j]
-        z, h = (u.unsqueeze(1) - mean) / std, half / std
-        if len(u) and bool((h * (1 + z.abs())).max() < 0.05):
-            # A cell this narrow is its density times its width; two more terms of the series make it so to 1e-9.
-            square, h2 = z.square(), h.square()
-            bend = h2 / 6 * (square - 1) + h2.square() / 120 * (square.square() - 6 * square + 3)
-            mass = -0.5 * square + (2 * h).log() - 0.5 * math.log(2 * math.pi) + torch.log1p(bend)
-        else:
-            mass = self._interval(z - h, z + h)
-        whole = self._interval((self.low[i] - half - mean) / std, (self.high[i] + half - mean) / std)
-        atoms = self.atoms[i][~self.atoms[i].isnan()].unsqueeze(1)
-        taken = self._interval((atoms - half - mean) / std, (atoms + half - mean) / std).exp().sum(0) if len(atoms) else 0.0
-        return mass - (whole.exp() - taken).clamp(min=1e-300).log()
+    def _lattice(self, cell: Tensor, i: int, j: int) -> Tensor:
+        """Return the log-mass (B, K) of cells (3, B) of the i-th lattice, normalised over the lattice without its atoms."""
+        mean, std, atoms = self.mean[:, j], self.std[:, j], self.atoms[:, i]
+        taken = _cell_mass(atoms[:, ~atoms[0].isnan()], mean, std).exp().sum(0)
+        return _cell_mass(cell, mean, std) - (1 - taken).clamp(min=1e-300).log()
 
     def sample(self, k: Tensor) -> Tensor:
         """Draw x (B, *shape) given component numbers k (B,)."""
@@ -265,27 +247,47 @@ class Product(nn.Module):
                 cell[:, j] = torch.searchsorted(cumulated[k], draw, right=True).squeeze(1).clamp(max=size - 1)
         mean, std = self.mean[k], self.std[k]
         u = mean + std * normal_like(mean)
-        for i, j in enumerate(self.lattice):
-            u[:, j] = self._sample_lattice(i, mean[:, j], std[:, j])
-        return self.cells.compose(cell, u)
-
-    def _sample_lattice(self, i: int, mean: Tensor, std: Tensor) -> Tensor:
-        half, atoms = self.half_step[i], self.atoms[i][~self.atoms[i].isnan()]
-        first = torch.special.ndtr((self.low[i] - half - mean) / std)
-        last = torch.special.ndtr((self.high[i] + half - mean) / std)
-
-        def draw() -> Tensor:
-            level = (first + uniform_like(mean) * (last - first)).clamp(1e-15, 1 - 1e-15)
-            return (mean + std * torch.special.ndtri(level)).clamp(self.low[i], self.high[i])
-
-        u = draw()
-        # What falls on an atom is drawn again; std is at least half a step, so that three in ten fall beside it.
-        for _ in range(64):
-            hit = ((u.unsqueeze(1) - atoms).abs() < half).any(1)
+        # What falls on an atom is drawn again; std is at least half a cell, so that three in ten fall beside it.
+        lower, upper, _ = self.atoms
+        for _ in range(64 if self.atoms.shape[-1] else 0):
+            at = u[:, self.lattice].unsqueeze(-1)
+            hit = torch.zeros_like(u, dtype=torch.bool)
+            hit[:, self.lattice] = ((at > lower) & (at < upper)).any(-1)
             if not hit.any():
                 break
-            u = torch.where(hit, draw(), u)
-        return u
+            u = torch.where(hit, mean + std * normal_like(mean), u)
+        return self.cells.compose(cell, u)
+
+
+def _cell_mass(cell: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return the log-mass (B, K) under normals (K,) of cells (3, B): both edges, and the log of the width.
+
+    Edges at the ends of a lattice are infinite, so that these cells hold the tails.
+    """
+    lower, upper, log_width = cell
+    first, last = lower.isinf(), upper.isinf()
+    half = 0.5 * log_width.exp().masked_fill(first | last, 0.0).unsqueeze(1) / std
+    middle = 0.5 * (torch.where(first, upper, lower) + torch.where(last, lower, upper))
+    z = (middle.unsqueeze(1) - mean) / std
+    ends = (first | last).nonzero().squeeze(1)
+    if len(z) and bool((half * (1 + z.abs())).max() < 0.05):
+        # A cell this narrow is its density times its width; two more terms of the series make it so to 1e-9.
+        square, h2 = z.square(), half.square()
+        bend = h2 / 6 * (square - 1) + h2.square() / 120 * (square.square() - 6 * square + 3)
+        mass = -0.5 * square + (2 * half).log() - 0.5 * math.log(2 * math.pi) + torch.log1p(bend)
+    else:
+        mass = _interval(z - half, z + half)
+    if not len(ends):
+        return mass
+    a, b = ((t[ends].unsqueeze(1) - mean) / std for t in (lower, upper))
+    return mass.index_copy(0, ends, _interval(a, b))
+
+
+def _interval(a: Tensor, b: Tensor) -> Tensor:
+    """Return log(Phi(b) - Phi(a)) for a < b, computed in the tail where it is exact."""
+    a, b = torch.where(a > 0, -b, a), torch.where(a > 0, -a, b)
+    high, low = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
+    return high + torch.log(-torch.expm1((low - high).clamp(max=-1e-300)))
 
 
 def _moments(count: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import torch
@@ -11,7 +13,7 @@ from torch.nn import functional as F
 
 from genus.space import Category, Kind, Lattice, Space
 
-__all__ = ["Cells", "standard_atoms"]
+__all__ = ["Cells", "atom_cells"]
 
 
 class Cells(nn.Module):
@@ -160,7 +162,7 @@ class Cells(nn.Module):
             inside = self.narrow & (state < size)
             full = torch.where(inside, table.charts.forward(place)[0], full)
             state = torch.where(self.narrow, (state - size + 1).clamp(min=0), state)
-        return self.space.join(state, full).to(dtype)
+        return self.space.join(state, full, dtype)
 
     def log_tables(self, numbers: Tensor) -> Tensor:
         """Return log-probabilities (B, total), normalised within each table, of a net's numbers (B, sum of needs)."""
@@ -204,7 +206,20 @@ def cell_values(kind: Kind, narrow: bool) -> list[float]:
     return inside + list(kind.atoms)
 
 
-def standard_atoms(kind: Kind, depth: int) -> list[float]:
-    """Return a lattice's own atoms in standardised units, padded with NaN to `depth`; of another kind, NaN alone."""
-    atoms = [(a - kind.loc) / kind.scale for a in kind.lattice_atoms] if isinstance(kind, Lattice) else []
-    return atoms + [math.nan] * (depth - len(atoms))
+def atom_cells(kinds: Sequence[Kind]) -> Tensor:
+    """Return the cells in u of the atoms that are values of a lattice, NaN where a column has fewer.
+
+    Args:
+        kinds: of R columns.
+
+    Returns:
+        (3, R, A) in double precision: both edges, infinite at the ends of a lattice, and the log of the width.
+    """
+    taken = [kind.lattice_atoms if isinstance(kind, Lattice) else () for kind in kinds]
+    with torch.device("cpu"):
+        out = torch.full((3, len(kinds), max(map(len, taken), default=0)), math.nan, dtype=torch.float64)
+        for j, (kind, values) in enumerate(zip(kinds, taken, strict=True)):
+            if isinstance(kind, Lattice) and values:
+                column, x = Space([replace(kind, atoms=())]), torch.tensor(values, dtype=torch.float64).unsqueeze(1)
+                out[:, j, : len(values)] = torch.stack([*column.edges(x), column.split(x).log_width]).squeeze(-1)
+    return out

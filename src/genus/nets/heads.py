@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from genus.compiled import is_traced
 from genus.errors import GenusError
-from genus.nets.cells import Cells, standard_atoms
+from genus.nets.cells import Cells, atom_cells
 from genus.random import gumbel_like, normal_like, rng, uniform_like
 from genus.space import Lattice, Space
 
@@ -90,23 +90,13 @@ class Head(nn.Module):
         self.has_atoms = any(isinstance(k, Lattice) and k.lattice_atoms for k in rest)
         plain = [isinstance(k, Lattice) and not k.atoms and k.size <= limit for k in space.kinds]
         self.register_buffer("averaged", torch.tensor(plain)[self.cells.tabled], persistent=False)
-        depth = max((len(k.lattice_atoms) for k in rest if isinstance(k, Lattice)), default=0)
-        columns = {
-            "lattice": [isinstance(k, Lattice) for k in rest],
-            "half_step": [k.step / k.scale / 2 if isinstance(k, Lattice) else 0.5 for k in rest],
-            "low": [(k.low - k.loc) / k.scale if isinstance(k, Lattice) else -math.inf for k in rest],
-            "high": [(k.high - k.loc) / k.scale if isinstance(k, Lattice) else math.inf for k in rest],
-            "atoms": [standard_atoms(k, depth) for k in rest],
-        }
-        for name, value in columns.items():
-            dtype = torch.bool if name == "lattice" else torch.float64
-            self.register_buffer(name, torch.tensor(value, dtype=dtype), persistent=False)
+        self.register_buffer(
+            "lattice", torch.tensor([isinstance(k, Lattice) for k in rest], dtype=torch.bool), persistent=False
+        )
+        self.register_buffer("atoms", atom_cells(rest), persistent=False)
 
     averaged: Tensor
     lattice: Tensor
-    half_step: Tensor
-    low: Tensor
-    high: Tensor
     atoms: Tensor
 
     def forward(self, params: Tensor) -> Coordinates:
@@ -146,21 +136,24 @@ class Coordinates:
         head, cells = self.head, self.head.cells
         if cells.is_lattice:  # which has neither states nor a remainder
             return self._of_cells(cells.index(x, x))
-        state, u, log_slope, _ = head.space.split(x)
+        state, u, log_slope, log_width = head.space.split(x)
         out = torch.zeros(len(self.tables), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
         if cells.total:
             tables = self._of_cells(cells.index(x, state))
             out = tables if cells.every_tabled else out.index_copy(1, cells.tabled, tables)
         if len(cells.rest):
+            rest = slice(None) if cells.every_rest else cells.rest
+            cell = torch.stack([*head.space.edges(x), log_width])[..., rest] if head.has_lattice else None
+            state, u, log_slope = state[:, rest], u[:, rest], log_slope[:, rest]
             draws = len(out) // max(len(x), 1)
-            state, u = (state, u) if draws == 1 else (state.repeat(draws, 1), u.repeat(draws, 1))
-            log_slope = log_slope if draws == 1 else log_slope.repeat(draws, 1)
-            inside = self._rest_log_prob(u if cells.every_rest else u[:, cells.rest])
-            inside = inside + (log_slope if cells.every_rest else log_slope[:, cells.rest]).to(inside.dtype)
+            if draws != 1:
+                state, u, log_slope = (t.repeat(draws, 1) for t in (state, u, log_slope))
+                cell = None if cell is None else cell.repeat(1, draws, 1)
+            inside = self._rest_log_prob(u, cell) + log_slope.to(self.loc.dtype)
             if head.has_atoms:
-                inside = inside + self._off_atoms(state[:, cells.rest] == 0)
+                inside = inside + self._off_atoms(state == 0)
             if head.space.has_states:
-                inside = torch.where(state[:, cells.rest] == 0, inside, 0.0)
+                inside = torch.where(state == 0, inside, 0.0)
             out = out + inside if cells.every_rest else out.index_add(1, cells.rest, inside)
         return out
 
@@ -174,16 +167,19 @@ class Coordinates:
         at = cell + self.head.cells.offset
         return self.log_cells.gather(1, at if draws == 1 else at.repeat(draws, 1))
 
-    def _rest_log_prob(self, u: Tensor) -> Tensor:
-        """Return log-densities (B, R) of the remainders u (B, R), with what a lattice's atoms take of it still in."""
-        head = self.head
+    def _rest_log_prob(self, u: Tensor, cell: Tensor | None = None) -> Tensor:
+        """Return log-densities (B, R) of the remainders u (B, R), with what a lattice's atoms take of it still in.
+
+        Args:
+            u: (B, R).
+            cell: where a column is on a lattice, the cells of all values as `cell_mass` takes them, (3, B, R).
+        """
         u = u.to(self.loc.dtype)
         z = (u.unsqueeze(-1) - self.loc) * torch.exp(-self.log_scale)
         parts = -0.5 * z.square() - self.log_scale - 0.5 * math.log(2 * math.pi)
-        if head.has_lattice:
-            bounds = (head.half_step, head.low, head.high)
-            mass = cell_mass(u, self.loc, self.log_scale, *(t.to(u.dtype).unsqueeze(-1) for t in bounds))
-            parts = torch.where(head.lattice.unsqueeze(-1), mass, parts)
+        if cell is not None:
+            mass = cell_mass(cell.to(u.dtype), self.loc, self.log_scale)
+            parts = torch.where(self.head.lattice.unsqueeze(-1), mass, parts)
         return (self.log_weights + parts).logsumexp(-1)
 
     def expected_log_prob(self, loc: Tensor, log_scale: Tensor, draws: int = 8) -> Tensor:
@@ -208,15 +204,16 @@ class Coordinates:
         """
         head = self.head
         out = torch.zeros_like(inside, dtype=self.loc.dtype)
-        affected = inside & ~head.atoms[:, 0].isnan()
-        mixtures, tables = (self.log_weights, self.loc, self.log_scale), (head.atoms, head.half_step, head.low, head.high)
+        atoms = head.atoms.to(out.dtype)  # (3, R, A)
+        affected = inside & ~atoms[0, :, 0].isnan()
+        mixtures = (self.log_weights, self.loc, self.log_scale)
         if is_traced():  # which data these are cannot be looked at
-            return torch.where(affected, _log_rest(*mixtures, *(t.to(out.dtype) for t in tables)), 0.0)
+            return torch.where(affected, _log_rest(*mixtures, atoms), 0.0)
         row, column = affected.nonzero(as_tuple=True)
         if not len(row):
             return out
-        rest = _log_rest(*(t[row, column] for t in mixtures), *(t.to(out.dtype)[column] for t in tables))
-        return out.index_put((row, column), rest)
+        log_weights, loc, log_scale = (t[row, column] for t in mixtures)
+        return out.index_put((row, column), _log_rest(log_weights, loc, log_scale, atoms[:, column]))
 
     def sample(self, options: SamplingOptions = UNCHANGED) -> Tensor:
         """Draw every datum once: (B, *shape) in data units."""
@@ -257,8 +254,10 @@ class Coordinates:
         u = self._draw(temperature)
         if head.has_atoms:
             # Redraw what fell on an atom: the remainder lives off the atoms. A component as narrow as FLOOR could insist.
+            lower, upper, _ = head.atoms
             for _ in range(100):
-                hit = ((u.unsqueeze(-1) - head.atoms.to(u.dtype)).abs() < head.half_step.to(u.dtype).unsqueeze(-1)).any(-1)
+                at = u.double().unsqueeze(-1)
+                hit = ((at > lower) & (at < upper)).any(-1)
                 if not hit.any():
                     break
                 u = torch.where(hit, self._draw(temperature), u)
@@ -276,35 +275,36 @@ class Coordinates:
         noise = normal_like(loc)
         if head.has_lattice:
             noise = torch.where(head.lattice, uniform_like(loc).clamp(1e-7, 1 - 1e-7).logit(), noise)
-        u = loc + temperature * scale * noise
-        if head.has_lattice:
-            u = torch.where(head.lattice, u.clamp(head.low.to(u.dtype), head.high.to(u.dtype)), u)
-        return u
+        return loc + temperature * scale * noise
 
 
-def _log_rest(
-    log_weights: Tensor, loc: Tensor, log_scale: Tensor, atoms: Tensor, half: Tensor, low: Tensor, high: Tensor
-) -> Tensor:
-    """Return -log(1 - mass at the atoms) (...) of mixtures (..., M) on lattices (...) with atoms (..., A), NaN for fewer."""
-    mixture = (t.unsqueeze(-2) for t in (loc, log_scale))
-    bounds = (t[..., None, None] for t in (half, low, high))
-    mass = (log_weights.unsqueeze(-2) + cell_mass(atoms.nan_to_num(0.0), *mixture, *bounds)).logsumexp(-1).exp()
-    return -torch.log1p(-torch.where(atoms.isnan(), 0.0, mass).sum(-1).clamp(max=1 - 1e-6))
+def _log_rest(log_weights: Tensor, loc: Tensor, log_scale: Tensor, atoms: Tensor) -> Tensor:
+    """Return -log(1 - mass at the atoms) (...) of mixtures (..., M) on lattices with atoms (3, ..., A), NaN for fewer."""
+    none = atoms[0].isnan()
+    cells = atoms.masked_fill(none, 0.0)
+    mass = (log_weights.unsqueeze(-2) + cell_mass(cells, loc.unsqueeze(-2), log_scale.unsqueeze(-2))).logsumexp(-1).exp()
+    return -torch.log1p(-torch.where(none, 0.0, mass).sum(-1).clamp(max=1 - 1e-6))
 
 
-def cell_mass(u: Tensor, loc: Tensor, log_scale: Tensor, half: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return the log-mass (..., M) of the cell of u (...) on a lattice under each logistic; end cells hold the tails.
+def cell_mass(cell: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-mass (..., M) of cells (...) under each logistic, in nats.
 
-    sigma(a) - sigma(b) = sigma(a) sigma(-b) (1 - exp(b - a)): no cancellation, however fine the lattice.
+    sigma(b) - sigma(a) = sigma(b) sigma(-a) (1 - exp(a - b)): no cancellation, however narrow the cell.
+
+    Args:
+        cell: (3, ...), the lower edges of the cells, the upper, and the logs of their widths, which may have more digits than
+            the difference. Edges at the ends of a lattice are infinite, so that these cells hold the tails.
+        loc, log_scale: (..., M).
     """
-    u = u.unsqueeze(-1)
+    lower, upper, log_width = cell
     inverse = torch.exp(-log_scale)
-    above = (u + half - loc) * inverse
-    below = (u - half - loc) * inverse
-    first, last = u < low + half, u > high - half
-    upper = torch.where(last, 0.0, -F.softplus(-above))
-    lower = torch.where(first, 0.0, -F.softplus(below))
-    log_width = torch.log(2 * half) - log_scale
+    first, last = lower.isinf(), upper.isinf()
+    # What is infinite is replaced before it meets a parameter, whose gradient would be NaN.
+    above = (upper.masked_fill(last, 0.0).unsqueeze(-1) - loc) * inverse
+    below = (lower.masked_fill(first, 0.0).unsqueeze(-1) - loc) * inverse
+    log_width = log_width.masked_fill(first | last, 0.0).unsqueeze(-1) - log_scale
+    first, last = first.unsqueeze(-1), last.unsqueeze(-1)
     width = log_width.exp().clamp(min=1e-12)  # a scale that dwarfs the lattice leaves a cell a mass that underflows
     inner = log_width + torch.log(-torch.expm1(-width) / width)
-    return upper + lower + torch.where(first | last, 0.0, inner)
+    tails = torch.where(last, 0.0, -F.softplus(-above)) + torch.where(first, 0.0, -F.softplus(below))
+    return tails + torch.where(first | last, 0.0, inner)
