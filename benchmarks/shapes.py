@@ -1,7 +1,8 @@
 """How near a column's chart, and families on one column, come to the truth on one-dimensional shapes whose density is known.
 
-Each shape gives training rows and fresh rows; printed is how many nats a fresh row's log-density is below the true one (the mean of
-paired differences, less two of its standard errors, and not below 0), and the share of draws across a sign, or outside the true ends.
+Each shape gives training rows and fresh rows. Printed is how many nats a fresh row's log-density is below the true one (the mean
+of paired differences, less two of its standard errors, and not below 0), and the share of draws across a sign, or outside the
+true ends.
 
     python benchmarks/shapes.py                             # charts alone, seconds
     python benchmarks/shapes.py --families naive-bayes made nsf mixture
@@ -61,7 +62,9 @@ def several(*parts: tuple[float, Any]) -> Shape:
 
     def log_density(x: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore"):
-            return special.logsumexp([np.log(s) + shape.log_density(x) for s, shape in zip(shares, shapes, strict=True)], axis=0)
+            return special.logsumexp(
+                [np.log(s) + shape.log_density(x) for s, shape in zip(shares, shapes, strict=True)], axis=0
+            )
 
     return Shape(draw, log_density, min(s.low for s in shapes), max(s.high for s in shapes))
 

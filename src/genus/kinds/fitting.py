@@ -1,7 +1,7 @@
 """The chart of a column, chosen by the one-dimensional likelihood of its values.
 
-Candidates are the forms of `charts.FORMS` at a few widths, each perhaps followed by a monotone spline onto the normal. Forms, which
-have two parameters each, are compared on the rows themselves; splines on rows that did not make them.
+Candidates are the forms of `charts.FORMS` at a few widths, each perhaps followed by a monotone spline onto the normal. Forms,
+which have two parameters each, are compared on the rows themselves; splines on rows that did not make them.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def fit_chart(values: np.ndarray, low: float = -math.inf, high: float = math.inf
 
 
 def _plain(column: _Column) -> Fit | None:
-    """Return the affine chart, or on a half line one that is affine where the data are; None where its draws leave the support."""
+    """Return the affine chart, or on a half line one that is affine at the data; None where its draws leave the support."""
     fit = _standardised(column, AFFINE)
     outside = ndtr((column.low - fit.loc) / fit.scale) + ndtr((fit.loc - column.high) / fit.scale)
     if outside > SPARE:
@@ -232,7 +232,9 @@ def _splines(column: _Column, base: Fit, counts: Sequence[int]) -> list[Fit]:
 def _candidates(v: np.ndarray, below: np.ndarray, total: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices at which knots can be, ascending, and which of them a gap follows."""
     last = len(v) - 1
-    share = np.concatenate([np.linspace(0, 1, PLACES), ndtr(np.linspace(*ndtri([1 / (total + 1), total / (total + 1)]), PLACES))])
+    share = np.concatenate(
+        [np.linspace(0, 1, PLACES), ndtr(np.linspace(*ndtri([1 / (total + 1), total / (total + 1)]), PLACES))]
+    )
     at = np.searchsorted(below, share * total).clip(max=last)
     wide = np.argsort(np.diff(v))[-GAPS:] if last > 1 else np.array([], dtype=int)
     wide = wide[(below[wide] > LEAST) & (below[np.minimum(wide + 1, last)] < total - LEAST)]
@@ -241,7 +243,7 @@ def _candidates(v: np.ndarray, below: np.ndarray, total: float) -> tuple[np.ndar
 
 
 def _segments(v: np.ndarray, sums: np.ndarray, z: np.ndarray, gaps: np.ndarray, most: int) -> np.ndarray:
-    """Return, for k pieces of straight lines through places (P,), the place before each at which the last piece starts, (most, P).
+    """Return the place before each of P places at which the last piece of the best line of k pieces starts, (most, P).
 
     The pieces of the best line are those under which all rows are likeliest, and each is the sum of its own rows.
     """
@@ -294,4 +296,3 @@ def _knotted(chart: Chart, v: np.ndarray, below: np.ndarray, at: np.ndarray, tot
     slopes = np.exp(log_slope / rows)
     knots = tuple(zip(v[at].tolist(), z[at].tolist(), slopes.tolist(), strict=True))
     return Chart(chart.form, chart.origin, chart.width, knots)
-

@@ -55,9 +55,7 @@ class Real(Number):
         return abs(self.loc) / self.scale * 2.0**10
 
     @classmethod
-    def measure(
-        cls, present: np.ndarray, atoms: Sequence[float] = (), missing: bool = False, chart: str = "affine"
-    ) -> Real:
+    def measure(cls, present: np.ndarray, atoms: Sequence[float] = (), missing: bool = False, chart: str = "affine") -> Real:
         """Return the Real of values, standardised by their mean and standard deviation off the atoms.
 
         Args:
