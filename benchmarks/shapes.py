@@ -1,4 +1,4 @@
-"""How near a column's chart, and families on one column, come to the truth on one-dimensional shapes whose density is known.
+"""How near charts, and families on one column, come to the truth on one-dimensional shapes whose density is known.
 
 Each shape gives training rows and fresh rows. Printed is how many nats a fresh row's log-density is below the true one (the mean
 of paired differences, less two of its standard errors, and not below 0), and the share of draws across a sign, or outside the

@@ -222,7 +222,8 @@ def _splines(column: _Column, base: Fit, counts: Sequence[int]) -> list[Fit]:
     v, inside = ((_form(base.chart, x)[0] - base.loc) / base.scale for x in (place, column.x))
     sums = np.cumsum(column.rows * inside ** np.arange(3)[:, None], axis=1)  # of 1, v and v squared of the rows below
     sums = np.pad(sums, ((0, 0), (1, 0))) if column.step else sums
-    kept = np.flatnonzero(np.isfinite(v) & (np.diff(v, prepend=-math.inf) > 0))
+    finite = np.flatnonzero(np.isfinite(v))
+    kept = finite[np.diff(v[finite], prepend=-math.inf) > 0]
     v, below, sums = v[kept], below[kept], sums[:, kept]
     at, gaps = _candidates(v, below, column.total)
     ways = _segments(v[at], sums[:, at], ndtri(below[at] / (column.total + 1)), gaps, max(counts) - 1)

@@ -18,7 +18,6 @@ from genus.kinds.steps import Steps, round_digits
 __all__ = ["Lattice", "common_step"]
 
 EVERYWHERE = (-math.inf, math.inf)
-NEW = 0.005  # share of rows with a value of their own, about that of new values (Good and Turing), up to which a list is whole
 ACCIDENT = 1000.0  # to one are the odds that a common step of whole numbers is none
 
 
@@ -148,7 +147,7 @@ class Lattice(Number):
         low, high, step, digits, on = steps
         off, blank = distinct[~on].tolist(), [math.nan] if missing else []
         listed = cls._is_list(distinct, counts, steps)
-        if listed and (counts == 1).sum() <= NEW * len(present):  # codes: a value of the lattice, and the others beside it
+        if listed and counts.min() > 1 and not off:  # codes: a value of the lattice, and the others beside it
             first = float(distinct[on][0])
             return cls(first, first, step, (*distinct[distinct != first].tolist(), *blank), digits=digits)
         if round((high - low) / step) < cls.NARROW:

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from genus.errors import DataError
 from genus.kinds.atoms import frequent, standard, worth
 from genus.kinds.base import Number, atoms_text, checked_atoms
-from genus.kinds.charts import AFFINE, Chart
+from genus.kinds.charts import AFFINE, Chart, Charts
 from genus.kinds.fitting import fit_chart
 
 __all__ = ["Real"]
+
+REACH = 6.0  # the u up to which numbers are typical
 
 NEAR = 0.02  # of an end of (0, 1) lie shares that come near it,
 BESIDE = 0.05  # and so near it lie a few more
@@ -49,10 +52,19 @@ class Real(Number):
 
     @property
     def magnitude(self) -> float:
-        largest = max(abs(self.loc), self.scale, *map(abs, self.numbers))
-        if largest > 1e30 or self.scale < 1e-30:
+        typical, scales = self._typical()
+        largest = max(*map(abs, typical), *scales, *map(abs, self.numbers))
+        if largest > 1e30 or min(scales) < 1e-30:
             return math.inf  # near the ends of float32's range
-        return abs(self.loc) / self.scale * 2.0**10
+        return max(abs(x) / scale for x, scale in zip(typical, scales, strict=True)) * 2.0**10
+
+    def _typical(self) -> tuple[list[float], list[float]]:
+        """Return numbers in the middle and in the tails, and the dx/du of each."""
+        if self.chart.is_affine:
+            return [self.loc], [self.scale]
+        charts = Charts.of([self.chart], [self.loc], [self.scale])
+        x = charts.inverse(torch.tensor([[-REACH], [0.0], [REACH]], dtype=torch.float64))
+        return x[:, 0].tolist(), (-charts.forward(x)[1][:, 0]).exp().tolist()
 
     @classmethod
     def measure(cls, present: np.ndarray, atoms: Sequence[float] = (), missing: bool = False, chart: str = "affine") -> Real:
