@@ -89,13 +89,15 @@ class Space:
         self._tables: dict[tuple[torch.device, torch.dtype], Tables] = {}
 
     @classmethod
-    def measure(cls, x: Tensor, names: Sequence[str] | None = None) -> Space:
+    def measure(cls, x: Tensor, names: Sequence[str] | None = None, chart: str = "auto") -> Space:
         """Return the space of numbers, its kinds measured from the values as `genus.read` measures them.
 
         Args:
             x: (N, *shape), NaN where missing. Each column of a table, (N, D), has a kind of its own; the elements of images
                 share a kind.
             names: of the columns of a table; x0, x1, ... by default.
+            chart: "auto", for each column the chart under which its values are likeliest; or "affine", for all the textbook's
+                standardisation by mean and deviation.
 
         Raises:
             DataError: there is no row, a column holds no number, or a value is infinite.
@@ -110,7 +112,7 @@ class Space:
         for i, column in enumerate(values.T if x.ndim == 2 else [values.reshape(-1)]):
             if np.isinf(column).any() or np.isnan(column).all():
                 raise DataError(f"Column {i} of x holds {'an infinite value' if np.isinf(column).any() else 'no number'}.")
-            kinds.append(measure_numbers(f"x{i}", shortest_decimals(column) if single else column, single=single))
+            kinds.append(measure_numbers(f"x{i}", shortest_decimals(column) if single else column, single=single, chart=chart))
         return cls(kinds, shape=tuple(x.shape[1:]), names=names)
 
     # -- facts -------------------------------------------------------------------------------------------------------

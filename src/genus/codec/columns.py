@@ -110,7 +110,7 @@ def encode_column(
         label: of the column, for messages.
         allow_missing: a value may be missing although the kind has no missing value; the coordinate is then NaN.
         writing: how the times of the column were written that the kind was measured on, where they were text.
-        beyond: a number that has no place on the lattice becomes infinite.
+        beyond: a number that has no place on the lattice, or in the support, becomes infinite.
 
     Raises:
         DataError: values of another type, an unseen level, a missing value, or a number off the lattice.
@@ -186,7 +186,7 @@ def _encode_numbers(
 
     Args:
         single: the values were float32, and so have their decimals to seven digits only.
-        beyond: a number that has no place on the lattice becomes infinite, and is no error.
+        beyond: a number that has no place on the lattice, or in the support, becomes infinite, and is no error.
     """
 
     def refuse(bad: np.ndarray, expected: str) -> None:
@@ -202,7 +202,13 @@ def _encode_numbers(
     eps = float(np.finfo(np.float32 if single else np.float64).eps) if single or isinstance(kind, Lattice) else 0.0
     atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
     if not isinstance(kind, Lattice):
-        return _snap(values, atoms, lambda a: 4 * eps * np.abs(a))[0]
+        snapped, atom = _snap(values, atoms, lambda a: 4 * eps * np.abs(a))
+        low, high = kind.chart.support
+        outside = ~atom & ((snapped <= low) | (snapped >= high))
+        if beyond:
+            return np.where(outside, math.inf, snapped)
+        refuse(outside, f"numbers in {kind!r}; to admit more, read the training data with another kind in kinds=")
+        return snapped
     step, size = kind.step, kind.size
     place = np.round((np.where(nan, kind.low, values) - kind.low) / step)
     lattice = _lattice_value(kind, place)

@@ -49,7 +49,12 @@ class Unmeasurable(Exception):
 
 
 def measure_column(
-    name: str, column: pa.ChunkedArray, override: str | Kind | None = None, discrete: bool = False, keys: bool = True
+    name: str,
+    column: pa.ChunkedArray,
+    override: str | Kind | None = None,
+    discrete: bool = False,
+    keys: bool = True,
+    chart: str = "auto",
 ) -> tuple[Kind | Key | None, list[Note]]:
     """Return the kind or the key that a column is, or None where it is left out, and notes on it.
 
@@ -59,6 +64,7 @@ def measure_column(
         override: a kind; "category", "lattice", "real" or "key"; "omit" leaves the column out; None: the values decide.
         discrete: few whole numbers are a Category, as a context should be.
         keys: a column may be found to be a key; the form that the data came in has room for them.
+        chart: "auto", for numbers the chart under which they are likeliest; or "affine".
 
     Raises:
         DataError: an infinite or absurdly large value, or an override that the values contradict.
@@ -74,7 +80,7 @@ def measure_column(
     try:
         if override is None and personal is not None:
             _refuse_personal(name, column, personal, key is not None)
-        kind = override if isinstance(override, Kind) else measure(name, column, override, discrete)
+        kind = override if isinstance(override, Kind) else measure(name, column, override, discrete, chart)
     except Unmeasurable as reason:
         return None, [reason.note]
     notes = []
@@ -116,7 +122,9 @@ def _may_be_key(name: str, column: pa.ChunkedArray) -> bool:
     return all(pc.count_distinct(part).as_py() == len(part) for part in (column.slice(0, PROBED), column))
 
 
-def measure(name: str, column: pa.ChunkedArray, override: str | None = None, discrete: bool = False) -> Kind:
+def measure(
+    name: str, column: pa.ChunkedArray, override: str | None = None, discrete: bool = False, chart: str = "auto"
+) -> Kind:
     """Return the kind of a column.
 
     Text, booleans and dictionaries are a Category, with a level None where values are missing; dates and times a Time; whole
@@ -127,6 +135,7 @@ def measure(name: str, column: pa.ChunkedArray, override: str | None = None, dis
         column: N values.
         override: "category", "lattice", "real" or "time" instead of what these rules say; a template of times is as "time".
         discrete: few whole numbers are a Category, as a context should be.
+        chart: "auto", for numbers the chart under which they are likeliest; or "affine".
 
     Raises:
         DataError: an infinite or absurdly large value, or an override that the values contradict.
@@ -143,7 +152,7 @@ def measure(name: str, column: pa.ChunkedArray, override: str | None = None, dis
         first = next((v for v in column.to_pylist() if v is not None), None)
         raise DataError(f"Column {name!r} holds {column.type} such as {first!r}; it cannot be read as times.")
     kind = _without_arithmetic(name, column, override)
-    return kind if kind is not None else _number(name, column, override, discrete)
+    return kind if kind is not None else _number(name, column, override, discrete, chart)
 
 
 def _without_arithmetic(name: str, column: pa.ChunkedArray, override: str | None) -> Category | None:
@@ -188,7 +197,7 @@ def _levels(name: str, column: pa.ChunkedArray, may_be_free: bool) -> Category:
 # -- numbers and time -----------------------------------------------------------------------------------------------------
 
 
-def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: bool) -> Kind:
+def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: bool, chart: str) -> Kind:
     if pa.types.is_temporal(column.type):
         return _time(column)
     kind, values = column.type, to_numbers(column)
@@ -203,7 +212,7 @@ def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: 
     limits = np.iinfo(kind.to_pandas_dtype()) if pa.types.is_integer(kind) else None
     bounds = (-math.inf, math.inf) if limits is None else (float(limits.min), float(limits.max))
     single = pa.types.is_float32(kind)
-    return measure_numbers(name, shortest_decimals(values) if single else values, override, bounds, single)
+    return measure_numbers(name, shortest_decimals(values) if single else values, override, bounds, single, chart)
 
 
 def _refuse_absurd(name: str, values: np.ndarray) -> None:

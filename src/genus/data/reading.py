@@ -56,6 +56,7 @@ def read(
     schema: Schema | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     relations: bool = True,
     constraints: Sequence[str] = (),
+    chart: str = "auto",
     allow_missing: bool = False,
     beyond: bool = False,
 ) -> Dataset:
@@ -99,6 +100,8 @@ def read(
             Dataset shows them. Only in tables of 50 rows or more and of 64 columns or fewer.
         constraints: relations that are declared, such as "checkin < checkout", "net + tax = total" or "city -> state"; other
             comparisons, "2 * a < b" say, are kept by drawing again what breaks them.
+        chart: "auto": models see every number of a table through the chart under which its column is likeliest, on the support
+            that the column shows; or "affine": standardised by mean and deviation, as textbooks have it.
         allow_missing: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that
             is an error.
         beyond: with `space=`: x is infinite where a lattice has no place for a number, or a row breaks a relation; otherwise
@@ -155,7 +158,9 @@ def read(
         return _encoded(found, codec, context_codec, target, allow_missing, beyond)
     found = _with_times(found, overrides)
     chosen = _context_names(context, found.columns.column_names)
-    return _measured_rows(found, chosen, target, overrides, relations, constraints)
+    if chart not in ("auto", "affine"):
+        raise DataError(f"chart is {chart!r}; expected 'auto' or 'affine'.")
+    return _measured_rows(found, chosen, target, overrides, relations, constraints, chart)
 
 
 def _codec(given: SpaceOrCodec | None) -> Codec | None:
@@ -175,6 +180,7 @@ def _measured_rows(
     overrides: Mapping[str, KindOverride],
     relations: bool,
     constraints: Sequence[str],
+    chart: str,
 ) -> Dataset:
     """Return the rows of a table or of images with every kind measured; the chosen columns are c."""
     names = found.columns.column_names
@@ -184,7 +190,7 @@ def _measured_rows(
         raise DataError(f"The data have {rows} row{'' if rows == 1 else 's'}; at least 2 are needed.")
     notes, context, c = list(found.notes), None, None
     if chosen:
-        context = _context(found.columns.select(chosen), found.form.select_names(names, chosen), overrides)
+        context = _context(found.columns.select(chosen), found.form.select_names(names, chosen), overrides, chart)
         c = context.encode(found.columns.select(chosen))
     if found.images is not None:
         codec = image_codec(found.images, found.form.container, _pixels(overrides))
@@ -193,7 +199,7 @@ def _measured_rows(
         kept = [name for name in names if name not in chosen]
         if not kept:
             raise DataError("Every column is context; leave at least one for x.")
-        codec, said = _measured(found.columns.select(kept), found.form.select_names(names, kept), overrides, False)
+        codec, said = _measured(found.columns.select(kept), found.form.select_names(names, kept), overrides, False, chart)
         for note in said:
             if note.column == target and note.about in ("left out", "key"):
                 raise DataError(note.within(f"Column {target!r} cannot be the target: {{}}"))
@@ -202,9 +208,8 @@ def _measured_rows(
         pairs = zip(codec.space.names or (), codec.space.kinds, strict=True)
         notes += [*said, *(rounded for n, kind in pairs if (rounded := rounding(n, found.columns.column(n), kind)))]
         target = target if target is not None else found.target
-        codec = relate(
-            codec, found.columns, relations, constraints, target, [n for n, kind in overrides.items() if isinstance(kind, Kind)]
-        )
+        fixed = [name for name, kind in overrides.items() if isinstance(kind, Kind)]
+        codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
     target = target if target is not None else found.target
     target = target if target in (codec.space.names or ()) else None
@@ -235,9 +240,9 @@ def _pixels(overrides: Mapping[str, KindOverride]) -> Kind | None:
     return kind
 
 
-def _context(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride]) -> Codec:
+def _context(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], chart: str) -> Codec:
     """Return the measured codec of the context, every column of which is needed."""
-    codec, notes = _measured(table, form, overrides, True)
+    codec, notes = _measured(table, form, overrides, True, chart)
     if lost := [note for note in notes if note.about in ("left out", "key")]:
         raise DataError(lost[0].within("The context cannot be used: {}"))
     return codec
@@ -293,7 +298,7 @@ def _sequences(
             raise DataError(f"The sequences lack their context {lacking[0]!r}; expected {', '.join(chosen)}.")
         table = found.columns.select(chosen)
         form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
-        context = _context(table, form, overrides) if context is None else context
+        context = _context(table, form, overrides, chart="affine") if context is None else context
         c = context.encode(table.take(pa.array(origin)))
     several = sequences.layout == "windows" and len(np.unique(origin)) < len(origin)
     return Dataset(
@@ -324,14 +329,16 @@ def _context_names(context: str | int | Sequence[str | int] | None, names: list[
     return list(dict.fromkeys(chosen))
 
 
-def _measured(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], discrete: bool) -> tuple[Codec, list[Note]]:
+def _measured(
+    table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], discrete: bool, chart: str
+) -> tuple[Codec, list[Note]]:
     """Return the codec of the columns that can be measured or are keys, and notes on columns: on each that is left out one."""
     kinds: dict[str, Kind] = {}
     keys: list[Key] = []
     notes: list[Note] = []
     roomy = form.container not in ARRAYS or np.dtype(form.dtypes[0]).kind in "iu"
     for name in table.column_names:
-        found, said = measure_column(name, table.column(name), overrides.get(name), discrete, roomy)
+        found, said = measure_column(name, table.column(name), overrides.get(name), discrete, roomy, chart)
         notes += said
         if isinstance(found, Key):
             keys.append(found)

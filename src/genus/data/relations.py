@@ -32,7 +32,13 @@ MOST_COLUMNS, FEWEST_ROWS = 64, 50  # a search among more columns, or in fewer r
 
 
 def relate(
-    codec: Codec, table: pa.Table, search: bool, constraints: Sequence[str], target: str | None, fixed: Container[str] = ()
+    codec: Codec,
+    table: pa.Table,
+    search: bool,
+    constraints: Sequence[str],
+    target: str | None,
+    fixed: Container[str] = (),
+    chart: str = "auto",
 ) -> Codec:
     """Return the codec of a table with the relations that were found between its columns, and those that are declared.
 
@@ -43,6 +49,7 @@ def relate(
         constraints: declared ones, such as "start <= end".
         target: a column that must stay a column of x.
         fixed: columns whose kind a person gave, which stay as they are.
+        chart: of gaps that take the place of columns, as `measure` has it.
 
     Raises:
         DataError: a constraint that cannot be understood, or that a row breaks.
@@ -60,17 +67,17 @@ def relate(
         raise BrokenRelation(reasons, "drop or mend such rows, or leave the constraint out")
     for one in rewrites:
         if isinstance(one, Order):
-            kinds[one.gap] = _gap_kind(one.gap, after.column(one.gap), kinds[one.column])
+            kinds[one.gap] = _gap_kind(one.gap, after.column(one.gap), kinds[one.column], chart)
     space = Space([kinds[name] for name in after.column_names], names=after.column_names)
     return Codec(space, codec.form, (*codec.rewrites, *rewrites), codec.names or tuple(names))
 
 
-def _gap_kind(name: str, gap: pa.ChunkedArray, replaced: Kind) -> Kind:
+def _gap_kind(name: str, gap: pa.ChunkedArray, replaced: Kind, chart: str) -> Kind:
     """Return the kind of a gap, of the same base measure as the column that it replaces, so that densities are comparable."""
     try:
-        return measure(name, gap, "lattice" if isinstance(replaced, Lattice) else "real")
+        return measure(name, gap, "lattice" if isinstance(replaced, Lattice) else "real", chart=chart)
     except DataError:  # gaps between numbers of different lattices may lie on none
-        return measure(name, gap)
+        return measure(name, gap, chart=chart)
 
 
 def find_relations(

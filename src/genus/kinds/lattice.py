@@ -12,11 +12,13 @@ from genus.errors import DataError
 from genus.kinds.atoms import frequent, standard
 from genus.kinds.base import Number, atoms_text, checked_atoms
 from genus.kinds.charts import AFFINE, Chart
+from genus.kinds.fitting import Fit, fit_chart
 from genus.kinds.steps import Steps, round_digits
 
-__all__ = ["Lattice"]
+__all__ = ["Lattice", "common_step"]
 
 EVERYWHERE = (-math.inf, math.inf)
+ACCIDENT = 1000.0  # to one are the odds that a common step of whole numbers is none
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ class Lattice(Number):
         return math.inf if largest > 1e30 or self.step < 1e-30 else max(abs(self.low), abs(self.high)) / self.step
 
     @classmethod
-    def measure(cls, values: np.ndarray, step: float = 1.0, bounds: tuple[float, float] = EVERYWHERE) -> Lattice:
+    def measure(
+        cls, values: np.ndarray, step: float = 1.0, bounds: tuple[float, float] = EVERYWHERE, chart: str = "affine"
+    ) -> Lattice:
         """Return the Lattice of values that lie whole multiples of a step above the least value.
 
         Up to 256 values are the lattice low..high. A longer lattice is widened by the range of the data on both sides, though
@@ -110,15 +114,14 @@ class Lattice(Number):
             values: (N,), NaN where missing; at least one is a number.
             step: the distance of neighbouring values.
             bounds: the least and the greatest number that the widened lattice may reach.
+            chart: "affine"; or "auto", the chart under which the values are likeliest.
         """
         nan = np.isnan(values)
         present = values[~nan] if nan.any() else values
         low, high = float(present.min()), float(present.max())
-        if high - low < cls.NARROW * step:
-            return cls(low, high, step, (math.nan,) if nan.any() else (), digits=17)
         distinct, counts = np.unique(present, return_counts=True)
         steps = Steps(low, high, step, 17, np.ones(len(distinct), dtype=bool))
-        return cls.from_steps(present, distinct, counts, steps, bool(nan.any()), bounds)
+        return cls.from_steps(present, distinct, counts, steps, bool(nan.any()), bounds, chart)
 
     @classmethod
     def from_steps(
@@ -129,6 +132,7 @@ class Lattice(Number):
         steps: Steps,
         missing: bool,
         bounds: tuple[float, float] = EVERYWHERE,
+        chart: str = "affine",
     ) -> Lattice:
         """Return the Lattice of values whose steps were measured; a long lattice has atoms and wider bounds.
 
@@ -138,26 +142,50 @@ class Lattice(Number):
             steps: low, high and step, as `find_steps` measures them.
             missing: some values are missing.
             bounds: the least and the greatest number that the widened lattice may reach.
+            chart: "affine"; or "auto", the chart under which the values are likeliest.
         """
         low, high, step, digits, on = steps
         off, blank = distinct[~on].tolist(), [math.nan] if missing else []
+        listed = cls._is_list(distinct, counts, steps)
+        if listed and counts.min() > 1 and not off:  # codes: a value of the lattice, and the others beside it
+            first = float(distinct[on][0])
+            return cls(first, first, step, (*distinct[distinct != first].tolist(), *blank), digits=digits)
         if round((high - low) / step) < cls.NARROW:
             return cls(low, high, step, (*off, *blank), digits=digits)
-        spikes = on & cls._spikes(distinct, counts, len(present), steps)
-        loc, scale = standard(present, np.concatenate([distinct[spikes], off]))
-        start, end = _widened(steps, bounds)
+        spikes = on & (counts > 1 if listed else frequent(distinct, counts, len(present), step))
+        ends = [v if spikes[i] else bound for i, v, bound in zip(np.flatnonzero(on)[[0, -1]], (low, high), bounds, strict=True)]
+        start, end = _widened(steps, (ends[0], ends[1]))
         atoms = start + np.round((distinct[spikes] - start) / step) * step  # as the lattice writes them
-        return cls(start, end, step, (*atoms.tolist(), *off, *blank), loc=loc, scale=max(scale, step / 4), digits=digits)
+        rest = on & ~spikes
+        if chart == "affine" or rest.sum() < 2:
+            loc, scale = standard(present, np.concatenate([distinct[spikes], off]))
+            fit = Fit(AFFINE, loc, max(scale, step / 4))
+        else:
+            # An end at 0, or at a value of many rows, is one of the support; the cell at another end holds a tail.
+            least = start - step / 2 if start in (0.0, ends[0]) else -math.inf
+            most = end + step / 2 if end in (0.0, ends[1]) else math.inf
+            fit = fit_chart(np.repeat(distinct[rest], counts[rest]), least, most, step)
+        return cls(start, end, step, (*atoms.tolist(), *off, *blank), fit.loc, fit.scale, digits, fit.chart)
 
     @classmethod
-    def _spikes(cls, distinct: np.ndarray, counts: np.ndarray, rows: int, steps: Steps) -> np.ndarray:
-        """Return which values become atoms: the frequent values, or all that repeat where the values are a list and no range.
+    def _is_list(cls, distinct: np.ndarray, counts: np.ndarray, steps: Steps) -> bool:
+        """Return whether values are a list and no range.
 
         The amounts of a tariff, say, are a list: they lie far apart on their lattice, each in several rows, with none between.
         """
         size = round((steps.high - steps.low) / steps.step) + 1
-        listed = len(distinct) <= min(cls.NARROW, size // cls.LISTED) and float(np.median(counts)) >= cls.LISTED
-        return counts > 1 if listed else frequent(distinct, counts, rows, steps.step)
+        return len(distinct) <= min(cls.NARROW, size // cls.LISTED) and float(np.median(counts)) >= cls.LISTED
+
+
+def common_step(present: np.ndarray) -> float:
+    """Return the greatest common divisor of the distances of whole numbers; 1 where it may be an accident of a few of them."""
+    step = 1
+    for part in (present[:1000], present) if len(present) > 1000 else (present,):  # nearly always these decide
+        values = np.unique(part).astype(np.int64)
+        step = int(np.gcd.reduce(np.diff(values))) if len(values) > 1 else 1
+        if step <= 1 or (len(values) - 1) * math.log(step) < math.log(ACCIDENT):
+            return 1.0
+    return float(step)
 
 
 def _widened(steps: Steps, bounds: tuple[float, float]) -> tuple[float, float]:

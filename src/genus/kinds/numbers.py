@@ -10,7 +10,7 @@ import numpy as np
 
 from genus.errors import DataError
 from genus.kinds.atoms import PROBED
-from genus.kinds.lattice import EVERYWHERE, Lattice
+from genus.kinds.lattice import EVERYWHERE, Lattice, common_step
 from genus.kinds.real import Real
 from genus.kinds.steps import find_steps
 
@@ -54,6 +54,7 @@ def measure_numbers(
     override: str | None = None,
     bounds: tuple[float, float] = EVERYWHERE,
     single: bool = False,
+    chart: str = "affine",
 ) -> Lattice | Real:
     """Return the kind of a column of numbers.
 
@@ -72,6 +73,7 @@ def measure_numbers(
         override: "lattice" or "real" instead of what these rules say.
         bounds: the least and the greatest number that whole numbers can be: those of an integer type, say.
         single: the values were computed in single precision.
+        chart: "affine"; or "auto", the chart under which the values are likeliest.
 
     Raises:
         DataError: `override` is "lattice", and the values lie on none.
@@ -83,7 +85,7 @@ def measure_numbers(
     if low == high:
         return Lattice(low, high, _resolution(low), (math.nan,) if missing else (), digits=17)
     if override != "real" and _is_whole(present, override == "lattice" or math.isfinite(bounds[1])):
-        return Lattice.measure(values, bounds=bounds)
+        return Lattice.measure(values, common_step(present), bounds, chart)
     counted = _counted(present, probe=True)
     variety, few = counted.variety, len(counted.distinct) <= Lattice.NARROW
     tied = variety < TIED or (few and len(counted.distinct) < TIED * counted.probed)
@@ -93,12 +95,14 @@ def measure_numbers(
     if override == "lattice" or (repeats and override != "real"):
         steps = find_steps(counted.distinct, counted.counts, single)
         if steps is not None and (override or tied or steps.high - steps.low < Lattice.COARSE * steps.step):
-            return Lattice.from_steps(present, counted.distinct, counted.counts, steps, missing)
+            return Lattice.from_steps(present, counted.distinct, counted.counts, steps, missing, chart=chart)
         if override == "lattice":
             raise DataError(f"Column {name!r} cannot be read as 'lattice': its values, such as {low:g}, lie on no lattice.")
     repeated = tied and len(counted.distinct) <= Lattice.NARROW
     atoms = Real.atoms_of(present, counted.distinct, counted.counts, counted.all_counted, repeated)
-    return Real.measure(present, atoms.tolist(), missing)
+    if chart != "affine" and 0 in (low, high) and 0 not in atoms:
+        atoms = np.append(atoms, 0.0)  # among numbers of one sign 0 has no place on the half line, however rare it is
+    return Real.measure(present, atoms.tolist(), missing, chart)
 
 
 def _is_whole(present: np.ndarray, any_size: bool) -> bool:

@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from genus.errors import DataError
 from genus.kinds.atoms import frequent, standard, worth
 from genus.kinds.base import Number, atoms_text, checked_atoms
-from genus.kinds.charts import AFFINE, Chart
+from genus.kinds.charts import AFFINE, Chart, Charts
+from genus.kinds.fitting import fit_chart
 
 __all__ = ["Real"]
+
+REACH = 6.0  # the u up to which numbers are typical
+
+NEAR = 0.02  # of an end of (0, 1) lie shares that come near it,
+BESIDE = 0.05  # and so near it lie a few more
 
 
 @dataclass(frozen=True)
@@ -45,22 +52,38 @@ class Real(Number):
 
     @property
     def magnitude(self) -> float:
-        largest = max(abs(self.loc), self.scale, *map(abs, self.numbers))
-        if largest > 1e30 or self.scale < 1e-30:
+        typical, scales = self._typical()
+        largest = max(*map(abs, typical), *scales, *map(abs, self.numbers))
+        if largest > 1e30 or min(scales) < 1e-30:
             return math.inf  # near the ends of float32's range
-        return abs(self.loc) / self.scale * 2.0**10
+        return max(abs(x) / scale for x, scale in zip(typical, scales, strict=True)) * 2.0**10
+
+    def _typical(self) -> tuple[list[float], list[float]]:
+        """Return numbers in the middle and in the tails, and the dx/du of each."""
+        if self.chart.is_affine:
+            return [self.loc], [self.scale]
+        charts = Charts.of([self.chart], [self.loc], [self.scale])
+        x = charts.inverse(torch.tensor([[-REACH], [0.0], [REACH]], dtype=torch.float64))
+        return x[:, 0].tolist(), (-charts.forward(x)[1][:, 0]).exp().tolist()
 
     @classmethod
-    def measure(cls, present: np.ndarray, atoms: Sequence[float] = (), missing: bool = False) -> Real:
+    def measure(cls, present: np.ndarray, atoms: Sequence[float] = (), missing: bool = False, chart: str = "affine") -> Real:
         """Return the Real of values, standardised by their mean and standard deviation off the atoms.
 
         Args:
             present: (N,) the values that are not missing.
             atoms: the values with mass of their own.
             missing: some values are missing, so NaN is an atom too.
+            chart: "affine", on the whole line; or "auto", the chart under which the values are likeliest: on a half line where
+                none of them is across zero, on (0, 1) where they are shares that come near both ends.
         """
-        loc, scale = standard(present, np.asarray(atoms, dtype=np.float64))
-        return cls(loc, scale, (*map(float, atoms), *([math.nan] if missing else [])))
+        listed = np.asarray(atoms, dtype=np.float64)
+        blank = (*map(float, atoms), *([math.nan] if missing else []))
+        values = present[~np.isin(present, listed)] if len(listed) else present
+        if chart == "affine" or len(values) < 2 or not values.min() < values.max():
+            return cls(*standard(present, listed), blank)
+        fit = fit_chart(values, *_support(values, listed))
+        return cls(fit.loc, fit.scale, blank, fit.chart)
 
     @classmethod
     def atoms_of(
@@ -79,3 +102,14 @@ class Real(Number):
         chosen = distinct[counts >= 3]  # only what repeats in the part can hold a share worth an atom
         counts = np.array([np.count_nonzero(present == v) for v in chosen], dtype=np.int64)
         return chosen[worth(counts, len(present))]
+
+
+def _support(values: np.ndarray, atoms: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the support of values off the atoms: what they show, and no more."""
+    low, high = float(values.min()), float(values.max())
+    if low > 0 and high < 1:
+        full = np.isin([0.0, 1.0], atoms).all()
+        ends = low < NEAR and high > 1 - NEAR and min((values < BESIDE).sum(), (values > 1 - BESIDE).sum()) >= 5
+        if full or ends:
+            return 0.0, 1.0
+    return (0.0 if low > 0 else -math.inf), (0.0 if high < 0 else math.inf)
