@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import torch
 
 from genus.codec import Codec
+from genus.codec.decimals import measure_decimals
 from genus.codec.frames import ARRAYS, Form, is_text, type_name
 from genus.codec.keys import Key
 from genus.codec.notes import Note
@@ -144,6 +145,8 @@ def read(
     if codec is not None and codec.space.sequence and not sequence:
         options = replace(options, sequence=True)
     found = open_source(source, options)
+    if codec is None and found.form.container not in ARRAYS and not found.form.decimals:
+        found = replace(found, form=replace(found.form, decimals=measure_decimals(found.columns)))
     if missing:
         found = replace(found, columns=_mark_missing(found.columns, missing))
     if options.sequence and found.sequences is None:
@@ -165,7 +168,9 @@ def _codec(given: SpaceOrCodec | None) -> Codec | None:
 def _with_times(found: Source, overrides: Mapping[str, KindOverride]) -> Source:
     """Return a source whose columns of written times are times."""
     table, form, notes = read_times(found.columns, found.form, overrides, MISSING, found.from_text)
-    return replace(found, columns=table, form=form, notes=(*found.notes, *notes))
+    read = {name for name in table.column_names if table.column(name).type != found.columns.column(name).type}
+    kept = [note for note in found.notes if getattr(note, "column", "") not in read]  # those on text that is none
+    return replace(found, columns=table, form=form, notes=(*kept, *notes))
 
 
 def _measured_rows(
