@@ -18,6 +18,7 @@ PROBED = 1000  # so many values rule out most columns
 SPARE = (
     1  # a column is written to significant digits where its greatest number has more than so many fewer decimals than others
 )
+NO_NEWS = ("7g", "8g", "9g")
 SPEC = re.compile(r"([+-]?)(#?)\.(\d+)([fg])")
 
 
@@ -37,18 +38,20 @@ def measure_decimals(table: pa.Table, trailing: Sequence[str] = ()) -> tuple[str
     """
     out = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        spec = decimals_of(_values(column)) if pa.types.is_floating(column.type) else ""
+        spec = _spec(column) if pa.types.is_floating(column.type) else ""
         out.append(re.sub(r"(?=\..*f)", "#", spec) if name in trailing else spec)
     return tuple(out)
 
 
-def _values(column: pa.ChunkedArray) -> np.ndarray:
-    """Return the numbers of a column of floating-point numbers, (M,), as short decimals where they are single."""
+def _spec(column: pa.ChunkedArray) -> str:
+    """Return the format of a column of floating-point numbers; single ones count as the short decimals that they stand for."""
     values = np.concatenate([np.asarray(chunk.drop_null()) for chunk in column.chunks] or [np.array([])])
     if values.dtype == np.float64:
-        return values
-    head = shortest_decimals(values[:PROBED])
-    return shortest_decimals(values) if decimals_of(head) else head
+        return decimals_of(values)
+    if decimals_of(shortest_decimals(values[:PROBED])).endswith(NO_NEWS):  # what any number in single precision has
+        return ""
+    spec = decimals_of(shortest_decimals(values))
+    return "" if spec.endswith(NO_NEWS) else spec
 
 
 def decimals_of(values: np.ndarray) -> str:

@@ -16,7 +16,7 @@ from genus.codec.notes import Note
 from genus.errors import DataError
 from genus.kinds import Category, Lattice, Real
 
-__all__ = ["ALWAYS", "MISSING", "NONE", "NUMBER", "SOMETIMES", "is_category", "missing_words", "typed_text"]
+__all__ = ["ALWAYS", "MISSING", "NONE", "NUMBER", "PADDED", "SOMETIMES", "WHOLE", "is_category", "missing_words", "typed_text"]
 
 # Missing wherever they stand; those of spreadsheets and of languages among them.
 ALWAYS = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "nan", "NaN", "NAN", "-nan", "-NaN", "NaT", "null",
@@ -29,7 +29,7 @@ MISSING = (*ALWAYS, *SOMETIMES, *NONE)
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 WHOLE = r"^\s*[-+]?\d+\s*$"
 PLAIN = r"^(0|-?[1-9]\d{0,17})$"  # a whole number that is written as it would be again
-PADDED = r"^([-+]?0\d+|\+\d{7,})$"  # a whole number that would lose its zeros, or the plus of a telephone number
+PADDED = r"^\s*([-+]?0\d+|\+\d{7,})\s*$"  # a whole number that would lose its zeros, or the plus of a telephone number
 COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or with none
 THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
 UNIT = r"^([-+]?)([$€£]?)\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*(%|€|)$"  # a share or an amount

@@ -74,7 +74,7 @@ def read_json(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
     buffer = file.buffer()
     buffer = as_utf8(buffer, options.encoding or guess_encoding(buffer), file.name)
     head = beginning(buffer).lstrip()
-    if head.startswith(b"{") and file.suffix != ".geojson" and _is_line(head):
+    if head.startswith(b"{") and _has_lines(head):
         table = _read_lines(file, buffer)
     else:
         try:
@@ -90,14 +90,13 @@ def _unreadable(file: File, what: str, error: Exception) -> DataError:
     return DataError(f"Cannot read {file.name} as {what}: {error}. Check that the file is whole and of this type.")
 
 
-def _is_line(head: bytes) -> bool:
-    """Return whether the first line is a whole object, or there is one line alone that may be longer than the head."""
-    line = head.split(b"\n", 1)[0]
+def _has_lines(head: bytes) -> bool:
+    """Return whether the first line is a whole object, and another line follows."""
+    line, _, rest = head.partition(b"\n")
     try:
-        first = json.loads(line)
+        return isinstance(json.loads(line), dict) and bool(rest.strip())
     except ValueError:
         return False
-    return not all(isinstance(value, list | dict) for value in first.values())
 
 
 def _read_lines(file: File, buffer: pa.Buffer) -> pa.Table:
