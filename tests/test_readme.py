@@ -13,7 +13,10 @@ import genus
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("python", "flows", "latent", "distances", "distillation", "extending"))]
+PAGES = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("python", "data", "flows", "latent", "distances", "distillation", "extending")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -196,6 +196,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         if isinstance(X, str | os.PathLike):
             wishes = {str(name): kind for name, kind in self.kinds.items()} if isinstance(self.kinds, Mapping) else {}
             X = open_source(X, Options(kinds=wishes)).columns
+        X = X.reset_index(drop=True) if hasattr(X, "reset_index") else X  # an index is no feature
         # Some sparse matrices are mappings, and frames whose columns have one name twice are not known for frames.
         if not issparse(X) and (isinstance(X, Mapping) or hasattr(X, "columns") or is_frame(X)):
             table = to_arrow(X)[0]

@@ -48,8 +48,9 @@ def top(
 ) -> None:
     """Every classical family of generative model on your own data, compared honestly.
 
-    DATA is a CSV, TSV, Parquet, Arrow, npz or npy file, a text (.txt, .md), a recording (.wav, .flac, .ogg), a folder of
-    images, texts or recordings, or an embedded set: digits, wine, breast-cancer, iris, diabetes, topics, strings.
+    DATA is a table (.csv .tsv .data .json .jsonl .xlsx .parquet .arrow .npz .npy), a text (.txt, .md), a recording (.wav,
+    .flac, .ogg), a folder of images, texts, recordings or Parquet files, - for stdin, or an embedded set: digits, wine,
+    breast-cancer, iris, diabetes, topics, strings. Tables and texts may be compressed: .gz .bz2 .zst, tables .zip too.
 
     \b
     Examples:

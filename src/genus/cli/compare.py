@@ -9,7 +9,7 @@ import typer
 
 from genus.atomic import check_writable
 from genus.cli.errors import UsageError
-from genus.cli.inputs import find_family, parse_duration, split_names
+from genus.cli.inputs import find_family, parse_duration, source_of, split_names
 from genus.cli.options import Data, Output, ReadingOptions, shared_options
 
 __all__ = ["compare"]
@@ -63,7 +63,7 @@ def compare(
 
     from genus.data import read
 
-    dataset = read(data, target=target, **reading.arguments())
+    dataset = read(source_of(data), target=target, **reading.arguments())
     output.note(f"{dataset.summary(shell=True)}\n")
 
     from genus.evaluation import compare

@@ -10,7 +10,7 @@ import typer
 
 from genus.atomic import check_writable
 from genus.cli.errors import UsageError
-from genus.cli.inputs import build_model, codec_of, context_codec_of, parse_duration, parse_hyperparameters
+from genus.cli.inputs import build_model, codec_of, context_codec_of, parse_duration, parse_hyperparameters, source_of
 from genus.cli.options import Budget, Output, RowOptions, shared_options
 from genus.cli.outputs import as_table, file_size, print_json, write_images, write_table
 from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
@@ -138,7 +138,7 @@ def _read(data: str | None, teacher: GenerativeModel, how: dict[str, Any]) -> Da
         return None
     from genus.data import read
 
-    return read(data, space=(codec_of(teacher), context_codec_of(teacher)), **how)
+    return read(source_of(data), space=(codec_of(teacher), context_codec_of(teacher)), **how)
 
 
 # -- the report -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import typer
 
 from genus.atomic import check_writable
 from genus.cli.errors import UsageError
-from genus.cli.inputs import build_model, find_family, parse_duration, parse_hyperparameters
+from genus.cli.inputs import build_model, find_family, parse_duration, parse_hyperparameters, source_of
 from genus.cli.options import Budget, Data, Output, ReadingOptions, shared_options
 from genus.cli.outputs import file_size, print_json
 from genus.cli.sequences import next_command
@@ -77,7 +77,7 @@ def fit(
 
     from genus.data import read
 
-    dataset = read(data, **reading.arguments())
+    dataset = read(source_of(data), **reading.arguments())
     output.note(f"{dataset.summary(shell=True)}\n")
     try:
         model = build_model(cls, dataset.space, dataset.context, len(dataset), chosen, seed)

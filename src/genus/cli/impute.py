@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genus.cli.inputs import codec_of, context_codec_of
+from genus.cli.inputs import codec_of, context_codec_of, source_of
 from genus.cli.options import Data, DrawSeed, Model, Output, TableFile, TableOptions, shared_options
 from genus.cli.outputs import as_table, check_suffix, write_table
 from genus.errors import GenusError
@@ -39,7 +39,9 @@ def impute(
     loaded = load(model)
     if not loaded.space.is_table:
         raise GenusError(f"{model} is a model of {loaded.space!r}, not of a table; call model.impute in Python.")
-    dataset = read(data, space=(codec_of(loaded), context_codec_of(loaded)), **reading.arguments(), allow_missing=True)
+    dataset = read(
+        source_of(data), space=(codec_of(loaded), context_codec_of(loaded)), **reading.arguments(), allow_missing=True
+    )
     gone = dataset.x.isnan() & (loaded.space.tables(dataset.x).missing < 0)
     table = as_table(codec_of(loaded), loaded.impute(dataset.x, gone, dataset.c, seed=seed), seed, dataset.keys)
     if dataset.c is not None and (context := context_codec_of(loaded)) is not None:

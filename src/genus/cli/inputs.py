@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from genus.space import Space
 
 __all__ = ["build_model", "context_values", "find_family", "parse_duration", "parse_hyperparameters", "prefix_values",
-           "split_names"]  # fmt: skip
+           "source_of", "split_names"]  # fmt: skip
 
 
 def parse_duration(text: str | None, option: str = "--budget") -> float | None:
@@ -33,6 +35,21 @@ def parse_duration(text: str | None, option: str = "--budget") -> float | None:
     if not (0 < value < math.inf):
         raise UsageError(f"{option} {text!r} is no duration; expected 60s, 2m, 1h or seconds")
     return value
+
+
+def source_of(data: str) -> Any:
+    """Return what `genus.read` is to read: the path or the name, or what stands on stdin where it is "-".
+
+    Raises:
+        UsageError: nothing was put on stdin.
+    """
+    if data != "-":
+        return data
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("- reads the data from stdin, and nothing stands there; use it as in: cat table.csv | genus fit - ...")
+    stream = io.BytesIO(sys.stdin.buffer.read())
+    stream.name = "stdin"
+    return stream
 
 
 def split_names(text: str | None) -> list[str] | None:

@@ -22,7 +22,11 @@ KINDS = ("real", "lattice", "category", "time", "key", "omit")
 # -- arguments and options of their own -----------------------------------------------------------------------------------
 
 Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A file, a folder of images, texts or recordings, or the name of an embedded set.")
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A file, a folder of images, texts, recordings or Parquet, the name of an embedded set, or - for stdin.",
+    ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that genus fit has written.")]
 Budget = Annotated[str | None, typer.Option(metavar="TIME", help="Train for at most this time: 60s, 2m, 1h.")]
@@ -167,7 +171,11 @@ class ReadingOptions(RowOptions):
         ),
     ] = None
     encoding: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Choose the encoding of sound: mu-law, linear, linear-8, real.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Choose the encoding: of sound mu-law, linear, linear-8, real; of a table in text utf-8, latin-1, utf-16, ...",
+        ),
     ] = None
 
     def arguments(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ __all__ = [
     "write_table",
 ]
 
+DECIMALS = b"decimals"  # of a column, the format of its numbers, among the metadata of its field
 TABLES = (".csv", ".tsv", ".parquet", ".npz", ".npy", ".json")
 IMAGES = (".png", ".npz", ".npy")
 TILE, GAP, WIDEST = 56, 2, 4096  # pixels: of an image in a grid at least, between images, of a whole grid at most
@@ -75,6 +76,7 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
     import pyarrow as pa
 
     from genus.codec import Codec
+    from genus.codec.columns import level_array
     from genus.codec.frames import ARRAYS, Form, type_name
     from genus.codec.stamps import type_of_time
     from genus.space import Category, Lattice, Time
@@ -86,7 +88,7 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
     def dtype(kind: Any) -> pa.DataType:
         """Return the type of the array that the model was trained on where it holds such numbers, else the usual one."""
         if isinstance(kind, Category):
-            return pa.array(list(kind.levels)).type
+            return level_array(kind.levels).type
         if isinstance(kind, Time):
             return type_of_time(kind)
         whole = isinstance(kind, Lattice) and _whole(kind)
@@ -96,10 +98,23 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
 
     if form is not None and codec.rewrites:
         types = form.dtypes if kept else (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names)
-        return replace(codec, form=Form("pyarrow", types)).decode(x, seed, known=known)
-    types = form.dtypes if form is not None and kept else tuple(type_name(dtype(kind)) for kind in space.kinds)
-    writings = form.writings if form is not None and kept else ()
-    return Codec(space, Form("pyarrow", types, writings=writings)).decode(x)
+        form = Form("pyarrow", types, decimals=form.decimals if kept else ())
+        return _with_decimals(replace(codec, form=form).decode(x, seed, known=known), form.decimals)
+    if form is not None and kept:
+        form = replace(form, container="pyarrow", native=(), labels=())
+    else:
+        form = Form("pyarrow", tuple(type_name(dtype(kind)) for kind in space.kinds))
+    return _with_decimals(Codec(space, form).decode(x), form.decimals)
+
+
+def _with_decimals(table: pa.Table, decimals: Sequence[str]) -> pa.Table:
+    """Return a table whose fields carry how many decimals are written, zeros at the end included."""
+    import pyarrow as pa
+
+    if not decimals:
+        return table
+    fields = [field.with_metadata({DECIMALS: spec}) for field, spec in zip(table.schema, decimals, strict=True)]
+    return table.cast(pa.schema(fields))
 
 
 def sample_notes(codec: Codec) -> list[str]:
@@ -160,9 +175,13 @@ def _text(table: pa.Table, suffix: str) -> str:
     import pyarrow as pa
     import pyarrow.csv as pcsv
 
+    from genus.codec.decimals import with_trailing_zeros
+
     if suffix == ".json":
         return json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, default=str) + "\n"
     plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
+    specs = [(field.metadata or {}).get(DECIMALS, b"").decode() for field in table.schema]
+    plain = [with_trailing_zeros(column, spec) for column, spec in zip(plain, specs, strict=True)]
     if len(plain) == 1 and plain[0].null_count:  # an empty line would be no row to whoever reads it
         plain = [plain[0].cast(pa.string()).fill_null("NA")]
     table, delimiter = pa.table(plain, names=table.column_names), "\t" if suffix == ".tsv" else ","

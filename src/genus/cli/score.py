@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genus.cli.inputs import codec_of, context_codec_of
+from genus.cli.inputs import codec_of, context_codec_of, source_of
 from genus.cli.options import Data, Model, Output, RowOptions, TableFile, shared_options
 from genus.cli.outputs import check_suffix, print_json, write_table
 from genus.errors import DataError, GenusError
@@ -67,9 +67,11 @@ def score(
             f" {', '.join(able)}. genus compare evaluates {loaded.name} by its samples."
         )
 
+    source = source_of(data)
+
     def rows(beyond: bool) -> Dataset:
         return read(
-            data,
+            source,
             space=(codec_of(loaded), context_codec_of(loaded)),
             **reading.arguments(),
             allow_missing=isinstance(loaded, TractableDensity),

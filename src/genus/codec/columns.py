@@ -22,7 +22,7 @@ from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest_
 from genus.kinds.time import NANOSECONDS
 from genus.space import Space
 
-__all__ = ["common_type", "decode", "decode_column", "encode", "encode_column", "within"]
+__all__ = ["common_type", "decode", "decode_column", "encode", "encode_column", "level_array", "within"]
 
 # -- encoding --------------------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_mi
     array = column.combine_chunks()
     if pa.types.is_floating(array.type):
         array = pc.add(array, pa.scalar(0.0, array.type))  # -0.0 and 0.0 are one level
-    levels = pa.array([level for level in kind.levels if level is not None])
+    levels = level_array([level for level in kind.levels if level is not None])
     position = np.array([i for i, level in enumerate(kind.levels) if level is not None] + [-1])
     null = np.asarray(pc.is_null(array, nan_is_null=True))
     if pa.types.is_null(array.type) or pa.types.is_null(levels.type):
@@ -165,6 +165,14 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_mi
     if allow_missing or None in kind.levels:
         codes[null] = kind.levels.index(None) if None in kind.levels else math.nan
     return codes
+
+
+def level_array(levels: Sequence[Any]) -> pa.Array:
+    """Return levels in Arrow, whole numbers of 64 bits without a sign among them."""
+    try:
+        return pa.array(levels)
+    except OverflowError:
+        return pa.array(levels, pa.uint64())
 
 
 def common_type(array: pa.Array, levels: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -274,7 +282,7 @@ def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
         array = np.moveaxis(array, 1, -1)
     if dtype.kind in "mM":
         return _to_stamps(space, array, dtype)
-    if dtype.kind in "iu":
+    if dtype.kind in "iu" and not (array.dtype == object and all(value is not None for value in array.flat)):
         if np.isnan(array.astype(np.float64)).any():
             dtype = np.dtype(np.float64)
         else:
@@ -324,7 +332,7 @@ def _to_type(column: np.ndarray, kind: Kind, name: str) -> pa.Array:
     if pa.types.is_dictionary(target):
         return _to_dictionary(column, kind, target)
     if column.dtype == object:
-        return pa.nulls(len(column), target) if all(v is None for v in column) else pa.array(column.tolist()).cast(target)
+        return pa.nulls(len(column), target) if all(v is None for v in column) else level_array(column.tolist()).cast(target)
     null = np.isnan(column)
     if pa.types.is_floating(target) or pa.types.is_decimal(target):
         return pa.array(column, mask=null).cast(target, safe=False)

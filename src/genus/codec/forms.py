@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from genus.codec.decimals import rounded
 from genus.codec.frames import ARRAYS, Form, to_numbers, type_of
 from genus.codec.stamps import written
 
@@ -29,6 +30,7 @@ def to_form(table: pa.Table, form: Form) -> Any:
 
 def to_frame(table: pa.Table, form: Form) -> Any:
     """Return a table, whose columns have the form's types, in the form's container, times as they were written."""
+    table = rounded(table, form.decimals)
     for i, writing in enumerate(form.writings):
         if writing is not None:
             table = table.set_column(i, table.column_names[i], written(table.column(i), writing))
@@ -64,11 +66,13 @@ def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _restore_polars(frame: Any, table: pa.Table, form: Form) -> Any:
+    """Return a frame of polars with the types that Arrow lacks: an Enum, and whole numbers of 128 bits."""
     import polars as pl
 
-    enums = {
-        name: pl.Enum(table.column(name).combine_chunks().dictionary.to_pylist())
-        for name, native in zip(frame.columns, form.native, strict=True)
-        if native.startswith("Enum")
-    }
-    return frame.with_columns(pl.col(name).cast(kind) for name, kind in enums.items()) if enums else frame
+    types: dict[str, Any] = {}
+    for name, native in zip(frame.columns, form.native, strict=True):
+        if native.startswith("Enum"):
+            types[name] = pl.Enum(table.column(name).combine_chunks().dictionary.to_pylist())
+        elif native in ("Int128", "UInt128"):
+            types[name] = getattr(pl, native)
+    return frame.with_columns(pl.col(name).cast(kind) for name, kind in types.items()) if types else frame

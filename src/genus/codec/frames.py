@@ -11,13 +11,17 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse
 from torch import Tensor
 
+from genus.codec.decimals import SPEC
 from genus.codec.writing import Writing
 from genus.errors import DataError
 
-__all__ = ["Form", "is_frame", "is_text", "to_arrow", "to_numbers", "type_name", "type_of"]
+__all__ = ["Form", "is_frame", "is_text", "mixed_column", "to_arrow", "to_numbers", "type_name", "type_of"]
 
+DENSE = 2**28  # a sparse matrix of more places stays one
 ARRAYS = ("numpy", "torch", "images", "text", "audio")  # containers of one dtype
 
 
@@ -35,6 +39,8 @@ class Form:
             "mu-law", "linear", "linear-8", "real".
         rate: of audio, samples a second.
         writings: how every column of times was written, None where it was not text; empty where no column was.
+        decimals: of every column of a frame, the format of its numbers as `measure_decimals` gives it; empty: they are not
+            rounded.
     """
 
     container: str
@@ -45,6 +51,12 @@ class Form:
     coding: str = ""
     rate: int = 0
     writings: tuple[Writing | None, ...] = ()
+    decimals: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        odd = next((spec for spec in self.decimals if spec and not SPEC.fullmatch(spec)), None)
+        if odd is not None or (self.decimals and len(self.decimals) != len(self.dtypes)):
+            raise DataError(f"The decimals of a form are a format such as '.2f' for each column; got {odd or self.decimals!r}.")
 
     def column_type(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of column i; None where the data were no frame."""
@@ -60,7 +72,7 @@ class Form:
             return self
         kept: dict[str, Any] = {
             name: tuple(getattr(self, name)[i] for i in columns)
-            for name in ("dtypes", "native", "labels", "writings")
+            for name in ("dtypes", "native", "labels", "writings", "decimals")
             if getattr(self, name)
         }
         return replace(self, **kept)
@@ -137,12 +149,16 @@ def to_arrow(source: Any) -> tuple[pa.Table, Form]:
         return table, replace(form, container="torch")
     if isinstance(source, list | tuple):
         source = np.asarray(source)
+    if scipy.sparse.issparse(source):
+        source = _dense(source)
     if isinstance(source, np.ndarray) and source.dtype.names:
         source = {name: source[name] for name in source.dtype.names}
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Mapping):
         return _from_mapping(source)
+    if hasattr(source, "with_format") and hasattr(source, "features"):  # of the library datasets; its rows may be a selection
+        source = _plain_dataset(source)
     source = source.collect() if hasattr(source, "collect") and not isinstance(source, pa.Table) else source
     names = [str(name) for name in getattr(source, "column_names", getattr(source, "columns", ()))]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -154,6 +170,26 @@ def to_arrow(source: Any) -> tuple[pa.Table, Form]:
             " columns."
         )
     return _from_frame(source)
+
+
+def _dense(matrix: Any) -> np.ndarray:
+    """Return a sparse matrix of scipy as an array."""
+    if math.prod(matrix.shape) > DENSE:
+        raise DataError(
+            f"The sparse matrix of shape {matrix.shape} is too large with its zeros; pass some of its columns or rows."
+        )
+    return np.asarray(matrix.todense()).reshape(matrix.shape)
+
+
+def _plain_dataset(source: Any) -> pa.Table:
+    """Return the rows of a data set of Hugging Face's library; classes by their names."""
+    table = source.with_format("arrow")[:]
+    for name, feature in source.features.items():
+        names, column = getattr(feature, "names", None), table.column(name)
+        if isinstance(names, list | tuple) and pa.types.is_integer(column.type):
+            at = pc.if_else(pc.greater_equal(column, 0), column, pa.scalar(None, column.type))  # -1 is no class
+            table = table.set_column(table.column_names.index(name), name, pc.take(pa.array(names, pa.string()), at))
+    return table
 
 
 def _from_array(array: np.ndarray) -> tuple[pa.Table, Form]:
@@ -193,16 +229,18 @@ def _column(name: str, values: Any) -> pa.Array:
     try:
         return pa.array(values, mask=mask)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise _mixed(name, values) from error
+        raise mixed_column(name, values) from error
 
 
-def _mixed(name: str, values: Any) -> DataError:
+def mixed_column(name: str, values: Any) -> DataError:
     """Return the error for a column of several types, with the first value of each."""
     first: dict[str, tuple[int, Any]] = {}
     for row, value in enumerate(values):
         if not (value is None or (isinstance(value, float) and math.isnan(value))):
             first.setdefault(type(value).__name__, (row, value))
     types = " and ".join(f"{kind} ({value!r} in row {row})" for kind, (row, value) in sorted(first.items()))
+    if len(first) == 1:
+        return DataError(f"Column {name!r} holds {types}, no number, text or time; make it one, or leave the column out.")
     return DataError(
         f"Column {name!r} mixes types: {types or 'unknown'}; make it one type, for example text, or leave the column out."
     )
@@ -220,6 +258,8 @@ def _from_frame(frame: Any) -> tuple[pa.Table, Form]:
         else wrapped
     )
     frame, container = wrapped.to_native(), str(wrapped.implementation.name).lower()
+    if container == "pandas":
+        frame = _with_index(frame)
     raw = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
     names = [str(name) for name in raw]
     native: tuple[str, ...] = ()
@@ -235,26 +275,63 @@ def _from_frame(frame: Any) -> tuple[pa.Table, Form]:
     )
 
 
+def _with_index(frame: Any) -> Any:
+    """Return a frame of pandas whose index is a column too where it has a name, or holds times."""
+    index = frame.index
+    named = any(name is not None for name in index.names)
+    if not (named or getattr(index.dtype, "kind", "O") in "Mm" or str(index.dtype).startswith("period")):
+        return frame
+    levels = [index.get_level_values(i) for i in range(index.nlevels)]
+    names = ["index" if name is None else name for name in index.names]
+    frame = frame.reset_index(drop=True)
+    for name, level in [*zip(names, levels, strict=True)][::-1]:
+        if name not in frame.columns:
+            frame.insert(0, name, level)
+    return frame
+
+
 def _is_int(name: Any) -> bool:
     return isinstance(name, int | np.integer)
 
 
 def _with_names(wrapped: Any, frame: Any, container: str, names: list[str]) -> pa.Table:
+    if container == "polars":
+        return wrapped.with_columns(*_narrowed(wrapped)).to_arrow()
     if container != "pandas":
         return wrapped.to_arrow()
     # Column by column, so that one that Arrow cannot hold is named in the message.
-    columns = []
-    for i, name in enumerate(names):
-        column = frame.iloc[:, i]
-        if str(column.dtype).startswith("period["):  # months, quarters, ...: counted by their beginnings
-            column = column.dt.to_timestamp()
-        try:
-            columns.append(pa.chunked_array(pa.array(column, from_pandas=True)))
-        except TypeError:
-            columns.append(pa.array(column, from_pandas=True))
-        except (pa.ArrowException, ValueError) as error:
-            raise _mixed(name, column) from error
-    return pa.table(columns, names=names)
+    return pa.table([_of_series(name, frame.iloc[:, i]) for i, name in enumerate(names)], names=names)
+
+
+def _of_series(name: str, series: Any) -> Any:
+    """Return a column of pandas in Arrow: sparse ones filled, periods by the time at which they begin."""
+    kind = str(series.dtype)
+    if kind.startswith("Sparse"):
+        series = series.sparse.to_dense()
+    elif kind.startswith("period"):
+        series = series.dt.to_timestamp()
+    try:
+        values = pa.array(series, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise mixed_column(name, series) from error
+    return values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+
+
+def _narrowed(frame: Any) -> list[Any]:
+    """Return the columns of polars whose whole numbers have 128 bits, which Arrow lacks, as those of 64 bits.
+
+    Raises:
+        DataError: a number has more than 64 bits.
+    """
+    columns = [frame.get_column(name) for name, kind in frame.schema.items() if str(kind) in ("Int128", "UInt128")]
+    for column in columns:
+        low, high = column.min(), column.max()
+        if low is not None and not -(2**63) <= low <= high < 2**63:
+            raise DataError(
+                f"Column {column.name!r} holds {high if high >= 2**63 else low}, which has more than 64 bits; cast it to"
+                " Float64 or to text, or leave the column out."
+            )
+    return [column.cast(nw.Int64()) for column in columns]
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -6,118 +6,139 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from genus.codec.decimals import has_trailing_zeros
 from genus.codec.looks import looks_like_time
+from genus.codec.notes import Note
+from genus.data.cells import MISSING, NUMBER, PADDED, WHOLE, is_category, missing_words, typed_text
+from genus.data.files import File, as_utf8, beginning, guess_encoding, single_byte
+from genus.data.headers import has_header, is_number, names_of
 from genus.data.sequences import Options
 from genus.errors import DataError
-from genus.kinds import Category, Lattice, Real
+from genus.kinds import Category
 from genus.kinds.numbers import EXACT
 
-__all__ = ["read_csv"]
+__all__ = ["MISSING", "read_csv"]
 
-MISSING = ("", "?", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None")
-NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
-WHOLE = r"^\s*[-+]?\d+\s*$"
-COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or with none
-THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
+DELIMITERS = "\t,;|"
 LOOKED_AT = 1000  # so many rows decide whether line 1 is a header
-NUMERIC = ("real", "lattice")
+FIELD = r'"[^"]*"|\S+'  # of blank-separated text
 
 
-def read_csv(path: Path, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
-    """Return the columns of delimited text, perhaps compressed, and notes on how they were read.
+def read_csv(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
+    """Return the columns of delimited text, notes on how they were read, and which numbers have trailing zeros.
 
     The delimiter is that of tab, comma, semicolon and bar that line 1 has most of, or the semicolon where it separates numbers
-    with decimal commas. Spaces around fields and names are dropped. Empty fields and ?, NA, N/A, n/a, nan, NaN, null, NULL,
-    None are missing. A column of numbers with decimal commas is one of numbers, unless all commas could mark thousands and the
-    delimiter is no semicolon; a column of whole numbers beyond 64 bits stays text.
+    with decimal commas, or any run of blanks where these part every line alike. Blanks around fields and names are dropped.
+    Which words mean missing stands in `cells`. A column of numbers with decimal commas is one of numbers, unless all commas
+    could mark thousands and the delimiter is no semicolon; one of whole numbers beyond 64 bits, or with leading zeros, stays
+    text, as does what the caller takes for a category.
 
     Args:
-        path: of the file.
-        options: `header`: line 1 is a header; None: see `_has_header`. `missing`: more texts that mean missing. `kinds`: the
-            kinds of columns that the caller of `read` gave, or that a space has.
+        file: of the text.
+        options: `header`: line 1 is a header; None: see `has_header`. `missing`: more texts that mean missing. `encoding`: of
+            the text; None: see `guess_encoding`. `kinds`: the kinds of columns that the caller of `read` gave, or that a space
+            has.
 
     Raises:
-        DataError: no rows, a name twice, ragged rows, bytes that are not UTF-8, or a few texts in a column of numbers that
-            `kinds` makes no category.
+        DataError: no rows, ragged rows, bytes that are no text, or a few texts in a column of numbers that `kinds` makes no
+            category.
     """
-    lines, delimiter = _head(path)
-    header, notes = _has_header(lines, options.kinds) if options.header is None else (options.header, [])
+    buffer, notes = _decoded(file, options.encoding)
+    lines, delimiter = _head(buffer, file)
+    if delimiter == " ":
+        buffer = _with_single_blanks(buffer)
+    header, more = has_header(lines, options.kinds) if options.header is None else (options.header, [])
     if len(lines) < 1 + header:
-        raise DataError(f"The file {path} has a header but no rows; expected rows of data below it.")
-    names = [name.strip() for name in lines[0]] if header else [f"x{i}" for i in range(len(lines[0]))]
-    names = [name or f"x{i}" for i, name in enumerate(names)]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise DataError(
-            f"The column name {twice[0]!r} stands {names.count(twice[0])} times in {path}; give every column its own name."
-        )
-    # The way in which times are written is seen in their texts.
-    fields = zip(*_full(lines[int(header) :], len(names)), strict=True)
-    dated = [name for name, texts in zip(names, fields, strict=False) if looks_like_time(texts[:50])]
-    missing = {text for m in (*MISSING, *map(str, options.missing)) for text in (m, f" {m}", f"{m} ")}
-
-    def load(as_text: bool, columns: Sequence[str]) -> pa.Table:
-        return pcsv.read_csv(
-            path,
-            pcsv.ReadOptions(column_names=names, skip_rows=int(header), block_size=64 << 20),
-            pcsv.ParseOptions(delimiter=delimiter, newlines_in_values=as_text),
-            pcsv.ConvertOptions(
-                null_values=sorted(missing),
-                strings_can_be_null=True,
-                column_types=dict.fromkeys(columns if as_text else dated, pa.string()),
-                include_columns=columns,
-            ),
-        )
-
+        raise DataError(f"The file {file.name} has a header but no rows; expected rows of data below it.")
+    names, renamed = names_of(lines[0]) if header else ([f"x{i}" for i in range(len(lines[0]))], [])
+    layout = _Layout(file.name, buffer, delimiter, tuple(names), int(header), tuple(missing_words(options.missing)))
+    as_text = [name for name in names if is_category(kind := options.kinds.get(name)) and not _of_numbers(kind)]
+    as_text += [name for name in _dated(lines[int(header) :], names) if name not in as_text]
     try:
-        table = load(False, names)
-    except pa.ArrowInvalid:  # a type that changes far down, or a line break within quotes
-        try:
-            table = load(True, names)
-        except pa.ArrowInvalid as error:
-            raise DataError(
-                f"Cannot read {path}: {error}. Check the delimiter, the quotes and that the text is UTF-8."
-            ) from error
+        table = layout.read(as_text)
+        if table is None:  # bytes that are no UTF-8, far down
+            encoding = single_byte(bytes(buffer))
+            notes.append(_guessed(file, encoding))
+            layout = replace(layout, buffer=as_utf8(buffer, encoding, file.name))
+            table = layout.read(as_text)
+    except pa.ArrowInvalid as error:
+        raise _unreadable(file, error) from error
     columns = dict(zip(names, table.columns, strict=True))
-    if large := [name for name, column in columns.items() if _beyond_exact(column)]:
-        texts = zip(large, load(True, large).columns, strict=True)
-        columns |= {name: column for name, column in texts if _all(column, WHOLE)}
-    if late := [name for name, column in columns.items() if pa.types.is_temporal(column.type)]:
-        columns |= zip(late, load(True, late).columns, strict=True)
-    typed = {name: _typed(name, column, options.kinds.get(name), delimiter == ";", notes) for name, column in columns.items()}
-    return pa.table(list(typed.values()), names=names), tuple(notes)
+    columns |= _original_texts(layout, columns, [name for name in names if name not in as_text])
+    notes += [*more, *renamed]
+    typed = {
+        name: typed_text(name, column, options.kinds.get(name), delimiter == ";", notes, options.missing)
+        if pa.types.is_string(column.type)
+        else column
+        for name, column in columns.items()
+    }
+    trailing = _trailing(lines[int(header) :], typed)
+    return pa.table(list(typed.values()), names=names), tuple(notes), trailing
 
 
-def _full(lines: list[list[str]], width: int) -> list[list[str]]:
-    """Return the lines with a field for every column, without the blanks around fields and without what means missing."""
-    rows = ([field.strip() for field in line] for line in lines if len(line) == width)
-    return [["" if field in MISSING else field for field in row] for row in rows]
+def _trailing(lines: Sequence[Sequence[str]], columns: Mapping[str, pa.ChunkedArray]) -> tuple[str, ...]:
+    """Return the columns of numbers whose first texts have equally many decimals, zeros at the end included."""
+    found = []
+    for i, (name, column) in enumerate(columns.items()):
+        if pa.types.is_floating(column.type):
+            texts = [row[i] for row in lines if i < len(row) and re.match(NUMBER, row[i])]
+            found += [name] if texts and has_trailing_zeros(texts) else []
+    return tuple(found)
 
 
-def _head(path: Path) -> tuple[list[list[str]], str]:
-    """Return the fields of the first lines that are not empty, and the delimiter."""
-    with pa.input_stream(str(path), compression="detect") as stream:
-        block = stream.read(1 << 20)
-    try:
-        text = block.decode("utf-8-sig", errors="strict" if len(block) < 1 << 20 else "ignore")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"The file {path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8."
-        ) from error
-    first = next((line for line in text.splitlines() if line.strip()), None)
-    if first is None:
-        raise DataError(f"The file {path} is empty; expected rows of data.")
-    delimiter = max("\t,;|", key=first.count) if any(d in first for d in "\t,;|") else ","
-    if ";" in first and all(map(_is_number, first.split(";"))):
+def _dated(lines: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:
+    """Return the columns that hold times by their first texts; in which way these are written is seen in all of them."""
+    rows = [["" if (text := field.strip()) in MISSING else text for field in line] for line in lines if len(line) == len(names)]
+    return [name for name, texts in zip(names, zip(*rows, strict=True), strict=False) if looks_like_time(texts[:50])]
+
+
+def _of_numbers(kind: object) -> bool:
+    """Return whether a Category has levels that are no text, as those of whole numbers are."""
+    return isinstance(kind, Category) and not any(isinstance(level, str) for level in kind.levels)
+
+
+def _unreadable(file: File, error: Exception) -> DataError:
+    reason = re.sub(r"^CSV parse error: ", "", str(error))
+    return DataError(f"Cannot read {file.name}: {reason}. Check the delimiter, the quotes and that the text is whole.")
+
+
+# -- text and its dialect -------------------------------------------------------------------------------------------------
+
+
+def _decoded(file: File, encoding: str | None) -> tuple[pa.Buffer, list[str]]:
+    """Return text in UTF-8, and a note where its encoding was guessed."""
+    buffer = file.buffer()
+    found = encoding or guess_encoding(buffer)
+    guessed = encoding is None and found in ("cp1252", "latin-1")
+    return as_utf8(buffer, found, file.name), [_guessed(file, found)] if guessed else []
+
+
+def _guessed(file: File, encoding: str) -> Note:
+    shown = "Latin-1 (Windows-1252)" if encoding == "cp1252" else "Latin-1"
+    return Note(f"the file {file.name} is no UTF-8 and is read as {shown}", "{} names another", {"encoding": "NAME"})
+
+
+def _head(buffer: pa.Buffer, file: File) -> tuple[list[list[str]], str]:
+    """Return the fields of the first lines that are not empty, and the delimiter: " " for any run of blanks."""
+    text = beginning(buffer).decode("utf-8", errors="replace").removeprefix("\ufeff")
+    shown = [line for line in text.splitlines()[: LOOKED_AT + 1] if line.strip()]
+    if not shown:
+        raise DataError(f"The file {file.name} is empty; expected rows of data.")
+    if _is_parted_by_blanks(shown, file.suffix):
+        return [[field.strip('"') for field in re.findall(FIELD, line)] for line in shown[:LOOKED_AT]], " "
+    first = shown[0]
+    delimiter = max(DELIMITERS, key=first.count) if any(d in first for d in DELIMITERS) else ","
+    if ";" in first and all(map(is_number, first.split(";"))):
         delimiter = ";"
     lines: list[list[str]] = []
     with suppress(csv.Error):  # a text too long for this module, below lines that are enough
@@ -126,46 +147,105 @@ def _head(path: Path) -> tuple[list[list[str]], str]:
     return lines or [first.split(delimiter)], delimiter
 
 
-def _has_header(lines: list[list[str]], kinds: Mapping[str, Any]) -> tuple[bool, list[str]]:
-    """Return whether line 1 names the columns, and a note where this is not plain.
+def _is_parted_by_blanks(lines: Sequence[str], suffix: str) -> bool:
+    """Return whether runs of blanks part all lines into equally many fields, and nothing else does.
 
-    It does where some number of line 2 does not stand below a number; else, where `kinds` has names, if the line holds them
-    all. Else two or more different whole numbers above numbers are names where the line is 0, 1, 2, ...; where most numbers
-    below each are not whole; or where the texts beside them occur nowhere below, and the texts below repeat or the numbers
-    count up by one.
+    Every line but the first then has numbers, or the name of the file says so, so that texts of two words are no columns.
     """
-    first, rest = [field.strip() for field in lines[0]], [row for row in lines[1:] if len(row) == len(lines[0])]
-    columns = [i for i, field in enumerate(lines[min(1, len(lines) - 1)]) if _is_number(field)]
-    if not columns or not all(i < len(first) and _is_number(first[i]) for i in columns):
-        return True, []
-    no = False, ["no header was found, so columns are named x0, x1, ...; header=True takes the first line for one"]
-    if kinds:
-        return (True, []) if kinds.keys() <= {*first} else no
-    labels = [first[i] for i in columns]
-    if not rest or len({*labels}) < max(2, len(labels)) or not all(map(str.isdecimal, labels)):
-        return no
-    below = [[text for row in rest if (text := row[i].strip()) not in MISSING] for i in range(len(first))]
-    counted = len(first) > 2 and first == [str(i) for i in range(len(first))]
-    fractions = all(2 * sum(_is_fraction(text) for text in below[i]) > len(below[i]) for i in columns)
-    texts = [i for i in range(len(first)) if i not in columns]
-    apart = bool(texts) and all(first[i] not in below[i] for i in texts)
-    repeat = all(2 * len({*below[i]}) <= len(below[i]) for i in texts)
-    upwards = all(int(b) == int(a) + 1 for a, b in itertools.pairwise(labels))
-    if counted or fractions or (apart and (repeat or upwards)):
-        shown = ", ".join(first[:4]) + (", ..." if len(first) > 4 else "")
-        return True, [f"the first line, {shown}, is taken for a header; header=False makes it a row"]
-    return no
-
-
-def _is_number(field: str) -> bool:
-    return bool(re.match(NUMBER, field) or re.match(COMMA, field.strip()))
-
-
-def _is_fraction(field: str) -> bool:
-    try:
-        return not float(field.replace(",", ".")).is_integer()
-    except ValueError:
+    lines = lines[:100] if len(lines) < 100 else lines[:-1][:100]  # the last may be cut off
+    rows = [re.findall(FIELD, line) for line in lines]
+    width = len(rows[0])
+    if width < 2 or any(len(row) != width for row in rows):
         return False
+    body = rows[1:] or rows
+    numbers = min(sum(map(is_number, row)) for row in body)
+    first = lines[0]
+    if any(d in first for d in ",;|") and numbers < width:
+        return False
+    if "\t" in first:  # one tab beside blanks that align the other columns
+        return len(first.split("\t")) < width and all(re.search(r"\S {2,}\S", line) for line in lines)
+    aligned = all(re.search(r"\S {2,}\S", line) for line in lines)
+    return numbers > 0 and (aligned or suffix in (".data", ".dat") or 2 * numbers >= width)
+
+
+def _with_single_blanks(buffer: pa.Buffer) -> pa.Buffer:
+    """Return text with one blank between fields, none around lines; within quotes it stays as it is."""
+    text = re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", bytes(buffer))
+    if b'"' in text:
+        return pa.py_buffer(re.sub(rb'("[^"]*")|[ \t]+', lambda found: found[1] or b" ", text))
+    return pa.py_buffer(re.sub(rb"[ \t]+", b" ", text))
+
+
+# -- columns --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Holds delimited text and all that reading its columns takes."""
+
+    name: str
+    buffer: pa.Buffer
+    delimiter: str
+    names: tuple[str, ...]
+    skipped: int
+    missing: tuple[str, ...]
+
+    def read(self, as_text: Collection[str], columns: Sequence[str] | None = None) -> Any:
+        """Return columns, all by default, of the types that they look like, or of text; texts that mean missing stay texts.
+
+        Returns:
+            A table; None where the bytes are no UTF-8.
+
+        Raises:
+            ArrowInvalid: the text cannot be read.
+        """
+        try:
+            table = self._read(as_text, columns, False)
+        except pa.ArrowInvalid:  # a type that changes far down, or a line break within quotes
+            try:
+                table = self._read(columns or self.names, columns, True)
+            except pa.ArrowInvalid as error:
+                if "UTF8" in str(error):
+                    return None
+                raise
+        return None if any(map(pa.types.is_binary, table.schema.types)) else table
+
+    def _read(self, as_text: Collection[str], columns: Sequence[str] | None, line_breaks: bool) -> pa.Table:
+        return pcsv.read_csv(
+            pa.BufferReader(self.buffer),
+            pcsv.ReadOptions(column_names=list(self.names), skip_rows=self.skipped, block_size=64 << 20),
+            pcsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=line_breaks),
+            pcsv.ConvertOptions(
+                null_values=list(self.missing),
+                column_types=dict.fromkeys(as_text, pa.string()),
+                include_columns=list(columns or self.names),
+            ),
+        )
+
+
+def _original_texts(layout: _Layout, columns: dict[str, pa.ChunkedArray], names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+    """Return the texts of columns that lost something: leading zeros, digits that no double holds, or how times are written."""
+    doubtful = [name for name in names if pa.types.is_integer(kind := columns[name].type) or pa.types.is_floating(kind)]
+    if doubtful:
+        loses = _may_lose_digits(layout.buffer, layout.delimiter)
+        doubtful = [name for name in doubtful if loses and _is_whole(columns[name])]
+    large = [name for name in names if _beyond_exact(columns[name])]
+    late = [name for name in names if pa.types.is_temporal(columns[name].type)]
+    if not doubtful and not large and not late:
+        return {}
+    texts = layout.read([*doubtful, *large, *late], [*doubtful, *large, *late])
+    kept = dict(zip(texts.column_names, texts.columns, strict=True))
+    lost = {name for name in doubtful if pc.any(pc.match_substring_regex(kept[name], PADDED)).as_py()}
+    for name in large:
+        missing = pc.is_in(kept[name], value_set=pa.array(layout.missing))
+        if pc.all(pc.or_(missing, pc.match_substring_regex(kept[name], WHOLE))).as_py():
+            lost.add(name)
+    return {name: kept[name] for name in [*lost, *late]}
+
+
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    """Return whether all numbers of a column are whole."""
+    return pa.types.is_integer(column.type) or bool(pc.all(pc.equal(column, pc.round(column))).as_py())
 
 
 def _beyond_exact(column: pa.ChunkedArray) -> bool:
@@ -173,50 +253,16 @@ def _beyond_exact(column: pa.ChunkedArray) -> bool:
     return pa.types.is_floating(column.type) and bool(pc.any(pc.greater(pc.abs(column), float(EXACT))).as_py())
 
 
-def _typed(name: str, column: pa.ChunkedArray, kind: Any, decimal: bool, notes: list[str]) -> pa.ChunkedArray:
-    """Return a column of text without the spaces around its values; as numbers where every value is a number.
-
-    Args:
-        kind: of the column, where the caller of `read` gave it or a space has it; else None.
-        decimal: a comma is a decimal comma, even where it may mark thousands.
-        notes: a list to which notes are added.
-    """
-    if not pa.types.is_string(column.type):
-        return column
-    column = pc.utf8_trim_whitespace(column)
-    levels, numeric = isinstance(kind, Category) or kind == "category", isinstance(kind, Real | Lattice) or kind in NUMERIC
-    number = pc.match_substring_regex(column, NUMBER)
-    count, present = pc.sum(number).as_py() or 0, len(column) - column.null_count
-    if present and count == present:
-        if not _all(column, WHOLE):
-            return column.cast(pa.float64())
-        try:
-            return column.cast(pa.int64())
-        except pa.ArrowInvalid:
-            if numeric:
-                return column.cast(pa.float64())
-            notes.append(f"column {name!r} is read as text, since its whole numbers have more than 64 bits")
-            return column
-    if present and not levels and _all(column, COMMA):
-        if decimal or numeric or not _all(column, THOUSANDS):
-            notes.append(f"column {name!r} has decimal commas, and samples of it have points")
-            return pc.replace_substring(column, ",", ".").cast(pa.float64())
-        notes.append(
-            f"column {name!r} is read as text, since its commas may be decimal or mark thousands;"
-            f' kinds={{{name!r}: "real"}} takes them for decimal ones'
-        )
-        return column
-    if count >= 0.9 * present and present - count > 0 and count > 1 and not levels:
-        rows = pc.indices_nonzero(pc.fill_null(pc.invert(number), False)).slice(0, 3).to_pylist()
-        shown = ", ".join(f"{column[row].as_py()!r} in row {row}" for row in rows)
-        keep = f", or keep all as text with kinds={{{name!r}: 'category'}}" if kind is None else ""
-        raise DataError(
-            f"Column {name!r} holds {count:,} numbers but also {present - count:,} other texts ({shown}); correct them, name"
-            f" the text that means missing in missing={keep}."
-        )
-    return column
-
-
-def _all(column: pa.ChunkedArray, pattern: str) -> bool:
-    """Return whether every value that is not missing matches a pattern."""
-    return bool(pc.all(pc.match_substring_regex(column, pattern)).as_py())
+def _may_lose_digits(buffer: pa.Buffer, delimiter: str) -> bool:
+    """Return whether some field begins with a zero and another digit, as 00501 does, and 01:30 too; or with a plus."""
+    text, piece, zero = np.frombuffer(buffer, dtype=np.uint8), 1 << 18, np.uint8(ord("0"))
+    beginning = np.concatenate([np.full(2, ord("\n"), dtype=np.uint8), text[:4]])
+    for part in (beginning, *(text[at : at + piece + 3] for at in range(0, len(text), piece))):  # each fits a cache
+        second, before, first, after = part[:-3], part[1:-2], part[2:-1], part[3:]
+        hit = (first == zero) | (first == ord("+"))
+        hit &= after - zero < 10
+        start = (before == ord("\n")) | (before == ord('"')) | (before == ord(delimiter))
+        hit &= start | ((before == ord(" ")) & (second == ord(delimiter)))
+        if hit.any():
+            return True
+    return False

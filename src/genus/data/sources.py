@@ -19,13 +19,18 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from genus.codec.decimals import measure_decimals
 from genus.codec.frames import Form, to_arrow, type_name
 from genus.data import audio, images, numbers, text
 from genus.data.delimited import read_csv
+from genus.data.files import COMPRESSED, File, as_utf8
 from genus.data.sequences import Options, Sequences
+from genus.data.tables import read_arrow, read_dataset, read_excel, read_json, read_parquet
 from genus.errors import DataError
 
 __all__ = ["EMBEDDED", "READERS", "Source", "open_source"]
+
+PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B
     """
     if isinstance(source, str | os.PathLike):
         return _open_path(source, options)
+    if hasattr(source, "read") and not hasattr(source, "columns"):
+        return _open_stream(source, options)
     if options.sequence and isinstance(source, list | tuple):
         return _of_sequences("data", numbers.read_list(source, options))
     if options.sequence and isinstance(source, np.ndarray | Tensor):
@@ -89,23 +96,41 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
         if name in EMBEDDED:
             return EMBEDDED[name](options)
         raise DataError(f"There is no file, folder or embedded set {name!r}; {_suggestions(name, path)}")
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".bz2", ".zst")]
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix not in READERS:
+    return _open_file(File.at(path), options, _stem(path))
+
+
+def _open_file(file: File, options: Options, name: str) -> Source:
+    if file.suffix not in READERS:
         raise DataError(
-            f"Cannot read {path}: files ending in {suffix or 'nothing'} are unknown; expected one of {', '.join(READERS)}."
+            f"Cannot read {file.name}: files ending in {file.suffix or 'nothing'} are unknown; expected one of"
+            f" {', '.join(READERS)}, perhaps compressed ({', '.join(COMPRESSED)})."
         )
-    if path.stat().st_size == 0:
-        raise DataError(f"The file {path} is empty; expected rows of data.")
-    name = (
-        path.name.removesuffix(path.suffix) if path.suffix.lower() == suffix else path.name[: path.name.lower().index(suffix)]
-    )
     try:
-        return replace(READERS[suffix](path, options), name=name)
+        return replace(READERS[file.suffix](file, options), name=name)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"Cannot read {path} as {suffix}: {error}. Check that the file is whole and of this type.") from error
+        raise DataError(
+            f"Cannot read {file.name} as {file.suffix}: {error}. Check that the file is whole and of this type."
+        ) from error
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a file without its endings."""
+    stem = path.name.removesuffix(path.suffix) if path.suffix.lower() in COMPRESSED else path.name
+    return stem.removesuffix(Path(stem).suffix) or stem
+
+
+def _open_stream(stream: Any, options: Options) -> Source:
+    """Return what an open file holds; its first bytes say of which type it is."""
+    content = stream.getvalue() if hasattr(stream, "getvalue") else stream.read()
+    content = content.encode() if isinstance(content, str) else bytes(content)
+    name = getattr(stream, "name", None)
+    name = _stem(Path(name)) if isinstance(name, str) else "data"
+    if options.documents or options.tokens is not None or (options.form is not None and options.form.container == "text"):
+        given = as_utf8(pa.py_buffer(content), options.encoding or "utf-8", name)
+        return _of_sequences(name, text.read_texts([text.Text(name, bytes(given).decode("utf-8"))], options))
+    return _open_file(File.of(content, name), options, name)
 
 
 def _suggestions(text: str, path: Path) -> str:
@@ -122,36 +147,32 @@ def _of_table(table: pa.Table) -> Source:
     return Source("data", plain, form)
 
 
-def _csv(path: Path, options: Options) -> Source:
-    table, notes = read_csv(path, options)
+def _csv(file: File, options: Options) -> Source:
+    table, notes, trailing = read_csv(file, options)
+    found = _of_table(table)
+    form = replace(found.form, decimals=measure_decimals(table, trailing))
+    return replace(found, form=form, notes=notes, uses=frozenset({"header", "encoding"}), from_text=True)
+
+
+def _json(file: File, options: Options) -> Source:
+    table, notes = read_json(file, options)
+    return replace(_of_table(table), notes=notes, uses=frozenset({"encoding"}), from_text=True)
+
+
+def _excel(file: File, options: Options) -> Source:
+    table, notes = read_excel(file, options)
     return replace(_of_table(table), notes=notes, uses=frozenset({"header"}), from_text=True)
 
 
-def _parquet(path: Path, options: Options) -> Source:
-    import pyarrow.parquet as pq
-
-    return _of_table(pq.read_table(path))
-
-
-def _ipc(path: Path, options: Options) -> Source:
-    import pyarrow.feather as feather
-
-    try:
-        return _of_table(feather.read_table(path))
-    except pa.ArrowInvalid:
-        with pa.OSFile(str(path)) as file:
-            return _of_table(pa.ipc.open_stream(file).read_all())
+def _npy(file: File, options: Options) -> Source:
+    if options.sequence and file.path is not None and file.content is None:  # memory-mapped
+        return _of_sequences(file.path.name, numbers.read_npy(file.path, options))
+    return open_source(np.load(file.source(), allow_pickle=False), options)
 
 
-def _npy(path: Path, options: Options) -> Source:
-    if options.sequence:
-        return _of_sequences(path.name, numbers.read_npy(path, options))
-    return open_source(np.load(path, allow_pickle=False))
-
-
-def _npz(path: Path, options: Options) -> Source:
-    with np.load(path, allow_pickle=False) as file:
-        return _named_arrays({name: _with_missing(file[name]) for name in file.files}, path.name)
+def _npz(file: File, options: Options) -> Source:
+    with np.load(file.source(), allow_pickle=False) as arrays:
+        return _named_arrays({name: _with_missing(arrays[name]) for name in arrays.files}, Path(file.name).name)
 
 
 def _with_missing(values: np.ndarray) -> np.ndarray:
@@ -204,23 +225,38 @@ def _of_sequences(name: str, sequences: Sequences, labels: Sequence[str] | None 
     return Source(name, _label_column(labels), sequences.form, sequences=sequences, notes=sequences.notes)
 
 
-def _text(path: Path, options: Options) -> Source:
+def _text(file: File, options: Options) -> Source:
+    path = _path_of(file)
     return _of_sequences(path.name, text.read_texts([text.Text(path.name, path)], options))
 
 
-def _audio(path: Path, options: Options) -> Source:
+def _audio(file: File, options: Options) -> Source:
+    path = _path_of(file)
     return _of_sequences(path.name, audio.read_recordings([path], options))
 
 
+def _path_of(file: File) -> Path:
+    if file.path is None or file.held is not None:
+        raise DataError(f"Cannot read {file.name}: texts and recordings are read from a file that is not packed; unpack it.")
+    return file.path
+
+
 def _folder(folder: Path, options: Options) -> Source:
-    """Return the images, texts or recordings of a folder and the folders below it, whichever are the most files."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    known = (images.SUFFIXES, text.SUFFIXES, audio.SUFFIXES)
+    """Return the images, texts, recordings or one table of a folder and those below it, whichever are the most files."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
+    known = (images.SUFFIXES, text.SUFFIXES, audio.SUFFIXES, PARQUET, ARROW)
     groups = ((suffixes, [p for p in files if p.suffix.lower() in suffixes]) for suffixes in known)
     suffixes, paths = max(groups, key=lambda group: len(group[1]))
     if not paths:
         expected = ", ".join(itertools.chain(*known))
-        raise DataError(f"The folder {folder} holds no images, texts or recordings; expected files ending in {expected}.")
+        tables = [path.relative_to(folder).as_posix() for path in files if path.suffix.lower() in READERS]
+        way = f" pass one of its files, {tables[0]} say, or" if tables else ""
+        raise DataError(
+            f"The folder {folder} holds no images, texts, recordings or Parquet files;{way} expected files ending in"
+            f" {expected}."
+        )
+    if suffixes in (PARQUET, ARROW):
+        return replace(_of_table(read_dataset(folder, paths)), name=folder.resolve().name)
     name, parents = folder.resolve().name, [path.relative_to(folder).parent.as_posix() for path in paths]
     labels = parents if len(set(parents)) > 1 or parents[0] != "." else None
     if suffixes is text.SUFFIXES:
@@ -232,10 +268,12 @@ def _folder(folder: Path, options: Options) -> Source:
     return Source(name, _label_column(labels), Form("images", (str(pixels.dtype),)), pixels, notes=notes)
 
 
-READERS: dict[str, Callable[[Path, Options], Source]] = {
-    **dict.fromkeys((".csv", ".tsv", ".data"), _csv),
-    **dict.fromkeys((".parquet", ".pq"), _parquet),
-    **dict.fromkeys((".arrow", ".feather", ".ipc"), _ipc),
+READERS: dict[str, Callable[[File, Options], Source]] = {
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".data", ".dat"), _csv),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), _json),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), _excel),
+    **dict.fromkeys(PARQUET, lambda file, options: _of_table(read_parquet(file))),
+    **dict.fromkeys(ARROW, lambda file, options: _of_table(read_arrow(file))),
     ".npz": _npz,
     ".npy": _npy,
     **dict.fromkeys(text.SUFFIXES, _text),

@@ -1,0 +1,217 @@
+"""The texts of a column: which mean missing, and which are numbers, shares or amounts in disguise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genus.codec.notes import Note
+from genus.errors import DataError
+from genus.kinds import Category, Lattice, Real
+
+__all__ = ["ALWAYS", "MISSING", "NONE", "NUMBER", "PADDED", "SOMETIMES", "WHOLE", "is_category", "missing_words", "typed_text"]
+
+# Missing wherever they stand; those of spreadsheets and of languages among them.
+ALWAYS = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "nan", "NaN", "NAN", "-nan", "-NaN", "NaT", "null",
+          "NULL", "Null", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "1.#IND", "1.#QNAN", "-1.#IND",
+          "-1.#QNAN")  # fmt: skip
+# Missing too, but in a column of text a person is told, since they may be a level.
+SOMETIMES = ("-", "--", "---", ".", "..", "—", "–", "na", "missing", "Missing", "MISSING")
+NONE = ("None", "none", "NONE")  # a level of text, which a person is asked about; missing among numbers
+MISSING = (*ALWAYS, *SOMETIMES, *NONE)
+NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+WHOLE = r"^\s*[-+]?\d+\s*$"
+PLAIN = r"^(0|-?[1-9]\d{0,17})$"  # a whole number that is written as it would be again
+PADDED = r"^\s*([-+]?0\d+|\+\d{7,})\s*$"  # a whole number that would lose its zeros, or the plus of a telephone number
+COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or with none
+THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
+UNIT = r"^([-+]?)([$€£]?)\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*(%|€|)$"  # a share or an amount
+NUMERIC = ("real", "lattice")
+
+
+def missing_words(more: Iterable[Any]) -> list[str]:
+    """Return the texts that mean missing where a column otherwise holds numbers, dates or booleans, also beside blanks."""
+    return sorted({text for m in (*MISSING, *map(str, more)) for text in (m, f" {m}", f"{m} ")})
+
+
+def is_category(kind: Any) -> bool:
+    """Return whether a kind, or its name, is one of levels."""
+    return isinstance(kind, Category) or kind == "category"
+
+
+def _is_numeric(kind: Any) -> bool:
+    return isinstance(kind, Real | Lattice) or kind in NUMERIC
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Holds the different texts of a column without the blanks around them, null where they mean missing.
+
+    Args:
+        encoded: the column, every chunk with the same dictionary.
+        values: (M,) the texts of the dictionary, trimmed; null where missing.
+    """
+
+    encoded: pa.ChunkedArray
+    values: pa.Array
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> _Texts:
+        encoded = column.dictionary_encode().unify_dictionaries()
+        texts = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
+        return cls(encoded, pc.utf8_trim_whitespace(texts))
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Return how many rows hold each text, (M,)."""
+        counts = np.zeros(len(self.values), dtype=np.int64)
+        for chunk in self.encoded.chunks:
+            counts += np.bincount(chunk.indices.drop_null().to_numpy(), minlength=len(counts))
+        return counts
+
+    def rows(self, mask: Any) -> int:
+        """Return how many rows hold the texts of a mask (M,), null counting as no."""
+        return int(self.counts[np.asarray(pc.fill_null(mask, False))].sum())
+
+    def without(self, words: Collection[str]) -> _Texts:
+        """Return the texts with null in place of these words."""
+        hit = pc.is_in(self.values, value_set=pa.array(sorted(words), pa.string()))
+        return _Texts(self.encoded, pc.if_else(hit, pa.scalar(None, pa.string()), self.values))
+
+    def among(self, words: Collection[str]) -> list[str]:
+        """Return which of these words occur, in the order of the data."""
+        return self.values.filter(pc.is_in(self.values, value_set=pa.array(sorted(words)))).unique().to_pylist()
+
+    def all(self, pattern: str) -> bool:
+        """Return whether there is a text, and every one matches a pattern."""
+        return self.present > 0 and bool(pc.all(pc.match_substring_regex(self.values, pattern)).as_py())
+
+    def any(self, pattern: str) -> bool:
+        """Return whether some text matches a pattern."""
+        return bool(pc.any(pc.match_substring_regex(self.values, pattern)).as_py())
+
+    @property
+    def present(self) -> int:
+        """Return the number of different texts that are not missing."""
+        return len(self.values) - self.values.null_count
+
+    def column(self, values: pa.Array | None = None) -> pa.ChunkedArray:
+        """Return the column with these values (M,) for its different texts; by default the texts."""
+        values = self.values if values is None else values
+        return pa.chunked_array([values.take(chunk.indices) for chunk in self.encoded.chunks], values.type)
+
+
+def typed_text(
+    name: str, column: pa.ChunkedArray, kind: Any, decimal: bool, notes: list[str], more: Iterable[Any] = ()
+) -> pa.ChunkedArray:
+    """Return a column of text without the blanks around its values; as numbers where every value is a number.
+
+    Args:
+        name: of the column.
+        column: of text.
+        kind: of the column, where the caller of `read` gave it or a space has it; else None.
+        decimal: a comma is a decimal comma, even where it may mark thousands.
+        notes: a list to which notes are added.
+        more: texts that mean missing in any column.
+
+    Raises:
+        DataError: a few texts in a column of numbers.
+    """
+    levels = {*kind.levels} if isinstance(kind, Category) else set()
+    texts = _Texts.of(column).without({*ALWAYS, *map(str, more)} - levels)
+    if is_category(kind):
+        known = isinstance(kind, Category)
+        texts = texts.without({*SOMETIMES} - levels) if known else texts
+        plain = texts.all(PLAIN) and not any(isinstance(level, str) for level in levels)
+        return texts.column(texts.values.cast(pa.int64())) if plain else texts.column()
+    bare = texts.without({*SOMETIMES, *NONE})
+    numbers = _as_numbers(name, bare, kind, decimal, notes)
+    if numbers is not None:
+        return bare.column(numbers)
+    _refuse_mostly_numbers(name, bare, column, kind)
+    return _as_levels(name, texts, notes)
+
+
+def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[str]) -> pa.Array | None:
+    """Return the numbers that texts stand for; None where they are to stay text."""
+    numeric = _is_numeric(kind)
+    if texts.all(NUMBER):
+        if not texts.all(WHOLE):
+            return _floats(texts.values)
+        if not numeric and texts.any(PADDED):
+            reason = f"column {name!r} has leading zeros and is read as text, which keeps them"
+            if not texts.any(r"^[-+]?0\d"):
+                reason = f"column {name!r} has a plus before its digits and is read as text, which keeps it"
+            notes.append(Note(reason, "{} takes it for numbers", {"kinds": {name: "lattice"}}, name))
+            return None
+        try:
+            return pc.replace_substring_regex(texts.values, r"^\+", "").cast(pa.int64())
+        except pa.ArrowInvalid:
+            if numeric:
+                return _floats(texts.values)
+            notes.append(Note(f"column {name!r} is read as text, since its whole numbers have more than 64 bits"))
+            return None
+    if texts.all(COMMA):
+        if decimal or numeric or not texts.all(THOUSANDS):
+            notes.append(Note(f"column {name!r} has decimal commas, and samples of it have points"))
+            return _floats(pc.replace_substring(texts.values, ",", "."))
+        reason = f"column {name!r} is read as text, since its commas may be decimal or mark thousands"
+        notes.append(Note(reason, "{} takes them for decimal ones", {"kinds": {name: "real"}}, name))
+        return None
+    return _amounts(name, texts, notes)
+
+
+def _floats(texts: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(texts, r"^\+", "").cast(pa.float64())
+
+
+def _amounts(name: str, texts: _Texts, notes: list[str]) -> pa.Array | None:
+    """Return the numbers of shares such as 45 % or amounts such as $3.50, where all have the same unit; else None."""
+    if not texts.all(r"[%$€£]"):
+        return None
+    plain = pc.replace_substring_regex(texts.values, r"(\d),(\d{3})\b", r"\1\2")
+    parts = [None if text is None else re.match(UNIT, text) for text in plain.to_pylist()]
+    found = [part for part in parts if part is not None]
+    units = {part[2] + part[4] for part in found}
+    if len(units) != 1 or len(found) < texts.present:
+        return None
+    notes.append(Note(f"column {name!r} has the unit {min(units)}, and samples of it are the numbers alone"))
+    return pa.array([None if part is None else float(part[1].strip("+") + part[3].strip("+")) for part in parts], pa.float64())
+
+
+def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, kind: Any) -> None:
+    """Raise DataError where nine texts in ten are numbers and the others are not."""
+    number = pc.match_substring_regex(texts.values, NUMBER)
+    count, present = texts.rows(number), texts.rows(pc.is_valid(texts.values))
+    if not (count >= 0.9 * present and 1 < count < present):
+        return
+    others = texts.encoded.chunk(0).dictionary.filter(pc.fill_null(pc.invert(number), False))
+    rows = pc.indices_nonzero(pc.is_in(column, value_set=others)).slice(0, 3).to_pylist()
+    shown = ", ".join(f"{column[row].as_py().strip()!r} in row {row}" for row in rows)
+    keep = f", or keep all as text with kinds={{{name!r}: 'category'}}" if kind is None else ""
+    raise DataError(
+        f"Column {name!r} holds {count:,} numbers but also {present - count:,} other texts ({shown}); correct them, name the"
+        f" text that means missing in missing={keep}."
+    )
+
+
+def _as_levels(name: str, texts: _Texts, notes: list[str]) -> pa.ChunkedArray:
+    """Return a column of text in which words that may be levels are missing, or stay, with a note that says so."""
+    signs = texts.among({"+", "-"})
+    words = [word for word in texts.among(SOMETIMES) if not (word == "-" and len(signs) == 2)]
+    if texts.without({*SOMETIMES, *NONE}).all(r"\d"):  # codes or dates, of which none is called None
+        words += texts.among(NONE)
+    for word in words:
+        reason = f"column {name!r} holds {word!r}, which is taken for missing"
+        notes.append(Note(reason, "{} keeps it as a level", {"kinds": {name: "category"}}, name))
+    for word in texts.without(words).among(NONE):
+        reason = f"column {name!r} holds {word!r}, which is taken for a level"
+        notes.append(Note(reason, "{} takes it for missing", {"missing": [word]}, name))
+    return texts.without(words).column()
