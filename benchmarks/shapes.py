@@ -1,8 +1,8 @@
 """How near charts, and families on one column, come to the truth on one-dimensional shapes whose density is known.
 
-Each shape gives training rows and fresh rows. Printed is how many nats a fresh row's log-density is below the true one (the mean
-of paired differences, less two of its standard errors, and not below 0), and the share of draws across a sign, or outside the
-true ends.
+Each shape gives training rows and fresh rows. Printed is how many nats a fresh row's log-density is below the true one (the
+mean of paired differences, less two of its standard errors, and not below 0), and the share of draws across a sign, or outside
+the true ends.
 
     python benchmarks/shapes.py                             # charts alone, seconds
     python benchmarks/shapes.py --families naive-bayes made nsf mixture

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from genus.codec import Codec
 from genus.codec.decimals import measure_decimals
-from genus.codec.frames import ARRAYS, Form, is_text, type_name
+from genus.codec.frames import ARRAYS, Form, type_name
 from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.codec.stamps import rounding
@@ -29,6 +28,7 @@ from genus.data.relations import relate
 from genus.data.schema import Schema
 from genus.data.sequences import Options, arrange
 from genus.data.sources import Source, open_source
+from genus.data.tables import mark_missing
 from genus.errors import DataError
 from genus.kinds import Kind
 from genus.space import Space
@@ -154,7 +154,7 @@ def read(
     if codec is None and found.form.container not in ARRAYS and not found.form.decimals:
         found = replace(found, form=replace(found.form, decimals=measure_decimals(found.columns)))
     if missing:
-        found = replace(found, columns=_mark_missing(found.columns, missing))
+        found = replace(found, columns=mark_missing(found.columns, missing))
     if options.sequence and found.sequences is None:
         found = _in_order(found, options, context, context_codec)
     _check_arguments(arguments, found)
@@ -359,23 +359,6 @@ def _measured(
     kept = form.select_names(table.column_names, names)
     told = tuple(note for note in notes if note.about in ("left out", "personal"))
     return Codec(space, kept, tuple(keys), tuple(names) if keys else (), told), notes
-
-
-def _mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
-    """Return a table with null in place of the values that mean missing."""
-    texts, numbers = [m for m in markers if isinstance(m, str)], [float(m) for m in markers if isinstance(m, int | float)]
-    columns = []
-    for column in table.columns:
-        kind = column.type
-        if texts and is_text(kind):
-            hit = pc.is_in(column, value_set=pa.array(texts, type=kind))
-        elif numbers and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            hit = pc.is_in(column.cast(pa.float64(), safe=False), value_set=pa.array(numbers))
-        else:
-            columns.append(column)
-            continue
-        columns.append(pc.if_else(hit, pa.scalar(None, kind), column))
-    return pa.table(columns, names=table.column_names)
 
 
 def _encoded(

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.feather as feather
 import pyarrow.json as pj
 
-from genus.codec.frames import mixed_column
+from genus.codec.frames import is_text, mixed_column
 from genus.codec.notes import Note
 from genus.data.cells import ALWAYS, NONE, SOMETIMES, typed_text
 from genus.data.files import File, as_utf8, beginning, guess_encoding
@@ -23,7 +24,7 @@ from genus.data.headers import has_header, names_of
 from genus.data.sequences import Options
 from genus.errors import DataError
 
-__all__ = ["read_arrow", "read_dataset", "read_excel", "read_json", "read_parquet"]
+__all__ = ["mark_missing", "read_arrow", "read_dataset", "read_excel", "read_json", "read_parquet"]
 
 # -- Parquet and Arrow ----------------------------------------------------------------------------------------------------
 
@@ -250,3 +251,20 @@ def _cells(name: str, cells: list[Any]) -> pa.Array:
     if found is None:
         raise mixed_column(name, [None if cell == "" else cell for cell in cells])
     return found
+
+
+def mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
+    """Return a table with null in place of the values that mean missing."""
+    texts, numbers = [m for m in markers if isinstance(m, str)], [float(m) for m in markers if isinstance(m, int | float)]
+    columns = []
+    for column in table.columns:
+        kind = column.type
+        if texts and is_text(kind):
+            hit = pc.is_in(column, value_set=pa.array(texts, type=kind))
+        elif numbers and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            hit = pc.is_in(column.cast(pa.float64(), safe=False), value_set=pa.array(numbers))
+        else:
+            columns.append(column)
+            continue
+        columns.append(pc.if_else(hit, pa.scalar(None, kind), column))
+    return pa.table(columns, names=table.column_names)

@@ -233,9 +233,8 @@ def _splines(column: _Column, base: Fit, counts: Sequence[int]) -> list[Fit]:
 def _candidates(v: np.ndarray, below: np.ndarray, total: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices at which knots can be, ascending, and which of them a gap follows."""
     last = len(v) - 1
-    share = np.concatenate(
-        [np.linspace(0, 1, PLACES), ndtr(np.linspace(*ndtri([1 / (total + 1), total / (total + 1)]), PLACES))]
-    )
+    first, end = ndtri([1 / (total + 1), total / (total + 1)]).tolist()
+    share = np.concatenate([np.linspace(0, 1, PLACES), ndtr(np.linspace(first, end, PLACES))])
     at = np.searchsorted(below, share * total).clip(max=last)
     wide = np.argsort(np.diff(v))[-GAPS:] if last > 1 else np.array([], dtype=int)
     wide = wide[(below[wide] > LEAST) & (below[np.minimum(wide + 1, last)] < total - LEAST)]
