@@ -266,7 +266,7 @@ def test_a_gap_has_a_jacobian_of_one() -> None:
     inside = ~x.isinf().any(1)
     mass = model.log_prob(x[inside]).exp().sum().item() * 0.05**2
     below = (model.sample(20_000, seed=0)[:, 1] < 0).double().mean().item()
-    assert mass == pytest.approx(1 - below, abs=0.03)
+    assert mass == pytest.approx(1 - below, abs=0.05)  # the grid is coarse near a gap of 0
 
 
 # -- what is declared -------------------------------------------------------------------------------------------------------

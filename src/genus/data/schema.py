@@ -210,8 +210,11 @@ def sentence(kind: Kind, values: np.ndarray) -> str:
     atoms = [atom for atom in kind.atoms if not math.isnan(atom)]
     present = values[~np.isnan(values)]
     inside = present[~np.isin(present, atoms)]
-    parts = [_range(kind, inside if len(inside) else present)] if len(present) else []
-    if atoms:
+    listed = len(np.unique(inside)) < 2 <= len(atoms)  # values are a list, and none lies between
+    parts = [_range(kind, present if listed else inside)] if len(present) else []
+    if listed:
+        parts = [f"one of {len(np.unique(present))} values, {parts[0].removeprefix('whole numbers ')}"] if parts else []
+    elif atoms:
         texts = [kind.text(atom) if isinstance(kind, Time) else f"{atom:.10g}" for atom in atoms[:SHOWN]]
         few = ", ".join(texts) + (", ..." if len(atoms) > SHOWN else "")
         parts.append(f"{few} {'is' if len(atoms) == 1 else 'are'} frequent")
