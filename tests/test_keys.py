@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -206,6 +207,24 @@ def test_frames_keep_their_keys_and_samples_get_new_ones(tmp_path: Path) -> None
     assert [note.column for note in loaded.codec.notes] == ["email", "comment", "mobile"]
     again = read(frame.drop(columns="order"), space=loaded.codec)  # keys are not needed to score
     assert loaded.log_prob(again.x).shape == (200,)
+
+
+@pytest.mark.parametrize("dtype", ["category", "string", "object", "arrow", "Categorical"])
+def test_keys_come_back_in_their_type(dtype: str) -> None:
+    columns: dict[str, Any] = {"id": [f"C-{i:04}" for i in range(90)], "v": RNG.normal(size=90)}
+    if dtype == "arrow":
+        source: Any = pa.table(columns)
+    elif dtype == "Categorical":
+        source = pl.DataFrame(columns).with_columns(pl.col("id").cast(pl.Categorical))
+    else:
+        source = pd.DataFrame(columns).astype({"id": dtype})
+    data = read(source)
+    assert data.space.names == ("v",)
+    drawn, back = data.decode(data.x[:1].expand(500, -1), seed=0), data.frame()
+    assert not {*np.asarray(drawn["id"])} & {*columns["id"]}
+    assert np.asarray(back["id"]).tolist() == columns["id"]
+    if dtype != "arrow":
+        assert len({str(next(iter(frame.dtypes))).split("(")[0] for frame in (source, drawn, back)}) == 1
 
 
 @pytest.mark.skipif(not CASE.exists(), reason="the shared cases are not here")

@@ -48,6 +48,13 @@ def test_a_schema_reads_the_same_space_again(table: dict[str, Any]) -> None:
     assert again.target == "city"
 
 
+def test_totals_and_what_follows_from_others_have_a_sentence() -> None:
+    rng = np.random.default_rng(0)
+    adults, children = rng.integers(1, 4, 300), rng.integers(0, 4, 300)
+    columns = Schema.of(genus.read({"adults": adults, "children": children, "guests": adults + children})).columns
+    assert any("guests" in entry["reads"] and "+" in entry["reads"] for entry in columns.values())
+
+
 def test_sentences_are_those_of_a_person(table: dict[str, Any]) -> None:
     reads = {
         name: entry["reads"] for name, entry in Schema.of(genus.read({"a": table["amount"], "d": table["day"]})).columns.items()

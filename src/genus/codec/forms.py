@@ -23,9 +23,14 @@ def to_form(table: pa.Table, form: Form) -> Any:
         array = np.stack([to_numbers(column) for column in table.columns], axis=1)
         array = array.astype(np.float64 if dtype.kind in "iu" and np.isnan(array).any() else dtype)
         return torch.from_numpy(np.ascontiguousarray(array)) if form.container == "torch" else array
-    types = map(type_of, form.dtypes)
+    types = [_with_room(type_of(name)) for name in form.dtypes]
     arrays = [c if c.type == kind else c.cast(kind, safe=False) for c, kind in zip(table.columns, types, strict=True)]
     return to_frame(pa.table(arrays, names=table.column_names), form)
+
+
+def _with_room(kind: pa.DataType) -> pa.DataType:
+    """Return a type of categories that holds any number of them, since new keys are new ones; another type as it is."""
+    return pa.dictionary(pa.int32(), kind.value_type, kind.ordered) if pa.types.is_dictionary(kind) else kind
 
 
 def to_frame(table: pa.Table, form: Form) -> Any:

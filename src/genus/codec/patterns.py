@@ -57,6 +57,8 @@ class _NotAKey(Exception):
 
 
 def _measured(name: str, column: pa.ChunkedArray, declared: bool) -> Key:
+    if pa.types.is_dictionary(column.type) and not column.type.ordered:
+        column = column.cast(column.type.value_type)
     kind, rows = column.type, len(column)
     if not (is_text(kind) or pa.types.is_integer(kind) or (declared and pa.types.is_floating(kind))):
         raise _NotAKey(f"its values are of type {kind}, neither whole numbers nor text")

@@ -74,8 +74,7 @@ def measure_column(
     personal = _personal(name, column) if override in (None, "category") or isinstance(override, Kind) else None
     key = measure_key(name, column, override == "key") if override == "key" or (override is None and keys) else None
     if key is not None and (personal is None or override == "key"):
-        text = is_text(column.type)
-        undo = {"kinds": {name: "category" if text else "lattice"}}
+        undo = {"kinds": {name: "category" if key.has_text else "lattice"}}
         return key, [Note(f"column {key.describe()}", "{} models its values instead", undo, name, "key")]
     try:
         if override is None and personal is not None:

@@ -13,8 +13,6 @@ from typing import Any, Self
 import numpy as np
 
 from genus.codec import Codec
-from genus.codec.functions import Function
-from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.data.dataset import Dataset
 from genus.errors import DataError, GenusError
@@ -153,7 +151,7 @@ def _measured(codec: Codec, x: Any, role: str | None) -> dict[str, dict[str, Any
     kinds, space = dict(zip(codec.space.names or (), codec.space.kinds, strict=True)), codec.space.names or ()
     values = x.double().numpy()
     said = {name: str(rewrite) for rewrite in codec.rewrites for name in rewrite.reads if name not in kinds}
-    said |= {rewrite.column: str(rewrite) for rewrite in codec.rewrites if isinstance(rewrite, Function | Key)}
+    said |= {rewrite.column: str(rewrite) for rewrite in codec.rewrites if hasattr(rewrite, "column")}
     related = {name for rewrite in codec.rewrites for name in rewrite.reads}
     entries: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(codec.names or space):
