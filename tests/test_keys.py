@@ -263,6 +263,12 @@ def test_kinds_declare_keys() -> None:
         read({"a": ["x1", None, "x2"], "b": [1, 2, 1]}, kinds={"a": "key"})
 
 
+def test_a_year_of_each_row_is_an_amount() -> None:
+    years = {"year": list(range(1950, 2020)), "rain": RNG.normal(size=70)}
+    assert isinstance(read(years).space.kinds[0], Lattice)
+    assert read(years, kinds={"year": "key"}).space.names == ("rain",)
+
+
 def test_a_key_is_neither_context_nor_target() -> None:
     columns = {"id": list(range(100)), "v": RNG.normal(size=100)}
     for arguments, words in (({"context": "id"}, "The context cannot be used"), ({"target": "id"}, "cannot be the target")):

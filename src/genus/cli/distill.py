@@ -222,7 +222,7 @@ def _print(summary: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, T
     if teacher.space.is_table:
         for name, x in drawn.items():
             print(f"\n{name}")
-            write_table(as_table(codec_of(teacher), x[:SHOWN]), None)
+            write_table(as_table(codec_of(teacher), x[:SHOWN], seed=0), None)
     print(f"\nnext      {then}")
 
 
@@ -239,7 +239,7 @@ def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | N
 
 
 def _sample_rows(teacher: GenerativeModel, drawn: dict[str, Tensor]) -> dict[str, Any]:
-    return {name: as_table(codec_of(teacher), x[:SHOWN]).to_pylist() for name, x in drawn.items()}
+    return {name: as_table(codec_of(teacher), x[:SHOWN], seed=0).to_pylist() for name, x in drawn.items()}
 
 
 def _write(drawn: dict[str, Tensor], teacher: GenerativeModel, folder: Path) -> None:
@@ -247,7 +247,7 @@ def _write(drawn: dict[str, Tensor], teacher: GenerativeModel, folder: Path) -> 
     space, codec = teacher.space, codec_of(teacher)
     for name, x in drawn.items():
         if space.is_table:
-            write_table(as_table(codec, x), folder / f"{name}.csv")
+            write_table(as_table(codec, x, seed=0), folder / f"{name}.csv")
         elif not space.sequence:
             write_images(codec, x, folder / f"{name}.png", {})
         elif kind_of(codec) == "sound":

@@ -29,6 +29,7 @@ COUNTED = 20  # a context of at most so many different whole numbers is a Catego
 REPEATED = 3  # levels: fewer e-mail addresses in a column are of nobody in particular
 PHONE = 10**6  # phone numbers have seven digits or more
 PROBED = 10_000  # rows in which texts that name persons are looked for
+TIME_WORDS = {"year", "years", "yr", "month", "week", "day", "days", "hour", "minute", "second", "time", "date", "age"}
 KEY_WORDS = {"id", "ids", "key", "uid", "guid", "uuid", "nr", "no", "num", "number", "code", "index", "pk", "serial"}
 
 
@@ -72,7 +73,8 @@ def measure_column(
     if override == "omit":
         return None, [Note(f"column {name!r} is left out, as you wished", column=name, about="left out")]
     personal = _personal(name, column) if override in (None, "category") or isinstance(override, Kind) else None
-    key = measure_key(name, column, override == "key") if override == "key" or (override is None and keys) else None
+    may_be = override is None and keys and not (pa.types.is_integer(column.type) and words_of(name) & TIME_WORDS)
+    key = measure_key(name, column, override == "key") if override == "key" or may_be else None
     if key is not None and (personal is None or override == "key"):
         undo = {"kinds": {name: "category" if key.has_text else "lattice"}}
         return key, [Note(f"column {key.describe()}", "{} models its values instead", undo, name, "key")]
