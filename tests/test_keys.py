@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import importlib
 import json
 import pickle
+import pkgutil
 import random
 import re
 import string
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +35,7 @@ from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.codec.patterns import measure_key
 from genus.codec.permutation import permute
-from genus.codec.rewrites import rewrite_from_json
+from genus.codec.rewrites import Rewrite, rewrite_from_json
 from genus.data.personal import looks_personal
 from genus.files import read_tensors, write_tensors
 
@@ -167,6 +171,17 @@ def test_a_file_that_was_tampered_with_is_refused(change: dict[str, Any], tmp_pa
     write_tensors(tmp_path / "m.genus", tensors, header)
     with pytest.raises(ModelFileError, match=r"m\.genus"):
         genus.load(tmp_path / "m.genus")
+
+
+def test_files_find_every_rewrite() -> None:
+    """Also in a process that reads no data, such as that of `genus sample`."""
+    code = "import genus.codec; from genus.codec.rewrites import _rewrites; print(*sorted(_rewrites))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = [importlib.import_module(f"genus.{room}.{m.name}") for room in ("codec", "data")
+               for m in pkgutil.iter_modules(importlib.import_module(f"genus.{room}").__path__)]  # fmt: skip
+    defined = {c.name for module in modules for c in vars(module).values()
+               if isinstance(c, type) and issubclass(c, Rewrite) and c is not Rewrite}  # fmt: skip
+    assert {*done.stdout.split()} == defined
 
 
 # -- data with keys -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from genus.codec import columns, sequences
+from genus.codec import columns, functions, sequences
 from genus.codec.constraints import Constraint
 from genus.codec.forms import to_form
 from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
@@ -29,6 +29,12 @@ from genus.errors import DataError
 from genus.space import Space
 
 __all__ = ["Codec"]
+
+REWRITES = (
+    Constraint,
+    Key,
+    functions.Function,
+)  # those of files are found once their modules are imported: here, if nowhere else
 
 
 @dataclass(frozen=True)
