@@ -191,7 +191,7 @@ def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:
         (lambda: distill(genus.Mixture(space), bowl), "cannot draw with gradients"),
         (lambda: distill(flow, genus.Mixture(SPACES["one real"])), "student's own space"),
         (lambda: distill(flow, genus.VAE(space)), "must be a density"),
-        (lambda: distill(flow, bowl, c=torch.zeros(3, 1)), "without a condition"),
+        (lambda: distill(flow, bowl, c=torch.zeros(3, 1)), "without a context"),
         (lambda: distill(MAF(SPACES["reals and states"]), bowl), "forward above 0"),
         (lambda: distill(flow, genus.GPT(SPACES["categories"], width=8, heads=2)), "draw of a symbol"),
         (lambda: distill(flow, genus.PixelCNN(SPACES["image"], width=8, layers=2)), "draw of a symbol"),
@@ -208,7 +208,7 @@ def test_what_cannot_be_taught_is_refused_with_the_reason() -> None:
             "student's own space",
         ),
         (lambda: distill(flow, genus.build("maf", whole)), "student's own space"),
-        (lambda: distill(MAF(space, CONTEXTS["category"]), MAF(space, CONTEXTS["category"])), "conditions c to draw for"),
+        (lambda: distill(MAF(space, CONTEXTS["category"]), MAF(space, CONTEXTS["category"])), "the context to draw for"),
     ):
         with pytest.raises(genus.GenusError, match=word):
             make()
