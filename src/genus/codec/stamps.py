@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genus.codec.frames import type_of
+from genus.codec.notes import Note
 from genus.codec.times import find_times, is_missing, texts_of
 from genus.codec.writing import Writing
 from genus.errors import DataError
@@ -93,7 +94,7 @@ def unit_of(kind: pa.DataType) -> tuple[str, str]:
     return str(kind.unit), concept
 
 
-def rounding(name: str, column: pa.ChunkedArray, kind: Kind) -> str | None:
+def rounding(name: str, column: pa.ChunkedArray, kind: Kind) -> Note | None:
     """Return a note where the times of a column are finer than a double can count over their range; else None."""
     if not isinstance(kind, Time) or not kind.is_rounded or not pa.types.is_temporal(column.type):
         return None
@@ -102,7 +103,7 @@ def rounding(name: str, column: pa.ChunkedArray, kind: Kind) -> str | None:
     ticks = column.drop_null().cast(pa.int64()).to_numpy()
     if ratio < 2 or not (ticks % ratio).any():
         return None
-    return f"column {name!r} is rounded to {kind.unit}: over so long a range a double cannot count {unit}"
+    return Note(f"column {name!r} is rounded to {kind.unit}: over so long a range a double cannot count {unit}", column=name)
 
 
 def type_of_time(kind: Time) -> pa.DataType:

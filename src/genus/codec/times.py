@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from genus.codec.frames import ARRAYS, Form, type_name
 from genus.codec.looks import MOSTLY, templates_of
+from genus.codec.notes import Note
 from genus.codec.style import refined, with_offsets
 from genus.codec.writing import Writing
 from genus.errors import DataError
@@ -42,13 +43,13 @@ class Times:
 
     column: pa.ChunkedArray
     writing: Writing
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     is_certain: bool = True
 
 
 def read_times(
     table: pa.Table, form: Form, kinds: Mapping[str, Any], missing: Collection[str] = (), plain: bool = False
-) -> tuple[pa.Table, Form, tuple[str, ...]]:
+) -> tuple[pa.Table, Form, tuple[Note, ...]]:
     """Return a table with its columns of written times as times, the form that writes them back, and notes.
 
     Args:
@@ -202,7 +203,7 @@ def _read(
     open_rows = ~_null(texts) & ~is_missing(texts, missing)
     present = int(open_rows.sum())
     parsed: list[tuple[Writing, pa.Array]] = []
-    notes: list[str] = []
+    notes: list[Note] = []
     certain = True
     for group in groups:
         rows = np.flatnonzero(open_rows)
@@ -224,16 +225,16 @@ def _read(
         return None
     if open_rows.any():
         count = int(open_rows.sum())
+        others = f"{count:,} other texts ({_shown(texts, open_rows)})"
+        remedy = "correct them, name the text that means missing, or keep all as text with {}."
         raise DataError(
-            f"Column {name!r} holds {present - count:,} times but also {count:,} other texts ({_shown(texts, open_rows)});"
-            f" correct them, name the text that means missing in missing=, or keep all as text with kinds={{{name!r}:"
-            " 'category'}."
+            Note(f"Column {name!r} holds {present - count:,} times but also {others}", remedy, {"kinds": {name: "category"}})
         )
     found = _joined(name, parsed, notes, numbers)
     return found if found is None else replace(found, is_certain=certain)
 
 
-def _joined(name: str, parsed: list[tuple[Writing, pa.Array]], notes: list[str], numbers: bool) -> Times | None:
+def _joined(name: str, parsed: list[tuple[Writing, pa.Array]], notes: list[Note], numbers: bool) -> Times | None:
     """Return the values of several ways of writing as one column, written as the finest of them."""
     writing, array = parsed[0]
     for other, more in parsed[1:]:
@@ -249,13 +250,15 @@ def _joined(name: str, parsed: list[tuple[Writing, pa.Array]], notes: list[str],
         writing = other if finer else writing
     if len(parsed) > 1:
         ways = " and ".join(repr(w.template) for w, _ in parsed)
-        notes = [*notes, f"column {name!r} has times written as {ways}, and samples of it as {writing.template!r}"]
+        reason = f"column {name!r} has times written as {ways}, and samples of it as {writing.template!r}"
+        notes = [*notes, Note(reason, column=name)]
     if "y" in writing.letters:
-        notes = [*notes, f"column {name!r} has years of two digits, which are taken for 1969 to 2068"]
+        notes = [*notes, Note(f"column {name!r} has years of two digits, which are taken for 1969 to 2068", column=name)]
     if numbers:
-        notes = [*notes, f'column {name!r} holds whole numbers that are dates; kinds={{{name!r}: "lattice"}} keeps numbers']
+        reason = f"column {name!r} holds whole numbers that are dates"
+        notes = [*notes, Note(reason, "{} keeps numbers", {"kinds": {name: "lattice"}}, name)]
     if len(writing.offsets) > 1:
-        notes = [*notes, f"column {name!r} has several offsets from UTC, and is measured in UTC"]
+        notes = [*notes, Note(f"column {name!r} has several offsets from UTC, and is measured in UTC", column=name)]
     return Times(pa.chunked_array([array]), writing, tuple(notes))
 
 
@@ -265,7 +268,7 @@ def _rank(kind: pa.DataType) -> int:
     return 1 + ["s", "ms", "us", "ns"].index(str(kind.unit))
 
 
-def _best(name: str, group: tuple[str, ...], texts: pa.Array, votes: Mapping[str, str]) -> tuple[Writing, pa.Array, list[str]]:
+def _best(name: str, group: tuple[str, ...], texts: pa.Array, votes: Mapping[str, str]) -> tuple[Writing, pa.Array, list[Note]]:
     """Return the template of a group by which most rows are times, those times, and a note where several are as good."""
     writings = [Writing(template) for template in group]
     if len(group) > 1 and len(texts) > SCREENED:  # a part may leave one alone
@@ -278,11 +281,10 @@ def _best(name: str, group: tuple[str, ...], texts: pa.Array, votes: Mapping[str
     if len(good) == 1 or not most:
         return *good[0], []
     writing, array, reason = _decided(good, votes)
-    others = " or ".join(repr(w.template) for w, _ in good if w is not writing)
-    note = (
-        f"column {name!r} is read as {writing.template!r}, {reason}, though every row could be {others} as well;"
-        f" kinds={{{name!r}: {next(w.template for w, _ in good if w is not writing)!r}}} reads it so"
-    )
+    others = [w.template for w, _ in good if w is not writing]
+    shown = " or ".join(map(repr, others))
+    reason = f"column {name!r} is read as {writing.template!r}, {reason}, though every row could be {shown} as well"
+    note = Note(reason, "{} reads it so", {"kinds": {name: others[0]}}, name)
     return writing, array, [note]
 
 
