@@ -22,6 +22,7 @@ from genus.data.functions import find_functions
 from genus.data.measure import measure
 from genus.data.orders import add_order, find_orders, place_orders
 from genus.data.sums import find_sums
+from genus.data.together import find_together
 from genus.errors import DataError
 from genus.kinds import Kind, Lattice
 from genus.space import Space
@@ -114,14 +115,20 @@ def find_relations(
     gone |= {r.column for r in found if isinstance(r, Sum | Function)}
     orders = find_orders([c for c in numbers if c.name not in gone]) if search else {}
     edges: dict[tuple[str, str], bool] = {}
-    circles = [one for one in wanted.orders if gone & set(one[:2]) or not add_order(edges, *one)]
+    # A time of day plus a gap may be past midnight, so that order is kept by rejection.
+    clocks = {name for name, column in columns.items() if pa.types.is_time(column.data.type)}
+    lost = [one for one in wanted.orders if {*one[:2]} & (gone | clocks) or not add_order(edges, *one)]
+    rejected: list[Rewrite] = []
     for (low, high), strict in orders.items():
-        if add_order(edges, low, high, strict):
+        if low in clocks and (low, high, strict) not in wanted.orders:
+            rejected.append(Constraint.order(low, high, strict, tuple(table.column_names)))
+        elif low not in clocks and add_order(edges, low, high, strict):
             edges[low, high] = edges[low, high] or strict
     found += _believed(place_orders(columns, edges, target), _after(found, table))
     if search:
         found += _sums_of_gaps(found, table, kinds, target)
-    return [*wanted.unkept(found, circles), *found]
+        rejected += find_together(list(columns.values()))
+    return [*wanted.unkept(found, lost), *rejected, *found]
 
 
 def _after(rewrites: Sequence[Rewrite], table: pa.Table) -> pa.Table:
