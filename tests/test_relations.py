@@ -223,6 +223,10 @@ def test_missing_values_go_along() -> None:
     assert genus.fit(model, data, progress=False).acceptance < 0.6
     assert model.decode(model.sample(500, seed=0))[["net", "tax", "tip", "total"]].isna().sum(axis=1).isin([0, 4]).all()
     pd.testing.assert_frame_equal(data.frame(), frame)
+    declared = genus.read(frame, relations=False, constraints=["net missing with tax, tip, total"])
+    assert found(declared) == {together}
+    with pytest.raises(DataError, match="is not understood at 'fax'"):
+        genus.read(frame, constraints=["net missing with fax"])
     frame.loc[3, "start"] = None  # a gap from nothing would forget the end
     assert "start <= end" not in found(genus.read(frame))
 

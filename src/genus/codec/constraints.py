@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -325,6 +325,28 @@ class Together(Rewrite):
 
     def describe(self) -> str:
         return f"{', '.join(self.columns[:-1])} and {self.columns[-1]} are missing in the same rows"
+
+    @property
+    def declarations(self) -> tuple[str, ...]:
+        return (f"{self.columns[0]} missing with {', '.join(self.columns[1:])}",)
+
+    @classmethod
+    def declared(cls, text: str, names: Sequence[str]) -> Together | None:
+        """Return the columns that "a missing with b, c" declares; None for another text.
+
+        Raises:
+            DataError: a name that no column has.
+        """
+        found = re.fullmatch(r"\s*(.+?)\s+missing\s+with\s+(.+?)\s*", text)
+        if found is None or text in names:
+            return None
+        columns = [word.strip(' `"') for word in (found[1], *found[2].split(","))]
+        unknown = [name for name in columns if name not in names]
+        if unknown or len(set(columns)) < len(columns):
+            raise DataError(
+                f"The constraint {text!r} is not understood at {(unknown or columns)[0]!r}; name different columns."
+            )
+        return cls(tuple(columns))
 
     def effect(self) -> str:
         return "draws that break it are drawn again"

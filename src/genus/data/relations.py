@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from genus.codec import Codec
-from genus.codec.constraints import Constraint
+from genus.codec.constraints import Constraint, Together
 from genus.codec.functions import Function
 from genus.codec.relations import Order, Sum, exact_numbers
 from genus.codec.rewrites import BrokenRelation, Rewrite, run_forward
@@ -58,9 +58,11 @@ def relate(
     names = codec.space.names or ()
     kinds = dict(zip(names, codec.space.kinds, strict=True))
     table = table.select(list(names))
-    declared = [Constraint(text, names) for text in constraints]
+    together = [one for text in constraints if (one := Together.declared(text, names)) is not None]
+    declared = [Constraint(text, names) for text in constraints if Together.declared(text, names) is None]
     free = {name: kind for name, kind in kinds.items() if name not in fixed}
-    rewrites = find_relations(table, free, target, declared, search)
+    found = find_relations(table, free, target, declared, search)
+    rewrites = [*together, *(one for one in found if one not in together)]
     if not rewrites:
         return codec
     after, _, reasons = run_forward(rewrites, table)
