@@ -68,9 +68,9 @@ def relate(
     after, _, reasons = run_forward(rewrites, table)
     if reasons:
         raise BrokenRelation(reasons, "drop or mend such rows, or leave the constraint out")
-    for one in rewrites:
-        if isinstance(one, Order):
-            kinds[one.gap] = _gap_kind(one.gap, after.column(one.gap), kinds[one.column], chart)
+    for order in rewrites:
+        if isinstance(order, Order):
+            kinds[order.gap] = _gap_kind(order.gap, after.column(order.gap), kinds[order.column], chart)
     space = Space([kinds[name] for name in after.column_names], names=after.column_names)
     return Codec(space, codec.form, (*codec.rewrites, *rewrites), codec.names or tuple(names))
 
