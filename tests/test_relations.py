@@ -25,6 +25,7 @@ from genus.codec.rewrites import Rewrite, _rewrites, place_columns, rewrite_from
 from genus.errors import DataError
 from genus.evaluation.page import _facts
 from genus.evaluation.results import Results, Row
+from genus.sklearn import DensityEstimator
 from genus.space import Category, Lattice, Space
 
 
@@ -217,8 +218,16 @@ def test_missing_values_go_along() -> None:
     frame.loc[::7, "end"] = None  # has not left yet
     frame.loc[::5, ["net", "tax", "tip", "total"]] = None
     data = genus.read(frame)
-    assert {"start <= end", "total = net + tax + tip"} <= found(data)
+    together = "net, tax, tip and total are missing in the same rows"
+    assert found(data) == {"start <= end", "total = net + tax + tip", together}
+    model = genus.build("naive-bayes", data.space)
+    assert genus.fit(model, data, progress=False).acceptance < 0.6
+    assert model.decode(model.sample(500, seed=0))[["net", "tax", "tip", "total"]].isna().sum(axis=1).isin([0, 4]).all()
     pd.testing.assert_frame_equal(data.frame(), frame)
+    declared = genus.read(frame, relations=False, constraints=["net missing with tax, tip, total"])
+    assert found(declared) == {together}
+    with pytest.raises(DataError, match="is not understood at 'fax'"):
+        genus.read(frame, constraints=["net missing with fax"])
     frame.loc[3, "start"] = None  # a gap from nothing would forget the end
     assert "start <= end" not in found(genus.read(frame))
 
@@ -288,7 +297,7 @@ def test_other_constraints_are_kept_by_rejection(tmp_path: Path) -> None:
     rules = ["2 * a <= b + 3", "a != b - 3"]
     data = genus.read(frame, relations=False, constraints=rules)
     assert data.codec is not None
-    assert [one.text for one in data.codec.constraints] == rules
+    assert [one.describe() for one in data.codec.constraints] == rules
     model = genus.build("naive-bayes", data.space)
     history = genus.fit(model, data, progress=False)
     assert 0.5 < history.acceptance < 0.95
@@ -303,7 +312,16 @@ def test_other_constraints_are_kept_by_rejection(tmp_path: Path) -> None:
     assert (loaded.acceptance, loaded.codec) == (model.acceptance, model.codec)
     circle = genus.read(frame.assign(b=frame.a), relations=False, constraints=["a <= b", "b <= a"])
     assert circle.codec is not None
-    assert [one.text for one in circle.codec.constraints] == ["b <= a"]
+    assert [one.describe() for one in circle.codec.constraints] == ["b <= a"]
+    clock = pd.DataFrame({"opens": rng.integers(0, 50_000, 200), "shuts": rng.integers(50_000, 86_400, 200)})
+    clock.loc[::2, "shuts"] = clock.opens + 3600
+    clock = clock.apply(lambda column: pd.to_datetime(column, unit="s").dt.time)
+    times = genus.read(clock)
+    assert found(times) == {"opens <= shuts"}
+    model = genus.build("naive-bayes", times.space)
+    assert 0.5 < genus.fit(model, times, progress=False).acceptance < 1
+    drawn = model.decode(model.sample(300, seed=0))
+    assert (drawn.opens <= drawn.shuts).all()
 
 
 def test_what_is_never_drawn_is_an_error() -> None:
@@ -387,6 +405,24 @@ def test_the_command_line_keeps_relations(tmp_path: Path) -> None:
     run("fit", path, "--family", "mixture", "--out", tmp_path / "no", "--constraint", "tip <").refused(1, "tip <", "a <= b")
     plain = run("fit", path, "--family", "naive-bayes", "--out", model, "--no-relations")
     assert "relation" not in plain.err
+
+
+def test_an_estimator_may_keep_relations() -> None:
+    frame = sales()[["start", "end", "tip", "city", "state"]]
+    plain, kept = (DensityEstimator("naive-bayes", relations=relations).fit(frame) for relations in (False, True))
+    assert np.isfinite(plain.score_samples(frame)).all()
+    assert np.isfinite(kept.score_samples(frame)).all()
+    assert kept.score(frame) > plain.score(frame) + 2  # nats that the end and the state no longer cost
+    wrong = frame.assign(end=frame.start - pd.Timedelta("1D"))
+    assert np.isneginf(kept.score_samples(wrong)).all()
+    drawn = kept.sample(500, random_state=0)
+    assert (drawn.start <= drawn.end).all()
+    assert list(drawn.columns) == list(frame.columns)
+    low = np.random.default_rng(0).normal(size=300)
+    array = np.stack([low + np.random.default_rng(1).exponential(size=300), low], axis=1)
+    estimator = DensityEstimator("mixture", relations=True, random_state=0).fit(array)
+    assert np.isneginf(estimator.score_samples(array[:, ::-1])).all()
+    assert estimator.sample(5, random_state=0).shape == (5, 2)
 
 
 def test_a_report_tells_relations() -> None:

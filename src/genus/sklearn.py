@@ -65,6 +65,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
     Args:
         family: a name of `genus.families()`.
         kinds: by column name, or position, "real", "lattice", "category" or a Kind; or one wish for all columns.
+        relations: look for relations that all rows obey, as `genus.read` does; a new row that breaks one has log-density -inf.
+            By default every row has a score.
         max_seconds, max_steps, epochs: budgets of training; see `genus.fit`.
         random_state: of training: a seed, a RandomState, or None for another result every time.
         hyper: the family's own hyper-parameters, parameters of this estimator like any other; by default they are the
@@ -93,6 +95,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         family: str = "naive-bayes",
         *,
         kinds: Wish | Mapping[str | int, Wish] | None = None,
+        relations: bool = False,
         max_seconds: float | None = None,
         max_steps: int | None = None,
         epochs: float | None = None,
@@ -102,6 +105,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         _check_names(family, hyper)
         self.family = family
         self.kinds = kinds
+        self.relations = relations
         self.max_seconds = max_seconds
         self.max_steps = max_steps
         self.epochs = epochs
@@ -186,9 +190,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):
                 wishes[names[key] if isinstance(key, int) and -len(names) <= key < len(names) else str(key)] = kind
         elif self.kinds is not None:
             wishes = dict.fromkeys(names, self.kinds)
-        data = read(X, kinds=wishes, relations=False)  # a new row may break what all rows so far obey, and is to have a score
+        data = read(X, kinds=wishes, relations=self.relations)
         self._names = names
-        self._columns = [names.index(name) for name in data.space.names or ()]
+        codec_names = data.codec.names if data.codec is not None else ()
+        self._columns = [names.index(name) for name in codec_names or data.space.names or ()]
         return data
 
     def _validated(self, X: Any, reset: bool) -> tuple[Any, list[str]]:
@@ -371,7 +376,7 @@ def _check_names(name: Any, hyper: Mapping[str, Any]) -> None:
     known = hyper_parameters(known_family)
     unknown = [key for key in hyper if key not in known]
     if unknown and known_family is not Dequantised:
-        has = ", ".join([*known, "kinds", "max_seconds", "max_steps", "epochs", "random_state"])
+        has = ", ".join([*known, "kinds", "relations", "max_seconds", "max_steps", "epochs", "random_state"])
         raise GenusError(f"DensityEstimator({name!r}) has no parameter {unknown[0]!r}; it has family, {has}.")
 
 

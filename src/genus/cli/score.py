@@ -123,7 +123,8 @@ def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
             raise error from None  # it is not for its lattices that it was refused
         fine = ~found.x.isinf().flatten(1).any(1)
         x = found.x.clone()
-        x[~fine] = placeholder_row(found.space, x).view(found.space.shape)  # that it can be computed
+        possible = x[fine][0] if bool(fine.any()) else placeholder_row(found.space, x).view(found.space.shape)
+        x[~fine] = possible  # that it can be computed
         return replace(found, x=x), fine, f"{error.reason}." if isinstance(error, BrokenRelation) else str(error)
     return found, torch.ones(len(found), dtype=torch.bool), ""
 

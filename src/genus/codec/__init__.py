@@ -17,24 +17,21 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from genus.codec import columns, functions, sequences
-from genus.codec.constraints import Constraint
+from genus.codec import columns, sequences
+from genus.codec.constraints import Constraint, Together
 from genus.codec.forms import to_form
 from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
+from genus.codec.functions import Function
 from genus.codec.keys import Key
 from genus.codec.notes import Note
+from genus.codec.relations import Order, Sum
 from genus.codec.rewrites import BrokenRelation, Rewrite, place_columns, rewrite_from_json, run_backward, run_forward
 from genus.codec.stamps import as_times, within
 from genus.errors import DataError
 from genus.space import Space
 
-__all__ = ["Codec"]
-
-REWRITES = (
-    Constraint,
-    Key,
-    functions.Function,
-)  # those of files are found once their modules are imported: here, if nowhere else
+# Files name the rewrites, so all of them are imported here.
+__all__ = ["Codec", "Constraint", "Function", "Key", "Order", "Sum", "Together"]
 
 
 @dataclass(frozen=True)
@@ -196,9 +193,9 @@ class Codec:
         return tuple(rewrite.column for rewrite in self.rewrites if isinstance(rewrite, Key))
 
     @property
-    def constraints(self) -> tuple[Constraint, ...]:
-        """Return the declared constraints that no rewrite represents, so that draws are rejected which break them."""
-        return tuple(rewrite for rewrite in self.rewrites if isinstance(rewrite, Constraint))
+    def constraints(self) -> tuple[Rewrite, ...]:
+        """Return the relations that no columns of the space represent, so that draws are rejected which break them."""
+        return tuple(rewrite for rewrite in self.rewrites if rewrite.rejects)
 
     def obeys(self, x: Tensor) -> Tensor:
         """Return which rows of x (N, *shape) obey the constraints once they are decoded, (N,) bool."""

@@ -33,11 +33,13 @@ class Rewrite(ABC):
     Attributes:
         name: by which files find the class.
         noun: the word before its sentence.
+        rejects: it changes no column; draws that break it are drawn again.
         invents: `backward` makes values that no row of the space holds, by its seed.
     """
 
     name: ClassVar[str] = ""
     noun: ClassVar[str] = "relation"
+    rejects: ClassVar[bool] = False
     invents: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from genus.codec.relations import ALL_DIGITS, Order, integers, ticks
 from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
@@ -61,7 +62,9 @@ def _is_below(low: Candidate, high: Candidate) -> bool | None:
     if breaking < BROKEN or breaking * len(a) < SURE or not gap[-1] > 0:
         return None
     step = 0.0 if low.decimals == ALL_DIGITS else _step(gap)
-    return bool(gap[0] > 0 and step > 0) if _is_bound(gap.astype(np.float64), step) else None
+    # What begins rarely ends before by chance alone; of numbers, the gaps have to look like those from a bound.
+    bound = pa.types.is_temporal(low.data.type) or _is_bound(gap.astype(np.float64), step)
+    return bool(gap[0] > 0 and step > 0) if bound else None
 
 
 def _step(gap: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from genus.codec import Codec
-from genus.codec.constraints import Constraint
+from genus.codec.constraints import Constraint, Together
 from genus.codec.functions import Function
 from genus.codec.relations import Order, Sum, exact_numbers
 from genus.codec.rewrites import BrokenRelation, Rewrite, run_forward
@@ -22,6 +22,7 @@ from genus.data.functions import find_functions
 from genus.data.measure import measure
 from genus.data.orders import add_order, find_orders, place_orders
 from genus.data.sums import find_sums
+from genus.data.together import find_together
 from genus.errors import DataError
 from genus.kinds import Kind, Lattice
 from genus.space import Space
@@ -57,17 +58,19 @@ def relate(
     names = codec.space.names or ()
     kinds = dict(zip(names, codec.space.kinds, strict=True))
     table = table.select(list(names))
-    declared = [Constraint(text, names) for text in constraints]
+    together = [one for text in constraints if (one := Together.declared(text, names)) is not None]
+    declared = [Constraint(text, names) for text in constraints if Together.declared(text, names) is None]
     free = {name: kind for name, kind in kinds.items() if name not in fixed}
-    rewrites = find_relations(table, free, target, declared, search)
+    found = find_relations(table, free, target, declared, search)
+    rewrites = [*together, *(one for one in found if one not in together)]
     if not rewrites:
         return codec
     after, _, reasons = run_forward(rewrites, table)
     if reasons:
         raise BrokenRelation(reasons, "drop or mend such rows, or leave the constraint out")
-    for one in rewrites:
-        if isinstance(one, Order):
-            kinds[one.gap] = _gap_kind(one.gap, after.column(one.gap), kinds[one.column], chart)
+    for order in rewrites:
+        if isinstance(order, Order):
+            kinds[order.gap] = _gap_kind(order.gap, after.column(order.gap), kinds[order.column], chart)
     space = Space([kinds[name] for name in after.column_names], names=after.column_names)
     return Codec(space, codec.form, (*codec.rewrites, *rewrites), codec.names or tuple(names))
 
@@ -114,14 +117,20 @@ def find_relations(
     gone |= {r.column for r in found if isinstance(r, Sum | Function)}
     orders = find_orders([c for c in numbers if c.name not in gone]) if search else {}
     edges: dict[tuple[str, str], bool] = {}
-    circles = [one for one in wanted.orders if gone & set(one[:2]) or not add_order(edges, *one)]
+    # A time of day plus a gap may be past midnight, so that order is kept by rejection.
+    clocks = {name for name, column in columns.items() if pa.types.is_time(column.data.type)}
+    lost = [one for one in wanted.orders if {*one[:2]} & (gone | clocks) or not add_order(edges, *one)]
+    rejected: list[Rewrite] = []
     for (low, high), strict in orders.items():
-        if add_order(edges, low, high, strict):
+        if low in clocks and (low, high, strict) not in wanted.orders:
+            rejected.append(Constraint.order(low, high, strict, tuple(table.column_names)))
+        elif low not in clocks and add_order(edges, low, high, strict):
             edges[low, high] = edges[low, high] or strict
     found += _believed(place_orders(columns, edges, target), _after(found, table))
     if search:
         found += _sums_of_gaps(found, table, kinds, target)
-    return [*wanted.unkept(found, circles), *found]
+        rejected += find_together(list(columns.values()))
+    return [*wanted.unkept(found, lost), *rejected, *found]
 
 
 def _after(rewrites: Sequence[Rewrite], table: pa.Table) -> pa.Table:

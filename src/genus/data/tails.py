@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -39,10 +40,15 @@ class Tails:
         self.beyond = [1 / (((inside - end).abs() < self.step / 2).sum(0).double() + 2) for _, end in self.ends]
         # As reals any value can be encoded; such a loc takes double precision wherever the lattice needs it.
         self.free = Space([_free(kind) for kind in data.space.kinds], names=data.space.names)
+        self.codec, self.possible = Codec(self.free), data.x[0]
+        if data.codec is not None and data.codec.rewrites:
+            self.codec = replace(data.codec, space=self.free)
 
     def __call__(self, source: Any) -> tuple[Tensor, Tensor]:
         """Return columns as x (n, D) inside the space, and the log-probability (n,) of the steps outside, in nats."""
-        x = Codec(self.free).encode(source)
+        x = self.codec.encode(source, beyond=bool(self.codec.rewrites))
+        impossible = x.isinf().any(1)  # rows that break a relation
+        x[impossible] = self.possible.to(x.dtype)
         value = x[:, self.columns].double()
         kept = value.isnan()
         for atom in self.space.tables(x).atoms[:, self.columns]:
@@ -58,7 +64,8 @@ class Tails:
             stay = torch.where(steps == 0, stay - beyond, stay)
             nearest = torch.where(outside, end, nearest)
         x[:, self.columns] = nearest.to(x.dtype)
-        return x.to(self.space.dtype), (log_tail + stay.log()).sum(1)
+        log_tails = (log_tail + stay.log()).sum(1)
+        return x.to(self.space.dtype), log_tails.masked_fill(impossible, -math.inf)
 
 
 def _free(kind: Kind) -> Kind:
