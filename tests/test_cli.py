@@ -208,10 +208,10 @@ def test_the_same_seed_gives_the_same_model(folder: Path) -> None:
 
 
 def test_a_kind_and_a_missing_marker_can_be_given(folder: Path) -> None:
-    Path("zip.csv").write_text("zip,x\n" + "".join(f"{10000 + i % 7},{'none' if i % 15 == 0 else i % 5}\n" for i in range(60)))
+    Path("zip.csv").write_text("zip,x\n" + "".join(f"{10000 + i % 7},{'nil' if i % 15 == 0 else i % 5}\n" for i in range(60)))
     words = ("fit", "zip.csv", "--family", "naive-bayes", "--out", "zip.m")
     run(*words).refused(1, "'x'", "--missing TEXT")
-    done = run(*words, "--missing", "none", "--kind", "zip=category")
+    done = run(*words, "--missing", "nil", "--kind", "zip=category")
     assert done.code == 0, done.err
     space = genus.load("zip.m").space
     assert isinstance(space.kinds[0], genus.Category)

@@ -65,12 +65,11 @@ def read(
 
     Args:
         source: a path, a folder, an open file, data in memory, or the name of an embedded set: digits, wine, breast-cancer,
-            iris, diabetes, topics (text), strings (sound). Files of tables: .csv, .tsv, .data (delimited by any of comma,
-            semicolon, tab, bar, or runs of blanks), .json, .jsonl, .xlsx and other workbooks, .parquet, .arrow, .feather, .npz,
-            .npy; of text: .txt, .text, .md; of sound: .wav, .flac, .ogg. They may be compressed (.gz, .bz2, .zst; tables also
-            .zip). Folders hold images, texts, recordings, or Parquet files that are one table. In memory: a frame (pandas,
-            polars, pyarrow, or of another library that narwhals supports), a data set of Hugging Face's library, an array,
-            tensor or sparse matrix (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), a dictionary of columns.
+            iris, diabetes, topics (text), strings (sound). Tables: .csv, .tsv, .data, .json, .jsonl, .xlsx, .parquet, .arrow,
+            .feather, .npz, .npy; text: .txt, .text, .md; sound: .wav, .flac, .ogg; all may be compressed. Folders hold images,
+            texts, recordings, or the Parquet files of one table. In memory: a frame that narwhals supports (pandas, polars),
+            a data set of Hugging Face's library, an array, tensor or sparse matrix (N, D), images (N, H, W), (N, H, W, C) or
+            (N, C, H, W), a dictionary of columns.
         context: the columns that become c and leave x, by name or position; of files in sub-folders, "label".
         target: a column that stays in x and that an evaluation should predict.
         kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category", "time", the
@@ -91,8 +90,7 @@ def read(
             the greatest, end included: longer sequences are left out.
         rate: samples a second; sound of another rate is resampled.
         encoding: of sound: "mu-law" (256 levels; the default), "linear" (16 bits), "linear-8" (to 24 bits), or "real", which
-            adds noise of one step of 16 bits, as a density over real numbers needs. Of delimited text and JSON: the name of a
-            character encoding, such as "latin-1"; None: UTF-8 or 16, else Latin-1, with a note.
+            adds noise of one step of 16 bits, as a density over real numbers needs. Of delimited text and JSON: "latin-1", say.
         sequence: True: an array (T,), the rows of an array (N, T), a list of sequences or of strings, or the rows of a table of
             numbers are sequences. The name of a column: its values in the order of the rows are a sequence; a column of lists
             has a sequence a row, a column of texts that differ a text a row. Whole numbers from 0 to at most 255 are a
@@ -151,8 +149,6 @@ def read(
     if codec is not None and codec.space.sequence and not sequence:
         options = replace(options, sequence=True)
     found = open_source(source, options)
-    if codec is None and found.form.container not in ARRAYS and not found.form.decimals:
-        found = replace(found, form=replace(found.form, decimals=measure_decimals(found.columns)))
     if missing:
         found = replace(found, columns=mark_missing(found.columns, missing))
     if options.sequence and found.sequences is None:
@@ -174,10 +170,12 @@ def _codec(given: SpaceOrCodec | None) -> Codec | None:
 
 
 def _with_times(found: Source, overrides: Mapping[str, KindOverride]) -> Source:
-    """Return a source whose columns of written times are times."""
+    """Return a source whose columns of written times are times, and whose form has the decimals of numbers."""
     table, form, notes = read_times(found.columns, found.form, overrides, MISSING, found.from_text)
     read = {name for name in table.column_names if table.column(name).type != found.columns.column(name).type}
-    kept = [note for note in found.notes if getattr(note, "column", "") not in read]  # those on text that is none
+    kept = [note for note in found.notes if getattr(note, "column", "") not in read]
+    if form.container not in ARRAYS and not form.decimals:
+        form = replace(form, decimals=measure_decimals(table))
     return replace(found, columns=table, form=form, notes=(*kept, *notes))
 
 
