@@ -392,7 +392,7 @@ def test_compare_prints_the_table_and_writes_the_report(folder: Path, one_core: 
     assert Path("rep/index.html").stat().st_size > 10_000
     assert json.loads(Path("rep/report.json").read_text())["target"] == "income"
     as_json = run(*words, "--out", "rep", "--json")
-    assert {row["family"] for row in json.loads(as_json.out)["rows"]} == {"naive-bayes", "mixture", "pixelcnn"}
+    assert {row["family"] for row in json.loads(as_json.out)["rows"]} == {"independent", "mixture", "pixelcnn"}
 
 
 # -- mistakes -------------------------------------------------------------------------------------------------------------

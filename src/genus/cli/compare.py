@@ -28,7 +28,7 @@ def compare(
         typer.Option(
             metavar="A,B",
             help="Compare these families, with commas between them; by default all. The baseline is always among them:"
-            " naive-bayes, of sequences markov.",
+            " independent, of sequences markov.",
         ),
     ] = None,
     budget: Annotated[str, typer.Option(metavar="TIME", help="Train each family and seed for this time: 60s, 2m, 1h.")] = "30s",

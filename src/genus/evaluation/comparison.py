@@ -31,14 +31,14 @@ from genus.evaluation.trial import EVIDENCE, Protocol, Trial, joint_space, pictu
 from genus.evaluation.workers import Parcel
 from genus.ladder import GenerativeModel, registered_families
 from genus.registry import families as all_families
-from genus.registry import refusal
+from genus.registry import family, refusal
 from genus.space import Category
 
 __all__ = ["compare"]
 
 # The family that always takes part, of tables and images and of sequences, and in words.
 BASELINES = {
-    False: ("naive-bayes", "naive Bayes (independent columns)"),
+    False: ("independent", "independent columns"),
     True: ("markov", "the Markov chain (counts of n-grams)"),
 }
 Family = type[GenerativeModel]
@@ -69,8 +69,8 @@ def compare(
 
     Args:
         data: a Dataset, or anything that `genus.read` takes.
-        families: names, or classes of one's own; by default every family. The baseline is always among them: naive Bayes, of
-            sequences a Markov chain.
+        families: names, or classes of one's own; by default every family. The baseline is always among them: independent
+            columns, whatever the context, and of sequences a Markov chain. What is above it is dependence, and nothing else.
         budget: seconds of fitting for each family and seed; a family that is done sooner stops sooner.
         seeds: how often every family is fitted, with seeds 0, 1, ...
         test: the share of rows held out.
@@ -88,7 +88,7 @@ def compare(
     >>> import genus
     >>> report = genus.compare("iris", ["naive-bayes", "mixture"], budget=5, seeds=1, jobs=1, progress=False)
     >>> [row.family for row in report.rows]
-    ['naive-bayes', 'mixture']
+    ['independent', 'naive-bayes', 'mixture']
     """
     begin = time.perf_counter()
     data = data if isinstance(data, Dataset) else read(data)
@@ -156,7 +156,7 @@ def _check_data(data: Dataset, test: float) -> None:
 
 def _chosen(wanted: Sequence[str | Family] | None, baseline: str) -> list[Family]:
     """Return the families to compare. The baseline comes first and always: without it no number tells how much was learned."""
-    listed = all_families()
+    listed = {baseline: family(baseline)} | all_families()
     if wanted is not None and not wanted:
         raise GenusError("No family is named; name some to compare, or leave families out to compare all.")
     chosen = list(listed.values()) if wanted is None else [_family(one, listed) for one in wanted]

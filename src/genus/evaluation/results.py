@@ -154,7 +154,7 @@ class Results:
     context_columns: str | None = None
     target: str | None = None
     baseline: str = "independent columns"
-    baseline_family: str = "naive-bayes"
+    baseline_family: str = "independent"
     budget_seconds: float | None = None
     seeds: list[int] = field(default_factory=list)
     sample_count: int = 0

@@ -8,6 +8,7 @@ from genus.models.gan import GAN
 from genus.models.glow import Glow
 from genus.models.gpt import GPT
 from genus.models.iaf import IAF
+from genus.models.independent import Independent
 from genus.models.made import MADE
 from genus.models.maf import MAF
 from genus.models.markov import MarkovChain
@@ -45,6 +46,7 @@ __all__ = [
     "Glow",
     "MarkovChain",
     "Mixture",
+    "Independent",
     "NaiveBayes",
     "ParallelWaveNet",
     "PixelCNN",

@@ -14,7 +14,7 @@ from genus.nets.cells import Cells, atom_cells
 from genus.random import normal_like, rng
 from genus.space import Category, Lattice, Space
 
-__all__ = ["Product", "context_index", "context_refusal", "context_combinations"]
+__all__ = ["Product", "context_combinations", "context_index", "context_refusal", "normal_cell_mass"]
 
 NARROW = 0.1  # a component is expected to be narrower than the pooled data: its prior variance is this share of theirs
 SHAPED = 0.9  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what no normal reaches
@@ -127,14 +127,14 @@ class Product(nn.Module):
             own = (self.squares - self.inside * mean.square()).clamp(min=0)
             var = torch.where(self.inside + pool > 0, (own + pool * NARROW * pooled_var) / (rows + pool), pooled_var)
             self.mean.copy_(mean)
-            self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self._least_std()))
+            self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self.least_std(self.mean)))
         self.concluded.fill_(True)
 
-    def _least_std(self) -> Tensor:
-        """Return the least standard deviations (K, R): of a lattice half its cell at the mean, which takes in its density."""
-        least = torch.zeros_like(self.mean)
+    def least_std(self, mean: Tensor) -> Tensor:
+        """Return the least standard deviations at means (M, R): of a lattice half the cell there, which holds the density."""
+        least = torch.zeros_like(mean)
         if self.lattice:
-            u = self.mean.new_zeros(self.components, self.space.dim).index_copy(1, self.cells.rest, self.mean)
+            u = mean.new_zeros(len(mean), self.space.dim).index_copy(1, self.cells.rest, mean)
             x = self.space.join(torch.zeros_like(u, dtype=torch.long), u, u.dtype).flatten(1)
             u, (lower, upper) = self.space.tables(x).charts.forward(x)[0], self.space.edges(x)
             half = torch.minimum(u - lower, upper - u)[:, self.cells.rest]  # where an edge is infinite, up to the other
@@ -165,12 +165,16 @@ class Product(nn.Module):
         z = (value - mean.unsqueeze(-1)) / std
         return _interval(z - step / std / 2, z + step / std / 2).exp()
 
+    def check_fitted(self) -> None:
+        """Raise NotFittedError where no data have been observed."""
+        if not self.concluded:
+            raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
+
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x | k), (B, K), of x (B, *shape), in nats and data units."""
-        if not self.concluded:
-            raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
+        self.check_fitted()
         # Columns are looked up together, in tables that are small beside the rows and stay in the cache.
         joint = self.cells.joint(self.log_table, min(JOINT // self.components, len(x) // 8)) if self.cells.total else None
         out = torch.empty(len(x), self.components, dtype=torch.float64, device=x.device)
@@ -231,13 +235,12 @@ class Product(nn.Module):
     def _lattice(self, cell: Tensor, i: int, j: int) -> Tensor:
         """Return the log-mass (B, K) of cells (3, B) of the i-th lattice, normalised over the lattice without its atoms."""
         mean, std, atoms = self.mean[:, j], self.std[:, j], self.atoms[:, i]
-        taken = _cell_mass(atoms[:, ~atoms[0].isnan()], mean, std).exp().sum(0)
-        return _cell_mass(cell, mean, std) - (1 - taken).clamp(min=1e-300).log()
+        taken = normal_cell_mass(atoms[:, ~atoms[0].isnan()], mean, std).exp().sum(0)
+        return normal_cell_mass(cell, mean, std) - (1 - taken).clamp(min=1e-300).log()
 
-    def sample(self, k: Tensor) -> Tensor:
-        """Draw x (B, *shape) given component numbers k (B,)."""
-        if not self.concluded:
-            raise NotFittedError("This model has not observed any data; call genus.fit(model, data) first.")
+    def draw_cells(self, k: Tensor) -> Tensor:
+        """Draw the cells (B, J) of all columns that have a table, given component numbers k (B,)."""
+        self.check_fitted()
         cell = torch.zeros(len(k), len(self.cells.tabled), dtype=torch.long, device=k.device)
         if self.cells.total:
             # By the inverse of the cumulated table: one uniform number for each cell drawn.
@@ -245,6 +248,11 @@ class Product(nn.Module):
                 cumulated = self.log_table[:, start : start + size].exp().cumsum(1)
                 draw = torch.rand(len(k), 1, dtype=torch.float64, device=k.device, generator=rng(k.device)) * cumulated[k, -1:]
                 cell[:, j] = torch.searchsorted(cumulated[k], draw, right=True).squeeze(1).clamp(max=size - 1)
+        return cell
+
+    def sample(self, k: Tensor) -> Tensor:
+        """Draw x (B, *shape) given component numbers k (B,)."""
+        cell = self.draw_cells(k)
         mean, std = self.mean[k], self.std[k]
         u = mean + std * normal_like(mean)
         # What falls on an atom is drawn again; std is at least half a cell, so that three in ten fall beside it.
@@ -259,7 +267,7 @@ class Product(nn.Module):
         return self.cells.compose(cell, u)
 
 
-def _cell_mass(cell: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normal_cell_mass(cell: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Return the log-mass (B, K) under normals (K,) of cells (3, B): both edges, and the log of the width.
 
     Edges at the ends of a lattice are infinite, so that these cells hold the tails.
