@@ -112,7 +112,7 @@ class Tables(NamedTuple):
         """Return numbers x (..., D) as states and standardised numbers; see `Space.split`."""
         affine = self.charts.is_affine
         state = self._state(x)
-        inside = (state == 0) & ~self.category
+        inside = ((state if self.has_states else state[:1]) == 0) & ~self.category  # without states one row is like all
         # What lies at an atom or is missing need not lie in the support of a chart.
         number = x if affine else torch.where(inside, x, self.middle)
         u, log_slope = self.charts.forward(number)
