@@ -7,7 +7,7 @@ which have two parameters each, are compared on the rows themselves; splines on 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,14 +20,18 @@ __all__ = ["Fit", "fit_chart"]
 
 ROWS = 8192  # of more rows, so many decide
 FEW = 50  # fewer rows choose a form and no spline
+FORMS_OF_FEW = 2
+CLOSE = 0.1  # nats a row by which the second best form is still bent too
 GAIN = 0.05  # nats a row that another chart than an affine one must be worth
 BENT = 0.02  # nats a row that a spline must be worth beside the same chart without
+MANY = 4000  # rows of which one half is enough to score the knots of the other
 KNOTS = (8, 16, 24)
 RESOLVED = 40.0  # at so many widths the inverse of softplus is the identity in double precision
 SPARE = 0.002  # share of draws that an affine chart may put beyond an end of the support
 GROUPS = 32  # of rows, by whose shares a normal is tested before anything else is tried
 PLACES = 48  # where knots can be: so many by rank, and so many by normal quantiles
 GAPS = 6  # the widest gaps between neighbours, at both sides of which knots can be
+WORST = -1e6  # nats of a row that a chart has no place for
 LEAST = 3  # rows between neighbouring knots, but at a gap
 
 
@@ -80,15 +84,14 @@ def fit_chart(values: np.ndarray, low: float = -math.inf, high: float = math.inf
         values = values[np.random.default_rng(0).choice(len(values), ROWS, replace=False, shuffle=False)]
     x, rows = np.unique(values, return_counts=True)
     column = _Column(x, rows, step, low, high)
-    plain = _plain(column)
-    if plain is not None and len(values) >= FEW and _misfit(column, plain) < BENT / 2:
+    plain, few = _plain(column), len(values) < FEW
+    if plain is not None and (math.isinf(low) and math.isinf(high) if few else _misfit(column, plain) < BENT / 2):
         return plain
-    forms = [_standardised(column, chart) for chart in _forms(column)]
-    scores = [_score(column, fit) for fit in forms]
-    order = np.argsort(scores)[::-1]
-    best, score = forms[order[0]], scores[order[0]]
-    if len(values) >= FEW and _misfit(column, best) >= BENT / 2:
-        bases = [forms[i] for i in order[:2]]
+    fits = [_standardised(column, chart) for chart in (_forms(column)[:FORMS_OF_FEW] if few else _forms(column))]
+    scored = sorted(((fit, _score(column, fit)) for fit in fits), key=lambda pair: pair[1], reverse=True)
+    best, score = scored[0]
+    if not few and _misfit(column, best) >= BENT / 2:
+        bases = [base for base, own in scored[:2] if own > score - CLOSE]
         best, score = max((best, score), *(_bent(column, base, BENT + score) for base in bases), key=lambda pair: pair[1])
     if plain is not None and score < _score(column, plain) + GAIN:
         return plain
@@ -121,7 +124,7 @@ def _forms(column: _Column) -> list[Chart]:
     for end in (column.low, column.high):
         if math.isfinite(end):
             size = middle - end
-            return [Chart("log", end, math.copysign(1.0, size)), *(Chart("softplus", end, size * w) for w in (0.1, 0.4, 1.5))]
+            return [Chart("log", end, math.copysign(1.0, size)), *(Chart("softplus", end, size * w) for w in (0.4, 0.1, 1.5))]
     lower, upper = np.quantile(column.x, [0.25, 0.75])
     width = float(upper - lower) or float(np.ptp(column.x)) or 1.0
     return [AFFINE, *(Chart("asinh", middle, width * w) for w in (0.05, 0.2, 1.0))]
@@ -140,8 +143,8 @@ def _standardised(column: _Column, chart: Chart) -> Fit:
     lower, upper = t[np.searchsorted(below, [0.1 * below[-1], 0.9 * below[-1]])]
     if upper > lower:
         t = t.clip(lower - 20 * (upper - lower), upper + 20 * (upper - lower))
-    mean = float(np.average(t, weights=column.rows))
-    deviation = math.sqrt(float(np.average((t - mean) ** 2, weights=column.rows)))
+    mean = float(column.rows @ t / column.total)
+    deviation = math.sqrt(float(column.rows @ (t - mean) ** 2 / column.total))
     slope = math.exp(float(_form(chart, column.x[[len(column.x) // 2]])[1][0])) if column.step else 0.0
     return Fit(chart, mean, max(deviation, column.step * slope / 4) or 1.0)
 
@@ -161,8 +164,13 @@ def _misfit(column: _Column, fit: Fit) -> float:
 
 
 def _score(column: _Column, fit: Fit) -> float:
-    """Return the mean log-density of the values under one chart, in nats."""
-    return float(_scores(column, [fit])[0])
+    """Return the mean log-density of the values under a chart without spline, in nats."""
+
+    def u(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        t, slope = _form(fit.chart, x)
+        return ((t - fit.loc) / fit.scale)[:, None], (slope - math.log(fit.scale))[:, None]
+
+    return float(_mean_log_density(column, u)[0])
 
 
 def _scores(column: _Column, fits: Sequence[Fit]) -> np.ndarray:
@@ -173,6 +181,11 @@ def _scores(column: _Column, fits: Sequence[Fit]) -> np.ndarray:
         at, slope = charts.forward(torch.from_numpy(np.repeat(x[:, None], len(fits), axis=1)))
         return at.numpy(), slope.numpy()
 
+    return _mean_log_density(column, u)
+
+
+def _mean_log_density(column: _Column, u: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return the mean log-density of the values under charts that give u of numbers (M,), and log du/dx, both (M, C)."""
     if column.step:
         half = column.step / 2
         lower, upper = u((column.x - half).clip(min=column.low))[0], u((column.x + half).clip(max=column.high))[0]
@@ -182,8 +195,8 @@ def _scores(column: _Column, fits: Sequence[Fit]) -> np.ndarray:
     else:
         at, slope = u(column.x)
         log_density = slope - 0.5 * (at * at + math.log(2 * math.pi))
-    log_density = np.maximum(np.nan_to_num(log_density, nan=-1e6), -1e6)
-    return np.average(log_density, axis=0, weights=column.rows)
+    log_density = np.maximum(np.nan_to_num(log_density, nan=WORST, neginf=WORST), WORST)
+    return column.rows @ log_density / column.total
 
 
 def _log_mass(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
@@ -201,7 +214,8 @@ def _log_mass(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
 def _bent(column: _Column, base: Fit, needed: float) -> tuple[Fit, float]:
     """Return the chart with the spline that other rows like best, and the score of these; the score is -inf below `needed`."""
     counts = [k for k in KNOTS if k == KNOTS[0] or k * 10 <= column.total]
-    scores = np.mean([_scores(other, _splines(part, base, counts)) for part, other in _folds(column)], axis=0)
+    folds = _folds(column)[: 1 if column.total >= MANY else 2]
+    scores = np.mean([_scores(other, _splines(part, base, counts)) for part, other in folds], axis=0)
     chosen = int(np.flatnonzero(scores >= scores.max() - BENT / 4)[0])
     if scores[chosen] < needed:
         return base, -math.inf
@@ -233,8 +247,8 @@ def _splines(column: _Column, base: Fit, counts: Sequence[int]) -> list[Fit]:
 def _candidates(v: np.ndarray, below: np.ndarray, total: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices at which knots can be, ascending, and which of them a gap follows."""
     last = len(v) - 1
-    first, end = ndtri([1 / (total + 1), total / (total + 1)]).tolist()
-    share = np.concatenate([np.linspace(0, 1, PLACES), ndtr(np.linspace(first, end, PLACES))])
+    least = float(ndtri(1 / (total + 1)))
+    share = np.concatenate([np.linspace(0, 1, PLACES), ndtr(np.linspace(least, -least, PLACES))])
     at = np.searchsorted(below, share * total).clip(max=last)
     wide = np.argsort(np.diff(v))[-GAPS:] if last > 1 else np.array([], dtype=int)
     wide = wide[(below[wide] > LEAST) & (below[np.minimum(wide + 1, last)] < total - LEAST)]
