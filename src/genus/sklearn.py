@@ -193,7 +193,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         data = read(X, kinds=wishes, relations=self.relations)
         self._names = names
         codec_names = data.codec.names if data.codec is not None else ()
-        self._columns = [names.index(name) for name in codec_names or data.space.names or ()]
+        place = {name: i for i, name in enumerate(names)}
+        self._columns = [place[name] for name in codec_names or data.space.names or ()]
         return data
 
     def _validated(self, X: Any, reset: bool) -> tuple[Any, list[str]]:

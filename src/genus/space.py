@@ -20,7 +20,6 @@ from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice, Real, Time, kind_from_json
 from genus.kinds.calendar import Calendar
 from genus.kinds.numbers import measure_numbers
-from genus.kinds.steps import shortest_decimals
 from genus.kinds.tables import Parts, Tables
 
 __all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space", "Time"]
@@ -112,7 +111,7 @@ class Space:
         for i, column in enumerate(values.T if x.ndim == 2 else [values.reshape(-1)]):
             if np.isinf(column).any() or np.isnan(column).all():
                 raise DataError(f"Column {i} of x holds {'an infinite value' if np.isinf(column).any() else 'no number'}.")
-            kinds.append(measure_numbers(f"x{i}", shortest_decimals(column) if single else column, single=single, chart=chart))
+            kinds.append(measure_numbers(f"x{i}", column, single=single, chart=chart))
         return cls(kinds, shape=tuple(x.shape[1:]), names=names)
 
     # -- facts -------------------------------------------------------------------------------------------------------

@@ -37,7 +37,8 @@ def encode(space: Space, form: Form | None, source: Any, allow_missing: bool = F
         return _encode_array(space, form, source, allow_missing, beyond)
     table, _ = to_arrow(source)
     names = space.names or ()
-    missing = [name for name in names if name not in table.column_names]
+    there = set(table.column_names)
+    missing = [name for name in names if name not in there]
     if missing or not names:
         lacking = f"{'column' if len(missing) == 1 else 'columns'} {', '.join(map(repr, missing))}" if missing else "an array"
         expected = ", ".join(names) or f"an array of shape (N, {_dims(space.shape)})"

@@ -79,7 +79,8 @@ class Form:
 
     def select_names(self, names: Sequence[str], chosen: Sequence[str]) -> Form:
         """Return the form of the chosen columns, where `names` are those of all columns."""
-        return self.select([list(names).index(name) for name in chosen])
+        place = {name: i for i, name in enumerate(names)}
+        return self.select([place[name] for name in chosen])
 
     def to_json(self) -> dict[str, Any]:
         """Return the form as JSON values; `from_json` is the inverse."""
@@ -161,7 +162,7 @@ def to_arrow(source: Any) -> tuple[pa.Table, Form]:
         source = _plain_dataset(source)
     source = source.collect() if hasattr(source, "collect") and not isinstance(source, pa.Table) else source
     names = [str(name) for name in getattr(source, "column_names", getattr(source, "columns", ()))]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
         raise DataError(f"The column name {twice!r} stands {names.count(twice)} times; give every column a name of its own.")
     if not is_frame(source):

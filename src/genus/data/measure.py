@@ -21,7 +21,6 @@ from genus.data.personal import PHONE_WORDS, looks_personal, words_of
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Time
 from genus.kinds.numbers import EXACT, LARGEST, measure_numbers
-from genus.kinds.steps import shortest_decimals
 
 __all__ = ["Unmeasurable", "measure", "measure_column"]
 
@@ -213,7 +212,7 @@ def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: 
     limits = np.iinfo(kind.to_pandas_dtype()) if pa.types.is_integer(kind) else None
     bounds = (-math.inf, math.inf) if limits is None else (float(limits.min), float(limits.max))
     single = pa.types.is_float32(kind)
-    return measure_numbers(name, shortest_decimals(values) if single else values, override, bounds, single, chart)
+    return measure_numbers(name, values, override, bounds, single, chart)
 
 
 def _refuse_absurd(name: str, values: np.ndarray) -> None:

@@ -353,7 +353,8 @@ def _measured(
     if not kinds:
         raise DataError(notes[0].within(f"{'The context cannot be used' if discrete else 'No column is left'}: {{}}"))
     space = Space(list(kinds.values()), names=list(kinds))
-    names = [name for name in table.column_names if name in kinds or name in {key.column for key in keys}]
+    known = {*kinds, *(key.column for key in keys)}
+    names = [name for name in table.column_names if name in known]
     kept = form.select_names(table.column_names, names)
     told = tuple(note for note in notes if note.about in ("left out", "personal"))
     return Codec(space, kept, tuple(keys), tuple(names) if keys else (), told), notes

@@ -12,12 +12,13 @@ from genus.errors import DataError
 from genus.kinds.atoms import PROBED
 from genus.kinds.lattice import EVERYWHERE, Lattice, common_step
 from genus.kinds.real import Real
-from genus.kinds.steps import find_steps
+from genus.kinds.steps import find_steps, shortest_decimals
 
 __all__ = ["EXACT", "LARGEST", "measure_numbers"]
 
 LARGEST = 1e100  # beyond it squares overflow
 EXACT = 2**53  # beyond it a double skips whole numbers
+GLANCE = 4096  # rows that nearly always tell whether values repeat
 TIED = 0.5  # values repeat where a smaller share of them is different: a density would make spikes of them
 REPEATED = 0.8  # the same limit for values on a coarse lattice
 
@@ -39,6 +40,17 @@ class _Values(NamedTuple):
         """Return the share of different values, without the few that nearly every row may have."""
         common = (self.counts > 0.05 * self.probed) & (self.counts > 50 * np.median(self.counts))
         return float((~common).sum() / max(1, self.counts[~common].sum()))
+
+
+def _probed(present: np.ndarray) -> _Values | None:
+    """Return the counts in a few rows where these show that values hardly repeat; None where more rows must tell.
+
+    A value that deserves an atom has a share of .002 or more, and so is found three times with a probability of .99.
+    """
+    if len(present) < 2 * GLANCE:
+        return None
+    distinct, counts = np.unique(present[:: len(present) // GLANCE], return_counts=True)
+    return _Values(present, distinct, counts, int(counts.sum())) if counts.max() < 3 and counts.mean() < 1.01 else None
 
 
 def _counted(present: np.ndarray, probe: bool) -> _Values:
@@ -72,7 +84,7 @@ def measure_numbers(
         values: (N,), NaN where missing; at least one is a number.
         override: "lattice" or "real" instead of what these rules say.
         bounds: the least and the greatest number that whole numbers can be: those of an integer type, say.
-        single: the values were computed in single precision.
+        single: the values are of single precision; where they repeat, the shortest decimals of each are meant.
         chart: "affine"; or "auto", the chart under which the values are likeliest.
 
     Raises:
@@ -83,10 +95,14 @@ def measure_numbers(
     present = values[~nan] if missing else values
     low, high = float(present.min()), float(present.max())
     if low == high:
-        return Lattice(low, high, _resolution(low), (math.nan,) if missing else (), digits=17)
+        low = float(shortest_decimals(present[:1])[0]) if single else low
+        return Lattice(low, low, _resolution(low), (math.nan,) if missing else (), digits=17)
     if override != "real" and _is_whole(present, override == "lattice" or math.isfinite(bounds[1])):
         return Lattice.measure(values, common_step(present), bounds, chart)
-    counted = _counted(present, probe=True)
+    counted = _probed(present)
+    if counted is None:
+        present = shortest_decimals(present) if single else present
+        counted = _counted(present, probe=True)
     variety, few = counted.variety, len(counted.distinct) <= Lattice.NARROW
     tied = variety < TIED or (few and len(counted.distinct) < TIED * counted.probed)
     repeats = tied or variety < REPEATED
