@@ -67,6 +67,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         kinds: by column name, or position, "real", "lattice", "category" or a Kind; or one wish for all columns.
         relations: look for relations that all rows obey, as `genus.read` does; a new row that breaks one has log-density -inf.
             By default every row has a score.
+        chart: "auto", or "affine", as `genus.read` has it: with "affine" naive Bayes is the textbook's Gaussian one.
         max_seconds, max_steps, epochs: budgets of training; see `genus.fit`.
         random_state: of training: a seed, a RandomState, or None for another result every time.
         hyper: the family's own hyper-parameters, parameters of this estimator like any other; by default they are the
@@ -96,6 +97,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         *,
         kinds: Wish | Mapping[str | int, Wish] | None = None,
         relations: bool = False,
+        chart: str = "auto",
         max_seconds: float | None = None,
         max_steps: int | None = None,
         epochs: float | None = None,
@@ -106,6 +108,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         self.family = family
         self.kinds = kinds
         self.relations = relations
+        self.chart = chart
         self.max_seconds = max_seconds
         self.max_steps = max_steps
         self.epochs = epochs
@@ -190,7 +193,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
                 wishes[names[key] if isinstance(key, int) and -len(names) <= key < len(names) else str(key)] = kind
         elif self.kinds is not None:
             wishes = dict.fromkeys(names, self.kinds)
-        data = read(X, kinds=wishes, relations=self.relations)
+        data = read(X, kinds=wishes, relations=self.relations, chart=self.chart)
         self._names = names
         codec_names = data.codec.names if data.codec is not None else ()
         place = {name: i for i, name in enumerate(names)}
@@ -377,7 +380,7 @@ def _check_names(name: Any, hyper: Mapping[str, Any]) -> None:
     known = hyper_parameters(known_family)
     unknown = [key for key in hyper if key not in known]
     if unknown and known_family is not Dequantised:
-        has = ", ".join([*known, "kinds", "relations", "max_seconds", "max_steps", "epochs", "random_state"])
+        has = ", ".join([*known, "kinds", "relations", "chart", "max_seconds", "max_steps", "epochs", "random_state"])
         raise GenusError(f"DensityEstimator({name!r}) has no parameter {unknown[0]!r}; it has family, {has}.")
 
 

@@ -24,6 +24,7 @@ OPTION_NAMES = {
     "encoding=": "--encoding",
     "sequence=": "--sequence",
     "header=": "--header or --no-header",
+    "chart=": "--chart",
 }
 
 

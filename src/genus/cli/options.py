@@ -162,6 +162,14 @@ class ReadingOptions(RowOptions):
         Path | None,
         typer.Option(metavar="FILE", help="Take the columns as this file says, which genus describe has written."),
     ] = None
+    chart: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Choose how models see numbers: auto, each column through the chart under which it is likeliest; or affine,"
+            " by mean and deviation alone.",
+        ),
+    ] = "auto"
     tokens: Annotated[
         str | None,
         typer.Option(
@@ -190,6 +198,7 @@ class ReadingOptions(RowOptions):
             "relations": self.relations,
             "constraints": list(self.constraints or ()),
             "schema": self.schema,
+            "chart": self.chart,
             "tokens": int(self.tokens) if self.tokens is not None and self.tokens.isdecimal() else self.tokens,
             "encoding": self.encoding,
         }

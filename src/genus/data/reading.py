@@ -161,7 +161,7 @@ def read(
     found = _with_times(found, overrides)
     chosen = _context_names(context, found.columns.column_names)
     if chart not in ("auto", "affine"):
-        raise DataError(f"chart is {chart!r}; expected 'auto' or 'affine'.")
+        raise DataError(f"chart={chart!r} is not known; expected 'auto' or 'affine'.")
     return _measured_rows(found, chosen, target, overrides, relations, constraints, chart)
 
 

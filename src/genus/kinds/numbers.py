@@ -99,7 +99,7 @@ def measure_numbers(
         return Lattice(low, low, _resolution(low), (math.nan,) if missing else (), digits=17)
     if override != "real" and _is_whole(present, override == "lattice" or math.isfinite(bounds[1])):
         return Lattice.measure(values, common_step(present), bounds, chart)
-    counted = _probed(present)
+    counted = _probed(present) if override != "lattice" else None
     if counted is None:
         present = shortest_decimals(present) if single else present
         counted = _counted(present, probe=True)
@@ -116,9 +116,14 @@ def measure_numbers(
             raise DataError(f"Column {name!r} cannot be read as 'lattice': its values, such as {low:g}, lie on no lattice.")
     repeated = tied and len(counted.distinct) <= Lattice.NARROW
     atoms = Real.atoms_of(present, counted.distinct, counted.counts, counted.all_counted, repeated)
-    if chart != "affine" and 0 in (low, high) and 0 not in atoms:
-        atoms = np.append(atoms, 0.0)  # among numbers of one sign 0 has no place on the half line, however rare it is
-    return Real.measure(present, atoms.tolist(), missing, chart)
+    ends = [] if chart == "affine" else _ends(present, low, high)
+    return Real.measure(present, [*atoms.tolist(), *(end for end in ends if end not in atoms)], missing, chart)
+
+
+def _ends(present: np.ndarray, low: float, high: float) -> list[float]:
+    """Return the ends that values lie on, however rarely: these have no place on the open support that the others show."""
+    shares = (low, high) == (0, 1) and min((present == end).sum() for end in (low, high)) > 1  # once, where scaled onto [0, 1]
+    return [0.0, 1.0] if shares else [0.0] if 0 in (low, high) else []
 
 
 def _is_whole(present: np.ndarray, any_size: bool) -> bool:
