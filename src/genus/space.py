@@ -102,7 +102,7 @@ class Space:
             DataError: there is no row, a column holds no number, or a value is infinite.
 
         >>> Space.measure(torch.tensor([[0.0, 1.5], [1.0, 2.25], [1.0, 0.125]]))
-        Space([Lattice(0, 1), Real(1.29167, 0.879946)], shape=(2,))
+        Space([Lattice(0, 1), Real(about 1.05009, above 0, softplus chart)], shape=(2,))
         """
         if not isinstance(x, Tensor) or x.ndim < 2 or x.numel() == 0:
             raise DataError("Space.measure needs rows as a tensor (N, *shape), at least one.")

@@ -15,7 +15,8 @@ from torch import Tensor
 from genus.codec import Codec
 from genus.codec.notes import Note
 from genus.errors import DataError
-from genus.space import Space
+from genus.kinds import Time
+from genus.space import Lattice, Real, Space
 
 __all__ = ["Dataset"]
 
@@ -41,6 +42,7 @@ class Dataset:
         codec: of x, from and to what was read; None for tensors.
         context_codec: of c.
         keys: the columns of keys as they were read, which are in neither x nor c; None where there are none.
+        charted: the columns of x whose charts were measured, and not given.
 
     >>> from genus.data import read
     >>> data = read("iris")
@@ -63,6 +65,7 @@ class Dataset:
     codec: Codec | None = None
     context_codec: Codec | None = None
     keys: pa.Table | None = None
+    charted: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -123,6 +126,30 @@ class Dataset:
         else:
             order = torch.randperm(len(self), generator=generator)
         return tuple(self.rows(order[a:b]) for a, b in itertools.pairwise(edges))
+
+    def charted_on(self, rows: Dataset) -> Dataset:
+        """Return these data in a space whose charts are measured on some of the rows alone, so that others stay unseen.
+
+        Supports, atoms and steps stay as they are, and so does what a person gave.
+
+        Args:
+            rows: of the same columns, those to train on, say.
+
+        >>> from genus.data import read
+        >>> train, test = read({"amount": [2.0**(i / 9) for i in range(90)]}).split()
+        >>> train.charted_on(train).space == test.charted_on(train).space
+        True
+        """
+        if not self.charted:
+            return self
+        kinds = list(self.space.kinds)
+        for i in map(self.space.index, self.charted):
+            kind = kinds[i]
+            if isinstance(kind, Real | Lattice) and not isinstance(kind, Time):
+                kinds[i] = kind.charted(rows.x[:, i].double().cpu().numpy())
+        space = Space(kinds, names=self.space.names)
+        codec = replace(self.codec, space=space) if self.codec is not None else None
+        return replace(self, x=self.x.to(space.dtype), space=space, codec=codec)
 
     def _by_group(self, edges: Sequence[int], generator: torch.Generator) -> tuple[Tensor, list[int]]:
         """Return an order of the rows with groups together, and the edges moved to the ends of the nearest groups."""

@@ -222,7 +222,12 @@ def _measured_rows(
     space = context.space if context is not None else None
     keys = found.columns.select(codec.keys) if codec.keys else None
     noted = tuple(map(Note.of, notes))
-    return Dataset(x, c, codec.space, space, target, found.name, noted, codec=codec, context_codec=context, keys=keys)
+    given = {name for name, kind in overrides.items() if isinstance(kind, Kind)}
+    names = codec.space.names if chart != "affine" and found.images is None else None
+    charted = tuple(name for name in names or () if name not in given)
+    return Dataset(
+        x, c, codec.space, space, target, found.name, noted, codec=codec, context_codec=context, keys=keys, charted=charted
+    )
 
 
 def _check_names(found: Source, chosen: list[str], target: str | None, overrides: Mapping[str, KindOverride]) -> None:

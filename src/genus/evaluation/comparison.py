@@ -60,8 +60,8 @@ def compare(
 
     A fifth of the rows is held out before anything is fitted; log-densities are means over all of these, differences
     between families are paired row by row. Samples are compared with one half of them; the other half against it is
-    the row of real data. With a context, rows are compared together with it. The space itself (kinds, bounds, scales) is
-    measured on all rows as the data are read, and it is the same for every family. A family that
+    the row of real data. With a context, rows are compared together with it. The space is the same for every family: its
+    charts are measured on the training rows; types, levels, atoms and bounds on all rows, as the data are read. A family that
     refuses the data or fails is a row that says so.
 
     Of one long sequence, its end is held out. Samples of sequences are not compared with real ones as a whole: it is counted
@@ -98,6 +98,7 @@ def compare(
     say = progress if callable(progress) else _print_line if progress else _say_nothing
     cores = _cores()
     train, held = data.split(test=test, seed=0)
+    train, held = train.charted_on(train), held.charted_on(train)
     refused = {cls.name: reason for cls in chosen if (reason := refusal(cls.name, data.space, data.context))}
     work = [(cls, seed) for seed in range(seeds) for cls in chosen if cls.name not in refused]
     jobs = min(jobs or cores, max(len(work), 1))
@@ -118,8 +119,8 @@ def compare(
     used = {key for scores in (*references.values(), *(row.metrics for row in rows)) for key in scores}
     return Report(
         name=data.name,
-        space=data.space,
-        data_codec=data.codec,
+        space=train.space,
+        data_codec=train.codec,
         notes=list(map(Note.of, data.notes)),
         rows=rows,
         train_rows=len(train),

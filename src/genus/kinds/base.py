@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from genus.errors import DataError
 from genus.kinds.charts import AFFINE, Chart
+from genus.kinds.fitting import fit_chart
 
 __all__ = ["Kind", "Level", "kind_from_json"]
 
@@ -146,6 +149,23 @@ def atoms_text(atoms: tuple[float, ...]) -> str:
     return (f", atoms={shown}" if numbers else "") + (", missing" if len(numbers) < len(atoms) else "")
 
 
+def chart_text(kind: Kind) -> str:
+    """Return how the chart of a kind is written at the end of its repr; nothing where it is affine, or as good as that."""
+    chart = kind.chart
+    straight = chart.form == "affine" or (chart.form == "softplus" and kind.loc > 3 * (1 + kind.scale))
+    spline = f"spline of {len(chart.knots)} knots" if chart.knots else ""
+    words = " and ".join(filter(None, ("" if straight else f"{chart.form} chart", spline)))
+    return f", {words}" if words else ""
+
+
+def support_text(kind: Kind) -> str:
+    """Return how the support of a Real is written in its repr; nothing where it is the whole line."""
+    low, high = kind.chart.support
+    if math.isinf(low) and math.isinf(high):
+        return ""
+    return f", above {low:g}" if math.isinf(high) else f", below {high:g}" if math.isinf(low) else f", {low:g} to {high:g}"
+
+
 class Number(Kind):
     """Gives a Real and a Lattice their atoms and the chart of their continuous part."""
 
@@ -171,6 +191,18 @@ class Number(Kind):
 
     def without_end(self) -> Kind:
         return self._with_atoms(self.numbers)
+
+    def charted(self, values: np.ndarray) -> Self:
+        """Return this kind with the chart, on the same support, under which these values are likeliest.
+
+        Args:
+            values: (N,) in data units, NaN where missing; atoms among them do not count.
+        """
+        inner = values[~np.isnan(values) & ~np.isin(values, self.numbers)]
+        if self.is_narrow or len(inner) < 2 or not inner.min() < inner.max():
+            return self
+        fit = fit_chart(inner, *self.chart.support, self.step)
+        return replace(self, loc=fit.loc, scale=fit.scale, chart=fit.chart)  # type: ignore[type-var]
 
     def _with_atoms(self, atoms: tuple[float, ...]) -> Kind:
         return replace(self, atoms=atoms)  # type: ignore[type-var]

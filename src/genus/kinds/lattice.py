@@ -10,7 +10,7 @@ import numpy as np
 
 from genus.errors import DataError
 from genus.kinds.atoms import frequent, standard
-from genus.kinds.base import Number, atoms_text, checked_atoms
+from genus.kinds.base import Number, atoms_text, chart_text, checked_atoms
 from genus.kinds.charts import AFFINE, Chart
 from genus.kinds.fitting import Fit, fit_chart
 from genus.kinds.steps import Steps, round_digits
@@ -73,8 +73,7 @@ class Lattice(Number):
 
     def __repr__(self) -> str:
         step = "" if self.step == 1 else f", step={self.step:.6g}"
-        form = "" if self.chart.is_affine else f", chart={self.chart.form!r}"
-        return f"Lattice({self.low:.10g}, {self.high:.10g}{step}{atoms_text(self.atoms)}{form})"
+        return f"Lattice({self.low:.10g}, {self.high:.10g}{step}{atoms_text(self.atoms)}{chart_text(self)})"
 
     @property
     def size(self) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from genus.errors import DataError
 from genus.kinds.atoms import frequent, standard, worth
-from genus.kinds.base import Number, atoms_text, checked_atoms
+from genus.kinds.base import Number, atoms_text, chart_text, checked_atoms, support_text
 from genus.kinds.charts import AFFINE, Chart, Charts
 from genus.kinds.fitting import fit_chart
 
@@ -34,6 +35,8 @@ class Real(Number):
 
     >>> Real(loc=38.6, scale=13.7, atoms=(0.0,))
     Real(38.6, 13.7, atoms=(0,))
+    >>> Real(loc=3.0, scale=1.0, chart=Chart("log"))
+    Real(about 20.0855, above 0, log chart)
     """
 
     loc: float = 0.0
@@ -47,17 +50,20 @@ class Real(Number):
         object.__setattr__(self, "atoms", checked_atoms(self.atoms))
 
     def __repr__(self) -> str:
-        form = "" if self.chart.is_affine else f", chart={self.chart.form!r}"
-        return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self.atoms)}{form})"
+        if self.chart.is_affine:
+            return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self.atoms)})"
+        middle = self._typical[0][1]  # loc and scale are in the units of the chart's form, which say little to a person
+        return f"Real(about {middle:.6g}{support_text(self)}{atoms_text(self.atoms)}{chart_text(self)})"
 
     @property
     def magnitude(self) -> float:
-        typical, scales = self._typical()
+        typical, scales = self._typical
         largest = max(*map(abs, typical), *scales, *map(abs, self.numbers))
         if largest > 1e30 or min(scales) < 1e-30:
             return math.inf  # near the ends of float32's range
         return max(abs(x) / scale for x, scale in zip(typical, scales, strict=True)) * 2.0**10
 
+    @cached_property
     def _typical(self) -> tuple[list[float], list[float]]:
         """Return numbers in the middle and in the tails, and the dx/du of each."""
         if self.chart.is_affine:
