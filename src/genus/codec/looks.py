@@ -14,7 +14,9 @@ MOSTLY = 0.9  # of the values, which make a column one of times: the others are 
 BUILDS = 16  # in a sample of one column
 
 _MON = "|".join([*MONTHS, *(name[:3] for name in MONTHS)])
+_FULL = re.compile("|".join(name for name in MONTHS if name != "May"), re.I)
 _DAY = "|".join([*WEEKDAYS, *(name[:3] for name in WEEKDAYS)])
+_WEEKDAY = re.compile(rf"(?:{_DAY})(,? )", re.I)
 _CLOCK = re.compile(
     r"(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?P<f>[.,]\d{1,9})?)?(?P<p>\s?[AaPp]\.?[Mm]\.?)?"
     r"(?P<z>\s?(?:[Zz]|[+-]\d{2}(?::?\d{2})?))?(?P<name>\s[A-Z]{3,4})?$"
@@ -111,7 +113,7 @@ def candidates(text: str) -> tuple[str, ...]:
         return ("%P",)
     if duration := _DURATION.match(text):
         return _duration_templates(duration)
-    weekday = re.match(rf"(?:{_DAY})(,? )", text, re.I)
+    weekday = _WEEKDAY.match(text)
     before = f"%{'A' if weekday.start(1) > 3 else 'a'}{weekday[1]}" if weekday else ""
     rest = text[weekday.end() :] if weekday else text
     for pattern, templates in _DATES:
@@ -127,8 +129,7 @@ def candidates(text: str) -> tuple[str, ...]:
 
 def _named(template: str, text: str) -> str:
     """Return %B for %b where a month is written in full."""
-    full = any(re.search(rf"\b{name}\b|\d{name}|{name}\d", text, re.I) for name in MONTHS if name != "May")
-    return template.replace("%b", "%B") if full else template
+    return template.replace("%b", "%B") if "%b" in template and _FULL.search(text) else template
 
 
 def _after_date(rest: str) -> str | None:

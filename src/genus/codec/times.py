@@ -65,7 +65,7 @@ def read_times(
     >>> table = pa.table({"day": ["17/10/2022", "3/11/2022"]})
     >>> table, form, notes = read_times(table, Form("pyarrow", ("string",)), {})
     >>> table["day"].type, form.writings[0].template
-    (DataType(date32[day]), '%d/%-m/%Y')
+    (DataType(date32[day]), '%-d/%-m/%Y')
     """
     if form.container in ARRAYS:
         return table, form, ()
@@ -81,14 +81,15 @@ def read_times(
     if not found:
         return table, form, ()
     writings = list(form.writings or [None] * table.num_columns)
-    dtypes = list(form.dtypes)
+    dtypes, columns = list(form.dtypes), list(table.columns)
     for i, name in enumerate(table.column_names):
         if name in found:
             times = found[name]
-            table = table.set_column(i, name, times.column)
+            columns[i] = times.column
             is_plain = plain and _PLAIN.fullmatch(times.writing.template) is not None
             writings[i] = None if is_plain else replace(times.writing, dtype=dtypes[i])
             dtypes[i] = type_name(times.column.type)
+    table = pa.table(columns, names=table.column_names)
     notes = tuple(note for times in found.values() for note in times.notes)
     return table, replace(form, writings=tuple(writings), dtypes=tuple(dtypes)), notes
 

@@ -37,7 +37,7 @@ class Time(Lattice):
 
     >>> Time(0, 13, unit="D", origin=19363, concept="date")
     Time(2023-01-06 to 2023-01-19)
-    >>> Time(0, 1439, step=60, unit="s", concept="time of day").text(600)
+    >>> Time(0, 86_340, step=60, unit="s", concept="time of day").text(600)
     '00:10:00'
     """
 
