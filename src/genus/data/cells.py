@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,18 +55,22 @@ class _Texts:
     """Holds the different texts of a column without the blanks around them, null where they mean missing.
 
     Args:
+        original: the column.
         encoded: the column, every chunk with the same dictionary.
-        values: (M,) the texts of the dictionary, trimmed; null where missing.
+        texts: (M,) that dictionary.
+        values: (M,) its texts, trimmed; null where missing.
     """
 
+    original: pa.ChunkedArray
     encoded: pa.ChunkedArray
+    texts: pa.Array
     values: pa.Array
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> _Texts:
         encoded = column.dictionary_encode().unify_dictionaries()
         texts = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
-        return cls(encoded, pc.utf8_trim_whitespace(texts))
+        return cls(column, encoded, texts, pc.utf8_trim_whitespace(texts))
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -83,7 +87,7 @@ class _Texts:
     def without(self, words: Collection[str]) -> _Texts:
         """Return the texts with null in place of these words."""
         hit = pc.is_in(self.values, value_set=pa.array(sorted(words), pa.string()))
-        return _Texts(self.encoded, pc.if_else(hit, pa.scalar(None, pa.string()), self.values))
+        return replace(self, values=pc.if_else(hit, pa.scalar(None, pa.string()), self.values))
 
     def among(self, words: Collection[str]) -> list[str]:
         """Return which of these words occur, in the order of the data."""
@@ -104,6 +108,8 @@ class _Texts:
 
     def column(self, values: pa.Array | None = None) -> pa.ChunkedArray:
         """Return the column with these values (M,) for its different texts; by default the texts."""
+        if values is None and self.values.equals(self.texts):
+            return self.original
         values = self.values if values is None else values
         return pa.chunked_array([values.take(chunk.indices) for chunk in self.encoded.chunks], values.type)
 
@@ -192,7 +198,7 @@ def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, ki
     count, present = texts.rows(number), texts.rows(pc.is_valid(texts.values))
     if not (count >= 0.9 * present and 1 < count < present):
         return
-    others = texts.encoded.chunk(0).dictionary.filter(pc.fill_null(pc.invert(number), False))
+    others = texts.texts.filter(pc.fill_null(pc.invert(number), False))
     rows = pc.indices_nonzero(pc.is_in(column, value_set=others)).slice(0, 3).to_pylist()
     shown = ", ".join(f"{column[row].as_py().strip()!r} in row {row}" for row in rows)
     keep = f", or keep all as text with kinds={{{name!r}: 'category'}}" if kind is None else ""
