@@ -32,6 +32,10 @@ PLAIN = r"^(0|-?[1-9]\d{0,17})$"  # a whole number that is written as it would b
 PADDED = r"^\s*([-+]?0\d+|\+\d{7,})\s*$"  # a whole number that would lose its zeros, or the plus of a telephone number
 COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or with none
 THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
+GROUPED = {  # what marks thousands, and the pattern of numbers in which it does so beyond doubt for some of them
+    ",": (r"^[-+]?\d{1,3}(,\d{3})*(\.\d+)?$", r",\d{3}[.,]"),
+    ".": (r"^[-+]?\d{1,3}(\.\d{3})*(,\d+)?$", r"\.\d{3}[.,]"),
+}
 UNIT = r"^([-+]?)([$€£]?)\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*(%|€|)$"  # a share or an amount
 NUMERIC = ("real", "lattice")
 
@@ -164,8 +168,19 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
                 return _floats(texts.values)
             notes.append(Note(f"column {name!r} is read as text, since its whole numbers have more than 64 bits"))
             return None
+    if texts.all(r"[.,]|^[-+]?\d+$") and texts.any(","):
+        return _with_commas(name, texts, decimal or numeric, notes)
+    return _amounts(name, texts, notes)
+
+
+def _with_commas(name: str, texts: _Texts, decimal: bool, notes: list[str]) -> pa.Array | None:
+    """Return the numbers of texts whose commas are decimal or mark thousands; None where they are to stay text."""
+    for mark, (pattern, beyond_doubt) in GROUPED.items():
+        if texts.all(pattern) and texts.any(beyond_doubt):
+            notes.append(Note(f"column {name!r} has marks of thousands, and samples of it have none", column=name))
+            return _floats(pc.replace_substring(pc.replace_substring(texts.values, mark, ""), ",", "."))
     if texts.all(COMMA):
-        if decimal or numeric or not texts.all(THOUSANDS):
+        if decimal or not texts.all(THOUSANDS):
             notes.append(Note(f"column {name!r} has decimal commas, and samples of it have points"))
             return _floats(pc.replace_substring(texts.values, ",", "."))
         reason = f"column {name!r} is read as text, since its commas may be decimal or mark thousands"
@@ -210,6 +225,12 @@ def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, ki
 
 def _as_levels(name: str, texts: _Texts, notes: list[str]) -> pa.ChunkedArray:
     """Return a column of text in which words that may be levels are missing, or stay, with a note that says so."""
+    number = pc.match_substring_regex(texts.values, NUMBER)
+    count, present = texts.rows(number), texts.rows(pc.is_valid(texts.values))
+    if 0.5 * present < count < present:
+        notes.append(
+            Note(f"column {name!r} holds {count:,} numbers but also {present - count:,} other texts, and is read as text")
+        )
     signs = texts.among({"+", "-"})
     words = [word for word in texts.among(SOMETIMES) if not (word == "-" and len(signs) == 2)]
     if texts.without({*SOMETIMES, *NONE}).all(r"\d"):  # codes or dates, of which none is called None
