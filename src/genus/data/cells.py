@@ -204,7 +204,8 @@ def _amounts(name: str, texts: _Texts, notes: list[str]) -> pa.Array | None:
     if len(units) != 1 or len(found) < texts.present:
         return None
     notes.append(Note(f"column {name!r} has the unit {min(units)}, and samples of it are the numbers alone"))
-    return pa.array([None if part is None else float(part[1].strip("+") + part[3].strip("+")) for part in parts], pa.float64())
+    kind: type = int if all(part[3].strip("+-").isdecimal() for part in found) else float
+    return pa.array([None if part is None else kind(part[1].strip("+") + part[3].strip("+")) for part in parts])
 
 
 def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, kind: Any) -> None:
