@@ -84,6 +84,13 @@ def test_files_of_every_type_hold_the_same_table(tmp_path: Path) -> None:
         assert not data.notes, data.notes
 
 
+@pytest.mark.parametrize("orient", ["split", "records", "columns", "index", "table"])
+def test_json_of_pandas(orient: Any) -> None:
+    frame = TABLE.to_pandas()
+    found = read(io.BytesIO(frame.to_json(orient=orient).encode())).frame()
+    assert found.select(["n", "v", "who"]).equals(TABLE)
+
+
 def test_bytes_without_a_name_say_what_they_are() -> None:
     parquet = io.BytesIO()
     pa.parquet.write_table(TABLE, parquet)
@@ -315,6 +322,12 @@ def test_shares_and_amounts_are_numbers(tmp_path: Path) -> None:
     ]
     assert "column 'share' has the unit %, and samples of it are the numbers alone" in data.notes
     assert "column 'price' has the unit $, and samples of it are the numbers alone" in data.notes
+    grouped = read(written(tmp_path / "t.csv", 'a;b\n1.234,50;"1,234.5"\n7,25;12\n' * 1 + '8,5;"1,300"\n' * 3))
+    assert grouped.frame().slice(0, 2).to_pylist() == [{"a": 1234.5, "b": 1234.5}, {"a": 7.25, "b": 12.0}]
+    assert "column 'b' has marks of thousands, and samples of it have none" in grouped.notes
+    half = read(written(tmp_path / "t.csv", "v\n" + "1\n2\nlow\n" * 9))
+    assert half.notes == ("column 'v' holds 18 numbers but also 9 other texts, and is read as text",)
+    assert len(read(written(tmp_path / "mac.csv", "a,b\r1,2\r3,4\r"))) == 2
     with pytest.raises(DataError, match="50 numbers but also 1 other texts"):
         read(written(tmp_path / "t.csv", "v\n" + "1\n" * 50 + "5%\n"))
 

@@ -61,8 +61,9 @@ def decimals_of(values: np.ndarray) -> str:
     ('.2f', '+.6g', '')
     """
     head = values[:PROBED]
-    places = _places(head[np.isfinite(head)], 0)
-    if places is None and significant_digits(head[np.isfinite(head)]) is None:
+    head = head[np.isfinite(head)]
+    places, few = _places(head, 0), significant_digits(head)
+    if places is None and few is None:
         return ""
     present = values[np.isfinite(values)]
     if not len(present):
@@ -71,9 +72,10 @@ def decimals_of(values: np.ndarray) -> str:
     sign = "+" if low > 0 else "-" if high < 0 else ""
     places = _places(present, places or 0)
     front = math.floor(math.log10(max(abs(low), abs(high), 1e-300))) + 1
-    if places is None or places > 2:
+    most = math.inf if places is None else places + front - SPARE
+    if (places is None or places > 2) and few is not None and few < most:
         digits = significant_digits(present)
-        if digits is not None and (places is None or digits < places + front - SPARE):
+        if digits is not None and digits < most:
             return f"{sign}.{digits}g"
     return "" if places is None else f"{sign}.{places}f"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +32,10 @@ PLAIN = r"^(0|-?[1-9]\d{0,17})$"  # a whole number that is written as it would b
 PADDED = r"^\s*([-+]?0\d+|\+\d{7,})\s*$"  # a whole number that would lose its zeros, or the plus of a telephone number
 COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or with none
 THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
+GROUPED = {  # what marks thousands, and the pattern of numbers in which it does so beyond doubt for some of them
+    ",": (r"^[-+]?\d{1,3}(,\d{3})*(\.\d+)?$", r",\d{3}[.,]"),
+    ".": (r"^[-+]?\d{1,3}(\.\d{3})*(,\d+)?$", r"\.\d{3}[.,]"),
+}
 UNIT = r"^([-+]?)([$€£]?)\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*(%|€|)$"  # a share or an amount
 NUMERIC = ("real", "lattice")
 
@@ -55,18 +59,22 @@ class _Texts:
     """Holds the different texts of a column without the blanks around them, null where they mean missing.
 
     Args:
+        original: the column.
         encoded: the column, every chunk with the same dictionary.
-        values: (M,) the texts of the dictionary, trimmed; null where missing.
+        texts: (M,) that dictionary.
+        values: (M,) its texts, trimmed; null where missing.
     """
 
+    original: pa.ChunkedArray
     encoded: pa.ChunkedArray
+    texts: pa.Array
     values: pa.Array
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> _Texts:
         encoded = column.dictionary_encode().unify_dictionaries()
         texts = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
-        return cls(encoded, pc.utf8_trim_whitespace(texts))
+        return cls(column, encoded, texts, pc.utf8_trim_whitespace(texts))
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -83,7 +91,7 @@ class _Texts:
     def without(self, words: Collection[str]) -> _Texts:
         """Return the texts with null in place of these words."""
         hit = pc.is_in(self.values, value_set=pa.array(sorted(words), pa.string()))
-        return _Texts(self.encoded, pc.if_else(hit, pa.scalar(None, pa.string()), self.values))
+        return replace(self, values=pc.if_else(hit, pa.scalar(None, pa.string()), self.values))
 
     def among(self, words: Collection[str]) -> list[str]:
         """Return which of these words occur, in the order of the data."""
@@ -104,6 +112,8 @@ class _Texts:
 
     def column(self, values: pa.Array | None = None) -> pa.ChunkedArray:
         """Return the column with these values (M,) for its different texts; by default the texts."""
+        if values is None and self.values.equals(self.texts):
+            return self.original
         values = self.values if values is None else values
         return pa.chunked_array([values.take(chunk.indices) for chunk in self.encoded.chunks], values.type)
 
@@ -158,8 +168,19 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
                 return _floats(texts.values)
             notes.append(Note(f"column {name!r} is read as text, since its whole numbers have more than 64 bits"))
             return None
+    if texts.all(r"[.,]|^[-+]?\d+$") and texts.any(","):
+        return _with_commas(name, texts, decimal or numeric, notes)
+    return _amounts(name, texts, notes)
+
+
+def _with_commas(name: str, texts: _Texts, decimal: bool, notes: list[str]) -> pa.Array | None:
+    """Return the numbers of texts whose commas are decimal or mark thousands; None where they are to stay text."""
+    for mark, (pattern, beyond_doubt) in GROUPED.items():
+        if texts.all(pattern) and texts.any(beyond_doubt):
+            notes.append(Note(f"column {name!r} has marks of thousands, and samples of it have none", column=name))
+            return _floats(pc.replace_substring(pc.replace_substring(texts.values, mark, ""), ",", "."))
     if texts.all(COMMA):
-        if decimal or numeric or not texts.all(THOUSANDS):
+        if decimal or not texts.all(THOUSANDS):
             notes.append(Note(f"column {name!r} has decimal commas, and samples of it have points"))
             return _floats(pc.replace_substring(texts.values, ",", "."))
         reason = f"column {name!r} is read as text, since its commas may be decimal or mark thousands"
@@ -183,7 +204,8 @@ def _amounts(name: str, texts: _Texts, notes: list[str]) -> pa.Array | None:
     if len(units) != 1 or len(found) < texts.present:
         return None
     notes.append(Note(f"column {name!r} has the unit {min(units)}, and samples of it are the numbers alone"))
-    return pa.array([None if part is None else float(part[1].strip("+") + part[3].strip("+")) for part in parts], pa.float64())
+    kind: type = int if all(part[3].strip("+-").isdecimal() for part in found) else float
+    return pa.array([None if part is None else kind(part[1].strip("+") + part[3].strip("+")) for part in parts])
 
 
 def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, kind: Any) -> None:
@@ -192,7 +214,7 @@ def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, ki
     count, present = texts.rows(number), texts.rows(pc.is_valid(texts.values))
     if not (count >= 0.9 * present and 1 < count < present):
         return
-    others = texts.encoded.chunk(0).dictionary.filter(pc.fill_null(pc.invert(number), False))
+    others = texts.texts.filter(pc.fill_null(pc.invert(number), False))
     rows = pc.indices_nonzero(pc.is_in(column, value_set=others)).slice(0, 3).to_pylist()
     shown = ", ".join(f"{column[row].as_py().strip()!r} in row {row}" for row in rows)
     keep = f", or keep all as text with kinds={{{name!r}: 'category'}}" if kind is None else ""
@@ -204,6 +226,12 @@ def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, ki
 
 def _as_levels(name: str, texts: _Texts, notes: list[str]) -> pa.ChunkedArray:
     """Return a column of text in which words that may be levels are missing, or stay, with a note that says so."""
+    number = pc.match_substring_regex(texts.values, NUMBER)
+    count, present = texts.rows(number), texts.rows(pc.is_valid(texts.values))
+    if 0.5 * present < count < present:
+        notes.append(
+            Note(f"column {name!r} holds {count:,} numbers but also {present - count:,} other texts, and is read as text")
+        )
     signs = texts.among({"+", "-"})
     words = [word for word in texts.among(SOMETIMES) if not (word == "-" and len(signs) == 2)]
     if texts.without({*SOMETIMES, *NONE}).all(r"\d"):  # codes or dates, of which none is called None

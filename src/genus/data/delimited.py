@@ -142,7 +142,11 @@ def _head(buffer: pa.Buffer, file: File) -> tuple[list[list[str]], str]:
         delimiter = ";"
     lines: list[list[str]] = []
     with suppress(csv.Error):  # a text too long for this module, below lines that are enough
-        rows = (row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(field.strip() for field in row))
+        rows = (
+            row
+            for row in csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
+            if any(field.strip() for field in row)
+        )
         lines.extend(itertools.islice(rows, LOOKED_AT))
     return lines or [first.split(delimiter)], delimiter
 

@@ -124,12 +124,10 @@ def _read_lines(file: File, buffer: pa.Buffer) -> pa.Table:
 
 def _from_json(value: Any, file: File) -> pa.Table:
     """Return what JSON holds as a table."""
-    if isinstance(value, Mapping):
-        nested = [name for name in ("data", "rows", "records") if isinstance(value.get(name), list)]
-        if nested and not all(isinstance(v, list) for v in value.values()):  # a list of rows within an envelope
-            return _from_json(value[nested[0]], file)
+    value = _unwrapped(value)
+    if isinstance(value, Mapping) and value:
         columns = {str(name): [*v.values()] if isinstance(v, Mapping) else v for name, v in value.items()}
-        if columns and all(isinstance(v, list) for v in columns.values()):
+        if all(isinstance(v, list) for v in columns.values()):
             if len({len(v) for v in columns.values()}) == 1:
                 return _table(columns)
             lengths = {name: len(v) for name, v in columns.items()}
@@ -143,6 +141,22 @@ def _from_json(value: Any, file: File) -> pa.Table:
         f"The JSON of {file.name} is no table; expected a list of objects, an object a line, or an object of columns,"
         ' {"a": [1, 2], "b": [3, 4]}.'
     )
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return the rows or the columns that an object holds beside other things, as pandas and web services write them."""
+    if not isinstance(value, Mapping):
+        return value
+    names, data = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(data, list) and all(isinstance(r, list) and len(r) == len(names) for r in data):
+        return [dict(zip(map(str, names), row, strict=True)) for row in data]
+    envelope = next((name for name in ("data", "rows", "records") if isinstance(value.get(name), list)), None)
+    if envelope is not None and not all(isinstance(v, list) for v in value.values()):
+        return value[envelope]
+    inner = [v for v in value.values() if isinstance(v, Mapping)]
+    if inner and len(inner) == len(value) and all(map(str.isdecimal, value)) and not all(map(str.isdecimal, inner[0])):
+        return inner  # a row for each number
+    return value
 
 
 def _table(columns: Mapping[str, list[Any]]) -> pa.Table:
