@@ -14,6 +14,7 @@ from genus.kinds.numbers import EXACT
 __all__ = ["add_order", "find_orders", "place_orders"]
 
 FEWEST = 50  # rows where both are known
+SEVERAL = 5  # rows with the least gap, from which on a gap of 0 would have been seen too
 STEEPEST = 2.5  # near a true bound, the share of gaps below g falls like g to a power of 1 or 2; that of chance falls faster
 
 
@@ -64,7 +65,8 @@ def _is_below(low: Candidate, high: Candidate) -> bool | None:
     step = 0.0 if low.decimals == ALL_DIGITS else _step(gap)
     # What begins rarely ends before by chance alone; of numbers, the gaps have to look like those from a bound.
     bound = pa.types.is_temporal(low.data.type) or _is_bound(gap.astype(np.float64), step)
-    return bool(gap[0] > 0 and step > 0) if bound else None
+    # Strict only where several gaps are the least one: elsewhere equal values may just not have come yet.
+    return bool(gap[0] > 0 and step > 0 and np.count_nonzero(gap == gap[0]) >= SEVERAL) if bound else None
 
 
 def _step(gap: np.ndarray) -> float:
