@@ -158,7 +158,7 @@ class Charts(NamedTuple):
     @property
     def is_affine(self) -> bool:
         """Return whether every chart is affine: the slopes then are the same for all rows."""
-        return not self.forms and not len(self.curved)
+        return len(self.forms) + len(self.curved) == 0
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Charts:
         """Return the charts on a device; in this type if all are affine, otherwise in double precision."""

@@ -186,7 +186,7 @@ class Tables(NamedTuple):
     def join(self, state: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the numbers x (..., D) of states and standardised numbers, in this type; see `Space.join`."""
         value = self._snapped(self.charts.inverse(u)).to(dtype)
-        if self.charts.forms:  # rounding must not put a number on the end of its support, where there is no density
+        if len(self.charts.forms):  # rounding must not put a number on the end of its support, where there is no density
             low, high = self.low.to(dtype), self.high.to(dtype)
             least = torch.nextafter(low, torch.full_like(low, math.inf))
             most = torch.nextafter(high, torch.full_like(high, -math.inf))
