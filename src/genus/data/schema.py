@@ -42,10 +42,8 @@ class Schema:
     >>> print(schema)
     age     whole numbers from 27 to 45
     smokes  one of 2 levels: no, yes (target)
-    >>> read({"age": [31, 60], "smokes": ["no", "yes"]}, **Schema.from_json(schema.to_json()).arguments()).target
-    Traceback (most recent call last):
-        ...
-    genus.errors.DataError: The column 'age' holds 60 in row 1 (1 such in all); expected values in Lattice(27, 45).
+    >>> read({"age": [31, 40], "smokes": ["no", "yes"]}, schema=schema.to_json()).space
+    Space([Lattice(27, 45), Category('no', 'yes'; 2 levels)], shape=(2,))
     """
 
     columns: Mapping[str, Mapping[str, Any]]
