@@ -29,7 +29,7 @@ from genus.cli import app
 from genus.cli.inputs import context_values, parse_duration, parse_hyperparameters
 from genus.cli.outputs import as_table, image_grid
 
-COMMANDS = ["families", "compare", "fit", "sample", "score", "impute", "distill", "tour"]
+COMMANDS = ["families", "describe", "compare", "fit", "sample", "score", "impute", "distill", "tour"]
 
 
 def adult(rows: int = 300) -> str:
