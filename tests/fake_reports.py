@@ -112,7 +112,7 @@ def digits() -> Report:
         return (some + scale * torch.randn(some.shape, generator=generator)).round().clamp(0, 16)
 
     rows = [
-        row("naive-bayes", "independent columns", "tractable · counted", 0.05, samples=noisy(7), **density(-142.3, 0, -31.4)),
+        row("independent", "independent columns", "tractable · counted", 0.05, samples=noisy(7), **density(-142.3, 0, -31.4)),
         row("mixture", "mixture of products, by EM", "tractable · counted", 0.6, samples=noisy(3), **density(-110.9, 31.4, 0)),
         row(
             "dequantised maf",
@@ -227,7 +227,7 @@ def adult(n: int = 1500) -> Report:
     rows = [
         row("mixture", "mixture of products, by EM", counted, 0.8, target=target, **mixture),
         row("maf", "masked autoregressive flow", flows, 0.86, target=target, **maf),
-        row("naive-bayes", "independent columns", counted, 0.02, target=target, **bayes),
+        row("independent", "independent columns", counted, 0.02, target=target, **bayes),
         row(
             "vae",
             "variational autoencoder",
@@ -309,6 +309,6 @@ def lonely() -> Report:
     """One column and one family, without repetitions."""
     x = torch.randn(400, 1, generator=torch.Generator().manual_seed(0))
     only = Row(
-        "naive-bayes", label="exact", log_density=-1.42, log_density_se=0.04, bits_per_dim=2.05, samples=x[:200], seeds=[0]
+        "independent", label="exact", log_density=-1.42, log_density_se=0.04, bits_per_dim=2.05, samples=x[:200], seeds=[0]
     )
     return Report("one column", Space([Real()], names=["x"]), [only], 300, 100, 400, real=x[200:], seeds=[0])

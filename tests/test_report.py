@@ -34,7 +34,7 @@ def report_of(*rows: Row, **more: object) -> Report:
 
 def test_densities_come_first_then_samples_then_refused_then_failed() -> None:
     places = adult(50).ranking()
-    assert [place.row.family for place in places] == ["maf", "mixture", "vae", "naive-bayes", "wgan-gp", "nice", "iaf"]
+    assert [place.row.family for place in places] == ["maf", "mixture", "vae", "independent", "wgan-gp", "nice", "iaf"]
     assert [place.by for place in places] == ["density"] * 4 + ["samples"] + ["nothing"] * 2
     assert [place.mark for place in places] == ["1=", "1=", "3", "4", "5", "–", "–"]
 
@@ -52,7 +52,7 @@ def test_sentences_say_what_the_number_is() -> None:
 
 
 def test_worse_and_no_different_are_said() -> None:
-    floor = row("naive-bayes", "", "", 0.1, **density(-5, 0, 0))
+    floor = row("independent", "", "", 0.1, **density(-5, 0, 0))
     worse = row("maf", "", "", 0.1, **density(-6, -1.0, -1.0, se=0.3))
     same = row("nsf", "", "", 0.1, **density(-5.1, -0.1, -0.1, se=0.3))
     report = report_of(worse, floor, same)
