@@ -63,7 +63,8 @@ def boost(train: Rows, held: Rows, nodes: np.ndarray, options: BoostingOptions) 
         nodes: the questions (leaves - 1, 3), see `ColumnLeaves`.
         options: how trees are grown.
     """
-    leaf, held_leaf, data = train[1], held[1], None
+    leaf, held_leaf = train[1], held[1]
+    data: tuple[Any, Any] | None = None
     total = np.searchsorted(np.sort(leaf), np.arange(nodes.max(initial=0) + 1))  # rows of the leaves before each
     found: dict[int, Boosted] = {}
     for at in np.argsort(total[nodes[:, 0]] - total[nodes[:, 2]], kind="stable").tolist():
@@ -76,11 +77,8 @@ def boost(train: Rows, held: Rows, nodes: np.ndarray, options: BoostingOptions) 
         rows, others = (np.flatnonzero((which >= lo) & (which < hi)) for which in (leaf, held_leaf))
         if len(others):
             data = data or datasets(train[0], held[0])
-            parts = [
-                part(one, of, which[of] >= mid, bias)
-                for one, of, which in zip(data, (rows, others), (leaf, held_leaf), strict=True)
-            ]
-            found[at] = Boosted(bias, *grow(*parts, options))
+            mine, theirs = part(data[0], rows, leaf[rows] >= mid, bias), part(data[1], others, held_leaf[others] >= mid, bias)
+            found[at] = Boosted(bias, *grow(mine, theirs, options))
     return [found[at] for at in range(len(nodes))]
 
 

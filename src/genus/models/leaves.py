@@ -179,7 +179,7 @@ class ColumnLeaves(nn.Module):
             tensor, old = state_dict.get(prefix + name), self.get_buffer(name)
             if tensor is not None and tensor.ndim == old.ndim and tensor.dtype.is_floating_point == old.is_floating_point():
                 setattr(self, name, old.new_zeros(tensor.shape[0], *old.shape[1:]))
-        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *args)
         self.check()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:

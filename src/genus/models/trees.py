@@ -148,19 +148,19 @@ class Trees(Learned, ChainRule, name="trees"):
         """Return the classifiers of the column at position p of an order."""
         order = self.orders[k].tolist()
         seen = np.array([*range(self.before), *(self.before + i for i in order[:p])], dtype=np.intp)
-        rows = [(np.ascontiguousarray(codes[seen].T), leaf[order[p]]) for codes, leaf in parts]
+        mine, held = ((np.ascontiguousarray(codes[seen].T), leaf[order[p]]) for codes, leaf in parts)
         options = BoostingOptions(self.rounds, self.rate, self.forest.depth, seed % 2**31, spent)
         with warnings.catch_warnings():  # LightGBM says that parts of its data keep the parameters of the whole, as they are to
             warnings.filterwarnings("ignore", "Overriding the parameters")
-            found = boost(*rows, self._columns[order[p]].nodes.cpu().numpy(), options)
+            found = boost(mine, held, self._columns[order[p]].nodes.cpu().numpy(), options)
         return [one._replace(feature=np.append(seen, 0)[one.feature]) for one in found]
 
     def _take(self, found: list[list[list[Boosted]]]) -> None:
         """Keep the classifiers of every question of every column of every order."""
         flat = [one for order in found for column in order for one in column]
         none = Boosted(0.0, *empty(self.forest.depth))
-        arrays = (np.concatenate([getattr(one, name) for one in (none, *flat)]) for name in ("feature", "threshold", "value"))
-        self.forest.take([len(one.feature) for one in flat], *arrays, np.array([one.bias for one in flat]))
+        feature, threshold, value = (np.concatenate([one[part] for one in (none, *flat)]) for part in (1, 2, 3))
+        self.forest.take([len(one.feature) for one in flat], feature, threshold, value, np.array([one.bias for one in flat]))
 
     def _choose_smooth(self, column: ColumnLeaves, i: int, codes: np.ndarray, x: Tensor) -> None:
         """Choose the share of the slopes within a column's bins by the likelihood of validation rows."""
@@ -247,7 +247,7 @@ class Trees(Learned, ChainRule, name="trees"):
         chain = torch.randint(len(self.orders), (n,), device=x.device, generator=rng(x.device))
         for k in chain.unique().tolist():
             rows = (chain == k).nonzero()[:, 0]
-            steps = partial(self._steps, k=k)
+            steps: Any = partial(self._steps, k=k)
             part = draw_positions(steps, len(rows), None if c is None else c[rows], None, options, self.space, x)
             x[rows] = part[:, self.orders[k].argsort()]
         return x.reshape(-1, *self.space.shape)

@@ -172,7 +172,11 @@ class Forest(nn.Module):
         """Raise DataError where the arrays are no forest of so many boosters, features and levels."""
         self._arrays = None
         count, nodes = len(self.feature), 2**self.depth - 1
-        shapes = {"feature": (count, nodes), "threshold": (count, nodes), "value": (count, nodes + 1)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "feature": (count, nodes),
+            "threshold": (count, nodes),
+            "value": (count, nodes + 1),
+        }
         shapes |= {"first": (self.boosters + 1,), "bias": (self.boosters,)}
         for name, shape in shapes.items():
             if tuple(self.get_buffer(name).shape) != shape:
@@ -191,7 +195,7 @@ class Forest(nn.Module):
             if tensor is not None and tensor.ndim == old.ndim and tensor.dtype.is_floating_point == old.is_floating_point():
                 setattr(self, name, old.new_zeros(tensor.shape))
         self.boosters = len(self.bias)
-        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *args)
         self.check()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:

@@ -314,7 +314,7 @@ class CountingTrainer(Trainer):
 
 
 class LearningTrainer(Trainer):
-    """Train a `Learned` model: one call, one step. What it learned is not resumed midway: it starts over."""
+    """Train a `Learned` model: one call, which is one step. It is not resumed midway, but starts over."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job, batch_size=None, steps_per_epoch=1, cap=1)
@@ -324,20 +324,19 @@ class LearningTrainer(Trainer):
     def loop(self) -> str:
         self.model.eval()
         if self.step == 0:
-            train, held = (None if rows is None else rows[:].to(self.device) for rows in (self.train, self.validation))
-            validation = None if held is None else (held.x, held.c)
-            with passed_along():
-                cast(Learned, self.model).learn((train.x, train.c), validation, self.seconds_left, self.options.seed)  # type: ignore[union-attr]
+            train = self.train[:].to(self.device)
+            held = None if self.validation is None else (self.validation.x, self.validation.c)
+            with passed_along(self.model):
+                cast(Learned, self.model).learn((train.x, train.c), held, self.seconds_left, self.options.seed)
             self.step = 1
-            value, numbers = self.criterion()
-            self.record({}, value, numbers)
+            self.record({}, *self.evaluate_and_keep_best())
         self.save()
-        self.best.restore(self.model)
         self.history.parameters = self.model.parameter_count
-        return "interrupted" if self.interrupt.asked else "max_seconds" if self.seconds_left() == 0 else "early stopping"
+        left = self.seconds_left()
+        return INTERRUPTED if self.interrupt.asked else "early stopping" if left else "max_seconds"
 
     def seconds_left(self) -> float:
-        """Return the seconds that learning may still take, 0 after Ctrl-C."""
+        """Return the seconds that learning may still take: none after Ctrl-C, inf without a limit."""
         if self.interrupt.asked:
             return 0.0
         return math.inf if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)
