@@ -101,6 +101,7 @@ SMALL = {  # small enough to be fast, large enough to go wrong
     "pixelcnn": {"width": 8, "layers": 2, "reach": 2, "components": 2},
     "real-nvp": {"transforms": 3, "hidden": [16]},
     "rnn": {"width": 8, "layers": 2, "components": 2},
+    "trees": {"rounds": 5, "bins": 8},
     "vae": {"latent": 2, "hidden": [16], "components": 2},
     "vq-vae": {"codes": 2, "levels": 3, "width": 2, "hidden": [16], "prior": {"class": "made", "hidden": [12]}},
     "wavenet": {"width": 8, "layers": 3, "stacks": 2, "components": 2},
@@ -120,16 +121,24 @@ def draw(space: Space, n: int, seed: int = 0) -> torch.Tensor:
     return space.join(state, torch.randn(n, space.dim, generator=generator, dtype=torch.float64))
 
 
+def count(model: genus.GenerativeModel, x: torch.Tensor, c: torch.Tensor | None) -> None:
+    """Let a model learn from rows that learns without gradients."""
+    if isinstance(model, genus.Learned):
+        model.learn((x, c), None, lambda: math.inf, seed=0)
+    elif isinstance(model, genus.Counted):
+        model.initialise(x, c)
+        model.observe(x, c)
+        model.conclude()
+
+
 def make(family: str, space: Space, context: Space | None = None, seed: int = 0, double: bool = True) -> genus.GenerativeModel:
     """A small model away from its birth state: random weights, or a few rows counted."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = genus.build(family, space, context, **SMALL[family])
-        if isinstance(model, genus.Counted):
+        if isinstance(model, genus.Counted | genus.Learned):
             x, c = draw(space, 200, seed), None if context is None else draw(context, 200, seed + 1)
-            model.initialise(x, c)
-            model.observe(x, c)
-            model.conclude()
+            count(model, x, c)
         for parameter in model.parameters():
             parameter.data += 0.3 * torch.randn_like(parameter)
     return (model.double() if double else model).eval()

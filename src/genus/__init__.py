@@ -18,7 +18,7 @@ _names = {
     "genus.space": ("Category", "Lattice", "Real", "Space", "Time"),
     "genus.data": ("Dataset", "read"),
     "genus.errors": ("DataError", "GenusError", "ModelFileError", "NotFittedError", "TrainingError"),
-    "genus.ladder": ("ApproximateDensity", "Counted", "GenerativeModel", "Loss", "TractableDensity"),
+    "genus.ladder": ("ApproximateDensity", "Counted", "GenerativeModel", "Learned", "Loss", "TractableDensity"),
     "genus.registry": ("build", "families", "family"),
     "genus.files": ("load", "save"),
     "genus.models": (
@@ -41,6 +41,7 @@ _names = {
         "PixelCNN",
         "RNN",
         "RealNVP",
+        "Trees",
         "VAE",
         "VQVAE",
         "WGAN",
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from genus.errors import DataError, GenusError, ModelFileError, NotFittedError, TrainingError
     from genus.evaluation import Report, compare
     from genus.files import load, save
-    from genus.ladder import ApproximateDensity, Counted, GenerativeModel, Loss, TractableDensity
+    from genus.ladder import ApproximateDensity, Counted, GenerativeModel, Learned, Loss, TractableDensity
     from genus.models import (
         GAN,
         GPT,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
         ParallelWaveNet,
         PixelCNN,
         RealNVP,
+        Trees,
         WaveNet,
     )
     from genus.models.adversarial import adversarial

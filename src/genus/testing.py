@@ -18,7 +18,7 @@ from torch import Tensor
 from genus.divergences.f import FDivergence
 from genus.divergences.games import Game
 from genus.errors import DataError
-from genus.ladder import ApproximateDensity, Counted, GenerativeModel, TractableDensity, isolated
+from genus.ladder import ApproximateDensity, Counted, GenerativeModel, Learned, TractableDensity, isolated
 from genus.laws import divergences, models, sequences, transforms
 from genus.laws.core import LawError
 from genus.models.chain_rule import ChainRule
@@ -59,7 +59,7 @@ def check_model(model: GenerativeModel, x: Tensor, c: Tensor | None = None) -> l
     if len(x) == 0:
         raise DataError("A model is checked by some rows; x has none.")
     model = copy.deepcopy(model)
-    if isinstance(model, Counted):
+    if isinstance(model, Counted | Learned):
         if model.untrained:
             fit(model, x if c is None else (x, c), validation=None, progress=False)
     elif model.untrained:
@@ -77,7 +77,7 @@ def check_model(model: GenerativeModel, x: Tensor, c: Tensor | None = None) -> l
         laws |= {"mass": models.mass_is_one, "density": models.samples_follow_the_density}
     elif isinstance(model, ApproximateDensity):
         laws["bound"] = models.evidence_has_mass_one_at_most
-    if not isinstance(model, Counted):
+    if not isinstance(model, Counted | Learned):
         laws["gradients"] = models.gradients_reach_every_parameter
     with isolated(0):
         return [name for name, law in laws.items() if law(model, x, c)]

@@ -12,6 +12,7 @@ from genus.ladder.counted import Counted
 from genus.ladder.density import BOUND_DRAWS, ApproximateDensity, TractableDensity
 from genus.ladder.functions import check_count, check_shape, map_batches, without_parameter_gradients
 from genus.ladder.info import FamilyInfo
+from genus.ladder.learned import Learned
 from genus.ladder.loss import Loss
 from genus.random import isolated
 
@@ -21,6 +22,7 @@ __all__ = [
     "Counted",
     "FamilyInfo",
     "GenerativeModel",
+    "Learned",
     "Loss",
     "TractableDensity",
     "build_family",

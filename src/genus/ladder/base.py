@@ -36,7 +36,7 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
     A subclass must give
 
     - `_sample(n, c)`: n rows (n, *space.shape) in data units, c checked and of n rows, or None;
-    - one way to learn: `losses()`, whose parameters are trained by gradients, or the methods of `Counted`;
+    - one way to learn: `losses()`, whose parameters are trained by gradients, or the methods of `Counted` or of `Learned`;
     - a constructor that takes `space`, `context=None` and hyper-parameters with defaults, and calls
       `super().__init__(space, context)`; the hyper-parameters are captured by themselves, see `Configurable`.
 

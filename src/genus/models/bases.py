@@ -12,7 +12,7 @@ from torch.distributions import StudentT
 
 from genus.configurable import Configurable
 from genus.errors import GenusError
-from genus.ladder import Counted, GenerativeModel, TractableDensity, build_family, registered_families
+from genus.ladder import Counted, GenerativeModel, Learned, TractableDensity, build_family, registered_families
 from genus.random import normal_like, rng
 from genus.space import Real, Space
 
@@ -150,7 +150,7 @@ def make_base(base: str | TractableDensity | dict[str, Any], dim: int, allow_mis
         )
     if isinstance(base, dict) or (isinstance(base, str) and base in registered_families()):
         base = build_family(base, Space(Real(), shape=(dim,)))  # type: ignore[assignment]
-    if not isinstance(base, TractableDensity) or isinstance(base, Counted) or base.context is not None:
+    if not isinstance(base, TractableDensity) or isinstance(base, Counted | Learned) or base.context is not None:
         got = base.name if isinstance(base, GenerativeModel) else repr(base)
         raise GenusError(
             "A base, a prior or a density of codes must be 'normal', 'student', 'mixture', or an exact density trained by"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import GenusError
-from genus.ladder import ApproximateDensity, Counted, Loss, TractableDensity, build_family
+from genus.ladder import ApproximateDensity, Counted, Learned, Loss, TractableDensity, build_family
 from genus.models.latent import LatentVariable
 from genus.nets.standardise import Standard
 from genus.random import normal_like, rng
@@ -85,7 +85,7 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
         symbols = Space(Category(tuple(map(str, range(self.levels)))), shape=(self.codes,))
         if isinstance(prior, str | dict):
             prior = build_family(prior, symbols, self.context)  # type: ignore[assignment]
-        if not isinstance(prior, TractableDensity) or isinstance(prior, Counted):
+        if not isinstance(prior, TractableDensity) or isinstance(prior, Counted | Learned):
             raise GenusError(f"prior must be a density trained by gradients, 'made' say; got {prior!r}.")
         if (prior.space, prior.context) != (symbols, self.context):
             raise GenusError(f"The prior must be a density on {symbols!r}, given the model's own context; got {prior.space!r}.")

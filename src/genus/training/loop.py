@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from genus.errors import TrainingError
-from genus.ladder import Counted, GenerativeModel, Loss
+from genus.ladder import Counted, GenerativeModel, Learned, Loss
 from genus.random import bound, passed_along
 from genus.training.gradients import GradientTrainer
 from genus.training.history import History
@@ -17,7 +17,7 @@ from genus.training.options import FitOptions, find_device
 from genus.training.players import trainable
 from genus.training.rows import HELD_OUT, Rows, batch_size_for, prepare
 from genus.training.terminal import Interrupt, Progress
-from genus.training.trainer import CountingTrainer, Job, Trainer
+from genus.training.trainer import CountingTrainer, Job, LearningTrainer, Trainer
 
 __all__ = ["fit"]
 
@@ -56,7 +56,8 @@ def fit(
     A model with losses is trained by gradients: every player of `model.losses()` has an Adam of its own (Kingma & Ba 2015,
     arXiv:1412.6980), and a Muon for the matrices that it names (Jordan et al. 2024, kellerjordan.github.io/posts/muon). A
     `Counted` model observes all rows once, or pass after pass where it learns by EM; of the arguments, the budgets, seed,
-    validation, patience, batch_size and the checkpoint concern it.
+    validation, patience, batch_size and the checkpoint concern it. A `Learned` model learns in one call from all rows, afresh
+    each time; max_seconds, seed, validation and the checkpoint concern it, which holds what was learned and nothing before.
 
     A model that has been trained, by `fit` or by a loop of one's own, goes on from its weights: with other rows, other losses,
     a smaller learning rate. Parameters that require no gradients keep their values.
@@ -113,10 +114,12 @@ def fit(
         checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, progress=progress,
     )  # fmt: skip
     is_counted = isinstance(model, Counted) and losses is None
+    is_learned = isinstance(model, Learned) and losses is None
     options = options.with_defaults(model.fit_defaults if losses is None else {}, patience=3 if is_counted else 20)
     train, held = _split(model, data, options, is_counted)
     chosen_device = find_device(device)
-    losses_to_lower = [] if is_counted else trainable(model, _checked(model.losses() if losses is None else losses))
+    without_gradients = is_counted or is_learned
+    losses_to_lower = [] if without_gradients else trainable(model, _checked(model.losses() if losses is None else losses))
     model.to(chosen_device)
     held = None if held is None else held.to(model.device)
     # `bound` binds the seed's generators in this thread: all of genus's own draws inside come from them.
@@ -129,6 +132,8 @@ def fit(
         trainer: Trainer
         if is_counted:
             trainer = CountingTrainer(job)
+        elif is_learned:
+            trainer = LearningTrainer(job)
         else:
             length = model.space.dim if model.space.sequence else 1
             size = min(options.batch_size or batch_size_for(len(train), length), len(train))

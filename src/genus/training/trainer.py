@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import NonFiniteLossError, TrainingError
-from genus.ladder import Counted, GenerativeModel, Loss, isolated
+from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
 from genus.nets.state import evaluating
 from genus.random import passed_along, random_state, restore_random_state
 from genus.training import checkpoint
@@ -22,7 +23,7 @@ from genus.training.options import Budget, FitOptions
 from genus.training.rows import Rows
 from genus.training.terminal import Interrupt, Progress, TrainingInterrupted
 
-__all__ = ["CountingTrainer", "Job", "Trainer"]
+__all__ = ["CountingTrainer", "Job", "LearningTrainer", "Trainer"]
 
 PROBE = 256  # rows whose evaluation is timed, to learn how many are affordable
 EVALUATIONS_PER_BUDGET = 30  # one evaluation takes at most 1 / 30 of max_seconds
@@ -310,3 +311,32 @@ class CountingTrainer(Trainer):
             return False
         self.counted.conclude()
         return True
+
+
+class LearningTrainer(Trainer):
+    """Train a `Learned` model: one call, which is one step. It is not resumed midway, but starts over."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job, batch_size=None, steps_per_epoch=1, cap=1)
+        self.history.parameters = job.model.parameter_count
+
+    @torch.no_grad()
+    def loop(self) -> str:
+        self.model.eval()
+        if self.step == 0:
+            train = self.train[:].to(self.device)
+            held = None if self.validation is None else (self.validation.x, self.validation.c)
+            with passed_along(self.model):
+                cast(Learned, self.model).learn((train.x, train.c), held, self.seconds_left, self.options.seed)
+            self.step = 1
+            self.record({}, *self.evaluate_and_keep_best())
+        self.save()
+        self.history.parameters = self.model.parameter_count
+        left = self.seconds_left()
+        return INTERRUPTED if self.interrupt.asked else "early stopping" if left else "max_seconds"
+
+    def seconds_left(self) -> float:
+        """Return the seconds that learning may still take: none after Ctrl-C, inf without a limit."""
+        if self.interrupt.asked:
+            return 0.0
+        return math.inf if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)

@@ -1,0 +1,46 @@
+"""Learning from all rows at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor
+
+__all__ = ["Learned"]
+
+
+class Learned(ABC):
+    """Learns in one call that sees all rows: neither by gradients nor from counts that add up.
+
+    A subclass, which is also a model, must give `learn`. Its numbers are buffers.
+    """
+
+    statistics: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def learn(
+        self,
+        train: tuple[Tensor, Tensor | None],
+        validation: tuple[Tensor, Tensor | None] | None,
+        budget: Callable[[], float],
+        seed: int,
+    ) -> None:
+        """Learn from rows, as far as the budget goes; a short one too must leave a model.
+
+        Args:
+            train: rows x (n, *space.shape) and their contexts c (n, *context.shape), or None.
+            validation: rows to stop and choose by, likewise; None: the model holds some of the others out where it needs any.
+            budget: () -> the seconds that are left: inf where there is no limit, 0 once training has been interrupted.
+            seed: of whatever is random.
+        """
+
+    @property
+    def parameter_count(self) -> int:
+        """Return how many numbers the model learns: those of its floating buffers."""
+        return sum(buffer.numel() for buffer in self._learned() if buffer.is_floating_point())
+
+    def _learned(self) -> list[Tensor]:
+        buffers = self.state_dict(keep_vars=True).items()  # type: ignore[attr-defined]
+        return [buffer for name, buffer in buffers if name.split(".")[-1] not in ("birth", "context_counts")]

@@ -1,0 +1,164 @@
+"""Binary classifiers by gradient boosting, one for each question about a column, as arrays for a `Forest`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Boosted", "BoostingOptions", "boost"]
+
+FEWEST, FEW = 20, 4  # rows, and rows that answer either way, below which a question gets no trees
+LEAST, SHRINKAGE = 10, 3.0  # rows of a leaf; rows' worth of second derivatives that draw a leaf towards 0
+SEEN = 0.7  # the share of the columns that a tree sees
+PATIENCE = 10  # rounds without a better likelihood of the validation rows
+PRIOR = 0.5  # rows that each leaf counts more than it has
+
+SILENT = {
+    "max_bin": 255, "min_data_in_bin": 1, "feature_pre_filter": False, "use_missing": False, "boost_from_average": False,
+    "deterministic": True, "force_col_wise": True, "num_threads": 1, "verbosity": -1,
+}  # fmt: skip
+
+
+class BoostingOptions(NamedTuple):
+    """Hold how trees are grown.
+
+    Attributes:
+        rounds: the most trees of a question.
+        rate: by which every tree's leaves are shrunk.
+        depth: the most levels of a tree.
+        seed: of the columns that each tree sees.
+        spent: () -> True when there is no time for further trees.
+    """
+
+    rounds: int
+    rate: float
+    depth: int
+    seed: int
+    spent: Callable[[], bool]
+
+
+class Boosted(NamedTuple):
+    """Hold one question's classifier: the log-odds before any tree, and T trees as `Forest` has them."""
+
+    bias: float
+    feature: np.ndarray
+    threshold: np.ndarray
+    value: np.ndarray
+
+
+Rows = tuple[np.ndarray, np.ndarray]  # what the trees see, (n, features) uint8, and the leaves of the column, (n,)
+
+
+def boost(train: Rows, held: Rows, nodes: np.ndarray, options: BoostingOptions) -> list[Boosted]:
+    """Return a classifier for every question of a column, stopped by validation rows.
+
+    Questions that concern many rows are learned first, should time run out.
+
+    Args:
+        train: the training rows.
+        held: the validation rows.
+        nodes: the questions (leaves - 1, 3), see `ColumnLeaves`.
+        options: how trees are grown.
+    """
+    leaf, held_leaf = train[1], held[1]
+    data: tuple[Any, Any] | None = None
+    total = np.searchsorted(np.sort(leaf), np.arange(nodes.max(initial=0) + 1))  # rows of the leaves before each
+    found: dict[int, Boosted] = {}
+    for at in np.argsort(total[nodes[:, 0]] - total[nodes[:, 2]], kind="stable").tolist():
+        lo, mid, hi = nodes[at].tolist()
+        no, yes = total[mid] - total[lo], total[hi] - total[mid]
+        bias = float(np.log((yes + PRIOR * (hi - mid)) / (no + PRIOR * (mid - lo))))
+        found[at] = Boosted(bias, *empty(options.depth))
+        if train[0].shape[1] == 0 or no + yes < FEWEST or min(no, yes) < FEW or options.spent():
+            continue
+        rows, others = (np.flatnonzero((which >= lo) & (which < hi)) for which in (leaf, held_leaf))
+        if len(others):
+            data = data or datasets(train[0], held[0])
+            mine, theirs = part(data[0], rows, leaf[rows] >= mid, bias), part(data[1], others, held_leaf[others] >= mid, bias)
+            found[at] = Boosted(bias, *grow(mine, theirs, options))
+    return [found[at] for at in range(len(nodes))]
+
+
+def datasets(codes: np.ndarray, held: np.ndarray) -> tuple[Any, Any]:
+    """Return training and validation rows as LightGBM has them."""
+    import lightgbm
+
+    train = lightgbm.Dataset(codes, np.zeros(len(codes)), params=SILENT, free_raw_data=False).construct()
+    return train, train.create_valid(held, np.zeros(len(held))).construct()
+
+
+def part(data: Any, rows: np.ndarray, answers: np.ndarray, bias: float) -> Any:
+    """Return those rows of a data set of LightGBM, with their labels and the log-odds to start from."""
+    data = data.subset(rows).construct()
+    data.set_label(answers.astype(np.float32))
+    data.set_init_score(np.full(len(rows), bias))
+    return data
+
+
+def grow(train: Any, held: Any, options: BoostingOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the trees that a data set of LightGBM grows until another one's likelihood improves no more."""
+    import lightgbm
+
+    parameters = SILENT | {
+        "objective": "binary", "num_leaves": 2**options.depth - 1, "max_depth": options.depth, "learning_rate": options.rate,
+        "lambda_l2": SHRINKAGE, "min_data_in_leaf": LEAST, "feature_fraction": SEEN, "seed": options.seed,
+    }  # fmt: skip
+
+    def stop(state: Any) -> None:
+        if options.spent():
+            raise lightgbm.callback.EarlyStopException(state.iteration, state.evaluation_result_list)
+
+    early = lightgbm.early_stopping(PATIENCE, verbose=False)
+    booster = lightgbm.train(parameters, train, options.rounds, valid_sets=[held], callbacks=[early, stop])
+    return complete(booster.model_to_string(num_iteration=booster.best_iteration), options.depth)
+
+
+FIELD = re.compile(r"^(split_feature|threshold|left_child|right_child|leaf_value)=(.*)$", re.MULTILINE)
+
+
+def empty(depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return no trees of so many levels."""
+    nodes = 2**depth - 1
+    return (
+        np.zeros((0, nodes), dtype=np.int32),
+        np.zeros((0, nodes), dtype=np.uint8),
+        np.zeros((0, nodes + 1), dtype=np.float32),
+    )
+
+
+def complete(text: str, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the trees of a LightGBM model as complete trees of so many levels.
+
+    Args:
+        text: as `Booster.model_to_string` writes it.
+        depth: at least that of its trees.
+
+    >>> complete("Tree=0\\nsplit_feature=2\\nthreshold=7.5\\nleft_child=-1\\nright_child=-2\\nleaf_value=-1 2", 2)[2].tolist()
+    [[-1.0, -1.0, 2.0, 2.0]]
+    """
+    parts = text.split("\nend of trees")[0].split("Tree=")[1:]
+    feature, threshold = np.zeros((len(parts), 2**depth - 1), np.int32), np.full((len(parts), 2**depth - 1), 255, np.uint8)
+    value = np.zeros((len(parts), 2**depth), np.float32)
+    for i, one in enumerate(parts):
+        fields = {name: text.split() for name, text in FIELD.findall(one)}
+        leaves = [float(v) for v in fields["leaf_value"]]
+        splits = [
+            (int(f), int(float(t)), int(a), int(b))
+            for f, t, a, b in zip(
+                *(fields.get(n, []) for n in ("split_feature", "threshold", "left_child", "right_child")), strict=True
+            )
+        ]
+        waiting = [(0, 0, 0 if splits else -1)]  # level, place within the level, node there: below 0 a leaf
+        while waiting:
+            level, place, node = waiting.pop()
+            if node < 0:
+                span = 2 ** (depth - level)
+                value[i, place * span : (place + 1) * span] = leaves[~node]
+                continue
+            at = 2**level - 1 + place
+            feature[i, at], threshold[i, at], left, right = splits[node]
+            waiting += [(level + 1, 2 * place, left), (level + 1, 2 * place + 1, right)]
+    return feature, threshold, value

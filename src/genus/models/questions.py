@@ -1,0 +1,137 @@
+"""The distribution of one column given those before it, as boosted trees answer the questions about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genus.models.leaves import ColumnLeaves
+from genus.nets.forest import Forest
+from genus.nets.heads import SamplingOptions
+from genus.random import gumbel_like, rng
+
+__all__ = ["Conditional"]
+
+UNCHANGED = SamplingOptions()
+
+
+class Question(NamedTuple):
+    """Hold a question about a column, "is it leaf number mid or above, of the leaves lo to hi - 1?", and who answers it."""
+
+    booster: int
+    lo: int
+    mid: int
+    hi: int
+
+
+class Conditional:
+    """Hold the distribution of one column given those before it, for n rows.
+
+    Args:
+        column: its leaves and questions.
+        forest: the boosters that answer them.
+        first: the number of the booster that answers the first question.
+        codes: the bytes of the rows, (features, n); trees look at those of the columns before alone.
+        device: of the results.
+    """
+
+    def __init__(self, column: ColumnLeaves, forest: Forest, first: int, codes: np.ndarray, device: torch.device) -> None:
+        self.column, self.forest, self.first, self.codes, self.device = column, forest, first, codes, device
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the log-density of the values x (n, 1), (n, 1) in nats."""
+        at = self.column.locate(x)
+        log_p = self.log_leaves(at.leaf[:, None])[:, 0] + self.column.log_within(at, self._slopes(at.bin))
+        return torch.as_tensor(log_p, device=self.device)[:, None]
+
+    def log_leaves(self, leaf: np.ndarray) -> np.ndarray:
+        """Return the log-probabilities of leaves (n, Q)."""
+        out = np.zeros(leaf.shape)
+
+        def concerned(rows: np.ndarray, lo: int, hi: int) -> np.ndarray:
+            return rows[((leaf[rows] >= lo) & (leaf[rows] < hi)).any(1)]
+
+        for question, rows in self._questions(concerned):
+            odds, asked = self._odds(question, rows)[:, None], leaf[rows]
+            inside = (asked >= question.lo) & (asked < question.hi)
+            out[rows] -= np.where(inside, np.logaddexp(0, np.where(asked >= question.mid, -odds, odds)), 0.0)
+        return out
+
+    def _questions(self, concerned: Callable[[np.ndarray, int, int], np.ndarray]) -> Iterator[tuple[Question, np.ndarray]]:
+        """Yield the questions, each with the rows that it concerns, where there are any.
+
+        Args:
+            concerned: (rows, lo, hi) -> those that ask for the leaves lo to hi - 1, looked up after the questions above.
+        """
+        waiting = {(0, self.column.count): np.arange(self.codes.shape[1])}
+        for booster, (lo, mid, hi) in enumerate(self.column.nodes.tolist(), self.first):
+            rows = waiting.pop((lo, hi), None)
+            if rows is None or not len(rows := concerned(rows, lo, hi)):
+                continue
+            yield Question(booster, lo, mid, hi), rows
+            waiting |= {(a, b): rows for a, b in ((lo, mid), (mid, hi)) if b - a > 1}
+
+    def _odds(self, question: Question, rows: np.ndarray) -> np.ndarray:
+        codes = self.codes if len(rows) == self.codes.shape[1] else self.codes[:, rows]
+        return self.forest.sums(question.booster, codes)
+
+    def _slopes(self, which: np.ndarray) -> np.ndarray:
+        """Return the slopes within the bins which (n,); 0 where there is no bin."""
+        slope, rows = np.zeros(len(which)), np.flatnonzero(which >= 0)
+        if len(rows) and float(self.column.smooth):
+            some = Conditional(self.column, self.forest, self.first, self.codes[:, rows], self.device)
+            slope[rows] = self.column.slopes(which[rows], some.log_leaves(self.column.neighbours(which[rows])))
+        return slope
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    def sample(self, options: SamplingOptions = UNCHANGED) -> Tensor:
+        """Draw a value for every row: (n, 1)."""
+        leaf = self._draw_leaf() if options == UNCHANGED else self._choose_leaf(options)
+        share = half if options.temperature == 0 else uniform
+        return self.column.draw(leaf, self._slopes(self.column.bins_of(leaf)), share).to(self.device)
+
+    def _draw_leaf(self) -> np.ndarray:
+        """Draw leaves question by question: (n,)."""
+        leaf = np.zeros(self.codes.shape[1], dtype=np.intp)  # the least that each row can still come to
+
+        def concerned(rows: np.ndarray, lo: int, hi: int) -> np.ndarray:
+            return rows[leaf[rows] == lo]
+
+        for question, rows in self._questions(concerned):
+            with np.errstate(over="ignore"):
+                yes = uniform(len(rows)) * (1 + np.exp(-self._odds(question, rows))) < 1
+            leaf[rows[yes]] = question.mid
+        return leaf
+
+    def _choose_leaf(self, options: SamplingOptions) -> np.ndarray:
+        """Draw leaves by changed probabilities: first a value or all bins together, then a bin by how high it is: (n,)."""
+        every = np.tile(np.arange(self.column.count), (self.codes.shape[1], 1))
+        log_p, widths = torch.as_tensor(self.log_leaves(every)), torch.as_tensor(self.column.log_widths())
+        values, bins = (where.nonzero()[:, 0] for where in (widths.isnan(), ~widths.isnan()))
+        if not len(bins):
+            return values[choice(options.cells(log_p))].numpy()
+        rest = log_p[:, bins].logsumexp(1, keepdim=True)
+        chosen = choice(options.cells(torch.cat([log_p[:, values], rest], dim=1)))
+        height = options._replace(top_k=None, top_p=None).cells(log_p[:, bins] - widths[bins])
+        which = bins[choice(height + (widths[bins] if options.temperature else 0.0))]
+        return torch.where(chosen < len(values), torch.cat([values, bins[:1]])[chosen], which).numpy()
+
+
+def choice(log_p: Tensor) -> Tensor:
+    """Draw from log-probabilities (n, K), unnormalised: (n,)."""
+    return (log_p + gumbel_like(log_p)).argmax(1)
+
+
+def uniform(n: int) -> np.ndarray:
+    """Draw n numbers from 0 to 1."""
+    return torch.rand(n, dtype=torch.float64, generator=rng()).numpy()
+
+
+def half(n: int) -> np.ndarray:
+    """Return .5 n times: the middle of every bin."""
+    return np.full(n, 0.5)

@@ -1,0 +1,141 @@
+"""Boosted trees: what is learned, what a file may hold, any columns given the others, time."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SPACES, draw, make
+from torch import Tensor
+
+import genus
+from genus import Category, Lattice, ModelFileError, Real, Space, Trees
+from genus.files import read_tensors, write_tensors
+
+PAIR = Space([Real(), Real()], names=["a", "b"])
+
+
+def related(n: int, seed: int = 0) -> Tensor:
+    """Two reals, the second near minus the first."""
+    z = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+    return torch.stack([z[:, 0], 0.4 * z[:, 1] - z[:, 0]], dim=1)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Trees:
+    model = Trees(PAIR)
+    genus.fit(model, related(4000), progress=False)
+    return model
+
+
+def test_trees_learn_a_relation_and_smooth_their_bins(fitted: Trees) -> None:
+    x = related(2000, seed=1).double()
+    exact = -0.5 * (x[:, 0] ** 2 + ((x[:, 1] + x[:, 0]) / 0.4) ** 2) - math.log(2 * math.pi * 0.4)
+    assert float(exact.mean() - fitted.log_prob(x).mean()) < 0.15  # of 0.92 that independent columns would lose
+    assert float(fitted.leaves[0].smooth) > 0  # type: ignore[arg-type]
+    drawn = fitted.sample(4000, seed=0)
+    assert float(torch.corrcoef(drawn.T)[0, 1]) == pytest.approx(-(1 / 1.16**0.5), abs=0.06)
+
+
+def test_missing_values_and_levels_are_branches() -> None:
+    """What is missing, or which of many levels it is, says what follows."""
+    space = Space([Real(atoms=(math.nan,)), Category(tuple("abcdefgh")), Category((0, 1))])
+    x = draw(space, 4000)
+    x[:, 2] = (x[:, 0].isnan() | (x[:, 1] % 3 == 1)).float()
+    model = Trees(space)
+    genus.fit(model, x, progress=False)
+    assert float(model.log_conditionals(x)[:, 2].mean()) > -0.05
+
+
+def test_a_short_time_still_gives_a_model_and_ctrl_c_too() -> None:
+    space = Space([Lattice(0, 60)] * 12)
+    x = draw(space, 6000)
+    model = Trees(space)
+    history = genus.fit(model, x, max_seconds=1.0, progress=False)
+    assert history.stopped in ("max_seconds", "early stopping")
+    assert history.seconds < 4  # of a busy machine
+    model.learn((x, None), None, lambda: 0.0, seed=0)  # as after Ctrl-C
+    assert not len(model.forest.feature)
+    assert model.log_prob(x[:50]).isfinite().all()
+
+
+def test_several_orders_are_averaged_as_probabilities() -> None:
+    space = SPACES["mixed"]
+    model, x = make("trees", space), draw(space, 30).double()
+    assert model.orders.tolist() == [[0, 1, 2, 3]]  # type: ignore[union-attr]
+    torch.manual_seed(1)
+    many = Trees(space, orders=3, rounds=5)
+    many.learn((draw(space, 400), None), None, lambda: math.inf, seed=0)
+    each = torch.stack([many.log_conditionals(x, order=k).sum(1) for k in range(3)])
+    assert torch.allclose(many.log_prob(x), each.logsumexp(0) - math.log(3))
+    assert not torch.allclose(each[0], each[1])
+    with pytest.raises(genus.GenusError, match="3"):
+        many.sample(2, prefix=torch.tensor([1.0]))
+    with pytest.raises(genus.GenusError, match="from 0 to 2"):
+        many.log_conditionals(x, order=3)
+
+
+def test_any_columns_are_drawn_and_left_out(fitted: Trees) -> None:
+    """The first column given the second, and the second alone, against sums over a grid of the first."""
+    value, grid = 0.7, torch.linspace(-5, 5, 4001, dtype=torch.float64)
+    joint = fitted.log_prob(torch.stack([grid, torch.full_like(grid, value)], dim=1)).exp()
+    mass = float(joint.sum() * (grid[1] - grid[0]))
+    found = fitted.log_marginal(torch.full((400, 1), value), [1]).exp()  # each is an estimate of its own
+    assert float(found.mean()) == pytest.approx(mass, rel=0.05)
+    x = torch.tensor([[math.nan, value]]).repeat(2000, 1)
+    drawn = fitted.impute(x, seed=0)[:, 0]
+    mean = float((joint * grid).sum() / joint.sum())
+    assert float(drawn.mean()) == pytest.approx(mean, abs=0.04)
+    assert torch.equal(fitted.impute(x, seed=0)[:, 0], drawn)
+
+
+CRAFTED: dict[str, Callable[[dict[str, Tensor]], None]] = {
+    "a feature that does not exist": lambda t: t["forest.feature"].fill_(99),
+    "a negative feature": lambda t: t["forest.feature"].fill_(-1),
+    "a tree that sees its own column": lambda t: (t["forest.feature"].fill_(3), t["forest.threshold"].fill_(9)),
+    "a leaf that is no number": lambda t: t["forest.value"].fill_(math.nan),
+    "boosters that overlap": lambda t: t["forest.first"][1].fill_(10**9),
+    "a bias too few": lambda t: t.update({"forest.bias": t["forest.bias"][1:].clone()}),
+    "trees of another depth": lambda t: t.update({"forest.feature": t["forest.feature"][:, 1:].clone()}),
+    "trees of floats": lambda t: t.update({"forest.feature": t["forest.feature"].double()}),
+    "questions in a circle": lambda t: t["leaves.3.nodes"][1].copy_(t["leaves.3.nodes"][0]),
+    "a question too few": lambda t: t.update({"leaves.3.nodes": t["leaves.3.nodes"][:-1].clone()}),
+    "edges that fall": lambda t: t.update({"leaves.3.edges": t["leaves.3.edges"].flip(0)}),
+    "edges that are no numbers": lambda t: t["leaves.3.edges"].fill_(math.nan),
+    "a tail of no length": lambda t: t["leaves.3.tails"].fill_(0),
+    "a leaf with two numbers": lambda t: t["leaves.3.place"].fill_(0),
+    "cuts that fall": lambda t: t.update({"codes.cuts": t["codes.cuts"].flip(1)}),
+    "levels of one rank": lambda t: t["codes.ranks"].fill_(0),
+    "an order that repeats a column": lambda t: t["orders"].fill_(0),
+}
+
+
+@pytest.mark.parametrize("change", CRAFTED.values(), ids=list(CRAFTED))
+def test_a_file_that_was_tampered_with_is_refused(change: Callable[[dict[str, Tensor]], None], tmp_path: Path) -> None:
+    space = Space([Real(), Lattice(0, 3), Category(("a", "b", "c")), Lattice(0, 300)])
+    model = Trees(space, bins=8)
+    model.learn((draw(space, 500), None), None, lambda: math.inf, seed=0)
+    path = tmp_path / "m.genus"
+    genus.save(model, path)
+    tensors, header = read_tensors(path)
+    change(tensors)
+    write_tensors(path, tensors, header)
+    with pytest.raises(ModelFileError):
+        genus.load(path)
+
+
+def test_a_file_needs_no_engine(fitted: Trees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genus.save(fitted, tmp_path / "m.genus")
+    monkeypatch.setitem(sys.modules, "lightgbm", None)  # importing it is an error
+    x = related(10, seed=2)
+    assert torch.equal(genus.load(tmp_path / "m.genus").log_prob(x), fitted.log_prob(x))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("hyper", [{"orders": 0}, {"depth": 9}, {"bins": 1}, {"rate": 0.0}, {"rounds": 0}])
+def test_hyper_parameters_out_of_range_are_refused(hyper: dict[str, float]) -> None:
+    with pytest.raises(genus.GenusError, match="or more"):
+        Trees(PAIR, **hyper)  # type: ignore[arg-type]
