@@ -233,9 +233,9 @@ def main() -> None:
                 found[held.numpy()] = chart_alone(data.space, data.x, x[held])
                 drawn = chart_draws(data.space, data.x, 10_000, rng)
             else:
-                model = genus.build(family, data.space, rows=len(data))
+                model = genus.build(family, data.space)
                 seconds_ = None if family == "naive-bayes" else options.seconds
-                genus.fit(model, data, seconds=seconds_, seed=0, verbose=False)
+                genus.fit(model, data, max_seconds=seconds_, seed=0, progress=False)
                 with torch.no_grad():
                     found[held.numpy()] = model.log_prob(x[held]).double().numpy()
                     drawn = model.sample(10_000, seed=1)

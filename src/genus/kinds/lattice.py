@@ -147,6 +147,8 @@ class Lattice(Number):
         off, blank = distinct[~on].tolist(), [math.nan] if missing else []
         listed = cls._is_list(distinct, counts, steps)
         if listed and counts.min() > 1 and not off:  # codes: a value of the lattice, and the others beside it
+            if len(distinct) == 2:
+                return cls(low, high, high - low, tuple(blank), digits=digits)
             first = float(distinct[on][0])
             return cls(first, first, step, (*distinct[distinct != first].tolist(), *blank), digits=digits)
         if round((high - low) / step) < cls.NARROW:
