@@ -361,7 +361,7 @@ def test_arrays_are_sequences() -> None:
         (np.arange(60) % 4 > 1, Category((False, True))),
         (SERIES.astype(np.int8), Category((0, 1, 2, 3, 4))),
         (SERIES - 2, Lattice(-2, 2)),
-        (SERIES * 100, Lattice(0, 800)),
+        (SERIES * 100, Lattice(0, 400, 100)),
         (SERIES / 10, Lattice(0, 0.4, 0.1)),
         (RNG.normal(size=60), Real()),
         (np.array(list("abbac" * 12)), Category(("a", "b", "c"))),

@@ -237,9 +237,9 @@ class Space:
             x: (B, *shape) in data units; atoms and missing values have a cell without meaning.
 
         Returns:
-            Two tensors (B, D), in double precision where a chart is not affine; equal where the column is no lattice.
+            Two tensors (B, D), in double precision, so that neighbouring cells share an edge; equal where there is no lattice.
         """
-        flat = self._flat(x)
+        flat = self._flat(x).double()
         lower, upper = self.tables(flat).edges(flat)
         return (lower.squeeze(-1), upper.squeeze(-1)) if self.sequence else (lower, upper)
 

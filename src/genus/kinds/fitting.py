@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import log_ndtr, ndtr, ndtri
 
 from genus.kinds.charts import AFFINE, FORMS, Chart, Charts
 
@@ -96,6 +95,16 @@ def fit_chart(values: np.ndarray, low: float = -math.inf, high: float = math.inf
     if plain is not None and score < _score(column, plain) + GAIN:
         return plain
     return best
+
+
+def ndtr(x: np.ndarray | float) -> np.ndarray:
+    """Return the normal mass below x."""
+    return torch.special.ndtr(torch.as_tensor(x, dtype=torch.float64)).numpy()
+
+
+def ndtri(p: np.ndarray | float) -> np.ndarray:
+    """Return the number below which a normal has the mass p."""
+    return torch.special.ndtri(torch.as_tensor(p, dtype=torch.float64)).numpy()
 
 
 # -- forms ----------------------------------------------------------------------------------------------------------------
@@ -204,7 +213,7 @@ def _log_mass(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
     turned = lower > 0
     low, high = np.where(turned, -upper, lower), np.where(turned, -lower, upper)
     with np.errstate(divide="ignore", invalid="ignore"):
-        below, above = log_ndtr(low), log_ndtr(high)
+        below, above = (torch.special.log_ndtr(torch.from_numpy(at)).numpy() for at in (low, high))
         return above + np.log1p(-np.exp(np.minimum(below - above, 0.0)))
 
 

@@ -150,7 +150,7 @@ class Adversarial(GenerativeModel):
         features = self.space.coordinates(x).to(self.dtype)
         if not self.space.has_lattice:
             return features
-        flat = x.flatten(1).to(torch.promote_types(x.dtype, self.space.dtype))
+        flat = x.flatten(1).to(torch.promote_types(self.dtype, self.space.dtype))
         table = self.space.tables(flat)
         blurred = table.charts.forward(table.spread(flat, uniform_like(flat)))[0].to(features.dtype)[:, self.numbers]
         on = (table.step > 0)[self.numbers]  # what is at an atom is gated away, and need not lie in a chart's support

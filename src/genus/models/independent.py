@@ -11,6 +11,7 @@ from torch import Tensor
 from genus.ladder import Counted, TractableDensity
 from genus.ladder.unknown import placeholder_row, set_columns
 from genus.models.product import Product, normal_cell_mass
+from genus.nets.cells import lattice_cells
 from genus.random import gumbel_like, normal_like, uniform_like
 from genus.space import Space
 
@@ -115,7 +116,7 @@ class Independent(Counted, TractableDensity, name="independent"):
             state, u, log_slope = (t[:, cells.rest] for t in parts[:3])
             density = log_components(u.double(), self._mixtures).logsumexp(-1) + log_slope.double()
             if self.product.lattice:
-                every = torch.stack([*self.space.edges(x), parts.log_width])[..., cells.rest].double()
+                every = lattice_cells(self.space, x)[..., cells.rest]
                 for i, j in enumerate(self.product.lattice):
                     density[:, j] = self._lattice(every[..., j], i, j)
             out = out.index_add(1, cells.rest, torch.where(state == 0, density, 0.0))

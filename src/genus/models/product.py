@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import NotFittedError
-from genus.nets.cells import Cells, atom_cells
+from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.random import normal_like, rng
 from genus.space import Category, Lattice, Space
 
@@ -197,7 +197,7 @@ class Product(nn.Module):
         return part
 
     def _log_prob(self, x: Tensor, joint: tuple[Tensor, list[Tensor]] | None) -> Tensor:
-        state, u, log_slope, log_width = self.space.split(x)
+        state, u, log_slope, _ = self.space.split(x)
         out = torch.zeros(len(x), self.components, dtype=torch.float64, device=x.device)
         if joint is not None:
             strides, tables = joint
@@ -212,7 +212,7 @@ class Product(nn.Module):
             out += self._gaussian(u, inside)
             out += (slope if inside is None else slope * inside).sum(1, keepdim=True)
         if self.lattice:
-            cells = torch.stack([*self.space.edges(x), log_width])[..., self.cells.rest].double()
+            cells = lattice_cells(self.space, x)[..., self.cells.rest]
             for i, j in enumerate(self.lattice):
                 if inside is None:
                     out += self._lattice(cells[..., j], i, j)

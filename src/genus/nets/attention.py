@@ -136,7 +136,7 @@ class Block(nn.Module):
 
     def project(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k, v (B, heads, P, width / heads) of the stream x (B, P, width); rotation (P, width / heads / 2, 2)."""
-        x, size = norm(x), (*x.shape[:2], self.heads, -1)
+        x, size = norm(x), (*x.shape[:2], self.heads, x.shape[2] // self.heads)
         q, k, v = (to(x).view(size).transpose(1, 2) for to in (self.query, self.key, self.value))
         q, k = rotate(norm(torch.stack([q, k]).to(rotation.dtype)), rotation).unbind()
         return q, k, v

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from genus.space import Category, Kind, Lattice, Space
 
-__all__ = ["Cells", "atom_cells"]
+__all__ = ["Cells", "atom_cells", "lattice_cells"]
 
 
 class Cells(nn.Module):
@@ -221,5 +221,16 @@ def atom_cells(kinds: Sequence[Kind]) -> Tensor:
         for j, (kind, values) in enumerate(zip(kinds, taken, strict=True)):
             if isinstance(kind, Lattice) and values:
                 column, x = Space([replace(kind, atoms=())]), torch.tensor(values, dtype=torch.float64).unsqueeze(1)
-                out[:, j, : len(values)] = torch.stack([*column.edges(x), column.split(x).log_width]).squeeze(-1)
+                out[:, j, : len(values)] = lattice_cells(column, x).squeeze(-1)
     return out
+
+
+def lattice_cells(space: Space, x: Tensor) -> Tensor:
+    """Return the cells in u of lattice values x (B, *shape).
+
+    Returns:
+        (3, B, D) in double precision: both edges, and the log of the width between them, infinite at the ends of a lattice; 0
+        where a column is no lattice.
+    """
+    lower, upper = space.edges(x)
+    return torch.stack([lower, upper, torch.where(upper > lower, upper - lower, 1.0).log()])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from genus.compiled import is_traced
 from genus.errors import GenusError
-from genus.nets.cells import Cells, atom_cells
+from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.random import gumbel_like, normal_like, rng, uniform_like
 from genus.space import Lattice, Space
 
@@ -136,14 +136,14 @@ class Coordinates:
         head, cells = self.head, self.head.cells
         if cells.is_lattice:  # which has neither states nor a remainder
             return self._of_cells(cells.index(x, x))
-        state, u, log_slope, log_width = head.space.split(x)
+        state, u, log_slope, _ = head.space.split(x)
         out = torch.zeros(len(self.tables), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
         if cells.total:
             tables = self._of_cells(cells.index(x, state))
             out = tables if cells.every_tabled else out.index_copy(1, cells.tabled, tables)
         if len(cells.rest):
             rest = slice(None) if cells.every_rest else cells.rest
-            cell = torch.stack([*head.space.edges(x), log_width])[..., rest] if head.has_lattice else None
+            cell = lattice_cells(head.space, x)[..., rest] if head.has_lattice else None
             state, u, log_slope = state[:, rest], u[:, rest], log_slope[:, rest]
             draws = len(out) // max(len(x), 1)
             if draws != 1:

@@ -121,9 +121,8 @@ def warn_of_scale(space: Space, x: Tensor, name: str) -> None:
     columns = space.columns(Real)
     if not columns or space.sequence:
         return
-    few = x.reshape(len(x), -1)[:: max(1, len(x) // PROBED)][:, columns].double()
-    loc, scale = (torch.tensor([getattr(space.kinds[i], which) for i in columns]).to(few) for which in ("loc", "scale"))
-    u = (few - loc) / scale
+    rows = x[:: max(1, len(x) // PROBED)].double()
+    few, u = rows.flatten(1)[:, columns], space.split(rows).u[:, columns]
     far = u.abs().nanmedian(0).values > OFF_SCALE
     if bool(far.any()):
         i = int(far.nonzero()[0])
