@@ -151,8 +151,13 @@ def law(rung: type = genus.GenerativeModel, spaces: Iterable[str] = tuple(SPACES
         flow = issubclass(genus.family(family), NormalisingFlow)  # they are many, and share all that a context does
         for space_name in spaces:
             for context_name, context in CONTEXTS.items():
-                shared = flow or space_name == "charts"
-                if (shared and context_name == "category") or (not flow and space_name in ("reals and states", "real image")):
+                # One context is enough where the others are shown on other spaces.
+                alone = {"charts": "mixed", "times": "none"}.get(space_name, context_name)
+                if (
+                    context_name != alone
+                    or (flow and context_name == "category")
+                    or (not flow and space_name in ("reals and states", "real image"))
+                ):
                     continue
                 try:
                     model = genus.build(family, SPACES[space_name], context, **hyper)

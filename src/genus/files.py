@@ -186,6 +186,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
+SPARE = 10**5  # numbers that any model may make beside those of its file, while it is built
 FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 
 
@@ -205,6 +206,6 @@ class _NoMoreThan(TorchFunctionMode):
     ) -> Any:
         if func in FACTORIES:
             self.built += func(*args, **{**(kwargs or {}), "device": "meta"}).numel()
-            if self.built > 4 * self.count + 10**6:
+            if self.built > 4 * self.count + SPARE:
                 raise ValueError(f"it asks for more weights than the {self.count:,} numbers that the file holds")
         return func(*args, **(kwargs or {}))
