@@ -165,3 +165,11 @@ def test_positive_amounts_with_a_heavy_tail(family: str) -> None:
     found = model.log_prob(rest.x).double().numpy()
     assert found.mean() > lognormal.logpdf(rest.x[:, 0].double().numpy()).mean() - 0.3
     assert float(model.sample(5000, seed=0).min()) > 0
+
+
+def test_a_row_a_little_beyond_a_steep_end_does_not_topple_a_mean() -> None:
+    """The ends of a uniform are steep; what lies a tenth of the range beyond is unlikely, and no more than that."""
+    rng = np.random.default_rng(0)
+    kind = kind_of(np.concatenate([rng.uniform(-1, 1, 140), rng.uniform(-1, -0.9, 60)]))
+    assert kind.chart.knots
+    assert log_density(kind, np.array([1.2, -1.2])).min() > -15

@@ -317,5 +317,15 @@ def _knotted(chart: Chart, v: np.ndarray, below: np.ndarray, at: np.ndarray, tot
         rows[knot] += weight
         log_slope[knot] += weight * np.log((z[last] - z[first]) / (v[last] - v[first]))
     slopes = np.exp(log_slope / rows)
-    knots = tuple(zip(v[at].tolist(), z[at].tolist(), slopes.tolist(), strict=True))
-    return Chart(chart.form, chart.origin, chart.width, knots)
+    knots = list(zip(v[at].tolist(), z[at].tolist(), slopes.tolist(), strict=True))
+    return Chart(chart.form, chart.origin, chart.width, (*_tail(knots[0], -1), *knots, *_tail(knots[-1], 1)))
+
+
+def _tail(knot: tuple[float, float, float], side: int) -> list[tuple[float, float, float]]:
+    """Return a knot beyond an end where the slope is steep, from which on it is that of the form alone; else none.
+
+    The rows decide how much mass lies beyond them, but not where: under a steep line a new row a little farther out would be
+    many deviations away, and its log-density would topple every mean.
+    """
+    v, u, slope = knot
+    return [(v + side, u + side, 1.0)] if slope > 1 else []
