@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 
 from genus.codec import Codec
 from genus.codec.notes import Note
 from genus.data.dataset import Dataset
 from genus.errors import DataError, GenusError
 from genus.kinds import Category, Kind, Lattice, Time, kind_from_json
+from genus.kinds.steps import shortest_decimals
 
 __all__ = ["Schema"]
 
@@ -147,7 +149,8 @@ class Schema:
 def _measured(codec: Codec, x: Any, role: str | None) -> dict[str, dict[str, Any]]:
     """Return an entry for each column of the person's table that this codec encodes, and that is not left out."""
     kinds, space = dict(zip(codec.space.names or (), codec.space.kinds, strict=True)), codec.space.names or ()
-    values = x.double().numpy()
+    flat = x.double().numpy()
+    values = shortest_decimals(flat.ravel()).reshape(flat.shape) if x.dtype is torch.float32 else flat
     said = {name: str(rewrite) for rewrite in codec.rewrites for name in rewrite.reads if name not in kinds}
     said |= {rewrite.column: str(rewrite) for rewrite in codec.rewrites if hasattr(rewrite, "column")}
     related = {name for rewrite in codec.rewrites for name in rewrite.reads}
