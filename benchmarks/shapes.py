@@ -237,9 +237,7 @@ def main() -> None:
                 seconds_ = None if family == "naive-bayes" else options.seconds
                 genus.fit(model, data, max_seconds=seconds_, seed=0, progress=False)
                 with torch.no_grad():
-                    found[held.numpy()] = (
-                        model.log_evidence(x[held], samples=64, seed=0).double().numpy()
-                    )  # log_prob where exact
+                    found[held.numpy()] = model.log_evidence(x[held], samples=64, seed=0).double().numpy()
                     drawn = model.sample(10_000, seed=1)
             mean, error = loss(truth[held.numpy()], found[held.numpy()])
             lost = max(0.0, mean - error)
