@@ -1,4 +1,4 @@
-"""How exactly the times of a column are written: leading zeros, capitals, digits of seconds, offsets from UTC."""
+"""Guess how exactly the times of a column are written: leading zeros, capitals, digits of seconds, offsets from UTC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in the year, the week and the day times are, as nets see it."""
+"""Compute the phase of times in the year, the week and the day, as nets see them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from genus.ladder.counted import Counted
 from genus.ladder.density import BOUND_DRAWS, ApproximateDensity, TractableDensity
 from genus.ladder.functions import check_count, check_shape, map_batches, without_parameter_gradients
 from genus.ladder.info import FamilyInfo
-from genus.ladder.learned import Learned
+from genus.ladder.learned import Learned, WithContext
 from genus.ladder.loss import Loss
 from genus.random import isolated
 
@@ -25,6 +25,7 @@ __all__ = [
     "Learned",
     "Loss",
     "TractableDensity",
+    "WithContext",
     "build_family",
     "check_count",
     "check_shape",

@@ -8,7 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-__all__ = ["Learned"]
+__all__ = ["Learned", "WithContext"]
+
+WithContext = tuple[Tensor, Tensor | None]  # rows x (n, *space.shape) and their contexts c (n, *context.shape), or None
 
 
 class Learned(ABC):
@@ -20,18 +22,12 @@ class Learned(ABC):
     statistics: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def learn(
-        self,
-        train: tuple[Tensor, Tensor | None],
-        validation: tuple[Tensor, Tensor | None] | None,
-        budget: Callable[[], float],
-        seed: int,
-    ) -> None:
+    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
         """Learn from rows, as far as the budget goes; a short one too must leave a model.
 
         Args:
-            train: rows x (n, *space.shape) and their contexts c (n, *context.shape), or None.
-            validation: rows to stop and choose by, likewise; None: the model holds some of the others out where it needs any.
+            train: the training rows.
+            validation: rows to stop and choose by; None: the model holds some of the training rows out where it needs any.
             budget: () -> the seconds that are left: inf where there is no limit, 0 once training has been interrupted.
             seed: of whatever is random.
         """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -14,18 +12,17 @@ from torch import Tensor, nn
 from genus.compiled import is_traced
 from genus.errors import GenusError
 from genus.ladder import Loss
-from genus.models.chain_rule import ChainRule, checked_order, nothing_to_learn
-from genus.models.sampling import GenerationOptions, draw_positions
+from genus.models.chain_rule import checked_order, nothing_to_learn
+from genus.models.orders import SeveralOrders
 from genus.nets.heads import Coordinates
 from genus.nets.masked import MaskedMLP
 from genus.nets.tokens import NARROW, ColumnOutputs, Columns, singles, spread_
-from genus.random import rng
 from genus.space import Space
 
 __all__ = ["MADE"]
 
 
-class MADE(ChainRule, name="made"):
+class MADE(SeveralOrders, name="made"):
     """Compute p(x) = p(x_1) p(x_2|x_1) ... by a dense net whose weights are masked, so that the outputs for a coordinate depend
     on earlier coordinates alone (masked autoencoder for distribution estimation; Germain et al. 2015, arXiv:1502.03509).
 
@@ -54,10 +51,11 @@ class MADE(ChainRule, name="made"):
     tensor([1., 1.])
     """
 
-    info = ChainRule.info.replace(title="masked autoencoder", group="chain rule", takes="any table or image", sequences=False)
+    info = SeveralOrders.info.replace(
+        title="masked autoencoder", group="chain rule", takes="any table or image", sequences=False
+    )
     tokens: Columns
     outputs: ColumnOutputs
-    orders: Tensor
     centre: Tensor
 
     def __init__(
@@ -125,34 +123,11 @@ class MADE(ChainRule, name="made"):
 
     # -- density --------------------------------------------------------------------------------------------------------
 
-    def log_conditionals(self, x: Tensor, c: Tensor | None = None, order: int = 0) -> Tensor:
-        """Return log p(x_i | coordinates that come earlier in an order), by the net of that order.
-
-        Args:
-            x: data (B, *shape).
-            c: their contexts (B, *context.shape), or one row for all.
-            order: the number of the net, and of its order in `orders`.
-
-        Returns:
-            (B, D) nats, in the coordinates' own places. With one order their sum is `log_prob`; with several, `log_prob` is the
-            log of the mean over orders of the exponentials of their sums.
-
-        Raises:
-            GenusError: there is no order of that number.
-        """
-        if not 0 <= order < len(self.nets):
-            raise GenusError(f"order is the number of a net, from 0 to {len(self.nets) - 1}; got {order!r}.")
-        return self._log_conditionals(*self._check(x, c), order)
-
     def _log_conditionals(self, x: Tensor, c: Tensor | None, k: int = 0) -> Tensor:
         # The compiler cannot look into a buffer, and masks can be made of it as it is.
         order = self.order or (self.orders[k] if is_traced() else self.orders[k].tolist())
         h = self.nets[k](self.tokens(x, self.dtype) - self.centre, self._context_features(c), order)
         return self.outputs.log_prob(h, x)
-
-    def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        by_order = torch.stack([self._log_conditionals(x, c, k).sum(1) for k in range(len(self.nets))])
-        return by_order.logsumexp(0) - math.log(len(self.nets))
 
     def losses(self) -> list[Loss]:
         return [Loss("nll", self.parameters(), self._loss)]
@@ -162,25 +137,6 @@ class MADE(ChainRule, name="made"):
         return -torch.stack([self._log_conditionals(x, c, k).sum(1).mean() for k in range(len(self.nets))]).mean()
 
     # -- sampling -------------------------------------------------------------------------------------------------------
-
-    def _checked_prefixes(self, prefix: Tensor | str | Sequence[Tensor | str] | None, n: int | None) -> list[Tensor] | None:
-        if prefix is not None and self.order is None:
-            raise GenusError(
-                f"A prefix is the beginning of one order, and this model has {len(self.nets)}; build the model with orders=1,"
-                " and order=[...] where it should not be the columns' own."
-            )
-        return super()._checked_prefixes(prefix, n)
-
-    def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:
-        if self.order is not None:
-            return super()._draw(n, c, prefixes, options)
-        x = self._empty_draw().new_empty(n, options.length)
-        net_of_row = torch.randint(len(self.nets), (n,), device=x.device, generator=rng(x.device))
-        for k in net_of_row.unique().tolist():  # the rows of one order go together
-            rows, contexts = (net_of_row == k).nonzero()[:, 0], None if c is None else c[net_of_row == k]
-            part = draw_positions(partial(self._steps, k=k), len(rows), contexts, None, options, self.space, x)
-            x[rows] = part[:, self.orders[k].argsort()]
-        return x.reshape(-1, *self.space.shape)
 
     def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None, k: int = 0) -> Generator[Coordinates, Tensor, None]:
         net, order, features = self.nets[k], self.orders[k].tolist(), self._context_features(c)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
-from genus.ladder import Learned
+from genus.ladder import Learned, WithContext
 from genus.models.boosting import Boosted, BoostingOptions, boost, empty
-from genus.models.chain_rule import ChainRule, checked_order
+from genus.models.chain_rule import checked_order
 from genus.models.leaves import ColumnLeaves
+from genus.models.orders import SeveralOrders
 from genus.models.questions import Conditional
-from genus.models.sampling import GenerationOptions, draw_positions
 from genus.nets.forest import ByteCodes, Forest
 from genus.random import gumbel_like, isolated, rng
 from genus.space import Space
@@ -33,7 +32,7 @@ LEARNED = 150_000  # numbers a second that a short budget is expected to be enou
 RESERVE = 0.1  # of the time, for choosing slopes and for the evaluation
 
 
-class Trees(Learned, ChainRule, name="trees"):
+class Trees(Learned, SeveralOrders, name="trees"):
     """Multiply conditionals that gradient-boosted trees learn column by column: p(x) = p(x_1) p(x_2|x_1) ... (Friedman 2001).
 
     A value is found by yes-or-no questions, see `ColumnLeaves`: which level, which atom, missing or not, which of up to `bins`
@@ -64,8 +63,7 @@ class Trees(Learned, ChainRule, name="trees"):
     torch.Size([150])
     """
 
-    info = ChainRule.info.replace(title="boosted trees", group="chain rule", takes="any table or image", sequences=False)
-    orders: Tensor  # (orders, D)
+    info = SeveralOrders.info.replace(title="boosted trees", group="chain rule", takes="any table or image", sequences=False)
 
     def __init__(
         self,
@@ -110,13 +108,7 @@ class Trees(Learned, ChainRule, name="trees"):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def learn(
-        self,
-        train: tuple[Tensor, Tensor | None],
-        validation: tuple[Tensor, Tensor | None] | None,
-        budget: Callable[[], float],
-        seed: int,
-    ) -> None:
+    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
         """Grow the trees of all columns, in every order; see `Learned.learn`."""
         with isolated(seed, self):
             train, validation = _divided(train, validation, budget())
@@ -177,32 +169,9 @@ class Trees(Learned, ChainRule, name="trees"):
 
     # -- density ------------------------------------------------------------------------------------------------------
 
-    def log_conditionals(self, x: Tensor, c: Tensor | None = None, order: int = 0) -> Tensor:
-        """Return log p(x_i | coordinates that come earlier in an order), by the trees of that order.
-
-        Args:
-            x: data (B, *shape).
-            c: their contexts (B, *context.shape), or one row for all.
-            order: the number of the order in `orders`.
-
-        Returns:
-            (B, D) nats, in the coordinates' own places. With one order their sum is `log_prob`; with several, `log_prob` is the
-            log of the mean over orders of the exponentials of their sums.
-
-        Raises:
-            GenusError: there is no order of that number.
-        """
-        if not 0 <= order < len(self.orders):
-            raise GenusError(f"order is the number of a chain, from 0 to {len(self.orders) - 1}; got {order!r}.")
-        return self._log_conditionals(*self._check(x, c), order)
-
     def _log_conditionals(self, x: Tensor, c: Tensor | None, k: int = 0) -> Tensor:
         codes, flat = self._codes(x, c), x.flatten(1)
         return torch.stack([self._log_column(k, i, codes, flat) for i in range(self.space.dim)], dim=1)
-
-    def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        by_order = torch.stack([self._log_conditionals(x, c, k).sum(1) for k in range(len(self.orders))])
-        return by_order.logsumexp(0) - math.log(len(self.orders))
 
     def _log_prefix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
         if self.order is None:
@@ -231,26 +200,6 @@ class Trees(Learned, ChainRule, name="trees"):
         x[:, i], codes[self.before + i] = value[:, 0].to(x), self.codes.column(i, value[:, 0])
 
     # -- sampling -----------------------------------------------------------------------------------------------------
-
-    def _checked_prefixes(self, prefix: Tensor | str | Sequence[Tensor | str] | None, n: int | None) -> list[Tensor] | None:
-        if prefix is not None and self.order is None:
-            raise GenusError(
-                f"A prefix is the beginning of one order, and this model has {len(self.orders)}; build the model with orders=1,"
-                " and order=[...] where it should not be the columns' own, or use impute."
-            )
-        return super()._checked_prefixes(prefix, n)
-
-    def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:
-        if self.order is not None:
-            return super()._draw(n, c, prefixes, options)
-        x = self._empty_draw().new_empty(n, options.length)
-        chain = torch.randint(len(self.orders), (n,), device=x.device, generator=rng(x.device))
-        for k in chain.unique().tolist():
-            rows = (chain == k).nonzero()[:, 0]
-            steps: Any = partial(self._steps, k=k)
-            part = draw_positions(steps, len(rows), None if c is None else c[rows], None, options, self.space, x)
-            x[rows] = part[:, self.orders[k].argsort()]
-        return x.reshape(-1, *self.space.shape)
 
     def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None, k: int = 0) -> Generator[Conditional, Tensor, None]:  # type: ignore[override]
         codes, order = np.zeros((self.forest.features, n), dtype=np.uint8), self.orders[k].tolist()
@@ -340,16 +289,13 @@ def _batches(x: Tensor, c: Tensor | None) -> Iterator[tuple[Tensor, Tensor | Non
         yield x[at : at + size], None if c is None else c[at : at + size]
 
 
-Labelled = tuple[Tensor, Tensor | None]
-
-
-def _divided(train: Labelled, validation: Labelled | None, seconds: float) -> tuple[Labelled, Labelled]:
+def _divided(train: WithContext, validation: WithContext | None, seconds: float) -> tuple[WithContext, WithContext]:
     """Return the rows that a budget is enough for, and validation rows, taken from them where there are none."""
     (x, c), order = train, torch.randperm(len(train[0]), generator=rng()).to(train[0].device)
     most = max(1000.0, seconds * LEARNED / x[0].numel()) if len(x) else 0.0
     order = order[: int(most)] if most < len(x) else order
 
-    def rows(of: Tensor) -> Labelled:
+    def rows(of: Tensor) -> WithContext:
         return x[of], None if c is None else c[of]
 
     if validation is None:

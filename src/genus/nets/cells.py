@@ -1,4 +1,4 @@
-"""Which coordinates are tables of cells, and which have a continuous or wide remainder."""
+"""Tell coordinates that are tables of cells from those that have a continuous part or a wide lattice."""
 
 from __future__ import annotations
 
