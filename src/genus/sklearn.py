@@ -231,7 +231,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         X, _ = self._validated(X, reset=False)
         if isinstance(X, np.ndarray | Tensor):
-            return self._unseen(X[:, self._columns])
+            every = self._columns == list(range(X.shape[1]))  # to choose columns copies them all
+            return self._unseen(X if every else X[:, self._columns])
         # The names have been compared already; where the fitted table had none, columns go by position.
         return self._unseen(to_arrow(X)[0].rename_columns(self._names))
 

@@ -17,7 +17,7 @@ from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, to_numbers, type
 from genus.codec.stamps import time_values, unit_of, within
 from genus.codec.writing import Writing
 from genus.errors import DataError
-from genus.kinds import Category, Kind, Lattice, Time
+from genus.kinds import Category, Kind, Lattice, Real, Time
 from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest_decimals
 from genus.kinds.time import NANOSECONDS
 from genus.space import Space
@@ -76,6 +76,8 @@ def _encode_array(space: Space, form: Form | None, array: np.ndarray, allow_miss
             return torch.from_numpy(values).to(space.dtype).reshape(-1, *space.shape)
         except DataError:
             pass
+    if array.dtype.kind == "f" and all(map(_takes_all, space.kinds)) and np.isfinite(array).all():
+        return torch.from_numpy(array.astype(_empty(space, 0).dtype))
     flat = array.reshape(len(array), space.dim)
     out = _empty(space, len(array))
     for i, kind in enumerate(space.kinds):
@@ -88,6 +90,11 @@ def _shared(space: Space) -> Kind | None:
     """Return the numeric kind that several coordinates share; None where they share none."""
     kind = space.kinds[0]
     return None if space.dim == 1 or isinstance(kind, Category) or any(k is not kind for k in space.kinds) else kind
+
+
+def _takes_all(kind: Kind) -> bool:
+    """Return whether a kind is a Real that takes every finite number as it is: without atoms, on the whole line."""
+    return isinstance(kind, Real) and not kind.atoms and kind.chart.support == (-math.inf, math.inf)
 
 
 def _plain(kind: Kind) -> TypeGuard[Lattice]:

@@ -59,9 +59,9 @@ def _is_below(low: Candidate, high: Candidate) -> bool | None:
     a, b = a[known], b[known]
     part = slice(None, None, max(1, len(a) // 20_000))
     breaking = float(np.searchsorted(np.sort(b[part]), a[part], "left").mean()) / len(b[part])
-    gap = np.sort(b - a)
-    if breaking < BROKEN or breaking * len(a) < SURE or not gap[-1] > 0:
+    if breaking < BROKEN or breaking * len(a) < SURE or not (b > a).any():
         return None
+    gap = np.sort(b - a)
     step = 0.0 if low.decimals == ALL_DIGITS else _step(gap)
     # What begins rarely ends before by chance alone; of numbers, the gaps have to look like those from a bound.
     bound = pa.types.is_temporal(low.data.type) or _is_bound(gap.astype(np.float64), step)

@@ -47,8 +47,10 @@ class Tails:
     def __call__(self, source: Any) -> tuple[Tensor, Tensor]:
         """Return columns as x (n, D) inside the space, and the log-probability (n,) of the steps outside, in nats."""
         x = self.codec.encode(source, beyond=True)
-        impossible = x.isinf().any(1)  # rows that break a relation, or have a number outside its support
-        x[impossible] = self.possible.to(x.dtype)
+        impossible = torch.zeros(len(x), dtype=torch.bool)
+        if not bool(x.sum().isfinite()):  # rows that break a relation, or have a number outside its support
+            impossible = x.isinf().any(1)
+            x[impossible] = self.possible.to(x.dtype)
         value = x[:, self.columns].double()
         kept = value.isnan()
         for atom in self.space.tables(x).atoms[:, self.columns]:
