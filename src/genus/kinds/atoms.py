@@ -6,10 +6,24 @@ import math
 
 import numpy as np
 
-__all__ = ["PROBED", "frequent", "standard", "worth"]
+__all__ = ["PROBED", "distinct_counts", "frequent", "standard", "worth"]
 
 WORTH = 0.02  # nats a row that a spike on a value must be worth before the value becomes an atom
 PROBED = 50_000  # of many more rows, so many decide whether values repeat, and where most of them lie
+
+
+def distinct_counts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different values, ascending, and the rows of each: whole numbers of a short range without sorting them.
+
+    >>> distinct_counts(np.array([5.0, 3.0, 5.0]))
+    (array([3., 5.]), array([1, 2]))
+    """
+    low, span = values.min(), np.ptp(values)
+    if not span < 4 * len(values) or not np.array_equal(values, np.rint(values)):
+        return np.unique(values, return_counts=True)
+    counts = np.bincount((values - low).astype(np.int64))
+    place = np.flatnonzero(counts)
+    return place + low, counts[place]
 
 
 def worth(counts: np.ndarray, rows: int) -> np.ndarray:

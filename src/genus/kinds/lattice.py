@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from genus.errors import DataError
-from genus.kinds.atoms import frequent, standard
+from genus.kinds.atoms import distinct_counts, frequent, standard
 from genus.kinds.base import Number, atoms_text, chart_text, checked_atoms
 from genus.kinds.charts import AFFINE, Chart
 from genus.kinds.fitting import Fit, fit_chart
@@ -118,7 +118,7 @@ class Lattice(Number):
         nan = np.isnan(values)
         present = values[~nan] if nan.any() else values
         low, high = float(present.min()), float(present.max())
-        distinct, counts = np.unique(present, return_counts=True)
+        distinct, counts = distinct_counts(present)
         steps = Steps(low, high, step, 17, np.ones(len(distinct), dtype=bool))
         return cls.from_steps(present, distinct, counts, steps, bool(nan.any()), bounds, chart)
 

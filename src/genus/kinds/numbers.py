@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genus.errors import DataError
-from genus.kinds.atoms import PROBED
+from genus.kinds.atoms import PROBED, distinct_counts
 from genus.kinds.lattice import EVERYWHERE, Lattice, common_step
 from genus.kinds.real import Real
 from genus.kinds.steps import find_steps, shortest_decimals
@@ -56,7 +56,7 @@ def _probed(present: np.ndarray) -> _Values | None:
 def _counted(present: np.ndarray, probe: bool) -> _Values:
     """Return the counts of values; `probe` counts a part of the rows where they are many."""
     part = present[:: len(present) // PROBED] if probe and len(present) > 4 * PROBED else present
-    distinct, counts = np.unique(part, return_counts=True)
+    distinct, counts = distinct_counts(part)
     return _Values(present, distinct, counts, len(part))
 
 
