@@ -26,7 +26,7 @@ class Located(NamedTuple):
 
     Attributes:
         leaf: (n,) the number of the leaf.
-        bin: (n,) the bin of a number in the remainder; -1 for a value that is a leaf of its own.
+        bin: (n,) the bin of a number in the continuous part; -1 for a value that is a leaf of its own.
         lower, upper: (n,) the ends in u of a lattice value's cell; of a Real both are u.
         log_slope: (n,) log du/dx, which turns a density of u into one of x.
     """
@@ -45,8 +45,8 @@ class Located(NamedTuple):
 class ColumnLeaves(nn.Module):
     """Divide the values of one column into leaves, and say by which yes-or-no questions a leaf is found.
 
-    Levels, atoms, missing values and the values of a narrow lattice are leaves; the remainder of a Real or of a wide Lattice is
-    divided into bins, each a leaf, by quantiles. Within a bin the density of u is a straight line, whose slope leads from the
+    Levels, atoms, missing values and the values of a narrow lattice are leaves; the continuous part of a Real or of a wide
+    Lattice is divided into bins, each a leaf, by quantiles. Within a bin the density of u is a straight line, whose slope leads from the
     height of the bin before to that of the bin after; beyond the outer edges it falls exponentially. A lattice value has the
     mass of its cell, and cells that atoms stand for are left out, so all masses sum to 1.
 
@@ -72,7 +72,7 @@ class ColumnLeaves(nn.Module):
         self.has_rest = len(self.cells.rest) > 0
         kept = self.cells.alive.clone() if self.cells.total else torch.ones(0 if self.has_rest else 1, dtype=torch.bool)
         if self.has_rest and len(kept):
-            kept[0] = False  # the cell that stands for all of the remainder
+            kept[0] = False  # the cell that stands for all of the continuous part
         self.kept = kept.nonzero()[:, 0].numpy()  # the cells that are leaves
         self.register_buffer("place", torch.zeros(0, dtype=torch.long))
         self.register_buffer("edges", torch.zeros(0, dtype=torch.float64))
@@ -114,7 +114,7 @@ class ColumnLeaves(nn.Module):
         return edges, np.maximum(lengths, max(TAIL, 0.01 * u.std()))
 
     def _one_edge(self) -> np.ndarray:
-        """Return the edge of a column of which no two values are known; none where there is no remainder."""
+        """Return the edge of a column of which no two values are known; none where there is no continuous part."""
         if not self.has_rest or not isinstance(self.kind, Lattice):
             return np.zeros(int(self.has_rest))
         taken = {round((a - self.kind.low) / self.kind.step) for a in self.kind.lattice_atoms}

@@ -17,11 +17,11 @@ __all__ = ["Cells", "atom_cells", "lattice_cells"]
 
 
 class Cells(nn.Module):
-    """Describe a space's coordinates as tables of probability cells beside remainders.
+    """Describe a space's coordinates as tables of probability cells beside continuous parts.
 
-    A category has a cell for each level; an atom has a cell; the remainder of a Real or of a wide Lattice is one cell
+    A category has a cell for each level; an atom has a cell; the continuous part of a Real or of a wide Lattice is one cell
     more, in which a density follows. A Lattice of at most `limit` values has a cell for each value instead of a
-    remainder. Coordinates of one single cell need no table.
+    continuous part. Coordinates of one single cell need no table.
 
     Attributes:
         tabled: (J,) the coordinates with a table; sizes: (J,) their cells; offset: (J,) where each starts.
@@ -29,7 +29,7 @@ class Cells(nn.Module):
         needs: (J,) how many numbers of a net make each table: as many as cells, but of two cells the log-odds alone.
         alive: (total,) False at a lattice value that an atom stands for already.
         lattice: (total,) True at the values of a lattice that are alive; step: (total,) how far these are apart.
-        rest: (R,) the coordinates with a remainder in which a density is needed.
+        rest: (R,) the coordinates with a continuous part in which a density is needed.
     """
 
     def __init__(self, space: Space, limit: int) -> None:
@@ -144,7 +144,7 @@ class Cells(nn.Module):
         return strides, tables
 
     def compose(self, cell: Tensor, u: Tensor) -> Tensor:
-        """Return x (B, *shape) of cells (B, J) within each table and remainders u (B, R): invert `index` and `Space.split`."""
+        """Return x (B, *shape) of cells (B, J) within each table and numbers u (B, R): invert `index` and `Space.split`."""
         dtype = torch.promote_types(self.space.dtype, u.dtype)
         if self.is_levels:  # a cell is its level, and that is x
             return cell.to(dtype).reshape(-1, *self.space.shape)
@@ -199,7 +199,7 @@ class Cells(nn.Module):
 
 
 def cell_values(kind: Kind, narrow: bool) -> list[float]:
-    """Return what x is in every cell of a coordinate's table; NaN where it is missing, or a remainder."""
+    """Return what x is in every cell of a coordinate's table; NaN where it is missing, or a continuous part."""
     if isinstance(kind, Category):
         return [float(level) for level in range(kind.states)]
     inside = [kind.low + i * kind.step for i in range(kind.size)] if isinstance(kind, Lattice) and narrow else [math.nan]

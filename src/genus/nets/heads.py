@@ -64,7 +64,7 @@ UNCHANGED = SamplingOptions()
 class Head(nn.Module):
     """Map a net's numbers (B, width) to independent distributions of the coordinates of a space.
 
-    Categories, atoms and narrow lattices get a softmax; the remainder of a Real a mixture of normals; a wide lattice a
+    Categories, atoms and narrow lattices get a softmax; the continuous part of a Real a mixture of normals; a wide lattice a
     mixture of discretised logistics (Salimans et al. 2017, arXiv:1701.05517), whose end cells hold the tails.
 
     Args:
@@ -134,7 +134,7 @@ class Coordinates:
         another, it is (draws B, D).
         """
         head, cells = self.head, self.head.cells
-        if cells.is_lattice:  # which has neither states nor a remainder
+        if cells.is_lattice:  # which has neither states nor a continuous part
             return self._of_cells(cells.index(x, x))
         state, u, log_slope, _ = head.space.split(x)
         out = torch.zeros(len(self.tables), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
@@ -168,7 +168,7 @@ class Coordinates:
         return self.log_cells.gather(1, at if draws == 1 else at.repeat(draws, 1))
 
     def _rest_log_prob(self, u: Tensor, cell: Tensor | None = None) -> Tensor:
-        """Return log-densities (B, R) of the remainders u (B, R), with what a lattice's atoms take of it still in.
+        """Return log-densities (B, R) of the continuous parts u (B, R), with what a lattice's atoms take of it still in.
 
         Args:
             u: (B, R).
@@ -183,7 +183,7 @@ class Coordinates:
         return (self.log_weights + parts).logsumexp(-1)
 
     def expected_log_prob(self, loc: Tensor, log_scale: Tensor, draws: int = 8) -> Tensor:
-        """Return E_q log p(u) of the remainders, (B, R), in nats; q a normal of loc, log_scale (B, R), all standardised.
+        """Return E_q log p(u) of the continuous parts, (B, R), in nats; q a normal of loc, log_scale (B, R), all standardised.
 
         In closed form where p is a normal; of a mixture by antithetic draws of q, which gradients go through.
         """
@@ -195,12 +195,12 @@ class Coordinates:
         return torch.stack(some).mean(0)
 
     def _off_atoms(self, inside: Tensor) -> Tensor:
-        """Return what is added to log-densities where a lattice's remainder lives off its atoms, (B, R).
+        """Return what is added to log-densities where a lattice's continuous part lives off its atoms, (B, R).
 
         A column may have hundreds of atoms, and few data off them: only for these is their mass summed.
 
         Args:
-            inside: bool (B, R), true where the data are remainders.
+            inside: bool (B, R), true where the data are continuous parts.
         """
         head = self.head
         out = torch.zeros_like(inside, dtype=self.loc.dtype)
@@ -253,7 +253,7 @@ class Coordinates:
             return self.loc[..., 0]
         u = self._draw(temperature)
         if head.has_atoms:
-            # Redraw what fell on an atom: the remainder lives off the atoms. A component as narrow as FLOOR could insist.
+            # Redraw what fell on an atom: the continuous part lives off the atoms. A component as narrow as FLOOR could insist.
             lower, upper, _ = head.atoms
             for _ in range(100):
                 at = u.double().unsqueeze(-1)

@@ -108,8 +108,8 @@ class SharedOutputs(nn.Module):
 class Columns(nn.Module):
     """Give a net what it sees of every column of x (B, D), column after column in an order of positions.
 
-    The standardised remainder, a one-hot of the cells (levels, atoms, and the values of a narrow lattice), and of a time its
-    phases in year, week and day.
+    The standardised continuous part, a one-hot of the cells (levels, atoms, and the values of a narrow lattice), and of a time
+    its phases in year, week and day.
 
     Args:
         space: of x.
