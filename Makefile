@@ -12,9 +12,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 test: $(VENV)/.installed  ## the whole test suite, in another order each time; GENUS_TEST_ORDER=seed repeats one
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGUMENTS)
 
-nightly: $(VENV)/.installed  ## the suite in three orders, with 1, 2 and 4 workers; then the speed beside peers and loops
+nightly: $(VENV)/.installed  ## every test there is; the suite in three orders, with 1, 2 and 4 workers; then the speed beside peers
+	$(MAKE) test ARGUMENTS="-m nightly"
 	for n in 1 2 4; do GENUS_TEST_ORDER=$$n $(MAKE) test WORKERS=$$n || exit 1; done
 	for name in loop naive_bayes made wavenet; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 

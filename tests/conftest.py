@@ -145,11 +145,15 @@ def make(family: str, space: Space, context: Space | None = None, seed: int = 0,
 
 
 def law(rung: type = genus.GenerativeModel, spaces: Iterable[str] = tuple(SPACES)) -> pytest.MarkDecorator:
-    """Every family x space x context that the family accepts, of models that stand on this rung of the ladder."""
+    """Every family x space x context that the family accepts, of models that stand on this rung of the ladder.
+
+    The ordinary run takes one context for each family and space, in turns; the nightly run takes all.
+    """
     cases = []
-    for family, hyper in SMALL.items():
+    for number, (family, hyper) in enumerate(SMALL.items()):
         flow = issubclass(genus.family(family), NormalisingFlow)  # they are many, and share all that a context does
-        for space_name in spaces:
+        for turn, space_name in enumerate(spaces, number):
+            fitting = []
             for context_name, context in CONTEXTS.items():
                 # One context is enough where the others are shown on other spaces.
                 alone = {"charts": "mixed", "times": "none"}.get(space_name, context_name)
@@ -164,7 +168,10 @@ def law(rung: type = genus.GenerativeModel, spaces: Iterable[str] = tuple(SPACES
                 except genus.DataError:
                     continue
                 if isinstance(model, rung):
-                    cases.append(pytest.param(family, SPACES[space_name], context, id=f"{family}-{space_name}-{context_name}"))
+                    fitting.append((family, SPACES[space_name], context, f"{family}-{space_name}-{context_name}"))
+            for i, (*case, name) in enumerate(fitting):
+                marks = () if i == turn % len(fitting) else pytest.mark.nightly
+                cases.append(pytest.param(*case, id=name, marks=marks))
     return pytest.mark.parametrize(("family", "space", "context"), cases)
 
 

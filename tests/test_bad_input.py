@@ -200,10 +200,10 @@ def test_odd_data_work_on_the_command_line(what: str) -> None:
             assert None not in found
 
 
+@pytest.mark.parametrize("families", [["naive-bayes", "mixture"], pytest.param(FAMILIES, marks=pytest.mark.nightly)], ids=len)
 @pytest.mark.parametrize("what", ODD)
-def test_odd_data_can_be_compared(what: str) -> None:
+def test_odd_data_can_be_compared(what: str, families: list[str]) -> None:
     data = genus.read(pd.DataFrame(ODD[what]))
-    families = FAMILIES if what == "a constant column" else ["naive-bayes", "mixture"]
     hyper = {name: SMALL[name] for name in families}
     if not data.space.feature_dim:
         with pytest.raises(genus.DataError, match="one value only"):

@@ -116,6 +116,8 @@ def run_examples(command: str, folder: Path) -> None:
         words = shlex.split(command_line)[1:]
         if words[0] == "compare":
             words += ["--seeds", "1", "--jobs", "1", "--budget", "1s", "--families", "naive-bayes"]
+        if words[0] == "fit" and "--budget" not in words:
+            words += ["--budget", "1s"]
         if words[0] == "tour":
             words = [*words, "--only", "taxonomy"]  # the last word counts
         done = run(*words)

@@ -535,6 +535,7 @@ def test_gradients_of_masked_transforms_are_judged() -> None:
         assert "gradients" in check_transform(masked, torch.randn(9, 3))
 
 
+@pytest.mark.nightly  # test_compare.py does it with a class of a module
 def test_a_class_that_is_defined_anew_is_the_one_that_is_compared(own_names: None) -> None:
     def cell(shift: float) -> type[Shifted]:
         class Anew(Shifted, name="test-anew"):

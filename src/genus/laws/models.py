@@ -277,14 +277,14 @@ def require_frequencies(sample: Tensor, points: Tensor, p: Tensor, name: str) ->
 
 
 @torch.no_grad()
-def bound_is_below_the_evidence(model: ApproximateDensity, x: Tensor, c: Tensor | None, draws: int = 200) -> bool:
+def bound_is_below_the_evidence(model: ApproximateDensity, x: Tensor, c: Tensor | None, draws: int = 100) -> bool:
     """Check that the mean bound is at most the evidence, up to noise, and is the log-density where that is exact."""
     name = type(model).__name__
     if isinstance(model, TractableDensity):
         require_close(model.elbo(x, c), model.log_prob(x, c), f"{name}: its bound is not its log-density")
         return True
     bound = torch.stack([model.elbo(x, c, seed=i) for i in range(draws)]).mean(0)
-    evidence = model.log_evidence(x, c, samples=500, seed=0)
+    evidence = model.log_evidence(x, c, samples=300, seed=0)
     require(bool(bound.isfinite().all()), f"{name}: its bound of some data is not finite")
     above = float((bound - evidence).max())
     require(above <= BOUND_SLACK, f"{name}: its bound is {above:.3g} nats above its evidence")
