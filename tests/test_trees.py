@@ -93,6 +93,45 @@ def test_any_columns_are_drawn_and_left_out(fitted: Trees) -> None:
     assert torch.equal(fitted.impute(x, seed=0)[:, 0], drawn)
 
 
+def piled(n: int, seed: int = 0) -> Tensor:
+    """Whole numbers from 0 to 999, a fifth of them 390, and a flag that follows them."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(1000, (n,), generator=generator).float()
+    x = torch.where(torch.rand(n, generator=generator) < 0.2, 390.0, x)
+    return torch.stack([x, (x > 500).float()], dim=1)
+
+
+def test_values_that_repeat_are_heaps_with_an_exact_mass() -> None:
+    space = Space([Lattice(0, 999, atoms=(7.0, math.nan)), Category((0, 1))])
+    model = Trees(space, bins=16)
+    model.learn((piled(3000), None), None, lambda: math.inf, seed=0)
+    assert len(model.leaves[0].heaps) == 1  # type: ignore[arg-type]
+    values = torch.cat([torch.arange(1000.0, dtype=torch.float64), torch.tensor([math.nan], dtype=torch.float64)])
+    p = model.log_marginal(values[:, None], [0]).exp()
+    assert float(p.sum()) == pytest.approx(1, abs=1e-9)
+    assert float(p[390]) == pytest.approx(0.2, abs=0.03)
+    assert float(p[380:400].sum() - p[390]) == pytest.approx(19 * 0.8 / 1000, rel=0.3)
+    drawn = model.sample(4000, seed=0)[:, 0]
+    assert float((drawn == 390).double().mean()) == pytest.approx(float(p[390]), abs=0.02)
+    assert model.log_prob(model.sample(200, seed=1)).isfinite().all()
+
+
+def test_a_smooth_column_has_no_heaps() -> None:
+    space = Space([Lattice(0, 1999), Lattice(0, 10**6)])
+    generator = torch.Generator().manual_seed(0)
+    x = torch.stack([torch.randint(size, (4000,), generator=generator) for size in (2000, 10**6)], dim=1)
+    model = Trees(space, rounds=1)
+    model.learn((x.double(), None), None, lambda: math.inf, seed=0)
+    assert [len(column.heaps) for column in model.leaves] == [0, 0]  # type: ignore[arg-type, union-attr]
+
+
+def heaped(column: int, cells: list[int], weights: list[float]) -> Callable[[dict[str, Tensor]], None]:
+    """Return what writes these heaps into a file's arrays."""
+    return lambda t: t.update(
+        {f"leaves.{column}.heaps.cells": torch.tensor(cells), f"leaves.{column}.heaps.weights": torch.tensor(weights).double()}
+    )
+
+
 CRAFTED: dict[str, Callable[[dict[str, Tensor]], None]] = {
     "a feature that does not exist": lambda t: t["forest.feature"].fill_(99),
     "a negative feature": lambda t: t["forest.feature"].fill_(-1),
@@ -110,13 +149,24 @@ CRAFTED: dict[str, Callable[[dict[str, Tensor]], None]] = {
     "a leaf with two numbers": lambda t: t["leaves.3.place"].fill_(0),
     "cuts that fall": lambda t: t.update({"codes.cuts": t["codes.cuts"].flip(1)}),
     "levels of one rank": lambda t: t["codes.ranks"].fill_(0),
+    "a heap beyond the lattice": heaped(3, [301], [0.1]),
+    "a heap below the lattice": heaped(3, [-1], [0.1]),
+    "heaps that fall": heaped(3, [9, 5], [0.1, 0.1]),
+    "a heap that stands twice": heaped(3, [9, 9], [0.1, 0.1]),
+    "a heap that is an atom": heaped(3, [150], [0.1]),
+    "heaps that are more than their bin": heaped(3, [8, 9], [0.6, 0.6]),
+    "a heap of a negative share": heaped(3, [9], [-0.1]),
+    "a heap whose share is no number": heaped(3, [9], [math.nan]),
+    "a heap without a share": heaped(3, [8, 9], [0.1]),
+    "heaps of reals": heaped(0, [0], [0.1]),
+    "heaps of levels": heaped(2, [0], [0.1]),
     "an order that repeats a column": lambda t: t["orders"].fill_(0),
 }
 
 
 @pytest.mark.parametrize("change", CRAFTED.values(), ids=list(CRAFTED))
 def test_a_file_that_was_tampered_with_is_refused(change: Callable[[dict[str, Tensor]], None], tmp_path: Path) -> None:
-    space = Space([Real(), Lattice(0, 3), Category(("a", "b", "c")), Lattice(0, 300)])
+    space = Space([Real(), Lattice(0, 3), Category(("a", "b", "c")), Lattice(0, 300, atoms=(150.0,))])
     model = Trees(space, bins=8)
     model.learn((draw(space, 500), None), None, lambda: math.inf, seed=0)
     path = tmp_path / "m.genus"

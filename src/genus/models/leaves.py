@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genus.errors import DataError
 from genus.models.boosting import Boosted, empty
+from genus.models.heaps import Heaps, weigh
 from genus.nets.cells import Cells
 from genus.space import Category, Lattice, Real, Space
 
@@ -29,6 +30,7 @@ class Located(NamedTuple):
         bin: (n,) the bin of a number in the continuous part; -1 for a value that is a leaf of its own.
         lower, upper: (n,) the ends in u of a lattice value's cell; of a Real both are u.
         log_slope: (n,) log du/dx, which turns a density of u into one of x.
+        cell: (n,) the number of a lattice value, from 0; -1 of others.
     """
 
     leaf: np.ndarray
@@ -36,6 +38,7 @@ class Located(NamedTuple):
     lower: np.ndarray
     upper: np.ndarray
     log_slope: np.ndarray
+    cell: np.ndarray
 
     def take(self, rows: np.ndarray) -> Located:
         """Return where some of the values lie."""
@@ -48,7 +51,8 @@ class ColumnLeaves(nn.Module):
     Levels, atoms, missing values and the values of a narrow lattice are leaves; the continuous part of a Real or of a wide
     Lattice is divided into bins, each a leaf, by quantiles. Within a bin the density of u is a straight line, whose
     slope leads from the height of the bin before to that of the bin after; beyond the outer edges it falls exponentially. A
-    lattice value has the mass of its cell, and cells that atoms stand for are left out, so all masses sum to 1.
+    lattice value has the mass of its cell, and cells that atoms stand for are left out, so all masses sum to 1. Lattice values
+    that repeat far more often than that are `Heaps` of their own within their bin.
 
     Leaves are numbered so that a question is a place to cut: "leaf number mid or above?", asked of the leaves lo to hi - 1.
     Numbers go by size, levels by how alike their rows are (`ByteCodes`), and each cut halves the rows as nearly as it can (Fano
@@ -79,6 +83,8 @@ class ColumnLeaves(nn.Module):
         self.register_buffer("tails", torch.ones(2, dtype=torch.float64))
         self.register_buffer("smooth", torch.zeros((), dtype=torch.float64))
         self.register_buffer("nodes", torch.zeros(0, 3, dtype=torch.long))
+        self.heaps = Heaps()
+        self.register_load_state_dict_post_hook(_check_loaded)  # once the heaps have been loaded too
         self._divide(self._one_edge(), np.ones(2))
         self._number(np.ones(self.count), np.arange(self.count))
 
@@ -95,11 +101,23 @@ class ColumnLeaves(nn.Module):
             rest = self.space.split(x).state[:, 0] == 0
             bins = max(2, min(self.bins, round(1.2 * len(x) ** 0.4)))
             self._divide(*self._quantiles(x[rest], self._numbers(x[rest])[0], bins))
+            self.pile(x)
         self._number(np.bincount(self._items(x).leaf, minlength=self.count).astype(float), ranks)
 
     def untrained(self, depth: int) -> list[Boosted]:
         """Return an answer to every question that makes all leaves equally likely, without a tree."""
         return [Boosted(float(np.log((hi - mid) / (mid - lo))), *empty(depth)) for lo, mid, hi in self.nodes.tolist()]
+
+    def pile(self, x: Tensor) -> None:
+        """Set the heaps from values x (n, 1), those in the continuous part; bins and questions stay."""
+        if not self.has_rest or not isinstance(self.kind, Lattice):
+            return
+        at = self.locate(x)
+        at = at.take(np.flatnonzero(at.bin >= 0))
+        self.heaps.take(np.zeros(0), np.zeros(0))
+        if len(at.bin):
+            self.heaps.take(*weigh(at.cell, at.bin, np.exp(self.log_within(at, np.zeros(len(at.bin))))))
+        self._prepare()
 
     def _quantiles(self, x: Tensor, u: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
         """Return edges with about equally many values between them, at least one beyond either end, and lengths of tails."""
@@ -127,6 +145,7 @@ class ColumnLeaves(nn.Module):
         """Set the bins."""
         self.edges, self.tails = torch.as_tensor(edges), torch.as_tensor(np.asarray(tails, dtype=np.float64))
         self.place = torch.arange(self.count)
+        self.heaps.take(np.zeros(0), np.zeros(0))
         self._prepare()
 
     def _number(self, counts: np.ndarray, ranks: np.ndarray) -> None:
@@ -153,6 +172,12 @@ class ColumnLeaves(nn.Module):
             where = np.searchsorted(self._edges, (np.maximum(lower, -1e300) + np.minimum(upper, 1e300)) / 2)
             for part, mass in zip(self._taken, self._masses(where, lower, upper), strict=True):
                 np.add.at(part, where, mass)
+        u = self._numbers(self._values(self.heaps.cells))[0] if len(self.heaps) else np.zeros(0)
+        self.heaps.prepare(np.searchsorted(self._edges, u), len(self._edges) + 1)
+
+    def _values(self, cells: Tensor) -> Tensor:
+        """Return the lattice values of these numbers (n,), (n, 1) in double precision."""
+        return (self.kind.low + cells.cpu().double() * self.kind.step)[:, None]  # type: ignore[attr-defined]
 
     def check(self) -> None:
         """Raise DataError where the buffers are no division of this column, as of a file that was tampered with."""
@@ -171,7 +196,11 @@ class ColumnLeaves(nn.Module):
             open_ones |= {(a, b) for a, b in ((lo, mid), (mid, hi)) if b - a > 1}
         if open_ones:
             raise DataError("The questions of a column do not tell all leaves apart.")
+        kind = self.kind if self.has_rest and isinstance(self.kind, Lattice) else None
+        taken = [round((atom - kind.low) / kind.step) for atom in kind.lattice_atoms] if kind else []
+        self.heaps.check(kind.size if kind else 0, np.array(taken, dtype=np.int64))
         self._prepare()
+        self.heaps.check_total()
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Read any number of leaves."""
@@ -180,7 +209,6 @@ class ColumnLeaves(nn.Module):
             if tensor is not None and tensor.ndim == old.ndim and tensor.dtype.is_floating_point == old.is_floating_point():
                 setattr(self, name, old.new_zeros(tensor.shape[0], *old.shape[1:]))
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self.check()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
@@ -202,11 +230,14 @@ class ColumnLeaves(nn.Module):
         if self.cells.total:
             item = np.searchsorted(self.kept, self.cells.index(x, state)[:, 0].numpy()).clip(0, max(len(self.kept) - 1, 0))
         if not self.has_rest:
-            return Located(item, none, none, none, none)
+            return Located(item, none, none, none, none, none)
         rest, (number, log_slope) = (state[:, 0] == 0).numpy(), self._numbers(x)
         which = np.where(rest, np.searchsorted(self._edges, number), -1)
-        lower, upper = (number, number) if isinstance(self.kind, Real) else self._cell(x)
-        return Located(np.where(rest, len(self.kept) + which, item), which, lower, upper, log_slope)
+        item = np.where(rest, len(self.kept) + which, item)
+        if not isinstance(self.kind, Lattice):
+            return Located(item, which, number, number, log_slope, none)
+        cell = ((x.double()[:, 0] - self.kind.low) / self.kind.step).round().nan_to_num(-1.0).long().numpy()
+        return Located(item, which, *self._cell(x), log_slope, cell)
 
     def _cell(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends in u of the cells of lattice values x (n, 1), infinite at the ends of the lattice."""
@@ -251,6 +282,7 @@ class ColumnLeaves(nn.Module):
         kept = 1 - (self._taken[0][k] + slope * self._taken[1][k])
         with np.errstate(divide="ignore", invalid="ignore"):
             log = np.log(level + slope * tilt) - np.log(kept) + (0.0 if lattice else at.log_slope)
+        log = self.heaps.log_mass(at.cell, k, log) if lattice else log
         return np.where(at.bin < 0, 0.0, log)
 
     def _heights(self, k: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -290,6 +322,9 @@ class ColumnLeaves(nn.Module):
         cell = torch.where(torch.as_tensor(which) < 0, cell, 0)[:, None][:, : len(self.cells.tabled)]
         u = np.zeros((len(leaf), len(self.cells.rest)))
         left = np.flatnonzero(which >= 0) if self.has_rest else np.zeros(0, dtype=np.intp)
+        heap = np.full(len(leaf), -1)
+        heap[left] = self.heaps.draw(which[left], uniform)
+        left = left[heap[left] < 0]  # the others are drawn from the smooth part
         for _ in range(REDRAWS):
             if not len(left):
                 break
@@ -298,7 +333,10 @@ class ColumnLeaves(nn.Module):
                 break
             x = self.space.join(torch.zeros(len(left), 1).long(), torch.as_tensor(u[left]))
             left = left[(self.space.split(x).state[:, 0] != 0).numpy()]
-        return self.cells.compose(cell, torch.as_tensor(u)).reshape(-1, 1)
+        x, piled = self.cells.compose(cell, torch.as_tensor(u)).reshape(-1, 1), torch.as_tensor(heap >= 0)
+        if bool(piled.any()):
+            x[piled] = self._values(torch.as_tensor(heap)[piled]).to(x)
+        return x
 
     def bins_of(self, leaf: np.ndarray) -> np.ndarray:
         """Return the bin of each leaf (n,), -1 where it is a value."""
@@ -319,6 +357,11 @@ class ColumnLeaves(nn.Module):
         inner = self._edges[(k - 1).clip(0)] + width * t
         low, high = self._edges[0] + width * np.log(v), self._edges[-1] - width * np.log1p(-v)
         return np.where(k == 0, low, np.where(k == len(self._edges), high, inner))
+
+
+def _check_loaded(column: Any, keys: Any) -> None:
+    """Raise DataError where numbers that were read are no division of a column."""
+    column.check()
 
 
 def cuts(counts: np.ndarray) -> np.ndarray:
