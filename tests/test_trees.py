@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import SPACES, draw, make
@@ -15,6 +16,8 @@ from torch import Tensor
 import genus
 from genus import Category, Lattice, ModelFileError, Real, Space, Trees
 from genus.files import read_tensors, write_tensors
+from genus.models.particles import resample, run, run_until
+from genus.random import isolated, rng
 
 PAIR = Space([Real(), Real()], names=["a", "b"])
 
@@ -81,16 +84,64 @@ def test_several_orders_are_averaged_as_probabilities() -> None:
 
 def test_any_columns_are_drawn_and_left_out(fitted: Trees) -> None:
     """The first column given the second, and the second alone, against sums over a grid of the first."""
-    value, grid = 0.7, torch.linspace(-5, 5, 4001, dtype=torch.float64)
+    value, grid = 0.7, torch.linspace(-5, 5, 2001, dtype=torch.float64)
     joint = fitted.log_prob(torch.stack([grid, torch.full_like(grid, value)], dim=1)).exp()
     mass = float(joint.sum() * (grid[1] - grid[0]))
-    found = fitted.log_marginal(torch.full((400, 1), value), [1]).exp()  # each is an estimate of its own
-    assert float(found.mean()) == pytest.approx(mass, rel=0.05)
-    x = torch.tensor([[math.nan, value]]).repeat(2000, 1)
+    found = fitted.log_marginal(torch.full((100, 1), value), [1]).exp()  # each is an estimate of its own
+    assert float(found.mean()) == pytest.approx(mass, rel=0.06)
+    x = torch.tensor([[math.nan, value]]).repeat(600, 1)
     drawn = fitted.impute(x, seed=0)[:, 0]
     mean = float((joint * grid).sum() / joint.sum())
-    assert float(drawn.mean()) == pytest.approx(mean, abs=0.04)
+    assert float(drawn.mean()) == pytest.approx(mean, abs=0.07)
     assert torch.equal(fitted.impute(x, seed=0)[:, 0], drawn)
+    sizes = fitted.effective_size(torch.tensor([[math.nan, 0.0], [math.nan, 3.5], [0.0, math.nan], [0.0, 0.0]]))
+    assert sizes[2:].tolist() == [math.inf, math.inf]
+    assert sizes[:2].isfinite().all()
+    assert float(sizes[1]) > 1  # more particles, since few of the first reach a value that is hardly expected
+
+
+class Walk:
+    """A chain of sums of standard normals, whose marginals are known: the mean of column i is the value of column i - 1."""
+
+    order = range(6)
+
+    def see(self, x: Tensor, c: Tensor | None) -> np.ndarray:
+        return np.zeros((1, len(x)))
+
+    def log_column(self, i: int, seen: np.ndarray, x: Tensor) -> np.ndarray:
+        before = x[:, i - 1] if i else torch.zeros(len(x), dtype=x.dtype)
+        return (-0.5 * (x[:, i] - before) ** 2 - 0.5 * math.log(2 * math.pi)).numpy()
+
+    def draw_column(self, i: int, seen: np.ndarray, x: Tensor) -> None:
+        before = x[:, i - 1] if i else torch.zeros(len(x), dtype=x.dtype)
+        x[:, i] = before + torch.randn(len(x), dtype=x.dtype, generator=rng())
+
+
+def test_particles_estimate_a_density_without_bias_and_say_what_they_are_worth() -> None:
+    x = torch.tensor([[0.0, 1.0, 0.0, 2.0, 0.0, 1.0]], dtype=torch.float64)
+    exact = torch.distributions.MultivariateNormal(
+        torch.zeros(3, dtype=torch.float64), torch.tensor([[2.0, 2, 2], [2, 4, 4], [2, 4, 6]], dtype=torch.float64)
+    ).log_prob(x[:, 1::2])
+    with isolated(0):
+        found = run(Walk(), x.repeat(1000, 1), {0, 2, 4}, None, 64)
+    ratio = np.exp(found.log_density - float(exact))
+    assert ratio.mean() == pytest.approx(1, abs=4 * ratio.std() / 1000**0.5)
+    assert ratio.var() == pytest.approx(
+        (64 / found.size.mean() - 1) / 64, rel=0.2
+    )  # the error that such weights have (Kong 1992)
+    weights = np.exp(found.log_weights - found.log_weights.max(0))
+    mean = (weights * found.rows[:, :, 4].numpy()).sum(0) / weights.sum(0)
+    assert mean.mean() == pytest.approx(1.5, abs=0.03)  # halfway between its neighbours
+
+
+def test_particles_that_contradict_what_is_known_are_drawn_again() -> None:
+    """Without resampling the draws of a long chain are worth next to nothing."""
+    x = torch.tensor([[0.0, 1.0, 0.0, 2.0, 0.0, 1.0]], dtype=torch.float64).repeat(200, 1)
+    with isolated(0):
+        assert run_until(Walk(), x, {0, 2, 4}, None).size.min() > 8
+    again = resample(np.log(np.array([[0.5, 1e-9], [0.25, 1.0], [0.25, 1e-9], [1e-9, 1e-9]])))
+    assert sorted(again[:, 0].tolist()) == [0, 0, 1, 2]
+    assert again[:, 1].tolist() == [1, 1, 1, 1]
 
 
 def piled(n: int, seed: int = 0) -> Tensor:

@@ -16,8 +16,8 @@ __all__ = ["Heaps", "weigh"]
 CLASSES = (2, 3, 4, 6, 10, 18)  # counts from which on rows of a repeated value are trusted apart
 TRUSTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)  # the shares of an excess of rows that is believed
 SWEEPS = 3  # over the classes; the likelihood is concave in the trusts
-ABOVE = 5.0  # standard deviations above its expected rows from which on a value may be a heap
-LEAST = 10.0  # nats that all heaps of a column must be worth together
+ABOVE = 5.0  # deviations above its expected rows, or times these where they are below 1, from which on a value may be a heap
+LEAST, EACH = 10.0, 0.005  # nats that all heaps of a column must be worth, and that they must be worth a row
 PROBED = 20_000  # different values whose likelihood chooses the trusts
 
 
@@ -147,12 +147,14 @@ def weigh(cells: np.ndarray, bins: np.ndarray, smooth: np.ndarray) -> tuple[np.n
     trusts, gain = _trusts(counts[some], own[some], mass[some], rows)
     weights = trusts[_class(counts)] * excess / rows[own]
     kept = weights > 0
-    return (distinct[kept], weights[kept]) if gain >= LEAST else nothing
+    return (distinct[kept], weights[kept]) if gain >= LEAST + EACH * counts[some].sum() else nothing
 
 
 def _excess(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Return the rows of each value beyond the expected ones; 0 where they may be there by chance."""
-    return np.where((counts > 0) & (counts > expected + ABOVE * np.sqrt(expected)), counts - expected, 0.0)
+    return np.where(
+        (counts > 0) & (counts > expected + ABOVE * np.minimum(expected, np.sqrt(expected))), counts - expected, 0.0
+    )
 
 
 def _class(counts: np.ndarray) -> np.ndarray:

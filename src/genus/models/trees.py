@@ -13,21 +13,22 @@ from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
 from genus.ladder import Learned, WithContext
+from genus.ladder.unknown import fill_unknown, rows_by_pattern
 from genus.models.boosting import Boosted, BoostingOptions, boost, empty
 from genus.models.chain_rule import checked_order
 from genus.models.leaves import ColumnLeaves
 from genus.models.orders import SeveralOrders
+from genus.models.particles import Particles, last_known, mixed, resampled, run_until
 from genus.models.questions import Conditional
 from genus.nets.forest import ByteCodes, Forest
-from genus.random import gumbel_like, isolated, rng
+from genus.random import isolated, rng
 from genus.space import Space
 
 __all__ = ["Trees"]
 
 SMOOTH = (0.0, 0.5, 1.0)  # the shares of the slopes within bins that validation rows choose from
 HELD = 0.1  # of the rows, held out where no validation rows are given
-PARTICLES = 64  # draws of the unknown columns before a known one
-AT_ONCE = 20_000  # rows of these together
+ROWS = 256  # whose particles are handled together
 LEARNED = 150_000  # numbers a second that a short budget is expected to be enough for; rows beyond it are left out
 RESERVE = 0.1  # of the time, for choosing slopes and for the evaluation
 
@@ -43,8 +44,9 @@ class Trees(Learned, SeveralOrders, name="trees"):
     sums, so that LightGBM is needed for learning alone.
 
     `impute` and `log_marginal` answer for any columns: exactly where the unknown ones come last in the order or have few
-    values, otherwise by drawing each unknown column in turn, given the columns before, and weighting the draws by the
-    densities of the known columns after it. Such a marginal is an estimate from 64 draws.
+    values, otherwise by particles: each unknown column is drawn in turn, given the columns before, the draws are weighted by
+    the densities of the known columns after it, and drawn again where few carry the weight. `effective_size` says how many
+    draws such an estimate is worth.
 
     Args:
         orders: the number of chains, each in an order of the columns of its own, the first in `order`, the others random. The
@@ -194,11 +196,6 @@ class Trees(Learned, SeveralOrders, name="trees"):
         """Return the log-density (B,) of the values of column i among rows x (B, D) in an order."""
         return self._column(k, i, codes).log_prob(x[:, i : i + 1])[:, 0]
 
-    def _draw_column(self, k: int, i: int, codes: np.ndarray, x: Tensor) -> None:
-        """Draw column i of rows x (B, D) and of their bytes."""
-        value = self._column(k, i, codes).sample()
-        x[:, i], codes[self.before + i] = value[:, 0].to(x), self.codes.column(i, value[:, 0])
-
     # -- sampling -----------------------------------------------------------------------------------------------------
 
     def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None, k: int = 0) -> Generator[Conditional, Tensor, None]:  # type: ignore[override]
@@ -212,6 +209,40 @@ class Trees(Learned, SeveralOrders, name="trees"):
 
     # -- any columns given the others ---------------------------------------------------------------------------------
 
+    def effective_size(self, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None) -> Tensor:
+        """Return how many independent draws stand behind the answers about each row: those of `impute` and `log_marginal`.
+
+        Unknown columns that come before known ones in an order, and have too many values to be summed over, are drawn in turn,
+        64 to 1,024 times a row, and weighted by what is known. Where such draws are worth few, the known values are ones that
+        the model hardly expects: the density is then rough, its relative error up to one over the root of the size, and what is
+        drawn by `impute` is too near to what the model would draw without them. A `Trees` with another `order`, unknown columns
+        last, is exact.
+
+        Args:
+            x, missing, c: rows, which entries are unknown, and contexts, as for `impute`.
+
+        Returns:
+            (B,) numbers; `inf` where the answers are exact.
+
+        >>> from genus import Real
+        >>> model = Trees(Space([Real(), Real()]))
+        >>> model.effective_size(torch.tensor([[1.0, torch.nan], [1.0, 2.0]]))  # the second column comes last, so it is exact
+        tensor([inf, inf], dtype=torch.float64)
+        """
+        whole, unknown = fill_unknown(self.space, x, missing)
+        whole, c = self._check(whole, c)
+        out = torch.full((len(whole),), math.inf, dtype=torch.float64, device=self.device)
+        for rows, columns in rows_by_pattern(unknown.to(whole.device)):
+            part, context = whole[rows], None if c is None else c[rows]
+            if (
+                0 < len(columns) < self.space.dim
+                and self._combinations(part[:1], columns, None if c is None else c[:1]) is None
+            ):
+                with isolated(0, self):
+                    found = [mixed(chains)[1] for _, chains in self._particles(part, columns, context)]
+                out[rows] = torch.as_tensor(np.concatenate(found), device=self.device)
+        return out
+
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         try:
             return super()._log_marginal(x, columns, c)
@@ -220,73 +251,68 @@ class Trees(Learned, SeveralOrders, name="trees"):
             whole[:, columns] = x.double()
             unknown = [i for i in range(self.space.dim) if i not in columns]
         with isolated(0, self):  # the same draws each time
-            found = [self._evidence(part, unknown, rows) for part, rows in _batches(whole, c)]
-        return torch.as_tensor(np.concatenate(found), device=self.device)
-
-    def _evidence(self, x: Tensor, unknown: list[int], c: Tensor | None) -> np.ndarray:
-        weights = [self._particles(k, x, unknown, c)[1] for k in range(len(self.orders))]
-        means = [np.logaddexp.reduce(w, axis=0) - math.log(len(w)) for w in weights]
-        return np.logaddexp.reduce(means, axis=0) - math.log(len(means))
+            found = [mixed(chains)[0] for _, chains in self._particles(whole, unknown, c)]
+        return torch.as_tensor(np.concatenate(found or [np.zeros(0)]), device=self.device)
 
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        """Draw some columns given the others, exactly or by weighted draws of each order."""
+        """Draw some columns given the others, exactly or by weighted particles of each order."""
         combinations = self._combinations(x, columns, c)
         if combinations is not None:
             return self._draw_suffix(combinations.draw(x), combinations.prefix, c)
-        drawn = [self._draw_weighted(part, columns, rows) for part, rows in _batches(x.flatten(1).double(), c)]
-        return torch.cat(drawn).to(x).view_as(x)
+        out = x.flatten(1).double()
+        for rows, chains in self._particles(out, columns, c):
+            context = None if c is None else c[rows]
 
-    def _draw_weighted(self, x: Tensor, unknown: list[int], c: Tensor | None) -> Tensor:
-        chains = [self._particles(k, x, unknown, c) for k in range(len(self.orders))]
-        means = torch.stack([torch.as_tensor(np.logaddexp.reduce(w, axis=0) - math.log(len(w))) for _, w in chains])
-        chosen = (means + gumbel_like(means)).argmax(0)
-        out = x.clone()
-        for k, (draws, weights) in enumerate(chains):
-            rows = (chosen == k).nonzero()[:, 0]
-            log_weights = torch.as_tensor(weights)[:, rows]
-            which = (log_weights + gumbel_like(log_weights)).argmax(0)
-            out[rows] = self._draw_rest(k, draws[which, rows], unknown, None if c is None else c[rows])
-        return out
+            def rest(k: int, part: Tensor, at: Tensor, context: Tensor | None = context) -> Tensor:
+                return TreeChain(self, k).draw_rest(part, columns, None if context is None else context[at])
 
-    def _draw_rest(self, k: int, x: Tensor, unknown: list[int], c: Tensor | None) -> Tensor:
-        """Return x with the unknown columns drawn that come after all known ones in an order."""
-        order, codes = self.orders[k].tolist(), self._codes(x, c)
-        for i in order[self._last_known(k, unknown) + 1 :]:
-            self._draw_column(k, i, codes, x)
+            out[rows] = resampled(chains, out[rows], rest)
+        return out.to(x).view_as(x)
+
+    def _particles(self, x: Tensor, unknown: list[int], c: Tensor | None) -> Iterator[tuple[slice, list[Particles]]]:
+        """Yield parts of the rows, and the particles of every order for them."""
+        x = x.flatten(1).double()
+        for at in range(0, len(x), ROWS):
+            rows = slice(at, at + ROWS)
+            context = None if c is None else c[rows]
+            yield rows, [run_until(TreeChain(self, k), x[rows], unknown, context) for k in range(len(self.orders))]
+
+
+class TreeChain:
+    """Give particles the conditionals of one order of a `Trees`.
+
+    Args:
+        model: the trees.
+        k: the number of the order.
+    """
+
+    def __init__(self, model: Trees, k: int) -> None:
+        self.model, self.k = model, k
+
+    @property
+    def order(self) -> Sequence[int]:
+        """Return the column at every position."""
+        return self.model.orders[self.k].tolist()
+
+    def see(self, x: Tensor, c: Tensor | None) -> np.ndarray:
+        """Return the bytes of rows x (B, D)."""
+        return self.model._codes(x, c)
+
+    def log_column(self, i: int, seen: np.ndarray, x: Tensor) -> np.ndarray:
+        """Return the log-density (B,) of the values of column i among rows x (B, D)."""
+        return self.model._log_column(self.k, i, seen, x).cpu().numpy()
+
+    def draw_column(self, i: int, seen: np.ndarray, x: Tensor) -> None:
+        """Draw column i of rows x (B, D) and of their bytes, in place."""
+        value = self.model._column(self.k, i, seen).sample()
+        x[:, i], seen[self.model.before + i] = value[:, 0].to(x), self.model.codes.column(i, value[:, 0])
+
+    def draw_rest(self, x: Tensor, unknown: list[int], c: Tensor | None) -> Tensor:
+        """Return x (B, D) with the unknown columns drawn that come after all known ones."""
+        seen = self.see(x, c)
+        for i in self.order[last_known(self.order, unknown) + 1 :]:
+            self.draw_column(i, seen, x)
         return x
-
-    def _last_known(self, k: int, unknown: list[int]) -> int:
-        return max((p for p, i in enumerate(self.orders[k].tolist()) if i not in unknown), default=-1)
-
-    def _particles(self, k: int, x: Tensor, unknown: list[int], c: Tensor | None) -> tuple[Tensor, np.ndarray]:
-        """Draw the unknown columns that come before a known one, and weight the draws by the known ones.
-
-        Args:
-            k: the number of the order.
-            x: rows (B, D), whatever they hold in the unknown columns.
-
-        Returns:
-            Rows (P, B, D), and the log of their weights (P, B): the mean weight is the density of the known columns, without
-            bias. P is 1 where nothing had to be drawn, so that the mean is exact.
-        """
-        order, codes, copies = self.orders[k].tolist(), self._codes(x, c), 1
-        draws, weights = x.clone(), np.zeros(len(x))
-        for i in order[: self._last_known(k, unknown) + 1]:
-            if i not in unknown:
-                weights += self._log_column(k, i, codes, draws).cpu().numpy()
-                continue
-            if copies == 1:
-                copies = PARTICLES
-                draws, weights, codes = draws.repeat(copies, 1), np.tile(weights, copies), np.tile(codes, (1, copies))
-            self._draw_column(k, i, codes, draws)
-        return draws.view(copies, *x.shape), weights.reshape(copies, len(x))
-
-
-def _batches(x: Tensor, c: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield rows in parts of which so many copies are handled at once."""
-    size = max(1, AT_ONCE // PARTICLES)
-    for at in range(0, max(len(x), 1), size):
-        yield x[at : at + size], None if c is None else c[at : at + size]
 
 
 def _divided(train: WithContext, validation: WithContext | None, seconds: float) -> tuple[WithContext, WithContext]:
