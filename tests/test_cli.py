@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -29,7 +30,7 @@ from genus.cli import app
 from genus.cli.inputs import context_values, parse_duration, parse_hyperparameters
 from genus.cli.outputs import as_table, image_grid
 
-COMMANDS = ["families", "describe", "compare", "fit", "sample", "score", "impute", "distill", "tour"]
+COMMANDS = ["families", "describe", "compare", "evaluate", "fit", "sample", "score", "impute", "distill", "tour"]
 
 
 def adult(rows: int = 300) -> str:
@@ -49,6 +50,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder, the current one, with everything that the examples name."""
     here = tmp_path_factory.mktemp("genus")
     (here / "adult.csv").write_text(adult())
+    (here / "adult-test.csv").write_text(adult(80))
+    (here / "tabsyn.csv").write_text(adult(100))
+    pq.write_table(
+        pa.table({"age": [30, 40] * 50, "workclass": [" ?"] * 100, "income": ["<=50K"] * 100}), here / "ctgan.parquet"
+    )
     (here / "book.txt").write_text("ROMEO:\nBut soft, what light?\n\nJULIET:\nAy me!\n\n" * 20)
     rng = np.random.default_rng(0)
     for label in ("cats", "dogs"):
@@ -116,6 +122,8 @@ def run_examples(command: str, folder: Path) -> None:
         words = shlex.split(command_line)[1:]
         if words[0] == "compare":
             words += ["--seeds", "1", "--jobs", "1", "--budget", "1s", "--families", "naive-bayes"]
+        if words[0] == "evaluate":
+            words = [word.replace("run3/samples.csv", "tabsyn.csv") for word in words]
         if words[0] == "fit" and "--budget" not in words:
             words += ["--budget", "1s"]
         if words[0] == "tour":
@@ -140,7 +148,9 @@ def fitted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("one_core")
-@pytest.mark.parametrize("command", [*COMMANDS, ""])
+@pytest.mark.parametrize(
+    "command", [*(c for c in COMMANDS if c != "evaluate"), "", pytest.param("evaluate", marks=pytest.mark.nightly)]
+)
 def test_every_example_in_the_help_works(command: str, fitted: Path, tmp_path: Path) -> None:
     here = tmp_path / "files"  # of its own, since examples of one command replace the models of another
     shutil.copytree(fitted, here)

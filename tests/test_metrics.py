@@ -11,7 +11,7 @@ from genus.divergences import jensen_shannon
 from genus.errors import DataError
 from genus.evaluation import neighbours
 from genus.evaluation.classifiers import c2st, canonical, tstr, two_sample
-from genus.evaluation.metrics import METRICS, evaluate, independent_columns
+from genus.evaluation.metrics import METRICS, independent_columns, score_samples
 from genus.evaluation.neighbours import memorisation, precision_recall_density_coverage
 from genus.space import Category, Lattice, Real, Space
 
@@ -51,7 +51,7 @@ def rows():
 
 def test_equal_distributions_have_ideal_values(rows):
     train, test, other = rows
-    scores = evaluate(MIXED, other, train=train, test_a=test, target="label", seed=0)
+    scores = score_samples(MIXED, other, train=train, test_a=test, target="label", seed=0)
     assert set(scores) == set(METRICS) - {"tstr_r2"}
     assert scores["c2st"] == pytest.approx(0.5, abs=0.05)
     assert scores["energy"] == pytest.approx(0, abs=0.03)
@@ -68,8 +68,8 @@ def test_equal_distributions_have_ideal_values(rows):
 
 def test_the_floor_is_told_apart_and_teaches_nothing(rows):
     train, test, other = rows
-    floor = evaluate(MIXED, independent_columns(train, 600), train=train, test_a=test, target="label")
-    real = evaluate(MIXED, other, train=train, test_a=test, target="label")
+    floor = score_samples(MIXED, independent_columns(train, 600), train=train, test_a=test, target="label")
+    real = score_samples(MIXED, other, train=train, test_a=test, target="label")
     assert floor["c2st"] > 0.9
     assert floor["tstr_auc"] < 0.7 < 0.9 < real["tstr_auc"]
     assert floor["density"] < 0.5
@@ -80,7 +80,7 @@ def test_the_floor_is_told_apart_and_teaches_nothing(rows):
 
 def test_copies_of_the_training_rows_are_flagged(rows):
     train, test, _ = rows
-    scores = evaluate(MIXED, train, train=train, test_a=test)
+    scores = score_samples(MIXED, train, train=train, test_a=test)
     assert scores["copies"] == 1
     assert scores["dcr_ratio"] == 0
     assert scores["dcr_share"] > 0.6
@@ -98,7 +98,9 @@ def test_near_copies_are_flagged_where_no_row_is_a_copy():
 def test_a_seed_repeats_and_the_global_states_are_left_alone(rows):
     train, test, other = rows
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
-    first, second, third = (evaluate(MIXED, other, train=train, test_a=test, target="x", seed=s, threads=1) for s in (5, 5, 6))
+    first, second, third = (
+        score_samples(MIXED, other, train=train, test_a=test, target="x", seed=s, threads=1) for s in (5, 5, 6)
+    )
     assert first == second
     assert first != third
     assert torch.equal(torch_state, torch.random.get_rng_state())
@@ -109,8 +111,8 @@ def test_images():
     space = Space(Lattice(0, 16), shape=(4, 4))
     shade = torch.randint(2, 14, (700, 1, 1), generator=torch.Generator().manual_seed(0))
     x = (shade + torch.randint(-2, 3, (700, 4, 4), generator=torch.Generator().manual_seed(1))).float()
-    real = evaluate(space, x[:200], train=x[200:500], test_a=x[500:])
-    floor = evaluate(space, independent_columns(x[200:500], 200), train=x[200:500], test_a=x[500:])
+    real = score_samples(space, x[:200], train=x[200:500], test_a=x[500:])
+    floor = score_samples(space, independent_columns(x[200:500], 200), train=x[200:500], test_a=x[500:])
     assert real["c2st"] == pytest.approx(0.5, abs=0.1)
     assert floor["c2st"] > 0.9
 
@@ -118,15 +120,15 @@ def test_images():
 def test_what_is_no_sample_of_the_space_is_refused(rows):
     train, test, other = rows
     with pytest.raises(DataError, match="samples lacks a value in column 'count'"):
-        evaluate(MIXED, torch.full((20, 5), nan), train=train, test_a=test)
+        score_samples(MIXED, torch.full((20, 5), nan), train=train, test_a=test)
     with pytest.raises(DataError, match="samples has 9"):
-        evaluate(MIXED, other[:9], train=train, test_a=test)
+        score_samples(MIXED, other[:9], train=train, test_a=test)
     with pytest.raises(DataError, match="no column 'nope'"):
-        evaluate(MIXED, other, train=train, test_a=test, target="nope")
+        score_samples(MIXED, other, train=train, test_a=test, target="nope")
 
 
 def test_ten_rows_suffice():
-    scores = evaluate(MIXED, table(10, 0), train=table(10, 1), test_a=table(10, 2), target="label")
+    scores = score_samples(MIXED, table(10, 0), train=table(10, 1), test_a=table(10, 2), target="label")
     assert all(math.isfinite(value) for value in scores.values())
 
 
@@ -162,7 +164,7 @@ def test_jensen_shannon_is_a_lower_bound_of_the_true_one():
 
 def test_the_earth_movers_distance_lies_between_the_critics_and_the_couplings():
     x, y, train = normal(600, 2), normal(600, 2, seed=1) + torch.tensor([2.0, 0.0]), normal(50, 2, seed=2)
-    scores = evaluate(PLANE, y, train=train, test_a=x)
+    scores = score_samples(PLANE, y, train=train, test_a=x)
     assert 1.6 < scores["w1_dual"] < 2.15
     assert 1.9 < scores["w1"] < 2.3
 
@@ -345,7 +347,7 @@ def test_train_on_synthetic_learns_from_all_samples_however_few_the_real_rows(mo
     learnt: list[int] = []
     monkeypatch.setattr(metrics, "tstr", lambda space, column, fake, real, seed: float(learnt.append(len(fake)) or 0.5))
     x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
-    metrics.evaluate(Space([Real(), Real()]), x[:400], train=x[:400], test_a=x[400:450], target="x1")
+    metrics.score_samples(Space([Real(), Real()]), x[:400], train=x[:400], test_a=x[400:450], target="x1")
     assert learnt == [400]
 
 
@@ -356,6 +358,6 @@ def test_a_column_without_any_value_on_one_side():
     real = torch.tensor(np.stack([rng.normal(size=80), np.full(80, nan), rng.integers(0, 4, 80)], 1))
     fake = real.flip(0).clone()
     real[0, 1] = 1.0
-    scores = evaluate(space, fake, train=real, test_a=real, target="x")
+    scores = score_samples(space, fake, train=real, test_a=real, target="x")
     assert math.isfinite(scores["c2st"])
     assert math.isfinite(scores["tstr_r2"])

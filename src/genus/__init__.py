@@ -52,7 +52,7 @@ _names = {
     "genus.models.continuous": ("ContinuousDensity",),
     "genus.training": ("History", "fit"),
     "genus.distillation": ("Distillation", "distill"),
-    "genus.evaluation": ("Report", "compare"),
+    "genus.evaluation": ("Report", "compare", "evaluate"),
 }
 _modules = {name: module for module, names in _names.items() for name in names}
 __all__ = sorted(_modules)  # noqa: PLE0605
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from genus.data import Dataset, read
     from genus.distillation import Distillation, distill
     from genus.errors import DataError, GenusError, ModelFileError, NotFittedError, TrainingError
-    from genus.evaluation import Report, compare
+    from genus.evaluation import Report, compare, evaluate
     from genus.files import load, save
     from genus.ladder import ApproximateDensity, Counted, GenerativeModel, Learned, Loss, TractableDensity
     from genus.models import (

@@ -22,6 +22,7 @@ from genus.cli.compare import compare
 from genus.cli.describe import describe
 from genus.cli.distill import distill
 from genus.cli.errors import UsageError, explain
+from genus.cli.evaluate import evaluate
 from genus.cli.families import families
 from genus.cli.fit import fit
 from genus.cli.impute import impute
@@ -34,7 +35,7 @@ __all__ = ["app", "main"]
 
 # Plain help: it is there at once, and its examples can be copied without the frame around them.
 app = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-for command in (families, describe, compare, fit, sample, score, impute, distill, tour):
+for command in (families, describe, compare, evaluate, fit, sample, score, impute, distill, tour):
     app.command()(command)
 
 
@@ -57,6 +58,7 @@ def top(
       genus families
       genus describe iris
       genus compare iris --target species
+      genus evaluate --real adult.csv --held-out adult-test.csv tabsyn.csv
       genus fit iris --family mixture --out iris.genus
       genus sample iris.genus -n 5
       genus score iris.genus iris --out scores.csv

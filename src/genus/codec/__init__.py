@@ -95,7 +95,7 @@ class Codec:
             return sequences.encode(self.space, self.form, source)
         if not self.rewrites:
             return columns.encode(self.space, self.form, source, allow_missing, beyond)
-        table, broken, reasons = run_forward(self.rewrites, self._as_read(source))
+        table, broken, reasons = run_forward(self.rewrites, self.as_read(source))
         if reasons and not beyond:
             raise BrokenRelation(reasons, "drop or mend such rows, or read the training data with relations=False")
         table = table.filter(pa.array(~broken)) if broken.any() else table
@@ -104,7 +104,7 @@ class Codec:
         x[torch.from_numpy(~broken)] = fine
         return x
 
-    def _as_read(self, source: Any) -> pa.Table:
+    def as_read(self, source: Any) -> pa.Table:
         """Return data as a table with the person's columns, of time where they were time."""
         table, form = to_arrow(source)
         if form.container in ARRAYS and table.num_columns == len(self.names) and not set(self.names) <= set(table.column_names):

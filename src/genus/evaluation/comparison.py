@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from genus.codec.notes import Note
 from genus.configurable import classes, unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
-from genus.evaluation.classifiers import tstr
-from genus.evaluation.metrics import LEARNT, LEAST, METRICS, independent_columns
+from genus.evaluation.assembly import assemble, cores_here, reference_scores
+from genus.evaluation.metrics import LEAST
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
-from genus.evaluation.sequences import NOVELTY, spans
-from genus.evaluation.trial import EVIDENCE, Protocol, Trial, joint_space, pictured, run_trial, sample_metrics, with_context
+from genus.evaluation.samples import given_row, read_samples
+from genus.evaluation.sequences import spans
+from genus.evaluation.trial import EVIDENCE, Protocol, Trial, run_trial, with_context
 from genus.evaluation.workers import Parcel
 from genus.ladder import GenerativeModel, registered_families
 from genus.registry import families as all_families
 from genus.registry import family, refusal
-from genus.space import Category
 
 __all__ = ["compare"]
 
@@ -55,6 +48,7 @@ def compare(
     hyper: Mapping[str, Mapping[str, Any]] | None = None,
     jobs: int | None = None,
     progress: bool | Callable[[str], None] = True,
+    samples: Mapping[str, Any] | None = None,
 ) -> Report:
     """Fit every applicable family to most of the rows and evaluate it on the rest.
 
@@ -77,6 +71,9 @@ def compare(
         hyper: hyper-parameters by family name; by default what `family.default_hyperparameters` says of this many rows.
         jobs: processes at once; by default one for each core. Joblib runs them, on its active backend.
         progress: True prints a line for each fit that ends; a function is called with that line.
+        samples: name -> samples of another generator, which are judged by the same metrics: a path, a frame, an array. Only
+            where it was fitted to the rows that are not held out here, `data.split(test=, seed=0)[0]`, is that fair; `evaluate`
+            takes training and held-out rows apart.
 
     Returns:
         A `Report`: print it, `write` it to a folder, or read its `rows`. After Ctrl-C it holds the fits that have ended.
@@ -96,9 +93,10 @@ def compare(
     baseline, baseline_words = BASELINES[data.space.sequence]
     chosen = _chosen(families, baseline)
     say = progress if callable(progress) else _print_line if progress else _say_nothing
-    cores = _cores()
+    cores = cores_here()
     train, held = data.split(test=test, seed=0)
     train, held = train.charted_on(train), held.charted_on(train)
+    given = read_samples(samples, train, [cls.name for cls in chosen])
     refused = {cls.name: reason for cls in chosen if (reason := refusal(cls.name, data.space, data.context))}
     work = [(cls, seed) for seed in range(seeds) for cls in chosen if cls.name not in refused]
     jobs = min(jobs or cores, max(len(work), 1))
@@ -108,7 +106,7 @@ def compare(
     for name, reason in refused.items():
         say(f"{name}: left out, {reason}")
     trials = _trials(protocol, work, jobs, baseline, say)
-    references = _references(protocol, held_rows[half:], data.target)
+    references = reference_scores(protocol, held_rows[half:])
     rows = [
         Row(*_names(cls), status="refused", reason=refused[cls.name])
         if cls.name in refused
@@ -116,32 +114,19 @@ def compare(
         for cls in chosen
     ]
     _pair(rows, trials, baseline)
-    used = {key for scores in (*references.values(), *(row.metrics for row in rows)) for key in scores}
-    return Report(
-        name=data.name,
-        space=train.space,
-        data_codec=train.codec,
-        notes=list(map(Note.of, data.notes)),
-        rows=rows,
-        train_rows=len(train),
-        test_rows=len(held),
-        total_rows=len(data),
-        context=data.context,
-        context_columns=", ".join(data.context.names or ()) if data.context is not None else None,
-        target=data.target,
+    rows += [given_row(protocol, one) for one in given]
+    return assemble(
+        protocol,
+        rows,
+        references,
+        data,
+        begin,
         baseline=baseline_words,
         baseline_family=baseline,
         budget_seconds=budget,
         seeds=list(range(seeds)),
         sample_count=protocol.sample_count if data.space.sequence else half,
-        references=references,
-        metrics={key: metric for key, metric in (METRICS | NOVELTY).items() if key in used},
-        real=held.x[:half][: pictured(data.space)].to(data.space.dtype),
-        versions=_versions(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - begin,
         cores=cores,
-        machine=f"{platform.system()} {platform.machine()}",
     )
 
 
@@ -171,10 +156,6 @@ def _family(wanted: str | Family, listed: Mapping[str, Family]) -> Family:
     if name not in listed:
         raise GenusError(f"There is no family {name!r}; there are {', '.join(listed)}.")
     return wanted if isinstance(wanted, type) else listed[name]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _print_line(line: str) -> None:
@@ -234,30 +215,6 @@ def _run_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[
             classes[family_of_caller.name] = family_of_caller
     classes[name] = cls
     return run_trial(protocol, cls, seed)
-
-
-def _references(protocol: Protocol, rest: Tensor, target: str | None) -> dict[str, dict[str, float]]:
-    """Return the metrics of rows that give a number its meaning: real rows, independent columns, and copies."""
-    if protocol.train.space.sequence:
-        return {"held-out rows": sample_metrics(protocol, rest)}
-    train, n = with_context(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.half))
-    rows = {
-        "real against real": rest,
-        "independent columns": independent_columns(train, n),
-        "copy of the training set": train,
-    }
-    space = joint_space(protocol.train)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        scores = {name: sample_metrics(protocol, x) for name, x in rows.items()}
-        if target is not None:  # as many rows to learn from as a model's samples
-            key = "tstr_auc" if isinstance(space.kinds[space.index(target)], Category) else "tstr_r2"
-            scores["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)
-    # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
-    kinds = {key: metric.kind for key, metric in METRICS.items()}
-    copier = scores["copy of the training set"]
-    scores["copy of the training set"] = {key: value for key, value in copier.items() if kinds[key] == "memorisation"}
-    return scores
 
 
 # -- from trials to rows --------------------------------------------------------------------------------------------------
@@ -327,7 +284,7 @@ def _pair(rows: Sequence[Row], trials: Sequence[Trial], baseline: str) -> None:
     values = {row.family: _by_row([t for t in trials if t.family == row.family and not t.error]) for row in dense}
     if not dense:
         return
-    best = max(dense, key=lambda row: row.log_density or -math.inf).family
+    best = max(dense, key=lambda row: (not row.accused, row.log_density or -math.inf)).family
     for row in dense:
         if baseline in values:
             row.baseline_difference, row.baseline_difference_se = _mean_and_error(values[row.family] - values[baseline])
@@ -341,8 +298,3 @@ def _summary(trial: Trial) -> str:
     density = "" if trial.log_density is None else f"{trial.log_density.mean():.3f} nats a row, "
     samples = f"two-sample AUC {trial.metrics['c2st']:.3f}" if "c2st" in trial.metrics else f"{trial.metrics['new']:.0%} new"
     return f"{head}: {density}{samples}, {trial.history.seconds:.1f} s"
-
-
-def _versions() -> dict[str, str]:
-    packages = ("genus", "torch", "lightning-fabric", "numpy", "scikit-learn")
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}

@@ -16,7 +16,7 @@ from genus.evaluation.classifiers import tstr, two_sample
 from genus.evaluation.neighbours import features, memorisation, precision_recall_density_coverage
 from genus.space import Category, Space
 
-__all__ = ["METRICS", "Metric", "evaluate", "independent_columns", "torch_threads"]
+__all__ = ["METRICS", "Metric", "score_samples", "independent_columns", "torch_threads"]
 
 LEAST = 10  # rows on either side below which no metric says anything
 ROWS = 5_000  # for classifiers and distances of samples
@@ -29,7 +29,7 @@ LEARNT = 20_000  # rows from which train-on-synthetic learns, and as many real o
 
 @dataclass(frozen=True)
 class Metric:
-    """Describe how to read one number of `evaluate`.
+    """Describe how to read one number of `score_samples`.
 
     Args:
         title: the head of its column.
@@ -153,7 +153,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def evaluate(
+def score_samples(
     space: Space,
     samples: Tensor,
     *,
@@ -188,7 +188,7 @@ def evaluate(
 
     >>> from genus.space import Real
     >>> x = torch.randn(600, 2, generator=torch.Generator().manual_seed(0))
-    >>> scores = evaluate(Space([Real(), Real()]), x[:200], train=x[200:400], test_a=x[400:], target="x1")
+    >>> scores = score_samples(Space([Real(), Real()]), x[:200], train=x[200:400], test_a=x[400:], target="x1")
     >>> list(scores) == [key for key in METRICS if key != "tstr_auc"]
     True
     """

@@ -18,6 +18,7 @@ from genus.evaluation.results import Results, Row
 from genus.evaluation.sequences import symbol
 from genus.evaluation.svg import COLOURS
 from genus.evaluation.tables import bars, measured, tables
+from genus.evaluation.wording import shown
 from genus.space import Category, Lattice, Real
 
 __all__ = ["render"]
@@ -49,7 +50,9 @@ def render(results: Results) -> str:
         metrics=[results.metrics[key] for key in measured(results)],
         dense=[place for place in places if place.by == "density"],
         implicit=[place for place in places if place.by == "samples"],
+        accused=[place for place in places if place.by == "accused"],
         others=[place for place in places if place.by == "nothing"],
+        findings=shown([place.row for place in places]),
         bars=bars(fitted),
         plus_minus=plus_minus,
         tables=tables(results, fitted),

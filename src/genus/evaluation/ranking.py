@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from genus.evaluation.metrics import ROWS
-from genus.evaluation.results import Results, Row
+from genus.evaluation.results import GIVEN, Results, Row
 from genus.evaluation.sequences import symbol
+from genus.evaluation.wording import accusation, auc_error, findings_remark, listed, told_apart
 from genus.space import Lattice, Real
 
-__all__ = ["Place", "density_text", "distance", "listed", "number", "plus_minus", "ranking", "tied", "verdict"]
+__all__ = ["Place", "density_text", "distance", "number", "plus_minus", "ranking", "tied", "verdict"]
 
 
 ROUNDING = 1e-9  # nats
@@ -25,14 +26,15 @@ class Place(NamedTuple):
 
     Args:
         number: 1 for the best and those tied with it; None for a family that was not fitted.
-        by: the measure that the family is ranked by: its log-density, its samples alone, or nothing.
+        by: the measure that the family is ranked by: its log-density, its samples alone; "accused" where it is left out
+            for what was found; or nothing.
         tied: True where its distance to the best is within two standard errors.
         row: the numbers of the family.
         sentence: the explanation of the place, for a practitioner.
     """
 
     number: int | None
-    by: Literal["density", "samples", "nothing"]
+    by: Literal["density", "samples", "accused", "nothing"]
     tied: bool
     row: Row
     sentence: str
@@ -75,8 +77,10 @@ def hurried(row: Row) -> bool:
 
 
 def ranking(results: Results) -> list[Place]:
-    """Return the families in order, each with a sentence: densities first, then by samples alone, then refused and failed."""
-    fitted = [row for row in results.rows if row.status == "ok"]
+    """Return the families in order, each with a sentence: densities first, then by samples alone, then those that are left
+    out for what was found, then refused and failed.
+    """
+    fitted = [row for row in results.rows if row.status == "ok" and not row.accused]
     dense = sorted((row for row in fitted if row.has_density), key=lambda row: -row.log_density)  # type: ignore[operator]
     best, rest = dense[:1], dense[1:]
     ties = [row for row in rest if tied(row)]
@@ -90,6 +94,7 @@ def ranking(results: Results) -> list[Place]:
     implicit.sort(key=lambda row: distance(results, results.samples_metric, row.metrics.get(results.samples_metric, math.nan)))
     for i, row in enumerate(implicit, len(dense) + 1):
         places.append(Place(i, "samples", False, row, _samples_sentence(results, row)))
+    places += [Place(None, "accused", False, row, accusation(row)) for row in results.rows if row.accused]
     others = sorted((row for row in results.rows if row.status != "ok"), key=lambda row: row.status != "refused")
     places = [p._replace(sentence=f"{p.sentence}; {_cut(p.row)}") if hurried(p.row) else p for p in places]
     places += [Place(None, "nothing", False, row, row.reason or f"{row.status}, without a reason given") for row in others]
@@ -101,12 +106,21 @@ def verdict(results: Results) -> list[str]:
     places = ranking(results)
     dense = [place for place in places if place.by == "density"]
     implicit = [place for place in places if place.by == "samples"]
+    found = findings_remark([place.row for place in places])
     if dense:
         said = _density_verdict(results, dense) + _copies_remark(results)
-        return said + _samples_remark(results, places) + _hurry_remark(places)
+        return said + found + _samples_remark(results, places) + _hurry_remark(places)
+    if results.rows and all(row.group == GIVEN for row in results.rows):
+        real = results.references.get("real against real", {}).get(results.samples_metric, math.nan)
+        n = min(results.test_rows // 2, ROWS)
+        said = told_apart([place.row for place in implicit], results.samples_metric, real, n) if implicit else []
+        return (said or ["No samples are ranked."]) + found
     if implicit:
         first = implicit[0].row
-        return ["No family with a density was fitted.", f"By samples alone {first.family} comes first{_auc(results, first)}."]
+        said = ["No family with a density was fitted.", f"By samples alone {first.family} comes first{_auc(results, first)}."]
+        return said + found
+    if found:
+        return ["No family is ranked.", *found]
     return ["No family could be fitted; the sentences below say why." if places else "No family was compared."]
 
 
@@ -175,7 +189,8 @@ def _copies_remark(results: Results) -> list[str]:
 
 def _samples_remark(results: Results, places: Sequence[Place]) -> list[str]:
     """Return a remark on the families whose samples are hardest to tell from real rows."""
-    sampled = [place.row for place in places if place.row.status == "ok" and results.samples_metric in place.row.metrics]
+    ranked = [place.row for place in places if place.by in ("density", "samples")]
+    sampled = [row for row in ranked if results.samples_metric in row.metrics]
     if len(sampled) < 2:
         return []
     away = {row.family: distance(results, results.samples_metric, row.metrics[results.samples_metric]) for row in sampled}
@@ -186,7 +201,7 @@ def _samples_remark(results: Results, places: Sequence[Place]) -> list[str]:
         return [f"By samples alone, {names} are no easier to tell from real rows than other real rows are{real}."]
     closest = min(sampled, key=lambda row: away[row.family])
     error = (
-        _auc_error(min(results.test_rows // 2, ROWS), closest.metrics[results.samples_metric])
+        auc_error(min(results.test_rows // 2, ROWS), closest.metrics[results.samples_metric])
         if results.samples_metric == "c2st"
         else 0.0
     )
@@ -199,14 +214,6 @@ def _samples_remark(results: Results, places: Sequence[Place]) -> list[str]:
         start = f"The samples of {closest.family}" if places[0].tied else "Its samples"
         return [f"{start} are also the hardest to tell from real rows{_auc(results, closest)}."]
     return [f"By samples alone, {closest.family} is the hardest to tell from real rows{_auc(results, closest)}."]
-
-
-def _auc_error(n: int, auc: float) -> float:
-    """Return the standard error of an area under the curve of n rows of each kind (Hanley & McNeil 1982); 0 without rows."""
-    if not n or not 0 < auc < 1:
-        return 0.0
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    return math.sqrt((auc * (1 - auc) + (n - 1) * (q1 + q2 - 2 * auc**2)) / n**2)
 
 
 def _cut(row: Row) -> str:
@@ -262,10 +269,17 @@ def _against_baseline(results: Results, row: Row) -> str:
 
 
 def _samples_sentence(results: Results, row: Row) -> str:
-    kind = "no density (implicit)" if row.label == "none" else "no finite log-density of the held-out rows"
+    if row.group == GIVEN:
+        kind = "samples alone"
+    else:
+        kind = (
+            "no density (implicit): compared by samples alone"
+            if row.label == "none"
+            else ("no finite log-density of the held-out rows: compared by samples alone")
+        )
     auc = row.metrics.get(results.samples_metric, math.nan)
     told = "" if math.isnan(auc) else f"; a classifier tells them from real rows with AUC {auc:.2f}"
-    return f"{kind}: compared by samples alone{told}{_aside(_real_rows(results))}"
+    return f"{kind}{told}{_aside(_real_rows(results))}"
 
 
 def _auc(results: Results, row: Row) -> str:
@@ -323,8 +337,3 @@ def _signed(value: float, decimals: int) -> str:
 def _paired(gap: float | None, se: float | None) -> str:
     text = plus_minus(gap, se)
     return text if gap is None or gap < 0 else f"+{text}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Return words as a list in a sentence: "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

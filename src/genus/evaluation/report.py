@@ -45,7 +45,7 @@ class Report(Results):
     def best(self) -> Row | None:
         """Return the first row of the ranking; None where no family was fitted."""
         first = self.ranking()[0].row if self.rows else None
-        return first if first is not None and first.status == "ok" else None
+        return first if first is not None and first.status == "ok" and not first.accused else None
 
     def to_json(self) -> dict[str, Any]:
         """Return every number and sentence as JSON values, families in order; see `Results.to_json`."""
@@ -59,20 +59,22 @@ class Report(Results):
         """Return the families in order, then the reference rows, as a pyarrow Table with a column for each number."""
         import pyarrow as pa
 
-        numbers = [f.name for f in fields(Row) if f.name not in (*PICTURED, "metrics", "metrics_spread", "seeds", "histories")]
+        apart = (*PICTURED, "metrics", "metrics_spread", "seeds", "histories", "findings")
+        numbers = [f.name for f in fields(Row) if f.name not in apart]
         lines = []
         for place in self.ranking():
             line = {name: getattr(place.row, name) for name in numbers} | {"place": place.number}
+            line |= {"findings": "; ".join(map(str, place.row.findings))}
             line |= place.row.metrics | {f"{key}_spread": value for key, value in place.row.metrics_spread.items()}
             lines.append(line)
         for name, metrics in self.references.items():
             lines.append({"family": name, "status": "reference"} | metrics)
         spreads = [f"{key}_spread" for key in self.metrics if any(key in row.metrics_spread for row in self.rows)]
-        text = {"family", "title", "group", "status", "reason", "label", "stopped"}
+        text = {"family", "title", "group", "status", "reason", "label", "stopped", "findings"}
         whole = {"place", "parameters", "estimate_samples"}
         schema = {
             name: pa.string() if name in text else pa.int64() if name in whole else pa.float64()
-            for name in ("place", *numbers, *self.metrics, *spreads)
+            for name in ("place", *numbers, "findings", *self.metrics, *spreads)
         }
         return pa.table({name: pa.array([line.get(name) for line in lines], kind) for name, kind in schema.items()})
 

@@ -12,11 +12,14 @@ from torch import Tensor
 from genus.codec import Codec
 from genus.codec.notes import Note
 from genus.evaluation.codes import Codes
+from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import Metric
 from genus.space import Space
 from genus.training import History
 
-__all__ = ["PICTURED", "Results", "Row"]
+__all__ = ["GIVEN", "PICTURED", "Results", "Row"]
+
+GIVEN = "given"  # the group of rows that were not fitted here
 
 PICTURED = ("samples", "codes")  # fields of a row that pictures are made of, and that no file of numbers holds
 
@@ -53,6 +56,7 @@ class Row:
         histories: one `History` a seed.
         samples: x (n, *shape) for the pictures.
         codes: the codes of held-out rows, of a family that has codes.
+        findings: what is wrong with the samples, or with the density.
     """
 
     family: str
@@ -82,11 +86,17 @@ class Row:
     histories: list[History] = field(default_factory=list, repr=False)
     samples: Tensor | None = field(default=None, repr=False)
     codes: Codes | None = field(default=None, repr=False)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def has_density(self) -> bool:
         """Return True where the family was fitted and has a finite log-density."""
         return self.status == "ok" and self.log_density is not None and math.isfinite(self.log_density)
+
+    @property
+    def accused(self) -> list[Finding]:
+        """Return the findings for which the row is left out of the ranking."""
+        return [finding for finding in self.findings if finding.kind == "accused"]
 
     @property
     def gap(self) -> float | None:
@@ -98,12 +108,14 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON values: NaN and infinities are None, samples and codes are left out."""
         data = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PICTURED}
-        return _as_json(data | {"gap": self.gap, "histories": [history.rows for history in self.histories]})
+        data |= {"histories": [history.rows for history in self.histories]}
+        return _as_json(data | {"gap": self.gap, "findings": [finding.to_json() for finding in self.findings]})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Row:
         """Return the row that `to_json` described; of histories it holds the evaluations, and no samples or codes."""
         kept = _kept(cls, data) | {"histories": [History(rows=rows) for rows in data.get("histories", [])]}
+        kept |= {"findings": [Finding(**values) for values in data.get("findings", [])]}
         kept |= {name: _scores(data[name]) for name in ("metrics", "metrics_spread") if name in data}
         return cls(**kept)
 

@@ -189,7 +189,8 @@ def _metric_cell(row: Row, key: str, decimals: int, best: bool) -> Cell:
 
 def _winners(results: Results, key: str, places: Sequence[Place]) -> set[str]:
     """Return the families closest to perfect, as far as the deviation between seeds can tell; none where all are alike."""
-    rows = [place.row for place in places if math.isfinite(place.row.metrics.get(key, math.nan))]
+    ranked = [place.row for place in places if not place.row.accused]
+    rows = [row for row in ranked if math.isfinite(row.metrics.get(key, math.nan))]
     if len(rows) < 2 or results.metrics[key].kind in NO_CONTEST or key in BOUNDS:
         return set()
     rows.sort(key=lambda row: distance(results, key, row.metrics[key]))

@@ -27,7 +27,10 @@ def text(results: Results) -> str:
 def renderable(results: Results) -> Group:
     """Return the results as rich prints them."""
     places = ranking(results)
-    lines = [Text.assemble((f"{place.row.family}: ", "bold"), place.sentence) for place in places]
+    lines = []
+    for place in places:
+        lines.append(Text.assemble((f"{place.row.family}: ", "bold"), place.sentence))
+        lines += [Text.assemble((f"  {finding.kind}: ", "bold"), finding.sentence) for finding in place.row.findings]
     lines += [Text(f"{note.label}: {note.reason}", style="dim") for note in results.notes]
     return Group(Text(" ".join(verdict(results)), style="bold"), Padding(_table(results, places), (1, 0)), *lines)
 
@@ -57,7 +60,8 @@ def _table(results: Results, places: list[Place]) -> Table:
 
 def _cells(place: Place, keys: list[str], sequence: bool) -> list[str]:
     row = place.row
-    density, label = (density_text(row), row.label) if row.status == "ok" else (row.status, "")
+    state = "accused" if row.accused else row.status
+    density, label = (density_text(row), row.label) if state == "ok" else (state, "")
     bits = [number(row.bits_per_dim, 3) if row.has_density else ""] if sequence else []
     scores = [f"{row.metrics[key]:.3f}" if key in row.metrics else "" for key in keys]
     seconds = f"{row.seconds:.0f}" if row.seconds is not None else ""

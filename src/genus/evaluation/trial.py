@@ -14,7 +14,7 @@ from torch import Tensor
 from genus.data import Dataset
 from genus.errors import GenusError
 from genus.evaluation.codes import Codes, codes_of
-from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, evaluate, torch_threads
+from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, score_samples, torch_threads
 from genus.evaluation.sequences import draws, evaluate_sequences
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, map_batches
 from genus.models.chain_rule import ChainRule
@@ -22,7 +22,7 @@ from genus.registry import build, suggested
 from genus.space import Space
 from genus.training import History, fit
 
-__all__ = ["EVIDENCE", "Protocol", "Trial", "joint_space", "pictured", "run_trial", "sample_metrics", "with_context"]
+__all__ = ["EVIDENCE", "Protocol", "Trial", "joint_space", "pictured", "run_trial", "score_rows", "with_context"]
 
 EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
 VALUES = 2**18  # coordinates that a chain rule draws at once
@@ -113,7 +113,7 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     else:
         samples = model.sample(n, c, seed=trial.seed)
     trial.samples = samples[: pictured(train.space)].clone()
-    trial.metrics = sample_metrics(protocol, with_context(replace(train, x=samples, c=c)))
+    trial.metrics = score_rows(protocol, with_context(replace(train, x=samples, c=c)))
 
 
 def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
@@ -124,13 +124,13 @@ def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
     return torch.stack(noisy).mean(0)
 
 
-def sample_metrics(protocol: Protocol, samples: Tensor) -> dict[str, float]:
+def score_rows(protocol: Protocol, samples: Tensor) -> dict[str, float]:
     """Return the metrics of samples (N, *shape), which hold the context beside x where there is one."""
     train = protocol.train
     if train.space.sequence:
         return evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive)
     rows = with_context(train)
-    return evaluate(joint_space(train), samples, train=rows, test_a=protocol.half, target=train.target, seed=0, threads=1)
+    return score_samples(joint_space(train), samples, train=rows, test_a=protocol.half, target=train.target, seed=0, threads=1)
 
 
 def with_context(data: Dataset) -> Tensor:

@@ -1,0 +1,108 @@
+"""What every report has beside its families: reference rows, the facts of the run, and all of it put together."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from torch import Tensor
+
+from genus.codec.notes import Note
+from genus.data import Dataset
+from genus.evaluation.classifiers import tstr
+from genus.evaluation.metrics import LEARNT, METRICS, independent_columns
+from genus.evaluation.report import Report
+from genus.evaluation.results import Row
+from genus.evaluation.sequences import NOVELTY
+from genus.evaluation.trial import Protocol, joint_space, pictured, score_rows, with_context
+from genus.space import Category
+
+__all__ = ["assemble", "cores_here", "reference_scores"]
+
+
+def reference_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, float]]:
+    """Return the metrics of rows that give a number its meaning: real rows, independent columns, and copies.
+
+    Args:
+        protocol: of the comparison.
+        rest: the half of the held-out rows that samples are not compared with, the context beside each.
+    """
+    if protocol.train.space.sequence:
+        return {"held-out rows": score_rows(protocol, rest)}
+    train, n = with_context(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.half))
+    rows = {
+        "real against real": rest,
+        "independent columns": independent_columns(train, n),
+        "copy of the training set": train,
+    }
+    space, target = joint_space(protocol.train), protocol.train.target
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = {name: score_rows(protocol, x) for name, x in rows.items()}
+        if target is not None:  # as many rows to learn from as a model's samples
+            key = "tstr_auc" if isinstance(space.kinds[space.index(target)], Category) else "tstr_r2"
+            scores["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)
+    # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
+    kinds = {key: metric.kind for key, metric in METRICS.items()}
+    copier = scores["copy of the training set"]
+    scores["copy of the training set"] = {key: value for key, value in copier.items() if kinds[key] == "memorisation"}
+    return scores
+
+
+def assemble(
+    protocol: Protocol,
+    rows: Sequence[Row],
+    references: dict[str, dict[str, float]],
+    data: Dataset,
+    begin: float,
+    **more: Any,
+) -> Report:
+    """Return the report of rows.
+
+    Args:
+        protocol: of the comparison.
+        rows: one for each family, and for each file of samples.
+        references: as `reference_scores` returns them.
+        data: all real rows, for their name, their number and their notes.
+        begin: when the comparison began, as `time.perf_counter` has it.
+        more: other fields of the report.
+    """
+    train, held = protocol.train, protocol.test
+    used = {key for scores in (*references.values(), *(row.metrics for row in rows)) for key in scores}
+    return Report(
+        name=data.name,
+        space=train.space,
+        data_codec=train.codec,
+        notes=list(map(Note.of, data.notes)),
+        rows=list(rows),
+        train_rows=len(train),
+        test_rows=len(held),
+        total_rows=len(data),
+        context=data.context,
+        context_columns=", ".join(data.context.names or ()) if data.context is not None else None,
+        target=train.target,
+        references=references,
+        metrics={key: metric for key, metric in (METRICS | NOVELTY).items() if key in used},
+        real=held.x[: len(protocol.half)][: pictured(data.space)].to(data.space.dtype),
+        versions=_versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - begin,
+        machine=f"{platform.system()} {platform.machine()}",
+        **more,
+    )
+
+
+def cores_here() -> int:
+    """Return how many cores of the processor this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _versions() -> dict[str, str]:
+    packages = ("genus", "torch", "lightning-fabric", "numpy", "scikit-learn")
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
