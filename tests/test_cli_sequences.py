@@ -207,3 +207,30 @@ def test_rows_are_completed_from_their_first_columns_in_the_models_order() -> No
 )
 def test_a_mistake_is_one_sentence(words: list[str], code: int, expected: list[str]) -> None:
     run("sample", f"{words[0]}.genus", *words[1:]).refused(code, *expected)
+
+
+# -- scores ---------------------------------------------------------------------------------------------------------------
+
+
+def test_online_scores_stand_in_a_column_of_their_own(folder: Path) -> None:
+    chain = genus.MarkovChain(CODECS["words"].space, order=2)
+    genus.fit(chain, CODECS["words"].encode(["abba", "abc", "cab"]), progress=False)
+    chain.codec = CODECS["words"]
+    genus.save(chain, folder / "chain.genus")
+    (folder / "new.txt").write_text("baab\nbaab\nbaab\n")
+    frozen, online = (run("score", "chain.genus", "new.txt", *more) for more in ([], ["--online"]))
+    head, *rows = online.out.splitlines()
+    assert head == "row,log_density_online"
+    values = [float(row.split(",")[1]) for row in rows]
+    assert values[0] < values[1] < values[2], "what was read once is likelier"
+    assert "online: each symbol was learned from after it was scored" in online.err
+    assert frozen.out.splitlines()[0] == "row,log_density_exact"
+    told = json.loads(run("score", "chain.genus", "new.txt", "--online", "--json").out)
+    assert (told["label"], told["log_density"]) == ("online", pytest.approx(values))
+    for arguments, why in (
+        (["words.genus"], "families that can: markov"),
+        (["chain.genus", "--samples", "2"], "exclude each other"),
+    ):
+        refused = run("score", arguments[0], "new.txt", "--online", *arguments[1:])
+        assert refused.code
+        assert why in " ".join(refused.err.split())

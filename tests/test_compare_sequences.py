@@ -71,6 +71,16 @@ def test_the_markov_chain_is_the_floor_and_families_of_rows_are_refused(report: 
     assert "these are sequences" in rows["naive-bayes"].reason
 
 
+def test_what_learns_while_it_scores_stands_apart(report: Report) -> None:
+    markov, rnn = report.rows[:2]
+    assert rnn.online is None
+    assert markov.label == "exact"
+    assert markov.online_bits_per_dim == pytest.approx(markov.bits_per_dim * markov.online / markov.log_density)
+    assert markov.baseline_difference == 0, "frozen numbers alone are compared"
+    assert f"{markov.online_bits_per_dim:.3f}" in str(report)
+    assert Report.from_json(report.to_json()).rows[0].online == markov.online
+
+
 def test_bits_a_character_are_all_bits_over_all_characters(report: Report) -> None:
     data = words() if report.name == "words" else stream()
     held = data.split(test=0.2, seed=0)[1]

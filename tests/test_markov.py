@@ -382,6 +382,41 @@ def test_the_suggested_memory_grows_with_the_data() -> None:
     assert orders == [2, 3, 4, 5, 6, 8]
 
 
+# -- online ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize(("size", "order"), [(3, 0), (3, 1), (3, 4), (12, 2)])
+def test_online_is_the_chain_that_was_fitted_anew_before_every_symbol(
+    size: int, order: int, ends: bool, smoothing: str
+) -> None:
+    space = letters(size, 7, ends)
+    x, test = skewed(space, 5 * size), torch.cat([skewed(space, 2), skewed(space, 2, seed=1)])
+    model = counted(space, x, order=order, smoothing=smoothing, k=0.3)
+    found, frozen = model.log_conditionals_online(test), model.log_conditionals(test)
+    again, now = MarkovChain(space, order=order, smoothing=smoothing, k=0.3), torch.empty_like(found)
+    for i, row in enumerate(test):
+        for t in range(space.dim):
+            again.clear()
+            for part in (x, test[:i], test[i : i + 1, :t]):
+                if part.numel():
+                    again.observe(part)
+            again.conclude()
+            now[i, t] = again.log_conditionals(row[None])[0, t]
+    assert torch.allclose(found, now, atol=1e-12)
+    assert torch.equal(model.log_conditionals(test), frozen), "the chain itself must have learned nothing"
+    assert torch.equal(model.log_prob_online(test), found.sum(1))
+    assert torch.equal(found[0, 0], frozen[0, 0])
+
+
+def test_online_needs_a_fitted_chain_and_its_symbols() -> None:
+    with pytest.raises(genus.NotFittedError):
+        MarkovChain(WORDS).log_prob_online(draw(WORDS, 1))
+    with pytest.raises(genus.DataError):
+        counted(WORDS, draw(WORDS, 5)).log_prob_online(torch.full((1, WORDS.dim), 99.0))
+
+
 # -- real text ------------------------------------------------------------------------------------------------------------
 
 
@@ -393,6 +428,8 @@ def test_shakespeare(shared) -> None:
     space, cut = Space(Category(tuple(symbols)), shape=(256,), sequence=True), int(0.9 * len(codes))
     model = counted(space, codes[None, :cut], order=6)
     assert math.log(model.perplexity(codes[None, cut:])) == pytest.approx(1.5165, abs=2e-4)
+    online = model.log_prob_online(codes[None, cut:]) / (len(codes) - cut)
+    assert float(online) == pytest.approx(-1.4072, abs=2e-4)
 
 
 def test_names(shared) -> None:

@@ -365,3 +365,10 @@ def test_shared_cases_are_drawn_as_they_are_written(file: str, column: str, temp
     if not file.startswith("time-of-day"):
         assert min(seen) <= min(stamps) <= max(stamps) <= max(seen)
     assert bool(model.log_prob(data.codec.encode(drawn)).isfinite().all())
+
+
+def test_many_repeated_times_are_read_as_few_are() -> None:
+    few = ["03/01/2024", None, "31/12/2023", "30/02/2024"]
+    texts = pa.array(few * 15_000, pa.string())
+    writing = Writing("%d/%m/%Y")
+    assert writing.parse(texts).to_pylist() == writing.parse(pa.array(few)).to_pylist() * 15_000

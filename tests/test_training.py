@@ -753,3 +753,13 @@ def test_what_a_model_begins_with_are_rows_that_train(count: int) -> None:
     fit(model, x, max_steps=1, progress=False)
     assert not set(met[0].flatten().tolist()) & set(out.x.flatten().tolist())
     assert len(met[0]) == min(len(kept), 8192)
+
+
+def test_what_is_evaluated_once_is_evaluated_on_all_validation_rows() -> None:
+    """A chain has no density before it has counted; so nothing is to be timed, nor left out, where the seconds are few."""
+    space = Space(Category(("a", "b")), shape=(4,), sequence=True)
+    x = torch.randint(0, 2, (900, 4), generator=torch.Generator().manual_seed(0)).float()
+    limited, free = (genus.MarkovChain(space, order=1) for _ in range(2))
+    histories = [genus.fit(limited, x[:500], validation=x[500:], max_seconds=1e-3, progress=False)]
+    histories.append(genus.fit(free, x[:500], validation=x[500:], progress=False))
+    assert histories[0].rows[-1]["criterion"] == histories[1].rows[-1]["criterion"]

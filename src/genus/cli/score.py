@@ -33,6 +33,10 @@ def score(
         int | None,
         typer.Option(metavar="K", min=1, help="Estimate the density by K importance samples, where the model only bounds it."),
     ] = None,
+    online: Annotated[
+        bool,
+        typer.Option("--online", help="Learn from each symbol after it was scored (models that count; text and the like)."),
+    ] = False,
     reading: RowOptions,
     output: Output,
 ) -> None:
@@ -43,20 +47,26 @@ def score(
     a value which no row lacked in training is scored by what it has, where the family can leave the rest out.
     A number beyond a column's lattice, or between its points, has no mass under the model, nor has a row that breaks a
     relation which was found in training or declared: such a row's log-density is -inf.
+    With --online the model goes on counting while it reads: rows are scored in their order, each symbol by the training data
+    and all symbols before it. The column says online; the file of the model stays as it is.
 
     \b
     Examples:
       genus score adult.genus adult.csv
       genus score adult.genus adult.csv --out scores.csv
       genus score adult-vae.genus adult.csv --samples 64 --out scores.parquet
+      genus score names.genus new-names.txt --online
       genus score adult.genus adult.csv --json
     """
     output.check_one_place(out)
     check_suffix(out)
 
+    import torch
+
     from genus.data import read
     from genus.files import load
     from genus.ladder import ApproximateDensity, TractableDensity
+    from genus.models.online import OnlineDensity
     from genus.registry import families
 
     loaded = load(model)
@@ -67,6 +77,7 @@ def score(
             f" {', '.join(able)}. genus compare evaluates {loaded.name} by its samples."
         )
 
+    _check_online(loaded, online, samples)
     source = source_of(data)
 
     def rows(beyond: bool) -> Dataset:
@@ -82,8 +93,12 @@ def score(
     if len(dataset) == 0:
         raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
     label = "exact" if isinstance(loaded, TractableDensity) else "bound" if samples is None else "estimate"
-    partial = _partial(dataset)
-    values = _log_density(loaded, dataset, samples, partial > 0).double().cpu()
+    label, partial = "online" if online else label, _partial(dataset)
+    if isinstance(loaded, OnlineDensity) and online:  # nothing is learned from rows without mass
+        values = torch.full((len(dataset),), -math.inf, dtype=torch.float64)
+        values[fine] = loaded.log_prob_online(dataset.x[fine]).double().cpu()
+    else:
+        values = _log_density(loaded, dataset, samples, partial > 0).double().cpu()
     known, beyond = values[fine], int((~fine).sum())
     values = values.where(fine, -math.inf)
 
@@ -97,14 +112,29 @@ def score(
         print_json(told | {"mean": _finite(mean), "se": _finite(error), "log_density": each})
     else:
         write_table(pa.table({"row": range(len(values)), f"log_density_{label}": values.numpy()}), out)
-    kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}[label]
+    kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}
+    kind["online"] = "online: each symbol was learned from after it was scored"
     spread = f" ± {error:.4f}" if math.isfinite(error) else ""
     where = f"; they are in {out}" if out is not None else ""
     part = f"; rows that lack values ({partial:,}) are scored by those they have" if partial else ""
     if beyond:
         output.note(f"Rows without mass under the model ({beyond:,}) have -inf and are left out of the mean: {why}")
-    found = f"{mean:.4f}{spread} nats a row ({kind}){part}" if len(known) else "none has any mass under the model"
+    found = f"{mean:.4f}{spread} nats a row ({kind[label]}){part}" if len(known) else "none has any mass under the model"
     output.note(f"{len(values):,} rows: {found}{where}.")
+
+
+def _check_online(model: ApproximateDensity, online: bool, samples: int | None) -> None:
+    """Raise GenusError where a model cannot learn while it scores, or is asked for estimates as well."""
+    from genus.models.online import OnlineDensity
+    from genus.registry import families
+
+    if not online:
+        return
+    if samples is not None:
+        raise GenusError("--online and --samples exclude each other: a model that learns while it scores is exact; drop one.")
+    if not isinstance(model, OnlineDensity):
+        able = ", ".join(name for name, cls in families().items() if issubclass(cls, OnlineDensity))
+        raise GenusError(f"--online needs a model that counts, and this is a {model.name}; families that can: {able}.")
 
 
 def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:

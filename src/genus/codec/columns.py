@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from genus.codec.blocks import as_rows
 from genus.codec.forms import to_frame
 from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, to_numbers, type_of
 from genus.codec.stamps import time_values, unit_of, within
@@ -43,15 +44,16 @@ def encode(space: Space, form: Form | None, source: Any, allow_missing: bool = F
         lacking = f"{'column' if len(missing) == 1 else 'columns'} {', '.join(map(repr, missing))}" if missing else "an array"
         expected = ", ".join(names) or f"an array of shape (N, {_dims(space.shape)})"
         raise DataError(f"The data lack {lacking}; expected {expected}; found {', '.join(table.column_names)}.")
-    out = _empty(space, table.num_rows)
+    columns = []
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
         writing = form.writing(i) if form is not None else None
-        out[:, i] = encode_column(kind, table.column(name), space.label(i), allow_missing, writing, beyond)
-    return torch.from_numpy(out)
+        values = encode_column(kind, table.column(name), space.label(i), allow_missing, writing, beyond)
+        columns.append(values.astype(_dtype(space), copy=False))
+    return torch.from_numpy(as_rows(columns, _dtype(space)))
 
 
-def _empty(space: Space, rows: int) -> np.ndarray:
-    return np.empty((rows, space.dim), dtype=np.float64 if space.dtype == torch.float64 else np.float32)
+def _dtype(space: Space) -> Any:
+    return np.float64 if space.dtype == torch.float64 else np.float32
 
 
 def _dims(shape: Sequence[int]) -> str:
@@ -77,13 +79,13 @@ def _encode_array(space: Space, form: Form | None, array: np.ndarray, allow_miss
         except DataError:
             pass
     if array.dtype.kind == "f" and all(map(_takes_all, space.kinds)) and np.isfinite(array).all():
-        return torch.from_numpy(array.astype(_empty(space, 0).dtype))
-    flat = array.reshape(len(array), space.dim)
-    out = _empty(space, len(array))
-    for i, kind in enumerate(space.kinds):
-        column = to_arrow(flat[:, i])[0].column(0)
-        out[:, i] = encode_column(kind, column, space.label(i), allow_missing, beyond=beyond)
-    return torch.from_numpy(out).reshape(-1, *space.shape)
+        return torch.from_numpy(array.astype(_dtype(space)))
+    table, _ = to_arrow(array.reshape(len(array), space.dim))
+    columns = []
+    for i, (kind, column) in enumerate(zip(space.kinds, table.columns, strict=True)):
+        values = encode_column(kind, column, space.label(i), allow_missing, beyond=beyond)
+        columns.append(values.astype(_dtype(space), copy=False))
+    return torch.from_numpy(as_rows(columns, _dtype(space))).reshape(-1, *space.shape)
 
 
 def _shared(space: Space) -> Kind | None:
@@ -142,7 +144,8 @@ def encode_column(
         shown = repr(shown) if isinstance(shown, str) else shown
         expected = within(kind) if isinstance(kind, Time) else f"numbers, as in {kind!r}"
         raise DataError(f"The {label} holds values of type {column.type} such as {shown}; expected {expected}.")
-    return _encode_numbers(kind, values, label, pa.types.is_float32(column.type), allow_missing, beyond)
+    single, whole = pa.types.is_float32(column.type), pa.types.is_integer(column.type)
+    return _encode_numbers(kind, values, label, single, allow_missing, beyond, whole)
 
 
 def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_missing: bool) -> np.ndarray:
@@ -197,12 +200,14 @@ def _encode_numbers(
     single: bool,
     allow_missing: bool = False,
     beyond: bool = False,
+    whole: bool = False,
 ) -> np.ndarray:
     """Return float64 values moved to the lattice and the atoms that they stand for, to the last bit.
 
     Args:
         single: the values were float32, and so have their decimals to seven digits only.
         beyond: a number that has no place on the lattice, or in the support, becomes infinite, and is no error.
+        whole: the values are whole numbers, or missing.
     """
 
     def refuse(bad: np.ndarray, expected: str) -> None:
@@ -211,12 +216,17 @@ def _encode_numbers(
             shown = kind.text(values[row]) if isinstance(kind, Time) else f"{values[row]:.10g}"
             raise DataError(f"The {label} holds {shown} in row {row} ({count} such in all); expected {expected}.")
 
+    atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
+    low, high = (float(values.min()), float(values.max())) if len(values) else (math.nan, math.nan)
+    if not isinstance(kind, Lattice) and not len(atoms) and kind.chart.support[0] < low <= high < kind.chart.support[1]:
+        return values  # finite, since the support is open
+    if whole and isinstance(kind, Lattice) and kind.is_whole and kind.step == 1 and kind.low <= low <= high <= kind.high:
+        return values
     refuse(np.isinf(values), "finite numbers; replace infinities by missing values")
     nan = np.isnan(values)
     if not allow_missing and not any(map(math.isnan, kind.atoms)):
         refuse(nan, "no missing value, since there was none in training; drop or fill such rows")
     eps = float(np.finfo(np.float32 if single else np.float64).eps) if single or isinstance(kind, Lattice) else 0.0
-    atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
     if not isinstance(kind, Lattice):
         snapped, atom = _snap(values, atoms, lambda a: 4 * eps * np.abs(a))
         low, high = kind.chart.support

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import scipy.sparse
 from torch import Tensor
 
+from genus.codec.blocks import as_columns
 from genus.codec.decimals import SPEC
 from genus.codec.writing import Writing
 from genus.errors import DataError
@@ -198,7 +199,9 @@ def _from_array(array: np.ndarray) -> tuple[pa.Table, Form]:
     if array.ndim != 2 or array.dtype.kind not in "biufUSOMm":
         raise DataError(f"Expected an array of shape (N, D) of numbers or text; got shape {array.shape} of {array.dtype}.")
     names = [f"x{i}" for i in range(array.shape[1])]
-    columns = [_column(name, array[:, i]) for i, name in enumerate(names)]
+    numbers = array.dtype.kind in "biuf" and not isinstance(array, np.ma.MaskedArray)
+    turned = as_columns(array) if numbers and not array.flags.f_contiguous else array.T
+    columns = [_column(name, column) for name, column in zip(names, turned, strict=True)]
     return pa.table(columns, names=names), Form("numpy", (str(array.dtype),))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.frames import ARRAYS, Form, type_name
+from genus.codec.frames import ARRAYS, Form, is_text, type_name
 from genus.codec.looks import MOSTLY, templates_of
 from genus.codec.notes import Note
 from genus.codec.style import refined, with_offsets
@@ -125,6 +125,8 @@ def find_times(
         DataError: a few values are no times, or the caller says that there are times and there are none.
     """
     template = kind if isinstance(kind, str) and "%" in kind else None
+    if kind is None and is_text(column.type) and len(column) > SAMPLED and not _groups(column, missing):
+        return None  # a few texts say that it holds none, before all of them are looked at
     texts = texts_of(column)
     if texts is None or len(texts) == texts.null_count:
         return None
@@ -168,13 +170,17 @@ def _null(texts: pa.Array) -> np.ndarray:
     return np.asarray(pc.is_null(texts))
 
 
-def _groups(texts: pa.Array, missing: Collection[str]) -> list[tuple[str, ...]]:
+def _groups(texts: pa.Array | pa.ChunkedArray, missing: Collection[str]) -> list[tuple[str, ...]]:
     """Return the templates by which values of a sample may be written, a group for each build, the most frequent first."""
     place = np.linspace(0, len(texts) - 1, min(len(texts), SAMPLED)).astype(np.int64)
-    sample = [t for t in texts.take(pa.array(place)).to_pylist() if t and t not in BLANK and t not in missing]
-    if not sample:
-        sample = [t for t in pc.unique(texts.drop_null()).to_pylist()[:SAMPLED] if t and t not in BLANK and t not in missing]
-    return templates_of(sample)
+    sample = _present(texts.take(pa.array(place)), missing)
+    return templates_of(sample or _present(pc.unique(texts.drop_null()), missing)[:SAMPLED])
+
+
+def _present(texts: pa.Array | pa.ChunkedArray, missing: Collection[str]) -> list[str]:
+    """Return the texts that do not mean missing, without blanks around them."""
+    trimmed = (text.strip() for text in texts.to_pylist() if text)
+    return [text for text in trimmed if text and text not in BLANK and text not in missing]
 
 
 # -- reading all rows ----------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 TOKEN = re.compile(r"%(?:(?P<point>[.,])(?P<few>-?)(?P<digits>\d?)f|(?P<flag>[-+_^#:]*)(?P<letter>[YymdbBaAqHIMSpzDEGP%]))")
 ISO_DURATION = "%P"
 UTC = ((0, 0), (0, 0))  # offsets of times that are counted, and written, in UTC
+MANY = 50_000  # texts of which each different one is read once, where a few thousand show that they repeat
 PIVOT = 69  # two digits from here on are years of the last century, as POSIX has it
 
 
@@ -126,6 +127,9 @@ class Writing:
         if self.template == ISO_DURATION:
             return parse_iso(values)
         texts = values.cast(pa.large_string())
+        if len(texts) > MANY and _repeat(texts):
+            encoded = texts.dictionary_encode()
+            return self.parse(encoded.dictionary).take(encoded.indices)
         groups = scan(self.pattern, texts)
         digits = max(int(groups.digits), self._digits)
         kind = self.type_for(digits)
@@ -248,6 +252,12 @@ def _seconds(fields: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     if "E" in fields:
         hour = fields["E"]
     return hour * 3600 + minute * 60 + second, good
+
+
+def _repeat(texts: pa.Array) -> bool:
+    """Return whether at most half of some texts, from all over, are different."""
+    part = texts.take(pa.array(np.linspace(0, len(texts) - 1, MANY // 10).astype(np.int64)))
+    return bool(pc.count_distinct(part).as_py() <= len(part) // 2)
 
 
 def _of_ticks(ticks: np.ndarray, kind: pa.DataType, null: np.ndarray) -> pa.Array:

@@ -260,13 +260,19 @@ def _beyond_exact(column: pa.ChunkedArray) -> bool:
 def _may_lose_digits(buffer: pa.Buffer, delimiter: str) -> bool:
     """Return whether some field begins with a zero and another digit, as 00501 does, and 01:30 too; or with a plus."""
     text, piece, zero = np.frombuffer(buffer, dtype=np.uint8), 1 << 18, np.uint8(ord("0"))
+    late = [np.uint8(ord(delimiter))] if delimiter >= "0" else []  # a delimiter that is no byte below the digits
     beginning = np.concatenate([np.full(2, ord("\n"), dtype=np.uint8), text[:4]])
     for part in (beginning, *(text[at : at + piece + 3] for at in range(0, len(text), piece))):  # each fits a cache
         second, before, first, after = part[:-3], part[1:-2], part[2:-1], part[3:]
         hit = (first == zero) | (first == ord("+"))
         hit &= after - zero < 10
+        start = before < zero
+        for one in late:
+            start |= before == one
+        hit &= start
+        rows = np.flatnonzero(hit)  # few are left, since most zeros stand within a number
+        second, before = second[rows], before[rows]
         start = (before == ord("\n")) | (before == ord('"')) | (before == ord(delimiter))
-        hit &= start | ((before == ord(" ")) & (second == ord(delimiter)))
-        if hit.any():
+        if (start | ((before == ord(" ")) & (second == ord(delimiter)))).any():
             return True
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,16 @@ LEVELS = 256  # a function has at most so many values
 
 def find_functions(columns: Sequence[Candidate], target: str | None) -> list[Function]:
     """Return the columns of few values that follow from another's value, each as a function of it; the target is none."""
-    codes = {c.name: found for c in columns if (found := _codes(c)) is not None}
+    by_name = {c.name: c for c in columns}
+    codes = {name: found for name in _related(columns, target) if (found := _codes(by_name[name])) is not None}
     names = list(codes)
+    few = sum(_has_few(c) for c in columns)
     follows = {
         (of, name)
         for of in names
         for name in names
-        if of != name and name != target and _is_function(*codes[of], *codes[name], pairs=len(names) ** 2)
+        if of != name and name != target and _is_function(*codes[of], *codes[name], pairs=few**2)
     }
-    by_name = {c.name: c for c in columns}
     follows = {(of, name) for of, name in follows if has_all_values(by_name[of])}
     rank = {name: (name != target, not isinstance(by_name[name].kind, Category), i) for i, name in enumerate(names)}
     chosen: dict[str, str] = {}
@@ -42,6 +44,33 @@ def find_functions(columns: Sequence[Candidate], target: str | None) -> list[Fun
     return sorted(functions, key=lambda f: -depth[f.column])
 
 
+def _related(columns: Sequence[Candidate], target: str | None) -> list[str]:
+    """Return the columns of which, in the first rows, one has one value for each of another's; a glance rules most out."""
+    heads = {c.name: found for c in columns if (found := _codes(replace(c, data=c.data.slice(0, PROBED)), 0)) is not None}
+    related = {
+        name
+        for of, (key, keys) in heads.items()
+        for other, (value, _) in heads.items()
+        if of != other and other != target and _has_one_value(key, keys, value)
+        for name in (of, other)
+    }
+    return [c.name for c in columns if c.name in related]
+
+
+def _has_one_value(key: np.ndarray, keys: int, value: np.ndarray) -> bool:
+    """Return whether every key (N,) has one value."""
+    first = np.empty(keys, dtype=value.dtype)
+    first[key[::-1]] = value[::-1]
+    return bool(np.array_equal(first[key], value))
+
+
+def _has_few(column: Candidate) -> bool:
+    """Return whether a column has few values."""
+    kind = column.kind
+    few = isinstance(kind, Category) or (isinstance(kind, Lattice) and kind.is_narrow)
+    return few and (isinstance(kind, Category) or not pa.types.is_temporal(column.data.type))
+
+
 def _depth(name: str, chosen: Mapping[str, str]) -> int:
     depth = 0
     while name in chosen:
@@ -49,11 +78,12 @@ def _depth(name: str, chosen: Mapping[str, str]) -> int:
     return depth
 
 
-def _codes(column: Candidate) -> tuple[np.ndarray, int] | None:
-    """Return a code for each row's value, missing a value like others, and the number of codes; None for many values."""
-    kind = column.kind
-    few = isinstance(kind, Category) or (isinstance(kind, Lattice) and kind.is_narrow)
-    if not few or (pa.types.is_temporal(column.data.type) and not isinstance(kind, Category)):
+def _codes(column: Candidate, fewest: int = 2) -> tuple[np.ndarray, int] | None:
+    """Return a code for each row's value, missing a value like others, and the number of codes; None for many values.
+
+    Nor is there a code where there are fewer different values than `fewest`.
+    """
+    if not _has_few(column):
         return None
     if pa.types.is_dictionary(column.data.type):
         encoded = column.data.cast(column.data.type.value_type).combine_chunks().dictionary_encode("encode")
@@ -63,7 +93,7 @@ def _codes(column: Candidate) -> tuple[np.ndarray, int] | None:
             data = pc.if_else(pc.is_nan(data), pa.scalar(None, data.type), data)
         encoded = data.dictionary_encode("encode")
     count = len(encoded.dictionary)
-    return (np.asarray(encoded.indices), count) if count > 1 else None
+    return (np.asarray(encoded.indices), count) if count >= fewest else None
 
 
 def _is_function(of: np.ndarray, keys: int, values: np.ndarray, distinct: int, pairs: int) -> bool:
@@ -71,10 +101,7 @@ def _is_function(of: np.ndarray, keys: int, values: np.ndarray, distinct: int, p
     if distinct > min(keys, LEVELS) or keys > len(of) / 5:
         return False
     for part in (slice(0, PROBED), slice(None)):
-        key, value = of[part], values[part]
-        first = np.empty(keys, dtype=value.dtype)
-        first[key[::-1]] = value[::-1]
-        if not np.array_equal(first[key], value):
+        if not _has_one_value(of[part], keys, values[part]):
             return False
     share = np.bincount(values, minlength=distinct) / len(values)
     alike, repeats = float((share**2).sum()), len(of) - keys

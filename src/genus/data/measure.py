@@ -201,18 +201,23 @@ def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: 
     if pa.types.is_temporal(column.type):
         return _time(column)
     kind, values = column.type, to_numbers(column)
-    _refuse_absurd(name, values)
-    present = values[~np.isnan(values)]
-    if not len(present):
+    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))  # of what is not missing
+    if not max(-low, high) <= LARGEST:
+        _refuse_absurd(name, values)
+    if math.isnan(low):
         return Category((None,))
-    if pa.types.is_integer(kind) and np.abs(present).max() > EXACT:
+    if pa.types.is_integer(kind) and max(-low, high) > EXACT:
         return _beyond_exact(name, column)
-    if discrete and override is None and np.array_equal(present, np.rint(present)) and len(np.unique(present)) <= COUNTED:
+    if discrete and override is None and _is_countable(values[~np.isnan(values)]):
         return _levels(name, column, False)
     limits = np.iinfo(kind.to_pandas_dtype()) if pa.types.is_integer(kind) else None
     bounds = (-math.inf, math.inf) if limits is None else (float(limits.min), float(limits.max))
     single = pa.types.is_float32(kind)
     return measure_numbers(name, values, override, bounds, single, chart)
+
+
+def _is_countable(present: np.ndarray) -> bool:
+    return np.array_equal(present, np.rint(present)) and len(np.unique(present)) <= COUNTED
 
 
 def _refuse_absurd(name: str, values: np.ndarray) -> None:

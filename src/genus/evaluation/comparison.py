@@ -249,6 +249,9 @@ def _row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) 
     row.bits_per_dim = -row.log_density / (_coordinates(held) * math.log(2))
     row.seed_spread = _deviation(means) if len(means) > 1 else None
     row.train_log_density = float(np.mean([t.train_log_density for t in good if t.train_log_density is not None]))
+    if good[0].online is not None:
+        row.online = float(np.mean([t.online for t in good if t.online is not None]))
+        row.online_bits_per_dim = -row.online / (_coordinates(held) * math.log(2))
     if good[0].estimate is not None:
         row.estimate = float(np.mean([t.estimate for t in good if t.estimate is not None]))
         row.estimate_samples = EVIDENCE

@@ -44,6 +44,9 @@ class Row:
         best_difference: its log-density minus that of the best family, paired by row; 0 or less.
         best_difference_se: its standard error over rows.
         train_log_density: the log-density of a training row; far above `log_density` is overfitting.
+        online: the log-density where the model also learns from each symbol of the held-out rows after it was scored, of
+            families of sequences that can; the rows are then no strangers to it, so it is not compared with `log_density`.
+        online_bits_per_dim: the same as bits, like `bits_per_dim`.
         estimate: for a bound, the importance-weighted estimate of the log-density, which is higher.
         estimate_samples: the number K of weights in `estimate`.
         metrics: key -> mean over seeds, the keys those of `Report.metrics`.
@@ -74,6 +77,8 @@ class Row:
     best_difference: float | None = None
     best_difference_se: float | None = None
     train_log_density: float | None = None
+    online: float | None = None
+    online_bits_per_dim: float | None = None
     estimate: float | None = None
     estimate_samples: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)

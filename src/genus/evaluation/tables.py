@@ -121,6 +121,9 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
         Column("Seed spread", "nats a row"),
         Column("Overfitting", "training − held out"),
     ]
+    online = any(place.row.online_bits_per_dim is not None for place in places)
+    if online:
+        columns.append(Column("Online", f"bits a {symbol(results.codec)}, not to be compared with others"))
     if estimates:
         columns.insert(2, Column("Importance-weighted estimate", "nats a row"))
     lines = []
@@ -142,6 +145,9 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
             Cell(number(row.seed_spread)),
             Cell(_plus(row.gap)),
         ]
+        if online:
+            bits = row.online_bits_per_dim
+            cells.append(Cell("" if bits is None else number(bits, 3), _nats(bits)))
         if estimates:
             aside = f"K = {row.estimate_samples}" if row.estimate is not None and row.estimate_samples else ""
             cells.insert(2, Cell(number(row.estimate), aside))
@@ -154,6 +160,8 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
         note += f" Bits a {symbol(results.codec)}: of all held-out rows together, ends included; beside it the same in nats."
         if not results.space.ends:
             note += f" Every row is scored by itself, so its first {symbol(results.codec)}s have little past to go by."
+    if online:
+        note += f" Online: the model also learns from each {symbol(results.codec)} of the held-out rows once it was scored."
     return [Table("Log-density", note, columns, lines)]
 
 

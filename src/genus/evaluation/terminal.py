@@ -45,24 +45,28 @@ def _table(results: Results, places: list[Place]) -> Table:
     table.add_column("is", style="dim")
     if results.space.sequence:
         table.add_column(f"bits a {symbol(results.codec)}", justify="right")
+    online = any(row.online_bits_per_dim is not None for row in results.rows)
+    if online:
+        table.add_column("online", justify="right", style="dim")
     for key in keys:
         table.add_column(metrics[key].title, justify="right")
     table.add_column("s", justify="right", style="dim")
     for place in places:
-        table.add_row(*(Text(cell) for cell in _cells(place, keys, results.space.sequence)))
+        table.add_row(*(Text(cell) for cell in _cells(place, keys, results.space.sequence, online)))
     for name, values in results.references.items():
         cells = [f"{values[key]:.3f}" if key in values else "" for key in keys]
         if any(cells):
-            cells = ["", *cells] if results.space.sequence else cells
+            cells = [*[""] * (results.space.sequence + online), *cells]
             table.add_row(*(Text(cell) for cell in ("", name, "", "reference", *cells, "")), style="dim")
     return table
 
 
-def _cells(place: Place, keys: list[str], sequence: bool) -> list[str]:
+def _cells(place: Place, keys: list[str], sequence: bool, online: bool) -> list[str]:
     row = place.row
     state = "accused" if row.accused else row.status
     density, label = (density_text(row), row.label) if state == "ok" else (state, "")
     bits = [number(row.bits_per_dim, 3) if row.has_density else ""] if sequence else []
+    bits += [number(row.online_bits_per_dim, 3) if row.online_bits_per_dim is not None else ""] if online else []
     scores = [f"{row.metrics[key]:.3f}" if key in row.metrics else "" for key in keys]
     seconds = f"{row.seconds:.0f}" if row.seconds is not None else ""
     return [place.mark, row.family, density, label, *bits, *scores, seconds]

@@ -18,6 +18,7 @@ from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, score_samples, t
 from genus.evaluation.sequences import draws, evaluate_sequences
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, map_batches
 from genus.models.chain_rule import ChainRule
+from genus.models.online import OnlineDensity
 from genus.registry import build, suggested
 from genus.space import Space
 from genus.training import History, fit
@@ -39,6 +40,7 @@ class Trial:
     history: History = field(default_factory=History)
     log_density: np.ndarray | None = None  # (held-out rows,) exact or bound, nats
     train_log_density: float | None = None
+    online: float | None = None  # of a model that learns from each symbol after it was scored, nats a held-out row
     estimate: float | None = None
     samples: Tensor | None = None
     codes: Codes | None = None
@@ -102,6 +104,8 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
         if not isinstance(model, TractableDensity):
             estimate = map_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
             trial.estimate = estimate.mean().item()
+    if isinstance(model, OnlineDensity):
+        trial.online = model.log_prob_online(test.x, test.c).mean().item()
     half = len(test) // 2
     trial.codes = codes_of(model, test.x[:half], None if test.c is None else test.c[:half])
     n = protocol.sample_count

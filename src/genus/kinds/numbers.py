@@ -90,14 +90,16 @@ def measure_numbers(
     Raises:
         DataError: `override` is "lattice", and the values lie on none.
     """
-    nan = np.isnan(values)
-    missing = bool(nan.any())
-    present = values[~nan] if missing else values
-    low, high = float(present.min()), float(present.max())
+    low, high = float(values.min()), float(values.max())
+    missing = math.isnan(low)
+    present = values[~np.isnan(values)] if missing else values
+    low, high = (float(present.min()), float(present.max())) if missing else (low, high)
     if low == high:
         low = float(shortest_decimals(present[:1])[0]) if single else low
         return Lattice(low, low, _resolution(low), (math.nan,) if missing else (), digits=17)
-    if override != "real" and _is_whole(present, override == "lattice" or math.isfinite(bounds[1])):
+    any_size = override == "lattice" or math.isfinite(bounds[1])
+    # Larger numbers may be rounded reals, unless their type says otherwise.
+    if override != "real" and (any_size or max(-low, high) <= 2**31) and _is_whole(present):
         return Lattice.measure(values, common_step(present), bounds, chart)
     counted = _probed(present) if override != "lattice" else None
     if counted is None:
@@ -126,10 +128,8 @@ def _ends(present: np.ndarray, low: float, high: float) -> list[float]:
     return [0.0, 1.0] if shares else [0.0] if 0 in (low, high) else []
 
 
-def _is_whole(present: np.ndarray, any_size: bool) -> bool:
-    """Return whether all values are whole numbers, and none is so large that it may be a rounded real, unless `any_size`."""
-    if not any_size and max(-present.min(), present.max()) > 2**31:
-        return False
+def _is_whole(present: np.ndarray) -> bool:
+    """Return whether all values are whole numbers."""
     head = present[:1000]  # nearly always these decide
     return np.array_equal(head, np.rint(head)) and np.array_equal(present, np.rint(present))
 

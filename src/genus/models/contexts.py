@@ -65,6 +65,7 @@ class Tree(NamedTuple):
     share: Tensor  # (M + 1,) the probability of the newest symbol after its context, but for what the weight brings
     weight: Tensor  # (C + 1,) the probability that a context leaves; contexts are the first C nodes
     first: Tensor  # (C + 1,) where the nodes begin that continue a context
+    counts: Tensor  # (M,) what the shares are made of: how often each string was seen, or after how many different symbols
 
     def to(self, device: torch.device) -> Tree:
         """Return the tree on a device."""
@@ -125,12 +126,14 @@ def grow(words: Tensor, counts: Tensor, size: int, order: int, begins: bool, smo
     keys = [torch.full((1,), torch.iinfo(torch.long).min, device=device)]
     suffixes = [torch.zeros(1, dtype=torch.long, device=device)]
     shares, weights = [torch.zeros(1, dtype=torch.float64, device=device)], []
+    tallies = [torch.zeros(1, dtype=torch.long, device=device)]
     place = torch.zeros(1, dtype=torch.long, device=device)  # the number in the tree of every node of the level below
     start, below = 0, 1  # where the level below begins in the tree, and how many nodes it has
     for level in lengths:
         key, order_of_keys = (place[level.context] * base + level.newest).sort()
         count = level.left if smoothing == "kneser-ney" and level is not lengths[-1] else level.count
-        share, weight = SMOOTHINGS[smoothing](count[order_of_keys], key // base - start, below, size, k)
+        tallies.append(count[order_of_keys])
+        share, weight = SMOOTHINGS[smoothing](tallies[-1], key // base - start, below, size, k)
         keys.append(key)
         suffixes.append(place[level.suffix][order_of_keys])
         shares.append(share)
@@ -142,7 +145,8 @@ def grow(words: Tensor, counts: Tensor, size: int, order: int, begins: bool, smo
     key, weight = torch.cat(keys), torch.cat([*weights, none + 1])
     first = torch.searchsorted(key, torch.arange(len(weight), device=device) * base)
     share = torch.cat([*shares, none])
-    return Tree(size, len(lengths) - 1, smoothing != "add-k", key, torch.cat(suffixes), share, weight, first)
+    suffix, count = torch.cat(suffixes), torch.cat(tallies)
+    return Tree(size, len(lengths) - 1, smoothing != "add-k", key, suffix, share, weight, first, count)
 
 
 class CodeSampler:

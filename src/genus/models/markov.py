@@ -14,7 +14,8 @@ from genus.errors import GenusError, NotFittedError
 from genus.ladder import Counted
 from genus.models.chain_rule import ChainRule
 from genus.models.contexts import SMOOTHINGS, CodeSampler, Tree, grow
-from genus.models.ngrams import packed, tallied
+from genus.models.ngrams import packed, tallied, unpacked
+from genus.models.online import OnlineDensity, online_probabilities
 from genus.models.sampling import GenerationOptions, end_value
 from genus.nets.cells import Cells
 from genus.nets.heads import SamplingOptions
@@ -27,7 +28,7 @@ LIMIT = 65_536  # the widest lattice whose values are symbols
 MAX_ORDER = 1000  # time and memory grow with it
 
 
-class MarkovChain(Counted, ChainRule, name="markov"):
+class MarkovChain(Counted, ChainRule, OnlineDensity, name="markov"):
     """Count and smooth which symbol follows the last k: p(x) = prod_t p(x_t | x_{t-k} ... x_{t-1}).
 
     One pass over the data is the fit; it streams (`observe` chunks, then `conclude`) and merges across workers. A sequence that
@@ -193,6 +194,45 @@ class MarkovChain(Counted, ChainRule, name="markov"):
             context = torch.cat([first, node[:, :-1]], dim=1)
         after = self._after_end(x)
         return p.log() if after is None else p.log().masked_fill(after, 0.0)
+
+    @torch.no_grad()
+    def log_prob_online(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return the log-probability of sequences x (B, T) in their order, (B,) nats, learning from each symbol after it.
+
+        Every symbol has the probability that it would have if this chain had also observed all symbols before it, in this row
+        and in earlier rows; lengths that training has not seen are left aside. The counts of the chain stay as they are. One
+        long text is one row; nothing connects one row with the next but what was learned.
+
+        >>> from genus import Category, Space
+        >>> model = MarkovChain(Space(Category(("a", "b")), shape=(8,), sequence=True), order=1)
+        >>> model.observe(torch.tensor([[0.0, 1, 0, 0, 1, 1, 1, 0]])); model.conclude()
+        >>> x = torch.tensor([[0.0] * 8])
+        >>> bool(model.log_prob_online(x) > model.log_prob(x))
+        True
+        """
+        return self.log_conditionals_online(x, c).sum(1)
+
+    @torch.no_grad()
+    def log_conditionals_online(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return the terms of `log_prob_online`, (B, T) nats; 0 after the end of a sequence."""
+        x, _ = self._check(x, c)
+        codes, after = self._symbols(x) + 1, self._after_end(x)
+        counted = torch.ones_like(codes, dtype=torch.bool) if after is None else ~after
+        known = [] if self.space.ends else self._known_beginnings(codes)
+        p = online_probabilities(self.tree, codes, counted, self.space.ends, self.smoothing, self.k, known)
+        return p.log().masked_fill(~counted, 0.0)
+
+    def _known_beginnings(self, codes: Tensor) -> list[Tensor]:
+        """Return for every length 1 ... order which rows of codes (B, T) begin as some row of the training data did, (B,)."""
+        whole = unpacked(self.ngrams, self.memory, self.size) == 0
+        begun = self.ngrams[whole]  # n-grams that reach the beginning
+        found = []
+        for length in range(1, min(self.memory, codes.shape[1]) + 1):
+            words = packed(codes[:, :length], self.memory + 1, self.size)[:, -1]
+            both = torch.cat([begun, torch.nn.functional.pad(words, (0, begun.shape[1] - words.shape[1]))])
+            number = both.unique(dim=0, return_inverse=True)[1]
+            found.append(torch.isin(number[len(begun) :], number[: len(begun)]))
+        return found
 
     @torch.no_grad()
     def perplexity(self, x: Tensor) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-__all__ = ["Level", "levels", "packed", "tallied"]
+__all__ = ["Level", "levels", "packed", "tallied", "unpacked"]
 
 
 def packed(codes: Tensor, width: int, size: int) -> Tensor:

@@ -66,6 +66,7 @@ class Trainer(ABC):
     """
 
     tolerance = 0.0  # the least improvement that counts as one
+    is_evaluated_once = False  # the validation rows are needed once, when all is learned
     patience_over = "early stopping"  # what ended a training whose evaluations brought no improvement
 
     def __init__(
@@ -165,14 +166,16 @@ class Trainer(ABC):
     def limit_validation_rows(self) -> None:
         """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, though PROBE rows at least.
 
-        The time is that of the first PROBE rows. Without max_seconds all rows stay.
+        The time is that of the first PROBE rows. Without max_seconds all rows stay, and so they do where there is but one
+        evaluation, after all learning: a model that counts in one pass, or learns in one call, has no density before.
         """
-        if self.validation is None or self.budget.seconds is None or len(self.validation) <= PROBE:
+        budget = self.budget.seconds
+        if self.validation is None or budget is None or self.is_evaluated_once or len(self.validation) <= PROBE:
             return
         start = time.perf_counter()
         self.measure(self.validation[:PROBE])
         seconds = max(time.perf_counter() - start, 1e-6)
-        affordable = max(PROBE, int(PROBE * self.budget.seconds / EVALUATIONS_PER_BUDGET / seconds))
+        affordable = max(PROBE, int(PROBE * budget / EVALUATIONS_PER_BUDGET / seconds))
         self.validation = self.validation.some(affordable, self.options.seed)  # the rows may be sorted
 
     def evaluate_and_keep_best(self) -> tuple[float | None, dict[str, float]]:
@@ -268,6 +271,7 @@ class CountingTrainer(Trainer):
         self.batch_size = job.options.batch_size or max(1, ELEMENTS // job.model.space.dim)
         self.counted = cast(Counted, job.model)
         self.passes = self.counted.passes
+        self.is_evaluated_once = self.passes == 1
         self.history.parameters = job.model.parameter_count
 
     @torch.no_grad()
@@ -315,6 +319,8 @@ class CountingTrainer(Trainer):
 
 class LearningTrainer(Trainer):
     """Train a `Learned` model: one call, which is one step. It is not resumed midway, but starts over."""
+
+    is_evaluated_once = True
 
     def __init__(self, job: Job) -> None:
         super().__init__(job, batch_size=None, steps_per_epoch=1, cap=1)
