@@ -16,7 +16,7 @@ from genus.ladder.unknown import Combinations, all_values, enumerate_unknown, pl
 from genus.models.correlations import learn_correlations
 from genus.models.independent import Independent, Mixtures
 from genus.models.recursion import Chains
-from genus.models.scores import LevelScores, NumberScores, Scored, column_scores
+from genus.models.scores import LevelScores, NumberScores, column_scores
 from genus.random import gumbel_like, normal_like
 from genus.space import Real, Space
 
@@ -174,7 +174,9 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         """Return the values of the unknown columns before known ones; None where their sum is out of reach."""
         order = self._known_first(columns)
         last = max((p + 1 for p, i in enumerate(order) if i not in columns), default=0)
-        counts = [len(v) if (v := all_values(self.space.kinds[i])) is not None else ENUMERATED for i in order[:last] if i in columns]
+        counts = [
+            len(v) if (v := all_values(self.space.kinds[i])) is not None else ENUMERATED for i in order[:last] if i in columns
+        ]
         if math.prod(counts) * len(self.points) * last > ENUMERATED:
             return None
 
@@ -185,7 +187,9 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
 
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         whole = set_columns(placeholder_row(self.space, x).repeat(len(x), 1), columns, x)
-        combinations = self._combinations(whole.view(-1, *self.space.shape), [i for i in range(self.space.dim) if i not in columns], c)
+        combinations = self._combinations(
+            whole.view(-1, *self.space.shape), [i for i in range(self.space.dim) if i not in columns], c
+        )
         if combinations is not None:
             return combinations.log_densities.logsumexp(1)
         return self._log_first([i for i in self.order if i - self.before in columns], whole, c)
@@ -222,7 +226,9 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
             joined[:, i] = self._columns[i].invert(z)
             scored = self._columns[i](joined[:, i])
             # A number goes on from its own score, before it was rounded to a float.
-            chains.advance(scored._replace(**{name: torch.where(scored.point, z, getattr(scored, name)) for name in ("lower", "upper")}))
+            chains.advance(
+                scored._replace(**{name: torch.where(scored.point, z, getattr(scored, name)) for name in ("lower", "upper")})
+            )
         return joined
 
 

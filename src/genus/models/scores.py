@@ -76,7 +76,8 @@ class LevelScores(nn.Module):
         only = 0.0 if isinstance(kind, Category) else getattr(kind, "low", 0.0)
         values = self.cells.values if self.cells.total else torch.tensor([only], dtype=torch.float64)
         self.register_buffer("values", values, persistent=False)
-        self.register_buffer("shares", torch.full((len(values),), 1 / len(values), dtype=torch.float64))
+        alive = self.cells.alive.double() if self.cells.total else torch.ones(1, dtype=torch.float64)
+        self.register_buffer("shares", alive / alive.sum())
         numbers = torch.arange(len(values)).double() if isinstance(kind, Category) else values.nan_to_num(-math.inf)
         self.register_buffer("rank", numbers.argsort().argsort())
 
