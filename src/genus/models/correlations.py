@@ -18,7 +18,10 @@ __all__ = ["learn_correlations"]
 SWEEPS = 4  # over the columns whose order is learned
 RARE = 10.0  # rows' worth by which the mean of a level is drawn towards that of all
 ROWS, CHAINS = 4096, 16  # that a step of EM looks at
-STEPS, STILL = 40, 2e-3  # of EM, at most; the change of all correlations below which it stands still
+STEPS, STILL = (
+    20,
+    2e-3,
+)  # of EM, at most; the change of all correlations below which it stands still
 FADING = 0.6  # the weight of step t is t^-FADING where it looks at a part of the rows (Cappé and Moulines 2009)
 AT_ONCE = 2**18  # numbers of all chains and columns together
 LEAST_SHRINKAGE = 1e-6
@@ -27,7 +30,6 @@ LEAST_SHRINKAGE = 1e-6
 def learn_correlations(
     columns: Sequence[LevelScores | NumberScores],
     x: Tensor,
-    points: Tensor,
     order: Sequence[int],
     budget: Callable[[], float],
 ) -> Tensor:
@@ -36,7 +38,6 @@ def learn_correlations(
     Args:
         columns: the maps from values to scores, whose distributions are known.
         x: rows (N, D) in data units.
-        points: (K, D) the places at which chains go on within intervals; the first of them are used.
         order: of the columns along the chains.
         budget: () -> the seconds that are left.
 
@@ -55,7 +56,7 @@ def learn_correlations(
             break
         rows = torch.randperm(len(x), generator=rng())[:ROWS].to(x.device)
         part = [Scored(*(t[rows] for t in one)) for one in scored] if len(x) > ROWS else scored
-        found = _expected_moments(part, correlation, points[:CHAINS], order)
+        found = _expected_moments(part, correlation, order)
         share = 1.0 if step == 1 or len(x) <= ROWS else max(step**-FADING, ROWS / len(x))
         moments = torch.lerp(moments, found, share)
         before, correlation = correlation, _correlation(moments, len(x))
@@ -64,15 +65,27 @@ def learn_correlations(
     return correlation
 
 
-def _expected_moments(scored: Sequence[Scored], correlation: Tensor, points: Tensor, order: Sequence[int]) -> Tensor:
-    """Return the mean of z z' over the rows, given their intervals (D, D): each row's chains are weighted by its density."""
+def _expected_moments(scored: Sequence[Scored], correlation: Tensor, order: Sequence[int]) -> Tensor:
+    """Return the mean of z z' over the rows, given their intervals (D, D): each row's chains are weighted by its density.
+
+    Every row has chains of its own: what places of a fixed set happen to have in common would be taken for a correlation.
+    """
     index = torch.tensor(order, device=correlation.device)
-    factor, shares = torch.linalg.cholesky(correlation[index][:, index]), points[:, index]
+    factor = torch.linalg.cholesky(correlation[index][:, index])
     count, total = len(scored[0].lower), torch.zeros_like(correlation)
-    size = max(1, AT_ONCE // (len(points) * len(order)))
+    size = max(1, AT_ONCE // (CHAINS * len(order)))
     for at in range(0, count, size):
         part = [Scored(*(t[at : at + size] for t in scored[i])) for i in order]
-        chains = Chains(factor, shares, len(part[0].lower))
+        rows = len(part[0].lower)
+        shares = torch.rand(
+            rows,
+            CHAINS,
+            len(order),
+            dtype=factor.dtype,
+            device=factor.device,
+            generator=rng(factor.device),
+        )
+        chains = Chains(factor, shares.clamp(1e-6, 1 - 1e-6), rows)
         for one in part:
             chains.advance(one)
         z = chains.variables().flatten(0, 1)
