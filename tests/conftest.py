@@ -87,6 +87,7 @@ SMALL = {  # small enough to be fast, large enough to go wrong
     "autoencoder": {"latent": 2, "hidden": [16], "density": "mixture"},
     "flow": {"base": "mixture"},
     "gan": {"hidden": [16], "latent": 4},
+    "gaussian-copula": {"points": 8},
     "glow": {"levels": 1, "steps": 2, "hidden": [8]},
     "gpt": {"width": 8, "layers": 2, "heads": 2, "components": 2},
     "iaf": {"transforms": 2, "hidden": [16, 16]},

@@ -20,7 +20,7 @@ from genus.ladder import GenerativeModel, TractableDensity, isolated
 from genus.laws.core import base_measure
 from genus.models.latent import LatentVariable
 
-ABLE = "mixture and naive-bayes can for any columns"
+ABLE = "mixture, naive-bayes and gaussian-copula can for any columns"
 DRAWS = 4000
 MIXED = Space([Real(1.0, 2.0), Category(("a", "b", "c")), Real(-1.0, 0.5), Category((0, 1))])
 

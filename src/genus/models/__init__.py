@@ -2,6 +2,7 @@
 
 from genus.models.autoencoder import Autoencoder
 from genus.models.continuous import ContinuousDensity
+from genus.models.copula import GaussianCopula
 from genus.models.dequantised import Dequantised
 from genus.models.flow import Flow
 from genus.models.gan import GAN
@@ -44,6 +45,7 @@ __all__ = [
     "ContinuousDensity",
     "Dequantised",
     "Flow",
+    "GaussianCopula",
     "Glow",
     "MarkovChain",
     "Mixture",

@@ -1,0 +1,164 @@
+"""Learning the correlations of normal scores, of which many are known as intervals alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from genus.models.recursion import Chains
+from genus.models.scores import LevelScores, NumberScores, Scored, mean_scores
+from genus.random import rng
+from genus.space import Category
+
+__all__ = ["learn_correlations"]
+
+SWEEPS = 4  # over the columns whose order is learned
+RARE = 10.0  # rows' worth by which the mean of a level is drawn towards that of all
+ROWS, CHAINS = 4096, 16  # that a step of EM looks at
+STEPS, STILL = (
+    20,
+    2e-3,
+)  # of EM, at most; the change of all correlations below which it stands still
+FADING = 0.6  # the weight of step t is t^-FADING where it looks at a part of the rows (Cappé and Moulines 2009)
+AT_ONCE = 2**18  # numbers of all chains and columns together
+LEAST_SHRINKAGE = 1e-6
+
+
+def learn_correlations(
+    columns: Sequence[LevelScores | NumberScores],
+    x: Tensor,
+    order: Sequence[int],
+    budget: Callable[[], float],
+) -> Tensor:
+    """Put the levels of the columns in order, and return the correlations of the columns' scores.
+
+    Args:
+        columns: the maps from values to scores, whose distributions are known.
+        x: rows (N, D) in data units.
+        order: of the columns along the chains.
+        budget: () -> the seconds that are left.
+
+    Returns:
+        (D, D), positive definite, 1 on the diagonal.
+    """
+    scores = torch.stack([mean_scores(column(x[:, i])) for i, column in enumerate(columns)], dim=1)
+    _put_in_order(columns, x, scores)
+    scored = [column(x[:, i]) for i, column in enumerate(columns)]
+    moments = scores.T @ scores / max(len(scores), 1)
+    correlation = _correlation(moments, len(x))
+    if all(bool(one.point.all()) for one in scored):
+        return correlation
+    for step in range(1, STEPS + 1):
+        if budget() <= 0:
+            break
+        rows = torch.randperm(len(x), generator=rng())[:ROWS].to(x.device)
+        part = [Scored(*(t[rows] for t in one)) for one in scored] if len(x) > ROWS else scored
+        found = _expected_moments(part, correlation, order)
+        share = 1.0 if step == 1 or len(x) <= ROWS else max(step**-FADING, ROWS / len(x))
+        moments = torch.lerp(moments, found, share)
+        before, correlation = correlation, _correlation(moments, len(x))
+        if float((correlation - before).abs().max()) < STILL * (1.0 if len(x) <= ROWS else share):
+            break
+    return correlation
+
+
+def _expected_moments(scored: Sequence[Scored], correlation: Tensor, order: Sequence[int]) -> Tensor:
+    """Return the mean of z z' over the rows, given their intervals (D, D): each row's chains are weighted by its density.
+
+    Every row has chains of its own: what places of a fixed set happen to have in common would be taken for a correlation.
+    """
+    index = torch.tensor(order, device=correlation.device)
+    factor = torch.linalg.cholesky(correlation[index][:, index])
+    count, total = len(scored[0].lower), torch.zeros_like(correlation)
+    size = max(1, AT_ONCE // (CHAINS * len(order)))
+    for at in range(0, count, size):
+        part = [Scored(*(t[at : at + size] for t in scored[i])) for i in order]
+        rows = len(part[0].lower)
+        shares = torch.rand(
+            rows,
+            CHAINS,
+            len(order),
+            dtype=factor.dtype,
+            device=factor.device,
+            generator=rng(factor.device),
+        )
+        chains = Chains(factor, shares.clamp(1e-6, 1 - 1e-6), rows)
+        for one in part:
+            chains.advance(one)
+        z = chains.variables().flatten(0, 1)
+        total += z.T @ (z * chains.log_weights.softmax(1).flatten().unsqueeze(1))
+    out = torch.zeros_like(total)
+    out[index[:, None], index] = total / max(count, 1)
+    return out
+
+
+def _correlation(moments: Tensor, rows: int) -> Tensor:
+    """Return correlations by mean products of scores (D, D), shrunk towards 0 (Schäfer and Strimmer 2005)."""
+    scale = moments.diagonal().clamp(min=1e-12).rsqrt()
+    r = moments * scale * scale.unsqueeze(1)
+    r = (0.5 * (r + r.T)).clamp(-1.0, 1.0).fill_diagonal_(0.0)
+    squares = r.square()
+    noise = (1 - squares).square().fill_diagonal_(0.0).sum() / max(rows - 1, 1)  # the variances of the correlations
+    shrinkage = float((noise / squares.sum().clamp(min=1e-300)).clamp(LEAST_SHRINKAGE, 1.0))
+    out = ((1 - shrinkage) * r).fill_diagonal_(1.0)
+    while bool(torch.linalg.cholesky_ex(out).info):
+        out = (0.9 * out).fill_diagonal_(1.0)
+    return out
+
+
+def _put_in_order(columns: Sequence[LevelScores | NumberScores], x: Tensor, scores: Tensor) -> None:
+    """Order the levels of categories, and choose the end of missing values, by the other columns; scores (N, D) follow."""
+    work = [i for i, column in enumerate(columns) if _has_choice(column)]
+    if not len(x) or scores.shape[1] < 2:
+        return
+    for _ in range(SWEEPS if len(work) > 1 else min(len(work), 1)):
+        for i in work:
+            others = torch.cat([scores[:, :i], scores[:, i + 1 :]], dim=1)
+            if isinstance(columns[i].kind, Category):
+                _order_levels(columns[i], x[:, i], others)  # type: ignore[arg-type]
+            else:
+                _place_missing(columns[i], x[:, i], others, scores[:, i])
+            scores[:, i] = mean_scores(columns[i](x[:, i]))
+
+
+def _has_choice(column: LevelScores | NumberScores) -> bool:
+    if isinstance(column.kind, Category):
+        return column.kind.states > 2
+    return column.kind.has_missing
+
+
+def _order_levels(column: LevelScores, x: Tensor, others: Tensor) -> None:
+    """Order levels by the combination of the other scores that tells them apart best: Fisher's discriminant."""
+    level, dim = x.long(), others.shape[1]
+    counts = torch.bincount(level, minlength=column.count).double()
+    sums = torch.zeros(column.count, dim, dtype=others.dtype, device=others.device).index_add_(0, level, others)
+    means = sums / (counts + RARE).unsqueeze(1)
+    factor = torch.linalg.cholesky(_covariance(others))
+    white = torch.linalg.solve_triangular(factor, means.T, upper=False)  # (dim, levels)
+    _, vectors = torch.linalg.eigh((white * counts) @ white.T)
+    along = vectors[:, -1] @ white
+    column.rank.copy_(along.argsort(stable=True).argsort())
+
+
+def _place_missing(column: LevelScores | NumberScores, x: Tensor, others: Tensor, own: Tensor) -> None:
+    """Put missing values at the end at which the other columns expect them."""
+    missing = x.isnan()
+    if not bool(missing.any()) or bool(missing.all()):
+        return
+    there = others[~missing]
+    slope = torch.linalg.solve(_covariance(others), there.T @ (own[~missing] - own[~missing].mean()))
+    above = bool((others[missing] @ slope).mean() > (there @ slope).mean())
+    if isinstance(column, NumberScores):
+        column.missing_above.fill_(above)
+        return
+    key = column.values.nan_to_num(math.inf if above else -math.inf)
+    column.rank.copy_(key.argsort(stable=True).argsort())
+
+
+def _covariance(scores: Tensor) -> Tensor:
+    """Return the covariance of scores (N, D), with a little more on the diagonal."""
+    moments = scores.T @ scores / max(len(scores), 1)
+    return moments + 1e-3 * torch.eye(scores.shape[1], dtype=scores.dtype, device=scores.device)
