@@ -41,6 +41,8 @@ _names = {
         "PixelCNN",
         "RNN",
         "RealNVP",
+        "Stack",
+        "StackOfBounds",
         "Trees",
         "VAE",
         "VQVAE",
@@ -88,6 +90,8 @@ if TYPE_CHECKING:
         ParallelWaveNet,
         PixelCNN,
         RealNVP,
+        Stack,
+        StackOfBounds,
         Trees,
         WaveNet,
     )
