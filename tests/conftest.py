@@ -102,6 +102,12 @@ SMALL = {  # small enough to be fast, large enough to go wrong
     "pixelcnn": {"width": 8, "layers": 2, "reach": 2, "components": 2},
     "real-nvp": {"transforms": 3, "hidden": [16]},
     "rnn": {"width": 8, "layers": 2, "components": 2},
+    "stack": {
+        "members": [
+            {"class": "made", "hidden": [8], "components": 2},
+            {"class": "made", "hidden": [6], "components": 2, "orders": 2},
+        ]
+    },
     "trees": {"rounds": 5, "bins": 8},
     "vae": {"latent": 2, "hidden": [16], "components": 2},
     "vq-vae": {"codes": 2, "levels": 3, "width": 2, "hidden": [16], "prior": {"class": "made", "hidden": [12]}},

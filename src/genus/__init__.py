@@ -42,6 +42,8 @@ _names = {
         "PixelCNN",
         "RNN",
         "RealNVP",
+        "Stack",
+        "StackOfBounds",
         "Trees",
         "VAE",
         "VQVAE",
@@ -90,6 +92,8 @@ if TYPE_CHECKING:
         ParallelWaveNet,
         PixelCNN,
         RealNVP,
+        Stack,
+        StackOfBounds,
         Trees,
         WaveNet,
     )

@@ -8,6 +8,7 @@ A model that cannot answer a question does not have the method.
 """
 
 from genus.ladder.base import GenerativeModel, build_family, registered_families, registered_family
+from genus.ladder.composed import Composed
 from genus.ladder.counted import Counted
 from genus.ladder.density import BOUND_DRAWS, ApproximateDensity, TractableDensity
 from genus.ladder.functions import check_count, check_shape, map_batches, without_parameter_gradients
@@ -19,6 +20,7 @@ from genus.random import isolated
 __all__ = [
     "BOUND_DRAWS",
     "ApproximateDensity",
+    "Composed",
     "Counted",
     "FamilyInfo",
     "GenerativeModel",

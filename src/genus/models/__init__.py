@@ -21,6 +21,7 @@ from genus.models.parallel_wavenet import ParallelWaveNet
 from genus.models.pixelcnn import PixelCNN
 from genus.models.real_nvp import RealNVP
 from genus.models.rnn import RNN
+from genus.models.stack import Stack, StackOfBounds
 from genus.models.trees import Trees
 from genus.models.vae import IWAE, VAE
 from genus.models.vqvae import VQVAE
@@ -54,6 +55,8 @@ __all__ = [
     "ParallelWaveNet",
     "PixelCNN",
     "RealNVP",
+    "Stack",
+    "StackOfBounds",
     "Trees",
     "WaveNet",
 ]

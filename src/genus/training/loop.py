@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from genus.errors import TrainingError
-from genus.ladder import Counted, GenerativeModel, Learned, Loss
+from genus.ladder import Composed, Counted, GenerativeModel, Learned, Loss
 from genus.random import bound, passed_along
+from genus.training.composed import ComposedTrainer
 from genus.training.gradients import GradientTrainer
 from genus.training.history import History
 from genus.training.options import FitOptions, find_device
@@ -58,6 +60,8 @@ def fit(
     `Counted` model observes all rows once, or pass after pass where it learns by EM; of the arguments, the budgets, seed,
     validation, patience, batch_size and the checkpoint concern it. A `Learned` model learns in one call from all rows, afresh
     each time; max_seconds, seed, validation and the checkpoint concern it, which holds what was learned and nothing before.
+    A `Composed` model, a stack, trains its members one after the other, each with an equal share of the time that is left and
+    with the other budgets whole; it writes no checkpoint.
 
     A model that has been trained, by `fit` or by a loop of one's own, goes on from its weights: with other rows, other losses,
     a smaller learning rate. Parameters that require no gradients keep their values.
@@ -116,21 +120,52 @@ def fit(
         weight_decay=weight_decay, lr_schedule=lr_schedule, device=device, precision=precision, compile=compile,
         checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, progress=progress,
     )  # fmt: skip
-    is_counted = isinstance(model, Counted) and losses is None
-    is_learned = isinstance(model, Learned) and losses is None
-    options = options.with_defaults(model.fit_defaults if losses is None else {}, patience=3 if is_counted else 20)
-    train, held = _split(model, data, options, is_counted)
+    is_composed = isinstance(model, Composed) and losses is None
+    if is_composed and resume:
+        raise TrainingError(f"The training of a {model.name} cannot be resumed; leave resume out, and it starts afresh.")
+    if is_composed:
+        options = replace(options, checkpoint=None, checkpoint_every=None)
+    train, held = _split(model, data, options, losses is None)
     chosen_device = find_device(device)
-    without_gradients = is_counted or is_learned
+    without_gradients = losses is None and isinstance(model, Composed | Counted | Learned)
     losses_to_lower = [] if without_gradients else trainable(model, _checked(model.losses() if losses is None else losses))
     model.to(chosen_device)
     held = None if held is None else held.to(model.device)
+    with Interrupt() as interrupt:
+        if is_composed:
+            return _fit_together(model, train, held, options, interrupt)
+        return _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None)
+
+
+def _fit_one(
+    model: GenerativeModel,
+    train: Rows,
+    held: Rows | None,
+    options: FitOptions,
+    interrupt: Interrupt,
+    losses: Sequence[Loss] | None = None,
+    own_losses: bool = False,
+    title: str = "",
+) -> History:
+    """Train a model that is no composition of others.
+
+    Args:
+        losses: to lower, none for a model that learns without gradients; None: the model's own.
+        own_losses: the losses are a caller's, so that the family's `fit_defaults` do not suit them.
+        title: of the progress; by default the family's name.
+    """
+    is_counted = isinstance(model, Counted) and not own_losses
+    is_learned = isinstance(model, Learned) and not own_losses
+    if losses is None:
+        losses = [] if is_counted or is_learned else trainable(model, model.losses())
+    options = options.with_defaults({} if own_losses else model.fit_defaults, patience=3 if is_counted else 20)
     # `bound` binds the seed's generators in this thread: all of genus's own draws inside come from them.
-    with bound(options.seed), Interrupt() as interrupt, Progress(model.family_name, progress) as bar:
-        if not resume:
+    with bound(options.seed), Progress(title or model.family_name, options.progress) as bar:
+        if not options.resume:
             # `passed_along` hands them to functions of torch that are given no generator, as `initialise` may call.
             with passed_along():
-                _start(model, train, held, train.some(STARTING_COUNTED if is_counted else STARTING, options.seed))
+                _count_labels(model, train, held)
+                _start(model, train.some(STARTING_COUNTED if is_counted else STARTING, options.seed))
         job = Job(model, train, held, options, interrupt, bar)
         trainer: Trainer
         if is_counted:
@@ -140,19 +175,43 @@ def fit(
         else:
             length = model.space.dim if model.space.sequence else 1
             size = min(options.batch_size or batch_size_for(len(train), length), len(train))
-            trainer = GradientTrainer(job, losses_to_lower, size)
-        if resume:
+            trainer = GradientTrainer(job, losses, size)
+        if options.resume:
             trainer.resume()
         history = trainer.run()
         history.acceptance = model.measure_acceptance(getattr(train, "c", None), options.seed)
         return history
 
 
-def _split(model: GenerativeModel, data: Any, options: FitOptions, is_counted: bool) -> tuple[Rows, Rows | None]:
-    """Return the training rows and the validation rows, if any."""
+def _fit_together(model: GenerativeModel, train: Rows, held: Rows | None, options: FitOptions, interrupt: Interrupt) -> History:
+    """Train a model that is composed of others."""
+
+    def fit_member(member: GenerativeModel, train: Rows, held: Rows, options: FitOptions, title: str) -> History:
+        if isinstance(member, Composed):
+            return _fit_together(member, train, held, options, interrupt)
+        single_pass = isinstance(member, Counted) and member.passes is not None
+        return _fit_one(member, train, None if single_pass else held, options, interrupt, title=title)
+
+    with bound(options.seed), Progress(model.family_name, options.progress) as bar:
+        _count_labels(model, train, held)
+        settled = options.with_defaults(model.fit_defaults)
+        history = ComposedTrainer(Job(model, train, held, settled, interrupt, bar), options, fit_member).run()
+        history.acceptance = model.measure_acceptance(getattr(train, "c", None), options.seed)
+        return history
+
+
+def _split(model: GenerativeModel, data: Any, options: FitOptions, own_way: bool) -> tuple[Rows, Rows | None]:
+    """Return the training rows and the validation rows, if any; `own_way`: it is trained by no losses of a caller's."""
+    is_counted = isinstance(model, Counted) and own_way
     single_pass = is_counted and isinstance(model, Counted) and model.passes is not None
+    crossed = own_way and isinstance(model, Composed) and len(model.fits[0]) > 1  # folds are its validation rows
     share = isinstance(options.validation, int | float)
-    train, held = prepare(model, data, None if single_pass and share else options.validation, options.seed)
+    if crossed and not share and options.validation is not None:
+        raise TrainingError(
+            f"This {model.name} crosses folds and has no use for other validation rows; leave validation out, or build it with"
+            " folds=1."
+        )
+    train, held = prepare(model, data, None if (single_pass or crossed) and share else options.validation, options.seed)
     if is_counted and not single_pass and held is None:
         held = train.some(HELD_OUT, options.seed)  # EM stops by the rows that it is trained on
     return train, held
@@ -165,12 +224,16 @@ def _checked(losses: Sequence[Loss]) -> Sequence[Loss]:
     return losses
 
 
-def _start(model: GenerativeModel, train: Rows, held: Rows | None, some: Rows) -> None:
-    """Count the labels of the context, and give a model that nothing has trained yet its starting values."""
+def _count_labels(model: GenerativeModel, train: Rows, held: Rows | None) -> None:
+    """Count the labels of the context, which are the prior of the Bayes classifier."""
     label_counts = getattr(model, "context_counts", None)
     labels = [rows.labels() for rows in (train, held) if rows is not None and rows.c is not None]
     if label_counts is not None and labels:
         label_counts.copy_(torch.bincount(torch.cat(labels), minlength=len(label_counts)))
+
+
+def _start(model: GenerativeModel, some: Rows) -> None:
+    """Give a model that nothing has trained yet its starting values."""
     if model.untrained:
         rows = some.to(model.device)
         model.initialise(rows.x, rows.c)

@@ -68,18 +68,23 @@ class Progress:
         self._bar: Any = None
         self._show = show
         self._printed = time.perf_counter()
-        if show and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-            from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
-            self._bar = Bar(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
-            self._task = self._bar.add_task(title, total=1.0, text="")
-            self._bar.start()
+    def _start(self) -> None:
+        """Start a bar where there is a terminal; only one of a process can be shown at a time."""
+        if not self._show or self._bar is not None or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
+        self._bar = Bar(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+        self._task = self._bar.add_task(self.title, total=1.0, text="")
+        self._bar.start()
 
     def update(self, step: int, spent: float, seconds: float, numbers: dict[str, float | None]) -> None:
         """Show the step, the share of the budget spent (0 to 1), the time left, and the numbers by name."""
+        self._start()
         if self._bar is None and not (self._show and time.perf_counter() - self._printed > EVERY):
             return
         shown = " · ".join(f"{name} {value:.4g}" for name, value in numbers.items() if value is not None)
