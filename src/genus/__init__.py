@@ -23,6 +23,7 @@ _names = {
     "genus.files": ("load", "save"),
     "genus.models": (
         "Autoencoder",
+        "ChowLiu",
         "Dequantised",
         "Flow",
         "GAN",
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         WGAN,
         WGANGP,
         Autoencoder,
+        ChowLiu,
         Dequantised,
         Flow,
         Glow,
