@@ -85,6 +85,7 @@ CONTEXTS = {
 }
 SMALL = {  # small enough to be fast, large enough to go wrong
     "autoencoder": {"latent": 2, "hidden": [16], "density": "mixture"},
+    "chow-liu": {"states": 5},
     "flow": {"base": "mixture"},
     "gan": {"hidden": [16], "latent": 4},
     "gaussian-copula": {"points": 8},

@@ -23,6 +23,7 @@ _names = {
     "genus.files": ("load", "save"),
     "genus.models": (
         "Autoencoder",
+        "ChowLiu",
         "Dequantised",
         "Flow",
         "GAN",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
         WGAN,
         WGANGP,
         Autoencoder,
+        ChowLiu,
         Dequantised,
         Flow,
         GaussianCopula,

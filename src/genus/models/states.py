@@ -1,0 +1,271 @@
+"""The values of every column as a few states, and the density of a value within its state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genus.errors import DataError
+from genus.models.leaves import ColumnLeaves, Located
+from genus.random import rng
+from genus.space import Category, Space
+
+__all__ = ["ColumnStates", "smoothed"]
+
+STRENGTHS = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0)  # rows' worth of a prior, to choose from
+SMOOTH = (0.0, 0.5, 1.0)  # the shares of the slopes within bins to choose from
+GROWTH, POWER = 1.2, 0.4  # n rows tell GROWTH * n^POWER states of a number apart
+
+
+class ColumnStates(nn.Module):
+    """Divide the values of every column into at most `states` states, whose dependence a family models.
+
+    The leaves of a column (`ColumnLeaves`) are its levels, atoms, missing values, the values of a narrow lattice and the bins
+    of a number. Where they are more than the states, neighbours in size share one, and so do the rarest levels of a category; a
+    missing value has a state of its own. Which leaf a value of a state is, and where in the leaf it lies, does not depend on
+    other columns; so the density of a row is the probability of its states times a density within each, and masses stay 1.
+
+    Args:
+        space: of the columns.
+        states: the most states of a column; fewer rows have fewer of a number.
+        bins: the most bins of a number.
+    """
+
+    state: Tensor  # (leaves of all columns,) the state of each
+    log_leaf: Tensor  # (leaves of all columns,) the log of the share of each in its column, in nats
+
+    def __init__(self, space: Space, states: int, bins: int = 64) -> None:
+        super().__init__()
+        self.space, self.states = space, states
+        keys: dict[str, int] = {}
+        which, parts = list[int](), list[ColumnLeaves]()
+        for kind in space.kinds:
+            leaves, key = ColumnLeaves(Space([kind]), bins), json.dumps(kind.to_json())
+            if leaves.has_rest or key not in keys:  # columns without bins of their own share what tells their leaves apart
+                keys[key] = len(parts)
+                parts.append(leaves)
+            which.append(keys[key])
+        self.which, self.parts = which, nn.ModuleList(parts)
+        self.width = max(min(states, leaves.count + (bins if leaves.has_rest else 0)) for leaves in self._leaves)
+        self.register_buffer("state", torch.zeros(0, dtype=torch.long))
+        self.register_buffer("log_leaf", torch.zeros(0, dtype=torch.float64))
+        self._divide([np.ones(leaves.count) for leaves in self._leaves], 0)
+
+    @property
+    def _leaves(self) -> list[ColumnLeaves]:
+        return [self.parts[k] for k in self.which]  # type: ignore[misc]
+
+    @property
+    def _starts(self) -> list[int]:
+        """Return the first leaf of every column among those of all, and how many there are."""
+        return np.cumsum([0, *(leaves.count for leaves in self._leaves)]).tolist()
+
+    # -- what is learned ----------------------------------------------------------------------------------------------
+
+    def measure(self, x: Tensor) -> None:
+        """Set leaves and states from training rows x (N, *shape)."""
+        flat = x.detach().flatten(1).cpu()
+        for i, leaves in enumerate(self._leaves):
+            if leaves.has_rest:
+                leaves.measure(flat[:, i : i + 1], np.zeros(0, dtype=np.int64))
+        at = [self._locate(i, flat[:, i : i + 1]) for i in range(self.space.dim)]
+        self._divide([np.bincount(a.leaf, minlength=b.count) for a, b in zip(at, self._leaves, strict=True)], len(x))
+        for i, leaves in enumerate(self._leaves):
+            if leaves.has_rest:
+                gains = []
+                for smooth in SMOOTH:
+                    leaves.smooth.fill_(smooth)
+                    gains.append(leaves.log_within(at[i], self._slopes(i, at[i].bin)).sum())
+                leaves.smooth.fill_(SMOOTH[int(np.argmax(gains))])
+
+    def _divide(self, counts: Sequence[np.ndarray], rows: int) -> None:
+        """Set states and shares by how many of so many rows each leaf has."""
+        states, log_leaf = [], []
+        most = max(2, min(self.states, round(GROWTH * rows**POWER)))
+        for kind, leaves, count in zip(self.space.kinds, self._leaves, counts, strict=True):
+            if isinstance(kind, Category):
+                state = most_frequent(count, self.states)
+            else:
+                present = len(count) - kind.has_missing  # a missing value is the last leaf
+                state = runs(count[:present], most - kind.has_missing)
+                state = np.append(state, state.max(initial=-1) + 1) if kind.has_missing else state
+            states.append(state)
+            table = torch.zeros(state.max() + 1, leaves.count, dtype=torch.float64)
+            table[state, np.arange(leaves.count)] = torch.as_tensor(count, dtype=torch.float64)
+            inside = torch.zeros_like(table)
+            inside[state, np.arange(leaves.count)] = 1.0
+            of_state = table.sum(1)
+            mass = smoothed(of_state[None, None], torch.ones_like(of_state)[None, None] / len(of_state))[0, 0]
+            share = smoothed(table[None], (inside / inside.sum(1, keepdim=True))[None])[0]
+            log_leaf.append((mass[:, None] * share).sum(0).log())
+        self.state, self.log_leaf = torch.as_tensor(np.concatenate(states)), torch.cat(log_leaf)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Lay out, for each column, states of leaves, log-shares of leaves in the column and in their state."""
+        starts = self._starts
+        state, log_leaf = self.state.cpu().numpy(), self.log_leaf.cpu().numpy()
+        self._state = [state[a:b] for a, b in pairwise(starts)]
+        self._log_leaf = [log_leaf[a:b] for a, b in pairwise(starts)]
+        self.sizes = [int(state.max()) + 1 for state in self._state]
+        self._mass, self._log_share = [], []
+        for state, log_leaf, size in zip(self._state, self._log_leaf, self.sizes, strict=True):
+            mass = np.bincount(state, np.exp(log_leaf), size)
+            self._mass.append(mass)
+            self._log_share.append(log_leaf - np.log(mass)[state])
+
+    def shares(self) -> Tensor:
+        """Return the share of every state of each column, (D, width), 0 beyond the column's states."""
+        out = torch.zeros(self.space.dim, self.width, dtype=torch.float64)
+        for i, mass in enumerate(self._mass):
+            out[i, : len(mass)] = torch.as_tensor(mass / mass.sum())
+        return out
+
+    def check(self) -> None:
+        """Raise DataError where the buffers are no division of these columns, as of a file that was tampered with."""
+        starts = self._starts
+        if len(self.state) != starts[-1] or len(self.log_leaf) != starts[-1]:
+            raise DataError(f"There must be a state and a share for each of {starts[-1]} leaves.")
+        if not bool(self.log_leaf.isfinite().all()) or float(self.log_leaf.abs().max()) > 500:
+            raise DataError("The log of the share of a leaf is no number, or out of range.")
+        for a, b in pairwise(starts):
+            states = self.state[a:b].unique().tolist()
+            if states != list(range(len(states))) or len(states) > self.width:
+                raise DataError(f"The states of a column are not numbered one by one, up to {self.width}.")
+        self._prepare()
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """Read any number of leaves; `check` says whether they are those of the columns, whose parts are read later."""
+        for name in ("state", "log_leaf"):
+            tensor, old = state_dict.get(prefix + name), self.get_buffer(name)
+            if tensor is not None and tensor.ndim == 1 and tensor.dtype.is_floating_point == old.is_floating_point():
+                setattr(self, name, old.new_zeros(len(tensor)))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        self._prepare()
+        return self
+
+    # -- where values lie ---------------------------------------------------------------------------------------------
+
+    def locate(self, x: Tensor, columns: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the states of values, and the log of the density of each within its state.
+
+        Args:
+            x: the values of some columns, (B, len(columns)) in data units.
+            columns: which they are.
+
+        Returns:
+            States (B, len(columns)) long, and the sum over the columns of the log-densities (B,) in nats.
+        """
+        x = x.detach().cpu()
+        states, within = np.zeros(x.shape, dtype=np.int64), np.zeros(len(x))
+        for k, leaves in enumerate(self._of_parts(columns)):
+            if len(leaves) and not self.parts[k].has_rest:
+                found = self.parts[k].locate(x[:, leaves].reshape(-1, 1)).leaf.reshape(len(x), len(leaves))  # type: ignore[operator]
+                for j, place in enumerate(leaves):
+                    states[:, place] = self._state[columns[place]][found[:, j]]
+                    if self.sizes[columns[place]] < len(self._state[columns[place]]):
+                        within += self._log_share[columns[place]][found[:, j]]
+            for place in leaves if self.parts[k].has_rest else []:
+                i = columns[place]
+                at = self._locate(i, x[:, place : place + 1])
+                states[:, place] = self._state[i][at.leaf]
+                within += self._log_share[i][at.leaf] + self._leaves[i].log_within(at, self._slopes(i, at.bin))
+        return torch.as_tensor(states), torch.as_tensor(within)
+
+    def _of_parts(self, columns: Sequence[int]) -> list[list[int]]:
+        """Return for each part the places among `columns` of the columns that it divides."""
+        out: list[list[int]] = [[] for _ in self.parts]
+        for place, i in enumerate(columns):
+            out[self.which[i]].append(place)
+        return out
+
+    def _locate(self, i: int, x: Tensor) -> Located:
+        return self._leaves[i].locate(x)
+
+    def _slopes(self, i: int, which: np.ndarray) -> np.ndarray:
+        """Return the slopes of the lines within the bins which (n,) of column i, by the shares of the bins on either side."""
+        leaves = self._leaves[i]
+        return leaves.slopes(which, self._log_leaf[i][leaves.neighbours(np.maximum(which, 0))])
+
+    def draw(self, state: Tensor, columns: Sequence[int]) -> Tensor:
+        """Draw values of some columns in states (n, len(columns)): (n, len(columns)) in data units."""
+        out = torch.zeros(state.shape, dtype=torch.float64)
+        for j, i in enumerate(columns):
+            leaves, wanted = self._leaves[i], state[:, j].cpu().numpy()
+            order = np.argsort(self._state[i], kind="stable")
+            first = np.searchsorted(self._state[i][order], np.arange(self.sizes[i] + 1))
+            total = np.concatenate([[0.0], np.exp(self._log_leaf[i][order]).cumsum()])
+            below, above = total[first[wanted]], total[first[wanted + 1]]
+            place = np.searchsorted(total, below + uniform(len(wanted)) * (above - below), side="right") - 1
+            leaf = order[np.clip(place, first[wanted], first[wanted + 1] - 1)]
+            slope = self._slopes(i, leaves.bins_of(leaf)) if leaves.has_rest else np.zeros(len(leaf))
+            out[:, j] = leaves.draw(leaf, slope, uniform)[:, 0]
+        return out
+
+
+def smoothed(counts: Tensor, prior: Tensor) -> Tensor:
+    """Return the rows of tables as probabilities, drawn towards a prior by as many rows' worth as suits each table best.
+
+    How many is the one of `STRENGTHS` under which every counted row is likeliest when it is left out of its table itself.
+
+    Args:
+        counts: (T, R, S), of T tables of R rows.
+        prior: (T, 1 or R, S), of which the last dimension sums to 1.
+
+    Returns:
+        (T, R, S); rows without counts are the prior.
+    """
+    total = counts.sum(-1, keepdim=True)
+    best, chosen = (
+        torch.full((len(counts),), -torch.inf, dtype=counts.dtype, device=counts.device),
+        torch.ones_like(counts[:, 0, 0]),
+    )
+    for rows in STRENGTHS:
+        log_p = ((counts - 1 + rows * prior) / (total - 1 + rows).clamp(min=1e-300)).clamp(min=1e-300).log()
+        value = (counts * log_p).sum((1, 2))
+        chosen = torch.where(value > best, rows, chosen)
+        best = torch.maximum(best, value)
+    strength = chosen[:, None, None]
+    return (counts + strength * prior) / (total + strength)
+
+
+def runs(counts: np.ndarray, most: int) -> np.ndarray:
+    """Return the states (leaves,) of ordered leaves with so many rows: at most `most` runs of about equally many rows.
+
+    >>> runs(np.array([5, 1, 1, 4, 1]), 3).tolist()
+    [0, 1, 1, 2, 2]
+    """
+    if len(counts) <= most:
+        return np.arange(len(counts))
+    out, state, inside, left = np.zeros(len(counts), dtype=np.int64), 0, 0.0, float(counts.sum())
+    for i, count in enumerate(counts):
+        if inside > 0 and state < most - 1 and inside + count / 2 > left / (most - state):
+            left -= inside
+            state, inside = state + 1, 0.0
+        out[i], inside = state, inside + count
+    return out
+
+
+def most_frequent(counts: np.ndarray, most: int) -> np.ndarray:
+    """Return the states (levels,) of levels with so many rows: the most frequent have one each, all others one together.
+
+    >>> most_frequent(np.array([1, 7, 2, 9]), 3).tolist()
+    [2, 1, 2, 0]
+    """
+    if len(counts) <= most:
+        return np.arange(len(counts))
+    return np.minimum(np.argsort(np.argsort(-counts, kind="stable")), most - 1)
+
+
+def uniform(n: int) -> np.ndarray:
+    """Draw n numbers from 0 to 1."""
+    return torch.rand(n, dtype=torch.float64, generator=rng()).numpy()
