@@ -134,6 +134,7 @@ def test_whole_numbers_may_be_kept_as_integers(family: str, space: Space, contex
 
 
 COUNTED = [f for f in SMALL if issubclass(genus.family(f), Counted)]
+LEARNED = [f for f in SMALL if issubclass(genus.family(f), Learned)]
 UNITS = [f for f in SMALL if issubclass(genus.family(f), ApproximateDensity) and genus.family(f).accepts(Space([Real()]))]
 
 
@@ -150,7 +151,7 @@ def test_log_density_follows_a_change_of_units(family: str) -> None:
 
 @pytest.mark.parametrize("context", [None, CONTEXTS["mixed"]], ids=["alone", "mixed"])
 @pytest.mark.parametrize(
-    "family", [f for f in UNITS if issubclass(genus.family(f), TractableDensity) and f not in COUNTED and f != "trees"]
+    "family", [f for f in UNITS if issubclass(genus.family(f), TractableDensity) and f not in COUNTED + LEARNED]
 )
 def test_gradients_have_gradients(family: str, context: Space | None) -> None:
     """Of log p by x, again by x (score matching, Laplace), and by the weights (gradient penalties): as small steps say."""
@@ -232,21 +233,6 @@ def test_counted_models_stream_and_merge(family: str, space: Space, context: Spa
         model.conclude()
     for (name, a), b in zip(whole.state_dict().items(), parts.state_dict().values(), strict=True):
         assert torch.allclose(a.double(), b.double(), atol=1e-9, equal_nan=True), name
-
-
-def test_em_never_lowers_the_likelihood() -> None:
-    space = Space([Real(), Category(("a", "b", "c")), Lattice(0, 9)])
-    x = draw(space, 500)
-    model = genus.Mixture(space, components=4, smoothing=1e-9, pool=0.0)
-    with genus.ladder.isolated(0):
-        model.initialise(x)
-    values = []
-    for _ in range(15):
-        model.observe(x)
-        model.conclude()
-        values.append(float(model.log_prob(x).sum()))
-    assert all(later >= earlier - 1e-3 for earlier, later in pairwise(values))
-    assert values[-1] > values[0] + 1
 
 
 def test_fitting_again_starts_afresh_and_resuming_an_ended_count_adds_nothing(tmp_path) -> None:
@@ -364,7 +350,9 @@ def test_a_mixture_heeds_a_rare_condition() -> None:
     rng = np.random.default_rng(0)
     x = torch.tensor(np.concatenate([rng.normal(size=(1000, 2)), rng.normal(8, 1, (50, 2))])).float()
     c = torch.tensor([0.0] * 1000 + [1.0] * 50).unsqueeze(1)
-    model = genus.Mixture(Space([Real()] * 2), Space([Category(("many", "few"))]), components=32)
+    model = genus.Mixture(
+        Space([Real()] * 2), Space([Category(("many", "few"))]), components=32, covariance="diagonal", shrinkage=1.0
+    )
     genus.fit(model, (x, c), seed=0, progress=False)
     drawn = model.sample(1000, torch.ones(1, 1), seed=0)
     assert ((drawn - 8).norm(dim=1) < 5).double().mean() > 0.9
