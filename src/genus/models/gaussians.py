@@ -146,7 +146,10 @@ class Gaussians(nn.Module):
         self.mean.copy_(torch.where((self.rows > 1e-9).unsqueeze(1), self.sums / n.unsqueeze(1), overall))
         outer = self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
         weighted = self.rows[:, None, None] * outer
-        within = (self.squares.sum(0) - weighted.sum(0)) / n.sum()
+        eye = torch.eye(self.dim, dtype=n.dtype, device=n.device)
+        within = (self.squares.sum(0) - weighted.sum(0)) / n.sum() + eye / n.sum().clamp(
+            min=1
+        ).square()  # of few rows it is wide
         if self.tied:
             covariance = within.unsqueeze(0)
         else:
@@ -160,7 +163,7 @@ class Gaussians(nn.Module):
             covariance = (scatter + strength * prior) / (n + strength)[:, None, None]
         if rank is not None:
             covariance = _factor_analysis(covariance, min(rank, self.dim - 1))
-        self.factor.copy_(_factor(covariance + FLOOR * torch.eye(self.dim, dtype=covariance.dtype, device=covariance.device)))
+        self.factor.copy_(_factor(covariance + FLOOR * eye))
 
     # -- answering ----------------------------------------------------------------------------------------------------
 

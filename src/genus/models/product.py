@@ -174,7 +174,7 @@ class Product(nn.Module):
             own = (self.squares - self.inside * mean.square()).clamp(min=0)
             var = torch.where(self.inside + shrinkage > 0, own / rows, pooled_var)
             if shrinkage > 0:  # towards a mean of logs: components may differ in scale by orders of magnitude
-                within = own.sum(0) / n.clamp(min=1e-12)
+                within = own.sum(0) / n.clamp(min=1e-12) + 1 / n.clamp(min=1).square()  # of few rows nothing is narrow
                 logs = ((own + within + variance) / (self.inside + 1)).log()
                 typical = torch.where(n > 0, (self.inside / n.clamp(min=1e-12) * logs).sum(0).exp(), pooled_var)
                 var = (own + shrinkage * typical) / (rows + shrinkage)
