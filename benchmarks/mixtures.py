@@ -7,10 +7,10 @@ Each table is split into 80 % training rows, 10 % validation rows and 10 % held-
 declared real numbers with affine charts, so that all densities are of the same thing; `wine` repeats values, which any normal
 that is narrow enough is rewarded for, so that `wine, spread` has uniform noise of one recorded unit on every column as well.
 scikit-learn: `GaussianMixture` with spherical, diagonal, tied and full covariances and `BayesianGaussianMixture` with
-diagonal and full ones, each with the number of components that the validation rows like best, among 1 to 20 (Bayesian: 2, 5, 10, 20), fitted
-to the training rows. genus: `mixture` as it comes, given the same training and validation rows. Figures are means over seeds of
-nats a held-out row; "best by validation" is the scikit-learn mixture that validation rows like best, split by split, "best in
-hindsight" the kind whose mean over seeds is highest. It exits with an error where genus is below either.
+diagonal and full ones, each with the number of components that the validation rows like best, among 1 to 20 (Bayesian: 2, 5,
+10, 20), fitted to the training rows. genus: `mixture` as it comes, given the same training and validation rows. Figures are
+means over seeds of nats a held-out row; "best by validation" is the scikit-learn mixture that validation rows like best, split
+by split, "best in hindsight" the kind whose mean over seeds is highest. It exits with an error where genus is below either.
 
 With `--speed` so many rows of 15 numbers are fitted within 20 seconds, and the seconds that it took are printed.
 """
