@@ -62,7 +62,9 @@ def theirs(train: np.ndarray, validation: np.ndarray, held: np.ndarray) -> dict[
     kinds += [(BayesianGaussianMixture, kind, BAYESIAN) for kind in ("diag", "full")]
     out = {}
     for cls, kind, sizes in kinds:
-        fits = [cls(k, covariance_type=kind, random_state=0, max_iter=200).fit(train) for k in sizes if k < len(train)]
+        fits = [
+            cls(n_components=k, covariance_type=kind, random_state=0, max_iter=200).fit(train) for k in sizes if k < len(train)
+        ]
         best = max(fits, key=lambda fit: fit.score(validation))
         name = kind if cls is GaussianMixture else f"Bayesian {kind}"
         out[name] = (best.score(validation), best.score(held), best.n_components)
