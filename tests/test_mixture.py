@@ -162,6 +162,13 @@ def test_hyper_parameters_out_of_range_are_refused(hyper: dict[str, object]) -> 
         Mixture(REALS, **hyper)  # type: ignore[arg-type]
 
 
+def test_more_than_few_rows_are_judged_by_validation_rows_within_a_budget() -> None:
+    x = blobs(3000).float()
+    model = Mixture(REALS, components=2, covariance="tied", shrinkage=1.0)
+    genus.fit(model, x, max_seconds=30, seed=0, progress=False)
+    assert float(model.log_prob(blobs(1000, seed=1)).mean()) > -3.9
+
+
 @pytest.mark.nightly
 def test_many_rows_take_the_time_that_they_are_given() -> None:
     x = blobs(200_000)

@@ -202,6 +202,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         pool = (self.pool,) if self.pool is not None else POOLS if tables else POOLS[:1]
         return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool)
 
+    def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
+        return super().criterion(x, c) if bool(self.parts.product.concluded) else None
+
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
