@@ -21,7 +21,7 @@ from genus.space import Space
 __all__ = ["Mixture"]
 
 FEW = 2000  # rows of which a tenth says too little: below, all of them choose, in turns
-FOLDS = 4
+FOLDS = 5
 HELD = 0.1  # of more rows, held out where no validation rows are given
 SUBSET, JUDGES = 8000, 4000  # rows that forms are compared on, and by
 WHOLE = 50_000  # rows that passes of EM go through whole; of more they start the steps
@@ -30,7 +30,8 @@ CHOICE = 0.5  # of the time for the choice
 GROWTH = 1.5  # by how much sizes at least differ that are tried on all rows
 RESERVE = 0.06  # of the time, for evaluations
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
+SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
+NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
 NUMBERS = 2**22  # of all covariances together, at most
 
 
@@ -116,7 +117,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             self._learn_few(x, c, spent_to(1 - CHOICE), spent_to(RESERVE), seed)
         else:
             assert validation is not None
-            self._learn_many(x, c, validation, spent_to(1 - CHOICE), spent_to(RESERVE), seed)
+            self._learn_many((x, c), validation, limit, (spent_to(1 - CHOICE), spent_to(RESERVE)), seed)
         self.parts.scale(0)
 
     def _learn_few(self, x: Tensor, c: Tensor | None, chosen: Callable[[], bool], spent: Callable[[], bool], seed: int) -> None:
@@ -138,21 +139,22 @@ class Mixture(Learned, TractableDensity, name="mixture"):
 
     def _learn_many(
         self,
-        x: Tensor,
-        c: Tensor | None,
+        train: WithContext,
         validation: WithContext,
-        chosen: Callable[[], bool],
-        spent: Callable[[], bool],
+        limit: float,
+        over: tuple[Callable[[], bool], Callable[[], bool]],
         seed: int,
     ) -> None:
+        (x, c), (chosen, spent) = train, over
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
-        held = self.parts.rows_of(*validation)
-        judges = torch.arange(len(held))[torch.randperm(len(held), generator=torch.Generator().manual_seed(seed))][:JUDGES]
+        judges = torch.randperm(len(validation[0]), generator=torch.Generator().manual_seed(seed)).to(x.device)
+        held = self.parts.rows_of(*_some(*validation, judges[: 2 * JUDGES]))
         options = self._options(len(x), min(SUBSET, len(x)))
         form = options.first
         if not options.is_one:
-            form = self._chosen(options, _some(x, c, order[:SUBSET]), _some(*validation, judges.to(x.device)), chosen, seed)
-        some = _some(x, c, order[:WHOLE])
+            form = self._chosen(options, _some(x, c, order[:SUBSET]), _some(*validation, judges[:JUDGES]), chosen, seed)
+        whole = WHOLE if limit == 0 else int(min(WHOLE, max(FEW, limit * NUMBERS_A_SECOND / self.space.dim)))
+        some = _some(x, c, order[:whole])
         rows, features = self.parts.rows_of(*some), self._features_of(some[0])
         fitted = self._fit(form, rows, features, held, spent, seed)
         for size in options.components:  # more rows bear more components
@@ -166,7 +168,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
                 break
             form, fitted = other, found
         self.parts = fitted[0]
-        if len(x) > WHOLE:
+        if len(x) > whole:
             step_through(self.parts, form, x, c, held, spent, seed)
 
     def _chosen(self, options: Options, train: WithContext, judges: WithContext, chosen: Callable[[], bool], seed: int) -> Form:
