@@ -96,7 +96,7 @@ SMALL = {  # small enough to be fast, large enough to go wrong
     "made": {"hidden": [12, 12], "components": 2},
     "maf": {"transforms": 2, "hidden": [16, 16]},
     "markov": {"order": 2, "smoothing": "witten-bell"},  # of Kneser-Ney, letters that follow all others are equally likely
-    "mixture": {"components": 3},
+    "mixture": {"components": 3, "covariance": "full", "shrinkage": 3.0, "pool": 2.0},
     "naive-bayes": {},
     "nice": {"transforms": 3, "hidden": [16]},
     "nsf": {"transforms": 2, "hidden": [16, 16], "bins": 4},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import pickle
 import shlex
@@ -365,7 +366,7 @@ def tampered(model: genus.GenerativeModel, changes: dict[str, Any], tensors: dic
 MAF = genus.MAF(genus.Space([genus.Real(), genus.Real()]), hidden=[8], transforms=2)
 MIXED = genus.Space([genus.Real(), genus.Category(("a", "b"))])
 MIXTURE = genus.Mixture(MIXED, components=3)
-MIXTURE.initialise(torch.stack([torch.randn(50), torch.arange(50.0) % 2], dim=1))
+MIXTURE.learn((torch.stack([torch.randn(50), torch.arange(50.0) % 2], dim=1), None), None, lambda: math.inf, seed=0)
 VAE = genus.VAE(MIXED, hidden=[8], latent=2)
 
 

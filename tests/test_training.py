@@ -326,7 +326,7 @@ def test_the_same_seed_repeats_bit_for_bit_and_global_random_states_are_left_alo
 # -- budgets --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["maf", "real-nvp", "nsf", "vae", "vq-vae", "made", "mixture"])
+@pytest.mark.parametrize("name", ["maf", "real-nvp", "nsf", "vae", "vq-vae", "made"])
 def test_a_trained_model_goes_on_from_its_weights(name: str, tmp_path: Path) -> None:
     """Where a family starts from the data, it does so once, and not again after a file either."""
     generator = torch.Generator().manual_seed(0)
@@ -336,14 +336,9 @@ def test_a_trained_model_goes_on_from_its_weights(name: str, tmp_path: Path) -> 
     genus.save(model, tmp_path / "model.genus")
     model = genus.load(tmp_path / "model.genus")
     before = {key: value.detach().clone() for key, value in model.named_parameters()}
-    if name != "mixture":  # which goes on by whole passes
-        genus.fit(model, x[:100], max_steps=1, learning_rate=1e-12, validation=None, progress=False)
-        for key, value in model.named_parameters():
-            assert torch.allclose(value, before[key], atol=1e-6), key
-    else:
-        likely = model.log_prob(x).mean()
-        genus.fit(model, x, max_steps=1, validation=None, progress=False)
-        assert model.log_prob(x).mean() >= likely - 1e-9
+    genus.fit(model, x[:100], max_steps=1, learning_rate=1e-12, validation=None, progress=False)
+    for key, value in model.named_parameters():
+        assert torch.allclose(value, before[key], atol=1e-6), key
 
 
 def test_budgets_end_training_whichever_is_first():

@@ -216,7 +216,7 @@ def _mass(
     space = model.space
     with isolated(0):
         if Mixture.refusal(space) is None:
-            other: TractableDensity = Mixture(space, components=8)
+            other: TractableDensity = Mixture(space, components=8, covariance="diagonal", shrinkage=1.0, pool=1.0)
         elif MarkovChain.refusal(space) is None:
             other = MarkovChain(space, order=1)
         else:

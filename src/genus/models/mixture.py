@@ -1,35 +1,58 @@
-"""Mixture: naive Bayes with the class unobserved, by expectation maximisation."""
+"""Mixture: components of normals and tables, by expectation maximisation, as many and as free as held-out rows like best."""
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, ClassVar
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genus.errors import GenusError
-from genus.ladder import Counted, TractableDensity
-from genus.models.product import Product, context_combinations, context_index, context_refusal
-from genus.nets.cells import Cells
-from genus.random import rng
-from genus.space import Lattice, Space
+from genus.errors import DataError, GenusError
+from genus.ladder import Learned, TractableDensity, WithContext
+from genus.models.choosing import Chooser, Options, cross_folds
+from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
+from genus.models.maximising import climb, new_components, starting_labels, step_through
+from genus.models.product import Product, context_index, context_refusal
+from genus.space import Space
 
 __all__ = ["Mixture"]
 
+FEW = 2000  # rows of which a tenth says too little: below, all of them choose, in turns
+FOLDS = 5
+HELD = 0.1  # of more rows, held out where no validation rows are given
+SUBSET, JUDGES = 8000, 4000  # rows that forms are compared on, and by
+WHOLE = 50_000  # rows that passes of EM go through whole; of more they start the steps
+STARTS = 4  # of the last fit to few rows
+CHOICE = 0.5  # of the time for the choice
+GROWTH = 1.5  # by how much sizes at least differ that are tried on all rows
+RESERVE = 0.06  # of the time, for evaluations
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
+NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
+NUMBERS = 2**22  # of all covariances together, at most
 
-class Mixture(Counted, TractableDensity, name="mixture"):
-    """Sum over K components of independent columns, naive Bayes with its class unobserved: p(x | c) = sum_k p(k | c) prod_i
-    p(x_i | k). It is fitted by EM (Dempster et al. 1977): `observe` is the E-step (expected counts), `conclude` the M-step.
 
-    The tables and variances of a component are drawn towards those of all rows, as if `pool` more rows of them were its own, so
-    that the density of a component of few rows has no spikes.
+class Mixture(Learned, TractableDensity, name="mixture"):
+    """Sum over K components, p(x | c) = sum_k p(k | c) p(x | k), fitted by EM (Dempster et al. 1977).
+
+    Within a component real numbers are jointly normal in their charts; categories, atoms, missing values and short lattices
+    have tables, and wide lattices normals that are cut into their cells. All but the real numbers are independent of each other
+    given the component: a normal of several lattices has no cells in closed form, and masses and marginals here are exact.
+
+    What the constructor leaves open is chosen by rows that did not fit it: of 2,000 rows or more by the validation rows, of
+    fewer by all rows, each of which is scored by a fit to most of the others; all of them are then fitted once more. A
+    component's covariance and tables are drawn towards what is typical of all, by as many rows' worth as those rows like best.
+    Above 50,000 rows EM takes steps on parts of them.
 
     Args:
-        components: K, the number of components.
-        smoothing: the pseudo-counts of every cell of the pooled tables.
-        pool: how many rows' worth of all rows together is added to every component.
+        components: K; None: chosen.
+        covariance: of the real numbers within a component: "diagonal"; "tied", of all components alike; "low-rank", some
+            factors and a diagonal (Ghahramani & Hinton 1996); "full"; or "auto": chosen.
+        shrinkage: rows' worth of the typical (co)variance within components that is added to every component's; None: chosen.
+        pool: rows' worth of the tables of all rows that is added to every component's; None: chosen.
 
     >>> import genus
     >>> data = genus.read("iris")
@@ -40,86 +63,200 @@ class Mixture(Counted, TractableDensity, name="mixture"):
     """
 
     info = TractableDensity.info.replace(
-        title="mixture of products, by EM", group="counted", takes="any table or image; a discrete context"
+        title="mixture of normals and tables, by EM", group="counted", takes="any table or image; a discrete context"
     )
-    passes: ClassVar[int | None] = None
-    statistics = (*(f"product.{name}" for name in Product.statistics), "weights")
 
     def __init__(
-        self, space: Space, context: Space | None = None, components: int = 32, smoothing: float = 0.5, pool: float = 5.0
+        self,
+        space: Space,
+        context: Space | None = None,
+        components: int | None = None,
+        covariance: str = "auto",
+        shrinkage: float | None = None,
+        pool: float | None = None,
     ) -> None:
-        if components < 1:
+        if components is not None and components < 1:
             raise GenusError(f"A mixture has 1 component or more; got components={components}.")
+        if covariance not in ("auto", *COVARIANCES):
+            raise GenusError(f"covariance must be 'auto' or one of {', '.join(COVARIANCES)}; got {covariance!r}.")
+        if min(shrinkage or 0.0, pool or 0.0) < 0:
+            raise GenusError(f"shrinkage and pool are numbers of rows, 0 or more; got {shrinkage} and {pool}.")
         super().__init__(space, context)
-        self.components, self.smoothing, self.pool = components, smoothing, pool
-        self.product = Product(space, components)
-        self.context_cells = Cells(context, limit=Lattice.NARROW) if context is not None else None
-        self.register_buffer("weights", torch.zeros(context_combinations(context), components, dtype=torch.float64))
-        self.register_buffer("log_weights", torch.full_like(self.weights, 1 / components).log())
-
-    weights: Tensor
-    log_weights: Tensor
+        self.components, self.covariance, self.shrinkage, self.pool = components, covariance, shrinkage, pool
+        self.parts = Components(space, context, components or 1, "diagonal")
+        self.register_load_state_dict_post_hook(_check_loaded)
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
         return context_refusal(context)
 
-    @classmethod
-    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        return {"components": int(min(max(round(rows**0.5), 3), 256))}
+    def _learned(self) -> list[Tensor]:
+        return [t for name, t in self.state_dict(keep_vars=True).items() if name.startswith("parts.") and not _counts(name)]
 
-    # -- EM -----------------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
-        """Start from hard memberships by k-means on the features, and one M-step."""
-        from sklearn.cluster import KMeans
-
-        features = F.pad(self.space.coordinates(x).float(), (0, 1)).cpu().numpy()  # padded: constant data have no features
-        seed = int(torch.randint(2**31, (), generator=rng()))
-        means = KMeans(min(self.components, len(x)), n_init=1, max_iter=20, random_state=seed)
-        with warnings.catch_warnings():  # fewer different rows than components is no fault
-            warnings.simplefilter("ignore")
-            labels = means.fit_predict(features)
-        self._add(x, c, F.one_hot(torch.as_tensor(labels, dtype=torch.long, device=x.device), self.components).double())
-        self.conclude()
+    # -- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def observe(self, x: Tensor, c: Tensor | None = None) -> None:
-        self._add(x, c, self._joint(x, c).softmax(1))
+    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
+        """Choose the form of the mixture and fit it; see `Learned.learn`."""
+        limit = budget() if math.isfinite(budget()) else 0.0
+        x, c = train
+        if len(x) == 0:
+            return
+        few = len(x) + (0 if validation is None else len(validation[0])) < FEW
+        if few and validation is not None:
+            x, c = _together((x, c), validation)
+        elif not few and validation is None:
+            order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
+            count = round(HELD * len(x))
+            (x, c), validation = _some(x, c, order[count:]), _some(x, c, order[:count])
 
-    def _add(self, x: Tensor, c: Tensor | None, responsibility: Tensor) -> None:
-        self.product.observe(x, responsibility)
-        self.weights.index_add_(0, context_index(self.context_cells, c, len(x), x.device), responsibility)
+        def spent_to(share: float) -> Callable[[], bool]:
+            return lambda: budget() <= limit * share
 
-    def conclude(self) -> None:
-        overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.components)
-        smooth = self.weights + overall  # a rare context is drawn towards the overall weights, by one row
-        self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
-        self.product.conclude(self.smoothing, 1e-6, self.pool)
-        self.clear()
+        if few:
+            self._learn_few(x, c, spent_to(1 - CHOICE), spent_to(RESERVE), seed)
+        else:
+            assert validation is not None
+            self._learn_many((x, c), validation, limit, (spent_to(1 - CHOICE), spent_to(RESERVE)), seed)
+        self.parts.scale(0)
+
+    def _learn_few(self, x: Tensor, c: Tensor | None, chosen: Callable[[], bool], spent: Callable[[], bool], seed: int) -> None:
+        rows, features = self.parts.rows_of(x, c), self._features_of(x)
+        folds = cross_folds(len(x), min(FOLDS, max(2, len(x))), seed, x.device)
+        options = self._options(len(x), min(len(train) for train, _ in folds))
+        form = options.first
+        if not options.is_one and len(x) >= 2 * FOLDS:
+            form = Chooser(self.space, self.context, rows, features, folds, seed, chosen).choose(options)
+        best = -math.inf
+        for start in range(STARTS if not options.is_one else 1):
+            labels = starting_labels(features, form.components, seed + 101 * start)
+            parts = new_components(self.space, self.context, form, rows, labels)
+            value = climb(parts, form, rows, spent)
+            if value > best:
+                best, self.parts = value, parts
+            if spent():
+                break
+
+    def _learn_many(
+        self,
+        train: WithContext,
+        validation: WithContext,
+        limit: float,
+        over: tuple[Callable[[], bool], Callable[[], bool]],
+        seed: int,
+    ) -> None:
+        (x, c), (chosen, spent) = train, over
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
+        judges = torch.randperm(len(validation[0]), generator=torch.Generator().manual_seed(seed)).to(x.device)
+        held = self.parts.rows_of(*_some(*validation, judges[: 2 * JUDGES]))
+        options = self._options(len(x), min(SUBSET, len(x)))
+        form = options.first
+        if not options.is_one:
+            form = self._chosen(options, _some(x, c, order[:SUBSET]), _some(*validation, judges[:JUDGES]), chosen, seed)
+        whole = WHOLE if limit == 0 else int(min(WHOLE, max(FEW, limit * NUMBERS_A_SECOND / self.space.dim)))
+        some = _some(x, c, order[:whole])
+        rows, features = self.parts.rows_of(*some), self._features_of(some[0])
+        fitted = self._fit(form, rows, features, held, spent, seed)
+        for size in options.components:  # more rows bear more components
+            if size < GROWTH * form.components:
+                continue
+            if chosen():
+                break
+            other = form._replace(components=size)
+            found = self._fit(other, rows, features, held, spent, seed)
+            if found[1] <= fitted[1]:
+                break
+            form, fitted = other, found
+        self.parts = fitted[0]
+        if len(x) > whole:
+            step_through(self.parts, form, x, c, held, spent, seed)
+
+    def _chosen(self, options: Options, train: WithContext, judges: WithContext, chosen: Callable[[], bool], seed: int) -> Form:
+        """Return the form that validation rows like best, fitted to some of the training rows."""
+        x, c = _together(train, judges)
+        rows, place = self.parts.rows_of(x, c), torch.arange(len(x), device=x.device)
+        fold = (place[: len(train[0])], place[len(train[0]) :])
+        return Chooser(self.space, self.context, rows, self._features_of(x), [fold], seed, chosen).choose(options)
+
+    def _fit(
+        self, form: Form, rows: MixtureRows, features: Tensor, held: MixtureRows, spent: Callable[[], bool], seed: int
+    ) -> tuple[Components, float]:
+        parts = new_components(self.space, self.context, form, rows, starting_labels(features, form.components, seed))
+        return parts, climb(parts, form, rows, spent, held)
+
+    def _features_of(self, x: Tensor) -> Tensor:
+        """Return what k-means sees of rows: their coordinates, and a zero where constant data have none."""
+        return F.pad(self.space.coordinates(x).float(), (0, 1))
+
+    def _options(self, n: int, fitted: int) -> Options:
+        """Return the forms to choose from, for n rows of which so many are fitted at a time."""
+        reals, tables = len(self.parts.reals), self.parts.product.cells.total > 0
+        covariance = list(COVARIANCES[::-1]) if self.covariance == "auto" else [self.covariance]  # the freest leads soonest
+        if reals < 2 or (self.covariance == "auto" and 8 * reals**2 > NUMBERS):
+            covariance = ["diagonal"]
+        most = max(1, fitted // 8) if covariance == ["diagonal"] else min(max(1, fitted // 8), NUMBERS // reals**2)
+        sizes = [k for k in SIZES if k <= most] if self.components is None else [self.components]
+        ranks = sorted({max(1, round(reals * share)) for share in (0.15, 0.3, 0.5)})
+        if self.shrinkage is not None:
+            shrinkage: tuple[float, ...] = (self.shrinkage,)
+        else:
+            shrinkage = SHRINKAGES if len(self.parts.product.cells.rest) else SHRINKAGES[:1]
+        pool = (self.pool,) if self.pool is not None else POOLS if tables else POOLS[:1]
+        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool)
+
+    def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
+        return super().criterion(x, c) if bool(self.parts.product.concluded) else None
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
-    def _joint(self, x: Tensor, c: Tensor | None, product: Product | None = None) -> Tensor:
-        """Return log p(k, x | c), (B, K); of some columns for a product of these columns."""
-        row = context_index(self.context_cells, c, len(x), x.device)
-        return (product or self.product).log_prob(x) + self.log_weights[row]
-
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self._joint(x, c).logsumexp(1)
+        return self.parts.log_joint_of(x, c).logsumexp(1)
 
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        return self._joint(x, c, self.product.select(columns)).logsumexp(1)
+        return self.parts.select(columns).log_joint_of(x, c).logsumexp(1)
 
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        """Draw the component given the other columns, then all columns given the component."""
-        known = [i for i in range(self.space.dim) if i not in columns]
-        return self._sample_components(self._joint(x.flatten(1)[:, known], c, self.product.select(known)).softmax(1))
+        return self.parts.sample_given(x, columns, c)
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
-        return self._sample_components(self.log_weights[context_index(self.context_cells, c, n, self.device)].exp())
+        self.parts.product.check_fitted()
+        return self.parts.sample(self.parts.log_weights[context_index(self.parts.context_cells, c, n, self.device)].exp())
 
-    def _sample_components(self, weights: Tensor) -> Tensor:
-        """Draw a component for every row by its weights (n, K), and all columns given the component."""
-        return self.product.sample(torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1))
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """Read as many components, and normals as free, as a file holds, where the constructor left them open."""
+        found = described(state_dict, prefix + "parts.")
+        if found is not None:
+            count, covariance = found
+            if self.components not in (None, count):
+                raise DataError(f"The mixture has {self.components} components, and the file {count}.")
+            # All tensors of the size that this asks for must be in the file, or its size would be anyone's choice.
+            table = state_dict.get(prefix + "parts.product.log_table")
+            mean = state_dict.get(prefix + "parts.product.mean")
+            total, rest = self.parts.product.cells.total, len(self.parts.product.cells.rest)
+            if table is None or mean is None or table.shape != (count, total) or mean.shape != (count, rest):
+                raise DataError(f"The tables and normals of the file are not those of {count} components.")
+            factor = state_dict.get(prefix + "parts.gaussians.factor")
+            if factor is not None and tuple(factor.shape[1:]) != (len(self.parts.reals),) * 2:
+                raise DataError("The covariances of the file are not those of the real numbers of its space.")
+            device = self.parts.log_weights.device
+            self.parts = Components(self.space, self.context, count, covariance).to(device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _counts(name: str) -> bool:
+    """Return whether a buffer holds what is forgotten after learning."""
+    return name.removeprefix("parts.product.") in Product.statistics
+
+
+def _some(x: Tensor, c: Tensor | None, rows: Tensor) -> WithContext:
+    return x[rows], None if c is None else c[rows]
+
+
+def _together(a: WithContext, b: WithContext) -> WithContext:
+    return torch.cat([a[0], b[0]]), None if a[1] is None or b[1] is None else torch.cat([a[1], b[1]])
+
+
+def _check_loaded(model: Any, keys: Any) -> None:
+    model.parts.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +15,39 @@ from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.random import normal_like, rng
 from genus.space import Category, Lattice, Space
 
-__all__ = ["Product", "context_combinations", "context_index", "context_refusal", "normal_cell_mass"]
+__all__ = ["Product", "ProductRows", "context_combinations", "context_index", "context_refusal", "normal_cell_mass"]
 
-NARROW = 0.1  # a component is expected to be narrower than the pooled data: its prior variance is this share of theirs
 SHAPED = 0.9  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what no normal reaches
 LEANS = 2.0  # rows' worth
 CHUNK = 2**19  # numbers at once: what is made of them on the way stays in the cache, and threads have enough to share
 JOINT = 2**15  # numbers in the table of several columns together
+
+
+class ProductRows(NamedTuple):
+    """Holds what a `Product` sees of rows, so that those that are seen many times are split once.
+
+    Attributes:
+        cell: (B, J) the cells of the coordinates with a table.
+        u: (B, R) the standardised numbers of the others, in double precision.
+        inside: (B, R) whether there is such a number; None where there always is.
+        log_slope: (B,), or (1,) where all rows share it: the sum of the logs of du/dx.
+        edges: (3, B, L) the cells of the wide lattices, see `lattice_cells`; None without any.
+    """
+
+    cell: Tensor
+    u: Tensor
+    inside: Tensor | None
+    log_slope: Tensor
+    edges: Tensor | None
+
+    def some(self, rows: slice | Tensor) -> ProductRows:
+        """Return some of the rows."""
+        slope = self.log_slope if len(self.log_slope) == 1 else self.log_slope[rows]
+        inside = None if self.inside is None else self.inside[rows]
+        return ProductRows(self.cell[rows], self.u[rows], inside, slope, None if self.edges is None else self.edges[:, rows])
+
+    def __len__(self) -> int:
+        return len(self.u)
 
 
 class Product(nn.Module):
@@ -32,10 +59,12 @@ class Product(nn.Module):
     Args:
         space: of x.
         components: K, the number of products.
+        reals: whether the normals of Reals are here; False: they are beside it, and their columns have slopes alone here.
     """
 
-    def __init__(self, space: Space, components: int) -> None:
+    def __init__(self, space: Space, components: int, reals: bool = True) -> None:
         super().__init__()
+        self.reals = reals
         self.space = space
         self.components = components
         self.cells = Cells(space, Lattice.NARROW)
@@ -65,40 +94,57 @@ class Product(nn.Module):
 
     def observe(self, x: Tensor, weight: Tensor | None) -> None:
         """Add rows: weight (B, K) for soft membership, (B,) long for the component's number, None where K is 1."""
-        for rows in self._chunks(len(x)):
-            self._observe(x[rows], None if weight is None else weight[rows])
+        for rows in self.chunks(len(x)):
+            self.observe_rows(self.rows_of(x[rows], edges=False), None if weight is None else weight[rows])
 
-    def _chunks(self, n: int) -> Iterator[slice]:
+    def chunks(self, n: int) -> Iterator[slice]:
+        """Yield n rows in parts that are handled at once."""
         size = max(256, CHUNK // max(self.space.dim, self.components))
         return (slice(at, at + size) for at in range(0, n, size))
 
-    def _observe(self, x: Tensor, weight: Tensor | None) -> None:
-        state, u, *_ = self.space.split(x)
+    def rows_of(self, x: Tensor, edges: bool = True) -> ProductRows:
+        """Return what is seen of rows x (B, *shape); the edges of lattices are needed for densities alone."""
+        state, u, log_slope, _ = self.space.split(x)
+        cell = self.cells.index(x, state) if self.cells.total else torch.zeros(len(x), 0, dtype=torch.long, device=x.device)
+        if not len(self.cells.rest):
+            none = torch.zeros(len(x), 0, dtype=torch.float64, device=x.device)
+            return ProductRows(cell, none, None, none.new_zeros(1), None)
+        log_slope = log_slope[:1] if log_slope.stride(0) == 0 else log_slope  # an affine chart has one slope for all rows
+        u, log_slope = ((t if self.cells.every_rest else t[:, self.cells.rest]).double() for t in (u, log_slope))
+        inside = state[:, self.cells.rest] == 0 if self.space.has_states else None
+        slope = (log_slope if inside is None else log_slope * inside).sum(1)
+        at = None
+        if self.lattice and edges:
+            at = lattice_cells(self.space, x)[..., self.cells.rest[self.lattice]]
+        return ProductRows(cell, u, inside, slope, at)
+
+    def observe_rows(self, rows: ProductRows, weight: Tensor | None) -> None:
+        """Add rows; see `observe`."""
         hard = weight is None or weight.ndim == 1
+        u = rows.u
         if self.cells.total:
-            flat = self.cells.index(x, state) + self.cells.offset
+            flat = rows.cell + self.cells.offset
             if hard:
                 flat = flat if weight is None else flat + weight.unsqueeze(1) * self.cells.total
                 self.counts += torch.bincount(flat.reshape(-1), minlength=self.counts.numel()).view_as(self.counts)
             else:
-                table = torch.zeros(self.cells.total, self.components, dtype=torch.float64, device=x.device)
+                table = torch.zeros(self.cells.total, self.components, dtype=torch.float64, device=u.device)
                 for j in range(flat.shape[1]):
                     table.index_add_(0, flat[:, j], weight)  # type: ignore[arg-type]
                 self.counts += table.T
         soft = F.one_hot(weight, self.components).double() if hard and weight is not None else weight
-        self.rows += len(x) if soft is None else soft.sum(0)
+        self.rows += len(u) if soft is None else soft.sum(0)
         if len(self.cells.rest):
-            u = (u if self.cells.every_rest else u[:, self.cells.rest]).double()
             if soft is None:
-                soft = torch.ones(len(x), 1, dtype=torch.float64, device=x.device)
-            if self.space.has_states:
-                self.inside += soft.T @ (state[:, self.cells.rest] == 0).double()
+                soft = torch.ones(len(u), 1, dtype=torch.float64, device=u.device)
+            if rows.inside is not None:
+                self.inside += soft.T @ rows.inside.double()
             else:
                 self.inside += soft.sum(0).unsqueeze(1)
             self.sums += soft.T @ u
             self.squares += soft.T @ u.square()
 
-    def conclude(self, smoothing: float, variance: float, pool: float = 0.0) -> None:
+    def conclude(self, smoothing: float, variance: float, pool: float = 0.0, shrinkage: float = 0.0) -> None:
         """Set the parameters from the statistics.
 
         Args:
@@ -106,7 +152,8 @@ class Product(nn.Module):
                 normal of the component's mean and variance, so that cells that no row happened to fall in are likely where
                 others near them are.
             variance: added to every variance, in standardised units.
-            pool: rows' worth of the pooled data that every component's tables and variances are drawn towards.
+            pool: rows' worth of the pooled data that every component's tables are drawn towards.
+            shrinkage: rows' worth of the typical variance within components that every component's is drawn towards.
         """
         if self.cells.total:
             if pool == 0:
@@ -125,7 +172,12 @@ class Product(nn.Module):
             rows = self.inside.clamp(min=1e-12)
             mean = torch.where(self.inside > 0, self.sums / rows, pooled_mean)
             own = (self.squares - self.inside * mean.square()).clamp(min=0)
-            var = torch.where(self.inside + pool > 0, (own + pool * NARROW * pooled_var) / (rows + pool), pooled_var)
+            var = torch.where(self.inside + shrinkage > 0, own / rows, pooled_var)
+            if shrinkage > 0:  # towards a mean of logs: components may differ in scale by orders of magnitude
+                within = own.sum(0) / n.clamp(min=1e-12) + 1 / n.clamp(min=1).square()  # of few rows nothing is narrow
+                logs = ((own + within + variance) / (self.inside + 1)).log()
+                typical = torch.where(n > 0, (self.inside / n.clamp(min=1e-12) * logs).sum(0).exp(), pooled_var)
+                var = (own + shrinkage * typical) / (rows + shrinkage)
             self.mean.copy_(mean)
             self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self.least_std(self.mean)))
         self.concluded.fill_(True)
@@ -175,16 +227,19 @@ class Product(nn.Module):
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x | k), (B, K), of x (B, *shape), in nats and data units."""
         self.check_fitted()
-        # Columns are looked up together, in tables that are small beside the rows and stay in the cache.
-        joint = self.cells.joint(self.log_table, min(JOINT // self.components, len(x) // 8)) if self.cells.total else None
+        joint = self.joint_tables(len(x))
         out = torch.empty(len(x), self.components, dtype=torch.float64, device=x.device)
-        for rows in self._chunks(len(x)):
-            out[rows] = self._log_prob(x[rows], joint)
+        for rows in self.chunks(len(x)):
+            out[rows] = self.log_prob_rows(self.rows_of(x[rows]), joint)
         return out
+
+    def joint_tables(self, n: int) -> tuple[Tensor, list[Tensor]] | None:
+        """Return small tables in which n rows look up several columns together; None without tables."""
+        return self.cells.joint(self.log_table, min(JOINT // self.components, n // 8)) if self.cells.total else None
 
     def select(self, columns: Sequence[int]) -> Product:
         """Return the product of some columns alone."""
-        part = Product(Space([self.space.kinds[i] for i in columns]), self.components).to(self.mean.device)
+        part = Product(Space([self.space.kinds[i] for i in columns]), self.components, self.reals).to(self.mean.device)
         cells, numbers = self.cells.tabled.tolist(), self.cells.rest.tolist()
         for table, column in enumerate(part.cells.tabled.tolist()):
             size, at = int(part.cells.sizes[table]), int(part.cells.offset[table])
@@ -196,29 +251,26 @@ class Product(nn.Module):
         part.concluded.copy_(self.concluded)
         return part
 
-    def _log_prob(self, x: Tensor, joint: tuple[Tensor, list[Tensor]] | None) -> Tensor:
-        state, u, log_slope, _ = self.space.split(x)
-        out = torch.zeros(len(x), self.components, dtype=torch.float64, device=x.device)
+    def log_prob_rows(self, rows: ProductRows, joint: tuple[Tensor, list[Tensor]] | None) -> Tensor:
+        """Return log p(x | k), (B, K), of rows that were split, given `joint_tables`."""
+        out = torch.zeros(len(rows), self.components, dtype=torch.float64, device=rows.u.device)
         if joint is not None:
             strides, tables = joint
-            place = (self.cells.index(x, state).double() @ strides).long()
+            place = (rows.cell.double() @ strides).long()
             for g, table in enumerate(tables):
                 out += table.index_select(0, place[:, g])
         if len(self.cells.rest):
-            u = (u if self.cells.every_rest else u[:, self.cells.rest]).double()
-            inside = (state[:, self.cells.rest] == 0).double() if self.space.has_states else None
-            log_slope = log_slope[:1] if log_slope.stride(0) == 0 else log_slope  # an affine chart has one slope for all rows
-            slope = (log_slope if self.cells.every_rest else log_slope[:, self.cells.rest]).double()
-            out += self._gaussian(u, inside)
-            out += (slope if inside is None else slope * inside).sum(1, keepdim=True)
-        if self.lattice:
-            cells = lattice_cells(self.space, x)[..., self.cells.rest]
+            if self.reals:
+                out += self._gaussian(rows.u, None if rows.inside is None else rows.inside.double())
+            out += rows.log_slope.unsqueeze(1)
+        if rows.edges is not None:
             for i, j in enumerate(self.lattice):
-                if inside is None:
-                    out += self._lattice(cells[..., j], i, j)
+                cell = rows.edges[..., i]
+                if rows.inside is None:
+                    out += self._lattice(cell, i, j)
                 else:  # most rows of a zero-inflated column are at its atom
-                    rows = inside[:, j].nonzero().squeeze(1)
-                    out.index_add_(0, rows, self._lattice(cells[:, rows, j], i, j))
+                    at = rows.inside[:, j].nonzero().squeeze(1)
+                    out.index_add_(0, at, self._lattice(cell[:, at], i, j))
         return out
 
     def _gaussian(self, u: Tensor, inside: Tensor | None) -> Tensor:
@@ -252,7 +304,10 @@ class Product(nn.Module):
 
     def sample(self, k: Tensor) -> Tensor:
         """Draw x (B, *shape) given component numbers k (B,)."""
-        cell = self.draw_cells(k)
+        return self.cells.compose(self.draw_cells(k), self.draw_numbers(k))
+
+    def draw_numbers(self, k: Tensor) -> Tensor:
+        """Draw the standardised numbers (B, R) of the columns with a continuous part, given component numbers k (B,)."""
         mean, std = self.mean[k], self.std[k]
         u = mean + std * normal_like(mean)
         # What falls on an atom is drawn again; std is at least half a cell, so that three in ten fall beside it.
@@ -264,7 +319,7 @@ class Product(nn.Module):
             if not hit.any():
                 break
             u = torch.where(hit, mean + std * normal_like(mean), u)
-        return self.cells.compose(cell, u)
+        return u
 
 
 def normal_cell_mass(cell: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -1,0 +1,214 @@
+"""The components of a mixture: their weights, tables of states, and normals of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genus.errors import DataError
+from genus.models.gaussians import Gaps, Gaussians
+from genus.models.product import Product, ProductRows, context_combinations, context_index
+from genus.nets.cells import Cells
+from genus.random import rng
+from genus.space import Lattice, Space
+
+__all__ = ["COVARIANCES", "Components", "Form", "MixtureRows"]
+
+COVARIANCES = ("diagonal", "tied", "low-rank", "full")
+SMOOTHING = 0.5  # pseudo-counts of every cell of the pooled tables
+FLOOR = 1e-8  # added to every variance, in standardised units
+
+
+class Form(NamedTuple):
+    """Holds what a mixture is like: how large, and how far its components are drawn towards each other.
+
+    Attributes:
+        components: K.
+        covariance: of the real numbers within a component, one of `COVARIANCES`.
+        rank: the factors of "low-rank".
+        shrinkage: rows' worth of the typical (co)variance within components that is added to every component's.
+        pool: rows' worth of the tables of all rows that is added to every component's.
+    """
+
+    components: int
+    covariance: str
+    rank: int
+    shrinkage: float
+    pool: float
+
+
+class MixtureRows(NamedTuple):
+    """Holds what components see of rows.
+
+    Attributes:
+        parts: their states and numbers.
+        reals: (B, R) the real numbers among these.
+        gaps: which of the real numbers are present; None where all are.
+        context: (B,) the number of the context's combination.
+    """
+
+    parts: ProductRows
+    reals: Tensor
+    gaps: Gaps | None
+    context: Tensor
+
+    def some(self, rows: slice | Tensor) -> MixtureRows:
+        """Return some of the rows."""
+        gaps = None if self.gaps is None else self.gaps._replace(which=self.gaps.which[rows])
+        return MixtureRows(self.parts.some(rows), self.reals[rows], gaps, self.context[rows])
+
+    def __len__(self) -> int:  # of rows
+        return len(self.context)
+
+
+class Components(nn.Module):
+    """A mixture's components, p(k | c) p(x | k), learned from expected counts.
+
+    Within a component states (categories, atoms, short lattices) and wide lattices are independent of all else, so that every
+    mass is exact; real numbers are jointly normal, beside atoms and missing values those that are present.
+
+    Args:
+        space: of x.
+        context: the space of the context, discrete; None: none.
+        count: K, the number of components.
+        covariance: of the real numbers, one of `COVARIANCES`.
+    """
+
+    log_weights: Tensor  # (combinations of the context, K)
+    weights: Tensor  # the expected counts of the same
+
+    def __init__(self, space: Space, context: Space | None, count: int, covariance: str) -> None:
+        super().__init__()
+        self.space, self.context, self.count, self.covariance = space, context, count, covariance
+        self.product = Product(space, count, reals=covariance == "diagonal")
+        self.reals = [j for j in range(len(self.product.cells.rest)) if j not in self.product.lattice]
+        self.gaussians = None if covariance == "diagonal" else Gaussians(len(self.reals), count, covariance == "tied")
+        self.context_cells = Cells(context, limit=Lattice.NARROW) if context is not None else None
+        self.register_buffer(
+            "weights", torch.zeros(context_combinations(context), count, dtype=torch.float64), persistent=False
+        )
+        self.register_buffer("log_weights", torch.full_like(self.weights, 1 / count).log())
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def rows_of(self, x: Tensor, c: Tensor | None) -> MixtureRows:
+        """Return what components see of rows; it is the same for any number of them."""
+        parts = self.product.rows_of(x)
+        reals, inside = self._numbers(parts)
+        return MixtureRows(parts, reals, Gaps.of(inside), context_index(self.context_cells, c, len(x), x.device))
+
+    def observe(self, rows: MixtureRows, weight: Tensor) -> None:
+        """Add rows with memberships weight (B, K) to the expected counts."""
+        self.product.observe_rows(rows.parts, weight)
+        if self.gaussians is not None:
+            self.gaussians.observe(rows.reals, rows.gaps, weight)
+        self.weights.index_add_(0, rows.context, weight)
+
+    def _numbers(self, rows: ProductRows) -> tuple[Tensor, Tensor | None]:
+        """Return the real numbers of rows (B, R), and which are present."""
+        return rows.u[:, self.reals], None if rows.inside is None else rows.inside[:, self.reals]
+
+    def scale(self, factor: float) -> None:
+        """Multiply the expected counts; by 0 they are forgotten."""
+        parts = ((self.product, Product.statistics), (self.gaussians, Gaussians.statistics), (self, ("weights",)))
+        for module, names in parts:
+            for name in names if module is not None else ():
+                statistic = module.get_buffer(name)  # type: ignore[union-attr]
+                statistic.zero_() if factor == 0 else statistic.mul_(factor)
+
+    def conclude(self, form: Form) -> None:
+        """Set the parameters from the expected counts."""
+        overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.count)
+        smooth = self.weights + overall  # a rare context is drawn towards the overall weights, by one row
+        self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
+        self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage)
+        if self.gaussians is not None:
+            self.gaussians.conclude(form.shrinkage, form.rank if form.covariance == "low-rank" else None)
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def log_joint(self, rows: MixtureRows, tables: tuple[Tensor, list[Tensor]] | None) -> Tensor:
+        """Return log p(k, x | c), (B, K), given the product's `joint_tables`."""
+        out = self.product.log_prob_rows(rows.parts, tables)
+        if self.gaussians is not None:
+            out += self.gaussians.log_prob(rows.reals, rows.gaps)
+        return out + (self.log_weights if len(self.log_weights) == 1 else self.log_weights[rows.context])
+
+    def log_joint_of(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return log p(k, x | c), (B, K), of x (B, *shape)."""
+        self.product.check_fitted()
+        tables = self.product.joint_tables(len(x))
+        out = torch.empty(len(x), self.count, dtype=torch.float64, device=x.device)
+        for at in self.product.chunks(len(x)):
+            out[at] = self.log_joint(self.rows_of(x[at], None if c is None else c[at]), tables)
+        return out
+
+    def select(self, columns: list[int]) -> Components:
+        """Return the components of some columns alone."""
+        rest = self.product.cells.rest.tolist()
+        reals = {rest[j]: place for place, j in enumerate(self.reals)}  # the place of a column in the block of normals
+        places = [reals[i] for i in columns if i in reals]
+        covariance = self.covariance if places else "diagonal"
+        part = Components(Space([self.space.kinds[i] for i in columns]), self.context, self.count, covariance)
+        part.to(self.log_weights.device)
+        part.product = self.product.select(columns)
+        part.gaussians = self.gaussians.select(places) if self.gaussians is not None and places else None
+        part.log_weights.copy_(self.log_weights)
+        return part
+
+    def sample(self, weights: Tensor) -> Tensor:
+        """Draw a component for every row by its weights (n, K), and all columns given the component."""
+        k = torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1)
+        cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
+        if self.gaussians is not None:
+            u[:, self.reals] = self.gaussians.draw(k, u[:, self.reals], None)
+        return self.product.cells.compose(cell, u)
+
+    def sample_given(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        """Draw a component given the other columns of x (B, *shape), then some columns given it and the others."""
+        known = [i for i in range(self.space.dim) if i not in columns]
+        flat = x.flatten(1)
+        if known:
+            weights = self.select(known).log_joint_of(flat[:, known], c).softmax(1)
+        else:
+            weights = self.log_weights[context_index(self.context_cells, c, len(x), x.device)].exp()
+        k = torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1)
+        cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
+        if self.gaussians is not None:
+            parts = self.product.rows_of(x, edges=False)
+            given, inside = self._numbers(parts)
+            rest = self.product.cells.rest[self.reals].tolist()
+            there = torch.tensor([i in known for i in rest], device=x.device).expand_as(given)
+            u[:, self.reals] = self.gaussians.draw(k, given, there if inside is None else there & inside)
+        return self.product.cells.compose(cell, u)
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise DataError where the numbers are no mixture: weights or tables without mass 1, normals without a width."""
+        if not bool(self.product.concluded):
+            return
+        mass = self.log_weights.exp().sum(1)
+        if not bool(((mass - 1).abs() < 1e-6).all()):
+            raise DataError("The weights of a mixture must add up to 1.")
+        if self.product.cells.total:
+            tables = self.product.cells.padded(self.product.log_table).nan_to_num(nan=torch.inf).exp().sum(-1)
+            if not bool(((tables - 1).abs() < 1e-6).all()):
+                raise DataError("The probabilities of a table must add up to 1.")
+        if not bool(self.product.mean.isfinite().all() and self.product.std.isfinite().all() and (self.product.std > 0).all()):
+            raise DataError("A normal of the mixture has no finite mean, or no width.")
+        if self.gaussians is not None:
+            self.gaussians.check()
+
+
+def described(state: Mapping[str, Any], prefix: str) -> tuple[int, str] | None:
+    """Return the number of components and the kind of covariance that a state dict holds; None where it holds no mixture."""
+    weights, factor = state.get(prefix + "log_weights"), state.get(prefix + "gaussians.factor")
+    if weights is None or weights.ndim != 2:
+        return None
+    if factor is None:
+        return weights.shape[1], "diagonal"
+    return weights.shape[1], "tied" if len(factor) == 1 and weights.shape[1] != 1 else "full"

@@ -1,0 +1,197 @@
+"""Expectation maximisation of a mixture: starts, passes over all rows, and steps on parts of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genus.models.components import Components, Form, MixtureRows
+from genus.space import Space
+
+__all__ = ["climb", "mean_log_density", "new_components", "starting_labels", "step_through"]
+
+Spent = Callable[[], bool]  # whether the time is over
+
+LLOYD = 10  # steps of k-means
+TRIES = 4  # new centres that are tried for each that is kept
+PASSES = 100  # of EM, at most
+PATIENCE = 3  # evaluations without a gain before training stops
+GAIN = 1e-4  # nats a row below which a pass has gained nothing
+PART = 8192  # rows of a step on a part, at least
+SLOWING = 0.6  # the weight of step t is (t + 2) to the power of minus this (Cappe & Moulines 2009)
+
+
+def starting_labels(features: Tensor, count: int, seed: int) -> Tensor:
+    """Return memberships of rows, (n,), by k-means from centres that are far apart (Arthur & Vassilvitskii 2007).
+
+    Every new centre is the best of a few rows that are drawn by their squared distance from the centres so far, so that a
+    cluster far away is not missed.
+
+    Args:
+        features: (n, F).
+        count: of clusters, some of which may end empty.
+        seed: of the draws.
+    """
+    generator, f = torch.Generator().manual_seed(seed), features.detach().cpu().float()
+    square = f.square().sum(1)
+    first = int(torch.randint(len(f), (), generator=generator))
+    chosen, distance = [first], (square + square[first] - 2 * f @ f[first]).clamp(min=0)
+    while len(chosen) < min(count, len(f)) and float(distance.sum()) > 0:
+        tried = torch.multinomial(distance.double(), TRIES, replacement=True, generator=generator)
+        found = torch.minimum((square + square[tried, None] - 2 * f[tried] @ f.T).clamp(min=0), distance)
+        best = int(found.sum(1).argmin())
+        chosen.append(int(tried[best]))
+        distance = found[best]
+    centres = f[chosen]
+    labels = torch.zeros(len(f), dtype=torch.long)
+    for _ in range(LLOYD):
+        new = torch.cat([(c2 - 2 * part @ centres.T).argmin(1) for c2 in [centres.square().sum(1)] for part in f.split(PART)])
+        if torch.equal(new, labels):
+            break
+        labels = new
+        sums = torch.zeros_like(centres).index_add_(0, labels, f)
+        size = torch.bincount(labels, minlength=len(centres)).unsqueeze(1)
+        centres = torch.where(size > 0, sums / size.clamp(min=1), centres)
+    return labels.to(features.device)
+
+
+def new_components(space: Space, context: Space | None, form: Form, rows: MixtureRows, labels: Tensor) -> Components:
+    """Return components that are learned from hard memberships labels (n,) of rows."""
+    parts = Components(space, context, form.components, form.covariance).to(labels.device)
+    for at in parts.product.chunks(len(rows)):
+        parts.observe(rows.some(at), F.one_hot(labels[at], form.components).double())
+    parts.conclude(form)
+    return parts
+
+
+def expect(parts: Components, rows: MixtureRows) -> float:
+    """Set the expected counts from rows by the parameters as they are; return the mean log-density, in nats."""
+    parts.scale(0)
+    total, tables = 0.0, parts.product.joint_tables(len(rows))
+    for at in parts.product.chunks(len(rows)):
+        some = rows.some(at)
+        joint = parts.log_joint(some, tables)
+        value = joint.logsumexp(1, keepdim=True)
+        parts.observe(some, (joint - value).exp_())
+        total += float(value.sum())
+    return total / max(1, len(rows))
+
+
+def mean_log_density(parts: Components, rows: MixtureRows) -> float:
+    """Return the mean log-density of rows, in nats."""
+    tables, total = parts.product.joint_tables(len(rows)), 0.0
+    for at in parts.product.chunks(len(rows)):
+        total += float(parts.log_joint(rows.some(at), tables).logsumexp(1).sum())
+    return total / max(1, len(rows))
+
+
+def climb(
+    parts: Components,
+    form: Form,
+    rows: MixtureRows,
+    spent: Spent,
+    held: MixtureRows | None = None,
+    gain: float = GAIN,
+    passes: int = PASSES,
+) -> float:
+    """Raise the likelihood of rows by passes of EM (Dempster et al. 1977), until a pass gains too little.
+
+    Args:
+        parts: the components, learned in place.
+        form: what they are like.
+        rows: all training rows.
+        spent: whether to stop; after at most a pass.
+        held: rows whose likelihood says when to stop, and which parameters to keep.
+        gain: nats a row that a pass must gain.
+        passes: the most of them.
+
+    Returns:
+        The mean log-density of the held rows, or else of the training rows, in nats.
+    """
+    best = Best(parts, held)
+    last = -math.inf
+    for _ in range(passes):
+        value = expect(parts, rows)
+        if value - last < gain or spent():
+            break
+        last = value
+        parts.conclude(form)
+        if held is not None and best.offer() >= PATIENCE:
+            break
+    return best.restore() if held is not None else max(last, value)
+
+
+class Best:
+    """Keeps the parameters under which held-out rows were likeliest."""
+
+    def __init__(self, parts: Components, held: MixtureRows | None) -> None:
+        self.parts, self.held, self.waited = parts, held, 0
+        self.value, self.state = -math.inf, dict[str, Any]()
+        if held is not None:
+            self.offer()
+
+    def offer(self) -> int:
+        """Keep the parameters as they are where they are better; return how many evaluations have brought nothing."""
+        assert self.held is not None
+        value = mean_log_density(self.parts, self.held)
+        self.waited = 0 if value > self.value + GAIN else self.waited + 1
+        if value > self.value:
+            self.value, self.state = value, {k: v.clone() for k, v in self.parts.state_dict().items()}
+        return self.waited
+
+    def restore(self) -> float:
+        """Give the components the best parameters, and return the value of these."""
+        self.parts.load_state_dict(self.state)
+        return self.value
+
+
+def step_through(
+    parts: Components,
+    form: Form,
+    x: Tensor,
+    c: Tensor | None,
+    held: MixtureRows,
+    spent: Spent,
+    seed: int,
+) -> None:
+    """Go on from parameters and expected counts by steps on parts of many rows, until held rows gain no more.
+
+    A step moves the expected counts towards those of its rows, by less the later it comes (stepwise EM, Cappe & Moulines 2009),
+    so that a budget shorter than a pass has learned from as many rows as it could.
+
+    Args:
+        parts: the components, with expected counts of some rows.
+        form: what they are like.
+        x, c: all training rows and their contexts.
+        held: rows by which to stop.
+        spent: whether to stop; after at most a step.
+        seed: of the order of the rows.
+    """
+    best, n = Best(parts, held), len(x)
+    size = max(PART, 16 * form.components)
+    parts.scale(n / max(1.0, float(parts.weights.sum())))
+    generator, step = torch.Generator().manual_seed(seed), 0
+    every = max(1, n // size // 4)  # steps between evaluations
+    while not spent():
+        for at in torch.randperm(n, generator=generator).to(x.device).split(size):
+            weight = (step + 2.0) ** -SLOWING
+            share = weight * n / len(at)
+            parts.scale(1 - weight)
+            for piece in parts.product.chunks(len(at)):
+                rows = parts.rows_of(x[at[piece]], None if c is None else c[at[piece]])
+                joint = parts.log_joint(rows, parts.product.joint_tables(len(rows)))
+                parts.observe(rows, joint.softmax(1) * share)
+            parts.conclude(form)
+            step += 1
+            if spent():
+                break
+            if step % every == 0 and best.offer() >= PATIENCE:
+                best.restore()
+                return
+    best.offer()
+    best.restore()

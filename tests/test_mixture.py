@@ -1,0 +1,178 @@
+"""The mixture: its choice of form, absent numbers, conditionals, files, many rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw
+from torch import Tensor
+
+import genus
+from genus import Category, Lattice, Mixture, ModelFileError, Real, Space
+from genus.files import read_tensors, write_tensors
+from genus.models.components import COVARIANCES, Components, Form
+from genus.models.gaussians import Gaps, Gaussians
+from genus.models.maximising import expect, new_components, starting_labels
+
+REALS = Space([Real()] * 3)
+GAPS = Space([Real(1.0, 2.0, atoms=(0.0, math.nan)), Category(("a", "b")), Real(), Real(2.0, 0.5, atoms=(math.nan,))])
+
+
+def blobs(n: int, seed: int = 0) -> Tensor:
+    """Rows (n, 3) of two normals whose columns depend on each other."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 3, generator=generator, dtype=torch.float64)
+    x[:, 1] = 0.9 * x[:, 0] + 0.3 * x[:, 1]
+    return x + 4.0 * (torch.arange(n) % 2).unsqueeze(1)
+
+
+def learned(space: Space, x: Tensor, **hyper: object) -> Mixture:
+    model = Mixture(space, **{"components": 2, "covariance": "full", "shrinkage": 1.0, "pool": 1.0} | hyper)  # type: ignore[arg-type]
+    model.learn((x, None), None, lambda: math.inf, seed=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def chosen() -> Mixture:
+    """Of a size that its data chose."""
+    space = Space([Real(), Real(), Lattice(0, 3), Lattice(0, 300)])
+    return learned(space, draw(space, 60).double(), components=None)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_em_never_lowers_the_likelihood(covariance: str) -> None:
+    x = draw(GAPS, 300).double()
+    form = Form(3, covariance, 1, 0.0, 1e-9)
+    rows = Components(GAPS, None, 1, "diagonal").rows_of(x, None)
+    parts = new_components(GAPS, None, form, rows, starting_labels(GAPS.coordinates(x).float(), 3, 0))
+    values = []
+    for _ in range(8):
+        values.append(expect(parts, rows))
+        parts.conclude(form)
+    assert np.diff(values).min() > -1e-3
+    assert values[-1] > values[0] + 0.01
+
+
+def test_absent_numbers_leave_the_normal_of_those_present() -> None:
+    normals = Gaussians(3, 2, tied=False)
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(2, 3, 3, generator=generator, dtype=torch.float64)
+    normals.mean = torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    covariance = root @ root.transpose(1, 2)
+    normals.factor = torch.linalg.cholesky(covariance)
+    u = torch.randn(4, 3, generator=generator, dtype=torch.float64)
+    inside = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 0, 0], [0, 1, 0]]).bool()
+    found = normals.log_prob(u, Gaps.of(inside))
+    for row in range(4):
+        at = inside[row].nonzero()[:, 0]
+        for k in range(2):
+            expected = 0.0
+            if len(at):
+                law = torch.distributions.MultivariateNormal(normals.mean[k, at], covariance[k][at][:, at])
+                expected = float(law.log_prob(u[row, at]))
+            assert float(found[row, k]) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_any_columns_are_left_out_and_drawn_exactly(covariance: str) -> None:
+    model = learned(REALS, blobs(300), covariance=covariance)
+    x = blobs(1, seed=3)
+    grid = torch.linspace(-8, 12, 4001, dtype=torch.float64)
+    rows = x.repeat(len(grid), 1)
+    rows[:, 1] = grid
+    joint = model.log_prob(rows).exp()
+    step = float(grid[1] - grid[0])
+    assert float(model.log_marginal(x[:, [0, 2]], [0, 2]).exp()) == pytest.approx(float(joint.sum()) * step, rel=1e-6)
+    many = x.repeat(4000, 1)
+    many[:, 1] = math.nan
+    drawn = model.impute(many, seed=0)[:, 1].double()
+    mean = float((joint * grid).sum() / joint.sum())
+    spread = float(((joint * (grid - mean).square()).sum() / joint.sum()).sqrt())
+    assert float(drawn.mean()) == pytest.approx(mean, abs=5 * spread / 4000**0.5)
+    assert float(drawn.std()) == pytest.approx(spread, rel=0.1)
+
+
+def test_rows_with_gaps_are_imputed_and_scored() -> None:
+    x = draw(GAPS, 300).double()
+    model = learned(GAPS, x)
+    missing = torch.rand(300, 4, generator=torch.Generator().manual_seed(1)) < 0.4
+    whole = model.impute(x, missing, seed=0)
+    GAPS.check(whole)
+    assert torch.equal(whole[~missing].nan_to_num(-7.0), x[~missing].to(whole).nan_to_num(-7.0))
+    assert model.log_prob(model.sample(100, seed=0)).isfinite().all()
+
+
+def test_two_clusters_far_apart_are_both_found() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(600, 1, generator=generator, dtype=torch.float64)
+    x[:20] += 9999
+    space = Space([Real(float(x.mean()), float(x.std()))])
+    truth = -0.5 * math.log(2 * math.pi * math.e) + (580 / 600) * math.log(580 / 600) + (20 / 600) * math.log(20 / 600)
+    assert float(learned(space, x).log_prob(x).mean()) == pytest.approx(truth, abs=0.1)
+
+
+def test_the_form_is_chosen_by_rows_that_did_not_fit_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(150, 2, generator=generator, dtype=torch.float64)
+    x[:, 1] = x[:, 0] + 0.1 * x[:, 1]
+    model = learned(Space([Real()] * 2), x, components=None, covariance="auto")
+    assert model.parts.gaussians is not None
+    assert model.parts.count <= 2
+    held = torch.randn(2000, 2, generator=generator, dtype=torch.float64)
+    held[:, 1] = held[:, 0] + 0.1 * held[:, 1]
+    truth = -math.log(2 * math.pi) - 1 - math.log(0.1)
+    assert float(model.log_prob(held).mean()) > truth - 0.1
+
+
+CRAFTED: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "weights that add up to 2": lambda t: t["parts.log_weights"].add_(math.log(2.0)),
+    "a mean that is no number": lambda t: t["parts.gaussians.mean"].fill_(math.nan),
+    "a covariance that is none": lambda t: t["parts.gaussians.factor"].neg_(),
+    "a factor above its diagonal": lambda t: t["parts.gaussians.factor"].fill_(1.0),
+    "covariances of other columns": lambda t: t.update({"parts.gaussians.factor": torch.ones(2, 5, 5).double()}),
+    "more components than tables": lambda t: t.update({"parts.log_weights": torch.zeros(1, 10**6).double()}),
+    "a table of no mass": lambda t: t["parts.product.log_table"].fill_(-50.0),
+    "a normal without a width": lambda t: t["parts.product.std"].zero_(),
+}
+
+
+@pytest.mark.parametrize("change", CRAFTED.values(), ids=list(CRAFTED))
+def test_a_file_that_was_tampered_with_is_refused(
+    change: Callable[[dict[str, Tensor]], object], chosen: Mixture, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.genus"
+    genus.save(chosen, path)
+    assert torch.equal(genus.load(path).sample(5, seed=0), chosen.sample(5, seed=0))
+    tensors, header = read_tensors(path)
+    change(tensors)
+    write_tensors(path, tensors, header)
+    with pytest.raises(ModelFileError):
+        genus.load(path)
+
+
+@pytest.mark.parametrize("hyper", [{"components": 0}, {"covariance": "round"}, {"pool": -1.0}, {"shrinkage": -1.0}])
+def test_hyper_parameters_out_of_range_are_refused(hyper: dict[str, object]) -> None:
+    with pytest.raises(genus.GenusError, match=r"or more|one of"):
+        Mixture(REALS, **hyper)  # type: ignore[arg-type]
+
+
+def test_more_than_few_rows_are_judged_by_validation_rows_within_a_budget() -> None:
+    x = blobs(3000).float()
+    model = Mixture(REALS, components=2, covariance="tied", shrinkage=1.0)
+    genus.fit(model, x, max_seconds=30, seed=0, progress=False)
+    assert float(model.log_prob(blobs(1000, seed=1)).mean()) > -3.9
+
+
+@pytest.mark.nightly
+def test_many_rows_take_the_time_that_they_are_given() -> None:
+    x = blobs(200_000)
+    model, begin = Mixture(REALS), time.perf_counter()
+    genus.fit(model, x, max_seconds=10, seed=0, progress=False)
+    assert 5 < time.perf_counter() - begin < 11
+    assert float(model.log_prob(blobs(1000, seed=1)).mean()) > -4.0
