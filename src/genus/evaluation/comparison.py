@@ -16,6 +16,7 @@ from genus.configurable import classes, unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
+from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import LEAST
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
@@ -34,6 +35,7 @@ BASELINES = {
     False: ("independent", "independent columns"),
     True: ("markov", "the Markov chain (counts of n-grams)"),
 }
+BASELINE_NAMES = [name for name, _ in BASELINES.values()]  # which lack what joins columns by definition
 Family = type[GenerativeModel]
 Say = Callable[[str], None]
 
@@ -237,6 +239,7 @@ def _row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) 
         seeds=[t.seed for t in good],
         histories=[t.history for t in good],
         samples=good[0].samples,
+        findings=_lasting([t.findings for t in good]) if family.name not in BASELINE_NAMES else [],
         codes=good[0].codes,
     )
     if len(good) < len(trials):
@@ -256,6 +259,14 @@ def _row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) 
         row.estimate = float(np.mean([t.estimate for t in good if t.estimate is not None]))
         row.estimate_samples = EVIDENCE
     return row
+
+
+def _lasting(found: Sequence[Sequence[Finding]]) -> list[Finding]:
+    """Return the findings that show in half of the seeds at least, as the first of these has them."""
+    first = {(one.kind, one.test): one for findings in reversed(found) for one in findings}
+    times = {key: sum(any((one.kind, one.test) == key for one in findings) for findings in found) for key in first}
+    lasting = [one for key, one in first.items() if 2 * times[key] >= len(found)]
+    return sorted(lasting, key=lambda one: one.kind)
 
 
 def _names(family: type[GenerativeModel]) -> tuple[str, str, str]:

@@ -8,6 +8,7 @@ level, and the pixel that is nearly always 0, the weightiest.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import NamedTuple
@@ -20,7 +21,8 @@ from genus.errors import DataError
 from genus.evaluation.classifiers import canonical
 from genus.space import Space
 
-__all__ = ["Memorisation", "Neighbourhoods", "features", "memorisation", "precision_recall_density_coverage"]
+__all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisation", "precision_recall_density_coverage",
+           "repeated"]  # fmt: skip
 
 RECORDS = 50_000  # training and unseen rows in which neighbours are sought
 CELLS = 20_000_000  # rows times features of them
@@ -85,7 +87,7 @@ def precision_recall_density_coverage(space: Space, real: Tensor, fake: Tensor, 
     k = min(k, len(x) - 1, len(y) - 1)
     radius_x, radius_y = _radii(x, k), _radii(y, k)
     inside, recalled, covered = [], [], torch.zeros(len(x), dtype=torch.bool)
-    for at, distance in _blocks(y, x):  # samples by real rows
+    for at, distance in distances(y, x):  # samples by real rows
         within = distance <= radius_x
         inside.append(within.sum(1))
         covered |= within.any(0)
@@ -142,6 +144,17 @@ def memorisation(space: Space, fake: Tensor, train: Tensor, unseen: Tensor, seed
     return Memorisation(ratio, share.item(), copies, copies_unseen)
 
 
+def repeated(space: Space, train: Tensor, unseen: Tensor) -> tuple[np.ndarray, float]:
+    """Return which unseen rows (K,) equal a training row, and the share of training rows that equal another one.
+
+    Where both are drawn from the same source, the two shares agree: repeated rows are then ordinary.
+    """
+    known = list(_digests(space, train))
+    count = Counter(known)
+    equal = np.array([row in count for row in _digests(space, unseen)])
+    return equal, float(np.mean([count[row] > 1 for row in known]))
+
+
 def _ratio(a: float, b: float) -> float:
     return a / b if b > 0 else 1.0 if a == b else math.nan
 
@@ -154,7 +167,7 @@ def _digests(space: Space, x: Tensor) -> Iterator[bytes]:
         yield from (blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
 
 
-def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+def distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Yield the distances from x to y in blocks of rows of bounded memory, each with the position of its first row."""
     centre = y.mean(0)
     x, y = x - centre, y - centre
@@ -167,10 +180,10 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 def _nearest(x: Tensor, y: Tensor) -> Tensor:
     """Return (N,): the distance of every row of x to the closest row of y, computed exactly once that row is found."""
-    closest = torch.cat([distance.argmin(1) for _, distance in _blocks(x, y)])
+    closest = torch.cat([distance.argmin(1) for _, distance in distances(x, y)])
     return (x - y[closest]).norm(dim=1)
 
 
 def _radii(x: Tensor, k: int) -> Tensor:
     """Return (N,): the distance of every row of x to its k-th nearest neighbour, itself not counted."""
-    return torch.cat([distance.kthvalue(k + 1, dim=1).values for _, distance in _blocks(x, x)])
+    return torch.cat([distance.kthvalue(k + 1, dim=1).values for _, distance in distances(x, x)])

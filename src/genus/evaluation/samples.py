@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import warnings
@@ -14,6 +15,7 @@ import pyarrow as pa
 import torch
 
 from genus.codec import Codec
+from genus.codec.notes import Note
 from genus.data import Dataset, read
 from genus.data.sequences import Options
 from genus.data.sources import Source, open_source
@@ -22,13 +24,16 @@ from genus.evaluation.assembly import assemble, cores_here, reference_scores
 from genus.evaluation.findings import Finding
 from genus.evaluation.given import Given, read_given
 from genus.evaluation.metrics import LEAST
+from genus.evaluation.neighbours import repeated
 from genus.evaluation.report import Report
 from genus.evaluation.results import GIVEN, Row
-from genus.evaluation.trial import Protocol, pictured, score_rows, with_context
+from genus.evaluation.trial import Protocol, find_wrongs, joint_space, pictured, score_rows, with_context
 
 __all__ = ["evaluate", "given_row", "read_samples"]
 
 OPENING = ("missing", "tokens", "documents", "length", "rate", "encoding", "sequence", "header", "kinds")
+KINDS = ("accused", "flaw", "repair")
+LEAKED = 0.01  # of the held-out rows, from which on those that stand in training are left out
 ENOUGH = 2000  # samples from which on the order of several generators is hardly chance
 
 
@@ -78,6 +83,7 @@ def evaluate(
         if len(part) < least:
             raise DataError(f"There are {len(part)} {noun} rows; to judge samples takes {least} or more.")
     train, held = train.charted_on(train), held.charted_on(train)
+    held, notes = _without_leaks(train, held, least)
     held_rows, half = with_context(held), len(held) // 2
     protocol = Protocol(train, held, held_rows[:half], 0.0, {}, torch.get_num_threads())
     given = read_samples(samples, train)
@@ -90,12 +96,29 @@ def evaluate(
         protocol,
         rows,
         reference_scores(protocol, held_rows[half:]),
-        replace(train, x=torch.cat([train.x, held.x])),
+        replace(train, x=torch.cat([train.x, held.x]), notes=(*notes, *train.notes)),
         begin,
         baseline_family="",
         sample_count=max((len(one.x) for one in given), default=0),
         cores=cores_here(),
     )
+
+
+def _without_leaks(train: Dataset, held: Dataset, least: int) -> tuple[Dataset, list[Note]]:
+    """Return the held-out rows without those that stand in training, where these are more than chance has it, and a note."""
+    if train.space.sequence:
+        return held, []
+    equal, usual = repeated(joint_space(train), with_context(train), with_context(held))
+    share = float(equal.mean())
+    error = math.sqrt((usual * (1 - usual) + 1 / len(held)) / len(held))
+    if share - usual < LEAKED or share - usual < 4 * error:
+        return held, []
+    said = f"{share:.1%} of the held-out rows stand among the training rows too, where chance has {usual:.1%}".replace(
+        "%", " %"
+    )
+    if len(held) - equal.sum() < least:
+        return held, [Note(f"{said}: they are no test of anything", about="")]
+    return held.rows(torch.from_numpy(~equal)), [Note(f"{said}; these {int(equal.sum()):,} rows were left out")]
 
 
 def read_samples(samples: Mapping[str, Any] | None, real: Dataset, taken: Sequence[str] = ()) -> list[Given]:
@@ -127,13 +150,14 @@ def given_row(protocol: Protocol, given: Given) -> Row:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         metrics = score_rows(protocol, joint)
+        findings += find_wrongs(protocol, joint)
     return Row(
         given.name,
         "samples from elsewhere",
         GIVEN,
         metrics=metrics,
         samples=given.x[: pictured(protocol.train.space)].clone(),
-        findings=findings,
+        findings=sorted(findings, key=lambda finding: KINDS.index(finding.kind)),
     )
 
 

@@ -14,6 +14,9 @@ from torch import Tensor
 from genus.data import Dataset
 from genus.errors import GenusError
 from genus.evaluation.codes import Codes, codes_of
+from genus.evaluation.copying import find_copies
+from genus.evaluation.faults import find_faults
+from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, score_samples, torch_threads
 from genus.evaluation.sequences import draws, evaluate_sequences
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, map_batches
@@ -23,7 +26,7 @@ from genus.registry import build, suggested
 from genus.space import Space
 from genus.training import History, fit
 
-__all__ = ["EVIDENCE", "Protocol", "Trial", "joint_space", "pictured", "run_trial", "score_rows", "with_context"]
+__all__ = ["EVIDENCE", "Protocol", "Trial", "find_wrongs", "joint_space", "pictured", "run_trial", "score_rows", "with_context"]
 
 EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
 VALUES = 2**18  # coordinates that a chain rule draws at once
@@ -45,6 +48,7 @@ class Trial:
     samples: Tensor | None = None
     codes: Codes | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     else:
         samples = model.sample(n, c, seed=trial.seed)
     trial.samples = samples[: pictured(train.space)].clone()
-    trial.metrics = score_rows(protocol, with_context(replace(train, x=samples, c=c)))
+    joint = with_context(replace(train, x=samples, c=c))
+    trial.metrics, trial.findings = score_rows(protocol, joint), find_wrongs(protocol, joint)
 
 
 def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
@@ -135,6 +140,18 @@ def score_rows(protocol: Protocol, samples: Tensor) -> dict[str, float]:
         return evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive)
     rows = with_context(train)
     return score_samples(joint_space(train), samples, train=rows, test_a=protocol.half, target=train.target, seed=0, threads=1)
+
+
+def find_wrongs(protocol: Protocol, samples: Tensor) -> list[Finding]:
+    """Return what is wrong with samples (N, *shape), which hold the context beside x where there is one.
+
+    Sequences are searched for copies by `evaluate_sequences` alone.
+    """
+    train = protocol.train
+    if train.space.sequence:
+        return []
+    space, seen, unseen = joint_space(train), with_context(train), with_context(protocol.test)
+    return [*find_copies(space, samples, seen, unseen), *find_faults(space, samples, torch.cat([unseen, seen]))]
 
 
 def with_context(data: Dataset) -> Tensor:

@@ -1,0 +1,187 @@
+"""Find what samples lack or have too much of: levels, pairs of values that no real row has, tails, digits."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from genus.evaluation.classifiers import canonical
+from genus.evaluation.copying import holm
+from genus.evaluation.findings import Finding
+from genus.kinds.steps import shortest_decimals
+from genus.space import Category, Lattice, Space
+
+__all__ = ["find_faults"]
+
+DOUBT = 1e-3  # probability, after Holm's correction, above which nothing is said
+RARE = 0.1  # of what is expected, below which something hardly ever happens
+EXPECTED = 5.0  # rows of a pair of values under independence, below which its absence says nothing
+STATES = 40  # values of a column of which pairs are counted
+PAIRS = 500  # pairs of columns, at most
+TAILS = (0.005, 0.01, 0.025)  # shares of the real rows beyond the ends that are compared
+FEW = 8  # real rows in a tail, or with a digit, below which nothing is said
+SHOWN = 3  # values that one sentence names
+ROWS = 50_000  # real rows that are compared
+
+
+class Trace(NamedTuple):
+    """Hold one thing that was compared: its name, how many real rows and samples have it, and a probability."""
+
+    name: str
+    real: int
+    drawn: int
+    p: float
+
+
+def find_faults(space: Space, samples: Tensor, real: Tensor) -> list[Finding]:
+    """Return the flaws of samples of a table, by exact tests whose probabilities are corrected for their number.
+
+    - levels: one that real rows have and samples hardly ever have, by Fisher's exact test;
+    - pairs: two values that stand together at most a tenth as often as if they were independent, Husband and Female say, and
+      that samples have more often than real rows;
+    - tails: fewer samples than real rows beyond the outer quantiles of a number;
+    - digits: fewer samples than real rows with so many digits, since they were rounded.
+
+    Args:
+        space: a table's.
+        samples: (M, D).
+        real: (N, D), training and held-out rows.
+
+    >>> import torch
+    >>> pairs = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).repeat(200, 1)
+    >>> table = Space([Category(("Husband", "Wife")), Category(("Male", "Female"))], names=["is", "sex"])
+    >>> print(find_faults(table, torch.cat([pairs[:100], torch.tensor([[0.0, 1.0]] * 20)]), pairs)[0])
+    flaw: pairs that real rows hardly have: is Husband & sex Female (17 % of samples, 0 % of real rows)
+    """
+    if not space.is_table or space.sequence or not len(samples):
+        return []
+    drawn, there = canonical(space, samples), canonical(space, real[:ROWS])
+    digits, tails = _digits(space, there, drawn), _tails(space, there, drawn)
+    cases = [
+        ("levels", "levels that are hardly ever drawn", _levels(space, there, drawn)),
+        ("pairs", "pairs that real rows hardly have", _pairs(space, there, drawn)),
+        ("tails", "tails are cut", tails),
+        ("digits", "numbers are rounded", digits),
+    ]
+    found = [_finding(test, words, traces, len(there), len(drawn)) for test, words, traces in cases]
+    return [finding for finding in found if finding is not None]
+
+
+def _finding(test: str, words: str, traces: list[Trace], real: int, drawn: int) -> Finding | None:
+    sure = [t for t, p in zip(traces, holm([t.p for t in traces]), strict=True) if p < DOUBT]
+    worst: dict[str, Trace] = {}  # of each name
+    if test != "digits":  # which stand from coarse to fine, and the coarsest says it
+        sure.sort(key=lambda trace: -abs(trace.drawn / drawn - trace.real / real))
+    for trace in sure:
+        worst.setdefault(trace.name, trace)
+    if not worst:
+        return None
+    kept = list(worst.values())
+    shown = [f"{t.name} ({_percent(t.drawn / drawn)} of samples, {_percent(t.real / real)} of real rows)" for t in kept[:SHOWN]]
+    more = [f"{len(kept) - SHOWN} more"] if len(kept) > SHOWN else []
+    return Finding("flaw", test, f"{words}: {', '.join(shown + more)}", {t.name: t.drawn / drawn for t in kept})
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %" if percent >= 0.05 else "under 0.1 %"
+
+
+def _fewer(real: np.ndarray | int, drawn: np.ndarray | int, n: int, m: int) -> np.ndarray:
+    """Return the probability that samples have so few of what real rows have, Fisher's exact test of one side."""
+    from scipy.stats import hypergeom
+
+    real, drawn = np.atleast_1d(real), np.atleast_1d(drawn)
+    return hypergeom.cdf(drawn, n + m, real + drawn, m)
+
+
+def _levels(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
+    traces = []
+    for i, kind in enumerate(space.kinds):
+        if not isinstance(kind, Category):
+            continue
+        a, b = (np.bincount(rows[:, i].astype(np.int64), minlength=kind.states) for rows in (real, drawn))
+        p = np.where(b * len(real) <= RARE * a * len(drawn), _fewer(a, b, len(real), len(drawn)), 1.0)
+        for code in np.flatnonzero(a):
+            traces.append(Trace(f"{_name(space, i)} {_level(kind.levels[code])}", int(a[code]), int(b[code]), float(p[code])))
+    return traces
+
+
+def _pairs(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
+    from scipy.stats import hypergeom
+
+    codes = {i: found for i in range(space.dim) if (found := _coded(space, i, real, drawn)) is not None}
+    traces, n, m = [], len(real), len(drawn)
+    for i, j in itertools.islice(itertools.combinations(codes, 2), PAIRS):
+        (a, b, first), (c, d, second) = codes[i], codes[j]
+        shape = len(first), len(second)
+        there, here = (np.bincount(x * shape[1] + y, minlength=shape[0] * shape[1]).reshape(shape) for x, y in ((a, c), (b, d)))
+        expected = there.sum(1)[:, None] * there.sum(0) / n
+        at = np.argwhere((expected >= EXPECTED) & (there <= RARE * expected))
+        if not len(at):
+            continue
+        r, s = there[tuple(at.T)], here[tuple(at.T)]
+        p = hypergeom.sf(s - 1, n + m, r + s, m)
+        for (k, h), x, y, doubt in zip(at, r, s, p, strict=True):
+            name = f"{_name(space, i)} {first[k]} & {_name(space, j)} {second[h]}"
+            traces.append(Trace(name, int(x), int(y), float(doubt)))
+    return traces
+
+
+def _coded(space: Space, i: int, real: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]] | None:
+    """Return the values of a column of few values as codes, of real rows and of samples, and their names."""
+    kind, a, b = space.kinds[i], real[:, i], drawn[:, i]
+    if isinstance(kind, Category):
+        if kind.states > STATES:
+            return None
+        return a.astype(np.int64), b.astype(np.int64), [_level(level) for level in kind.levels]
+    if not isinstance(kind, Lattice) or len(values := np.unique(a[~np.isnan(a)])) > STATES or not len(values):
+        return None
+    codes = []
+    for x in (a, b):
+        place = np.searchsorted(values, np.nan_to_num(x, nan=np.inf)).clip(0, len(values) - 1)
+        codes.append(np.where(values[place] == x, place, len(values)))
+    return codes[0], codes[1], [*(f"{value:g}" for value in values), "otherwise"]
+
+
+def _tails(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
+    traces = []
+    for i, kind in enumerate(space.kinds):
+        if isinstance(kind, Category):
+            continue
+        a, b = (rows[:, i][~np.isnan(rows[:, i])] for rows in (real, drawn))
+        if len(a) < 100 or not len(b):
+            continue
+        for share, (word, sign) in itertools.product(TAILS, (("below", -1), ("above", 1))):
+            end = np.quantile(sign * a, 1 - share)
+            r, s = int((sign * a > end).sum()), int((sign * b > end).sum())
+            if r >= FEW:
+                p = float(_fewer(r, s, len(a), len(b))[0]) if s * len(a) <= 2 * RARE * r * len(b) else 1.0
+                traces.append(Trace(f"{_name(space, i)} {word} {sign * end:g}", r, s, p))
+    return traces
+
+
+def _digits(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
+    traces = []
+    for i, kind in enumerate(space.kinds):
+        if isinstance(kind, Category):
+            continue
+        a, b = (shortest_decimals(rows[:, i].astype(np.float32)) for rows in (real, drawn))
+        a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+        for unit in 10.0 ** np.arange(3, -6, -1) if len(a) and len(b) else ():
+            r, s = (int((np.abs(x - np.round(x / unit) * unit) > 1e-3 * unit).sum()) for x in (a, b))
+            if r >= FEW:
+                p = float(_fewer(r, s, len(a), len(b))[0]) if s * len(a) <= RARE * r * len(b) else 1.0
+                traces.append(Trace(f"{_name(space, i)} to {unit:g}", r, s, p))
+    return traces
+
+
+def _name(space: Space, i: int) -> str:
+    return (space.names or ())[i] if space.names else f"x{i}"
+
+
+def _level(level: object) -> str:
+    return "missing" if level is None else str(level).strip()
