@@ -174,7 +174,9 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
         return x if self.codec is None else self.codec.decode(x, seed)
 
     @torch.no_grad()
-    def sample(self, n: int, c: Tensor | None = None, seed: int | None = None, batch_size: int = 10_000) -> Tensor:
+    def sample(
+        self, n: int, c: Tensor | None = None, seed: int | None = None, batch_size: int = 10_000, *, blanks: bool = False
+    ) -> Tensor:
         """Draw n rows.
 
         Args:
@@ -182,25 +184,22 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
             c: the context, (n, *context.shape), or one row that all share; None for a model without context.
             seed: repeats the draw bit for bit, and leaves the global random state alone.
             batch_size: rows drawn at once.
+            blanks: whether blanks that stand for unknown values are drawn as training saw them, and not values in their place.
 
         Returns:
             x of shape (n, *space.shape) in data units; `decode` turns it into a frame.
         """
         n = check_count(n)
         c = self._check_context(c, n)
-        # In training mode rows could depend on their neighbours.
         with evaluating(self), isolated(seed, self):
             parts = []
             for at in range(0, max(n, 1), batch_size):  # once where n is 0, for the shape
-                size, rows = min(batch_size, n - at), None if c is None else c[at : at + batch_size]
-                parts.append(self._obeying(partial(self._checked_draw, rows), size))
+                draw = partial(self._checked_draw, None if c is None else c[at : at + batch_size], blanks)
+                parts.append(self._obeying(draw, min(batch_size, n - at), blanks))
         return torch.cat(parts).to(self._empty_draw().dtype)
 
     def _empty_draw(self) -> Tensor:
-        """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, else the space's type.
-
-        Tables of counts are buffers in float64 whatever the data are, and do not matter here.
-        """
+        """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, else the space's type."""
         double = any(p.dtype == torch.float64 for p in self.parameters())
         return torch.empty(0, dtype=torch.float64 if double else self.space.dtype, device=self.device)
 

@@ -103,11 +103,12 @@ class ChainRule(TractableDensity):
             return super()._log_prefix(x, m, c)
         return self._log_conditionals(x, c)[:, list(self.order[:m])].sum(1)
 
-    def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+    def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None, blanks: bool = True) -> Tensor:
         if m == self.space.dim or self.order is None:
             return x
         prefixes = list(x.flatten(1)[:, list(self.order[:m])])
-        return self._draw_in_batches(len(x), c, prefixes, GenerationOptions(self.space.dim), self.max_rows)
+        options = GenerationOptions(self.space.dim, SamplingOptions(blanks=blanks))
+        return self._draw_in_batches(len(x), c, prefixes, options, self.max_rows)
 
     def _after_end(self, x: Tensor) -> Tensor | None:
         """Return which elements of sequences x (B, T) come after the end, (B, T); None where sequences do not end."""
@@ -134,6 +135,7 @@ class ChainRule(TractableDensity):
         stop: float | None = None,
         callback: Callable[[Tensor], None] | None = None,
         compile: bool = False,
+        blanks: bool = False,
     ) -> Tensor:
         """Draw n data, position by position.
 
@@ -152,6 +154,7 @@ class ChainRule(TractableDensity):
             stop: a symbol after which a sequence ends, beside its own end; the rest is filled with it.
             callback: called with the values (n, 1) of every position as they are drawn, for streaming.
             compile: torch.compile the steps of a transformer, which takes some seconds once and pays for long draws.
+            blanks: whether blanks that stand for unknown values are drawn as training saw them, and not values in their place.
 
         Returns:
             x of shape (n, *space.shape), or (n, length), in data units; `model.decode` turns it into text, sound, a frame.
@@ -160,7 +163,7 @@ class ChainRule(TractableDensity):
             DataError: a prefix lies outside the space, or is longer than the data to be drawn.
             GenusError: a temperature, top_k or top_p is out of range; there is nothing to compile.
         """
-        sampling = SamplingOptions(temperature, top_k, top_p)
+        sampling = SamplingOptions(temperature, top_k, top_p, blanks or not self.space.has_unknown)
         self._check_sampling(sampling, stop)
         n = None if n is None else check_count(n)
         prefixes = self._checked_prefixes(prefix, n)
@@ -187,7 +190,7 @@ class ChainRule(TractableDensity):
                 begins = None if prefixes is None else [prefixes[i] for i in rows.tolist()]
                 return self._draw(len(rows), None if c is None else c[rows.to(c.device)], begins, options)
 
-            parts.append(self._obeying(draw, min(batch_size, n - start)))
+            parts.append(self._obeying(draw, min(batch_size, n - start), blanks=True))
         return torch.cat(parts)
 
     def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:

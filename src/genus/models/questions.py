@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -91,7 +92,12 @@ class Conditional:
 
     def sample(self, options: SamplingOptions = UNCHANGED) -> Tensor:
         """Draw a value for every row: (n, 1)."""
-        leaf = self._draw_leaf() if options == UNCHANGED else self._choose_leaf(options)
+        leaf = self._draw_leaf() if options._replace(blanks=True) == UNCHANGED else self._choose_leaf(options)
+        excluded = not options.blanks and self.column.kind.unknown
+        blank = np.flatnonzero(leaf == self.column.blank) if excluded else np.zeros(0, dtype=int)
+        if len(blank):  # of these rows alone all leaves are looked at
+            some = Conditional(self.column, self.forest, self.first, self.codes[:, blank], self.device)
+            leaf[blank] = some._choose_leaf(options)
         share = half if options.temperature == 0 else uniform
         return self.column.draw(leaf, self._slopes(self.column.bins_of(leaf)), share).to(self.device)
 
@@ -112,6 +118,8 @@ class Conditional:
         """Draw leaves by changed probabilities: first a value or all bins together, then a bin by how high it is: (n,)."""
         every = np.tile(np.arange(self.column.count), (self.codes.shape[1], 1))
         log_p, widths = torch.as_tensor(self.log_leaves(every)), torch.as_tensor(self.column.log_widths())
+        if not options.blanks and self.column.kind.unknown:
+            log_p[:, self.column.blank] = -math.inf
         values, bins = (where.nonzero()[:, 0] for where in (widths.isnan(), ~widths.isnan()))
         if not len(bins):
             return values[choice(options.cells(log_p))].numpy()
