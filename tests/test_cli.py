@@ -27,7 +27,8 @@ from PIL import Image
 import genus
 from genus.cli import app
 from genus.cli.inputs import context_values, parse_duration, parse_hyperparameters
-from genus.cli.outputs import as_table, image_grid
+from genus.cli.outputs import image_grid
+from genus.codec.tabular import as_table
 
 COMMANDS = ["families", "describe", "compare", "fit", "sample", "score", "impute", "distill", "tour"]
 

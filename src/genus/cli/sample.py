@@ -10,7 +10,7 @@ import typer
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, context_codec_of, context_values, prefix_values
 from genus.cli.options import DrawSeed, Model, Output, shared_options
-from genus.cli.outputs import IMAGES, as_table, check_suffix, sample_notes, with_notes, write_images, write_table
+from genus.cli.outputs import IMAGES, check_suffix, sample_notes, with_notes, write_images, write_table
 from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_prompt, kind_of, stop_symbol, write_sequences
 
 if TYPE_CHECKING:
@@ -171,6 +171,8 @@ def _encode_prefix(model: Any, words: list[str]) -> Tensor:
 def _draw_rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
     """Draw and write rows of a table, or images, and return their number."""
     import pyarrow as pa
+
+    from genus.codec.tabular import as_table
 
     space, codec, context = model.space, codec_of(model), context_codec_of(model)
     if space.is_table:

@@ -61,6 +61,7 @@ def read(
     unknown: Sequence[str] = (),
     blank_is_a_value: Sequence[str] = (),
     allow_missing: bool = False,
+    absent: bool = False,
     beyond: bool = False,
 ) -> Dataset:
     """Read data and measure the kind of every column.
@@ -112,8 +113,10 @@ def read(
             shows it.
         allow_missing: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that
             is an error.
-        beyond: with `space=`: x is infinite where a lattice has no place for a number, or a row breaks a relation; otherwise
-            that is an error.
+        absent: with `space=` and `allow_missing`: a column of x that the data lack is blank in every row; otherwise that is an
+            error.
+        beyond: with `space=`: x is infinite where a lattice has no place for a number, where a level was not there in training,
+            or a row breaks a relation; otherwise that is an error.
 
     Returns:
         A Dataset; print it to see the kinds, and the columns that were left out.
@@ -163,7 +166,7 @@ def read(
     if found.sequences is not None:
         return _sequences(found, options, context, target, overrides, context_codec)
     if codec is not None:
-        return _encoded(found, codec, context_codec, target, allow_missing, beyond)
+        return _encoded(found, codec, context_codec, target, allow_missing, absent, beyond)
     found = _with_times(found, overrides)
     chosen = context_names(context, found.columns.column_names)
     if chart not in ("auto", "affine"):
@@ -330,10 +333,21 @@ def _measured(
 
 
 def _encoded(
-    found: Source, codec: Codec, context: Codec | None, target: str | None, allow_missing: bool, beyond: bool
+    found: Source,
+    codec: Codec,
+    context: Codec | None,
+    target: str | None,
+    allow_missing: bool,
+    absent: bool,
+    beyond: bool,
 ) -> Dataset:
     """Return new data in the spaces of these codecs; columns that the spaces do not name are ignored."""
-    x = codec.encode(found.images if found.images is not None else _renamed(found, codec), allow_missing, beyond)
+    table = None if found.images is not None else _renamed(found, codec)
+    if table is not None and absent:
+        lacking = [name for name in codec.column_names if name not in {*table.column_names, *codec.keys}]
+        for name in lacking if len(lacking) < len(codec.column_names) else ():  # data without any column are other data
+            table = table.append_column(name, pa.nulls(table.num_rows, codec.type_of(name)))
+    x = codec.encode(found.images if table is None else table, allow_missing, beyond)
     c = context.encode(_renamed(found, context)) if context is not None else None
     target = target if target is not None else found.target
     keys = [name for name in codec.keys if name in found.columns.column_names]
@@ -348,6 +362,7 @@ def _encoded(
         codec=codec,
         context_codec=context,
         keys=found.columns.select(keys) if keys else None,
+        table=found.columns if found.images is None else None,
     )
 
 

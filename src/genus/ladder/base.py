@@ -199,7 +199,7 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
         return torch.cat(parts).to(self._empty_draw().dtype)
 
     def _empty_draw(self) -> Tensor:
-        """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, else the space's type."""
+        """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, or the space's."""
         double = any(p.dtype == torch.float64 for p in self.parameters())
         return torch.empty(0, dtype=torch.float64 if double else self.space.dtype, device=self.device)
 
