@@ -49,6 +49,13 @@ class Conditional:
         log_p = self.log_leaves(at.leaf[:, None])[:, 0] + self.column.log_within(at, self._slopes(at.bin))
         return torch.as_tensor(log_p, device=self.device)[:, None]
 
+    def log_not_blank(self) -> np.ndarray | None:
+        """Return the log-probability (n,) that the value is no blank that stands for an unknown value; None where none does."""
+        if not (self.column.kind.has_missing and self.column.kind.unknown):
+            return None
+        log_p = self.log_leaves(np.full((self.codes.shape[1], 1), self.column.blank))[:, 0]
+        return np.log(-np.expm1(np.minimum(log_p, -1e-12)))
+
     def log_leaves(self, leaf: np.ndarray) -> np.ndarray:
         """Return the log-probabilities of leaves (n, Q)."""
         out = np.zeros(leaf.shape)
