@@ -224,7 +224,7 @@ def test_files_with_gaps_are_scored_and_completed(tmp_path: Path) -> None:
     run("score", tmp_path / "vae.genus", source).refused(1, "no missing value, since there was none in training")
     for family in ("mixture", "vae"):
         filled = run("impute", tmp_path / f"{family}.genus", source, "--seed", 1)
-        assert "2 values in 2 of 3 rows were drawn" in filled.err
+        assert "2 blanks in 2 of 3 rows were filled" in filled.err
         complete = list(csv.reader(io.StringIO(filled.out)))
         assert complete[0] == names
         assert complete[1][0] == "5.1"

@@ -211,3 +211,64 @@ def test_arrow_tables_pass_through() -> None:
     filled = genus.impute(model, table, seed=0).tables[0]
     assert filled.column("a").null_count == filled.column("b").null_count == 0
     assert filled.schema.field("a").type == pa.int64()
+
+
+@pytest.mark.parametrize("family", ["mixture", "made", "vae", "wgan-gp"])
+def test_rows_are_drawn_of_which_conditions_hold(family: str) -> None:
+    space = Space([Real(1.0, 2.0), Category(("a", "b", "c")), Lattice(0, 9)], names=["x", "y", "z"])
+    model = make(family, space)
+    drawn = model.sample(60, seed=0, where={"y": "b", "x": (0.0, None), "z": [1, 2, 3, 4, 5]})
+    assert drawn.shape == (60, 3)
+    assert drawn[:, 1].tolist() == [1.0] * 60
+    assert float(drawn[:, 0].min()) >= 0.0
+    assert {*drawn[:, 2].tolist()} <= {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert torch.equal(drawn, model.sample(60, seed=0, where={"y": "b", "x": (0.0, None), "z": [1, 2, 3, 4, 5]}))
+    assert model.sample(0, where={"y": "b"}).shape == (0, 3)
+
+
+def test_conditions_leave_the_models_own_distribution_of_the_rest() -> None:
+    space = Space([Category(("a", "b")), Category(("u", "v", "w"))])
+    for family in ("mixture", "made"):
+        model = make(family, space)
+        drawn = model.sample(4000, seed=0, where={"x1": "w"})[:, 0]
+        rows = torch.tensor([[0.0, 2.0], [1.0, 2.0]])
+        expected = model.log_prob(rows).softmax(0)[0].item()
+        assert (drawn == 0).double().mean().item() == pytest.approx(expected, abs=0.03), family
+
+
+def test_conditions_that_cannot_hold_are_said_before_anything_is_drawn() -> None:
+    space = Space([Real(), Category(("a", "b")), Lattice(0, 9)], names=["x", "y", "z"])
+    model = make("mixture", space)
+    for where, match in (
+        ({"y": "c"}, "'c' is no level of column 'y'; expected one of 'a', 'b'"),
+        ({"z": 12}, "outside"),
+        ({"z": (20, 30)}, "cannot hold: none of its values"),
+        ({"hat": 1}, "no column 'hat'"),
+        ({"y": []}, "names no value"),
+    ):
+        with pytest.raises(DataError, match=match):
+            model.sample(5, where=where)
+    with pytest.raises(GenusError, match="would take too long"):
+        model.sample(5, where={"x": (90.0, 91.0)})
+
+
+def test_a_number_is_given_to_a_density_by_weights_and_refused_without_one() -> None:
+    space = Space([Real(), Real()], names=["x", "y"])
+    drawn = make("maf", space).sample(50, seed=0, where={"y": 0.25})
+    assert drawn[:, 1].tolist() == [0.25] * 50
+    with pytest.raises(GenusError, match="would take too long"):
+        make("wgan-gp", space).sample(1, seed=0, where={"y": 0.25})
+
+
+def test_the_command_takes_conditions(tmp_path: Path) -> None:
+    model = tmp_path / "iris.genus"
+    run("fit", "iris", "--family", "mixture", "--seed", "0", "--out", model)
+    words = ["--where", "species in (setosa, virginica)", "--where", "petal width (cm)=1.5..2.5"]
+    rows = list(csv.DictReader(run("sample", model, "-n", "20", "--seed", "0", *words).out.splitlines()))
+    assert len(rows) == 20
+    assert {row["species"] for row in rows} <= {"setosa", "virginica"}
+    assert all(1.5 <= float(row["petal width (cm)"]) <= 2.5 for row in rows)
+    run("sample", model, "--where", "hat=1").refused(2, "names no column", "species")
+    run("sample", model, "--where", "species=rose").refused(2, "'rose' is no level of column 'species'")
+    run("sample", model, "--where", "petal width (cm)=wide..2").refused(2, "expected a range of numbers")
+    run("sample", model, "--where", "petal width (cm)=30..40").refused(1, "cannot hold")

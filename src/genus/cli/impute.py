@@ -52,10 +52,10 @@ def impute(
 
     \b
     Examples:
-      genus impute titanic.genus titanic.csv --out complete.csv
-      genus impute titanic.genus titanic.csv --columns Age --mean
-      genus impute titanic.genus titanic.csv --times 20 --out many.parquet
-      genus impute titanic.genus titanic.csv --seed 1 --json
+      genus impute adult.genus adult.csv --out complete.csv
+      genus impute adult.genus adult.csv --columns age --mean
+      genus impute adult.genus adult.csv --times 20 --out many.parquet
+      genus impute adult.genus adult.csv --seed 1 --json
     """
     output.check_one_place(out)
     check_suffix(out)

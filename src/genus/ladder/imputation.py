@@ -126,7 +126,10 @@ class Imputation:
         def draw(index: Tensor) -> Tensor:
             index = index.to(x.device)
             context = None if c is None else c[index]
-            return self._sample(len(index), context) if whole else self._draw_given(x[index], columns, context, blanks)
+            if whole:
+                return self._sample(len(index), context)
+            drawn = self._draw_given(x[index], columns, context, blanks)  # of which the other columns may differ from x
+            return drawn if drawn is None else set_columns(x[index], columns, drawn.flatten(1)[:, columns])
 
         found = draw(torch.arange(len(x)))
         if found is None:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genus.ladder.base import build_family
 from genus.ladder.counted import Counted
+from genus.ladder.families import build_family
 from genus.ladder.unknown import Filled, set_columns
 from genus.random import gumbel_like, isolated
 

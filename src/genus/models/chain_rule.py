@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from genus.codec import Codec
 from genus.errors import DataError, GenusError
 from genus.ladder import TractableDensity, check_count, isolated
+from genus.ladder.conditions import Conditions, draw_where
 from genus.models.sampling import GenerationOptions, checked_prefixes, draw_positions, total_length
 from genus.nets.heads import Coordinates, SamplingOptions
 from genus.nets.state import evaluating
@@ -135,6 +137,7 @@ class ChainRule(TractableDensity):
         stop: float | None = None,
         callback: Callable[[Tensor], None] | None = None,
         compile: bool = False,
+        where: Mapping[str, Any] | Conditions | None = None,
         blanks: bool = False,
     ) -> Tensor:
         """Draw n data, position by position.
@@ -154,6 +157,7 @@ class ChainRule(TractableDensity):
             stop: a symbol after which a sequence ends, beside its own end; the rest is filled with it.
             callback: called with the values (n, 1) of every position as they are drawn, for streaming.
             compile: torch.compile the steps of a transformer, which takes some seconds once and pays for long draws.
+            where: what columns of a table are to be, see `GenerativeModel.sample`; without a prefix and other options.
             blanks: whether blanks that stand for unknown values are drawn as training saw them, and not values in their place.
 
         Returns:
@@ -163,6 +167,13 @@ class ChainRule(TractableDensity):
             DataError: a prefix lies outside the space, or is longer than the data to be drawn.
             GenusError: a temperature, top_k or top_p is out of range; there is nothing to compile.
         """
+        if where is not None:
+            if prefix is not None or (temperature, top_k, top_p) != (1.0, None, None):
+                raise GenusError(
+                    "where= conditions the model's own distribution; leave prefix=, temperature=, top_k= and top_p= out."
+                )
+            n = 1 if n is None else check_count(n)
+            return draw_where(self, n, where, self._check_context(c, n), seed)
         sampling = SamplingOptions(temperature, top_k, top_p, blanks or not self.space.has_unknown)
         self._check_sampling(sampling, stop)
         n = None if n is None else check_count(n)
