@@ -28,7 +28,8 @@ from PIL import Image
 import genus
 from genus.cli import app
 from genus.cli.inputs import context_values, parse_duration, parse_hyperparameters
-from genus.cli.outputs import as_table, image_grid
+from genus.cli.outputs import image_grid
+from genus.codec.tabular import as_table
 
 COMMANDS = ["families", "describe", "compare", "evaluate", "fit", "sample", "score", "impute", "distill", "tour"]
 
@@ -257,7 +258,9 @@ def test_samples_of_a_table_come_as_csv_with_the_columns_read(models: dict[str, 
     assert list(rows[0]) == ["age", "workclass", "hours per week", "capital.gain", "income"]
     assert len(rows) == 50
     assert {row["income"] for row in rows} <= {">50K", "<=50K"}
-    assert {row["workclass"] for row in rows} == {"Private", "State-gov", ""}  # a missing one is empty, and no text is quoted
+    assert {row["workclass"] for row in rows} == {"Private", "State-gov"}  # a blank stands for an unknown value
+    seen = csv.DictReader(io.StringIO(run("sample", models["exact"], "-n", 50, "--seed", 1, "--blanks").out))
+    assert {row["workclass"] for row in seen} == {"Private", "State-gov", ""}
     assert '"' not in done.out
     assert all(row["age"].isdigit() for row in rows)
     assert run("sample", models["exact"], "-n", 50, "--seed", 1).out == done.out
@@ -294,7 +297,7 @@ def test_a_condition_is_given_and_comes_back_as_a_column(models: dict[str, Path]
 
 
 def test_json_of_a_table_is_a_list_of_rows(models: dict[str, Path]) -> None:
-    rows = json.loads(run("sample", models["exact"], "-n", 30, "--json", "--seed", 1).out)
+    rows = json.loads(run("sample", models["exact"], "-n", 30, "--json", "--seed", 1, "--blanks").out)
     assert len(rows) == 30
     assert any(row["workclass"] is None for row in rows)
     run("sample", models["exact"], "--json", "--out", "x.csv").refused(2, "choose one")

@@ -45,6 +45,7 @@ BELOW: dict[str, set[str]] = {
     "evaluation": FORMS
     | {"atomic", "configurable", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training"},
 }
+BELOW["questions"] = FORMS | {"data", "ladder"}
 BELOW["tour"] = set(BELOW)
 BELOW["sklearn"] = BELOW["cli"] = set(BELOW)
 BELOW["__main__"] = {"cli"}

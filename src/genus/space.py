@@ -75,11 +75,12 @@ class Space:
         if names is not None and (len(names) != self.dim or len(set(names)) != self.dim):
             raise DataError(f"A Space of {self.dim} columns needs {self.dim} different names; got {list(names)!r}.")
         self.names: tuple[str, ...] | None = tuple(names) if names is not None else None
-        # Facts of all kinds are looked up here, once: a compiler that follows a density finds numbers, and no search.
+        # Facts of all kinds are looked up here, once: a compiler that follows a density finds numbers.
         finest = max(kind.magnitude for kind in kinds)
         self.dtype = torch.float64 if finest > Kind.FINEST else torch.float32  # which keeps every column's values apart
         self.is_discrete = all(isinstance(kind, Category) for kind in kinds)
         self.has_missing = any(kind.has_missing for kind in kinds)
+        self.has_unknown = not sequence and any(kind.has_missing and kind.unknown for kind in kinds)
         self.has_lattice = any(isinstance(kind, Lattice) for kind in kinds)
         self._all_tables = Tables.of(self.kinds[:1] if sequence else self.kinds)
         self.has_states = self._all_tables.has_states  # besides continuous parts
@@ -134,11 +135,7 @@ class Space:
 
     @cached_property
     def element(self) -> Space:
-        """Return the space of one element of a sequence, or of one coordinate where all share a kind.
-
-        Raises:
-            DataError: the coordinates differ in kind.
-        """
+        """Return the space of one element of a sequence, or of one coordinate; raise DataError where coordinates differ."""
         if self.shared is None:
             raise DataError(f"The columns differ in kind, so {self!r} has no single element; select one.")
         return Space([self.shared])
@@ -258,6 +255,10 @@ class Space:
         if self.sequence:
             return self.tables(u).join(state.unsqueeze(-1), u.unsqueeze(-1), dtype).squeeze(-1)
         return self.tables(u).join(state, u, dtype).reshape(-1, *self.shape)
+
+    def unknown_blanks(self, x: Tensor) -> Tensor:
+        """Return which entries of x (B, *shape) are blanks that stand for unknown values, bool (B, D)."""
+        return self.tables(x).blanks(x.flatten(1)) & self.tables(x).unknown
 
     def check(self, x: Tensor, name: str = "x") -> None:
         """Raise DataError where x is not a batch of this space: wrong shape, a value outside a lattice, NaN or inf.

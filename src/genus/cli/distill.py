@@ -12,13 +12,15 @@ from genus.atomic import check_writable
 from genus.cli.errors import UsageError
 from genus.cli.inputs import build_model, codec_of, context_codec_of, parse_duration, parse_hyperparameters, source_of
 from genus.cli.options import Budget, Output, RowOptions, shared_options
-from genus.cli.outputs import as_table, file_size, print_json, write_images, write_table
+from genus.cli.outputs import file_size, print_json, write_images, write_table
 from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
 from genus.errors import DataError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from torch import Tensor
 
+    from genus.codec import Codec
     from genus.data import Dataset
     from genus.distillation import Distillation
     from genus.divergences import Estimate
@@ -222,7 +224,7 @@ def _print(summary: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, T
     if teacher.space.is_table:
         for name, x in drawn.items():
             print(f"\n{name}")
-            write_table(as_table(codec_of(teacher), x[:SHOWN], seed=0), None)
+            write_table(_as_table(codec_of(teacher), x[:SHOWN]), None)
     print(f"\nnext      {then}")
 
 
@@ -238,8 +240,14 @@ def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | N
     return {"teacher": teacher.sample(count, c, seed=seed), "student": student.sample(count, c, seed=seed)}
 
 
+def _as_table(codec: Codec, x: Tensor) -> pa.Table:
+    from genus.codec.tabular import as_table
+
+    return as_table(codec, x, seed=0)
+
+
 def _sample_rows(teacher: GenerativeModel, drawn: dict[str, Tensor]) -> dict[str, Any]:
-    return {name: as_table(codec_of(teacher), x[:SHOWN], seed=0).to_pylist() for name, x in drawn.items()}
+    return {name: _as_table(codec_of(teacher), x[:SHOWN]).to_pylist() for name, x in drawn.items()}
 
 
 def _write(drawn: dict[str, Tensor], teacher: GenerativeModel, folder: Path) -> None:
@@ -247,7 +255,7 @@ def _write(drawn: dict[str, Tensor], teacher: GenerativeModel, folder: Path) -> 
     space, codec = teacher.space, codec_of(teacher)
     for name, x in drawn.items():
         if space.is_table:
-            write_table(as_table(codec, x, seed=0), folder / f"{name}.csv")
+            write_table(_as_table(codec, x), folder / f"{name}.csv")
         elif not space.sequence:
             write_images(codec, x, folder / f"{name}.png", {})
         elif kind_of(codec) == "sound":

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from genus.ladder import GenerativeModel
     from genus.space import Space
 
-__all__ = ["build_model", "context_values", "find_family", "parse_duration", "parse_hyperparameters", "prefix_values",
-           "source_of", "split_names"]  # fmt: skip
+__all__ = ["build_model", "context_values", "coordinate", "find_family", "parse_duration", "parse_hyperparameters",
+           "prefix_values", "source_of", "split_names", "values_by_column"]  # fmt: skip
 
 
 def parse_duration(text: str | None, option: str = "--budget") -> float | None:
@@ -163,12 +163,12 @@ def context_values(codec: Codec | None, words: Sequence[str]) -> Tensor | None:
             raise UsageError("this model has no context; leave --context out")
         return None
     columns = codec.space.names or ()
-    texts = _by_column(
+    texts = values_by_column(
         words, columns, lambda word: f"--context {word!r} names no column of this model's context; {_context_text(codec)}"
     )
     if lacking := [name for name in columns if name not in texts]:
         raise UsageError(f"this model needs --context for {', '.join(map(repr, lacking))}; {_context_text(codec)}")
-    values = [_coordinate(codec.select([i]), texts[name], "the context") for i, name in enumerate(columns)]
+    values = [coordinate(codec.select([i]), texts[name], "the context") for i, name in enumerate(columns)]
     return torch.tensor([values], dtype=codec.space.dtype)
 
 
@@ -179,18 +179,20 @@ def prefix_values(codec: Codec, order: Sequence[int], words: Sequence[str]) -> T
     space = codec.space
     names = [(space.names or ())[i] for i in order]
     shown = ", ".join(names)
-    texts = _by_column(words, names, lambda word: f"--prefix {word!r} names no column; expected COLUMN=VALUE, first of {shown}")
+    texts = values_by_column(
+        words, names, lambda word: f"--prefix {word!r} names no column; expected COLUMN=VALUE, first of {shown}"
+    )
     if texts.keys() != set(names[: len(texts)]):
         raise UsageError(
             f"--prefix gives {', '.join(texts)}, and this model draws its columns in the order {shown}; give the first of them"
         )
     columns = zip(order, names[: len(texts)], strict=False)
-    values = [_coordinate(codec.select([i]), texts[name], f"column {name!r}") for i, name in columns]
+    values = [coordinate(codec.select([i]), texts[name], f"column {name!r}") for i, name in columns]
     return torch.tensor(values, dtype=space.dtype)
 
 
-def _by_column(words: Sequence[str], names: Sequence[str], unknown: Callable[[str], str]) -> dict[str, str]:
-    """Return ["COLUMN=VALUE"] as {column: text of its value}."""
+def values_by_column(words: Sequence[str], names: Sequence[str], unknown: Callable[[str], str]) -> dict[str, str]:
+    """Return ["COLUMN=VALUE"] as {column: text of its value}; unknown(word) is the message on a word of no column."""
     texts = {}
     for word in words:
         # The longest name that fits: names may hold an equals sign themselves.
@@ -219,7 +221,7 @@ def _text(level: Any) -> str:
     return "missing" if level is None else str(level).lower() if isinstance(level, bool) else str(level).strip()
 
 
-def _coordinate(codec: Codec, text: str, what: str) -> float:
+def coordinate(codec: Codec, text: str, what: str) -> float:
     """Return the value of one column as a coordinate: the index of a level, or a number in data units."""
     from genus.errors import DataError
     from genus.space import Category

@@ -170,6 +170,18 @@ class ReadingOptions(RowOptions):
             " by mean and deviation alone.",
         ),
     ] = "auto"
+    unknown: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unknown", metavar="COLUMN", help="Take this column's blanks as values that are not known; may be repeated."
+        ),
+    ] = None
+    blank_is_a_value: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--blank-is-a-value", metavar="COLUMN", help="Take this column's blanks as a value like others; may be repeated."
+        ),
+    ] = None
     tokens: Annotated[
         str | None,
         typer.Option(
@@ -199,6 +211,8 @@ class ReadingOptions(RowOptions):
             "constraints": list(self.constraints or ()),
             "schema": self.schema,
             "chart": self.chart,
+            "unknown": list(self.unknown or ()),
+            "blank_is_a_value": list(self.blank_is_a_value or ()),
             "tokens": int(self.tokens) if self.tokens is not None and self.tokens.isdecimal() else self.tokens,
             "encoding": self.encoding,
         }

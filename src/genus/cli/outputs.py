@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from genus.atomic import atomic_write
 from genus.cli.errors import UsageError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGES",
     "TABLES",
-    "as_table",
     "check_suffix",
     "file_size",
     "image_grid",
@@ -37,7 +36,6 @@ __all__ = [
     "write_table",
 ]
 
-DECIMALS = b"decimals"  # of a column, the format of its numbers, among the metadata of its field
 TABLES = (".csv", ".tsv", ".parquet", ".npz", ".npy", ".json")
 IMAGES = (".png", ".npz", ".npy")
 TILE, GAP, WIDEST = 56, 2, 4096  # pixels: of an image in a grid at least, between images, of a whole grid at most
@@ -63,60 +61,6 @@ def check_suffix(path: Path | None, known: Sequence[str] = TABLES, what: str = "
 # -- tables ---------------------------------------------------------------------------------------------------------------
 
 
-def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table | None = None) -> pa.Table:
-    """Return rows x (N, D) as columns in Arrow; the library whose frame the model was trained on need not be installed.
-
-    Args:
-        codec: of the rows.
-        x: the rows.
-        seed: of new keys.
-        known: keys that the rows have already.
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    from genus.codec import Codec
-    from genus.codec.columns import level_array
-    from genus.codec.frames import ARRAYS, Form, type_name
-    from genus.codec.stamps import type_of_time
-    from genus.space import Category, Lattice, Time
-
-    space, form = codec.space, codec.form
-    kept = form is not None and form.container not in ARRAYS
-    array = np.dtype(form.dtypes[0]) if form is not None and form.container in ("numpy", "torch") else None
-
-    def dtype(kind: Any) -> pa.DataType:
-        """Return the type of the array that the model was trained on where it holds such numbers, else the usual one."""
-        if isinstance(kind, Category):
-            return level_array(kind.levels).type
-        if isinstance(kind, Time):
-            return type_of_time(kind)
-        whole = isinstance(kind, Lattice) and _whole(kind)
-        if array is not None and (array.kind in "iu" if whole else array in (np.float32, np.float64)):
-            return pa.from_numpy_dtype(array)
-        return pa.int64() if whole else pa.float64()
-
-    if form is not None and codec.rewrites:
-        types = form.dtypes if kept else (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names)
-        form = Form("pyarrow", types, decimals=form.decimals if kept else ())
-        return _with_decimals(replace(codec, form=form).decode(x, seed, known=known), form.decimals)
-    if form is not None and kept:
-        form = replace(form, container="pyarrow", native=(), labels=())
-    else:
-        form = Form("pyarrow", tuple(type_name(dtype(kind)) for kind in space.kinds))
-    return _with_decimals(Codec(space, form).decode(x), form.decimals)
-
-
-def _with_decimals(table: pa.Table, decimals: Sequence[str]) -> pa.Table:
-    """Return a table whose fields carry how many decimals are written, zeros at the end included."""
-    import pyarrow as pa
-
-    if not decimals:
-        return table
-    fields = [field.with_metadata({DECIMALS: spec}) for field, spec in zip(table.schema, decimals, strict=True)]
-    return table.cast(pa.schema(fields))
-
-
 def sample_notes(codec: Codec) -> list[str]:
     """Return what a person should know of samples: columns that they lack, invent or repeat, in the command line's words."""
     keys = [f"column {rewrite.describe()}" for rewrite in codec.rewrites if rewrite.invents]
@@ -128,10 +72,6 @@ def with_notes(table: pa.Table, notes: Sequence[str]) -> pa.Table:
     if not notes:
         return table
     return table.replace_schema_metadata({"genus.notes": json.dumps(list(notes), ensure_ascii=False)})
-
-
-def _whole(kind: Any) -> bool:
-    return all(float(v).is_integer() for v in (kind.low, kind.step, *kind.atoms) if not math.isnan(v))
 
 
 def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> None:
@@ -173,9 +113,11 @@ def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _text(table: pa.Table, suffix: str) -> str:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.csv as pcsv
 
     from genus.codec.decimals import with_trailing_zeros
+    from genus.codec.tabular import DECIMALS
 
     if suffix == ".json":
         return json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, default=str) + "\n"
@@ -187,16 +129,29 @@ def _text(table: pa.Table, suffix: str) -> str:
     table, delimiter = pa.table(plain, names=table.column_names), "\t" if suffix == ".tsv" else ","
     header = io.StringIO()
     csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)
-
-    def body(quoting: Literal["none", "needed"]) -> str:
-        buffer = pa.BufferOutputStream()
-        pcsv.write_csv(table, buffer, pcsv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style=quoting))
-        return buffer.getvalue().to_pybytes().decode()
-
+    buffer = pa.BufferOutputStream()
     try:
-        return header.getvalue() + body("none")
-    except pa.ArrowInvalid:  # a text that holds a comma, say: Arrow then quotes every text
-        return header.getvalue() + body("needed")
+        pcsv.write_csv(table, buffer, pcsv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none"))
+    except pa.ArrowInvalid:  # a text holds a comma, say; Arrow would quote every text for it
+        quoted = pa.table([_quoted(column, delimiter) for column in table.columns], names=table.column_names)
+        lines = [
+            pc.binary_join_element_wise(*batch.columns, delimiter, null_handling="replace") for batch in quoted.to_batches()
+        ]
+        return header.getvalue() + "".join(f"{line}\n" for part in lines for line in part.to_pylist())
+    return header.getvalue() + buffer.getvalue().to_pybytes().decode()
+
+
+def _quoted(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
+    """Return a column as text, quoted where a field of delimited text needs it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column.cast(pa.string())
+    text = column.cast(pa.string())
+    needs = pc.match_substring_regex(text, f'[{delimiter}"\r\n]')
+    inside = pc.replace_substring(text, '"', '""')
+    return pc.if_else(needs, pc.binary_join_element_wise('"', inside, '"', ""), text)
 
 
 # -- images ---------------------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genus.cli.conditions import parse_conditions
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, context_codec_of, context_values, prefix_values
 from genus.cli.options import DrawSeed, Model, Output, shared_options
-from genus.cli.outputs import IMAGES, as_table, check_suffix, sample_notes, with_notes, write_images, write_table
+from genus.cli.outputs import IMAGES, check_suffix, sample_notes, with_notes, write_images, write_table
 from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_prompt, kind_of, stop_symbol, write_sequences
 
 if TYPE_CHECKING:
@@ -62,6 +63,18 @@ def sample(
         bool,
         typer.Option("--compile", help="Draw a transformer's values in compiled steps; takes seconds, pays for long draws."),
     ] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help="Draw rows of which this holds: COLUMN=VALUE, COLUMN=LOW..HIGH or 'COLUMN in (A, B)'; may be repeated.",
+        ),
+    ] = None,
+    blanks: Annotated[
+        bool,
+        typer.Option("--blanks", help="Draw blanks that stand for unknown values as training saw them, and leave them blank."),
+    ] = False,
     seed: DrawSeed = None,
     out: Annotated[
         Path | None,
@@ -83,6 +96,7 @@ def sample(
     Examples:
       genus sample adult.genus -n 5
       genus sample adult.genus -n 1000 --seed 1 --out new.csv
+      genus sample adult.genus -n 1000 --where income='>50K' --where age=30..40
       genus sample income.genus -n 100 --context income='>50K' --out rich.parquet
       genus sample digits.genus -n 64 --out digits.png
       genus sample adult.genus -n 2 --json
@@ -100,8 +114,12 @@ def sample(
     space = loaded.space
     choices: dict[str, Any] = {"length": length, "stop": stop, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     choices = {name: value for name, value in choices.items() if value is not None} | ({"compile": True} if compile else {})
+    if where and (prefix or choices):
+        raise UsageError("--where conditions the model's own distribution; leave --prefix and the options of its steps out")
     _check_chain(loaded, [*(["prefix"] if prefix else []), *(["stream"] if stream else []), *choices])
     choices |= {"c": context_values(context_codec_of(loaded), words or ()), "seed": seed}
+    choices |= {"where": parse_conditions(loaded, where)} if where else {}
+    choices |= {"blanks": True} if blanks else {}
     with torch.inference_mode():
         if space.sequence:
             count = _draw_sequences(loaded, n, prefix or [""], stream, choices, out, output.as_json)
@@ -171,6 +189,8 @@ def _encode_prefix(model: Any, words: list[str]) -> Tensor:
 def _draw_rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
     """Draw and write rows of a table, or images, and return their number."""
     import pyarrow as pa
+
+    from genus.codec.tabular import as_table
 
     space, codec, context = model.space, codec_of(model), context_codec_of(model)
     if space.is_table:

@@ -81,8 +81,8 @@ class Codec:
             source: a frame, array or tensor of the space's columns; strings, waveforms or arrays where x is a sequence.
             allow_missing: x is NaN where a column without a missing value lacks a value; `impute` and `log_marginal` of a
                 model take such rows.
-            beyond: x is infinite where a lattice has no place for a number, and everywhere in a row that breaks a relation;
-                no model takes such rows.
+            beyond: x is infinite where a lattice has no place for a number, where a level was not there in training, and
+                everywhere in a row that breaks a relation; no model takes such rows.
 
         Returns:
             (N, *shape) in data units.
@@ -218,6 +218,17 @@ class Codec:
     def column_type(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of the column that coordinate i was read from; None where the data had no columns."""
         return self.space_form.column_type(i) if self.space_form is not None else None
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Return Arrow's type of a person's column; that of the values that `decode` gives where it was no frame's."""
+        i = self.column_names.index(name)
+        kind = self.form.column_type(i) if self.form is not None else None
+        return kind if kind is not None else pa.null()
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Return the names of the person's columns that are encoded, in their order."""
+        return self.names or self.space.names or ()
 
     def select(self, chosen: Sequence[int]) -> Codec:
         """Return the codec of some columns of the space, without rewrites."""

@@ -120,7 +120,7 @@ def encode_column(
         label: of the column, for messages.
         allow_missing: a value may be missing although the kind has no missing value; the coordinate is then NaN.
         writing: how the times of the column were written that the kind was measured on, where they were text.
-        beyond: a number that has no place on the lattice, or in the support, becomes infinite.
+        beyond: a number that has no place on the lattice, or in the support, and an unseen level become infinite.
 
     Raises:
         DataError: values of another type, an unseen level, a missing value, or a number off the lattice.
@@ -128,7 +128,7 @@ def encode_column(
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if isinstance(kind, Category):
-        return _encode_levels(kind, column, label, allow_missing)
+        return _encode_levels(kind, column, label, allow_missing, beyond)
     if column.null_count == len(column):
         return _encode_numbers(kind, np.full(len(column), math.nan), label, False, allow_missing)
     values = None
@@ -148,8 +148,10 @@ def encode_column(
     return _encode_numbers(kind, values, label, single, allow_missing, beyond, whole)
 
 
-def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_missing: bool) -> np.ndarray:
-    """Return the index of each value among the levels."""
+def _encode_levels(
+    kind: Category, column: pa.ChunkedArray, label: str, allow_missing: bool, beyond: bool = False
+) -> np.ndarray:
+    """Return the index of each value among the levels, infinity for an unseen one where `beyond` allows it."""
     array = column.combine_chunks()
     if pa.types.is_floating(array.type):
         array = pc.add(array, pa.scalar(0.0, array.type))  # -0.0 and 0.0 are one level
@@ -163,7 +165,7 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_mi
             array, levels = common_type(array, levels)
         index = np.asarray(pc.fill_null(pc.index_in(array, value_set=levels), -1))
     unseen = (index < 0) & ~(null & (allow_missing or None in kind.levels))
-    if unseen.any():
+    if unseen.any() and not (beyond and not null[unseen].any()):
         rows = np.flatnonzero(unseen)
         value = "a missing value" if null[rows[0]] else repr(array[int(rows[0])].as_py())
         expected = f"{', '.join(map(repr, kind.levels[:8]))}{', ...' if len(kind.levels) > 8 else ''}"
@@ -173,6 +175,7 @@ def _encode_levels(kind: Category, column: pa.ChunkedArray, label: str, allow_mi
             " Drop such rows, or read the training data with kinds= naming every level."
         )
     codes = position[index].astype(np.float64)
+    codes[unseen] = math.inf
     if allow_missing or None in kind.levels:
         codes[null] = kind.levels.index(None) if None in kind.levels else math.nan
     return codes

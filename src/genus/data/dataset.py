@@ -43,6 +43,7 @@ class Dataset:
         context_codec: of c.
         keys: the columns of keys as they were read, which are in neither x nor c; None where there are none.
         charted: the columns of x whose charts were measured, and not given.
+        table: all columns as they were read, where the spaces were given; else None.
 
     >>> from genus.data import read
     >>> data = read("iris")
@@ -66,6 +67,7 @@ class Dataset:
     context_codec: Codec | None = None
     keys: pa.Table | None = None
     charted: tuple[str, ...] = ()
+    table: pa.Table | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -96,8 +98,11 @@ class Dataset:
         index = torch.from_numpy(index) if isinstance(index, np.ndarray) else index
         together = self.consecutive and isinstance(index, slice) and index.step in (None, 1)
         c, groups = (None if t is None else t[index] for t in (self.c, self.groups))
-        keys = self.keys.take(pa.array(torch.arange(len(self))[index].reshape(-1).numpy())) if self.keys is not None else None
-        return replace(self, x=self.x[index], c=c, consecutive=together, groups=groups, keys=keys)
+        keys, table = self.keys, self.table
+        if keys is not None or table is not None:
+            at = pa.array(torch.arange(len(self))[index].reshape(-1).numpy())
+            keys, table = (t.take(at) if t is not None else None for t in (keys, table))
+        return replace(self, x=self.x[index], c=c, consecutive=together, groups=groups, keys=keys, table=table)
 
     def split(self, *fractions: float, test: float = 0.2, seed: int = 0) -> tuple[Dataset, ...]:
         """Return random parts of the rows; rows of a group stay together, and parts of one long sequence are stretches of it.

@@ -19,6 +19,8 @@ from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.codec.stamps import rounding
 from genus.codec.times import read_times
+from genus.data.arguments import KindOverride, check_arguments, check_names, context_names, pixels_kind
+from genus.data.blanks import mark_unknown
 from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
 from genus.data.images import image_codec
@@ -34,8 +36,6 @@ from genus.kinds import Kind
 from genus.space import Space
 
 __all__ = ["read"]
-
-KindOverride = str | Kind
 SpaceOrCodec = Space | Codec
 
 
@@ -58,7 +58,10 @@ def read(
     relations: bool = True,
     constraints: Sequence[str] = (),
     chart: str = "auto",
+    unknown: Sequence[str] = (),
+    blank_is_a_value: Sequence[str] = (),
     allow_missing: bool = False,
+    absent: bool = False,
     beyond: bool = False,
 ) -> Dataset:
     """Read data and measure the kind of every column.
@@ -104,10 +107,16 @@ def read(
             comparisons, "2 * a < b" say, are kept by drawing again what breaks them.
         chart: "auto": models see every number of a table through the chart under which its column is likeliest, on the support
             that the column shows; or "affine": standardised by mean and deviation, as textbooks have it.
+        unknown: columns whose blanks are values that are not known; nothing draws such a blank unless it is asked to.
+        blank_is_a_value: columns whose blanks mean something, and are drawn as often as they are there. Of columns that neither
+            names, a blank is a value where another column tells which rows are blank, and else unknown; printing the Dataset
+            shows it.
         allow_missing: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that
             is an error.
-        beyond: with `space=`: x is infinite where a lattice has no place for a number, or a row breaks a relation; otherwise
-            that is an error.
+        absent: with `space=` and `allow_missing`: a column of x that the data lack is blank in every row; otherwise that is an
+            error.
+        beyond: with `space=`: x is infinite where a lattice has no place for a number, where a level was not there in training,
+            or a row breaks a relation; otherwise that is an error.
 
     Returns:
         A Dataset; print it to see the kinds, and the columns that were left out.
@@ -153,16 +162,16 @@ def read(
         found = replace(found, columns=mark_missing(found.columns, missing))
     if options.sequence and found.sequences is None:
         found = _in_order(found, options, context, context_codec)
-    _check_arguments(arguments, found)
+    check_arguments(arguments, found)
     if found.sequences is not None:
         return _sequences(found, options, context, target, overrides, context_codec)
     if codec is not None:
-        return _encoded(found, codec, context_codec, target, allow_missing, beyond)
+        return _encoded(found, codec, context_codec, target, allow_missing, absent, beyond)
     found = _with_times(found, overrides)
-    chosen = _context_names(context, found.columns.column_names)
+    chosen = context_names(context, found.columns.column_names)
     if chart not in ("auto", "affine"):
         raise DataError(f"chart={chart!r} is not known; expected 'auto' or 'affine'.")
-    return _measured_rows(found, chosen, target, overrides, relations, constraints, chart)
+    return _measured_rows(found, chosen, target, overrides, relations, constraints, chart, (unknown, blank_is_a_value))
 
 
 def _codec(given: SpaceOrCodec | None) -> Codec | None:
@@ -187,10 +196,11 @@ def _measured_rows(
     relations: bool,
     constraints: Sequence[str],
     chart: str,
+    blanks: tuple[Sequence[str], Sequence[str]],
 ) -> Dataset:
     """Return the rows of a table or of images with every kind measured; the chosen columns are c."""
     names = found.columns.column_names
-    _check_names(found, chosen, target, overrides)
+    check_names(found, chosen, target, overrides)
     rows = len(found.images) if found.images is not None else found.columns.num_rows
     if rows < 2:
         raise DataError(f"The data have {rows} row{'' if rows == 1 else 's'}; at least 2 are needed.")
@@ -199,7 +209,7 @@ def _measured_rows(
         context = _context(found.columns.select(chosen), found.form.select_names(names, chosen), overrides, chart)
         c = context.encode(found.columns.select(chosen))
     if found.images is not None:
-        codec = image_codec(found.images, found.form.container, _pixels(overrides))
+        codec = image_codec(found.images, found.form.container, pixels_kind(overrides))
         x = codec.encode(found.images)
     else:
         kept = [name for name in names if name not in chosen]
@@ -217,6 +227,7 @@ def _measured_rows(
         fixed = [name for name, kind in overrides.items() if isinstance(kind, Kind)]
         codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
+        codec = replace(codec, space=mark_unknown(codec.space, x, fixed, *blanks))
     target = target if target is not None else found.target
     target = target if target in (codec.space.names or ()) else None
     space = context.space if context is not None else None
@@ -228,27 +239,6 @@ def _measured_rows(
     return Dataset(
         x, c, codec.space, space, target, found.name, noted, codec=codec, context_codec=context, keys=keys, charted=charted
     )
-
-
-def _check_names(found: Source, chosen: list[str], target: str | None, overrides: Mapping[str, KindOverride]) -> None:
-    """Raise DataError for a name that no column has, or a column that is both context and target."""
-    named = [*found.columns.column_names, *(["pixels"] if found.images is not None else [])]
-    for name, argument in [*((n, "kinds") for n in overrides), *([(target, "target")] if target is not None else [])]:
-        if name not in named:
-            raise DataError(
-                f"There is no column {name!r}, named in {argument}=;"
-                f" the columns are {', '.join(map(str, named)) or 'not named'}."
-            )
-    if target in chosen:
-        raise DataError(f"Column {target!r} cannot be both the context and the target; choose one.")
-
-
-def _pixels(overrides: Mapping[str, KindOverride]) -> Kind | None:
-    """Return the kind of pixels that the caller gave; None to measure it."""
-    kind = overrides.get("pixels")
-    if isinstance(kind, str):
-        raise DataError(f"The kind of pixels is a Kind, kinds={{'pixels': genus.Lattice(0, 255)}} say; got {kind!r}.")
-    return kind
 
 
 def _context(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], chart: str) -> Codec:
@@ -264,20 +254,11 @@ def _in_order(found: Source, options: Options, columns: Any, context: Codec | No
     if found.images is not None:
         raise DataError(f"{found.name} are images and not sequences; pass them as an array (N, T) to read their rows so.")
     names = found.columns.column_names
-    beside = _context_names(columns, names) if context is None else [n for n in context.space.names or () if n in names]
+    beside = context_names(columns, names) if context is None else [n for n in context.space.names or () if n in names]
     if options.sequence in beside:
         raise DataError(f"Column {options.sequence!r} cannot be both the context and the sequence; choose one.")
     kept = [name for name in names if name not in beside]
     return replace(found, sequences=read_columns(found.columns.select(kept), options))
-
-
-def _check_arguments(arguments: Sequence[str], found: Source) -> None:
-    """Raise DataError for an argument that has no meaning for these data."""
-    uses = found.uses | (found.sequences.uses if found.sequences is not None else frozenset())
-    if odd := [name for name in arguments if name not in uses]:
-        noun = "a table" if found.images is None else "images"
-        noun = f"sequences of {found.sequences.unit}" if found.sequences is not None else noun
-        raise DataError(f"The argument {odd[0]}= has no meaning for {found.name}, which is {noun}; leave it out.")
 
 
 def _sequences(
@@ -292,7 +273,7 @@ def _sequences(
     sequences = found.sequences
     assert sequences is not None
     names = found.columns.column_names
-    chosen = _context_names(columns, names) if context is None else [*(context.space.names or ())]
+    chosen = context_names(columns, names) if context is None else [*(context.space.names or ())]
     odd = next((name for name in overrides if name != "values" and name not in chosen), None)
     if odd is not None or ("values" in overrides and sequences.form.coding):
         raise DataError(f"There is no column {odd or 'values'!r}, named in kinds=; {found.name} holds sequences.")
@@ -326,20 +307,6 @@ def _sequences(
     )
 
 
-def _context_names(context: str | int | Sequence[str | int] | None, names: list[str]) -> list[str]:
-    """Return the names of the context's columns, which the caller gave by name or position."""
-    chosen = []
-    for key in [] if context is None else [context] if isinstance(context, str | int) else context:
-        if str(key) in names:
-            chosen.append(str(key))
-        elif isinstance(key, int) and -len(names) <= key < len(names):
-            chosen.append(names[key])
-        else:
-            columns = ", ".join(names) or "not named"
-            raise DataError(f"There is no column {key!r}, named in context=; the columns are {columns}.")
-    return list(dict.fromkeys(chosen))
-
-
 def _measured(
     table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], discrete: bool, chart: str
 ) -> tuple[Codec, list[Note]]:
@@ -366,10 +333,21 @@ def _measured(
 
 
 def _encoded(
-    found: Source, codec: Codec, context: Codec | None, target: str | None, allow_missing: bool, beyond: bool
+    found: Source,
+    codec: Codec,
+    context: Codec | None,
+    target: str | None,
+    allow_missing: bool,
+    absent: bool,
+    beyond: bool,
 ) -> Dataset:
     """Return new data in the spaces of these codecs; columns that the spaces do not name are ignored."""
-    x = codec.encode(found.images if found.images is not None else _renamed(found, codec), allow_missing, beyond)
+    table = None if found.images is not None else _renamed(found, codec)
+    if table is not None and absent:
+        lacking = [name for name in codec.column_names if name not in {*table.column_names, *codec.keys}]
+        for name in lacking if len(lacking) < len(codec.column_names) else ():  # data without any column are other data
+            table = table.append_column(name, pa.nulls(table.num_rows, codec.type_of(name)))
+    x = codec.encode(found.images if table is None else table, allow_missing, beyond)
     c = context.encode(_renamed(found, context)) if context is not None else None
     target = target if target is not None else found.target
     keys = [name for name in codec.keys if name in found.columns.column_names]
@@ -384,6 +362,7 @@ def _encoded(
         codec=codec,
         context_codec=context,
         keys=found.columns.select(keys) if keys else None,
+        table=found.columns if found.images is None else None,
     )
 
 

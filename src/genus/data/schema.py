@@ -203,7 +203,8 @@ def sentence(kind: Kind, values: np.ndarray) -> str:
     '1 to 80 in steps of 0.5; 0 is frequent; some are missing'
     """
     if isinstance(kind, Category):
-        levels = ["missing" if level is None else str(level) for level in kind.levels]
+        blank = "missing, unknown" if kind.unknown else "missing"
+        levels = [blank if level is None else str(level) for level in kind.levels]
         few = ", ".join(levels[:SHOWN]) + (", ..." if len(levels) > SHOWN else "")
         return f"one of {len(levels)} levels: {few}" if len(levels) > 1 else f"always {few}"
     atoms = [atom for atom in kind.atoms if not math.isnan(atom)]
@@ -217,7 +218,8 @@ def sentence(kind: Kind, values: np.ndarray) -> str:
         texts = [kind.text(atom) if isinstance(kind, Time) else f"{atom:.10g}" for atom in atoms[:SHOWN]]
         few = ", ".join(texts) + (", ..." if len(atoms) > SHOWN else "")
         parts.append(f"{few} {'is' if len(atoms) == 1 else 'are'} frequent")
-    return "; ".join(parts + (["some are missing"] if kind.has_missing else []))
+    blank = "some are missing, unknown" if kind.unknown else "some are missing"
+    return "; ".join(parts + ([blank] if kind.has_missing else []))
 
 
 def _range(kind: Kind, inside: np.ndarray) -> str:

@@ -191,9 +191,9 @@ class Distiller:
         most = min(TRAINING_ROWS, NUMBERS // self.student.space.dim)
         count = max(batch_size, most) if self.density is not None else 4 * batch_size
         if c is None:
-            return (self.density or self.student).sample(count, seed=seed)
+            return (self.density or self.student).sample(count, seed=seed, blanks=True)
         c = c.repeat(-(-count // len(c)), 1)
-        return (self.density or self.student).sample(len(c), c, seed=seed), c
+        return (self.density or self.student).sample(len(c), c, seed=seed, blanks=True), c
 
     def loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Return the loss in nats a datum; for sequences an element, so that long ones do not take larger steps."""
@@ -243,10 +243,10 @@ class Distiller:
         x, c, log_q, log_p = self.draw(n, c, seed)
         log_weights = (log_p - log_q).double()
         first, second = log_weights.logsumexp(0), (2 * log_weights).logsumexp(0)
-        student_seconds, teacher_seconds, back = _timed(lambda: student.sample(n, c, seed=seed + 2))[0], None, None
+        student_seconds, teacher_seconds, back = _timed(lambda: student.sample(n, c, seed=seed + 2, blanks=True))[0], None, None
         if self.density is not None:
             density = self.density
-            teacher_seconds, x = _timed(lambda: density.sample(n, c, seed=seed + 2))
+            teacher_seconds, x = _timed(lambda: density.sample(n, c, seed=seed + 2, blanks=True))
             ratio = map_batches(self.teacher_log_prob, x, c, rows=rows) - map_batches(student._log_prob, x, c, rows=rows)
             back = _kl_estimate(ratio.double(), "teacher", "student")
         mass, effective = float(first - math.log(n)), float((2 * first - second).exp()) if first > -math.inf else 0.0

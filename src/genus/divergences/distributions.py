@@ -223,7 +223,7 @@ def _precise(p: Distribution) -> Distribution:
 
 def _draw(p: Distribution | GenerativeModel, n: int, seed: int) -> Tensor:
     if isinstance(p, GenerativeModel):
-        return p.sample(n, seed=seed)
+        return p.sample(n, seed=seed, blanks=True)
     with isolated(seed):
         return p.sample((n,))
 

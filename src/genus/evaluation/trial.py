@@ -117,9 +117,9 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     c = None if train.c is None else train.c[torch.randint(len(train), (n,), generator=generator)]
     if isinstance(model, ChainRule):  # which remembers all coordinates of all rows that it draws at once
         length = draws(train.space, train.consecutive)[1] if train.space.sequence else None
-        samples = model.sample(n, c, trial.seed, max(1, min(10_000, VALUES // train.space.dim)), length=length)
+        samples = model.sample(n, c, trial.seed, max(1, min(10_000, VALUES // train.space.dim)), length=length, blanks=True)
     else:
-        samples = model.sample(n, c, seed=trial.seed)
+        samples = model.sample(n, c, seed=trial.seed, blanks=True)
     trial.samples = samples[: pictured(train.space)].clone()
     joint = with_context(replace(train, x=samples, c=c))
     trial.metrics, trial.findings = score_rows(protocol, joint), find_wrongs(protocol, joint)

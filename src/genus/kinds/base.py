@@ -86,6 +86,14 @@ class Kind(ABC):
         return self.missing_state >= 0
 
     @property
+    def unknown(self) -> bool:
+        """Return whether a blank stands for a value that is not known, so that nothing draws blanks unless it is asked to.
+
+        Otherwise a blank is a value like others: it means something, and is drawn as often as it was seen.
+        """
+        return False
+
+    @property
     def chart(self) -> Chart:
         """Return the form of the map from x to the standardised number u; the identity for a category."""
         return AFFINE
@@ -111,6 +119,8 @@ class Kind(ABC):
     def to_json(self) -> dict[str, Any]:
         """Return the kind as plain JSON values; `kind_from_json` is the inverse."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        if not self.has_missing:
+            values.pop("unknown", None)
         if "atoms" in values:
             values["atoms"] = [None if math.isnan(a) else a for a in values["atoms"]]
         if "chart" in values:
@@ -124,6 +134,8 @@ class Kind(ABC):
             values["atoms"] = tuple(math.nan if a is None else float(a) for a in values["atoms"])
         if "chart" in values:
             values["chart"] = Chart.from_json(values["chart"])
+        if not isinstance(values.get("unknown", False), bool):
+            raise DataError(f"unknown says whether a blank is an unknown value, true or false; got {values['unknown']!r}.")
         return cls(**values)
 
 
@@ -141,12 +153,14 @@ def checked_atoms(atoms: Sequence[float]) -> tuple[float, ...]:
     return (*numbers, math.nan) if len(numbers) < len(atoms) else tuple(numbers)
 
 
-def atoms_text(atoms: tuple[float, ...]) -> str:
-    """Return how atoms are written at the end of a kind's repr."""
+def atoms_text(atoms: tuple[float, ...], unknown: bool = False) -> str:
+    """Return how atoms are written at the end of a kind's repr; `unknown` as of `Kind`."""
     numbers = tuple(a for a in atoms if not math.isnan(a))
     few = ", ".join(f"{a:.6g}" for a in numbers[:4])
     shown = f"({few}, ... {len(numbers)} in all)" if len(numbers) > 4 else f"({few}{',' if len(numbers) == 1 else ''})"
-    return (f", atoms={shown}" if numbers else "") + (", missing" if len(numbers) < len(atoms) else "")
+    return (f", atoms={shown}" if numbers else "") + (
+        (", blanks unknown" if unknown else ", missing") if len(numbers) < len(atoms) else ""
+    )
 
 
 def chart_text(kind: Kind) -> str:

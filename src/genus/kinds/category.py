@@ -20,6 +20,7 @@ class Category(Kind):
 
     Args:
         levels: the values of the coordinate; x holds their indices. The level None stands for a missing value.
+        unknown: a missing value is a value that is not known, see `Kind.unknown`.
 
     >>> Category(("no", "yes")).states
     2
@@ -28,6 +29,7 @@ class Category(Kind):
     MOST: ClassVar[int] = 10_000  # text of more levels is taken for free text
 
     levels: tuple[Level, ...]
+    unknown: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
@@ -35,7 +37,8 @@ class Category(Kind):
             raise DataError(f"Category needs at least one level and no level twice; got {self.levels!r}.")
 
     def __repr__(self) -> str:
-        shown = ", ".join("missing" if level is None else repr(level) for level in self.levels[:6])
+        none = "blanks unknown" if self.unknown else "missing"
+        shown = ", ".join(none if level is None else repr(level) for level in self.levels[:6])
         return f"Category({shown}{', ...' if len(self.levels) > 6 else ''}; {len(self.levels)} levels)"
 
     @property

@@ -34,6 +34,7 @@ class Lattice(Number):
         loc, scale: of the chart, u = (x - loc) / scale where it is affine; by default from low and high.
         digits: the significant decimal digits of the values, so that 0.1 + 0.2 decodes to 0.3; 17 keeps all.
         chart: the form of the chart on [low - step / 2, high + step / 2]; loc and scale are then in its units.
+        unknown: a missing value is a value that is not known, see `Kind.unknown`.
 
     >>> Lattice(0, 16).size
     17
@@ -53,6 +54,7 @@ class Lattice(Number):
     scale: float = field(default=math.nan, repr=False)
     digits: int = field(default=15, repr=False)
     chart: Chart = AFFINE
+    unknown: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high and self.step > 0):
@@ -73,7 +75,7 @@ class Lattice(Number):
 
     def __repr__(self) -> str:
         step = "" if self.step == 1 else f", step={self.step:.6g}"
-        return f"Lattice({self.low:.10g}, {self.high:.10g}{step}{atoms_text(self.atoms)}{chart_text(self)})"
+        return f"Lattice({self.low:.10g}, {self.high:.10g}{step}{atoms_text(self.atoms, self.unknown)}{chart_text(self)})"
 
     @property
     def size(self) -> int:

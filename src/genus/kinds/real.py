@@ -32,6 +32,7 @@ class Real(Number):
         loc, scale: of the chart, u = (x - loc) / scale where it is affine.
         atoms: values with probability mass of their own, with counting measure; NaN stands for a missing value.
         chart: the form of the chart, and so the support; loc and scale are then in its units.
+        unknown: a missing value is a value that is not known, see `Kind.unknown`.
 
     >>> Real(loc=38.6, scale=13.7, atoms=(0.0,))
     Real(38.6, 13.7, atoms=(0,))
@@ -43,6 +44,7 @@ class Real(Number):
     scale: float = 1.0
     atoms: tuple[float, ...] = ()
     chart: Chart = AFFINE
+    unknown: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.loc) and math.isfinite(self.scale) and self.scale > 0):
@@ -51,9 +53,9 @@ class Real(Number):
 
     def __repr__(self) -> str:
         if self.chart.is_affine:
-            return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self.atoms)})"
+            return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self.atoms, self.unknown)})"
         middle = self._typical[0][1]  # loc and scale are in the units of the chart's form, which say little to a person
-        return f"Real(about {middle:.6g}{support_text(self)}{atoms_text(self.atoms)}{chart_text(self)})"
+        return f"Real(about {middle:.6g}{support_text(self)}{atoms_text(self.atoms, self.unknown)}{chart_text(self)})"
 
     @property
     def magnitude(self) -> float:

@@ -48,6 +48,7 @@ class Tables(NamedTuple):
         states: (D,) long, the number of states.
         atoms: (A, D) the atoms that are numbers, NaN where a coordinate has fewer than A.
         missing: (D,) long, the state that means missing; -1 where the kind has none.
+        unknown: (D,) bool, whether a missing value is one that is not known, see `Kind.unknown`.
         category: (D,) bool.
         has_states: whether a coordinate has states besides its continuous part.
         has_lattice: whether a coordinate is on a lattice.
@@ -62,6 +63,7 @@ class Tables(NamedTuple):
     states: Tensor
     atoms: Tensor
     missing: Tensor
+    unknown: Tensor
     category: Tensor
     has_states: bool
     has_lattice: bool
@@ -90,6 +92,7 @@ class Tables(NamedTuple):
             states=column(lambda kind: kind.states, torch.long),
             atoms=torch.tensor(padded, dtype=torch.float64, device="cpu").reshape(depth, len(kinds)),
             missing=column(lambda kind: kind.missing_state, torch.long),
+            unknown=column(lambda kind: kind.has_missing and kind.unknown, torch.bool),
             category=column(lambda kind: isinstance(kind, Category), torch.bool),
             has_states=any(isinstance(kind, Category) or kind.states > 1 for kind in kinds),
             has_lattice=any(kind.step > 0 for kind in kinds),
@@ -197,6 +200,10 @@ class Tables(NamedTuple):
             value = torch.where(self.category, state.to(dtype), value)
             value = torch.where(~self.category & (state == self.missing), math.nan, value)
         return value
+
+    def blanks(self, x: Tensor) -> Tensor:
+        """Return which entries of x (..., D) are blank, bool: NaN, or a category's level that means missing."""
+        return x.isnan() | (self.category & (self.missing >= 0) & (x == self.missing))
 
     def first_outside(self, x: Tensor) -> tuple[int, int] | None:
         """Return row and column of the first entry of x (B, D) that its kind has no place for; None where all have one."""

@@ -60,7 +60,7 @@ class Time(Lattice):
 
     def __repr__(self) -> str:
         step = f", every {self._every()}" if self._every() else ""
-        missing = ", missing" if self.has_missing else ""
+        missing = (", blanks unknown" if self.unknown else ", missing") if self.has_missing else ""
         return f"Time({self.text(self.low)} to {self.text(self.high)}{step}{missing})"
 
     def _every(self) -> str:

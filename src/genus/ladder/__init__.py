@@ -7,10 +7,11 @@
 A model that cannot answer a question does not have the method.
 """
 
-from genus.ladder.base import GenerativeModel, build_family, registered_families, registered_family
+from genus.ladder.base import GenerativeModel
 from genus.ladder.composed import Composed
 from genus.ladder.counted import Counted
 from genus.ladder.density import BOUND_DRAWS, ApproximateDensity, TractableDensity
+from genus.ladder.families import build_family, registered_families, registered_family
 from genus.ladder.functions import check_count, check_shape, map_batches, without_parameter_gradients
 from genus.ladder.info import FamilyInfo
 from genus.ladder.learned import Learned, WithContext

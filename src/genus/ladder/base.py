@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from genus.compiled import is_traced
-from genus.configurable import Configurable, classes, from_json
+from genus.configurable import Configurable
 from genus.errors import DataError, GenusError
 from genus.ladder.birth import DetectsTraining
+from genus.ladder.conditions import Conditions, draw_where
 from genus.ladder.distribution import AsDistribution
 from genus.ladder.functions import check_count
 from genus.ladder.imputation import Imputation
@@ -27,7 +28,7 @@ from genus.nets.state import evaluating, keeping_frozen
 from genus.random import isolated
 from genus.space import Category, Space
 
-__all__ = ["GenerativeModel", "build_family", "registered_families", "registered_family"]
+__all__ = ["GenerativeModel"]
 
 
 class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, DetectsTraining, name=""):
@@ -174,7 +175,16 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
         return x if self.codec is None else self.codec.decode(x, seed)
 
     @torch.no_grad()
-    def sample(self, n: int, c: Tensor | None = None, seed: int | None = None, batch_size: int = 10_000) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        c: Tensor | None = None,
+        seed: int | None = None,
+        batch_size: int = 10_000,
+        *,
+        where: Mapping[str, Any] | Conditions | None = None,
+        blanks: bool = False,
+    ) -> Tensor:
         """Draw n rows.
 
         Args:
@@ -182,25 +192,26 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
             c: the context, (n, *context.shape), or one row that all share; None for a model without context.
             seed: repeats the draw bit for bit, and leaves the global random state alone.
             batch_size: rows drawn at once.
+            where: what columns of a table are to be, {"income": ">50K", "age": (30, 40), "city": ["Rome", "Oslo"]}: a value, a
+                pair of ends, a list of values.
+            blanks: whether blanks that stand for unknown values are drawn as training saw them, and not values in their place.
 
         Returns:
             x of shape (n, *space.shape) in data units; `decode` turns it into a frame.
         """
         n = check_count(n)
         c = self._check_context(c, n)
-        # In training mode rows could depend on their neighbours.
+        if where is not None:
+            return draw_where(self, n, where, c, seed)
         with evaluating(self), isolated(seed, self):
             parts = []
             for at in range(0, max(n, 1), batch_size):  # once where n is 0, for the shape
-                size, rows = min(batch_size, n - at), None if c is None else c[at : at + batch_size]
-                parts.append(self._obeying(partial(self._checked_draw, rows), size))
+                draw = partial(self._checked_draw, None if c is None else c[at : at + batch_size], blanks)
+                parts.append(self._obeying(draw, min(batch_size, n - at), blanks))
         return torch.cat(parts).to(self._empty_draw().dtype)
 
     def _empty_draw(self) -> Tensor:
-        """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, else the space's type.
-
-        Tables of counts are buffers in float64 whatever the data are, and do not matter here.
-        """
+        """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, or the space's."""
         double = any(p.dtype == torch.float64 for p in self.parameters())
         return torch.empty(0, dtype=torch.float64 if double else self.space.dtype, device=self.device)
 
@@ -267,34 +278,3 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
         if len(c) not in (1, n):
             raise DataError(f"c must have one row, or as many as there are data, {n}; got {len(c)}.")
         return c.expand(n, *c.shape[1:])
-
-
-def registered_families() -> dict[str, type[GenerativeModel]]:
-    """Return every family that has been defined, by name."""
-    return {name: cls for name, cls in classes.items() if issubclass(cls, GenerativeModel)}
-
-
-def registered_family(name: str) -> type[GenerativeModel]:
-    """Return the family of that name.
-
-    Raises:
-        GenusError: it does not exist.
-    """
-    cls = classes.get(name) if isinstance(name, str) else None
-    if cls is None or not issubclass(cls, GenerativeModel):
-        raise GenusError(f"There is no family {name!r}; there are {', '.join(registered_families())}.")
-    return cls
-
-
-def build_family(family: str | Mapping[str, Any], space: Space, context: Space | None = None) -> GenerativeModel:
-    """Make a model on a space that its owner knows: a prior, a base, the model of a file.
-
-    Args:
-        family: its name, or its name and hyper-parameters as `to_json` gives them, {"class": "maf", "transforms": 3}.
-
-    Raises:
-        GenusError: there is no such family.
-    """
-    described = {"class": family} if isinstance(family, str) else dict(family)
-    registered_family(described.get("class", ""))
-    return from_json(described, space=space, context=context)

@@ -13,6 +13,8 @@ from genus.ladder.base import GenerativeModel
 from genus.ladder.functions import check_count, check_shape, map_batches
 from genus.ladder.imputation import Marginals
 from genus.ladder.loss import Loss
+from genus.ladder.resampling import proposal_for, resample
+from genus.ladder.unknown import Filled
 from genus.random import isolated
 
 __all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
@@ -33,6 +35,7 @@ class ApproximateDensity(GenerativeModel):
     """
 
     info = GenerativeModel.info.replace(likelihood="bound")
+    draws_given_others = True
 
     @abstractmethod
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -88,6 +91,9 @@ class ApproximateDensity(GenerativeModel):
             with isolated(seed, self):
                 bound = self._elbo(x, c)
         return check_shape(bound, (len(x),), f"{type(self).__name__}._elbo") - math.log(self.acceptance)
+
+    def _resampled(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
+        return resample(self, proposal_for(self, c), x, columns, c, blanks)
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         """Return draws of the log importance weight of each row, (samples, B) in nats."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ class ModelDistribution(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Return draws (*sample_shape, *batch_shape, *event_shape), that many for each context."""
-        return self._drawn(self.model.sample, sample_shape)
+        return self._drawn(partial(self.model.sample, blanks=True), sample_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Return draws as `sample` does, with gradients in the parameters and the context."""

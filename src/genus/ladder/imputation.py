@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from genus.errors import DataError, GenusError
+from genus.ladder.rejection import draw_until
 from genus.ladder.unknown import (
+    MAX_COMBINATIONS,
     WHO_CAN,
     Combinations,
+    Filled,
     enumerate_unknown,
     fill_unknown,
     list_columns,
     placeholder_row,
     rows_by_pattern,
     set_columns,
+    unknown_entries,
 )
 from genus.nets.state import evaluating
 from genus.random import isolated
@@ -25,62 +29,147 @@ from genus.space import Space
 
 __all__ = ["Imputation", "Marginals"]
 
+DRAWN_COMBINATIONS = 256  # of unknown values from which is drawn exactly; of more, weighted candidates are cheaper
+TRIES = 64  # draws of each row, before blanks are excluded by weights instead
+
 
 class Imputation:
-    """Gives every model `impute`. A family that can draw some columns given others defines `_conditional`."""
+    """Gives every model `impute`. A family that can draw some columns given others defines `_conditional`.
 
-    @torch.no_grad()
+    Attributes:
+        draws_given_others: whether a model can draw some columns given others; those without density cannot.
+    """
+
+    draws_given_others: ClassVar[bool] = False
+
     def impute(self: Any, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None, seed: int | None = None) -> Tensor:
         """Return x with its unknown entries drawn given the others, by the model's distribution.
 
-        Draws are exact where the density is; a model with a code comes near: see `LatentVariable.impute`. The family decides
-        which entries can be drawn given others: `mixture` and `naive-bayes` answer for any entries, the chain rule for those
-        that come last in its order and, as every exact density does, for entries of few possible values.
+        `fill` also says which draws are exact. All explicit densities answer, for any entries: mixtures, independent columns
+        and the chain rule, where the entries come last in its order or have few values, exactly; others by importance
+        resampling; a model with a code by a chain of codes. A model without density cannot draw entries given others.
 
         Args:
             x: rows (B, *shape) in data units.
-            missing: bool, shaped as x, true for the entries to draw. None: the entries where x is NaN and its column has no
-                missing value; in a column with a missing value NaN is a value like others.
+            missing: bool, shaped as x, true for the entries to draw. None: every blank that has no value, see `Kind.unknown`:
+                NaN where no value was missing in training, and blanks that stand for unknown values.
             c: the context, (B, *context.shape) or one row for all; None for a model without context.
             seed: repeats the draw bit for bit; None: torch's global random numbers.
 
         Returns:
             Rows (B, *shape) in x's type or the space's, whichever holds more digits; known entries are bit for bit those of x.
+            A blank that stands for an unknown value is never drawn.
 
         Raises:
-            GenusError: the family cannot draw these entries given the others; the message names some that can.
+            GenusError: the model cannot draw these entries given the others; the message names families that can.
         """
-        return self._impute_with(self._impute, x, missing, c, seed)
+        return self.fill(x, missing, c, seed).x
 
-    def _impute_with(
-        self: Any, draw: Callable[..., Tensor], x: Tensor, missing: Tensor | None, c: Tensor | None, seed: int | None
-    ) -> Tensor:
-        """Impute by draw(x, missing, c): x is checked, with a possible value in the entries that `missing` (B, D) marks."""
+    @torch.no_grad()
+    def fill(self: Any, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None, seed: int | None = None) -> Filled:
+        """Return x with its unknown entries drawn as by `impute`, and how good each row's draw is.
+
+        Args:
+            x, missing, c, seed: as for `impute`.
+
+        Returns:
+            Filled(x, size, done): the rows; the effective number (B,) of candidates that each draw was chosen from, infinite
+            where it is exact; and whether every entry of the row was drawn (B,), which hardly ever fails.
+
+        Raises:
+            GenusError: see `impute`.
+        """
         if self.space.sequence:
             raise GenusError("Sequences have no entries to fill in; sample(prefix=...) goes on from what one begins with.")
+        if missing is None and isinstance(x, Tensor) and tuple(x.shape[1:]) == self.space.shape:
+            missing = unknown_entries(self.space, x).view_as(x)
         whole, unknown = fill_unknown(self.space, x, missing)
         whole, c = self._check(whole, c)
         with evaluating(self), isolated(seed, self):
-            drawn = draw(whole.to(self.space.dtype), unknown.to(whole.device), c)
+            drawn = self._fill(whole.to(self.space.dtype), unknown.to(whole.device), c)
         # Known entries come back as they were given: x may have more digits than the space's type holds.
-        dtype = torch.promote_types(whole.dtype, drawn.dtype)
-        return torch.where(unknown.to(whole.device).view_as(whole), drawn.to(dtype), whole.to(dtype))
+        dtype = torch.promote_types(whole.dtype, drawn.x.dtype)
+        kept = torch.where(unknown.to(whole.device).view_as(whole), drawn.x.to(dtype), whole.to(dtype))
+        return drawn._replace(x=kept)
 
-    def _impute(self: Any, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
+    def _fill(self: Any, x: Tensor, missing: Tensor, c: Tensor | None) -> Filled:
         """Draw the entries of missing (B, D); rows that lack the same columns are drawn together."""
-        out = x.clone()
+        out, size = x.clone(), x.new_full((len(x),), torch.inf)
         for rows, columns in rows_by_pattern(missing):
             if columns:
-                context, whole = None if c is None else c[rows], len(columns) == self.space.dim
-                drawn = self._sample(len(rows), context) if whole else self._conditional(x[rows], columns, context)
-                out[rows] = torch.where(missing[rows].view_as(drawn), drawn.to(x.dtype), x[rows])
-        return out
+                found = self._given(x[rows], columns, None if c is None else c[rows], False)
+                out[rows] = torch.where(missing[rows].view_as(found.x), found.x.to(x.dtype), x[rows])
+                size[rows] = found.size.to(size)
+        return Filled(out, size, ~(self.space.unknown_blanks(out) & missing).any(1))
 
-    def _conditional(self: Any, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        """Return x (B, *shape) with these columns, which are not all, drawn given the others."""
+    def _given(self: Any, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
+        """Draw these columns of rows x (B, *shape) given the others.
+
+        Args:
+            columns: any, all of them too.
+            blanks: whether a blank that stands for an unknown value may be drawn.
+        """
+        found = self._rejected(x, columns, c, blanks)
+        if found is None:
+            return self._resampled(x, columns, c, blanks)
+        left = (~found.done).nonzero()[:, 0]
+        if len(left) and self.draws_given_others:  # the model draws hardly anything but the blank: weighted draws exclude it
+            again = self._resampled(x[left], columns, None if c is None else c[left], blanks)
+            for part, values in zip(found, again, strict=True):
+                part[left] = values.to(part)
+        return found
+
+    def _rejected(self: Any, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled | None:
+        """Draw columns as `_given` does, rows with a blank for an unknown value again; None where there is no way."""
+        whole = len(columns) == self.space.dim
+
+        def draw(index: Tensor) -> Any:
+            index = index.to(x.device)
+            context = None if c is None else c[index]
+            if whole:
+                return self._sample(len(index), context)
+            drawn = self._draw_given(x[index], columns, context, blanks)  # of which the other columns may differ from x
+            return drawn if drawn is None else set_columns(x[index], columns, drawn.flatten(1)[:, columns])
+
+        found = draw(torch.arange(len(x)))
+        if found is None:
+            return None
+        done = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        if not blanks and self.space.has_unknown:
+            found, left, _ = draw_until(lambda rows: ~self._blank(rows, columns).any(1), draw, len(x), TRIES * len(x), found)
+            done[left.to(x.device)] = False
+        return Filled(found, found.new_full((len(x),), torch.inf), done)
+
+    def _draw_given(self: Any, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Tensor | None:
+        """Return x with these columns, which are not all, drawn given the others; None where there is no way.
+
+        `blanks` as of `_given`; where it is False, blanks may be drawn nevertheless, and such rows are drawn again.
+        """
+        return self._conditional(x, columns, c)
+
+    def _blank(self: Any, x: Tensor, columns: Sequence[int]) -> Tensor:
+        """Return which of these entries of x (B, *shape) are blanks that stand for unknown values, bool (B, columns)."""
+        return self.space.unknown_blanks(x)[:, list(columns)]
+
+    def _without_blanks(self: Any, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return draws x (B, *shape) with the blanks that stand for unknown values drawn given the other entries.
+
+        A model that cannot draw entries given others leaves them; such draws are rejected.
+        """
+        if not self.space.has_unknown or not self.draws_given_others:
+            return x
+        missing = self.space.unknown_blanks(x)
+        return self._fill(x, missing, c).x if bool(missing.any()) else x
+
+    def _conditional(self: Any, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor | None:
+        """Return x (B, *shape) with these columns, which are not all, drawn given the others; None where there is no way."""
+        return None
+
+    def _resampled(self: Any, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
+        """Draw columns as `_given` does, where `_conditional` knows no way."""
         raise GenusError(
-            f"{self.name} cannot draw {list_columns(self.space, columns)} given the others; {WHO_CAN}; vae and iwae nearly can,"
-            " for any."
+            f"{self.name} has no density, so it cannot draw {list_columns(self.space, columns)} given the others; every family"
+            " with one can, such as mixture, made or vae."
         )
 
 
@@ -155,13 +244,15 @@ class Marginals(Imputation):
         """Return the log-density (B,) of the first m columns in `_column_order`, whatever x holds in the others."""
         return self._log_prob(x, c)
 
-    def _draw_suffix(self: Any, x: Tensor, m: int, c: Tensor | None) -> Tensor:
-        """Return x with all columns but the first m in `_column_order` drawn given these."""
+    def _draw_suffix(self: Any, x: Tensor, m: int, c: Tensor | None, blanks: bool = True) -> Tensor:
+        """Return x with all columns but the first m in `_column_order` drawn given these; `blanks` as of `_draw_given`."""
         return x
 
-    def _combinations(self: Any, x: Tensor, columns: list[int], c: Tensor | None) -> Combinations | None:
+    def _combinations(
+        self: Any, x: Tensor, columns: list[int], c: Tensor | None, most: int = MAX_COMBINATIONS
+    ) -> Combinations | None:
         order, least = self._column_order()
-        return enumerate_unknown(self.space, order, least, columns, self._log_prefix, x, c)
+        return enumerate_unknown(self.space, order, least, columns, self._log_prefix, x, c, most)
 
     def _log_marginal(self: Any, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         """Return the log-density (B,) of x (B, len(columns)), the values of these columns.
@@ -175,8 +266,13 @@ class Marginals(Imputation):
             raise GenusError(f"{self.name} cannot leave out {list_columns(self.space, unknown)}; {WHO_CAN}.")
         return combinations.log_densities.logsumexp(1)
 
-    def _conditional(self: Any, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        combinations = self._combinations(x, columns, c)
+    def _draw_given(self: Any, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Tensor | None:
+        found = self._conditional(x, columns, c)
+        if found is not None:
+            return found
+        combinations = self._combinations(x, columns, c, DRAWN_COMBINATIONS)
         if combinations is None:
-            return super()._conditional(x, columns, c)
-        return self._draw_suffix(combinations.draw(x), combinations.prefix, c)
+            return None
+        if not blanks:
+            combinations = combinations.without_blanks(self.space)
+        return self._draw_suffix(combinations.draw(x), combinations.prefix, c, blanks)

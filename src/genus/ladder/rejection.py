@@ -1,4 +1,4 @@
-"""Draws that obey the constraints of a codec: those that break one are drawn again."""
+"""Draws that obey the constraints of a codec, and hold no blank that stands for an unknown value: others are drawn again."""
 
 from __future__ import annotations
 
@@ -14,47 +14,62 @@ from genus.ladder.functions import check_shape
 from genus.nets.state import evaluating
 from genus.random import isolated
 
-__all__ = ["Rejection", "draw_obeying"]
+__all__ = ["Rejection", "draw_obeying", "draw_until"]
 
 MEASURED = 10_000  # draws by which the acceptance rate is measured
 TRIES = 1000  # draws for each row that is asked for, before there is an error
 AT_LEAST = 256  # draws at once, while a few rows are still sought
 
 
-def draw_obeying(obeys: Callable[[Tensor], Tensor], draw: Callable[[Tensor], Tensor], n: int) -> Tensor:
-    """Draw n rows that obey constraints, each drawn again until it does.
+def draw_until(
+    obeys: Callable[[Tensor], Tensor], draw: Callable[[Tensor], Tensor], n: int, most: int, x: Tensor | None = None
+) -> tuple[Tensor, Tensor, int]:
+    """Draw n rows, each again until it obeys or so many rows have been drawn.
 
     Args:
         obeys: which of the rows (N, *shape) do, (N,) bool.
         draw: draws the rows of these numbers (N,) from 0 to n - 1; each may have a context of its own.
-        n: how many.
+        n: the number of rows.
+        most: the number of draws after which no more are made.
+        x: the first n draws (n, *shape), where they were made already; they are written over.
+
+    Returns:
+        The rows (n, *shape), the numbers of those that still do not obey, and how many rows were drawn.
+    """
+    x = draw(torch.arange(n)) if x is None else x
+    left = (~obeys(x)).nonzero()[:, 0].cpu()
+    drawn = n
+    while len(left) and drawn <= most:
+        times = math.ceil(AT_LEAST / len(left))
+        again = draw(left.repeat(times))
+        fine = obeys(again).cpu().view(times, len(left))
+        found = fine.any(0)
+        first = fine.to(torch.uint8).argmax(0)
+        chosen = (first * len(left) + torch.arange(len(left)))[found]
+        x[left[found].to(x.device)] = again[chosen.to(again.device)]
+        drawn += len(again)
+        left = left[~found]
+    return x, left, drawn
+
+
+def draw_obeying(obeys: Callable[[Tensor], Tensor], draw: Callable[[Tensor], Tensor], n: int) -> Tensor:
+    """Draw n rows that obey constraints, each drawn again until it does; the arguments are those of `draw_until`.
 
     Raises:
         GenusError: hardly any draw obeys them.
     """
-    x = draw(torch.arange(n))
-    left = (~obeys(x)).nonzero()[:, 0]
-    drawn = n
-    while len(left):
-        if drawn > TRIES * max(n, 100):
-            raise GenusError(
-                f"Of {drawn:,} draws {n - len(left):,} obey the constraints; the model has hardly learned them, so train it for"
-                " longer, or declare constraints that its rows satisfy more often."
-            )
-        times = math.ceil(AT_LEAST / len(left))
-        again = draw(left.repeat(times))
-        fine = obeys(again).view(times, len(left))
-        found = fine.any(0)
-        first = fine.to(torch.uint8).argmax(0)
-        chosen = (first * len(left) + torch.arange(len(left), device=first.device))[found]
-        x[left[found].to(x.device)] = again[chosen.to(again.device)]
-        drawn += len(again)
-        left = left[~found]
+    x, left, drawn = draw_until(obeys, draw, n, TRIES * max(n, 100))
+    if len(left):
+        raise GenusError(
+            f"Of {drawn:,} draws {n - len(left):,} obey the constraints and have no blank that stands for an unknown value; the"
+            " model has hardly learned such rows, so train it for longer, declare constraints that its rows satisfy more often,"
+            " or take blanks with sample(blanks=True)."
+        )
     return x
 
 
 class Rejection:
-    """Gives every model draws that obey the constraints of its codec.
+    """Gives every model draws that obey the constraints of its codec, without blanks that stand for unknown values.
 
     Attributes:
         acceptance: the share of the model's own draws that obey them, 1 without constraints. A log-density is divided by it,
@@ -64,16 +79,31 @@ class Rejection:
     acceptance: float = 1.0
     codec: Any
 
-    def _obeying(self, draw: Callable[[Tensor], Tensor], n: int) -> Tensor:
-        """Draw n rows, those that break a constraint of the codec again; `draw` is given the numbers of the rows."""
-        if self.codec is None or not self.codec.constraints or n == 0:
-            return draw(torch.arange(n))
-        return draw_obeying(self.codec.obeys, draw, n)
+    def _obeying(self: Any, draw: Callable[[Tensor], Tensor], n: int, blanks: bool = False) -> Tensor:
+        """Draw n rows, those that break a constraint of the codec again; `draw` is given the numbers of the rows.
 
-    def _checked_draw(self: Any, c: Tensor | None, index: Tensor) -> Tensor:
+        Args:
+            draw: makes rows of their numbers, as of `draw_until`.
+            n: the number of rows.
+            blanks: whether a draw may hold a blank that stands for an unknown value.
+        """
+        constrained = self.codec is not None and self.codec.constraints
+        filled = self.space.has_unknown and not blanks
+        if n == 0 or not (constrained or filled):
+            return draw(torch.arange(n))
+
+        def obeys(x: Tensor) -> Tensor:
+            fine = self.codec.obeys(x).to(x.device) if constrained else torch.ones(len(x), dtype=torch.bool, device=x.device)
+            return fine & ~self.space.unknown_blanks(x).any(1) if filled else fine
+
+        return draw_obeying(obeys, draw, n)
+
+    def _checked_draw(self: Any, c: Tensor | None, blanks: bool, index: Tensor) -> Tensor:
         """Return a draw for each of these rows of c, of the right shape."""
-        drawn = self._sample(len(index), None if c is None else c[index.to(c.device)])
-        return check_shape(drawn, (len(index), *self.space.shape), f"{type(self).__name__}._sample")
+        context = None if c is None else c[index.to(c.device)]
+        drawn = self._sample(len(index), context)
+        check_shape(drawn, (len(index), *self.space.shape), f"{type(self).__name__}._sample")
+        return drawn if blanks else self._without_blanks(drawn, context)
 
     @torch.no_grad()
     def measure_acceptance(self: Any, c: Tensor | None = None, seed: int = 0) -> float:

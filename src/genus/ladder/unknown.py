@@ -14,14 +14,17 @@ from genus.random import rng
 from genus.space import Category, Kind, Lattice, Space
 
 __all__ = [
+    "MAX_COMBINATIONS",
     "WHO_CAN",
     "Combinations",
+    "Filled",
     "enumerate_unknown",
     "fill_unknown",
     "list_columns",
     "placeholder_row",
     "rows_by_pattern",
     "set_columns",
+    "unknown_entries",
 ]
 
 MAX_COMBINATIONS = 4096  # the most combinations of values that are summed over one by one
@@ -63,6 +66,19 @@ def fill_unknown(space: Space, x: Tensor, missing: Tensor | None) -> tuple[Tenso
     return filled, unknown
 
 
+def unknown_entries(space: Space, x: Tensor) -> Tensor:
+    """Return which entries of x (B, *shape) are blank and have no value, bool (B, D).
+
+    These are NaN where no value was missing in training, and blanks that stand for unknown values.
+    """
+    lacking = (
+        x.isnan().flatten(1) & (space.tables(x).missing < 0)
+        if x.is_floating_point()
+        else torch.zeros_like(x.flatten(1), dtype=torch.bool)
+    )
+    return lacking | space.unknown_blanks(x) if space.has_unknown else lacking
+
+
 def placeholder_row(space: Space, like: Tensor) -> Tensor:
     """Return one row with a possible value in every column, (D,)."""
     table = space.tables(like)
@@ -84,6 +100,20 @@ def list_columns(space: Space, columns: Sequence[int]) -> str:
     return ", ".join(space.label(i) for i in columns[:3]) + (" ..." if len(columns) > 3 else "")
 
 
+class Filled(NamedTuple):
+    """Holds rows whose unknown entries were drawn given the others.
+
+    Attributes:
+        x: (B, *shape) in data units.
+        size: (B,) the effective number of candidates that each draw was chosen from (Kong 1992); infinite where it is exact.
+        done: (B,) bool, whether all unknown entries of a row have a value: a blank is none where it stands for an unknown one.
+    """
+
+    x: Tensor
+    size: Tensor
+    done: Tensor
+
+
 class Combinations(NamedTuple):
     """Holds every combination of values of a few unknown columns, with its log-density in each row.
 
@@ -98,6 +128,17 @@ class Combinations(NamedTuple):
     values: Tensor
     log_densities: Tensor
     prefix: int
+
+    def without_blanks(self, space: Space) -> Combinations:
+        """Return the combinations without a blank that stands for an unknown value."""
+        kinds = [space.kinds[i] for i in self.columns]
+        blank = torch.zeros_like(self.values, dtype=torch.bool)
+        for j, kind in enumerate(kinds):
+            if kind.has_missing and kind.unknown:
+                value = self.values[:, j]
+                blank[:, j] = value == kind.end if isinstance(kind, Category) else value.isnan()
+        fine = ~blank.any(1)
+        return self._replace(values=self.values[fine], log_densities=self.log_densities[:, fine])
 
     def draw(self, x: Tensor) -> Tensor:
         """Return x (B, *shape) with these columns drawn jointly, given the other columns of the prefix."""
@@ -115,6 +156,7 @@ def enumerate_unknown(
     log_prefix: Callable[[Tensor, int, Tensor | None], Tensor],
     x: Tensor,
     c: Tensor | None,
+    most: int = MAX_COMBINATIONS,
 ) -> Combinations | None:
     """Return every combination of values of the unknown columns that stand before a known column in the order.
 
@@ -128,6 +170,7 @@ def enumerate_unknown(
         log_prefix: (x, m, c) -> (B,), the log-density of the first m columns of the order, in nats.
         x: rows (B, *shape).
         c: their context, or None.
+        most: the most combinations.
 
     Returns:
         Every combination with its log-density; None where a column is continuous or the combinations are too many.
@@ -135,7 +178,7 @@ def enumerate_unknown(
     m = max([least, *(p + 1 for p, i in enumerate(order) if i not in unknown)])
     columns = [i for i in order[:m] if i in unknown]
     grids = [grid for i in columns if (grid := all_values(space.kinds[i])) is not None]
-    if len(grids) < len(columns) or math.prod(map(len, grids)) > MAX_COMBINATIONS:
+    if len(grids) < len(columns) or math.prod(map(len, grids)) > most:
         return None
     values = torch.cartesian_prod(*grids).view(-1, len(grids)).to(x) if grids else x.new_zeros(1, 0)
     count, log_densities = len(values), [x.new_zeros(0, len(values))]

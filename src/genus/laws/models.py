@@ -223,14 +223,14 @@ def _mass(
             return None
     n = max(500, min(DRAWS, NUMBERS // space.dim))
     rows = context_rows(c, n)
-    fit(other, model.sample(n, rows, seed=1), validation=None, progress=False)
+    fit(other, model.sample(n, rows, seed=1, blanks=True), validation=None, progress=False)
 
     def share(points: Tensor) -> Tensor:
         """Return p / (p + q) of points."""
         return torch.sigmoid(map_batches(log_p, points, rows, rows=2048).double() - other.log_prob(points).double())
 
     # E_p[p / (p + q)] + E_q[p / (p + q)] is the integral of (p + q) p / (p + q), and so of p.
-    of_p, of_q = share(model.sample(n, rows, seed=2)), share(other.sample(n, seed=3))
+    of_p, of_q = share(model.sample(n, rows, seed=2, blanks=True)), share(other.sample(n, seed=3, blanks=True))
     mass = float(of_p.mean() + of_q.mean())
     error = float((of_p.var() + of_q.var()).div(n).sqrt())
     near = abs(mass - 1) < SIGMAS * error + EVIDENCE_SLACK
@@ -251,12 +251,12 @@ def frequencies_are_probabilities(
         return False
     p, flat = _probabilities(model, points, c), points.flatten(1)
     if prefix is None:
-        sample = model.sample(draws, context_rows(c, 1), seed=3)
+        sample = model.sample(draws, context_rows(c, 1), seed=3, blanks=True)
     else:
         order = list(getattr(model, "order", None) or range(flat.shape[1]))
         beginning = (flat[:, order[: len(prefix)]] == prefix.to(flat)).all(1)
         flat, p = flat[beginning], p[beginning] / p[beginning].sum()
-        sample = model.sample(draws, context_rows(c, 1), seed=3, prefix=prefix)  # type: ignore[call-arg]
+        sample = model.sample(draws, context_rows(c, 1), seed=3, blanks=True, prefix=prefix)  # type: ignore[call-arg]
     require_frequencies(sample, flat, p, type(model).__name__)
     return True
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from genus.codec import Codec
 from genus.errors import DataError, GenusError
 from genus.ladder import TractableDensity, check_count, isolated
+from genus.ladder.conditions import Conditions, draw_where
 from genus.models.sampling import GenerationOptions, checked_prefixes, draw_positions, total_length
 from genus.nets.heads import Coordinates, SamplingOptions
 from genus.nets.state import evaluating
@@ -103,11 +105,12 @@ class ChainRule(TractableDensity):
             return super()._log_prefix(x, m, c)
         return self._log_conditionals(x, c)[:, list(self.order[:m])].sum(1)
 
-    def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+    def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None, blanks: bool = True) -> Tensor:
         if m == self.space.dim or self.order is None:
             return x
         prefixes = list(x.flatten(1)[:, list(self.order[:m])])
-        return self._draw_in_batches(len(x), c, prefixes, GenerationOptions(self.space.dim), self.max_rows)
+        options = GenerationOptions(self.space.dim, SamplingOptions(blanks=blanks))
+        return self._draw_in_batches(len(x), c, prefixes, options, self.max_rows)
 
     def _after_end(self, x: Tensor) -> Tensor | None:
         """Return which elements of sequences x (B, T) come after the end, (B, T); None where sequences do not end."""
@@ -134,6 +137,8 @@ class ChainRule(TractableDensity):
         stop: float | None = None,
         callback: Callable[[Tensor], None] | None = None,
         compile: bool = False,
+        where: Mapping[str, Any] | Conditions | None = None,
+        blanks: bool = False,
     ) -> Tensor:
         """Draw n data, position by position.
 
@@ -152,6 +157,8 @@ class ChainRule(TractableDensity):
             stop: a symbol after which a sequence ends, beside its own end; the rest is filled with it.
             callback: called with the values (n, 1) of every position as they are drawn, for streaming.
             compile: torch.compile the steps of a transformer, which takes some seconds once and pays for long draws.
+            where: what columns of a table are to be, see `GenerativeModel.sample`; without a prefix and other options.
+            blanks: whether blanks that stand for unknown values are drawn as training saw them, and not values in their place.
 
         Returns:
             x of shape (n, *space.shape), or (n, length), in data units; `model.decode` turns it into text, sound, a frame.
@@ -160,7 +167,14 @@ class ChainRule(TractableDensity):
             DataError: a prefix lies outside the space, or is longer than the data to be drawn.
             GenusError: a temperature, top_k or top_p is out of range; there is nothing to compile.
         """
-        sampling = SamplingOptions(temperature, top_k, top_p)
+        if where is not None:
+            if prefix is not None or (temperature, top_k, top_p) != (1.0, None, None):
+                raise GenusError(
+                    "where= conditions the model's own distribution; leave prefix=, temperature=, top_k= and top_p= out."
+                )
+            n = 1 if n is None else check_count(n)
+            return draw_where(self, n, where, self._check_context(c, n), seed)
+        sampling = SamplingOptions(temperature, top_k, top_p, blanks or not self.space.has_unknown)
         self._check_sampling(sampling, stop)
         n = None if n is None else check_count(n)
         prefixes = self._checked_prefixes(prefix, n)
@@ -187,7 +201,7 @@ class ChainRule(TractableDensity):
                 begins = None if prefixes is None else [prefixes[i] for i in rows.tolist()]
                 return self._draw(len(rows), None if c is None else c[rows.to(c.device)], begins, options)
 
-            parts.append(self._obeying(draw, min(batch_size, n - start)))
+            parts.append(self._obeying(draw, min(batch_size, n - start), blanks=True))
         return torch.cat(parts)
 
     def _draw(self, n: int, c: Tensor | None, prefixes: list[Tensor] | None, options: GenerationOptions) -> Tensor:

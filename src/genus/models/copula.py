@@ -13,6 +13,7 @@ from torch.quasirandom import SobolEngine
 from genus.errors import DataError, GenusError, NotFittedError
 from genus.ladder import Learned, TractableDensity, WithContext, isolated
 from genus.ladder.unknown import (
+    MAX_COMBINATIONS,
     Combinations,
     all_values,
     enumerate_unknown,
@@ -194,7 +195,9 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         plain = [i for i in own if i in self.plain and i not in unknown]
         return plain + [i for i in own if i not in plain]
 
-    def _combinations(self, x: Tensor, columns: list[int], c: Tensor | None) -> Combinations | None:
+    def _combinations(
+        self, x: Tensor, columns: list[int], c: Tensor | None, most: int = MAX_COMBINATIONS
+    ) -> Combinations | None:
         """Return the values of the unknown columns before known ones; None where their sum is out of reach."""
         order = self._known_first(columns)
         last = max((p + 1 for p, i in enumerate(order) if i not in columns), default=0)
@@ -207,7 +210,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         def log_prefix(x: Tensor, m: int, c: Tensor | None) -> Tensor:
             return self._log_first([i + self.before for i in order[:m]], x.flatten(1), c)
 
-        return enumerate_unknown(self.space, order, 0, columns, log_prefix, x, c)
+        return enumerate_unknown(self.space, order, 0, columns, log_prefix, x, c, most)
 
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         whole = set_columns(placeholder_row(self.space, x).repeat(len(x), 1), columns, x)

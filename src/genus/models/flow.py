@@ -161,7 +161,7 @@ class NormalisingFlow(ContinuousDensity):
         first = torch.isin(self.reals, torch.tensor(self._column_order()[0][:m], device=u.device))
         return self._with_states(total[:, first].sum(1), state, c)
 
-    def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+    def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None, blanks: bool = True) -> Tensor:
         """Draw z anew for the other numbers; z of the first numbers depends on no others, and stays."""
         if m == self.space.dim:
             return x

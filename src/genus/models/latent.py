@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +45,14 @@ class LatentVariable(GenerativeModel):
     The encoder sees features less their mean. The decoder's numbers are added to `base`, the parameters of a head that does not
     depend on the code. They start as the marginals of the data: training would otherwise spend its first steps on these, and
     lose the code meanwhile.
+
+    Attributes:
+        impute_steps: how many times codes, and then entries given these, are drawn where entries are drawn given others.
     """
 
     info = GenerativeModel.info.replace(group="latent variables")
+    draws_given_others = True
+    impute_steps: ClassVar[int] = 50
     latent: int
 
     def _nets(self, latent: int, hidden: Sequence[int], components: int, width: int, net: str) -> None:
@@ -212,34 +216,26 @@ class LatentVariable(GenerativeModel):
         variance = map_batches(self.encode, x, c).var(0, correction=0)
         return Use(variance, int((variance > ACTIVE).sum()))
 
-    @torch.no_grad()
-    def impute(
-        self, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None, seed: int | None = None, steps: int = 50
-    ) -> Tensor:
-        """Draw the missing entries of x given the others: see `GenerativeModel.impute`.
+    def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        """Return x (B, *shape) with these columns drawn given the others.
 
         Every row starts from a code of the prior, chosen by its likelihood of the row's other entries. Then codes are drawn
-        given the row, and the missing entries given the code, `steps` times in turns (Rezende et al. 2014, arXiv:1401.4082); a
+        given the row, and the entries given the code, `impute_steps` times in turns (Rezende et al. 2014, arXiv:1401.4082); a
         code from q is accepted by its importance weight (Mattei & Frellsen 2018, arXiv:1802.04826). In the limit of many steps
         these are draws from the model's own conditional, whatever q is.
         """
-        if steps < 1:
-            raise GenusError(f"steps is the number of times that codes and entries are drawn, 1 or more; got {steps}.")
-        return self._impute_with(partial(self._impute, steps=steps), x, missing, c, seed)
-
-    def _impute(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int = 50) -> Tensor:
+        missing = torch.zeros(len(x), self.space.dim, dtype=torch.bool, device=x.device)
+        missing[:, columns] = True
         rows = max(1, DECODED_NUMBERS // (FIRST_PROPOSALS * self.space.dim))
         parts = [x[:0]]
         for at in range(0, len(x), rows):
             part, contexts = slice(at, at + rows), None if c is None else c[at : at + rows]
-            parts.append(self._imputed(x[part], missing.view_as(x)[part], contexts, steps))
+            parts.append(self._imputed(x[part], missing.view_as(x)[part], contexts))
         return torch.cat(parts)
 
-    def _imputed(self, x: Tensor, missing: Tensor, c: Tensor | None, steps: int) -> Tensor:
-        if not bool(missing.any()):
-            return x
+    def _imputed(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
         z = self._chosen_code(None, FIRST_PROPOSALS, x, missing, c)
-        for _ in range(steps):
+        for _ in range(self.impute_steps):
             z = self._chosen_code(z, NEXT_PROPOSALS, x, missing, c)
             filled = torch.where(missing, self._likelihood(z, c).sample().to(x), x)
             z = self._next_code(z, filled, c)

@@ -93,6 +93,12 @@ class ColumnLeaves(nn.Module):
         """Return the number of leaves."""
         return len(self.kept) + (len(self.edges) + 1 if self.has_rest else 0)
 
+    @property
+    def blank(self) -> int:
+        """Return the number of the leaf that is a missing value; the column must have one."""
+        of_state = self.cells.total - self.kind.states + self.kind.missing_state  # a narrow lattice's values come before atoms
+        return int(self._place[int(np.flatnonzero(self.kept == of_state)[0])])
+
     # -- what is learned ----------------------------------------------------------------------------------------------
 
     def measure(self, x: Tensor, ranks: np.ndarray) -> None:

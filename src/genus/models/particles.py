@@ -32,8 +32,12 @@ class Chain(Protocol):
     def log_column(self, i: int, seen: np.ndarray, x: Tensor) -> np.ndarray:
         """Return the log-density (B,) of column i of rows x (B, D) given the columns before it."""
 
-    def draw_column(self, i: int, seen: np.ndarray, x: Tensor) -> None:
-        """Draw column i of rows x (B, D), and of what is seen of them, in place."""
+    def draw_column(self, i: int, seen: np.ndarray, x: Tensor) -> np.ndarray | None:
+        """Draw column i of rows x (B, D), and of what is seen of them, in place.
+
+        Returns:
+            The log of the probability (B,) of what may be drawn, where some values are excluded; None where none is.
+        """
 
 
 class Particles(NamedTuple):
@@ -85,7 +89,9 @@ def run(chain: Chain, x: Tensor, unknown: Collection[int], c: Tensor | None, cou
                 lost[rows] += count / effective(weights[:, rows]) - 1
                 begun[rows] += mean(weights[:, rows])
                 weights[:, rows] = 0.0
-        chain.draw_column(i, seen, draws)
+        allowed = chain.draw_column(i, seen, draws)
+        if allowed is not None:
+            weights += allowed.reshape(weights.shape)
     size = np.full(n, math.inf) if len(weights) == 1 else count / (count / effective(weights) + lost)
     return Particles(draws.view(len(weights), *x.shape), weights, begun + mean(weights), size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -48,6 +49,13 @@ class Conditional:
         log_p = self.log_leaves(at.leaf[:, None])[:, 0] + self.column.log_within(at, self._slopes(at.bin))
         return torch.as_tensor(log_p, device=self.device)[:, None]
 
+    def log_not_blank(self) -> np.ndarray | None:
+        """Return the log-probability (n,) that the value is no blank that stands for an unknown value; None where none does."""
+        if not (self.column.kind.has_missing and self.column.kind.unknown):
+            return None
+        log_p = self.log_leaves(np.full((self.codes.shape[1], 1), self.column.blank))[:, 0]
+        return np.log(-np.expm1(np.minimum(log_p, -1e-12)))
+
     def log_leaves(self, leaf: np.ndarray) -> np.ndarray:
         """Return the log-probabilities of leaves (n, Q)."""
         out = np.zeros(leaf.shape)
@@ -91,7 +99,12 @@ class Conditional:
 
     def sample(self, options: SamplingOptions = UNCHANGED) -> Tensor:
         """Draw a value for every row: (n, 1)."""
-        leaf = self._draw_leaf() if options == UNCHANGED else self._choose_leaf(options)
+        leaf = self._draw_leaf() if options._replace(blanks=True) == UNCHANGED else self._choose_leaf(options)
+        excluded = not options.blanks and self.column.kind.unknown
+        blank = np.flatnonzero(leaf == self.column.blank) if excluded else np.zeros(0, dtype=int)
+        if len(blank):  # of these rows alone all leaves are looked at
+            some = Conditional(self.column, self.forest, self.first, self.codes[:, blank], self.device)
+            leaf[blank] = some._choose_leaf(options)
         share = half if options.temperature == 0 else uniform
         return self.column.draw(leaf, self._slopes(self.column.bins_of(leaf)), share).to(self.device)
 
@@ -112,6 +125,8 @@ class Conditional:
         """Draw leaves by changed probabilities: first a value or all bins together, then a bin by how high it is: (n,)."""
         every = np.tile(np.arange(self.column.count), (self.codes.shape[1], 1))
         log_p, widths = torch.as_tensor(self.log_leaves(every)), torch.as_tensor(self.column.log_widths())
+        if not options.blanks and self.column.kind.unknown:
+            log_p[:, self.column.blank] = -math.inf
         values, bins = (where.nonzero()[:, 0] for where in (widths.isnan(), ~widths.isnan()))
         if not len(bins):
             return values[choice(options.cells(log_p))].numpy()

@@ -246,7 +246,7 @@ class Stack(Stacked, TractableDensity, name="stack"):
     alone give it all weight. Up to 1,500 rows the default crosses five folds instead of holding a tenth out. `Stack.of` stacks
     models that are fitted already. A training that was interrupted keeps the members that are trained, and cannot be resumed.
 
-    `impute` and `log_marginal` answer for the columns that all members with a weight answer for.
+    `log_marginal` answers for the columns that all members with a weight answer for, and `impute` for any: exactly for these.
 
     Args:
         members: the names of families, or their names and hyper-parameters, {"class": "made", "hidden": [64]}; None: of
@@ -284,14 +284,18 @@ class Stack(Stacked, TractableDensity, name="stack"):
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self._mixed(lambda model: self._asked(model, columns, lambda: model._log_marginal(x, columns, c)))
 
-    def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        """Draw the member given the other columns, then the columns given these by the member."""
+    def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor | None:
+        """Draw the member given the other columns, then the columns given these by the member; None where one cannot."""
         known = [i for i in range(self.space.dim) if i not in columns]
         values = x.flatten(1)[:, known]
-        joint = self._joint(lambda model: self._asked(model, known, lambda: model._log_marginal(values, known, c)))
+        try:
+            joint = self._joint(lambda model: model._log_marginal(values, known, c))
+        except GenusError:
+            return None
         of = torch.tensor(self._live, device=joint.device)[(joint + gumbel_like(joint)).argmax(1)]
-        return self._drawn(of, len(x), lambda model, rows: self._asked(model, known, lambda: model._conditional(
-            x[rows], columns, None if c is None else c[rows])))  # fmt: skip
+        return self._drawn(
+            of, len(x), lambda model, rows: model._given(x[rows], columns, None if c is None else c[rows], True).x
+        )
 
     def _asked(self, model: GenerativeModel, known: list[int], ask: Callable[[], Tensor]) -> Tensor:
         """Return what a member answers; raise GenusError where it cannot."""

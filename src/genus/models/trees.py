@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
 from genus.ladder import Learned, WithContext
-from genus.ladder.unknown import fill_unknown, rows_by_pattern
+from genus.ladder.unknown import Filled, fill_unknown, rows_by_pattern
 from genus.models.boosting import Boosted, BoostingOptions, boost, empty
 from genus.models.chain_rule import checked_order
 from genus.models.leaves import ColumnLeaves
@@ -21,6 +21,7 @@ from genus.models.orders import SeveralOrders
 from genus.models.particles import Particles, last_known, mixed, resampled, run_until
 from genus.models.questions import Conditional
 from genus.nets.forest import ByteCodes, Forest
+from genus.nets.heads import SamplingOptions
 from genus.random import isolated, rng
 from genus.space import Space
 
@@ -254,28 +255,29 @@ class Trees(Learned, SeveralOrders, name="trees"):
             found = [mixed(chains)[0] for _, chains in self._particles(whole, unknown, c)]
         return torch.as_tensor(np.concatenate(found or [np.zeros(0)]), device=self.device)
 
-    def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        """Draw some columns given the others, exactly or by weighted particles of each order."""
-        combinations = self._combinations(x, columns, c)
-        if combinations is not None:
-            return self._draw_suffix(combinations.draw(x), combinations.prefix, c)
-        out = x.flatten(1).double()
-        for rows, chains in self._particles(out, columns, c):
+    def _resampled(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
+        """Draw some columns given the others by weighted particles of each order."""
+        out, size = x.flatten(1).double(), torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
+        for rows, chains in self._particles(out, columns, c, blanks):
             context = None if c is None else c[rows]
 
             def rest(k: int, part: Tensor, at: Tensor, context: Tensor | None = context) -> Tensor:
-                return TreeChain(self, k).draw_rest(part, columns, None if context is None else context[at])
+                return TreeChain(self, k, blanks).draw_rest(part, columns, None if context is None else context[at])
 
             out[rows] = resampled(chains, out[rows], rest)
-        return out.to(x).view_as(x)
+            size[rows] = torch.as_tensor(mixed(chains)[1], device=x.device)
+        done = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        return Filled(out.to(x).view_as(x), size, done)
 
-    def _particles(self, x: Tensor, unknown: list[int], c: Tensor | None) -> Iterator[tuple[slice, list[Particles]]]:
+    def _particles(
+        self, x: Tensor, unknown: list[int], c: Tensor | None, blanks: bool = True
+    ) -> Iterator[tuple[slice, list[Particles]]]:
         """Yield parts of the rows, and the particles of every order for them."""
         x = x.flatten(1).double()
         for at in range(0, len(x), ROWS):
             rows = slice(at, at + ROWS)
             context = None if c is None else c[rows]
-            yield rows, [run_until(TreeChain(self, k), x[rows], unknown, context) for k in range(len(self.orders))]
+            yield rows, [run_until(TreeChain(self, k, blanks), x[rows], unknown, context) for k in range(len(self.orders))]
 
 
 class TreeChain:
@@ -284,10 +286,11 @@ class TreeChain:
     Args:
         model: the trees.
         k: the number of the order.
+        blanks: whether a blank that stands for an unknown value may be drawn.
     """
 
-    def __init__(self, model: Trees, k: int) -> None:
-        self.model, self.k = model, k
+    def __init__(self, model: Trees, k: int, blanks: bool = True) -> None:
+        self.model, self.k, self.options = model, k, SamplingOptions(blanks=blanks)
 
     @property
     def order(self) -> Sequence[int]:
@@ -302,10 +305,12 @@ class TreeChain:
         """Return the log-density (B,) of the values of column i among rows x (B, D)."""
         return self.model._log_column(self.k, i, seen, x).cpu().numpy()
 
-    def draw_column(self, i: int, seen: np.ndarray, x: Tensor) -> None:
-        """Draw column i of rows x (B, D) and of their bytes, in place."""
-        value = self.model._column(self.k, i, seen).sample()
+    def draw_column(self, i: int, seen: np.ndarray, x: Tensor) -> np.ndarray | None:
+        """Draw column i of rows x (B, D) and of their bytes, in place; return the log of what blanks leave, (B,)."""
+        conditional = self.model._column(self.k, i, seen)
+        value = conditional.sample(self.options)
         x[:, i], seen[self.model.before + i] = value[:, 0].to(x), self.model.codes.column(i, value[:, 0])
+        return None if self.options.blanks else conditional.log_not_blank()
 
     def draw_rest(self, x: Tensor, unknown: list[int], c: Tensor | None) -> Tensor:
         """Return x (B, D) with the unknown columns drawn that come after all known ones."""

@@ -29,6 +29,7 @@ class Cells(nn.Module):
         needs: (J,) how many numbers of a net make each table: as many as cells, but of two cells the log-odds alone.
         alive: (total,) False at a lattice value that an atom stands for already.
         lattice: (total,) True at the values of a lattice that are alive; step: (total,) how far these are apart.
+        unknown: (total,) True at a blank that stands for a value that is not known, see `Kind.unknown`.
         rest: (R,) the coordinates with a continuous part in which a density is needed.
     """
 
@@ -72,6 +73,11 @@ class Cells(nn.Module):
         self.all_alive = bool(alive.all())
         values = [value for i in tabled for value in cell_values(space.kinds[i], narrow[i])]
         self.register_buffer("values", torch.tensor(values, dtype=torch.float64), persistent=False)
+        unknown = torch.zeros(self.total, dtype=torch.bool)
+        for j, i in enumerate(tabled):
+            if (kind := space.kinds[i]).has_missing and kind.unknown:
+                unknown[offset[j] + kind.missing_state + (count[i] - kind.states)] = True
+        self.register_buffer("unknown", unknown, persistent=False)
         # Which cells are values of a lattice, no atoms, and how far these are apart.
         ends = [getattr(space.kinds[i], "size", 0) if narrow[i] else 0 for i in tabled]  # first come the lattice's own values
         inside = [at < end for i, end in zip(tabled, ends, strict=True) for at in range(count[i])]
@@ -86,6 +92,7 @@ class Cells(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     values: Tensor
+    unknown: Tensor
     lattice: Tensor
     step: Tensor
     tabled: Tensor

@@ -27,11 +27,13 @@ class SamplingOptions(NamedTuple):
         temperature: probabilities are raised to 1 / temperature, scales multiplied by it; 0 takes the mode.
         top_k: only the k likeliest cells are drawn; of equally likely ones, the first.
         top_p: only the likeliest cells that together reach this probability (Holtzman et al. 2020, arXiv:1904.09751).
+        blanks: whether a blank is drawn that stands for a value that is not known; False: the other cells are renormalised.
     """
 
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    blanks: bool = True
 
     def check(self) -> None:
         """Raise GenusError where a number makes no sense."""
@@ -222,7 +224,8 @@ class Coordinates:
         if cells.every_two and options == UNCHANGED:
             cell = (uniform_like(self.tables) < self.tables.sigmoid()).long()
         elif cells.total:
-            padded = cells.padded(self.log_cells)
+            log_cells = self.log_cells if options.blanks else self.log_cells.masked_fill(cells.unknown, -torch.inf)
+            padded = cells.padded(log_cells)
             if options != UNCHANGED:
                 padded = options.cells(padded)
             cell = (padded + gumbel_like(padded)).argmax(-1)

@@ -1,0 +1,69 @@
+"""Rows of a space as a table in Arrow, in the form in which a person gave them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from genus.codec import Codec
+from genus.codec.columns import level_array
+from genus.codec.frames import ARRAYS, Form, type_name
+from genus.codec.stamps import type_of_time
+from genus.space import Category, Lattice, Time
+
+__all__ = ["DECIMALS", "as_table"]
+
+DECIMALS = b"decimals"  # of a column, the format of its numbers, among the metadata of its field
+
+
+def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table | None = None) -> pa.Table:
+    """Return rows x (N, D) as columns in Arrow; the library whose frame the model was trained on need not be installed.
+
+    Args:
+        codec: of the rows.
+        x: the rows.
+        seed: of new keys.
+        known: keys that the rows have already.
+    """
+    space, form = codec.space, codec.form
+    kept = form is not None and form.container not in ARRAYS
+    array = np.dtype(form.dtypes[0]) if form is not None and form.container in ("numpy", "torch") else None
+
+    def dtype(kind: Any) -> pa.DataType:
+        """Return the type of the array that the model was trained on where it holds such numbers, else the usual one."""
+        if isinstance(kind, Category):
+            return level_array(kind.levels).type
+        if isinstance(kind, Time):
+            return type_of_time(kind)
+        whole = isinstance(kind, Lattice) and _whole(kind)
+        if array is not None and (array.kind in "iu" if whole else array in (np.float32, np.float64)):
+            return pa.from_numpy_dtype(array)
+        return pa.int64() if whole else pa.float64()
+
+    if form is not None and codec.rewrites:
+        types = form.dtypes if kept else (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names)
+        form = Form("pyarrow", types, decimals=form.decimals if kept else ())
+        return _with_decimals(replace(codec, form=form).decode(x, seed, known=known), form.decimals)
+    if form is not None and kept:
+        form = replace(form, container="pyarrow", native=(), labels=())
+    else:
+        form = Form("pyarrow", tuple(type_name(dtype(kind)) for kind in space.kinds))
+    return _with_decimals(Codec(space, form).decode(x), form.decimals)
+
+
+def _with_decimals(table: pa.Table, decimals: Sequence[str]) -> pa.Table:
+    """Return a table whose fields carry how many decimals are written, zeros at the end included."""
+    if not decimals:
+        return table
+    fields = [field.with_metadata({DECIMALS: spec}) for field, spec in zip(table.schema, decimals, strict=True)]
+    return table.cast(pa.schema(fields))
+
+
+def _whole(kind: Any) -> bool:
+    return all(float(v).is_integer() for v in (kind.low, kind.step, *kind.atoms) if not math.isnan(v))

@@ -1,0 +1,114 @@
+"""Blanks of a table: whether a blank stands for a value that is not known, or is a value like others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from genus.errors import DataError
+from genus.kinds import Kind
+from genus.space import Space
+
+__all__ = ["mark_unknown"]
+
+LEVELS = 256  # the most values by which a column may tell where another is blank
+FEWEST = 5  # blanks, and rows with a value, of which a pattern can be told
+AGREEING = 0.98  # of the blanks, and of the other rows, are told by another column where a blank means something
+
+
+def mark_unknown(
+    space: Space, x: Tensor, fixed: Collection[str] = (), unknown: Collection[str] = (), blank_is_a_value: Collection[str] = ()
+) -> Space:
+    """Return a table's space in which every column with blanks says whether they are unknown values.
+
+    A blank is a value where the values of another column tell which rows are blank, as "no basement" tells that its area is
+    blank; where none does, it is an unknown value (van Buuren 2018, "Flexible Imputation of Missing Data", section 1.2).
+
+    Args:
+        space: of the table.
+        x: its rows (N, D).
+        fixed: columns whose kinds stay as they are.
+        unknown, blank_is_a_value: columns of which a person says so.
+
+    Raises:
+        DataError: a column is named that the table lacks, has no blank, or is named in both.
+
+    >>> import math, torch
+    >>> from genus.space import Real
+    >>> space = Space([Real(atoms=(math.nan,))], names=["age"])
+    >>> mark_unknown(space, torch.tensor([[31.0], [math.nan], [45.0]]))
+    Space(Real(0, 1, blanks unknown), shape=(1,))
+    """
+    _check(space, unknown, blank_is_a_value)
+    if not space.has_missing:
+        return space
+    told = _told_by_another(space, x)
+    said = {*unknown, *blank_is_a_value}
+    chosen = []
+    for i, name in enumerate(space.names or ()):
+        stays = name in fixed and name not in said
+        if not space.kinds[i].has_missing:
+            continue
+        if space.kinds[i].unknown if stays else name in unknown or (name not in said and i not in told):
+            chosen.append(i)
+    kinds = [
+        kind if kind.unknown == (i in chosen) else replace(kind, unknown=not kind.unknown)  # type: ignore[type-var]
+        for i, kind in enumerate(space.kinds)
+    ]
+    return Space(kinds, names=space.names)
+
+
+def _check(space: Space, unknown: Collection[str], blank_is_a_value: Collection[str]) -> None:
+    """Raise DataError where a column that a person names has no blanks, or is said to be both."""
+    for argument, names in (("unknown", unknown), ("blank_is_a_value", blank_is_a_value)):
+        for name in names:
+            if not space.kinds[space.index(name)].has_missing:
+                raise DataError(f"Column {name!r} has no blank, so {argument}= says nothing of it; leave it out.")
+    if both := sorted({*unknown} & {*blank_is_a_value}):
+        raise DataError(f"Column {both[0]!r} is named in unknown= and in blank_is_a_value=; choose one.")
+
+
+def _told_by_another(space: Space, x: Tensor) -> set[int]:
+    """Return the columns whose blanks are told by the values of another column."""
+    blank = space.tables(x).blanks(x).cpu().numpy()
+    counts = blank.sum(0)
+    told: set[int] = set()
+    waiting = [i for i in np.flatnonzero(counts).tolist() if min(counts[i], len(x) - counts[i]) >= FEWEST]
+    for j in range(space.dim) if waiting else ():
+        there = ~blank[:, j]
+        code = _codes(space.kinds[j], x[:, j].double().cpu().numpy()[there])
+        if code is not None:  # a column that is blank in the same rows tells nothing
+            told |= {i for i in waiting if i not in told and i != j and _tells(code, blank[there, i], int(counts[i]))}
+    return told
+
+
+def _codes(kind: Kind, values: np.ndarray) -> np.ndarray | None:
+    """Return the values of a column (N,) as whole numbers (N,); None where they are too many.
+
+    Of a long column of numbers the frequent values have a number each, and all others together one.
+    """
+    atoms = np.sort([atom for atom in kind.atoms if atom == atom])
+    distinct = np.unique(values[:: max(1, len(values) // 4096)])
+    if len(distinct) > LEVELS and not len(atoms):
+        return None
+    if len(distinct) > LEVELS:
+        return np.where(np.isin(values, atoms), np.searchsorted(atoms, values), len(atoms))
+    distinct, code = np.unique(values, return_inverse=True)
+    return code if 1 < len(distinct) <= LEVELS else None
+
+
+def _tells(code: np.ndarray, blank: np.ndarray, blanks: int) -> bool:
+    """Return whether the values of another column tell which rows are blank.
+
+    Args:
+        code: the values (M,) of the rows where the other column has one.
+        blank: which of these rows are blank (M,).
+        blanks: how many rows are blank in all.
+    """
+    seen = np.bincount(code)
+    found = np.bincount(code, weights=blank, minlength=len(seen))
+    means_blank = (found > 0.5 * seen) & (seen >= 2 * FEWEST)
+    return found[means_blank].sum() >= AGREEING * blanks and (seen - found)[~means_blank].sum() >= AGREEING * (~blank).sum()

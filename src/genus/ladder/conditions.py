@@ -1,0 +1,219 @@
+"""Conditions on columns, `where={"income": ">50K", "age": (30, 40)}`, and draws from a model that fulfil them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genus.errors import DataError, GenusError
+from genus.ladder.rejection import draw_until
+from genus.ladder.unknown import placeholder_row, set_columns
+from genus.nets.state import evaluating
+from genus.random import isolated
+from genus.space import Category, Space
+
+__all__ = ["Conditions", "checked_range", "draw_where"]
+
+PILOT = 2000  # draws that tell how often the conditions hold by chance
+COMMON = 10  # of them: where so many fulfil the conditions, others are thrown away
+TRIES = 20_000  # draws for each row that is asked for, before there is an error
+TRUSTED = 30.0  # candidates that a weighted draw must be worth at the median
+
+
+class Conditions(NamedTuple):
+    """Holds what some columns of a table are to be.
+
+    Attributes:
+        fixed: the value, in data units, of each column that has one alone.
+        ranges: the ends of each column that lies between two numbers, both included.
+        sets: the values of each column that may have several.
+    """
+
+    fixed: dict[int, float]
+    ranges: dict[int, tuple[float, float]]
+    sets: dict[int, Tensor]
+
+    @classmethod
+    def of(cls, model: Any, where: Mapping[str, Any] | Conditions) -> Conditions:
+        """Return the conditions that a person wrote.
+
+        Args:
+            model: of a table.
+            where: conditions; or for each column its value, a pair of numbers or times between which it is to lie, None for an
+                open end, or a set or list of values.
+
+        Raises:
+            DataError: there is no such column, or it can never have such a value.
+        """
+        if isinstance(where, Conditions):
+            return where
+        space, found = model.space, cls({}, {}, {})
+        if not space.is_table:
+            raise DataError("where= names columns of a table, and this model has none; leave it out.")
+
+        def encode(i: int, values: list[Any]) -> Tensor:
+            if model.codec is not None:
+                return model.codec.select([i]).encode({space.names[i]: values})[:, 0]
+            return _plain(space, i, values)
+
+        for name, wanted in where.items():
+            i = space.index(name)
+            if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(space.kinds[i], Category):
+                found.ranges[i] = _ends(space, i, encode, wanted)
+            elif isinstance(wanted, Collection) and not isinstance(wanted, str):
+                if not len(wanted):
+                    raise DataError(f"The condition on {space.label(i)} names no value; expected one or more.")
+                found.sets[i] = encode(i, list(wanted))
+            else:
+                found.fixed[i] = float(encode(i, [wanted])[0])
+        return found
+
+    @property
+    def columns(self) -> list[int]:
+        """Return the columns that have a condition."""
+        return [*self.fixed, *self.ranges, *self.sets]
+
+    def hold(self, x: Tensor) -> Tensor:
+        """Return which rows x (B, D) fulfil the conditions, bool (B,)."""
+        fine = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        for i, value in self.fixed.items():
+            fine &= x[:, i].isnan() if math.isnan(value) else x[:, i] == torch.tensor(value).to(x)
+        for i, (low, high) in self.ranges.items():
+            fine &= (x[:, i] >= low) & (x[:, i] <= high)
+        for i, values in self.sets.items():
+            fine &= (x[:, i, None] == values.to(x)).any(1) | (x[:, i].isnan() & values.isnan().any().to(x.device))
+        return fine
+
+    def start(self, space: Space, n: int, like: Tensor) -> Tensor:
+        """Return n rows (n, D) with the fixed values in their columns, and a possible value in the others."""
+        x = placeholder_row(space, like).repeat(n, 1)
+        values = torch.tensor([list(self.fixed.values())], dtype=x.dtype, device=x.device).expand(n, -1)
+        return set_columns(x, list(self.fixed), values)
+
+
+def _plain(space: Space, i: int, values: list[Any]) -> Tensor:
+    """Return values of a column of tensors in data units, (N,): the index of a level, or a number."""
+    kind = space.kinds[i]
+    if isinstance(kind, Category):
+        odd = [value for value in values if value not in kind.levels]
+        if odd:
+            raise DataError(f"{odd[0]!r} is no level of {space.label(i)}; expected one of {', '.join(map(repr, kind.levels))}.")
+        return torch.tensor([float(kind.levels.index(value)) for value in values])
+    found = torch.tensor([math.nan if value is None else float(value) for value in values], dtype=torch.float64)
+    Space([kind], names=[space.names[i]] if space.names else None).check(found[:, None])
+    return found
+
+
+def _ends(space: Space, i: int, encode: Callable[[int, list[Any]], Tensor], wanted: tuple[Any, Any]) -> tuple[float, float]:
+    """Return the ends of a range in data units, of which at least a part must be possible."""
+    numbers = all(end is None or isinstance(end, int | float) for end in wanted)
+    low, high = (
+        (-math.inf, math.inf)[k] if end is None else float(end) if numbers else float(encode(i, [end])[0])
+        for k, end in enumerate(wanted)
+    )
+    return checked_range(space, i, low, high)
+
+
+def checked_range(space: Space, i: int, low: float, high: float) -> tuple[float, float]:
+    """Return the ends of a range of column i in data units; raise DataError where the column has no value between them."""
+    kind = space.kinds[i]
+    least, most = getattr(kind, "low", kind.chart.support[0]), getattr(kind, "high", kind.chart.support[1])
+    if low > high or ((high < least or low > most) and not any(low <= atom <= high for atom in kind.atoms)):
+        raise DataError(
+            f"The condition on {space.label(i)} cannot hold: none of its values, {kind!r}, lies from {low:g} to {high:g}."
+        )
+    return low, high
+
+
+def draw_where(model: Any, n: int, where: Mapping[str, Any] | Conditions, c: Tensor | None, seed: int | None) -> Tensor:
+    """Draw rows that fulfil conditions, from a model's own distribution given these.
+
+    Where the family knows columns given others exactly, the fixed values are given to it. Otherwise draws that do not fulfil
+    the conditions are thrown away, as long as a few of 2,000 do; beyond that, the fixed values are given, and the others drawn
+    by weights. Ranges and sets always choose among draws.
+
+    Args:
+        model: of a table.
+        n: the number of rows.
+        where: the conditions, see `Conditions.of`.
+        c: the contexts of the rows, (n, *context.shape), or None.
+        seed: repeats the draws.
+
+    Raises:
+        DataError: a condition can never hold, or names no column.
+        GenusError: the conditions hardly ever hold, or the draws are worth too little.
+    """
+    conditions = Conditions.of(model, where)
+    with evaluating(model), isolated(seed, model):
+        if not n:
+            return model._sample(0, c)
+        drawing = _Drawing(model, n, conditions, c)
+        given = drawing.exact or (bool(conditions.fixed) and model.draws_given_others and not drawing.are_common())
+        most = 200 * max(n, 100) if given else TRIES * max(n, 10)
+        x, left, drawn = draw_until(drawing.hold, drawing.given if given else drawing.free, n, most)
+    if len(left):
+        raise GenusError(
+            f"The conditions held in {n - len(left):,} of {drawn:,} draws, so {n:,} such rows would take too long; ask for"
+            " fewer or wider conditions, or take a family that draws columns given others exactly, such as mixture."
+        )
+    if drawing.size < TRUSTED:
+        raise GenusError(
+            f"Weighted draws are worth {drawing.size:.0f} candidates at the median, and {TRUSTED:.0f} are asked for: the"
+            f" conditions are rare under this {model.name}; widen them, or take a family that draws columns given others"
+            " exactly, such as mixture."
+        )
+    return x.to(model._empty_draw().dtype)
+
+
+class _Drawing:
+    """Draws rows of a model that fulfil conditions, or may.
+
+    Attributes:
+        exact: whether the model draws the other columns given the fixed ones exactly.
+    """
+
+    def __init__(self, model: Any, n: int, conditions: Conditions, c: Tensor | None) -> None:
+        self.model, self.n, self.conditions, self.c = model, n, conditions, c
+        self.others = [i for i in range(model.space.dim) if i not in conditions.fixed]
+        self.rows = conditions.start(model.space, n, model._empty_draw())
+        self.sizes: list[Tensor] = []
+        some = bool(conditions.fixed) and bool(self.others)
+        first = self._context(torch.zeros(1, dtype=torch.long))
+        self.exact = some and model._draw_given(self.rows[:1], self.others, first, False) is not None
+
+    def _context(self, index: Tensor) -> Tensor | None:
+        return None if self.c is None else self.c[index.to(self.c.device)]
+
+    @property
+    def size(self) -> float:
+        """Return how many candidates weighted draws were worth, at the median; infinite where there were none."""
+        return float(torch.cat(self.sizes).median()) if self.sizes else math.inf
+
+    def are_common(self) -> bool:
+        """Return whether a few of the model's own draws fulfil the conditions."""
+        draws = self.model._sample(PILOT, self._context(torch.arange(PILOT) % self.n))
+        return int(self.conditions.hold(draws).sum()) >= COMMON
+
+    def free(self, index: Tensor) -> Tensor:
+        """Draw rows of these numbers, whatever the conditions."""
+        context = self._context(index)
+        return self.model._without_blanks(self.model._sample(len(index), context), context)
+
+    def given(self, index: Tensor) -> Tensor:
+        """Draw rows of these numbers given the fixed values."""
+        found = self.model._given(self.rows[index.to(self.rows.device)], self.others, self._context(index), False)
+        self.sizes.append(found.size)
+        return found.x
+
+    def hold(self, x: Tensor) -> Tensor:
+        """Return which rows fulfil the conditions and the codec's constraints, and have no blank for an unknown value."""
+        fine = self.conditions.hold(x)
+        if self.model.space.has_unknown:
+            blank = self.model.space.unknown_blanks(x)
+            fine &= ~blank[:, self.others].any(1)
+        codec = self.model.codec
+        return fine & codec.obeys(x).to(x.device) if codec is not None and codec.constraints else fine

@@ -1,0 +1,117 @@
+"""Some columns drawn given the others, by a model whose joint density alone is known: importance resampling."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genus.ladder.counted import Counted
+from genus.ladder.families import build_family
+from genus.ladder.unknown import Filled, set_columns
+from genus.random import gumbel_like, isolated
+
+__all__ = ["Proposal", "proposal_for", "resample"]
+
+OWN_DRAWS = 5000  # of the model, to which its proposal is fitted
+PASSES = 20  # over these draws
+PROPOSED = ("mixture", "independent")
+CANDIDATES = 64  # values that each row chooses from
+AT_ONCE = 20_000  # candidates whose densities are computed together
+
+
+class Proposal:
+    """Draws columns given others in place of a model that cannot: half by a mixture, half by independent columns.
+
+    Both are fitted to draws of the model. The heavier tails of independent columns keep the weights of candidates bounded
+    where the mixture misses a part of the model's distribution.
+
+    Args:
+        model: with draws.
+        c: contexts among which the draws are spread, (B, *context.shape); None for a model without context.
+    """
+
+    def __init__(self, model: Any, c: Tensor | None) -> None:
+        context = None if c is None else c[torch.arange(OWN_DRAWS, device=c.device) % len(c)]
+        draws = model._sample(OWN_DRAWS, context)
+        self.parts: list[Any] = [_fitted(build_family(name, model.space).to(draws.device), draws) for name in PROPOSED]
+
+    def draw(self, x: Tensor, columns: list[int], count: int, blanks: bool) -> tuple[Tensor, Tensor]:
+        """Draw candidates of some columns given the others of rows x (B, *shape).
+
+        Args:
+            count: candidates for each row.
+            blanks: whether a candidate may hold a blank that stands for an unknown value.
+
+        Returns:
+            Rows (count, B, *shape), and the log-density (count, B) of their candidates given the rest, up to a constant for
+            each row, in nats.
+        """
+        known = [i for i in range(x[0].numel()) if i not in columns]
+        share = count // len(self.parts)
+        many = x.repeat(share, *[1] * (x.ndim - 1))
+        drawn = torch.cat([part._rejected(many, columns, None, blanks).x for part in self.parts])
+        at = drawn.flatten(1)[:, known]
+        # given the rest: the joint density of a row over that of its known columns
+        log_q = [part._log_prob(drawn, None) - part._log_marginal(at, known, None) for part in self.parts]
+        return drawn.view(-1, *x.shape), torch.stack(log_q).logsumexp(0).view(-1, len(x))
+
+
+def _fitted(model: Any, x: Tensor) -> Any:
+    """Return a model that has learned from rows without gradients."""
+    with torch.no_grad():
+        if isinstance(model, Counted):
+            model.initialise(x, None)  # type: ignore[attr-defined]
+            for _ in range(1 if model.passes else PASSES):
+                model.observe(x, None)
+                model.conclude()
+        else:
+            model.learn((x, None), None, lambda: math.inf, seed=0)
+    return model.eval()
+
+
+def resample(model: Any, proposal: Proposal, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
+    """Draw some columns of rows given the others: candidates of a proposal, chosen by the model's density over the proposal's.
+
+    With many candidates these are draws from the model's own conditional (Rubin 1987, sampling importance resampling). A bound
+    that is one draw of an importance weight stands for the density, which leaves that limit as it is.
+
+    Args:
+        model: with `_elbo`, a log-density or a draw of the log of an importance weight.
+        proposal: fitted to the model.
+        x: rows (B, *shape), whatever they hold in the unknown columns.
+        columns: the unknown columns.
+        c: the contexts of the rows, (B, *context.shape), or None.
+        blanks: whether a blank that stands for an unknown value may be drawn.
+    """
+    parts = [Filled(x[:0], x.new_zeros(0), torch.zeros(0, dtype=torch.bool, device=x.device))]
+    rows = max(1, AT_ONCE // CANDIDATES)
+    for at in range(0, len(x), rows):
+        part, context = x[at : at + rows], None if c is None else c[at : at + rows]
+        drawn, log_q = proposal.draw(part, columns, CANDIDATES, blanks)
+        flat = drawn.flatten(0, 1)
+        repeated = None if context is None else context.repeat(len(drawn), *[1] * (context.ndim - 1))
+        log_w = model._elbo(flat, repeated).view(log_q.shape).to(log_q.dtype) - log_q
+        fine = torch.ones_like(log_q, dtype=torch.bool)
+        if not blanks and model.space.has_unknown:
+            fine = ~model.space.unknown_blanks(flat)[:, columns].any(1).view(log_q.shape)
+        log_w = torch.where(fine & ~log_w.isnan(), log_w, -math.inf)
+        chosen = (log_w + gumbel_like(log_w)).argmax(0)
+        weight = (log_w - log_w.amax(0).clamp(min=-1e300)).exp()
+        size = weight.sum(0).square() / weight.square().sum(0).clamp(min=1e-300)
+        value = drawn[chosen, torch.arange(len(part), device=x.device)].flatten(1)[:, columns]
+        parts.append(Filled(set_columns(part, columns, value), size.to(x.dtype), log_w.isfinite().any(0)))
+    return Filled(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def proposal_for(model: Any, c: Tensor | None) -> Proposal:
+    """Return the proposal of a model, fitted once for its present weights and seed."""
+    weights = tuple((t.data_ptr(), t._version) for t in (*model.parameters(), *model.buffers()))
+    kept = model.__dict__.get("_kept_proposal")
+    if kept is None or kept[0] != weights:
+        with isolated(0, model):  # the same proposal whatever was drawn before
+            kept = (weights, Proposal(model, c))
+        model.__dict__["_kept_proposal"] = kept
+    return kept[1]

@@ -1,0 +1,294 @@
+"""`impute`: a table whose blanks are filled, by draws of a model given the values that each row has."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from genus.codec import Codec
+from genus.codec.tabular import as_table
+from genus.data import Dataset, read
+from genus.errors import DataError, GenusError
+from genus.ladder import GenerativeModel
+from genus.ladder.unknown import unknown_entries
+
+__all__ = ["Imputed", "impute"]
+
+AT_ONCE = 20_000  # rows that are filled together
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """Holds filled copies of a table.
+
+    Attributes:
+        tables: a copy for each draw, with the rows and columns of the data, in their order.
+        filled: the columns in which blanks were filled, each with which of the rows, bool (N,).
+        reasons: why rows were not filled, or not given all that they hold, with how many they are.
+        size: the least effective number of candidates that a row's draw was chosen from; infinite where draws are exact.
+    """
+
+    tables: tuple[pa.Table, ...]
+    filled: dict[str, np.ndarray]
+    reasons: dict[str, int]
+    size: float
+
+    @property
+    def cells(self) -> int:
+        """Return how many blanks were filled."""
+        return int(sum(where.sum() for where in self.filled.values()))
+
+    @property
+    def rows(self) -> int:
+        """Return in how many rows a blank was filled."""
+        return int(np.logical_or.reduce([*self.filled.values(), np.zeros(self.tables[0].num_rows, dtype=bool)]).sum())
+
+    def frame(self, like: Any = None) -> Any:
+        """Return the first draw as a frame of the library that `like` is of, with its index; None: as a table in Arrow."""
+        table = self.tables[0]
+        if like is None or isinstance(like, pa.Table):
+            return table
+        import narwhals as nw
+
+        backend = nw.get_native_namespace(nw.from_native(like, eager_only=True))
+        frame = nw.from_arrow(table, backend=backend).to_native()
+        if hasattr(like, "index"):
+            frame.index = like.index
+        return frame
+
+    def middle(self, name: str) -> pa.ChunkedArray:
+        """Return the mean over the draws of a column of numbers, or its most frequent value: null where nothing was filled."""
+        found = self._drawn(name)
+        if found.dtype.kind == "f":
+            return self._placed(name, found.mean(0).tolist())
+        return self._placed(name, [Counter(values).most_common(1)[0][0] for values in found.T.tolist()])
+
+    def interval(self, name: str, level: float = 0.9) -> tuple[pa.ChunkedArray, pa.ChunkedArray] | None:
+        """Return the ends between which this share of the draws of a column lies; None where it holds no numbers."""
+        found = self._drawn(name)
+        if found.dtype.kind != "f":
+            return None
+        low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return self._placed(name, low.tolist()), self._placed(name, high.tolist())
+
+    def summary(self, level: float = 0.9) -> pa.Table:
+        """Return the first draw with, for each filled column, its middle over all draws, and for numbers an interval."""
+        table = self.tables[0]
+        for name in self.filled:
+            table = table.append_column(
+                f"{name} mean" if self._drawn(name).dtype.kind == "f" else f"{name} mode", self.middle(name)
+            )
+            if (ends := self.interval(name, level)) is not None:
+                for word, end in zip(("low", "high"), ends, strict=True):
+                    table = table.append_column(f"{name} {word}", end)
+        return table
+
+    def _drawn(self, name: str) -> np.ndarray:
+        """Return the draws of the filled blanks of a column (draws, cells): float64 of numbers, else objects."""
+        where = pa.array(self.filled[name])
+        columns = [table.column(name).filter(where) for table in self.tables]
+        if pa.types.is_floating(columns[0].type) or pa.types.is_integer(columns[0].type):
+            return np.array([np.asarray(column.cast(pa.float64())) for column in columns], dtype=np.float64)
+        found = np.empty((len(columns), int(self.filled[name].sum())), dtype=object)
+        for row, column in zip(found, columns, strict=True):
+            row[:] = column.to_pylist()
+        return found
+
+    def _placed(self, name: str, values: list[Any]) -> pa.ChunkedArray:
+        """Return values of the filled blanks of a column in their rows, null in the others."""
+        out: list[Any] = [None] * len(self.filled[name])
+        for row, value in zip(np.flatnonzero(self.filled[name]).tolist(), values, strict=True):
+            out[row] = value
+        return pa.chunked_array([pa.array(out)])
+
+
+def impute(
+    model: GenerativeModel,
+    source: Any,
+    columns: Sequence[str] | None = None,
+    times: int = 1,
+    seed: int | None = None,
+    **reading: Any,
+) -> Imputed:
+    """Fill the blanks of a table with draws from a model, given the values that each row has.
+
+    A blank is filled where it stands for an unknown value, as most do; one that means something stays, unless `columns` names
+    its column. Columns that the model does not know pass through, and the table may lack columns of the model: these are
+    added, filled in every row. A value that the model cannot take, such as a level that training never saw, stays, and the
+    row is filled without regard to it.
+
+    Args:
+        model: of a table, of any family with a density.
+        source: the table, as `genus.read` takes it: a path, a frame, columns.
+        columns: fill these alone; None: all that have blanks.
+        times: how many draws of every blank, each in a copy of the table.
+        seed: repeats the draws.
+        reading: further arguments of `genus.read`, such as missing=["?"].
+
+    Returns:
+        An `Imputed`, whose `tables` are the filled copies in Arrow.
+
+    Raises:
+        DataError: the data cannot be read, or the model knows no such column.
+        GenusError: the model is of no table, or has no density.
+
+    >>> import genus
+    >>> data = genus.read({"a": [1.5, 2.25, 3.125, 4.75] * 9, "b": ["x", "x", "y", "y"] * 9})
+    >>> model = genus.build("mixture", data.space, components=2)
+    >>> _ = genus.fit(model, data, seed=0, progress=False)
+    >>> filled = impute(model, {"id": [7, 8], "a": [None, 4.75], "b": ["x", None]}, seed=0)
+    >>> filled.cells, filled.tables[0].column("id").to_pylist(), filled.tables[0].column("b").to_pylist()
+    (2, [7, 8], ['x', 'y'])
+    """
+    if not model.space.is_table:
+        raise GenusError(f"This is a model of {model.space!r}, not of a table; call its impute(x, missing).")
+    if times < 1:
+        raise GenusError(f"times is the number of draws of every blank, 1 or more; got {times}.")
+    codec, context = model.codec or Codec(model.space), model.context_codec
+    if model.context is not None and context is None:
+        context = Codec(model.context)
+    data = read(source, space=(codec, context), allow_missing=True, absent=True, beyond=True, **reading)
+    wanted = _wanted(codec, columns)
+    draws = range(times)
+    seeds = [int(torch.randint(2**31, ())) if seed is None else seed + 1_000_003 * k for k in draws]
+    parts = [_Part.of(model, rows, wanted) for rows in _batches(data)]
+    tables, size = [], math.inf
+    for one in seeds:
+        filled = [part.fill(model, codec, one) for part in parts]
+        size = min([size, *(found for _, found in filled)])
+        tables.append(pa.concat_tables([table for table, _ in filled]))
+    where = {name: np.concatenate([part.blank(name) for part in parts]) for name in tables[0].column_names if name in wanted}
+    reasons: Counter[str] = Counter()
+    for part in parts:
+        reasons.update(part.reasons)
+    return Imputed(tuple(tables), {name: rows for name, rows in where.items() if rows.any()}, dict(reasons), size)
+
+
+def _wanted(codec: Codec, columns: Sequence[str] | None) -> dict[str, bool]:
+    """Return the columns whose blanks are filled, each with whether all of them are, or those for unknown values alone."""
+    known = [name for name in codec.column_names if name not in codec.keys]
+    for name in columns or ():
+        if name not in known:
+            raise DataError(f"The model knows no column {name!r} to fill; it knows {', '.join(known)}.")
+    return dict.fromkeys(known, False) if columns is None else dict.fromkeys(columns, True)
+
+
+def _batches(data: Dataset) -> Iterator[Dataset]:
+    """Yield the rows in parts that are filled together."""
+    for at in range(0, max(len(data), 1), AT_ONCE):
+        yield data.rows(slice(at, at + AT_ONCE))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Holds some rows, and which of their entries are drawn.
+
+    Attributes:
+        data: the rows.
+        possible: which of them the model can take (N,).
+        missing: the entries that are drawn (N, D); all that the model cannot take are among them.
+        named: of each person's column that is filled, the blanks (N,) that are.
+        reasons: why rows are not filled, or not given all that they hold, with how many they are.
+    """
+
+    data: Dataset
+    possible: Tensor
+    missing: Tensor
+    named: dict[str, np.ndarray]
+    reasons: dict[str, int]
+
+    @classmethod
+    def of(cls, model: GenerativeModel, data: Dataset, wanted: dict[str, bool]) -> _Part:
+        """Return rows with what is to be drawn of them."""
+        space, x = model.space, data.x
+        odd = x.isinf()
+        possible = ~odd.all(1)
+        reasons = {"they break a relation that held in training": int((~possible).sum())} if bool((~possible).any()) else {}
+        for i, count in enumerate((odd & possible[:, None]).sum(0).tolist()):
+            if count:
+                reasons[f"the model has no place for their value of {space.label(i)}, which was not looked at"] = count
+        lacking = x.isnan() & (space.tables(x).missing < 0)
+        missing = odd | lacking
+        blank = space.tables(x).blanks(x)
+        unknown = unknown_entries(space, x)
+        table, named = data.table, {}
+        names = space.names or ()
+        codec = model.codec
+        for name, every in wanted.items():
+            is_blank = _blank_cells(table, name, len(data))
+            at = names.index(name) if name in names else None
+            if at is not None:
+                absent = table is None or name not in table.column_names
+                fill = (blank if every or absent else unknown)[:, at]
+                missing[:, at] |= fill
+                is_blank &= (fill | lacking[:, at]).cpu().numpy()
+            named[name] = is_blank & possible.cpu().numpy()
+        if codec is not None and codec.rewrites:  # a column of the person's may stand behind several of the space's
+            missing |= (
+                unknown & torch.as_tensor(np.logical_or.reduce([*named.values(), np.zeros(len(data), dtype=bool)]))[:, None]
+            )
+        return cls(data, possible, missing, named, reasons)
+
+    def blank(self, name: str) -> np.ndarray:
+        """Return which blanks of a column are filled (N,)."""
+        return self.named[name]
+
+    def fill(self, model: GenerativeModel, codec: Codec, seed: int) -> tuple[pa.Table, float]:
+        """Return the rows with their blanks filled, and the least effective number of candidates of a draw."""
+        data, table = self.data, self.data.table
+        assert table is not None
+        rows = (self.possible & self.missing.any(1)).nonzero()[:, 0]
+        if not len(rows):
+            return table, math.inf
+        c = None if data.c is None else data.c[rows]
+        found = model.fill(data.x[rows], self.missing[rows], c, seed)
+        keys = data.keys.take(pa.array(rows.numpy())) if data.keys is not None else None
+        drawn = as_table(codec, found.x.cpu(), seed, keys)
+        place = np.full(len(data), -1)
+        place[rows.numpy()] = np.arange(len(rows))
+        for name, where in self.named.items():
+            where = where & (place >= 0)
+            if not where.any():
+                continue
+            values = drawn.column(name).take(pa.array(place, mask=~where))
+            if name not in table.column_names:
+                table = table.append_column(drawn.schema.field(name).with_type(values.type), values)
+                continue
+            i = table.column_names.index(name)
+            column = _merged(table.column(name), values, where)
+            table = table.set_column(i, drawn.schema.field(name).with_type(column.type), column)
+        return table, float(found.size.min())
+
+
+def _blank_cells(table: pa.Table | None, name: str, rows: int) -> np.ndarray:
+    """Return which cells of a column are blank (N,); all where the table lacks it."""
+    if table is None or name not in table.column_names:
+        return np.ones(rows, dtype=bool)
+    return np.asarray(pc.is_null(table.column(name), nan_is_null=True))
+
+
+def _merged(column: pa.ChunkedArray, values: pa.ChunkedArray, where: np.ndarray) -> pa.ChunkedArray:
+    """Return a column with these values in these rows (N,), in a type that holds both."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    kind = values.type if pa.types.is_null(column.type) else column.type
+    try:
+        values, column = values.cast(kind), column.cast(kind)
+    except pa.ArrowInvalid:  # whole numbers that are filled with fractions, say
+        values, column = (
+            (part.cast(pa.float64()) for part in (values, column))
+            if pa.types.is_integer(kind) or pa.types.is_floating(kind)
+            else (part.cast(pa.string()) for part in (values, column))
+        )
+    return pc.if_else(pa.chunked_array([pa.array(where)]), values, column)
