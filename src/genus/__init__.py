@@ -30,6 +30,7 @@ _names = {
         "GPT",
         "GaussianCopula",
         "Glow",
+        "HCLT",
         "IAF",
         "IWAE",
         "MADE",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from genus.models import (
         GAN,
         GPT,
+        HCLT,
         IAF,
         IWAE,
         MADE,
