@@ -91,6 +91,7 @@ SMALL = {  # small enough to be fast, large enough to go wrong
     "gaussian-copula": {"points": 8},
     "glow": {"levels": 1, "steps": 2, "hidden": [8]},
     "gpt": {"width": 8, "layers": 2, "heads": 2, "components": 2},
+    "hclt": {"latent": 3, "states": 4, "epochs": 2},
     "iaf": {"transforms": 2, "hidden": [16, 16]},
     "iwae": {"latent": 2, "hidden": [16], "components": 2, "samples": 3},
     "made": {"hidden": [12, 12], "components": 2},

@@ -14,10 +14,11 @@ from conftest import CONTEXTS, SPACES, draw, make
 from torch import Tensor
 
 import genus
-from genus import Category, ChowLiu, Lattice, ModelFileError, Real, Space
+from genus import HCLT, Category, ChowLiu, Lattice, ModelFileError, Real, Space
 from genus.files import read_tensors, write_tensors
 from genus.laws.core import base_measure
-from genus.models.dependence import mutual_informations, spanning_tree
+from genus.models.dependence import StateTree, mutual_informations, spanning_tree
+from genus.models.hclt import expectations
 from genus.models.states import smoothed
 
 
@@ -49,7 +50,7 @@ def test_tables_of_few_rows_are_drawn_towards_the_prior() -> None:
     assert torch.allclose(none, prior[0, 0])
 
 
-@pytest.mark.parametrize("family", ["chow-liu"])
+@pytest.mark.parametrize("family", ["chow-liu", "hclt"])
 @pytest.mark.parametrize("space", ["mixed", "charts"])
 def test_any_columns_are_drawn_given_any_others(family: str, space: str) -> None:
     """The second column given the others: as often as the density says, at every value."""
@@ -94,6 +95,58 @@ def test_many_values_share_states_and_keep_their_frequencies() -> None:
     assert torch.allclose(p, torch.bincount(x[:, 0].long()).double() / 4000, atol=0.01)
     q = model.log_marginal(torch.arange(200.0)[:, None], [1]).exp()
     assert torch.allclose(q, torch.full_like(q, 1 / 200), atol=1e-3)
+
+
+def test_latent_variables_learn_what_no_tree_of_columns_holds() -> None:
+    """Four columns that a hidden coin moves together: a tree of columns sees pairs alone."""
+    rng = torch.Generator().manual_seed(0)
+    coin = torch.randint(2, (3000, 1), generator=rng)
+    x = torch.where(torch.rand(3000, 6, generator=rng) < 0.8, coin, 1 - coin).float()
+    space, values = Space([Category((0, 1))] * 6), {}
+    for model in (ChowLiu(space), HCLT(space, latent=2, epochs=15)):
+        genus.fit(model, x, seed=0, progress=False)
+        values[model.name] = float(model.log_prob(x).mean())
+    ones = x.sum(1).double()
+    p = torch.stack([k * math.log(0.8) + (6 - k) * math.log(0.2) - math.log(2) for k in (ones, 6 - ones)]).logsumexp(0)
+    assert values["hclt"] == pytest.approx(float(p.mean()), abs=0.03)
+    assert values["chow-liu"] < values["hclt"] - 0.1
+
+
+def test_expected_counts_are_those_of_a_sum_over_all_states() -> None:
+    """The E-step of two rows against the posterior, state by state of all variables."""
+    rng = torch.Generator().manual_seed(0)
+    tree = StateTree(3, 2)
+    table = torch.rand(3, 2, 2, generator=rng, dtype=torch.float64).softmax(-1)
+    table[1] = table[1, 0]
+    tree.take(torch.tensor([1, -1, 1]), table)
+    emission = torch.rand(3, 2, 2, generator=rng, dtype=torch.float64).softmax(1)  # of columns: state, then latent state
+    x = torch.tensor([[0, 1, 1], [1, 1, 0]])
+    counts, log_likelihood = expectations(tree, emission, x)
+    pairs, own, total = torch.zeros(3, 2, 2), torch.zeros(3, 2, 2), torch.zeros(2)
+    every = torch.cartesian_prod(*[torch.arange(2)] * 3)
+    for row in range(2):
+        joint = [
+            table[1, 0, b]
+            * table[0, b, a]
+            * table[2, b, c]
+            * math.prod(emission[i, x[row, i], z] for i, z in enumerate((a, b, c)))
+            for a, b, c in every.tolist()
+        ]
+        total[row] = sum(joint)
+        for z, p in zip(every.tolist(), joint, strict=True):
+            for i in range(3):
+                pairs[i, z[1], z[i]] += p / total[row] if i != 1 else 0
+                own[i, x[row, i], z[i]] += p / total[row]
+    assert torch.allclose(log_likelihood.exp().float(), total, atol=1e-6)
+    assert torch.allclose(counts.pairs[[0, 2]].float(), pairs[[0, 2]], atol=1e-5)
+    assert torch.allclose(counts.own.float(), own, atol=1e-5)
+
+
+def test_a_short_time_still_gives_a_model() -> None:
+    x = draw(SPACES["mixed"], 300)
+    model = HCLT(SPACES["mixed"], latent=3)
+    model.learn((x, None), None, lambda: 0.0, seed=0)  # as after Ctrl-C
+    assert model.log_prob(x).isfinite().all()
 
 
 CRAFTED: dict[str, Callable[[dict[str, Tensor]], None]] = {
@@ -147,3 +200,14 @@ def test_published_figures_are_reproduced(shared: Path, name: str, published: fl
     model = ChowLiu(Space([Category((0, 1))] * train.shape[1]))
     genus.fit(model, torch.tensor(train, dtype=torch.float32), seed=0, progress=False)
     assert float(model.log_prob(torch.tensor(test, dtype=torch.float32)).mean()) == pytest.approx(published, abs=0.02)
+
+
+@pytest.mark.parametrize("value", [math.nan, -1.0, 0.9], ids=["no number", "negative", "sums that are not 1"])
+def test_a_latent_tree_that_was_tampered_with_is_refused(value: float, tmp_path: Path) -> None:
+    model = HCLT(Space([Category((0, 1)), Lattice(0, 3)]), latent=2)
+    genus.save(model, tmp_path / "m.genus")
+    tensors, header = read_tensors(tmp_path / "m.genus")
+    tensors["emission"].fill_(value)
+    write_tensors(tmp_path / "m.genus", tensors, header)
+    with pytest.raises(ModelFileError):
+        genus.load(tmp_path / "m.genus")

@@ -35,7 +35,7 @@ def test_mass_is_one_over_one_coordinate(space: Space, context: Space | None) ->
         except genus.DataError:
             continue
         if isinstance(model, TractableDensity):
-            kinks = family in ("nsf", "trees", "chow-liu")  # which a grid integrates badly
+            kinks = family in ("nsf", "trees", "chow-liu", "hclt")  # which a grid integrates badly
             assert laws.mass_is_one_by_quadrature(model, x, c, tolerance=1e-3 if kinks else 1e-6)
             checked.append(family)
     assert checked or context is CONTEXTS["mixed"]  # no family counts for each value of a real context

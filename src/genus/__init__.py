@@ -30,6 +30,7 @@ _names = {
         "GPT",
         "GaussianCopula",
         "Glow",
+        "HCLT",
         "IAF",
         "IWAE",
         "MADE",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from genus.models import (
         GAN,
         GPT,
+        HCLT,
         IAF,
         IWAE,
         MADE,

@@ -9,6 +9,7 @@ from genus.models.flow import Flow
 from genus.models.gan import GAN
 from genus.models.glow import Glow
 from genus.models.gpt import GPT
+from genus.models.hclt import HCLT
 from genus.models.iaf import IAF
 from genus.models.independent import Independent
 from genus.models.made import MADE
@@ -32,6 +33,7 @@ from genus.models.wgan import WGAN, WGANGP
 __all__ = [
     "GAN",
     "GPT",
+    "HCLT",
     "IAF",
     "IWAE",
     "MADE",
