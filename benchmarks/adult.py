@@ -84,10 +84,10 @@ def c2st(real: pa.Table, fake: pa.Table) -> float:
     return float(np.mean(scores))
 
 
-def tstr(real: pa.Table, fake: pa.Table) -> float:
+def tstr(real: pa.Table, fake: pa.Table, target: str = TARGET) -> float:
     """The AUC on the target of real rows of what was learnt from the others."""
     (a, b), categorical = matrices(real, fake)
-    column = real.column_names.index(TARGET)
+    column = real.column_names.index(target)
     others = [i for i in range(a.shape[1]) if i != column]
     model = HistGradientBoostingClassifier(categorical_features=categorical[others], random_state=0)
     score = model.fit(b[:, others], b[:, column]).predict_proba(a[:, others])[:, 1]

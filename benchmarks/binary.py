@@ -5,8 +5,8 @@
 
 Each family learns the published training rows, stops by the published validation rows, and is scored once on the test rows; it
 has the hyper-parameters that it takes by itself from so many rows. `trees-2` is two orders of trees. Chow-Liu is to reproduce
-the published figure, and `hclt` to come near that of hidden Chow-Liu trees (Liu and Van den Broeck 2021), both within .02 nats
-or above; the run exits with an error where one does not. Seconds are processor time of fitting.
+the published figure, `hclt` to come near that of hidden Chow-Liu trees (Liu and Van den Broeck 2021), and two orders of trees
+near those of a chain written by hand with LightGBM, all within .02 nats or above; the run exits with an error where one does not. Seconds are processor time of fitting.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import torch
 
 import genus
 
-PUBLISHED = {  # independent columns, Chow-Liu, HCLT
-    "nltcs": (-9.23, -6.76, -6.007),
-    "plants": (-31.27, -16.52, -14.31),
-    "audio": (-49.34, -44.37, -39.77),
-    "jester": (-63.88, -58.23, -52.46),
-    "dna": (-100.39, -87.73, -79.34),
+PUBLISHED = {  # independent columns, Chow-Liu, HCLT, two chains of boosted trees by hand
+    "nltcs": (-9.23, -6.76, -6.007, -5.993),
+    "plants": (-31.27, -16.52, -14.31, -12.251),
+    "audio": (-49.34, -44.37, -39.77, -38.771),
+    "jester": (-63.88, -58.23, -52.46, -51.541),
+    "dna": (-100.39, -87.73, -79.34, -77.994),
 }
-COLUMN = {"independent": 0, "chow-liu": 1, "hclt": 2}
+COLUMN = {"independent": 0, "chow-liu": 1, "hclt": 2, "trees-2": 3}
 SLACK = 0.02  # nats
 FAMILIES = ("independent", "mixture", "chow-liu", "hclt", "made", "trees", "trees-2")
 

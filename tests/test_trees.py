@@ -49,7 +49,7 @@ def test_missing_values_and_levels_are_branches() -> None:
     space = Space([Real(atoms=(math.nan,)), Category(tuple("abcdefgh")), Category((0, 1))])
     x = draw(space, 4000)
     x[:, 2] = (x[:, 0].isnan() | (x[:, 1] % 3 == 1)).float()
-    model = Trees(space)
+    model = Trees(space, order=[0, 1, 2])
     genus.fit(model, x, progress=False)
     assert float(model.log_conditionals(x)[:, 2].mean()) > -0.05
 
@@ -69,7 +69,7 @@ def test_a_short_time_still_gives_a_model_and_ctrl_c_too() -> None:
 def test_several_orders_are_averaged_as_probabilities() -> None:
     space = SPACES["mixed"]
     model, x = make("trees", space), draw(space, 30).double()
-    assert model.orders.tolist() == [[0, 1, 2, 3]]  # type: ignore[union-attr]
+    assert model.orders.tolist() == [model.order]  # type: ignore[union-attr]
     torch.manual_seed(1)
     many = Trees(space, orders=3, rounds=5)
     many.learn((draw(space, 400), None), None, lambda: math.inf, seed=0)

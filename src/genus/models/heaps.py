@@ -30,7 +30,7 @@ class Heaps(nn.Module):
     >>> heaps = Heaps()
     >>> heaps.take(np.array([5, 9]), np.array([0.25, 0.5]))
     >>> heaps.prepare(np.array([0, 1]), 3)  # 5 lies in the first of three bins, 9 in the second
-    >>> np.exp(heaps.log_mass(np.array([9, 8]), np.array([1, 1]), np.log([0.1, 0.1]))).tolist()
+    >>> np.exp(heaps.log_mass(np.array([9, 8]), np.array([1, 1]), np.log([0.1, 0.1]))).round(3).tolist()
     [0.55, 0.05]
     """
 

@@ -23,7 +23,7 @@ from genus.models.questions import Conditional
 from genus.nets.forest import ByteCodes, Forest
 from genus.nets.heads import SamplingOptions
 from genus.random import isolated, rng
-from genus.space import Space
+from genus.space import Category, Lattice, Space, Time
 
 __all__ = ["Trees"]
 
@@ -52,7 +52,8 @@ class Trees(Learned, SeveralOrders, name="trees"):
     Args:
         orders: the number of chains, each in an order of the columns of its own, the first in `order`, the others random. The
             density is the mean of theirs.
-        order: the order of the columns; by default their own.
+        order: the order of the columns; by default times come first, then columns of few values before those of many, so that
+            numbers are drawn given levels: on Adult a classifier tells such samples less well from real rows.
         rounds: the most trees of a question.
         rate: by which every tree's part is shrunk.
         depth: the most levels of a tree, 1 to 8.
@@ -85,7 +86,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
                 f" orders={orders}, rounds={rounds}, depth={depth}, bins={bins}, rate={rate}."
             )
         super().__init__(space, context)
-        self.order = checked_order(space, order)
+        self.order = checked_order(space, few_first(space) if order is None else order)
         self.rounds, self.rate = rounds, rate
         shuffles = (torch.randperm(space.dim) for _ in range(orders - 1))
         self.register_buffer("orders", torch.stack([torch.tensor(self.order), *shuffles]))
@@ -318,6 +319,23 @@ class TreeChain:
         for i in self.order[last_known(self.order, unknown) + 1 :]:
             self.draw_column(i, seen, x)
         return x
+
+
+def few_first(space: Space) -> list[int]:
+    """Return the columns by how many values they have, times first: what has a season depends on them.
+
+    >>> from genus import Category, Real
+    >>> few_first(Space([Real(), Category(("a", "b", "c")), Category((0, 1))]))
+    [2, 1, 0]
+    """
+
+    def values(i: int) -> float:
+        kind = space.kinds[i]
+        if isinstance(kind, Category):
+            return kind.states
+        return kind.size + kind.states - 1 if isinstance(kind, Lattice) and kind.is_narrow else math.inf
+
+    return sorted(range(space.dim), key=lambda i: -1.0 if isinstance(space.kinds[i], Time) else values(i))
 
 
 def _divided(train: WithContext, validation: WithContext | None, seconds: float) -> tuple[WithContext, WithContext]:
