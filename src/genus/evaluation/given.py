@@ -27,6 +27,7 @@ from genus.data.sources import Source, open_source
 from genus.errors import DataError
 from genus.evaluation.findings import Finding
 from genus.kinds import Category, Kind, Lattice, Real, Time
+from genus.space import Space
 
 __all__ = ["Given", "read_given"]
 
@@ -60,8 +61,9 @@ class Given:
 def read_given(name: str, source: Any, real: Dataset) -> Given:
     """Return samples in the space of the real rows, whatever it takes; what it took is said in the findings.
 
-    Columns may stand in any order and be spelled otherwise; numbers are rounded to the lattice of their column and moved inside
-    its ends; levels are found whatever their case and blanks. What is not there at all is filled, so that every row is judged.
+    Tensors beside real rows that were tensors are taken as they are, where they fit. Columns may stand in any order and be
+    spelled otherwise; numbers are rounded to the lattice of their column and moved inside its ends; levels are found whatever
+    their case and blanks. What is not there at all is filled, so that every row is judged.
 
     Args:
         name: of the samples, for messages.
@@ -78,6 +80,8 @@ def read_given(name: str, source: Any, real: Dataset) -> Given:
             return Given(name, found.x, found.c)
         if isinstance(source, Dataset):
             source = source.frame()
+        if isinstance(source, Tensor) and real.codec is None and real.context is None and _fits(real.space, source):
+            return Given(name, source)
         opened = open_source(source, Options(kinds=_kinds(real)))
         if opened.sequences is not None:
             raise DataError("these are sequences, and the real rows are none")
@@ -86,6 +90,15 @@ def read_given(name: str, source: Any, real: Dataset) -> Given:
         return _rows(name, opened, codec, real)
     except (DataError, pa.ArrowException) as error:
         raise DataError(f"The samples {name!r} cannot be judged: {str(error).rstrip('.')}.") from error
+
+
+def _fits(space: Space, x: Tensor) -> bool:
+    """Return whether a tensor holds rows of the space, as models draw them."""
+    try:
+        space.check(x)
+    except DataError:
+        return False
+    return True
 
 
 def _kinds(real: Dataset) -> dict[str, Kind]:
