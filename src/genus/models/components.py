@@ -65,7 +65,7 @@ class MixtureRows(NamedTuple):
 
 
 class Components(nn.Module):
-    """A mixture's components, p(k | c) p(x | k), learned from expected counts.
+    """Hold a mixture's components, p(k | c) p(x | k), which are learned from expected counts.
 
     Within a component states (categories, atoms, short lattices) and wide lattices are independent of all else, so that every
     mass is exact; real numbers are jointly normal, beside atoms and missing values those that are present.

@@ -43,7 +43,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     given the component: a normal of several lattices has no cells in closed form, and masses and marginals here are exact.
 
     What the constructor leaves open is chosen by rows that did not fit it: of 2,000 rows or more by the validation rows, of
-    fewer by all rows, each of which is scored by a fit to most of the others; all of them are then fitted once more. A
+    fewer by all rows, each of which is scored by a fit to most of the others; the training rows are then fitted once more. A
     component's covariance and tables are drawn towards what is typical of all, by as many rows' worth as those rows like best.
     Above 50,000 rows EM takes steps on parts of them.
 
@@ -103,31 +103,36 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         if len(x) == 0:
             return
         few = len(x) + (0 if validation is None else len(validation[0])) < FEW
+        count = len(x)
         if few and validation is not None:
             x, c = _together((x, c), validation)
         elif not few and validation is None:
             order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
-            count = round(HELD * len(x))
-            (x, c), validation = _some(x, c, order[count:]), _some(x, c, order[:count])
+            held = round(HELD * len(x))
+            (x, c), validation = _some(x, c, order[held:]), _some(x, c, order[:held])
 
         def spent_to(share: float) -> Callable[[], bool]:
             return lambda: budget() <= limit * share
 
         if few:
-            self._learn_few(x, c, spent_to(1 - CHOICE), spent_to(RESERVE), seed)
+            self._learn_few(x, c, count, (spent_to(1 - CHOICE), spent_to(RESERVE)), seed)
         else:
             assert validation is not None
             self._learn_many((x, c), validation, limit, (spent_to(1 - CHOICE), spent_to(RESERVE)), seed)
         self.parts.scale(0)
 
-    def _learn_few(self, x: Tensor, c: Tensor | None, chosen: Callable[[], bool], spent: Callable[[], bool], seed: int) -> None:
+    def _learn_few(
+        self, x: Tensor, c: Tensor | None, count: int, over: tuple[Callable[[], bool], Callable[[], bool]], seed: int
+    ) -> None:
+        """Choose the form by all rows in turns, and fit it to the first `count`: the others, validation rows, stay unseen."""
+        chosen, spent = over
         rows, features = self.parts.rows_of(x, c), self._features_of(x)
         folds = cross_folds(len(x), min(FOLDS, max(2, len(x))), seed, x.device)
         options = self._options(len(x), min(len(train) for train, _ in folds))
         form = options.first
         if not options.is_one and len(x) >= 2 * FOLDS:
             form = Chooser(self.space, self.context, rows, features, folds, seed, chosen).choose(options)
-        best = -math.inf
+        rows, features, best = rows.some(slice(0, count)), features[:count], -math.inf
         for start in range(STARTS if not options.is_one else 1):
             labels = starting_labels(features, form.components, seed + 101 * start)
             parts = new_components(self.space, self.context, form, rows, labels)
