@@ -6,7 +6,8 @@
 Each family learns the published training rows, stops by the published validation rows, and is scored once on the test rows; it
 has the hyper-parameters that it takes by itself from so many rows. `trees-2` is two orders of trees. Chow-Liu is to reproduce
 the published figure, `hclt` to come near that of hidden Chow-Liu trees (Liu and Van den Broeck 2021), and two orders of trees
-near those of a chain written by hand with LightGBM, all within .02 nats or above; the run exits with an error where one does not. Seconds are processor time of fitting.
+near those of a chain written by hand with LightGBM, all within .02 nats or above; the run exits with an error where one does
+not. Seconds are processor time of fitting.
 """
 
 from __future__ import annotations
