@@ -23,7 +23,7 @@ from genus.models.weights import mixture_weights
 from genus.training import loop
 
 MIXED = Space([Real(atoms=(math.nan,)), Category(("a", "b")), Lattice(0, 5)], names=["r", "k", "n"])
-COUNTED = [{"class": "mixture", "components": 3}, {"class": "naive-bayes"}]
+COUNTED = [{"class": "mixture", "components": 3, "covariance": "full", "shrinkage": 3.0, "pool": 2.0}, {"class": "naive-bayes"}]
 QUICK = [{"class": "trees", "rounds": 10, "bins": 8}, *COUNTED]
 
 
@@ -77,7 +77,7 @@ def test_a_stack_is_the_weighted_mean_of_members_trained_as_alone() -> None:
     assert set(model.weights) == {"trees", "mixture", "naive-bayes"}
     each = torch.stack([one.log_prob(x).double() for one in model._each], dim=1)  # type: ignore[attr-defined]
     assert torch.allclose(model.log_prob(x), (each + model.log_weights).logsumexp(1))
-    alone = genus.build("mixture", MIXED, components=3)
+    alone = genus.build("mixture", MIXED, **{k: v for k, v in COUNTED[0].items() if k != "class"})
     genus.fit(alone, rows(400), progress=False)
     assert torch.equal(alone.log_prob(x), model._each[1].log_prob(x))  # type: ignore[attr-defined]
 
