@@ -13,6 +13,7 @@ from genus import Category, Lattice, Real, Space
 from genus.data import Dataset
 from genus.evaluation.comparison import _lasting
 from genus.evaluation.copying import find_copies
+from genus.evaluation.density import find_wrong_density
 from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
 from genus.evaluation.neighbours import repeated
@@ -114,6 +115,23 @@ def test_honest_generators_are_seldom_accused() -> None:
         for name, x in drawn.items():
             accused[name] += any(one.kind == "accused" for one in find_copies(SPACE, x, train, unseen))
     assert max(accused.values()) <= 2, accused
+
+
+@pytest.mark.parametrize("cheat", ["honest", "bits", "above its draws", "batch"])
+def test_a_density_of_ones_own_is_held_to_its_laws(cheat: str, own_names: None) -> None:
+    def wrong(values: Tensor) -> Tensor:
+        if cheat == "batch":
+            return values - values.mean()
+        return values / 0.6931 if cheat == "bits" else values + 3.0 * (cheat == "above its draws")
+
+    class Own(genus.NaiveBayes, name="test-own-cheat"):
+        def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
+            return wrong(super()._log_prob(x, c))
+
+    model = Own(SPACE)
+    genus.fit(model, TRAIN[:400], progress=False)
+    findings = find_wrong_density(model, UNSEEN, None)
+    assert [(one.kind, one.test) for one in findings] == ([] if cheat == "honest" else [("accused", "density")])
 
 
 def test_images_are_searched_for_copies() -> None:

@@ -43,7 +43,7 @@ BELOW: dict[str, set[str]] = {
     "laws": TENSORS | {"transforms", "ladder", "divergences", "models", "registry", "files", "training"},
     "testing": TENSORS | {"transforms", "ladder", "divergences", "models", "training", "laws"},
     "evaluation": FORMS
-    | {"atomic", "configurable", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training"},
+    | {"atomic", "configurable", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training", "laws"},
 }
 BELOW["questions"] = FORMS | {"data", "ladder"}
 BELOW["tour"] = set(BELOW)

@@ -15,6 +15,7 @@ from genus.data import Dataset
 from genus.errors import GenusError
 from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.copying import find_copies
+from genus.evaluation.density import find_wrong_density
 from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, score_samples, torch_threads
@@ -123,6 +124,7 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     trial.samples = samples[: pictured(train.space)].clone()
     joint = with_context(replace(train, x=samples, c=c))
     trial.metrics, trial.findings = score_rows(protocol, joint), find_wrongs(protocol, joint)
+    trial.findings = find_wrong_density(model, test.x, test.c) + trial.findings
 
 
 def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
