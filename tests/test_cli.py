@@ -31,7 +31,7 @@ from genus.cli.inputs import context_values, parse_duration, parse_hyperparamete
 from genus.cli.outputs import image_grid
 from genus.codec.tabular import as_table
 
-COMMANDS = ["families", "describe", "compare", "evaluate", "fit", "sample", "score", "impute", "distill", "tour"]
+COMMANDS = ["families", "describe", "compare", "evaluate", "fit", "sample", "score", "impute", "predict", "distill", "tour"]
 
 
 def adult(rows: int = 300) -> str:

@@ -20,6 +20,7 @@ from genus import Category, DataError, GenusError, Lattice, Real, Space
 from genus.data.blanks import mark_unknown
 from genus.kinds import kind_from_json
 from genus.ladder import resampling
+from genus.questions import column_given
 
 UNKNOWN = Space(
     [Real(1.0, 2.0, atoms=(0.0, math.nan), unknown=True), Category(("a", "b", None), unknown=True), Lattice(0, 3), Real()]
@@ -272,3 +273,90 @@ def test_the_command_takes_conditions(tmp_path: Path) -> None:
     run("sample", model, "--where", "species=rose").refused(2, "'rose' is no level of column 'species'")
     run("sample", model, "--where", "petal width (cm)=wide..2").refused(2, "expected a range of numbers")
     run("sample", model, "--where", "petal width (cm)=30..40").refused(1, "cannot hold")
+
+
+@pytest.mark.parametrize("family", ["mixture", "made", "vae"])
+def test_a_column_given_the_others_is_the_ratio_of_joint_densities(family: str) -> None:
+    space = Space([Real(1.0, 2.0), Category(("a", "b", None), unknown=True), Lattice(0, 3)])
+    model = make(family, space)
+    x = torch.tensor([[0.5, 0.0, 2.0], [3.0, 1.0, 0.0]])
+    found = column_given(model, x, None, 1)
+    rows = x.repeat_interleave(2, 0)
+    rows[:, 1] = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    if family != "vae":
+        expected = model.log_prob(rows).view(2, 2).log_softmax(1)
+        assert torch.allclose(found.log_share, expected.double(), atol=1e-5)
+        assert torch.allclose(found.log_density, expected.double().gather(1, x[:, 1:2].long())[:, 0], atol=1e-5)
+    assert found.values.tolist() == [0.0, 1.0]  # a blank that stands for an unknown value is not predicted
+    assert found.label == ("estimate" if family == "vae" else "exact")
+
+
+def test_a_number_given_the_others_has_the_moments_of_the_conditional() -> None:
+    factor = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
+    with genus.ladder.isolated(0):
+        x = torch.randn(2000, 2) @ factor.T
+    model = genus.build("mixture", Space([Real(), Real()]), components=1, covariance="full", shrinkage=1.0, pool=1.0)
+    genus.fit(model, x, seed=0, progress=False)
+    found = column_given(model, torch.tensor([[1.0, 0.0], [-1.0, 0.8]]), None, 1)
+    assert found.mean.tolist() == pytest.approx([0.8, -0.8], abs=0.08)
+    low, high = (found.values[found.quantile(q)] for q in (0.05, 0.95))
+    assert (high - low).tolist() == pytest.approx([1.97, 1.97], rel=0.12)
+    # log N(0.8; -0.8, 0.6): the second value lies 2.7 standard deviations off
+    assert found.log_density[1].item() == pytest.approx(
+        -0.5 * (1.6 / 0.6) ** 2 - math.log(0.6 * math.sqrt(2 * math.pi)), abs=0.5
+    )
+    odd = genus.explain(model, {"x0": [1.0, -1.0], "x1": [0.8, 2.5]})
+    assert odd.surprise[1].min() > 4 > odd.surprise[0].max()
+
+
+def test_columns_are_predicted_whatever_else_is_blank(fitted: genus.GenerativeModel) -> None:
+    table = people(40, seed=3)
+    found = genus.predict(fitted, {name: table[name] for name in ("mileage", "age", "town")}, "car")
+    known = np.array([m is not None for m in table["mileage"]])
+    assert found.label == "exact"
+    assert [*found.probabilities] == ["no", "yes"]
+    assert np.allclose(sum(found.probabilities.values()), 1)
+    assert ((found.value == "yes") == known).mean() > 0.9
+    ages = genus.predict(fitted, table, "age", level=0.8)
+    assert ages.low is not None
+    assert ages.high is not None
+    assert bool((ages.low <= ages.value).all())
+    assert bool((ages.value <= ages.high).all())
+    odd = genus.predict(fitted, {"town": ["Genf"], "age": [20]}, "car")
+    assert list(odd.reasons.values()) == [1]
+    for wrong, match in (("hat", "no column 'hat'"), ("car", "between 0 and 1")):
+        with pytest.raises(GenusError, match=match):
+            genus.predict(fitted, table, wrong, level=2.0 if wrong == "car" else 0.9)
+    with pytest.raises(GenusError, match="no density"):
+        genus.predict(make("wgan-gp", Space([Real(), Real()])), {"x0": [1.0, 2.0], "x1": [1.0, 2.0]}, "x1")
+
+
+def test_a_row_is_explained_by_the_column_that_contradicts_the_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kind, size = rng.choice(["cat", "horse"], 400), rng.normal(0, 0.05, 400)
+    table = {"kind": kind.tolist(), "size": (np.where(kind == "cat", 0.3, 1.6) + size).round(3).tolist(), "x": size.tolist()}
+    data = genus.read(table, relations=False)
+    model = genus.build("mixture", data.space, components=4)
+    genus.fit(model, data, seed=0, progress=False)
+    odd = genus.explain(model, {"kind": ["cat", "cat"], "size": [0.31, 1.61], "x": [0.01, 0.01]})
+    assert odd.first[1] in ("kind", "size")
+    assert odd.surprise[1].max() > 5 > odd.surprise[0].max()
+    genus.save(model, tmp_path / "m.genus")
+    (tmp_path / "odd.csv").write_text("kind,size,x\ncat,0.31,0.01\ncow,0.31,0.01\ncat,1.61,0.01\n")
+    done = run("score", tmp_path / "m.genus", tmp_path / "odd.csv", "--explain")
+    rows = list(csv.DictReader(done.out.splitlines()))
+    assert done.code == 0
+    assert rows[1]["log_density_exact"] == "-inf"
+    assert rows[1]["reason"] == "no place for its value of column 'kind'"
+    assert rows[1]["odd_column"] == "kind"
+    assert rows[2]["odd_column"] in ("kind", "size")
+    alone = run("score", tmp_path / "m.genus", tmp_path / "odd.csv", "--columns", "size", "--json")
+    assert json.loads(alone.out)["impossible"] == 0  # the odd kind is left out
+    given = run("score", tmp_path / "m.genus", tmp_path / "odd.csv", "--columns", "size", "--given-rest", "--json")
+    assert json.loads(given.out)["log_density"][2] < json.loads(given.out)["log_density"][0] - 3
+    run("score", tmp_path / "m.genus", tmp_path / "odd.csv", "--columns", "hat").refused(2, "no column 'hat'")
+    run("score", tmp_path / "m.genus", tmp_path / "odd.csv", "--given-rest").refused(2, "name them")
+    told = run("predict", tmp_path / "m.genus", tmp_path / "odd.csv", "--column", "kind", "--probabilities")
+    first = next(csv.DictReader(told.out.splitlines()))
+    assert first["kind predicted"] == "cat"
+    assert float(first["kind=cat"]) > 0.9

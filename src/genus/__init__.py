@@ -58,7 +58,7 @@ _names = {
     "genus.training": ("History", "fit"),
     "genus.distillation": ("Distillation", "distill"),
     "genus.evaluation": ("Report", "compare", "evaluate"),
-    "genus.questions": ("Imputed", "impute"),
+    "genus.questions": ("Explained", "Imputed", "Predicted", "explain", "impute", "predict"),
 }
 _modules = {name: module for module, names in _names.items() for name in names}
 __all__ = sorted(_modules)  # noqa: PLE0605
@@ -104,7 +104,7 @@ if TYPE_CHECKING:
     )
     from genus.models.adversarial import adversarial
     from genus.models.continuous import ContinuousDensity
-    from genus.questions import Imputed, impute
+    from genus.questions import Explained, Imputed, Predicted, explain, impute, predict
     from genus.registry import build, families, family
     from genus.space import Category, Lattice, Real, Space, Time
     from genus.training import History, fit

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genus.cli.columns import as_lists, check_columns, explanation, reasons, score_columns, split_columns
 from genus.cli.inputs import codec_of, context_codec_of, source_of
 from genus.cli.options import Data, Model, Output, RowOptions, TableFile, shared_options
 from genus.cli.outputs import check_suffix, print_json, write_table
@@ -37,6 +39,16 @@ def score(
         bool,
         typer.Option("--online", help="Learn from each symbol after it was scored (models that count; text and the like)."),
     ] = False,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Score these columns alone, the others left out; exact families alone.")
+    ] = None,
+    given_rest: Annotated[
+        bool, typer.Option("--given-rest", help="Score the --columns given the others: how odd is the price of such a thing?")
+    ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Add the column that is most surprising given the others, and how surprising all are."),
+    ] = False,
     reading: RowOptions,
     output: Output,
 ) -> None:
@@ -56,28 +68,20 @@ def score(
       genus score adult.genus adult.csv --out scores.csv
       genus score adult-vae.genus adult.csv --samples 64 --out scores.parquet
       genus score names.genus new-names.txt --online
+      genus score adult.genus adult.csv --columns age --given-rest
+      genus score adult.genus adult.csv --explain --out odd.csv
       genus score adult.genus adult.csv --json
     """
     output.check_one_place(out)
     check_suffix(out)
 
-    import torch
-
     from genus.data import read
-    from genus.files import load
-    from genus.ladder import ApproximateDensity, TractableDensity
-    from genus.models.online import OnlineDensity
-    from genus.registry import families
+    from genus.ladder import TractableDensity
 
-    loaded = load(model)
-    if not isinstance(loaded, ApproximateDensity):
-        able = [name for name, cls in families().items() if issubclass(cls, ApproximateDensity)]
-        raise GenusError(
-            f"{model} holds a {loaded.name}, which has no density to score rows with; families that have one:"
-            f" {', '.join(able)}. genus compare evaluates {loaded.name} by its samples."
-        )
-
+    loaded = _loaded(model)
+    names = split_columns(columns)
     _check_online(loaded, online, samples)
+    check_columns(loaded, names, given_rest, explain, online or samples is not None)
     source = source_of(data)
 
     def rows(beyond: bool) -> Dataset:
@@ -89,38 +93,79 @@ def score(
             beyond=beyond,
         )
 
-    dataset, fine, why = _read_rows(rows)
+    dataset, odd, why = _read_rows(rows)
     if len(dataset) == 0:
         raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
-    label = "exact" if isinstance(loaded, TractableDensity) else "bound" if samples is None else "estimate"
-    label, partial = "online" if online else label, _partial(dataset)
-    if isinstance(loaded, OnlineDensity) and online:  # nothing is learned from rows without mass
-        values = torch.full((len(dataset),), -math.inf, dtype=torch.float64)
-        values[fine] = loaded.log_prob_online(dataset.x[fine]).double().cpu()
+    partial = _partial(dataset)
+    looked_at = odd if given_rest or not names else odd[:, [loaded.space.index(name) for name in names]]
+    fine = ~looked_at.any(1)
+    if names:
+        values, label = score_columns(loaded, dataset, names, given_rest)
     else:
-        values = _log_density(loaded, dataset, samples, partial > 0).double().cpu()
-    known, beyond = values[fine], int((~fine).sum())
+        values, label = _scored(loaded, dataset, fine, online, samples, partial > 0)
     values = values.where(fine, -math.inf)
-
-    import pyarrow as pa
-
-    mean, error = known.mean().item(), known.std().item() / math.sqrt(len(known)) if len(known) > 1 else math.nan
+    more: dict[str, Any] = {} if bool(fine.all()) else {"reason": reasons(dataset, looked_at)}
+    if explain:
+        more |= explanation(loaded, dataset, odd)
     if output.as_json:
-        each = [value if math.isfinite(value) else None for value in values.tolist()]
-        told: dict[str, Any] = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(each)}
-        told |= {"partial": partial, "impossible": beyond}
-        print_json(told | {"mean": _finite(mean), "se": _finite(error), "log_density": each})
+        told: dict[str, Any] = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(values)}
+        told |= {"partial": partial, "impossible": int((~fine).sum())}
+        told |= {name: _finite(value) for name, value in zip(("mean", "se"), _mean(values[fine]), strict=True)}
+        print_json(told | {"log_density": [_finite(value) for value in values.tolist()]} | as_lists(more))
     else:
-        write_table(pa.table({"row": range(len(values)), f"log_density_{label}": values.numpy()}), out)
-    kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}
-    kind["online"] = "online: each symbol was learned from after it was scored"
+        import pyarrow as pa
+
+        write_table(pa.table({"row": range(len(values)), f"log_density_{label}": values.numpy(), **more}), out)
+    if not bool(fine.all()):
+        output.note(f"Rows without mass under the model ({int((~fine).sum()):,}) have -inf and are left out of the mean: {why}")
+    mean, error = _mean(values[fine])
     spread = f" ± {error:.4f}" if math.isfinite(error) else ""
     where = f"; they are in {out}" if out is not None else ""
     part = f"; rows that lack values ({partial:,}) are scored by those they have" if partial else ""
-    if beyond:
-        output.note(f"Rows without mass under the model ({beyond:,}) have -inf and are left out of the mean: {why}")
-    found = f"{mean:.4f}{spread} nats a row ({kind[label]}){part}" if len(known) else "none has any mass under the model"
+    kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}
+    kind |= {"online": "online: each symbol was learned from after it was scored"}
+    kind |= {"estimate": "an estimate, at points of the column"} if names else {}
+    found = f"{mean:.4f}{spread} nats a row ({kind[label]}){part}" if bool(fine.any()) else "none has any mass under the model"
     output.note(f"{len(values):,} rows: {found}{where}.")
+
+
+def _loaded(path: Path) -> ApproximateDensity:
+    """Return the model of a file; raise GenusError where it has no density."""
+    from genus.files import load
+    from genus.ladder import ApproximateDensity
+    from genus.registry import families
+
+    loaded = load(path)
+    if not isinstance(loaded, ApproximateDensity):
+        able = [name for name, cls in families().items() if issubclass(cls, ApproximateDensity)]
+        raise GenusError(
+            f"{path} holds a {loaded.name}, which has no density to score rows with; families that have one:"
+            f" {', '.join(able)}. genus compare evaluates {loaded.name} by its samples."
+        )
+    return loaded
+
+
+def _mean(values: Tensor) -> tuple[float, float]:
+    """Return the mean of values and its standard error; NaN where they are too few."""
+    error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return values.mean().item(), error
+
+
+def _scored(
+    model: ApproximateDensity, data: Dataset, fine: Tensor, online: bool, samples: int | None, partial: bool
+) -> tuple[Tensor, str]:
+    """Return the log-densities (N,) of whole rows, and their label."""
+    import torch
+
+    from genus.ladder import TractableDensity
+    from genus.models.online import OnlineDensity
+
+    if online and isinstance(model, OnlineDensity):  # nothing is learned from rows without mass
+        values = torch.full((len(data),), -math.inf, dtype=torch.float64)
+        values[fine] = model.log_prob_online(data.x[fine]).double().cpu()
+        return values, "online"
+    label = "exact" if isinstance(model, TractableDensity) else "bound" if samples is None else "estimate"
+    return _log_density(model, data, samples, partial).double().cpu(), label
 
 
 def _check_online(model: ApproximateDensity, online: bool, samples: int | None) -> None:
@@ -138,7 +183,7 @@ def _check_online(model: ApproximateDensity, online: bool, samples: int | None) 
 
 
 def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
-    """Return the rows, which of them can have mass under the model (N,), and why the first of the others has none."""
+    """Return the rows, which entries the model has no place for (N, D), and what the first of these is."""
     import torch
 
     from genus.codec.rewrites import BrokenRelation
@@ -151,12 +196,12 @@ def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
             found = read(True)
         except DataError:
             raise error from None  # it is not for its lattices that it was refused
-        fine = ~found.x.isinf().flatten(1).any(1)
-        x = found.x.clone()
+        odd = found.x.isinf().flatten(1)
+        fine, x = ~odd.any(1), found.x.clone()
         possible = x[fine][0] if bool(fine.any()) else placeholder_row(found.space, x).view(found.space.shape)
         x[~fine] = possible  # that it can be computed
-        return replace(found, x=x), fine, f"{error.reason}." if isinstance(error, BrokenRelation) else str(error)
-    return found, torch.ones(len(found), dtype=torch.bool), ""
+        return replace(found, x=x), odd, f"{error.reason}." if isinstance(error, BrokenRelation) else str(error)
+    return found, torch.zeros(found.x.flatten(1).shape, dtype=torch.bool), ""
 
 
 def _partial(data: Dataset) -> int:

@@ -17,7 +17,10 @@ __all__ = ["Proposal", "proposal_for", "resample"]
 
 OWN_DRAWS = 5000  # of the model, to which its proposal is fitted
 PASSES = 20  # over these draws
-PROPOSED = ("mixture", "independent")
+PROPOSED = (  # a mixture whose form need not be searched for, and independent columns
+    {"class": "mixture", "components": 16, "covariance": "full", "shrinkage": 3.0, "pool": 2.0},
+    {"class": "independent"},
+)
 CANDIDATES = 64  # values that each row chooses from
 AT_ONCE = 20_000  # candidates whose densities are computed together
 
@@ -36,7 +39,7 @@ class Proposal:
     def __init__(self, model: Any, c: Tensor | None) -> None:
         context = None if c is None else c[torch.arange(OWN_DRAWS, device=c.device) % len(c)]
         draws = model._sample(OWN_DRAWS, context)
-        self.parts: list[Any] = [_fitted(build_family(name, model.space).to(draws.device), draws) for name in PROPOSED]
+        self.parts: list[Any] = [_fitted(build_family(form, model.space).to(draws.device), draws) for form in PROPOSED]
 
     def draw(self, x: Tensor, columns: list[int], count: int, blanks: bool) -> tuple[Tensor, Tensor]:
         """Draw candidates of some columns given the others of rows x (B, *shape).

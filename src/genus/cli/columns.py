@@ -1,0 +1,100 @@
+"""Columns of `genus score` beside the log-density: of some columns alone, what explains a row, why it has no mass."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from genus.cli.errors import UsageError
+from genus.errors import GenusError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genus.data import Dataset
+    from genus.ladder import ApproximateDensity
+
+__all__ = ["as_lists", "check_columns", "explanation", "reasons", "score_columns", "split_columns"]
+
+
+def split_columns(columns: str | None) -> list[str]:
+    """Return "a, b" as ["a", "b"]."""
+    return [name.strip() for name in columns.split(",")] if columns is not None else []
+
+
+def check_columns(model: ApproximateDensity, names: list[str], given_rest: bool, explain: bool, otherwise: bool) -> None:
+    """Raise UsageError where columns of a table are asked for in a way that makes no sense.
+
+    Args:
+        otherwise: rows are to be scored online, or by importance samples.
+    """
+    if (names or given_rest or explain) and not model.space.is_table:
+        raise UsageError("--columns and --explain are of the columns of a table, and this model has none; leave them out")
+    if given_rest and not names:
+        raise UsageError("--given-rest scores --columns given the others; name them")
+    if names and otherwise:
+        raise UsageError("--columns is exact, by what the family knows of its columns; leave --samples and --online out")
+    for name in names:
+        if name not in (model.space.names or ()):
+            raise UsageError(f"--columns names no column {name!r}; there are {', '.join(model.space.names or ())}")
+
+
+def score_columns(model: ApproximateDensity, data: Dataset, names: list[str], given_rest: bool) -> tuple[Tensor, str]:
+    """Return the log-density (N,) of some columns alone or given all others, and its label."""
+    import torch
+
+    from genus.ladder import TractableDensity, map_batches
+    from genus.questions import column_given
+
+    columns = [model.space.index(name) for name in names]
+    rest = [i for i in range(model.space.dim) if i not in columns]
+    if given_rest and len(columns) == 1:
+        found = column_given(model, data.x, data.c, columns[0], blanks=True)
+        return found.log_density.cpu(), found.label
+    if not isinstance(model, TractableDensity):
+        raise GenusError(
+            f"{model.name} only bounds its density, so no columns can be left out; score one --given-rest instead."
+        )
+
+    def marginal(which: list[int]) -> Tensor:
+        return map_batches(lambda x, c: model.log_marginal(x[:, which], which, c), data.x, data.c)
+
+    with torch.inference_mode():
+        if not given_rest:
+            return marginal(columns).double().cpu(), "exact"
+        return (map_batches(model.log_prob, data.x, data.c) - marginal(rest)).double().cpu(), "exact"
+
+
+def explanation(model: ApproximateDensity, data: Dataset, odd: Tensor) -> dict[str, Any]:
+    """Return the columns of results that say which column of a row is surprising; a value without mass is infinitely so."""
+    import torch
+
+    from genus.questions import Explained, surprise
+
+    found, label = surprise(model, data.x, data.c)
+    found = torch.where(odd, torch.inf, found.cpu())
+    table = Explained(model.space.names or (), found.numpy(), label).table()
+    return {name: table.column(name) for name in table.column_names}
+
+
+def reasons(data: Dataset, odd: Tensor) -> list[str | None]:
+    """Return why each row has no mass under the model; None for rows that have."""
+    if data.space.sequence:
+        return ["no place for its values" if row else None for row in odd.any(1).tolist()]
+    return [
+        None
+        if not any(row)
+        else "it breaks a relation that held in training"
+        if all(row)
+        else f"no place for its value of {', '.join(data.space.label(i) for i, bad in enumerate(row) if bad)}"
+        for row in odd.tolist()
+    ]
+
+
+def as_lists(columns: dict[str, Any]) -> dict[str, Any]:
+    """Return further columns of results as JSON values, infinities and NaN as null."""
+    lists = {name: values if isinstance(values, list) else values.to_pylist() for name, values in columns.items()}
+    return {
+        name: [(value if math.isfinite(value) else None) if isinstance(value, float) else value for value in values]
+        for name, values in lists.items()
+    }

@@ -1,0 +1,128 @@
+"""One column of a table given the others, under a model whose joint density is known."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genus.errors import GenusError
+from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, isolated, map_batches
+from genus.ladder.unknown import all_values, set_columns
+from genus.space import Space
+
+__all__ = ["ColumnGiven", "column_given"]
+
+LISTED = 256  # values of a column that are gone through one by one
+POINTS = 256  # of a column with more, at which its density given the others is taken
+OWN_DRAWS = 5000  # of the model, of which the points are made
+AT_ONCE = 50_000  # rows times values whose densities are computed together
+BOUND_SAMPLES = 64  # importance samples of a density that is only bounded
+
+
+class ColumnGiven(NamedTuple):
+    """Holds the distribution of one column given the other columns of each of B rows.
+
+    Attributes:
+        values: (K,) values in data units, ascending where they are numbers, the blank last.
+        log_share: (B, K) the log of the probability that each value stands for; rows sum to 1.
+        log_density: (B,) log p(the row's value | the others), in nats; NaN where the row has none.
+        expected: (B,) what the log-density of a value drawn from this distribution is on average, in nats.
+        label: "exact" where all values are gone through and the density is exact; else "estimate".
+    """
+
+    values: Tensor
+    log_share: Tensor
+    log_density: Tensor
+    expected: Tensor
+    label: str
+
+    @property
+    def mode(self) -> Tensor:
+        """Return the likeliest value of each row, (B,)."""
+        return self.values[self.log_share.argmax(1)]
+
+    @property
+    def mean(self) -> Tensor:
+        """Return the mean of each row, (B,), blanks aside."""
+        known = ~self.values.isnan()
+        share = self.log_share[:, known].softmax(1)
+        return share @ self.values[known].to(share)
+
+    def quantile(self, level: float) -> Tensor:
+        """Return where among the values that lies below which this share of each row's probability is, (B,), blanks aside."""
+        known = (~self.values.isnan()).nonzero()[:, 0]
+        below = self.log_share[:, known].softmax(1).cumsum(1)
+        return known[(below < level - 1e-9).sum(1).clamp(max=len(known) - 1)]
+
+
+@torch.no_grad()
+def column_given(
+    model: GenerativeModel, x: Tensor, c: Tensor | None, i: int, blanks: bool = False, values: bool = True
+) -> ColumnGiven:
+    """Return the distribution of column i given the other columns of rows.
+
+    p(v | others) is proportional to the joint density with v in the column. Of a column of few values all are gone through;
+    of others points are, drawn from a distribution that is fitted to the model's own draws, and weighted by the joint density
+    over that of these points.
+
+    Args:
+        model: with a density.
+        x: rows (B, D) whose other columns have values or are blanks that the model knows.
+        c: their contexts, (B, *context.shape), or None.
+        i: the column.
+        blanks: whether a blank that stands for an unknown value is among the values.
+        values: whether x has values in the column, whose log-density is asked for.
+
+    Raises:
+        GenusError: the model has no density.
+    """
+    if not isinstance(model, ApproximateDensity):
+        raise GenusError(f"{model.name} has no density, so it cannot tell a column from the others; take mixture or made, say.")
+    kind = model.space.kinds[i]
+    grid = all_values(kind)
+    listed = grid is not None and len(grid) <= LISTED
+    points, log_q = (grid, torch.zeros(len(grid))) if listed and grid is not None else _points(model, c, i)
+    blank = points == kind.end if math.isfinite(kind.end) else points.isnan()
+    if kind.has_missing and kind.unknown and not blanks:
+        points, log_q = points[~blank], log_q[~blank]
+    points, log_q = points.double(), log_q.double()
+
+    def density(rows: Tensor, context: Tensor | None) -> Tensor:
+        if isinstance(model, TractableDensity):
+            return model.log_prob(rows, context).double()
+        return model.log_evidence(rows, context, BOUND_SAMPLES, seed=0).double()
+
+    def joint(rows: Tensor, context: Tensor | None) -> Tensor:
+        many = set_columns(rows.repeat_interleave(len(points), 0), [i], points.repeat(len(rows))[:, None].to(rows))
+        each = None if context is None else context.repeat_interleave(len(points), 0)
+        return density(many, each).view(len(rows), len(points)) - log_q
+
+    log_joint = map_batches(joint, x, c, max(1, AT_ONCE // len(points)))
+    total = log_joint.logsumexp(1)
+    log_share = log_joint - total[:, None]
+    # Of points, the mean weight is the density of the other columns; of all values, the sum is.
+    evidence = total if listed else total - math.log(len(points))
+    log_density = map_batches(density, x, c) - evidence if values else torch.full((len(x),), math.nan, dtype=torch.float64)
+    of_value = log_joint + log_q - evidence[:, None]
+    expected = (log_share.exp() * torch.where(log_share > -100, of_value, 0.0)).sum(1)
+    exact = listed and isinstance(model, TractableDensity)
+    return ColumnGiven(points, log_share, log_density, expected, "exact" if exact else "estimate")
+
+
+def _points(model: GenerativeModel, c: Tensor | None, i: int) -> tuple[Tensor, Tensor]:
+    """Return points (K,) of a column, ascending, and the log of the density (K,) that they are drawn from, in nats."""
+    context = None if c is None else c[torch.arange(OWN_DRAWS) % len(c)]
+    column = Space([model.space.kinds[i]])
+    with isolated(0, model):
+        own = model.sample(OWN_DRAWS, context, seed=0, blanks=True)[:, i : i + 1].to(column.dtype)
+        single = build_family("independent", column)
+        single.observe(own)  # type: ignore[operator]
+        single.conclude()  # type: ignore[operator]
+        drawn = single.sample(OWN_DRAWS, seed=1, blanks=True)
+    ordered = drawn[np.argsort(drawn[:, 0].double().nan_to_num(math.inf).numpy(), kind="stable")]
+    at = ((torch.arange(POINTS) + 0.5) / POINTS * OWN_DRAWS).long()
+    return ordered[at, 0], single.log_prob(ordered[at])  # type: ignore[operator]

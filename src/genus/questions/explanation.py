@@ -1,0 +1,114 @@
+"""`explain`: which column makes a row unusual, column by column given all others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from genus.codec import Codec
+from genus.data import read
+from genus.errors import DataError, GenusError
+from genus.ladder import GenerativeModel
+from genus.ladder.unknown import unknown_entries
+from genus.questions.conditional import column_given
+
+__all__ = ["Explained", "explain", "surprise"]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Holds how surprising every value of a table is, given the other values of its row.
+
+    Attributes:
+        columns: the names of the columns.
+        surprise: (N, D) nats by which a value's log-density given the others lies below what is to be expected of that column
+            in that row; NaN where the row has no value. About 0 on average; 5 and more is odd.
+        label: "exact", or "estimate" where a column was looked at at points.
+    """
+
+    columns: tuple[str, ...]
+    surprise: np.ndarray
+    label: str
+
+    @property
+    def first(self) -> list[str | None]:
+        """Return the most surprising column of each row; None where the row has no value."""
+        found = np.where(np.isnan(self.surprise), -np.inf, self.surprise)
+        return [self.columns[i] if found[row, i] > -np.inf else None for row, i in enumerate(found.argmax(1))]
+
+    def table(self) -> pa.Table:
+        """Return the most surprising column of each row and its surprise, then the surprise of every column."""
+        most = np.where(np.isnan(self.surprise), -np.inf, self.surprise).max(1)
+        out = {"odd_column": pa.array(self.first), "surprise": pa.array(most)}
+        out |= {f"surprise of {name}": pa.array(self.surprise[:, i]) for i, name in enumerate(self.columns)}
+        return pa.table(out)
+
+
+def surprise(model: GenerativeModel, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, str]:
+    """Return how surprising every entry of rows is given the others.
+
+    The surprise of a value is E log p(v | others) - log p(value | others), v drawn from the same distribution: how far its
+    log-density lies below the average, so that columns of any unit, number of levels and noise can be compared.
+
+    Args:
+        model: of a table, with a density.
+        x: rows (B, D) without blanks that the model does not know.
+        c: their contexts, (B, *context.shape), or None.
+
+    Returns:
+        (B, D) in nats, and a label, "exact" or "estimate".
+
+    Raises:
+        GenusError: the model has no density.
+    """
+    found = [column_given(model, x, c, i, blanks=True) for i in range(model.space.dim)]
+    label = "exact" if all(one.label == "exact" for one in found) else "estimate"
+    return torch.stack([one.expected - one.log_density for one in found], dim=1), label
+
+
+def explain(model: GenerativeModel, source: Any, **reading: Any) -> Explained:
+    """Return which values of a table are surprising, each given the other values of its row.
+
+    Args:
+        model: of a table, with a density.
+        source: the table, as `genus.read` takes it.
+        reading: further arguments of `genus.read`.
+
+    Raises:
+        DataError: the data cannot be read; a row has no mass under the model at all.
+        GenusError: the model has no density, or no table.
+
+    >>> import genus
+    >>> rows = {"a": ["x", "y"] * 60, "b": ["u", "v"] * 60}
+    >>> data = genus.read(rows, relations=False)
+    >>> model = genus.build("chow-liu", data.space)
+    >>> _ = genus.fit(model, data, seed=0, progress=False)
+    >>> odd = explain(model, {"a": ["x", "x"], "b": ["u", "v"]})
+    >>> (odd.surprise.max(1) > 3).tolist()
+    [False, True]
+    """
+    if not model.space.is_table:
+        raise GenusError(f"This is a model of {model.space!r}, not of a table, so it has no columns to explain a row by.")
+    codec = model.codec or Codec(model.space)
+    context = model.context_codec or (Codec(model.context) if model.context is not None else None)
+    data = read(source, space=(codec, context), allow_missing=True, beyond=True, **reading)
+    x, space = data.x.clone(), model.space
+    odd = x.isinf()
+    if bool(odd.all(1).any()):
+        row = int(odd.all(1).nonzero()[0])
+        raise DataError(f"Row {row} breaks a relation that held in training, which explains it; leave such rows out.")
+    # A value without any mass is the most surprising there is. It and blanks are drawn, so that the others can be looked at.
+    missing = odd | (x.isnan() & unknown_entries(space, x) & (space.tables(x).missing < 0))
+    rows = missing.any(1)
+    if bool(rows.any()):
+        x[odd] = float("nan")
+        c = None if data.c is None else data.c[rows]
+        x[rows] = model.fill(x[rows], missing[rows], c, seed=0).x.to(x)
+    found, label = surprise(model, x, data.c)
+    found = torch.where(odd, torch.inf, torch.where(missing, torch.nan, found))
+    return Explained(space.names or (), found.numpy(), label)

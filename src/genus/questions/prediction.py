@@ -1,0 +1,148 @@
+"""`predict`: one column of a table from the others, with probabilities or an interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from genus.codec import Codec
+from genus.codec.tabular import as_table
+from genus.data import Dataset, read
+from genus.errors import GenusError
+from genus.ladder import GenerativeModel
+from genus.ladder.unknown import placeholder_row, unknown_entries
+from genus.questions.conditional import ColumnGiven, column_given
+from genus.space import Category, Time
+
+__all__ = ["Predicted", "predict"]
+
+FILLS = 5  # draws of the blanks of other columns, over which a prediction is averaged
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Holds predictions of one column for the rows of a table.
+
+    Attributes:
+        column: its name.
+        value: (N,) the likeliest value of a category, a time, or a column of two values; of other numbers the mean.
+        low, high: (N,) the ends of the interval that holds `level` of the probability; None where the value is the likeliest.
+        probabilities: of a column of at most 256 values, each value with its probability in every row (N,); else empty.
+        level: of the interval.
+        label: "exact", or "estimate" where values are points or the density is one.
+        reasons: why rows were not looked at whole, with how many they are.
+    """
+
+    column: str
+    value: np.ndarray
+    low: np.ndarray | None
+    high: np.ndarray | None
+    probabilities: dict[Any, np.ndarray]
+    level: float
+    label: str
+    reasons: dict[str, int]
+
+    def table(self, probabilities: bool = False) -> pa.Table:
+        """Return the predictions as columns: the value, an interval of numbers, and where asked for the probabilities."""
+        out = {f"{self.column} predicted": pa.array(self.value.tolist())}
+        if self.low is not None and self.high is not None:
+            out |= {f"{self.column} low": pa.array(self.low), f"{self.column} high": pa.array(self.high)}
+        if probabilities:
+            out |= {f"{self.column}={value}": pa.array(share) for value, share in self.probabilities.items()}
+        return pa.table(out)
+
+
+def predict(model: GenerativeModel, source: Any, column: str, level: float = 0.9, **reading: Any) -> Predicted:
+    """Predict one column of a table from all others that a row has, by a model of their joint distribution.
+
+    The probability of a value is proportional to the joint density with that value in the column. Blanks of other columns are
+    drawn first, and predictions averaged over some draws. Values of the column itself are not looked at.
+
+    Args:
+        model: of a table, with a density.
+        source: the table, as `genus.read` takes it; it may lack the column, and others.
+        column: its name.
+        level: the probability that the interval of a number is to hold.
+        reading: further arguments of `genus.read`.
+
+    Raises:
+        DataError: the data cannot be read, or the model has no such column.
+        GenusError: the model has no density, or no table.
+
+    >>> import genus
+    >>> data = genus.read("iris")
+    >>> model = genus.build("mixture", data.space, components=6)
+    >>> _ = genus.fit(model, data, seed=0, progress=False)
+    >>> found = predict(model, {"petal width (cm)": [0.2, 2.3], "petal length (cm)": [1.4, 6.0]}, "species")
+    >>> found.value.tolist(), found.label
+    (['setosa', 'virginica'], 'exact')
+    """
+    if not model.space.is_table:
+        raise GenusError(f"This is a model of {model.space!r}, not of a table, so it has no columns to predict.")
+    if not 0 < level < 1:
+        raise GenusError(f"level is the probability that an interval holds, between 0 and 1; got {level}.")
+    i, space = model.space.index(column), model.space
+    codec = model.codec or Codec(space)
+    context = model.context_codec or (Codec(model.context) if model.context is not None else None)
+    data = read(source, space=(codec, context), allow_missing=True, absent=True, beyond=True, **reading)
+    x, reasons = _whole(space, data, i)
+    lacking = unknown_entries(space, x)
+    lacking[:, i] = True
+    x[:, i] = placeholder_row(space, x)[i]
+    found = _averaged(model, x, lacking, data.c, i)
+    kind = space.kinds[i]
+    numbers = not isinstance(kind, Category | Time) and len(found.values) > 2  # of two values the likelier is predicted
+    decoded = _decoded(codec, i, found.values)
+    value = found.mean.numpy() if numbers else np.array(decoded, dtype=object)[found.log_share.argmax(1).numpy()]
+    ends = [
+        np.array(decoded, dtype=np.float64)[found.quantile(q).numpy()] if numbers else None
+        for q in ((1 - level) / 2, (1 + level) / 2)
+    ]
+    shares = found.log_share.exp().numpy()
+    probabilities = {v: shares[:, k] for k, v in enumerate(decoded)} if found.label == "exact" else {}
+    return Predicted(column, value, ends[0], ends[1], probabilities, level, found.label, reasons)
+
+
+def _whole(space: Any, data: Dataset, i: int) -> tuple[Tensor, dict[str, int]]:
+    """Return rows (N, D) where values that the model has no place for are blanks, and how many of these there are."""
+    x, reasons = data.x.clone(), {}
+    odd = x.isinf()
+    if bool(odd.all(1).any()):
+        reasons["they break a relation that held in training, so nothing of them was looked at"] = int(odd.all(1).sum())
+    for j, count in enumerate((odd & ~odd.all(1, keepdim=True)).sum(0).tolist()):
+        if count and j != i:
+            reasons[f"the model has no place for their value of {space.label(j)}, which was not looked at"] = count
+    if bool(odd.any()):
+        # A level that training never saw is drawn anew like a blank, which a category without blanks writes as NaN too.
+        x[odd] = float("nan")
+    return x, reasons
+
+
+def _averaged(model: GenerativeModel, x: Tensor, lacking: Tensor, c: Tensor | None, i: int) -> ColumnGiven:
+    """Return the distribution of column i, averaged over draws of what else the rows lack."""
+    others = lacking.clone()
+    others[:, i] = False
+    if not bool(others.any()):
+        return column_given(model, x, c, i, values=False)
+    rows = others.any(1)
+    found, parts = None, []
+    for k in range(FILLS):
+        filled = x.clone()
+        drawn = model.fill(x[rows], lacking[rows], None if c is None else c[rows], seed=k).x
+        filled[rows] = drawn.to(filled)
+        filled[:, i] = x[:, i]
+        found = column_given(model, filled, c, i, values=False)
+        parts.append(found.log_share)
+    assert found is not None
+    return found._replace(log_share=torch.stack(parts).logsumexp(0).log_softmax(1))
+
+
+def _decoded(codec: Codec, i: int, values: Tensor) -> list[Any]:
+    """Return values of a column in data units as a person writes them."""
+    table = as_table(codec.select([i]), values[:, None].to(codec.space.dtype))
+    return table.column(0).to_pylist()
