@@ -15,7 +15,10 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 PAGES = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("python", "data", "flows", "latent", "distances", "distillation", "extending", "questions")),
+    *(
+        f"docs/{name}.md"
+        for name in ("python", "data", "flows", "latent", "distances", "distillation", "extending", "questions")
+    ),
 ]
 
 
