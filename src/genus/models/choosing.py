@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,8 +15,12 @@ from genus.space import Space
 
 __all__ = ["Chooser", "Options", "cross_folds"]
 
-GAIN, PASSES = 2e-3, 30  # of the fits that are compared; see `climb`
+GAIN, PASSES = 3e-3, 24  # of the fits that are compared; see `climb`
+EARLY = 8  # passes after which a fit on a single fold may be given up
+HOPELESS = 0.3, 1.5  # nats that it is then behind the best, or fits of several folds on the first of them
+LEAST, LEAST_MANY = 2e-3, 1e-2  # nats that a number's next value must bring, of several folds and of a single one
 BEHIND, LARGE = 1.0, 8  # nats by which components of one covariance, this many of them, may trail those of another
+ROUNDS = 3  # through the numbers of a form, at most
 COARSE = 2  # by how much sizes at least differ that are tried first
 
 
@@ -69,28 +73,57 @@ class Chooser:
         self.folds = [(rows.some(train), rows.some(held), features[train]) for train, held in folds]
         self.labels: dict[tuple[int, int], Tensor] = {}
         self.scores: dict[Form, float] = {}
+        self.marks: dict[Form, float] = {}  # early values
+        self.best: Form | None = None  # so far
 
     def score(self, form: Form) -> float:
-        """Return the mean log-density of held-out rows over the folds, in nats; -inf where the time is over."""
+        """Return the mean log-density of held-out rows over the folds, in nats; -inf where the time is over.
+
+        A form far behind the best so far is given up early; its score is the best one less what it was behind.
+        """
         if form not in self.scores:
-            values = list(self._values(form))
-            self.scores[form] = sum(values) / len(values) if len(values) == len(self.folds) else -math.inf
+            values, behind = self._values(form)
+            if behind > 0 and self.best is not None:
+                self.scores[form] = self.scores[self.best] - behind
+            elif len(values) < len(self.folds):
+                self.scores[form] = -math.inf
+            else:
+                self.scores[form] = sum(values) / len(values)
+                if self.best is None or self.scores[form] > self.scores[self.best]:
+                    self.best = form
         return self.scores[form]
 
-    def _values(self, form: Form) -> Iterator[float]:
+    def _values(self, form: Form) -> tuple[list[float], float]:
+        """Return the mean log-densities of the folds' held-out rows, and by how much a form given up is behind; else 0."""
+        values: list[float] = []
+        single = len(self.folds) == 1
         for i, (train, held, features) in enumerate(self.folds):
             if self.scores and self.spent():
-                return
+                break
             if (i, form.components) not in self.labels:
                 self.labels[i, form.components] = starting_labels(features, form.components, self.seed + i)
             parts = new_components(self.space, self.context, form, train, self.labels[i, form.components])
-            climb(parts, form, train, self.spent, gain=GAIN, passes=PASSES)
-            yield mean_log_density(parts, held)
+            if single:
+                climb(parts, form, train, self.spent, gain=GAIN, passes=EARLY)
+                if (behind := self._behind(form, mean_log_density(parts, held), HOPELESS[0])) > 0:
+                    return values, behind
+            climb(parts, form, train, self.spent, gain=GAIN, passes=PASSES - EARLY if single else PASSES)
+            values.append(mean_log_density(parts, held))
+            if i == 0 and not single and (behind := self._behind(form, values[0], HOPELESS[1])) > 0:
+                return values, behind
+        return values, 0.0
+
+    def _behind(self, form: Form, value: float, margin: float) -> float:
+        """Note a form's early value; return by how much it is behind that of the best form, 0 where by less than the margin."""
+        self.marks[form] = value
+        behind = 0.0 if self.best is None else self.marks[self.best] - value
+        return behind if behind > margin else 0.0
 
     def choose(self, options: Options) -> Form:
         """Return the form whose held-out rows are likeliest.
 
-        Sizes are tried upwards for every covariance; then, for the two best, its other numbers and the sizes beside it in turn.
+        Sizes are tried upwards for every covariance, for a single one from half the root of the rows; then, for the two best,
+        its other numbers and the sizes beside it in turn.
         """
         if options.is_one:
             return options.first
@@ -102,6 +135,8 @@ class Chooser:
         return max(found, key=self.score)
 
     def _upwards(self, options: Options, form: Form) -> Form:
+        if len(options.covariance) == 1:  # of no others whose small sizes may be enough
+            form = form._replace(components=_near(options.components, 0.5 * len(self.folds[0][0]) ** 0.5))
         best = form
         self.score(best)
         for size in options.components:
@@ -112,15 +147,31 @@ class Chooser:
             if hopeless or self.spent() or self.score(larger) <= self.score(best):
                 break
             best = larger
+        for size in reversed(options.components):
+            if best != form or self.spent() or size > form.components / COARSE:
+                continue
+            smaller = form._replace(components=size)
+            if self.score(smaller) <= self.score(form):
+                break
+            best = form = smaller
         return best
 
     def _refined(self, options: Options, form: Form) -> Form:
-        names = ["shrinkage", *(["rank"] if form.covariance == "low-rank" else []), "pool", "components"]
-        before = None
-        while before != form and not self.spent():
+        several = len(self.folds) > 1  # a single one's size was tried by doubling, and is tried again on more rows
+        names = [
+            "pool",
+            "shrinkage",
+            *(["rank"] if form.covariance == "low-rank" else []),
+            *(["components"] if several else []),
+        ]
+        for _ in range(ROUNDS if several else 1):
+            if self.spent():
+                break
             before = form
             for name in names:
                 form = self._along(list(getattr(options, name)), name, form)
+            if form == before:
+                break
         return form
 
     def _along(self, values: list[float], name: str, form: Form) -> Form:
@@ -132,12 +183,17 @@ class Chooser:
             while 0 <= at + direction < len(values):
                 at += direction
                 other = changed(form, name, values[at])
-                if self.score(other) <= self.score(form):
+                if self.score(other) <= self.score(form) + (LEAST if len(self.folds) > 1 else LEAST_MANY):
                     break
                 form = other
             if at != start and form != changed(form, name, values[start]):
                 break
         return form
+
+
+def _near(sizes: Sequence[int], size: float) -> int:
+    """Return the largest of ascending sizes up to this one, or the first."""
+    return max([k for k in sizes if k <= size], default=sizes[0])
 
 
 def changed(form: Form, name: str, value: float) -> Form:

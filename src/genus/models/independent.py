@@ -10,7 +10,8 @@ from torch import Tensor
 
 from genus.ladder import Counted, TractableDensity
 from genus.ladder.unknown import placeholder_row, set_columns
-from genus.models.product import Product, normal_cell_mass
+from genus.models.masses import normal_cell_mass
+from genus.models.product import Product
 from genus.nets.cells import lattice_cells
 from genus.random import gumbel_like, normal_like, uniform_like
 from genus.space import Space

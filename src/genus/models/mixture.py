@@ -14,7 +14,7 @@ from genus.errors import DataError, GenusError
 from genus.ladder import Learned, TractableDensity, WithContext
 from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
-from genus.models.maximising import climb, new_components, starting_labels, step_through
+from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
 from genus.models.product import Product, context_index, context_refusal
 from genus.space import Space
 
@@ -23,14 +23,17 @@ __all__ = ["Mixture"]
 FEW = 2000  # rows of which a tenth says too little: below, all of them choose, in turns
 FOLDS = 5
 HELD = 0.1  # of more rows, held out where no validation rows are given
-SUBSET, JUDGES = 8000, 4000  # rows that forms are compared on, and by
+SUBSET, JUDGES = 4000, 2000  # rows that forms are compared on, and by
 WHOLE = 50_000  # rows that passes of EM go through whole; of more they start the steps
 STARTS = 4  # of the last fit to few rows
 CHOICE = 0.5  # of the time for the choice
-GROWTH = 1.5  # by how much sizes at least differ that are tried on all rows
+EARLY, EARLY_GAIN = 6, 1e-3  # passes, and nats a pass, of fits of several sizes to all rows
+LATE_GAIN = 4e-4  # nats that a pass of the last fit to many rows must gain
+GROWTH = 2.0  # by how much sizes at least differ that are tried on all rows
 RESERVE = 0.06  # of the time, for evaluations
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
+MANY_POOL = 8.0  # the first of more than few rows
 NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
 NUMBERS = 2**22  # of all covariances together, at most
 
@@ -161,18 +164,20 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         whole = WHOLE if limit == 0 else int(min(WHOLE, max(FEW, limit * NUMBERS_A_SECOND / self.space.dim)))
         some = _some(x, c, order[:whole])
         rows, features = self.parts.rows_of(*some), self._features_of(some[0])
-        fitted = self._fit(form, rows, features, held, spent, seed)
+        fitted = self._started(form, rows, features, held, spent, seed)
         for size in options.components:  # more rows bear more components
             if size < GROWTH * form.components:
                 continue
             if chosen():
                 break
             other = form._replace(components=size)
-            found = self._fit(other, rows, features, held, spent, seed)
+            found = self._started(other, rows, features, held, chosen, seed)
             if found[1] <= fitted[1]:
                 break
             form, fitted = other, found
         self.parts = fitted[0]
+        if not spent():
+            climb(self.parts, form, rows, spent, held, gain=LATE_GAIN)
         if len(x) > whole:
             step_through(self.parts, form, x, c, held, spent, seed)
 
@@ -183,11 +188,16 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         fold = (place[: len(train[0])], place[len(train[0]) :])
         return Chooser(self.space, self.context, rows, self._features_of(x), [fold], seed, chosen).choose(options)
 
-    def _fit(
+    def _started(
         self, form: Form, rows: MixtureRows, features: Tensor, held: MixtureRows, spent: Callable[[], bool], seed: int
     ) -> tuple[Components, float]:
-        parts = new_components(self.space, self.context, form, rows, starting_labels(features, form.components, seed))
-        return parts, climb(parts, form, rows, spent, held)
+        """Return components after their first passes, some of the rows before all, and the value of held rows."""
+        first = slice(0, max(FEW, len(rows) // 4))
+        labels = starting_labels(features[first], form.components, seed)
+        parts = new_components(self.space, self.context, form, rows.some(first), labels)
+        climb(parts, form, rows.some(first), spent, gain=EARLY_GAIN, passes=2 * EARLY)
+        climb(parts, form, rows, spent, gain=EARLY_GAIN, passes=EARLY)
+        return parts, mean_log_density(parts, held)
 
     def _features_of(self, x: Tensor) -> Tensor:
         """Return what k-means sees of rows: their coordinates, and a zero where constant data have none."""
@@ -206,7 +216,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             shrinkage: tuple[float, ...] = (self.shrinkage,)
         else:
             shrinkage = SHRINKAGES if len(self.parts.product.cells.rest) else SHRINKAGES[:1]
-        pool = (self.pool,) if self.pool is not None else POOLS if tables else POOLS[:1]
+        pools = POOLS if fitted < FEW else sorted(POOLS, key=lambda pool: pool != MANY_POOL)
+        pool = (self.pool,) if self.pool is not None else pools if tables else pools[:1]
         return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool)
 
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import NotFittedError
+from genus.models.masses import LatticeRows, interval_mass, normal_cell_mass
 from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.random import normal_like, rng
 from genus.space import Category, Lattice, Space
 
-__all__ = ["Product", "ProductRows", "context_combinations", "context_index", "context_refusal", "normal_cell_mass"]
+__all__ = ["Product", "ProductRows", "context_combinations", "context_index", "context_refusal"]
 
 SHAPED = 0.9  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what no normal reaches
 LEANS = 2.0  # rows' worth
@@ -31,20 +32,21 @@ class ProductRows(NamedTuple):
         u: (B, R) the standardised numbers of the others, in double precision.
         inside: (B, R) whether there is such a number; None where there always is.
         log_slope: (B,), or (1,) where all rows share it: the sum of the logs of du/dx.
-        edges: (3, B, L) the cells of the wide lattices, see `lattice_cells`; None without any.
+        edges: of every wide lattice its cells; None without any.
     """
 
     cell: Tensor
     u: Tensor
     inside: Tensor | None
     log_slope: Tensor
-    edges: Tensor | None
+    edges: list[LatticeRows] | None
 
     def some(self, rows: slice | Tensor) -> ProductRows:
         """Return some of the rows."""
         slope = self.log_slope if len(self.log_slope) == 1 else self.log_slope[rows]
         inside = None if self.inside is None else self.inside[rows]
-        return ProductRows(self.cell[rows], self.u[rows], inside, slope, None if self.edges is None else self.edges[:, rows])
+        edges = None if self.edges is None else [lattice.some(rows) for lattice in self.edges]
+        return ProductRows(self.cell[rows], self.u[rows], inside, slope, edges)
 
     def __len__(self) -> int:
         return len(self.u)
@@ -70,6 +72,7 @@ class Product(nn.Module):
         self.cells = Cells(space, Lattice.NARROW)
         numbers = [space.kinds[i] for i in self.cells.rest.tolist()]  # the kinds of columns without a table
         self.lattice = [j for j, k in enumerate(numbers) if isinstance(k, Lattice)]
+        self.lattices = Space([numbers[j] for j in self.lattice]) if self.lattice else None
         self.register_buffer("atoms", atom_cells([numbers[j] for j in self.lattice]), persistent=False)
         shapes = dict.fromkeys(("inside", "sums", "squares", "mean", "std"), (components, len(numbers)))
         shapes |= dict.fromkeys(("counts", "log_table"), (components, self.cells.total))
@@ -115,7 +118,7 @@ class Product(nn.Module):
         slope = (log_slope if inside is None else log_slope * inside).sum(1)
         at = None
         if self.lattice and edges:
-            at = lattice_cells(self.space, x)[..., self.cells.rest[self.lattice]]
+            at = [LatticeRows.of(cell) for cell in lattice_cells(self.space, x)[..., self.cells.rest[self.lattice]].unbind(2)]
         return ProductRows(cell, u, inside, slope, at)
 
     def observe_rows(self, rows: ProductRows, weight: Tensor | None) -> None:
@@ -185,12 +188,12 @@ class Product(nn.Module):
     def least_std(self, mean: Tensor) -> Tensor:
         """Return the least standard deviations at means (M, R): of a lattice half the cell there, which holds the density."""
         least = torch.zeros_like(mean)
-        if self.lattice:
-            u = mean.new_zeros(len(mean), self.space.dim).index_copy(1, self.cells.rest, mean)
-            x = self.space.join(torch.zeros_like(u, dtype=torch.long), u, u.dtype).flatten(1)
-            u, (lower, upper) = self.space.tables(x).charts.forward(x)[0], self.space.edges(x)
-            half = torch.minimum(u - lower, upper - u)[:, self.cells.rest]  # where an edge is infinite, up to the other
-            least[:, self.lattice] = half[:, self.lattice].nan_to_num(posinf=1.0)
+        if self.lattices is not None:
+            u = mean[:, self.lattice]
+            x = self.lattices.join(torch.zeros_like(u, dtype=torch.long), u, u.dtype)
+            u, (lower, upper) = self.lattices.tables(x).charts.forward(x)[0], self.lattices.edges(x)
+            half = torch.minimum(u - lower, upper - u)  # where an edge is infinite, up to the other
+            least[:, self.lattice] = half.nan_to_num(posinf=1.0)
         return least
 
     def _shape(self) -> Tensor:
@@ -215,7 +218,7 @@ class Product(nn.Module):
         """Return the mass of cells (columns, size) under normals of means and variances (K, columns): (K, columns, size)."""
         std = var.sqrt().unsqueeze(-1).maximum(step / 2)
         z = (value - mean.unsqueeze(-1)) / std
-        return _interval(z - step / std / 2, z + step / std / 2).exp()
+        return interval_mass(z - step / std / 2, z + step / std / 2).exp()
 
     def check_fitted(self) -> None:
         """Raise NotFittedError where no data have been observed."""
@@ -264,13 +267,12 @@ class Product(nn.Module):
                 out += self._gaussian(rows.u, None if rows.inside is None else rows.inside.double())
             out += rows.log_slope.unsqueeze(1)
         if rows.edges is not None:
-            for i, j in enumerate(self.lattice):
-                cell = rows.edges[..., i]
-                if rows.inside is None:
-                    out += self._lattice(cell, i, j)
+            for i, (j, lattice) in enumerate(zip(self.lattice, rows.edges, strict=True)):
+                if rows.inside is None or bool(rows.inside[:, j].all()):
+                    out += self._lattice(lattice, i, j)
                 else:  # most rows of a zero-inflated column are at its atom
                     at = rows.inside[:, j].nonzero().squeeze(1)
-                    out.index_add_(0, at, self._lattice(cell[:, at], i, j))
+                    out.index_add_(0, at, self._lattice(lattice.some(at), i, j))
         return out
 
     def _gaussian(self, u: Tensor, inside: Tensor | None) -> Tensor:
@@ -284,11 +286,12 @@ class Product(nn.Module):
         value = torch.addmm((u @ (self.mean * precision).T), u.square(), precision.T, alpha=-0.5)
         return value + (constant.sum(1) if inside is None else inside @ constant.T)
 
-    def _lattice(self, cell: Tensor, i: int, j: int) -> Tensor:
-        """Return the log-mass (B, K) of cells (3, B) of the i-th lattice, normalised over the lattice without its atoms."""
+    def _lattice(self, rows: LatticeRows, i: int, j: int) -> Tensor:
+        """Return the log-mass (B, K) of rows' cells of the i-th lattice, normalised over the lattice without its atoms."""
         mean, std, atoms = self.mean[:, j], self.std[:, j], self.atoms[:, i]
         taken = normal_cell_mass(atoms[:, ~atoms[0].isnan()], mean, std).exp().sum(0)
-        return normal_cell_mass(cell, mean, std) - (1 - taken).clamp(min=1e-300).log()
+        mass = normal_cell_mass(rows.cells, mean, std) - (1 - taken).clamp(min=1e-300).log()
+        return mass if rows.which is None else mass.index_select(0, rows.which)
 
     def draw_cells(self, k: Tensor) -> Tensor:
         """Draw the cells (B, J) of all columns that have a table, given component numbers k (B,)."""
@@ -320,37 +323,6 @@ class Product(nn.Module):
                 break
             u = torch.where(hit, mean + std * normal_like(mean), u)
         return u
-
-
-def normal_cell_mass(cell: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return the log-mass (B, K) under normals (K,) of cells (3, B): both edges, and the log of the width.
-
-    Edges at the ends of a lattice are infinite, so that these cells hold the tails.
-    """
-    lower, upper, log_width = cell
-    first, last = lower.isinf(), upper.isinf()
-    half = 0.5 * log_width.exp().masked_fill(first | last, 0.0).unsqueeze(1) / std
-    middle = 0.5 * (torch.where(first, upper, lower) + torch.where(last, lower, upper))
-    z = (middle.unsqueeze(1) - mean) / std
-    ends = (first | last).nonzero().squeeze(1)
-    if len(z) and bool((half * (1 + z.abs())).max() < 0.05):
-        # A cell this narrow is its density times its width; two more terms of the series make it so to 1e-9.
-        square, h2 = z.square(), half.square()
-        bend = h2 / 6 * (square - 1) + h2.square() / 120 * (square.square() - 6 * square + 3)
-        mass = -0.5 * square + (2 * half).log() - 0.5 * math.log(2 * math.pi) + torch.log1p(bend)
-    else:
-        mass = _interval(z - half, z + half)
-    if not len(ends):
-        return mass
-    a, b = ((t[ends].unsqueeze(1) - mean) / std for t in (lower, upper))
-    return mass.index_copy(0, ends, _interval(a, b))
-
-
-def _interval(a: Tensor, b: Tensor) -> Tensor:
-    """Return log(Phi(b) - Phi(a)) for a < b, computed in the tail where it is exact."""
-    a, b = torch.where(a > 0, -b, a), torch.where(a > 0, -a, b)
-    high, low = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
-    return high + torch.log(-torch.expm1((low - high).clamp(max=-1e-300)))
 
 
 def _moments(count: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,80 @@
+"""Masses of the cells of wide lattices under normals."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["LatticeRows", "interval_mass", "normal_cell_mass"]
+
+NARROW = 5e-4  # standard deviations that a cell is wide whose mass is its density times its width, to 1e-7
+SHARED = 1024  # cells of a lattice, at most, that rows look up
+
+
+class LatticeRows(NamedTuple):
+    """Holds the cells of a wide lattice that rows have.
+
+    Attributes:
+        cells: (3, C), see `lattice_cells`.
+        which: (B,) the place of every row's cell among them; None: the cells are those of the rows.
+    """
+
+    cells: Tensor
+    which: Tensor | None
+
+    @classmethod
+    def of(cls, cells: Tensor) -> LatticeRows:
+        """Return the cells (3, B) of rows; where many rows share few, each of these once."""
+        lower, which = torch.unique(cells[0], return_inverse=True)
+        if len(lower) > min(SHARED, cells.shape[1] // 2):
+            return cls(cells, None)
+        first = torch.zeros_like(lower, dtype=torch.long).index_copy_(0, which, torch.arange(len(which), device=which.device))
+        return cls(cells[:, first], which)
+
+    def some(self, rows: slice | Tensor) -> LatticeRows:
+        """Return the cells of some of the rows."""
+        return LatticeRows(self.cells[:, rows], None) if self.which is None else LatticeRows(self.cells, self.which[rows])
+
+
+def normal_cell_mass(cell: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return the log-mass (B, K) under normals (K,) of cells (3, B): both edges, and the log of the width.
+
+    Edges at the ends of a lattice are infinite, so that these cells hold the tails.
+    """
+    lower, upper, log_width = cell
+    first, last = lower.isinf(), upper.isinf()
+    width = log_width.exp().masked_fill(first | last, 0.0)
+    middle = 0.5 * (torch.where(first, upper, lower) + torch.where(last, lower, upper))
+    z = (middle.unsqueeze(1) - mean) / std
+    ends = (first | last).nonzero().squeeze(1)
+    square = z.square()
+    if len(z) and bool(0.5 * width.max() / std.min() * (1 + square.max().sqrt()) < NARROW):
+        mass = log_width.unsqueeze(1) - torch.add(std.log() + 0.5 * math.log(2 * math.pi), square, alpha=0.5)
+        return _with_ends(mass, ends, lower, upper, mean, std)
+    half = 0.5 * width.unsqueeze(1) / std
+    if len(z) and bool((half * (1 + z.abs())).max() < 0.05):
+        # A cell this narrow is its density times its width; two more terms of the series make it so to 1e-9.
+        h2 = half.square()
+        bend = h2 / 6 * (square - 1) + h2.square() / 120 * (square.square() - 6 * square + 3)
+        mass = -0.5 * square + (2 * half).log() - 0.5 * math.log(2 * math.pi) + torch.log1p(bend)
+    else:
+        mass = interval_mass(z - half, z + half)
+    return _with_ends(mass, ends, lower, upper, mean, std)
+
+
+def _with_ends(mass: Tensor, ends: Tensor, lower: Tensor, upper: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return log-masses (B, K) with those of the cells at the ends of a lattice, at the places ends."""
+    if not len(ends):
+        return mass
+    a, b = ((t[ends].unsqueeze(1) - mean) / std for t in (lower, upper))
+    return mass.index_copy(0, ends, interval_mass(a, b))
+
+
+def interval_mass(a: Tensor, b: Tensor) -> Tensor:
+    """Return log(Phi(b) - Phi(a)) for a < b, computed in the tail where it is exact."""
+    a, b = torch.where(a > 0, -b, a), torch.where(a > 0, -a, b)
+    high, low = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
+    return high + torch.log(-torch.expm1((low - high).clamp(max=-1e-300)))
