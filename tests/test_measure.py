@@ -152,7 +152,7 @@ def test_missing_numbers_are_an_atom_and_missing_text_a_level() -> None:
     kind = kind_of(np.where(np.arange(100) % 9 == 0, np.nan, RNG.normal(size=100)))
     assert isinstance(kind, Real)
     assert math.isnan(kind.atoms[-1])
-    assert kind_of(["b10", None, "b9", "b10"]) == Category(("b9", "b10", None))
+    assert kind_of(["b10", None, "b9", "b10"]) == Category(("b9", "b10", None), unknown=True)
     assert kind_of([None, None]) == Category((None,))
 
 
@@ -207,7 +207,7 @@ def test_kinds_overrule() -> None:
 def test_missing_markers() -> None:
     data = read({"n": np.array([1, 2, -999, 2]), "t": ["a", "?", "b", "a"]}, missing=["?", -999])
     assert torch.isnan(data.x[2, 0])
-    assert data.space.kinds[1] == Category(("a", "b", None))
+    assert data.space.kinds[1] == Category(("a", "b", None), unknown=True)
 
 
 def test_the_two_zeros_are_one_level() -> None:

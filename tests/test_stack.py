@@ -160,6 +160,7 @@ def test_an_interruption_keeps_what_is_trained(folds: int, monkeypatch: pytest.M
     monkeypatch.setattr(genus.Trees, "learn", learn)
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("signals come to the main thread")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background may ignore
     for members, names in ((QUICK[::2], {"naive-bayes", "trees"}), (QUICK[:1], {"trees"})):
         model = genus.build("stack", MIXED, seed=0, members=members, folds=folds)
         with pytest.raises(KeyboardInterrupt, match="cannot be resumed"):

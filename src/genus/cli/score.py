@@ -67,7 +67,6 @@ def score(
       genus score adult.genus adult.csv
       genus score adult.genus adult.csv --out scores.csv
       genus score adult-vae.genus adult.csv --samples 64 --out scores.parquet
-      genus score names.genus new-names.txt --online
       genus score adult.genus adult.csv --columns age --given-rest
       genus score adult.genus adult.csv --explain --out odd.csv
       genus score adult.genus adult.csv --json

@@ -30,8 +30,8 @@ __all__ = [
 MAX_COMBINATIONS = 4096  # the most combinations of values that are summed over one by one
 ROWS_AT_ONCE = 20_000  # rows whose densities are computed together
 WHO_CAN = (
-    "mixture, naive-bayes and gaussian-copula can for any columns, and made, gpt and rnn for those that come last in their"
-    " order, which order= chooses"
+    "mixture, naive-bayes, gaussian-copula, chow-liu and hclt can for any columns, and made, gpt and rnn for those that come"
+    " last in their order, which order= chooses"
 )
 
 

@@ -29,7 +29,7 @@ def mixture_weights(log_densities: Tensor) -> Tensor:
         (M,) in double precision; they sum to 1.
 
     >>> mixture_weights(torch.tensor([[-1.0, -3.0]] * 30 + [[-3.0, -1.0]] * 10)).round(decimals=2)
-    tensor([0.8000, 0.2000], dtype=torch.float64)
+    tensor([0.8100, 0.1900], dtype=torch.float64)
     >>> mixture_weights(torch.tensor([[-1.0, -1.5], [-2.0, -2.1]] * 20))
     tensor([1., 0.], dtype=torch.float64)
     """
