@@ -50,8 +50,8 @@ def mark_unknown(
     chosen = []
     for i, name in enumerate(space.names or ()):
         stays = name in fixed and name not in said
-        if not space.kinds[i].has_missing:
-            continue
+        if not space.kinds[i].has_missing or getattr(space.kinds[i], "levels", ()) == (None,):
+            continue  # a column without any value has nothing to be drawn in place of blanks
         if space.kinds[i].unknown if stays else name in unknown or (name not in said and i not in told):
             chosen.append(i)
     kinds = [
