@@ -26,7 +26,9 @@ KINDS = {repr(kind): Space([kind]) for space in SPACES.values() for kind in spac
 
 
 @pytest.mark.parametrize("space", KINDS.values(), ids=list(KINDS))
-@pytest.mark.parametrize("context", CONTEXTS.values(), ids=list(CONTEXTS))
+@pytest.mark.parametrize(
+    "context", [pytest.param(c, id=name, marks=pytest.mark.nightly if c else ()) for name, c in CONTEXTS.items()]
+)
 def test_mass_is_one_over_one_coordinate(space: Space, context: Space | None) -> None:
     x, c, checked = draw(space, 1), condition(context), []
     for family in SMALL:
