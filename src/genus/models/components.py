@@ -167,16 +167,21 @@ class Components(nn.Module):
             u[:, self.reals] = self.gaussians.draw(k, u[:, self.reals], None)
         return self.product.cells.compose(cell, u)
 
-    def sample_given(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        """Draw a component given the other columns of x (B, *shape), then some columns given it and the others."""
+    def sample_given(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool = True) -> Tensor:
+        """Draw a component given the other columns of x (B, *shape), then some columns given it and the others.
+
+        `blanks` as of `Product.draw_cells`: without them a component counts by how often it has none in these columns.
+        """
         known = [i for i in range(self.space.dim) if i not in columns]
         flat = x.flatten(1)
         if known:
-            weights = self.select(known).log_joint_of(flat[:, known], c).softmax(1)
+            log_weights = self.select(known).log_joint_of(flat[:, known], c)
         else:
-            weights = self.log_weights[context_index(self.context_cells, c, len(x), x.device)].exp()
-        k = torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1)
-        cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
+            log_weights = self.log_weights[context_index(self.context_cells, c, len(x), x.device)]
+        if not blanks:
+            log_weights = log_weights + self.product.log_not_blank(columns)
+        k = torch.multinomial(log_weights.softmax(1), 1, generator=rng(log_weights.device)).squeeze(1)
+        cell, u = self.product.draw_cells(k, blanks), self.product.draw_numbers(k)
         if self.gaussians is not None:
             parts = self.product.rows_of(x, edges=False)
             given, inside = self._numbers(parts)

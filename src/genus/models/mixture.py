@@ -234,6 +234,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self.parts.sample_given(x, columns, c)
 
+    def _draw_given(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Tensor:
+        return self.parts.sample_given(x, columns, c, blanks)
+
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         self.parts.product.check_fitted()
         return self.parts.sample(self.parts.log_weights[context_index(self.parts.context_cells, c, n, self.device)].exp())

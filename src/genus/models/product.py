@@ -293,14 +293,30 @@ class Product(nn.Module):
         mass = normal_cell_mass(rows.cells, mean, std) - (1 - taken).clamp(min=1e-300).log()
         return mass if rows.which is None else mass.index_select(0, rows.which)
 
-    def draw_cells(self, k: Tensor) -> Tensor:
-        """Draw the cells (B, J) of all columns that have a table, given component numbers k (B,)."""
+    def log_not_blank(self, columns: Sequence[int]) -> Tensor:
+        """Return the log-probability (K,) that none of these columns is a blank that stands for an unknown value."""
+        out = torch.zeros(self.components, dtype=torch.float64, device=self.log_table.device)
+        for j, i in enumerate(self.cells.tabled.tolist()):
+            at = slice(int(self.cells.offset[j]), int(self.cells.offset[j] + self.cells.sizes[j]))
+            if i in columns and bool(self.cells.unknown[at].any()):
+                out += self.log_table[:, at].masked_fill(self.cells.unknown[at], -math.inf).logsumexp(1)
+        return out
+
+    def draw_cells(self, k: Tensor, blanks: bool = True) -> Tensor:
+        """Draw the cells (B, J) of all columns that have a table, given component numbers k (B,).
+
+        `blanks` says whether blanks that stand for unknown values are among them; else the others are renormalised.
+        """
         self.check_fitted()
         cell = torch.zeros(len(k), len(self.cells.tabled), dtype=torch.long, device=k.device)
         if self.cells.total:
             # By the inverse of the cumulated table: one uniform number for each cell drawn.
             for j, (start, size) in enumerate(zip(self.cells.offset.tolist(), self.cells.sizes.tolist(), strict=True)):
-                cumulated = self.log_table[:, start : start + size].exp().cumsum(1)
+                table = self.log_table[:, start : start + size]
+                if not blanks:
+                    table = table.masked_fill(self.cells.unknown[start : start + size], -math.inf)
+                    table = table - table.amax(1, keepdim=True)  # however rarely a component has another value
+                cumulated = table.exp().cumsum(1)
                 draw = torch.rand(len(k), 1, dtype=torch.float64, device=k.device, generator=rng(k.device)) * cumulated[k, -1:]
                 cell[:, j] = torch.searchsorted(cumulated[k], draw, right=True).squeeze(1).clamp(max=size - 1)
         return cell
