@@ -282,7 +282,7 @@ def test_words_that_may_be_levels_are_said(tmp_path: Path) -> None:
     garage, rh, soil = data.space.kinds
     assert garage == Category(("None", "brick", "wood"))
     assert rh == Category(("+", "-"))
-    assert soil == Category(("clay", "loam", None))
+    assert soil == Category(("clay", "loam", None), unknown=True)
     assert "'None', which is taken for a level; missing=['None'] takes it for missing" in str(data)
     assert "'-', which is taken for missing; kinds={'soil': 'category'} keeps it as a level" in str(data)
     assert len(data.notes) == 2
