@@ -287,7 +287,7 @@ def test_words_that_may_be_levels_are_said(tmp_path: Path) -> None:
     assert "'-', which is taken for missing; kinds={'soil': 'category'} keeps it as a level" in str(data)
     assert len(data.notes) == 2
     asked = read(path, kinds={"soil": "category"}, missing=["None"])
-    assert asked.space.kinds[0] == Category(("brick", "wood", None))
+    assert asked.space.kinds[0] == Category(("brick", "wood", None), unknown=True)
     assert asked.space.kinds[2] == Category(("-", "clay", "loam"))
     assert torch.equal(read(path, space=asked.codec, missing=["None"]).x, asked.x)
     named = read(written(tmp_path / "n.csv", "c,v\n" + "NA,1\nDE,2\n" * 9), kinds={"c": Category(("DE", "NA"))})

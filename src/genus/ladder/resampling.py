@@ -58,7 +58,7 @@ class Proposal:
         drawn = torch.cat([part._rejected(many, columns, None, blanks).x for part in self.parts])
         at = drawn.flatten(1)[:, known]
         # given the rest: the joint density of a row over that of its known columns
-        log_q = [part._log_prob(drawn, None) - part._log_marginal(at, known, None) for part in self.parts]
+        log_q = [part._log_prob(drawn, None) - (part._log_marginal(at, known, None) if known else 0.0) for part in self.parts]
         return drawn.view(-1, *x.shape), torch.stack(log_q).logsumexp(0).view(-1, len(x))
 
 
