@@ -322,6 +322,8 @@ def test_columns_are_predicted_whatever_else_is_blank(fitted: genus.GenerativeMo
     assert ages.high is not None
     assert bool((ages.low <= ages.value).all())
     assert bool((ages.value <= ages.high).all())
+    # A column that the file lacks is no blank, which would mean that there is no car.
+    assert genus.predict(fitted, {"town": ["Bern"] * 2, "age": [20, 60]}, "car").probabilities["no"].max() < 0.8
     odd = genus.predict(fitted, {"town": ["Genf"], "age": [20]}, "car")
     assert list(odd.reasons.values()) == [1]
     for wrong, match in (("hat", "no column 'hat'"), ("car", "between 0 and 1")):

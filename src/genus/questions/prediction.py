@@ -92,6 +92,9 @@ def predict(model: GenerativeModel, source: Any, column: str, level: float = 0.9
     data = read(source, space=(codec, context), allow_missing=True, absent=True, beyond=True, **reading)
     x, reasons = _whole(space, data, i)
     lacking = unknown_entries(space, x)
+    there = {*(data.table.column_names if data.table is not None else ())}
+    for j, name in enumerate(space.names or ()):  # a column that the table lacks says nothing, whatever its blanks mean
+        lacking[:, j] |= name in codec.column_names and name not in there
     lacking[:, i] = True
     x[:, i] = placeholder_row(space, x)[i]
     found = _averaged(model, x, lacking, data.c, i)
