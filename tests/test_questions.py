@@ -204,6 +204,24 @@ def test_blanks_that_the_model_never_draws_are_excluded_by_weights(monkeypatch: 
     assert {*filled.x[:, 0].tolist()} <= {0.0, 1.0}
 
 
+def test_weighted_draws_exclude_the_blank_and_keep_the_proportions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two parts of a proposal draw blanks at different rates; weights that forgot it would favour one of them."""
+    monkeypatch.setattr(resampling, "OWN_DRAWS", 2000)
+    space = Space([Real(atoms=(math.nan,), unknown=True), Category(("u", "v"))])
+    model = make("maf", space, seed=1)  # which draws a blank in every second row
+    x = torch.tensor([[0.0, 0.0]]).repeat(4000, 1)
+    with torch.no_grad(), genus.ladder.isolated(0):
+        filled = model._resampled(x, [0], None, False)
+    assert bool(filled.done.all())
+    assert not bool(filled.x.isnan().any())
+    grid = torch.linspace(-12.0, 12.0, 4001)
+    with torch.no_grad():
+        share = model.log_prob(torch.stack([grid, torch.zeros_like(grid)], 1)).softmax(0)
+    mean = (share * grid).sum().item()
+    assert filled.x[:, 0].mean().item() == pytest.approx(mean, abs=0.08)
+    assert filled.x[:, 0].var().item() == pytest.approx((share * (grid - mean).square()).sum().item(), rel=0.12)
+
+
 def test_arrow_tables_pass_through() -> None:
     table = pa.table({"a": pa.array([1, 2, None, 4] * 20), "b": pa.array(["x", None, "y", "y", "x"] * 16).dictionary_encode()})
     data = genus.read(table)

@@ -22,6 +22,7 @@ PROPOSED = (  # a mixture whose form need not be searched for, and independent c
     {"class": "independent"},
 )
 CANDIDATES = 64  # values that each row chooses from
+ROUNDS = 16  # of new candidates, for rows all of whose candidates were excluded
 AT_ONCE = 20_000  # candidates whose densities are computed together
 
 
@@ -41,12 +42,11 @@ class Proposal:
         draws = model._sample(OWN_DRAWS, context)
         self.parts: list[Any] = [_fitted(build_family(form, model.space).to(draws.device), draws) for form in PROPOSED]
 
-    def draw(self, x: Tensor, columns: list[int], count: int, blanks: bool) -> tuple[Tensor, Tensor]:
-        """Draw candidates of some columns given the others of rows x (B, *shape).
+    def draw(self, x: Tensor, columns: list[int], count: int) -> tuple[Tensor, Tensor]:
+        """Draw candidates of some columns given the others of rows x (B, *shape), blanks among them.
 
         Args:
             count: candidates for each row.
-            blanks: whether a candidate may hold a blank that stands for an unknown value.
 
         Returns:
             Rows (count, B, *shape), and the log-density (count, B) of their candidates given the rest, up to a constant for
@@ -55,7 +55,7 @@ class Proposal:
         known = [i for i in range(x[0].numel()) if i not in columns]
         share = count // len(self.parts)
         many = x.repeat(share, *[1] * (x.ndim - 1))
-        drawn = torch.cat([part._rejected(many, columns, None, blanks).x for part in self.parts])
+        drawn = torch.cat([part._rejected(many, columns, None, True).x for part in self.parts])
         at = drawn.flatten(1)[:, known]
         # given the rest: the joint density of a row over that of its known columns
         log_q = [part._log_prob(drawn, None) - (part._log_marginal(at, known, None) if known else 0.0) for part in self.parts]
@@ -87,13 +87,27 @@ def resample(model: Any, proposal: Proposal, x: Tensor, columns: list[int], c: T
         x: rows (B, *shape), whatever they hold in the unknown columns.
         columns: the unknown columns.
         c: the contexts of the rows, (B, *context.shape), or None.
-        blanks: whether a blank that stands for an unknown value may be drawn.
+        blanks: whether a blank that stands for an unknown value may be drawn. Candidates with one then weigh nothing; rows
+            without any other candidate draw new ones, a few times.
     """
+    found = _resample_once(model, proposal, x, columns, c, blanks)
+    for _ in range(ROUNDS):
+        left = (~found.done).nonzero()[:, 0]
+        if not len(left):
+            break
+        again = _resample_once(model, proposal, x[left], columns, None if c is None else c[left], blanks)
+        for part, values in zip(found, again, strict=True):
+            part[left] = values
+    return found
+
+
+def _resample_once(model: Any, proposal: Proposal, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
+    """Draw some columns of rows as `resample` does, each row from one set of candidates."""
     parts = [Filled(x[:0], x.new_zeros(0), torch.zeros(0, dtype=torch.bool, device=x.device))]
     rows = max(1, AT_ONCE // CANDIDATES)
     for at in range(0, len(x), rows):
         part, context = x[at : at + rows], None if c is None else c[at : at + rows]
-        drawn, log_q = proposal.draw(part, columns, CANDIDATES, blanks)
+        drawn, log_q = proposal.draw(part, columns, CANDIDATES)
         flat = drawn.flatten(0, 1)
         repeated = None if context is None else context.repeat(len(drawn), *[1] * (context.ndim - 1))
         log_w = model._elbo(flat, repeated).view(log_q.shape).to(log_q.dtype) - log_q
