@@ -10,7 +10,7 @@ import typer
 
 from genus.atomic import check_writable
 from genus.cli.errors import UsageError
-from genus.cli.options import Output, TableOptions, column_kinds, shared_options
+from genus.cli.options import Kinds, Output, TableOptions, column_kinds, shared_options
 
 __all__ = ["evaluate"]
 
@@ -30,15 +30,7 @@ def evaluate(
         str | None, typer.Option(metavar="COLUMN", help="Let models that learn from samples predict this column.")
     ] = None,
     reading: TableOptions,
-    kinds: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--kind",
-            metavar="COLUMN=KIND",
-            help="Take a column as real, lattice, category or time, or as times written like %d/%m/%Y; as key, which names"
-            " rows; or omit it. May be repeated.",
-        ),
-    ] = None,
+    kinds: Kinds = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write index.html and report.json to this folder.")] = Path(
         "report"
     ),

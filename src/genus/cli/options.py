@@ -14,7 +14,7 @@ import typer
 
 from genus.cli.errors import UsageError
 
-__all__ = ["Budget", "Data", "DrawSeed", "Json", "Model", "Output", "ReadingOptions", "RowOptions", "TableFile",
+__all__ = ["Budget", "Data", "DrawSeed", "Json", "Kinds", "Model", "Output", "ReadingOptions", "RowOptions", "TableFile",
            "TableOptions", "shared_options"]  # fmt: skip
 
 KINDS = ("real", "lattice", "category", "time", "key", "omit")
@@ -35,6 +35,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to 
 TableFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write .csv .tsv .parquet .npz .npy or .json; by default CSV goes to stdout."),
+]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="COLUMN=KIND",
+        help="Take a column as real, lattice, category or time, or as times written like %d/%m/%Y; as key, which names"
+        " rows; or omit it. May be repeated.",
+    ),
 ]
 
 # -- groups of options ----------------------------------------------------------------------------------------------------
@@ -134,15 +143,7 @@ class ReadingOptions(RowOptions):
             "--context", metavar="COLUMN", help="Condition on this column; may be repeated. Folders have the column label."
         ),
     ] = None
-    kinds: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--kind",
-            metavar="COLUMN=KIND",
-            help="Take a column as real, lattice, category or time, or as times written like %d/%m/%Y; as key, which names"
-            " rows; or omit it. May be repeated.",
-        ),
-    ] = None
+    kinds: Kinds = None
     relations: Annotated[
         bool,
         typer.Option(

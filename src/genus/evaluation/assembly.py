@@ -1,4 +1,4 @@
-"""What every report has beside its families: reference rows, the facts of the run, and all of it put together."""
+"""Put a report together: its families, the reference rows beside them, and the facts of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with samples, as words: a `Finding` is a sentence with the figures behind it."""
+"""Name what is wrong with samples: a `Finding` is a sentence with the figures behind it."""
 
 from __future__ import annotations
 

@@ -111,13 +111,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def learn(
-        self,
-        train: WithContext,
-        validation: WithContext | None,
-        budget: Callable[[], float],
-        seed: int,
-    ) -> None:
+    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
         """Fit the columns, then their correlations; see `Learned.learn`."""
         x = self._joined(*train)
         marginals = Independent(self.joint).to(x.device)
@@ -133,13 +127,8 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
     def _take(self, marginals: Independent) -> None:
         """Keep the distributions of all columns."""
         cells, rest = marginals.product.cells, marginals.product.cells.rest.tolist()
-        tables = dict(
-            zip(
-                cells.tabled.tolist(),
-                marginals.product.log_table[0].split(cells.sizes.tolist()),
-                strict=True,
-            )
-        )
+        of_columns = marginals.product.log_table[0].split(cells.sizes.tolist())
+        tables = dict(zip(cells.tabled.tolist(), of_columns, strict=True))
         mixtures = Mixtures(marginals.log_weights, marginals.mean, marginals.std)
         for i, column in enumerate(self._columns):
             mixture = Mixtures(*(part[rest.index(i)] for part in mixtures)) if i in rest else None
@@ -150,10 +139,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
     def _joined(self, x: Tensor | None, c: Tensor | None) -> Tensor:
         """Return the context's columns and those of x side by side, (B, D)."""
         parts = [t.flatten(1) for t in (c, x) if t is not None]
-        return torch.cat(
-            [t if t.is_floating_point() else t.to(self.joint.dtype) for t in parts],
-            dim=1,
-        )
+        return torch.cat([t if t.is_floating_point() else t.to(self.joint.dtype) for t in parts], dim=1)
 
     def _factor(self, order: Sequence[int]) -> Tensor:
         """Return the Cholesky factor of the correlations of columns in this order."""
@@ -167,10 +153,8 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         if not bool(self.learned):
             raise NotFittedError("This model has not seen any data; call genus.fit(model, data) first.")
         order = [*self.first, *own]
-        factor, rows = (
-            self._factor(order),
-            max(1, AT_ONCE // (len(self.points) * max(len(order), 1))),
-        )
+        factor = self._factor(order)
+        rows = max(1, AT_ONCE // (len(self.points) * max(len(order), 1)))
         joined = self._joined(x, c)
         out = [joined.new_zeros(0, dtype=torch.float64)]
         for part in joined.split(rows):
@@ -214,20 +198,14 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
 
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         whole = set_columns(placeholder_row(self.space, x).repeat(len(x), 1), columns, x)
-        combinations = self._combinations(
-            whole.view(-1, *self.space.shape),
-            [i for i in range(self.space.dim) if i not in columns],
-            c,
-        )
+        unknown = [i for i in range(self.space.dim) if i not in columns]
+        combinations = self._combinations(whole.view(-1, *self.space.shape), unknown, c)
         if combinations is not None:
             return combinations.log_densities.logsumexp(1)
         return self._log_first([i for i in self.order if i - self.before in columns], whole, c)
 
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        combinations, order = (
-            self._combinations(x, columns, c),
-            self._known_first(columns),
-        )
+        combinations, order = self._combinations(x, columns, c), self._known_first(columns)
         if combinations is None:
             known = [i for i in order if i not in columns]
         else:
@@ -244,18 +222,13 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
             raise NotFittedError("This model has not seen any data; call genus.fit(model, data) first.")
         given = [*self.first, *known]
         order = given + [i for i in self.order if i not in known]
-        factor, rows = (
-            self._factor(order),
-            max(1, AT_ONCE // (len(self.points) * (len(given) + 1))),
-        )
+        factor = self._factor(order)
+        rows = max(1, AT_ONCE // (len(self.points) * (len(given) + 1)))
         out = [self._draw_part(part, order, len(given), factor) for part in self._joined(x, c).split(rows)]
         return torch.cat(out)[:, self.before :] if out else x
 
     def _draw_part(self, joined: Tensor, order: list[int], given: int, factor: Tensor) -> Tensor:
-        chains, joined = (
-            Chains(factor, self.points[:, order], len(joined)),
-            joined.double().clone(),
-        )
+        chains, joined = Chains(factor, self.points[:, order], len(joined)), joined.double().clone()
         for i in order[:given]:
             chains.advance(self._columns[i](joined[:, i]))
         chains = chains.select((chains.log_weights + gumbel_like(chains.log_weights)).argmax(1))
