@@ -10,12 +10,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from genus.codec import Codec
-from genus.data import read
-from genus.errors import DataError, GenusError
+from genus.errors import DataError
 from genus.ladder import GenerativeModel
 from genus.ladder.unknown import unknown_entries
 from genus.questions.conditional import column_given
+from genus.questions.reading import read_for
 
 __all__ = ["Explained", "explain", "surprise"]
 
@@ -92,11 +91,7 @@ def explain(model: GenerativeModel, source: Any, **reading: Any) -> Explained:
     >>> (odd.surprise.max(1) > 3).tolist()
     [False, True]
     """
-    if not model.space.is_table:
-        raise GenusError(f"This is a model of {model.space!r}, not of a table, so it has no columns to explain a row by.")
-    codec = model.codec or Codec(model.space)
-    context = model.context_codec or (Codec(model.context) if model.context is not None else None)
-    data = read(source, space=(codec, context), allow_missing=True, beyond=True, **reading)
+    _, data = read_for(model, source, False, reading)
     x, space = data.x.clone(), model.space
     odd = x.isinf()
     if bool(odd.all(1).any()):

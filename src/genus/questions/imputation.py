@@ -16,10 +16,11 @@ from torch import Tensor
 
 from genus.codec import Codec
 from genus.codec.tabular import as_table
-from genus.data import Dataset, read
+from genus.data import Dataset
 from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel
 from genus.ladder.unknown import unknown_entries
+from genus.questions.reading import odd_entries, read_for
 
 __all__ = ["Imputed", "impute"]
 
@@ -149,14 +150,9 @@ def impute(
     >>> filled.cells, filled.tables[0].column("id").to_pylist(), filled.tables[0].column("b").to_pylist()
     (2, [7, 8], ['x', 'y'])
     """
-    if not model.space.is_table:
-        raise GenusError(f"This is a model of {model.space!r}, not of a table; call its impute(x, missing).")
     if times < 1:
         raise GenusError(f"times is the number of draws of every blank, 1 or more; got {times}.")
-    codec, context = model.codec or Codec(model.space), model.context_codec
-    if model.context is not None and context is None:
-        context = Codec(model.context)
-    data = read(source, space=(codec, context), allow_missing=True, absent=True, beyond=True, **reading)
+    codec, data = read_for(model, source, True, reading)
     wanted = _wanted(codec, columns)
     draws = range(times)
     seeds = [int(torch.randint(2**31, ())) if seed is None else seed + 1_000_003 * k for k in draws]
@@ -210,12 +206,8 @@ class _Part:
     def of(cls, model: GenerativeModel, data: Dataset, wanted: dict[str, bool]) -> _Part:
         """Return rows with what is to be drawn of them."""
         space, x = model.space, data.x
-        odd = x.isinf()
+        odd, reasons = odd_entries(space, x)
         possible = ~odd.all(1)
-        reasons = {"they break a relation that held in training": int((~possible).sum())} if bool((~possible).any()) else {}
-        for i, count in enumerate((odd & possible[:, None]).sum(0).tolist()):
-            if count:
-                reasons[f"the model has no place for their value of {space.label(i)}, which was not looked at"] = count
         lacking = x.isnan() & (space.tables(x).missing < 0)
         missing = odd | lacking
         blank = space.tables(x).blanks(x)

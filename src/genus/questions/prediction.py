@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,11 @@ from torch import Tensor
 
 from genus.codec import Codec
 from genus.codec.tabular import as_table
-from genus.data import Dataset, read
 from genus.errors import GenusError
 from genus.ladder import GenerativeModel
 from genus.ladder.unknown import placeholder_row, unknown_entries
 from genus.questions.conditional import ColumnGiven, column_given
+from genus.questions.reading import odd_entries, read_for
 from genus.space import Category, Time
 
 __all__ = ["Predicted", "predict"]
@@ -82,15 +83,12 @@ def predict(model: GenerativeModel, source: Any, column: str, level: float = 0.9
     >>> found.value.tolist(), found.label
     (['setosa', 'virginica'], 'exact')
     """
-    if not model.space.is_table:
-        raise GenusError(f"This is a model of {model.space!r}, not of a table, so it has no columns to predict.")
     if not 0 < level < 1:
         raise GenusError(f"level is the probability that an interval holds, between 0 and 1; got {level}.")
     i, space = model.space.index(column), model.space
-    codec = model.codec or Codec(space)
-    context = model.context_codec or (Codec(model.context) if model.context is not None else None)
-    data = read(source, space=(codec, context), allow_missing=True, absent=True, beyond=True, **reading)
-    x, reasons = _whole(space, data, i)
+    codec, data = read_for(model, source, True, reading)
+    odd, reasons = odd_entries(space, data.x, leave_out=i)
+    x = data.x.masked_fill(odd, math.nan)  # a level that training never saw is drawn anew, as a blank is
     lacking = unknown_entries(space, x)
     there = {*(data.table.column_names if data.table is not None else ())}
     for j, name in enumerate(space.names or ()):  # a column that the table lacks says nothing, whatever its blanks mean
@@ -109,21 +107,6 @@ def predict(model: GenerativeModel, source: Any, column: str, level: float = 0.9
     shares = found.log_share.exp().numpy()
     probabilities = {v: shares[:, k] for k, v in enumerate(decoded)} if found.label == "exact" else {}
     return Predicted(column, value, ends[0], ends[1], probabilities, level, found.label, reasons)
-
-
-def _whole(space: Any, data: Dataset, i: int) -> tuple[Tensor, dict[str, int]]:
-    """Return rows (N, D) where values that the model has no place for are blanks, and how many of these there are."""
-    x, reasons = data.x.clone(), {}
-    odd = x.isinf()
-    if bool(odd.all(1).any()):
-        reasons["they break a relation that held in training, so nothing of them was looked at"] = int(odd.all(1).sum())
-    for j, count in enumerate((odd & ~odd.all(1, keepdim=True)).sum(0).tolist()):
-        if count and j != i:
-            reasons[f"the model has no place for their value of {space.label(j)}, which was not looked at"] = count
-    if bool(odd.any()):
-        # A level that training never saw is drawn anew like a blank, which a category without blanks writes as NaN too.
-        x[odd] = float("nan")
-    return x, reasons
 
 
 def _averaged(model: GenerativeModel, x: Tensor, lacking: Tensor, c: Tensor | None, i: int) -> ColumnGiven:
