@@ -76,6 +76,13 @@ def test_columns_that_are_blank_together_do_not_explain_each_other() -> None:
     assert [kind.unknown for kind in mark_unknown(space, x).kinds] == [True, True]
 
 
+def test_values_that_hardly_repeat_tell_nothing_of_blanks() -> None:
+    x = torch.stack([torch.arange(200.0), torch.randn(200)], 1)
+    x[::5, 1] = math.nan
+    space = Space([Lattice(0, 199), Real(atoms=(math.nan,))], names=["a", "b"])
+    assert [kind.unknown for kind in mark_unknown(space, x).kinds] == [False, True]
+
+
 def test_a_kind_keeps_what_a_blank_is_in_files() -> None:
     for kind in UNKNOWN.kinds:
         assert kind_from_json(json.loads(json.dumps(kind.to_json()))) == kind
@@ -117,6 +124,19 @@ def test_excluding_the_blank_leaves_the_other_states_in_their_proportions() -> N
         whole, filled = model.sample(8000, seed=0, blanks=True)[:, 0], model.sample(8000, seed=1)[:, 0]
         share = (whole == 0).double().mean() / (whole != 2).double().mean()
         assert (filled == 0).double().mean().item() == pytest.approx(share.item(), abs=0.03), family
+
+
+def test_a_component_counts_by_how_often_it_has_a_value() -> None:
+    """Of a half of the rows nine in ten are blank, else a; of the other half one in ten, else b: of ten values one is a."""
+    half = torch.arange(2000) % 2
+    blank = torch.rand(2000, generator=torch.Generator().manual_seed(0)) < torch.where(half == 0, 0.9, 0.1)
+    x = torch.stack([torch.where(blank, 2.0, half), 20.0 * half + 0.1 * torch.randn(2000), torch.zeros(2000)], 1)
+    space = Space([Category(("a", "b", None), unknown=True), Real(10.0, 10.0), Category(("u", "v"))])
+    model = genus.build("mixture", space, components=2, covariance="diagonal", shrinkage=1.0, pool=0.1)
+    genus.fit(model, x, seed=0, progress=False)
+    missing = torch.tensor([[True, True, False]]).repeat(4000, 1)
+    drawn = model.impute(torch.zeros(4000, 3), missing, seed=0)
+    assert (drawn[:, 0] == 0).double().mean().item() == pytest.approx(0.1, abs=0.03)
 
 
 def test_a_table_is_filled_in_its_own_order_and_form(fitted: genus.GenerativeModel) -> None:
