@@ -158,6 +158,27 @@ def test_a_table_is_filled_in_its_own_order_and_form(fitted: genus.GenerativeMod
     assert named.tables[0].column("age").to_pylist() == table["age"]
 
 
+def test_what_follows_from_a_relation_is_filled_by_it() -> None:
+    rng = np.random.default_rng(0)
+    low, gap, city = rng.integers(1, 50, 300), rng.integers(0, 20, 300), rng.choice(["Rome", "Oslo"], 300)
+    table = {"a": low.tolist(), "b": (low + gap).tolist(), "sum": (2 * low + gap).tolist(), "city": city.tolist()}
+    table["country"] = np.where(city == "Rome", "IT", "NO").tolist()
+    data = genus.read(table)
+    assert data.space.dim == 3
+    model = genus.build("mixture", data.space, components=3, covariance="diagonal", shrinkage=1.0, pool=1.0)
+    genus.fit(model, data, seed=0, progress=False)
+    for name in table:
+        lacking = table | {name: [None if i % 5 == 0 else value for i, value in enumerate(table[name])]}
+        found = genus.impute(model, lacking, seed=0)
+        assert found.tables[0].column(name).to_pylist() == table[name]
+        assert found.cells == 60
+        assert found.reasons == {}
+    lacking = table | {name: [None if i % 5 == 0 else v for i, v in enumerate(table[name])] for name in ("city", "country")}
+    found = genus.impute(model, lacking, seed=0).tables[0]
+    pairs = {*zip(found.column("city").to_pylist(), found.column("country").to_pylist(), strict=True)}
+    assert pairs == {("Rome", "IT"), ("Oslo", "NO")}
+
+
 def test_a_table_may_lack_columns_and_hold_what_training_never_saw(fitted: genus.GenerativeModel) -> None:
     found = genus.impute(fitted, {"town": ["Bern", "Genf", None], "age": [30, 900_000, None]}, times=3, seed=0)
     assert [table.column_names for table in found.tables] == [["town", "age", "car", "mileage"]] * 3

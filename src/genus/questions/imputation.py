@@ -222,7 +222,8 @@ class _Part:
                 absent = table is None or name not in table.column_names
                 fill = (blank if every or absent else unknown)[:, at]
                 missing[:, at] |= fill
-                is_blank &= (fill | lacking[:, at]).cpu().numpy()
+                # A cell that is blank, and not in x, follows from a relation.
+                is_blank &= (fill | lacking[:, at] | ~blank[:, at]).cpu().numpy()
             named[name] = is_blank & possible.cpu().numpy()
         if codec is not None and codec.rewrites:  # a column of the person's may stand behind several of the space's
             missing |= (
@@ -238,7 +239,9 @@ class _Part:
         """Return the rows with their blanks filled, and the least effective number of candidates of a draw."""
         data, table = self.data, self.data.table
         assert table is not None
-        rows = (self.possible & self.missing.any(1)).nonzero()[:, 0]
+        # Of some rows nothing is drawn: what they lack follows from a relation, and decoding gives it.
+        blank = torch.as_tensor(np.logical_or.reduce([*self.named.values(), np.zeros(len(data), dtype=bool)]))
+        rows = (self.possible & (self.missing.any(1) | blank)).nonzero()[:, 0]
         if not len(rows):
             return table, math.inf
         c = None if data.c is None else data.c[rows]

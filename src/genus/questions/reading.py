@@ -44,7 +44,8 @@ def odd_entries(space: Space, x: Tensor, leave_out: int | None = None) -> tuple[
     """
     odd = x.isinf()
     whole = odd.all(1)
-    reasons = {"they break a relation that held in training": int(whole.sum())} if bool(whole.any()) else {}
+    broken = "they break a relation that held in training, or lack a value that it measures another from"
+    reasons = {broken: int(whole.sum())} if bool(whole.any()) else {}
     for i, count in enumerate((odd & ~whole[:, None]).sum(0).tolist()):
         if count and i != leave_out:
             reasons[f"the model has no place for their value of {space.label(i)}, which was not looked at"] = count
