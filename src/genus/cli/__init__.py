@@ -12,8 +12,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             # The notes of the data say what a person needs to know; the rest is libraries talking to each other.
             warnings.simplefilter("ignore")
-            command = typer.main.get_command(app)
+            command = _command()
             # `main` of click would turn Ctrl-C and a closed pipe into errors of its own.
             with command.make_context("genus", [*args] or ["--help"], obj=args) as context:
                 command.invoke(context)
@@ -121,9 +122,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+@cache
+def _command() -> Any:
+    """Return the command that typer makes of all signatures: a tenth of a second, so it is made once."""
+    return typer.main.get_command(app)
+
+
 def _options(args: Sequence[str]) -> list[str]:
     """Return the options of the command that is named first."""
-    commands = getattr(typer.main.get_command(app), "commands", {})
+    commands = getattr(_command(), "commands", {})
     name = next((word for word in args if word in commands), None)
     params = commands[name].params if name else []
     return [option for param in params for option in param.opts]
