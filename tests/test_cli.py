@@ -98,7 +98,9 @@ def examples(command: str) -> list[str]:
     return [line.strip() for line in text.split("Examples:")[1].splitlines() if line.startswith("    genus ")]
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize(
+    "command", ["", *(pytest.param(c, marks=() if c == "sample" else pytest.mark.nightly) for c in COMMANDS)]
+)
 def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     code = "import sys; from genus.cli import main; code = main(sys.argv[1:]); sys.exit(9 if 'torch' in sys.modules else code)"
     words = [word for word in (command, "--help") if word]

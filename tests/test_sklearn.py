@@ -57,6 +57,12 @@ def test_scikit_learns_checks_of_classifiers(estimator: DensityClassifier, check
     check(estimator)
 
 
+@parametrize_with_checks([make("naive-bayes"), make("maf")])
+def test_scikit_learns_checks_of_two_families(estimator: DensityEstimator, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.nightly
 @parametrize_with_checks([make(family) for family in SMALL], expected_failed_checks=lambda e: EXPECTED.get(e.family, {}))
 def test_scikit_learns_checks(estimator: DensityEstimator, check: Any) -> None:
     check(estimator)

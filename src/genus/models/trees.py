@@ -50,8 +50,8 @@ class Trees(Learned, SeveralOrders, name="trees"):
     draws such an estimate is worth.
 
     Args:
-        orders: the number of chains, each in an order of the columns of its own, the first in `order`, the others random. The
-            density is the mean of theirs.
+        orders: the number of chains, each in an order of the columns of its own, the first in `order`, the others random among
+            the columns of few values, then among those of many. The density is the mean of theirs.
         order: the order of the columns; by default times come first, then columns of few values before those of many, so that
             numbers are drawn given levels: on Adult a classifier tells such samples less well from real rows.
         rounds: the most trees of a question.
@@ -88,7 +88,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
         super().__init__(space, context)
         self.order = checked_order(space, few_first(space) if order is None else order)
         self.rounds, self.rate = rounds, rate
-        shuffles = (torch.randperm(space.dim) for _ in range(orders - 1))
+        shuffles = (torch.tensor(few_first(space, shuffled=True)) for _ in range(orders - 1))
         self.register_buffer("orders", torch.stack([torch.tensor(self.order), *shuffles]))
         if orders > 1:
             self.order = None
@@ -321,8 +321,12 @@ class TreeChain:
         return x
 
 
-def few_first(space: Space) -> list[int]:
+def few_first(space: Space, shuffled: bool = False) -> list[int]:
     """Return the columns by how many values they have, times first: what has a season depends on them.
+
+    Args:
+        space: of the rows.
+        shuffled: only times, columns that are counted and other numbers stand in this order, each at random.
 
     >>> from genus import Category, Real
     >>> few_first(Space([Real(), Category(("a", "b", "c")), Category((0, 1))]))
@@ -331,11 +335,16 @@ def few_first(space: Space) -> list[int]:
 
     def values(i: int) -> float:
         kind = space.kinds[i]
+        if isinstance(kind, Time):
+            return -1.0
         if isinstance(kind, Category):
             return kind.states
         return kind.size + kind.states - 1 if isinstance(kind, Lattice) and kind.is_narrow else math.inf
 
-    return sorted(range(space.dim), key=lambda i: -1.0 if isinstance(space.kinds[i], Time) else values(i))
+    keys = [values(i) for i in range(space.dim)]
+    if not shuffled:
+        return sorted(range(space.dim), key=keys.__getitem__)
+    return sorted(torch.randperm(space.dim).tolist(), key=lambda i: (keys[i] >= 0) + (keys[i] == math.inf))
 
 
 def _divided(train: WithContext, validation: WithContext | None, seconds: float) -> tuple[WithContext, WithContext]:
