@@ -15,7 +15,8 @@ from torch import Tensor
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.data import Dataset
-from genus.evaluation.comparison import _chosen, _pair, _row
+from genus.evaluation.comparison import _chosen
+from genus.evaluation.rows import family_row, pair_rows
 from genus.evaluation.trial import Protocol, run_trial
 from genus.ladder import TractableDensity
 from genus.models import Independent
@@ -172,8 +173,8 @@ def test_standard_error_of_a_paired_difference_is_of_the_difference() -> None:
         trial = run_trial(Protocol(data, data, data.x[:50], 1.0, {}, 1), genus.family(name), 0)
         trial.log_density = hard + shift
         trials.append(trial)
-    rows = [_row(genus.family(t.family), [t], data) for t in trials]
-    _pair(rows, trials, "naive-bayes")
+    rows = [family_row(genus.family(t.family), [t], data) for t in trials]
+    pair_rows(rows, trials, "naive-bayes")
     assert rows[1].baseline_difference == pytest.approx(0.5)
     assert rows[1].baseline_difference_se < 1e-9 < rows[1].log_density_se
 

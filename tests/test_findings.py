@@ -11,7 +11,6 @@ from torch import Tensor
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.data import Dataset
-from genus.evaluation.comparison import _lasting
 from genus.evaluation.copying import find_copies
 from genus.evaluation.density import find_wrong_density
 from genus.evaluation.faults import find_faults
@@ -19,6 +18,7 @@ from genus.evaluation.findings import Finding
 from genus.evaluation.neighbours import repeated
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
+from genus.evaluation.rows import _lasting
 
 SPACE = Space(
     [Real(0.0, 2.0), Real(), Lattice(0, 400), Category(("a", "b", "c", "d")), Category(("no", "yes"))],

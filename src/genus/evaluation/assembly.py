@@ -15,13 +15,12 @@ from torch import Tensor
 
 from genus.codec.notes import Note
 from genus.data import Dataset
-from genus.evaluation.classifiers import tstr
+from genus.evaluation.classifiers import is_classified, tstr
 from genus.evaluation.metrics import LEARNT, METRICS, independent_columns
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.sequences import NOVELTY
-from genus.evaluation.trial import Protocol, joint_space, pictured, score_rows, with_context
-from genus.space import Category
+from genus.evaluation.trial import Protocol, joint_space, pictured, predicted, score_rows, with_context
 
 __all__ = ["assemble", "cores_here", "reference_scores"]
 
@@ -34,19 +33,20 @@ def reference_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
         rest: the half of the held-out rows that samples are not compared with, the context beside each.
     """
     if protocol.train.space.sequence:
-        return {"held-out rows": score_rows(protocol, rest)}
+        return {"held-out rows": score_rows(protocol, rest)[0]}
     train, n = with_context(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.half))
     rows = {
         "real against real": rest,
         "independent columns": independent_columns(train, n),
         "copy of the training set": train,
     }
-    space, target = joint_space(protocol.train), protocol.train.target
+    space, target = joint_space(protocol.train), predicted(protocol.train)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        scores = {name: score_rows(protocol, x) for name, x in rows.items()}
+        scores = {name: score_rows(protocol, x)[0] for name, x in rows.items()}
         if target is not None:  # as many rows to learn from as a model's samples
-            key = "tstr_auc" if isinstance(space.kinds[space.index(target)], Category) else "tstr_r2"
+            column = space.index(target) if isinstance(target, str) else target
+            key = "tstr_auc" if is_classified(space.kinds[column]) else "tstr_r2"
             scores["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)
     # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
     kinds = {key: metric.kind for key, metric in METRICS.items()}
@@ -83,6 +83,7 @@ def assemble(
         rows=list(rows),
         train_rows=len(train),
         test_rows=len(held),
+        held_out_groups=None if held.groups is None else len(held.groups.unique()),
         total_rows=len(data),
         context=data.context,
         context_columns=", ".join(data.context.names or ()) if data.context is not None else None,

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from genus.divergences import Estimate
 from genus.errors import DataError
+from genus.evaluation.intervals import auc_error
+from genus.kinds import Kind, Lattice
 from genus.space import Category, Space
 
-__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "tstr", "two_sample"]
+__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "is_classified", "transfer", "tstr", "two_sample"]
 
 FOLDS = 4
 CERTAIN = 30.0  # log-odds of a tree that has no doubt
@@ -128,8 +130,18 @@ def _jensen_shannon(odds: np.ndarray, label: np.ndarray, fold: np.ndarray) -> Es
     return Estimate(float((of_real.mean() + of_fake.mean()) / 2), float(error))
 
 
+def is_classified(kind: Kind) -> bool:
+    """Return True where to predict a column is to tell its values apart: a category, or numbers of which there are two."""
+    return isinstance(kind, Category) or (isinstance(kind, Lattice) and round((kind.high - kind.low) / kind.step) == 1)
+
+
 def tstr(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int = 0) -> float:
-    """Train on synthetic, test on real: what a model learnt from samples is worth on real rows.
+    """Return what a model learnt from samples is worth on real rows; see `transfer`."""
+    return transfer(space, target, fake, real, seed).value
+
+
+def transfer(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int = 0) -> Estimate:
+    """Train on synthetic, test on real: estimate what a model learnt from samples is worth on real rows.
 
     Boosted trees predict one column from all others. Rows that lack the target are left out of both.
 
@@ -139,9 +151,10 @@ def tstr(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int 
         real: (N, *shape), tested on.
 
     Returns:
-        For a category the AUC, the mean of one-against-rest over the levels among the real rows where there are more than
-        two: 0.5 is chance, also what a level absent from the samples counts. For a number R^2: 1 is perfect, 0 is no
-        better than the mean, and less is worse. NaN where the real rows hold only one value.
+        The value and its standard error over the real rows. For a category, or two numbers, the AUC, the mean of
+        one-against-rest over the levels among the real rows where there are more than two: 0.5 is chance, also what a level
+        absent from the samples counts. For a number R^2: 1 is perfect, 0 is no better than the mean, and less is worse. NaN
+        where the real rows hold only one value.
 
     Raises:
         DataError: no such column, or no other column to predict it from.
@@ -152,7 +165,7 @@ def tstr(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int 
     >>> x = torch.randn(400, 1, generator=torch.Generator().manual_seed(0))
     >>> x = torch.cat([x, (x > 0).float()], dim=1)
     >>> space = Space([Real(), Category(("no", "yes"))], names=["x", "positive"])
-    >>> round(tstr(space, "positive", x[:200], x[200:]), 2)
+    >>> round(transfer(space, "positive", x[:200], x[200:]).value, 2)
     1.0
     """
     column = space.index(target) if isinstance(target, str) else target
@@ -166,8 +179,8 @@ def tstr(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int 
     a, b = np.delete(a[known], column, axis=1), np.delete(b[kept], column, axis=1)
     y, truth, categorical = y[known], truth[kept], np.delete(categorical, column)
     if len(np.unique(truth)) < 2:
-        return float("nan")
-    if isinstance(kind, Category):
+        return Estimate(float("nan"), float("nan"))
+    if is_classified(kind):
         return _transferred_auc(a, y, b, truth, categorical, seed)
     loc, scale = truth.mean(), truth.std()  # R^2 is that of any units; those of the trees' losses should not be huge or tiny
     return _transferred_r2(a, (y - loc) / scale, b, (truth - loc) / scale, categorical, seed)
@@ -175,25 +188,36 @@ def tstr(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int 
 
 def _transferred_auc(
     x: np.ndarray, y: np.ndarray, x_test: np.ndarray, truth: np.ndarray, categorical: np.ndarray, seed: int
-) -> float:
+) -> Estimate:
     from sklearn.metrics import roc_auc_score
 
     levels = np.unique(truth)
     if len(np.unique(y)) < 2:
-        return 0.5
+        return Estimate(0.5, 0.0)
     seen, probabilities = _classify(x, y, x_test, categorical, seed)
     score = {level: probabilities[:, i] for i, level in enumerate(seen)}
-    return float(np.mean([roc_auc_score(truth == level, score.get(level, np.zeros(len(truth)))) for level in levels]))
+    if len(levels) == 2:  # the two ways to see it are one
+        levels = levels[1:]
+    areas, errors = [], []
+    for level in levels:
+        here = truth == level
+        areas.append(roc_auc_score(here, score.get(level, np.zeros(len(truth)))))
+        errors.append(auc_error(int(here.sum()), areas[-1], int((~here).sum())))
+    return Estimate(float(np.mean(areas)), float(np.linalg.norm(errors) / len(errors)))
 
 
 def _transferred_r2(
     x: np.ndarray, y: np.ndarray, x_test: np.ndarray, truth: np.ndarray, categorical: np.ndarray, seed: int
-) -> float:
+) -> Estimate:
     from sklearn.metrics import r2_score
 
     if not len(y):
-        return float("nan")
-    return float(r2_score(truth, _grown(x, y, categorical, seed, {"objective": "regression"}).predict(x_test)))
+        return Estimate(float("nan"), float("nan"))
+    predicted = _grown(x, y, categorical, seed, {"objective": "regression"}).predict(x_test)
+    value = float(r2_score(truth, predicted))
+    around = (truth - truth.mean()) ** 2
+    influence = ((truth - predicted) ** 2 - (1 - value) * around) / around.mean()
+    return Estimate(value, float(influence.std() / np.sqrt(len(truth))))
 
 
 def _classify(

@@ -9,20 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import torch
 
 from genus.configurable import classes, unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
-from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import LEAST
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
+from genus.evaluation.rows import BASELINES, family_row, names, pair_rows
 from genus.evaluation.samples import given_row, read_samples
-from genus.evaluation.sequences import spans
-from genus.evaluation.trial import EVIDENCE, Protocol, Trial, run_trial, with_context
+from genus.evaluation.trial import Protocol, Trial, run_trial, with_context
 from genus.evaluation.workers import Parcel
 from genus.ladder import GenerativeModel, registered_families
 from genus.registry import families as all_families
@@ -30,12 +28,6 @@ from genus.registry import family, refusal
 
 __all__ = ["compare"]
 
-# The family that always takes part, of tables and images and of sequences, and in words.
-BASELINES = {
-    False: ("independent", "independent columns"),
-    True: ("markov", "the Markov chain (counts of n-grams)"),
-}
-BASELINE_NAMES = [name for name, _ in BASELINES.values()]  # which lack what joins columns by definition
 Family = type[GenerativeModel]
 Say = Callable[[str], None]
 
@@ -110,12 +102,12 @@ def compare(
     trials = _trials(protocol, work, jobs, baseline, say)
     references = reference_scores(protocol, held_rows[half:])
     rows = [
-        Row(*_names(cls), status="refused", reason=refused[cls.name])
+        Row(*names(cls), status="refused", reason=refused[cls.name])
         if cls.name in refused
-        else _row(cls, [trial for trial in trials if trial.family == cls.name], held)
+        else family_row(cls, [trial for trial in trials if trial.family == cls.name], held)
         for cls in chosen
     ]
-    _pair(rows, trials, baseline)
+    pair_rows(rows, trials, baseline, held.groups)
     rows += [given_row(protocol, one) for one in given]
     return assemble(
         protocol,
@@ -217,92 +209,6 @@ def _run_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[
             classes[family_of_caller.name] = family_of_caller
     classes[name] = cls
     return run_trial(protocol, cls, seed)
-
-
-# -- from trials to rows --------------------------------------------------------------------------------------------------
-
-
-def _row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) -> Row:
-    """Return the row of a family: means over the trials that did not fail."""
-    good = [trial for trial in trials if not trial.error]
-    if not good:
-        return Row(*_names(family), status="failed", reason=trials[0].error)
-    row = Row(
-        *_names(family),
-        label="bound" if not family.accepts(held.space, held.context) else family.info.likelihood,
-        metrics={key: float(np.mean([t.metrics[key] for t in good])) for key in good[0].metrics},
-        metrics_spread={key: _deviation([t.metrics[key] for t in good]) for key in good[0].metrics} if len(good) > 1 else {},
-        seconds=float(np.mean([t.history.seconds for t in good])),
-        steps=float(np.mean([t.history.steps for t in good])),
-        parameters=good[0].parameters,
-        stopped=", ".join(dict.fromkeys(t.history.stopped for t in good)),
-        seeds=[t.seed for t in good],
-        histories=[t.history for t in good],
-        samples=good[0].samples,
-        findings=_lasting([t.findings for t in good]) if family.name not in BASELINE_NAMES else [],
-        codes=good[0].codes,
-    )
-    if len(good) < len(trials):
-        bad = next(trial for trial in trials if trial.error)
-        row.reason = f"{len(trials) - len(good)} of {len(trials)} seeds failed: {bad.error}"
-    if good[0].log_density is None:
-        return row
-    means = [float(t.log_density.mean()) for t in good if t.log_density is not None]
-    row.log_density, row.log_density_se = _mean_and_error(_by_row(good))
-    row.bits_per_dim = -row.log_density / (_coordinates(held) * math.log(2))
-    row.seed_spread = _deviation(means) if len(means) > 1 else None
-    row.train_log_density = float(np.mean([t.train_log_density for t in good if t.train_log_density is not None]))
-    if good[0].online is not None:
-        row.online = float(np.mean([t.online for t in good if t.online is not None]))
-        row.online_bits_per_dim = -row.online / (_coordinates(held) * math.log(2))
-    if good[0].estimate is not None:
-        row.estimate = float(np.mean([t.estimate for t in good if t.estimate is not None]))
-        row.estimate_samples = EVIDENCE
-    return row
-
-
-def _lasting(found: Sequence[Sequence[Finding]]) -> list[Finding]:
-    """Return the findings that show in half of the seeds at least, as the first of these has them."""
-    first = {(one.kind, one.test): one for findings in reversed(found) for one in findings}
-    times = {key: sum(any((one.kind, one.test) == key for one in findings) for findings in found) for key in first}
-    lasting = [one for key, one in first.items() if 2 * times[key] >= len(found)]
-    return sorted(lasting, key=lambda one: one.kind)
-
-
-def _names(family: type[GenerativeModel]) -> tuple[str, str, str]:
-    """Return a family's name, its title and its branch of the taxonomy."""
-    return family.name, family.info.title, f"{family.info.density} · {family.info.group}"
-
-
-def _coordinates(held: Dataset) -> float:
-    """Return the number of coordinates of a row; of sequences, the mean number of symbols up to and with the end."""
-    return spans(held.space, held.x).double().mean().item() if held.space.sequence else held.space.dim
-
-
-def _deviation(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1))
-
-
-def _by_row(trials: Sequence[Trial]) -> np.ndarray:
-    """Return (held-out rows,): each row's log-density, averaged over seeds."""
-    return np.mean([t.log_density for t in trials if t.log_density is not None], axis=0)
-
-
-def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
-
-
-def _pair(rows: Sequence[Row], trials: Sequence[Trial], baseline: str) -> None:
-    """Set the differences from the baseline and from the best family, paired by row, so that hard rows cancel."""
-    dense = [row for row in rows if row.has_density]
-    values = {row.family: _by_row([t for t in trials if t.family == row.family and not t.error]) for row in dense}
-    if not dense:
-        return
-    best = max(dense, key=lambda row: (not row.accused, row.log_density or -math.inf)).family
-    for row in dense:
-        if baseline in values:
-            row.baseline_difference, row.baseline_difference_se = _mean_and_error(values[row.family] - values[baseline])
-        row.best_difference, row.best_difference_se = _mean_and_error(values[row.family] - values[best])
 
 
 def _summary(trial: Trial) -> str:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from genus.divergences import dual, energy_distance, sliced_wasserstein, transport
 from genus.errors import DataError
-from genus.evaluation.classifiers import tstr, two_sample
+from genus.evaluation.classifiers import is_classified, transfer, two_sample
+from genus.evaluation.intervals import auc_error
 from genus.evaluation.neighbours import features, memorisation, precision_recall_density_coverage
-from genus.space import Category, Space
+from genus.space import Space
 
-__all__ = ["METRICS", "Metric", "score_samples", "independent_columns", "torch_threads"]
+__all__ = ["METRICS", "Metric", "score_samples", "scores_and_errors", "independent_columns", "torch_threads"]
 
 LEAST = 10  # rows on either side below which no metric says anything
 ROWS = 5_000  # for classifiers and distances of samples
@@ -192,6 +193,20 @@ def score_samples(
     >>> list(scores) == [key for key in METRICS if key != "tstr_auc"]
     True
     """
+    return scores_and_errors(space, samples, train=train, test_a=test_a, target=target, seed=seed, threads=threads)[0]
+
+
+def scores_and_errors(
+    space: Space,
+    samples: Tensor,
+    *,
+    train: Tensor,
+    test_a: Tensor,
+    target: str | int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the metrics as `score_samples` does, and the standard errors over rows of those whose errors are known."""
     from threadpoolctl import threadpool_limits
 
     samples, train, test_a = (x.detach().cpu() for x in (samples, train, test_a))
@@ -208,6 +223,7 @@ def score_samples(
         told = two_sample(space, test[:few], samples[:few], seed)
         # What lies below 0 bounds nothing that 0 does not.
         scores = {"c2st": told.auc.value, "jensen_shannon": max(0.0, told.jensen_shannon.value)}
+        errors = {"c2st": auc_error(few, told.auc.value), "jensen_shannon": told.jensen_shannon.error}
         f, g = features(space, samples[: min(n, ROWS)]), features(space, test[: min(n, ROWS)])
         scores["energy"] = energy_distance(f, g).item()
         # p = 1, since one row in a heavy tail can decide p = 2: two halves of a table then look worse than the baseline.
@@ -221,10 +237,11 @@ def score_samples(
         scores |= precision_recall_density_coverage(space, test[:near], samples[:near])._asdict()
         if target is not None:
             column = space.index(target) if isinstance(target, str) else target
-            key = "tstr_auc" if isinstance(space.kinds[column], Category) else "tstr_r2"
-            scores[key] = tstr(space, column, samples[:LEARNT], test[:LEARNT], seed)
+            key = "tstr_auc" if is_classified(space.kinds[column]) else "tstr_r2"
+            learnt = transfer(space, column, samples[:LEARNT], test[:LEARNT], seed)
+            scores[key], errors[key] = learnt.value, learnt.error
         scores |= memorisation(space, samples[:near], train, test, seed)._asdict()
-    return scores
+    return scores, errors
 
 
 @contextmanager

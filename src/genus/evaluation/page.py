@@ -12,12 +12,14 @@ from genus.codec import Codec
 from genus.evaluation import plots
 from genus.evaluation.codes import SIDE, Codes, mosaic, reconstructions
 from genus.evaluation.excerpts import Excerpt, Sound, excerpts, sounds
+from genus.evaluation.figures import number, plus_minus
 from genus.evaluation.grids import image_grid
-from genus.evaluation.ranking import number, plus_minus, ranking, verdict
+from genus.evaluation.ranking import ranking
 from genus.evaluation.results import Results, Row
 from genus.evaluation.sequences import symbol
 from genus.evaluation.svg import COLOURS
 from genus.evaluation.tables import bars, measured, tables
+from genus.evaluation.verdict import verdict
 from genus.evaluation.wording import shown
 from genus.space import Category, Lattice, Real
 

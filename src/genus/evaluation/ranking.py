@@ -1,34 +1,34 @@
-"""The families of a comparison in order and in words: how good each density is, which is best, and what is a tie."""
+"""The families of a comparison in order, each with a sentence: how good its density is, and what its place is worth."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from genus.evaluation.metrics import ROWS
+from genus.evaluation.figures import number, paired, plus_minus
+from genus.evaluation.intervals import FEW_ROWS, LEVEL
 from genus.evaluation.results import GIVEN, Results, Row
-from genus.evaluation.sequences import symbol
-from genus.evaluation.wording import accusation, auc_error, findings_remark, listed, told_apart
-from genus.space import Lattice, Real
+from genus.evaluation.wording import accusation
 
-__all__ = ["Place", "density_text", "distance", "number", "plus_minus", "ranking", "tied", "verdict"]
-
+__all__ = ["Place", "UNTRAINED", "differs", "distance", "hurried", "meaningful", "ranking", "real_rows", "tied", "too_few",
+           "untrained"]  # fmt: skip
 
 ROUNDING = 1e-9  # nats
-COPIED_SHARE = 0.5  # of the held-out rows, from which on copies of training rows are remarked on
-CHANCE_BITS = 30.0  # of different rows that the columns allow, above which copies are no accident
 FEW_STEPS = 50  # below which a training has hardly started
+UNTRAINED = "not trained: the clock ended it before its first step"
+MEANT = 0.5  # nats a row, a difference that a practitioner would not want to miss: 1.6 times as likely
+MEANT_SHARE = 0.02  # of a nat for each coordinate, likewise
 
 
 class Place(NamedTuple):
     """Hold one line of the ranking.
 
     Args:
-        number: 1 for the best and those tied with it; None for a family that was not fitted.
+        number: 1 for the best and those tied with it; None for a family that was not fitted, and for one without a density
+            where others have one, since the two scales cannot be compared.
         by: the measure that the family is ranked by: its log-density, its samples alone; "accused" where it is left out
             for what was found; or nothing.
-        tied: True where its distance to the best is within two standard errors.
+        tied: True where it shares the first place: neither it nor any family above it differs from the best beyond its error.
         row: the numbers of the family.
         sentence: the explanation of the place, for a practitioner.
     """
@@ -45,9 +45,29 @@ class Place(NamedTuple):
         return "–" if self.number is None else f"{self.number}{'=' if self.tied else ''}"
 
 
+def differs(difference: float | None, se: float | None, p: float | None) -> bool:
+    """Return True where a difference is beyond its error: by its corrected probability, or else by two standard errors."""
+    if difference is None:
+        return True
+    return p < LEVEL if p is not None else abs(difference) > max(2 * (se or 0.0), ROUNDING)
+
+
 def tied(row: Row) -> bool:
-    """Return True where a row's paired difference to the best row is within two standard errors."""
-    return row.best_difference is not None and abs(row.best_difference) <= max(2 * (row.best_difference_se or 0.0), ROUNDING)
+    """Return True where a row's paired difference to the best row is not beyond its error."""
+    return not differs(row.best_difference, row.best_difference_se, row.best_difference_p)
+
+
+def meaningful(results: Results) -> float:
+    """Return the difference, in nats a row, that rows should be able to show before a tie is called one."""
+    return max(MEANT, MEANT_SHARE * results.space.dim)
+
+
+def too_few(results: Results, row: Row) -> bool:
+    """Return True where held-out rows are too few to tell a family from the best, rather than the two being alike."""
+    units = results.held_out_groups or results.test_rows
+    if row.shows is None or not tied(row):
+        return False
+    return units < FEW_ROWS or row.shows > meaningful(results)
 
 
 def distance(results: Results, key: str, value: float) -> float:
@@ -71,178 +91,46 @@ def distance(results: Results, key: str, value: float) -> float:
     return away if ideal is None else max(away, 0.0)
 
 
+def untrained(row: Row) -> bool:
+    """Return True where the clock ended a training before its first step, so that nothing was learned."""
+    return row.status == "ok" and row.by_steps and "max_seconds" in row.stopped and row.steps is not None and row.steps < 1
+
+
 def hurried(row: Row) -> bool:
     """Return True where the clock ended a training after a few steps, so that the place tells nothing about the family."""
-    return "max_seconds" in row.stopped and row.steps is not None and row.steps < FEW_STEPS
+    return row.by_steps and "max_seconds" in row.stopped and row.steps is not None and row.steps < FEW_STEPS
 
 
 def ranking(results: Results) -> list[Place]:
-    """Return the families in order, each with a sentence: densities first, then by samples alone, then those that are left
-    out for what was found, then refused and failed.
+    """Return the families in order, each with a sentence: densities by their means, then by samples alone, then those that are
+    left out for what was found, then those that were not trained, refused or failed.
     """
-    fitted = [row for row in results.rows if row.status == "ok" and not row.accused]
+    fitted = [row for row in results.rows if row.status == "ok" and not row.accused and not untrained(row)]
     dense = sorted((row for row in fitted if row.has_density), key=lambda row: -row.log_density)  # type: ignore[operator]
-    best, rest = dense[:1], dense[1:]
-    ties = [row for row in rest if tied(row)]
-    dense = [*best, *ties, *(row for row in rest if not tied(row))]
-    together = {id(row) for row in (*best, *ties)} if ties else set()
+    first = 1 + next((i for i, row in enumerate(dense[1:]) if not tied(row)), len(dense[1:]))
     places = [
-        Place(1 if id(row) in together else i, "density", id(row) in together, row, _density_sentence(results, row))
+        Place(1 if i <= first else i, "density", first > 1 and i <= first, row, _density_sentence(results, row, i > first))
         for i, row in enumerate(dense, 1)
     ]
     implicit = [row for row in fitted if not row.has_density]
     implicit.sort(key=lambda row: distance(results, results.samples_metric, row.metrics.get(results.samples_metric, math.nan)))
-    for i, row in enumerate(implicit, len(dense) + 1):
-        places.append(Place(i, "samples", False, row, _samples_sentence(results, row)))
+    for i, row in enumerate(implicit, 1):
+        places.append(Place(None if dense else i, "samples", False, row, _samples_sentence(results, row)))
     places += [Place(None, "accused", False, row, accusation(row)) for row in results.rows if row.accused]
+    places = [p._replace(sentence="; ".join([p.sentence, *_doubts(p.row)])) for p in places]
+    places += [Place(None, "nothing", False, row, UNTRAINED) for row in results.rows if untrained(row) and not row.accused]
     others = sorted((row for row in results.rows if row.status != "ok"), key=lambda row: row.status != "refused")
-    places = [p._replace(sentence=f"{p.sentence}; {_cut(p.row)}") if hurried(p.row) else p for p in places]
     places += [Place(None, "nothing", False, row, row.reason or f"{row.status}, without a reason given") for row in others]
     return places
 
 
-def verdict(results: Results) -> list[str]:
-    """Return which family is best and by how much, in one to three sentences, the most important first."""
-    places = ranking(results)
-    dense = [place for place in places if place.by == "density"]
-    implicit = [place for place in places if place.by == "samples"]
-    found = findings_remark([place.row for place in places])
-    if dense:
-        said = _density_verdict(results, dense) + _copies_remark(results)
-        return said + found + _samples_remark(results, places) + _hurry_remark(places)
-    if results.rows and all(row.group == GIVEN for row in results.rows):
-        real = results.references.get("real against real", {}).get(results.samples_metric, math.nan)
-        n = min(results.test_rows // 2, ROWS)
-        said = told_apart([place.row for place in implicit], results.samples_metric, real, n) if implicit else []
-        return (said or ["No samples are ranked."]) + found
-    if implicit:
-        first = implicit[0].row
-        said = ["No family with a density was fitted.", f"By samples alone {first.family} comes first{_auc(results, first)}."]
-        return said + found
-    if found:
-        return ["No family is ranked.", *found]
-    return ["No family could be fitted; the sentences below say why." if places else "No family was compared."]
+def _doubts(row: Row) -> list[str]:
+    """Return what else is to be said of a row that was fitted: seeds that failed, a training that had no time."""
+    cut = [f"stopped by the clock when it had hardly begun (steps: {row.steps:.0f})"] if hurried(row) else []
+    return [*([row.reason] if row.reason else []), *cut]
 
 
-def _density_verdict(results: Results, dense: Sequence[Place]) -> list[str]:
-    best, ties = dense[0].row, [place.row for place in dense[1:] if place.tied]
-    rest = [place.row for place in dense if not place.tied and place.row is not best]
-    baseline = next((place.row for place in dense if place.row.family == results.baseline_family), None)
-    said = []
-    if ties:
-        gaps = listed([f"{row.family} {_paired(row.best_difference, row.best_difference_se)}" for row in ties])
-        names = listed([best.family, *(row.family for row in ties)])
-        said.append(f"{names} are tied: within two standard errors ({gaps} nats a row).")
-    elif rest:
-        said.append(f"{best.family} is best{_margin(rest[0])}.")
-    else:
-        said.append(f"{best.family} is the only family with a density: {density_text(best)} nats a row.")
-    if results.space.sequence and best.bits_per_dim is not None:
-        said.append(f"{best.family if ties else 'It'} needs {number(best.bits_per_dim, 3)} bits a {symbol(results.codec)}.")
-    if ties and rest:
-        said.append(f"The next is {rest[0].family}{_margin(rest[0], behind=True)}.")
-    shaky = [row for row in (*ties, *rest[:1]) if _within_seeds(best, row)]
-    if shaky and not ties:
-        said.append("That lead is smaller than what a change of seed does; take more seeds before you rely on it.")
-    if baseline is not None and baseline is best and (rest or ties):
-        beyond = "counts of n-grams" if results.space.sequence else "single columns"
-        why = f"what there is to learn beyond {beyond} is little, or the budget is too short"
-        said.append(f"Nothing is better than {results.baseline}: {why}.")
-    elif baseline is not None and baseline in ties:
-        said.append(f"Nothing is clearly better than {results.baseline}.")
-    return said + _bounds_remark(best, [*ties, *rest], bool(ties))
-
-
-def _bounds_remark(best: Row, others: Sequence[Row], tie: bool) -> list[str]:
-    """Return the remarks on an order in which some numbers are lower bounds; an estimate is one too, in expectation."""
-    bounds = [row.family for row in others if row.label != "exact"]
-    top = best.estimate if best.estimate is not None else best.log_density
-    above = [row.family for row in others if row.estimate is not None and top is not None and row.estimate > top]
-    said = []
-    if best.label != "exact" and bounds:
-        said.append(f"{listed([best.family, *bounds])} give only lower bounds, so their true order may be another.")
-    elif best.label != "exact" and others:
-        lead = "it may truly be ahead" if tie else "its true lead is at least this"
-        said.append(f"The number of {best.family} is a lower bound, so {lead}.")
-    elif bounds:
-        give = "gives only a lower bound" if len(bounds) == 1 else "give only lower bounds"
-        said.append(f"{listed(bounds)} {give} and may truly stand higher.")
-    if above:
-        said.append(
-            f"By the importance-weighted estimate, {listed(above)} {'is' if len(above) == 1 else 'are'} above {best.family}."
-        )
-    return said
-
-
-def _copies_remark(results: Results) -> list[str]:
-    """Return a remark where held-out rows are copies of training rows although the columns allow many different rows."""
-    share = max((row.metrics.get("copies_unseen", 0.0) for row in results.rows), default=0.0)
-    sizes = [kind.states + (kind.size if isinstance(kind, Lattice) else 0) for kind in results.space.kinds]
-    room = any(isinstance(kind, Real) for kind in results.space.kinds) or sum(map(math.log2, sizes)) > CHANCE_BITS
-    if share < COPIED_SHARE or not room or results.space.sequence:
-        return []
-    return [
-        f"{share:.0%} of the held-out rows stand among the training rows too, whose log-densities say little about new rows:"
-        " leave repeated rows out before you rely on the order."
-    ]
-
-
-def _samples_remark(results: Results, places: Sequence[Place]) -> list[str]:
-    """Return a remark on the families whose samples are hardest to tell from real rows."""
-    ranked = [place.row for place in places if place.by in ("density", "samples")]
-    sampled = [row for row in ranked if results.samples_metric in row.metrics]
-    if len(sampled) < 2:
-        return []
-    away = {row.family: distance(results, results.samples_metric, row.metrics[results.samples_metric]) for row in sampled}
-    alike = [row for row in sampled if away[row.family] <= 0.0]
-    if len(alike) > 1:
-        names = listed([row.family for row in alike])
-        real = _aside(_real_rows(results))
-        return [f"By samples alone, {names} are no easier to tell from real rows than other real rows are{real}."]
-    closest = min(sampled, key=lambda row: away[row.family])
-    error = (
-        auc_error(min(results.test_rows // 2, ROWS), closest.metrics[results.samples_metric])
-        if results.samples_metric == "c2st"
-        else 0.0
-    )
-    near = [row.family for row in sampled if away[row.family] - away[closest.family] <= 2 * math.sqrt(2) * error]
-    if len(near) > 1 and len(near) == len(sampled):
-        return []  # so few held-out rows tell no family's samples from another's
-    if len(near) > 1:
-        return [f"By samples alone, {listed(near)} are the hardest to tell from real rows, too alike for an order among them."]
-    if closest is places[0].row:
-        start = f"The samples of {closest.family}" if places[0].tied else "Its samples"
-        return [f"{start} are also the hardest to tell from real rows{_auc(results, closest)}."]
-    return [f"By samples alone, {closest.family} is the hardest to tell from real rows{_auc(results, closest)}."]
-
-
-def _cut(row: Row) -> str:
-    return f"stopped by the clock when it had hardly begun (steps: {row.steps:.0f})"
-
-
-def _hurry_remark(places: Sequence[Place]) -> list[str]:
-    """Return a remark on the families that had no time to learn."""
-    cut = [place.row.family for place in places if hurried(place.row)]
-    return (
-        [f"The clock stopped {listed(cut)} after fewer than {FEW_STEPS} steps: give more seconds before you compare."]
-        if cut
-        else []
-    )
-
-
-def _margin(row: Row, behind: bool = False) -> str:
-    if row.best_difference is None:
-        return ""
-    gap = plus_minus(abs(row.best_difference), row.best_difference_se)
-    return f", {gap} nats a row behind" if behind else f": {gap} nats a row better than {row.family}, the next"
-
-
-def _within_seeds(best: Row, row: Row) -> bool:
-    spread = math.hypot(best.seed_spread or 0.0, row.seed_spread or 0.0)
-    return row.best_difference is not None and abs(row.best_difference) < spread
-
-
-def _density_sentence(results: Results, row: Row) -> str:
+def _density_sentence(results: Results, row: Row, numbered: bool) -> str:
     if row.label == "bound":
         kind = "bound: the true log-density is at least this"
     elif row.label == "exact":
@@ -253,6 +141,13 @@ def _density_sentence(results: Results, row: Row) -> str:
     if row.estimate is not None:
         samples = f" from {row.estimate_samples} importance samples" if row.estimate_samples else ""
         parts.append(f"the estimate{samples} is {number(row.estimate)} nats a row")
+    if numbered and tied(row):
+        parts.append(f"not told from the first ({paired(row.best_difference, row.best_difference_se)} nats a row)")
+    if row.without_one_row is not None:
+        parts.append(
+            f"one held-out row decides its difference to the first: {number(row.best_difference)} nats a row with it,"
+            f" {number(row.without_one_row)} without"
+        )
     return "; ".join(part for part in parts if part)
 
 
@@ -262,8 +157,8 @@ def _against_baseline(results: Results, row: Row) -> str:
     if row.baseline_difference is None:
         return ""
     gap, se = row.baseline_difference, row.baseline_difference_se or 0.0
-    if abs(gap) <= 2 * se:
-        return f"no different from {results.baseline} ({_paired(gap, se)} nats a row)"
+    if not differs(gap, se, row.baseline_difference_p):
+        return f"no different from {results.baseline} ({paired(gap, se)} nats a row)"
     side = "better" if gap > 0 else "worse"
     return f"{plus_minus(abs(gap), se)} nats {side} than {results.baseline}"
 
@@ -271,69 +166,17 @@ def _against_baseline(results: Results, row: Row) -> str:
 def _samples_sentence(results: Results, row: Row) -> str:
     if row.group == GIVEN:
         kind = "samples alone"
+    elif row.label == "none":
+        kind = "no density (implicit): compared by samples alone"
     else:
-        kind = (
-            "no density (implicit): compared by samples alone"
-            if row.label == "none"
-            else ("no finite log-density of the held-out rows: compared by samples alone")
-        )
+        kind = "no finite log-density of the held-out rows: compared by samples alone"
     auc = row.metrics.get(results.samples_metric, math.nan)
     told = "" if math.isnan(auc) else f"; a classifier tells them from real rows with AUC {auc:.2f}"
-    return f"{kind}{told}{_aside(_real_rows(results))}"
+    real = real_rows(results)
+    return f"{kind}{told}{f' ({real})' if real else ''}"
 
 
-def _auc(results: Results, row: Row) -> str:
-    """Return " (a classifier's AUC 0.71; real against real 0.50)", or nothing where it was not measured."""
-    auc = row.metrics.get(results.samples_metric, math.nan)
-    return "" if math.isnan(auc) else _aside("; ".join(filter(None, [f"a classifier’s AUC {auc:.2f}", _real_rows(results)])))
-
-
-def _real_rows(results: Results) -> str:
+def real_rows(results: Results) -> str:
     """Return "real against real 0.50", or nothing where it was not measured."""
     value = results.references.get("real against real", {}).get(results.samples_metric, math.nan)
     return "" if math.isnan(value) else f"real against real {value:.2f}"
-
-
-def _aside(text: str) -> str:
-    return f" ({text})" if text else ""
-
-
-# -- numbers as text ------------------------------------------------------------------------------------------------------
-
-
-def density_text(row: Row) -> str:
-    """Return the log-density with its standard error; a dash without one."""
-    return plus_minus(row.log_density, row.log_density_se) if row.has_density else "–"
-
-
-def plus_minus(value: float | None, se: float | None = None) -> str:
-    """Return a number and its standard error, to the error's first digit, or its second where the first is 1.
-
-    >>> plus_minus(-12.3456, 0.213)
-    '−12.3 ± 0.2'
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    if not se or not math.isfinite(se):
-        return number(value)
-    exponent = math.floor(math.log10(se))
-    decimals = min(6, max(0, -exponent + (se / 10.0**exponent < 1.95)))
-    return f"{_signed(value, decimals)} ± {se:.{decimals}f}"
-
-
-def number(value: float | None, decimals: int | None = None) -> str:
-    """Return a number as text, with a true minus sign and thousands apart, to three or four digits or to `decimals`."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if decimals is None:
-        decimals = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2 if abs(value) >= 1 or value == 0 else 3
-    return _signed(value, decimals)
-
-
-def _signed(value: float, decimals: int) -> str:
-    return f"{value:,.{decimals}f}".replace("-", "−")
-
-
-def _paired(gap: float | None, se: float | None) -> str:
-    text = plus_minus(gap, se)
-    return text if gap is None or gap < 0 else f"+{text}"

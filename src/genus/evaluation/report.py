@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from genus.atomic import atomic_write
 from genus.evaluation.page import render
-from genus.evaluation.ranking import Place, ranking, verdict
+from genus.evaluation.ranking import Place, ranking
 from genus.evaluation.results import PICTURED, Results, Row
 from genus.evaluation.terminal import renderable, text
+from genus.evaluation.verdict import verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +60,7 @@ class Report(Results):
         """Return the families in order, then the reference rows, as a pyarrow Table with a column for each number."""
         import pyarrow as pa
 
-        apart = (*PICTURED, "metrics", "metrics_spread", "seeds", "histories", "findings")
+        apart = (*PICTURED, "metrics", "metrics_spread", "metrics_error", "seeds", "histories", "findings", "by_steps")
         numbers = [f.name for f in fields(Row) if f.name not in apart]
         lines = []
         for place in self.ranking():

@@ -36,13 +36,22 @@ class Row:
         reason: the sentence that says why, for refused and failed.
         label: what `log_density` is: "exact", "bound", "estimate (64 samples)" or "none".
         log_density: the family's log-density of a held-out row; None where it has none.
-        log_density_se: its standard error over held-out rows.
+        log_density_se: its standard error, of held-out rows and of seeds together.
         bits_per_dim: -log_density / (D log 2); of sequences all bits over all symbols, the ends included.
         seed_spread: standard deviation of `log_density` over the seeds.
         baseline_difference: its log-density minus the baseline's, paired by row; positive is better than the baseline.
-        baseline_difference_se: its standard error over rows.
+        baseline_difference_se: its standard error, of rows and of seeds.
+        baseline_difference_p: the probability of as large a difference where there is none, corrected for the number of
+            families (Holm).
         best_difference: its log-density minus that of the best family, paired by row; 0 or less.
-        best_difference_se: its standard error over rows.
+        best_difference_se: its standard error, of rows and of seeds.
+        best_difference_low: of the 95 % interval of the difference, which allows for skewness and heavy tails.
+        best_difference_high: likewise.
+        best_difference_p: like `baseline_difference_p`.
+        best_difference_median: of single held-out rows.
+        rows_lost: the share of held-out rows that the best family gives the greater density.
+        without_one_row: the mean difference without the one row that decides it; None where none does.
+        shows: the difference to the best that so many rows find in 80 % of cases.
         train_log_density: the log-density of a training row; far above `log_density` is overfitting.
         online: the log-density where the model also learns from each symbol of the held-out rows after it was scored, of
             families of sequences that can; the rows are then no strangers to it, so it is not compared with `log_density`.
@@ -51,8 +60,11 @@ class Row:
         estimate_samples: the number K of weights in `estimate`.
         metrics: key -> mean over seeds, the keys those of `Report.metrics`.
         metrics_spread: key -> standard deviation over seeds.
+        metrics_error: key -> standard error of the mean, of rows and of seeds, where it is known.
         seconds: of fitting, the mean over seeds.
         steps: of training, the mean over seeds; 0 for a family that counts.
+        by_steps: True where it learns step by step, so that few steps mean little learned; False where it counts or sees all
+            rows at once.
         parameters: the number of trained parameters.
         stopped: the reason for which training ended, "early stopping" or "max_seconds".
         seeds: the seeds that this row is the mean of.
@@ -74,8 +86,16 @@ class Row:
     seed_spread: float | None = None
     baseline_difference: float | None = None
     baseline_difference_se: float | None = None
+    baseline_difference_p: float | None = None
     best_difference: float | None = None
     best_difference_se: float | None = None
+    best_difference_low: float | None = None
+    best_difference_high: float | None = None
+    best_difference_p: float | None = None
+    best_difference_median: float | None = None
+    rows_lost: float | None = None
+    without_one_row: float | None = None
+    shows: float | None = None
     train_log_density: float | None = None
     online: float | None = None
     online_bits_per_dim: float | None = None
@@ -83,8 +103,10 @@ class Row:
     estimate_samples: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     metrics_spread: dict[str, float] = field(default_factory=dict)
+    metrics_error: dict[str, float] = field(default_factory=dict)
     seconds: float | None = None
     steps: float | None = None
+    by_steps: bool = True
     parameters: int | None = None
     stopped: str = ""
     seeds: list[int] = field(default_factory=list)
@@ -121,7 +143,7 @@ class Row:
         """Return the row that `to_json` described; of histories it holds the evaluations, and no samples or codes."""
         kept = _kept(cls, data) | {"histories": [History(rows=rows) for rows in data.get("histories", [])]}
         kept |= {"findings": [Finding(**values) for values in data.get("findings", [])]}
-        kept |= {name: _scores(data[name]) for name in ("metrics", "metrics_spread") if name in data}
+        kept |= {name: _scores(data[name]) for name in ("metrics", "metrics_spread", "metrics_error") if name in data}
         return cls(**kept)
 
 
@@ -133,6 +155,7 @@ class Results:
         name: of the data.
         space: of x.
         rows: one `Row` a family, in any order; `ranking.ranking` orders them.
+        held_out_groups: how many groups the held-out rows are of, where rows belong together.
         train_rows, test_rows, total_rows: the numbers of rows that were fitted to, held out, and read.
         context: the space of the context; None without one.
         context_columns: the names of the columns that x is conditioned on, in words; None without.
@@ -166,6 +189,7 @@ class Results:
     rows: list[Row]
     train_rows: int = 0
     test_rows: int = 0
+    held_out_groups: int | None = None
     total_rows: int = 0
     context: Space | None = None
     context_columns: str | None = None

@@ -149,13 +149,14 @@ def given_row(protocol: Protocol, given: Given) -> Row:
     joint = with_context(replace(protocol.train, x=given.x, c=given.c))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        metrics = score_rows(protocol, joint)
+        metrics, errors = score_rows(protocol, joint)
         findings += find_wrongs(protocol, joint)
     return Row(
         given.name,
         "samples from elsewhere",
         GIVEN,
         metrics=metrics,
+        metrics_error=errors,
         samples=given.x[: pictured(protocol.train.space)].clone(),
         findings=sorted(findings, key=lambda finding: KINDS.index(finding.kind)),
     )

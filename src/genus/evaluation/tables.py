@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from genus.evaluation.figures import number, plus_minus
 from genus.evaluation.metrics import Metric
-from genus.evaluation.ranking import Place, distance, number, plus_minus
+from genus.evaluation.ranking import Place, distance
 from genus.evaluation.results import Results, Row
 from genus.evaluation.sequences import symbol
 
@@ -190,21 +191,24 @@ def _metric_tables(results: Results, places: Sequence[Place]) -> list[Table]:
 
 
 def _metric_cell(row: Row, key: str, decimals: int, best: bool) -> Cell:
-    spread = row.metrics_spread.get(key)
-    aside = f"± {spread:.{decimals}f}" if spread is not None and math.isfinite(spread) and len(row.seeds) > 1 else ""
+    spread = row.metrics_error.get(key) or (row.metrics_spread.get(key) if len(row.seeds) > 1 else None)
+    aside = f"± {spread:.{decimals}f}" if spread is not None and math.isfinite(spread) else ""
     return Cell(number(row.metrics.get(key), decimals), aside, best)
 
 
 def _winners(results: Results, key: str, places: Sequence[Place]) -> set[str]:
-    """Return the families closest to perfect, as far as the deviation between seeds can tell; none where all are alike."""
+    """Return the families closest to perfect, as far as errors can tell; none where all are alike, or no error is known."""
     ranked = [place.row for place in places if not place.row.accused]
     rows = [row for row in ranked if math.isfinite(row.metrics.get(key, math.nan))]
     if len(rows) < 2 or results.metrics[key].kind in NO_CONTEST or key in BOUNDS:
         return set()
     rows.sort(key=lambda row: distance(results, key, row.metrics[key]))
     least = distance(results, key, rows[0].metrics[key])
-    spread = [row.metrics_spread.get(key, 0.0) for row in rows]
-    limits = [least + math.hypot(spread[0], s) for s in spread]
+    if not all(key in row.metrics_error or len(row.seeds) > 1 for row in rows):
+        return set()
+    # The deviation between seeds is one error too many of the mean, and stands for the rows' error, which is not known.
+    errors = [row.metrics_error.get(key, row.metrics_spread.get(key, 0.0) / 2) for row in rows]
+    limits = [least + 2 * math.hypot(errors[0], error) for error in errors]
     near = {r.family for r, most in zip(rows, limits, strict=True) if distance(results, key, r.metrics[key]) <= most}
     return near if len(near) < len(rows) else set()
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import math
 
 from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from genus.evaluation.ranking import Place, density_text, number, ranking, verdict
-from genus.evaluation.results import Results
+from genus.evaluation.figures import density_text, number
+from genus.evaluation.ranking import Place, ranking, untrained
+from genus.evaluation.results import Results, Row
 from genus.evaluation.sequences import symbol
 from genus.evaluation.tables import measured
+from genus.evaluation.verdict import verdict
 
 __all__ = ["renderable", "text"]
 
@@ -63,10 +66,18 @@ def _table(results: Results, places: list[Place]) -> Table:
 
 def _cells(place: Place, keys: list[str], sequence: bool, online: bool) -> list[str]:
     row = place.row
-    state = "accused" if row.accused else row.status
+    state = "accused" if row.accused else "not trained" if untrained(row) else row.status
     density, label = (density_text(row), row.label) if state == "ok" else (state, "")
     bits = [number(row.bits_per_dim, 3) if row.has_density else ""] if sequence else []
     bits += [number(row.online_bits_per_dim, 3) if row.online_bits_per_dim is not None else ""] if online else []
-    scores = [f"{row.metrics[key]:.3f}" if key in row.metrics else "" for key in keys]
+    scores = [_score(row, key) for key in keys]
     seconds = f"{row.seconds:.0f}" if row.seconds is not None else ""
     return [place.mark, row.family, density, label, *bits, *scores, seconds]
+
+
+def _score(row: Row, key: str) -> str:
+    """Return a metric, with its error where it is known."""
+    if key not in row.metrics:
+        return ""
+    error = row.metrics_error.get(key, math.nan)
+    return f"{row.metrics[key]:.3f}" + (f" ± {error:.3f}" if math.isfinite(error) and error > 0 else "")

@@ -18,7 +18,7 @@ from genus.evaluation.copying import find_copies
 from genus.evaluation.density import find_wrong_density
 from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
-from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, score_samples, torch_threads
+from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, scores_and_errors, torch_threads
 from genus.evaluation.sequences import draws, evaluate_sequences
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, map_batches
 from genus.models.chain_rule import ChainRule
@@ -27,7 +27,18 @@ from genus.registry import build, suggested
 from genus.space import Space
 from genus.training import History, fit
 
-__all__ = ["EVIDENCE", "Protocol", "Trial", "find_wrongs", "joint_space", "pictured", "run_trial", "score_rows", "with_context"]
+__all__ = [
+    "EVIDENCE",
+    "Protocol",
+    "Trial",
+    "find_wrongs",
+    "joint_space",
+    "pictured",
+    "predicted",
+    "run_trial",
+    "score_rows",
+    "with_context",
+]
 
 EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
 VALUES = 2**18  # coordinates that a chain rule draws at once
@@ -49,6 +60,7 @@ class Trial:
     samples: Tensor | None = None
     codes: Codes | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)  # of the metrics, over rows
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -123,7 +135,8 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
         samples = model.sample(n, c, seed=trial.seed, blanks=True)
     trial.samples = samples[: pictured(train.space)].clone()
     joint = with_context(replace(train, x=samples, c=c))
-    trial.metrics, trial.findings = score_rows(protocol, joint), find_wrongs(protocol, joint)
+    trial.metrics, trial.errors = score_rows(protocol, joint)
+    trial.findings = find_wrongs(protocol, joint)
     trial.findings = find_wrong_density(model, test.x, test.c) + trial.findings
 
 
@@ -135,13 +148,20 @@ def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
     return torch.stack(noisy).mean(0)
 
 
-def score_rows(protocol: Protocol, samples: Tensor) -> dict[str, float]:
-    """Return the metrics of samples (N, *shape), which hold the context beside x where there is one."""
+def score_rows(protocol: Protocol, samples: Tensor) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the metrics of samples (N, *shape), which hold the context beside x where there is one, and their errors."""
     train = protocol.train
     if train.space.sequence:
-        return evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive)
-    rows = with_context(train)
-    return score_samples(joint_space(train), samples, train=rows, test_a=protocol.half, target=train.target, seed=0, threads=1)
+        return evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive), {}
+    rows, space = with_context(train), joint_space(train)
+    return scores_and_errors(space, samples, train=rows, test_a=protocol.half, target=predicted(train), seed=0, threads=1)
+
+
+def predicted(train: Dataset) -> str | int | None:
+    """Return the column that a model learns to predict from samples: the target, or else the one column of the context."""
+    if train.target is not None or train.context is None or train.space.sequence or not train.space.is_table:
+        return train.target
+    return train.space.dim if train.context.dim == 1 else None
 
 
 def find_wrongs(protocol: Protocol, samples: Tensor) -> list[Finding]:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from genus.evaluation.findings import Finding
+from genus.evaluation.intervals import auc_error
 from genus.evaluation.results import Row
 
-__all__ = ["accusation", "auc_error", "findings_remark", "listed", "shown", "told_apart"]
+__all__ = ["accusation", "findings_remark", "listed", "shown", "told_apart"]
 
 
 def listed(words: Sequence[str]) -> str:
@@ -34,20 +35,6 @@ def shown(rows: Sequence[Row]) -> list[tuple[str, Finding]]:
     """Return what a reader should see first: every accusation, then every flaw, each with the name of its row."""
     found = [(row.family, finding) for row in rows for finding in row.findings if finding.kind != "repair"]
     return sorted(found, key=lambda pair: pair[1].kind != "accused")
-
-
-def auc_error(n: int, auc: float) -> float:
-    """Return the standard error of an area under the curve of n rows of each kind; 0 without rows.
-
-    Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747.
-
-    >>> round(auc_error(500, 0.7), 3)
-    0.016
-    """
-    if not n or not 0 < auc < 1:
-        return 0.0
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    return math.sqrt((auc * (1 - auc) + (n - 1) * (q1 + q2 - 2 * auc**2)) / n**2)
 
 
 def told_apart(rows: Sequence[Row], key: str, real: float, n: int) -> list[str]:

@@ -1,0 +1,153 @@
+"""From the trials of a family to its row: means over seeds, errors of rows and seeds, differences paired by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from genus.data import Dataset
+from genus.evaluation.copying import holm
+from genus.evaluation.findings import Finding
+from genus.evaluation.intervals import Difference, by_group, compare_rows, mean_error, spread_error
+from genus.evaluation.results import Row
+from genus.evaluation.sequences import spans
+from genus.evaluation.trial import EVIDENCE, Trial
+from genus.ladder import Composed, Counted, GenerativeModel, Learned
+
+__all__ = ["BASELINES", "family_row", "names", "pair_rows"]
+
+# The family that always takes part, of tables and images and of sequences, and in words.
+BASELINES = {
+    False: ("independent", "independent columns"),
+    True: ("markov", "the Markov chain (counts of n-grams)"),
+}
+BASELINE_NAMES = [name for name, _ in BASELINES.values()]  # which lack what joins columns by definition
+
+
+def family_row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) -> Row:
+    """Return the row of a family: means over the trials that did not fail."""
+    good = [trial for trial in trials if not trial.error]
+    if not good:
+        return Row(*names(family), status="failed", reason=trials[0].error)
+    row = Row(
+        *names(family),
+        label="bound" if not family.accepts(held.space, held.context) else family.info.likelihood,
+        metrics={key: float(np.mean([t.metrics[key] for t in good])) for key in good[0].metrics},
+        metrics_spread={key: _deviation([t.metrics[key] for t in good]) for key in good[0].metrics} if len(good) > 1 else {},
+        metrics_error={key: _metric_error(good, key) for key in good[0].errors},
+        seconds=float(np.mean([t.history.seconds for t in good])),
+        steps=float(np.mean([t.history.steps for t in good])),
+        by_steps=not issubclass(family, Counted | Learned | Composed),
+        parameters=good[0].parameters,
+        stopped=", ".join(dict.fromkeys(t.history.stopped for t in good)),
+        seeds=[t.seed for t in good],
+        histories=[t.history for t in good],
+        samples=good[0].samples,
+        findings=_lasting([t.findings for t in good]) if family.name not in BASELINE_NAMES else [],
+        codes=good[0].codes,
+    )
+    if len(good) < len(trials):
+        bad = next(trial for trial in trials if trial.error)
+        row.reason = f"{len(trials) - len(good)} of {len(trials)} seeds failed: {bad.error}"
+    if good[0].log_density is None:
+        return row
+    values = _by_seed(good)
+    row.log_density, row.log_density_se = float(values.mean()), _density_error(values, held.groups)
+    row.bits_per_dim = -row.log_density / (_coordinates(held) * math.log(2))
+    row.seed_spread = _deviation(values.mean(1)) if len(values) > 1 else None
+    row.train_log_density = float(np.mean([t.train_log_density for t in good if t.train_log_density is not None]))
+    if good[0].online is not None:
+        row.online = float(np.mean([t.online for t in good if t.online is not None]))
+        row.online_bits_per_dim = -row.online / (_coordinates(held) * math.log(2))
+    if good[0].estimate is not None:
+        row.estimate = float(np.mean([t.estimate for t in good if t.estimate is not None]))
+        row.estimate_samples = EVIDENCE
+    return row
+
+
+def pair_rows(rows: Sequence[Row], trials: Sequence[Trial], baseline: str, groups: Tensor | None = None) -> None:
+    """Set the differences from the baseline and from the best family, paired by row, so that hard rows cancel.
+
+    Probabilities are corrected for the number of families, of each of the two comparisons (Holm).
+
+    Args:
+        rows: of the families.
+        trials: that they are the means of.
+        baseline: the family that is the floor.
+        groups: (held-out rows,), equal for rows that belong together; None: each by itself.
+    """
+    dense = [row for row in rows if row.has_density]
+    values = {row.family: _by_seed([t for t in trials if t.family == row.family and not t.error]) for row in dense}
+    if not dense:
+        return
+    together = None if groups is None else groups.cpu().numpy()
+    best = max(dense, key=lambda row: (not row.accused, row.log_density or -math.inf))
+
+    refitted = {row.family: row.stopped != "closed form" for row in dense}
+
+    def differences(other: str, rest: list[Row]) -> dict[str, tuple[Difference, float]]:
+        pairs = [(row.family, other) for row in rest]
+        found = [compare_rows(values[a], values[b], together, (refitted[a], refitted[b])) for a, b in pairs]
+        corrected = holm([one.p for one in found])
+        return {row.family: pair for row, *pair in zip(rest, found, corrected, strict=True)}  # type: ignore[misc]
+
+    if baseline in values:
+        over = differences(baseline, [row for row in dense if row.family != baseline])
+        for row in dense:
+            row.baseline_difference, row.baseline_difference_se = 0.0, 0.0
+            if row.family != baseline:
+                found, row.baseline_difference_p = over[row.family]
+                row.baseline_difference, row.baseline_difference_se = found.value, found.se
+    behind = differences(best.family, [row for row in dense if row is not best])
+    best.best_difference, best.best_difference_se = 0.0, 0.0
+    for row in dense:
+        if row is best:
+            continue
+        found, row.best_difference_p = behind[row.family]
+        row.best_difference, row.best_difference_se = found.value, found.se
+        row.best_difference_low, row.best_difference_high = found.low, found.high
+        row.best_difference_median, row.rows_lost, row.shows = found.median, 1 - found.won, found.shows
+        row.without_one_row = found.without if found.one_row else None
+
+
+def names(family: type[GenerativeModel]) -> tuple[str, str, str]:
+    """Return a family's name, its title and its branch of the taxonomy."""
+    return family.name, family.info.title, f"{family.info.density} · {family.info.group}"
+
+
+def _lasting(found: Sequence[Sequence[Finding]]) -> list[Finding]:
+    """Return the findings that show in half of the seeds at least, as the first of these has them."""
+    first = {(one.kind, one.test): one for findings in reversed(found) for one in findings}
+    times = {key: sum(any((one.kind, one.test) == key for one in findings) for findings in found) for key in first}
+    lasting = [one for key, one in first.items() if 2 * times[key] >= len(found)]
+    return sorted(lasting, key=lambda one: one.kind)
+
+
+def _coordinates(held: Dataset) -> float:
+    """Return the number of coordinates of a row; of sequences, the mean number of symbols up to and with the end."""
+    return spans(held.space, held.x).double().mean().item() if held.space.sequence else held.space.dim
+
+
+def _deviation(values: Sequence[float] | np.ndarray) -> float:
+    return float(np.std(values, ddof=1))
+
+
+def _by_seed(trials: Sequence[Trial]) -> np.ndarray:
+    """Return (seeds, held-out rows): each row's log-density by each seed."""
+    return np.stack([t.log_density for t in trials if t.log_density is not None])
+
+
+def _density_error(values: np.ndarray, groups: Tensor | None) -> float:
+    """Return the standard error of the mean log-density (seeds, rows), of rows, or groups of them, and of seeds."""
+    rows = values.mean(0)
+    units = rows if groups is None else by_group(rows, groups.cpu().numpy())
+    return math.hypot(mean_error(units)[1], spread_error(values.mean(1)))
+
+
+def _metric_error(trials: Sequence[Trial], key: str) -> float:
+    """Return the standard error of a metric's mean: the real rows are the same for all seeds, the samples are not."""
+    rows = float(np.sqrt(np.mean([t.errors[key] ** 2 for t in trials])))
+    return math.hypot(rows, spread_error(np.array([t.metrics[key] for t in trials])))
