@@ -33,6 +33,12 @@ def compare(
     ] = None,
     budget: Annotated[str, typer.Option(metavar="TIME", help="Train each family and seed for this time: 60s, 2m, 1h.")] = "30s",
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Fit each family N times, with a seed each time.")] = 3,
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW", help="Hold rows out at random; time: the latest, by the one column of dates; or by a column's name."
+        ),
+    ] = "random",
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write index.html and report.json to this folder.")] = Path(
         "report"
     ),
@@ -51,6 +57,8 @@ def compare(
       genus compare adult.csv --target income --budget 60s
       genus compare adult.csv --families mixture,vae --seeds 1 --out comparison/
       genus compare images/ --context label --jobs 2
+      genus compare orders.csv --group customer_id
+      genus compare orders.csv --split time
       genus compare book.txt --families markov,rnn,gpt --budget 5m
       genus compare adult.csv --kind age=real --json > report.json
     """
@@ -69,7 +77,7 @@ def compare(
     from genus.evaluation import compare
 
     progress = False if output.quiet else output.note
-    report = compare(dataset, chosen, budget=limit, seeds=seeds, jobs=jobs, progress=progress)
+    report = compare(dataset, chosen, budget=limit, seeds=seeds, jobs=jobs, progress=progress, split=split)
     # First the results, then the folder: if that fails, hours of work can still be read.
     output.print_report(report, width=120)
     page = report.write(out)

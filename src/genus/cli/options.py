@@ -183,6 +183,12 @@ class ReadingOptions(RowOptions):
             "--blank-is-a-value", metavar="COLUMN", help="Take this column's blanks as a value like others; may be repeated."
         ),
     ] = None
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group", metavar="COLUMN", help="Keep rows together that have the same value here; models do not see the column."
+        ),
+    ] = None
     tokens: Annotated[
         str | None,
         typer.Option(
@@ -214,6 +220,7 @@ class ReadingOptions(RowOptions):
             "chart": self.chart,
             "unknown": list(self.unknown or ()),
             "blank_is_a_value": list(self.blank_is_a_value or ()),
+            "group": self.group,
             "tokens": int(self.tokens) if self.tokens is not None and self.tokens.isdecimal() else self.tokens,
             "encoding": self.encoding,
         }

@@ -23,6 +23,7 @@ from genus.data.arguments import KindOverride, check_arguments, check_names, con
 from genus.data.blanks import mark_unknown
 from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
+from genus.data.grouped import take_group
 from genus.data.images import image_codec
 from genus.data.measure import measure_column
 from genus.data.numbers import read_columns
@@ -60,6 +61,7 @@ def read(
     chart: str = "auto",
     unknown: Sequence[str] = (),
     blank_is_a_value: Sequence[str] = (),
+    group: str | None = None,
     allow_missing: bool = False,
     absent: bool = False,
     beyond: bool = False,
@@ -111,6 +113,8 @@ def read(
         blank_is_a_value: columns whose blanks mean something, and are drawn as often as they are there. Of columns that neither
             names, a blank is a value where another column tells which rows are blank, and else unknown; printing the Dataset
             shows it.
+        group: a column whose equal values say which rows belong together, such as those of one customer: it leaves the table,
+            and the rows of each group stay in the same part of every split.
         allow_missing: with `space=`: x is NaN where a column lacks a value that it did not lack in training; otherwise that
             is an error.
         absent: with `space=` and `allow_missing`: a column of x that the data lack is blank in every row; otherwise that is an
@@ -163,6 +167,7 @@ def read(
     if options.sequence and found.sequences is None:
         found = _in_order(found, options, context, context_codec)
     check_arguments(arguments, found)
+    found, groups = take_group(found, group)
     if found.sequences is not None:
         return _sequences(found, options, context, target, overrides, context_codec)
     if codec is not None:
@@ -171,7 +176,8 @@ def read(
     chosen = context_names(context, found.columns.column_names)
     if chart not in ("auto", "affine"):
         raise DataError(f"chart={chart!r} is not known; expected 'auto' or 'affine'.")
-    return _measured_rows(found, chosen, target, overrides, relations, constraints, chart, (unknown, blank_is_a_value))
+    rows = _measured_rows(found, chosen, target, overrides, relations, constraints, chart, (unknown, blank_is_a_value))
+    return replace(rows, groups=groups)
 
 
 def _codec(given: SpaceOrCodec | None) -> Codec | None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
 from genus.evaluation.metrics import LEAST
+from genus.evaluation.partition import hold_out, partition_notes
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.rows import BASELINES, family_row, names, pair_rows
@@ -43,6 +45,7 @@ def compare(
     jobs: int | None = None,
     progress: bool | Callable[[str], None] = True,
     samples: Mapping[str, Any] | None = None,
+    split: str = "random",
 ) -> Report:
     """Fit every applicable family to most of the rows and evaluate it on the rest.
 
@@ -68,6 +71,8 @@ def compare(
         samples: name -> samples of another generator, which are judged by the same metrics: a path, a frame, an array. Only
             where it was fitted to the rows that are not held out here, `data.split(test=, seed=0)[0]`, is that fair; `evaluate`
             takes training and held-out rows apart.
+        split: "random", rows of a group together (`genus.read(..., group=)`); "time": the latest rows are held out, by the only
+            column of dates or instants; or the name of a column by which rows are ordered.
 
     Returns:
         A `Report`: print it, `write` it to a folder, or read its `rows`. After Ctrl-C it holds the fits that have ended.
@@ -88,7 +93,7 @@ def compare(
     chosen = _chosen(families, baseline)
     say = progress if callable(progress) else _print_line if progress else _say_nothing
     cores = cores_here()
-    train, held = data.split(test=test, seed=0)
+    train, held = hold_out(data, test, split)
     train, held = train.charted_on(train), held.charted_on(train)
     given = read_samples(samples, train, [cls.name for cls in chosen])
     refused = {cls.name: reason for cls in chosen if (reason := refusal(cls.name, data.space, data.context))}
@@ -96,7 +101,7 @@ def compare(
     jobs = min(jobs or cores, max(len(work), 1))
     threads = min(torch.get_num_threads(), max(1, cores // jobs))  # fewer where the caller says so
     half, held_rows = len(held) // 2, with_context(held)
-    protocol = Protocol(train, held, held_rows[:half], budget, dict(hyper or {}), threads)
+    protocol = Protocol(train, held, held_rows[:half], budget, dict(hyper or {}), threads, split != "random")
     for name, reason in refused.items():
         say(f"{name}: left out, {reason}")
     trials = _trials(protocol, work, jobs, baseline, say)
@@ -113,7 +118,7 @@ def compare(
         protocol,
         rows,
         references,
-        data,
+        replace(data, notes=(*data.notes, *partition_notes(data, split))),
         begin,
         baseline=baseline_words,
         baseline_family=baseline,

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
+STOPPING = 0.1  # of the training rows, which stop a training
 VALUES = 2**18  # coordinates that a chain rule draws at once
 
 
@@ -75,6 +76,7 @@ class Protocol:
         budget: seconds of fitting.
         hyper: hyper-parameters by family name.
         threads: of torch, meanwhile.
+        ordered: the training rows are in order of time, so that the last of them stop a training.
     """
 
     train: Dataset
@@ -83,6 +85,15 @@ class Protocol:
     budget: float
     hyper: Mapping[str, Mapping[str, Any]]
     threads: int
+    ordered: bool = False
+
+    @property
+    def training(self) -> tuple[Dataset, Dataset | float]:
+        """Return the rows that train, and those that stop a training, or their share."""
+        if not self.ordered:
+            return self.train, STOPPING
+        edge = len(self.train) - max(1, round(STOPPING * len(self.train)))
+        return self.train.rows(slice(0, edge)), self.train.rows(slice(edge, None))
 
     @property
     def sample_count(self) -> int:
@@ -105,7 +116,8 @@ def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> T
             hyper = suggested(family, space, len(protocol.train)) | dict(protocol.hyper.get(family.name, {}))
             model = build(family, space, context, seed, **hyper)
             trial.parameters = model.parameter_count
-            trial.history = fit(model, protocol.train, max_seconds=protocol.budget, seed=seed, progress=False)
+            rows, stopping = protocol.training
+            trial.history = fit(model, rows, max_seconds=protocol.budget, seed=seed, progress=False, validation=stopping)
             _evaluate_model(protocol, trial, model)
     except Exception as error:  # one family that fails is a row, not the end of the run
         trial.error = str(error) if isinstance(error, GenusError) else f"{type(error).__name__}: {error}"
