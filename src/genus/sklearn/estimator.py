@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassifierMixin, DensityMixin
+from sklearn.base import DensityMixin
 from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
-from genus.codec.frames import is_frame, to_arrow
-from genus.data import Dataset, read
-from genus.data.sequences import Options
-from genus.data.sources import open_source
 from genus.data.tails import Tails
-from genus.errors import DataError, GenusError
-from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, isolated, map_batches
-from genus.models import Dequantised
-from genus.registry import build, families, family, hyper_parameters, suggested
-from genus.space import Category, Kind, Real, Space
+from genus.errors import DataError
+from genus.ladder import BOUND_DRAWS, ApproximateDensity, TractableDensity, isolated, map_batches
+from genus.registry import build, family, hyper_parameters, suggested
+from genus.sklearn.names import check_names, distinct_labels, known_family
+from genus.sklearn.tables import ReadsTables, Wish
+from genus.space import Category, Real, Space
 from genus.training import fit
 
-__all__ = ["DensityClassifier", "DensityEstimator"]
-
-Wish = str | Kind
-# Every column of such an array is meant: none is left out as a row number or an identifier.
-WISHES = {"i": "lattice", "u": "lattice", "U": "category", "S": "category"}
+__all__ = ["DensityEstimator"]
 
 
 def _is_density(self: DensityEstimator) -> bool:
-    known = _known(self.family)
+    known = known_family(self.family)
     if known is not None and not issubclass(known, ApproximateDensity):
         raise AttributeError(f"The family {self.family!r} can be sampled but has no density.")
     return True
@@ -50,7 +40,7 @@ def _is_classifier(self: DensityEstimator) -> bool:
     return _is_density(self)
 
 
-class DensityEstimator(DensityMixin, BaseEstimator):
+class DensityEstimator(DensityMixin, ReadsTables):
     """Fit a generative model of any family as a scikit-learn estimator: of p(x), or of p(x | y) with labels y.
 
     X is a table: an array or tensor (n, d), a list of lists, a frame (pandas, polars, pyarrow), a dictionary of columns or
@@ -104,7 +94,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         random_state: Any = None,
         **hyper: Any,
     ) -> None:
-        _check_names(family, hyper)
+        check_names(family, hyper)
         self.family = family
         self.kinds = kinds
         self.relations = relations
@@ -130,10 +120,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         """
         named = super().get_params(deep=False)
         family, kept = params.get("family", self.family), self._hyper
-        if "family" in params and (known := _known(family)) is not None:
+        if "family" in params and (known := known_family(family)) is not None:
             kept = {name: value for name, value in kept.items() if name in hyper_parameters(known)}
         hyper = kept | {name: value for name, value in params.items() if name not in named}
-        _check_names(family, hyper)
+        check_names(family, hyper)
         for name in params.keys() & named.keys():
             setattr(self, name, params[name])
         self._hyper = hyper
@@ -141,7 +131,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        known = _known(self.family)
+        known = known_family(self.family)
         if known is not None:  # missing values and levels are values with mass of their own, and not every family has room
             tags.input_tags.allow_nan = known.accepts(Space([Real(atoms=(math.nan,))]))
             tags.input_tags.string = tags.input_tags.categorical = known.accepts(Space([Category(("a", "b"))]))
@@ -167,7 +157,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         if hasattr(self, "classes_"):
             del self.classes_
         if y is not None:
-            classes, codes = _labels(y)
+            classes, codes = distinct_labels(y)
             if len(codes) != len(data):
                 raise DataError(f"X has {len(data)} rows and y {len(codes)} labels; give one label for each row.")
             context = Space([Category(tuple(classes.tolist()))], names=["y"])
@@ -183,58 +173,6 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         if y is not None:
             self.classes_: np.ndarray = classes
         return self
-
-    def _read(self, X: Any) -> Dataset:
-        X, names = self._validated(X, reset=True)
-        wish = WISHES.get(np.asarray(X).dtype.kind) if isinstance(X, np.ndarray | Tensor) else None
-        wishes: dict[str, Wish] = dict.fromkeys(names, wish) if wish else {}
-        if isinstance(self.kinds, Mapping):
-            for key, kind in self.kinds.items():
-                wishes[names[key] if isinstance(key, int) and -len(names) <= key < len(names) else str(key)] = kind
-        elif self.kinds is not None:
-            wishes = dict.fromkeys(names, self.kinds)
-        data = read(X, kinds=wishes, relations=self.relations, chart=self.chart)
-        self._names = names
-        codec_names = data.codec.names if data.codec is not None else ()
-        place = {name: i for i, name in enumerate(names)}
-        self._columns = [place[name] for name in codec_names or data.space.names or ()]
-        return data
-
-    def _validated(self, X: Any, reset: bool) -> tuple[Any, list[str]]:
-        """Return X as an array, tensor, frame or mapping with the fitted columns, and their names."""
-        if isinstance(X, str | os.PathLike):
-            wishes = {str(name): kind for name, kind in self.kinds.items()} if isinstance(self.kinds, Mapping) else {}
-            X = open_source(X, Options(kinds=wishes)).columns
-        X = X.reset_index(drop=True) if hasattr(X, "reset_index") else X  # an index is no feature
-        # Some sparse matrices are mappings, and frames whose columns have one name twice are not known for frames.
-        if not issparse(X) and (isinstance(X, Mapping) or hasattr(X, "columns") or is_frame(X)):
-            table = to_arrow(X)[0]
-            validate_data(self, table if isinstance(X, Mapping) else X, reset=reset, skip_check_array=True)
-            return X, table.column_names
-        X = X.detach().cpu() if isinstance(X, Tensor) else X
-        array = X.numpy() if isinstance(X, Tensor) else X
-        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind == "U":
-            array = np.asarray(X, dtype=object)  # else a text among numbers would make them all text
-        takes = self.__sklearn_tags__().input_tags
-        array = validate_data(
-            self,
-            array,
-            reset=reset,
-            dtype=None if takes.string else "numeric",
-            ensure_all_finite="allow-nan" if takes.allow_nan else True,
-            ensure_min_samples=2 if reset else 1,
-        )
-        return X if isinstance(X, Tensor) else array, [f"x{i}" for i in range(array.shape[1])]
-
-    def _encoded(self, X: Any) -> tuple[Tensor, Tensor]:
-        """Return x (n, *shape) inside the space, and the terms (n,) that its tails add to the log-density."""
-        check_is_fitted(self)
-        X, _ = self._validated(X, reset=False)
-        if isinstance(X, np.ndarray | Tensor):
-            every = self._columns == list(range(X.shape[1]))  # to choose columns copies them all
-            return self._unseen(X if every else X[:, self._columns])
-        # The names have been compared already; where the fitted table had none, columns go by position.
-        return self._unseen(to_arrow(X)[0].rename_columns(self._names))
 
     # -- densities ----------------------------------------------------------------------------------------------------
 
@@ -336,61 +274,3 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         elif y is not None:
             raise DataError("This DensityEstimator was fitted without labels; sample without y, or fit(X, y) first.")
         return self.model_.decode(self.model_.sample(n_samples, c, seed=seed + 1), seed=seed)
-
-
-class DensityClassifier(ClassifierMixin, DensityEstimator):
-    """Classify by Bayes' rule from a density p(x | y).
-
-    This is a `DensityEstimator` that always has labels: scikit-learn takes it for a classifier before it is fitted (folds are
-    stratified), and `score` is the accuracy.
-
-    >>> from sklearn.datasets import load_wine
-    >>> from sklearn.model_selection import cross_val_score
-    >>> X, y = load_wine(return_X_y=True)
-    >>> bool(cross_val_score(DensityClassifier("naive-bayes"), X, y, cv=3).min() > 0.85)
-    True
-    """
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
-
-    def fit(self, X: Any, y: Any = None) -> DensityClassifier:
-        """Train the family on the rows of X given their labels y (n,).
-
-        Raises:
-            DataError: see `DensityEstimator.fit`; there are no labels, or of one class only.
-        """
-        if y is None:
-            raise DataError("A DensityClassifier requires y to be passed, but the target y is None; give labels y.")
-        super().fit(X, y)
-        return self
-
-
-def _known(name: Any) -> type[GenerativeModel] | None:
-    """Return the family of that name; None for an unknown name, which `fit` refuses."""
-    return families().get(name) if isinstance(name, str) else None
-
-
-def _check_names(name: Any, hyper: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters that the family does not have."""
-    known_family = _known(name)
-    if known_family is None:
-        return
-    known = hyper_parameters(known_family)
-    unknown = [key for key in hyper if key not in known]
-    if unknown and known_family is not Dequantised:
-        has = ", ".join([*known, "kinds", "relations", "chart", "max_seconds", "max_steps", "epochs", "random_state"])
-        raise GenusError(f"DensityEstimator({name!r}) has no parameter {unknown[0]!r}; it has family, {has}.")
-
-
-def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the different labels of y (n,), and the index of each row's label."""
-    labels = column_or_1d(y, warn=True)
-    if type_of_target(labels) not in ("binary", "multiclass"):
-        raise DataError(
-            f"Unknown label type: y holds {type_of_target(labels)} values such as {labels[0]!r}; expected texts or whole"
-            " numbers. Make them classes, or leave y out."
-        )
-    return np.unique(labels, return_inverse=True)
