@@ -20,6 +20,7 @@ from genus import Category, DataError, GenusError, Lattice, Real, Space
 from genus.data.blanks import mark_unknown
 from genus.kinds import kind_from_json
 from genus.ladder import resampling
+from genus.models.patterns import BlankPatterns
 from genus.questions import column_given
 
 UNKNOWN = Space(
@@ -126,8 +127,8 @@ def test_excluding_the_blank_leaves_the_other_states_in_their_proportions() -> N
         assert (filled == 0).double().mean().item() == pytest.approx(share.item(), abs=0.03), family
 
 
-def test_a_component_counts_by_how_often_it_has_a_value() -> None:
-    """Of a half of the rows nine in ten are blank, else a; of the other half one in ten, else b: of ten values one is a."""
+def test_blanks_say_nothing_of_a_mixtures_components() -> None:
+    """Of one half nine in ten are blank, else a; of the other one in ten, else b: half of the unknown values are a."""
     half = torch.arange(2000) % 2
     blank = torch.rand(2000, generator=torch.Generator().manual_seed(0)) < torch.where(half == 0, 0.9, 0.1)
     x = torch.stack([torch.where(blank, 2.0, half), 20.0 * half + 0.1 * torch.randn(2000), torch.zeros(2000)], 1)
@@ -136,7 +137,48 @@ def test_a_component_counts_by_how_often_it_has_a_value() -> None:
     genus.fit(model, x, seed=0, progress=False)
     missing = torch.tensor([[True, True, False]]).repeat(4000, 1)
     drawn = model.impute(torch.zeros(4000, 3), missing, seed=0)
-    assert (drawn[:, 0] == 0).double().mean().item() == pytest.approx(0.1, abs=0.03)
+    assert (drawn[:, 0] == 0).double().mean().item() == pytest.approx(0.5, abs=0.03)
+    every = model.sample(4000, seed=0, blanks=True)
+    assert (every[:, 0] == 2).double().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_mixture_learns_from_the_values_that_rows_have() -> None:
+    """Half of two dependent columns is blank at random: what remains tells how they depend, whatever is blank."""
+    generator = torch.Generator().manual_seed(0)
+    cause = torch.randint(0, 2, (600,), generator=generator).double()
+    x = torch.stack([cause, (10 * cause + torch.randint(0, 3, (600,), generator=generator)), cause], 1)
+    blank = torch.rand(x.shape, generator=generator) < 0.5
+    x[:, 0] = torch.where(blank[:, 0], 2.0, x[:, 0])
+    x[:, 1] = torch.where(blank[:, 1], math.nan, x[:, 1])
+    x[:, 2] = torch.where(blank[:, 2], 2.0, x[:, 2])
+    levels = Category(("a", "b", None), unknown=True)
+    space = Space([levels, Lattice(0, 12, atoms=(math.nan,), unknown=True), levels])
+    model = genus.build("mixture", space, components=2, pool=0.5)
+    genus.fit(model, x, seed=0, progress=False)
+    filled = model.impute(torch.tensor([[2.0, 1.0, 2.0], [2.0, 11.0, 2.0], [0.0, math.nan, 2.0]]).repeat(200, 1), seed=0)
+    rows = filled.view(200, 3, 3)
+    for column in (0, 2):
+        assert (rows[:, 0, column] == 0).double().mean() > 0.97
+        assert (rows[:, 1, column] == 1).double().mean() > 0.97
+    assert (rows[:, 2, 1] < 5).double().mean() > 0.97
+
+
+def test_patterns_of_blanks_are_a_distribution() -> None:
+    space = Space(
+        [Category(("a", None), unknown=True), Real(atoms=(math.nan,), unknown=True), Lattice(0, 3), Real(atoms=(math.nan,))]
+    )
+    x = torch.zeros(40, 4)
+    x[:12, 0], x[:12, 1], x[30:33, 1], x[:20, 3] = 1.0, math.nan, math.nan, math.nan  # the first two mostly together
+    blanks = BlankPatterns(space)
+    blanks.learn(x)
+    every = torch.tensor([[a, b, 0.0, 0.0] for a in (0.0, 1.0) for b in (0.0, math.nan)])
+    mass = blanks.log_prob(every, range(4)).exp()
+    assert mass.sum().item() == pytest.approx(1.0)
+    assert mass[3].item() == pytest.approx(0.3, abs=0.05)
+    left = blanks.log_prob(every[:2, 1:2], [1]).exp()  # whatever the first is
+    assert left.tolist() == pytest.approx((mass[:2] + mass[2:]).tolist())
+    drawn = blanks.draw(every[3:].repeat(2000, 1), [0])
+    assert drawn.double().mean().item() == pytest.approx((mass[3] / (mass[1] + mass[3])).item(), abs=0.05)
 
 
 def test_a_table_is_filled_in_its_own_order_and_form(fitted: genus.GenerativeModel) -> None:

@@ -32,11 +32,12 @@ class Options(NamedTuple):
     rank: Sequence[int]
     shrinkage: Sequence[float]
     pool: Sequence[float]
+    shape: Sequence[float] = (0.0,)
 
     @property
     def first(self) -> Form:
         """Return the smallest form."""
-        return Form(self.components[0], self.covariance[0], self.rank[0], self.shrinkage[0], self.pool[0])
+        return Form(self.components[0], self.covariance[0], self.rank[0], self.shrinkage[0], self.pool[0], self.shape[0])
 
     @property
     def is_one(self) -> bool:
@@ -160,6 +161,7 @@ class Chooser:
         several = len(self.folds) > 1  # a single one's size was tried by doubling, and is tried again on more rows
         names = [
             "pool",
+            "shape",
             "shrinkage",
             *(["rank"] if form.covariance == "low-rank" else []),
             *(["components"] if several else []),

@@ -31,6 +31,7 @@ class Form(NamedTuple):
         rank: the factors of "low-rank".
         shrinkage: rows' worth of the typical (co)variance within components that is added to every component's.
         pool: rows' worth of the tables of all rows that is added to every component's.
+        shape: rows' worth of a normal that is added to every component's tables of short lattices.
     """
 
     components: int
@@ -38,6 +39,7 @@ class Form(NamedTuple):
     rank: int
     shrinkage: float
     pool: float
+    shape: float = 0.0
 
 
 class MixtureRows(NamedTuple):
@@ -68,7 +70,8 @@ class Components(nn.Module):
     """Hold a mixture's components, p(k | c) p(x | k), which are learned from expected counts.
 
     Within a component states (categories, atoms, short lattices) and wide lattices are independent of all else, so that every
-    mass is exact; real numbers are jointly normal, beside atoms and missing values those that are present.
+    mass is exact; real numbers are jointly normal, beside atoms and missing values those that are present. Blanks that stand
+    for unknown values are left out (Little & Rubin 1987: missing at random): rows are as likely as the values that they have.
 
     Args:
         space: of x.
@@ -83,7 +86,7 @@ class Components(nn.Module):
     def __init__(self, space: Space, context: Space | None, count: int, covariance: str) -> None:
         super().__init__()
         self.space, self.context, self.count, self.covariance = space, context, count, covariance
-        self.product = Product(space, count, reals=covariance == "diagonal")
+        self.product = Product(space, count, reals=covariance == "diagonal", ignorable=True)
         self.reals = [j for j in range(len(self.product.cells.rest)) if j not in self.product.lattice]
         self.gaussians = None if covariance == "diagonal" else Gaussians(len(self.reals), count, covariance == "tied")
         self.context_cells = Cells(context, limit=Lattice.NARROW) if context is not None else None
@@ -124,7 +127,7 @@ class Components(nn.Module):
         overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.count)
         smooth = self.weights + overall  # a rare context is drawn towards the overall weights, by one row
         self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
-        self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage)
+        self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage, form.shape)
         if self.gaussians is not None:
             self.gaussians.conclude(form.shrinkage, form.rank if form.covariance == "low-rank" else None)
 
@@ -167,28 +170,31 @@ class Components(nn.Module):
             u[:, self.reals] = self.gaussians.draw(k, u[:, self.reals], None)
         return self.product.cells.compose(cell, u)
 
-    def sample_given(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool = True) -> Tensor:
-        """Draw a component given the other columns of x (B, *shape), then some columns given it and the others.
+    def sample_given(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
+        """Draw a component given the known entries of rows x (B, *shape), then those of `missing` (B, D) given it and these.
 
-        `blanks` as of `Product.draw_cells`: without them a component counts by how often it has none in these columns.
+        Rows may lack different columns; what x holds there must be possible, and is not looked at. Known entries are not kept.
         """
-        known = [i for i in range(self.space.dim) if i not in columns]
-        flat = x.flatten(1)
-        if known:
-            log_weights = self.select(known).log_joint_of(flat[:, known], c)
-        else:
-            log_weights = self.log_weights[context_index(self.context_cells, c, len(x), x.device)]
-        if not blanks:
-            log_weights = log_weights + self.product.log_not_blank(columns)
-        k = torch.multinomial(log_weights.softmax(1), 1, generator=rng(log_weights.device)).squeeze(1)
-        cell, u = self.product.draw_cells(k, blanks), self.product.draw_numbers(k)
+        cells, known = self.product.cells, ~missing
+        parts = self.product.rows_of(x)
+        reals, inside = self._numbers(parts)
+        context = context_index(self.context_cells, c, len(x), x.device)
+        there = known[:, cells.rest[self.reals]] if inside is None else known[:, cells.rest[self.reals]] & inside
+        log_weights = self.log_weights[context].clone()
+        starts = cells.offset.tolist()
+        for j, i in enumerate(cells.tabled.tolist()):
+            value = self.product.log_table.T[parts.cell[:, j] + starts[j]]
+            log_weights += torch.where(known[:, i, None], value, 0.0)
+        numbers = known[:, cells.rest] if parts.inside is None else known[:, cells.rest] & parts.inside
+        none = parts.cell.new_zeros(len(x), 0)
+        log_weights += self.product.log_prob_rows(ProductRows(none, parts.u, numbers, parts.log_slope, parts.edges), None)
         if self.gaussians is not None:
-            parts = self.product.rows_of(x, edges=False)
-            given, inside = self._numbers(parts)
-            rest = self.product.cells.rest[self.reals].tolist()
-            there = torch.tensor([i in known for i in rest], device=x.device).expand_as(given)
-            u[:, self.reals] = self.gaussians.draw(k, given, there if inside is None else there & inside)
-        return self.product.cells.compose(cell, u)
+            log_weights += self.gaussians.log_prob(reals, Gaps.of(there))
+        k = torch.multinomial(log_weights.softmax(1), 1, generator=rng(log_weights.device)).squeeze(1)
+        cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
+        if self.gaussians is not None:
+            u[:, self.reals] = self.gaussians.draw(k, reals, there)
+        return cells.compose(cell, u)
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -200,7 +206,11 @@ class Components(nn.Module):
         if not bool(((mass - 1).abs() < 1e-6).all()):
             raise DataError("The weights of a mixture must add up to 1.")
         if self.product.cells.total:
-            tables = self.product.cells.padded(self.product.log_table).nan_to_num(nan=torch.inf).exp().sum(-1)
+            left_out = self.product.left_out
+            if bool((self.product.log_table[:, left_out] != 0).any()):
+                raise DataError("Blanks that stand for unknown values have no place in the tables of a mixture.")
+            shares = self.product.log_table.masked_fill(left_out, -torch.inf)
+            tables = self.product.cells.padded(shares).nan_to_num(nan=torch.inf).exp().sum(-1)
             if not bool(((tables - 1).abs() < 1e-6).all()):
                 raise DataError("The probabilities of a table must add up to 1.")
         if not bool(self.product.mean.isfinite().all() and self.product.std.isfinite().all() and (self.product.std > 0).all()):

@@ -12,9 +12,11 @@ from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
 from genus.ladder import Learned, TractableDensity, WithContext
+from genus.ladder.unknown import Filled
 from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
 from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
+from genus.models.patterns import BlankPatterns, set_blanks
 from genus.models.product import Product, context_index, context_refusal
 from genus.space import Space
 
@@ -33,6 +35,7 @@ GROWTH = 2.0  # by how much sizes at least differ that are tried on all rows
 RESERVE = 0.06  # of the time, for evaluations
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
+SHAPES = (30.0, 0.0, 300.0)  # rows' worth of a normal in tables of short lattices, of few rows
 MANY_POOL = 8.0  # the first of more than few rows
 NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
 NUMBERS = 2**22  # of all covariances together, at most
@@ -87,6 +90,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         super().__init__(space, context)
         self.components, self.covariance, self.shrinkage, self.pool = components, covariance, shrinkage, pool
         self.parts = Components(space, context, components or 1, "diagonal")
+        self.blanks = BlankPatterns(space)
         self.register_load_state_dict_post_hook(_check_loaded)
 
     @classmethod
@@ -94,7 +98,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         return context_refusal(context)
 
     def _learned(self) -> list[Tensor]:
-        return [t for name, t in self.state_dict(keep_vars=True).items() if name.startswith("parts.") and not _counts(name)]
+        learned = ("parts.", "blanks.") if self.blanks.columns else ("parts.",)
+        return [t for name, t in self.state_dict(keep_vars=True).items() if name.startswith(learned) and not _counts(name)]
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -105,6 +110,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         x, c = train
         if len(x) == 0:
             return
+        self.blanks.learn(x)
         few = len(x) + (0 if validation is None else len(validation[0])) < FEW
         count = len(x)
         if few and validation is not None:
@@ -200,7 +206,19 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         return parts, mean_log_density(parts, held)
 
     def _features_of(self, x: Tensor) -> Tensor:
-        """Return what k-means sees of rows: their coordinates, and a zero where constant data have none."""
+        """Return what k-means sees of rows: their coordinates, and a zero where constant data have none.
+
+        In place of a blank that stands for an unknown value it sees one of another row.
+        """
+        blank = self.space.unknown_blanks(x) if self.blanks.columns else x.new_zeros(len(x), 0, dtype=torch.bool)
+        if bool(blank.any()):
+            x, generator = x.flatten(1).clone(), torch.Generator().manual_seed(0)
+            for i in self.blanks.columns:
+                known = (~blank[:, i]).nonzero()[:, 0]
+                if len(known):
+                    chosen = torch.randint(len(known), (int(blank[:, i].sum()),), generator=generator).to(x.device)
+                    x[blank[:, i], i] = x[known[chosen], i]
+            x = x.view(-1, *self.space.shape)
         return F.pad(self.space.coordinates(x).float(), (0, 1))
 
     def _options(self, n: int, fitted: int) -> Options:
@@ -215,10 +233,13 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         if self.shrinkage is not None:
             shrinkage: tuple[float, ...] = (self.shrinkage,)
         else:
-            shrinkage = SHRINKAGES if len(self.parts.product.cells.rest) else SHRINKAGES[:1]
+            cells = self.parts.product.cells
+            shrinkage = SHRINKAGES if len(cells.rest) or (bool(cells.lattice.any()) and n < FEW) else SHRINKAGES[:1]
         pools = POOLS if fitted < FEW else sorted(POOLS, key=lambda pool: pool != MANY_POOL)
         pool = (self.pool,) if self.pool is not None else pools if tables else pools[:1]
-        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool)
+        lattices = bool(self.parts.product.cells.lattice.any())
+        shape = SHAPES if lattices and self.pool is None and n < FEW else (0.0,)
+        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool, shape)
 
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
         return super().criterion(x, c) if bool(self.parts.product.concluded) else None
@@ -226,20 +247,35 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self.parts.log_joint_of(x, c).logsumexp(1)
+        values = self.parts.log_joint_of(x, c).logsumexp(1)
+        return values + self.blanks.log_prob(x.flatten(1), range(self.space.dim))
 
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        return self.parts.select(columns).log_joint_of(x, c).logsumexp(1)
+        return self.parts.select(columns).log_joint_of(x, c).logsumexp(1) + self.blanks.log_prob(x, columns)
 
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-        return self.parts.sample_given(x, columns, c)
+        return self._draw_given(x, columns, c, True)
 
     def _draw_given(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Tensor:
-        return self.parts.sample_given(x, columns, c, blanks)
+        missing = torch.zeros(self.space.dim, dtype=torch.bool, device=x.device)
+        missing[columns] = True
+        drawn = self.parts.sample_given(x, missing.expand(len(x), -1), c)
+        if not blanks or not self.blanks.columns:
+            return drawn
+        return set_blanks(self.space, drawn, columns, self.blanks.draw(x, columns))
+
+    def _fill(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Filled:
+        drawn = [x[:0].double()]
+        for rows in self.parts.product.chunks(len(x)):
+            drawn.append(self.parts.sample_given(x[rows], missing[rows], None if c is None else c[rows]))
+        out = torch.where(missing.view_as(x), torch.cat(drawn).to(x), x)
+        return Filled(out, x.new_full((len(x),), math.inf), torch.ones(len(x), dtype=torch.bool, device=x.device))
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         self.parts.product.check_fitted()
-        return self.parts.sample(self.parts.log_weights[context_index(self.parts.context_cells, c, n, self.device)].exp())
+        which = context_index(self.parts.context_cells, c, n, self.device)
+        drawn, columns = self.parts.sample(self.parts.log_weights[which].exp()), range(self.space.dim)
+        return set_blanks(self.space, drawn, columns, self.blanks.draw(drawn, columns)) if self.blanks.columns else drawn
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -278,4 +314,6 @@ def _together(a: WithContext, b: WithContext) -> WithContext:
 
 
 def _check_loaded(model: Any, keys: Any) -> None:
+    """Raise DataError where numbers that were read are no such model."""
     model.parts.check()
+    model.blanks.check()

@@ -62,11 +62,13 @@ class Product(nn.Module):
         space: of x.
         components: K, the number of products.
         reals: whether the normals of Reals are here; False: they are beside it, and their columns have slopes alone here.
+        ignorable: whether blanks that stand for unknown values are left out: a row is then as likely as the values that it has,
+            and its blanks are somebody else's. Else they are states like others.
     """
 
-    def __init__(self, space: Space, components: int, reals: bool = True) -> None:
+    def __init__(self, space: Space, components: int, reals: bool = True, ignorable: bool = False) -> None:
         super().__init__()
-        self.reals = reals
+        self.reals, self.ignorable = reals, ignorable
         self.space = space
         self.components = components
         self.cells = Cells(space, Lattice.NARROW)
@@ -92,6 +94,11 @@ class Product(nn.Module):
     std: Tensor
     concluded: Tensor
     atoms: Tensor
+
+    @property
+    def left_out(self) -> Tensor:
+        """Return which cells (total,) are left out: they have probability 1 beside the others, which add up to 1."""
+        return self.cells.unknown if self.ignorable else torch.zeros_like(self.cells.unknown)
 
     # -- counting -----------------------------------------------------------------------------------------------------
 
@@ -147,7 +154,9 @@ class Product(nn.Module):
             self.sums += soft.T @ u
             self.squares += soft.T @ u.square()
 
-    def conclude(self, smoothing: float, variance: float, pool: float = 0.0, shrinkage: float = 0.0) -> None:
+    def conclude(
+        self, smoothing: float, variance: float, pool: float = 0.0, shrinkage: float = 0.0, shape: float = 0.0
+    ) -> None:
         """Set the parameters from the statistics.
 
         Args:
@@ -157,17 +166,25 @@ class Product(nn.Module):
             variance: added to every variance, in standardised units.
             pool: rows' worth of the pooled data that every component's tables are drawn towards.
             shrinkage: rows' worth of the typical variance within components that every component's is drawn towards.
+            shape: rows' worth of a normal, of the component's mean and variance, that its tables of lattices are drawn towards
+                where there is a pool.
         """
         if self.cells.total:
+            left_out = self.left_out
             if pool == 0:
-                prior = smoothing * self._shape()
+                prior = smoothing * self._shape(None)
             else:
                 pooled = self.counts.sum(0) + smoothing * self.cells.alive.double()  # of all components no normal is expected
+                pooled = pooled.masked_fill(left_out, 0.0)
                 mass = self.cells.padded(pooled).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes)
                 prior = pool * pooled / mass
-            counts = self.counts + prior
+                if shape > 0:
+                    normals = self._shape(shrinkage) * self.cells.lattice
+                    of_table = self.cells.padded(normals).nan_to_num(neginf=0.0).sum(-1).clamp(min=1e-300)
+                    prior = prior + shape * normals / of_table.repeat_interleave(self.cells.sizes, dim=-1)
+            counts = (self.counts + prior).masked_fill(left_out, 0.0)
             total = self.cells.padded(counts).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes, dim=-1)
-            self.log_table.copy_((counts / total).log())
+            self.log_table.copy_((counts / total).log().masked_fill(left_out, 0.0))
         if len(self.cells.rest):
             n = self.inside.sum(0)
             pooled_mean = self.sums.sum(0) / n.clamp(min=1)
@@ -196,8 +213,11 @@ class Product(nn.Module):
             least[:, self.lattice] = half.nan_to_num(posinf=1.0)
         return least
 
-    def _shape(self) -> Tensor:
-        """Return pseudo-counts (K, total), one for every cell in the mean; of a lattice most have the shape of a normal."""
+    def _shape(self, shrinkage: float | None) -> Tensor:
+        """Return pseudo-counts (K, total), one for every cell in the mean; of a lattice most have the shape of a normal.
+
+        `shrinkage` as of `_moments`.
+        """
         shape = self.cells.alive.double().expand_as(self.counts).clone()
         starts, sizes = self.cells.offset.tolist(), self.cells.sizes.tolist()
         for size in set(sizes):  # columns of one size together
@@ -207,7 +227,7 @@ class Product(nn.Module):
             if not on.any():
                 continue
             value, step, count = self.cells.values[cell].nan_to_num(), self.cells.step[cell], self.counts[:, cell] * on
-            mean, var = _moments(count, value)
+            mean, var = _moments(count, value, step.amax(-1), shrinkage)
             q = self._interval_mass(value, step, mean, var) * on
             even = on.double() / on.sum(-1, keepdim=True).clamp(min=1)
             q = torch.lerp(even.expand_as(q), q / q.sum(-1, keepdim=True).clamp(min=1e-300), SHAPED)
@@ -242,7 +262,8 @@ class Product(nn.Module):
 
     def select(self, columns: Sequence[int]) -> Product:
         """Return the product of some columns alone."""
-        part = Product(Space([self.space.kinds[i] for i in columns]), self.components, self.reals).to(self.mean.device)
+        part = Product(Space([self.space.kinds[i] for i in columns]), self.components, self.reals, self.ignorable)
+        part.to(self.mean.device)
         cells, numbers = self.cells.tabled.tolist(), self.cells.rest.tolist()
         for table, column in enumerate(part.cells.tabled.tolist()):
             size, at = int(part.cells.sizes[table]), int(part.cells.offset[table])
@@ -293,29 +314,16 @@ class Product(nn.Module):
         mass = normal_cell_mass(rows.cells, mean, std) - (1 - taken).clamp(min=1e-300).log()
         return mass if rows.which is None else mass.index_select(0, rows.which)
 
-    def log_not_blank(self, columns: Sequence[int]) -> Tensor:
-        """Return the log-probability (K,) that none of these columns is a blank that stands for an unknown value."""
-        out = torch.zeros(self.components, dtype=torch.float64, device=self.log_table.device)
-        for j, i in enumerate(self.cells.tabled.tolist()):
-            at = slice(int(self.cells.offset[j]), int(self.cells.offset[j] + self.cells.sizes[j]))
-            if i in columns and bool(self.cells.unknown[at].any()):
-                out += self.log_table[:, at].masked_fill(self.cells.unknown[at], -math.inf).logsumexp(1)
-        return out
-
-    def draw_cells(self, k: Tensor, blanks: bool = True) -> Tensor:
-        """Draw the cells (B, J) of all columns that have a table, given component numbers k (B,).
-
-        `blanks` says whether blanks that stand for unknown values are among them; else the others are renormalised.
-        """
+    def draw_cells(self, k: Tensor) -> Tensor:
+        """Draw the cells (B, J) of all columns that have a table, none that is left out, given component numbers k (B,)."""
         self.check_fitted()
         cell = torch.zeros(len(k), len(self.cells.tabled), dtype=torch.long, device=k.device)
         if self.cells.total:
             # By the inverse of the cumulated table: one uniform number for each cell drawn.
             for j, (start, size) in enumerate(zip(self.cells.offset.tolist(), self.cells.sizes.tolist(), strict=True)):
                 table = self.log_table[:, start : start + size]
-                if not blanks:
+                if self.ignorable:
                     table = table.masked_fill(self.cells.unknown[start : start + size], -math.inf)
-                    table = table - table.amax(1, keepdim=True)  # however rarely a component has another value
                 cumulated = table.exp().cumsum(1)
                 draw = torch.rand(len(k), 1, dtype=torch.float64, device=k.device, generator=rng(k.device)) * cumulated[k, -1:]
                 cell[:, j] = torch.searchsorted(cumulated[k], draw, right=True).squeeze(1).clamp(max=size - 1)
@@ -341,11 +349,11 @@ class Product(nn.Module):
         return u
 
 
-def _moments(count: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (K, columns) of counts (K, columns, size) of values (columns, size).
+def _moments(count: Tensor, value: Tensor, step: Tensor, shrinkage: float | None) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (K, columns) of counts (K, columns, size) of values (columns, size), `step` (columns,) apart.
 
-    The variance of a component of few rows is drawn towards that of all components, with the weight of two rows; a component
-    without rows has their mean too.
+    The variance of a component is drawn towards what is typical within components, with the weight of so many rows; None:
+    towards that of all rows together, with the weight of two. A component without rows has the mean of all too.
     """
 
     def of(count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -354,8 +362,14 @@ def _moments(count: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         return n, mean, (count * (value - mean.unsqueeze(-1)).square()).sum(-1)
 
     (n, mean, squares), (n_all, mean_all, squares_all) = of(count), of(count.sum(0))
-    var_all = squares_all / n_all.clamp(min=1)
-    return torch.where(n > 0, mean, mean_all), (squares + LEANS * var_all) / (n + LEANS)
+    mean = torch.where(n > 1e-9, count.mul(value).sum(-1) / n.clamp(min=1e-9), mean_all)
+    if shrinkage is None:
+        return torch.where(n > 0, mean, mean_all), (squares + LEANS * squares_all / n_all.clamp(min=1)) / (n + LEANS)
+    squares = (count * (value - mean.unsqueeze(-1)).square()).sum(-1)
+    within = squares.sum(0) / n_all.clamp(min=1) + step.square() / 12
+    typical = (n / n_all.clamp(min=1) * ((squares + within) / (n + 1)).log()).sum(0).exp()
+    strength = max(shrinkage, 1e-6)
+    return mean, (squares + strength * typical) / (n + strength)
 
 
 # -- a discrete context as one number -------------------------------------------------------------------------------------
