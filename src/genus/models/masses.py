@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LatticeRows", "interval_mass", "normal_cell_mass"]
+__all__ = ["LatticeRows", "interval_mass", "lattice_moments", "normal_cell_mass"]
 
 NARROW = 5e-4  # standard deviations that a cell is wide whose mass is its density times its width, to 1e-7
+LEANS = 2.0  # rows' worth
 SHARED = 1024  # cells of a lattice, at most, that rows look up
 
 
@@ -78,3 +79,26 @@ def interval_mass(a: Tensor, b: Tensor) -> Tensor:
     a, b = torch.where(a > 0, -b, a), torch.where(a > 0, -a, b)
     high, low = torch.special.log_ndtr(b), torch.special.log_ndtr(a)
     return high + torch.log(-torch.expm1((low - high).clamp(max=-1e-300)))
+
+
+def lattice_moments(count: Tensor, value: Tensor, step: Tensor, shrinkage: float | None) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (K, columns) of counts (K, columns, size) of values (columns, size), `step` (columns,) apart.
+
+    The variance of a component is drawn towards what is typical within components, with the weight of so many rows; None:
+    towards that of all rows together, with the weight of two. A component without rows has the mean of all too.
+    """
+
+    def of(count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        n = count.sum(-1)
+        mean = (count * value).sum(-1) / n.clamp(min=1)
+        return n, mean, (count * (value - mean.unsqueeze(-1)).square()).sum(-1)
+
+    (n, mean, squares), (n_all, mean_all, squares_all) = of(count), of(count.sum(0))
+    mean = torch.where(n > 1e-9, count.mul(value).sum(-1) / n.clamp(min=1e-9), mean_all)
+    if shrinkage is None:
+        return torch.where(n > 0, mean, mean_all), (squares + LEANS * squares_all / n_all.clamp(min=1)) / (n + LEANS)
+    squares = (count * (value - mean.unsqueeze(-1)).square()).sum(-1)
+    within = squares.sum(0) / n_all.clamp(min=1) + step.square() / 12
+    typical = (n / n_all.clamp(min=1) * ((squares + within) / (n + 1)).log()).sum(0).exp()
+    strength = max(shrinkage, 1e-6)
+    return mean, (squares + strength * typical) / (n + strength)

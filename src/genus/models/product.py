@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import NotFittedError
-from genus.models.masses import LatticeRows, interval_mass, normal_cell_mass
+from genus.models.masses import LatticeRows, interval_mass, lattice_moments, normal_cell_mass
 from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.random import normal_like, rng
 from genus.space import Category, Lattice, Space
@@ -19,7 +19,6 @@ from genus.space import Category, Lattice, Space
 __all__ = ["Product", "ProductRows", "context_combinations", "context_index", "context_refusal"]
 
 SHAPED = 0.9  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what no normal reaches
-LEANS = 2.0  # rows' worth
 CHUNK = 2**19  # numbers at once: what is made of them on the way stays in the cache, and threads have enough to share
 JOINT = 2**15  # numbers in the table of several columns together
 
@@ -216,7 +215,7 @@ class Product(nn.Module):
     def _shape(self, shrinkage: float | None) -> Tensor:
         """Return pseudo-counts (K, total), one for every cell in the mean; of a lattice most have the shape of a normal.
 
-        `shrinkage` as of `_moments`.
+        `shrinkage` as of `lattice_moments`.
         """
         shape = self.cells.alive.double().expand_as(self.counts).clone()
         starts, sizes = self.cells.offset.tolist(), self.cells.sizes.tolist()
@@ -227,7 +226,7 @@ class Product(nn.Module):
             if not on.any():
                 continue
             value, step, count = self.cells.values[cell].nan_to_num(), self.cells.step[cell], self.counts[:, cell] * on
-            mean, var = _moments(count, value, step.amax(-1), shrinkage)
+            mean, var = lattice_moments(count, value, step.amax(-1), shrinkage)
             q = self._interval_mass(value, step, mean, var) * on
             even = on.double() / on.sum(-1, keepdim=True).clamp(min=1)
             q = torch.lerp(even.expand_as(q), q / q.sum(-1, keepdim=True).clamp(min=1e-300), SHAPED)
@@ -347,29 +346,6 @@ class Product(nn.Module):
                 break
             u = torch.where(hit, mean + std * normal_like(mean), u)
         return u
-
-
-def _moments(count: Tensor, value: Tensor, step: Tensor, shrinkage: float | None) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (K, columns) of counts (K, columns, size) of values (columns, size), `step` (columns,) apart.
-
-    The variance of a component is drawn towards what is typical within components, with the weight of so many rows; None:
-    towards that of all rows together, with the weight of two. A component without rows has the mean of all too.
-    """
-
-    def of(count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n = count.sum(-1)
-        mean = (count * value).sum(-1) / n.clamp(min=1)
-        return n, mean, (count * (value - mean.unsqueeze(-1)).square()).sum(-1)
-
-    (n, mean, squares), (n_all, mean_all, squares_all) = of(count), of(count.sum(0))
-    mean = torch.where(n > 1e-9, count.mul(value).sum(-1) / n.clamp(min=1e-9), mean_all)
-    if shrinkage is None:
-        return torch.where(n > 0, mean, mean_all), (squares + LEANS * squares_all / n_all.clamp(min=1)) / (n + LEANS)
-    squares = (count * (value - mean.unsqueeze(-1)).square()).sum(-1)
-    within = squares.sum(0) / n_all.clamp(min=1) + step.square() / 12
-    typical = (n / n_all.clamp(min=1) * ((squares + within) / (n + 1)).log()).sum(0).exp()
-    strength = max(shrinkage, 1e-6)
-    return mean, (squares + strength * typical) / (n + strength)
 
 
 # -- a discrete context as one number -------------------------------------------------------------------------------------
