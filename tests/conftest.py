@@ -88,6 +88,12 @@ CONTEXTS = {
 }
 SMALL = {  # small enough to be fast, large enough to go wrong
     "autoencoder": {"latent": 2, "hidden": [16], "density": "mixture"},
+    "blend": {
+        "members": [
+            {"class": "rnn", "width": 8, "layers": 1, "components": 2},
+            {"class": "gpt", "width": 8, "layers": 1, "heads": 2, "components": 2},
+        ]
+    },
     "chow-liu": {"states": 5},
     "flow": {"base": "mixture"},
     "gan": {"hidden": [16], "latent": 4},

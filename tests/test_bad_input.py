@@ -76,6 +76,12 @@ def test_a_bad_table_is_refused_in_a_sentence(what: str) -> None:
     assert [path.name for path in Path().iterdir()] == ["bad.csv"]  # nothing is left behind
 
 
+@pytest.mark.parametrize("text", ["two\nlines", "word " * 2000, "a\0b"], ids=["lines", "long", "null"])
+def test_a_text_is_no_path(text: str) -> None:
+    with pytest.raises(genus.DataError, match="is no path but a text"):
+        genus.read(text)
+
+
 def foreign_npy(path: Path, marker: Path) -> None:
     np.save(path, np.array([Payload(marker)], dtype=object), allow_pickle=True)
 
@@ -170,7 +176,7 @@ def fits(family: str, space: genus.Space) -> bool:
 def test_odd_data_work_in_every_family(what: str, family: str) -> None:
     data = genus.read(pd.DataFrame(ODD[what]))
     if not fits(family, data.space):
-        words = {"glow": "images", "markov": "sequences", "wavenet": "sequences in time", "pixelcnn": "images"}
+        words = {"glow": "images", "markov": "sequences", "blend": "sequences", "wavenet": "in time", "pixelcnn": "images"}
         flow = issubclass(genus.family(family), NormalisingFlow)
         reason = words.get(family, "real numbers" if flow else "one value only")  # the others must take everything else
         with pytest.raises(genus.DataError, match=reason):

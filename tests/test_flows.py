@@ -390,7 +390,7 @@ def test_noise_is_added_to_cells_and_not_to_atoms_of_whole_numbers() -> None:
     assert bool((drawn == 0).any())
 
 
-@pytest.mark.parametrize("family", ["maf", "nsf", "real-nvp"])
+@pytest.mark.parametrize("family", ["maf", *(pytest.param(f, marks=pytest.mark.nightly) for f in ("nsf", "real-nvp"))])
 def test_a_compiler_finds_one_graph_with_the_same_gradients(family: str) -> None:
     """No break in the graph: every one costs a training step more than the compiler gains."""
     with genus.ladder.isolated(0):

@@ -141,7 +141,7 @@ def test_the_doubly_reparametrised_gradient_is_the_gradient_with_less_noise(post
             both.append((torch.cat(ours), theirs))
         return torch.stack([a for a, _ in both]), torch.stack([b for _, b in both])
 
-    (plain, decoder), (double, same) = gradients(False, 300), gradients(True, 300)
+    (plain, decoder), (double, same) = gradients(False, 100), gradients(True, 100)
     error = (plain.var(0) / len(plain) + double.var(0) / len(double)).sqrt()
     assert bool(((plain.mean(0) - double.mean(0)).abs() < 5 * error + 1e-9).all())
     assert float(double.var(0).sum()) < 0.5 * float(plain.var(0).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -41,9 +42,15 @@ CASES: dict[str, tuple[str, Space, Space | None, dict[str, Any]]] = {
     "gpt, mixed": ("gpt", MIXED, CONTEXT, {}),
 }
 ROWS = 4
+FEW = ("maf", "maf, atoms", "maf, whole numbers", "made, mixed", "made, two orders", "gpt", "vae given c")  # the ordinary run's
 # A strict export traces with the compiler's own tracer, so what is exported need not be compiled too.
 EXPORTED = ("made", "maf", "nsf", "real-nvp", "vae", "vae given c", "made, mixed", "maf, atoms", "gpt")
 COMPILED = ("made", "maf", "gpt", *(case for case in CASES if case not in EXPORTED))
+
+
+def few(cases: Iterable[str]) -> list[Any]:
+    """Leave all but a few to the nightly run: to compile or to export takes seconds."""
+    return [pytest.param(case, marks=() if case in FEW else pytest.mark.nightly) for case in cases]
 
 
 class Density(nn.Module):
@@ -78,7 +85,7 @@ def one_row(density: Density) -> Any:
     return lambda *row: density(*(t.unsqueeze(0) for t in row))[0]
 
 
-@pytest.mark.parametrize("case", COMPILED)
+@pytest.mark.parametrize("case", few(COMPILED))
 def test_compiles_without_a_break(case: str) -> None:
     density, arguments = made(case)
     torch._dynamo.reset()
@@ -86,7 +93,7 @@ def test_compiles_without_a_break(case: str) -> None:
     torch.testing.assert_close(compiled, density(*arguments), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", EXPORTED)
+@pytest.mark.parametrize("case", few(EXPORTED))
 def test_exports_for_any_number_of_rows(case: str) -> None:
     density, arguments = made(case)
     rows = torch.export.Dim("rows", min=2, max=1000)

@@ -23,6 +23,7 @@ _names = {
     "genus.files": ("load", "save"),
     "genus.models": (
         "Autoencoder",
+        "Blend",
         "ChowLiu",
         "Dequantised",
         "Flow",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
         WGAN,
         WGANGP,
         Autoencoder,
+        Blend,
         ChowLiu,
         Dequantised,
         Flow,

@@ -88,8 +88,15 @@ def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B
     return Source("data", table, form)
 
 
+LONGEST = 4096  # characters of a path
+
+
 def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
     name, path = os.fspath(source), Path(source).expanduser()
+    if isinstance(name, str) and (len(name) > LONGEST or "\n" in name or "\0" in name):
+        raise DataError(
+            f"{name[:40]!r}... is no path but a text; write it to a .txt file, or give a list of texts with sequence=True."
+        )
     if path.is_dir():
         return _folder(path, options)
     if not path.exists():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from genus.ladder.base import GenerativeModel
+from genus.ladder.density import BOUND_DRAWS, ApproximateDensity
 
 __all__ = ["Composed"]
 
@@ -19,7 +20,8 @@ class Composed(ABC):
 
     - `fits`: the models to train, a list for each member: one model, or one for each fold where folds are crossed;
     - `combine(log_densities, acceptances)`: set what it learns from the members' log-densities of rows that did not train them;
-    - `weights`: what it has learned of each member, by name.
+    - `weights`: what it has learned of each member, by name;
+    - `score(member, x, c, seed)`, where it weights its members by something else than the log-densities of whole rows.
     """
 
     @property
@@ -27,13 +29,17 @@ class Composed(ABC):
     def fits(self) -> list[list[GenerativeModel]]:
         """Return the models of each member, as many as there are folds."""
 
+    def score(self, member: ApproximateDensity, x: Tensor, c: Tensor | None, seed: int) -> Tensor:
+        """Return what a member thinks of rows x, (B,) or (B, T) nats; of a bound, its estimate from `BOUND_DRAWS` draws."""
+        return member.log_evidence(x, c, BOUND_DRAWS, seed=seed)
+
     @abstractmethod
     def combine(self, log_densities: Tensor, acceptances: Sequence[Sequence[float]]) -> Tensor:
-        """Combine the members, and return the log-densities that the rows have by them together, (N,) in nats.
+        """Combine the members, and return the log-densities that rows, or elements, have by them together, (N,) in nats.
 
         Args:
-            log_densities: (N, members) in nats, of rows that trained none of the models that they are scored by; -inf for a
-                member that is to be left out.
+            log_densities: (N, members), or (N, T, members) in nats, by `score`, of rows that trained none of the models that
+                they are scored by; -inf for a member that is to be left out.
             acceptances: of each model of `fits`, the share of its draws that obey the constraints of the data, by which the
                 log-densities are divided; 0 for a model that is to be left out.
         """

@@ -1,6 +1,7 @@
 """The families, one file each. Importing them registers them."""
 
 from genus.models.autoencoder import Autoencoder
+from genus.models.blend import Blend
 from genus.models.chow_liu import ChowLiu
 from genus.models.continuous import ContinuousDensity
 from genus.models.copula import GaussianCopula
@@ -46,6 +47,7 @@ __all__ = [
     "WGAN",
     "WGANGP",
     "Autoencoder",
+    "Blend",
     "ChowLiu",
     "ContinuousDensity",
     "Dequantised",

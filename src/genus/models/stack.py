@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from genus.compiled import is_traced
 from genus.errors import DataError, GenusError
 from genus.ladder import (
-    BOUND_DRAWS,
     ApproximateDensity,
     Composed,
     GenerativeModel,
@@ -34,6 +34,7 @@ __all__ = ["Stack", "StackOfBounds"]
 
 TABLES = ("mixture", "trees", "made", "nsf")  # the members that are tried by default
 IMAGES = ("mixture", "trees", "made", "pixelcnn")
+IN_A_STACK: dict[str, dict[str, Any]] = {"trees": {"orders": 3}}  # one order alone is quicker, and the mean of three better
 MOST_TREES = 200  # columns, above which trees take too long
 FEW_ROWS, FOLDS = 1_500, 5  # up to how many rows a tenth of them is too few to stop by, and the folds that are crossed then
 MOST_ROWS = 10**6  # above which no hyper-parameter changes
@@ -109,8 +110,10 @@ class Stacked(Composed, ApproximateDensity):
         first = models[0]
         if any((one.space, one.context) != (first.space, first.context) for one in models):
             raise GenusError("The members of a stack must have one space and one context; fit them to the same data.")
-        kind = Stack if all(isinstance(one, TractableDensity) for one in models) else StackOfBounds
-        stack: Stacked = kind(first.space, first.context, members=[one.to_json() for one in models])
+        exact = all(isinstance(one, TractableDensity) for one in models)
+        stack: Stacked = (StackOfBounds if issubclass(cls, Stack) and not exact else cls)(
+            first.space, first.context, members=[one.to_json() for one in models]
+        )
         stack.models = nn.ModuleList(models)
         stack.to(first.device)
         stack.codec, stack.context_codec = first.codec, first.context_codec
@@ -118,8 +121,8 @@ class Stacked(Composed, ApproximateDensity):
             stack.context_counts.copy_(first.context_counts)
         x, c = stack._check(x, c)
         with torch.no_grad(), evaluating(stack):
-            scores = [map_batches(scorer(one), x, c).double() for one in stack._each]
-        stack.combine(torch.stack(scores, dim=1), [[one.acceptance] for one in models])
+            scores = [map_batches(partial(stack.score, one, seed=0), x, c).double() for one in stack._each]
+        stack.combine(torch.stack(scores, dim=-1), [[one.acceptance] for one in models])
         stack.measure_acceptance(c)
         return stack.eval()
 
@@ -132,8 +135,8 @@ class Stacked(Composed, ApproximateDensity):
         if isinstance(described, str):
             cls = registered_family(described)
             parameters = inspect.signature(cls.__init__).parameters
-            suited = cls.default_hyperparameters(self.space, rows).items()
-            described = {"class": described, **{name: value for name, value in suited if name in parameters}}
+            suited = cls.default_hyperparameters(self.space, rows) | IN_A_STACK.get(described, {})
+            described = {"class": described, **{name: value for name, value in suited.items() if name in parameters}}
             if not cls.accepts(self.space, self.context) and not Dequantised.refusal_of(cls, self.space, self.context):
                 described = {**described, "class": "dequantised", "family": described["class"]}
         elif not isinstance(described, Mapping):
@@ -251,7 +254,7 @@ class Stack(Stacked, TractableDensity, name="stack"):
     Args:
         members: the names of families, or their names and hyper-parameters, {"class": "made", "hidden": [64]}; None: of
             tables those of mixture, trees, made and nsf that take the space and are exact on it, of images made, trees,
-            mixture and pixelcnn.
+            mixture and pixelcnn. Trees that are named alone have three orders.
         folds: 1, or how many folds are crossed: a member is then as many models, each stopped by one fold and trained on the
             others, and its density the mean of theirs.
         rows: the number of training rows that suits the hyper-parameters of members that are named alone.
@@ -307,11 +310,6 @@ class Stack(Stacked, TractableDensity, name="stack"):
                 f"This stack cannot tell {list_columns(self.space, unknown)} from the others, since its member"
                 f" {model.family_name} cannot; {WHO_CAN}."
             ) from error
-
-
-def scorer(model: ApproximateDensity) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """Return (x, c) -> (B,) nats, the log-density of a model, or its estimate from `BOUND_DRAWS` draws."""
-    return lambda x, c: model.log_evidence(x, c, BOUND_DRAWS, seed=0)
 
 
 def _check_loaded(model: Any, keys: Any) -> None:

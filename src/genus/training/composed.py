@@ -6,13 +6,14 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from genus.errors import DataError, GenusError, TrainingError
-from genus.ladder import BOUND_DRAWS, ApproximateDensity, Composed, Counted, GenerativeModel, Learned, map_batches
+from genus.ladder import ApproximateDensity, Composed, Counted, GenerativeModel, Learned, map_batches
 from genus.nets.state import evaluating
 from genus.training.history import History
 from genus.training.options import FitOptions
@@ -138,20 +139,16 @@ class ComposedTrainer(Trainer):
 
     @torch.no_grad()
     def score(self, member: GenerativeModel, held: Rows) -> Tensor:
-        """Return a model's log-density of validation rows, (n,) in nats; of a bound, its estimate."""
-        density = cast(ApproximateDensity, member)
-
-        def log_density(x: Tensor, c: Tensor | None) -> Tensor:
-            return density.log_evidence(x, c, BOUND_DRAWS, seed=self.options.seed)
-
+        """Return what a model thinks of validation rows, see `Composed.score`."""
+        score = partial(self.composed.score, cast(ApproximateDensity, member), seed=self.options.seed)
         with evaluating(member):
-            return map_batches(log_density, held.x, held.c).double()
+            return map_batches(score, held.x, held.c).double()
 
     def keep(self, m: int, scores: Tensor) -> None:
         """Combine the members that are trained, this one among them, and record what they are worth together."""
         if self.log_densities is None:
-            self.log_densities = scores.new_full((len(scores), len(self.fits)), -math.inf)
-        self.log_densities[:, m] = scores
+            self.log_densities = scores.new_full((*scores.shape, len(self.fits)), -math.inf)
+        self.log_densities[..., m] = scores
         together = self.composed.combine(self.log_densities, self.acceptances)
         self.best.step = self.step
         self.record({}, -float(together.mean()), {f"weight of {name}": w for name, w in self.composed.weights.items()})
