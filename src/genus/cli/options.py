@@ -14,8 +14,8 @@ import typer
 
 from genus.cli.errors import UsageError
 
-__all__ = ["Budget", "Data", "DrawSeed", "Json", "Kinds", "Model", "Output", "ReadingOptions", "RowOptions", "TableFile",
-           "TableOptions", "shared_options"]  # fmt: skip
+__all__ = ["Budget", "Data", "DrawSeed", "Jobs", "Json", "Kinds", "Model", "Output", "ReadingOptions", "RowOptions",
+           "TableFile", "TableOptions", "shared_options"]  # fmt: skip
 
 KINDS = ("real", "lattice", "category", "time", "key", "omit")
 
@@ -31,6 +31,12 @@ Data = Annotated[
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that genus fit has written.")]
 Budget = Annotated[str | None, typer.Option(metavar="TIME", help="Train for at most this time: 60s, 2m, 1h.")]
 DrawSeed = Annotated[int | None, typer.Option(metavar="N", min=0, help="The same seed repeats the draw exactly.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Use N processes of one thread each; the results are the same, whatever their number."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read, and nothing else, on stdout.")]
 TableFile = Annotated[
     Path | None,

@@ -7,7 +7,8 @@ import io
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ __all__ = [
     "image_grid",
     "print_json",
     "sample_notes",
+    "table_writer",
     "with_notes",
     "write_images",
     "write_table",
@@ -76,31 +78,105 @@ def with_notes(table: pa.Table, notes: Sequence[str]) -> pa.Table:
 
 def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> None:
     """Write a table to a file in the form that its name says; without a file to stdout, as CSV or as a JSON list of rows."""
-    import numpy as np
-    import pyarrow as pa
+    with table_writer(path, as_json) as write:
+        write(table)
+
+
+@contextmanager
+def table_writer(path: Path | None, as_json: bool = False) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield a function that writes the next rows of a table: to a file in the form that its name says, else to stdout.
+
+    Parquet, delimited text and JSON are written part by part, so that memory does not grow with the rows; .npz and .npy, which
+    begin with the number of rows, when the block ends. A file is whole or not there. Columns have the types of the first part.
+
+    Args:
+        path: of the file; None: stdout.
+        as_json: on stdout, a JSON list of rows instead of CSV.
+    """
+    suffix = path.suffix.lower() if path is not None else ".json" if as_json else ".csv"
+    if suffix in (".npz", ".npy") and path is not None:
+        import pyarrow as pa
+
+        parts: list[pa.Table] = []
+        yield parts.append
+        whole = pa.concat_tables(parts)
+        _check_arrays(whole, suffix)
+        with atomic_write(path) as temporary:
+            _write_arrays(whole, temporary, suffix)
+    elif path is None:
+        with _written(suffix, sys.stdout.write) as write:
+            yield write
+    elif suffix == ".parquet":
+        with atomic_write(path) as temporary, _parquet(temporary) as write:
+            yield write
+    else:
+        with (
+            atomic_write(path) as temporary,
+            open(temporary, "w", encoding="utf-8", newline="") as file,
+            _written(suffix, file.write) as write,
+        ):
+            yield write
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     import pyarrow.parquet as pq
 
-    suffix = path.suffix.lower() if path is not None else ".json" if as_json else ".csv"
-    if path is None:
-        sys.stdout.write(_text(table, suffix))
-        return
+    writers: list[pq.ParquetWriter] = []
+
+    def write(table: pa.Table) -> None:
+        if not writers:
+            writers.append(pq.ParquetWriter(path, table.schema))
+        writers[0].write_table(table.cast(writers[0].schema))
+
+    try:
+        yield write
+    finally:
+        for writer in writers:
+            writer.close()
+
+
+@contextmanager
+def _written(suffix: str, put: Callable[[str], Any]) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield a function that puts the next rows as text."""
+    schemas: list[pa.Schema] = []
+
+    def write(table: pa.Table) -> None:
+        first = not schemas
+        schemas.append(table.schema) if first else None
+        table = table if first else table.cast(schemas[0])
+        if suffix == ".json":
+            text = json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, default=str)[1:-1]
+            put(text if first or not text else f", {text}")
+        else:
+            put(_text(table, suffix, header=first))
+
+    if suffix == ".json":
+        put("[")
+    yield write
+    if suffix == ".json":
+        put("]\n")
+
+
+def _check_arrays(table: pa.Table, suffix: str) -> None:
+    """Raise where an array cannot hold the columns."""
     if suffix == ".npy" and not all(str(t) in ("double", "float", "bool") or "int" in str(t) for t in table.schema.types):
         raise UsageError("a .npy file holds numbers alone, and there are columns of text; choose .csv or .parquet")
-    with atomic_write(path) as temporary:
-        if suffix == ".parquet":
-            pq.write_table(table, temporary)
-        elif suffix in (".npz", ".npy"):
-            table = pa.table({name: _filled(table.column(name)) for name in table.column_names})
-            columns = {column: table.column(column).to_numpy(zero_copy_only=False) for column in table.column_names}
-            with open(temporary, "wb") as file:
-                if suffix == ".npy":
-                    numbers = [v.astype(np.float64) if v.dtype == object else v for v in columns.values()]
-                    np.save(file, np.stack(numbers, axis=1), allow_pickle=False)
-                else:
-                    texts = {c: v.astype(str) if v.dtype == object else v for c, v in columns.items()}
-                    np.savez_compressed(file, **texts)
+
+
+def _write_arrays(table: pa.Table, path: Path, suffix: str) -> None:
+    import numpy as np
+    import pyarrow as pa
+
+    table = pa.table({name: _filled(table.column(name)) for name in table.column_names})
+    columns = {column: table.column(column).to_numpy(zero_copy_only=False) for column in table.column_names}
+    with open(path, "wb") as file:
+        if suffix == ".npy":
+            numbers = [v.astype(np.float64) if v.dtype == object else v for v in columns.values()]
+            np.save(file, np.stack(numbers, axis=1), allow_pickle=False)
         else:
-            temporary.write_text(_text(table, suffix), encoding="utf-8")
+            texts = {c: v.astype(str) if v.dtype == object else v for c, v in columns.items()}
+            np.savez_compressed(file, **texts)
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -111,7 +187,8 @@ def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.fill_null("") if text else column
 
 
-def _text(table: pa.Table, suffix: str) -> str:
+def _text(table: pa.Table, suffix: str, header: bool = True) -> str:
+    """Return rows as delimited text."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.csv as pcsv
@@ -119,16 +196,15 @@ def _text(table: pa.Table, suffix: str) -> str:
     from genus.codec.decimals import with_trailing_zeros
     from genus.codec.tabular import DECIMALS
 
-    if suffix == ".json":
-        return json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, default=str) + "\n"
     plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
     specs = [(field.metadata or {}).get(DECIMALS, b"").decode() for field in table.schema]
     plain = [with_trailing_zeros(column, spec) for column, spec in zip(plain, specs, strict=True)]
     if len(plain) == 1 and plain[0].null_count:  # an empty line would be no row to whoever reads it
         plain = [plain[0].cast(pa.string()).fill_null("NA")]
     table, delimiter = pa.table(plain, names=table.column_names), "\t" if suffix == ".tsv" else ","
-    header = io.StringIO()
-    csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)
+    names = io.StringIO()
+    if header:
+        csv.writer(names, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)
     buffer = pa.BufferOutputStream()
     try:
         pcsv.write_csv(table, buffer, pcsv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none"))
@@ -137,8 +213,8 @@ def _text(table: pa.Table, suffix: str) -> str:
         lines = [
             pc.binary_join_element_wise(*batch.columns, delimiter, null_handling="replace") for batch in quoted.to_batches()
         ]
-        return header.getvalue() + "".join(f"{line}\n" for part in lines for line in part.to_pylist())
-    return header.getvalue() + buffer.getvalue().to_pybytes().decode()
+        return names.getvalue() + "".join(f"{line}\n" for part in lines for line in part.to_pylist())
+    return names.getvalue() + buffer.getvalue().to_pybytes().decode()
 
 
 def _quoted(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:

@@ -10,11 +10,13 @@ import typer
 from genus.cli.conditions import parse_conditions
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, context_codec_of, context_values, prefix_values
-from genus.cli.options import DrawSeed, Model, Output, shared_options
-from genus.cli.outputs import IMAGES, check_suffix, sample_notes, with_notes, write_images, write_table
+from genus.cli.jobs import in_order, seeded_blocks
+from genus.cli.options import DrawSeed, Jobs, Model, Output, shared_options
+from genus.cli.outputs import IMAGES, check_suffix, sample_notes, table_writer, with_notes, write_images
 from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_prompt, kind_of, stop_symbol, write_sequences
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from torch import Tensor
 
     from genus.ladder import GenerativeModel
@@ -76,6 +78,7 @@ def sample(
         typer.Option("--blanks", help="Draw blanks that stand for unknown values as training saw them, and leave them blank."),
     ] = False,
     seed: DrawSeed = None,
+    jobs: Jobs = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -90,7 +93,8 @@ def sample(
     """Draw new data from a model.
 
     Tables have the columns that they were read with, the context last; images come as one grid or as an array; texts
-    one a line, texts of several lines under a heading each. Families of the chain rule continue a --prefix.
+    one a line, texts of several lines under a heading each. Families of the chain rule continue a --prefix. Many rows are
+    drawn and written in blocks of 50,000, each with a seed of its own that follows from --seed.
 
     \b
     Examples:
@@ -98,6 +102,7 @@ def sample(
       genus sample adult.genus -n 1000 --seed 1 --out new.csv
       genus sample adult.genus -n 1000 --where income='>50K' --where age=30..40
       genus sample income.genus -n 100 --context income='>50K' --out rich.parquet
+      genus sample adult.genus -n 5000000 --seed 1 --jobs 4 --out many.parquet
       genus sample digits.genus -n 64 --out digits.png
       genus sample adult.genus -n 2 --json
       genus sample book.genus --prefix "ROMEO:" --stream --length 500 --temperature 0.8
@@ -116,6 +121,8 @@ def sample(
     choices = {name: value for name, value in choices.items() if value is not None} | ({"compile": True} if compile else {})
     if where and (prefix or choices):
         raise UsageError("--where conditions the model's own distribution; leave --prefix and the options of its steps out")
+    if jobs is not None and not space.is_table:
+        raise UsageError("--jobs draws blocks of rows, and this model draws no table; leave it out")
     _check_chain(loaded, [*(["prefix"] if prefix else []), *(["stream"] if stream else []), *choices])
     choices |= {"c": context_values(context_codec_of(loaded), words or ()), "seed": seed}
     choices |= {"where": parse_conditions(loaded, where)} if where else {}
@@ -127,7 +134,7 @@ def sample(
         else:
             if prefix:
                 choices["prefix"] = _encode_prefix(loaded, prefix)
-            count = _draw_rows(loaded, n, choices, out, output.as_json)
+            count = _draw_rows(loaded, n, choices, out, output.as_json, jobs)
             what = "rows" if space.is_table else "images"
     for note in sample_notes(codec_of(loaded)):
         output.note(note)
@@ -186,29 +193,60 @@ def _encode_prefix(model: Any, words: list[str]) -> Tensor:
     return prefix_values(codec_of(model), model.order, words)
 
 
-def _draw_rows(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
-    """Draw and write rows of a table, or images, and return their number."""
+def _draw_rows(
+    model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool, jobs: int | None
+) -> int:
+    """Draw and write rows of a table, block by block, or images, and return their number."""
+    space, codec = model.space, codec_of(model)
+    if not space.is_table:
+        return _draw_images(model, n, choices, out, as_json)
+    import torch
+
+    check_suffix(out)
+    count = 1000 if n is None else n
+    seed = int(torch.randint(2**62, ())) if choices["seed"] is None else choices["seed"]
+    with table_writer(out, as_json) as write:
+        for table in in_order(drawn, (model, choices | {"seed": seed}), seeded_blocks(count, seed), jobs):
+            write(with_notes(table, sample_notes(codec)))
+    return count
+
+
+def drawn(shared: tuple[GenerativeModel, dict[str, Any]], block: tuple[int, int, int]) -> pa.Table:
+    """Return a block of rows as they were read, the context last.
+
+    Args:
+        shared: the model, and the arguments of its `sample`.
+        block: how many rows stand before the block, its number of rows, and its seed.
+    """
+    import torch
+
+    from genus.codec.tabular import as_table
+
+    (model, choices), (start, count, seed) = shared, block
+    context = context_codec_of(model)
+    with torch.inference_mode():
+        x, c = model.sample(count, **choices | {"seed": seed}), choices["c"]
+        table = as_table(codec_of(model), x, choices["seed"], start=start)
+        if c is not None and context is not None:
+            labels = as_table(context, c.expand(count, -1))
+            for name in labels.column_names:
+                table = table.append_column(name, labels.column(name))
+    return table
+
+
+def _draw_images(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
     import pyarrow as pa
 
     from genus.codec.tabular import as_table
 
-    space, codec, context = model.space, codec_of(model), context_codec_of(model)
-    if space.is_table:
-        check_suffix(out)
-    else:
-        check_suffix(out, IMAGES, "images")
-        if out is None or as_json:
-            raise UsageError("this model draws images, which cannot be printed; add --out samples.png, .npz or .npy")
-    count = n if n is not None else 1000 if space.is_table else 64
+    context = context_codec_of(model)
+    check_suffix(out, IMAGES, "images")
+    if out is None or as_json:
+        raise UsageError("this model draws images, which cannot be printed; add --out samples.png, .npz or .npy")
+    count = 64 if n is None else n
     x, c = model.sample(count, **choices), choices["c"]
     labels = pa.table({}) if c is None or context is None else as_table(context, c.expand(count, -1))
-    if space.is_table:
-        table = as_table(codec, x, choices["seed"])
-        for name in labels.column_names:
-            table = table.append_column(name, labels.column(name))
-        write_table(with_notes(table, sample_notes(codec)), out, as_json)
-    elif out is not None:
-        if count == 0:
-            raise UsageError("no images make no picture; ask for one or more with -n")
-        write_images(codec, x, out, {name: labels.column(name).to_numpy() for name in labels.column_names})
+    if count == 0:
+        raise UsageError("no images make no picture; ask for one or more with -n")
+    write_images(codec_of(model), x, out, {name: labels.column(name).to_numpy() for name in labels.column_names})
     return count

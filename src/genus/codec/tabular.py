@@ -22,7 +22,7 @@ __all__ = ["DECIMALS", "as_table"]
 DECIMALS = b"decimals"  # of a column, the format of its numbers, among the metadata of its field
 
 
-def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table | None = None) -> pa.Table:
+def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table | None = None, start: int = 0) -> pa.Table:
     """Return rows x (N, D) as columns in Arrow; the library whose frame the model was trained on need not be installed.
 
     Args:
@@ -30,6 +30,7 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
         x: the rows.
         seed: of new keys.
         known: keys that the rows have already.
+        start: how many rows of the same draw stand before these.
     """
     space, form = codec.space, codec.form
     kept = form is not None and form.container not in ARRAYS
@@ -49,7 +50,7 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
     if form is not None and codec.rewrites:
         types = form.dtypes if kept else (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names)
         form = Form("pyarrow", types, decimals=form.decimals if kept else ())
-        return _with_decimals(replace(codec, form=form).decode(x, seed, known=known), form.decimals)
+        return _with_decimals(replace(codec, form=form).decode(x, seed, start, known), form.decimals)
     if form is not None and kept:
         form = replace(form, container="pyarrow", native=(), labels=())
     else:

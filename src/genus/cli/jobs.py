@@ -1,0 +1,78 @@
+"""Work on blocks of rows, one after the other or in several processes, with results that do not depend on how many."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genus.evaluation.workers import Parcel
+
+__all__ = ["BLOCK", "in_order", "seeded_blocks"]
+
+BLOCK = 50_000  # rows that are drawn or scored together, with a seed of their own
+WAVE = 3  # blocks for each process before their results are written: memory holds no more of them
+
+
+def seeded_blocks(rows: int, seed: int) -> Iterator[tuple[int, int, int]]:
+    """Yield for each block of a draw how many rows stand before it, its number of rows, and its seed.
+
+    The first block has the seed itself, so that many rows begin with those that a draw of few gives.
+
+    >>> next(seeded_blocks(10**6, seed=5))
+    (0, 50000, 5)
+    """
+    import numpy as np
+
+    for number, at in enumerate(range(0, max(rows, 1), BLOCK)):
+        own = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 1
+        yield at, min(BLOCK, rows - at), seed if number == 0 else int(own)
+
+
+def in_order(work: Callable[[Any, Any], Any], shared: Any, tasks: Iterable[Any], jobs: int | None) -> Iterator[Any]:
+    """Yield work(shared, task) of every task, in their order.
+
+    Args:
+        work: a function of a module of genus.
+        shared: what all tasks need; each process gets it once.
+        tasks: read as they are needed, a few for each process at a time.
+        jobs: the number of processes, each of one thread, so that any number of them gives the same to the last bit; None:
+            this process alone, with all threads that PyTorch takes.
+    """
+    if jobs is None:
+        yield from (work(shared, task) for task in tasks)
+        return
+    if jobs == 1:
+        yield from (_in_one_thread(work, shared, task) for task in tasks)
+        return
+
+    from joblib import Parallel, delayed
+
+    from genus.evaluation.workers import Parcel
+
+    parcel, left = Parcel.pack(shared), iter(tasks)
+    with Parallel(n_jobs=jobs) as pool:
+        while wave := list(itertools.islice(left, WAVE * jobs)):
+            yield from pool(delayed(_in_worker)(work, parcel, task) for task in wave)
+
+
+def _in_worker(work: Callable[[Any, Any], Any], parcel: Parcel, task: Any) -> Any:
+    return _in_one_thread(work, _unpacked(parcel), task)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(parcel: Parcel) -> Any:
+    return parcel.unpack()
+
+
+def _in_one_thread(work: Callable[[Any, Any], Any], shared: Any, task: Any) -> Any:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return work(shared, task)
+    finally:
+        torch.set_num_threads(threads)
