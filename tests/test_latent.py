@@ -206,7 +206,7 @@ def test_every_prior_is_trained_sampled_and_saved(prior: str | dict[str, object]
     x = draw(space, 80)
     model = VAE(space, CONTEXTS["category"], latent=2, hidden=(8,), prior=prior)  # type: ignore[arg-type]
     before = {name: value.clone() for name, value in model.prior.named_parameters()}
-    genus.fit(model, (x, c), max_steps=30, progress=False)
+    genus.fit(model, (x, c), max_steps=30, validation=None, progress=False)  # the start is near what such data allow
     assert all(not torch.equal(value, before[name]) for name, value in model.prior.named_parameters() if value.requires_grad)
     genus.save(model, tmp_path / "m.genus")
     again = genus.load(tmp_path / "m.genus")

@@ -20,10 +20,12 @@ from genus.files import load, save
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, isolated, map_batches
 from genus.laws.core import LawError, base_measure, context_rows, every_datum, require, require_close
 from genus.models import MarkovChain, Mixture
+from genus.space import Category
 from genus.training import fit
 
 __all__ = [
     "bound_is_below_the_evidence",
+    "draws_follow_the_context",
     "evidence_has_mass_one_at_most",
     "files_keep_the_model",
     "frequencies_are_probabilities",
@@ -292,6 +294,36 @@ def bound_is_below_the_evidence(model: ApproximateDensity, x: Tensor, c: Tensor 
 
 
 @torch.enable_grad()
+def draws_follow_the_context(model: GenerativeModel, x: Tensor, c: Tensor | None, share: float = 0.6) -> bool:
+    """Check that draws of a trained model change with a label as real rows do.
+
+    A row is taken for the label whose real rows have the nearest mean. Of the labels that are told so among real rows, beyond
+    what chance tells, this share at least must be told among draws.
+
+    Args:
+        model: trained on x and c.
+        x: real rows (B, *shape).
+        c: their contexts, whose first column is the label.
+        share: 0 to 1.
+    """
+    if c is None or model.context is None or not isinstance(model.context.kinds[0], Category) or model.space.sequence:
+        return False
+    label = c[:, 0].long()
+    levels = label.unique()
+    draws = model.sample(len(x), c, seed=0)
+    real, drawn = (model.space.features(rows).double().flatten(1) for rows in (x.to(draws), draws))
+    centres = torch.stack([real[label == level].mean(0) for level in levels])
+    found = [float((levels[torch.cdist(rows, centres).argmin(1)] == label).double().mean()) for rows in (real, drawn)]
+    chance = float(torch.stack([(label == level).double().mean() for level in levels]).max())
+    least = chance + share * (found[0] - chance)
+    require(
+        found[1] >= least,
+        f"the label that was asked for is told in {found[1]:.0%} of draws and in {found[0]:.0%} of real rows; expected"
+        f" {least:.0%} or more: the model makes too little of its context.",
+    )
+    return True
+
+
 def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
     """Check that every loss is a finite number, its gradients too, and that every parameter belongs to one loss."""
     name = type(model).__name__

@@ -73,8 +73,8 @@ class Adversarial(GenerativeModel):
         column = [j for j, size in enumerate(sizes) for _ in range(size)]
         self.register_buffer("column", torch.tensor(column, dtype=torch.long), persistent=False)
         self.register_buffer("first", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
-        self.generator = generator_net(latent + self.context_dim + states, space, **nets)
-        self.critic = Critic(space, self.context_dim + states, **nets, **critic)
+        self.generator = generator_net(latent + self.context_dim + states, space, **nets, context_dim=self.context_dim)
+        self.critic = Critic(space, self.context_dim + states, **nets, **critic, projection=self.context_dim)
         numbers = space.columns(Real, Lattice)
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.long), persistent=False)
         # A short lattice is reached by a tanh, whose flat ends make its lowest and highest values easy; numbers are free.
@@ -291,7 +291,9 @@ def adversarial(
         penalty = 10.0 if earth and clip is None and not spectral else 0.0
     zero = 0.0 if earth else 0.003
     r1, r2 = zero if r1 is None else r1, zero if r2 is None else r2
-    critic = Critic(space, model.context_dim, game, net, hidden, channels, r1, r2, penalty, clip, spectral)
+    critic = Critic(
+        space, model.context_dim, game, net, hidden, channels, r1, r2, penalty, clip, spectral, projection=model.context_dim
+    )
     critic.to(model.device, model.dtype)
 
     def features(x: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ class Autoencoder(VariationalModel, name="autoencoder"):
         super().__init__(space, context)
         self.corrupt, self.contractive = corrupt, contractive
         self._nets(latent, hidden, components, latent, net)
+        self._place()
         self.standard = Standard(latent)
         self.prior = make_base(density, latent)
         self.posterior = SharedWidthNormal(latent)
@@ -82,6 +83,7 @@ class Autoencoder(VariationalModel, name="autoencoder"):
     def losses(self) -> list[Loss]:
         nets = [*self.encoder.parameters(), *self.decoder.parameters(), self.base]
         code = [*self.prior.parameters(), *self.posterior.parameters()]
+        code += [] if self.place is None else self.place.parameters()
         return [Loss("reconstruction", nets, self._reconstruction), Loss("code", code, self._of_codes)]
 
     def _reconstruction(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -107,6 +109,6 @@ class Autoencoder(VariationalModel, name="autoencoder"):
 
         def both(x: Tensor, c: Tensor | None) -> Tensor:
             z = self._encode(x, c)
-            return -self._likelihood(z, c).log_prob(x).sum(1) - self.prior.log_prob(z)
+            return -self._likelihood(z, c).log_prob(x).sum(1) - self._log_prior(z, c)
 
         return map_batches(both, *self._check(x, c)).mean().item()

@@ -17,7 +17,7 @@ from genus.divergences.lipschitz import clip, gradient_norm, gradient_penalty
 from genus.divergences.samples import energy_distance
 from genus.errors import DataError, GenusError
 from genus.ladder import Loss
-from genus.nets.dense import dense
+from genus.nets.dense import Modulated, dense
 from genus.nets.residual import ImageDecoder, ImageEncoder
 from genus.nets.strided import StridedDecoder, StridedEncoder
 from genus.random import rng
@@ -35,6 +35,8 @@ class Critic(Configurable, nn.Module):
     Args:
         space: of x, whose features it sees.
         context_dim: the number of features of the context that it sees beside them.
+        projection: how many of these, the first ones, also weigh scores of their own (a projection critic; Miyato & Koyama
+            2018, arXiv:1802.05637): among hundreds of pixels a context would hardly count otherwise.
         game: the name of the game (see `GAN`).
         net, hidden, channels: see `Adversarial`.
         r1, r2: the weights of F E |grad D|^2 / 2 on real rows and on generated ones (Mescheder et al. 2018, arXiv:1801.04406);
@@ -60,8 +62,10 @@ class Critic(Configurable, nn.Module):
         penalty: float = 0.0,
         clip: float | None = None,
         spectral: bool = False,
+        projection: int = 0,
     ) -> None:
         super().__init__()
+        self.projection = projection
         self.space, self.game = space, game_of(game)
         if min(r1, r2, penalty) < 0:
             raise GenusError(f"Weights of penalties are 0 or more; got r1={r1}, r2={r2}, penalty={penalty}.")
@@ -74,9 +78,10 @@ class Critic(Configurable, nn.Module):
         self.r1, self.r2, self.penalty, self.clip = r1, r2, penalty, clip
         sort = sort_of_net(space, net)
         if sort == "dense":
-            self.net: nn.Module = dense(space.coordinate_dim + context_dim, hidden, 1, lambda: nn.LeakyReLU(0.2))
+            self.net: nn.Module = dense(space.coordinate_dim + context_dim, hidden, 1 + projection, lambda: nn.LeakyReLU(0.2))
         else:
-            self.net = (StridedEncoder if sort == "convolutional" else ImageEncoder)(pixels(space), channels, 1, context_dim)
+            encoder = StridedEncoder if sort == "convolutional" else ImageEncoder
+            self.net = encoder(pixels(space), channels, 1 + projection, context_dim)
         if spectral:
             for layer in list(self.net.modules()):
                 if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -96,7 +101,10 @@ class Critic(Configurable, nn.Module):
 
     def forward(self, features: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log-odds or score of rows with these features (B, features): (B, 1)."""
-        return self.net(features if context is None else torch.cat([features, context], dim=1))
+        scores = self.net(features if context is None else torch.cat([features, context], dim=1))
+        if context is None or not self.projection:
+            return scores
+        return scores[:, :1] + (scores[:, 1:] * context[:, : self.projection]).sum(1, keepdim=True)
 
     def loss(self, real: Tensor, fake: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the critic's loss: its part of the game, and the penalties."""
@@ -160,14 +168,19 @@ def pixels(space: Space) -> tuple[int, ...]:
     return (1,) * (3 - len(space.shape)) + space.shape
 
 
-def generator_net(inputs: int, space: Space, net: str, hidden: Sequence[int], channels: int) -> nn.Module:
-    """Return a net from (B, inputs) to (B, features), unbounded: the critic's counterpart."""
+def generator_net(inputs: int, space: Space, net: str, hidden: Sequence[int], channels: int, context_dim: int = 0) -> nn.Module:
+    """Return a net from (B, inputs) to (B, features), unbounded: the critic's counterpart.
+
+    The last `context_dim` inputs are a context's features, which modulate every layer.
+    """
     sort = sort_of_net(space, net)
+    if sort == "dense" and context_dim:
+        return Modulated(inputs, context_dim, hidden, space.coordinate_dim, nn.ReLU)
     if sort == "dense":
         return dense(inputs, hidden, space.coordinate_dim, nn.ReLU)
     if sort == "convolutional":
-        return StridedDecoder(inputs, channels, pixels(space))
-    return ImageDecoder(inputs, channels, pixels(space), 1)
+        return StridedDecoder(inputs, channels, pixels(space), context_dim)
+    return ImageDecoder(inputs, channels, pixels(space), 1, context_dim)
 
 
 def players(

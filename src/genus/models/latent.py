@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel, map_batches
-from genus.nets.dense import dense
+from genus.nets.dense import Modulated, dense
 from genus.nets.heads import Coordinates, Head
 from genus.nets.residual import ImageDecoder, ImageEncoder
 from genus.random import rng
@@ -21,6 +21,7 @@ __all__ = ["LatentVariable", "Use"]
 MAX_LENGTH = 4.0  # of the input of a dense net: of longer ones, a step of all weights takes a layer too far
 FIRST_PROPOSALS, NEXT_PROPOSALS = 64, 8  # codes from the prior among which an imputation chooses, at first and later
 DECODED_NUMBERS = 2**22  # at once meanwhile
+QUIET = 0.1  # by which the last layer of a decoder is scaled where mixtures start from the data
 ACTIVE = 0.01  # the variance of a unit's mean over the data, above which it is used (Burda et al. 2016)
 
 
@@ -65,16 +66,20 @@ class LatentVariable(GenerativeModel):
             raise GenusError("A convolutional net needs hidden=[channels], 32 say; got none.")
         self.latent, self.code_width = latent, width
         self.head = Head(self.space, components)
-        if net == "dense":
-            self.encoder: nn.Module = dense(self.space.feature_dim + self.context_dim, hidden, width)
-            self.decoder: nn.Module = dense(latent + self.context_dim, tuple(reversed(hidden)), self.head.width)
+        wide, narrow = self.space.feature_dim + self.context_dim, latent + self.context_dim
+        if net == "dense" and self.context_dim:
+            self.encoder: nn.Module = Modulated(wide, self.context_dim, hidden, width)
+            self.decoder: nn.Module = Modulated(narrow, self.context_dim, tuple(reversed(hidden)), self.head.width)
+        elif net == "dense":
+            self.encoder = dense(wide, hidden, width)
+            self.decoder = dense(narrow, tuple(reversed(hidden)), self.head.width)
         elif not self.space.is_image:
             raise DataError("net='convolutional' needs images whose pixels are all of one kind; use net='dense'.")
         else:
             shape = (1,) * (3 - len(self.space.shape)) + self.space.shape
             self.encoder = ImageEncoder(shape, hidden[0], width, self.context_dim)
-            self.decoder = ImageDecoder(latent + self.context_dim, hidden[0], shape, self.head.width // self.space.dim)
-        self.register_buffer("centre", torch.zeros(self.space.feature_dim + self.context_dim))
+            self.decoder = ImageDecoder(narrow, hidden[0], shape, self.head.width // self.space.dim, self.context_dim)
+        self.register_buffer("centre", torch.zeros(wide))
         self.register_buffer("shrink", torch.ones(()))
         base = torch.zeros(self.head.width)
         if components > 1:  # components of a mixture that start alike stay alike: they are set apart in location
@@ -90,13 +95,23 @@ class LatentVariable(GenerativeModel):
         features = super()._features(x, c)
         self.centre.copy_(features.mean(0))
         if not isinstance(self.encoder, ImageEncoder):  # whose layers see a few pixels each
-            length = (features - self.centre).square().sum(1).mean().sqrt()
+            length = (features - self.centre)[:, : self.space.feature_dim].square().sum(1).mean().sqrt()
             self.shrink.copy_(MAX_LENGTH / length.clamp(min=MAX_LENGTH))
         if self.head.cells.total:
             self.base[: self.head.tables] = self.head.cells.shares(x).to(self.dtype)
+        if self.head.has_lattice:
+            self.base[self.head.tables :] = self.head.start_mixtures(x).to(self.dtype)
+            last = [part for part in self.decoder.modules() if isinstance(part, nn.Linear | nn.Conv2d)][-1]
+            for parameter in last.parameters():  # what it adds at random would leave the cells of these mixtures
+                parameter.mul_(QUIET)
 
     def _features(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return (super()._features(x, c) - self.centre) * self.shrink
+        features = super()._features(x, c) - self.centre
+        if c is None:
+            return features * self.shrink
+        # The context is not shrunk: beside hundreds of pixels it is short as it is.
+        dim = self.space.feature_dim
+        return torch.cat([features[:, :dim] * self.shrink, features[:, dim:]], dim=1)
 
     def replace(self, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> None:
         """Replace the nets by your own.

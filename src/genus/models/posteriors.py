@@ -68,10 +68,19 @@ class DiagonalNormal(Posterior):
         mean, std = self.parts(h)
         return -(0.5 * ((z - mean) / std).square() + std.log() + HALF_LOG_2PI).sum(1)
 
-    def kl(self, h: Tensor) -> Tensor:
-        """Return KL(q || N(0, 1)) of every unit in closed form, (B, L), in nats."""
+    def kl(self, h: Tensor, place: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return KL(q || p) of every unit in closed form, (B, L), in nats.
+
+        Args:
+            h: (B, width).
+            place: mean and log standard deviation of the normal p, (B, L) each; None: of the standard normal.
+        """
         mean, std = self.parts(h)
-        return 0.5 * (mean.square() + std.square() - 1) - std.log()
+        if place is None:
+            return 0.5 * (mean.square() + std.square() - 1) - std.log()
+        centre, log_width = place
+        mean, std, log_std = (mean - centre) * (-log_width).exp(), std * (-log_width).exp(), std.log() - log_width
+        return 0.5 * (mean.square() + std.square() - 1) - log_std
 
 
 class FullNormal(Posterior):

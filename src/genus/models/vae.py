@@ -79,7 +79,7 @@ class VAE(VariationalModel, name="vae"):
         """Return log p(x|z) (B,) of one draw z, and KL(q || p(z)): by units (B, latent) in closed form, or by z (B, 1)."""
         h = self._posterior_input(x, c)
         z, log_q = self.posterior(h, noise)
-        kl = self.posterior.kl(h) if self.closed else (log_q - self.prior.log_prob(z)).unsqueeze(1)  # type: ignore[operator]
+        kl = self.posterior.kl(h, self._prior_place(c)) if self.closed else (log_q - self._log_prior(z, c)).unsqueeze(1)  # type: ignore[operator]
         return self._likelihood(z, c).log_prob(x).sum(1), kl
 
     def _elbo(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> Tensor:
@@ -99,7 +99,7 @@ class VAE(VariationalModel, name="vae"):
         return beta * share * unit.clamp(min=least).sum() - log_likelihood.mean()
 
     def kl_by_unit(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Return the mean KL(q || N(0, 1)) of every unit of the code; a unit near 0 does not depend on the data.
+        """Return the mean KL(q || p) of every unit of the code; a unit near 0 does not depend on the data.
 
         Args:
             x: data (B, *shape).
@@ -114,7 +114,7 @@ class VAE(VariationalModel, name="vae"):
         if not self.closed:
             raise GenusError("Units have a KL of their own with prior='normal' and posterior='diagonal' alone; see `use`.")
         x, c = self._check(x, c)
-        return self.posterior.kl(self._posterior_input(x, c)).mean(0)  # type: ignore[operator]
+        return self.posterior.kl(self._posterior_input(x, c), self._prior_place(c)).mean(0)  # type: ignore[operator]
 
 
 class IWAE(VariationalModel, name="iwae"):

@@ -14,16 +14,23 @@ from genus.ladder import ApproximateDensity, Loss, TractableDensity
 from genus.models.bases import Base, make_base
 from genus.models.latent import LatentVariable
 from genus.models.posteriors import HALF_LOG_2PI, DiagonalNormal, Posterior, make_posterior
+from genus.nets.dense import dense
 from genus.random import normal_like, rng, uniform_like
 
 __all__ = ["Vamp", "VariationalModel"]
 
 CONVOLUTIONAL = {"learning_rate": 2e-3, "batch_size": 128, "ema_decay": 0.999, "precision": "bf16-mixed"}
+PLACING = 64  # the width of the net that places the prior given a context
+WIDEST = 3.0  # the largest logarithm of its standard deviations
 EVALUATED = 1000  # rows of an evaluation that active units are counted by
 
 
 class VariationalModel(LatentVariable, ApproximateDensity):
     """Give a code a prior p(z) and a posterior q(z | x) of known density, and so bounds by importance weights.
+
+    With a context c the prior is that of (z - m(c)) / s(c), m and s being numbers of a small net, which starts at 0 and 1. An
+    encoder spreads data of different contexts over different codes; a prior that did not follow would be sampled where codes
+    of another context lie, and the decoder would not look at c.
 
     A family sets `prior` and `posterior`. `_posterior_input` returns the numbers that parametrise the posterior, by default the
     encoder's output; `_elbo` is by default a bound by one draw.
@@ -42,7 +49,27 @@ class VariationalModel(LatentVariable, ApproximateDensity):
             self.fit_defaults = {**self.fit_defaults, **CONVOLUTIONAL}  # type: ignore[misc, assignment]
         self.posterior = make_posterior(posterior, latent)
         self._nets(latent, hidden, components, self.posterior.width, net)
+        self._place()
         self.prior = Vamp(self) if prior == "vamp" else make_base(prior, latent)
+
+    def _place(self) -> None:
+        """Make the net of the prior's place given the context."""
+        self.place = dense(self.context_dim, (PLACING,), 2 * self.latent, zero=True) if self.context_dim else None
+
+    def _prior_place(self, c: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Return mean and log standard deviation of the prior's place given c, (B, latent) each; None without a context."""
+        if self.place is None:
+            return None
+        mean, raw = self.place(self._context_features(c)).chunk(2, dim=1)
+        return mean, WIDEST * torch.tanh(raw / WIDEST)
+
+    def _log_prior(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """Return log p(z | c), (samples B,) in nats, of codes z (samples B, latent), one draw of all data after another."""
+        place = self._prior_place(c)
+        if place is None:
+            return self.prior.log_prob(z)
+        mean, log_width = (part.repeat(len(z) // max(len(part), 1), 1) for part in place)
+        return self.prior.log_prob((z - mean) * (-log_width).exp()) - log_width.sum(1)
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -85,11 +112,12 @@ class VariationalModel(LatentVariable, ApproximateDensity):
 
     def _log_weights_of(self, z: Tensor, log_q: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
         """Return log p(x, z) - log q(z | x) of codes z (samples B, latent): (samples, B)."""
-        log_weights = self._log_likelihood(z, x, c, samples) + self.prior.log_prob(z) - log_q
+        log_weights = self._log_likelihood(z, x, c, samples) + self._log_prior(z, c) - log_q
         return log_weights.view(samples, len(x))
 
     def _draw_code(self, n: int, c: Tensor | None) -> Tensor:
-        return self.prior.sample(n, next(self.parameters())).to(self.dtype)
+        z, place = self.prior.sample(n, next(self.parameters())).to(self.dtype), self._prior_place(c)
+        return z if place is None else place[0] + place[1].exp() * z
 
     def _next_code(self, z: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
         """Draw a code from q and accept it by its importance weight beside that of z.

@@ -101,6 +101,35 @@ class Head(nn.Module):
     lattice: Tensor
     atoms: Tensor
 
+    @torch.no_grad()
+    def start_mixtures(self, x: Tensor) -> Tensor:
+        """Return numbers (3 components R,) of mixtures that are near the distribution of every continuous part or wide lattice.
+
+        All components but one are those of equally many sorted values, the last is wide. A component of values at the end of
+        a lattice lies beyond it, since the end cell holds the tail.
+
+        Args:
+            x: rows of the training set, (B, *shape).
+        """
+        state, u, *_ = self.space.split(x)
+        rest, count = self.cells.rest, self.components
+        u = u[:, rest].double().masked_fill(state[:, rest] != 0, torch.nan)
+        u = torch.where(u.isnan(), u.nanmean(0).nan_to_num(0.0), u)
+        lower, upper, log_width = (cell[:, rest] for cell in lattice_cells(self.space, x))
+        inner = torch.where((lower.isinf() | upper.isinf()), torch.nan, log_width)
+        least = torch.where(self.lattice, inner.nanmedian(0).values.exp().nan_to_num(0.02), 0.1)
+        whole = u.mean(0), torch.maximum(u.std(0, correction=0), 8 * least.clamp(max=0.1))
+        groups = [] if count == 1 else u.sort(dim=0).values.tensor_split(count - 1)
+        parts = [(g.mean(0), torch.maximum(g.std(0, correction=0), least)) for g in groups if len(g)]
+        low, high = u.min(0).values, u.max(0).values
+        parts = [(torch.where(m <= low, m - 2 * least, torch.where(m >= high, m + 2 * least, m)), s) for m, s in parts]
+        parts += [whole] * (count - len(parts))
+        loc, scale = torch.stack([m for m, _ in parts], 1), torch.stack([s for _, s in parts], 1)  # (R, components)
+        raw = FLOOR + torch.expm1((scale.log() - FLOOR).clamp(min=0.1)).log()
+        weight = torch.zeros_like(loc)
+        weight[:, -1] = 0.0 if count == 1 else -2.0
+        return torch.stack([weight, loc, raw], dim=1).flatten()
+
     def forward(self, params: Tensor) -> Coordinates:
         """Return the distributions that the numbers params (B, width) stand for, in single precision or better."""
         return Coordinates(self, params.to(torch.promote_types(params.dtype, torch.float32)))

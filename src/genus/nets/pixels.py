@@ -14,12 +14,16 @@ from genus.nets.dilated import GatedStack, Queues, gate
 __all__ = ["PixelStacks"]
 
 
+COARSE = 4  # pixels a side of the context's coarse image that are one of its own
+
+
 @dataclass
 class Memory:
     """Hold what is known half-way down an image."""
 
     above: list[Tensor]  # of every vertical layer its last rows, (B, rows, W, channels)
     links: Tensor  # (L, B, W, 2 width): what the row above gives to the gates of this one
+    places: Tensor  # (H, W, width), or with a context (B, H, W, width): what every pixel is given of its place
     given: Tensor | None  # the context's part of the gates of both stacks, each (L, B, 2 width)
     queues: Queues  # of the horizontal stack, along this row
     pixels: list[Tensor]  # tokens of this row so far, each (B, C width), after as many zeros as the first layer reaches
@@ -41,7 +45,8 @@ class PixelStacks(nn.Module):
         layers: of each stack.
         reach: rows above, columns to either side and pixels to the left that the first layer sees; a later one sees one more.
         dropout: of what every gate lets through.
-        context_dim: of the context's features, which enter every gate.
+        context_dim: of the context's features, which enter every gate, and by a coarse image of their own every pixel: what a
+            context changes is often where something is, and a gate is told no place (van den Oord et al. 2016, section 2.3).
     """
 
     def __init__(
@@ -59,6 +64,10 @@ class PixelStacks(nn.Module):
         self.last = nn.Linear(width, channels * width)
         self.within = nn.ModuleList(nn.Linear(k * width, width, bias=False) for k in range(1, channels))
         self.moved = nn.Linear(context_dim, 4 * layers * width, bias=False) if context_dim else None
+        self.coarse = (-(-height // COARSE), -(-columns // COARSE))
+        self.map = nn.Linear(context_dim, width * self.coarse[0] * self.coarse[1], bias=False) if context_dim else None
+        if self.map is not None:
+            nn.init.zeros_(self.map.weight)
         self.drop = Dropout(dropout)
 
     # -- all at once --------------------------------------------------------------------------------------------------
@@ -73,7 +82,7 @@ class PixelStacks(nn.Module):
         if given is not None:
             links = [link + g[:, None, None] for link, g in zip(links, given[1], strict=True)]
         before = F.pad(image[:, :, :-1].flatten(0, 1).transpose(1, 2), (self.reach, 0))
-        h = self.left(before).transpose(1, 2).unflatten(0, (-1, height)) + self.places
+        h = self.left(before).transpose(1, 2).unflatten(0, (-1, height)) + self._places(c)
         seen = self.horizontal(h.flatten(0, 1), [link.flatten(0, 1) for link in links])
         out = self.last(F.relu(seen)).view(-1, height * columns, channels, self.width)
         parts = tokens.reshape(out.shape).unbind(2)
@@ -83,6 +92,14 @@ class PixelStacks(nn.Module):
     def _given(self, c: Tensor | None) -> Tensor | None:
         """Return the context's part of the gates of both stacks, (2, L, B, 2 width)."""
         return None if self.moved is None else self.moved(c).unflatten(1, (2, self.layers, -1)).permute(1, 2, 0, 3)
+
+    def _places(self, c: Tensor | None) -> Tensor:
+        """Return what every pixel is given of its place, (H, W, width), and of its place given c, (B, H, W, width)."""
+        if self.map is None:
+            return self.places
+        coarse = self.map(c).unflatten(1, (self.width, *self.coarse))
+        fine = F.interpolate(coarse, size=self.shape[1:], mode="bilinear", align_corners=False)
+        return self.places + fine.permute(0, 2, 3, 1)
 
     def _edge(self, batch: int) -> list[Tensor]:
         """Return what every vertical layer sees above the image."""
@@ -122,7 +139,9 @@ class PixelStacks(nn.Module):
         given = self._given(c)
         links = self.places.new_zeros(self.layers, batch, columns, 2 * self.width)
         zero = self.places.new_zeros(batch, channels * self.width)
-        state = Memory(self._edge(batch), links, given, self.horizontal.empty(batch), [zero] * self.reach, [], zero)
+        state = Memory(
+            self._edge(batch), links, self._places(c), given, self.horizontal.empty(batch), [zero] * self.reach, [], zero
+        )
         return self._look(state, 0), state
 
     def step(self, state: Memory, i: int, token: Tensor) -> tuple[Tensor, Memory]:
@@ -150,7 +169,7 @@ class PixelStacks(nn.Module):
     def _look(self, state: Memory, pixel: int) -> Tensor:
         """Return the output of a pixel's first channel, (B, width): one column of every horizontal layer."""
         row, column = divmod(pixel, self.shape[2])
-        h = self.left(torch.stack(state.pixels[-self.reach :], dim=2))[:, :, 0] + self.places[row, column]
+        h = self.left(torch.stack(state.pixels[-self.reach :], dim=2))[:, :, 0] + state.places[..., row, column, :]
         links = state.links[:, :, column]
         seen = self.horizontal.advance(state.queues, h, links if state.given is None else links + state.given[1])
         state.outputs = self.last(F.relu(seen)).unflatten(1, (-1, self.width))

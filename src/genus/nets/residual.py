@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.nets.dense import Modulation, modulate
+
 __all__ = ["ImageDecoder", "ImageEncoder", "halvings"]
 
 SMALLEST = 7  # height or width at which halving stops
@@ -33,7 +35,7 @@ def widths(channels: int, levels: int) -> list[int]:
 
 
 class Residual(nn.Module):
-    """Add two 3x3 convolutions of x (B, C, H, W) to it (He et al. 2016, arXiv:1603.05027)."""
+    """Add two 3x3 convolutions of x (B, C, H, W) to it (He et al. 2016, arXiv:1603.05027), modulated between them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -41,8 +43,9 @@ class Residual(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.silu(self.first(F.silu(x))))
+    def forward(self, x: Tensor, moved: Tensor | None = None) -> Tensor:
+        h = self.first(F.silu(x))
+        return x + self.second(F.silu(h if moved is None else modulate(h, moved)))
 
 
 class ImageEncoder(nn.Module):
@@ -55,7 +58,7 @@ class ImageEncoder(nn.Module):
         shape: channels, height and width.
         channels: of the first level.
         outputs: how many numbers.
-        context_dim: of the features that stand behind the pixels.
+        context_dim: of the features that stand behind the pixels, which modulate every block.
     """
 
     def __init__(self, shape: Sequence[int], channels: int, outputs: int, context_dim: int = 0) -> None:
@@ -70,14 +73,16 @@ class ImageEncoder(nn.Module):
         )
         self.blocks = nn.ModuleList(Residual(width) for width in wide)
         self.out = nn.Linear(wide[-1] * levels[-1][0] * levels[-1][1] + context_dim, outputs)
+        self.moved = Modulation(context_dim, wide) if context_dim else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, outputs) for x (B, C H W + context_dim), the pixels before the context's features."""
         pixels = x[:, : self.shape[0] * self.shape[1] * self.shape[2]]
-        h = pixels.reshape(-1, *self.shape)
-        for down, block in zip(self.down, self.blocks, strict=True):
-            h = block(down(h).contiguous(memory_format=torch.channels_last))
-        return self.out(torch.cat([F.silu(h.flatten(1)), x[:, pixels.shape[1] :]], dim=1))
+        h, c = pixels.reshape(-1, *self.shape), x[:, pixels.shape[1] :]
+        moved = [None] * len(self.blocks) if self.moved is None else self.moved(c)
+        for down, block, one in zip(self.down, self.blocks, moved, strict=True):
+            h = block(down(h).contiguous(memory_format=torch.channels_last), one)
+        return self.out(torch.cat([F.silu(h.flatten(1)), c], dim=1))
 
 
 class ImageDecoder(nn.Module):
@@ -91,9 +96,10 @@ class ImageDecoder(nn.Module):
         channels: of the last level but the pixels' own.
         shape: channels, height and width of the image.
         each: numbers of every pixel of every channel.
+        context_dim: how many of the inputs, the last ones, are a context's, which modulate every block.
     """
 
-    def __init__(self, inputs: int, channels: int, shape: Sequence[int], each: int) -> None:
+    def __init__(self, inputs: int, channels: int, shape: Sequence[int], each: int, context_dim: int = 0) -> None:
         super().__init__()
         self.shape = tuple(shape)
         sizes = halvings(shape[1], shape[2])
@@ -107,12 +113,15 @@ class ImageDecoder(nn.Module):
         self.last = nn.Conv2d(channels, 4 * fine, 3, padding=1) if len(sizes) > 1 else nn.Conv2d(channels, fine, 3, padding=1)
         self.doubled = len(sizes) > 1
         self.out = nn.Conv2d(fine, shape[0] * each, 3, padding=1)
+        self.context_dim = context_dim
+        self.moved = Modulation(context_dim, wide) if context_dim else None
 
     def forward(self, z: Tensor) -> Tensor:
         """Return (B, C H W each) for z (B, inputs), the numbers of a pixel together."""
         h = self.first(z).view(len(z), *self.start).contiguous(memory_format=torch.channels_last)
+        moved = [None] * len(self.blocks) if self.moved is None else self.moved(z[:, z.shape[1] - self.context_dim :])
         for i, block in enumerate(self.blocks):
-            h = block(h if i == 0 else self.up[i - 1](F.interpolate(h, size=self.sizes[i], mode="nearest")))
+            h = block(h if i == 0 else self.up[i - 1](F.interpolate(h, size=self.sizes[i], mode="nearest")), moved[i])
         h = self.last(F.silu(h))
         if self.doubled:
             h = F.pixel_shuffle(h, 2)[:, :, : self.shape[1], : self.shape[2]]

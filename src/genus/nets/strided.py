@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genus.nets.dense import Modulation, modulate
 from genus.nets.residual import halvings
 
 __all__ = ["StridedDecoder", "StridedEncoder"]
@@ -55,9 +56,10 @@ class StridedDecoder(nn.Module):
         inputs: how many numbers.
         channels: before the last doubling; twice as many before every one that comes earlier.
         shape: channels, height and width of the image.
+        context_dim: how many of the inputs, the last ones, are a context's, which modulate every layer.
     """
 
-    def __init__(self, inputs: int, channels: int, shape: Sequence[int]) -> None:
+    def __init__(self, inputs: int, channels: int, shape: Sequence[int], context_dim: int = 0) -> None:
         super().__init__()
         self.shape = tuple(shape)
         self.sizes = halvings(shape[1], shape[2])[::-1]
@@ -65,10 +67,18 @@ class StridedDecoder(nn.Module):
         self.dense = nn.Linear(inputs, DENSE * channels)
         self.first = nn.Linear(DENSE * channels, widths[0] * self.sizes[0][0] * self.sizes[0][1])
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
+        self.context_dim = context_dim
+        self.moved = Modulation(context_dim, [DENSE * channels, *widths[:-1]]) if context_dim else None
 
     def forward(self, z: Tensor) -> Tensor:
         """Return (B, C H W) for z (B, inputs)."""
-        h = self.first(F.relu(self.dense(z))).view(len(z), -1, *self.sizes[0])
-        for up, (height, width) in zip(self.up, self.sizes[1:], strict=True):
-            h = up(F.relu(h))[..., :height, :width]  # of an odd size one row too many comes
+        moved = [None] * (1 + len(self.up)) if self.moved is None else self.moved(z[:, z.shape[1] - self.context_dim :])
+        h = self._active(self.dense(z), moved[0])
+        h = self.first(h).view(len(z), -1, *self.sizes[0])
+        for up, one, (height, width) in zip(self.up, moved[1:], self.sizes[1:], strict=True):
+            h = up(self._active(h, one))[..., :height, :width]  # of an odd size one row too many comes
         return h.flatten(1)
+
+    @staticmethod
+    def _active(h: Tensor, moved: Tensor | None) -> Tensor:
+        return F.relu(h if moved is None else modulate(h, moved))
