@@ -19,7 +19,7 @@ import genus
 from genus import Category, DataError, GenusError, Lattice, Real, Space
 from genus.data.blanks import mark_unknown
 from genus.kinds import kind_from_json
-from genus.ladder import resampling
+from genus.ladder import HeldOut, resampling
 from genus.models.patterns import BlankPatterns
 from genus.questions import column_given
 
@@ -463,3 +463,29 @@ def test_a_row_is_explained_by_the_column_that_contradicts_the_others(tmp_path: 
     first = next(csv.DictReader(told.out.splitlines()))
     assert first["kind predicted"] == "cat"
     assert float(first["kind=cat"]) > 0.9
+
+
+def test_a_threshold_raises_no_more_false_alarms_than_it_is_asked_for(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3000, 2, generator=generator, dtype=torch.float64)
+    space = Space([Real(), Real()], names=["a", "b"])
+    model = genus.build("mixture", space, components=1, covariance="full", shrinkage=1.0, pool=1.0)
+    genus.fit(model, x[:1000], validation=x[1000:2000], seed=0, progress=False)
+    genus.save(model, tmp_path / "m.genus")
+    held = genus.load(tmp_path / "m.genus").held_out
+    assert held == model.held_out
+    assert len(held.log_density) == 1000
+    limit = held.threshold(0.05)
+    assert (model.log_prob(x[2000:]) < limit).double().mean().item() == pytest.approx(0.05, abs=0.02)
+    assert "as likely as" in held.compared(model.log_prob(x[2000:]).tolist())
+    assert "less likely" in held.compared(model.log_prob(x[2000:] + 1.0).tolist())
+    with pytest.raises(GenusError, match=r"asks for 9,999 held-out rows.* with 1,000"):
+        held.threshold(1e-4)
+    for wrong in ([2.0, 1.0], [math.inf], "1", [True], [], [0.0] * 1001):
+        with pytest.raises(DataError, match="ascending"):
+            HeldOut.from_json(wrong)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b\n0.1,0.2\n9.5,0.1\n")
+    told = json.loads(run("score", tmp_path / "m.genus", rows, "--false-alarms", ".01", "--json").out)
+    assert told["odd"] == [False, True]
+    assert told["threshold"] == held.threshold(0.01)

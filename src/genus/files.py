@@ -19,7 +19,7 @@ from genus.atomic import atomic_write
 from genus.codec import Codec
 from genus.configurable import unregistered_reason
 from genus.errors import GenusError, ModelFileError
-from genus.ladder import GenerativeModel, build_family, isolated
+from genus.ladder import GenerativeModel, HeldOut, build_family, isolated
 from genus.registry import family
 from genus.space import Space
 
@@ -87,6 +87,7 @@ def describe(model: GenerativeModel) -> dict[str, Any]:
         "space": model.space.to_json(),
         "context": model.context.to_json() if model.context is not None else None,
         "acceptance": model.acceptance,
+        "held_out": model.held_out.to_json() if model.held_out is not None else None,
         "codec": model.codec.to_json() if model.codec is not None else None,
         "context_codec": model.context_codec.to_json() if model.context_codec is not None else None,
     }
@@ -116,6 +117,7 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
         model = into if into is not None else _built(header, tensors)
         model.load_state_dict(tensors)
         model.acceptance = _share(header.get("acceptance", 1.0))
+        model.held_out = HeldOut.from_json(header.get("held_out"))
         model.codec = Codec.from_json(model.space, header["codec"]) if header["codec"] else None
         if model.context is not None and header["context_codec"]:
             model.context_codec = Codec.from_json(model.context, header["context_codec"])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from genus.data import Dataset
     from genus.ladder import ApproximateDensity
 
-__all__ = ["as_lists", "check_columns", "explanation", "reasons", "score_columns", "split_columns"]
+__all__ = ["alarm_limit", "as_lists", "check_columns", "explanation", "reasons", "score_columns", "split_columns"]
 
 
 def split_columns(columns: str | None) -> list[str]:
@@ -37,6 +37,24 @@ def check_columns(model: ApproximateDensity, names: list[str], given_rest: bool,
     for name in names:
         if name not in (model.space.names or ()):
             raise UsageError(f"--columns names no column {name!r}; there are {', '.join(model.space.names or ())}")
+
+
+def alarm_limit(model: ApproximateDensity, false_alarms: float | None, otherwise: bool) -> float | None:
+    """Return the log-density below which a row is odd; None where that is not asked for.
+
+    Args:
+        otherwise: rows are scored in another way than the validation rows of training were.
+    """
+    if false_alarms is None:
+        return None
+    if otherwise:
+        raise UsageError("--false-alarms is of whole rows as training scored them; leave --columns, --samples and --online out")
+    if model.held_out is None:
+        raise GenusError(
+            "The file of this model holds no log-densities of validation rows: it was trained without any, by an earlier"
+            " genus, or on other data than a table; train it again, or look at the lowest log-densities."
+        )
+    return model.held_out.threshold(false_alarms)
 
 
 def score_columns(model: ApproximateDensity, data: Dataset, names: list[str], given_rest: bool) -> tuple[Tensor, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genus.cli.columns import as_lists, check_columns, explanation, reasons, score_columns, split_columns
+from genus.cli.columns import alarm_limit, as_lists, check_columns, explanation, reasons, score_columns, split_columns
 from genus.cli.inputs import codec_of, context_codec_of, source_of
 from genus.cli.options import Data, Model, Output, RowOptions, TableFile, shared_options
 from genus.cli.outputs import check_suffix, print_json, write_table
@@ -49,6 +49,10 @@ def score(
         bool,
         typer.Option("--explain", help="Add the column that is most surprising given the others, and how surprising all are."),
     ] = False,
+    false_alarms: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Say which rows are odd, so that of ordinary rows at most this share is: .01, say."),
+    ] = None,
     reading: RowOptions,
     output: Output,
 ) -> None:
@@ -59,6 +63,8 @@ def score(
     a value which no row lacked in training is scored by what it has, where the family can leave the rest out.
     A number beyond a column's lattice, or between its points, has no mass under the model, nor has a row that breaks a
     relation which was found in training or declared: such a row's log-density is -inf.
+    With --false-alarms a further column says which rows are odd: less likely than all but that share of the validation rows of
+    training. The last line says whether the file as a whole is as likely as those rows.
     With --online the model goes on counting while it reads: rows are scored in their order, each symbol by the training data
     and all symbols before it. The column says online; the file of the model stays as it is.
 
@@ -69,6 +75,7 @@ def score(
       genus score adult-vae.genus adult.csv --samples 64 --out scores.parquet
       genus score adult.genus adult.csv --columns age --given-rest
       genus score adult.genus adult.csv --explain --out odd.csv
+      genus score adult.genus adult.csv --false-alarms .05 --out odd.csv
       genus score adult.genus adult.csv --json
     """
     output.check_one_place(out)
@@ -81,6 +88,7 @@ def score(
     names = split_columns(columns)
     _check_online(loaded, online, samples)
     check_columns(loaded, names, given_rest, explain, online or samples is not None)
+    limit = alarm_limit(loaded, false_alarms, bool(names) or online or samples is not None)
     source = source_of(data)
 
     def rows(beyond: bool) -> Dataset:
@@ -106,8 +114,13 @@ def score(
     more: dict[str, Any] = {} if bool(fine.all()) else {"reason": reasons(dataset, looked_at)}
     if explain:
         more |= explanation(loaded, dataset, odd)
+    if limit is not None:
+        more |= {"odd": (values < limit).tolist()}
+    drift = _drift(loaded, values[fine], names, label, partial)
     if output.as_json:
         told: dict[str, Any] = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(values)}
+        told |= {"threshold": limit} if limit is not None else {}
+        told |= {"drift": drift} if drift else {}
         told |= {"partial": partial, "impossible": int((~fine).sum())}
         told |= {name: _finite(value) for name, value in zip(("mean", "se"), _mean(values[fine]), strict=True)}
         print_json(told | {"log_density": [_finite(value) for value in values.tolist()]} | as_lists(more))
@@ -117,6 +130,19 @@ def score(
         write_table(pa.table({"row": range(len(values)), f"log_density_{label}": values.numpy(), **more}), out)
     if not bool(fine.all()):
         output.note(f"Rows without mass under the model ({int((~fine).sum()):,}) have -inf and are left out of the mean: {why}")
+    output.note(_last_line(values, fine, label, samples, names, out, partial))
+    if limit is not None:
+        output.note(
+            f"{int((values < limit).sum()):,} rows are odd: below {limit:.4f} nats, as {false_alarms:g} of ordinary rows are."
+        )
+    if drift:
+        output.note(drift)
+
+
+def _last_line(
+    values: Tensor, fine: Tensor, label: str, samples: int | None, names: list[str], out: Path | None, partial: int
+) -> str:
+    """Return the mean log-density of the rows that have any mass, and what it is, in words."""
     mean, error = _mean(values[fine])
     spread = f" ± {error:.4f}" if math.isfinite(error) else ""
     where = f"; they are in {out}" if out is not None else ""
@@ -125,7 +151,14 @@ def score(
     kind |= {"online": "online: each symbol was learned from after it was scored"}
     kind |= {"estimate": "an estimate, at points of the column"} if names else {}
     found = f"{mean:.4f}{spread} nats a row ({kind[label]}){part}" if bool(fine.any()) else "none has any mass under the model"
-    output.note(f"{len(values):,} rows: {found}{where}.")
+    return f"{len(values):,} rows: {found}{where}."
+
+
+def _drift(model: ApproximateDensity, values: Tensor, names: list[str], label: str, partial: int) -> str | None:
+    """Return a sentence on whether rows with these log-densities are like the validation rows; None where nothing tells."""
+    if model.held_out is None or names or partial or label not in ("exact", "bound") or len(values) < 2:
+        return None
+    return model.held_out.compared(values.tolist())
 
 
 def _loaded(path: Path) -> ApproximateDensity:

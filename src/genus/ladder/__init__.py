@@ -13,6 +13,7 @@ from genus.ladder.counted import Counted
 from genus.ladder.density import BOUND_DRAWS, ApproximateDensity, TractableDensity
 from genus.ladder.families import build_family, registered_families, registered_family
 from genus.ladder.functions import check_count, check_shape, map_batches, without_parameter_gradients
+from genus.ladder.held_out import HeldOut
 from genus.ladder.info import FamilyInfo
 from genus.ladder.learned import Learned, WithContext
 from genus.ladder.loss import Loss
@@ -25,6 +26,7 @@ __all__ = [
     "Counted",
     "FamilyInfo",
     "GenerativeModel",
+    "HeldOut",
     "Learned",
     "Loss",
     "TractableDensity",

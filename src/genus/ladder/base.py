@@ -65,6 +65,7 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
     codec: Any = None  # turns what the training rows were read from into tensors, and back; None for tensors
     context_codec: Any = None
     fit_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    held_out: Any = None  # a HeldOut: the log-density of validation rows, where `fit` had any of a table
     context_counts: Tensor | None  # (levels,): how often training saw each level of a context that is one category
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:

@@ -120,8 +120,7 @@ class BlankPatterns(nn.Module):
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Read any number of patterns."""
         patterns, weights = state_dict.get(prefix + "patterns"), state_dict.get(prefix + "weights")
-        there = isinstance(patterns, Tensor) and isinstance(weights, Tensor)
-        if there and patterns.ndim == 2 and weights.shape == (patterns.shape[0] + 1,):
+        if patterns is not None and weights is not None and patterns.ndim == 2 and len(weights) == len(patterns) + 1:
             self.patterns = self.patterns.new_zeros(patterns.shape[0], len(self.columns))
             self.weights = self.weights.new_zeros(weights.shape[0])
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from genus.errors import TrainingError
-from genus.ladder import Composed, Counted, GenerativeModel, Learned, Loss
+from genus.ladder import Composed, Counted, GenerativeModel, HeldOut, Learned, Loss
 from genus.random import bound, passed_along
 from genus.training.composed import ComposedTrainer
 from genus.training.gradients import GradientTrainer
@@ -133,8 +133,11 @@ def fit(
     held = None if held is None else held.to(model.device)
     with Interrupt() as interrupt:
         if is_composed:
-            return _fit_together(model, train, held, options, interrupt)
-        return _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None)
+            history = _fit_together(model, train, held, options, interrupt)
+        else:
+            history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None)
+    model.held_out = None if held is None else HeldOut.of(model, held.x, held.c)
+    return history
 
 
 def _fit_one(
