@@ -35,10 +35,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "vae": {"latent": 2, "hidden": (8,), "max_steps": 20},
     "wgan-gp": {"hidden": (8,), "latent": 2, "max_steps": 20},
 }
-NOISE = "a bound is the mean of random draws, one for each row in turn: in another order or batch a row meets other noise"
-EXPECTED = {
-    "vae": {"check_methods_sample_order_invariance": NOISE, "check_methods_subset_invariance": NOISE},
-}
+MEASURED = "kinds of columns are measured: numbers that stand several times are atoms, and weights make none of them"
+
+
+def expected(estimator: DensityEstimator) -> dict[str, str]:
+    """The checks that an estimator is to fail, with the reasons."""
+    compared = isinstance(estimator, DensityClassifier) or hasattr(estimator, "transform")  # by predictions, or by codes
+    return {"check_sample_weight_equivalence_on_dense_data": MEASURED} if compared else {}
 
 
 def make(family: str, **params: Any) -> DensityEstimator:
@@ -52,18 +55,18 @@ def reals(n: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return generator.normal(size=(n, 3)) + 2.0 * y[:, None], np.array(["a", "b", "c"])[y]
 
 
-@parametrize_with_checks([DensityClassifier("naive-bayes", random_state=0)])
+@parametrize_with_checks([DensityClassifier("naive-bayes", random_state=0)], expected_failed_checks=expected)
 def test_scikit_learns_checks_of_classifiers(estimator: DensityClassifier, check: Any) -> None:
     check(estimator)
 
 
-@parametrize_with_checks([make("naive-bayes"), make("maf")])
+@parametrize_with_checks([make("naive-bayes"), make("maf")], expected_failed_checks=expected)
 def test_scikit_learns_checks_of_two_families(estimator: DensityEstimator, check: Any) -> None:
     check(estimator)
 
 
 @pytest.mark.nightly
-@parametrize_with_checks([make(family) for family in SMALL], expected_failed_checks=lambda e: EXPECTED.get(e.family, {}))
+@parametrize_with_checks([make(family) for family in SMALL], expected_failed_checks=expected)
 def test_scikit_learns_checks(estimator: DensityEstimator, check: Any) -> None:
     check(estimator)
 

@@ -20,10 +20,12 @@ class Counted(ABC):
     - `statistics`: the names of the buffers that hold them, "part.buffer" where a part of the model does.
 
     It may set `passes` to None where passes over the data repeat until the likelihood stands still (EM); 1 says that one pass
-    is the maximum-likelihood fit.
+    is the maximum-likelihood fit. It may set `weighs` to True; its `observe(x, c, weight)` then counts a row as often as its
+    weight (B,) says.
     """
 
     passes: ClassVar[int | None] = 1
+    weighs: ClassVar[bool] = False
     statistics: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

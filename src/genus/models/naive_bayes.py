@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from genus.ladder import Counted, TractableDensity
 from genus.models.product import Product, context_combinations, context_index, context_refusal
@@ -35,6 +36,7 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     info = TractableDensity.info.replace(
         title="naive Bayes: independent columns", group="counted", takes="any table or image; a discrete context"
     )
+    weighs = True
     statistics = tuple(f"product.{name}" for name in Product.statistics)
 
     def __init__(self, space: Space, context: Space | None = None, smoothing: float = 1.0, variance: float = 1e-9) -> None:
@@ -47,8 +49,13 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
         return context_refusal(context)
 
-    def observe(self, x: Tensor, c: Tensor | None = None) -> None:
-        self.product.observe(x, None if c is None else context_index(self.context_cells, c, len(x), x.device))
+    def observe(self, x: Tensor, c: Tensor | None = None, weight: Tensor | None = None) -> None:
+        """Add the rows x (B, *shape) to the statistics, each as often as its weight (B,) says."""
+        member = None if c is None else context_index(self.context_cells, c, len(x), x.device)
+        if weight is not None:
+            of = torch.zeros(len(x), dtype=torch.long, device=x.device) if member is None else member
+            member = F.one_hot(of, self.product.components).double() * weight.double().to(x.device).unsqueeze(1)
+        self.product.observe(x, member)
 
     def conclude(self) -> None:
         self.product.conclude(self.smoothing, self.variance)

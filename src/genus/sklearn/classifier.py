@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 
-from genus.errors import DataError
+from genus.data import Dataset
+from genus.errors import DataError, GenusError
+from genus.ladder import ApproximateDensity
 from genus.sklearn.estimator import DensityEstimator
+from genus.sklearn.names import known_family
 
 __all__ = ["DensityClassifier"]
 
@@ -17,7 +22,7 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     """Classify by Bayes' rule from a density p(x | y).
 
     This is a `DensityEstimator` that always has labels: scikit-learn takes it for a classifier before it is fitted (folds are
-    stratified), and `score` is the accuracy.
+    stratified), shows `predict` and `predict_proba` at once, and refuses families without a density. `score` is the accuracy.
 
     >>> from sklearn.datasets import load_wine
     >>> from sklearn.model_selection import cross_val_score
@@ -31,13 +36,16 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
         tags.target_tags.required = True
         return tags
 
-    def fit(self, X: Any, y: Any = None) -> DensityClassifier:
-        """Train the family on the rows of X given their labels y (n,).
+    def _check_names(self, name: Any, hyper: Mapping[str, Any]) -> None:
+        super()._check_names(name, hyper)
+        known = known_family(name)
+        if known is not None and not issubclass(known, ApproximateDensity):
+            raise GenusError(
+                f"The family {name!r} can be sampled but has no density to classify by; take another family, or a"
+                " DensityEstimator to sample it."
+            )
 
-        Raises:
-            DataError: see `DensityEstimator.fit`; there are no labels, or of one class only.
-        """
+    def _labelled(self, data: Dataset, y: Any, classes: Any = None) -> tuple[Dataset, np.ndarray | None]:
         if y is None:
             raise DataError("A DensityClassifier requires y to be passed, but the target y is None; give labels y.")
-        super().fit(X, y)
-        return self
+        return super()._labelled(data, y, classes)

@@ -9,22 +9,28 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from sklearn.base import DensityMixin
+from sklearn.base import ClassifierMixin, DensityMixin
 from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from genus.data import Dataset
 from genus.data.tails import Tails
 from genus.errors import DataError
-from genus.ladder import BOUND_DRAWS, ApproximateDensity, TractableDensity, isolated, map_batches
+from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, isolated, map_batches
 from genus.registry import build, family, hyper_parameters, suggested
-from genus.sklearn.names import check_names, distinct_labels, known_family
+from genus.sklearn.coding import Codes
+from genus.sklearn.names import check_names, distinct_labels, known_family, label_codes
+from genus.sklearn.rownoise import log_weights
 from genus.sklearn.tables import ReadsTables, Wish
+from genus.sklearn.weights import checked_weights, count, repeated, streams, weighs
 from genus.space import Category, Real, Space
-from genus.training import fit
+from genus.training import History, fit
 
 __all__ = ["DensityEstimator"]
+
+EVIDENCE_DRAWS = 64  # importance weights by which a bound's classes are told apart
 
 
 def _is_density(self: DensityEstimator) -> bool:
@@ -35,12 +41,19 @@ def _is_density(self: DensityEstimator) -> bool:
 
 
 def _is_classifier(self: DensityEstimator) -> bool:
-    if not hasattr(self, "classes_"):
+    if not hasattr(self, "classes_") and not isinstance(self, ClassifierMixin):
         raise AttributeError("This DensityEstimator knows no labels; fit(X, y) with labels y makes it a classifier.")
     return _is_density(self)
 
 
-class DensityEstimator(DensityMixin, ReadsTables):
+def _is_streamed(self: DensityEstimator) -> bool:
+    known = known_family(self.family)
+    if known is not None and not streams(known):
+        raise AttributeError(f"The family {self.family!r} does not learn by counting, so it needs all rows at once; use fit.")
+    return True
+
+
+class DensityEstimator(Codes, DensityMixin, ReadsTables):
     """Fit a generative model of any family as a scikit-learn estimator: of p(x), or of p(x | y) with labels y.
 
     X is a table: an array or tensor (n, d), a list of lists, a frame (pandas, polars, pyarrow), a dictionary of columns or
@@ -58,13 +71,13 @@ class DensityEstimator(DensityMixin, ReadsTables):
         relations: look for relations that all rows obey, as `genus.read` does; a new row that breaks one has log-density -inf.
             By default every row has a score.
         chart: "auto", or "affine", as `genus.read` has it: with "affine" naive Bayes is the textbook's Gaussian one.
-        max_seconds, max_steps, epochs: budgets of training; see `genus.fit`.
+        max_seconds, max_steps, epochs, batch_size, validation, device: of training; see `genus.fit`.
         random_state: of training: a seed, a RandomState, or None for another result every time.
         hyper: the family's own hyper-parameters, parameters of this estimator like any other; by default they are the
             family's `default_hyperparameters` for this many rows.
 
     Attributes:
-        model_: the trained genus model; space_: its `Space`; history_: of its training.
+        model_: the trained genus model; space_: its `Space`; history_: of its training; n_iter_: its number of steps.
         likelihood_: what `score_samples` is: "exact" or "bound" (a lower bound); "none" for a family without density.
         classes_: (k,) the labels; only where fitted with labels.
         n_features_in_, feature_names_in_: of X.
@@ -91,10 +104,13 @@ class DensityEstimator(DensityMixin, ReadsTables):
         max_seconds: float | None = None,
         max_steps: int | None = None,
         epochs: float | None = None,
+        batch_size: int | None = None,
+        validation: float | None = 0.1,
+        device: str = "auto",
         random_state: Any = None,
         **hyper: Any,
     ) -> None:
-        check_names(family, hyper)
+        self._check_names(family, hyper)
         self.family = family
         self.kinds = kinds
         self.relations = relations
@@ -102,6 +118,9 @@ class DensityEstimator(DensityMixin, ReadsTables):
         self.max_seconds = max_seconds
         self.max_steps = max_steps
         self.epochs = epochs
+        self.batch_size = batch_size
+        self.validation = validation
+        self.device = device
         self.random_state = random_state
         self._hyper = hyper
 
@@ -123,11 +142,15 @@ class DensityEstimator(DensityMixin, ReadsTables):
         if "family" in params and (known := known_family(family)) is not None:
             kept = {name: value for name, value in kept.items() if name in hyper_parameters(known)}
         hyper = kept | {name: value for name, value in params.items() if name not in named}
-        check_names(family, hyper)
+        self._check_names(family, hyper)
         for name in params.keys() & named.keys():
             setattr(self, name, params[name])
         self._hyper = hyper
         return self
+
+    def _check_names(self, name: Any, hyper: Mapping[str, Any]) -> None:
+        """Refuse what this estimator cannot be made of."""
+        check_names(name, hyper)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -135,6 +158,8 @@ class DensityEstimator(DensityMixin, ReadsTables):
         if known is not None:  # missing values and levels are values with mass of their own, and not every family has room
             tags.input_tags.allow_nan = known.accepts(Space([Real(atoms=(math.nan,))]))
             tags.input_tags.string = tags.input_tags.categorical = known.accepts(Space([Category(("a", "b"))]))
+        if not hasattr(self, "transform"):
+            tags.transformer_tags = None
         if hasattr(self, "classes_"):  # scorers such as roc_auc ask a classifier only
             tags.estimator_type = "classifier"
             tags.classifier_tags = ClassifierTags()
@@ -142,36 +167,102 @@ class DensityEstimator(DensityMixin, ReadsTables):
 
     # -- fitting ------------------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None) -> DensityEstimator:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> DensityEstimator:
         """Train the family on the rows of X.
 
         Args:
             X: (n, d), a table; NaN and None are missing values.
             y: (n,) labels; the density then is that of X given y, and the estimator a classifier too. None: of X alone.
+            sample_weight: (n,) how often each row counts. Families that do not weigh rows repeat them, as whole numbers say.
+                The kinds of columns are those of all rows, whatever their weights.
 
         Raises:
-            DataError: the data cannot be read, or the family cannot model them.
+            DataError: the data cannot be read, or the family cannot model them; a weight is negative, or all are zero.
+            GenusError: weights are no whole numbers, and the family does not weigh rows.
         """
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        data = self._read(X)
-        if hasattr(self, "classes_"):
-            del self.classes_
-        if y is not None:
-            classes, codes = distinct_labels(y)
-            if len(codes) != len(data):
-                raise DataError(f"X has {len(data)} rows and y {len(codes)} labels; give one label for each row.")
-            context = Space([Category(tuple(classes.tolist()))], names=["y"])
-            data = replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context)
+        seed, of = self._seed(), family(self.family)
+        data, classes = self._labelled(self._read(X), y)
+        weights = checked_weights(sample_weight, len(data))
+        counted = weights is not None and weighs(of)
+        rows = data if weights is None or counted else repeated(data, weights, self.family)
+        model = self._built(data, seed)
+        if counted:
+            return self._keep(model, data, classes, count(model, data.x, data.c, weights), seed)
+        names = ("max_seconds", "max_steps", "epochs", "batch_size", "validation", "device")
+        history = fit(model, rows, seed=seed, progress=False, **{name: getattr(self, name) for name in names})
+        return self._keep(model, data, classes, history, seed)
+
+    @available_if(_is_streamed)
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None) -> DensityEstimator:
+        """Count further rows, of a family that learns by counting.
+
+        The first rows say what the columns are: later numbers are rounded to their resolution, and later levels refused.
+
+        Args:
+            X: (n, d), a table with the columns of the first rows.
+            y: (n,) labels, or None.
+            classes: (k,) all labels that there will be; needed at the first call alone, where its rows do not have them all.
+            sample_weight: (n,) how often each row counts; None: each once.
+
+        Raises:
+            DataError: a row has a level, a blank or a label that had no place in the first rows.
+        """
+        started, seed = hasattr(self, "model_"), self._seed()
+        if not started:
+            data, known = self._labelled(self._read(X), y, classes)
+            model, x, c = self._built(data, seed), data.x, data.c
+        else:
+            model = self.model_
+            x, tails = self._encoded(X)
+            if not bool(tails.isfinite().all()):
+                raise DataError(
+                    "A row has a value that had no place in the first rows; give kinds= with all levels, or use fit."
+                )
+            c = self._context(label_codes(y, len(x), self.classes_)) if hasattr(self, "classes_") else None
+        weights = checked_weights(sample_weight, len(x))
+        if weights is not None and not weighs(family(self.family)):
+            raise DataError(f"The family {self.family!r} does not weigh rows; leave sample_weight out, or repeat them.")
+        history = count(model, x, c, weights)
+        if not started:
+            return self._keep(model, data, known, history, seed)
+        self.n_iter_ += 1
+        return self
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _labelled(self, data: Dataset, y: Any, classes: Any = None) -> tuple[Dataset, np.ndarray | None]:
+        """Return the rows with their labels as context, and the classes; as they are where there are no labels."""
+        if y is None:
+            return data, None
+        found, codes = distinct_labels(y)
+        if len(codes) != len(data):
+            raise DataError(f"X has {len(data)} rows and y {len(codes)} labels; give one label for each row.")
+        if classes is not None:
+            found = np.unique(np.asarray(classes))
+            codes = label_codes(y, len(data), found).numpy()
+        context = Space([Category(tuple(found.tolist()))], names=["y"])
+        return replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context), found
+
+    def _built(self, data: Dataset, seed: int) -> GenerativeModel:
         hyper = suggested(family(self.family), data.space, len(data)) | self._hyper
-        model = build(self.family, data.space, data.context, seed, **hyper)
-        budget = {"max_seconds": self.max_seconds, "max_steps": self.max_steps, "epochs": self.epochs}
-        self.history_ = fit(model, data, seed=seed, progress=False, **budget)  # type: ignore[arg-type]
-        # In double precision an exact score does not depend on the rows beside it, as scikit-learn expects, to 1e-7 and below;
-        # a bound's noise is drawn for all rows together.
+        return build(self.family, data.space, data.context, seed, **hyper)
+
+    def _keep(
+        self, model: GenerativeModel, data: Dataset, classes: np.ndarray | None, history: History, seed: int
+    ) -> DensityEstimator:
+        """Take over a model that was trained."""
+        if model.codec is None and data.codec is not None:
+            model.codec = data.codec
+            history.acceptance = model.measure_acceptance(data.c, seed)
+        # In double precision a score does not depend on the rows beside it, as scikit-learn expects, to 1e-7 and below.
         self.model_, self.space_, self.likelihood_ = model.double(), data.space, model.info.likelihood
+        self.history_, self.n_iter_ = history, history.steps
         self._unseen = Tails(data)
-        if y is not None:
+        if classes is not None:
             self.classes_: np.ndarray = classes
+        elif hasattr(self, "classes_"):
+            del self.classes_
         return self
 
     # -- densities ----------------------------------------------------------------------------------------------------
@@ -192,7 +283,7 @@ class DensityEstimator(DensityMixin, ReadsTables):
         if not hasattr(self, "classes_"):
             log_density = self._log_density(x, None)
         elif y is not None:
-            codes = self._codes(y, len(x))
+            codes = label_codes(y, len(x), self.classes_)
             log_density = self._log_density(x, codes)
         else:
             prior = self._log_prior()
@@ -205,14 +296,13 @@ class DensityEstimator(DensityMixin, ReadsTables):
         """Return the mean of `score_samples`, in nats a row; higher is better."""
         return float(np.mean(self.score_samples(X, y)))
 
-    @torch.no_grad()
     def _log_density(self, x: Tensor, codes: Tensor | None) -> Tensor:
-        c = None if codes is None else codes.to(torch.float32).unsqueeze(1)
-        model = cast(ApproximateDensity, self.model_)
-        if isinstance(model, TractableDensity):
-            return map_batches(model.log_prob, x, c).double().cpu()
-        draws = [map_batches(lambda x, c, seed=seed: model.elbo(x, c, seed=seed), x, c) for seed in range(BOUND_DRAWS)]
-        return torch.stack(draws).double().mean(0).cpu()
+        c = None if codes is None else self._context(codes)
+        return log_weights(cast(ApproximateDensity, self.model_), x, c, BOUND_DRAWS).mean(0)
+
+    @staticmethod
+    def _context(codes: Tensor) -> Tensor:
+        return codes.to(torch.float32).unsqueeze(1)
 
     def _log_prior(self) -> Tensor:
         counts = cast(Tensor, self.model_.context_counts)
@@ -223,10 +313,7 @@ class DensityEstimator(DensityMixin, ReadsTables):
     @available_if(_is_classifier)
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return log p(y | x), (n, k), of every label of `classes_` for rows X (n, d), by Bayes' rule."""
-        x, _ = self._encoded(X)  # the tails are the same under every label
-        model = cast(ApproximateDensity, self.model_)
-        with torch.no_grad(), isolated(0):
-            return map_batches(lambda x, c: model.class_log_probs(x), x).double().cpu().numpy()
+        return self._class_log_probs(self._encoded(X)[0]).numpy()  # the tails are the same under every label
 
     @available_if(_is_classifier)
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -236,17 +323,22 @@ class DensityEstimator(DensityMixin, ReadsTables):
     @available_if(_is_classifier)
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label (n,) of rows X (n, d)."""
-        return self.classes_[self.predict_log_proba(X).argmax(axis=1)]
+        likeliest = self.predict_log_proba(X).argmax(axis=1)
+        return self.classes_[likeliest]
 
-    def _codes(self, y: Any, rows: int) -> Tensor:
-        labels = column_or_1d(np.full(rows, y) if np.ndim(y) == 0 else y, warn=True)
-        if len(labels) != rows:
-            raise DataError(f"There are {len(labels)} labels y for {rows} rows; give one for each row, or one for all.")
-        place = {label: i for i, label in enumerate(self.classes_.tolist())}
-        strange = next((label for label in labels.tolist() if label not in place), None)
-        if strange is not None:
-            raise DataError(f"y holds the label {strange!r}, which was not there in fit; expected one of {list(place)[:8]}.")
-        return torch.tensor([place[label] for label in labels.tolist()], dtype=torch.long)
+    def _class_log_probs(self, x: Tensor) -> Tensor:
+        """Return log p(y | x), (n, k), of encoded rows; by the evidence, with the same noise for every class, of a bound."""
+        model = cast(ApproximateDensity, self.model_)
+        if isinstance(model, TractableDensity):
+            with torch.no_grad(), isolated(0):
+                return map_batches(lambda x, c: model.class_log_probs(x), x).double().cpu()
+        every = (self._context(torch.full((len(x),), k)) for k in range(len(self.classes_)))
+        rows = [log_weights(model, x, c, EVIDENCE_DRAWS).logsumexp(0) for c in every]
+        return (torch.stack(rows, dim=1) + self._log_prior()).log_softmax(1)
+
+    def _likeliest(self, x: Tensor) -> Tensor | None:
+        """Return the context (n, 1) of encoded rows: their likeliest labels; None without labels."""
+        return self._context(self._class_log_probs(x).argmax(1)) if hasattr(self, "classes_") else None
 
     # -- sampling -----------------------------------------------------------------------------------------------------
 
@@ -269,8 +361,8 @@ class DensityEstimator(DensityMixin, ReadsTables):
                 with isolated(seed):
                     codes = torch.multinomial(self._log_prior().exp(), max(n_samples, 1), replacement=True)[:n_samples]
             else:
-                codes = self._codes(y, n_samples)
-            c = codes.to(torch.float32).unsqueeze(1)
+                codes = label_codes(y, n_samples, self.classes_)
+            c = self._context(codes)
         elif y is not None:
             raise DataError("This DensityEstimator was fitted without labels; sample without y, or fit(X, y) first.")
         return self.model_.decode(self.model_.sample(n_samples, c, seed=seed + 1), seed=seed)

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
+from torch import Tensor
 
 from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel
 from genus.models import Dequantised
 from genus.registry import families, hyper_parameters
 
-__all__ = ["check_names", "distinct_labels", "known_family"]
+__all__ = ["check_names", "distinct_labels", "known_family", "label_codes"]
+
+TRAINING = ("max_seconds", "max_steps", "epochs", "batch_size", "validation", "device")
 
 
 def known_family(name: Any) -> type[GenerativeModel] | None:
@@ -30,7 +34,7 @@ def check_names(name: Any, hyper: Mapping[str, Any]) -> None:
     known = hyper_parameters(cls)
     unknown = [key for key in hyper if key not in known]
     if unknown and cls is not Dequantised:
-        has = ", ".join([*known, "kinds", "relations", "chart", "max_seconds", "max_steps", "epochs", "random_state"])
+        has = ", ".join([*known, "kinds", "relations", "chart", *TRAINING, "random_state"])
         raise GenusError(f"DensityEstimator({name!r}) has no parameter {unknown[0]!r}; it has family, {has}.")
 
 
@@ -43,3 +47,15 @@ def distinct_labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
             " numbers. Make them classes, or leave y out."
         )
     return np.unique(labels, return_inverse=True)
+
+
+def label_codes(y: Any, rows: int, classes: np.ndarray) -> Tensor:
+    """Return the place of each row's label among the classes, (rows,) long; y is one label for each row, or one for all."""
+    labels = column_or_1d(np.full(rows, y) if np.ndim(y) == 0 else y, warn=True)
+    if len(labels) != rows:
+        raise DataError(f"There are {len(labels)} labels y for {rows} rows; give one for each row, or one for all.")
+    place = {label: i for i, label in enumerate(classes.tolist())}
+    strange = next((label for label in labels.tolist() if label not in place), None)
+    if strange is not None:
+        raise DataError(f"y holds the label {strange!r}, which was not there in fit; expected one of {list(place)[:8]}.")
+    return torch.tensor([place[label] for label in labels.tolist()], dtype=torch.long)
