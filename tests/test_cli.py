@@ -120,7 +120,7 @@ def run_examples(command: str, folder: Path) -> None:
     shown = examples(command)
     assert len(shown) >= 2
     for line in shown:
-        line = re.sub(r"--budget \S+", "--budget 1s", line)
+        line = re.sub(r"--budget \S+", "--budget 1s", re.sub(r"--time \S+", "--time 4s", line))
         command_line, _, stdout = re.sub("--out comparison/", "--out comparison", line).partition(" > ")
         words = shlex.split(command_line)[1:]
         if words[0] == "compare":
@@ -395,6 +395,14 @@ def test_a_family_without_a_density_says_so(models: dict[str, Path]) -> None:
     run("score", models["none"], "adult.csv").refused(1, "wgan-gp", "no density", "maf", "mixture, naive-bayes", "vae")
 
 
+@pytest.mark.nightly
+def test_without_a_family_the_winner_of_a_comparison_is_saved(folder: Path, one_core: None) -> None:
+    done = run("fit", "iris", "--budget", "30s", "--out", "best.m")
+    assert done.code == 0
+    assert "verdict" in done.out
+    assert run("sample", "best.m", "-n", 5).out.count("\n") == 6
+
+
 # -- compare --------------------------------------------------------------------------------------------------------------
 
 
@@ -420,7 +428,7 @@ def test_compare_prints_the_table_and_writes_the_report(folder: Path, one_core: 
     [
         (["fot"], "fit"),
         (["fit"], "fit --help"),
-        (["fit", "iris", "--out", "x.m"], "--family"),
+        (["fit", "iris", "--set", "hidden=8", "--out", "x.m"], "--family"),
         (["fit", "iris", "--family", "vae", "--out", "x.m", "--famly"], "--famly"),
         (["fit", "iris", "--family", "gpt9", "--out", "x.m"], "mixture"),
         (["fit", "iris", "--family", "vae", "--out", "x.m", "--budget", "soon"], "60s"),

@@ -35,7 +35,9 @@ def table(rows: int = 240, seed: int = 0) -> Dataset:
 @pytest.fixture(scope="module")
 def report() -> genus.Report:
     names = ["mixture", "made", "maf", "vae", "wgan-gp", "pixelcnn"]
-    return genus.compare(table(), names, budget=0.4, seeds=2, hyper={"made": {"hidden": [32]}}, jobs=1, progress=False)
+    return genus.compare(
+        table(), names, budget=0.4, seeds=2, hyper={"made": {"hidden": [32]}}, jobs=1, progress=False, stack=False
+    )
 
 
 def test_every_family_has_a_row_with_its_label(report: genus.Report) -> None:
@@ -181,7 +183,7 @@ def test_standard_error_of_a_paired_difference_is_of_the_difference() -> None:
 
 def test_a_condition_is_kept_in_sampling_and_scoring() -> None:
     data = genus.read("iris", context="species")
-    report = genus.compare(data, ["maf", "mixture"], budget=1.0, seeds=1, jobs=1, progress=False)
+    report = genus.compare(data, ["maf", "mixture"], budget=1.0, seeds=1, jobs=1, progress=False, stack=False)
     rows = {row.family: row for row in report.rows}
     assert rows["maf"].label == "bound"  # whole tenths: dequantised
     assert rows["maf"].status == rows["mixture"].status == "ok"

@@ -24,6 +24,9 @@ def test_rows_of_a_group_stay_together_and_its_column_leaves() -> None:
     train, held = hold_out(data, 0.2)
     assert not set(train.groups.tolist()) & set(held.groups.tolist())
     assert len(held.groups.unique()) == 4
+    lopsided = orders() | {"customer_id": ["a"] * 195 + ["b"] * 5}
+    with pytest.raises(genus.DataError, match="so uneven that a part has 5 rows; a comparison needs 20"):
+        hold_out(genus.read(lopsided, group="customer_id"), 0.2)
     with pytest.raises(genus.DataError, match=r"no column 'customer', named in group=; the columns are customer_id, day"):
         genus.read(orders(), group="customer")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,14 +26,23 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
+BEST_SECONDS = 120.0  # in which a family is chosen where none is named
+
 
 @shared_options
 def fit(
     ctx: typer.Context,
     data: Data,
-    name: Annotated[str, typer.Option("--family", metavar="NAME", help="Choose a family; genus families shows them.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write the model to this file.")],
     *,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--family",
+            metavar="NAME",
+            help="Choose a family; genus families shows them. By default the one that compare would save, in --budget or 2m.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,13 +67,15 @@ def fit(
     ] = None,
     output: Output,
 ) -> None:
-    """Train one family on the data and save the model.
+    """Train a family on the data and save the model.
 
-    Without --budget, --epochs or --steps, training ends when validation rows no longer improve. Ctrl-C keeps what has
-    been learned, as a model too where --out is a new file, and the message says how to continue.
+    Without --family, all are compared in the time of --budget, two minutes by default, and the winner is saved, as genus
+    compare --time does. Otherwise, without --budget, --epochs or --steps, training ends when validation rows no longer improve.
+    Ctrl-C keeps what has been learned, as a model too where --out is a new file, and the message says how to continue.
 
     \b
     Examples:
+      genus fit adult.csv --out best.genus --budget 5m
       genus fit adult.csv --family mixture --out adult.genus
       genus fit adult.csv --family vae --set hidden=64,64 --set latent=8 --budget 60s --out adult-vae.genus
       genus fit adult.csv --family mixture --context income --seed 1 --out income.genus
@@ -70,7 +83,14 @@ def fit(
       genus fit digits --family wgan-gp --budget 2m --out digits.genus
       genus fit iris --family maf --context species --steps 500 --json --out iris.genus
     """
-    cls, limit = find_family(name), parse_duration(budget)
+    limit = parse_duration(budget)
+    if name is None:
+        given = {"--set": settings, "--epochs": epochs, "--steps": steps, "--learning-rate": learning_rate, "--resume": resume}
+        if odd := [option for option, value in given.items() if value]:
+            raise UsageError(f"{odd[0]} is for one family, and none is named; add --family, or leave it out")
+        _fit_best(data, reading, limit or BEST_SECONDS, seed, out, output, ctx)
+        return
+    cls = find_family(name)
     chosen = parse_hyperparameters(cls, settings or ())
     kept = checkpoint or out.parent / f"{out.name}.ckpt"
     _check_files(out, kept, resume)
@@ -116,6 +136,40 @@ def fit(
         print_json(summary)
     else:
         _print_summary(summary, next_command(model, out, ctx.obj))
+
+
+def _fit_best(
+    data: str, reading: ReadingOptions, seconds: float, seed: int, out: Path, output: Output, ctx: typer.Context
+) -> None:
+    """Compare all families in that time, and write the winner."""
+    _check_files(out, out.parent / f"{out.name}.ckpt", False)
+    if seed:
+        raise UsageError("--seed is for one family, and none is named; add --family, or leave it out")
+
+    from genus.atomic import atomic_write
+    from genus.data import read
+    from genus.evaluation import compare
+    from genus.evaluation.figures import density_text
+    from genus.files import load
+
+    dataset = read(source_of(data), **reading.arguments())
+    output.note(f"{dataset.summary(shell=True)}\n")
+    with TemporaryDirectory() as folder:
+        report = compare(dataset, time_limit=seconds, folder=folder, progress=False if output.quiet else output.note)
+        if not report.winner:
+            raise GenusError("No family could be fitted in this time; give more with --budget, or name one with --family.")
+        with atomic_write(out) as temporary:
+            shutil.copyfile(Path(folder) / report.winner["file"], temporary)
+    model, best = load(out), report.best
+    assert best is not None
+    if output.as_json:
+        print_json({"family": best.family, "out": str(out), "label": best.label, "log_density": best.log_density,
+                    "verdict": report.verdict, "hyper": model.config, "parameters": model.parameter_count})  # fmt: skip
+        return
+    print(f"verdict   {report.verdict}")
+    print(f"held out  {density_text(best)} nats a row ({best.label})")
+    print(f"model     {out} ({file_size(out)}, {model.parameter_count:,} parameters): {best.family}")
+    print(f"next      {next_command(model, out, ctx.obj)}")
 
 
 def _check_files(out: Path, kept: Path, resume: bool) -> None:

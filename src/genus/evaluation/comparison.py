@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from genus.configurable import classes, unregistered_reason
+from genus.configurable import unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
+from genus.evaluation.given import Given
 from genus.evaluation.metrics import LEAST
 from genus.evaluation.partition import hold_out, partition_notes
+from genus.evaluation.race import FITTED, JUDGED, Clock, Heats, held_out_rows, judge_time, run_heats, shorten, unsettled
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.rows import BASELINES, family_row, names, pair_rows
+from genus.evaluation.running import run_trials
 from genus.evaluation.samples import given_row, read_samples
-from genus.evaluation.trial import Protocol, Trial, run_trial, with_context
-from genus.evaluation.workers import Parcel
-from genus.ladder import GenerativeModel, registered_families
+from genus.evaluation.stacking import stack_row
+from genus.evaluation.trial import Protocol, Trial, with_context
+from genus.evaluation.winner import keep_winner
+from genus.ladder import GenerativeModel
 from genus.registry import families as all_families
 from genus.registry import family, refusal
 
@@ -39,13 +47,16 @@ def compare(
     families: Sequence[str | type[GenerativeModel]] | None = None,
     *,
     budget: float = 30.0,
-    seeds: int = 3,
+    seeds: int | None = None,
     test: float = 0.2,
     hyper: Mapping[str, Mapping[str, Any]] | None = None,
     jobs: int | None = None,
     progress: bool | Callable[[str], None] = True,
     samples: Mapping[str, Any] | None = None,
     split: str = "random",
+    stack: bool = True,
+    time_limit: float | None = None,
+    folder: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Fit every applicable family to most of the rows and evaluate it on the rest.
 
@@ -63,7 +74,7 @@ def compare(
         families: names, or classes of one's own; by default every family. The baseline is always among them: independent
             columns, whatever the context, and of sequences a Markov chain. What is above it is dependence, and nothing else.
         budget: seconds of fitting for each family and seed; a family that is done sooner stops sooner.
-        seeds: how often every family is fitted, with seeds 0, 1, ...
+        seeds: how often every family is fitted, with seeds 0, 1, ...; by default three times, with `time_limit` once.
         test: the share of rows held out.
         hyper: hyper-parameters by family name; by default what `family.default_hyperparameters` says of this many rows.
         jobs: processes at once; by default one for each core. Joblib runs them, on its active backend.
@@ -73,6 +84,12 @@ def compare(
             takes training and held-out rows apart.
         split: "random", rows of a group together (`genus.read(..., group=)`); "time": the latest rows are held out, by the only
             column of dates or instants; or the name of a column by which rows are ordered.
+        stack: add the mixture of the exact families that were fitted, weighted by the rows that stopped their trainings, as a
+            row where it has two members or more; nothing is fitted for it.
+        time_limit: seconds of the whole comparison, judging included, in place of `budget`: every family is fitted to some of
+            the rows for a little while, the best of these by the rows that stop trainings go on, and as many rows judge them
+            as there is time for.
+        folder: where the winner is saved, as best.genus with 1,000 draws, and with `time_limit` the page as results come.
 
     Returns:
         A `Report`: print it, `write` it to a folder, or read its `rows`. After Ctrl-C it holds the fits that have ended.
@@ -82,51 +99,145 @@ def compare(
         DataError: too few rows (100 at least, of sequences 10, where a fifth is held out), or columns of one value only.
 
     >>> import genus
-    >>> report = genus.compare("iris", ["naive-bayes", "mixture"], budget=5, seeds=1, jobs=1, progress=False)
+    >>> report = genus.compare("iris", ["naive-bayes", "mixture"], budget=5, seeds=1, jobs=1, progress=False, stack=False)
     >>> [row.family for row in report.rows]
     ['independent', 'naive-bayes', 'mixture']
     """
-    begin = time.perf_counter()
+    clock = Clock(time.time(), math.inf if time_limit is None else time_limit)
+    seeds = seeds or (3 if time_limit is None else 1)
     data = data if isinstance(data, Dataset) else read(data)
     _check_data(data, test)
-    baseline, baseline_words = BASELINES[data.space.sequence]
-    chosen = _chosen(families, baseline)
     say = progress if callable(progress) else _print_line if progress else _say_nothing
+    chosen = _chosen(families, BASELINES[data.space.sequence][0])
+    setup, rest = _set_up(data, chosen, samples, hold_out(data, test, split), clock, (budget, seeds, split, stack))
+    setup = replace(setup, protocol=replace(setup.protocol, hyper=dict(hyper or {})))
+    for name, reason in setup.refused.items():
+        say(f"{name}: left out, {reason}")
     cores = cores_here()
-    train, held = hold_out(data, test, split)
-    train, held = train.charted_on(train), held.charted_on(train)
+    jobs = min(jobs or cores, max(len(setup.fitted) * seeds, 1))
+    threads = min(torch.get_num_threads(), max(1, cores // jobs))  # fewer where the caller says so
+    setup = replace(setup, protocol=replace(setup.protocol, threads=threads))
+    if clock.seconds < math.inf:
+        setup, rest = _hurry(setup, rest, jobs, say)
+    work = [(cls, seed) for seed in range(seeds) for cls in setup.heats.finalists]
+
+    def publish(trials: Sequence[Trial]) -> None:
+        """Rewrite the page with what has ended, without pictures, where there is a folder and the time is short."""
+        if folder is None or clock.seconds == math.inf or len(trials) == len(work) or all(trial.error for trial in trials):
+            return
+        left = len(work) - len(trials)
+        early = _report(setup, trials, {}, f"{left} of {len(work)} fits are still to come, so this is no verdict yet.")
+        for row in early.rows:
+            row.samples = row.codes = None
+        early.real = None
+        early.write(folder)
+
+    with TemporaryDirectory() if folder is not None else nullcontext() as kept:
+        trials = run_trials(replace(setup.protocol, folder=kept), work, jobs, setup.baseline, say, publish)
+        outlook = unsettled(setup.heats, trials) if clock.seconds < math.inf else ""
+        whole = _report(setup, trials, reference_scores(setup.protocol, rest), outlook)
+        if folder is not None and kept is not None:
+            keep_winner(whole, Path(kept), Path(folder), setup.protocol)
+    return whole
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Hold what a comparison has before it fits: its data, families, protocol and clock."""
+
+    data: Dataset
+    protocol: Protocol
+    chosen: list[Family]
+    fitted: list[Family]
+    refused: dict[str, str]
+    given: list[Given]
+    heats: Heats
+    clock: Clock
+    seeds: int
+    split: str
+
+    @property
+    def baseline(self) -> str:
+        """Return the family that always takes part."""
+        return BASELINES[self.data.space.sequence][0]
+
+
+def _set_up(
+    data: Dataset,
+    chosen: list[Family],
+    samples: Mapping[str, Any] | None,
+    parts: tuple[Dataset, Dataset],
+    clock: Clock,
+    options: tuple[float, int, str, bool],
+) -> tuple[Setup, Tensor]:
+    """Return the set-up of a comparison, and the held-out rows that samples are not compared with."""
+    budget, seeds, split, stack = options
+    train, held = (part.charted_on(parts[0]) for part in parts)
+    if clock.seconds < math.inf and not held.consecutive:
+        held = held.rows(_spread(len(held), held_out_rows(len(held), clock)))
     given = read_samples(samples, train, [cls.name for cls in chosen])
     refused = {cls.name: reason for cls in chosen if (reason := refusal(cls.name, data.space, data.context))}
-    work = [(cls, seed) for seed in range(seeds) for cls in chosen if cls.name not in refused]
-    jobs = min(jobs or cores, max(len(work), 1))
-    threads = min(torch.get_num_threads(), max(1, cores // jobs))  # fewer where the caller says so
-    half, held_rows = len(held) // 2, with_context(held)
-    protocol = Protocol(train, held, held_rows[:half], budget, dict(hyper or {}), threads, split != "random")
-    for name, reason in refused.items():
-        say(f"{name}: left out, {reason}")
-    trials = _trials(protocol, work, jobs, baseline, say)
-    references = reference_scores(protocol, held_rows[half:])
-    rows = [
-        Row(*names(cls), status="refused", reason=refused[cls.name])
-        if cls.name in refused
-        else family_row(cls, [trial for trial in trials if trial.family == cls.name], held)
-        for cls in chosen
+    fitted = [cls for cls in chosen if cls.name not in refused]
+    half, rows = len(held) // 2, with_context(held)
+    stacked = stack and not data.space.sequence and len(fitted) > 2
+    protocol = Protocol(train, held, rows[:half], budget, {}, 1, split != "random", stacked=stacked)
+    return Setup(data, protocol, chosen, fitted, refused, given, Heats(fitted, [], [], []), clock, seeds, split), rows[half:]
+
+
+def _hurry(setup: Setup, rest: Tensor, jobs: int, say: Say) -> tuple[Setup, Tensor]:
+    """Return the set-up after the small fits, with as much time and as many rows for the others as there are."""
+    protocol, clock = setup.protocol, setup.clock
+    if not setup.data.space.sequence:
+        judged = judge_time(protocol, rest, clock)
+        protocol, rest = shorten(protocol, judged), rest[:judged]
+    heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say)
+    rounds = math.ceil(len(heats.finalists) * setup.seeds / jobs)
+    each = max(0.3, clock.left(FITTED) / rounds - JUDGED * clock.seconds)
+    protocol = replace(protocol, budget=each, deadline=clock.begin + FITTED * clock.seconds)
+    return replace(setup, protocol=protocol, heats=heats), rest
+
+
+def _report(setup: Setup, trials: Sequence[Trial], references: dict[str, dict[str, float]], outlook: str) -> Report:
+    """Return the report of the trials that have ended; where there are no references yet, without the stack and samples of
+    others.
+    """
+    protocol, held = setup.protocol, setup.protocol.test
+    ended = {trial.family for trial in trials}
+    rows = [family_row(cls, [t for t in trials if t.family == cls.name], held) for cls in setup.fitted if cls.name in ended]
+    stacks = protocol.stacked and bool(references)
+    stacked, more, weights = stack_row(protocol, rows, trials, held) if stacks else (None, [], {})
+    together = [stacked] if stacked is not None else []
+    pair_rows([*rows, *together], [*trials, *more], setup.baseline, held.groups)
+    rows += setup.heats.given_up
+    rows += [
+        Row(*names(cls), status="refused", reason=setup.refused[cls.name]) for cls in setup.chosen if cls.name in setup.refused
     ]
-    pair_rows(rows, trials, baseline, held.groups)
-    rows += [given_row(protocol, one) for one in given]
+    place = {cls.name: i for i, cls in enumerate(setup.chosen)}
+    rows.sort(key=lambda row: place[row.family])
+    rows += together
+    rows += [given_row(protocol, one) for one in setup.given] if references else []
     return assemble(
         protocol,
         rows,
         references,
-        replace(data, notes=(*data.notes, *partition_notes(data, split))),
-        begin,
-        baseline=baseline_words,
-        baseline_family=baseline,
-        budget_seconds=budget,
-        seeds=list(range(seeds)),
-        sample_count=protocol.sample_count if data.space.sequence else half,
-        cores=cores,
+        replace(setup.data, notes=(*setup.data.notes, *partition_notes(setup.data, setup.split))),
+        setup.clock.begin,
+        baseline=BASELINES[setup.data.space.sequence][1],
+        baseline_family=setup.baseline,
+        budget_seconds=protocol.budget,
+        time_seconds=setup.clock.seconds if setup.clock.seconds < math.inf else None,
+        judged_rows=None if setup.data.space.sequence else len(protocol.half),
+        seeds=list(range(setup.seeds)),
+        sample_count=protocol.sample_count if setup.data.space.sequence else len(protocol.half),
+        cores=cores_here(),
+        outlook=outlook,
+        weights=weights,
     )
+
+
+def _spread(count: int, wanted: int) -> torch.Tensor:
+    """Return the numbers of so many rows among all, in order and evenly apart."""
+    return (torch.arange(wanted) * count) // wanted
 
 
 # -- before it starts -----------------------------------------------------------------------------------------------------
@@ -163,63 +274,3 @@ def _print_line(line: str) -> None:
 
 def _say_nothing(line: str) -> None:
     pass
-
-
-# -- the trials -----------------------------------------------------------------------------------------------------------
-
-
-def _trials(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int, baseline: str, say: Say) -> list[Trial]:
-    """Return all trials by seed; where Ctrl-C ends them, those that have not ended are errors."""
-    at_most = math.ceil(len(work) / jobs) * protocol.budget
-    whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
-    say(f"{len(work)} fits of {protocol.budget:g} s at most, {jobs} at once: {whole} at most, and evaluating them")
-    trials: list[Trial] = []
-    try:
-        for trial in _run(protocol, work, jobs):
-            trials.append(trial)
-            say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
-    except KeyboardInterrupt:
-        ended = {(trial.family, trial.seed) for trial in trials}
-        if not any(trial.family == baseline and not trial.error for trial in trials):
-            raise KeyboardInterrupt("interrupted before there was anything to compare.") from None
-        say(f"interrupted: the report is of the {len(trials)} fits that have ended")
-        open_work = [(cls, seed) for cls, seed in work if (cls.name, seed) not in ended]
-        trials += [Trial(cls.name, seed, error="it was interrupted") for cls, seed in open_work]
-    return sorted(trials, key=lambda trial: trial.seed)
-
-
-def _run(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int) -> Iterator[Trial]:
-    """Yield the trials in the order they end; in worker processes where several run at once."""
-    if jobs <= 1:
-        yield from (run_trial(protocol, cls, seed) for cls, seed in work)
-        return
-    from joblib import Parallel, delayed
-
-    own = [Parcel.pack(cls) for cls in registered_families().values() if not cls.__module__.startswith("genus.")]
-    parcels = {cls.name: Parcel.pack(cls) for cls, _ in work}
-    # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray).
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from parallel(delayed(_run_in_worker)(protocol, cls.name, parcels[cls.name], own, seed) for cls, seed in work)
-
-
-def _run_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[Parcel], seed: int) -> Trial:
-    """Return the trial of a family, after registering the caller's own families, which one may name another of."""
-    try:
-        cls = parcel.unpack()
-    except Exception as error:  # the caller sees why, instead of a pool of processes that broke
-        return Trial(name, seed, error=f"its class could not be sent to a worker process, {type(error).__name__}: {error}")
-    for other in own:
-        with suppress(Exception):  # it is missed only where the family needs it, and then by name
-            family_of_caller = other.unpack()
-            classes[family_of_caller.name] = family_of_caller
-    classes[name] = cls
-    return run_trial(protocol, cls, seed)
-
-
-def _summary(trial: Trial) -> str:
-    head = f"{trial.family}, seed {trial.seed}"
-    if trial.error:
-        return f"{head}: failed, {trial.error}"
-    density = "" if trial.log_density is None else f"{trial.log_density.mean():.3f} nats a row, "
-    samples = f"two-sample AUC {trial.metrics['c2st']:.3f}" if "c2st" in trial.metrics else f"{trial.metrics['new']:.0%} new"
-    return f"{head}: {density}{samples}, {trial.history.seconds:.1f} s"

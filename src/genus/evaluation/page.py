@@ -84,7 +84,11 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         "context": results.context_columns,
         "target": results.target,
         "relations": "; ".join(results.relations),
+        "time": f"{_duration(results.seconds)} of {_duration(results.time_seconds)}"
+        if results.time_seconds is not None
+        else "",
         "budget": f"{_duration(results.budget_seconds)} a fit" if results.budget_seconds is not None else "",
+        "judged by": f"{_count(results.judged_rows)} held-out rows" if results.judged_rows is not None else "",
         "seeds": f"{len(results.seeds)}" if results.seeds else "",
     }
     return [(name, words) for name, words in facts.items() if words]

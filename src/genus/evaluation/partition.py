@@ -9,6 +9,7 @@ from torch import Tensor
 from genus.codec.notes import Note
 from genus.data import Dataset
 from genus.errors import DataError
+from genus.evaluation.metrics import LEAST
 from genus.kinds import Category, Lattice, Time
 
 __all__ = ["hold_out", "partition_notes"]
@@ -37,7 +38,13 @@ def hold_out(data: Dataset, test: float, split: str = "random") -> tuple[Dataset
         DataError: there is no such column, or more than one.
     """
     if split == "random":
-        return data.split(test=test, seed=0)  # type: ignore[return-value]
+        train, held = data.split(test=test, seed=0)
+        if data.groups is not None and not data.space.sequence and min(len(train), len(held)) < 2 * LEAST:
+            few = min(len(train), len(held))
+            raise DataError(
+                f"The groups are so uneven that a part has {few} rows; a comparison needs {2 * LEAST} or more in each."
+            )
+        return train, held
     if data.consecutive or data.space.sequence:
         raise DataError(f"split={split!r} is for rows of a table; of one long sequence the end is held out anyway.")
     order = _moments(data, split).argsort(stable=True)

@@ -32,7 +32,8 @@ class Row:
         family: its name, such as "maf" or "dequantised maf".
         title: in words, "masked autoregressive flow".
         group: its branch of the taxonomy, "tractable · flows".
-        status: "ok"; "refused" where the family cannot model such data; "failed" where fitting it broke off.
+        status: "ok"; "refused" where the family cannot model such data; "failed" where fitting it broke off; "given up" where
+            it was too far behind after a small fit.
         reason: the sentence that says why, for refused and failed.
         label: what `log_density` is: "exact", "bound", "estimate (64 samples)" or "none".
         log_density: the family's log-density of a held-out row; None where it has none.
@@ -62,6 +63,9 @@ class Row:
         metrics_spread: key -> standard deviation over seeds.
         metrics_error: key -> standard error of the mean, of rows and of seeds, where it is known.
         seconds: of fitting, the mean over seeds.
+        judging_seconds: of evaluating the fitted model, likewise.
+        processor_seconds: of both, all threads together.
+        memory: bytes that its process held at most.
         steps: of training, the mean over seeds; 0 for a family that counts.
         by_steps: True where it learns step by step, so that few steps mean little learned; False where it counts or sees all
             rows at once.
@@ -77,7 +81,7 @@ class Row:
     family: str
     title: str = ""
     group: str = ""
-    status: Literal["ok", "refused", "failed"] = "ok"
+    status: Literal["ok", "refused", "failed", "given up"] = "ok"
     reason: str = ""
     label: str = "none"
     log_density: float | None = None
@@ -105,6 +109,9 @@ class Row:
     metrics_spread: dict[str, float] = field(default_factory=dict)
     metrics_error: dict[str, float] = field(default_factory=dict)
     seconds: float | None = None
+    judging_seconds: float | None = None
+    processor_seconds: float | None = None
+    memory: float | None = None
     steps: float | None = None
     by_steps: bool = True
     parameters: int | None = None
@@ -165,6 +172,12 @@ class Results:
         budget_seconds: of fitting one family with one seed; None where training ended by itself.
         seeds: of the repetitions.
         sample_count: rows that every family drew for the metrics.
+        time_seconds: of the whole comparison, where that was asked for.
+        judged_rows: how many held-out rows samples were compared with.
+        outlook: what is still to come, or what more time might change; "" for nothing.
+        weights: of the members of the stack among the rows, with the first seed, by family.
+        winner: the file of the leading model beside the report, its family, seed and hyper-parameters, its draws and the
+            command that fits it; empty where it was not saved.
         references: "real against real", "independent columns", "copy of the training set" -> their metrics; of sequences
             "held-out rows".
         metrics: key -> the `Metric` that says how to read it.
@@ -197,6 +210,11 @@ class Results:
     baseline: str = "independent columns"
     baseline_family: str = "independent"
     budget_seconds: float | None = None
+    time_seconds: float | None = None
+    judged_rows: int | None = None
+    outlook: str = ""
+    weights: dict[str, float] = field(default_factory=dict)
+    winner: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
     sample_count: int = 0
     references: dict[str, dict[str, float]] = field(default_factory=dict)

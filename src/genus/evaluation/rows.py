@@ -17,7 +17,7 @@ from genus.evaluation.sequences import spans
 from genus.evaluation.trial import EVIDENCE, Trial
 from genus.ladder import Composed, Counted, GenerativeModel, Learned
 
-__all__ = ["BASELINES", "family_row", "names", "pair_rows"]
+__all__ = ["BASELINES", "family_row", "names", "pair_rows", "trials_row"]
 
 # The family that always takes part, of tables and images and of sequences, and in words.
 BASELINES = {
@@ -29,24 +29,41 @@ BASELINE_NAMES = [name for name, _ in BASELINES.values()]  # which lack what joi
 
 def family_row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) -> Row:
     """Return the row of a family: means over the trials that did not fail."""
+    label = "bound" if not family.accepts(held.space, held.context) else family.info.likelihood
+    row = trials_row(names(family), label, trials, held)
+    row.by_steps = not issubclass(family, Counted | Learned | Composed)
+    return row
+
+
+def trials_row(named: tuple[str, str, str], label: str, trials: Sequence[Trial], held: Dataset) -> Row:
+    """Return the row of trials: means over those that did not fail.
+
+    Args:
+        named: the name, the title and the branch of the taxonomy.
+        label: of the log-density.
+        trials: one a seed.
+        held: the held-out rows.
+    """
     good = [trial for trial in trials if not trial.error]
     if not good:
-        return Row(*names(family), status="failed", reason=trials[0].error)
+        return Row(*named, status="failed", reason=trials[0].error)
     row = Row(
-        *names(family),
-        label="bound" if not family.accepts(held.space, held.context) else family.info.likelihood,
+        *named,
+        label=label,
         metrics={key: float(np.mean([t.metrics[key] for t in good])) for key in good[0].metrics},
         metrics_spread={key: _deviation([t.metrics[key] for t in good]) for key in good[0].metrics} if len(good) > 1 else {},
         metrics_error={key: _metric_error(good, key) for key in good[0].errors},
         seconds=float(np.mean([t.history.seconds for t in good])),
+        judging_seconds=float(np.mean([t.judging_seconds for t in good])),
+        processor_seconds=float(np.mean([t.processor_seconds for t in good])),
+        memory=max(t.memory for t in good),
         steps=float(np.mean([t.history.steps for t in good])),
-        by_steps=not issubclass(family, Counted | Learned | Composed),
         parameters=good[0].parameters,
         stopped=", ".join(dict.fromkeys(t.history.stopped for t in good)),
         seeds=[t.seed for t in good],
         histories=[t.history for t in good],
         samples=good[0].samples,
-        findings=_lasting([t.findings for t in good]) if family.name not in BASELINE_NAMES else [],
+        findings=_lasting([t.findings for t in good]) if named[0] not in BASELINE_NAMES else [],
         codes=good[0].codes,
     )
     if len(good) < len(trials):

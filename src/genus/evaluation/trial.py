@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +19,19 @@ from genus.errors import GenusError
 from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.copying import find_copies
 from genus.evaluation.density import find_wrong_density
+from genus.evaluation.effort import Effort
 from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, scores_and_errors, torch_threads
 from genus.evaluation.sequences import draws, evaluate_sequences
-from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, map_batches
+from genus.files import save
+from genus.ladder import BOUND_DRAWS, ApproximateDensity, Counted, GenerativeModel, TractableDensity, map_batches
 from genus.models.chain_rule import ChainRule
 from genus.models.online import OnlineDensity
 from genus.registry import build, suggested
 from genus.space import Space
 from genus.training import History, fit
+from genus.training.rows import Rows, prepare
 
 __all__ = [
     "EVIDENCE",
@@ -41,6 +47,7 @@ __all__ = [
 ]
 
 EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
+STOPPED = 2_000  # of them, at most, whose log-densities are kept
 STOPPING = 0.1  # of the training rows, which stop a training
 VALUES = 2**18  # coordinates that a chain rule draws at once
 
@@ -63,6 +70,11 @@ class Trial:
     metrics: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)  # of the metrics, over rows
     findings: list[Finding] = field(default_factory=list)
+    stopping: np.ndarray | None = None  # (stopping rows,) the log-densities of rows that stopped the training
+    drawn: Tensor | None = None  # all samples, the context beside x, where a stack may need them
+    judging_seconds: float = 0.0
+    processor_seconds: float = 0.0
+    memory: float = 0.0  # bytes, the most that the process held
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,11 @@ class Protocol:
         hyper: hyper-parameters by family name.
         threads: of torch, meanwhile.
         ordered: the training rows are in order of time, so that the last of them stop a training.
+        heat: a model is scored on the rows that stopped its training, and not judged.
+        deadline: as `time.time` has it, when no training may go on.
+        judged: the number of samples that are drawn and judged, where time is short; None: as many as the metrics take.
+        stacked: log-densities of stopping rows, and samples, are kept for a stack.
+        folder: where every model is saved, as family-seed.genus; None: nowhere.
     """
 
     train: Dataset
@@ -86,6 +103,11 @@ class Protocol:
     hyper: Mapping[str, Mapping[str, Any]]
     threads: int
     ordered: bool = False
+    heat: bool = False
+    deadline: float = math.inf
+    judged: int | None = None
+    stacked: bool = False
+    folder: str | None = None
 
     @property
     def training(self) -> tuple[Dataset, Dataset | float]:
@@ -99,6 +121,8 @@ class Protocol:
     def sample_count(self) -> int:
         """Return how many samples a model draws: as many as the metrics take."""
         space = self.train.space
+        if self.judged is not None and not space.sequence:
+            return max(self.judged, len(self.half))
         if space.sequence:
             return draws(space, self.train.consecutive)[0]
         if space.is_table:
@@ -108,7 +132,7 @@ class Protocol:
 
 def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> Trial:
     """Fit and evaluate one family with one seed; an exception becomes the trial's error."""
-    trial = Trial(family.name, seed)
+    trial, effort = Trial(family.name, seed), Effort()
     try:
         with torch_threads(protocol.threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -116,12 +140,44 @@ def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> T
             hyper = suggested(family, space, len(protocol.train)) | dict(protocol.hyper.get(family.name, {}))
             model = build(family, space, context, seed, **hyper)
             trial.parameters = model.parameter_count
+            seconds = min(protocol.budget, protocol.deadline - time.time())
+            if seconds <= 0 and issubclass(family, Counted):
+                seconds = protocol.budget  # one pass over the rows, and without the baseline there is nothing to report
+            if seconds <= 0:
+                raise GenusError("the clock ended before its training began.")
             rows, stopping = protocol.training
-            trial.history = fit(model, rows, max_seconds=protocol.budget, seed=seed, progress=False, validation=stopping)
-            _evaluate_model(protocol, trial, model)
+            trial.history = fit(model, rows, max_seconds=seconds, seed=seed, progress=False, validation=stopping)
+            begin = time.perf_counter()
+            if protocol.heat or protocol.stacked:
+                trial.stopping = _stopping_scores(protocol, model, seed)
+            if not protocol.heat:
+                _evaluate_model(protocol, trial, model)
+            trial.judging_seconds = time.perf_counter() - begin
+            if protocol.folder is not None and not protocol.heat:
+                save(model, Path(protocol.folder) / f"{family.name}-{seed}.genus")
     except Exception as error:  # one family that fails is a row, not the end of the run
         trial.error = str(error) if isinstance(error, GenusError) else f"{type(error).__name__}: {error}"
+    trial.processor_seconds, trial.memory = effort.seconds, effort.memory
     return trial
+
+
+def stopping_rows(protocol: Protocol, model: GenerativeModel, seed: int) -> Rows | None:
+    """Return the rows that stopped a training with that seed, 2,000 of them at most; they trained no family."""
+    rows, stopping = protocol.training
+    held = prepare(model, rows, stopping, seed)[1]
+    return None if held is None else held[: min(len(held), STOPPED)]
+
+
+@torch.no_grad()
+def _stopping_scores(protocol: Protocol, model: GenerativeModel, seed: int) -> np.ndarray | None:
+    """Return (rows,) nats, the log-densities of the stopping rows; None of a model without a density."""
+    held = stopping_rows(protocol, model, seed)
+    if held is None or not isinstance(model, ApproximateDensity):
+        return None
+    if isinstance(model, TractableDensity):
+        return map_batches(model.log_prob, held.x, held.c).double().numpy()
+    draws = 1 if protocol.heat else BOUND_DRAWS
+    return map_batches(lambda x, c: model.log_evidence(x, c, draws, seed=0), held.x, held.c).double().numpy()
 
 
 @torch.no_grad()
@@ -147,6 +203,7 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
         samples = model.sample(n, c, seed=trial.seed, blanks=True)
     trial.samples = samples[: pictured(train.space)].clone()
     joint = with_context(replace(train, x=samples, c=c))
+    trial.drawn = joint if protocol.stacked else None
     trial.metrics, trial.errors = score_rows(protocol, joint)
     trial.findings = find_wrongs(protocol, joint)
     trial.findings = find_wrong_density(model, test.x, test.c) + trial.findings

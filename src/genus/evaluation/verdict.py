@@ -33,6 +33,10 @@ WON = 0.7  # of the rows, from which on it is said beside a tie
 
 def verdict(results: Results) -> list[str]:
     """Return which family leads and by how much, in a few sentences, the most important first."""
+    return _verdict(results) + ([results.outlook] if results.outlook else [])
+
+
+def _verdict(results: Results) -> list[str]:
     places = ranking(results)
     dense = [place for place in places if place.by == "density"]
     implicit = [place for place in places if place.by == "samples"]

@@ -1,0 +1,43 @@
+"""What a piece of work costs: seconds of the processor, and the memory that its process held at most."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["Effort"]
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Effort:
+    """Measure from now on what this process does.
+
+    On Linux the greatest memory is that since the measurement began; elsewhere that since the process did.
+
+    >>> effort = Effort()
+    >>> effort.seconds >= 0, effort.memory > 1e6
+    (True, True)
+    """
+
+    def __init__(self) -> None:
+        self._begin = time.process_time()
+        with suppress(OSError):
+            CLEAR.write_text("5")  # begins the record of the greatest memory anew
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds of the processor, all threads together."""
+        return time.process_time() - self._begin
+
+    @property
+    def memory(self) -> float:
+        """Return the bytes that the process held at most."""
+        with suppress(OSError):
+            for line in STATUS.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return 1024.0 * int(line.split()[1])
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)

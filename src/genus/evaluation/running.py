@@ -1,0 +1,98 @@
+"""Run the trials of a comparison, several at once in processes of their own, and say how each ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+from genus.configurable import classes
+from genus.evaluation.trial import Protocol, Trial, run_trial
+from genus.evaluation.workers import Parcel
+from genus.ladder import GenerativeModel, registered_families
+
+__all__ = ["run_trials"]
+
+Family = type[GenerativeModel]
+Say = Callable[[str], None]
+
+
+def run_trials(
+    protocol: Protocol,
+    work: Sequence[tuple[Family, int]],
+    jobs: int,
+    baseline: str,
+    say: Say,
+    ended: Callable[[Sequence[Trial]], None] = lambda trials: None,
+) -> list[Trial]:
+    """Return all trials by seed; where Ctrl-C ends them, those that have not ended are errors.
+
+    Args:
+        protocol: of the comparison.
+        work: families and seeds.
+        jobs: processes at once.
+        baseline: the family without which there is nothing to report.
+        say: is called with a line for each trial.
+        ended: is called after each trial with all that have ended.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came before the baseline had ended.
+    """
+    at_most = math.ceil(len(work) / jobs) * protocol.budget
+    whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
+    say(f"{len(work)} fits of {protocol.budget:g} s at most, {jobs} at once: {whole} at most, and evaluating them")
+    trials: list[Trial] = []
+    try:
+        for trial in _run(protocol, work, jobs):
+            trials.append(trial)
+            say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
+            ended(trials)
+    except KeyboardInterrupt:
+        done = {(trial.family, trial.seed) for trial in trials}
+        if not any(trial.family == baseline and not trial.error for trial in trials):
+            raise KeyboardInterrupt("interrupted before there was anything to compare.") from None
+        say(f"interrupted: the report is of the {len(trials)} fits that have ended")
+        open_work = [(cls, seed) for cls, seed in work if (cls.name, seed) not in done]
+        trials += [Trial(cls.name, seed, error="it was interrupted") for cls, seed in open_work]
+    return sorted(trials, key=lambda trial: trial.seed)
+
+
+def _run(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int) -> Iterator[Trial]:
+    """Yield the trials in the order they end; in worker processes where several run at once."""
+    if jobs <= 1:
+        yield from (run_trial(protocol, cls, seed) for cls, seed in work)
+        return
+    from joblib import Parallel, delayed
+
+    own = [Parcel.pack(cls) for cls in registered_families().values() if not cls.__module__.startswith("genus.")]
+    parcels = {cls.name: Parcel.pack(cls) for cls, _ in work}
+    # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray).
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    yield from parallel(delayed(_run_in_worker)(protocol, cls.name, parcels[cls.name], own, seed) for cls, seed in work)
+
+
+def _run_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[Parcel], seed: int) -> Trial:
+    """Return the trial of a family, after registering the caller's own families, which one may name another of."""
+    try:
+        cls = parcel.unpack()
+    except Exception as error:  # the caller sees why, instead of a pool of processes that broke
+        return Trial(name, seed, error=f"its class could not be sent to a worker process, {type(error).__name__}: {error}")
+    for other in own:
+        with suppress(Exception):  # it is missed only where the family needs it, and then by name
+            family_of_caller = other.unpack()
+            classes[family_of_caller.name] = family_of_caller
+    classes[name] = cls
+    return run_trial(protocol, cls, seed)
+
+
+def _summary(trial: Trial) -> str:
+    head = f"{trial.family}, seed {trial.seed}"
+    if trial.error:
+        return f"{head}: failed, {trial.error}"
+    if not trial.metrics and trial.stopping is not None:
+        return f"{head}: {trial.stopping.mean():.3f} nats a stopping row, {trial.history.seconds:.1f} s"
+    density = "" if trial.log_density is None else f"{trial.log_density.mean():.3f} nats a row, "
+    samples = (
+        f"two-sample AUC {trial.metrics['c2st']:.3f}" if "c2st" in trial.metrics else f"{trial.metrics.get('new', 0):.0%} new"
+    )
+    return f"{head}: {density}{samples}, {trial.history.seconds:.1f} s"

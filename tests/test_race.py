@@ -1,0 +1,101 @@
+"""An answer in the time there is: small fits, families given up, the winner as a file; and the stack of what was fitted."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import genus
+from genus.evaluation.race import Clock, held_out_rows, unsettled
+from genus.evaluation.rows import family_row
+from genus.evaluation.stacking import stack_row
+from genus.evaluation.trial import Protocol, run_trial, stopping_rows
+from genus.evaluation.winner import keep_winner
+from genus.files import load
+from genus.models.weights import mixture_weights
+
+FAMILIES = ["naive-bayes", "chow-liu", "gaussian-copula", "hclt", "made", "rnn", "wgan"]
+
+
+def test_a_comparison_in_a_given_time_gives_families_up_and_keeps_the_winner(tmp_path: Path) -> None:
+    pages: list[str] = []
+    report = genus.compare(
+        "iris", FAMILIES, time_limit=12, jobs=1, progress=pages.append, folder=tmp_path, hyper={"made": {"hidden": [16]}}
+    )
+    assert {row.status for row in report.rows} <= {"ok", "given up", "failed"}
+    assert {row.family for row in report.rows if not row.family.startswith("stack of")} == {"independent", *FAMILIES}
+    fitted = [row for row in report.rows if row.status == "ok" and not row.family.startswith("stack of")]
+    assert 2 <= len(fitted) <= 5  # the baseline, and four at most
+    assert all(row.seeds == [0] for row in fitted)
+    assert "no density to be chosen by" in next(row.reason for row in report.rows if row.family == "wgan")
+    assert report.judged_rows <= 15
+    assert report.time_seconds == 12
+    assert any("small fits of" in line for line in pages)
+    assert (tmp_path / "index.html").exists()  # of the results that came first
+    best = load(tmp_path / "best.genus")
+    assert report.winner["family"] == report.best.family
+    assert np.isfinite(best.log_prob(genus.read("iris").x[:5]).numpy()).all()
+    assert len((tmp_path / "best.csv").read_text().splitlines()) == 1001
+    assert json.loads(json.dumps(report.to_json()))["winner"]["hyper"] == report.winner["hyper"]
+
+
+def test_the_stack_is_the_mixture_of_its_members_and_its_file_says_the_same(tmp_path: Path) -> None:
+    """Two families that are each right about half of the rows: the mixture is better than both."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(400, 2, generator=generator), torch.randn(400, 1, generator=generator).expand(400, 2) * 3
+    x = torch.cat([a, b + 0.1 * torch.randn(400, 2, generator=generator)])[torch.randperm(800, generator=generator)]
+    data = genus.read(x)
+    train, held = data.split(test=0.25, seed=0)
+    protocol = Protocol(train, held, held.x[:100], 5.0, {}, 1, stacked=True, folder=str(tmp_path))
+    trials = [run_trial(protocol, genus.family(name), 0) for name in ("naive-bayes", "gaussian-copula")]
+    rows = [family_row(genus.family(trial.family), [trial], held) for trial in trials]
+    for trial in trials:  # as different as can be: the one knows half of the rows, the other the other half
+        assert not trial.error
+        for name, rows_ in (
+            ("stopping", stopping_rows(protocol, load(tmp_path / f"{trial.family}-0.genus"), 0).x),
+            ("log_density", held.x),
+        ):
+            inside = ((rows_[:, 0] - rows_[:, 1]).abs() > 0.5).numpy() == (trial.family == "naive-bayes")
+            setattr(trial, name, np.where(inside, -2.0, -9.0))
+    row, _, weights = stack_row(protocol, rows, trials, held)
+    assert row is not None
+    assert row.family == f"stack of {' + '.join(weights)}"
+    table = torch.from_numpy(np.stack([t.stopping for t in trials], 1))
+    expected = mixture_weights(table)
+    assert sorted(weights.values()) == pytest.approx(sorted(expected.tolist()))
+    scores = np.stack([t.log_density for t in trials]) + np.log(expected.numpy())[:, None]
+    assert row.log_density == pytest.approx(np.logaddexp(*scores).mean())
+    assert row.log_density > max(one.log_density.mean() for one in trials)
+    assert {"c2st", "energy"} <= set(row.metrics)
+    report = genus.Report("toy", data.space, [*rows, row], weights=weights, test_rows=len(held))
+    assert report.best is row
+    keep_winner(report, tmp_path, tmp_path / "out", protocol)
+    best = load(tmp_path / "out" / "best.genus")
+    assert set(best.weights) == set(weights)
+
+
+def test_time_decides_how_many_rows_are_scored() -> None:
+    now = time.time()
+    assert held_out_rows(50_000, Clock(now, 120)) == 3_000
+    assert held_out_rows(50_000, Clock(now, 10)) == 1_000
+    assert held_out_rows(500, Clock(now, 10)) == 500
+    assert Clock(now, math.inf).left() == math.inf
+
+
+def test_what_more_time_might_change_is_said() -> None:
+    from genus.evaluation.race import Heats
+    from genus.evaluation.trial import Trial
+
+    trial = Trial("made", 0)
+    trial.history.rows = [{"criterion": 9.0 - i} for i in range(6)]
+    trial.history.stopped = "max_seconds"
+    assert unsettled(Heats([], [], ["gpt"], []), [trial]) == (
+        "More time may change the order: made still improved when the clock ended the training;"
+        " gpt was still learning when given up."
+    )
+    trial.history.stopped = "early stopping"
+    assert not unsettled(Heats([], [], [], []), [trial])
