@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,12 @@ def predict(
     level: Annotated[
         float, typer.Option(metavar="P", min=0, max=1, help="Give the interval of a number that holds this probability.")
     ] = 0.9,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", exists=True, help="Calibrate by these rows, which hold the column and were not in training."
+        ),
+    ] = None,
     out: TableFile = None,
     reading: TableOptions,
     output: Output,
@@ -32,12 +39,15 @@ def predict(
     """Predict a column of a table from the other columns, by a model of all of them.
 
     A category gets its likeliest level, a number its mean and an interval. The column may be there, and is not looked at;
-    blanks of other columns are averaged over. Any family with a density answers. Rows come in the order of the table.
+    blanks of other columns are averaged over. Any family with a density answers. Rows come in the order of the table. With
+    --held-out the probabilities and intervals are calibrated by rows of another file, and the last line says how far they
+    were off.
 
     \b
     Examples:
       genus predict adult.genus adult.csv --column income --probabilities
       genus predict adult.genus adult.csv --column age --level 0.8 --out ages.csv
+      genus predict adult.genus adult.csv --column income --held-out adult.csv
       genus predict adult.genus adult.csv --column income --json
     """
     output.check_one_place(out)
@@ -46,9 +56,11 @@ def predict(
     from genus.files import load
     from genus.questions import predict as predicted_by
 
-    found = predicted_by(load(model), source_of(data), column, level, **reading.arguments())
+    found = predicted_by(load(model), source_of(data), column, level, held_out, **reading.arguments())
     write_table(found.table(probabilities), out, output.as_json)
     for reason, count in found.reasons.items():
         output.note(f"{count:,} row{'s' if count > 1 else ''}: {reason}.")
     where = f"; they are in {out}" if out is not None else ""
     output.note(f"{len(found.value):,} predictions of {column!r} ({found.label}){where}.")
+    if found.calibration is not None:
+        output.note(f"Calibration: {found.calibration}.")

@@ -16,6 +16,7 @@ from genus.codec.tabular import as_table
 from genus.errors import GenusError
 from genus.ladder import GenerativeModel
 from genus.ladder.unknown import placeholder_row, unknown_entries
+from genus.questions.calibration import Calibration, interval_of
 from genus.questions.conditional import ColumnGiven, column_given
 from genus.questions.reading import odd_entries, read_for
 from genus.space import Category, Time
@@ -37,6 +38,7 @@ class Predicted:
         level: of the interval.
         label: "exact", or "estimate" where values are points or the density is one.
         reasons: why rows were not looked at whole, with how many they are.
+        calibration: what held-out rows say of the predictions, which it has mended; None without such rows.
     """
 
     column: str
@@ -47,6 +49,7 @@ class Predicted:
     level: float
     label: str
     reasons: dict[str, int]
+    calibration: Calibration | None = None
 
     def table(self, probabilities: bool = False) -> pa.Table:
         """Return the predictions as columns: the value, an interval of numbers, and where asked for the probabilities."""
@@ -58,7 +61,9 @@ class Predicted:
         return pa.table(out)
 
 
-def predict(model: GenerativeModel, source: Any, column: str, level: float = 0.9, **reading: Any) -> Predicted:
+def predict(
+    model: GenerativeModel, source: Any, column: str, level: float = 0.9, held_out: Any = None, **reading: Any
+) -> Predicted:
     """Predict one column of a table from all others that a row has, by a model of their joint distribution.
 
     The probability of a value is proportional to the joint density with that value in the column. Blanks of other columns are
@@ -69,6 +74,8 @@ def predict(model: GenerativeModel, source: Any, column: str, level: float = 0.9
         source: the table, as `genus.read` takes it; it may lack the column, and others.
         column: its name.
         level: the probability that the interval of a number is to hold.
+        held_out: rows that the model did not learn from, with values of the column, by which probabilities and intervals are
+            calibrated; None: they are the model's own.
         reading: further arguments of `genus.read`.
 
     Raises:
@@ -85,7 +92,42 @@ def predict(model: GenerativeModel, source: Any, column: str, level: float = 0.9
     """
     if not 0 < level < 1:
         raise GenusError(f"level is the probability that an interval holds, between 0 and 1; got {level}.")
-    i, space = model.space.index(column), model.space
+    i = model.space.index(column)
+    kind = model.space.kinds[i]
+    codec, found, _, reasons = _given(model, source, i, reading)
+    numbers = not isinstance(kind, Category | Time) and len(found.values) > 2  # of two values the likelier is predicted
+    calibration = None
+    if held_out is not None:
+        _, told, truth, _ = _given(model, held_out, i, reading)
+        fine = truth.isfinite() & (told.values == truth[:, None]).any(1) if not numbers else truth.isfinite()
+        calibration = Calibration.of(told._replace(log_share=told.log_share[fine]), truth[fine], level, numbers)
+        found = calibration.apply(found)
+    decoded = _decoded(codec, i, found.values)
+    value = found.mean.numpy() if numbers else np.array(decoded, dtype=object)[found.log_share.argmax(1).numpy()]
+    low, high = _interval(codec, i, found, level, calibration) if numbers else (None, None)
+    shares = found.log_share.exp().numpy()
+    probabilities = {v: shares[:, k] for k, v in enumerate(decoded)} if found.label == "exact" else {}
+    return Predicted(column, value, low, high, probabilities, level, found.label, reasons, calibration)
+
+
+def _interval(
+    codec: Codec, i: int, found: ColumnGiven, level: float, calibration: Calibration | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends (N,) of intervals of column i that hold `level`, inside the column's own ends."""
+    if calibration is None:
+        decoded = np.array(_decoded(codec, i, found.values), dtype=np.float64)
+        return decoded[found.quantile((1 - level) / 2).numpy()], decoded[found.quantile((1 + level) / 2).numpy()]
+    _, low, high = interval_of(found, level, calibration.stretch)
+    kind = codec.space.kinds[i]
+    least, most = getattr(kind, "low", kind.chart.support[0]), getattr(kind, "high", kind.chart.support[1])
+    return low.clamp(least, most).numpy(), high.clamp(least, most).numpy()
+
+
+def _given(
+    model: GenerativeModel, source: Any, i: int, reading: dict[str, Any]
+) -> tuple[Codec, ColumnGiven, Tensor, dict[str, int]]:
+    """Return the distribution of column i in the rows of a table, the values (N,) that it has there, and what is odd."""
+    space = model.space
     codec, data = read_for(model, source, True, reading)
     odd, reasons = odd_entries(space, data.x, leave_out=i)
     x = data.x.masked_fill(odd, math.nan)  # a level that training never saw is drawn anew, as a blank is
@@ -93,20 +135,10 @@ def predict(model: GenerativeModel, source: Any, column: str, level: float = 0.9
     there = {*(data.table.column_names if data.table is not None else ())}
     for j, name in enumerate(space.names or ()):  # a column that the table lacks says nothing, whatever its blanks mean
         lacking[:, j] |= name in codec.column_names and name not in there
+    truth = x[:, i].double().masked_fill(lacking[:, i], math.nan)
     lacking[:, i] = True
     x[:, i] = placeholder_row(space, x)[i]
-    found = _averaged(model, x, lacking, data.c, i)
-    kind = space.kinds[i]
-    numbers = not isinstance(kind, Category | Time) and len(found.values) > 2  # of two values the likelier is predicted
-    decoded = _decoded(codec, i, found.values)
-    value = found.mean.numpy() if numbers else np.array(decoded, dtype=object)[found.log_share.argmax(1).numpy()]
-    ends = [
-        np.array(decoded, dtype=np.float64)[found.quantile(q).numpy()] if numbers else None
-        for q in ((1 - level) / 2, (1 + level) / 2)
-    ]
-    shares = found.log_share.exp().numpy()
-    probabilities = {v: shares[:, k] for k, v in enumerate(decoded)} if found.label == "exact" else {}
-    return Predicted(column, value, ends[0], ends[1], probabilities, level, found.label, reasons)
+    return codec, _averaged(model, x, lacking, data.c, i), truth, reasons
 
 
 def _averaged(model: GenerativeModel, x: Tensor, lacking: Tensor, c: Tensor | None, i: int) -> ColumnGiven:
