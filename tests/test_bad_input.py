@@ -29,7 +29,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import genus
-from genus.files import FORMAT, describe
+from genus.files import FORMAT, describe, sealed
 from genus.models.flow import NormalisingFlow
 
 FAMILIES = sorted(genus.families())
@@ -372,7 +372,8 @@ def tampered(model: genus.GenerativeModel, changes: dict[str, Any], tensors: dic
     for key, value in changes.items():
         header[key] = header[key] | value if key in ("config", "space") and isinstance(value, dict) else value
     tensors = model.state_dict() if tensors is None else tensors
-    save_file({name: tensor.clone() for name, tensor in tensors.items()}, "bad.genus", metadata={"genus": json.dumps(header)})
+    held = {name: tensor.clone() for name, tensor in tensors.items()}
+    save_file(held, "bad.genus", metadata=sealed(json.dumps(header), held))
 
 
 MAF = genus.MAF(genus.Space([genus.Real(), genus.Real()]), hidden=[8], transforms=2)

@@ -37,7 +37,7 @@ BELOW: dict[str, set[str]] = {
     "divergences": TENSORS | {"nets", "transforms", "ladder"},
     "models": TENSORS | {"codec", "nets", "transforms", "ladder", "divergences"},
     "registry": TENSORS | {"ladder", "models"},
-    "files": TENSORS | {"codec", "ladder", "registry"},
+    "files": TENSORS | {"codec", "nets", "ladder", "registry"},
     "training": TENSORS | {"nets", "ladder", "registry", "files"},
     "distillation": TENSORS | {"ladder", "divergences", "models", "registry", "files", "training"},
     "laws": TENSORS | {"transforms", "ladder", "divergences", "models", "registry", "files", "training"},

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import genus
 from genus.cli import main
+from genus.files import sealed
 
 from .inputs import Inputs
 from .mutations import damaged, damaged_json
@@ -52,7 +53,7 @@ FAMILIES: dict[str, tuple[str, list[str]]] = {
     "rnn": ("words", ["width=8", "layers=1"]),
     "wavenet": ("words", ["width=8", "layers=2", "stacks=1"]),
 }
-CHECKPOINTS = ("naive-bayes", "mixture", "hclt", "markov", "made", "vae", "gan", "maf", "rnn")
+CHECKPOINTS = ("made", "vae", "gan", "maf", "rnn")  # of trainings that go on from more than the weights
 STEPS = 4
 
 
@@ -188,11 +189,7 @@ def write(path: Path, tensors: dict[str, Tensor], header: Any) -> None:
     except (ValueError, RecursionError):
         text = "[" * 10_000
     held = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    save_file(held, path, metadata=_with_sum(text, held))
-
-
-def _with_sum(text: str, tensors: dict[str, Tensor]) -> dict[str, str]:
-    return {"genus": text}
+    save_file(held, path, metadata=sealed(text, held))
 
 
 TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool)

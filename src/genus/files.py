@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch import Tensor, nn
 
 from genus.atomic import atomic_write
 from genus.codec import Codec
 from genus.configurable import unregistered_reason
 from genus.errors import GenusError, ModelFileError
 from genus.ladder import GenerativeModel, HeldOut, build_family, isolated
+from genus.nets.state import NoMoreThan, check_numbers
 from genus.registry import family
 from genus.space import Space
 
-__all__ = ["load", "read_tensors", "save", "write_tensors"]
+__all__ = ["UNBELIEVABLE", "check_types", "load", "read_tensors", "save", "sealed", "write_tensors"]
 
-FORMAT = 2
+FORMAT = 3
+# What constructors and decoders raise on values that nobody checked; anything else is a fault of genus.
+UNBELIEVABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
@@ -41,30 +44,47 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor]
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path, ModelFileError) as temporary:
-        save_file(tensors, temporary, metadata={"genus": json.dumps(header | {"format": FORMAT})})
+        save_file(tensors, temporary, metadata=sealed(json.dumps(header | {"format": FORMAT}), tensors))
+
+
+def sealed(header: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the metadata of a file: the header, and a digest of it and of all tensors, so that damage shows.
+
+    Args:
+        header: JSON.
+        tensors: by name.
+    """
+    found = hashlib.sha256(header.encode("utf-8", "surrogatepass"))
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode("utf-8", "surrogatepass"))
+        if tensor.numel():
+            found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return {"genus": header, "digest": found.hexdigest()}
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return the tensors and the JSON header of a file that `write_tensors` wrote.
 
     Raises:
-        ModelFileError: the file is missing, truncated, not written by genus, or of another format.
+        ModelFileError: the file is missing, truncated, damaged, not written by genus, or of another format.
     """
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"There is no model file {path}; check the path.")
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
-            text = (file.metadata() or {}).get("genus")
-            header = json.loads(text) if text else None
+            metadata = file.metadata() or {}
+            header = json.loads(metadata["genus"]) if metadata.get("genus") else None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, AttributeError, TypeError) as error:
         raise ModelFileError(f"{path} is not a complete genus file ({error}); save the model again with genus.save.") from error
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise ModelFileError(f"{path} is a safetensors file that genus did not write; expected a file of genus.save.")
     if header["format"] != FORMAT:
         other = "a newer" if header["format"] > FORMAT else "an older"
         raise ModelFileError(f"{path} has format {header['format']}, and this genus reads {FORMAT}; install {other} genus.")
+    if sealed(metadata["genus"], tensors)["digest"] != metadata.get("digest"):
+        raise ModelFileError(f"{path} is damaged: its content is not what was written; copy it anew, or save the model again.")
     return tensors, header
 
 
@@ -76,6 +96,10 @@ def save(model: GenerativeModel, path: str | os.PathLike[str]) -> None:
     """
     if reason := unregistered_reason(type(model)):
         raise ModelFileError(f"This model cannot be saved: {reason}")
+    try:
+        check_numbers(model)
+    except ValueError as error:
+        raise ModelFileError(f"This model cannot be saved: {error}; train it again from its start.") from error
     write_tensors(path, model.state_dict(), describe(model))
 
 
@@ -115,28 +139,39 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
             raise ModelFileError(f"{path} holds a model that differs in its {', '.join(different)}; give a model like it.")
     try:
         model = into if into is not None else _built(header, tensors)
+        check_types(model, tensors)
         model.load_state_dict(tensors)
+        check_numbers(model)
         model.acceptance = _share(header.get("acceptance", 1.0))
         model.held_out = HeldOut.from_json(header.get("held_out"))
-        model.codec = Codec.from_json(model.space, header["codec"]) if header["codec"] else None
-        if model.context is not None and header["context_codec"]:
-            model.context_codec = Codec.from_json(model.context, header["context_codec"])
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+        model.codec = _codec(model.space, header["codec"])
+        if model.context is not None:
+            model.context_codec = _codec(model.context, header["context_codec"])
+    except UNBELIEVABLE as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         own = "" if into is not None else "; a model with nets of its own is loaded by load(path, into=model)"
         if (name := _unknown_family(header)) is not None:
             own, reason = "", f"there is no family {name!r} here; import the module that defines it first"
         raise ModelFileError(f"{path} does not describe a model that this genus can build: {reason}{own}") from error
     return model.eval()
+
+
+def _codec(space: Space, data: Any) -> Codec | None:
+    """Return the codec that a file describes, once it has taken a row there and back; None where there is none."""
+    if not data:
+        return None
+    codec = Codec.from_json(space, data)
+    codec.check()
+    return codec
+
+
+def check_types(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where a tensor is not of the type of its place: PyTorch would convert it without a word."""
+    for name, own in model.state_dict().items():
+        dtype = tensors[name].dtype if name in tensors else own.dtype
+        fine = (torch.float32, torch.float64) if own.dtype in (torch.float32, torch.float64) else (own.dtype,)
+        if dtype not in fine:
+            raise ValueError(f"{name} is of {dtype}, and expected of {own.dtype}")
 
 
 def _share(value: Any) -> float:
@@ -160,12 +195,16 @@ def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeMode
     """Return the model that a header describes, with initial weights."""
     count = sum(tensor.numel() for tensor in tensors.values())
     _check_sizes(header, count)
-    with isolated(0), _NoMoreThan(count):  # initial weights must not cost the caller random numbers
+    with isolated(0), NoMoreThan(tensors.values()):  # initial weights must not cost the caller random numbers
         context = Space.from_json(header["context"]) if header["context"] is not None else None
         described = {**header["config"], "class": family(header["family"]).name}
         model = build_family(described, Space.from_json(header["space"]), context)
     floats = {t.dtype for n, t in tensors.items() if t.is_floating_point() and n in dict(model.named_parameters())}
-    return model.double() if floats == {torch.float64} else model
+    return model.to(next(iter(floats))) if len(floats) == 1 and floats != {model.dtype} else model
+
+
+MANY = 2**16  # components, units or rows that a hyper-parameter may name, though the file holds no number for each
+LARGE = 2**18  # coordinates of a row, an image of 512 x 512 pixels, for which nets need not hold a number each
 
 
 # A header that was tampered with must not fill the memory, so the sizes of the model are held against those of the file.
@@ -173,9 +212,13 @@ def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeMode
 
 def _check_sizes(header: dict[str, Any], count: int) -> None:
     """Raise ValueError where a header asks for a size far above the numbers that the file holds."""
-    shapes = [header[name]["shape"] for name in ("space", "context") if header[name] is not None]
-    for size in (*map(math.prod, shapes), *(v for v in _leaves(header["config"]) if isinstance(v, int))):
-        if abs(size) > max(count, 10**6):
+    spaces = [header[name] for name in ("space", "context") if header[name] is not None]
+    dims = [math.prod(space["shape"]) for space in spaces if not space.get("sequence")]
+    dims += [math.prod(space["shape"]) // 16 for space in spaces if space.get("sequence")]  # of which few are seen at a time
+    if any(dim > max(16 * count, LARGE) for dim in dims):
+        raise ValueError(f"it asks for rows of {max(dims):,} numbers, and the file holds {count:,}")
+    for size in (v for v in _leaves(header["config"]) if isinstance(v, int)):
+        if abs(size) > max(count, MANY):
             raise ValueError(f"it asks for a size of {size:,}, and the file holds {count:,} numbers")
 
 
@@ -186,28 +229,3 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(item)
     else:
         yield value
-
-
-SPARE = 10**5  # numbers that any model may make beside those of its file, while it is built
-FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
-
-
-class _NoMoreThan(TorchFunctionMode):
-    """Refuse numbers before memory is reserved for them, in this thread: shapes are found on the device `meta` first.
-
-    Args:
-        count: the numbers that the file holds. A model may need some more while it is built.
-    """
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count, self.built = count, 0
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func in FACTORIES:
-            self.built += func(*args, **{**(kwargs or {}), "device": "meta"}).numel()
-            if self.built > 4 * self.count + SPARE:
-                raise ValueError(f"it asks for more weights than the {self.count:,} numbers that the file holds")
-        return func(*args, **(kwargs or {}))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genus.compiled import is_traced
 from genus.errors import DataError
-from genus.kinds import Category, Kind, Lattice, Real, Time, kind_from_json
+from genus.kinds import Category, Kind, Lattice, Real, Time, check_layout, kind_from_json
 from genus.kinds.calendar import Calendar
 from genus.kinds.numbers import measure_numbers
 from genus.kinds.tables import Parts, Tables
@@ -390,7 +390,8 @@ class Space:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Space:
-        """Return the space that `to_json` described."""
+        """Return the space that `to_json` described; raise DataError where it is of other types."""
+        check_layout(data["names"], data["shape"], data.get("sequence", False))
         kinds = [kind_from_json(kind) for kind in data["kinds"]]
         return cls(kinds, data["shape"], data["names"], data.get("sequence", False))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -186,6 +186,18 @@ class Codec:
         for name in known.column_names if known is not None else ():
             table = place_columns(table, [name], {name: known.column(name)})  # type: ignore[union-attr]
         return to_form(table.select(list(self.names)), self.form)
+
+    def check(self) -> None:
+        """Decode a row, as whoever loads a file does that somebody may have changed.
+
+        Raises:
+            Exception: of any class: the form, or the rewrites, are not those of the space.
+        """
+        size = (1, 1 if self.space.sequence else self.space.dim)
+        x = self.space.join(torch.zeros(size, dtype=torch.long), torch.zeros(size))
+        form = self.form if self.form is None or self.form.container in ARRAYS else replace(self.form, container="pyarrow")
+        if not any(isinstance(rewrite, Key) and rewrite.room < 1 for rewrite in self.rewrites):
+            replace(self, form=form).decode(x, seed=0)
 
     @property
     def keys(self) -> tuple[str, ...]:

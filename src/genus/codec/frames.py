@@ -23,6 +23,7 @@ from genus.errors import DataError
 __all__ = ["Form", "is_frame", "is_text", "mixed_column", "to_arrow", "to_numbers", "type_name", "type_of"]
 
 DENSE = 2**28  # a sparse matrix of more places stays one
+FRAMES = ("pandas", "polars", "pyarrow", "dict")
 ARRAYS = ("numpy", "torch", "images", "text", "audio")  # containers of one dtype
 
 
@@ -90,8 +91,19 @@ class Form:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Form:
-        """Return the form that `to_json` described."""
+        """Return the form that `to_json` described.
+
+        Raises:
+            DataError: a value is of another type than the form's.
+        """
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+        if values.get("container") not in (*ARRAYS, *FRAMES):
+            raise DataError(f"A form is {', '.join((*ARRAYS, *FRAMES))}; got {str(values.get('container'))[:80]!r}.")
+        texts = (*values.get("dtypes", ()), *values.get("native", ()), *values.get("decimals", ()), values.get("coding", ""))
+        sizes = (values.get("rate", 0), *(label for label in values.get("labels", ()) if not isinstance(label, str)))
+        odd = [v for v in texts if not isinstance(v, str)] + [v for v in sizes if type(v) is not int]
+        if odd or values.get("rate", 0) < 0 or not isinstance(values.get("channels_last", False), bool):
+            raise DataError(f"A form holds the names of types, and whole numbers; got {str(odd or data)[:80]}.")
         values["writings"] = tuple(w and Writing(**w) for w in values.get("writings", ()))
         return cls(**values)
 

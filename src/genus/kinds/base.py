@@ -136,13 +136,32 @@ class Kind(ABC):
             values["chart"] = Chart.from_json(values["chart"])
         if not isinstance(values.get("unknown", False), bool):
             raise DataError(f"unknown says whether a blank is an unknown value, true or false; got {values['unknown']!r}.")
+        for field in fields(cls):  # type: ignore[arg-type]
+            if field.name in values and not _is_a(field.type, values[field.name]):
+                shown = str(values[field.name])[:80]
+                raise DataError(f"The {field.name} of a {cls.__name__} is a finite {field.type}; got {shown!r}.")
         return cls(**values)
+
+
+def _is_a(annotation: Any, value: Any) -> bool:
+    """Return whether a value of JSON is what a field's annotation says; what is no number and no text is checked elsewhere."""
+    if annotation == "float":
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is {"int": int, "str": str}.get(annotation, type(value))
 
 
 def kind_from_json(data: dict[str, Any]) -> Kind:
     """Return the kind that `Kind.to_json` described."""
     values = dict(data)
     return _kinds[values.pop("kind")].from_values(values)
+
+
+def check_layout(names: Any, shape: Any, sequence: Any) -> None:
+    """Raise DataError unless these are the names, the shape and the being a sequence of a space, as files bring them."""
+    if not all(isinstance(name, str) for name in names or ()) or any(type(size) is not int or size < 1 for size in shape):
+        raise DataError("A space has names that are texts, and a shape of whole numbers, 1 or more.")
+    if not isinstance(sequence, bool):
+        raise DataError("A space is one of sequences or not: true or false.")
 
 
 def checked_atoms(atoms: Sequence[float]) -> tuple[float, ...]:

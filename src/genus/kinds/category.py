@@ -36,6 +36,13 @@ class Category(Kind):
         if not self.levels or len(set(self.levels)) != len(self.levels):
             raise DataError(f"Category needs at least one level and no level twice; got {self.levels!r}.")
 
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Category:
+        types = {type(level) for level in values["levels"] if level is not None}
+        if not (types <= {str} or types <= {bool} or types <= {int, float}):
+            raise DataError(f"The levels of a Category are texts, numbers or true and false; got {str(values['levels'])[:80]}.")
+        return super().from_values(values)
+
     def __repr__(self) -> str:
         none = "blanks unknown" if self.unknown else "missing"
         shown = ", ".join(none if level is None else repr(level) for level in self.levels[:6])

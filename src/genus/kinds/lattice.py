@@ -65,6 +65,8 @@ class Lattice(Number):
         low, high = self.chart.support
         if low > self.low - 0.499 * self.step or high < self.high + 0.499 * self.step:
             raise DataError(f"The chart of a Lattice has a support that holds all its cells; got {self.chart.support}.")
+        if not 1 <= self.digits <= 17:
+            raise DataError(f"The digits of a Lattice are 1 to 17; got {self.digits}.")
         object.__setattr__(self, "atoms", checked_atoms(self.atoms))
         if len(self.lattice_atoms) >= self.size:
             raise DataError(f"Lattice({self.low}, {self.high}) has every lattice value among its atoms; leave one out.")

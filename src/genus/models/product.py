@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -80,6 +81,8 @@ class Product(nn.Module):
         for name, shape in (shapes | {"rows": (components,)}).items():
             self.register_buffer(name, torch.full(shape, math.nan if name == "std" else 0.0, dtype=torch.float64))
         self.register_buffer("concluded", torch.zeros((), dtype=torch.bool))
+
+    not_finite = MappingProxyType({"std": "nan"})
 
     # Additive; the model that has the product clears and merges them.
     statistics = ("counts", "rows", "inside", "sums", "squares")

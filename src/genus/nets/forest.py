@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class ByteCodes(nn.Module):
     >>> codes(torch.tensor([[2.5], [100.0]]))
     array([[2, 3]], dtype=uint8)
     """
+
+    not_finite = MappingProxyType({"cuts": "inf"})
 
     cuts: Tensor  # (columns that are numbers, CUTS) ascending; inf after the last
     ranks: Tensor  # (levels of all categories,) the place of each level among those of its column

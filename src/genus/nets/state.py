@@ -1,17 +1,20 @@
-"""The state of modules beside their weights: the mode of every part, and whether weights are as they were drawn."""
+"""The state of modules: the mode of every part, whether weights are as they were drawn, and what a file may put there."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
+from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-__all__ = ["digest", "evaluating", "in_full_precision", "keeping_frozen"]
+__all__ = ["NoMoreThan", "check_numbers", "digest", "evaluating", "in_full_precision", "keeping_frozen"]
 
 
 _evaluated: dict[nn.Module, tuple[int, bool]] = {}  # parts inside `evaluating`: how many times, and their mode outside
@@ -90,3 +93,109 @@ def in_full_precision(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(*args, **kwargs)
 
     return call
+
+
+# -- what a file may hold -------------------------------------------------------------------------------------------------
+
+
+def check_numbers(module: nn.Module) -> None:
+    """Raise ValueError where a number of a module is not finite that has to be.
+
+    A module names the buffers that may hold others in `not_finite`: "-inf", "inf", or "nan" until its buffer `concluded` holds.
+    Buffers that are called log_ something are logarithms of shares, and may be -inf.
+    """
+    for prefix, part in module.named_modules():
+        allowed = getattr(part, "not_finite", {})
+        for name, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):
+            if not tensor.is_floating_point() or name in part._non_persistent_buffers_set or bool(tensor.isfinite().all()):
+                continue
+            kind = allowed.get(name) or ("-inf" if name.startswith("log_") and name in part._buffers else None)
+            fine = {"-inf": tensor == -torch.inf, "inf": tensor == torch.inf}.get(kind or "", tensor.isnan())
+            if kind is None or not bool((fine | tensor.isfinite()).all()) or (kind == "nan" and bool(part.concluded)):
+                raise ValueError(f"{f'{prefix}.{name}'.lstrip('.')} holds numbers that are not finite")
+
+
+LONG = 16  # values of an argument; a longer list is no shape
+SMALL = 2**16  # numbers that may be made uncounted
+SPARE = 2**20  # numbers that any model may make at once beside those of its file
+PAIRED = {"outer", "ger", "kron", "cdist", "einsum", "cartesian_prod", "meshgrid", "tensordot", "matmul", "__matmul__", "mm"}
+TIMES = 16  # as many numbers as a file holds may be made in all while its model is built: for masks, and initial weights
+STEPS, STEPS_EACH = 20_000, 500  # functions of torch that a constructor may call: in any case, and for each tensor of the file
+
+
+class NoMoreThan(TorchFunctionMode):
+    """Refuse numbers before memory is reserved for them, in this thread, while a model is built from a header.
+
+    The size of what a function is going to return is found on the device `meta`, where nothing is reserved.
+
+    Args:
+        tensors: what the file holds.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        super().__init__()
+        sizes = [tensor.numel() for tensor in tensors]
+        self.count, self.largest, self.steps = sum(sizes), max(sizes, default=0), STEPS + STEPS_EACH * len(sizes)
+        self.built = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self.steps -= 1
+        if _reach((args, kwargs)) > SMALL:
+            size = _size_of_result(func, args, kwargs)
+            self.built += size
+            if size > 4 * self.largest + SPARE or self.built > TIMES * self.count + SPARE:
+                raise ValueError(f"it asks for more weights than the {self.count:,} numbers that the file holds")
+        if self.steps < 0:
+            raise ValueError(f"it asks for far more parts than the {self.count:,} numbers that the file holds are for")
+        return func(*args, **kwargs)
+
+
+def _reach(value: Any) -> int:
+    """Return what the result of a function with these arguments can have of numbers: the product of all sizes among them."""
+    if isinstance(value, Tensor):
+        return max(1, value.numel())
+    if isinstance(value, bool | float | str) or value is None:
+        return 1
+    if isinstance(value, int):
+        return max(1, abs(value))
+    if not isinstance(value, list | tuple | dict):
+        return 1
+    if len(value) > LONG:
+        return SMALL + 1
+    return math.prod(map(_reach, value.values() if isinstance(value, dict) else value))
+
+
+def _size_of_result(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> int:
+    """Return how many numbers a function is going to reserve memory for; 0 where it returns a view, or cannot be asked."""
+    name = getattr(func, "__name__", "")
+    if name in ("tensor", "as_tensor", "__get__"):
+        return _length(args[0]) if name == "tensor" else 0  # otherwise it is there already
+    if name.endswith("_") and not name.endswith("__"):
+        return 0
+    shapes = [value.shape for value in args if isinstance(value, Tensor)]
+    if len(shapes) == len(args) + len(kwargs) and name not in PAIRED:  # the first sum on `meta` would import for seconds
+        return math.prod(max(sizes) for sizes in zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1))
+    places = {} if any(isinstance(value, Tensor) for value in args) else {"device": "meta"}
+    try:
+        found = func(*_on_meta(args), **{**_on_meta({k: v for k, v in kwargs.items() if k != "generator"}), **places})
+    except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
+        return 0  # what depends on values is no larger than they are
+    several = found if isinstance(found, list | tuple) else [found]
+    return sum(one.numel() for one in several if isinstance(one, Tensor) and one._base is None)
+
+
+def _length(value: Any) -> int:
+    """Return how many numbers a list of lists holds, all as long as the first."""
+    return len(value) * _length(value[0]) if isinstance(value, list | tuple) and value else 1
+
+
+def _on_meta(value: Any) -> Any:
+    """Return arguments with every tensor on the device `meta`."""
+    if isinstance(value, Tensor):
+        return value.detach().to("meta")
+    if isinstance(value, dict):
+        return {name: _on_meta(one) for name, one in value.items()}
+    return type(value)(map(_on_meta, value)) if type(value) in (list, tuple) else value

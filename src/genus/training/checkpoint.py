@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import TrainingError
-from genus.files import read_tensors, write_tensors
+from genus.files import check_types, read_tensors, write_tensors
 from genus.ladder import GenerativeModel, Loss
 from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
 __all__ = ["Best", "optimizer_tensors", "read", "restore_optimizer", "settings", "write"]
 
+STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum_buffer"}}
+SUMMED = 4096  # rows summed at a time: a memory-mapped tensor is not copied
 SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay", "lr_schedule", "precision")
 
 
@@ -50,10 +52,12 @@ def settings(
 
 
 def fingerprint(rows: Rows) -> int:
-    """Return a checksum of the first thousand rows."""
-    value, first = 0, rows[:1000]
-    for part in (first.x, first.c):
-        value = value if part is None else zlib.crc32(part.detach().cpu().contiguous().numpy().tobytes(), value)
+    """Return a checksum of all rows and columns, in their order."""
+    value = 0
+    for start in range(0, len(rows), SUMMED):
+        part = rows[start : start + SUMMED]
+        for tensor in (part.x, part.c):
+            value = value if tensor is None else zlib.crc32(tensor.detach().cpu().contiguous().numpy().data, value)
     return value
 
 
@@ -75,7 +79,9 @@ def read(path: str | os.PathLike[str], settings: dict[str, Any]) -> tuple[dict[s
     if "training" not in header:
         what = f"{os.fspath(path)} holds a model but no training to resume"
         raise TrainingError(f"{what}; expected a file that fit(checkpoint=...) wrote.")
-    saved = header["settings"]
+    saved = header.get("settings")
+    if not isinstance(saved, dict) or not isinstance(header["training"], dict):
+        raise TrainingError(f"{os.fspath(path)} does not say which training it belongs to; pass resume=False to start afresh.")
     different = [
         f"{key} was {_short(saved.get(key))} and is now {_short(settings.get(key))}"
         for key in {**saved, **settings}
@@ -109,12 +115,23 @@ def optimizer_tensors(optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, 
 
 
 def restore_optimizer(place: int, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimizer its part of the mapping that `optimizer_tensors` made."""
+    """Give an optimizer its part of the mapping that `optimizer_tensors` made.
+
+    Raises:
+        ValueError: a tensor is not of its parameter's shape and type. The fused steps of PyTorch would write beyond it.
+    """
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, tensor in tensors.items():
         owner, index, name = key.split("/")
         if int(owner) == place:
+            like = torch.zeros(()) if name == "step" else parameters[int(index)]
+            if (tensor.shape, tensor.dtype) != (like.shape, like.dtype) or not bool(tensor.isfinite().all()):
+                raise ValueError(f"the optimizer's {name!r} is not that of the parameter")
             state.setdefault(int(index), {})[name] = tensor
+    names = STATES.get(type(optimizer).__name__)
+    if names is not None and any(set(known) != names for known in state.values()):
+        raise ValueError(f"the optimizer's state is not {', '.join(sorted(names))} of every parameter")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -164,7 +181,14 @@ class Best:
         return {"value": self.value, "step": self.step, "waited": self.waited}
 
     def load(self, data: dict[str, Any], weights: dict[str, Tensor], model: nn.Module) -> None:
-        """Take in what `to_json` returned, and the weights, which are put where the model's are."""
+        """Take in what `to_json` returned, and the weights, which are put where the model's are.
+
+        Raises:
+            ValueError: they are not the weights of such a model.
+        """
         self.value, self.step, self.waited = data["value"], data["step"], data["waited"]
         like = model.state_dict()
+        check_types(model, weights)
+        if weights and weights.keys() != like.keys():
+            raise ValueError("the best weights are not those of the model")
         self.weights = {name: tensor.to(like[name].device) for name, tensor in weights.items()}

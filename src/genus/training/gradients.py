@@ -52,7 +52,7 @@ class GradientTrainer(Trainer):
         if train.consecutive:
             self.window_length = train.x.shape[1]
             self.train = train.windows()
-        self.module = Step(model, losses, self.train, self.device, options.compile)
+        self.module: Step = Step(model, losses, self.train, self.device, options.compile)
         self.fabric = make_fabric(self.device, str(options.precision))
         # Fabric moves and registers the module; its wrapper is not used. In one process it would only autocast, which takes a
         # tenth of a small step and has flags that threads share, so the loss is computed under `autocast` below instead.

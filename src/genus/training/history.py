@@ -111,8 +111,22 @@ class History:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> History:
-        """Return the record that `to_json` gave."""
-        return cls(**data)
+        """Return the record that `to_json` gave.
+
+        Raises:
+            ValueError: it is none.
+        """
+        history = cls(**data)
+        number = (int, float, type(None))
+        for row in history.rows:
+            known = {"step", "epoch", "seconds", "criterion"} <= row.keys()
+            flat = {**row, **row.get("watched", {})}
+            if not known or not all(isinstance(value, number) for name, value in flat.items() if name != "watched"):
+                raise ValueError(f"the history has a row {str(row)[:80]}")
+        alarms_fine = all(isinstance(text, str) for pair in history.alarms.items() for text in pair)
+        if not alarms_fine or type(history.parameters) is not int:
+            raise ValueError("the history has other values than it should")
+        return history
 
 
 def alarms(rows: list[dict[str, Any]], ended: bool = False) -> dict[str, str]:

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from genus.errors import NonFiniteLossError, TrainingError
+from genus.errors import GenusError, NonFiniteLossError, TrainingError
+from genus.files import UNBELIEVABLE, check_types
 from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
-from genus.nets.state import evaluating
+from genus.nets.state import check_numbers, evaluating
 from genus.random import passed_along, random_state, restore_random_state
 from genus.training import checkpoint
 from genus.training.checkpoint import Best
@@ -76,7 +77,10 @@ class Trainer(ABC):
         self.device = self.model.device
         self.steps_per_epoch = steps_per_epoch
         self.budget = Budget.of(self.options, steps_per_epoch, cap)
-        self.settings = checkpoint.settings(self.model, self.train, self.validation, self.options, batch_size, losses)
+        self.module: nn.Module = self.model  # all that has weights
+        self.settings: dict[str, Any] = {}  # they take a look at all rows, and only a file needs them
+        if self.options.checkpoint is not None:
+            self.settings = checkpoint.settings(self.model, self.train, self.validation, self.options, batch_size, losses)
         self.evaluated_losses = [loss for loss in losses if loss.evaluate is not None]
         self.history = History()
         self.best = Best()
@@ -235,16 +239,41 @@ class Trainer(ABC):
         self._saved = time.perf_counter()
 
     def resume(self) -> None:
-        """Go on from the checkpoint, as if the training had never stopped."""
-        groups, header = checkpoint.read(cast(str, self.options.checkpoint), self.settings)
-        training = header["training"]
+        """Go on from the checkpoint, as if the training had never stopped.
+
+        Raises:
+            ModelFileError: the file is damaged.
+            TrainingError: it belongs to another training, or somebody changed it.
+        """
+        path = cast(str, self.options.checkpoint)
+        groups, header = checkpoint.read(path, self.settings)
+        try:
+            self._take(groups, header["training"])
+        except UNBELIEVABLE as error:
+            if isinstance(error, GenusError):
+                raise
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise TrainingError(
+                f"{os.fspath(path)} is no training that can go on: {reason}; pass resume=False to start afresh."
+            ) from error
+
+    def _take(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
+        """Take in what `save` wrote."""
         self.step, self.evaluated = training["step"], training["evaluated"]
         self.evaluation_seconds = training["evaluation_seconds"]
         self.all_evaluation_seconds = training["all_evaluation_seconds"]
         self._start -= training["seconds"]
         self.history = History.from_json(training["history"])
         self.best.load(training["best"], groups.get("best", {}), self.model)
+        for name in ("step", "evaluated"):
+            if type(training[name]) is not int or training[name] < (-1 if name == "evaluated" else 0):
+                raise ValueError(f"{name} is {training[name]!r}")
+        for name in ("seconds", "evaluation_seconds", "all_evaluation_seconds"):
+            if not isinstance(training[name], int | float) or not 0 <= training[name] < math.inf:
+                raise ValueError(f"{name} is {training[name]!r}")
+        check_types(self.module, groups["weights"])
         self.restore(groups, training)
+        check_numbers(self.module)
         restore_random_state(groups["random"], self.device)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
