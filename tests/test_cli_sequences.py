@@ -234,3 +234,18 @@ def test_online_scores_stand_in_a_column_of_their_own(folder: Path) -> None:
         refused = run("score", arguments[0], "new.txt", "--online", *arguments[1:])
         assert refused.code
         assert why in " ".join(refused.err.split())
+
+
+def test_a_text_with_a_character_that_training_had_not_is_one_rows_impossibility(folder: Path) -> None:
+    chain = genus.MarkovChain(CODECS["words"].space, order=2)
+    genus.fit(chain, CODECS["words"].encode(["abba", "abc", "cab"]), progress=False)
+    chain.codec = CODECS["words"]
+    genus.save(chain, folder / "chain.genus")
+    (folder / "odd.txt").write_text("baab\nbzéb\ncab\n")
+    (folder / "fine.txt").write_text("baab\ncab\n")
+    done, fine = run("score", "chain.genus", "odd.txt"), run("score", "chain.genus", "fine.txt")
+    assert done.code == 0, done.err
+    head, first, odd, last = done.out.splitlines()
+    assert (head, odd) == ("row,log_density_exact,reason", "1,-inf,no place for one of its symbols")
+    assert [line.split(",")[1] for line in (first, last)] == [line.split(",")[1] for line in fine.out.splitlines()[1:]]
+    assert "'z' (U+007A) at place 2 of line 2 of odd.txt" in " ".join(done.err.split())

@@ -98,7 +98,7 @@ def explanation(model: ApproximateDensity, data: Dataset, odd: Tensor) -> dict[s
 def reasons(data: Dataset, odd: Tensor) -> list[str | None]:
     """Return why each row has no mass under the model; None for rows that have."""
     if data.space.sequence:
-        return ["no place for its values" if row else None for row in odd.any(1).tolist()]
+        return ["no place for one of its symbols" if row else None for row in odd.any(1).tolist()]
     return [
         None
         if not any(row)

@@ -219,7 +219,8 @@ def _print(summary: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, T
     print(f"{summary['draws']:,} draws  teacher {theirs:.3f} s, student {mine:.3f} s: {faster}")
     if summary["warning"]:
         print(f"warning   {summary['warning']}")
-    print(f"time      {summary['seconds']:.1f} s, {summary['steps']} steps; stopped by {summary['stopped']}")
+    steps = "1 step" if summary["steps"] == 1 else f"{summary['steps']:,} steps"
+    print(f"time      {summary['seconds']:.1f} s, {steps}; stopped by {summary['stopped']}")
     print(f"model     {summary['out']} ({file_size(Path(summary['out']))}, {summary['parameters']:,} parameters)")
     if teacher.space.is_table:
         for name, x in drawn.items():

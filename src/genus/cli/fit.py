@@ -236,7 +236,8 @@ def _print_summary(summary: dict[str, Any], then: str) -> None:
     else:
         held_out = f"{-value:.4f} nats a row ({label})"
     print(f"held out  {held_out}")
-    print(f"time      {summary['seconds']:.1f} s, {summary['steps']} steps; stopped by {summary['stopped']}")
+    steps = "1 step" if summary["steps"] == 1 else f"{summary['steps']:,} steps"
+    print(f"time      {summary['seconds']:.1f} s, {steps}; stopped by {summary['stopped']}")
     if summary["acceptance"] < 1:
         print(f"accepted  {summary['acceptance']:.1%} of draws obey the constraints; the others are drawn again")
     if "distance" in summary["watched"]:

@@ -228,7 +228,7 @@ def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
             found = read(True)
         except DataError:
             raise error from None  # it is not for its lattices that it was refused
-        odd = found.x.isinf().flatten(1)
+        odd = found.x.isinf().flatten(1)  # of levels and characters that training had not, and of numbers off a lattice
         fine, x = ~odd.any(1), found.x.clone()
         possible = x[fine][0] if bool(fine.any()) else placeholder_row(found.space, x).view(found.space.shape)
         x[~fine] = possible  # that it can be computed

@@ -56,6 +56,7 @@ class Characters(Coding):
 
     Args:
         levels: the characters.
+        beyond: characters that are none of these are infinite, among indices in float32, where they are otherwise refused.
 
     >>> letters = Characters("abc")
     >>> letters.encode(["cab", "b"], lambda text, place: f"place {place}")
@@ -64,8 +65,9 @@ class Characters(Coding):
 
     name = "characters"
 
-    def __init__(self, levels: Iterable[str]) -> None:
+    def __init__(self, levels: Iterable[str], beyond: bool = False) -> None:
         self.levels: tuple[str, ...] = tuple(levels)
+        self.beyond = beyond
         points = np.array([ord(level) for level in self.levels], dtype=np.int64)
         self.points = points.astype(np.uint32)
         # The end is one state more than there are characters.
@@ -76,6 +78,8 @@ class Characters(Coding):
         lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
         points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
         index = self.table[np.minimum(points, len(self.table) - 1)]
+        if self.beyond:
+            return np.where(index < 0, np.float32(np.inf), index.astype(np.float32)), lengths
         if len(index) and index.min() < 0:
             self._refuse(points, index < 0, lengths, where)
         return index.astype(smallest_type(len(self.levels) + 1)), lengths

@@ -119,8 +119,8 @@ def read(
             is an error.
         absent: with `space=` and `allow_missing`: a column of x that the data lack is blank in every row; otherwise that is an
             error.
-        beyond: with `space=`: x is infinite where a lattice has no place for a number, where a level was not there in training,
-            or a row breaks a relation; otherwise that is an error.
+        beyond: with `space=`: x is infinite where a lattice has no place for a number, where a level or a character was not
+            there in training, or a row breaks a relation; otherwise that is an error.
 
     Returns:
         A Dataset; print it to see the kinds, and the columns that were left out.
@@ -157,6 +157,7 @@ def read(
         kinds={name: kind for s in spaces for name, kind in zip(s.names or (), s.kinds, strict=False)} | overrides,
         conditioned=context is not None or context_codec is not None,
         codec=codec,
+        beyond=beyond,
     )
     arguments = options.used_arguments()
     if codec is not None and codec.space.sequence and not sequence:

@@ -41,6 +41,7 @@ class Options:
     kinds: Mapping[str, Any] = field(default_factory=dict)  # of columns, by the caller or by the spaces passed along
     conditioned: bool = False  # the data have a context, so pieces cannot be joined
     codec: Codec | None = None  # that x is to be encoded with; None: measure the data
+    beyond: bool = False  # x is infinite where the codec has no symbol for a character
 
     @property
     def space(self) -> Space | None:
@@ -191,7 +192,7 @@ def _documents(sequences: Sequences, length: int | None, space: Space | None) ->
         )
     kind = space.kinds[0] if space is not None else sequences.kind.with_end()
     end = kind.end
-    if isinstance(kind, Category):
+    if isinstance(kind, Category) and values.dtype.kind != "f":
         values = values.astype(smallest_type(kind.states), copy=False)
     elif values.dtype.kind != "f":
         values = values.astype(np.float32 if kind.magnitude <= kind.FINEST else np.float64)

@@ -273,7 +273,8 @@ def _coding_name(options: Options) -> str | None:
 def _symbols(options: Options, pieces: Any) -> Coding:
     """Return the coding of the space, or of `options.tokens`; an alphabet is the characters that occur, sorted."""
     if options.space is not None:
-        return coding(_coding_name(options) or "", options.space.kinds[0].levels)  # type: ignore[attr-defined]
+        known = coding(_coding_name(options) or "", options.space.kinds[0].levels)  # type: ignore[attr-defined]
+        return Characters(known.levels, beyond=True) if options.beyond and isinstance(known, Characters) else known
     tokens = options.tokens
     if tokens == "bytes":
         return Bytes()
