@@ -107,6 +107,8 @@ def suggested(cls: type[GenerativeModel], space: Space, rows: int) -> dict[str, 
         space: of x.
         rows: the number of training rows.
     """
+    if refusal(cls, space) is not None:  # what suits a space that it does not take need not be known
+        return {}
     names = hyper_parameters(cls)
     return {name: value for name, value in cls.default_hyperparameters(space, rows).items() if name in names}
 

@@ -80,10 +80,15 @@ class ReadsTables(BaseEstimator):
 
     def _encoded(self, X: Any) -> tuple[Tensor, Tensor]:
         """Return x (n, *shape) inside the space, and the terms (n,) that its tails add to the log-density."""
+        columns = self._fitted_columns(X)
+        return self._unseen(columns)
+
+    def _fitted_columns(self, X: Any) -> Any:
+        """Return the columns of X that were read in `fit`, by their names then."""
         check_is_fitted(self)
         X, _ = self._validated(X, reset=False)
         if isinstance(X, np.ndarray | Tensor):
             every = self._columns == list(range(X.shape[1]))  # to choose columns copies them all
-            return self._unseen(X if every else X[:, self._columns])
+            return X if every else X[:, self._columns]
         # The names have been compared already; where the fitted table had none, columns go by position.
-        return self._unseen(to_arrow(X)[0].rename_columns(self._names))
+        return to_arrow(X)[0].rename_columns(self._names)
