@@ -375,3 +375,31 @@ def test_a_constant_column_knows_other_values() -> None:
 def test_two_columns_of_one_name_are_refused() -> None:
     with pytest.raises(genus.DataError, match="'a' stands 2 times"):
         DensityEstimator("naive-bayes").fit(pd.DataFrame(np.zeros((5, 2)), columns=["a", "a"]))
+
+
+def test_blanks_are_filled_and_columns_predicted() -> None:
+    x, y = load_iris(return_X_y=True)
+    x = np.column_stack([x, y])
+    holes = x.copy()
+    holes[::5, 2] = np.nan
+    estimator = DensityEstimator("mixture", components=4, random_state=0).fit(holes)
+    filled = estimator.impute(holes, random_state=0)
+    assert filled.shape == x.shape
+    assert np.array_equal(filled[~np.isnan(holes)], x[~np.isnan(holes)])
+    assert np.abs(filled - x)[::5, 2].mean() < 0.6
+    assert np.array_equal(filled, estimator.impute(holes, random_state=0))
+    probability, values = estimator.predict_column_proba(holes, 4)
+    assert values == [0, 1, 2]
+    assert (probability.argmax(1) == y).mean() > 0.9
+    assert estimator.predict_column(holes[:2], "x2") == pytest.approx([1.5, 1.5], abs=0.4)
+    assert (estimator.sample(20, random_state=0, where={"x4": 2.0})[:, 4] == 2.0).all()
+    frame = pd.DataFrame({"length": holes[:, 2], "kind": np.array(["s", "t", "u"])[y]}, index=range(7, 157))
+    named = DensityEstimator("mixture", components=4, random_state=0).fit(frame)
+    done = named.impute(frame)
+    assert list(done.index) == list(frame.index)
+    assert not done.isna().any().any()
+    assert list(named.predict_column(frame[:1], "kind")) == ["s"]
+    with pytest.raises(genus.DataError, match="fitted with labels"):
+        DensityEstimator("mixture", components=1).fit(x, y).impute(x)
+    with pytest.raises(genus.DataError, match="position from 0 to 4"):
+        estimator.predict_column(holes, 7)

@@ -22,8 +22,9 @@ from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, Tract
 from genus.registry import build, family, hyper_parameters, suggested
 from genus.sklearn.coding import Codes
 from genus.sklearn.names import check_names, distinct_labels, known_family, label_codes
+from genus.sklearn.questions import AnswersQuestions
 from genus.sklearn.rownoise import log_weights
-from genus.sklearn.tables import ReadsTables, Wish
+from genus.sklearn.tables import Wish
 from genus.sklearn.weights import checked_weights, count, repeated, streams, weighs
 from genus.space import Category, Real, Space
 from genus.training import History, fit
@@ -53,7 +54,7 @@ def _is_streamed(self: DensityEstimator) -> bool:
     return True
 
 
-class DensityEstimator(Codes, DensityMixin, ReadsTables):
+class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
     """Fit a generative model of any family as a scikit-learn estimator: of p(x), or of p(x | y) with labels y.
 
     X is a table: an array or tensor (n, d), a list of lists, a frame (pandas, polars, pyarrow), a dictionary of columns or
@@ -342,13 +343,16 @@ class DensityEstimator(Codes, DensityMixin, ReadsTables):
 
     # -- sampling -----------------------------------------------------------------------------------------------------
 
-    def sample(self, n_samples: int = 1, random_state: Any = None, y: Any = None) -> Any:
+    def sample(
+        self, n_samples: int = 1, random_state: Any = None, y: Any = None, where: Mapping[str, Any] | None = None
+    ) -> Any:
         """Draw rows, within the range of the training rows on lattices.
 
         Args:
             n_samples: how many.
             random_state: a seed repeats the draw; None, or a RandomState, gives others at every call.
             y: the label of all rows, or a label for each row, (n_samples,). None: labels by their frequency.
+            where: what columns are to be, as of `genus.GenerativeModel.sample`: {"age": (30, 40), "city": ["Rome", "Oslo"]}.
 
         Returns:
             The kind of table that was fitted, with its column names and types.
@@ -365,4 +369,4 @@ class DensityEstimator(Codes, DensityMixin, ReadsTables):
             c = self._context(codes)
         elif y is not None:
             raise DataError("This DensityEstimator was fitted without labels; sample without y, or fit(X, y) first.")
-        return self.model_.decode(self.model_.sample(n_samples, c, seed=seed + 1), seed=seed)
+        return self.model_.decode(self.model_.sample(n_samples, c, seed=seed + 1, where=where), seed=seed)
