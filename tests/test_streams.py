@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from command import run
 
 import genus
 import genus.cli.jobs
+from genus.data.parts import table_parts
+from genus.data.sequences import Options
 
 ROWS = 700
 
@@ -85,3 +89,53 @@ def test_blocks_differ_their_keys_too_and_the_first_is_that_of_few_rows() -> Non
 def test_jobs_are_for_rows_of_tables() -> None:
     genus.save(genus.NaiveBayes(genus.Space(genus.Lattice(0, 3), shape=(2, 2))), "images.genus")
     run("sample", "images.genus", "--out", "a.png", "--jobs", 2).refused(2, "--jobs", "no table")
+
+
+# -- scores ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", many_jobs(1, 2))
+@pytest.mark.parametrize("source", ["many.parquet", "many.csv", "parts", "parts/*.parquet"])
+def test_scores_of_many_rows_are_those_of_all_rows_at_once(source: str, jobs: int) -> None:
+    rows = table(1000, seed=1)
+    Path("parts").mkdir(exist_ok=True)
+    pq.write_table(rows, "many.parquet")
+    pa.csv.write_csv(rows, "many.csv")
+    pq.write_table(rows.slice(0, 450), "parts/a.parquet")
+    pq.write_table(rows.slice(450), "parts/b.parquet")
+    done = run("score", "model.genus", source, "--jobs", jobs, "--out", "scores.parquet")
+    assert done.code == 0, done.err
+    found = pq.read_table("scores.parquet")
+    model = genus.load("model.genus")
+    expected = model.log_prob(genus.read(rows, space=model.codec).x).numpy()
+    assert np.allclose(found.column("log_density_exact").to_numpy(), expected, rtol=1e-12)
+    assert found.column("row").to_pylist() == list(range(1000))
+    assert found.column("reason").null_count == 1000
+    assert f"1,000 rows: {expected.mean():.4f} ± {expected.std(ddof=1) / 1000**0.5:.4f} nats a row (exact)" in done.err
+
+
+def test_a_row_without_mass_is_found_in_whichever_block_it_is() -> None:
+    rows = table(1000, seed=1).to_pylist()
+    rows[650]["count"] = 10**6
+    pq.write_table(pa.Table.from_pylist(rows), "odd.parquet")
+    done = run("score", "model.genus", "odd.parquet", "--out", "odd.csv")
+    assert "Rows without mass under the model (1)" in done.err
+    assert "in the rows from 600 on, counted from there" in done.err
+    found = list(csv.DictReader(Path("odd.csv").read_text().splitlines()))
+    assert [row["row"] for row in found if row["reason"]] == ["650"]
+
+
+def test_text_is_cut_between_rows_and_not_within_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table(1000, seed=2)
+    places = [f'{place}, said\n"she" ' if i % 3 else place for i, place in enumerate(rows.column("place").to_pylist())]
+    rows = rows.set_column(2, "place", pa.array(places))
+    pa.csv.write_csv(rows, "quoted.csv")
+    monkeypatch.setattr("genus.data.delimited.PART", 1000)
+    parts = table_parts("quoted.csv", Options())
+    assert parts is not None
+    tables = list(parts.read())
+    assert len(tables) > 10
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    assert whole.column("place").to_pylist() == [place.strip() for place in places]
+    assert whole.column("id").to_pylist() == list(range(1, 1001))
+    assert [block.num_rows for block in parts.blocks(400)] == [400, 400, 200]

@@ -44,7 +44,10 @@ def in_order(work: Callable[[Any, Any], Any], shared: Any, tasks: Iterable[Any],
     if jobs is None:
         yield from (work(shared, task) for task in tasks)
         return
-    if jobs == 1:
+    left = iter(tasks)
+    first = list(itertools.islice(left, 2))
+    tasks = itertools.chain(first, left)
+    if jobs == 1 or len(first) < 2:
         yield from (_in_one_thread(work, shared, task) for task in tasks)
         return
 
@@ -52,9 +55,9 @@ def in_order(work: Callable[[Any, Any], Any], shared: Any, tasks: Iterable[Any],
 
     from genus.evaluation.workers import Parcel
 
-    parcel, left = Parcel.pack(shared), iter(tasks)
+    parcel = Parcel.pack(shared)
     with Parallel(n_jobs=jobs) as pool:
-        while wave := list(itertools.islice(left, WAVE * jobs)):
+        while wave := list(itertools.islice(tasks, WAVE * jobs)):
             yield from pool(delayed(_in_worker)(work, parcel, task) for task in wave)
 
 

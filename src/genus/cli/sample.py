@@ -102,7 +102,7 @@ def sample(
       genus sample adult.genus -n 1000 --seed 1 --out new.csv
       genus sample adult.genus -n 1000 --where income='>50K' --where age=30..40
       genus sample income.genus -n 100 --context income='>50K' --out rich.parquet
-      genus sample adult.genus -n 5000000 --seed 1 --jobs 4 --out many.parquet
+      genus sample adult.genus -n 100000 --seed 1 --out many.parquet
       genus sample digits.genus -n 64 --out digits.png
       genus sample adult.genus -n 2 --json
       genus sample book.genus --prefix "ROMEO:" --stream --length 500 --temperature 0.8

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genus.cli.columns import alarm_limit, as_lists, check_columns, explanation, reasons, score_columns, split_columns
-from genus.cli.inputs import codec_of, context_codec_of, source_of
-from genus.cli.options import Data, Model, Output, RowOptions, TableFile, shared_options
-from genus.cli.outputs import check_suffix, print_json, write_table
-from genus.errors import DataError, GenusError
+from genus.cli.columns import alarm_limit, as_lists, check_columns, split_columns
+from genus.cli.errors import UsageError
+from genus.cli.inputs import source_of
+from genus.cli.jobs import in_order
+from genus.cli.options import Data, Jobs, Model, Output, RowOptions, TableFile, shared_options
+from genus.cli.outputs import check_suffix, print_json, table_writer
+from genus.cli.scoring import Scored, Scoring, Totals, block_sources, scored
+from genus.errors import GenusError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from genus.data import Dataset
     from genus.ladder import ApproximateDensity
 
 __all__ = ["score"]
@@ -53,6 +51,7 @@ def score(
         float | None,
         typer.Option(metavar="SHARE", help="Say which rows are odd, so that of ordinary rows at most this share is: .01, say."),
     ] = None,
+    jobs: Jobs = None,
     reading: RowOptions,
     output: Output,
 ) -> None:
@@ -65,6 +64,8 @@ def score(
     relation which was found in training or declared: such a row's log-density is -inf.
     With --false-alarms a further column says which rows are odd: less likely than all but that share of the validation rows of
     training. The last line says whether the file as a whole is as likely as those rows.
+    Parquet, Arrow and delimited text of many rows are read, scored and written in blocks of 50,000; a column then says of every
+    row why it has no mass.
     With --online the model goes on counting while it reads: rows are scored in their order, each symbol by the training data
     and all symbols before it. The column says online; the file of the model stays as it is.
 
@@ -76,89 +77,74 @@ def score(
       genus score adult.genus adult.csv --columns age --given-rest
       genus score adult.genus adult.csv --explain --out odd.csv
       genus score adult.genus adult.csv --false-alarms .05 --out odd.csv
+      genus score adult.genus adult.csv --jobs 4 --out scores.parquet
       genus score adult.genus adult.csv --json
     """
     output.check_one_place(out)
     check_suffix(out)
-
-    from genus.data import read
-    from genus.ladder import TractableDensity
 
     loaded = _loaded(model)
     names = split_columns(columns)
     _check_online(loaded, online, samples)
     check_columns(loaded, names, given_rest, explain, online or samples is not None)
     limit = alarm_limit(loaded, false_alarms, bool(names) or online or samples is not None)
+    if jobs is not None and (online or not loaded.space.is_table):
+        raise UsageError("--jobs scores blocks of a table's rows, each for itself; leave it out")
     source = source_of(data)
-
-    def rows(beyond: bool) -> Dataset:
-        return read(
-            source,
-            space=(codec_of(loaded), context_codec_of(loaded)),
-            **reading.arguments(),
-            allow_missing=isinstance(loaded, TractableDensity),
-            beyond=beyond,
-        )
-
-    dataset, odd, why = _read_rows(rows)
-    if len(dataset) == 0:
-        raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
-    partial = _partial(dataset)
-    looked_at = odd if given_rest or not names else odd[:, [loaded.space.index(name) for name in names]]
-    fine = ~looked_at.any(1)
-    if names:
-        values, label = score_columns(loaded, dataset, names, given_rest)
-    else:
-        values, label = _scored(loaded, dataset, fine, online, samples, partial > 0)
-    values = values.where(fine, -math.inf)
-    more: dict[str, Any] = {} if bool(fine.all()) else {"reason": reasons(dataset, looked_at)}
-    if explain:
-        more |= explanation(loaded, dataset, odd)
-    if limit is not None:
-        more |= {"odd": (values < limit).tolist()}
-    drift = _drift(loaded, values[fine], names, label, partial)
+    task = Scoring(loaded, reading.arguments(), tuple(names or ()), given_rest, explain, online, samples, limit)
+    whole = output.as_json or online or not loaded.space.is_table
+    blocks = [(0, source, False)] if whole else block_sources(task, source)
+    total = Totals()
     if output.as_json:
-        told: dict[str, Any] = {"label": label, "samples": samples if label == "estimate" else None, "rows": len(values)}
-        told |= {"threshold": limit} if limit is not None else {}
-        told |= {"drift": drift} if drift else {}
-        told |= {"partial": partial, "impossible": int((~fine).sum())}
-        told |= {name: _finite(value) for name, value in zip(("mean", "se"), _mean(values[fine]), strict=True)}
-        print_json(told | {"log_density": [_finite(value) for value in values.tolist()]} | as_lists(more))
+        found = next(in_order(scored, task, blocks, jobs))
+        total.add(found)
+        drift = _drift(loaded, total, names)
+        print_json(_told(found, total, samples, limit, drift))
     else:
-        import pyarrow as pa
-
-        write_table(pa.table({"row": range(len(values)), f"log_density_{label}": values.numpy(), **more}), out)
-    if not bool(fine.all()):
-        output.note(f"Rows without mass under the model ({int((~fine).sum()):,}) have -inf and are left out of the mean: {why}")
-    output.note(_last_line(values, fine, label, samples, names, out, partial))
-    if limit is not None:
+        with table_writer(out) as write:
+            for found in in_order(scored, task, blocks, jobs):
+                total.add(found)
+                write(found.table())
+        drift = _drift(loaded, total, names)
+    if total.impossible:
         output.note(
-            f"{int((values < limit).sum()):,} rows are odd: below {limit:.4f} nats, as {false_alarms:g} of ordinary rows are."
+            f"Rows without mass under the model ({total.impossible:,}) have -inf and are left out of the mean: {total.why}"
         )
+    output.note(_last_line(total, samples, names, out))
+    if limit is not None:
+        output.note(f"{total.odd:,} rows are odd: below {limit:.4f} nats, as {false_alarms:g} of ordinary rows are.")
     if drift:
         output.note(drift)
 
 
-def _last_line(
-    values: Tensor, fine: Tensor, label: str, samples: int | None, names: list[str], out: Path | None, partial: int
-) -> str:
+def _last_line(total: Totals, samples: int | None, names: list[str], out: Path | None) -> str:
     """Return the mean log-density of the rows that have any mass, and what it is, in words."""
-    mean, error = _mean(values[fine])
-    spread = f" ± {error:.4f}" if math.isfinite(error) else ""
+    spread = f" ± {total.error:.4f}" if math.isfinite(total.error) else ""
     where = f"; they are in {out}" if out is not None else ""
-    part = f"; rows that lack values ({partial:,}) are scored by those they have" if partial else ""
+    part = f"; rows that lack values ({total.partial:,}) are scored by those they have" if total.partial else ""
     kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}
     kind |= {"online": "online: each symbol was learned from after it was scored"}
     kind |= {"estimate": "an estimate, at points of the column"} if names else {}
-    found = f"{mean:.4f}{spread} nats a row ({kind[label]}){part}" if bool(fine.any()) else "none has any mass under the model"
-    return f"{len(values):,} rows: {found}{where}."
+    told = f"{total.mean:.4f}{spread} nats a row ({kind[total.label]}){part}"
+    return f"{total.rows:,} rows: {told if total.fine else 'none has any mass under the model'}{where}."
 
 
-def _drift(model: ApproximateDensity, values: Tensor, names: list[str], label: str, partial: int) -> str | None:
-    """Return a sentence on whether rows with these log-densities are like the validation rows; None where nothing tells."""
-    if model.held_out is None or names or partial or label not in ("exact", "bound") or len(values) < 2:
+def _drift(model: ApproximateDensity, total: Totals, names: list[str]) -> str | None:
+    """Return a sentence on whether the rows with mass are like the validation rows; None where nothing tells."""
+    if model.held_out is None or names or total.partial or total.label not in ("exact", "bound") or total.fine < 2:
         return None
-    return model.held_out.compared(values.tolist())
+    return model.held_out.compared(total.some)
+
+
+def _told(found: Scored, total: Totals, samples: int | None, limit: float | None, drift: str | None) -> dict[str, Any]:
+    """Return the results as JSON values."""
+    told: dict[str, Any] = {"label": total.label, "samples": samples if total.label == "estimate" else None}
+    told |= {"rows": total.rows}
+    told |= {"threshold": limit} if limit is not None else {}
+    told |= {"drift": drift} if drift else {}
+    told |= {"partial": total.partial, "impossible": total.impossible}
+    told |= {"mean": _finite(total.mean), "se": _finite(total.error)}
+    return told | {"log_density": [_finite(value) for value in found.values.tolist()]} | as_lists(found.more)
 
 
 def _loaded(path: Path) -> ApproximateDensity:
@@ -177,29 +163,6 @@ def _loaded(path: Path) -> ApproximateDensity:
     return loaded
 
 
-def _mean(values: Tensor) -> tuple[float, float]:
-    """Return the mean of values and its standard error; NaN where they are too few."""
-    error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return values.mean().item(), error
-
-
-def _scored(
-    model: ApproximateDensity, data: Dataset, fine: Tensor, online: bool, samples: int | None, partial: bool
-) -> tuple[Tensor, str]:
-    """Return the log-densities (N,) of whole rows, and their label."""
-    import torch
-
-    from genus.ladder import TractableDensity
-    from genus.models.online import OnlineDensity
-
-    if online and isinstance(model, OnlineDensity):  # nothing is learned from rows without mass
-        values = torch.full((len(data),), -math.inf, dtype=torch.float64)
-        values[fine] = model.log_prob_online(data.x[fine]).double().cpu()
-        return values, "online"
-    label = "exact" if isinstance(model, TractableDensity) else "bound" if samples is None else "estimate"
-    return _log_density(model, data, samples, partial).double().cpu(), label
-
-
 def _check_online(model: ApproximateDensity, online: bool, samples: int | None) -> None:
     """Raise GenusError where a model cannot learn while it scores, or is asked for estimates as well."""
     from genus.models.online import OnlineDensity
@@ -212,52 +175,6 @@ def _check_online(model: ApproximateDensity, online: bool, samples: int | None) 
     if not isinstance(model, OnlineDensity):
         able = ", ".join(name for name, cls in families().items() if issubclass(cls, OnlineDensity))
         raise GenusError(f"--online needs a model that counts, and this is a {model.name}; families that can: {able}.")
-
-
-def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
-    """Return the rows, which entries the model has no place for (N, D), and what the first of these is."""
-    import torch
-
-    from genus.codec.rewrites import BrokenRelation
-    from genus.ladder.unknown import placeholder_row
-
-    try:
-        found = read(False)
-    except DataError as error:
-        try:
-            found = read(True)
-        except DataError:
-            raise error from None  # it is not for its lattices that it was refused
-        odd = found.x.isinf().flatten(1)  # of levels and characters that training had not, and of numbers off a lattice
-        fine, x = ~odd.any(1), found.x.clone()
-        possible = x[fine][0] if bool(fine.any()) else placeholder_row(found.space, x).view(found.space.shape)
-        x[~fine] = possible  # that it can be computed
-        return replace(found, x=x), odd, f"{error.reason}." if isinstance(error, BrokenRelation) else str(error)
-    return found, torch.zeros(found.x.flatten(1).shape, dtype=torch.bool), ""
-
-
-def _partial(data: Dataset) -> int:
-    """Count the rows that lack a value which no row lacked in training."""
-    space = data.space
-    if space.sequence:
-        return 0
-    return int((data.x.isnan().flatten(1) & (space.tables(data.x).missing < 0)).any(1).sum())
-
-
-def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None, partial: bool) -> Tensor:
-    """Return the log-densities (N,): exact, a mean over draws of the bound, or estimates by importance samples."""
-    import torch
-
-    from genus.ladder import BOUND_DRAWS, TractableDensity, map_batches
-
-    with torch.inference_mode():
-        if isinstance(model, TractableDensity):
-            density = (lambda x, c: model.log_marginal(x, c=c)) if partial else model.log_prob
-            return map_batches(density, data.x, data.c)
-        if samples is not None:
-            return map_batches(lambda x, c: model.log_evidence(x, c, samples, seed=0), data.x, data.c, rows=2048)
-        draws = [map_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND_DRAWS)]
-        return torch.stack(draws).mean(0)
 
 
 def _finite(value: float) -> float | None:

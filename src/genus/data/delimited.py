@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,9 +27,10 @@ from genus.errors import DataError
 from genus.kinds import Category
 from genus.kinds.numbers import EXACT
 
-__all__ = ["MISSING", "read_csv"]
+__all__ = ["MISSING", "csv_parts", "read_csv"]
 
 DELIMITERS = "\t,;|"
+PART = 2**23  # bytes of text that are read together where it is read part by part
 LOOKED_AT = 1000  # so many rows decide whether line 1 is a header
 FIELD = r'"[^"]*"|\S+'  # of blank-separated text
 
@@ -53,6 +54,64 @@ def read_csv(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...], t
         DataError: no rows, ragged rows, bytes that are no text, or a few texts in a column of numbers that `kinds` makes no
             category.
     """
+    layout, as_text, lines, notes = _opened(file, options)
+    try:
+        table = layout.read(as_text)
+        if table is None:  # bytes that are no UTF-8, far down
+            encoding = single_byte(bytes(layout.buffer))
+            notes.insert(0, _guessed(file, encoding))
+            layout = replace(layout, buffer=as_utf8(layout.buffer, encoding, file.name))
+            table = layout.read(as_text)
+    except pa.ArrowInvalid as error:
+        raise _unreadable(file, error) from error
+    typed = _typed(layout, table, as_text, options, notes)
+    return pa.table(typed), tuple(notes), _trailing(lines, typed)
+
+
+def csv_parts(file: File, options: Options) -> Iterator[pa.Table]:
+    """Yield the rows of delimited text in tables, each of whose columns has the type that its own texts have.
+
+    Args:
+        file: of the text.
+        options: as for `read_csv`.
+
+    Raises:
+        DataError: as `read_csv` does.
+    """
+    layout, as_text, _, _ = _opened(file, options)
+    for number, (start, stop) in enumerate(_cuts(layout.buffer)):
+        part = replace(layout, buffer=layout.buffer.slice(start, stop - start), skipped=layout.skipped if number == 0 else 0)
+        try:
+            table = part.read(as_text)
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):  # blank lines at the end
+                continue
+            raise _unreadable(file, error) from error
+        if table is None:
+            raise DataError(f"The file {file.name} is not text in UTF-8 throughout; name its encoding in encoding=.")
+        yield pa.table(_typed(part, table, as_text, options, []))
+
+
+def _cuts(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
+    """Yield where parts of whole lines begin and end; a line break within quotes ends no line."""
+    text, at, size = np.frombuffer(buffer, dtype=np.uint8), 0, PART
+    while at < len(text):
+        stop = min(at + size, len(text))
+        if stop < len(text):
+            piece = text[at:stop]
+            ends = np.flatnonzero(piece == ord("\n"))
+            inside = np.cumsum(piece == ord('"'), dtype=np.uint8)[ends] % 2 == 1
+            ends = ends[~inside]
+            if not len(ends):
+                size *= 2
+                continue
+            stop = at + int(ends[-1]) + 1
+        yield at, stop
+        at, size = stop, PART
+
+
+def _opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list[str]], list[str]]:
+    """Return how a text is laid out, which columns are read as text, the fields of its first lines, and notes."""
     buffer, notes = _decoded(file, options.encoding)
     lines, delimiter = _head(buffer, file)
     if delimiter == " ":
@@ -64,26 +123,21 @@ def read_csv(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...], t
     layout = _Layout(file.name, buffer, delimiter, tuple(names), int(header), tuple(missing_words(options.missing)))
     as_text = [name for name in names if is_category(kind := options.kinds.get(name)) and not _of_numbers(kind)]
     as_text += [name for name in _dated(lines[int(header) :], names) if name not in as_text]
-    try:
-        table = layout.read(as_text)
-        if table is None:  # bytes that are no UTF-8, far down
-            encoding = single_byte(bytes(buffer))
-            notes.append(_guessed(file, encoding))
-            layout = replace(layout, buffer=as_utf8(buffer, encoding, file.name))
-            table = layout.read(as_text)
-    except pa.ArrowInvalid as error:
-        raise _unreadable(file, error) from error
-    columns = dict(zip(names, table.columns, strict=True))
-    columns |= _original_texts(layout, columns, [name for name in names if name not in as_text])
-    notes += [*more, *renamed]
-    typed = {
-        name: typed_text(name, column, options.kinds.get(name), delimiter == ";", notes, options.missing)
+    return layout, as_text, lines[int(header) :], [*notes, *more, *renamed]
+
+
+def _typed(
+    layout: _Layout, table: pa.Table, as_text: Collection[str], options: Options, notes: list[str]
+) -> dict[str, pa.ChunkedArray]:
+    """Return columns whose texts are what they look like, and add notes on them."""
+    columns = dict(zip(layout.names, table.columns, strict=True))
+    columns |= _original_texts(layout, columns, [name for name in layout.names if name not in as_text])
+    return {
+        name: typed_text(name, column, options.kinds.get(name), layout.delimiter == ";", notes, options.missing)
         if pa.types.is_string(column.type)
         else column
         for name, column in columns.items()
     }
-    trailing = _trailing(lines[int(header) :], typed)
-    return pa.table(list(typed.values()), names=names), tuple(notes), trailing
 
 
 def _trailing(lines: Sequence[Sequence[str]], columns: Mapping[str, pa.ChunkedArray]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from genus.data.headers import has_header, names_of
 from genus.data.sequences import Options
 from genus.errors import DataError
 
-__all__ = ["mark_missing", "read_arrow", "read_dataset", "read_excel", "read_json", "read_parquet"]
+__all__ = ["mark_missing", "open_dataset", "read_arrow", "read_dataset", "read_excel", "read_json", "read_parquet"]
 
 # -- Parquet and Arrow ----------------------------------------------------------------------------------------------------
 
@@ -37,7 +37,12 @@ def read_parquet(file: File) -> pa.Table:
 
 
 def read_dataset(folder: Path, paths: Sequence[Path]) -> pa.Table:
-    """Return the columns of all files of a folder as one table.
+    """Return the columns of all files of a folder as one table; see `open_dataset`."""
+    return open_dataset(folder, paths).to_table()
+
+
+def open_dataset(folder: Path, paths: Sequence[Path]) -> ds.Dataset:
+    """Return the files of a folder as one table whose rows are still to be read.
 
     The names of folders below it may be values of a column: year=2020/part-0.parquet.
 
@@ -48,7 +53,7 @@ def read_dataset(folder: Path, paths: Sequence[Path]) -> pa.Table:
     kind = "parquet" if paths[0].suffix.lower() in (".parquet", ".pq") else "feather"
     partitioning = ds.partitioning(flavor="hive")
     files = [str(path) for path in paths]
-    return ds.dataset(files, format=kind, partitioning=partitioning, partition_base_dir=str(folder)).to_table()
+    return ds.dataset(files, format=kind, partitioning=partitioning, partition_base_dir=str(folder))
 
 
 def read_arrow(file: File) -> pa.Table:

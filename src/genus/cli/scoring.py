@@ -1,0 +1,273 @@
+"""The log-densities of a block of rows, with what a person should know of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from genus.cli import jobs
+from genus.cli.columns import explanation, reasons, score_columns
+from genus.cli.inputs import codec_of, context_codec_of
+from genus.errors import DataError, GenusError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+    from genus.data import Dataset
+    from genus.ladder import ApproximateDensity
+
+__all__ = ["Scored", "Scoring", "Totals", "block_sources", "scored"]
+
+KEPT = 100_000  # values that are compared with those of validation rows; twice as many at most
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Hold what scoring needs for all blocks.
+
+    Attributes:
+        model: with a density.
+        reading: the arguments of `genus.read`.
+        names: the columns to score; none: all of them.
+        given_rest, explain, online, samples: the options of the command.
+        limit: the log-density below which a row is odd; None where that is not asked for.
+    """
+
+    model: ApproximateDensity
+    reading: dict[str, Any]
+    names: tuple[str, ...] = ()
+    given_rest: bool = False
+    explain: bool = False
+    online: bool = False
+    samples: int | None = None
+    limit: float | None = None
+
+    def read(self, source: Any, beyond: bool) -> Dataset:
+        """Return data in the model's spaces."""
+        from genus.data import read
+        from genus.ladder import TractableDensity
+
+        spaces = (codec_of(self.model), context_codec_of(self.model))
+        may_lack = isinstance(self.model, TractableDensity)
+        return read(source, space=spaces, **self.reading, allow_missing=may_lack, beyond=beyond)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Hold the log-densities of a block.
+
+    Attributes:
+        start: how many rows stand before it.
+        values: (N,) in nats; -inf of rows without mass.
+        fine: (N,) which rows have mass.
+        label: what the values are.
+        more: further columns of results.
+        partial: how many rows lack a value.
+        why: what is wrong with the first row without mass.
+    """
+
+    start: int
+    values: Tensor
+    fine: Tensor
+    label: str
+    more: dict[str, Any]
+    partial: int
+    why: str
+
+    def table(self) -> pa.Table:
+        """Return the results as columns."""
+        import pyarrow as pa
+
+        numbers = pa.array(range(self.start, self.start + len(self.values)))
+        return pa.table({"row": numbers, f"log_density_{self.label}": self.values.numpy(), **self.more})
+
+
+@dataclass
+class Totals:
+    """Hold the sums over all blocks: how many rows there are, and the mean of those that have mass with its error."""
+
+    label: str = ""
+    rows: int = 0
+    fine: int = 0
+    partial: int = 0
+    why: str = ""
+    odd: int = 0
+    sum: float = 0.0
+    squares: float = field(default=0.0, repr=False)  # of the differences from the mean
+    kept: list[Tensor] = field(default_factory=list, repr=False)  # every `stride`-th of the values of rows with mass
+    stride: int = 1
+
+    def add(self, found: Scored) -> None:
+        """Add a block."""
+        values = found.values[found.fine]
+        if n := len(values):
+            mean = values.mean().item()
+            apart = mean - self.sum / self.fine if self.fine else 0.0
+            self.squares += (values - mean).square().sum().item() + apart**2 * self.fine * n / (self.fine + n)
+            self.sum += mean * n
+        self.kept.append(values[-self.fine % self.stride :: self.stride])
+        while sum(map(len, self.kept)) > 2 * KEPT:
+            self.kept, self.stride = [self._joined()[::2]], 2 * self.stride
+        self.odd += sum(found.more.get("odd", ()))
+        self.rows, self.fine, self.partial = self.rows + len(found.values), self.fine + n, self.partial + found.partial
+        self.label, self.why = found.label, self.why or found.why
+
+    def _joined(self) -> Tensor:
+        import torch
+
+        return torch.cat(self.kept)
+
+    @property
+    def some(self) -> list[float]:
+        """Return the log-densities of rows with mass; of many rows, of so many that are evenly apart."""
+        return self._joined().tolist()
+
+    @property
+    def impossible(self) -> int:
+        """Return how many rows have no mass."""
+        return self.rows - self.fine
+
+    @property
+    def mean(self) -> float:
+        """Return the mean of the log-densities of rows with mass; NaN without any."""
+        return self.sum / self.fine if self.fine else math.nan
+
+    @property
+    def error(self) -> float:
+        """Return the standard error of the mean; NaN where there are too few rows."""
+        return math.sqrt(self.squares / (self.fine - 1) / self.fine) if self.fine > 1 else math.nan
+
+
+def block_sources(task: Scoring, source: Any) -> Iterator[tuple[int, Any, bool]]:
+    """Yield blocks of a table with the number of rows before each, and whether they are several.
+
+    What fits into one block, and what cannot be read part by part, is the source itself.
+    """
+    from genus.data.parts import table_parts
+    from genus.data.sequences import Options
+
+    model, given = task.model, task.reading
+    spaces = [space for space in (model.context, model.space) if space is not None]
+    kinds = {name: kind for space in spaces for name, kind in zip(space.names or (), space.kinds, strict=False)}
+    others = [name for name, value in given.items() if value is not None and name not in ("missing", "header")]
+    options = Options(missing=tuple(given["missing"] or ()), header=given["header"], kinds=kinds)
+    parts = None if others else table_parts(source, options)
+    blocks = iter(()) if parts is None else parts.blocks(jobs.BLOCK)
+    if len(first := [*itertools.islice(blocks, 2)]) < 2:
+        yield 0, source, False
+        return
+    start = 0
+    for block in itertools.chain(first, blocks):
+        yield start, block, True
+        start += block.num_rows
+
+
+def scored(task: Scoring, block: tuple[int, Any, bool]) -> Scored:
+    """Return the log-densities of a block of `block_sources`.
+
+    Raises:
+        DataError: the rows do not fit the model's spaces; rows without mass do.
+    """
+    start, source, several = block
+    reading = {name: value for name, value in task.reading.items() if name != "header"} if several else task.reading
+    try:
+        return _scored(replace(task, reading=reading), start, source, several)
+    except DataError as error:
+        if not several:
+            raise
+        raise DataError(f"In the rows from {start:,} on, counted from there: {error}") from error
+
+
+def _scored(task: Scoring, start: int, source: Any, several: bool) -> Scored:
+    model, names = task.model, list(task.names)
+    dataset, odd, why = _read_rows(lambda beyond: task.read(source, beyond))
+    if len(dataset) == 0:
+        raise GenusError(f"{dataset.name} has no rows; expected at least one to score.")
+    partial = _partial(dataset)
+    looked_at = odd if task.given_rest or not names else odd[:, [model.space.index(name) for name in names]]
+    fine = ~looked_at.any(1)
+    if names:
+        values, label = score_columns(model, dataset, names, task.given_rest)
+    else:
+        values, label = _values(model, dataset, fine, task.online, task.samples, partial > 0)
+    more: dict[str, Any] = {} if bool(fine.all()) and not several else {"reason": _texts(reasons(dataset, looked_at))}
+    if task.explain:
+        more |= explanation(model, dataset, odd)
+    values = values.where(fine, -math.inf)
+    if task.limit is not None:
+        more |= {"odd": (values < task.limit).tolist()}
+    where = f"in the rows from {start:,} on, counted from there: " if several and why else ""
+    return Scored(start, values, fine, label, more, partial, where + why)
+
+
+def _texts(values: list[str | None]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(values, pa.string())
+
+
+def _values(
+    model: ApproximateDensity, data: Dataset, fine: Tensor, online: bool, samples: int | None, partial: bool
+) -> tuple[Tensor, str]:
+    """Return the log-densities (N,) of whole rows, and their label."""
+    import torch
+
+    from genus.ladder import TractableDensity
+    from genus.models.online import OnlineDensity
+
+    if online and isinstance(model, OnlineDensity):  # nothing is learned from rows without mass
+        values = torch.full((len(data),), -math.inf, dtype=torch.float64)
+        values[fine] = model.log_prob_online(data.x[fine]).double().cpu()
+        return values, "online"
+    label = "exact" if isinstance(model, TractableDensity) else "bound" if samples is None else "estimate"
+    return _log_density(model, data, samples, partial).double().cpu(), label
+
+
+def _read_rows(read: Callable[[bool], Dataset]) -> tuple[Dataset, Tensor, str]:
+    """Return the rows, which entries the model has no place for (N, D), and what the first of these is."""
+    import torch
+
+    from genus.codec.rewrites import BrokenRelation
+    from genus.ladder.unknown import placeholder_row
+
+    try:
+        found = read(False)
+    except DataError as error:
+        try:
+            found = read(True)
+        except DataError:
+            raise error from None  # it is not for its lattices that it was refused
+        odd = found.x.isinf().flatten(1)  # of levels and characters that training had not, and of numbers off a lattice
+        fine, x = ~odd.any(1), found.x.clone()
+        possible = x[fine][0] if bool(fine.any()) else placeholder_row(found.space, x).view(found.space.shape)
+        x[~fine] = possible  # that it can be computed
+        return replace(found, x=x), odd, f"{error.reason}." if isinstance(error, BrokenRelation) else str(error)
+    return found, torch.zeros(found.x.flatten(1).shape, dtype=torch.bool), ""
+
+
+def _partial(data: Dataset) -> int:
+    """Count the rows that lack a value which no row lacked in training."""
+    space = data.space
+    if space.sequence:
+        return 0
+    return int((data.x.isnan().flatten(1) & (space.tables(data.x).missing < 0)).any(1).sum())
+
+
+def _log_density(model: ApproximateDensity, data: Dataset, samples: int | None, partial: bool) -> Tensor:
+    """Return the log-densities (N,): exact, a mean over draws of the bound, or estimates by importance samples."""
+    import torch
+
+    from genus.ladder import BOUND_DRAWS, TractableDensity, map_batches
+
+    with torch.inference_mode():
+        if isinstance(model, TractableDensity):
+            density = (lambda x, c: model.log_marginal(x, c=c)) if partial else model.log_prob
+            return map_batches(density, data.x, data.c)
+        if samples is not None:
+            return map_batches(lambda x, c: model.log_evidence(x, c, samples, seed=0), data.x, data.c, rows=2048)
+        draws = [map_batches(lambda x, c, i=i: model.elbo(x, c, seed=i), data.x, data.c) for i in range(BOUND_DRAWS)]
+        return torch.stack(draws).mean(0)

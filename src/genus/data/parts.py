@@ -1,0 +1,121 @@
+"""Tables in files, read part by part: what has too many rows for the memory is never there as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from genus.data.delimited import csv_parts
+from genus.data.files import COMPRESSED, File
+from genus.data.sequences import Options
+from genus.data.tables import open_dataset
+
+__all__ = ["Parts", "blocks_of", "table_parts"]
+
+PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
+TEXT = (".csv", ".tsv", ".tab", ".data", ".dat")
+AT_ONCE = 2**16  # rows of a file that are decoded together
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Holds how the parts of a table are read, as often as they are asked for.
+
+    Args:
+        name: for reports.
+        read: gives the parts, tables with the same columns, one after another.
+    """
+
+    name: str
+    read: Callable[[], Iterator[pa.Table]]
+
+    def blocks(self, rows: int) -> Iterator[pa.Table]:
+        """Yield the rows in tables of so many, the last of fewer."""
+        return blocks_of(self.read(), rows)
+
+
+def blocks_of(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield the rows of tables in tables of `rows` rows, the last of fewer.
+
+    >>> parts = iter([pa.table({"x": [1, 2]}), pa.table({"x": [3, 4, 5]})])
+    >>> [block.column("x").to_pylist() for block in blocks_of(parts, 2)]
+    [[1, 2], [3, 4], [5]]
+    """
+    held: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        while count + table.num_rows >= rows:
+            yield _joined([*held, table.slice(0, rows - count)])
+            table, held, count = table.slice(rows - count), [], 0
+        if table.num_rows:
+            held.append(table)
+            count += table.num_rows
+    if held:
+        yield _joined(held)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """Return tables as one; a column that holds numbers here and texts there holds texts."""
+    if len(tables) == 1:
+        return tables[0]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    except pa.ArrowException:
+        names = tables[0].column_names
+        mixed = [name for name in names if len({str(table.schema.field(name).type) for table in tables}) > 1]
+        text = [pa.field(name, pa.string()) if name in mixed else tables[0].schema.field(name) for name in names]
+        return pa.concat_tables([table.cast(pa.schema(text)) for table in tables]).combine_chunks()
+
+
+def table_parts(source: Any, options: Options) -> Parts | None:
+    """Return the parts of a table in files; None for data that are read as a whole.
+
+    Args:
+        source: a file of Parquet, Arrow or delimited text, a folder or a pattern (*) of files of Parquet or Arrow, or a
+            data set of pyarrow.
+        options: the arguments of `read`.
+
+    Raises:
+        DataError: delimited text that cannot be read.
+    """
+    if isinstance(source, ds.Dataset):
+        return Parts("data", lambda: _scanned(source))
+    if not isinstance(source, str | os.PathLike):
+        return None
+    path = Path(source).expanduser()
+    if path.is_file():
+        if path.suffix.lower() in PARQUET + ARROW:
+            return _of_files(path.parent, [path], path.stem)
+        plain = Path(path.stem).suffix.lower() if path.suffix.lower() in COMPRESSED else path.suffix.lower()
+        return Parts(path.stem, lambda: csv_parts(File.at(path), options)) if plain in TEXT else None
+    if path.is_dir():
+        files = [p for p in path.rglob("*") if p.is_file() and not p.name.startswith((".", "_"))]
+        return _of_files(path, files, path.resolve().name)
+    folder = next(parent for parent in path.parents if "*" not in str(parent))
+    if "*" in str(path) and folder.is_dir():
+        return _of_files(folder, [*folder.glob(str(path.relative_to(folder)))], folder.resolve().name)
+    return None
+
+
+def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:
+    """Return files of one type, Parquet or Arrow, as the parts of a table; None where there are others."""
+    suffixes = {path.suffix.lower() for path in files}
+    if not suffixes or not (suffixes <= {*PARQUET} or suffixes <= {*ARROW}):
+        return None
+    try:
+        found = open_dataset(folder, sorted(files))
+    except (pa.ArrowException, OSError):  # Arrow's stream has no index; what is damaged is said by who reads it whole
+        return None
+    return Parts(name, lambda: _scanned(found))
+
+
+def _scanned(dataset: ds.Dataset) -> Iterator[pa.Table]:
+    """Yield rows in the order of the files, without reading far ahead."""
+    scanner = dataset.scanner(batch_size=AT_ONCE, batch_readahead=1, fragment_readahead=1)
+    return (pa.Table.from_batches([batch]) for batch in scanner.to_batches() if batch.num_rows)
