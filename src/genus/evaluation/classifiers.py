@@ -18,7 +18,8 @@ from genus.evaluation.intervals import auc_error
 from genus.kinds import Kind, Lattice
 from genus.space import Category, Space
 
-__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "is_classified", "transfer", "tstr", "two_sample"]
+__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "grown", "is_classified", "transfer", "tree_columns", "tstr",
+           "two_sample"]  # fmt: skip
 
 FOLDS = 4
 CERTAIN = 30.0  # log-odds of a tree that has no doubt
@@ -97,7 +98,7 @@ def two_sample(space: Space, real: Tensor, fake: Tensor, seed: int = 0) -> TwoSa
         raise DataError(
             f"The two-sample test needs {FOLDS} or more rows of each; got {len(real)} real and {len(fake)} sampled."
         )
-    (a, b), categorical = _design(space, real, fake)
+    (a, b), categorical = tree_columns(space, real, fake)
     rows, label = np.concatenate([a, b]), np.repeat([0, 1], [len(a), len(b)])
     scores, odds, fold = [], np.empty(len(rows)), np.empty(len(rows), dtype=int)
     splits = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(rows, label)
@@ -172,7 +173,7 @@ def transfer(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: 
     if not space.is_table or space.dim < 2:
         raise DataError("To predict a column from the others takes a table of two or more columns.")
     kind = space.kinds[column]
-    (a, b), categorical = _design(space, fake, real)
+    (a, b), categorical = tree_columns(space, fake, real)
     y, truth = canonical(space, fake)[:, column], canonical(space, real)[:, column]
     missing = kind.levels.index(None) if isinstance(kind, Category) and None in kind.levels else np.nan
     known, kept = ~np.isnan(y) & (y != missing), ~np.isnan(truth) & (truth != missing)
@@ -213,7 +214,7 @@ def _transferred_r2(
 
     if not len(y):
         return Estimate(float("nan"), float("nan"))
-    predicted = _grown(x, y, categorical, seed, {"objective": "regression"}).predict(x_test)
+    predicted = grown(x, y, categorical, seed, {"objective": "regression"}).predict(x_test)
     value = float(r2_score(truth, predicted))
     around = (truth - truth.mean()) ** 2
     influence = ((truth - predicted) ** 2 - (1 - value) * around) / around.mean()
@@ -228,11 +229,11 @@ def _classify(
     if len(classes) < 2:
         return classes, np.ones((len(x_test), 1))
     several = {"objective": "multiclass", "num_class": len(classes)} if len(classes) > 2 else {"objective": "binary"}
-    found = _grown(x, codes, categorical, seed, several).predict(x_test)
+    found = grown(x, codes, categorical, seed, several).predict(x_test)
     return classes, found if len(classes) > 2 else np.stack([1 - found, found], axis=1)
 
 
-def _grown(x: np.ndarray, y: np.ndarray, categorical: np.ndarray, seed: int, objective: dict[str, Any]) -> Any:
+def grown(x: np.ndarray, y: np.ndarray, categorical: np.ndarray, seed: int, objective: dict[str, Any]) -> Any:
     """Return boosted trees of LightGBM that predict y (N,) from x (N, D): its defaults unless there is a reason."""
     import lightgbm
 
@@ -249,7 +250,7 @@ def _grown(x: np.ndarray, y: np.ndarray, categorical: np.ndarray, seed: int, obj
     return lightgbm.train(settings, data, rounds)
 
 
-def _design(space: Space, *samples: Tensor) -> tuple[list[np.ndarray], np.ndarray]:
+def tree_columns(space: Space, *samples: Tensor) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the columns as trees take them, one matrix for each sample, and which columns are categorical."""
     sizes = [len(x) for x in samples]
     rows = np.concatenate([canonical(space, x) for x in samples])

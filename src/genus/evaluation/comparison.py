@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genus.codec.notes import Note
 from genus.configurable import unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
@@ -137,7 +138,10 @@ def compare(
         outlook = unsettled(setup.heats, trials) if clock.seconds < math.inf else ""
         whole = _report(setup, trials, reference_scores(setup.protocol, rest), outlook)
         if folder is not None and kept is not None:
-            keep_winner(whole, Path(kept), Path(folder), setup.protocol)
+            try:
+                keep_winner(whole, Path(kept), Path(folder), setup.protocol)
+            except GenusError as error:  # hours of work are not lost for a file
+                whole.notes.append(Note(f"the winner could not be saved: {str(error).rstrip('.')}"))
     return whole
 
 

@@ -172,6 +172,8 @@ def _digits(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
         a, b = (shortest_decimals(rows[:, i].astype(np.float32)) for rows in (real, drawn))
         a, b = a[np.isfinite(a)], b[np.isfinite(b)]
         for unit in 10.0 ** np.arange(3, -6, -1) if len(a) and len(b) else ():
+            if unit > np.ptp(a):  # what is smaller altogether is not rounded
+                continue
             r, s = (int((np.abs(x - np.round(x / unit) * unit) > 1e-3 * unit).sum()) for x in (a, b))
             if r >= FEW:
                 p = float(_fewer(r, s, len(a), len(b))[0]) if s * len(a) <= RARE * r * len(b) else 1.0

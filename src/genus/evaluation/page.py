@@ -25,6 +25,9 @@ from genus.space import Category, Lattice, Real
 
 __all__ = ["render"]
 
+OVERLAID = 5  # families in one picture of a column
+CAVEATS = 3  # on the first screen
+
 
 def render(results: Results) -> str:
     """Return the page as text."""
@@ -37,10 +40,11 @@ def render(results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "count": _count, "duration": _duration}
+    environment.filters |= {"number": number, "count": _count, "duration": _duration, "memory": _memory}
     places = ranking(results)
     fitted = [place for place in places if place.row.status == "ok"]
     drawn = {p.row.family: p.row.samples for p in fitted if p.row.samples is not None and len(p.row.samples)}
+    overlaid = dict(list(drawn.items())[:OVERLAID])
     curves = {
         p.row.family: plots.curves(p.row.histories, f"Learning curve of {p.row.family}", _symbols(results, p.row))
         for p in fitted
@@ -54,12 +58,14 @@ def render(results: Results) -> str:
         implicit=[place for place in places if place.by == "samples"],
         accused=[place for place in places if place.by == "accused"],
         others=[place for place in places if place.by == "nothing"],
-        findings=shown([place.row for place in places]),
+        caveats=_caveats(results, [place.row for place in places]),
         bars=bars(fitted),
         plus_minus=plus_minus,
         tables=tables(results, fitted),
-        colours=[index % COLOURS for index in range(len(drawn))],
-        families=list(drawn),
+        colours=[index % COLOURS for index in range(len(overlaid))],
+        families=list(overlaid),
+        overlaid=(len(overlaid), len(drawn)),
+        lead=_lead(results, drawn),
         atoms=any(getattr(kind, "atoms", ()) for kind in results.space.kinds),
         images=_images(results, drawn),
         codes=_codes(results, {p.row.family: p.row.codes for p in fitted if p.row.codes is not None}),
@@ -73,6 +79,35 @@ def render(results: Results) -> str:
 
 
 # -- words ----------------------------------------------------------------------------------------------------------------
+
+
+def _caveats(results: Results, rows: list[Row]) -> tuple[list[tuple[str, str]], int]:
+    """Return what a reader should see first, (word, sentence), three at most, and how much more there is below."""
+    found: list[tuple[str, str]] = [(finding.kind, f"{family}: {finding.sentence}") for family, finding in shown(rows)]
+    found += [(note.label, note.reason) for note in results.notes if note.label == "warning" or note.option]
+    return found[:CAVEATS], max(0, len(found) - CAVEATS)
+
+
+def _lead(results: Results, drawn: dict[str, Tensor]) -> list[tuple[str, Markup]]:
+    """Return the first picture of the page, real rows beside samples of the first family: (caption, picture) twice."""
+    space, real = results.space, results.real
+    if real is None or not drawn or len(real) < 2:
+        return []
+    first = next(iter(drawn))
+    n = min(len(real), len(drawn[first]))  # as many of each, since a crowd looks different from a few
+    both = {"real": real[:n], first: drawn[first][:n]}
+    if len(space.shape) > 1:
+        picture = Markup('<img src="{}" alt="{}">')
+        return [(name, picture.format(image_grid(space, x, real), f"{name}, a grid of images")) for name, x in both.items()]
+    if not space.is_table or space.sequence or not 1 < space.dim <= 64:
+        return []
+    chosen = plots.pairs(space, plots.associations(space, real), 1)
+    alt = [f"{(space.names or ())[i]} against {(space.names or ())[j]}" if space.names else "two columns" for i, j in chosen]
+    return [
+        (f"{name}: {title}", Markup(plots.scatter(results.codec, pair, x, real, f"{title}, {name}")))
+        for pair, title in zip(chosen, alt, strict=True)
+        for name, x in both.items()
+    ]
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
@@ -141,6 +176,10 @@ def _duration(seconds: float | None) -> str:
     if seconds < 10:
         return f"{seconds:.2g} s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _memory(size: float | None) -> str:
+    return "–" if not size else f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
 
 
 # -- pictures -------------------------------------------------------------------------------------------------------------
@@ -230,7 +269,7 @@ def _pictures(results: Results, drawn: dict[str, Tensor]) -> dict[str, Any]:
     chosen = plots.pairs(space, matrices["real"]) if matrices else []
     names = space.names or ()
     return {
-        "marginals": plots.marginals(results.codec, real, drawn),
+        "marginals": plots.marginals(results.codec, real, dict(list(drawn.items())[:OVERLAID])),
         "pairs": [
             (
                 f"{names[i]} against {names[j]}",

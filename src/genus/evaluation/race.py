@@ -188,7 +188,9 @@ def _falls(trial: Trial, goal: float | None = None) -> bool:
         goal: the log-density that would have to be reached if as much again were gained; None: any gain counts.
     """
     found = [row["criterion"] for row in trial.history.rows if row.get("criterion") is not None]
-    if len(found) < 4 or trial.history.stopped != "max_seconds":
+    if trial.history.stopped != "max_seconds":
         return False
+    if len(found) < 4:  # one that sees all rows at once was not done with them
+        return goal is None
     gain = found[len(found) // 2] - min(found[len(found) // 2 :])  # of the second half of the evaluations
     return gain > 0.01 if goal is None else -min(found) + gain > goal

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from genus.evaluation.figures import number, paired, plus_minus
 from genus.evaluation.intervals import FEW_ROWS, LEVEL
 from genus.evaluation.results import GIVEN, Results, Row
-from genus.evaluation.wording import accusation
+from genus.evaluation.wording import accusation, listed
 
 __all__ = ["Place", "UNTRAINED", "differs", "distance", "hurried", "meaningful", "ranking", "real_rows", "tied", "too_few",
            "untrained"]  # fmt: skip
@@ -127,7 +127,8 @@ def ranking(results: Results) -> list[Place]:
 def _doubts(row: Row) -> list[str]:
     """Return what else is to be said of a row that was fitted: seeds that failed, a training that had no time."""
     cut = [f"stopped by the clock when it had hardly begun (steps: {row.steps:.0f})"] if hurried(row) else []
-    return [*([row.reason] if row.reason else []), *cut]
+    telling = [f"given away most by {listed(list(row.telling))}"] if row.telling else []
+    return [*telling, *([row.reason] if row.reason else []), *cut]
 
 
 def _density_sentence(results: Results, row: Row, numbered: bool) -> str:
@@ -158,6 +159,8 @@ def _against_baseline(results: Results, row: Row) -> str:
         return ""
     gap, se = row.baseline_difference, row.baseline_difference_se or 0.0
     if not differs(gap, se, row.baseline_difference_p):
+        if abs(gap) > 2 * se:
+            return f"perhaps other than {results.baseline}: skewed rows and so many families leave {paired(gap, se)} nats open"
         return f"no different from {results.baseline} ({paired(gap, se)} nats a row)"
     side = "better" if gap > 0 else "worse"
     return f"{plus_minus(abs(gap), se)} nats {side} than {results.baseline}"

@@ -60,7 +60,17 @@ class Report(Results):
         """Return the families in order, then the reference rows, as a pyarrow Table with a column for each number."""
         import pyarrow as pa
 
-        apart = (*PICTURED, "metrics", "metrics_spread", "metrics_error", "seeds", "histories", "findings", "by_steps")
+        apart = (
+            *PICTURED,
+            "metrics",
+            "metrics_spread",
+            "metrics_error",
+            "seeds",
+            "histories",
+            "findings",
+            "by_steps",
+            "telling",
+        )
         numbers = [f.name for f in fields(Row) if f.name not in apart]
         lines = []
         for place in self.ranking():

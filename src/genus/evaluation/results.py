@@ -21,6 +21,7 @@ __all__ = ["GIVEN", "PICTURED", "Results", "Row"]
 
 GIVEN = "given"  # the group of rows that were not fitted here
 
+FORMAT, VERSION = "genus report", 2  # of report.json: the version changes where a number changes its name or its meaning
 PICTURED = ("samples", "codes")  # fields of a row that pictures are made of, and that no file of numbers holds
 
 
@@ -76,6 +77,7 @@ class Row:
         samples: x (n, *shape) for the pictures.
         codes: the codes of held-out rows, of a family that has codes.
         findings: what is wrong with the samples, or with the density.
+        telling: the columns that give the samples away, each with how far the two-sample AUC falls without it.
     """
 
     family: str
@@ -121,6 +123,7 @@ class Row:
     samples: Tensor | None = field(default=None, repr=False)
     codes: Codes | None = field(default=None, repr=False)
     findings: list[Finding] = field(default_factory=list)
+    telling: dict[str, float] = field(default_factory=dict)
 
     @property
     def has_density(self) -> bool:
@@ -242,7 +245,8 @@ class Results:
     def to_json(self) -> dict[str, Any]:
         """Return every number as JSON values: NaN and infinities are None, samples, codes and real rows are left out."""
         apart = ("rows", "real", "space", "context", "metrics", "data_codec", "notes")
-        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        data = {"format": FORMAT, "version": VERSION}
+        data |= {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         data["space"] = self.space.to_json()
         data["form"] = self.codec.to_json()
         data["relations"] = self.relations

@@ -65,6 +65,7 @@ def trials_row(named: tuple[str, str, str], label: str, trials: Sequence[Trial],
         samples=good[0].samples,
         findings=_lasting([t.findings for t in good]) if named[0] not in BASELINE_NAMES else [],
         codes=good[0].codes,
+        telling=good[0].telling if named[0] not in BASELINE_NAMES else {},
     )
     if len(good) < len(trials):
         bad = next(trial for trial in trials if trial.error)

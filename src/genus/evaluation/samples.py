@@ -27,7 +27,7 @@ from genus.evaluation.metrics import LEAST
 from genus.evaluation.neighbours import repeated
 from genus.evaluation.report import Report
 from genus.evaluation.results import GIVEN, Row
-from genus.evaluation.trial import Protocol, find_wrongs, joint_space, pictured, score_rows, with_context
+from genus.evaluation.trial import Protocol, find_telling, find_wrongs, joint_space, pictured, score_rows, with_context
 
 __all__ = ["evaluate", "given_row", "read_samples"]
 
@@ -158,6 +158,7 @@ def given_row(protocol: Protocol, given: Given) -> Row:
         metrics=metrics,
         metrics_error=errors,
         samples=given.x[: pictured(protocol.train.space)].clone(),
+        telling=find_telling(protocol, joint),
         findings=sorted(findings, key=lambda finding: KINDS.index(finding.kind)),
     )
 

@@ -15,7 +15,7 @@ import torch
 from genus.data import Dataset
 from genus.evaluation.results import Row
 from genus.evaluation.rows import trials_row
-from genus.evaluation.trial import Protocol, Trial, find_wrongs, pictured, score_rows
+from genus.evaluation.trial import Protocol, Trial, find_telling, find_wrongs, pictured, score_rows
 from genus.models.weights import mixture_weights
 
 __all__ = ["STACKED", "stack_row"]
@@ -97,6 +97,7 @@ def _stacked(protocol: Protocol, name: str, members: Sequence[Trial], seed: int)
     joint = drawn[of, torch.arange(drawn.shape[1])]
     trial.metrics, trial.errors = score_rows(protocol, joint)
     trial.findings = find_wrongs(protocol, joint)
+    trial.telling = find_telling(protocol, joint)
     space = protocol.train.space
     trial.samples = joint[: pictured(space)].flatten(1)[:, : space.dim].reshape(-1, *space.shape).clone()
     return trial

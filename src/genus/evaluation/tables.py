@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from genus.evaluation.figures import number, plus_minus
-from genus.evaluation.metrics import Metric
+from genus.evaluation.metrics import METRICS, Metric
 from genus.evaluation.ranking import Place, distance
 from genus.evaluation.results import Results, Row
 from genus.evaluation.sequences import symbol
@@ -223,6 +223,8 @@ def _decimals(results: Results, key: str) -> int:
 
 def _direction(metric: Metric) -> str:
     """Return "lower, to 0": the better direction and its end."""
+    if metric.title == METRICS["c2st"].title:
+        return "0.5 = cannot be told apart"
     if metric.ideal is None:
         return f"{metric.better} is better"
     return f"near {metric.ideal:.2g}" if metric.better == "closer" else f"{metric.better}, to {metric.ideal:.2g}"

@@ -24,6 +24,7 @@ from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, scores_and_errors, torch_threads
 from genus.evaluation.sequences import draws, evaluate_sequences
+from genus.evaluation.telling import telling_columns
 from genus.files import save
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, Counted, GenerativeModel, TractableDensity, map_batches
 from genus.models.chain_rule import ChainRule
@@ -37,6 +38,7 @@ __all__ = [
     "EVIDENCE",
     "Protocol",
     "Trial",
+    "find_telling",
     "find_wrongs",
     "joint_space",
     "pictured",
@@ -70,6 +72,7 @@ class Trial:
     metrics: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)  # of the metrics, over rows
     findings: list[Finding] = field(default_factory=list)
+    telling: dict[str, float] = field(default_factory=dict)  # the columns that give the samples away
     stopping: np.ndarray | None = None  # (stopping rows,) the log-densities of rows that stopped the training
     drawn: Tensor | None = None  # all samples, the context beside x, where a stack may need them
     judging_seconds: float = 0.0
@@ -206,6 +209,7 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     trial.drawn = joint if protocol.stacked else None
     trial.metrics, trial.errors = score_rows(protocol, joint)
     trial.findings = find_wrongs(protocol, joint)
+    trial.telling = find_telling(protocol, joint)
     trial.findings = find_wrong_density(model, test.x, test.c) + trial.findings
 
 
@@ -243,6 +247,12 @@ def find_wrongs(protocol: Protocol, samples: Tensor) -> list[Finding]:
         return []
     space, seen, unseen = joint_space(train), with_context(train), with_context(protocol.test)
     return [*find_copies(space, samples, seen, unseen), *find_faults(space, samples, torch.cat([unseen, seen]))]
+
+
+def find_telling(protocol: Protocol, samples: Tensor) -> dict[str, float]:
+    """Return the columns that give samples away, which hold the context beside x where there is one."""
+    train = protocol.train
+    return {} if train.space.sequence else telling_columns(joint_space(train), protocol.half, samples)
 
 
 def with_context(data: Dataset) -> Tensor:

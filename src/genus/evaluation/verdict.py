@@ -257,4 +257,6 @@ def _auc(results: Results, row: Row) -> str:
     auc = row.metrics.get(results.samples_metric, math.nan)
     if math.isnan(auc):
         return ""
-    return f" ({'; '.join(filter(None, [f'a classifier’s AUC {auc:.2f}', real_rows(results)]))})"
+    return (
+        f" ({'; '.join(filter(None, [f'a classifier’s AUC {auc:.2f}, where 0.5 cannot be told apart', real_rows(results)]))})"
+    )

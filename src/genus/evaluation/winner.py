@@ -17,7 +17,7 @@ from genus.evaluation.stacking import STACKED
 from genus.evaluation.trial import Protocol, stopping_rows
 from genus.files import load, save
 from genus.ladder import ApproximateDensity, GenerativeModel
-from genus.models.stack import Stacked
+from genus.models.stack import Stack
 
 __all__ = ["BEST", "DRAWS", "keep_winner"]
 
@@ -50,7 +50,7 @@ def keep_winner(report: Report, kept: Path, folder: Path, protocol: Protocol) ->
     if len(models) > 1:
         held = stopping_rows(protocol, models[0], seed)
         assert held is not None
-        model: GenerativeModel = Stacked.of(cast("list[ApproximateDensity]", models), held.x, held.c)
+        model: GenerativeModel = Stack.of(cast("list[ApproximateDensity]", models), held.x, held.c)
         save(model, folder / BEST)
     else:
         model = models[0]
