@@ -7,8 +7,7 @@ import re
 
 import pytest
 import torch
-from conftest import CONTEXTS, SPACES
-from conftest import make as build_away
+from conftest import CONTEXTS, SPACES, make as build_away
 from torch import Tensor
 
 import genus

@@ -14,8 +14,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from genus import read

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from genus import Category, Lattice, Real, Time, read
 from genus.kinds.steps import find_steps, round_digits, shortest_decimals

@@ -65,51 +65,71 @@ _modules = {name: module for module, names in _names.items() for name in names}
 __all__ = sorted(_modules)  # noqa: PLE0605
 
 if TYPE_CHECKING:
-    from genus.data import Dataset, read
-    from genus.distillation import Distillation, distill
-    from genus.errors import DataError, GenusError, ModelFileError, NotFittedError, TrainingError
-    from genus.evaluation import Report, compare, evaluate
-    from genus.files import load, save
-    from genus.ladder import ApproximateDensity, Counted, GenerativeModel, Learned, Loss, TractableDensity
-    from genus.models import (
-        GAN,
-        GPT,
-        HCLT,
-        IAF,
-        IWAE,
-        MADE,
-        MAF,
-        NICE,
-        NSF,
-        RNN,
-        VAE,
-        VQVAE,
-        WGAN,
-        WGANGP,
-        Autoencoder,
-        Blend,
-        ChowLiu,
-        Dequantised,
-        Flow,
-        GaussianCopula,
-        Glow,
-        MarkovChain,
-        Mixture,
-        NaiveBayes,
-        ParallelWaveNet,
-        PixelCNN,
-        RealNVP,
-        Stack,
-        StackOfBounds,
-        Trees,
-        WaveNet,
+    from genus.data import Dataset as Dataset, read as read
+    from genus.distillation import Distillation as Distillation, distill as distill
+    from genus.errors import (
+        DataError as DataError,
+        GenusError as GenusError,
+        ModelFileError as ModelFileError,
+        NotFittedError as NotFittedError,
+        TrainingError as TrainingError,
     )
-    from genus.models.adversarial import adversarial
-    from genus.models.continuous import ContinuousDensity
-    from genus.questions import Explained, Imputed, Predicted, explain, impute, predict
-    from genus.registry import build, families, family
-    from genus.space import Category, Lattice, Real, Space, Time
-    from genus.training import History, fit
+    from genus.evaluation import Report as Report, compare as compare, evaluate as evaluate
+    from genus.files import load as load, save as save
+    from genus.ladder import (
+        ApproximateDensity as ApproximateDensity,
+        Counted as Counted,
+        GenerativeModel as GenerativeModel,
+        Learned as Learned,
+        Loss as Loss,
+        TractableDensity as TractableDensity,
+    )
+    from genus.models import (
+        GAN as GAN,
+        GPT as GPT,
+        HCLT as HCLT,
+        IAF as IAF,
+        IWAE as IWAE,
+        MADE as MADE,
+        MAF as MAF,
+        NICE as NICE,
+        NSF as NSF,
+        RNN as RNN,
+        VAE as VAE,
+        VQVAE as VQVAE,
+        WGAN as WGAN,
+        WGANGP as WGANGP,
+        Autoencoder as Autoencoder,
+        Blend as Blend,
+        ChowLiu as ChowLiu,
+        Dequantised as Dequantised,
+        Flow as Flow,
+        GaussianCopula as GaussianCopula,
+        Glow as Glow,
+        MarkovChain as MarkovChain,
+        Mixture as Mixture,
+        NaiveBayes as NaiveBayes,
+        ParallelWaveNet as ParallelWaveNet,
+        PixelCNN as PixelCNN,
+        RealNVP as RealNVP,
+        Stack as Stack,
+        StackOfBounds as StackOfBounds,
+        Trees as Trees,
+        WaveNet as WaveNet,
+    )
+    from genus.models.adversarial import adversarial as adversarial
+    from genus.models.continuous import ContinuousDensity as ContinuousDensity
+    from genus.questions import (
+        Explained as Explained,
+        Imputed as Imputed,
+        Predicted as Predicted,
+        explain as explain,
+        impute as impute,
+        predict as predict,
+    )
+    from genus.registry import build as build, families as families, family as family
+    from genus.space import Category as Category, Lattice as Lattice, Real as Real, Space as Space, Time as Time
+    from genus.training import History as History, fit as fit
 
 
 def __getattr__(name: str) -> Any:

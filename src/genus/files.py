@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,6 +26,7 @@ from genus.space import Space
 
 __all__ = ["UNBELIEVABLE", "check_types", "load", "read_tensors", "save", "sealed", "write_tensors"]
 
+M = TypeVar("M", bound=GenerativeModel)
 FORMAT = 3
 # What constructors and decoders raise on values that nobody checked; anything else is a fault of genus.
 UNBELIEVABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
@@ -117,6 +118,10 @@ def describe(model: GenerativeModel) -> dict[str, Any]:
     }
 
 
+@overload
+def load(path: str | os.PathLike[str], into: M) -> M: ...
+@overload
+def load(path: str | os.PathLike[str], into: None = None) -> GenerativeModel: ...
 def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> GenerativeModel:
     """Read a model that `save` wrote, onto the CPU, in evaluation mode.
 

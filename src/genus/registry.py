@@ -8,17 +8,32 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, overload
 
 import genus.models  # noqa: F401 - importing them registers them
 from genus.errors import DataError, GenusError
-from genus.ladder import GenerativeModel, isolated, registered_families, registered_family
+from genus.ladder import (
+    ApproximateDensity,
+    GenerativeModel,
+    TractableDensity,
+    isolated,
+    registered_families,
+    registered_family,
+)
 from genus.models.dequantised import Dequantised
 from genus.space import Lattice, Space
 
 __all__ = ["build", "families", "family", "hyper_parameters", "hyper_type", "refusal", "suggested"]
 
 PLUGINS = "genus.families"
+
+# For type checkers: models of the first have an exact density on any space that they take, of the second perhaps a bound.
+Exact = Literal[
+    "naive-bayes", "mixture", "markov", "gpt", "made", "trees", "gaussian-copula", "stack", "chow-liu", "hclt", "pixelcnn",
+    "rnn", "wavenet", "blend",
+]  # fmt: skip
+Bounded = Literal["nice", "real-nvp", "maf", "iaf", "nsf", "glow", "autoencoder", "vae", "iwae", "vq-vae"]
+M = TypeVar("M", bound=GenerativeModel)
 
 
 @cache
@@ -44,6 +59,14 @@ def families() -> dict[str, type[GenerativeModel]]:
     return {name: cls for name, cls in registered_families().items() if cls.info.listed}
 
 
+@overload
+def family(name: Exact) -> type[TractableDensity]: ...
+@overload
+def family(name: Bounded) -> type[ApproximateDensity]: ...
+@overload
+def family(name: str) -> type[GenerativeModel]: ...
+@overload
+def family(name: type[M]) -> type[M]: ...
 def family(name: str | type[GenerativeModel]) -> type[GenerativeModel]:
     """Return the family with this name; a family itself is returned as it is.
 
@@ -125,6 +148,18 @@ def refusal(name: str | type[GenerativeModel], space: Space, context: Space | No
     return None if cls.accepts(space, context) else Dequantised.refusal_of(cls, space, context)
 
 
+@overload
+def build(
+    name: Exact, space: Space, context: Space | None = None, seed: int | None = None, **hyper: Any
+) -> TractableDensity: ...
+@overload
+def build(
+    name: Bounded, space: Space, context: Space | None = None, seed: int | None = None, **hyper: Any
+) -> ApproximateDensity: ...
+@overload
+def build(
+    name: str | type[GenerativeModel], space: Space, context: Space | None = None, seed: int | None = None, **hyper: Any
+) -> GenerativeModel: ...
 def build(
     name: str | type[GenerativeModel], space: Space, context: Space | None = None, seed: int | None = None, **hyper: Any
 ) -> GenerativeModel:

@@ -34,8 +34,7 @@ from genus.evaluation.stacking import stack_row
 from genus.evaluation.trial import Protocol, Trial, with_context
 from genus.evaluation.winner import keep_winner
 from genus.ladder import GenerativeModel
-from genus.registry import families as all_families
-from genus.registry import family, refusal
+from genus.registry import families as all_families, family, refusal
 
 __all__ = ["compare"]
 

@@ -74,8 +74,7 @@ class Progress:
         if not self._show or self._bar is not None or not sys.stderr.isatty():
             return
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bar
+        from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
