@@ -478,7 +478,7 @@ def test_a_threshold_raises_no_more_false_alarms_than_it_is_asked_for(tmp_path: 
     limit = held.threshold(0.05)
     assert (model.log_prob(x[2000:]) < limit).double().mean().item() == pytest.approx(0.05, abs=0.02)
     assert "Nothing says" in held.compared(model.log_prob(x[2000:]).tolist())
-    assert "less likely" in held.compared(model.log_prob(x[2000:] + 1.0).tolist())
+    assert "are less likely" in held.compared(model.log_prob(x[2000:] + 1.0).tolist())
     with pytest.raises(GenusError, match=r"asks for 9,999 held-out rows.* with 1,000"):
         held.threshold(1e-4)
     for wrong in ([2.0, 1.0], [math.inf], "1", [True], [], [0.0] * 1001):
