@@ -20,6 +20,7 @@ from genus import Category, DataError, GenusError, Lattice, Real, Space
 from genus.data.blanks import mark_unknown
 from genus.kinds import kind_from_json
 from genus.ladder import HeldOut, resampling
+from genus.models.leaves import ColumnLeaves
 from genus.models.patterns import BlankPatterns
 from genus.questions import column_given
 
@@ -526,3 +527,12 @@ def test_predictions_are_calibrated_by_held_out_rows() -> None:
     assert wide.calibration.before < 0.7
     with pytest.raises(DataError, match="cannot calibrate"):
         genus.predict(model, given, "number", held_out={name: values[:5] for name, values in held.items()})
+
+
+def test_trees_ask_first_whether_a_value_is_known() -> None:
+    for kind in UNKNOWN.kinds[:2]:
+        leaves = ColumnLeaves(Space([kind]), 8)
+        assert leaves.nodes[0].tolist() == [0, leaves.count - 1, leaves.count]
+        assert leaves.blank == leaves.count - 1
+        seen = leaves.locate(torch.tensor([[2.0 if isinstance(kind, Category) else math.nan]])).leaf
+        assert seen.tolist() == [leaves.blank]

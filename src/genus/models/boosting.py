@@ -82,6 +82,27 @@ def boost(train: Rows, held: Rows, nodes: np.ndarray, options: BoostingOptions) 
     return [found[at] for at in range(len(nodes))]
 
 
+def cuts(counts: np.ndarray) -> np.ndarray:
+    """Return questions (leaves - 1, 3), lo, mid and hi, that halve the counts (leaves,) as nearly as they can.
+
+    >>> cuts(np.array([1.0, 1.0, 2.0])).tolist()
+    [[0, 2, 3], [0, 1, 2]]
+    """
+    total = np.concatenate([[0.0], (counts + 0.01).cumsum()])  # leaves without rows are halved too
+    found, waiting = [], [(0, len(counts))]
+    while waiting:
+        lo, hi = waiting.pop()
+        if hi - lo < 2:
+            continue
+        half = (total[lo] + total[hi]) / 2
+        mid = int(np.searchsorted(total, half).clip(lo + 1, hi - 1))
+        if mid - 1 > lo and half - total[mid - 1] < total[mid] - half:
+            mid -= 1
+        found.append((lo, mid, hi))
+        waiting += [(mid, hi), (lo, mid)]
+    return np.array(found, dtype=np.int64).reshape(-1, 3)
+
+
 def datasets(codes: np.ndarray, held: np.ndarray) -> tuple[Any, Any]:
     """Return training and validation rows as LightGBM has them."""
     import lightgbm

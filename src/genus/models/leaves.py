@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError
-from genus.models.boosting import Boosted, empty
+from genus.models.boosting import Boosted, cuts, empty
 from genus.models.heaps import Heaps, weigh
 from genus.nets.cells import Cells
 from genus.space import Category, Lattice, Real, Space
@@ -96,8 +96,13 @@ class ColumnLeaves(nn.Module):
     @property
     def blank(self) -> int:
         """Return the number of the leaf that is a missing value; the column must have one."""
+        return int(self._place[self._blank_item])
+
+    @property
+    def _blank_item(self) -> int:
+        """Return the place of the missing value among the values that are leaves."""
         of_state = self.cells.total - self.kind.states + self.kind.missing_state  # a narrow lattice's values come before atoms
-        return int(self._place[int(np.flatnonzero(self.kept == of_state)[0])])
+        return int(np.flatnonzero(self.kept == of_state)[0])
 
     # -- what is learned ----------------------------------------------------------------------------------------------
 
@@ -155,7 +160,11 @@ class ColumnLeaves(nn.Module):
         self._prepare()
 
     def _number(self, counts: np.ndarray, ranks: np.ndarray) -> None:
-        """Number the leaves, levels by ranks, and cut them by how many rows each has (leaves,), values before bins."""
+        """Number the leaves, levels by ranks, and cut them by how many rows each has (leaves,), values before bins.
+
+        Where a blank stands for an unknown value the first question is whether there is one: the others then learn from the
+        rows with a value alone.
+        """
         order = ranks.argsort()
         if not isinstance(self.kind, Category):
             values = self.cells.values.numpy()[self.kept] if self.cells.total else np.zeros(len(self.kept))
@@ -164,7 +173,14 @@ class ColumnLeaves(nn.Module):
                 middles = torch.as_tensor((ends[1:] + ends[:-1]) / 2)[:, None]
                 values = np.concatenate([values, self.space.join(torch.zeros_like(middles).long(), middles)[:, 0].numpy()])
             order = np.argsort(np.nan_to_num(values, nan=np.inf), kind="stable")
-        self.place, self.nodes = torch.as_tensor(order.argsort()), torch.as_tensor(cuts(counts[order]))
+        apart = self.kind.has_missing and self.kind.unknown and len(counts) > 1
+        if apart:
+            blank = self._blank_item
+            order = np.append(order[order != blank], blank)
+        nodes = cuts(counts[order][: len(order) - apart])
+        if apart:
+            nodes = np.concatenate([[[0, len(order) - 1, len(order)]], nodes])
+        self.place, self.nodes = torch.as_tensor(order.argsort()), torch.as_tensor(nodes)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -368,24 +384,3 @@ class ColumnLeaves(nn.Module):
 def _check_loaded(column: Any, keys: Any) -> None:
     """Raise DataError where numbers that were read are no division of a column."""
     column.check()
-
-
-def cuts(counts: np.ndarray) -> np.ndarray:
-    """Return questions (leaves - 1, 3), lo, mid and hi, that halve the counts (leaves,) as nearly as they can.
-
-    >>> cuts(np.array([1.0, 1.0, 2.0])).tolist()
-    [[0, 2, 3], [0, 1, 2]]
-    """
-    total = np.concatenate([[0.0], (counts + 0.01).cumsum()])  # leaves without rows are halved too
-    found, waiting = [], [(0, len(counts))]
-    while waiting:
-        lo, hi = waiting.pop()
-        if hi - lo < 2:
-            continue
-        half = (total[lo] + total[hi]) / 2
-        mid = int(np.searchsorted(total, half).clip(lo + 1, hi - 1))
-        if mid - 1 > lo and half - total[mid - 1] < total[mid] - half:
-            mid -= 1
-        found.append((lo, mid, hi))
-        waiting += [(mid, hi), (lo, mid)]
-    return np.array(found, dtype=np.int64).reshape(-1, 3)
