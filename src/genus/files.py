@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -15,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from genus import __version__
 from genus.atomic import atomic_write
 from genus.codec import Codec
 from genus.configurable import unregistered_reason
@@ -45,7 +47,7 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor]
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path, ModelFileError) as temporary:
-        save_file(tensors, temporary, metadata=sealed(json.dumps(header | {"format": FORMAT}), tensors))
+        save_file(tensors, temporary, metadata=sealed(json.dumps(header | {"format": FORMAT, "version": __version__}), tensors))
 
 
 def sealed(header: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -82,11 +84,20 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise ModelFileError(f"{path} is a safetensors file that genus did not write; expected a file of genus.save.")
     if header["format"] != FORMAT:
-        other = "a newer" if header["format"] > FORMAT else "an older"
-        raise ModelFileError(f"{path} has format {header['format']}, and this genus reads {FORMAT}; install {other} genus.")
+        raise ModelFileError(
+            f"{path} has format {header['format']}, and this genus {__version__} reads {FORMAT}; {_reader(header)}."
+        )
     if sealed(metadata["genus"], tensors)["digest"] != metadata.get("digest"):
         raise ModelFileError(f"{path} is damaged: its content is not what was written; copy it anew, or save the model again.")
     return tensors, header
+
+
+def _reader(header: dict[str, Any]) -> str:
+    """Return which genus to install for a file of another format: the one that wrote it, where the file says it."""
+    version = header.get("version")
+    if isinstance(version, str) and re.fullmatch(r"\d+(\.\d+){1,3}\w{0,8}", version, re.ASCII) and version != __version__:
+        return f"install genus {version}, which wrote it: pip install genus=={version}"
+    return f"install {'a newer' if header['format'] > FORMAT else 'an older'} genus"
 
 
 def save(model: GenerativeModel, path: str | os.PathLike[str]) -> None:

@@ -98,9 +98,24 @@ def sequences_of(waves: Iterable[np.ndarray], rate: int, options: Options) -> Se
 # -- files ----------------------------------------------------------------------------------------------------------------
 
 
+def _soundfile() -> Any:
+    """Return the module that reads and writes recordings.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        import soundfile
+    except ImportError as error:
+        raise DataError(
+            "Recordings are read and written by soundfile, which is not here; pip install 'genus[sound]'."
+        ) from error
+    return soundfile
+
+
 def _recording(path: Path) -> tuple[np.ndarray, int]:
     """Return a recording's waveform (T,) in [-1, 1], and its samples a second."""
-    import soundfile
+    soundfile = _soundfile()
 
     _refuse_cut_off(path)
     try:
@@ -155,7 +170,7 @@ def write_wav(file: str | Path | IO[bytes], wave: Any, rate: int) -> None:
         wave: (T,) in [-1, 1].
         rate: samples a second.
     """
-    import soundfile
+    soundfile = _soundfile()
 
     values = np.clip(np.nan_to_num(np.asarray(wave, dtype=np.float64)), -1.0, 1.0)
     soundfile.write(file, values, rate, format="WAV", subtype="PCM_16")

@@ -6,6 +6,7 @@ W_p(p, q) = inf over couplings of p and q of (E |x - y|^p)^(1/p) (Villani 2009, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -155,7 +156,7 @@ def _moves(x: Tensor, y: Tensor, a: Tensor, b: Tensor, order: float, distances: 
     cost = (costs(x.double(), y.double(), "euclidean") if distances is None else distances.double()).cpu()
     cost = cost if order == 1 else (cost / cost.max().clamp(min=1e-300)) ** order
     equal = len(x) == len(y) and bool((a == a[0]).all()) and bool((b == b[0]).all())
-    if equal and _effective_dimension(torch.cat([x, y]).double()) >= DIRECTIONS:
+    if equal and (_effective_dimension(torch.cat([x, y]).double()) >= DIRECTIONS or find_spec("ot") is None):
         return _by_assignment(cost)
     return _by_simplex(cost, a, b)
 
@@ -173,7 +174,13 @@ def _by_quantiles(x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, T
 
 
 def _by_simplex(cost: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    import ot  # takes a second: only who needs it waits for it
+    try:
+        import ot  # takes a second: only who needs it waits for it
+    except ImportError as error:
+        raise GenusError(
+            "The exact coupling of samples of different sizes or weights is found by POT, which is not here; pip install"
+            " 'genus[transport]', or give equally many points of equal weight."
+        ) from error
 
     plan, log = ot.emd(a.numpy(), b.numpy(), cost.numpy(), numItermax=10**9, log=True)
     if log["warning"]:
