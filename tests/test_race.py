@@ -94,7 +94,7 @@ def test_what_more_time_might_change_is_said() -> None:
     trial.history.rows = [{"criterion": 9.0 - i} for i in range(6)]
     trial.history.stopped = "max_seconds"
     assert unsettled(Heats([], [], ["gpt"], []), [trial]) == (
-        "More time may change the order: made still improved when the clock ended the training;"
+        "More time may change the order: made might still have improved when the clock ended the training;"
         " gpt was still learning when given up."
     )
     trial.history.stopped = "early stopping"

@@ -134,7 +134,7 @@ def compare(
 
     with TemporaryDirectory() if folder is not None else nullcontext() as kept:
         trials = run_trials(replace(setup.protocol, folder=kept), work, jobs, setup.baseline, say, publish)
-        outlook = unsettled(setup.heats, trials) if clock.seconds < math.inf else ""
+        outlook = unsettled(setup.heats, trials, setup.protocol.budget) if clock.seconds < math.inf else ""
         whole = _report(setup, trials, reference_scores(setup.protocol, rest), outlook)
         if folder is not None and kept is not None:
             try:
