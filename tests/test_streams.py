@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+import torch
 from command import run
 
 import genus
@@ -139,3 +140,66 @@ def test_text_is_cut_between_rows_and_not_within_quotes(monkeypatch: pytest.Monk
     assert whole.column("place").to_pylist() == [place.strip() for place in places]
     assert whole.column("id").to_pylist() == list(range(1, 1001))
     assert [block.num_rows for block in parts.blocks(400)] == [400, 400, 200]
+
+
+# -- training ---------------------------------------------------------------------------------------------------------------
+
+
+def parts_of(rows: pa.Table, name: str, count: int = 3) -> str:
+    """The rows in a folder of several files."""
+    Path(name).mkdir(exist_ok=True)
+    size = -(-rows.num_rows // count)
+    for i in range(count):
+        pq.write_table(rows.slice(i * size, size), f"{name}/{i}.parquet")
+    return name
+
+
+def test_a_small_stream_has_the_kinds_and_the_counts_of_memory_bit_for_bit() -> None:
+    source = parts_of(table(1000, seed=4), "small")
+    memory, stream = genus.read(source), genus.read(source, stream=True)
+    assert stream.space == memory.space
+    assert stream.codec == memory.codec
+    models = [genus.NaiveBayes(memory.space) for _ in range(2)]
+    for model, data in zip(models, (memory, stream), strict=True):
+        genus.fit(model, data, batch_size=170, progress=False)
+    for name, tensor in models[0].state_dict().items():
+        assert torch.equal(tensor.nan_to_num(), models[1].state_dict()[name].nan_to_num()), name
+
+
+def test_a_large_stream_has_levels_and_ends_of_all_rows_and_counts_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genus.data.stream.CELLS", 5 * 300)
+    monkeypatch.setattr("genus.data.stream.AT_ONCE", 170)
+    rows = table(2000, seed=5).to_pylist()
+    rows[1500] |= {"place": "elsewhere", "count": 77}  # once in all rows
+    source = parts_of(pa.Table.from_pylist(rows), "large")
+    memory, stream = genus.read(source), genus.read(source, stream=True)
+    assert (len(stream), stream.total) == (300, 2000)
+    kinds = dict(zip(stream.space.names, stream.space.kinds, strict=True))
+    assert kinds["place"] == memory.space.kinds[memory.space.index("place")]
+    assert (kinds["count"].low, kinds["count"].high) == (0, 77)
+    assert str(stream).count("2,000 rows are read block by block")
+    model = genus.NaiveBayes(stream.space)
+    genus.fit(model, stream, progress=False)
+    assert int(model.product.rows.sum()) == 2000
+    assert sum(len(x) for x, _ in stream.blocks(450)) == 2000
+    assert len(stream.split()[0]) == 240
+    assert type(stream.rows(slice(0, 5))) is genus.Dataset
+
+
+@pytest.mark.nightly
+def test_independent_columns_count_all_rows_and_others_see_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genus.data.stream.CELLS", 5 * 300)
+    stream = genus.read(parts_of(table(2000, seed=6), "more"), stream=True)
+    columns = genus.build("independent", stream.space)
+    genus.fit(columns, stream, batch_size=500, progress=False)
+    assert int(columns.product.rows.sum()) == 2000
+    for family in ("made", "mixture"):
+        genus.fit(genus.build(family, stream.space), stream, max_steps=5, max_seconds=1, progress=False)
+
+
+def test_the_command_streams_and_says_what_does_not() -> None:
+    source = parts_of(table(1000, seed=4), "small")
+    done = run("fit", source, "--family", "naive-bayes", "--stream", "--out", "streamed.genus")
+    assert done.code == 0, done.err
+    assert "1,000 rows are read block by block" in done.err
+    run("fit", "iris", "--family", "naive-bayes", "--stream", "--out", "no.genus").refused(1, "tables in files")

@@ -52,6 +52,12 @@ def fit(
         ),
     ] = None,
     reading: ReadingOptions,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream", help="Read a table in files block by block: counting families see all rows, others a sample that fits."
+        ),
+    ] = False,
     budget: Budget = None,
     epochs: Annotated[float | None, typer.Option(metavar="N", help="Train for at most N passes over the data.")] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Train for at most N steps.")] = None,
@@ -86,6 +92,7 @@ def fit(
     limit = parse_duration(budget)
     if name is None:
         given = {"--set": settings, "--epochs": epochs, "--steps": steps, "--learning-rate": learning_rate, "--resume": resume}
+        given["--stream"] = stream
         if odd := [option for option, value in given.items() if value]:
             raise UsageError(f"{odd[0]} is for one family, and none is named; add --family, or leave it out")
         _fit_best(data, reading, limit or BEST_SECONDS, seed, out, output, ctx)
@@ -97,7 +104,7 @@ def fit(
 
     from genus.data import read
 
-    dataset = read(source_of(data), **reading.arguments())
+    dataset = read(source_of(data), **reading.arguments(), stream=stream)
     output.note(f"{dataset.summary(shell=True)}\n")
     try:
         model = build_model(cls, dataset.space, dataset.context, len(dataset), chosen, seed)

@@ -16,7 +16,7 @@ from genus.data.files import COMPRESSED, File
 from genus.data.sequences import Options
 from genus.data.tables import open_dataset
 
-__all__ = ["Parts", "blocks_of", "table_parts"]
+__all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts"]
 
 PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
 TEXT = (".csv", ".tsv", ".tab", ".data", ".dat")
@@ -51,16 +51,16 @@ def blocks_of(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
     count = 0
     for table in tables:
         while count + table.num_rows >= rows:
-            yield _joined([*held, table.slice(0, rows - count)])
+            yield joined([*held, table.slice(0, rows - count)])
             table, held, count = table.slice(rows - count), [], 0
         if table.num_rows:
             held.append(table)
             count += table.num_rows
     if held:
-        yield _joined(held)
+        yield joined(held)
 
 
-def _joined(tables: list[pa.Table]) -> pa.Table:
+def joined(tables: list[pa.Table]) -> pa.Table:
     """Return tables as one; a column that holds numbers here and texts there holds texts."""
     if len(tables) == 1:
         return tables[0]

@@ -31,6 +31,7 @@ from genus.data.relations import relate
 from genus.data.schema import Schema
 from genus.data.sequences import Options, arrange
 from genus.data.sources import Source, open_source
+from genus.data.stream import read_stream
 from genus.data.tables import mark_missing
 from genus.errors import DataError
 from genus.kinds import Kind
@@ -65,6 +66,7 @@ def read(
     allow_missing: bool = False,
     absent: bool = False,
     beyond: bool = False,
+    stream: bool = False,
 ) -> Dataset:
     """Read data and measure the kind of every column.
 
@@ -142,6 +144,8 @@ def read(
         said = Schema.read(schema).arguments()
         context, target = context if context is not None else said["context"], target if target is not None else said["target"]
         kinds, constraints, relations = said["kinds"] | dict(kinds or {}), (*said["constraints"], *constraints), False
+    if stream:
+        return read_stream(source, locals(), read)
     codec, context_codec = (_codec(given) for given in (space if isinstance(space, tuple) else (space, None)))
     overrides = dict(kinds or {})
     spaces = [known.space for known in (context_codec, codec) if known is not None]

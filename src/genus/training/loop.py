@@ -100,8 +100,9 @@ def fit(
         resume: go on from the checkpoint, bit for bit as if never stopped. Budgets and patience may be new ones.
         progress: a bar on a terminal, a line now and then elsewhere, both on stderr.
 
-    Data are in memory, or memory-mapped tensors; steps are Adam's or Muon's, on one device. For more than that (data that
-    stream, other optimizers, callbacks, many devices) write the loop: `model.losses()` says what to lower.
+    Data are in memory, or memory-mapped tensors, or a stream, of which counted models see all rows and others a sample (see
+    `genus.read`); none of a stream's rows are held out from counting. Steps are Adam's or Muon's, on one device. For more than
+    that (other optimizers, callbacks, many devices) write the loop: `model.losses()` says what to lower.
 
     Raises:
         DataError: the data do not fit the model's space.
@@ -214,7 +215,9 @@ def _split(model: GenerativeModel, data: Any, options: FitOptions, own_way: bool
             f"This {model.name} crosses folds and has no use for other validation rows; leave validation out, or build it with"
             " folds=1."
         )
-    train, held = prepare(model, data, None if (single_pass or crossed) and share else options.validation, options.seed)
+    streams = is_counted and hasattr(data, "blocks")  # all rows are counted, and none held out
+    unused = (single_pass or crossed or streams) and share
+    train, held = prepare(model, data, None if unused else options.validation, options.seed)
     if is_counted and not single_pass and held is None:
         held = train.some(HELD_OUT, options.seed)  # EM stops by the rows that it is trained on
     return train, held

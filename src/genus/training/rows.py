@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +29,22 @@ class Rows:
     """Hold rows x (N, *shape) with contexts c (N, *context), or None; `consecutive` rows are the pieces of one long sequence.
 
     `among` says which of them are meant, and in which order: data are not copied where a share of them is held out. They may be
-    kept as small integers, memory-mapped even; rows that are taken out of them are floating-point numbers.
+    kept as small integers, memory-mapped even; rows that are taken out of them are floating-point numbers. Where they are a
+    sample of more, `stream(size)` gives all rows in blocks of x and c.
     """
 
     x: Tensor
     c: Tensor | None
     consecutive: bool = False
     among: Tensor | None = None
+    stream: Callable[[int], Iterator[tuple[Tensor, Tensor | None]]] | None = None
+
+    def blocks(self, size: int) -> Iterator[Rows]:
+        """Yield the rows in blocks of so many; where they are a sample of more, all of these."""
+        if self.stream is None:
+            yield from (self[at : at + size] for at in range(0, len(self), size))
+        else:
+            yield from (Rows(x, c) for x, c in self.stream(size))
 
     def __getitem__(self, index: slice | Tensor) -> Rows:
         index = index if self.among is None else self.among[index]
@@ -66,7 +76,7 @@ class Rows:
         """Return the rows on a device."""
         x, c, among = (None if t is None else t.to(device) for t in (self.x, self.c, self.among))
         assert x is not None
-        return Rows(x, c, self.consecutive, among)
+        return Rows(x, c, self.consecutive, among, self.stream)
 
 
 def _taken(rows: Tensor, index: slice | Tensor) -> Tensor:
@@ -157,4 +167,5 @@ def _rows(model: GenerativeModel, data: Any, name: str) -> Rows:
     if name == "data" and codec is not None and codec.space == model.space:
         model.codec, model.context_codec = codec, data.context_codec
     c = model._check_context(c, len(x))
-    return Rows(x, None if c is None else c.to(x.device), c is None and getattr(data, "consecutive", False))
+    consecutive = c is None and getattr(data, "consecutive", False)
+    return Rows(x, None if c is None else c.to(x.device), consecutive, stream=getattr(data, "blocks", None))

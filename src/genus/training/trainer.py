@@ -333,11 +333,11 @@ class CountingTrainer(Trainer):
         """
         self.counted.clear()
         cut = False
-        for at in range(0, len(self.train), self.batch_size):
-            cut = at > 0 and self.over() is not None
+        for number, block in enumerate(self.train.blocks(self.batch_size)):
+            cut = number > 0 and self.over() is not None
             if cut:
                 break
-            rows = self.train[at : at + self.batch_size].to(self.device)
+            rows = block.to(self.device)
             # Pieces of one sequence are counted as one, so that nothing is lost at their edges.
             self.counted.observe(rows.x.reshape(1, -1) if rows.consecutive else rows.x, rows.c)
         if cut and self.step > 0:

@@ -1,0 +1,217 @@
+"""Tables that never are in memory as a whole: all rows in one pass after another, and a sample of them as a `Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from torch import Tensor
+
+from genus.codec.frames import to_arrow
+from genus.codec.notes import Note
+from genus.data.dataset import Dataset
+from genus.data.parts import AT_ONCE, Parts, joined, table_parts
+from genus.data.sequences import Options
+from genus.data.tables import mark_missing
+from genus.errors import DataError
+
+__all__ = ["CELLS", "Stream", "measure_stream", "read_stream"]
+
+CELLS = 2**24  # values that are kept: rows times columns
+LEVELS = 10_000  # texts of a column that are looked for, each with a row
+ROUNDS = 8  # passes until the kinds hold every row
+MISFITS = 100  # rows that did not fit, of one block, by which the kinds are measured anew
+
+
+@dataclass(frozen=True, eq=False)
+class Stream(Dataset):
+    """Holds a uniform sample of a table's rows as a `Dataset` does, and goes over all rows block by block.
+
+    What learns by counting (naive Bayes, independent columns) passes over all rows; every other use sees the sample: splits,
+    comparisons, training by gradients, mixtures, trees.
+
+    Args:
+        parts: of the table.
+        total: the number of all rows.
+        prepared: makes of the columns that were read those that the codecs take.
+    """
+
+    parts: Parts | None = field(default=None, repr=False)
+    total: int = 0
+    prepared: Callable[[pa.Table], pa.Table] | None = field(default=None, repr=False)
+
+    def blocks(self, rows: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield all rows, in their order, as x (rows, *shape) and c (rows, K) or None; the last block has fewer.
+
+        Raises:
+            DataError: a row does not fit the kinds, since the files have changed.
+        """
+        assert self.parts is not None
+        assert self.codec is not None
+        for table in self.parts.blocks(rows):
+            table = table if self.prepared is None else self.prepared(table)
+            yield self.codec.encode(table), None if self.context_codec is None else self.context_codec.encode(table)
+
+    def rows(self, index: Any) -> Dataset:
+        plain = {one.name: getattr(self, one.name) for one in fields(Dataset)}
+        return Dataset(**plain).rows(index)
+
+
+def read_stream(source: Any, given: Mapping[str, Any], read: Callable[..., Dataset]) -> Stream:
+    """Return a table in files block by block.
+
+    Args:
+        source: what `table_parts` takes.
+        given: the arguments of `read`.
+        read: `genus.read` itself, which measures a sample.
+
+    Raises:
+        DataError: the source is no table in files, or an argument has no meaning for one that streams.
+    """
+    for name in ("space", "schema", "sequence", "group", "documents", "tokens", "length", "rate"):
+        if given[name] is not None:
+            raise DataError(f"{name}= is not for data that stream; leave it out, or read the data without stream=True.")
+    known = ("context", "target", "kinds", "constraints", "relations", "chart", "unknown", "blank_is_a_value")
+    missing = tuple(given["missing"] or ())
+    options = Options(missing, header=given["header"], encoding=given["encoding"], kinds=dict(given["kinds"] or {}))
+    parts = table_parts(source, options)
+    if parts is None:
+        raise DataError("Only tables in files stream: Parquet, Arrow or delimited text, or a folder of Parquet files.")
+
+    def prepared(table: pa.Table) -> pa.Table:
+        plain = to_arrow(table)[0]
+        return mark_missing(plain, missing) if missing else plain
+
+    return measure_stream(parts, prepared, lambda table: read(table, **{name: given[name] for name in known}))
+
+
+def measure_stream(parts: Parts, prepared: Callable[[pa.Table], pa.Table], read: Callable[[pa.Table], Dataset]) -> Stream:
+    """Return a table's kinds and a sample of its rows, without ever holding all.
+
+    One pass draws the sample, by a hash of the number of each row, and finds the rows that hold the ends of numbers, blanks,
+    and texts that no row before had; the kinds are measured on these together. Further passes see that every row fits, and
+    measure anew with those that do not. A table of no more than `CELLS` values is its own sample, and has the kinds that it
+    has in memory. Of a larger one levels, ends and blanks are those of all rows; charts, steps and values that repeat are
+    those of the sample, and so are keys, of which new ones may be among those of other rows.
+
+    Args:
+        parts: of the table.
+        prepared: makes of the columns that were read those that are measured.
+        read: measures the kinds of a table.
+
+    Raises:
+        DataError: there are no rows, or no kinds hold them all.
+    """
+    sample, odd, total = _drawn(parts, prepared)
+    for _ in range(ROUNDS):
+        measured = read(joined([sample, *odd]))
+        misfits = list(_misfits(parts, prepared, measured))
+        if not misfits:
+            chosen = measured if not odd else measured.rows(slice(0, sample.num_rows))
+            plain = {one.name: getattr(chosen, one.name) for one in fields(Dataset)}
+            told = f"{total:,} rows are read block by block; what does not learn by counting sees"
+            seen = "all of them" if sample.num_rows == total else f"a sample of {sample.num_rows:,}"
+            plain["name"], plain["notes"] = parts.name, (*measured.notes, Note(f"{told} {seen}"))
+            return Stream(**plain, parts=parts, total=total, prepared=prepared)
+        odd += misfits
+    raise DataError(f"The kinds of {parts.name} changed with every pass; name those of its columns in kinds=.")
+
+
+def _hashes(start: int, rows: int) -> np.ndarray:
+    """Return a number for each row by its place, (rows,) uint64, as good as drawn: splitmix64 (Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        z = (np.arange(start, start + rows, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.Table, list[pa.Table], int]:
+    """Return the sample in the order of its rows, rows with values that it may lack, and the number of all rows."""
+    kept: list[pa.Table] = []
+    hashes = np.empty(0, dtype=np.uint64)
+    odd: list[pa.Table] = []
+    total, limit, seen = 0, np.uint64(2**64 - 1), _Seen()
+    for block in parts.blocks(AT_ONCE):
+        table, own = prepared(block), _hashes(total, block.num_rows)
+        most = max(2, CELLS // max(1, table.num_columns))
+        if (new := seen.new_rows(table)).size:
+            odd.append(table.take(pa.array(new)))
+        low = np.flatnonzero(own <= limit)
+        kept.append(table if len(low) == len(own) else table.take(pa.array(low)))
+        hashes = np.concatenate([hashes, own[low]])
+        total += block.num_rows
+        if len(hashes) > most + most // 2:
+            kept, hashes, limit = _least(kept, hashes, most)
+    if total == 0:
+        raise DataError(f"{parts.name} has no rows; expected rows of data.")
+    kept, hashes, _ = _least(kept, hashes, most)
+    return joined(kept), odd if len(hashes) < total else [], total
+
+
+def _least(kept: list[pa.Table], hashes: np.ndarray, most: int) -> tuple[list[pa.Table], np.ndarray, np.uint64]:
+    """Return the rows of the least hashes, in their order, and the greatest of these."""
+    if len(hashes) <= most:
+        return kept, hashes, np.uint64(2**64 - 1)
+    limit = np.partition(hashes, most - 1)[most - 1]
+    low = np.flatnonzero(hashes <= limit)
+    return [joined(kept).take(pa.array(low))], hashes[low], limit
+
+
+class _Seen:
+    """Hold the ends and the texts of columns, to find rows that go beyond."""
+
+    def __init__(self) -> None:
+        self.ends: dict[str, tuple[Any, Any]] = {}
+        self.texts: dict[str, set[Any]] = {}
+        self.blank: set[str] = set()
+
+    def new_rows(self, table: pa.Table) -> np.ndarray:
+        """Return the places of rows that hold what no row before had."""
+        found: set[int] = set()
+        for name in table.column_names:
+            column = table.column(name).combine_chunks()
+            column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+            if column.null_count and name not in self.blank:
+                self.blank.add(name)
+                found.add(pc.index(pc.is_null(column), True).as_py())
+            if pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_temporal(column.type):
+                found |= self._beyond(name, column)
+            elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_boolean(column.type):
+                texts = self.texts.setdefault(name, set())
+                new = [v for v in pc.unique(column.drop_null()).to_pylist() if v not in texts][: max(0, LEVELS - len(texts))]
+                texts.update(new)
+                found |= {pc.index(column, pa.scalar(v, column.type)).as_py() for v in new}
+        return np.array(sorted(found), dtype=np.int64)
+
+    def _beyond(self, name: str, column: pa.Array) -> set[int]:
+        ends = pc.min_max(column)
+        low, high = ends["min"], ends["max"]
+        if not low.is_valid:
+            return set()
+        before = self.ends.get(name)
+        new = [low] if before is None or low.as_py() < before[0] else []
+        new += [high] if before is None or high.as_py() > before[1] else []
+        least = low.as_py() if before is None else min(low.as_py(), before[0])
+        self.ends[name] = least, high.as_py() if before is None else max(high.as_py(), before[1])
+        return {pc.index(column, value).as_py() for value in new} - {-1}
+
+
+def _misfits(parts: Parts, prepared: Callable[[pa.Table], pa.Table], measured: Dataset) -> Iterator[pa.Table]:
+    """Yield rows that the kinds do not hold, some of each block."""
+    codecs = [codec for codec in (measured.codec, measured.context_codec) if codec is not None]
+    for block in parts.blocks(AT_ONCE):
+        table = prepared(block)
+        for codec in codecs:
+            try:
+                codec.encode(table)
+            except DataError:
+                x = codec.encode(table, allow_missing=True, beyond=True)
+                bad = np.flatnonzero((~x.isfinite()).flatten(1).any(1).numpy())
+                if not len(bad):
+                    raise
+                yield table.take(pa.array(bad[:MISFITS]))
