@@ -43,7 +43,7 @@ def rows(kind: str, n: int = 300) -> tuple[Tensor, Tensor]:
     [
         pytest.param(name, marks=pytest.mark.nightly if name in SLOW else ())
         for name in SMALL
-        if name not in ("flow", "markov", "wavenet", "stack")  # of one's own transforms; of sequences; of the others
+        if name not in ("flow", "markov", "blend", "wavenet", "stack")  # of one's own transforms; of sequences; of the others
     ],
 )
 def test_draws_change_with_the_context_as_the_data_do(family: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from genus.divergences import jensen_shannon
+from genus.divergences import Estimate, jensen_shannon
 from genus.errors import DataError
 from genus.evaluation import neighbours
 from genus.evaluation.classifiers import c2st, canonical, tstr, two_sample
@@ -345,7 +345,7 @@ def test_train_on_synthetic_learns_from_all_samples_however_few_the_real_rows(mo
     from genus.evaluation import metrics
 
     learnt: list[int] = []
-    monkeypatch.setattr(metrics, "tstr", lambda space, column, fake, real, seed: float(learnt.append(len(fake)) or 0.5))
+    monkeypatch.setattr(metrics, "transfer", lambda space, column, fake, *_: learnt.append(len(fake)) or Estimate(0.5, 0.1))
     x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
     metrics.score_samples(Space([Real(), Real()]), x[:400], train=x[:400], test_a=x[400:450], target="x1")
     assert learnt == [400]
