@@ -122,7 +122,7 @@ def _recording(path: Path) -> tuple[np.ndarray, int]:
         with soundfile.SoundFile(path) as file:
             rate, channels = file.samplerate, file.channels
             wave = file.read(dtype="float64", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
+    except Exception as error:  # MemoryError too, where a header lies about the number of samples
         raise DataError(f"{path.name} is no recording that can be read ({error}); remove it or save it anew.") from error
     if channels != 1:
         raise DataError(

@@ -184,7 +184,13 @@ def _guessed(file: File, encoding: str) -> Note:
 
 def _head(buffer: pa.Buffer, file: File) -> tuple[list[list[str]], str]:
     """Return the fields of the first lines that are not empty, and the delimiter: " " for any run of blanks."""
-    text = beginning(buffer).decode("utf-8", errors="replace").removeprefix("\ufeff")
+    head = beginning(buffer)
+    if len(buffer) > len(head) and b"\n" not in head and b"\r" not in head:
+        raise DataError(
+            f"The first line of {file.name} has more than {len(head):,} bytes; expected names of columns, or one row."
+            " Check that it is a table, and how its lines end."
+        )
+    text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
     shown = [line for line in text.splitlines()[: LOOKED_AT + 1] if line.strip()]
     if not shown:
         raise DataError(f"The file {file.name} is empty; expected rows of data.")

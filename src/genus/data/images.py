@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "image_codec", "read_files"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow opens others by starting programs
+PIXELS = 2**24  # of one image at most, looked up before it is decoded
 CHANNELS = (1, 3, 4)
 FEW = 32  # so many values of bytes are taken for all possible values, where each occurs in so many pixels on average
 PIECE = 2**20  # pixels examined together
@@ -98,17 +100,24 @@ def read_files(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]]:
     Raises:
         DataError: two sizes, two depths, an unreadable file.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     images: list[np.ndarray] = []
     cut: list[Path] = []
     for path in paths:
         try:
-            with Image.open(path) as file:
+            with Image.open(path, formats=FORMATS) as file:
+                if file.width * file.height > PIXELS:
+                    raise DataError(
+                        f"{path} has {file.width:,} x {file.height:,} pixels, more than the {PIXELS:,} that an image may have;"
+                        " make it smaller."
+                    )
                 if "RGB" in file.mode and any(";16" in str(tile[3]) for tile in file.tile):
                     cut.append(path)
                 images.append(_pixels(file))
-        except (UnidentifiedImageError, OSError, ValueError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # a decoder of damaged bytes raises anything
             raise DataError(f"{path} is not an image that can be read ({error}); remove it or save it anew.") from error
         if images[-1].shape[:2] != images[0].shape[:2]:
             (h0, w0), (h1, w1) = images[0].shape[:2], images[-1].shape[:2]

@@ -98,12 +98,12 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
             f"{name[:40]!r}... is no path but a text; write it to a .txt file, or give a list of texts with sequence=True."
         )
     if path.is_dir():
-        return _folder(path, options)
+        return _believed(lambda: _folder(path, options), f"the folder {name}")
     if not path.exists():
         if name in EMBEDDED:
             return EMBEDDED[name](options)
         raise DataError(f"There is no file, folder or embedded set {name!r}; {_suggestions(name, path)}")
-    return _open_file(File.at(path), options, _stem(path))
+    return _open_file(_believed(lambda: File.at(path), name), options, _stem(path))
 
 
 def _open_file(file: File, options: Options, name: str) -> Source:
@@ -112,14 +112,18 @@ def _open_file(file: File, options: Options, name: str) -> Source:
             f"Cannot read {file.name}: files ending in {file.suffix or 'nothing'} are unknown; expected one of"
             f" {', '.join(READERS)}, perhaps compressed ({', '.join(COMPRESSED)})."
         )
+    return _believed(lambda: replace(READERS[file.suffix](file, options), name=name), f"{file.name} as {file.suffix}")
+
+
+def _believed(read: Callable[[], Any], what: str) -> Any:
+    """Return what is read; raise DataError where that fails, whatever a library raises on bytes that are damaged or lie."""
     try:
-        return replace(READERS[file.suffix](file, options), name=name)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"Cannot read {file.name} as {file.suffix}: {error}. Check that the file is whole and of this type."
-        ) from error
+        return read()
+    except DataError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DataError(f"Cannot read {what}: {reason}. Check that the file is whole and of this type.") from error
 
 
 def _stem(path: Path) -> str:
@@ -137,7 +141,7 @@ def _open_stream(stream: Any, options: Options) -> Source:
     if options.documents or options.tokens is not None or (options.form is not None and options.form.container == "text"):
         given = as_utf8(pa.py_buffer(content), options.encoding or "utf-8", name)
         return _of_sequences(name, text.read_texts([text.Text(name, bytes(given).decode("utf-8"))], options))
-    return _open_file(File.of(content, name), options, name)
+    return _open_file(_believed(lambda: File.of(content, name), name), options, name)
 
 
 def _suggestions(text: str, path: Path) -> str:
@@ -179,7 +183,10 @@ def _npy(file: File, options: Options) -> Source:
 
 def _npz(file: File, options: Options) -> Source:
     with np.load(file.source(), allow_pickle=False) as arrays:
-        return _named_arrays({name: _with_missing(arrays[name]) for name in arrays.files}, Path(file.name).name)
+        named = {name: arrays[name] for name in arrays.files}
+    if odd := [name for name, values in named.items() if not isinstance(values, np.ndarray)]:
+        raise DataError(f"Cannot read {file.name} as .npz: {odd[0]!r} in it is no array. Check that the file is whole.")
+    return _named_arrays({name: _with_missing(values) for name, values in named.items()}, Path(file.name).name)
 
 
 def _with_missing(values: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ def read_parquet(file: File) -> pa.Table:
     """Return the columns of a Parquet file."""
     import pyarrow.parquet as pq
 
-    return pq.read_table(file.source())
+    return _valid(pq.read_table(file.source()))
 
 
 def read_dataset(folder: Path, paths: Sequence[Path]) -> pa.Table:
@@ -59,9 +59,16 @@ def open_dataset(folder: Path, paths: Sequence[Path]) -> ds.Dataset:
 def read_arrow(file: File) -> pa.Table:
     """Return the columns of a file in Arrow's own format, or of a stream in it."""
     try:
-        return feather.read_table(file.source())
+        table = feather.read_table(file.source())
     except pa.ArrowInvalid:
-        return pa.ipc.open_stream(file.buffer()).read_all()
+        table = pa.ipc.open_stream(file.buffer()).read_all()
+    return _valid(table)
+
+
+def _valid(table: pa.Table) -> pa.Table:
+    """Return a table whose offsets, dictionaries and texts hold together: whoever uses others may crash the interpreter."""
+    table.validate(full=True)
+    return table
 
 
 # -- JSON -----------------------------------------------------------------------------------------------------------------
@@ -92,7 +99,7 @@ def read_json(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
     return typed_columns(table, options)
 
 
-def _unreadable(file: File, what: str, error: Exception) -> DataError:
+def _unreadable(file: File, what: str, error: BaseException) -> DataError:
     return DataError(f"Cannot read {file.name} as {what}: {error}. Check that the file is whole and of this type.")
 
 
@@ -223,8 +230,11 @@ def read_excel(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...]]
     try:
         book = calamine.CalamineWorkbook.from_object(io.BytesIO(bytes(file.buffer())))
         sheets = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=True) for name in book.sheet_names}
-    except (calamine.CalamineError, OSError, ValueError) as error:
-        raise _unreadable(file, "a workbook", error) from error
+    except BaseException as error:
+        # What the package, which is written in Rust, calls a panic is no Exception.
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise _unreadable(file, "a workbook", error) from error
+        raise
     full = {name: rows for name, rows in sheets.items() if any(cell != "" for row in rows for cell in row)}
     if not full:
         raise DataError(f"The workbook {file.name} is empty; expected rows of data.")
