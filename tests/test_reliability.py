@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
+import resource
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 import genus
 from genus import Category, Lattice, ModelFileError, Real, Space, TrainingError
+from genus.atomic import HOST, atomic_write
+from genus.cli import main
+from genus.cli.errors import explain
 from genus.files import describe, read_tensors, write_tensors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -194,3 +202,97 @@ def test_a_checkpoint_that_somebody_changed_is_refused(what: str, tmp_path: Path
     write_tensors(path, tensors, header)
     with pytest.raises((TrainingError, ModelFileError), match=r"pass resume=False|Cannot resume"):
         genus.fit(model, x, max_steps=9, checkpoint=path, resume=True, seed=0, validation=None, progress=False)
+
+
+# -- bytes ----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_header_says_of_size_is_looked_up_before_memory_is_given(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.pgm").write_bytes(b"P5 5000 5000 255\n" + b"0" * 100)
+    with pytest.raises(genus.DataError, match=r"a\.pgm has 5,000 x 5,000 pixels, more than the 16,777,216"):
+        genus.read(folder)
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**15, 2)}
+    with open(tmp_path / "lying.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(b"0" * 64)
+    with pytest.raises(genus.DataError, match=r"Cannot read .*lying\.npy as \.npy"):
+        genus.read(tmp_path / "lying.npy")
+    (tmp_path / "long.csv").write_bytes(b"a," * 600_000 + b"a\n1,2\n")
+    with pytest.raises(genus.DataError, match=r"The first line of .*long\.csv has more than 1,048,576 bytes"):
+        genus.read(tmp_path / "long.csv")
+
+
+def test_pillow_opens_the_named_formats_only(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n")
+    with pytest.raises(genus.DataError, match="is not an image that can be read"):
+        genus.read(tmp_path)
+
+
+def test_texts_of_arrow_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    offsets, data = pa.py_buffer(np.array([0, 2, 4], np.int32)), pa.py_buffer(b"ab\xff\xfe")
+    column = pa.Array.from_buffers(pa.string(), 2, [None, offsets, data])
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_file(file, pa.schema({"a": pa.string()})) as writer:
+        writer.write_batch(pa.record_batch([column], names=["a"]))
+    with pytest.raises(genus.DataError, match=r"Cannot read .*a\.arrow as \.arrow"):
+        genus.read(tmp_path / "a.arrow")
+
+
+# -- writing --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
+    gone = forked(lambda: print(os.getpid()) or 0, tmp_path)  # type: ignore[func-returns-value]
+    stale = tmp_path / f"m.genus.{HOST}-{int(gone.out)}-01234567.part"
+    alive = tmp_path / f"m.genus.{HOST}-{os.getpid()}-01234567.part"
+    for path in (stale, alive):
+        path.write_text("half")
+    genus.save(VAE, tmp_path / "m.genus")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["m.genus", alive.name])
+
+
+def test_a_full_disk_is_a_sentence_and_a_checkpoint_that_cannot_be_written_a_warning(tmp_path: Path) -> None:
+    def save() -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        with pytest.raises(ModelFileError, match=r"Cannot write .*m\.genus"):
+            genus.save(VAE, "m.genus")
+        with pytest.warns(UserWarning, match="checkpoint could not be written, and the training goes on"):
+            stopped_training(Path("c"), torch.randn(64, 2))
+        return 0
+
+    outcome = forked(save, tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_and_leaves_nothing(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genus.save(genus.MAF(REALS, hidden=[4], transforms=1), tmp_path / "m.genus")
+    monkeypatch.setattr(genus.MAF, "_sample", lambda *a: _half_written(tmp_path / "new.csv", number))
+    outcome = forked(
+        lambda: main(["sample", str(tmp_path / "m.genus"), "-n", "3", "--out", str(tmp_path / "new.csv")]), tmp_path
+    )
+    assert (outcome.code, outcome.out) == (128 + number, "")
+    assert outcome.err == f"genus: ended by {signal.Signals(number).name}; nothing half-written is left.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["m.genus"]
+
+
+def _half_written(path: Path, number: int) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text("half")
+        signal.raise_signal(number)
+
+
+def test_a_closed_stdout_and_a_terminal_without_letters_are_a_sentence(tmp_path: Path) -> None:
+    def printing() -> int:
+        sys.stdout, kept = None, sys.stdout  # type: ignore[assignment]
+        code = main(["families"])
+        sys.stdout = kept
+        return code
+
+    outcome = forked(printing, tmp_path)
+    assert outcome.err.endswith("genus: stdout is closed, so nothing can be printed; open it, or use --out.\n")
+    assert "which has no '\\xf6'" in explain(UnicodeEncodeError("ascii", "größe", 2, 3, "no"), [])[0]
+    full = "cannot read or write the output: No space left on device; choose another place, or make room."
+    assert explain(OSError(28, "No space left on device"), []) == (full, 1)

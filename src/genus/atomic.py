@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
+import socket
 import stat
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,9 @@ from pathlib import Path
 from genus.errors import GenusError
 
 __all__ = ["atomic_write", "check_writable"]
+
+
+HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"  # folders may be shared by machines
 
 
 @contextmanager
@@ -44,7 +50,8 @@ def atomic_write(path: str | os.PathLike[str], error: type[GenusError] = GenusEr
     try:
         mode = _permissions(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{target.name[:40]}{secrets.token_hex(6)}.part")
+        _remove_leftovers(target)
+        temporary = target.with_name(f"{target.name[:40]}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}.part")
         # Made by `open` and not by `mkstemp`: so the umask is heeded without being read, which would change it for all threads.
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         try:
@@ -57,6 +64,25 @@ def atomic_write(path: str | os.PathLike[str], error: type[GenusError] = GenusEr
             temporary.unlink(missing_ok=True)
     except OSError as reason:
         raise error(_unwritable(path, target.parent, reason)) from reason
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove temporary files that processes of this machine left beside the target when they were killed."""
+    for path in target.parent.glob(f"{glob.escape(target.name[:40])}.{HOST}-*-????????.part"):
+        number = path.name.split("-")[-2]
+        if number.isdecimal() and not _is_running(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(number: int) -> bool:
+    """Return whether there is a process of this number, whoever it belongs to."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _permissions(target: Path) -> int | None:

@@ -46,8 +46,12 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor]
         ModelFileError: the file cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    metadata = sealed(json.dumps(header | {"format": FORMAT, "version": __version__}), tensors)
     with atomic_write(path, ModelFileError) as temporary:
-        save_file(tensors, temporary, metadata=sealed(json.dumps(header | {"format": FORMAT, "version": __version__}), tensors))
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(None, " ".join(str(error).split())) from error
 
 
 def sealed(header: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -7,11 +7,15 @@ command that cannot be understood; 130 after Ctrl-C. Nothing here imports torch 
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,8 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args == ["--version"]:
         print(f"genus {__version__}")
         return 0
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = _NoOutput()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _ending_tidily():
             # The notes of the data say what a person needs to know; the rest is libraries talking to each other.
             warnings.simplefilter("ignore")
             command = _command()
@@ -113,6 +119,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except _Ended as ended:
+        print(f"genus: ended by {signal.Signals(ended.number).name}; nothing half-written is left.", file=sys.stderr)
+        return 128 + ended.number
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("GENUS_DEBUG"):
             traceback.print_exc()
@@ -120,6 +129,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"genus: {text}", file=sys.stderr)
         return code
     return 0
+
+
+class _NoOutput(io.StringIO):
+    """Stands for a closed stdout: to print there is an error, and no loss that nobody sees."""
+
+    def write(self, text: str) -> int:
+        raise GenusError("stdout is closed, so nothing can be printed; open it, or use --out.")
+
+
+class _Ended(BaseException):
+    """Signal that SIGTERM or SIGHUP came, so that what cleans up does so."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _end(number: int, frame: Any) -> None:
+    raise _Ended(number)
+
+
+_end.of_genus = True  # type: ignore[attr-defined]  # a training may put its own handler in this one's place
+
+
+@contextmanager
+def _ending_tidily() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as an error does, so that temporary files are removed."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    main = threading.current_thread() is threading.main_thread()
+    taken = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @cache

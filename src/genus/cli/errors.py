@@ -61,6 +61,12 @@ def explain(error: BaseException, options: Collection[str]) -> tuple[str, int]:
         if getattr(error, "option_name", None) == "--import":
             return f"--import stands before the command: genus --import FILE {path.removeprefix('genus ')} ...", 2
         return f"{error.format_message().rstrip('.')}; see {path} --help.", 2
+    if isinstance(error, UnicodeEncodeError):
+        odd = error.object[error.start : error.start + 1]
+        return f"stdout is in {error.encoding}, which has no {odd!a}; use --out, or set PYTHONIOENCODING=utf-8.", 1
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{str(error.filename)[:200]!r}" if error.filename else "the output"
+        return f"cannot read or write {place}: {error.strerror}; choose another place, or make room.", 1
     if isinstance(error, MemoryError):
         return "there is not enough memory; use fewer rows or a smaller model.", 1
     return f"unexpected {type(error).__name__}: {text or 'no message'}; GENUS_DEBUG=1 shows where it happened.", 1

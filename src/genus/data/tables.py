@@ -38,7 +38,7 @@ def read_parquet(file: File) -> pa.Table:
 
 def read_dataset(folder: Path, paths: Sequence[Path]) -> pa.Table:
     """Return the columns of all files of a folder as one table; see `open_dataset`."""
-    return open_dataset(folder, paths).to_table()
+    return _valid(open_dataset(folder, paths).to_table())
 
 
 def open_dataset(folder: Path, paths: Sequence[Path]) -> ds.Dataset:

@@ -16,16 +16,16 @@ EVERY = 10.0  # seconds between plain lines
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Report that Ctrl-C or SIGTERM ended the training.
+    """Report that Ctrl-C, SIGTERM or SIGHUP ended the training.
 
     The model has its best weights so far, and the message says how to go on.
     """
 
 
 class Interrupt:
-    """Turn the first Ctrl-C or SIGTERM inside the context into the flag `asked`, between two steps; a second one interrupts.
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP inside the context into the flag `asked`; a second one interrupts.
 
-    What is written between two steps is whole.
+    A training looks at it between two steps, so what is written is whole.
 
     Outside the main thread, where Python delivers no signals, nothing is changed.
     """
@@ -45,8 +45,11 @@ class Interrupt:
         handlers: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
         if multiprocessing.parent_process() is None:  # a worker ends at once when its pool says so
             handlers[signal.SIGTERM] = signal.SIG_DFL
+            if hasattr(signal, "SIGHUP"):  # a terminal that is closed; nohup has it ignored
+                handlers[signal.SIGHUP] = signal.SIG_DFL
         for number, usual in handlers.items():
-            if main and signal.getsignal(number) is usual:
+            current = signal.getsignal(number)
+            if main and (current is usual or getattr(current, "of_genus", False)):
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -94,6 +97,11 @@ class Progress:
             self._bar.refresh()
         else:
             self._printed = time.perf_counter()
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a line at once, where progress is shown."""
+        if self._show:
             print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
     def close(self, summary: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from genus.errors import GenusError, NonFiniteLossError, TrainingError
+from genus.errors import GenusError, ModelFileError, NonFiniteLossError, TrainingError
 from genus.files import UNBELIEVABLE, check_types
 from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
 from genus.nets.state import check_numbers, evaluating
@@ -235,7 +236,11 @@ class Trainer(ABC):
             "evaluation_seconds": self.evaluation_seconds, "all_evaluation_seconds": self.all_evaluation_seconds,
             "best": self.best.to_json(), "history": self.history.to_json(), **self.numbers(),
         }  # fmt: skip
-        checkpoint.write(self.options.checkpoint, groups, {"settings": self.settings, "training": training})
+        try:
+            checkpoint.write(self.options.checkpoint, groups, {"settings": self.settings, "training": training})
+        except ModelFileError as error:  # what was learned is not lost for it
+            warnings.warn(f"The checkpoint could not be written, and the training goes on. {error}", stacklevel=2)
+            self.progress.say(f"the checkpoint could not be written, and the training goes on: {error}")
         self._saved = time.perf_counter()
 
     def resume(self) -> None:
