@@ -17,6 +17,7 @@ test: $(VENV)/.installed  ## the whole test suite, in another order each time; G
 nightly: $(VENV)/.installed  ## every test there is; the suite in three orders, with 1, 2 and 4 workers; then the speed beside peers
 	$(MAKE) test ARGUMENTS="-m nightly"
 	for n in 1 2 4; do GENUS_TEST_ORDER=$$n $(MAKE) test WORKERS=$$n || exit 1; done
+	$(BIN)/python -m benchmarks.reliability --minutes 10
 	for name in loop naive_bayes made wavenet; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 report: $(VENV)/.installed  ## compare every family on the digits: report/index.html
