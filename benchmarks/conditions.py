@@ -21,7 +21,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 import genus
 from genus.data import Dataset
-from genus.registry import build, suggested
+from genus.registry import build
+from genus.training import choose_size
 
 ROWS, DRAWS, TESTED = 3000, 500, 2000
 
@@ -56,9 +57,11 @@ def main() -> None:
     asked = (torch.arange(DRAWS) % 10).float()[:, None]
     for name in arguments.families.split(","):
         cls = genus.family(name)
-        model = build(name, data.space, data.context, arguments.seed, **suggested(cls, data.space, len(data)) | given)
         began = time.process_time()
-        history = genus.fit(model, data, max_seconds=arguments.seconds, seed=arguments.seed, progress=False)
+        size = choose_size(cls, data, arguments.seconds, given, arguments.seed)
+        model = build(name, data.space, data.context, arguments.seed, **size.hyper)
+        left = arguments.seconds - size.seconds
+        history = genus.fit(model, data, max_seconds=left, seed=arguments.seed, progress=False, **size.options)
         spent = time.process_time() - began
         began = time.process_time()
         draws = model.sample(DRAWS, asked, seed=1)
@@ -70,6 +73,7 @@ def main() -> None:
             f" time, {drawn:.0f} s for {DRAWS} draws; validation {score:.2f}",
             flush=True,
         )
+        print(f"    {size.sentence}", flush=True)
         if arguments.out is not None:
             arguments.out.mkdir(parents=True, exist_ok=True)
             save_grid(arguments.out / f"{name}.png", draws)

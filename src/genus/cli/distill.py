@@ -94,6 +94,7 @@ def distill(
 
     from genus.distillation import distill, distillation_refusal
     from genus.files import load, save
+    from genus.registry import suggested
 
     loaded: Any = load(teacher)
     if reason := distillation_refusal(None, loaded):
@@ -105,9 +106,8 @@ def distill(
         raise UsageError("this teacher has a context; add DATA, whose context the student learns to draw for")
     train, held = dataset.split(1 - HELD_OUT, HELD_OUT, seed=seed) if dataset is not None else (None, None)
     noise = {"noise": loaded.config["noise"]} if loaded.name == "dequantised" else {}  # the student takes it over
-    model: Any = build_model(
-        cls, loaded.space, loaded.context, len(train) if train is not None else 50_000, noise | chosen, seed
-    )
+    hyper = suggested(cls, loaded.space, len(train) if train is not None else 50_000)
+    model: Any = build_model(cls, loaded.space, loaded.context, hyper, noise | chosen, seed)
     wanted: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
     how = {name: value for name, value in wanted.items() if value is not None}
     result = distill(model, loaded, train, forward=forward, seed=seed, progress=not output.quiet, **how)

@@ -106,8 +106,14 @@ def fit(
 
     dataset = read(source_of(data), **reading.arguments(), stream=stream)
     output.note(f"{dataset.summary(shell=True)}\n")
+    from genus.training.sizing import choose_size, saved_choice
+
+    size = saved_choice(kept) if resume else choose_size(cls, dataset, limit, chosen, seed, device)
+    if size.sentence:
+        output.note(f"size      {size.sentence}; --set chooses another\n")
+    limit = limit if limit is None else max(limit - size.seconds, limit / 2)
     try:
-        model = build_model(cls, dataset.space, dataset.context, len(dataset), chosen, seed)
+        model = build_model(cls, dataset.space, dataset.context, size.hyper, chosen, seed)
     except DataError as error:
         raise DataError(f"{str(error).rstrip('.')}; {_suitable_families(dataset)}.") from error
 
@@ -121,7 +127,8 @@ def fit(
             epochs=epochs,
             max_steps=steps,
             max_seconds=limit,
-            learning_rate=learning_rate,
+            batch_size=size.batch_size,
+            learning_rate=learning_rate or size.learning_rate,
             seed=seed,
             device=device,
             checkpoint=kept,

@@ -72,19 +72,19 @@ def find_family(name: str) -> type[GenerativeModel]:
 
 
 def build_model(
-    cls: type[GenerativeModel], space: Space, context: Space | None, rows: int, chosen: dict[str, Any], seed: int
+    cls: type[GenerativeModel], space: Space, context: Space | None, hyper: dict[str, Any], chosen: dict[str, Any], seed: int
 ) -> GenerativeModel:
-    """Return a model of a family with its default hyper-parameters for a number of rows, save those that are `chosen`.
+    """Return a model of a family with these hyper-parameters, of which a person has `chosen` some.
 
     Raises:
         DataError: the family refuses the space.
         GenusError: the family cannot be built with the chosen values.
     """
     from genus.errors import GenusError
-    from genus.registry import build, suggested
+    from genus.registry import build
 
     try:
-        return build(cls, space, context, seed, **suggested(cls, space, rows) | chosen)
+        return build(cls, space, context, seed, **hyper | chosen)
     except (ArithmeticError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, GenusError) or not chosen:
             raise

@@ -29,9 +29,9 @@ from genus.files import save
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, Counted, GenerativeModel, TractableDensity, map_batches
 from genus.models.chain_rule import ChainRule
 from genus.models.online import OnlineDensity
-from genus.registry import build, suggested
+from genus.registry import build
 from genus.space import Space
-from genus.training import History, fit
+from genus.training import History, choose_size, fit
 from genus.training.rows import Rows, prepare
 
 __all__ = [
@@ -140,16 +140,18 @@ def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> T
         with torch_threads(protocol.threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             space, context = protocol.train.space, protocol.train.context
-            hyper = suggested(family, space, len(protocol.train)) | dict(protocol.hyper.get(family.name, {}))
-            model = build(family, space, context, seed, **hyper)
-            trial.parameters = model.parameter_count
             seconds = min(protocol.budget, protocol.deadline - time.time())
             if seconds <= 0 and issubclass(family, Counted):
                 seconds = protocol.budget  # one pass over the rows, and without the baseline there is nothing to report
             if seconds <= 0:
                 raise GenusError("the clock ended before its training began.")
+            given = protocol.hyper.get(family.name, {})
+            size = choose_size(family, protocol.train, seconds, given, seed)
+            model = build(family, space, context, seed, **size.hyper)
+            trial.parameters = model.parameter_count
             rows, stopping = protocol.training
-            trial.history = fit(model, rows, max_seconds=seconds, seed=seed, progress=False, validation=stopping)
+            left = max(seconds - size.seconds, seconds / 2)
+            trial.history = fit(model, rows, max_seconds=left, seed=seed, progress=False, validation=stopping, **size.options)
             begin = time.perf_counter()
             if protocol.heat or protocol.stacked:
                 trial.stopping = _stopping_scores(protocol, model, seed)

@@ -14,7 +14,7 @@ from genus.ladder.density import BOUND_DRAWS, ApproximateDensity, TractableDensi
 from genus.ladder.families import build_family, registered_families, registered_family
 from genus.ladder.functions import check_count, check_shape, map_batches, without_parameter_gradients
 from genus.ladder.held_out import HeldOut
-from genus.ladder.info import FamilyInfo
+from genus.ladder.info import FamilyInfo, Size
 from genus.ladder.learned import Learned, WithContext
 from genus.ladder.loss import Loss
 from genus.random import isolated
@@ -29,6 +29,7 @@ __all__ = [
     "HeldOut",
     "Learned",
     "Loss",
+    "Size",
     "TractableDensity",
     "WithContext",
     "build_family",

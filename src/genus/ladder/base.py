@@ -20,7 +20,7 @@ from genus.ladder.conditions import Conditions, draw_where
 from genus.ladder.distribution import AsDistribution
 from genus.ladder.functions import check_count
 from genus.ladder.imputation import Imputation
-from genus.ladder.info import FamilyInfo
+from genus.ladder.info import FamilyInfo, Size
 from genus.ladder.loss import Loss
 from genus.ladder.rejection import Rejection
 from genus.nets.dense import dense
@@ -120,6 +120,14 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """Return hyper-parameters that suit this many rows of `space`, where the defaults would not."""
         return {}
+
+    @classmethod
+    def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
+        """Return the sizes of net among which a time and the speed of the machine decide, the smallest first.
+
+        None where `default_hyperparameters` is the only one. Hyper-parameters that a size leaves out are the default ones.
+        """
+        return ()
 
     @property
     def family_name(self) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["FamilyInfo"]
+__all__ = ["FamilyInfo", "Size"]
 
 LEVELS = {"exact": "tractable", "bound": "approximate", "none": "implicit"}
 
@@ -41,3 +41,18 @@ class FamilyInfo:
     def replace(self, **changes: Any) -> FamilyInfo:
         """Return the same facts but for some: a subclass states what differs from its parent."""
         return replace(self, **changes)
+
+
+class Size(NamedTuple):
+    """States a size of a family's net, and how many steps of training it needs to be worth more than a smaller one.
+
+    Attributes:
+        hyper: hyper-parameters.
+        steps: the number of steps; 0 for the smallest size.
+        batch_size, learning_rate: arguments of `fit`; None: the family's own.
+    """
+
+    hyper: dict[str, Any]
+    steps: int = 0
+    batch_size: int | None = None
+    learning_rate: float | None = None

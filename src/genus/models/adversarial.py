@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from genus.divergences.f import DIVERGENCES
 from genus.divergences.games import Game
 from genus.errors import DataError, GenusError
-from genus.ladder import GenerativeModel, Loss, TractableDensity, isolated
+from genus.ladder import GenerativeModel, Loss, Size, TractableDensity, isolated
 from genus.models.critic import Critic, generator_net, players
 from genus.random import gumbel_like, rng, uniform_like
 from genus.space import Lattice, Real, Space
@@ -114,6 +114,15 @@ class Adversarial(GenerativeModel):
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """Return fewer channels for larger images: in the same minutes more steps are worth more than wider nets."""
         return {"channels": 16} if space.is_image and max(space.shape[-2:]) > 16 else {}
+
+    @classmethod
+    def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
+        """Return dense nets, which are fast, and convolutional ones, for images that are not small."""
+        if not space.is_image or min(space.shape[-2:]) <= 12:
+            return ()
+        default = cls.default_hyperparameters(space, rows)
+        dense = {"net": "dense", "hidden": [256, 256]}
+        return [Size(dense, 0, 32), Size({"net": "auto", "hidden": [256, 256]} | default, 8000, 64)]
 
     def losses(self) -> list[Loss]:
         parameters = self.generator.parameters()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genus.compiled import is_traced
 from genus.errors import GenusError
-from genus.ladder import Loss, map_batches
+from genus.ladder import Loss, Size, map_batches
 from genus.models.autoregressive import Autoregressive
 from genus.nets.attention import Transformer
 from genus.space import Space
@@ -80,6 +80,20 @@ class GPT(Autoregressive, name="gpt"):
         values = rows * space.dim
         width, layers = (64, 3) if values < 30_000 else (128, 4) if values < 500_000 else (256, 6)
         return {"width": width, "layers": layers, "dropout": 0.2 if values < 500_000 else 0.1 if values < 5_000_000 else 0.0}
+
+    @classmethod
+    def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
+        """Return nets of growing width and depth: of sequences, in a short time, many small steps are worth most."""
+        default = cls.default_hyperparameters(space, rows)
+        values = rows * space.dim
+        if space.is_table or values < 500_000:
+            return ()
+        few = {"heads": 2, "window": min(64, space.dim), "dropout": 0.0}
+        nets = [(64, 2, 0), (64, 3, 2500), (96, 4, 3000), (128, 4, 4000)]
+        batch = max(1, 1024 // space.dim)
+        small = [Size({"width": width, "layers": layers} | few, steps, batch) for width, layers, steps in nets]
+        large = {"heads": 4, "window": space.dim}
+        return [*small, Size(default | large, 4000, max(8, 16 * default["width"] // space.dim))]
 
     @staticmethod
     def _fit_defaults(width: int, length: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
-from genus.ladder import GenerativeModel, map_batches
+from genus.ladder import GenerativeModel, Size, map_batches
 from genus.nets.dense import Modulated, dense
 from genus.nets.heads import Coordinates, Head
 from genus.nets.residual import ImageDecoder, ImageEncoder
@@ -290,3 +290,15 @@ class LatentVariable(GenerativeModel):
             return {"net": "convolutional", "hidden": [32], "latent": latent}
         width = 128 if rows < 1000 else 256 if rows < 50_000 else 512
         return {"hidden": [width, width], "latent": latent}
+
+    @classmethod
+    def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
+        """Return dense nets, which are fast, and the convolutional one, for images that are not small."""
+        default = cls.default_hyperparameters(space, rows)
+        if default.get("net") != "convolutional":
+            return ()
+        return [
+            Size({"net": "dense", "hidden": [128, 128]}, 0, 32, 4e-3),
+            Size({"net": "dense", "hidden": [256, 256]}, 3000, 32, 3e-3),
+            Size({"net": "convolutional", "hidden": default["hidden"]}, 3000, 128),
+        ]

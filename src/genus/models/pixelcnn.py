@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 from genus.errors import GenusError
+from genus.ladder import Size
 from genus.models.autoregressive import Autoregressive
 from genus.nets.pixels import PixelStacks
 from genus.nets.tokens import SharedOutputs, SharedTokens
@@ -67,6 +69,18 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
             "reach": 2 if small else 3,
             "dropout": 0.3 if rows < 5_000 else 0.1 if rows < 50_000 else 0.0,
         }
+
+    @classmethod
+    def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
+        """Return nets of growing width and depth for images that are not small."""
+        if max(space.shape) <= 12:
+            return ()
+        few = {"dropout": 0.1 if rows < 5_000 else 0.0}
+        return [
+            Size({"width": 16, "layers": 3} | few, 0, 16),
+            Size({"width": 24, "layers": 4} | few, 1000, 16),
+            Size({"width": 32, "layers": 5}, 2000, 32),
+        ]
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:

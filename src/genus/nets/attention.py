@@ -12,7 +12,7 @@ from genus.nets.kernels.decoding import KeyValueCache, compiled_decode_step, dec
 
 __all__ = ["Transformer"]
 
-CHUNK = 256  # queries at a time, with the keys that any of them may see: most of the others are never multiplied
+CHUNK = 64  # queries at a time, with the keys that any of them may see: most of the others are never multiplied
 BASE = 10_000.0  # RoPE base: pair i turns by BASE^(-i / half) radians a position
 
 

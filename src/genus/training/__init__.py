@@ -2,6 +2,7 @@
 
 from genus.training.history import History
 from genus.training.loop import fit
+from genus.training.sizing import choose_size
 from genus.training.terminal import TrainingInterrupted
 
-__all__ = ["History", "TrainingInterrupted", "fit"]
+__all__ = ["History", "TrainingInterrupted", "choose_size", "fit"]

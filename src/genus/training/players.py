@@ -15,6 +15,8 @@ from genus.compiled import Compiled
 from genus.errors import TrainingError
 from genus.ladder import GenerativeModel, Loss
 from genus.random import draws_by_generator, passed_along
+from genus.training.muon import SinglePrecisionMuon
+from genus.training.options import multiplies_halves
 from genus.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -139,7 +141,8 @@ def _optimizers(
         optimizers.append(torch.optim.AdamW(rest, **{"fused": fused and parameters[0].device.type in FUSED} | options))
     if matrices:
         muon = {"lr": options["lr"], "weight_decay": options["weight_decay"], "adjust_lr_fn": "match_rms_adamw"}
-        optimizers.append(torch.optim.Muon(matrices, **muon))
+        fast = multiplies_halves(matrices[0].device)
+        optimizers.append((torch.optim.Muon if fast else SinglePrecisionMuon)(matrices, **muon))
     for optimizer in optimizers:
         optimizer.param_groups[0]["initial_lr"] = float(options["lr"])
     return optimizers

@@ -1,0 +1,115 @@
+"""Choose the size of a net by the time that it has and the speed of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from genus.files import read_tensors
+from genus.ladder import GenerativeModel, Size
+from genus.registry import build, suggested
+from genus.training.loop import fit
+
+__all__ = ["Choice", "choose_size", "saved_choice"]
+
+TIMED = 3  # steps
+USED = 0.85  # of the time goes into steps, the rest into evaluations
+
+
+class Choice(NamedTuple):
+    """Hold the size that was chosen.
+
+    Attributes:
+        hyper: all hyper-parameters to build the model with.
+        batch_size, learning_rate: arguments of `fit`; None: the family's own.
+        sentence: says what was chosen and why; empty where nothing was to be chosen.
+        seconds: how long choosing took.
+    """
+
+    hyper: dict[str, Any]
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    sentence: str = ""
+    seconds: float = 0.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of `fit` that belong to the size."""
+        return {"batch_size": self.batch_size, "learning_rate": self.learning_rate}
+
+
+def choose_size(
+    cls: type[GenerativeModel], data: Any, seconds: float | None, given: Mapping[str, Any], seed: int = 0, device: str = "auto"
+) -> Choice:
+    """Return the largest of a family's sizes of which enough steps fit the time, by timing a few steps of each.
+
+    Nothing is measured without a time, or where a hyper-parameter that sizes differ in is given: the same seed then gives the
+    same model on every machine. What is measured depends on the machine and on what else it does; a model's file holds what
+    was chosen.
+
+    Args:
+        cls: the family.
+        data: a Dataset.
+        seconds: of training; None: any.
+        given: hyper-parameters that a person chose.
+        seed: of the model that is timed.
+        device: see `fit`.
+    """
+    default = suggested(cls, data.space, len(data)) | dict(given)
+    sizes = list(cls.sizes(data.space, len(data)))
+    if (
+        seconds is None
+        or not sizes
+        or cls.refusal(data.space, data.context)
+        or {k for s in sizes for k in s.hyper} & set(given)
+    ):
+        return Choice(default)
+    begin, chosen, step, larger = time.perf_counter(), sizes[0], 0.0, ""
+    for size in sizes:
+        took = seconds_of_a_step(cls, data, default | size.hyper, size, seed, device)
+        fitting = USED * seconds / took
+        if size is not sizes[0] and fitting < size.steps:
+            larger = f"; {_words(size)} would make {fitting:,.0f}, and needs some {size.steps:,}"
+            break
+        chosen, step = size, took
+    steps = USED * seconds / step
+    sentence = f"{_words(chosen)}: some {_rounded(steps):,} steps in {seconds:g} s here, {1000 * step:.0f} ms each{larger}"
+    return Choice(default | chosen.hyper, chosen.batch_size, chosen.learning_rate, sentence, time.perf_counter() - begin)
+
+
+def seconds_of_a_step(
+    cls: type[GenerativeModel], data: Any, hyper: dict[str, Any], size: Size, seed: int, device: str
+) -> float:
+    """Return the seconds of a step of training; the first, which allocates, is not counted."""
+    model = build(cls, data.space, data.context, seed, **hyper)
+    options: dict[str, Any] = {"batch_size": size.batch_size, "device": device, "validation": None, "progress": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit(model, data, max_steps=1, **options)
+        took = []
+        for steps in (1, 1 + TIMED):  # what a training begins with is in both
+            begin = time.perf_counter()
+            fit(model, data, max_steps=steps, **options)
+            took.append(time.perf_counter() - begin)
+    return max((took[1] - took[0]) / TIMED, 1e-6)
+
+
+def saved_choice(path: str | os.PathLike[str]) -> Choice:
+    """Return the size of the training that a checkpoint holds, so that it is resumed as it began."""
+    settings = read_tensors(path)[1].get("settings", {})
+    return Choice(settings.get("hyper-parameters", {}), settings.get("batch_size"), settings.get("learning_rate"))
+
+
+def _words(size: Size) -> str:
+    parts = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in size.hyper.items()]
+    return ", ".join(parts + ([f"batches of {size.batch_size}"] if size.batch_size else []))
+
+
+def _rounded(steps: float) -> int:
+    """Return the number with two digits: it is an estimate."""
+    digits = max(0, len(str(int(steps))) - 2)
+    return int(steps) // 10**digits * 10**digits

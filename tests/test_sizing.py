@@ -1,0 +1,73 @@
+"""Sizes that the time and the machine's speed decide, and Muon's steps in single precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import genus
+from genus import Category, Lattice, Space
+from genus.data import Dataset
+from genus.ladder import Size
+from genus.training import choose_size, sizing
+from genus.training.muon import SinglePrecisionMuon
+
+IMAGES = Dataset(torch.randint(256, (40, 16, 16)).float(), None, Space(Lattice(0, 255), shape=(16, 16)))
+
+
+@pytest.mark.parametrize(("step", "net"), [(0.1, [128, 128]), (0.01, [256, 256]), (1e-4, [32])])
+def test_the_largest_size_is_chosen_of_which_enough_steps_fit(
+    step: float, net: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = {"convolutional": 10 * step}
+    monkeypatch.setattr(sizing, "seconds_of_a_step", lambda cls, data, hyper, size, *_: slow.get(size.hyper["net"], step))
+    choice = choose_size(genus.VAE, IMAGES, 60.0, {})
+    assert choice.hyper["hidden"] == net
+    assert "steps in 60 s here" in choice.sentence
+    assert ("would make" in choice.sentence) == (net != [32])
+    assert choice.options["batch_size"] == (128 if net == [32] else 32)
+
+
+def test_nothing_is_measured_without_a_time_or_where_a_size_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(*_: Any) -> float:
+        raise AssertionError("a step was timed")
+
+    monkeypatch.setattr(sizing, "seconds_of_a_step", measured)
+    default = genus.VAE.default_hyperparameters(IMAGES.space, len(IMAGES))
+    assert choose_size(genus.VAE, IMAGES, None, {}).hyper == default
+    assert choose_size(genus.VAE, IMAGES, 60.0, {"hidden": [8]}).hyper == default | {"hidden": [8]}
+    assert choose_size(genus.MAF, IMAGES, 60.0, {}).sentence == ""  # a family of one size
+
+
+def test_a_step_is_timed_and_every_size_of_every_family_can_be_built() -> None:
+    for family, space in (("gpt", Space(Category(tuple("abc")), shape=(256,), sequence=True)), ("gan", IMAGES.space)):
+        cls = genus.family(family)
+        for size in cls.sizes(space, 10_000):
+            genus.build(cls, space, None, 0, **size.hyper)
+    size = Size({"net": "dense", "hidden": [8]}, 0, 8)
+    assert 0 < sizing.seconds_of_a_step(genus.VAE, IMAGES, size.hyper, size, 0, "cpu") < 60
+
+
+def test_a_resumed_training_keeps_its_size(tmp_path: Path) -> None:
+    model = genus.VAE(IMAGES.space, hidden=(8,), latent=3)
+    genus.fit(model, IMAGES, max_steps=2, batch_size=7, checkpoint=tmp_path / "c", progress=False)
+    choice = sizing.saved_choice(tmp_path / "c")
+    assert (choice.hyper, choice.batch_size) == (model.config, 7)
+
+
+def test_muon_in_single_precision_makes_the_steps_of_pytorchs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(20, 50, generator=generator)
+    ours, theirs = torch.nn.Parameter(first.clone()), torch.nn.Parameter(first.clone())
+    options: dict[str, Any] = {"lr": 0.01, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+    optimizers = SinglePrecisionMuon([ours], **options), torch.optim.Muon([theirs], **options)
+    for _ in range(5):
+        ours.grad = torch.randn(20, 50, generator=generator)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    moved = (theirs - first).norm()
+    assert float((ours - theirs).norm() / moved) < 0.02  # bfloat16 has two to three digits
