@@ -420,6 +420,7 @@ def test_a_tampered_header(model: genus.GenerativeModel, changes: dict[str, Any]
     refuse_model()
 
 
+@pytest.mark.nightly  # tests/test_reliability.py has some every time
 @pytest.mark.parametrize(
     ("model", "changes"),
     [

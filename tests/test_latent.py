@@ -283,7 +283,9 @@ def test_classes_are_told_apart_by_the_same_noise() -> None:
     model = make("vae", SPACES["reals"], CONTEXTS["category"])
     with torch.no_grad():
         for net in (model.encoder, model.decoder):
-            net[0].weight[:, -3:] = 0.0
+            net.layers[0].weight[:, -3:] = 0.0
+            net.moved.linear.weight.zero_()
+        model.place[-1].weight.zero_()
     x = draw(SPACES["reals"], 5)
     assert model.class_log_probs(x).exp().numpy() == pytest.approx(1 / 3, abs=1e-5)
 

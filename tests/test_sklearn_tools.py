@@ -130,7 +130,7 @@ def test_rows_may_come_in_parts() -> None:
 # -- bounds and codes -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["vae", "maf"])
+@pytest.mark.parametrize("family", ["vae", pytest.param("maf", marks=pytest.mark.nightly)])
 def test_a_bound_is_that_of_the_row_alone(family: str) -> None:
     x, y = rows(60)
     x = np.round(2 * x)  # noise in cells makes the flow's density a bound too

@@ -204,6 +204,7 @@ def _draw_rows(
 
     check_suffix(out)
     count = 1000 if n is None else n
+    codec.check_room(count)
     seed = int(torch.randint(2**62, ())) if choices["seed"] is None else choices["seed"]
     with table_writer(out, as_json) as write:
         for table in in_order(drawn, (model, choices | {"seed": seed}), seeded_blocks(count, seed), jobs):

@@ -199,6 +199,12 @@ class Codec:
         if not any(isinstance(rewrite, Key) and rewrite.room < 1 for rewrite in self.rewrites):
             replace(self, form=form).decode(x, seed=0)
 
+    def check_room(self, n: int) -> None:
+        """Raise DataError where a column of keys has fewer than n new ones, before anything is drawn."""
+        for rewrite in self.rewrites:
+            if isinstance(rewrite, Key):
+                rewrite.check_room(n)
+
     @property
     def keys(self) -> tuple[str, ...]:
         """Return the names of the columns whose values are invented, since no row of the space holds them."""

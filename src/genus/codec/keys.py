@@ -117,18 +117,22 @@ class Key(Rewrite, name="key"):
         """Return whether keys are text, and not whole numbers."""
         return is_text(type_of(self.dtype))
 
+    def check_room(self, n: int) -> None:
+        """Raise DataError where there are fewer than n new keys."""
+        if n > self.room:
+            room = f"The column {self.column!r} has room for {self.room:,} keys that are certainly new"
+            left_out = {"kinds": {self.column: "omit"}}
+            raise DataError(
+                Note(f"{room}, and {n:,} are needed", "draw fewer rows, or fit a model without it by {}.", left_out)
+            )
+
     def draw(self, n: int, seed: int = 0, start: int = 0) -> np.ndarray:
         """Return the keys from `start` on of the draw that a seed chooses, (n,) int64 or text.
 
         Raises:
             DataError: there are fewer new keys.
         """
-        if start + n > self.room:
-            room = f"The column {self.column!r} has room for {self.room:,} keys that are certainly new"
-            left_out = {"kinds": {self.column: "omit"}}
-            raise DataError(
-                Note(f"{room}, and {start + n:,} are needed", "draw fewer rows, or fit a model without it by {}.", left_out)
-            )
+        self.check_room(start + n)
         chosen = (seed, *self.column.encode())
         places, numbers, first = np.arange(start, start + n), np.empty(n, dtype=np.int64), 0
         for ranges in self._tiers:
