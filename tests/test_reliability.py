@@ -22,6 +22,7 @@ from genus.atomic import HOST, atomic_write
 from genus.cli import main
 from genus.cli.errors import explain
 from genus.files import describe, read_tensors, write_tensors
+from genus.nets.state import NoMoreThan
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.reliability.campaign import PARTS, part, run_part
@@ -165,6 +166,29 @@ def stopped_training(path: Path, x: torch.Tensor) -> genus.GenerativeModel:
     model = genus.MAF(REALS, hidden=[4], transforms=1)
     genus.fit(model, x, max_steps=6, checkpoint=path, checkpoint_every=3, seed=0, validation=None, progress=False)
     return model
+
+
+@pytest.mark.parametrize(
+    ("family", "space"),
+    [
+        ("chow-liu", Space([Category(("a", "b"))] * 300)),
+        ("trees", Space([Real()] * 200)),
+        ("parallel-wavenet", Space(Real(), shape=(4000,), sequence=True)),
+    ],
+    ids=["chow-liu", "trees", "parallel-wavenet"],
+)
+def test_large_models_that_are_honest_are_loaded(family: str, space: Space, tmp_path: Path) -> None:
+    hyper = {"width": 4, "layers": [2, 2]} if family == "parallel-wavenet" else {}
+    genus.save(genus.build(family, space, seed=0, **hyper), tmp_path / "m.genus")
+    assert genus.load(tmp_path / "m.genus").space == space
+
+
+def test_a_refusal_leaves_gradients_as_they_were() -> None:
+    with pytest.raises(ValueError, match="far more parts"), NoMoreThan([]):
+        while True:
+            with torch.no_grad():
+                torch.zeros(1)
+    assert torch.is_grad_enabled()
 
 
 def test_a_resumed_training_knows_all_its_rows(tmp_path: Path) -> None:

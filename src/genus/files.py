@@ -215,10 +215,13 @@ def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeMode
     """Return the model that a header describes, with initial weights."""
     count = sum(tensor.numel() for tensor in tensors.values())
     _check_sizes(header, count)
-    with isolated(0), NoMoreThan(tensors.values()):  # initial weights must not cost the caller random numbers
+    with NoMoreThan(tensors.values()):
+        space = Space.from_json(header["space"])
         context = Space.from_json(header["context"]) if header["context"] is not None else None
-        described = {**header["config"], "class": family(header["family"]).name}
-        model = build_family(described, Space.from_json(header["space"]), context)
+    described = {**header["config"], "class": family(header["family"]).name}
+    coordinates = space.dim + (context.dim if context is not None else 0)
+    with isolated(0), NoMoreThan(tensors.values(), coordinates):  # initial weights must not cost the caller random numbers
+        model = build_family(described, space, context)
     floats = {t.dtype for n, t in tensors.items() if t.is_floating_point() and n in dict(model.named_parameters())}
     return model.to(next(iter(floats))) if len(floats) == 1 and floats != {model.dtype} else model
 

@@ -95,9 +95,12 @@ class NormalisingFlow(ContinuousDensity):
             raise GenusError(
                 f"SoftClip({ends[-1].bound:g}) puts out an interval, and the base is on the whole line: add Logit after it."
             )
+        # What is inverted throughout goes step by step one way, and the other way in one pass.
+        inverted = all(isinstance(t, Inverse | ActNorm) for t in self.transform.transforms)
+        either = self.transform.inverse if inverted else self.transform
         try:
             with torch.no_grad(), isolated(0), evaluating(self.transform):
-                z, log_det = self.transform(torch.zeros(2, dim), torch.zeros(2, width) if width else None)
+                z, log_det = either(torch.zeros(2, dim), torch.zeros(2, width) if width else None)
         except (RuntimeError, IndexError) as error:
             raise GenusError(f"The transforms do not fit the {dim} numbers of a row: {error}.") from error
         if z.shape != (2, dim) or log_det.shape != (2,):

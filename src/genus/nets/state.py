@@ -120,7 +120,11 @@ SMALL = 2**16  # numbers that may be made uncounted
 SPARE = 2**20  # numbers that any model may make at once beside those of its file
 PAIRED = {"outer", "ger", "kron", "cdist", "einsum", "cartesian_prod", "meshgrid", "tensordot", "matmul", "__matmul__", "mm"}
 TIMES = 16  # as many numbers as a file holds may be made in all while its model is built: for masks, and initial weights
-STEPS, STEPS_EACH = 20_000, 500  # functions of torch that a constructor may call: in any case, and for each tensor of the file
+STEPS, STEPS_EACH = (
+    50_000,
+    500,
+)  # functions of torch that a constructor may call: in any case, and for each tensor and coordinate
+MOST_COORDINATES = 2**14  # for which it may call more
 
 
 class NoMoreThan(TorchFunctionMode):
@@ -130,13 +134,24 @@ class NoMoreThan(TorchFunctionMode):
 
     Args:
         tensors: what the file holds.
+        coordinates: of the model's space; some models have parts for each.
     """
 
-    def __init__(self, tensors: Iterable[Tensor]) -> None:
+    def __init__(self, tensors: Iterable[Tensor], coordinates: int = 1) -> None:
         super().__init__()
         sizes = [tensor.numel() for tensor in tensors]
-        self.count, self.largest, self.steps = sum(sizes), max(sizes, default=0), STEPS + STEPS_EACH * len(sizes)
+        self.count, self.largest = sum(sizes), max(sizes, default=0)
+        self.steps = STEPS + STEPS_EACH * (len(sizes) + min(coordinates, MOST_COORDINATES))
         self.built = 0
+
+    def __enter__(self) -> NoMoreThan:
+        self.gradients = torch.is_grad_enabled()
+        return super().__enter__()  # type: ignore[no-any-return]
+
+    def __exit__(self, *error: object) -> None:
+        """Leave, with gradients as they were: what was refused may have been the function that enables them again."""
+        super().__exit__(*error)
+        torch.set_grad_enabled(self.gradients)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
