@@ -120,10 +120,7 @@ SMALL = 2**16  # numbers that may be made uncounted
 SPARE = 2**20  # numbers that any model may make at once beside those of its file
 PAIRED = {"outer", "ger", "kron", "cdist", "einsum", "cartesian_prod", "meshgrid", "tensordot", "matmul", "__matmul__", "mm"}
 TIMES = 16  # as many numbers as a file holds may be made in all while its model is built: for masks, and initial weights
-STEPS, STEPS_EACH = (
-    50_000,
-    500,
-)  # functions of torch that a constructor may call: in any case, and for each tensor and coordinate
+STEPS, STEPS_EACH = 50_000, 500  # functions of torch that a constructor may call; and more for each tensor and coordinate
 MOST_COORDINATES = 2**14  # for which it may call more
 
 
