@@ -28,7 +28,7 @@ from genus.codec.relations import Order, Sum
 from genus.codec.rewrites import BrokenRelation, Rewrite, place_columns, rewrite_from_json, run_backward, run_forward
 from genus.codec.stamps import as_times, within
 from genus.errors import DataError
-from genus.space import Space
+from genus.space import Category, Space
 
 # Files name the rewrites, so all of them are imported here.
 __all__ = ["Codec", "Constraint", "Function", "Key", "Order", "Sum", "Together"]
@@ -193,6 +193,9 @@ class Codec:
         Raises:
             Exception: of any class: the form, or the rewrites, are not those of the space.
         """
+        for kind in self.space.kinds:
+            if isinstance(kind, Category) and not kind.has_one_type:
+                raise DataError(f"The levels of a column are all texts, numbers, or true and false; got {kind!r}.")
         size = (1, 1 if self.space.sequence else self.space.dim)
         x = self.space.join(torch.zeros(size, dtype=torch.long), torch.zeros(size))
         form = self.form if self.form is None or self.form.container in ARRAYS else replace(self.form, container="pyarrow")

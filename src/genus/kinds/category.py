@@ -38,10 +38,15 @@ class Category(Kind):
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Category:
-        types = {type(level) for level in values["levels"] if level is not None}
-        if not (types <= {str} or types <= {bool} or types <= {int, float}):
+        if not {type(level) for level in values["levels"] if level is not None} <= {str, bool, int, float}:
             raise DataError(f"The levels of a Category are texts, numbers or true and false; got {str(values['levels'])[:80]}.")
         return super().from_values(values)
+
+    @property
+    def has_one_type(self) -> bool:
+        """Return whether the levels are all texts, all numbers, or all true and false, as those of a table's column are."""
+        types = {type(level) for level in self.levels if level is not None}
+        return types <= {str} or types <= {bool} or types <= {int, float}
 
     def __repr__(self) -> str:
         none = "blanks unknown" if self.unknown else "missing"
