@@ -194,7 +194,10 @@ def test_zero_centred_penalties_are_half_the_mean_square_slope() -> None:
     assert float(model.critic.penalties(real, fake)) == pytest.approx(0.5 * (3 + 5) * square * 3), "of three features"
 
 
-@pytest.mark.parametrize("game", [g for g in GAMES if g != "wasserstein"])
+@pytest.mark.parametrize(
+    "game",
+    [pytest.param(g, marks=pytest.mark.nightly if i % 3 else ()) for i, g in enumerate(g for g in GAMES if g != "wasserstein")],
+)
 def test_every_game_moves_samples_towards_the_data(game: str) -> None:
     space = Space([Real(), Real()])
     with genus.ladder.isolated(0):
@@ -383,7 +386,14 @@ def test_an_explosion_of_gradients_is_told_and_health_is_not() -> None:
 # -- any sampler ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [{}, {"divergence": "wasserstein", "spectral": True}, {"divergence": "kl", "likelihood": 1.0}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"divergence": "kl", "likelihood": 1.0},
+        pytest.param({}, marks=pytest.mark.nightly),
+        pytest.param({"divergence": "wasserstein", "spectral": True}, marks=pytest.mark.nightly),
+    ],
+)
 def test_a_flow_trained_by_a_divergence_comes_closer_and_still_tells_its_likelihood(how: dict[str, Any]) -> None:
     with genus.ladder.isolated(0):
         model = RealNVP(TWO, transforms=4, hidden=(32,))

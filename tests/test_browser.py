@@ -26,7 +26,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(
     scope="module",
-    params=[digits, lambda: adult(300), lonely, names, tones],
+    params=[
+        digits,
+        lambda: adult(300),
+        *(pytest.param(made, marks=pytest.mark.nightly) for made in (lonely, names)),
+        tones,
+    ],
     ids=["digits", "adult", "lonely", "names", "tones"],
 )
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -115,6 +115,9 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     assert min(used) < 1.0  # seconds; torch alone takes more
 
 
+QUICK = ("fit", "sample", "score")
+
+
 def run_examples(command: str, folder: Path) -> None:
     """Run the worked examples of a command's help."""
     shown = examples(command)
@@ -152,7 +155,8 @@ def fitted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize(
-    "command", [*(c for c in COMMANDS if c != "evaluate"), "", pytest.param("evaluate", marks=pytest.mark.nightly)]
+    "command",  # tests/test_readme.py and those of each command run the others
+    ["", "fit", "sample", "score", *(pytest.param(c, marks=pytest.mark.nightly) for c in COMMANDS if c not in QUICK)],
 )
 def test_every_example_in_the_help_works(command: str, fitted: Path, tmp_path: Path) -> None:
     here = tmp_path / "files"  # of its own, since examples of one command replace the models of another
