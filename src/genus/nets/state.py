@@ -143,7 +143,7 @@ class NoMoreThan(TorchFunctionMode):
 
     def __enter__(self) -> NoMoreThan:
         self.gradients = torch.is_grad_enabled()
-        return super().__enter__()  # type: ignore[no-any-return]
+        return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
         """Leave, with gradients as they were: what was refused may have been the function that enables them again."""
