@@ -19,9 +19,9 @@ from genus import Category, Lattice, Real, Space
 from genus.codec import Codec
 from genus.codec.frames import Form
 from genus.data import Dataset
-from genus.evaluation.comparison import _coordinates
 from genus.evaluation.excerpts import excerpts, sounds, texts
 from genus.evaluation.report import Report
+from genus.evaluation.rows import _coordinates
 from genus.evaluation.sequences import PIECE, draws, evaluate_sequences, spans, symbol
 
 TINY = {"rnn": {"width": 8, "layers": 1}}
