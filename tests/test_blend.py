@@ -35,6 +35,8 @@ def test_every_symbol_is_mixed(space: Space) -> None:
     mixed = (each + w.log()).logsumexp(-1)
     after = models[0]._after_end(x)
     assert torch.allclose(blend.log_conditionals(x), mixed if after is None else mixed.masked_fill(after, 0.0))
+    together = blend.combine(each, [[1.0], [1.0]])
+    assert len(together) == (each.shape[0] * each.shape[1] if after is None else int((~after).sum()))  # the end is said once
     best = max(float(model.log_prob(x).mean()) for model in models)
     assert float(blend.log_prob(x).mean()) >= best - 1e-9
 

@@ -240,3 +240,11 @@ def test_a_file_needs_no_engine(fitted: Trees, tmp_path: Path, monkeypatch: pyte
 def test_hyper_parameters_out_of_range_are_refused(hyper: dict[str, float]) -> None:
     with pytest.raises(genus.GenusError, match="or more"):
         Trees(PAIR, **hyper)  # type: ignore[arg-type]
+
+
+def test_every_order_begins_with_columns_of_few_values() -> None:
+    space = Space([Real(), Category(("a", "b")), Real(), Lattice(0, 5), Real(), Category(("c", "d", "e"))])
+    model = Trees(space, orders=6)
+    assert model.orders[0].tolist() == [1, 5, 3, 0, 2, 4]
+    assert all(set(order[:3]) == {1, 3, 5} for order in model.orders.tolist())
+    assert len({tuple(order) for order in model.orders.tolist()}) > 1

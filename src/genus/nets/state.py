@@ -119,23 +119,8 @@ LONG = 16  # values of an argument; a longer list is no shape
 SMALL = 2**16  # numbers that may be made uncounted
 SPARE = 2**20  # numbers that any model may make at once beside those of its file
 PAIRED = {"outer", "ger", "kron", "cdist", "einsum", "cartesian_prod", "meshgrid", "tensordot", "matmul", "__matmul__", "mm"}
-VIEWS = {
-    "__len__",
-    "dim",
-    "size",
-    "numel",
-    "detach",
-    "view",
-    "expand",
-    "unsqueeze",
-    "squeeze",
-    "t",
-    "sum",
-    "max",
-    "min",
-    "any",
-    "all",
-}
+# Functions of one tensor that return a view of it, or one number.
+MAKE_NOTHING = frozenset("__len__ dim size numel detach view expand unsqueeze squeeze t sum max min any all".split())
 TIMES = 16  # as many numbers as a file holds may be made in all while its model is built: for masks, and initial weights
 STEPS, STEPS_EACH = 50_000, 500  # functions of torch that a constructor may call; and more for each tensor and coordinate
 MOST_COORDINATES = 2**14  # for which it may call more
@@ -200,7 +185,7 @@ def _reach(value: Any) -> int:
 def _size_of_result(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> int:
     """Return how many numbers a function is going to reserve memory for; 0 where it returns a view, or cannot be asked."""
     name = getattr(func, "__name__", "")
-    if name in VIEWS and len(args) == 1 and not kwargs:  # or of one number
+    if name in MAKE_NOTHING and len(args) == 1 and not kwargs:
         return 0
     if name in ("tensor", "as_tensor", "__get__"):
         return _length(args[0]) if name == "tensor" else 0  # otherwise it is there already
