@@ -120,7 +120,10 @@ SMALL = 2**16  # numbers that may be made uncounted
 SPARE = 2**20  # numbers that any model may make at once beside those of its file
 PAIRED = {"outer", "ger", "kron", "cdist", "einsum", "cartesian_prod", "meshgrid", "tensordot", "matmul", "__matmul__", "mm"}
 # Functions of one tensor that return a view of it, or one number.
-MAKE_NOTHING = frozenset("__len__ dim size numel detach view expand unsqueeze squeeze t sum max min any all".split())
+MAKE_NOTHING = {
+    "__len__", "dim", "size", "numel", "detach", "view", "expand", "unsqueeze", "squeeze", "t",
+    "sum", "max", "min", "any", "all",
+}  # fmt: skip
 TIMES = 16  # as many numbers as a file holds may be made in all while its model is built: for masks, and initial weights
 STEPS, STEPS_EACH = 50_000, 500  # functions of torch that a constructor may call; and more for each tensor and coordinate
 MOST_COORDINATES = 2**14  # for which it may call more

@@ -71,7 +71,8 @@ class History:
     def __str__(self) -> str:
         best = "" if self.best is None else f", criterion {self.best:.4f} at step {self.best_step}"
         obeyed = "" if self.acceptance == 1 else f"; {self.acceptance:.1%} of draws obey the constraints"
-        return f"{self.steps} {'step' if self.steps == 1 else 'steps'} in {self.seconds:.1f} s{best}; stopped by {self.stopped}{obeyed}"
+        steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
+        return f"{steps} in {self.seconds:.1f} s{best}; stopped by {self.stopped}{obeyed}"
 
     def to_frame(self, backend: str = "pyarrow") -> Any:
         """Return the rows as a table of pyarrow, or of pandas or polars where installed."""
