@@ -1,4 +1,4 @@
-"""How often a label that was asked for is found in draws: MNIST pictures with labels, a classifier fitted on real ones.
+"""Count how often a label that was asked for is found in draws: MNIST pictures, by a classifier fitted on real ones.
 
     OMP_NUM_THREADS=1 python benchmarks/conditions.py --families vae,pixelcnn,wgan-gp,gan --seconds 90
 

@@ -1,4 +1,4 @@
-"""What installs, and what is said where something is not installed or of another version."""
+"""Test what installs, and what is said where something is not installed or of another version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a piece of work costs: seconds of the processor, and the memory that its process held at most."""
+"""Measure what a piece of work costs: seconds of the processor, and the memory that its process held at most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows are held out: at random, whole groups of them, or the latest; and notes where another way may be the right one."""
+"""Choose the rows to hold out, at random, in whole groups or the latest, and note where another way may be right."""
 
 from __future__ import annotations
 

@@ -86,7 +86,8 @@ def _stacked(protocol: Protocol, name: str, members: Sequence[Trial], seed: int)
         np.stack([m.stopping for m in members if m.stopping is not None]) + log_weights[:, None]
     )
     trained = [member.train_log_density for member in members if member.train_log_density is not None]
-    trial.train_log_density = float(np.dot(weights, trained))  # at least this, by Jensen's inequality
+    if len(trained) == len(members):
+        trial.train_log_density = float(np.dot(weights, trained))  # at least this, by Jensen's inequality
     trial.history.seconds = sum(member.history.seconds for member in members)
     trial.history.stopped = "its members'"
     trial.processor_seconds = sum(member.processor_seconds for member in members)

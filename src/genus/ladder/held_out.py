@@ -1,4 +1,4 @@
-"""What a model's log-density was of rows that it did not learn from: a threshold for odd rows, and a sentence on drift."""
+"""Keep a model's log-density of rows that it did not learn from, for a threshold of odd rows and a sentence on drift."""
 
 from __future__ import annotations
 

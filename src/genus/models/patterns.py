@@ -1,4 +1,4 @@
-"""Which values of a row are not known: a distribution of its own, beside that of the values."""
+"""Model which values of a row are not known, by a distribution beside that of the values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far predicted probabilities and intervals are off on rows that a model did not learn from, and what mends them."""
+"""Measure how far predicted probabilities and intervals are off on rows that a model did not learn from, and mend them."""
 
 from __future__ import annotations
 
