@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-@pytest.mark.parametrize("name", [name for name in PARTS if name != "checkpoints"])
+@pytest.mark.parametrize("name", ["csv", "npz", "models"])  # the nightly run has all
 def test_a_short_campaign_finds_nothing(name: str, home: Path) -> None:
     count = 12 if name == "models" else 4
     result = run_part(name, part(name, 1, home, ("vae", "markov")), 0, count, seconds=60)
