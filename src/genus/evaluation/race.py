@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -161,7 +161,7 @@ def _finalists(tried: Sequence[Family], score: dict[str, float], most: int) -> l
     return trusted + [cls for cls in able if cls not in trusted][: most - len(trusted)]
 
 
-def _given_up(cls: Family, reason: str, status: str = "given up") -> Row:
+def _given_up(cls: Family, reason: str, status: Literal["failed", "given up"] = "given up") -> Row:
     return Row(*names(cls), status=status, reason=reason)
 
 
