@@ -34,6 +34,7 @@ from genus.cli.impute import impute
 from genus.cli.predict import predict
 from genus.cli.sample import sample
 from genus.cli.score import score
+from genus.cli.serve import serve
 from genus.cli.tour import tour
 from genus.errors import GenusError
 
@@ -41,7 +42,7 @@ __all__ = ["app", "main"]
 
 # Plain help: it is there at once, and its examples can be copied without the frame around them.
 app = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-for command in (families, describe, compare, evaluate, fit, sample, score, impute, predict, distill, tour):
+for command in (families, describe, compare, evaluate, fit, sample, score, impute, predict, distill, serve, tour):
     app.command()(command)
 
 
