@@ -31,7 +31,10 @@ from genus.cli.inputs import context_values, parse_duration, parse_hyperparamete
 from genus.cli.outputs import image_grid
 from genus.codec.tabular import as_table
 
-COMMANDS = ["families", "describe", "compare", "evaluate", "fit", "sample", "score", "impute", "predict", "distill", "tour"]
+COMMANDS = [
+    "families", "describe", "compare", "evaluate", "fit", "tune", "sample", "score", "impute", "predict", "distill", "serve",
+    "tour",
+]  # fmt: skip
 
 
 def adult(rows: int = 300) -> str:
@@ -155,8 +158,14 @@ def fitted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize(
-    "command",  # tests/test_readme.py and those of each command run the others
-    ["", "fit", "sample", "score", *(pytest.param(c, marks=pytest.mark.nightly) for c in COMMANDS if c not in QUICK)],
+    "command",  # tests/test_readme.py and those of each command run the others; a server does not come to an end
+    [
+        "",
+        "fit",
+        "sample",
+        "score",
+        *(pytest.param(c, marks=pytest.mark.nightly) for c in COMMANDS if c not in (*QUICK, "serve")),
+    ],
 )
 def test_every_example_in_the_help_works(command: str, fitted: Path, tmp_path: Path) -> None:
     here = tmp_path / "files"  # of its own, since examples of one command replace the models of another

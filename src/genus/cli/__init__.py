@@ -36,13 +36,14 @@ from genus.cli.sample import sample
 from genus.cli.score import score
 from genus.cli.serve import serve
 from genus.cli.tour import tour
+from genus.cli.tune import tune
 from genus.errors import GenusError
 
 __all__ = ["app", "main"]
 
 # Plain help: it is there at once, and its examples can be copied without the frame around them.
 app = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-for command in (families, describe, compare, evaluate, fit, sample, score, impute, predict, distill, serve, tour):
+for command in (families, describe, compare, evaluate, fit, tune, sample, score, impute, predict, distill, serve, tour):
     app.command()(command)
 
 
