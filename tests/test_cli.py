@@ -175,6 +175,13 @@ def test_every_example_in_the_help_works(command: str, fitted: Path, tmp_path: P
             run_examples(command, here)
 
 
+def test_a_shell_completes_commands() -> None:
+    asked = {"_GENUS_COMPLETE": "complete_bash", "COMP_WORDS": "genus sc", "COMP_CWORD": "1"}
+    words = [sys.executable, "-m", "genus"]
+    done = subprocess.run(words, env=os.environ | asked, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["score"]
+
+
 def test_no_words_show_the_help_and_version_the_version() -> None:
     assert run().out.startswith("Usage: genus")
     assert run("--version").out == f"genus {genus.__version__}\n"
