@@ -71,3 +71,13 @@ def test_no_page_is_wider_than_the_window(device: str, site: Path, browser: Brow
         assert browser.evaluate("document.documentElement.scrollWidth") <= WIDTHS[device], page
         assert browser.evaluate("document.querySelectorAll('h1').length") >= 1, page
         assert browser.evaluate("[...document.images].filter(i => !i.naturalWidth).length") == 0, page
+
+
+def test_objects_show_themselves_in_notebooks() -> None:
+    data = genus.read("iris")
+    model = genus.MADE(data.space)
+    history = genus.fit(model, data, max_steps=4, progress=False)
+    for shown in (data, data.space, model, history, genus.divergences.DIVERGENCES["kl"]):
+        assert shown._repr_html_().startswith("<pre")
+    assert "<svg" in history._repr_html_() or len(history.rows) < 2
+    assert genus.MADE.info.formula in model._repr_html_()
