@@ -26,7 +26,7 @@ from command import run
 from PIL import Image
 
 import genus
-from genus.cli import app
+from genus.cli import _command, app
 from genus.cli.inputs import context_values, parse_duration, parse_hyperparameters
 from genus.cli.outputs import image_grid
 from genus.codec.tabular import as_table
@@ -118,7 +118,14 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     assert min(used) < 1.0  # seconds; torch alone takes more
 
 
-QUICK = ("fit", "sample", "score")
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_example_in_the_help_is_understood(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands run in the nightly suite."""
+    monkeypatch.chdir(folder)
+    for line in examples(command):
+        name, *words = shlex.split(line.partition(" > ")[0])[1:]
+        context = _command().make_context("genus", [name], resilient_parsing=True)
+        context.command.get_command(context, name).make_context(name, words)
 
 
 def run_examples(command: str, folder: Path) -> None:
@@ -156,16 +163,11 @@ def fitted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize(
-    "command",  # tests/test_readme.py and those of each command run the others; a server does not come to an end
-    [
-        "",
-        "fit",
-        "sample",
-        "score",
-        *(pytest.param(c, marks=pytest.mark.nightly) for c in COMMANDS if c not in (*QUICK, "serve")),
-    ],
+    "command",  # a server does not come to an end
+    ["", *(c for c in COMMANDS if c != "serve")],
 )
 def test_every_example_in_the_help_works(command: str, fitted: Path, tmp_path: Path) -> None:
     here = tmp_path / "files"  # of its own, since examples of one command replace the models of another

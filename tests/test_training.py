@@ -641,6 +641,7 @@ def traced(monkeypatch):
     torch._dynamo.utils.counters.clear()
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("traced")
 @pytest.mark.filterwarnings("error:torch.compile failed")
 @pytest.mark.parametrize(
@@ -657,6 +658,7 @@ def test_a_new_model_compiles_in_one_graph(family):
     assert not torch._dynamo.utils.counters["graph_break"]
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("traced")
 def test_losses_with_gradients_of_gradients_go_on_uncompiled():
     space, x = Space([Real()] * 2), torch.randn(64, 2)
