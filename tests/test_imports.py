@@ -47,6 +47,7 @@ BELOW: dict[str, set[str]] = {
     | {"atomic", "configurable", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training", "laws"},
 }
 BELOW["questions"] = FORMS | {"data", "ladder"}
+BELOW["export"] = VALUES | {"atomic", "ladder"}
 BELOW["hub"] = VALUES | {"ladder", "files", "evaluation"}
 BELOW["tour"] = set(BELOW)
 BELOW["sklearn"] = BELOW["cli"] = set(BELOW)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, grad, hessian, vmap
 
 import genus
 from genus import Category, Lattice, Real, Space
+from genus.export import Density, export_density
 
 NAN = float("nan")
 REALS = Space([Real(1.0, 2.0), Real(), Real(-3.0, 0.5)])
@@ -53,20 +55,6 @@ def few(cases: Iterable[str], kept: tuple[str, ...] = FEW) -> list[Any]:
     return [pytest.param(case, marks=() if case in kept else pytest.mark.nightly) for case in cases]
 
 
-class Density(nn.Module):
-    """Call a model's density, or its bound by noise that is an argument, as a module does it."""
-
-    def __init__(self, model: Any, has_context: bool) -> None:
-        super().__init__()
-        self.model, self.has_context = model, has_context
-
-    def forward(self, x: Tensor, *more: Tensor) -> Tensor:
-        c = more[0] if self.has_context else None
-        if isinstance(self.model, genus.TractableDensity):
-            return self.model.log_prob(x, c)
-        return self.model.elbo(x, c, noise=more[-1])
-
-
 def made(case: str) -> tuple[Density, tuple[Tensor, ...]]:
     """Return a density whose numbers are nowhere zero, and its arguments: rows, their context, noise."""
     name, space, context, more = CASES[case]
@@ -77,7 +65,7 @@ def made(case: str) -> tuple[Density, tuple[Tensor, ...]]:
     c = None if context is None else torch.tensor([[0.3, 1.0], [-1.0, 0.0]]).repeat(ROWS // 2, 1)
     x = model.sample(ROWS, c, seed=0)
     noise = () if isinstance(model, genus.TractableDensity) else (model.draw_noise(ROWS, seed=1),)
-    return Density(model, context is not None), (x, *(() if c is None else (c,)), *noise)
+    return Density(model), (x, *(() if c is None else (c,)), *noise)
 
 
 def one_row(density: Density) -> Any:
@@ -251,3 +239,20 @@ def test_a_net_for_the_context_is_trained_and_saved(name: str, tmp_path: Any) ->
     assert torch.equal(again.sample(5, c[:5], seed=0), model.sample(5, c[:5], seed=0))
     with pytest.raises(genus.GenusError, match="context_net"):
         genus.build(name, REALS, context_net=(4,), **SMALL[name])
+
+
+@pytest.mark.parametrize("case", few(("maf", "made, mixed, given c", "vae given c"), ("maf",)))
+def test_a_program_in_a_file_needs_no_genus(case: str, tmp_path: Path) -> None:
+    density, arguments = made(case)
+    export_density(density.model, tmp_path / "density.pt2")
+    program = torch.export.load(tmp_path / "density.pt2").module()
+    torch.testing.assert_close(program(*arguments), density(*arguments), atol=1e-4, rtol=1e-4)
+
+
+def test_what_cannot_be_traced_is_a_sentence(tmp_path: Path) -> None:
+    data = genus.read("iris")
+    model = genus.Trees(data.space, rounds=2)
+    genus.fit(model, data, progress=False)
+    with pytest.raises(genus.GenusError, match="density of this trees cannot be exported"):
+        export_density(model, tmp_path / "density.pt2")
+    assert not list(tmp_path.iterdir())
