@@ -16,6 +16,7 @@ from genus.models.chain_rule import checked_order, nothing_to_learn
 from genus.models.orders import SeveralOrders
 from genus.nets.heads import Coordinates
 from genus.nets.masked import MaskedMLP
+from genus.nets.regression import KnownNumbers, Unit, regressed
 from genus.nets.tokens import NARROW, ColumnOutputs, Columns, singles, spread_
 from genus.space import Space
 
@@ -82,15 +83,17 @@ class MADE(SeveralOrders, name="made"):
         # Of an image a net sees the numbers alone: one-hots of every pixel would be wide, and say the same.
         seen, modelled = (NARROW, NARROW) if space.shared is None else (0, 32)
         own = range(space.dim)
-        self.tokens = Columns(space, own, seen)
-        self.singles = singles(space, own, lambda one: Columns(one, [0], seen))
+        shuffles = (torch.randperm(space.dim) for _ in range(orders))
+        chosen = [torch.tensor(self.order)] if orders == 1 else [*scans(space), *shuffles][:orders]
+        self.regression = regressed(space, [one.tolist() for one in chosen])
+        residuals = self.regression is not None
+        self.tokens = Columns(space, own, seen, residuals)
+        self.singles = singles(space, own, lambda one: Columns(one, [0], seen, residuals))
         self.outputs = ColumnOutputs(space, own, None, components, modelled)
         sizes = (self.tokens.widths, hidden, self.outputs.widths, self.context_dim)
         self.nets = nn.ModuleList(MaskedMLP(*sizes, **options, places=pixel_positions(space)) for _ in range(orders))
         for net in self.nets:
             spread_(net.out, self.outputs.heads)  # type: ignore[arg-type]
-        shuffles = (torch.randperm(space.dim) for _ in range(orders))
-        chosen = [torch.tensor(self.order)] if orders == 1 else [*scans(space), *shuffles][:orders]
         self.register_buffer("orders", torch.stack(chosen))
         if orders > 1:
             self.order = None
@@ -114,7 +117,9 @@ class MADE(SeveralOrders, name="made"):
     @torch.no_grad()
     def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Centre what the net sees, and start from the share of every value."""
-        self.centre.copy_(self.tokens(x, self.dtype).mean(0))
+        if self.regression is not None:
+            self.regression.measure(x)
+        self.centre.copy_(torch.stack([self._seen(x, k)[1].mean(0) for k in range(len(self.nets))]).mean(0))
         cells = self.outputs.head.cells
         if cells.total:
             numbers = cells.shares(x)
@@ -126,8 +131,14 @@ class MADE(SeveralOrders, name="made"):
     def _log_conditionals(self, x: Tensor, c: Tensor | None, k: int = 0) -> Tensor:
         # The compiler cannot look into a buffer, and masks can be made of it as it is.
         order = self.order or (self.orders[k] if is_traced() else self.orders[k].tolist())
-        h = self.nets[k](self.tokens(x, self.dtype) - self.centre, self._context_features(c), order)
-        return self.outputs.log_prob(h, x)
+        unit, seen = self._seen(x, k)
+        h = self.nets[k](seen - self.centre, self._context_features(c), order)
+        return self.outputs.log_prob(h, x, unit)
+
+    def _seen(self, x: Tensor, k: int) -> tuple[Unit | None, Tensor]:
+        """Return where the mixtures of rows x stand in the k-th order, and what its net sees, (B, its inputs)."""
+        unit, residual = (None, None) if self.regression is None else self.regression(self.space.split(x).u, k)
+        return unit, self.tokens(x, self.dtype, residual)
 
     def losses(self) -> list[Loss]:
         return [Loss("nll", self.parameters(), self._loss)]
@@ -140,22 +151,23 @@ class MADE(SeveralOrders, name="made"):
 
     def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None, k: int = 0) -> Generator[Coordinates, Tensor, None]:
         net, order, features = self.nets[k], self.orders[k].tolist(), self._context_features(c)
+        known = None if self.regression is None else self.regression.start(n, k)
         if prefix is None:
             i, (h, state) = 0, net.start(n, features, order)  # type: ignore[operator]
         else:
             i = prefix.shape[1]
-            tokens = torch.cat([self._token(order[p], prefix[:, p : p + 1]) for p in range(i)], dim=1)
+            tokens = torch.cat([self._token(order[p], prefix[:, p : p + 1], known) for p in range(i)], dim=1)
             h, state = net.prefill(tokens, i, features, order)  # type: ignore[operator]
         while True:
-            value = yield self.outputs.at(order[i], h)
-            h, state = net.step(state, i, self._token(order[i], value))  # type: ignore[operator]
+            value = yield self.outputs.at(order[i], h, None if known is None else known.unit(order[i]))
+            h, state = net.step(state, i, self._token(order[i], value, known))  # type: ignore[operator]
             i += 1
 
-    def _token(self, column: int, value: Tensor) -> Tensor:
-        """Return the numbers that the nets see of a value (n, 1) of a column, (n, its width)."""
+    def _token(self, column: int, value: Tensor, known: KnownNumbers | None) -> Tensor:
+        """Return the numbers that the nets see of a value (n, 1) of a column, (n, its width), and take the value in."""
         start = self.tokens.starts[column]
         centre = self.centre[start : start + self.tokens.widths[column]]
-        return self.singles[column](value, centre.dtype) - centre
+        return self.singles[column](value, centre.dtype, None if known is None else known.add(column, value)) - centre
 
 
 def pixel_positions(space: Space) -> Tensor:
