@@ -245,7 +245,13 @@ class ColumnOutputs(nn.Module):
         return self.head(h if self.sorted else h[:, self.index]).moved(unit).log_prob(x)
 
     def at(self, i: int, h: Tensor, unit: Unit | None = None) -> Coordinates:
-        """Return the distribution of the coordinate at position i, given the output h (B, width) there, and where it stands, (B, 1)."""
+        """Return the distribution of the coordinate at position i, given the output h (B, width) there.
+
+        Args:
+            i: the position.
+            h: the output there.
+            unit: where its mixture stands, (B, 1); by default at 0.
+        """
         return self.heads[i](h if self.linear is None else self.linear[i](h)).moved(unit)
 
 
