@@ -13,7 +13,7 @@ from genus.space import Category, Lattice, Space
 __all__ = ["KnownNumbers", "Regression", "Unit", "regressed"]
 
 ROWS = 20_000  # that covariances are measured on
-RIDGE = 1e-4  # of the variance of a number; at least one over the rows
+RIDGE = 1e-5  # of the variance of a number; at least a tenth over the rows
 
 
 class Unit(NamedTuple):
@@ -75,7 +75,7 @@ class Regression(nn.Module):
         u = u / deviation
         values, vectors = torch.linalg.eigh(u.T @ u / (here.T @ here).clamp(min=1))
         correlation = (vectors * values.clamp(min=0)) @ vectors.T  # pairs of different rows need not make a covariance
-        correlation.diagonal().clamp_(min=1).add_(max(RIDGE, 1 / max(len(x), 1)))
+        correlation.diagonal().clamp_(min=1).add_(max(RIDGE, 0.1 / max(len(x), 1)))
         self.mean.copy_(mean)
         for k, order in enumerate(self.orders):
             at = torch.tensor(order, device=x.device)
