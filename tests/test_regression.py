@@ -11,7 +11,7 @@ from conftest import SMALL
 from torch import Tensor
 
 import genus
-from genus import Category, Lattice, Real, Space
+from genus import Category, DataError, Lattice, Real, Space
 from genus.nets.regression import Regression
 
 REALS = Space([Real(), Real(), Real()])
@@ -44,8 +44,8 @@ def mixed(n: int = 500) -> Tensor:
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_predictions_are_those_of_least_squares(order: list[int]) -> None:
     x = near_line()
-    regression = Regression(REALS, [order])
-    regression.measure(x)
+    regression = Regression(REALS)
+    regression.measure(x, [order])
     unit, residual = regression(x)
     for p, column in enumerate(order):
         before = np.column_stack([np.ones(len(x)), x[:, order[:p]].numpy()])
@@ -108,6 +108,24 @@ def test_orders_of_a_mean_have_regressions_of_their_own() -> None:
     with torch.no_grad():
         each = torch.stack([model.log_conditionals(x, order=k).sum(1) for k in range(3)])
     assert torch.allclose(each, each[:1].expand_as(each), atol=2e-3)  # the same normal distribution by every order
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_file_that_predicts_columns_from_later_ones_is_refused(family: str) -> None:
+    model = genus.build(family, REALS, **SMALL[family])
+    state = model.state_dict()
+    state["regression.weight"][0, 0, 2] = 1.0
+    with pytest.raises(DataError, match="does not come before"):
+        model.load_state_dict(state)
+
+
+def test_a_model_that_was_read_is_measured_in_the_orders_that_were_read() -> None:
+    torch.manual_seed(0)
+    first, x = genus.MADE(REALS, orders=3, hidden=(12,)), near_line()
+    second = genus.MADE(REALS, orders=3, hidden=(12,))
+    second.load_state_dict(first.state_dict())
+    second.initialise(x)
+    second.regression.check(first.orders.tolist())
 
 
 def test_little_and_constant_data_make_no_nan() -> None:

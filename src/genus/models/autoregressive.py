@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,7 @@ class Autoregressive(ChainRule):
         super().__init__(space, context)
         self.order = None if space.sequence else checked_order(space, order)
         self.regression: Regression | None = None  # of a table's numbers; made with the tokens
+        self.register_load_state_dict_post_hook(_check_loaded)
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
@@ -47,7 +49,7 @@ class Autoregressive(ChainRule):
     def _tokens_and_outputs(self, width: int, components: int, size: float | None = None) -> None:
         """Make the usual tokens and outputs for a net of this width; `size` is that of the numbers in an embedding."""
         self.position_embedding = None
-        self.regression = None if self.order is None else regressed(self.space, [self.order])
+        self.regression = None if self.order is None else regressed(self.space)
         if self.order is not None and (self.space.shared is None or self.regression):  # every column has its own tokens
             self.tokens = ColumnTokens(self.space, self.order, width, residuals=self.regression is not None)
             self.outputs = ColumnOutputs(self.space, self.order, width, components)
@@ -59,8 +61,8 @@ class Autoregressive(ChainRule):
 
     def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Measure how the numbers of a table depend on one another linearly."""
-        if self.regression is not None:
-            self.regression.measure(x)
+        if self.regression is not None and self.order is not None:
+            self.regression.measure(x, [self.order])
 
     # -- density ------------------------------------------------------------------------------------------------------
 
@@ -147,3 +149,9 @@ class Autoregressive(ChainRule):
             yield
         finally:
             self.net.compiled = False
+
+
+def _check_loaded(model: Autoregressive, keys: Any) -> None:
+    """Raise DataError where numbers that were read make no density."""
+    if model.regression is not None and model.order is not None:
+        model.regression.check([model.order])

@@ -68,7 +68,9 @@ class GPT(Autoregressive, name="gpt"):
         self.fit_defaults = self._fit_defaults(width, space.dim)  # type: ignore[misc]
         if space.is_table:  # learned by heart long before a budget ends: small steps, and the average of their weights
             small = {"learning_rate": 4e-3, "batch_size": 256, "ema_decay": 0.995}
-            self.fit_defaults = {**self.fit_defaults, **small}  # type: ignore[misc]
+            # Half precision has three digits, and columns may follow from others to four.
+            precision = {} if self.regression is None else {"precision": "32-true"}
+            self.fit_defaults = {**self.fit_defaults, **small, **precision}  # type: ignore[misc]
         self.max_rows = max(1, CACHE // (2 * layers * width * (window or space.dim)))
         self.net = Transformer(width, layers, heads, window or space.dim, dropout, self.context_dim)
 

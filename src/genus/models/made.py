@@ -18,7 +18,7 @@ from genus.nets.heads import Coordinates
 from genus.nets.masked import MaskedMLP
 from genus.nets.regression import KnownNumbers, Unit, regressed
 from genus.nets.tokens import NARROW, ColumnOutputs, Columns, singles, spread_
-from genus.space import Space
+from genus.space import Real, Space
 
 __all__ = ["MADE"]
 
@@ -83,9 +83,7 @@ class MADE(SeveralOrders, name="made"):
         # Of an image a net sees the numbers alone: one-hots of every pixel would be wide, and say the same.
         seen, modelled = (NARROW, NARROW) if space.shared is None else (0, 32)
         own = range(space.dim)
-        shuffles = (torch.randperm(space.dim) for _ in range(orders))
-        chosen = [torch.tensor(self.order)] if orders == 1 else [*scans(space), *shuffles][:orders]
-        self.regression = regressed(space, [one.tolist() for one in chosen])
+        self.regression = regressed(space, orders)
         residuals = self.regression is not None
         self.tokens = Columns(space, own, seen, residuals)
         self.singles = singles(space, own, lambda one: Columns(one, [0], seen, residuals))
@@ -94,10 +92,13 @@ class MADE(SeveralOrders, name="made"):
         self.nets = nn.ModuleList(MaskedMLP(*sizes, **options, places=pixel_positions(space)) for _ in range(orders))
         for net in self.nets:
             spread_(net.out, self.outputs.heads)  # type: ignore[arg-type]
+        shuffles = (torch.randperm(space.dim) for _ in range(orders))
+        chosen = [torch.tensor(self.order)] if orders == 1 else [*scans(space), *shuffles][:orders]
         self.register_buffer("orders", torch.stack(chosen))
         if orders > 1:
             self.order = None
         self.register_buffer("centre", torch.zeros(self.tokens.total))
+        self.register_load_state_dict_post_hook(_check_loaded)
         self.fit_defaults = dict(TABLES if space.is_table else IMAGES)  # type: ignore[misc]
 
     @classmethod
@@ -106,19 +107,25 @@ class MADE(SeveralOrders, name="made"):
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """Return, for a table a residual net; the fewer the rows, the more dropout; for images many orders instead."""
+        """Return, for a table a residual net; the fewer the rows, the more dropout; for images many orders instead.
+
+        One-hots are learned by heart sooner than numbers, and dropout blurs numbers that depend on one another closely.
+        """
         if not space.is_table:
             large = max(space.shape) > 12
             hyper = {"hidden": (500,) if rows < 10_000 else (2000,), "orders": 8, "direct": True, "dropout": 0.1}
             return hyper | ({"reach": 6} if large else {})
-        dropout = 0.5 if rows < 5_000 else 0.2 if rows < 50_000 else 0.1
-        return {"hidden": (512, 512, 512), "residual": True, "dropout": dropout}
+        if all(isinstance(kind, Real) for kind in space.kinds):
+            dropout = 0.5 if rows < 5_000 else 0.1 if rows < 20_000 else 0.0
+        else:
+            dropout = 0.5 if rows < 5_000 else 0.2 if rows < 50_000 else 0.1
+        return {"hidden": (256, 256, 256) if rows < 50_000 else (512, 512, 512), "residual": True, "dropout": dropout}
 
     @torch.no_grad()
     def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Centre what the net sees, and start from the share of every value."""
         if self.regression is not None:
-            self.regression.measure(x)
+            self.regression.measure(x, self.orders.tolist())
         self.centre.copy_(torch.stack([self._seen(x, k)[1].mean(0) for k in range(len(self.nets))]).mean(0))
         cells = self.outputs.head.cells
         if cells.total:
@@ -192,8 +199,14 @@ def scans(space: Space) -> list[Tensor]:
     return [grid.flatten() for corner in corners for grid in (corner, corner.transpose(0, 1))]
 
 
+def _check_loaded(model: MADE, keys: Any) -> None:
+    """Raise DataError where numbers that were read make no density."""
+    if model.regression is not None:
+        model.regression.check(model.orders.tolist())
+
+
 # Few rows beside the weights: averages of them, and weights that are kept small.
-TABLES = MappingProxyType({"learning_rate": 1e-3, "ema_decay": 0.999, "weight_decay": 0.05})
+TABLES = MappingProxyType({"learning_rate": 5e-3, "lr_schedule": "linear", "ema_decay": 0.999, "weight_decay": 0.05})
 # Pixels that are centred bear larger steps.
 IMAGES = MappingProxyType(
     {"learning_rate": 1e-3, "lr_schedule": "linear", "ema_decay": 0.999, "batch_size": 256, "precision": "bf16-mixed"}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from genus.errors import DataError
 from genus.space import Category, Lattice, Space
 
 __all__ = ["KnownNumbers", "Regression", "Unit", "regressed"]
@@ -37,12 +38,12 @@ class Regression(nn.Module):
 
     Args:
         space: of the rows.
-        orders: the columns at all positions, for each chain.
+        orders: how many orders there are.
 
     >>> from genus import Real
     >>> x = torch.tensor([[-1.0, -2.0], [0.0, 0.0], [1.0, 2.0]])
-    >>> regression = Regression(Space([Real(), Real()]), [[0, 1]])
-    >>> regression.measure(x)
+    >>> regression = Regression(Space([Real(), Real()]))
+    >>> regression.measure(x, [[0, 1]])
     >>> regression(x)[0].loc[:, 1].round().tolist()
     [-2.0, 0.0, 2.0]
     """
@@ -51,19 +52,23 @@ class Regression(nn.Module):
     weight: Tensor  # (orders, D, D) of the earlier columns (the last axis) in the prediction of each column
     scale: Tensor  # (orders, D) the deviation of each column about its prediction
 
-    def __init__(self, space: Space, orders: Sequence[Sequence[int]]) -> None:
+    def __init__(self, space: Space, orders: int = 1) -> None:
         super().__init__()
-        self.orders = [list(order) for order in orders]
         self.space, self.number = space, [not isinstance(kind, Category) for kind in space.kinds]
         alone = {id(kind): Space([kind]) for kind in space.kinds}
         self.alone = [alone[id(kind)] for kind in space.kinds]
         self.register_buffer("mean", torch.zeros(space.dim))
-        self.register_buffer("weight", torch.zeros(len(self.orders), space.dim, space.dim))
-        self.register_buffer("scale", torch.ones(len(self.orders), space.dim))
+        self.register_buffer("weight", torch.zeros(orders, space.dim, space.dim))
+        self.register_buffer("scale", torch.ones(orders, space.dim))
 
     @torch.no_grad()
-    def measure(self, x: Tensor) -> None:
-        """Set mean, weights and deviations from training rows x (n, D); a covariance is that of rows that have both numbers."""
+    def measure(self, x: Tensor, orders: Sequence[Sequence[int]]) -> None:
+        """Set mean, weights and deviations; a covariance is that of the rows that have both numbers.
+
+        Args:
+            x: training rows (n, D).
+            orders: the columns at all positions, for each order.
+        """
         x = x[torch.linspace(0, len(x) - 1, min(len(x), ROWS), device=x.device).long()]
         state, u, *_ = self.space.split(x)
         here = ((state == 0) & torch.tensor(self.number, device=x.device)).double()
@@ -77,13 +82,20 @@ class Regression(nn.Module):
         correlation = (vectors * values.clamp(min=0)) @ vectors.T  # pairs of different rows need not make a covariance
         correlation.diagonal().clamp_(min=1).add_(max(RIDGE, 0.1 / max(len(x), 1)))
         self.mean.copy_(mean)
-        for k, order in enumerate(self.orders):
+        for k, order in enumerate(orders):
             at = torch.tensor(order, device=x.device)
             lower, size = torch.linalg.cholesky(correlation[at][:, at]), deviation[at]
             inverse = torch.linalg.solve_triangular(lower, torch.eye(len(at)).to(lower), upper=False)
             weight = -(lower.diagonal()[:, None] * inverse).tril(-1) * size[:, None] / size
             self.weight[k, at[:, None], at] = weight.to(self.weight)
             self.scale[k, at] = (lower.diagonal() * size).to(self.scale)
+
+    def check(self, orders: Sequence[Sequence[int]]) -> None:
+        """Raise DataError where numbers that were read are no regressions in these orders."""
+        for order, weight, scale in zip(orders, self.weight, self.scale, strict=True):
+            at = torch.tensor(order, device=weight.device)
+            if bool(weight[at[:, None], at].triu().any()) or not bool((scale > 0).all()):
+                raise DataError("A column is predicted from one that does not come before it, or its deviation is not positive.")
 
     def forward(self, u: Tensor, k: int = 0) -> tuple[Unit, Tensor]:
         """Return the predictions by the k-th order and what nets see of the residuals, (B, D).
@@ -127,7 +139,7 @@ class KnownNumbers:
         return ((u - unit.loc) / unit.scale).asinh()
 
 
-def regressed(space: Space, orders: Sequence[Sequence[int]]) -> Regression | None:
+def regressed(space: Space, orders: int = 1) -> Regression | None:
     """Return a regression for a table in which densities of numbers are needed; None for any other space."""
     wide = [not isinstance(k, Category) and not (isinstance(k, Lattice) and k.is_narrow) for k in space.kinds]
     return Regression(space, orders) if space.is_table and any(wide) else None
