@@ -1,7 +1,7 @@
 """Held-out log-densities of flows at equal time: genus beside zuko, nflows and scikit-learn.
 
     python benchmarks/flow_quality.py [--data protein,wine,breast-cancer,magic] [--seconds 300] [--peer FOLDER]
-        [--tables FOLDER] [--families maf,nsf,made,gpt] [--processor]
+        [--tables FOLDER] [--families maf,nsf,made,gpt] [--processor] [--genus]
 
 protein, wine and magic are read from FOLDER (by default ../shared/data/tables); uniform noise of one recorded unit is added once,
 the same for every method, so that repeated values reward nobody. 80 % of the rows train, 10 % choose (when to stop, the
@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=TABLES)
     parser.add_argument("--families", default="maf,nsf", help="of genus")
     parser.add_argument("--processor", action="store_true")
+    parser.add_argument("--genus", action="store_true", help="without any peer")
     parser.add_argument("--alone", action="store_true", help="without zuko and nflows")
     options = parser.parse_args()
     if options.processor:
@@ -198,8 +199,9 @@ def main() -> None:
     if options.peer:
         sys.path.append(options.peer)
     methods: dict[str, Method] = {f"genus {name}": ours(name) for name in options.families.split(",")}
-    methods |= {"scikit-learn kernels": kernels, "scikit-learn mixture": mixture}
-    if not options.alone:
+    if not options.genus:
+        methods |= {"scikit-learn kernels": kernels, "scikit-learn mixture": mixture}
+    if not (options.alone or options.genus):
         methods |= {"zuko MAF": zuko_flow("MAF"), "zuko NSF": zuko_flow("NSF"), "nflows MAF": nflows_maf()}
         print(f"zuko {version('zuko')}, nflows {version('nflows')}")
     print(
