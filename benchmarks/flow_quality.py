@@ -3,8 +3,8 @@
     python benchmarks/flow_quality.py [--data protein,wine,breast-cancer,magic] [--seconds 300] [--peer FOLDER]
         [--tables FOLDER] [--families maf,nsf,made,gpt] [--processor] [--genus]
 
-protein, wine and magic are read from FOLDER (by default ../shared/data/tables); uniform noise of one recorded unit is added once,
-the same for every method, so that repeated values reward nobody. 80 % of the rows train, 10 % choose (when to stop, the
+protein, wine and magic are read from FOLDER (by default ../shared/data/tables); uniform noise of one recorded unit is added
+once, the same for every method, so that repeated values reward nobody. 80 % of the rows train, 10 % choose (when to stop, the
 bandwidth, the number of components), 10 % judge once. All is in nats a row of the data standardised by the training rows.
 Differences from the best of genus's models are paired, row by row, with their standard errors. Of magic, whose numbers have
 four decimals, the numbers alone. `--processor` counts processor time, for a busy machine. It exits with an error where a model

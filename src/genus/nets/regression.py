@@ -95,7 +95,9 @@ class Regression(nn.Module):
         for order, weight, scale in zip(orders, self.weight, self.scale, strict=True):
             at = torch.tensor(order, device=weight.device)
             if bool(weight[at[:, None], at].triu().any()) or not bool((scale > 0).all()):
-                raise DataError("A column is predicted from one that does not come before it, or its deviation is not positive.")
+                raise DataError(
+                    "A column is predicted from one that does not come before it, or its deviation is not positive."
+                )
 
     def forward(self, u: Tensor, k: int = 0) -> tuple[Unit, Tensor]:
         """Return the predictions by the k-th order and what nets see of the residuals, (B, D).
