@@ -159,6 +159,7 @@ def test_the_mean_is_over_probabilities_of_models_of_one_order_each() -> None:
     for order, net in zip(model.orders.tolist(), model.nets, strict=True):
         single = made(space, order=order)
         single.nets[0].load_state_dict(net.state_dict())
+        single.centre.copy_(model.centre)
         singles.append(single.log_prob(x).exp())
     assert torch.allclose(model.log_prob(x).exp(), torch.stack(singles).mean(0), rtol=1e-9)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from genus.ladder import Loss
 from genus.models.chain_rule import ChainRule, checked_order, nothing_to_learn
 from genus.nets.causal import CausalNet
 from genus.nets.heads import Coordinates
+from genus.nets.regression import KnownNumbers, Regression, regressed
 from genus.nets.tokens import ColumnOutputs, ColumnTokens, SharedOutputs, SharedTokens
 from genus.space import Space
 
@@ -37,6 +39,8 @@ class Autoregressive(ChainRule):
     def __init__(self, space: Space, context: Space | None = None, order: Sequence[int] | None = None) -> None:
         super().__init__(space, context)
         self.order = None if space.sequence else checked_order(space, order)
+        self.regression: Regression | None = None  # of a table's numbers; made with the tokens
+        self.register_load_state_dict_post_hook(_check_loaded)
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
@@ -45,14 +49,20 @@ class Autoregressive(ChainRule):
     def _tokens_and_outputs(self, width: int, components: int, size: float | None = None) -> None:
         """Make the usual tokens and outputs for a net of this width; `size` is that of the numbers in an embedding."""
         self.position_embedding = None
-        if self.order is not None and self.space.shared is None:  # every column has its own tokens
-            self.tokens = ColumnTokens(self.space, self.order, width)
+        self.regression = None if self.order is None else regressed(self.space)
+        if self.order is not None and (self.space.shared is None or self.regression):  # every column has its own tokens
+            self.tokens = ColumnTokens(self.space, self.order, width, residuals=self.regression is not None)
             self.outputs = ColumnOutputs(self.space, self.order, width, components)
             return
         self.tokens = SharedTokens(self.space, width, size=size)
         self.outputs = SharedOutputs(self.space, width, components)
         if self.order is not None:
             self.position_embedding = nn.Parameter(torch.randn(self.space.dim, width) * width**-0.5)
+
+    def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
+        """Measure how the numbers of a table depend on one another linearly."""
+        if self.regression is not None and self.order is not None:
+            self.regression.measure(x, [self.order])
 
     # -- density ------------------------------------------------------------------------------------------------------
 
@@ -68,9 +78,10 @@ class Autoregressive(ChainRule):
         return value.mean() if after is None else value.sum() / (~after).sum()
 
     def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
-        h = self.net(self._embedded(x), self._context_features(c))
+        unit, residual = (None, None) if self.regression is None else self.regression(self.space.split(x).u)
+        h = self.net(self._embedded(x, residual), self._context_features(c))
         if isinstance(self.outputs, ColumnOutputs):
-            return self.outputs.log_prob(h, x)
+            return self.outputs.log_prob(h, x, unit)
         value = self.outputs.log_prob(h, self._in_order(x))
         if self.order is not None:
             return value[:, torch.as_tensor(self.order, device=x.device).argsort()]
@@ -82,9 +93,11 @@ class Autoregressive(ChainRule):
         h = self.net(self._embedded(x), self._context_features(c))
         return self.outputs.at(0, h.flatten(0, 1))
 
-    def _embedded(self, x: Tensor) -> Tensor:
-        """Return the tokens of x (B, *shape) in the order of positions, (B, P, width)."""
-        tokens = self.tokens(x.flatten(1) if isinstance(self.tokens, ColumnTokens) else self._in_order(x))
+    def _embedded(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Return the tokens of x (B, *shape), and of residuals (B, D), in the order of positions, (B, P, width)."""
+        if isinstance(self.tokens, ColumnTokens):
+            return self.tokens(x.flatten(1), residual)
+        tokens = self.tokens(self._in_order(x))
         return tokens if self.position_embedding is None else tokens + self.position_embedding
 
     def _in_order(self, x: Tensor) -> Tensor:
@@ -95,26 +108,33 @@ class Autoregressive(ChainRule):
 
     def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None) -> Generator[Coordinates, Tensor, None]:
         features, i = self._context_features(c), 0
+        known = None if self.regression is None else self.regression.start(n)
         if prefix is None:
             h, state = self.net.start(n, features)
         else:
             i = prefix.shape[1]
-            h, state = self.net.prefill(self._prefix_tokens(prefix), features)
+            h, state = self.net.prefill(self._prefix_tokens(prefix, known), features)
         while True:
-            value = yield self.outputs.at(i, h)
-            h, state = self.net.step(state, i, self._token(i, value))
+            if known is None or self.order is None or not isinstance(self.outputs, ColumnOutputs):
+                value = yield self.outputs.at(i, h)
+            else:
+                value = yield self.outputs.at(i, h, known.unit(self.order[i]))
+            h, state = self.net.step(state, i, self._token(i, value, known))
             i += 1
 
-    def _prefix_tokens(self, prefix: Tensor) -> Tensor:
+    def _prefix_tokens(self, prefix: Tensor, known: KnownNumbers | None) -> Tensor:
         """Return the tokens of a prefix (n, m), which is in the order of positions: (n, m, width)."""
         m = prefix.shape[1]
         if isinstance(self.tokens, ColumnTokens):
-            return torch.stack([self._token(i, prefix[:, i : i + 1]) for i in range(m)], dim=1)
+            return torch.stack([self._token(i, prefix[:, i : i + 1], known) for i in range(m)], dim=1)
         tokens = self.tokens(prefix)
         return tokens if self.position_embedding is None else tokens + self.position_embedding[:m]
 
-    def _token(self, i: int, value: Tensor) -> Tensor:
-        """Return the tokens of values (n, 1) at position i, (n, width)."""
+    def _token(self, i: int, value: Tensor, known: KnownNumbers | None) -> Tensor:
+        """Return the tokens of values (n, 1) at position i, (n, width), and take the values in."""
+        if isinstance(self.tokens, ColumnTokens):
+            residual = None if known is None or self.order is None else known.add(self.order[i], value)
+            return self.tokens.at(i, value, residual)
         token = self.tokens.at(i, value)
         return token if self.position_embedding is None else token + self.position_embedding[i]
 
@@ -129,3 +149,9 @@ class Autoregressive(ChainRule):
             yield
         finally:
             self.net.compiled = False
+
+
+def _check_loaded(model: Autoregressive, keys: Any) -> None:
+    """Raise DataError where numbers that were read make no density."""
+    if model.regression is not None and model.order is not None:
+        model.regression.check([model.order])

@@ -16,8 +16,9 @@ from genus.models.chain_rule import checked_order, nothing_to_learn
 from genus.models.orders import SeveralOrders
 from genus.nets.heads import Coordinates
 from genus.nets.masked import MaskedMLP
+from genus.nets.regression import KnownNumbers, Unit, regressed
 from genus.nets.tokens import NARROW, ColumnOutputs, Columns, singles, spread_
-from genus.space import Space
+from genus.space import Real, Space
 
 __all__ = ["MADE"]
 
@@ -88,8 +89,10 @@ class MADE(SeveralOrders, name="made"):
         # Of an image a net sees the numbers alone: one-hots of every pixel would be wide, and say the same.
         seen, modelled = (NARROW, NARROW) if space.shared is None else (0, 32)
         own = range(space.dim)
-        self.tokens = Columns(space, own, seen)
-        self.singles = singles(space, own, lambda one: Columns(one, [0], seen))
+        self.regression = regressed(space, orders)
+        residuals = self.regression is not None
+        self.tokens = Columns(space, own, seen, residuals)
+        self.singles = singles(space, own, lambda one: Columns(one, [0], seen, residuals))
         self.outputs = ColumnOutputs(space, own, None, components, modelled)
         sizes = (self.tokens.widths, hidden, self.outputs.widths, self.context_dim)
         self.nets = nn.ModuleList(MaskedMLP(*sizes, **options, places=pixel_positions(space)) for _ in range(orders))
@@ -101,6 +104,7 @@ class MADE(SeveralOrders, name="made"):
         if orders > 1:
             self.order = None
         self.register_buffer("centre", torch.zeros(self.tokens.total))
+        self.register_load_state_dict_post_hook(_check_loaded)
         self.fit_defaults = dict(TABLES if space.is_table else IMAGES)  # type: ignore[misc]
 
     @classmethod
@@ -109,18 +113,26 @@ class MADE(SeveralOrders, name="made"):
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
-        """Return, for a table a residual net; the fewer the rows, the more dropout; for images many orders instead."""
+        """Return, for a table a residual net; the fewer the rows, the more dropout; for images many orders instead.
+
+        One-hots are learned by heart sooner than numbers, and dropout blurs numbers that depend on one another closely.
+        """
         if not space.is_table:
             large = max(space.shape) > 12
             hyper = {"hidden": (500,) if rows < 10_000 else (2000,), "orders": 8, "direct": True, "dropout": 0.1}
             return hyper | ({"reach": 6} if large else {})
-        dropout = 0.5 if rows < 5_000 else 0.2 if rows < 50_000 else 0.1
-        return {"hidden": (512, 512, 512), "residual": True, "dropout": dropout}
+        if all(isinstance(kind, Real) for kind in space.kinds):
+            dropout = 0.5 if rows < 5_000 else 0.1 if rows < 20_000 else 0.0
+        else:
+            dropout = 0.5 if rows < 5_000 else 0.2 if rows < 50_000 else 0.1
+        return {"hidden": (256, 256, 256) if rows < 50_000 else (512, 512, 512), "residual": True, "dropout": dropout}
 
     @torch.no_grad()
     def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Centre what the net sees, and start from the share of every value."""
-        self.centre.copy_(self.tokens(x, self.dtype).mean(0))
+        if self.regression is not None:
+            self.regression.measure(x, self.orders.tolist())
+        self.centre.copy_(torch.stack([self._seen(x, k)[1].mean(0) for k in range(len(self.nets))]).mean(0))
         cells = self.outputs.head.cells
         if cells.total:
             numbers = cells.shares(x)
@@ -132,8 +144,14 @@ class MADE(SeveralOrders, name="made"):
     def _log_conditionals(self, x: Tensor, c: Tensor | None, k: int = 0) -> Tensor:
         # The compiler cannot look into a buffer, and masks can be made of it as it is.
         order = self.order or (self.orders[k] if is_traced() else self.orders[k].tolist())
-        h = self.nets[k](self.tokens(x, self.dtype) - self.centre, self._context_features(c), order)
-        return self.outputs.log_prob(h, x)
+        unit, seen = self._seen(x, k)
+        h = self.nets[k](seen - self.centre, self._context_features(c), order)
+        return self.outputs.log_prob(h, x, unit)
+
+    def _seen(self, x: Tensor, k: int) -> tuple[Unit | None, Tensor]:
+        """Return where the mixtures of rows x stand in the k-th order, and what its net sees, (B, its inputs)."""
+        unit, residual = (None, None) if self.regression is None else self.regression(self.space.split(x).u, k)
+        return unit, self.tokens(x, self.dtype, residual)
 
     def losses(self) -> list[Loss]:
         return [Loss("nll", self.parameters(), self._loss)]
@@ -146,22 +164,23 @@ class MADE(SeveralOrders, name="made"):
 
     def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None, k: int = 0) -> Generator[Coordinates, Tensor, None]:
         net, order, features = self.nets[k], self.orders[k].tolist(), self._context_features(c)
+        known = None if self.regression is None else self.regression.start(n, k)
         if prefix is None:
             i, (h, state) = 0, net.start(n, features, order)  # type: ignore[operator]
         else:
             i = prefix.shape[1]
-            tokens = torch.cat([self._token(order[p], prefix[:, p : p + 1]) for p in range(i)], dim=1)
+            tokens = torch.cat([self._token(order[p], prefix[:, p : p + 1], known) for p in range(i)], dim=1)
             h, state = net.prefill(tokens, i, features, order)  # type: ignore[operator]
         while True:
-            value = yield self.outputs.at(order[i], h)
-            h, state = net.step(state, i, self._token(order[i], value))  # type: ignore[operator]
+            value = yield self.outputs.at(order[i], h, None if known is None else known.unit(order[i]))
+            h, state = net.step(state, i, self._token(order[i], value, known))  # type: ignore[operator]
             i += 1
 
-    def _token(self, column: int, value: Tensor) -> Tensor:
-        """Return the numbers that the nets see of a value (n, 1) of a column, (n, its width)."""
+    def _token(self, column: int, value: Tensor, known: KnownNumbers | None) -> Tensor:
+        """Return the numbers that the nets see of a value (n, 1) of a column, (n, its width), and take the value in."""
         start = self.tokens.starts[column]
         centre = self.centre[start : start + self.tokens.widths[column]]
-        return self.singles[column](value, centre.dtype) - centre
+        return self.singles[column](value, centre.dtype, None if known is None else known.add(column, value)) - centre
 
 
 def pixel_positions(space: Space) -> Tensor:
@@ -186,8 +205,14 @@ def scans(space: Space) -> list[Tensor]:
     return [grid.flatten() for corner in corners for grid in (corner, corner.transpose(0, 1))]
 
 
+def _check_loaded(model: MADE, keys: Any) -> None:
+    """Raise DataError where numbers that were read make no density."""
+    if model.regression is not None:
+        model.regression.check(model.orders.tolist())
+
+
 # Few rows beside the weights: averages of them, and weights that are kept small.
-TABLES = MappingProxyType({"learning_rate": 1e-3, "ema_decay": 0.999, "weight_decay": 0.05})
+TABLES = MappingProxyType({"learning_rate": 5e-3, "lr_schedule": "linear", "ema_decay": 0.999, "weight_decay": 0.05})
 # Pixels that are centred bear larger steps.
 IMAGES = MappingProxyType(
     {"learning_rate": 1e-3, "lr_schedule": "linear", "ema_decay": 0.999, "batch_size": 256, "precision": "bf16-mixed"}

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from genus.compiled import is_traced
 from genus.errors import GenusError
 from genus.nets.cells import Cells, atom_cells, lattice_cells
+from genus.nets.regression import Unit
 from genus.random import gumbel_like, normal_like, rng, uniform_like
 from genus.space import Lattice, Space
 
@@ -150,6 +151,15 @@ class Coordinates:
         self.log_weights = shape[:, :, 0].log_softmax(-1)  # (B, R, M)
         self.loc = shape[:, :, 1]
         self.log_scale = FLOOR + F.softplus(shape[:, :, 2] - FLOOR)
+
+    def moved(self, unit: Unit | None) -> Coordinates:
+        """Return these distributions with their mixtures where a unit is, and in its lengths; None leaves them as they are."""
+        rest = self.head.cells.rest
+        if unit is not None and len(rest):
+            loc, scale = (unit.loc, unit.scale) if self.head.cells.every_rest else (unit.loc[:, rest], unit.scale[rest])
+            self.loc = loc.unsqueeze(-1).to(self.loc.dtype) + self.loc * scale.unsqueeze(-1)
+            self.log_scale = (self.log_scale + scale.log().unsqueeze(-1)).clamp(min=FLOOR)
+        return self
 
     @property
     def log_cells(self) -> Tensor:

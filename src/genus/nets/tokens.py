@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from genus.nets.cells import Cells
 from genus.nets.dense import linear
 from genus.nets.heads import Coordinates, Head
+from genus.nets.regression import Unit
 from genus.space import Category, Lattice, Space
 
 __all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SharedOutputs", "SharedTokens"]
@@ -108,26 +109,27 @@ class SharedOutputs(nn.Module):
 class Columns(nn.Module):
     """Give a net what it sees of every column of x (B, D), column after column in an order of positions.
 
-    The standardised continuous part, a one-hot of the cells (levels, atoms, and the values of a narrow lattice), and of a time
-    its phases in year, week and day.
+    The standardised continuous part, perhaps its residual, a one-hot of the cells (levels, atoms, and the values of a narrow
+    lattice), and of a time its phases in year, week and day.
 
     Args:
         space: of x.
         order: the column at every position.
         limit: the widest lattice whose values are seen one by one.
+        residuals: see beside every number its residual, see `Regression`.
 
     Attributes:
         widths: numbers for each position; starts: where they begin.
     """
 
-    def __init__(self, space: Space, order: Sequence[int], limit: int = NARROW) -> None:
+    def __init__(self, space: Space, order: Sequence[int], limit: int = NARROW, residuals: bool = False) -> None:
         super().__init__()
-        self.space, self.order = space, list(order)
+        self.space, self.order, self.residuals = space, list(order), residuals
         self.cells = Cells(space, limit)
         size = [0] * space.dim
         for j, column in enumerate(self.cells.tabled.tolist()):
             size[column] = int(self.cells.sizes[j])
-        number = [not isinstance(kind, Category) for kind in space.kinds]
+        number = [(not isinstance(kind, Category)) * (1 + residuals) for kind in space.kinds]
         phases = [len(kind.phases) for kind in space.kinds]
         self.widths = [number[c] + size[c] + phases[c] for c in self.order]
         self.starts = [sum(self.widths[:p]) for p in range(len(order))]
@@ -135,7 +137,8 @@ class Columns(nn.Module):
         numbers = [c for c in range(space.dim) if number[c]]
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.long), persistent=False)
         self.register_buffer("number_at", torch.tensor([place[c] for c in numbers], dtype=torch.long), persistent=False)
-        self.plain = numbers == self.order and not self.cells.total and not any(phases)  # nothing but numbers, in place
+        # Nothing but numbers, in place.
+        self.plain = numbers == self.order and not self.cells.total and not any(phases) and not residuals
         phase_at = [place[c] + number[c] + size[c] + k for c in range(space.dim) for k in range(phases[c])]
         self.register_buffer("phase_at", torch.tensor(phase_at, dtype=torch.long), persistent=False)
         hot = [place[c] + number[c] for c in self.cells.tabled.tolist()]
@@ -151,8 +154,8 @@ class Columns(nn.Module):
         """Return how many numbers the net sees of all columns."""
         return sum(self.widths)
 
-    def forward(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return what the net sees of x (B, *shape): (B, total)."""
+    def forward(self, x: Tensor, dtype: torch.dtype = torch.float32, residual: Tensor | None = None) -> Tensor:
+        """Return what the net sees of x (B, *shape), and of the residuals (B, D) of its numbers: (B, total)."""
         flat = x.reshape(len(x), self.space.dim)
         state, u, *_ = self.space.split(flat if self.space.is_table else x)
         if self.plain:
@@ -160,6 +163,8 @@ class Columns(nn.Module):
         out = torch.zeros(len(x), self.total, dtype=dtype, device=x.device)
         if len(self.numbers):
             out = out.index_copy(1, self.number_at, u[:, self.numbers].to(dtype))
+            if self.residuals and residual is not None:
+                out = out.index_copy(1, self.number_at + 1, residual[:, self.numbers].to(dtype))
         if len(self.phase_at):
             out = out.index_copy(1, self.phase_at, self.space.calendar(flat).to(dtype))
         if self.cells.total:
@@ -170,25 +175,25 @@ class Columns(nn.Module):
 class ColumnTokens(nn.Module):
     """Map x (B, D) to tokens (B, D, width) in an order of positions, by a linear map for every column."""
 
-    def __init__(self, space: Space, order: Sequence[int], width: int, limit: int = NARROW) -> None:
+    def __init__(self, space: Space, order: Sequence[int], width: int, limit: int = NARROW, residuals: bool = False) -> None:
         super().__init__()
-        self.columns = Columns(space, order, limit)
-        self.singles = singles(space, order, lambda one: Columns(one, [0], limit))
+        self.columns = Columns(space, order, limit, residuals)
+        self.singles = singles(space, order, lambda one: Columns(one, [0], limit, residuals))
         self.weight = nn.Parameter(torch.randn(self.columns.total, width) * width**-0.5)
         # Not zero: a net that norms its tokens would see of a number alone no more than its sign.
         self.bias = nn.Parameter(torch.randn(len(order), width) * width**-0.5)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return the tokens (B, D, width) of x (B, *shape), in the order of positions."""
-        features = self.columns(x, self.weight.dtype)
+        features = self.columns(x, self.weight.dtype, residual)
         parts = zip(features.split(self.columns.widths, 1), self.weight.split(self.columns.widths), strict=True)
         return torch.stack([f @ w for f, w in parts], dim=1) + self.bias
 
-    def at(self, i: int, x: Tensor) -> Tensor:
-        """Return the token (B, width) of the coordinate at position i of every datum, x (B, 1)."""
+    def at(self, i: int, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Return the token (B, width) of the coordinate at position i of every datum, x (B, 1), with its residual (B, 1)."""
         start = self.columns.starts[i]
         weight = self.weight[start : start + self.columns.widths[i]]
-        return self.singles[i](x, weight.dtype) @ weight + self.bias[i]
+        return self.singles[i](x, weight.dtype, residual) @ weight + self.bias[i]
 
 
 class ColumnOutputs(nn.Module):
@@ -227,20 +232,27 @@ class ColumnOutputs(nn.Module):
 
     index: Tensor
 
-    def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
+    def log_prob(self, h: Tensor, x: Tensor, unit: Unit | None = None) -> Tensor:
         """Return the log-density of every coordinate of x (B, *shape), (B, D), in nats.
 
         Args:
             h: (B, P, width), or (B, sum of widths) where the net gives the numbers themselves.
             x: in data units.
+            unit: where the mixtures stand, (B, D); by default at 0.
         """
         if self.linear is not None:
             h = torch.cat([layer(h[:, p]) for p, layer in enumerate(self.linear)], dim=1)
-        return self.head(h if self.sorted else h[:, self.index]).log_prob(x)
+        return self.head(h if self.sorted else h[:, self.index]).moved(unit).log_prob(x)
 
-    def at(self, i: int, h: Tensor) -> Coordinates:
-        """Return the distribution of the coordinate at position i, given the output h (B, width) there."""
-        return self.heads[i](h if self.linear is None else self.linear[i](h))
+    def at(self, i: int, h: Tensor, unit: Unit | None = None) -> Coordinates:
+        """Return the distribution of the coordinate at position i, given the output h (B, width) there.
+
+        Args:
+            i: the position.
+            h: the output there.
+            unit: where its mixture stands, (B, 1); by default at 0.
+        """
+        return self.heads[i](h if self.linear is None else self.linear[i](h)).moved(unit)
 
 
 @torch.no_grad()
