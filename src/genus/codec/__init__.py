@@ -28,7 +28,7 @@ from genus.codec.relations import Order, Sum
 from genus.codec.rewrites import BrokenRelation, Rewrite, place_columns, rewrite_from_json, run_backward, run_forward
 from genus.codec.stamps import as_times, within
 from genus.errors import DataError
-from genus.space import Category, Space
+from genus.space import Category, Real, Space
 
 # Files name the rewrites, so all of them are imported here.
 __all__ = ["Codec", "Constraint", "Function", "Key", "Order", "Sum", "Together"]
@@ -235,6 +235,11 @@ class Codec:
     def is_sound(self) -> bool:
         """Return whether the data are sound."""
         return self.form is not None and self.form.container == "audio"
+
+    @property
+    def is_coded_sound(self) -> bool:
+        """Return whether these are sound as whole numbers, mu-law or linear."""
+        return self.is_sound and not self.space.columns(Real)
 
     def column_type(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of the column that coordinate i was read from; None where the data had no columns."""
