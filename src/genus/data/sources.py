@@ -22,6 +22,7 @@ from torch import Tensor
 from genus.codec.decimals import measure_decimals
 from genus.codec.frames import Form, to_arrow, type_name
 from genus.data import audio, images, numbers, text
+from genus.data.collections import Labelled, gathered
 from genus.data.delimited import read_csv
 from genus.data.files import COMPRESSED, File, as_utf8
 from genus.data.sequences import Options, Sequences
@@ -74,6 +75,9 @@ def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B
         return _open_path(source, options)
     if hasattr(source, "read") and not hasattr(source, "columns"):
         return _open_stream(source, options)
+    source = gathered(source, bool(options.sequence))
+    if isinstance(source, Labelled):
+        return _labelled(source, options)
     if options.sequence and isinstance(source, list | tuple):
         return _of_sequences("data", numbers.read_list(source, options))
     if options.sequence and isinstance(source, np.ndarray | Tensor):
@@ -86,6 +90,19 @@ def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B
         return _named_arrays(source, "arrays")
     table, form = to_arrow(source)
     return Source("data", table, form)
+
+
+def _labelled(source: Labelled, options: Options) -> Source:
+    """Return (X, y) as X with a column beside it."""
+    found, y = open_source(source.x, options), source.y
+    label = to_arrow({source.name: y if isinstance(y, np.ndarray | Tensor | list) else np.asarray(y)})[0]
+    if found.images is not None or found.sequences is not None:
+        return replace(found, columns=label)
+    if source.name in found.columns.column_names:
+        raise DataError(f"X has a column {source.name!r}, which is the name of y too; rename one of them.")
+    table = found.columns.append_column(source.name, label.column(0))
+    form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
+    return replace(found, columns=table, form=form)
 
 
 LONGEST = 4096  # characters of a path
