@@ -118,7 +118,8 @@ class SequenceOptions(TableOptions):
         typer.Option(
             "--sequence",
             metavar="COLUMN",
-            help="Take this column as one sequence, in the order of its rows; rows takes each row as a sequence.",
+            help="Take this column as one sequence, in the order of its rows; rows takes each row as a sequence; KEY,TIME takes"
+            " the rows of each key, in the order of time, as a series of several values a step.",
         ),
     ] = None
 
@@ -127,7 +128,7 @@ class SequenceOptions(TableOptions):
         return super().arguments() | {
             "documents": self.documents,
             "rate": self.rate,
-            "sequence": True if self.sequence == "rows" else self.sequence,
+            "sequence": sequence_of(self.sequence),
         }
 
 
@@ -239,6 +240,13 @@ class ReadingOptions(RowOptions):
             "tokens": int(self.tokens) if self.tokens is not None and self.tokens.isdecimal() else self.tokens,
             "encoding": self.encoding,
         }
+
+
+def sequence_of(word: str | None) -> bool | str | tuple[str, ...] | None:
+    """Return what `genus.read` takes for --sequence: "shop,day" are the key and the time of a long table."""
+    if word == "rows":
+        return True
+    return tuple(part.strip() for part in word.split(",")) if word is not None and word.count(",") == 1 else word
 
 
 def missing_values(texts: Sequence[str] | None) -> list[str | float]:
