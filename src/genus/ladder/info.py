@@ -22,6 +22,8 @@ class FamilyInfo:
         sequences: it models sequences of any length.
         series: it models sequences of several values a step too.
         likelihood: its log-density is "exact", a "bound", or there is "none".
+        formula: the model in one line.
+        good, bad: the data and the questions that it is a good and a bad choice for.
 
     >>> FamilyInfo("naive Bayes", "counted", likelihood="exact").density
     'tractable'
@@ -34,6 +36,9 @@ class FamilyInfo:
     sequences: bool = False
     series: bool = False
     likelihood: str = "none"
+    formula: str = ""
+    good: str = ""
+    bad: str = ""
 
     @property
     def density(self) -> str:
