@@ -200,8 +200,8 @@ def test_sequences_that_are_none() -> None:
     ]:
         with pytest.raises(genus.DataError, match=message):
             model.log_prob(x)
-    with pytest.raises(genus.DataError, match="one kind"):
-        Space([Real(), Real()], sequence=True)
+    with pytest.raises(genus.DataError, match="needs 1 or 3 kinds"):  # whole steps of two values
+        Space([Real(), Real()], shape=(3,), sequence=True)
 
 
 # -- memories and heads ---------------------------------------------------------------------------------------------------

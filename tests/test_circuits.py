@@ -65,7 +65,7 @@ def test_any_columns_are_drawn_given_any_others(family: str, space: str) -> None
     assert float(log_p.logsumexp(0)) == pytest.approx(float(model.log_marginal(x[:, others], others, c)), abs=1e-9)
     missing = torch.zeros(4000, 4, dtype=torch.bool)
     missing[:, column] = True
-    drawn = model.impute(x.repeat(4000, 1), missing, c, seed=0)
+    drawn = model.impute(x.repeat(4000, 1), c, missing, seed=0)
     assert torch.equal(drawn[:, others], x.repeat(4000, 1)[:, others].to(drawn))
     p = log_p.softmax(0)
     frequency = (drawn[:, column, None].nan_to_num(-1e9) == grid.to(drawn).nan_to_num(-1e9)).double().mean(0)

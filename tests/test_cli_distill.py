@@ -51,6 +51,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         digits = genus.read("digits").space
         for noise in ("uniform", "variational"):
             models[noise] = genus.build("maf", digits, transforms=1, hidden=(8,), noise=noise)
+        coded = Space(Lattice(0, 255), shape=(600,), sequence=True)
+        models["mulaw"] = genus.WaveNet(coded, width=8, layers=3)
+    models["mulaw"].codec = Codec(coded, Form("audio", ("float32",), coding="mu-law", rate=8000))
     models["wavenet"].codec = Codec(sound, Form("audio", ("float32",), coding="real", rate=8000))
     for name, model in models.items():
         genus.save(model, f"{name}.genus")
@@ -119,6 +122,7 @@ def test_a_conditional_student_is_sampled_with_a_condition() -> None:
 
 def test_a_wavenet_teaches_sound_in_parallel(folder: Path) -> None:
     words = ("--set", "width=4", "--set", "layers=2,2", "--steps", 5, "--samples", "heard", "--quiet")
+    words = (*words, "--batch", 3, "--length", 100)
     done = run("distill", "parallel-wavenet", "wavenet.genus", *words, "--out", "p.genus")
     assert done.code == 0, done.err
     assert len(list((folder / "heard").glob("student-*.wav"))) == 3
@@ -155,6 +159,9 @@ def test_what_is_infinite_is_said_with_its_reason_and_null_in_json(capsys: pytes
     [
         (["iaf", "gpt.genus"], 1, "none go through the draw of a symbol"),
         (["iaf", "pixelcnn.genus"], 1, "none go through the draw of a symbol"),
+        (["parallel-wavenet", "mulaw.genus"], 1, "--encoding real"),
+        (["iaf", "maf.genus", "--length", "9"], 1, "length is of the windows"),
+        (["iaf", "maf.genus", "--resume"], 1, "no training to resume"),
         (["iaf", "vae.genus"], 1, "must be a density"),
         (["iaf", "given.genus"], 2, "add DATA"),
         (["mixture", "maf.genus"], 2, "cannot draw with gradients"),
@@ -172,3 +179,36 @@ def test_bad_input_is_refused_in_one_sentence(words: list[str], code: int, said:
     done.refused(code, said)
     assert sentence.count("genus: ") == 1
     assert not Path("never.genus").exists()
+
+
+def test_an_interrupted_teaching_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    import genus.training.gradients as gradients
+
+    words = ["distill", "iaf", "maf.genus", "--set", "transforms=1", "--set", "hidden=8", "--out", "on.genus", "--quiet"]
+    step = gradients.GradientTrainer.train_step
+
+    def stops(self: gradients.GradientTrainer, index: torch.Tensor) -> None:
+        step(self, index)
+        self.interrupt.asked = self.step == 3
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gradients.GradientTrainer, "train_step", stops)
+        done = run(*words, "--steps", 6)
+    assert done.code == 130
+    assert "to go on: genus distill" in done.err
+    assert "--resume" in done.err
+    assert Path("on.genus.ckpt").exists()
+    done = run(*words, "--steps", 6, "--resume")
+    assert done.code == 0, done.err
+    assert "6 steps" in done.out
+    assert not Path("on.genus.ckpt").exists()
+
+
+def test_a_teacher_of_coded_sound_is_told_before_it_is_trained(folder: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    (folder / "recordings").mkdir()
+    for i in range(3):
+        soundfile.write(f"recordings/{i}.wav", np.sin(np.arange(400) / (3 + i)), 8000)
+    words = ("fit", "recordings", "--family", "wavenet", "--set", "width=4", "--set", "layers=2", "--steps", 1)
+    assert "add --encoding real" in run(*words, "--out", "coded.genus").err
+    assert "--encoding real" not in run(*words, "--encoding", "real", "--out", "real.genus").err

@@ -118,7 +118,7 @@ def test_any_column_is_drawn_from_the_conditional_of_the_joint(column: int) -> N
     gap = x[:1].repeat(3000, 1)
     missing = torch.zeros_like(gap, dtype=torch.bool)
     missing[:, column] = True
-    drawn = model.impute(gap, missing, seed=0)[:, column]
+    drawn = model.impute(gap, missing=missing, seed=0)[:, column]
     steps = (drawn[:, None] <= points).double().mean(0)
     assert float((steps - (joint / joint.sum()).cumsum(0)).abs().max()) < 2 / math.sqrt(3000) + 0.01
 

@@ -91,7 +91,7 @@ def test_what_is_known_comes_back_as_it_was_given(family: str, given: torch.dtyp
 def test_whole_numbers_come_back_from_impute_too() -> None:
     model = genus.build("made", Space([Lattice(0, 9), Lattice(0, 9)]))
     x = torch.tensor([[3, 4], [5, 6]])
-    whole = model.impute(x, torch.tensor([[False, True], [False, False]]), seed=0)
+    whole = model.impute(x, missing=torch.tensor([[False, True], [False, False]]), seed=0)
     assert (whole[:, 0].tolist(), whole[1, 1].item()) == ([3, 5], 6)
     assert whole.is_floating_point()
 

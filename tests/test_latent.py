@@ -221,10 +221,10 @@ def test_codes_are_decoded_interpolated_traversed_and_counted() -> None:
     x = model.sample(30, seed=0)
     assert model.encode(x).shape == (30, 3)
     assert model.reconstruct(x).shape == (30, 10, 8)
-    line = model.interpolate(x[0], x[1], steps=5)
+    line = model.interpolate(x[:2], steps=5)
     assert torch.equal(line[[0, -1]], model.reconstruct(x[:2]))
     z = model.encode(x[:1])
-    moved = model.traverse(x[0], 1, [float(z[0, 1]), 9.0])
+    moved = model.traverse(x[0], unit=1, values=[float(z[0, 1]), 9.0])
     assert torch.equal(moved[0], model.reconstruct(x[:1])[0])
     variance, active = model.use(x)
     assert variance.shape == (3,)
@@ -232,7 +232,7 @@ def test_codes_are_decoded_interpolated_traversed_and_counted() -> None:
     space.check(moved)
     for unit in (3, 0.5):
         with pytest.raises(genus.GenusError, match="from 0 to 2"):
-            model.traverse(x[0], unit, [0.0])  # type: ignore[arg-type]
+            model.traverse(x[0], unit=unit, values=[0.0])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.6])
@@ -242,7 +242,7 @@ def test_missing_entries_are_drawn_from_the_models_own_conditional(wrong: float)
     rows = 4000
     x = DATA[:1].repeat(rows, 1).float()
     missing = torch.tensor([False, True, False]).expand(rows, -1)
-    filled = model.impute(x, missing, seed=0)
+    filled = model.impute(x, missing=missing, seed=0)
     assert torch.equal(filled[:, [0, 2]], x[:, [0, 2]])
     known = COVARIANCE[1, [0, 2]] @ torch.linalg.inv(COVARIANCE[[0, 2]][:, [0, 2]])
     mean = OFFSET[1] + known @ (DATA[0, [0, 2]] - OFFSET[[0, 2]])
@@ -250,7 +250,7 @@ def test_missing_entries_are_drawn_from_the_models_own_conditional(wrong: float)
     assert float(filled[:, 1].mean()) == pytest.approx(float(mean), abs=0.06)
     assert float(filled[:, 1].var()) == pytest.approx(float(variance), rel=0.1)
     with pytest.raises(genus.DataError, match="must be bool"):
-        model.impute(x, missing[:5])
+        model.impute(x, missing=missing[:5])
 
 
 @pytest.mark.parametrize("family", ["vae", "iwae", "autoencoder", "vq-vae"])
@@ -272,7 +272,7 @@ def test_entries_are_drawn_like_codes_from_the_prior_that_fit_what_is_known(
         decoded = model._likelihood(codes, None)
         weight = decoded.log_prob(known.expand(len(codes), 2))[:, 0].softmax(0)
         expected = decoded.sample()[torch.multinomial(weight, 4000, replacement=True), 1]
-    found = model.impute(known.expand(2000, 2), torch.tensor([[False, True]]).expand(2000, 2), seed=0)[:, 1]
+    found = model.impute(known.expand(2000, 2), missing=torch.tensor([[False, True]]).expand(2000, 2), seed=0)[:, 1]
     levels = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9])
     assert (found[:, None] <= expected.quantile(levels.to(expected))).float().mean(0).numpy() == pytest.approx(
         levels.numpy(), abs=0.06
@@ -486,7 +486,7 @@ def test_codes_are_checked(family: type[VAE]) -> None:
             model.likelihood(bad)
     x = torch.zeros(2, 2)
     with pytest.raises(genus.GenusError, match="1 or more; got -1"):
-        model.interpolate(x[0], x[1], steps=-1)
+        model.interpolate(x[:2], steps=-1)
 
 
 def test_wrong_arguments_are_sentences() -> None:

@@ -38,7 +38,7 @@ def check_frequencies(model: TractableDensity, x: torch.Tensor, columns: list[in
     rows[:, columns] = grid
     expected = model.log_prob(rows, c).softmax(0)
     many = x.repeat(DRAWS, 1)
-    drawn = model.impute(many, first(model.space, columns, DRAWS), c, seed=1).double()[:, columns]
+    drawn = model.impute(many, c, first(model.space, columns, DRAWS), seed=1).double()[:, columns]
     found = (drawn[:, None] == grid).all(2).double().mean(0)
     assert found.sum() == pytest.approx(1)
     assert bool(((found - expected).abs() < 5 * (expected * (1 - expected) / DRAWS).sqrt() + 5 / DRAWS).all())
@@ -60,13 +60,13 @@ def test_every_density_draws_any_entries_given_others(
         missing = first(space, columns, 5)
         if not isinstance(model, ApproximateDensity | LatentVariable):
             with pytest.raises(GenusError, match=r"has no density, so it cannot draw .* such as mixture") as refused:
-                model.impute(x, missing, c, seed=0)
+                model.impute(x, c, missing, seed=0)
             assert space.label(columns[0]) in str(refused.value)
             continue
-        whole = model.impute(x, missing, c, seed=0)
+        whole = model.impute(x, c, missing, seed=0)
         space.check(whole)
         assert torch.equal(whole[~missing].nan_to_num(-7.0), x[~missing].nan_to_num(-7.0))
-        assert torch.equal(whole, model.impute(x, missing, c, seed=0)) or space.has_missing
+        assert torch.equal(whole, model.impute(x, c, missing, seed=0)) or space.has_missing
         if isinstance(model, TractableDensity) and space in (SPACES["lattice"], SPACES["categories"]):
             check_frequencies(model, x[:1], columns, c)
 
@@ -165,9 +165,9 @@ def test_rows_that_lack_different_columns_are_answered_together() -> None:
     for row, columns in enumerate([[0, 2, 3], [0, 1, 2], [0, 2], [0, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3]]):
         expected = model.log_marginal(x[row : row + 1, columns], columns, c[row : row + 1])
         assert torch.allclose(found[row], expected[0]), row
-    whole = model.impute(x, missing, c, seed=0)
+    whole = model.impute(x, c, missing, seed=0)
     assert torch.equal(whole[~missing].nan_to_num(-7.0), x[~missing].nan_to_num(-7.0))
-    assert model.log_marginal(x[:0], c=c[:0]).shape == model.impute(x[:0], missing[:0], c[:0]).shape[:1] == (0,)
+    assert model.log_marginal(x[:0], c=c[:0]).shape == model.impute(x[:0], c[:0], missing[:0]).shape[:1] == (0,)
 
 
 @pytest.mark.parametrize("family", ["pixelcnn", "made"])
@@ -176,7 +176,7 @@ def test_images_are_completed_from_their_upper_half(family: str) -> None:
     x = draw(SPACES["image"], 4)
     missing = torch.zeros_like(x, dtype=torch.bool)
     missing[:, 1] = True
-    whole = model.impute(x, missing, seed=0)
+    whole = model.impute(x, missing=missing, seed=0)
     assert torch.equal(whole[:, 0], x[:, 0])
     prefix = model.sample(prefix=x[:, 0], seed=0)
     assert torch.equal(whole, prefix)
@@ -186,7 +186,7 @@ def test_what_cannot_be_asked_is_said() -> None:
     model = make("mixture", SPACES["reals"])
     x = draw(SPACES["reals"], 3)
     with pytest.raises(DataError, match=r"missing must be bool of shape \(3, 3\); got torch.bool of \(2, 3\)"):
-        model.impute(x, torch.zeros(2, 3, dtype=torch.bool))
+        model.impute(x, missing=torch.zeros(2, 3, dtype=torch.bool))
     with pytest.raises(DataError, match="must have shape"):
         model.impute(x[:, :2])
     with pytest.raises(DataError, match=r"lacks a value in column 'x1', row 2.*log_marginal\(x\).*impute\(x\)"):

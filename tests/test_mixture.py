@@ -102,7 +102,7 @@ def test_rows_with_gaps_are_imputed_and_scored() -> None:
     x = draw(GAPS, 300).double()
     model = learned(GAPS, x)
     missing = torch.rand(300, 4, generator=torch.Generator().manual_seed(1)) < 0.4
-    whole = model.impute(x, missing, seed=0)
+    whole = model.impute(x, missing=missing, seed=0)
     GAPS.check(whole)
     assert torch.equal(whole[~missing].nan_to_num(-7.0), x[~missing].to(whole).nan_to_num(-7.0))
     assert model.log_prob(model.sample(100, seed=0)).isfinite().all()

@@ -10,6 +10,7 @@ import torch
 import genus
 from genus import Category, Lattice, ParallelWaveNet, Real, Space, WaveNet, distill
 from genus.distillation import Distiller
+from genus.distillation.memory import Pieces, bytes_for_gradients, choose_pieces
 from genus.transforms import Causal
 
 SOUND = Space(Real(0.1, 0.5), shape=(40,), sequence=True)
@@ -108,3 +109,83 @@ def test_only_sequences_of_real_numbers_of_one_length() -> None:
     ):
         with pytest.raises(genus.DataError, match=word):
             ParallelWaveNet(space)
+
+
+# -- in bounded memory ----------------------------------------------------------------------------------------------------
+
+
+def pair(length: int = 40) -> tuple[ParallelWaveNet, WaveNet]:
+    space = Space(Real(), shape=(length,), sequence=True)
+    with genus.ladder.isolated(0):
+        return ParallelWaveNet(space, width=4, layers=(2,)), WaveNet(space, width=4, layers=2, components=1)
+
+
+def test_a_gradient_in_pieces_is_that_of_the_whole() -> None:
+    x = torch.randn(7, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ends = []
+    for piece in (None, 3):
+        with genus.ladder.isolated(0):
+            model = genus.MAF(Space([Real()] * 3), transforms=1, hidden=(8,)).double()
+        loss = genus.Loss("nll", model.parameters(), lambda x, c, model=model: -model.log_prob(x).mean(), piece=piece)
+        history = genus.fit(model, x, losses=[loss], max_steps=5, batch_size=7, validation=None, progress=False)
+        ends.append((torch.cat([p.detach().flatten() for p in model.parameters()]), history.rows[-1]["nll"]))
+    assert torch.allclose(ends[0][0], ends[1][0], atol=1e-6)
+    assert ends[0][1] == pytest.approx(ends[1][1], abs=1e-9)
+
+
+def test_windows_and_pieces_follow_from_the_memory() -> None:
+    assert choose_pieces(1e4, 2000, 2**34) == Pieces(2000, 8, 8)
+    assert choose_pieces(1e5, 2000, 2**34).rows == 2  # of 8, in as many pieces as needed, alike
+    assert choose_pieces(1e5, 2000, 2**28).length < 2000
+    assert choose_pieces(1e5, 2000, 2**34, batch_size=3, length=500) == Pieces(500, 3, 3)
+    assert choose_pieces(1e4, 40, 2**34).batch_size == 256
+    for given in ({"length": 2000}, {}):
+        with pytest.raises(genus.GenusError, match=r"needs some .* are free"):
+            choose_pieces(1e6, 2000, 2**25, **given)
+
+
+def test_what_a_step_holds_for_its_gradient_is_measured_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = pair(200)
+    monkeypatch.setattr("genus.distillation.distiller.free_memory", lambda device: 2**21)
+    seen: list[int] = []
+    whole = Distiller.draw_and_divergence
+
+    def counted(self: Distiller, n: int, c: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        kept = bytes_for_gradients(lambda: whole(self, n, c)[1].mean(), list(student.parameters()))
+        seen.append(kept)
+        return whole(self, n, c)
+
+    monkeypatch.setattr(Distiller, "draw_and_divergence", counted)
+    distill(student, teacher, max_steps=2, draws=2, progress=False, batch_size=64)
+    assert len(seen) > 2 * 3  # several pieces a step
+    assert max(seen[1:]) < 2**21 / 4 * 1.1
+
+
+def test_a_window_teaches_what_later_elements_need() -> None:
+    student, teacher = pair(60)
+    found = distill(student, teacher, max_steps=30, length=20, batch_size=4, draws=20, progress=False)
+    assert found.history.steps == 30
+    assert student.sample(2, seed=0).shape == (2, 60)
+    with pytest.raises(genus.GenusError, match="length is of the windows"):
+        distill(genus.IAF(Space([Real()] * 2)), genus.MAF(Space([Real()] * 2)), length=3)
+
+
+def test_a_distillation_is_resumed_bit_for_bit(tmp_path: Path) -> None:
+    kept, ends = tmp_path / "d.ckpt", []
+    how = {"lr_schedule": "constant", "batch_size": 4, "draws": 4, "progress": False}
+    for stages in ((6,), (3, 6)):
+        student, teacher = pair()
+        for i, steps in enumerate(stages):
+            distill(student, teacher, max_steps=steps, length=30, checkpoint=kept, resume=i > 0, **how)
+        ends.append(student.sample(2, seed=0))
+    assert torch.equal(*ends)
+
+
+def test_memory_that_cannot_be_had_is_a_sentence() -> None:
+    student, teacher = pair()
+
+    def fails(drawn: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
+
+    with pytest.raises(genus.TrainingError, match="not enough memory for a step"):
+        distill(student, teacher, auxiliary=fails, max_steps=2, draws=2, progress=False)

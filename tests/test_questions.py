@@ -137,7 +137,7 @@ def test_blanks_say_nothing_of_a_mixtures_components() -> None:
     model = genus.build("mixture", space, components=2, covariance="diagonal", shrinkage=1.0, pool=0.1)
     genus.fit(model, x, seed=0, progress=False)
     missing = torch.tensor([[True, True, False]]).repeat(4000, 1)
-    drawn = model.impute(torch.zeros(4000, 3), missing, seed=0)
+    drawn = model.impute(torch.zeros(4000, 3), missing=missing, seed=0)
     assert (drawn[:, 0] == 0).double().mean().item() == pytest.approx(0.5, abs=0.03)
     every = model.sample(4000, seed=0, blanks=True)
     assert (every[:, 0] == 2).double().mean().item() == pytest.approx(0.5, abs=0.03)

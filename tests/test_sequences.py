@@ -449,7 +449,7 @@ def test_texts_in_a_column_are_documents() -> None:
     [
         (np.array([], dtype=int), {}, "empty"),
         (np.zeros((3, 0)), {}, "is empty"),
-        (np.zeros((2, 2, 2)), {}, r"arrays \(T,\) or \(N, T\)"),
+        (np.zeros((2, 2, 2, 2)), {}, r"arrays \(T,\) or \(N, T\)"),
         (np.array([1.0, np.nan, 2.0]), {}, "NaN, first at place 1"),
         (np.array([[1, 2], [3, 4]]), {"length": 3}, "have 2 values each; leave length=3 out"),
         ([[], []], {}, "empty"),

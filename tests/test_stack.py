@@ -225,7 +225,7 @@ def test_columns_given_others_are_those_of_the_density() -> None:
     assert float(given.exp().sum()) == pytest.approx(1)
     asked = torch.zeros(12, 3, dtype=torch.bool)
     asked[:, 1:] = True
-    drawn = model.impute(states.repeat(300, 1), asked.repeat(300, 1), seed=0)
+    drawn = model.impute(states.repeat(300, 1), missing=asked.repeat(300, 1), seed=0)
     found = torch.stack([(drawn[:, 1:] == one[1:]).all(1).double().mean() for one in states])
     assert torch.allclose(found, given.exp(), atol=0.03)
     with pytest.raises(genus.GenusError, match="its member made cannot"):

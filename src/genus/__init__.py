@@ -59,7 +59,7 @@ _names = {
     "genus.training": ("History", "Tuned", "fit", "tune"),
     "genus.distillation": ("Distillation", "distill"),
     "genus.evaluation": ("Report", "compare", "evaluate"),
-    "genus.questions": ("Explained", "Imputed", "Predicted", "explain", "impute", "predict"),
+    "genus.questions": ("Explained", "Forecast", "Imputed", "Predicted", "explain", "forecast", "impute", "predict"),
 }
 _modules = {name: module for module, names in _names.items() for name in names}
 __all__ = sorted(_modules)  # noqa: PLE0605
@@ -124,6 +124,7 @@ if TYPE_CHECKING:
         Imputed as Imputed,
         Predicted as Predicted,
         explain as explain,
+        forecast as forecast,
         impute as impute,
         predict as predict,
     )

@@ -1,6 +1,6 @@
 """The errors that a user may meet. Each message says what happened, what was expected, and what to do."""
 
-__all__ = ["DataError", "GenusError", "ModelFileError", "NonFiniteLossError", "NotFittedError", "TrainingError"]
+__all__ = ["DataError", "GenusError", "ModelFileError", "NonFiniteLossError", "NotFittedError", "TrainingError", "lacks_memory"]
 
 
 class GenusError(ValueError):
@@ -25,3 +25,14 @@ class TrainingError(GenusError):
 
 class NonFiniteLossError(TrainingError):
     """Say that a loss became NaN or infinite; the model has its last good weights."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory could not be had: Python's own, or that of PyTorch on any device.
+
+    >>> lacks_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."))
+    True
+    """
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error).lower())
+    )

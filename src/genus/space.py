@@ -19,13 +19,12 @@ from genus.compiled import is_traced
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice, Real, Time, check_layout, kind_from_json
 from genus.kinds.calendar import Calendar
+from genus.kinds.checks import check_rows
 from genus.kinds.numbers import measure_numbers
 from genus.kinds.tables import Parts, Tables
 from genus.notebook import preformatted
 
 __all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space", "Time"]
-
-CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
 
 
 class Space:
@@ -40,7 +39,9 @@ class Space:
         names: of the columns; by default x0, x1, ... where the shape is a table's.
         sequence: x is a sequence of any length, all elements of the same kind; shape (L,) is then the usual length, which
             samples have. Where the kind has a missing value, this value is the end: nothing but ends follows it, so sequences
-            of different lengths share a space, and their total mass is 1.
+            of different lengths share a space, and their total mass is 1. With C kinds it is a series of C values a step, x
+            (B, C steps) step after step; `names` are then those of the values, the `channels`, and a missing value of the first
+            is the end.
 
     >>> print(Space([Real(), Category(("no", "yes"))], names=["age", "smokes"]))
     Space of 2 columns
@@ -62,12 +63,18 @@ class Space:
         self.dim = math.prod(self.shape)
         if not kinds or self.dim < 1:
             raise DataError("A Space needs at least one coordinate; the data have none.")
-        if len(kinds) not in (1, self.dim):
+        self.period = len(kinds) if sequence else 1  # the number of values of a step
+        if len(kinds) not in (1, self.dim) and (not sequence or self.dim % self.period):
             raise DataError(f"A Space of shape {self.shape} needs 1 or {self.dim} kinds; got {len(kinds)}.")
-        self.kinds: tuple[Kind, ...] = kinds if len(kinds) == self.dim else kinds * self.dim
+        self.kinds: tuple[Kind, ...] = kinds * (self.dim // len(kinds))
         self.sequence = sequence
-        if sequence and (len(kinds) != 1 or len(self.shape) != 1 or names is not None):
-            raise DataError("A Space of sequences needs one kind and shape=(length,), and no names.")
+        if sequence and (len(self.shape) != 1 or (names is not None and len({*names}) != max(2, self.period))):
+            raise DataError(
+                "A Space of sequences needs shape=(length,), and names for several values a step alone, one for each."
+            )
+        usual = tuple(f"x{i}" for i in range(self.period)) if self.period > 1 else ()
+        self.channels: tuple[str, ...] = (usual if names is None else tuple(names)) if sequence else ()
+        names = None if sequence else names
         if names is None and len(self.shape) == 1 and not sequence:
             names = [f"x{i}" for i in range(self.dim)]
         if names is not None and (len(names) != self.dim or len(set(names)) != self.dim):
@@ -80,7 +87,7 @@ class Space:
         self.has_missing = any(kind.has_missing for kind in kinds)
         self.has_unknown = not sequence and any(kind.has_missing and kind.unknown for kind in kinds)
         self.has_lattice = any(isinstance(kind, Lattice) for kind in kinds)
-        self._all_tables = Tables.of(self.kinds[:1] if sequence else self.kinds)
+        self._all_tables = Tables.of(self.kinds[: self.period] if sequence else self.kinds)
         self.has_states = self._all_tables.has_states  # besides continuous parts
         if not sequence:  # of which no net sees all elements at once
             self.shared, self.feature_dim, self._layout, self.calendar  # noqa: B018
@@ -129,7 +136,8 @@ class Space:
     def shared(self) -> Kind | None:
         """Return the kind that all coordinates share; None where they differ."""
         first = self.kinds[0]
-        return first if self.sequence or all(kind is first for kind in self.kinds) else None
+        alike = self.sequence or all(kind is first for kind in self.kinds)
+        return first if alike and self.period == 1 else None
 
     @cached_property
     def element(self) -> Space:
@@ -141,7 +149,7 @@ class Space:
     @property
     def ends(self) -> bool:
         """Return whether sequences end: the missing state then means that nothing follows."""
-        return self.sequence and self.has_missing
+        return self.sequence and self.kinds[0].has_missing
 
     def columns(self, *types: type) -> list[int]:
         """Return the indices of the coordinates whose kind is of one of these types."""
@@ -176,7 +184,9 @@ class Space:
 
     def __repr__(self) -> str:
         if self.sequence:
-            return f"Space(sequence of {self.kinds[0]!r}, length {'up to ' if self.ends else ''}{self.dim:,})"
+            each = ", ".join(f"{name} {kind!r}" for name, kind in zip(self.channels, self.kinds, strict=False))
+            what, most = (each and f"steps of {each}") or repr(self.kinds[0]), "up to " if self.ends else ""
+            return f"Space(sequence of {what}, length {most}{self.dim // self.period:,})"
         same = len(set(map(repr, self.kinds))) == 1
         kinds = repr(self.kinds[0]) if same else f"[{', '.join(map(repr, self.kinds))}]"
         return f"Space({kinds}, shape={self.shape})"
@@ -208,8 +218,8 @@ class Space:
         return self._tables[key]
 
     def _flat(self, x: Tensor) -> Tensor:
-        """Return x (B, *shape) as rows (B, D); a sequence (B, T) as (B, T, 1), since its elements share a kind."""
-        flat = x.unsqueeze(-1) if self.sequence else x.reshape(len(x), self.dim)
+        """Return x (B, *shape) as rows (B, D); a sequence (B, T) as (B, steps, values of a step)."""
+        flat = x.unflatten(1, (-1, self.period)) if self.sequence else x.reshape(len(x), self.dim)
         return flat if flat.is_floating_point() or self.is_discrete else flat.to(self.dtype)  # small integers may be kept
 
     def split(self, x: Tensor) -> Parts:
@@ -223,7 +233,11 @@ class Space:
             parts = Parts(flat.long(), none, none, none)
         else:
             parts = self.tables(flat).split(flat)
-        return Parts(*(part.squeeze(-1) for part in parts)) if self.sequence else parts
+        return Parts(*map(self._in_line, parts)) if self.sequence else parts
+
+    def _in_line(self, part: Tensor) -> Tensor:
+        """Return what a sequence has of every step, (B, steps, values), as (B, T)."""
+        return part.squeeze(-1) if self.period == 1 else part.flatten(1)
 
     def edges(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return u at both ends of the cell of every lattice value: the value has the mass between them.
@@ -238,7 +252,7 @@ class Space:
         """
         flat = self._flat(x).double()
         lower, upper = self.tables(flat).edges(flat)
-        return (lower.squeeze(-1), upper.squeeze(-1)) if self.sequence else (lower, upper)
+        return (self._in_line(lower), self._in_line(upper)) if self.sequence else (lower, upper)
 
     def join(self, state: Tensor, u: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Return x (B, *shape) of states and standardised numbers, (B, D) each: the inverse of `split`.
@@ -253,7 +267,8 @@ class Space:
         u = u.to(torch.float64) if self.dtype == torch.float64 else u
         dtype = dtype or torch.promote_types(self.dtype, u.dtype)  # a model of more digits keeps them
         if self.sequence:
-            return self.tables(u).join(state.unsqueeze(-1), u.unsqueeze(-1), dtype).squeeze(-1)
+            state, u = (part.unflatten(1, (-1, self.period)) for part in (state, u))
+            return self._in_line(self.tables(u).join(state, u, dtype))
         return self.tables(u).join(state, u, dtype).reshape(-1, *self.shape)
 
     def unknown_blanks(self, x: Tensor) -> Tensor:
@@ -267,41 +282,7 @@ class Space:
             x: (B, *shape) in data units; of sequences (B, T), T any length.
             name: what the message calls x.
         """
-        if not isinstance(x, Tensor):
-            shape = f"(B, {_dims(self.shape)})"
-            raise DataError(f"{name} must be a tensor of shape {shape}; got {type(x).__name__}. Use Codec(space).encode(...).")
-        if self.sequence and (x.ndim != 2 or x.shape[1] < 1):
-            raise DataError(f"{name} must be sequences of shape (B, T), T at least 1; got {tuple(x.shape)}.")
-        if not self.sequence and (x.ndim != len(self.shape) + 1 or tuple(x.shape[1:]) != self.shape):
-            raise DataError(f"{name} must have shape (B, {_dims(self.shape)}); got {tuple(x.shape)}.")
-        flat = x.flatten(1)
-        rows = max(1, CHECKED // flat.shape[1])
-        for start in range(0, len(flat), rows):
-            part = flat[start : start + rows]
-            outside = self.tables(part).first_outside(part.reshape(-1, 1) if self.sequence else part)
-            if outside is not None:
-                row, column = divmod(outside[0], part.shape[1]) if self.sequence else outside
-                raise DataError(self._outside(part[row, column].item(), start + row, column, name))
-            if self.ends:
-                ended = self.split(part).state == self.tables(part).missing
-                resumed = (ended[:, :-1] & ~ended[:, 1:]).any(1)
-                if bool(resumed.any()):
-                    row = start + int(resumed.nonzero()[0])
-                    raise DataError(f"{name} goes on after its end in row {row}; an end must be followed by ends alone.")
-
-    def _outside(self, value: float, row: int, column: int, name: str) -> str:
-        """Return the message on a value that its kind has no place for."""
-        label = f"place {column}" if self.sequence else self.label(column)
-        if math.isnan(value) and not self.sequence:
-            return (
-                f"{name} lacks a value in {label}, row {row}: it holds nan, and none was missing there in training;"
-                " log_marginal(x) leaves it out and impute(x) draws it, where the family can."
-            )
-        kind = self.kinds[0 if self.sequence else column]
-        return (
-            f"{name} holds {value:g} in {label}, row {row}, which is outside {kind!r}; read the data with space=, or widen the"
-            " kind with kinds=."
-        )
+        check_rows(self, x, name)
 
     # -- features of networks ----------------------------------------------------------------------------------------
 
@@ -381,11 +362,11 @@ class Space:
     def to_json(self) -> dict[str, Any]:
         """Return the space as JSON values; `from_json` is the inverse."""
         shared = len(set(map(repr, self.kinds))) == 1 and len(set(self.kinds)) == 1
-        kinds = self.kinds[:1] if shared else self.kinds
+        kinds = self.kinds[: self.period] if shared or self.sequence else self.kinds
         return {
             "kinds": [kind.to_json() for kind in kinds],
             "shape": list(self.shape),
-            "names": list(self.names) if self.names is not None else None,
+            "names": list(self.names or self.channels) or None,
         } | ({"sequence": True} if self.sequence else {})
 
     @classmethod
@@ -394,7 +375,3 @@ class Space:
         check_layout(data["names"], data["shape"], data.get("sequence", False))
         kinds = [kind_from_json(kind) for kind in data["kinds"]]
         return cls(kinds, data["shape"], data["names"], data.get("sequence", False))
-
-
-def _dims(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))

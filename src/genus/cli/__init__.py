@@ -30,6 +30,7 @@ from genus.cli.errors import UsageError, explain
 from genus.cli.evaluate import evaluate
 from genus.cli.families import families
 from genus.cli.fit import fit
+from genus.cli.forecast import forecast
 from genus.cli.impute import impute
 from genus.cli.predict import predict
 from genus.cli.sample import sample
@@ -45,7 +46,22 @@ COMPLETION = "_GENUS_COMPLETE"
 
 # Plain help: it is there at once, and its examples can be copied without the frame around them.
 app = typer.Typer(rich_markup_mode=None, add_completion=True, context_settings={"help_option_names": ["-h", "--help"]})
-for command in (families, describe, compare, evaluate, fit, tune, sample, score, impute, predict, distill, serve, tour):
+for command in (
+    families,
+    describe,
+    compare,
+    evaluate,
+    fit,
+    tune,
+    sample,
+    score,
+    impute,
+    predict,
+    forecast,
+    distill,
+    serve,
+    tour,
+):
     app.command()(command)
 
 

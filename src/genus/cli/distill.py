@@ -10,8 +10,9 @@ import typer
 
 from genus.atomic import check_writable
 from genus.cli.errors import UsageError
+from genus.cli.fit import check_files, how_to_resume
 from genus.cli.inputs import build_model, codec_of, context_codec_of, parse_duration, parse_hyperparameters, source_of
-from genus.cli.options import Budget, Output, RowOptions, shared_options
+from genus.cli.options import Budget, Output, SequenceOptions, shared_options
 from genus.cli.outputs import file_size, print_json, write_images, write_table
 from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
 from genus.errors import DataError
@@ -34,6 +35,7 @@ SHOWN, SOUNDS, IMAGES = 5, 3, 64  # samples of each: rows that are printed, and 
 
 @shared_options
 def distill(
+    ctx: typer.Context,
     student: Annotated[str, typer.Argument(metavar="STUDENT", help="The family to teach: a flow, such as iaf.")],
     teacher: Annotated[Path, typer.Argument(metavar="TEACHER", help="A file that genus fit has written.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write the student to this file.")],
@@ -61,23 +63,40 @@ def distill(
     ] = None,
     budget: Budget = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Train for at most N steps; by default 3,000.")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Draw N at every step; by default 256, of sequences fewer the longer they are."),
+    ] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Draw the first N elements of sequences at a step; by default as many as fit the memory.",
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(metavar="RATE", help="Train at this learning rate; by default 0.003, of sequences 0.02.")
     ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="The same seed gives the same student, unless time ends it.")
     ] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was interrupted.")] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the unfinished training in this file; by default beside --out.")
+    ] = None,
     samples: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write samples of both, drawn with the same seed, to this folder.")
     ] = None,
-    reading: RowOptions,
+    reading: SequenceOptions,
     output: Output,
 ) -> None:
     """Train a student that samples in parallel to match a teacher, and save the student.
 
     The teacher is a density over real numbers that draws one coordinate or moment at a time, such as maf or wavenet; the
     student, iaf or for sequences parallel-wavenet, draws all at once. The report says how far the two are apart, both ways,
-    how fast each draws, and shows samples of both.
+    how fast each draws, and shows samples of both. Steps over long sequences are taken in pieces that fit the memory. Ctrl-C
+    keeps what has been learned, and the message says how to continue.
 
     \b
     Examples:
@@ -87,14 +106,15 @@ def distill(
     """
     cls, limit = _student(student), parse_duration(budget)
     chosen = parse_hyperparameters(cls, settings or ())
-    if out.is_dir():
-        raise UsageError(f"--out {out} is a folder; expected the name of a file, such as {out / 'student.genus'}")
-    for folder in {out.parent, *([samples] if samples is not None else [])}:
-        check_writable(folder)
+    kept = checkpoint or out.parent / f"{out.name}.ckpt"
+    check_files(out, kept, resume)
+    if samples is not None:
+        check_writable(samples)
 
     from genus.distillation import distill, distillation_refusal
     from genus.files import load, save
     from genus.registry import suggested
+    from genus.training import TrainingInterrupted
 
     loaded: Any = load(teacher)
     if reason := distillation_refusal(None, loaded):
@@ -110,8 +130,13 @@ def distill(
     model: Any = build_model(cls, loaded.space, loaded.context, hyper, noise | chosen, seed)
     wanted: dict[str, Any] = {"max_seconds": limit, "max_steps": steps, "learning_rate": learning_rate}
     how = {name: value for name, value in wanted.items() if value is not None}
-    result = distill(model, loaded, train, forward=forward, seed=seed, progress=not output.quiet, **how)
+    how |= {"batch_size": batch, "length": length, "checkpoint": kept, "resume": resume, "progress": not output.quiet}
+    try:
+        result = distill(model, loaded, train, forward=forward, seed=seed, **how)
+    except TrainingInterrupted as interruption:
+        raise KeyboardInterrupt(how_to_resume(None, kept, ctx.obj)) from interruption
     save(model, out)
+    kept.unlink(missing_ok=True)
     summary = _summary(result, model, loaded, held, out)
     drawn = _drawn(loaded, model, dataset, seed)
     if samples is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from genus.errors import GenusError
+from genus.errors import GenusError, lacks_memory
 
 __all__ = ["UsageError", "explain"]
 
@@ -16,6 +16,8 @@ OPTION_NAMES = {
     "target=": "--target COLUMN",
     "learning_rate": "--learning-rate",
     "max_steps": "--steps",
+    "batch_size": "--batch",
+    "shorter length": "--length",
     "max_seconds": "--budget",
     "length=": "--length",
     "tokens=": "--tokens",
@@ -67,6 +69,6 @@ def explain(error: BaseException, options: Collection[str]) -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror:
         place = f"{str(error.filename)[:200]!r}" if error.filename else "the output"
         return f"cannot read or write {place}: {error.strerror}; choose another place, or make room.", 1
-    if isinstance(error, MemoryError):
+    if lacks_memory(error):
         return "there is not enough memory; use fewer rows or a smaller model.", 1
     return f"unexpected {type(error).__name__}: {text or 'no message'}; GENUS_DEBUG=1 shows where it happened.", 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genus.ladder import GenerativeModel
     from genus.training import History
 
-__all__ = ["fit"]
+__all__ = ["check_files", "fit", "how_to_resume"]
 
 BEST_SECONDS = 120.0  # in which a family is chosen where none is named
 
@@ -100,7 +100,7 @@ def fit(
     cls = find_family(name)
     chosen = parse_hyperparameters(cls, settings or ())
     kept = checkpoint or out.parent / f"{out.name}.ckpt"
-    _check_files(out, kept, resume)
+    check_files(out, kept, resume)
 
     from genus.data import read
 
@@ -118,8 +118,11 @@ def fit(
         raise DataError(f"{str(error).rstrip('.')}; {_suitable_families(dataset)}.") from error
 
     from genus.files import save
+    from genus.models.autoregressive import Autoregressive
     from genus.training import TrainingInterrupted, fit
 
+    if dataset.codec is not None and dataset.codec.is_coded_sound and isinstance(model, Autoregressive):
+        output.note("note      a student of genus distill learns from real numbers alone; for a teacher, add --encoding real\n")
     try:
         history = fit(
             model,
@@ -139,7 +142,7 @@ def fit(
         new = not out.exists()  # half a training does not replace a whole one
         if new:
             save(model, out)
-        raise KeyboardInterrupt(_how_to_resume(out if new else None, kept, ctx.obj)) from interruption
+        raise KeyboardInterrupt(how_to_resume(out if new else None, kept, ctx.obj)) from interruption
     except NonFiniteLossError as error:
         save(model, out)
         raise NonFiniteLossError(f"{error} Those weights are in {out}.") from error
@@ -156,7 +159,7 @@ def _fit_best(
     data: str, reading: ReadingOptions, seconds: float, seed: int, out: Path, output: Output, ctx: typer.Context
 ) -> None:
     """Compare all families in that time, and write the winner."""
-    _check_files(out, out.parent / f"{out.name}.ckpt", False)
+    check_files(out, out.parent / f"{out.name}.ckpt", False)
     if seed:
         raise UsageError("--seed is for one family, and none is named; add --family, or leave it out")
 
@@ -186,7 +189,8 @@ def _fit_best(
     print(f"next      {next_command(model, out, ctx.obj)}")
 
 
-def _check_files(out: Path, kept: Path, resume: bool) -> None:
+def check_files(out: Path, kept: Path, resume: bool) -> None:
+    """Raise where the model or its checkpoint cannot be written, or the checkpoint and --resume do not fit together."""
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder; expected the name of a file, such as {out / 'model.genus'}")
     for folder in {out.parent, kept.parent}:
@@ -207,7 +211,8 @@ def _suitable_families(data: Dataset) -> str:
     return f"families that take these data: {', '.join(suitable) or 'none'}"
 
 
-def _how_to_resume(out: Path | None, kept: Path, args: list[str]) -> str:
+def how_to_resume(out: Path | None, kept: Path, args: list[str]) -> str:
+    """Return what to tell a person who has interrupted a training: where it is kept, and the command that goes on."""
     state = "training was interrupted" if out is None else f"training was interrupted; its best model so far is in {out}"
     if not kept.exists():
         return f"{state}; there was nothing to go on from yet."

@@ -15,7 +15,7 @@ import typer
 from genus.cli.errors import UsageError
 
 __all__ = ["Budget", "Data", "DrawSeed", "Jobs", "Json", "Kinds", "Model", "Output", "ReadingOptions", "RowOptions",
-           "TableFile", "TableOptions", "shared_options"]  # fmt: skip
+           "SequenceOptions", "TableFile", "TableOptions", "shared_options"]  # fmt: skip
 
 KINDS = ("real", "lattice", "category", "time", "key", "omit")
 
@@ -103,20 +103,13 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
-class RowOptions(TableOptions):
-    """Hold the options that say how rows of a known space are read: tables, texts, sound and sequences in tables."""
+class SequenceOptions(TableOptions):
+    """Hold the options that say how rows of a known space and length are read: tables, texts, sound, sequences in tables."""
 
     documents: Annotated[
         str | None,
         typer.Option(
             metavar="WHAT", help="Say what a text or a sound is: one, lines, files, or auto, which looks at the data."
-        ),
-    ] = None
-    length: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Cut text or sound into blocks of N symbols; of texts and sounds that end, take none that is longer.",
         ),
     ] = None
     rate: Annotated[int | None, typer.Option(metavar="N", help="Bring sound to N samples a second.")] = None
@@ -125,7 +118,8 @@ class RowOptions(TableOptions):
         typer.Option(
             "--sequence",
             metavar="COLUMN",
-            help="Take this column as one sequence, in the order of its rows; rows takes each row as a sequence.",
+            help="Take this column as one sequence, in the order of its rows; rows takes each row as a sequence; KEY,TIME takes"
+            " the rows of each key, in the order of time, as a series of several values a step.",
         ),
     ] = None
 
@@ -133,10 +127,26 @@ class RowOptions(TableOptions):
         """Return the keyword arguments of `genus.read` that the options stand for."""
         return super().arguments() | {
             "documents": self.documents,
-            "length": self.length,
             "rate": self.rate,
-            "sequence": True if self.sequence == "rows" else self.sequence,
+            "sequence": sequence_of(self.sequence),
         }
+
+
+@dataclass(frozen=True)
+class RowOptions(SequenceOptions):
+    """Hold the options that say how rows of a known space are read, of whatever length."""
+
+    length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Cut text or sound into blocks of N symbols; of texts and sounds that end, take none that is longer.",
+        ),
+    ] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of `genus.read` that the options stand for."""
+        return super().arguments() | {"length": self.length}
 
 
 @dataclass(frozen=True)
@@ -230,6 +240,13 @@ class ReadingOptions(RowOptions):
             "tokens": int(self.tokens) if self.tokens is not None and self.tokens.isdecimal() else self.tokens,
             "encoding": self.encoding,
         }
+
+
+def sequence_of(word: str | None) -> bool | str | tuple[str, ...] | None:
+    """Return what `genus.read` takes for --sequence: "shop,day" are the key and the time of a long table."""
+    if word == "rows":
+        return True
+    return tuple(part.strip() for part in word.split(",")) if word is not None and word.count(",") == 1 else word
 
 
 def missing_values(texts: Sequence[str] | None) -> list[str | float]:

@@ -130,7 +130,7 @@ def sample(
     with torch.inference_mode():
         if space.sequence:
             count = _draw_sequences(loaded, n, prefix or [""], stream, choices, out, output.as_json)
-            what = {"text": "texts", "sound": "sounds", "numbers": "sequences"}[kind_of(codec_of(loaded))]
+            what = {"text": "texts", "sound": "sounds"}.get(kind_of(codec_of(loaded)), "sequences")
         else:
             if prefix:
                 choices["prefix"] = _encode_prefix(loaded, prefix)

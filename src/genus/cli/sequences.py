@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genus.atomic import atomic_write
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of
-from genus.cli.outputs import check_suffix, print_json
+from genus.cli.outputs import check_suffix, print_json, write_table
 from genus.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,12 +32,19 @@ __all__ = [
     "write_sequences",
 ]
 
-FILES = {"text": (".txt", ".json", ".npz"), "sound": (".wav", ".npz"), "numbers": (".json", ".npz", ".npy")}
+FILES = {
+    "text": (".txt", ".json", ".npz"),
+    "sound": (".wav", ".npz"),
+    "numbers": (".json", ".npz", ".npy"),
+    "table": (".csv", ".tsv", ".parquet", ".json"),
+}
 ESCAPES = {"\\n": "\n", "\\t": "\t"}
 
 
 def kind_of(codec: Codec) -> str:
-    """Return what the sequences of a space are: "text", "sound" or "numbers"."""
+    """Return what the sequences of a space are: "text", "sound" or "numbers"; a "table" of series, a row for each step."""
+    if codec.space.period > 1 and codec.names:
+        return "table"
     return "text" if codec.is_text else "sound" if codec.is_sound else "numbers"
 
 
@@ -66,7 +73,7 @@ def check_out(codec: Codec, out: Path | None, as_json: bool, count: int) -> None
         raise UsageError("this model draws sound, which cannot be printed; add --out with a .wav, an .npz or a folder")
     if out is None:
         return
-    if out.suffix or kind == "numbers":
+    if out.suffix or kind in ("numbers", "table"):
         check_suffix(out, FILES[kind], kind)
     if out.suffix.lower() == ".wav" and count != 1:
         raise UsageError(
@@ -154,6 +161,13 @@ class TextStream:
 def write_sequences(codec: Codec, rows: list[Tensor], out: Path | None, as_json: bool) -> None:
     """Write sequences (T,), each of its own length, to stdout, to one file, or to a folder of numbered files."""
     kind = kind_of(codec)
+    if kind == "table":
+        import torch
+
+        from genus.codec.frames import to_arrow
+
+        write_table(to_arrow(codec.decode(torch.stack(rows)))[0], out, as_json)
+        return
     found: list[Any] = [codec.decode(row[None])[0] if len(row) else "" if kind == "text" else [] for row in rows]
     if out is None and as_json:
         print_json([_plain(one) for one in found])

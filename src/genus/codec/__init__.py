@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from genus.codec import columns, sequences
+from genus.codec import columns, sequences, series
 from genus.codec.constraints import Constraint, Together
 from genus.codec.forms import to_form
 from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
@@ -28,7 +28,7 @@ from genus.codec.relations import Order, Sum
 from genus.codec.rewrites import BrokenRelation, Rewrite, place_columns, rewrite_from_json, run_backward, run_forward
 from genus.codec.stamps import as_times, within
 from genus.errors import DataError
-from genus.space import Category, Space
+from genus.space import Category, Real, Space
 
 # Files name the rewrites, so all of them are imported here.
 __all__ = ["Codec", "Constraint", "Function", "Key", "Order", "Sum", "Together"]
@@ -91,6 +91,10 @@ class Codec:
             DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds, or a row that
                 breaks a relation.
         """
+        if self.space.period > 1:
+            arrays = series.as_arrays(source)
+            flat = pa.table({f"x{i}": pa.array(column, from_pandas=True) for i, column in enumerate(np.concatenate(arrays).T)})
+            return series.encode(self.space, list(flat.columns), np.array([len(array) for array in arrays]))
         if self.space.sequence:
             return sequences.encode(self.space, self.form, source)
         if not self.rewrites:
@@ -176,6 +180,8 @@ class Codec:
             start: how many rows of the same draw were decoded before these.
             known: columns of the N rows that need not be invented, such as their keys.
         """
+        if self.space.period > 1:
+            return series.decode(self.space, self.form, self.names, x)
         if self.space.sequence:
             return sequences.decode(self.space, self.form, x)
         if not self.rewrites or self.form is None:
@@ -196,7 +202,7 @@ class Codec:
         for kind in self.space.kinds:
             if isinstance(kind, Category) and not kind.has_one_type:
                 raise DataError(f"The levels of a column are all texts, numbers, or true and false; got {kind!r}.")
-        size = (1, 1 if self.space.sequence else self.space.dim)
+        size = (1, self.space.period if self.space.sequence else self.space.dim)
         x = self.space.join(torch.zeros(size, dtype=torch.long), torch.zeros(size))
         form = self.form if self.form is None or self.form.container in ARRAYS else replace(self.form, container="pyarrow")
         if not any(isinstance(rewrite, Key) and rewrite.room < 1 for rewrite in self.rewrites):
@@ -236,6 +242,11 @@ class Codec:
         """Return whether the data are sound."""
         return self.form is not None and self.form.container == "audio"
 
+    @property
+    def is_coded_sound(self) -> bool:
+        """Return whether these are sound as whole numbers, mu-law or linear."""
+        return self.is_sound and not self.space.columns(Real)
+
     def column_type(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of the column that coordinate i was read from; None where the data had no columns."""
         return self.space_form.column_type(i) if self.space_form is not None else None
@@ -261,7 +272,7 @@ class Codec:
             return None
         rewritten = {"names": list(self.names), "rewrites": [rewrite.to_json() for rewrite in self.rewrites]}
         told = {"notes": [note.to_json() for note in self.notes]} if self.notes else {}
-        return self.form.to_json() | (rewritten if self.rewrites else {}) | told
+        return self.form.to_json() | (rewritten if self.rewrites or (self.space.period > 1 and self.names) else {}) | told
 
     @classmethod
     def from_json(cls, space: Space, data: dict[str, Any] | None) -> Codec:

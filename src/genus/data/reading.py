@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import torch
 
 from genus.codec import Codec
 from genus.codec.decimals import measure_decimals
-from genus.codec.frames import ARRAYS, Form, type_name
-from genus.codec.keys import Key
+from genus.codec.frames import ARRAYS
 from genus.codec.notes import Note
 from genus.codec.stamps import rounding
 from genus.codec.times import read_times
@@ -25,11 +22,11 @@ from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
 from genus.data.grouped import take_group
 from genus.data.images import image_codec
-from genus.data.measure import measure_column
-from genus.data.numbers import read_columns
+from genus.data.measured import measured, measured_context
+from genus.data.ordered import in_order, sequences_of, series_of
 from genus.data.relations import relate
 from genus.data.schema import Schema
-from genus.data.sequences import Options, arrange
+from genus.data.sequences import Options
 from genus.data.sources import Source, open_source
 from genus.data.stream import read_stream
 from genus.data.tables import mark_missing
@@ -54,7 +51,7 @@ def read(
     length: int | None = None,
     rate: int | None = None,
     encoding: str | None = None,
-    sequence: bool | str | None = None,
+    sequence: bool | str | Sequence[str] | None = None,
     header: bool | None = None,
     schema: Schema | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     relations: bool = True,
@@ -101,7 +98,9 @@ def read(
         sequence: True: an array (T,), the rows of an array (N, T), a list of sequences or of strings, or the rows of a table of
             numbers are sequences. The name of a column: its values in the order of the rows are a sequence; a column of lists
             has a sequence a row, a column of texts that differ a text a row. Whole numbers from 0 to at most 255 are a
-            Category((0, 1, ...)).
+            Category((0, 1, ...)). Arrays (N, T, C), with True, and a long table, with its key and its time, ("shop", "day"),
+            are series of several values a step: one for each key, in the order of time, whose steps count and not what lies
+            between; the context is the same in all rows of a series. NaN is missing.
         schema: a `Schema`, or the path of the file that `genus describe` wrote: columns are taken as it says, and relations are
             those that it declares. Other arguments come before it.
         header: whether the first line of delimited text names the columns; None: the lines themselves decide.
@@ -156,7 +155,7 @@ def read(
         length=length,
         rate=rate,
         encoding=encoding,
-        sequence=sequence or None,
+        sequence=(*sequence,) if isinstance(sequence, list | tuple) else sequence or None,  # type: ignore[arg-type]
         header=header,
         kinds={name: kind for s in spaces for name, kind in zip(s.names or (), s.kinds, strict=False)} | overrides,
         conditioned=context is not None or context_codec is not None,
@@ -169,12 +168,14 @@ def read(
     found = open_source(source, options)
     if missing:
         found = replace(found, columns=mark_missing(found.columns, missing))
-    if options.sequence and found.sequences is None:
-        found = _in_order(found, options, context, context_codec)
+    if options.sequence and found.sequences is None and found.series is None:
+        found = in_order(found, options, context, context_codec, overrides)
     check_arguments(arguments, found)
     found, groups = take_group(found, group)
+    if found.series is not None:
+        return series_of(found, options, context, target, overrides, context_codec)
     if found.sequences is not None:
-        return _sequences(found, options, context, target, overrides, context_codec)
+        return sequences_of(found, options, context, target, overrides, context_codec)
     if codec is not None:
         return _encoded(found, codec, context_codec, target, allow_missing, absent, beyond)
     found = _with_times(found, overrides)
@@ -217,7 +218,7 @@ def _measured_rows(
         raise DataError(f"The data have {rows} row{'' if rows == 1 else 's'}; at least 2 are needed.")
     notes, context, c = list(found.notes), None, None
     if chosen:
-        context = _context(found.columns.select(chosen), found.form.select_names(names, chosen), overrides, chart)
+        context = measured_context(found.columns.select(chosen), found.form.select_names(names, chosen), overrides, chart)
         c = context.encode(found.columns.select(chosen))
     if found.images is not None:
         codec = image_codec(found.images, found.form.container, pixels_kind(overrides))
@@ -226,7 +227,7 @@ def _measured_rows(
         kept = [name for name in names if name not in chosen]
         if not kept:
             raise DataError("Every column is context; leave at least one for x.")
-        codec, said = _measured(found.columns.select(kept), found.form.select_names(names, kept), overrides, False, chart)
+        codec, said = measured(found.columns.select(kept), found.form.select_names(names, kept), overrides, False, chart)
         for note in said:
             if note.column == target and note.about in ("left out", "key"):
                 raise DataError(note.within(f"Column {target!r} cannot be the target: {{}}"))
@@ -250,97 +251,6 @@ def _measured_rows(
     return Dataset(
         x, c, codec.space, space, target, found.name, noted, codec=codec, context_codec=context, keys=keys, charted=charted
     )
-
-
-def _context(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], chart: str) -> Codec:
-    """Return the measured codec of the context, every column of which is needed."""
-    codec, notes = _measured(table, form, overrides, True, chart)
-    if lost := [note for note in notes if note.about in ("left out", "key")]:
-        raise DataError(lost[0].within("The context cannot be used: {}"))
-    return codec
-
-
-def _in_order(found: Source, options: Options, columns: Any, context: Codec | None) -> Source:
-    """Return a table's column, or its rows, as sequences; the context's columns stay beside them."""
-    if found.images is not None:
-        raise DataError(f"{found.name} are images and not sequences; pass them as an array (N, T) to read their rows so.")
-    names = found.columns.column_names
-    beside = context_names(columns, names) if context is None else [n for n in context.space.names or () if n in names]
-    if options.sequence in beside:
-        raise DataError(f"Column {options.sequence!r} cannot be both the context and the sequence; choose one.")
-    kept = [name for name in names if name not in beside]
-    return replace(found, sequences=read_columns(found.columns.select(kept), options))
-
-
-def _sequences(
-    found: Source,
-    options: Options,
-    columns: Any,
-    target: str | None,
-    overrides: Mapping[str, KindOverride],
-    context: Codec | None,
-) -> Dataset:
-    """Return text, sound or numbers in their order, each with its context where the data have one."""
-    sequences = found.sequences
-    assert sequences is not None
-    names = found.columns.column_names
-    chosen = context_names(columns, names) if context is None else [*(context.space.names or ())]
-    odd = next((name for name in overrides if name != "values" and name not in chosen), None)
-    if odd is not None or ("values" in overrides and sequences.form.coding):
-        raise DataError(f"There is no column {odd or 'values'!r}, named in kinds=; {found.name} holds sequences.")
-    if target is not None:
-        raise DataError(f"Sequences have no column {target!r} to predict; leave target= out.")
-    x, space, origin, consecutive, notes = arrange(sequences, options.length, options.space)
-    for note in notes if not consecutive else ():
-        warnings.warn(f"{found.name}: {note}.", UserWarning, stacklevel=3)
-    if len(x) < 2 and options.space is None:
-        raise DataError(f"The data have {len(x)} sequence; at least 2 are needed.")
-    c = None
-    if chosen:
-        if lacking := [name for name in chosen if name not in names]:
-            raise DataError(f"The sequences lack their context {lacking[0]!r}; expected {', '.join(chosen)}.")
-        table = found.columns.select(chosen)
-        form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
-        context = _context(table, form, overrides, chart="affine") if context is None else context
-        c = context.encode(table.take(pa.array(origin)))
-    several = sequences.layout == "windows" and len(np.unique(origin)) < len(origin)
-    return Dataset(
-        x,
-        c,
-        space,
-        context.space if context is not None else None,
-        name=found.name,
-        notes=(*found.notes, *notes),
-        consecutive=consecutive,
-        groups=torch.from_numpy(origin) if several else None,
-        codec=options.codec or Codec(space, sequences.form),
-        context_codec=context,
-    )
-
-
-def _measured(
-    table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], discrete: bool, chart: str
-) -> tuple[Codec, list[Note]]:
-    """Return the codec of the columns that can be measured or are keys, and notes on columns: on each that is left out one."""
-    kinds: dict[str, Kind] = {}
-    keys: list[Key] = []
-    notes: list[Note] = []
-    roomy = form.container not in ARRAYS or np.dtype(form.dtypes[0]).kind in "iu"
-    for name in table.column_names:
-        found, said = measure_column(name, table.column(name), overrides.get(name), discrete, roomy, chart)
-        notes += said
-        if isinstance(found, Key):
-            keys.append(found)
-        elif found is not None:
-            kinds[name] = found
-    if not kinds:
-        raise DataError(notes[0].within(f"{'The context cannot be used' if discrete else 'No column is left'}: {{}}"))
-    space = Space(list(kinds.values()), names=list(kinds))
-    known = {*kinds, *(key.column for key in keys)}
-    names = [name for name in table.column_names if name in known]
-    kept = form.select_names(table.column_names, names)
-    told = tuple(note for note in notes if note.about in ("left out", "personal"))
-    return Codec(space, kept, tuple(keys), tuple(names) if keys else (), told), notes
 
 
 def _encoded(

@@ -36,7 +36,7 @@ class Options:
     length: int | None = None
     rate: int | None = None
     encoding: str | None = None
-    sequence: bool | str | None = None
+    sequence: bool | str | tuple[str, str] | None = None
     header: bool | None = None
     kinds: Mapping[str, Any] = field(default_factory=dict)  # of columns, by the caller or by the spaces passed along
     conditioned: bool = False  # the data have a context, so pieces cannot be joined

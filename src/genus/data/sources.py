@@ -22,9 +22,11 @@ from torch import Tensor
 from genus.codec.decimals import measure_decimals
 from genus.codec.frames import Form, to_arrow, type_name
 from genus.data import audio, images, numbers, text
+from genus.data.collections import Labelled, gathered
 from genus.data.delimited import read_csv
 from genus.data.files import COMPRESSED, File, as_utf8
 from genus.data.sequences import Options, Sequences
+from genus.data.series import Series, is_series, of_arrays
 from genus.data.tables import read_arrow, read_dataset, read_excel, read_json, read_parquet
 from genus.errors import DataError
 
@@ -43,6 +45,7 @@ class Source:
         form: the form in which samples of the table are returned.
         images: (N, H, W), (N, H, W, C) or (N, C, H, W), where the data are images.
         sequences: text, sound, or numbers in their order, where the data are sequences.
+        series: sequences of several values a step.
         target: the column that is usually predicted.
         notes: sentences on how the data were read.
         uses: the arguments of `read` that have a meaning for these data, beside the arguments for sequences.
@@ -54,6 +57,7 @@ class Source:
     form: Form
     images: np.ndarray | None = None
     sequences: Sequences | None = None
+    series: Series | None = None
     target: str | None = None
     notes: tuple[str, ...] = ()
     uses: frozenset[str] = frozenset()
@@ -74,6 +78,11 @@ def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B
         return _open_path(source, options)
     if hasattr(source, "read") and not hasattr(source, "columns"):
         return _open_stream(source, options)
+    source = gathered(source, bool(options.sequence))
+    if isinstance(source, Labelled):
+        return _labelled(source, options)
+    if options.sequence and is_series(source, options.space):
+        return Source("series", pa.table({}), Form("numpy", ()), series=of_arrays(source), uses=frozenset({"sequence"}))
     if options.sequence and isinstance(source, list | tuple):
         return _of_sequences("data", numbers.read_list(source, options))
     if options.sequence and isinstance(source, np.ndarray | Tensor):
@@ -81,11 +90,24 @@ def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B
     array = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
     if isinstance(array, np.ndarray) and array.ndim > 2:
         container = "torch" if isinstance(source, Tensor) else "images"
-        return Source("images", pa.table({}), Form(container, (str(array.dtype),)), array)
+        return Source("images", pa.table({}), Form(container, (str(array.dtype),)), array, notes=images.look_like_series(array))
     if isinstance(source, Mapping) and any(getattr(v, "ndim", 1) > 1 for v in source.values()):
         return _named_arrays(source, "arrays")
     table, form = to_arrow(source)
     return Source("data", table, form)
+
+
+def _labelled(source: Labelled, options: Options) -> Source:
+    """Return (X, y) as X with a column beside it."""
+    found, y = open_source(source.x, options), source.y
+    label = to_arrow({source.name: y if isinstance(y, np.ndarray | Tensor | list) else np.asarray(y)})[0]
+    if found.images is not None or found.sequences is not None or found.series is not None:
+        return replace(found, columns=label)
+    if source.name in found.columns.column_names:
+        raise DataError(f"X has a column {source.name!r}, which is the name of y too; rename one of them.")
+    table = found.columns.append_column(source.name, label.column(0))
+    form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
+    return replace(found, columns=table, form=form)
 
 
 LONGEST = 4096  # characters of a path

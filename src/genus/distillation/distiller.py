@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genus.distillation.memory import Pieces, bytes_for_gradients, choose_pieces, free_memory
 from genus.divergences.f import Estimate
 from genus.errors import DataError, GenusError, NonFiniteLossError
 from genus.ladder import GenerativeModel, Loss, TractableDensity, isolated, map_batches, without_parameter_gradients
@@ -19,12 +21,16 @@ from genus.models.autoregressive import Autoregressive
 from genus.models.flow import NormalisingFlow
 from genus.models.parallel_wavenet import ParallelWaveNet
 from genus.training import History, fit
+from genus.training.options import find_device
+from genus.training.sizing import saved_settings
 
 __all__ = ["Distillation", "Distiller", "Teacher"]
 
 FORWARD_SHARE = 0.9  # of KL(teacher || student) in the loss; see `distill`
 FIT_DEFAULTS: dict[str, Any] = {"max_steps": 3000, "learning_rate": 3e-3, "ema_decay": 0.99, "weight_decay": 0.0}
 SEQUENCE_LEARNING_RATE = 2e-2
+BATCH_SIZE = 256  # of rows that are no sequences
+PROBED = 256  # elements of a sequence, on which a step's memory is measured
 NUMBERS = 2**20  # that are drawn of a teacher as training rows: rows times their length; a quarter of it to evaluate
 TRAINING_ROWS, EVALUATION_ROWS = 50_000, 10_000  # and no more rows than these
 FEW = 100  # equal weights, and at most half of the draws, that importance weights should be worth
@@ -99,6 +105,7 @@ class Distiller:
         teacher: a density, or a function that gives an unnormalised log-density.
         forward: the share of KL(teacher || student) in the loss; see `distill`.
         auxiliary: a loss on draws beside the divergences; see `distill`.
+        length: elements of sequences that a step sees; None: all.
     """
 
     def __init__(
@@ -107,7 +114,10 @@ class Distiller:
         teacher: Teacher,
         forward: float | None = None,
         auxiliary: Callable[[Tensor, Tensor], Tensor] | None = None,
+        length: int | None = None,
     ) -> None:
+        self.length = length
+        self.stepwise = isinstance(student, ParallelWaveNet) and isinstance(teacher, Autoregressive)
         self.student, self.teacher, self.auxiliary = student, teacher, auxiliary
         self.density = teacher if isinstance(teacher, TractableDensity) else None
         usual = 0.0 if self.density is None or student.space.sequence else FORWARD_SHARE
@@ -156,9 +166,14 @@ class Distiller:
         settled |= fit_arguments
         seed = settled["seed"]
         with _as_teacher(self.density):
+            pieces = self.pieces(data, c, settled)
+            settled["batch_size"], self.length = pieces.batch_size, pieces.length if self.stepwise else None
             data = data if data is not None else self.training_rows(c, settled["batch_size"], seed)
             c = data[1] if isinstance(data, tuple) else getattr(data, "c", None)
-            loss = Loss("kl", self.student.parameters(), self.loss, matrices=self.student.matrices())
+            loss = Loss(
+                "kl", self.student.parameters(), self.loss, matrices=self.student.matrices(),
+                piece=pieces.rows, config=pieces._asdict() if self.stepwise else {},
+            )  # fmt: skip
             try:
                 history = fit(self.student, data, losses=[loss], **settled)
             except NonFiniteLossError:
@@ -190,15 +205,19 @@ class Distiller:
         """Return rows to train on, with their contexts: draws of the teacher, or of the student where it is a function."""
         most = min(TRAINING_ROWS, NUMBERS // self.student.space.dim)
         count = max(batch_size, most) if self.density is not None else 4 * batch_size
-        if c is None:
-            return (self.density or self.student).sample(count, seed=seed, blanks=True)
-        c = c.repeat(-(-count // len(c)), 1)
-        return (self.density or self.student).sample(len(c), c, seed=seed, blanks=True), c
+        c = None if c is None else c.repeat(-(-count // len(c)), 1)
+        count = count if c is None else len(c)
+        if self.stepwise and not self.forward and self.auxiliary is None:  # the loss counts them and sees no values
+            x = torch.zeros(count, self.student.space.dim)
+        else:
+            x = (self.density or self.student).sample(count, c, seed=seed, blanks=True)
+        return x if c is None else (x, c)
 
     def loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Return the loss in nats a datum; for sequences an element, so that long ones do not take larger steps."""
         if self.density is not None and self.density.device != x.device:
             self.density.to(x.device)  # after the student, which training has put there
+        x = x if self.length is None else x[:, : self.length]
         total = x.new_zeros(())
         if self.forward < 1 or self.auxiliary is not None:
             drawn, divergence = self.draw_and_divergence(len(x), c)
@@ -208,6 +227,34 @@ class Distiller:
         total = total / x.shape[1] if self.student.space.sequence else total
         return total if self.auxiliary is None else total + self.auxiliary(drawn, x)
 
+    def pieces(self, data: Any, c: Tensor | None, settled: dict[str, Any]) -> Pieces:
+        """Return how a step is cut so that it fits the memory; a training that is resumed goes on as it began.
+
+        The bytes are measured on the first elements of one sequence, of whatever values.
+
+        Raises:
+            GenusError: one sequence of the length that was asked for does not fit.
+        """
+        student, batch_size, length = self.student, settled["batch_size"], self.length
+        if not self.stepwise:
+            if length is not None:
+                raise GenusError(
+                    "length is of the windows that a ParallelWaveNet learns of a chain rule over time; leave it out."
+                )
+            return Pieces(0, batch_size or BATCH_SIZE, batch_size or BATCH_SIZE)
+        if settled.get("resume") and (begun := saved_pieces(settled.get("checkpoint"))):
+            return begun
+        device = find_device(settled.get("device", "auto"))
+        student.to(device)
+        context = data[1] if isinstance(data, tuple) else getattr(data, "c", None) if data is not None else c
+        probe = Distiller(student, self.teacher, self.forward, length=min(PROBED, student.space.dim))
+        given = None if context is None else context[:1].to(device, student.context.dtype)  # type: ignore[union-attr]
+        with isolated(settled["seed"], student):
+            kept = bytes_for_gradients(
+                lambda: probe.loss(torch.zeros(1, student.space.dim, device=device), given), list(student.parameters())
+            )
+        return choose_pieces(kept / int(probe.length or 1), student.space.dim, free_memory(device), batch_size, length)
+
     def draw_and_divergence(self, n: int, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return n draws of the student (n, *shape), and for each a number (n,) whose mean is KL(student || teacher).
 
@@ -215,7 +262,7 @@ class Distiller:
         arXiv:1807.07281).
         """
         if isinstance(self.student, ParallelWaveNet) and isinstance(self.density, Autoregressive):
-            x, loc, log_scale = self.student._draw_steps(n, c)
+            x, loc, log_scale = self.student._draw_steps(n, c, self.length)
             expected = self.density._distributions(x, c).expected_log_prob(loc.reshape(-1, 1), log_scale.reshape(-1, 1))
             entropy = log_scale + 0.5 * math.log(2 * math.pi * math.e)
             return x, (-entropy - expected.view(x.shape)).sum(1)
@@ -268,6 +315,15 @@ class Distiller:
             " (y = log x for x > 0, and add the logarithm of the slope), or give the student the teacher's"
             " support (a Flow whose first transform is Logit(low, high))."
         )
+
+
+def saved_pieces(checkpoint: Any) -> Pieces | None:
+    """Return how the steps of a training are cut that a checkpoint holds; None where it does not say."""
+    arguments = saved_settings(checkpoint).get("arguments of losses") if checkpoint and os.path.exists(checkpoint) else None
+    try:
+        return Pieces(**arguments[0]) if arguments else None
+    except TypeError:  # another training's: the file is refused where it is read
+        return None
 
 
 @contextmanager

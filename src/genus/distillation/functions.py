@@ -19,7 +19,11 @@ from genus.training.rows import prepare
 
 __all__ = ["distill", "distillation_refusal"]
 
-BATCH_SIZE = 256
+CODED = (
+    "gives every value of coded sound a probability; a student learns by gradients that go back through its draws, and none go"
+    ' through the draw of a symbol. Read the recordings as real numbers with encoding="real" (genus fit --encoding real), and'
+    " fit the teacher to these."
+)
 
 
 def distill(
@@ -30,7 +34,8 @@ def distill(
     c: Tensor | None = None,
     forward: float | None = None,
     auxiliary: Callable[[Tensor, Tensor], Tensor] | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
+    length: int | None = None,
     draws: int | None = None,
     seed: int = 0,
     **fit_arguments: Any,
@@ -57,7 +62,10 @@ def distill(
             parallel student takes a step for every position.
         auxiliary: (draws, rows) -> a number to be added to the loss: both (B, *shape), with the same contexts. The rows are
             data's or the teacher's. See `divergences.log_spectral_distance` for sound.
-        batch_size: the number of draws of every step.
+        batch_size: the number of draws of every step; by default 256, of sequences so many that they have 16,384 elements.
+        length: of sequences, the elements that a step draws, from their beginning; by default all, up to 8,192, or as many as
+            the memory there is holds. Every layer's outputs are held for the gradient, so a step is taken in pieces that use
+            at most a fourth of the free memory, on a processor 512 MB.
         draws: the number of draws that the result is estimated by; 10,000 by default, fewer of sequences.
         seed: of the training and of the estimates.
         fit_arguments: of `genus.fit`: a budget (by default 3,000 steps), the learning rate and so on.
@@ -69,7 +77,7 @@ def distill(
         DataError: the spaces differ, the student is no flow, there are no numbers through which gradients could go back, or
             what a function gives is no log-density of every datum, with gradients.
         NonFiniteLossError: the teacher has no mass where the student draws; the message says where.
-        GenusError: the share makes no sense.
+        GenusError: the share makes no sense, or one sequence of this length does not fit the memory.
 
     >>> import math
     >>> from genus import Flow, Real, Space
@@ -83,6 +91,9 @@ def distill(
         raise DataError(f"The teacher must be a density, or a function of x that gives one; got {type(teacher).__name__}.")
     if teacher is student:
         raise DataError("A model cannot be its own teacher; make another one for the student.")
+    for name, value in (("batch_size", batch_size), ("length", length)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise GenusError(f"{name} must be a whole number of at least 1, or None; got {value!r}.")
     if draws is not None and draws < 2:
         raise GenusError(f"draws is how many the result is estimated by, 2 or more; got {draws}.")
     density = teacher if isinstance(teacher, GenerativeModel) else None
@@ -93,7 +104,7 @@ def distill(
     fit_arguments = {"batch_size": batch_size, "seed": seed} | fit_arguments
     if isinstance(student, Dequantised):
         return _distill_dequantised(student, teacher, data, c, forward, auxiliary, draws, fit_arguments)
-    distiller = Distiller(cast(NormalisingFlow, student), teacher, forward, auxiliary)
+    distiller = Distiller(cast(NormalisingFlow, student), teacher, forward, auxiliary, length)
     distiller.check(data, c, fit_arguments.get("validation"))
     return distiller.run(data, c, draws, fit_arguments)
 
@@ -147,6 +158,8 @@ def distillation_refusal(student: GenerativeModel | None, teacher: GenerativeMod
         space = model.space if model is not None else None
         if model is not None and space is not None and (not space.columns(Real) or space.columns(Lattice)):
             odd = [*space.columns(Lattice), 0][0]
+            if model.codec is not None and model.codec.is_coded_sound:
+                return f"{type(model).__name__} {CODED}"
             return (
                 f"{type(model).__name__} gives every value of {space.label(odd)}, {space.kinds[odd]!r}, a probability; a"
                 " student learns by gradients that go back through its draws, and none go through the draw of a symbol."

@@ -59,11 +59,11 @@ def codes_of(model: GenerativeModel, x: Tensor, c: Tensor | None) -> Codes | Non
         given = None if c is None else c[:1]
         units = deviation.argsort(descending=True)[:UNITS].tolist()
         middle = z[0]
-        walks = torch.stack(
-            [model.traverse(x[0], i, [float(middle[i] + step * deviation[i]) for step in WALK], given) for i in units]
-        )
+        steps = deviation[:, None] * torch.tensor(WALK, dtype=deviation.dtype)
+        moved = [model.traverse(x[0], given, unit=i, values=(middle[i] + steps[i]).tolist()) for i in units]
+        walks = torch.stack(moved)
         ends = [(i, j) for i in range(min(LINES, len(x))) if (j := _partner(c, i, len(x))) is not None]
-        between = [model.interpolate(x[i], x[j], STEPS, None if c is None else c[i : i + 1]) for i, j in ends]
+        between = [model.interpolate(torch.stack([x[i], x[j]]), None if c is None else c[[i, j]], STEPS) for i, j in ends]
         lines = torch.stack(between) if between else None
     return Codes(model.latent, model.use(x, c).active, plane.float(), share, rebuilt, walks, lines)
 

@@ -72,8 +72,8 @@ def spans(space: Space, x: Tensor) -> Tensor:
     if not space.ends:
         return torch.full((len(x),), x.shape[1])
     x = x.to(space.dtype)
-    ended = space.split(x).state == space.tables(x).missing
-    return (~ended).sum(1).add(1).clamp(max=x.shape[1])
+    ended = space.split(x).state[:, :: space.period] == space.tables(x).missing[0]  # the first value of a step says
+    return (~ended).sum(1).mul(space.period).add(1).clamp(max=x.shape[1])
 
 
 def draws(space: Space, consecutive: bool) -> tuple[int, int]:

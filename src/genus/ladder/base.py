@@ -105,6 +105,8 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
         """Return why this family cannot model x in `space` given c in `context`; None where it can."""
         if space.sequence and not cls.info.sequences:
             return "it models rows of columns or pixels, and these are sequences"
+        if space.period > 1 and not cls.info.series:
+            return f"it models sequences of one value a step, and these have {space.period}; gpt, rnn and wavenet take them"
         return cls.limits(space, context)
 
     @classmethod

@@ -42,7 +42,7 @@ class Imputation:
 
     draws_given_others: ClassVar[bool] = False
 
-    def impute(self: Any, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None, seed: int | None = None) -> Tensor:
+    def impute(self: Any, x: Tensor, c: Tensor | None = None, missing: Tensor | None = None, seed: int | None = None) -> Tensor:
         """Return x with its unknown entries drawn given the others, by the model's distribution.
 
         `fill` also says which draws are exact. All explicit densities answer, for any entries: mixtures, independent columns
@@ -51,9 +51,9 @@ class Imputation:
 
         Args:
             x: rows (B, *shape) in data units.
+            c: the context, (B, *context.shape) or one row for all; None for a model without context.
             missing: bool, shaped as x, true for the entries to draw. None: every blank that has no value, see `Kind.unknown`:
                 NaN where no value was missing in training, and blanks that stand for unknown values.
-            c: the context, (B, *context.shape) or one row for all; None for a model without context.
             seed: repeats the draw bit for bit; None: torch's global random numbers.
 
         Returns:
@@ -63,14 +63,14 @@ class Imputation:
         Raises:
             GenusError: the model cannot draw these entries given the others; the message names families that can.
         """
-        return self.fill(x, missing, c, seed).x
+        return self.fill(x, c, missing, seed).x
 
     @torch.no_grad()
-    def fill(self: Any, x: Tensor, missing: Tensor | None = None, c: Tensor | None = None, seed: int | None = None) -> Filled:
+    def fill(self: Any, x: Tensor, c: Tensor | None = None, missing: Tensor | None = None, seed: int | None = None) -> Filled:
         """Return x with its unknown entries drawn as by `impute`, and how good each row's draw is.
 
         Args:
-            x, missing, c, seed: as for `impute`.
+            x, c, missing, seed: as for `impute`.
 
         Returns:
             Filled(x, size, done): the rows; the effective number (B,) of candidates that each draw was chosen from, infinite
@@ -79,6 +79,8 @@ class Imputation:
         Raises:
             GenusError: see `impute`.
         """
+        if isinstance(c, Tensor) and c.dtype == torch.bool and missing is None and self.context is None:
+            raise GenusError("The second argument is the context c; pass which entries are to be drawn by name, missing=...")
         if self.space.sequence:
             raise GenusError("Sequences have no entries to fill in; sample(prefix=...) goes on from what one begins with.")
         if missing is None and isinstance(x, Tensor) and tuple(x.shape[1:]) == self.space.shape:

@@ -20,6 +20,7 @@ class FamilyInfo:
         takes: the data that it models, in words.
         listed: `genus.families()` shows it; False for a family that wraps others or is put together by hand.
         sequences: it models sequences of any length.
+        series: it models sequences of several values a step too.
         likelihood: its log-density is "exact", a "bound", or there is "none".
         formula: the model in one line.
         good, bad: the data and the questions that it is a good and a bad choice for.
@@ -33,6 +34,7 @@ class FamilyInfo:
     takes: str = "any table or image"
     listed: bool = True
     sequences: bool = False
+    series: bool = False
     likelihood: str = "none"
     formula: str = ""
     good: str = ""

@@ -30,6 +30,8 @@ class Loss:
             checkpoints too.
         evaluate: (x, c) -> numbers of validation rows by name, for the history; one named "criterion" replaces the model's.
         after: called after every step of this loss, to clip weights, say.
+        piece: rows whose gradient is computed at a time, so that a step takes bounded memory; of a value that is a mean over
+            rows. None: all rows of a step.
         config: JSON values that the loss was made with; a training resumes only with losses of the same config.
     """
 
@@ -42,6 +44,7 @@ class Loss:
     module: nn.Module | None = None
     evaluate: Callable[[Tensor, Tensor | None], dict[str, float]] | None = None
     after: Callable[[], None] | None = None
+    piece: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from genus.models.chain_rule import ChainRule, checked_order, nothing_to_learn
 from genus.nets.causal import CausalNet
 from genus.nets.heads import Coordinates
 from genus.nets.regression import KnownNumbers, Regression, regressed
-from genus.nets.tokens import ColumnOutputs, ColumnTokens, SharedOutputs, SharedTokens
+from genus.nets.tokens import ColumnOutputs, ColumnTokens, SeriesOutputs, SeriesTokens, SharedOutputs, SharedTokens
 from genus.space import Space
 
 __all__ = ["Autoregressive"]
@@ -30,10 +30,10 @@ class Autoregressive(ChainRule):
         order: of the coordinates of a row; by default their own.
     """
 
-    info = ChainRule.info.replace(sequences=True)
+    info = ChainRule.info.replace(sequences=True, series=True)
     net: CausalNet
-    tokens: SharedTokens | ColumnTokens
-    outputs: SharedOutputs | ColumnOutputs
+    tokens: SharedTokens | SeriesTokens | ColumnTokens
+    outputs: SharedOutputs | SeriesOutputs | ColumnOutputs
     position_embedding: nn.Parameter | None  # (D, width), where all coordinates share their tokens
 
     def __init__(self, space: Space, context: Space | None = None, order: Sequence[int] | None = None) -> None:
@@ -54,8 +54,9 @@ class Autoregressive(ChainRule):
             self.tokens = ColumnTokens(self.space, self.order, width, residuals=self.regression is not None)
             self.outputs = ColumnOutputs(self.space, self.order, width, components)
             return
-        self.tokens = SharedTokens(self.space, width, size=size)
-        self.outputs = SharedOutputs(self.space, width, components)
+        several = self.space.period > 1
+        self.tokens = (SeriesTokens if several else SharedTokens)(self.space, width, size=size)
+        self.outputs = (SeriesOutputs if several else SharedOutputs)(self.space, width, components)
         if self.order is not None:
             self.position_embedding = nn.Parameter(torch.randn(self.space.dim, width) * width**-0.5)
 

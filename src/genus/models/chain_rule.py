@@ -84,7 +84,7 @@ class ChainRule(TractableDensity):
         n, m = values.shape
         if not self.space.sequence and m == self.space.dim:
             raise DataError(f"Nothing follows a prefix of all {m} columns; leave some out.")
-        kind = self.space.kinds[0 if self.order is None else self.order[m]]
+        kind = self.space.kinds[m % self.space.period if self.order is None else self.order[m]]
         if not isinstance(kind, Category):
             raise GenusError(f"The next coordinate is {kind!r}, which is no category; see log_conditionals for its density.")
         with evaluating(self):
@@ -116,7 +116,11 @@ class ChainRule(TractableDensity):
         """Return which elements of sequences x (B, T) come after the end, (B, T); None where sequences do not end."""
         if not self.space.ends:
             return None
-        ended = self.space.split(x).state == self.space.tables(x).missing
+        period = self.space.period
+        ended = self.space.split(x).state[:, ::period] == self.space.tables(x).missing[0]
+        if period > 1:  # with the first value of a step the others end too
+            before = F.pad(ended[:, :-1], (1, 0))
+            return torch.stack([before, *[ended] * (period - 1)], dim=2).flatten(1)
         return torch.cat([torch.zeros_like(ended[:, :1]), ended[:, :-1]], dim=1)
 
     # -- sampling -----------------------------------------------------------------------------------------------------
@@ -150,7 +154,7 @@ class ChainRule(TractableDensity):
             prefix: the values that the data begin with: x_1 ... x_m, (m,) for all, (n, m) for each, or a list of n of different
                 lengths, empty ones too; of text, strings. Of a table, the first m columns in the model's order. The other
                 values are drawn from the conditional distribution given the prefix.
-            length: of the sequences, by default the space's; sequences that end sooner are filled up with the end.
+            length: of the sequences, in steps, by default the space's; sequences that end sooner are filled up with the end.
             temperature: probabilities are raised to the power 1 / temperature; 0 always takes the likeliest value.
             top_k: draw only from the k likeliest symbols.
             top_p: draw only from the likeliest symbols that together have this probability.

@@ -182,9 +182,9 @@ class ContinuousDensity(TractableDensity):
 
     def _joined(self, u: Tensor, state: Tensor | None) -> Tensor:
         """Return the data x with these numbers (B, D) and states (B, S)."""
-        full = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
         if state is None and len(self.reals) == self.space.dim:
-            return self.space.join(full, u)
+            return self.space.join(torch.zeros(u.shape, dtype=torch.long, device=u.device), u)  # of sequences of any length
+        full = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
         full = full if state is None else full.index_copy(1, self.varied, self._indices(state))
         x = self.space.join(full, u.new_zeros(len(u), self.space.dim).index_copy(1, self.reals, u.nan_to_num(0.0)))
         if state is None or not len(self.timed):

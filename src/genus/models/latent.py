@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel, Size, map_batches
+from genus.ladder.unknown import unknown_entries
 from genus.nets.dense import Modulated, dense
 from genus.nets.heads import Coordinates, Head
 from genus.nets.residual import ImageDecoder, ImageEncoder
@@ -148,8 +149,18 @@ class LatentVariable(GenerativeModel):
         raise TypeError(f"{type(self).__name__} must define _encode(x, c).")
 
     def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Return the codes (B, latent) of data x (B, *shape): the middle of q(z | x, c)."""
-        return map_batches(self._encode, *self._check(x, c))
+        """Return the codes (B, latent) of data x (B, *shape): the middle of q(z | x, c).
+
+        Here and in the questions below entries that are NaN where their column has no missing value are drawn given the others
+        first (see `impute`), and c is a context for each datum, or one row for all.
+        """
+        return map_batches(self._encode, *self._whole(x, c))
+
+    def _whole(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return checked data and contexts, what is missing filled in by draws that are the same every time."""
+        if isinstance(x, Tensor) and tuple(x.shape[1:]) == self.space.shape and bool(unknown_entries(self.space, x).any()):
+            x = self.impute(x, c, seed=0)
+        return self._check(x, c)
 
     def likelihood(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
         """Return the decoder's distribution p(x | z, c), whose coordinates are independent.
@@ -170,7 +181,10 @@ class LatentVariable(GenerativeModel):
         return self._likelihood(z.to(self.device, self.dtype), self._check_context(c, len(z)))
 
     def _likelihood(self, z: Tensor, c: Tensor | None) -> Coordinates:
-        features = self._context_features(c)
+        return self._decoded(z, self._context_features(c))
+
+    def _decoded(self, z: Tensor, features: Tensor | None) -> Coordinates:
+        """Return the decoder's distribution for codes z and features of the context, (B, context_dim) or None."""
         return self.head(self.base + self.decoder(z if features is None else torch.cat([z, features], dim=1)))
 
     def _log_likelihood(self, z: Tensor, x: Tensor, c: Tensor | None, samples: int) -> Tensor:
@@ -181,35 +195,42 @@ class LatentVariable(GenerativeModel):
     @torch.no_grad()
     def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Return x decoded from its code, (B, *shape): the mean of short lattices, the likeliest value of other columns."""
-        return map_batches(lambda x, c: self._likelihood(self._encode(x, c), c).middle(), *self._check(x, c))
+        return map_batches(lambda x, c: self._likelihood(self._encode(x, c), c).middle(), *self._whole(x, c))
 
     @torch.no_grad()
-    def interpolate(self, a: Tensor, b: Tensor, steps: int = 8, c: Tensor | None = None) -> Tensor:
+    def interpolate(self, x: Tensor, c: Tensor | None = None, steps: int = 8) -> Tensor:
         """Decode points on the line between the codes of two data.
 
         Args:
-            a, b: the two data, (*shape) each.
+            x: the two ends, (2, *shape).
+            c: the context, one row, or one for each end; the points then go from the one to the other too.
             steps: the number of points, both ends included.
-            c: the context of both, one row.
 
         Returns:
             (steps, *shape).
         """
-        if steps < 1:
+        if type(steps) is not int or steps < 1:
             raise GenusError(f"steps is the number of points that are decoded, 1 or more; got {steps}.")
-        first, last = self.encode(torch.stack([a, b]), c)
+        if not isinstance(x, Tensor) or len(x) != 2 or x.ndim != len(self.space.shape) + 1:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise DataError(f"interpolate goes between two data, x of shape (2, ...): torch.stack([a, b]); got {got}.")
+        x, c = self._whole(x, c)
+        first, last = self._encode(x, c)
         share = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
-        return self._likelihood(first + share * (last - first), self._check_context(c, steps)).middle()
+        features = self._context_features(c)
+        if features is not None:
+            features = features[:1] + share * (features[1:] - features[:1])
+        return self._decoded(first + share * (last - first), features).middle()
 
     @torch.no_grad()
-    def traverse(self, x: Tensor, unit: int, values: Sequence[float], c: Tensor | None = None) -> Tensor:
+    def traverse(self, x: Tensor, c: Tensor | None = None, *, unit: int, values: Sequence[float]) -> Tensor:
         """Return x decoded from its code, with one unit of the code set to each of some values.
 
         Args:
             x: a datum, (*shape).
+            c: the context of x, one row.
             unit: the index of the unit, from 0 to latent - 1.
             values: of the unit.
-            c: the context of x, one row.
 
         Returns:
             (len(values), *shape).

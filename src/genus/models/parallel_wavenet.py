@@ -67,9 +67,12 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
             return f"it is a density over sequences of real numbers of one length, and the elements are {space.kinds[0]!r}"
         return None
 
-    def _draw_steps(self, n: int, c: Tensor | None) -> NoiseSteps:
-        """Draw n sequences. Every flow is affine in z_t, so their composition is: x_t is normal, given the noise before it."""
-        noise = self.base.sample(n, self.reals).to(self.dtype)
+    def _draw_steps(self, n: int, c: Tensor | None, length: int | None = None) -> NoiseSteps:
+        """Draw n sequences, or so many of their first elements.
+
+        Every flow is affine in z_t, so their composition is: x_t is normal, given the noise before it.
+        """
+        noise = self.base.sample(n, self.reals)[:, :length].to(self.dtype)
         features, u, log_scale = self._context_features(c), noise, noise.new_zeros(noise.shape)
         for inverse in reversed(self.transform.transforms):
             u, log_slope = inverse.transform.each(u, features)  # type: ignore[union-attr, operator]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from math import nan
 from typing import NamedTuple
 
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor
 
 from genus.errors import DataError, GenusError
 from genus.nets.heads import Coordinates, SamplingOptions
-from genus.space import Space
+from genus.space import Kind, Space
 
-__all__ = ["GenerationOptions", "Steps", "checked_prefixes", "draw_positions", "end_value", "total_length"]
+__all__ = ["GenerationOptions", "Steps", "checked_prefixes", "draw_positions", "end_value", "end_values", "total_length"]
 
 # (n, c, prefix (n, m) or None) -> the distribution of every position in turn; it is sent the values (n, 1) drawn from each.
 Steps = Callable[[int, Tensor | None, Tensor | None], Generator[Coordinates, Tensor, None]]
@@ -68,17 +69,17 @@ def draw_positions(
     if common >= length:
         return x
     lengths = lengths.to(x.device)
-    ended = _Ended(x[:, :common], end_value(space) if space.ends else None, stop)
+    ended = _Ended(x[:, :common], end_values(space), stop)
     distributions = steps(n, c, x[:, :common] if common else None)
     distribution = next(distributions)
     for i in range(common, length):
         value = distribution.sample(sampling)[:, 0].to(x.dtype)
         if i < longest:
             value = torch.where(i < lengths, x[:, i], value)
-        x[:, i] = value = ended.filled(value, i >= lengths)
+        x[:, i] = value = ended.filled(value, i >= lengths, i)
         _report(callback, value)
         if i + 1 >= longest and ended.everywhere():
-            x[:, i + 1 :] = ended.fill[:, None]
+            ended.fill_rest(x, i + 1)
             break
         if i + 1 < length:
             distribution = distributions.send(value[:, None])
@@ -104,27 +105,36 @@ class _Ended:
 
     Args:
         prefix: the first values of every row, (n, m). A stop symbol within a prefix stops nothing.
-        end: the end of the space; None where sequences do not end.
+        ends: the ends of the values of a step; none where sequences do not end. The first value of a step ends all.
         stop: another symbol after which a row ends; None for none.
     """
 
-    def __init__(self, prefix: Tensor, end: float | None, stop: float | None) -> None:
-        self.end, self.stop = end, stop
+    def __init__(self, prefix: Tensor, ends: Sequence[float], stop: float | None) -> None:
+        self.ends, self.stop, self.period = ends, stop, max(1, len(ends))
+        self.end = end = ends[0] if ends else None
         self.rows, self.fill = torch.zeros(len(prefix), dtype=torch.bool, device=prefix.device), prefix.new_zeros(len(prefix))
         if end is not None:
-            self._mark(_equal(prefix, end).any(1), end)
+            self._mark(_equal(prefix[:, :: self.period], end).any(1), end)
 
-    def filled(self, value: Tensor, drawn: Tensor) -> Tensor:
-        """Replace values (n,) of ended rows by their fill, and mark the rows that end here.
+    def filled(self, value: Tensor, drawn: Tensor, i: int) -> Tensor:
+        """Replace values (n,) at position i of ended rows by their fill, and mark the rows that end here.
 
         drawn (n,) tells which of the values were drawn, and are not a prefix's.
         """
+        if i % self.period:
+            return torch.where(self.rows, self.ends[i % self.period], value)
         value = torch.where(self.rows, self.fill, value) if self._can_end else value
         if self.stop is not None:
             self._mark(_equal(value, self.stop) & drawn, self.stop)
         if self.end is not None:
             self._mark(_equal(value, self.end), self.end)
         return value
+
+    def fill_rest(self, x: Tensor, start: int) -> None:
+        """Fill x (n, length), all of whose rows have ended, from a position on."""
+        x[:, start:] = self.fill[:, None]
+        for i in range(1, self.period):
+            x[:, start + (i - start) % self.period :: self.period] = self.ends[i]
 
     def everywhere(self) -> bool:
         """Tell whether every row has ended."""
@@ -144,10 +154,19 @@ def _equal(value: Tensor, symbol: float) -> Tensor:
     return value.isnan() if symbol != symbol else value == symbol
 
 
+def end_values(space: Space) -> list[float]:
+    """Return the values that a step has at the end of a sequence and after it; none where sequences do not end."""
+    return [_end(kind) for kind in space.kinds[: space.period]] if space.ends else []
+
+
 def end_value(space: Space) -> float:
-    """Return the value that x has at the end of a sequence and after it."""
-    levels = getattr(space.kinds[0], "levels", None)
-    return float(levels.index(None)) if levels is not None else float("nan")
+    """Return the value that x has at the end of a sequence of one value a step, and after it."""
+    return _end(space.kinds[0])
+
+
+def _end(kind: Kind) -> float:
+    levels = getattr(kind, "levels", None)
+    return float(levels.index(None)) if levels is not None and None in levels else nan
 
 
 def total_length(space: Space, length: int | None, prefixes: list[Tensor] | None) -> int:
@@ -159,7 +178,7 @@ def total_length(space: Space, length: int | None, prefixes: list[Tensor] | None
     """
     if not space.sequence and length is not None:
         raise GenusError("Only sequences have a length to choose; leave length= out.")
-    steps = space.dim if length is None else length
+    steps = space.dim if length is None else length * space.period
     if steps < 1:
         raise GenusError(f"A sequence needs a length of 1 or more; got {length}.")
     longest = max(map(len, prefixes), default=0) if prefixes is not None else 0
@@ -192,9 +211,11 @@ def checked_prefixes(
     """
     if prefix is None:
         return None
-    if isinstance(prefix, str) or (isinstance(prefix, Tensor) and prefix.ndim == 1):
+    several = space.period > 1  # a prefix of a series is (steps, values)
+    if isinstance(prefix, str) or (isinstance(prefix, Tensor) and prefix.ndim == 1 + several):
         prefix = [prefix]
     rows = [encode(row) if isinstance(row, str) else torch.as_tensor(row) for row in prefix]
+    rows = [row.flatten() for row in rows] if several else rows
     rows = rows * n if n is not None and len(rows) == 1 else rows
     if n is not None and len(rows) != n:
         raise DataError(f"There are {len(rows)} prefixes for {n} data; expected one for each, or one for all.")

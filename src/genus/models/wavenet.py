@@ -9,7 +9,7 @@ from typing import Any
 from genus.errors import GenusError
 from genus.models.autoregressive import Autoregressive
 from genus.nets.dilated import DilatedMemory
-from genus.nets.tokens import NARROW, SharedOutputs, SharedTokens
+from genus.nets.tokens import NARROW, SeriesOutputs, SeriesTokens, SharedOutputs, SharedTokens
 from genus.space import Space
 
 __all__ = ["WaveNet"]
@@ -68,8 +68,9 @@ class WaveNet(Autoregressive, name="wavenet"):
         if min(width, layers, stacks) < 1:
             raise GenusError(f"width, layers and stacks must be 1 or more; got {width}, {layers} and {stacks}.")
         super().__init__(space, context)
-        self.tokens = SharedTokens(space, width, size=1.0)
-        self.outputs = SharedOutputs(space, width, components, OUTPUTS[output])
+        several = space.period > 1
+        self.tokens = (SeriesTokens if several else SharedTokens)(space, width, size=1.0)
+        self.outputs = (SeriesOutputs if several else SharedOutputs)(space, width, components, OUTPUTS[output])
         self.position_embedding = None
         self.net = DilatedMemory(width, layers, stacks, dropout, self.context_dim)
         if space.dim > 256:

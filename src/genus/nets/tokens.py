@@ -13,7 +13,7 @@ from genus.nets.heads import Coordinates, Head
 from genus.nets.regression import Unit
 from genus.space import Category, Lattice, Space
 
-__all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SharedOutputs", "SharedTokens"]
+__all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SeriesOutputs", "SeriesTokens", "SharedOutputs", "SharedTokens"]
 
 NARROW = Lattice.NARROW  # a lattice of at most so many values is seen, and modelled, value by value
 
@@ -101,6 +101,73 @@ class SharedOutputs(nn.Module):
     def at(self, i: int, h: Tensor) -> Coordinates:
         """Return the distribution of the element at position i, given the output h (B, width) there."""
         return self.head(self.linear(h))
+
+
+# -- several values a step: series ---------------------------------------------------------------------------------------
+
+
+class SeriesTokens(nn.Module):
+    """Map series x (B, P), C values a step, to tokens (B, P, width): of every kind, with an embedding of the place in a step.
+
+    Args:
+        space: of the series.
+        width: of the net.
+        limit, size: as of `SharedTokens`.
+    """
+
+    def __init__(self, space: Space, width: int, limit: int = NARROW, size: float | None = None) -> None:
+        super().__init__()
+        kinds = space.kinds[: space.period]
+        self.singles = nn.ModuleList(SharedTokens(Space([kind]), width, limit, size) for kind in kinds)
+        self.place = nn.Parameter(torch.randn(space.period, width) * (width**-0.5 if size is None else size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens (B, P, width) of x (B, P) in data units, which may end within a step."""
+        period = len(self.place)
+        tokens = [single(x[:, i::period]) + self.place[i] for i, single in enumerate(self.singles)]
+        return interleaved(tokens, x.shape[1])
+
+    def at(self, i: int, x: Tensor) -> Tensor:
+        """Return the token (B, width) of element i of every datum, x (B, 1)."""
+        i = i % len(self.place)
+        return self.singles[i].at(0, x) + self.place[i]  # type: ignore[operator]
+
+
+class SeriesOutputs(nn.Module):
+    """Map a net's outputs h (B, P, width) to the distributions of the values of steps, each by a layer of its own.
+
+    Args:
+        space: of the series.
+        width: of the net.
+        components, limit: as of `SharedOutputs`.
+    """
+
+    def __init__(self, space: Space, width: int, components: int = 10, limit: int = NARROW) -> None:
+        super().__init__()
+        kinds = space.kinds[: space.period]
+        self.singles = nn.ModuleList(SharedOutputs(Space([kind]), width, components, limit) for kind in kinds)
+
+    def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
+        """Return the log-density of every element of x (B, P), (B, P), in nats, given the outputs h (B, P, width)."""
+        period = len(self.singles)
+        parts = [one.log_prob(h[:, i::period], x[:, i::period]) for i, one in enumerate(self.singles)]  # type: ignore[operator]
+        return interleaved(parts, x.shape[1])
+
+    def at(self, i: int, h: Tensor) -> Coordinates:
+        """Return the distribution of the element at position i, given the output h (B, width) there."""
+        return self.singles[i % len(self.singles)].at(0, h)  # type: ignore[operator]
+
+
+def interleaved(parts: Sequence[Tensor], length: int) -> Tensor:
+    """Return the values of C places, (B, steps, ...) each, step after step, (B, length, ...).
+
+    >>> interleaved([torch.tensor([[1, 3]]), torch.tensor([[2]])], 3)
+    tensor([[1, 2, 3]])
+    """
+    out = parts[0].new_empty(len(parts[0]), length, *parts[0].shape[2:])
+    for i, part in enumerate(parts):
+        out[:, i :: len(parts)] = part
+    return out
 
 
 # -- a kind for each: tables ----------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def explain(model: GenerativeModel, source: Any, **reading: Any) -> Explained:
     if bool(rows.any()):
         x[odd] = float("nan")
         c = None if data.c is None else data.c[rows]
-        x[rows] = model.fill(x[rows], missing[rows], c, seed=0).x.to(x)
+        x[rows] = model.fill(x[rows], c, missing[rows], seed=0).x.to(x)
     found, label = surprise(model, x, data.c)
     found = torch.where(odd, torch.inf, torch.where(missing, torch.nan, found))
     return Explained(space.names or (), found.numpy(), label)

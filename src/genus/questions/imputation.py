@@ -249,7 +249,7 @@ class _Part:
         if not len(rows):
             return table, math.inf
         c = None if data.c is None else data.c[rows]
-        found = model.fill(data.x[rows], self.missing[rows], c, seed)
+        found = model.fill(data.x[rows], c, self.missing[rows], seed)
         keys = data.keys.take(pa.array(rows.numpy())) if data.keys is not None else None
         drawn = as_table(codec, found.x.cpu(), seed, keys)
         place = np.full(len(data), -1)

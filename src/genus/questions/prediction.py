@@ -151,7 +151,7 @@ def _averaged(model: GenerativeModel, x: Tensor, lacking: Tensor, c: Tensor | No
     found, parts = None, []
     for k in range(FILLS):
         filled = x.clone()
-        drawn = model.fill(x[rows], lacking[rows], None if c is None else c[rows], seed=k).x
+        drawn = model.fill(x[rows], None if c is None else c[rows], lacking[rows], seed=k).x
         filled[rows] = drawn.to(filled)
         filled[:, i] = x[:, i]
         found = column_given(model, filled, c, i, values=False)

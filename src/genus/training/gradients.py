@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from genus.compiled import Compiled
-from genus.errors import NonFiniteLossError
+from genus.errors import NonFiniteLossError, TrainingError, lacks_memory
 from genus.ladder import GenerativeModel, Loss
 from genus.training import checkpoint
 from genus.training.history import History, alarms
@@ -178,6 +178,11 @@ class GradientTrainer(Trainer):
         except Exception as error:
             # torch.compile builds the backward pass at its first call and cannot do double backward (gradient penalties): fall
             # back to eager then.
+            if lacks_memory(error):
+                raise TrainingError(
+                    f"There is not enough memory for a step on {len(index):,} rows; choose a smaller batch_size, a shorter"
+                    " length of sequences or a smaller model."
+                ) from error
             value = self.module.values[objective.index]
             if not (isinstance(value, Compiled) and value.compiled):
                 raise
@@ -200,9 +205,16 @@ class GradientTrainer(Trainer):
         """Return a loss of some rows, and leave its gradients in its parameters."""
         for parameter in objective.parameters:
             parameter.grad = None
-        loss = self.value(objective.index, index)
-        self.backward(loss)
-        return loss
+        if objective.piece is None or objective.piece >= len(index):
+            loss = self.value(objective.index, index)
+            self.backward(loss)
+            return loss
+        losses = []
+        for piece in index.split(objective.piece):
+            loss = self.value(objective.index, piece) * (len(piece) / len(index))
+            self.backward(loss)
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     def flush_losses(self) -> None:
         """Copy the pending losses to the host, one synchronisation, check that they are finite, add them to the running means.

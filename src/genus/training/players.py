@@ -81,6 +81,7 @@ class Objective:
     others: list[nn.Parameter]  # parameters that must not get gradients from this loss
     optimizers: list[torch.optim.Optimizer]  # "initial_lr" is the learning rate before the schedule
     after: Callable[[], None] | None = None  # called after each of its steps
+    piece: int | None = None  # rows whose gradient is computed at a time
     total: float = 0.0  # sum of the losses since the last row of the history
     gradient: float = 0.0  # sum of the gradient's norms, likewise
     count: int = 0  # of the steps in these sums
@@ -124,7 +125,7 @@ def make_objectives(
         own = set(map(id, parameters))
         others = [p for p in module.parameters() if id(p) not in own]
         optimizers = _optimizers(loss, parameters, learning_rate, weight_decay, fused)
-        made.append(Objective(index, loss.name, loss.interval, parameters, others, optimizers, loss.after))
+        made.append(Objective(index, loss.name, loss.interval, parameters, others, optimizers, loss.after, loss.piece))
     return made
 
 

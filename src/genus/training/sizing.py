@@ -14,7 +14,7 @@ from genus.ladder import GenerativeModel, Size
 from genus.registry import build, suggested
 from genus.training.loop import fit
 
-__all__ = ["Choice", "choose_size", "saved_choice"]
+__all__ = ["Choice", "choose_size", "saved_choice", "saved_settings"]
 
 TIMED = 3  # steps
 USED = 0.85  # of the time goes into steps, the rest into evaluations
@@ -100,8 +100,14 @@ def seconds_of_a_step(
 
 def saved_choice(path: str | os.PathLike[str]) -> Choice:
     """Return the size of the training that a checkpoint holds, so that it is resumed as it began."""
-    settings = read_tensors(path)[1].get("settings", {})
+    settings = saved_settings(path)
     return Choice(settings.get("hyper-parameters", {}), settings.get("batch_size"), settings.get("learning_rate"))
+
+
+def saved_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the settings of the training that a checkpoint holds; none where the file says none."""
+    settings = read_tensors(path)[1].get("settings", {})
+    return settings if isinstance(settings, dict) else {}
 
 
 def _words(size: Size) -> str:

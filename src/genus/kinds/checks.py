@@ -1,0 +1,61 @@
+"""The check that rows are data of a space: its shape, and values that every kind has a place for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from genus.errors import DataError
+
+__all__ = ["check_rows"]
+
+CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
+
+
+def check_rows(space: Any, x: Any, name: str) -> None:
+    """Raise DataError where x is not a batch of a space; see `Space.check`."""
+    if not isinstance(x, Tensor):
+        shape = f"(B, {_dims(space.shape)})"
+        raise DataError(f"{name} must be a tensor of shape {shape}; got {type(x).__name__}. Use Codec(space).encode(...).")
+    if space.sequence and (x.ndim != 2 or x.shape[1] < 1 or x.shape[1] % space.period):
+        several = f" a multiple of the {space.period} values of a step" if space.period > 1 else ""
+        raise DataError(f"{name} must be sequences of shape (B, T), T{several or ' at least 1'}; got {tuple(x.shape)}.")
+    if not space.sequence and (x.ndim != len(space.shape) + 1 or tuple(x.shape[1:]) != space.shape):
+        raise DataError(f"{name} must have shape (B, {_dims(space.shape)}); got {tuple(x.shape)}.")
+    flat = x.flatten(1)
+    rows = max(1, CHECKED // flat.shape[1])
+    for start in range(0, len(flat), rows):
+        part = flat[start : start + rows]
+        outside = space.tables(part).first_outside(part.reshape(-1, space.period) if space.sequence else part)
+        if outside is not None:
+            row, column = divmod(outside[0] * space.period + outside[1], part.shape[1]) if space.sequence else outside
+            raise DataError(_outside(space, part[row, column].item(), start + row, column, name))
+        if space.ends:
+            ended = (space.split(part).state == space.tables(part).missing[0])[:, :: space.period]
+            resumed = (ended[:, :-1] & ~ended[:, 1:]).any(1)
+            if bool(resumed.any()):
+                row = start + int(resumed.nonzero()[0])
+                raise DataError(f"{name} goes on after its end in row {row}; an end must be followed by ends alone.")
+
+
+def _outside(space: Any, value: float, row: int, column: int, name: str) -> str:
+    """Return the message on a value that its kind has no place for."""
+    label = f"place {column}" if space.sequence else space.label(column)
+    if space.period > 1:
+        label = f"step {column // space.period} of column {space.channels[column % space.period]!r}"
+    if math.isnan(value) and not space.sequence:
+        return (
+            f"{name} lacks a value in {label}, row {row}: it holds nan, and none was missing there in training;"
+            " log_marginal(x) leaves it out and impute(x) draws it, where the family can."
+        )
+    kind = space.kinds[column % space.period if space.sequence else column]
+    return (
+        f"{name} holds {value:g} in {label}, row {row}, which is outside {kind!r}; read the data with space=, or widen the"
+        " kind with kinds=."
+    )
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
