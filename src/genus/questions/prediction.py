@@ -19,6 +19,7 @@ from genus.ladder.unknown import placeholder_row, unknown_entries
 from genus.questions.calibration import Calibration, interval_of
 from genus.questions.conditional import ColumnGiven, column_given
 from genus.questions.reading import odd_entries, read_for
+from genus.questions.related import predict_related
 from genus.space import Category, Time
 
 __all__ = ["Predicted", "predict"]
@@ -92,6 +93,8 @@ def predict(
     """
     if not 0 < level < 1:
         raise GenusError(f"level is the probability that an interval holds, between 0 and 1; got {level}.")
+    if (apart := predict_related(model, source, column, level, held_out is not None, reading)) is not None:
+        return Predicted(column, *apart)
     i = model.space.index(column)
     kind = model.space.kinds[i]
     codec, found, _, reasons = _given(model, source, i, reading)
