@@ -59,7 +59,18 @@ _names = {
     "genus.training": ("History", "fit"),
     "genus.distillation": ("Distillation", "distill"),
     "genus.evaluation": ("Report", "compare", "evaluate"),
-    "genus.questions": ("Explained", "Imputed", "Predicted", "explain", "impute", "predict"),
+    "genus.questions": (
+        "Explained",
+        "Imputed",
+        "Nearby",
+        "Predicted",
+        "counterfactuals",
+        "explain",
+        "impute",
+        "interpolate",
+        "predict",
+        "rebalance",
+    ),
 }
 _modules = {name: module for module, names in _names.items() for name in names}
 __all__ = sorted(_modules)  # noqa: PLE0605
@@ -122,10 +133,14 @@ if TYPE_CHECKING:
     from genus.questions import (
         Explained as Explained,
         Imputed as Imputed,
+        Nearby as Nearby,
         Predicted as Predicted,
+        counterfactuals as counterfactuals,
         explain as explain,
         impute as impute,
+        interpolate as interpolate,
         predict as predict,
+        rebalance as rebalance,
     )
     from genus.registry import build as build, families as families, family as family
     from genus.space import Category as Category, Lattice as Lattice, Real as Real, Space as Space, Time as Time

@@ -4,18 +4,26 @@ from genus.questions.calibration import Calibration, calibration_error
 from genus.questions.conditional import ColumnGiven, column_given
 from genus.questions.explanation import Explained, explain, surprise
 from genus.questions.imputation import Imputed, impute
+from genus.questions.nearby import Nearby, counterfactuals, interpolate
 from genus.questions.prediction import Predicted, predict
+from genus.questions.rebalance import balanced_rows, rebalance, shares_of
 
 __all__ = [
     "Calibration",
     "ColumnGiven",
     "Explained",
     "Imputed",
+    "Nearby",
     "Predicted",
+    "balanced_rows",
     "calibration_error",
     "column_given",
+    "counterfactuals",
     "explain",
     "impute",
+    "interpolate",
     "predict",
+    "rebalance",
+    "shares_of",
     "surprise",
 ]
