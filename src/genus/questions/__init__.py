@@ -5,7 +5,7 @@ from genus.questions.conditional import ColumnGiven, column_given
 from genus.questions.explanation import Explained, explain, surprise
 from genus.questions.imputation import Imputed, impute
 from genus.questions.nearby import Nearby, counterfactuals, interpolate
-from genus.questions.prediction import Predicted, predict
+from genus.questions.prediction import Predicted, calibrate, predict
 from genus.questions.rebalance import balanced_rows, rebalance, shares_of
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Nearby",
     "Predicted",
     "balanced_rows",
+    "calibrate",
     "calibration_error",
     "column_given",
     "counterfactuals",

@@ -161,7 +161,8 @@ def impute(
     wanted = _wanted(codec, columns)
     seeds = [int(torch.randint(2**31, ())) if seed is None else seed + 1_000_003 * k for k in range(times)]
     parts = [_Part.of(model, rows, wanted) for rows in _batches(data)]
-    filled = [part.fill(model, codec, seeds) for part in parts]
+    # Each batch has seeds of its own: otherwise rows of two batches would be drawn by the same random numbers.
+    filled = [part.fill(model, codec, [one + 7_368_787 * k for one in seeds]) for k, part in enumerate(parts)]
     tables = [pa.concat_tables([draws[k] for draws, _ in filled]) for k in range(times)]
     size = min(found for _, found in filled)
     where = {name: np.concatenate([part.blank(name) for part in parts]) for name in tables[0].column_names if name in wanted}
