@@ -273,7 +273,7 @@ def context_of(model: GenerativeModel, c: Tensor | dict[str, float] | None, n: i
     return model.sample_context(n, c, None if seed is None else seed + 1) if isinstance(c, dict) else c
 
 
-def drawn(shared: tuple[GenerativeModel, dict[str, Any]], block: tuple[int, int, int]) -> pa.Table:
+def drawn(shared: tuple[GenerativeModel, dict[str, Any]], block: tuple[int, int, int | None]) -> pa.Table:
     """Return a block of rows as they were read, the context last.
 
     Args:

@@ -6,7 +6,7 @@ from genus.questions.explanation import Explained, explain, surprise
 from genus.questions.imputation import Imputed, impute
 from genus.questions.nearby import Nearby, counterfactuals, interpolate
 from genus.questions.prediction import Predicted, calibrate, predict
-from genus.questions.rebalance import balanced_rows, rebalance, shares_of
+from genus.questions.shares import balanced_rows, rebalance, shares_of
 
 __all__ = [
     "Calibration",

@@ -267,11 +267,11 @@ class _Part:
         order = torch.cat([at for at, _ in found])
         draws = [Filled(*map(torch.cat, zip(*(draw(seed) for _, draw in found), strict=True))) for seed in seeds]
         failed = order[~torch.stack([draw.done for draw in draws]).all(0)]
-        failed = failed[apart[failed]].numpy()  # no candidate agrees with what they hold
+        failed = failed[apart[failed]]  # no candidate agrees with what they hold
         if len(failed):
             self.reasons[BROKEN] = self.reasons.get(BROKEN, 0) + len(failed)
         for where in self.named.values():
-            where[failed] = False
+            where[failed.numpy()] = False
         return [self._filled(codec, order, draw.x, seed) for draw, seed in zip(draws, seeds, strict=True)], min(
             float(draw.size.masked_fill(~draw.done, math.inf).min()) for draw in draws
         )

@@ -265,8 +265,7 @@ def _likeliest(model: GenerativeModel, x: Tensor, a: Tensor, b: Tensor, columns:
     """Return rows in which some columns have the value of a or b (1, D), in turns the likelier given all others."""
     for _ in range(2):
         for i in columns:
-            both = [set_columns(x, [i], end[:, [i]].expand(len(x), 1)) for end in (a, b)]
-            first, second = (_density(model, rows, c) for rows in both)
-            x = torch.where((first >= second)[:, None], *both)
+            one, other = (set_columns(x, [i], end[:, [i]].expand(len(x), 1)) for end in (a, b))
+            x = torch.where((_density(model, one, c) >= _density(model, other, c))[:, None], one, other)
             x[0], x[-1] = a[0], b[0]
     return x

@@ -117,9 +117,9 @@ def _weighed(model: Any, codec: Codec, known: pa.Table, c: Tensor | None, column
         values.append(many)
         shares.append(given.log_share.exp() * drawn.done[:, None])
         exact &= given.label == "exact"
-    share = torch.cat(shares, 1)
-    share = share / share.sum(1, keepdim=True).clamp(min=1e-300)
-    return _Weighed(_decoded(codec, torch.cat(values, 1), column), share.numpy(), exact)
+    joined = torch.cat(shares, 1)
+    joined = joined / joined.sum(1, keepdim=True).clamp(min=1e-300)
+    return _Weighed(_decoded(codec, torch.cat(values, 1), column), joined.numpy(), exact)
 
 
 def _sources(codec: Codec, column: str) -> set[str]:
