@@ -21,8 +21,8 @@ from genus.errors import DataError
 from genus.evaluation.classifiers import canonical
 from genus.space import Space
 
-__all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisation", "precision_recall_density_coverage",
-           "repeated"]  # fmt: skip
+__all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisation", "neighbourhoods",
+           "precision_recall_density_coverage", "repeated"]  # fmt: skip
 
 RECORDS = 50_000  # training and unseen rows in which neighbours are sought
 CELLS = 20_000_000  # rows times features of them
@@ -83,7 +83,11 @@ def precision_recall_density_coverage(space: Space, real: Tensor, fake: Tensor, 
     """
     if min(len(real), len(fake)) < 2:
         raise DataError(f"Neighbourhoods need two or more rows of each; got {len(real)} real and {len(fake)} sampled.")
-    x, y = features(space, real), features(space, fake)
+    return neighbourhoods(features(space, real), features(space, fake), k)
+
+
+def neighbourhoods(x: Tensor, y: Tensor, k: int = 5) -> Neighbourhoods:
+    """Return `precision_recall_density_coverage` of the features of real rows x (N, F) and of samples y (M, F)."""
     k = min(k, len(x) - 1, len(y) - 1)
     radius_x, radius_y = _radii(x, k), _radii(y, k)
     inside, recalled, covered = [], [], torch.zeros(len(x), dtype=torch.bool)

@@ -21,6 +21,7 @@ from genus.data.sequences import Options
 from genus.data.sources import Source, open_source
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
+from genus.evaluation.extractor import make_extractor
 from genus.evaluation.findings import Finding
 from genus.evaluation.given import Given, read_given
 from genus.evaluation.metrics import LEAST
@@ -85,7 +86,8 @@ def evaluate(
     train, held = train.charted_on(train), held.charted_on(train)
     held, notes = _without_leaks(train, held, least)
     held_rows, half = with_context(held), len(held) // 2
-    protocol = Protocol(train, held, held_rows[:half], 0.0, {}, torch.get_num_threads())
+    extractor = make_extractor(train)
+    protocol = Protocol(train, held, held_rows[:half], 0.0, {}, torch.get_num_threads(), extractor=extractor)
     given = read_samples(samples, train)
     rows = []
     for one in given:
@@ -149,7 +151,7 @@ def given_row(protocol: Protocol, given: Given) -> Row:
     joint = with_context(replace(protocol.train, x=given.x, c=given.c))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        metrics, errors = score_rows(protocol, joint)
+        metrics, errors = score_rows(protocol, joint, given.c)
         findings += find_wrongs(protocol, joint)
     return Row(
         given.name,

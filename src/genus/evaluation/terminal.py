@@ -41,6 +41,7 @@ def renderable(results: Results) -> Group:
 def _table(results: Results, places: list[Place]) -> Table:
     metrics = results.metrics
     keys = [key for key in measured(results) if key == results.samples_metric or metrics[key].kind in ("utility", "novelty")]
+    keys += [key for key in ("label_match",) if key in measured(results)]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
     table.add_column("family", style="bold")

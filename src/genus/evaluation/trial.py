@@ -20,9 +20,12 @@ from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.copying import find_copies
 from genus.evaluation.density import find_wrong_density
 from genus.evaluation.effort import Effort
+from genus.evaluation.extractor import Extractor
 from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, scores_and_errors, torch_threads
+from genus.evaluation.perceived import score_images, score_sequences
+from genus.evaluation.sequence_faults import find_sequence_wrongs
 from genus.evaluation.sequences import draws, evaluate_sequences
 from genus.evaluation.telling import telling_columns
 from genus.files import save
@@ -97,6 +100,7 @@ class Protocol:
         judged: the number of samples that are drawn and judged, where time is short; None: as many as the metrics take.
         stacked: log-densities of stopping rows, and samples, are kept for a stack.
         folder: where every model is saved, as family-seed.genus; None: nowhere.
+        extractor: of the features of images or sounds; None of tables and texts.
     """
 
     train: Dataset
@@ -111,6 +115,7 @@ class Protocol:
     judged: int | None = None
     stacked: bool = False
     folder: str | None = None
+    extractor: Extractor | None = None
 
     @property
     def training(self) -> tuple[Dataset, Dataset | float]:
@@ -209,7 +214,7 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     trial.samples = samples[: pictured(train.space)].clone()
     joint = with_context(replace(train, x=samples, c=c))
     trial.drawn = joint if protocol.stacked else None
-    trial.metrics, trial.errors = score_rows(protocol, joint)
+    trial.metrics, trial.errors = score_rows(protocol, joint, c)
     trial.findings = find_wrongs(protocol, joint)
     trial.telling = find_telling(protocol, joint)
     trial.findings = find_wrong_density(model, test.x, test.c) + trial.findings
@@ -223,13 +228,30 @@ def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
     return torch.stack(noisy).mean(0)
 
 
-def score_rows(protocol: Protocol, samples: Tensor) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the metrics of samples (N, *shape), which hold the context beside x where there is one, and their errors."""
+def score_rows(
+    protocol: Protocol, samples: Tensor, c: Tensor | None = None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the metrics of samples (N, *shape) and their errors.
+
+    Args:
+        protocol: of the comparison.
+        samples: with the context beside x where there is one, unless they are sequences.
+        c: the contexts of sequences.
+    """
     train = protocol.train
     if train.space.sequence:
-        return evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive), {}
+        found = evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive)
+        scores, errors = score_sequences(protocol.extractor, train, protocol.half, samples, c)
+        return scores | found, errors
     rows, space = with_context(train), joint_space(train)
-    return scores_and_errors(space, samples, train=rows, test_a=protocol.half, target=predicted(train), seed=0, threads=1)
+    found, wrong = scores_and_errors(
+        space, samples, train=rows, test_a=protocol.half, target=predicted(train), seed=0, threads=1
+    )
+    if protocol.extractor is None:
+        return found, wrong
+    with torch_threads(1):
+        scores, errors = score_images(protocol.extractor, train, protocol.half, samples)
+    return scores | found, errors | wrong
 
 
 def predicted(train: Dataset) -> str | int | None:
@@ -240,13 +262,10 @@ def predicted(train: Dataset) -> str | int | None:
 
 
 def find_wrongs(protocol: Protocol, samples: Tensor) -> list[Finding]:
-    """Return what is wrong with samples (N, *shape), which hold the context beside x where there is one.
-
-    Sequences are searched for copies by `evaluate_sequences` alone.
-    """
+    """Return what is wrong with samples (N, *shape), which hold the context beside x where there is one."""
     train = protocol.train
     if train.space.sequence:
-        return []
+        return find_sequence_wrongs(train.space, samples, train.x, protocol.test.x, train.consecutive)
     space, seen, unseen = joint_space(train), with_context(train), with_context(protocol.test)
     return [*find_copies(space, samples, seen, unseen), *find_faults(space, samples, torch.cat([unseen, seen]))]
 
