@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genus.codec.notes import Note
 from genus.data import Dataset
+from genus.evaluation.attacks import ATTACKS
 from genus.evaluation.classifiers import is_classified, tstr
 from genus.evaluation.metrics import LEARNT, METRICS, independent_columns
 from genus.evaluation.ngrams import cut_alike
@@ -22,7 +23,7 @@ from genus.evaluation.perceived import PERCEIVED, ordering, other_pieces, score_
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences
-from genus.evaluation.trial import Protocol, joint_space, pictured, predicted, score_rows, with_context
+from genus.evaluation.trial import Protocol, joint_space, pictured, predicted, score_attacks, score_rows, with_context
 
 __all__ = ["assemble", "cores_here", "reference_scores"]
 
@@ -46,14 +47,18 @@ def reference_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scores = {name: score_rows(protocol, x)[0] for name, x in rows.items()}
+        for name, x in rows.items():
+            scores[name] |= score_attacks(protocol, x, honest=name == "real against real")[0]
         if target is not None:  # as many rows to learn from as a model's samples
             column = space.index(target) if isinstance(target, str) else target
             key = "tstr_auc" if is_classified(space.kinds[column]) else "tstr_r2"
             scores["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)
     # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
-    kinds = {key: metric.kind for key, metric in (PERCEIVED | METRICS).items()}
+    kinds = {key: metric.kind for key, metric in (PERCEIVED | METRICS | ATTACKS).items()}
     copier = scores["copy of the training set"]
-    scores["copy of the training set"] = {key: value for key, value in copier.items() if kinds[key] == "memorisation"}
+    scores["copy of the training set"] = {
+        key: value for key, value in copier.items() if kinds[key] in ("memorisation", "membership")
+    }
     return scores
 
 
@@ -110,7 +115,7 @@ def assemble(
         context_columns=", ".join(data.context.names or ()) if data.context is not None else None,
         target=train.target,
         references=references,
-        metrics={key: metric for key, metric in (PERCEIVED | METRICS | NOVELTY).items() if key in used},
+        metrics={key: metric for key, metric in (PERCEIVED | METRICS | ATTACKS | NOVELTY).items() if key in used},
         samples_metric=ordering([row.metrics for row in rows if row.status == "ok" and not row.accused]),
         features=protocol.extractor.words if protocol.extractor is not None else "",
         real=held.x[: len(protocol.half)][: pictured(data.space)].to(data.space.dtype),

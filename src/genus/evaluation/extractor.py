@@ -84,9 +84,10 @@ def make_extractor(train: Dataset, seconds: float = SECONDS) -> Extractor | None
     """Return the extractor of images or sounds, trained on the training rows; None of tables, texts and too few rows.
 
     Images: a small strided network learns the labels, where a column of the context is one, or else how an image was altered:
-    turned (Gidaris et al. 2018, arXiv:1803.07728), mixed with others, blurred; the features are its last layer. Sounds: mean, deviation and change of the
-    logarithm of the power in 16 mel bands, and the duration; where there are labels, the network learns them from the picture
-    of these bands over time.
+    turned (Gidaris et al. 2018, arXiv:1803.07728), mixed with others, blurred. The features are its last layer.
+
+    Sounds: mean, deviation and change of the logarithm of the power in 16 mel bands, and the duration; where there are labels,
+    the network learns them from the picture of these bands over time.
 
     Args:
         train: the training rows; 10,000 at most are learnt from.
@@ -160,10 +161,8 @@ def altered(x: Tensor) -> tuple[Tensor, Tensor]:
     image; noise; a blur.
     """
     n, _, height, width = x.shape
-    if height == width:
-        turns = [x.rot90(1, (2, 3)), x.flip(2, 3), x.rot90(3, (2, 3))]
-    else:
-        turns = [x.flip(2), x.flip(2, 3), x.flip(3)]
+    half = x.flip(2, 3)
+    turns = [half, x.rot90(1, (2, 3)), x.rot90(3, (2, 3))] if height == width else [half, x.flip(2), x.flip(3)]
     other = x[torch.randperm(n)]
     across = torch.zeros(height, width, dtype=torch.bool)
     across[: height // 2] = True
@@ -186,10 +185,8 @@ def _image_input(codec: Codec, x: Tensor) -> Tensor:
     kind, shape = space.kinds[0], space.shape if len(space.shape) > 2 else (1, *space.shape)
     x = x.detach().cpu().float().reshape(len(x), *shape).nan_to_num()
     if isinstance(kind, Category):
-        if kind.states <= STATES:
-            x = F.one_hot(x.long(), kind.states).movedim(4, 2).flatten(1, 2).float()
-        else:
-            x = x / kind.states
+        few = kind.states <= STATES
+        x = F.one_hot(x.long(), kind.states).movedim(4, 2).flatten(1, 2).float() if few else x / kind.states
     else:
         low, high = _range(kind)
         x = (x - (low + high) / 2) / max((high - low) / 2, 1e-6)

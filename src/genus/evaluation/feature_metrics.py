@@ -20,7 +20,7 @@ BLOCKS = 10  # of rows, one of which is left out at a time for the error of what
 FEATURED: dict[str, Metric] = {
     "kernel_distance": Metric(
         "Kernel distance",
-        "How far the features of samples lie from those of real rows, by a cubic kernel, without bias at few rows: 0 is the same.",
+        "How far the features of samples lie from those of real rows, by a cubic kernel, without bias: 0 is the same.",
         "features",
         "lower",
         0.0,
@@ -41,14 +41,14 @@ FEATURED: dict[str, Metric] = {
     ),
     "label_match": Metric(
         "Label recognised",
-        "The share of samples in which a network that learned from real training rows recognises the label they were drawn for.",
+        "The share of samples in which a network that learned from real rows recognises the label they were drawn for.",
         "features",
         "higher",
         None,
     ),
     "inception": Metric(
         "Inception-like score",
-        "How many labels a network tells apart with certainty among the samples: 1 is none, as many as there are labels the most."
+        "How many labels a network tells apart with certainty among the samples: 1 is none, the number of labels is most."
         " It says nothing of whether samples are copies.",
         "features",
         "higher",

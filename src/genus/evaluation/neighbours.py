@@ -21,8 +21,8 @@ from genus.errors import DataError
 from genus.evaluation.classifiers import canonical
 from genus.space import Space
 
-__all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisation", "neighbourhoods",
-           "precision_recall_density_coverage", "repeated"]  # fmt: skip
+__all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisation", "nearest",
+           "neighbourhoods", "precision_recall_density_coverage", "repeated"]  # fmt: skip
 
 RECORDS = 50_000  # training and unseen rows in which neighbours are sought
 CELLS = 20_000_000  # rows times features of them
@@ -140,9 +140,9 @@ def memorisation(space: Space, fake: Tensor, train: Tensor, unseen: Tensor, seed
     thinned = (rows[torch.randperm(len(rows), generator=generator)[:limit]] for rows in (fake, train, unseen))
     x, seen, new = (features(space, rows) for rows in thinned)
     equal = min(len(seen), len(new))
-    to_seen, to_new = _nearest(x, seen[:equal]), _nearest(x, new[:equal])
+    to_seen, to_new = nearest(x, seen[:equal]), nearest(x, new[:equal])
     share = (to_seen < to_new).double().mean() + (to_seen == to_new).double().mean() / 2
-    ratio = _ratio(_nearest(x, seen).median().item(), _nearest(new[: len(x)], seen).median().item())
+    ratio = _ratio(nearest(x, seen).median().item(), nearest(new[: len(x)], seen).median().item())
     known = set(_digests(space, train))
     copies, copies_unseen = (float(np.mean([row in known for row in _digests(space, rows)])) for rows in (fake, unseen))
     return Memorisation(ratio, share.item(), copies, copies_unseen)
@@ -182,7 +182,7 @@ def distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield at, distance.round(decimals=DECIMALS)
 
 
-def _nearest(x: Tensor, y: Tensor) -> Tensor:
+def nearest(x: Tensor, y: Tensor) -> Tensor:
     """Return (N,): the distance of every row of x to the closest row of y, computed exactly once that row is found."""
     closest = torch.cat([distance.argmin(1) for _, distance in distances(x, y)])
     return (x - y[closest]).norm(dim=1)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from genus.evaluation.intervals import auc_error
 from genus.evaluation.metrics import LEAST, Metric
-from genus.evaluation.sequences import spans
 from genus.space import Category, Space
 
 __all__ = ["WORDED", "cut_alike", "repetition", "score_symbols", "symbols"]
@@ -127,7 +126,7 @@ def _auc(rows: list[np.ndarray], label: np.ndarray, seed: int) -> float:
 
 
 def _matrix(rows: list[np.ndarray]) -> Any:
-    """Return a sparse matrix (rows, SLOTS + statistics): the roots of the counts of n-grams, of norm 1, and bins of statistics."""
+    """Return a sparse matrix (rows, SLOTS + statistics): roots of counts of n-grams, of norm 1, and bins of statistics."""
     from scipy import sparse
     from sklearn.preprocessing import normalize
 

@@ -21,6 +21,7 @@ from genus.data.sequences import Options
 from genus.data.sources import Source, open_source
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
+from genus.evaluation.attacks import find_betrayal
 from genus.evaluation.extractor import make_extractor
 from genus.evaluation.findings import Finding
 from genus.evaluation.given import Given, read_given
@@ -28,7 +29,16 @@ from genus.evaluation.metrics import LEAST
 from genus.evaluation.neighbours import repeated
 from genus.evaluation.report import Report
 from genus.evaluation.results import GIVEN, Row
-from genus.evaluation.trial import Protocol, find_telling, find_wrongs, joint_space, pictured, score_rows, with_context
+from genus.evaluation.trial import (
+    Protocol,
+    find_telling,
+    find_wrongs,
+    joint_space,
+    pictured,
+    score_attacks,
+    score_rows,
+    with_context,
+)
 
 __all__ = ["evaluate", "given_row", "read_samples"]
 
@@ -152,7 +162,9 @@ def given_row(protocol: Protocol, given: Given) -> Row:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         metrics, errors = score_rows(protocol, joint, given.c)
-        findings += find_wrongs(protocol, joint)
+        attacked, wrong = score_attacks(protocol, joint)
+        metrics, errors = metrics | attacked, errors | wrong
+        findings += find_wrongs(protocol, joint) + find_betrayal(attacked, wrong)
     return Row(
         given.name,
         "samples from elsewhere",

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genus.data import Dataset
 from genus.errors import GenusError
+from genus.evaluation.attacks import attack, find_betrayal, suspects
 from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.copying import find_copies
 from genus.evaluation.density import find_wrong_density
@@ -47,6 +48,7 @@ __all__ = [
     "pictured",
     "predicted",
     "run_trial",
+    "score_attacks",
     "score_rows",
     "with_context",
 ]
@@ -192,10 +194,12 @@ def _stopping_scores(protocol: Protocol, model: GenerativeModel, seed: int) -> n
 
 @torch.no_grad()
 def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) -> None:
-    train, test = protocol.train, protocol.test
+    train, test, likelihood = protocol.train, protocol.test, None
     if isinstance(model, ApproximateDensity):
         trial.log_density = _log_density(model, test).double().numpy()
-        trial.train_log_density = _log_density(model, train.rows(slice(0, len(test)))).mean().item()
+        seen = _log_density(model, train.rows(slice(0, len(test)))).double().numpy()
+        trial.train_log_density = float(seen.mean())
+        likelihood = seen, trial.log_density
         if not isinstance(model, TractableDensity):
             estimate = map_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
             trial.estimate = estimate.mean().item()
@@ -215,7 +219,9 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     joint = with_context(replace(train, x=samples, c=c))
     trial.drawn = joint if protocol.stacked else None
     trial.metrics, trial.errors = score_rows(protocol, joint, c)
-    trial.findings = find_wrongs(protocol, joint)
+    scores, errors = score_attacks(protocol, joint, likelihood)
+    trial.metrics, trial.errors = trial.metrics | scores, trial.errors | errors
+    trial.findings = find_wrongs(protocol, joint) + find_betrayal(scores, errors)
     trial.telling = find_telling(protocol, joint)
     trial.findings = find_wrong_density(model, test.x, test.c) + trial.findings
 
@@ -228,9 +234,7 @@ def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
     return torch.stack(noisy).mean(0)
 
 
-def score_rows(
-    protocol: Protocol, samples: Tensor, c: Tensor | None = None
-) -> tuple[dict[str, float], dict[str, float]]:
+def score_rows(protocol: Protocol, samples: Tensor, c: Tensor | None = None) -> tuple[dict[str, float], dict[str, float]]:
     """Return the metrics of samples (N, *shape) and their errors.
 
     Args:
@@ -252,6 +256,29 @@ def score_rows(
     with torch_threads(1):
         scores, errors = score_images(protocol.extractor, train, protocol.half, samples)
     return scores | found, errors | wrong
+
+
+def score_attacks(
+    protocol: Protocol, samples: Tensor, likelihood: tuple[np.ndarray, np.ndarray] | None = None, honest: bool = False
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return how well attacks tell training rows from held-out ones, and the errors; nothing of rows in order of time.
+
+    Args:
+        protocol: of the comparison.
+        samples: with the context beside x where there is one.
+        likelihood: the log-densities of the first training rows, and of all held-out ones; None without a model.
+        honest: attack held-out rows in the place of samples.
+    """
+    if protocol.ordered or protocol.train.consecutive:  # later rows are others by nature
+        return {}, {}
+    rows = suspects(with_context(protocol.train), with_context(protocol.test))
+    if rows is None:
+        return {}, {}
+    if likelihood is not None:
+        seen = likelihood[0][: len(rows.members)]
+        rows = rows._replace(members=rows.members[: len(seen)])
+        likelihood = seen, likelihood[1][rows.positions.numpy()]
+    return attack(joint_space(protocol.train), rows.honest if honest else samples, rows, likelihood)
 
 
 def predicted(train: Dataset) -> str | int | None:
