@@ -40,6 +40,7 @@ from genus.registry import families as all_families, family, refusal
 
 __all__ = ["compare"]
 
+PATIENCE = 60.0  # seconds of judging one family's samples, where its budget is less; more take fewer rows
 SENSED, LEAST_SENSED = 0.04, 2.0  # of the time, or seconds of a budget, that features of images and sounds are trained
 
 Family = type[GenerativeModel]
@@ -124,8 +125,7 @@ def compare(
     setup = replace(setup, protocol=replace(setup.protocol, threads=threads, extractor=extractor))
     if extractor is not None:
         say(f"features to judge samples by: {extractor.words}, {extractor.seconds:.1f} s")
-    if clock.seconds < math.inf:
-        setup, rest = _hurry(setup, rest, jobs, say)
+    setup, rest = _hurry(setup, rest, jobs, say) if clock.seconds < math.inf else _bounded(setup, rest)
     work = [(cls, seed) for seed in range(seeds) for cls in setup.heats.finalists]
 
     def publish(trials: Sequence[Trial]) -> None:
@@ -194,11 +194,21 @@ def _set_up(
     return Setup(data, protocol, chosen, fitted, refused, given, Heats(fitted, [], [], []), clock, seeds, split), rows[half:]
 
 
+def _bounded(setup: Setup, rest: Tensor) -> tuple[Setup, Tensor]:
+    """Return the set-up with fewer rows that judge samples, where judging one family would take longer than its budget."""
+    if setup.data.space.sequence:
+        return setup, rest
+    judged = judge_time(setup.protocol, rest, max(setup.protocol.budget, PATIENCE))
+    if judged == len(setup.protocol.half):
+        return setup, rest
+    return replace(setup, protocol=shorten(setup.protocol, judged)), rest[:judged]
+
+
 def _hurry(setup: Setup, rest: Tensor, jobs: int, say: Say) -> tuple[Setup, Tensor]:
     """Return the set-up after the small fits, with as much time and as many rows for the others as there are."""
     protocol, clock = setup.protocol, setup.clock
     if not setup.data.space.sequence:
-        judged = judge_time(protocol, rest, clock)
+        judged = judge_time(protocol, rest, JUDGED * clock.seconds)
         protocol, rest = shorten(protocol, judged), rest[:judged]
     heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say)
     rounds = math.ceil(len(heats.finalists) * setup.seeds / jobs)

@@ -60,6 +60,7 @@ class Row:
         online_bits_per_dim: the same as bits, like `bits_per_dim`.
         estimate: for a bound, the importance-weighted estimate of the log-density, which is higher.
         estimate_samples: the number K of weights in `estimate`.
+        estimate_rows: how many held-out rows told by how much it exceeds the bound.
         metrics: key -> mean over seeds, the keys those of `Report.metrics`.
         metrics_spread: key -> standard deviation over seeds.
         metrics_error: key -> standard error of the mean, of rows and of seeds, where it is known.
@@ -107,6 +108,7 @@ class Row:
     online_bits_per_dim: float | None = None
     estimate: float | None = None
     estimate_samples: int | None = None
+    estimate_rows: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     metrics_spread: dict[str, float] = field(default_factory=dict)
     metrics_error: dict[str, float] = field(default_factory=dict)

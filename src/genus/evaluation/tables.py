@@ -160,8 +160,7 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
             bits = row.online_bits_per_dim
             cells.append(Cell("" if bits is None else number(bits, 3), _nats(bits)))
         if estimates:
-            aside = f"K = {row.estimate_samples}" if row.estimate is not None and row.estimate_samples else ""
-            cells.insert(2, Cell(number(row.estimate), aside))
+            cells.insert(2, Cell(number(row.estimate), _effort(results, row)))
         lines.append(Line(row.family, "family", cells))
     note = (
         "Of held-out rows, in the data’s own units, so every exact number may be compared with every other. "
@@ -174,6 +173,14 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
     if online:
         note += f" Online: the model also learns from each {symbol(results.codec)} of the held-out rows once it was scored."
     return [Table("Log-density", note, columns, lines)]
+
+
+def _effort(results: Results, row: Row) -> str:
+    """Return how many importance samples an estimate is of, and of how many rows where not of all."""
+    if row.estimate is None or not row.estimate_samples:
+        return ""
+    few = row.estimate_rows is not None and row.estimate_rows < results.test_rows
+    return f"K = {row.estimate_samples}" + (f", {row.estimate_rows:,} rows" if few else "")
 
 
 def _metric_tables(results: Results, places: Sequence[Place]) -> list[Table]:
