@@ -272,3 +272,13 @@ def test_copied_passages_of_one_long_text_are_named() -> None:
     (finding,) = find_sequence_wrongs(space, passages, train, held, consecutive=True)
     assert (finding.kind, finding.test) == ("accused", "copies")
     assert "pieces of 50 symbols" in finding.sentence
+
+
+def test_sequences_with_labels_are_compared() -> None:
+    x = words(400, 0)
+    label = (x != 8).sum(1, keepdim=True).gt(15).float()
+    data = Dataset(x, label, WORD, Space([Category((0, 1))], names=["long"]), name="words")
+    report = genus.compare(data, ["rnn"], budget=0.5, seeds=1, jobs=1, progress=False, hyper={"rnn": {"width": 8, "layers": 1}})
+    row = next(row for row in report.rows if row.family == "rnn")
+    assert row.status == "ok", row.reason
+    assert {"ngram_auc", "attack_likelihood", "new"} <= set(row.metrics)

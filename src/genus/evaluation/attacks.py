@@ -90,19 +90,21 @@ class Suspects(NamedTuple):
     positions: Tensor
 
 
-def suspects(train: Tensor, held: Tensor) -> Suspects | None:
+def suspects(train: Tensor, held: Tensor, most: float = ROWS) -> Suspects | None:
     """Return the rows of an attack; None where they are too few.
 
     Args:
         train: (N, *shape), in random order, of which the first are the members.
         held: (M, *shape), of which a third each are others, known and honest.
+        most: rows of each kind, where time is short.
     """
     order = torch.randperm(len(held), generator=torch.Generator().manual_seed(0))
-    each = min(len(held) // 3, ROWS)
+    most = int(max(LEAST, min(most, ROWS)))
+    each = min(len(held) // 3, most)
     if min(each, len(train)) < LEAST:
         return None
     others, known, honest = order[: 3 * each].view(3, each)
-    return Suspects(train[:ROWS], held[others], held[known], held[honest], others)
+    return Suspects(train[:most], held[others], held[known], held[honest], others)
 
 
 def attack(

@@ -22,7 +22,7 @@ SECONDS = 3.0  # that a built-in density may take to score the draws
 SIGMAS = 5.0
 
 
-def find_wrong_density(model: GenerativeModel, x: Tensor, c: Tensor | None) -> list[Finding]:
+def find_wrong_density(model: GenerativeModel, x: Tensor, c: Tensor | None, seconds: float = SECONDS) -> list[Finding]:
     """Return an accusation where a fitted density breaks a law, and a flaw where its mass could not be measured.
 
     A row is scored alone and beside others; the mass is that of `genus.testing`: for a companion density q fitted to draws of
@@ -38,6 +38,7 @@ def find_wrong_density(model: GenerativeModel, x: Tensor, c: Tensor | None) -> l
         model: fitted.
         x: (N, *shape), held-out rows.
         c: their context, (N, *context.shape).
+        seconds: that a built-in density may take, three at most.
     """
     if not isinstance(model, ApproximateDensity):
         return []
@@ -50,7 +51,7 @@ def find_wrong_density(model: GenerativeModel, x: Tensor, c: Tensor | None) -> l
             _below_the_evidence(model, x[:BOUNDED], None if c is None else c[:BOUNDED])
         if not built_in:
             rows_are_independent(model, x[:ROWS], None if c is None else c[:ROWS])
-        if not built_in or _is_cheap(model, x, c):
+        if not built_in or _is_cheap(model, x, c, min(seconds, SECONDS)):
             checked = law(model, x, c, CHEAP if built_in else None)  # type: ignore[arg-type]
     except LawError as error:
         return [Finding("accused", "density", str(error).rstrip("."))]
@@ -81,7 +82,7 @@ def _below_the_evidence(model: ApproximateDensity, x: Tensor, c: Tensor | None) 
 
 
 @torch.no_grad()
-def _is_cheap(model: ApproximateDensity, x: Tensor, c: Tensor | None) -> bool:
+def _is_cheap(model: ApproximateDensity, x: Tensor, c: Tensor | None, seconds: float) -> bool:
     """Return whether the draws of the law are scored within the time that a built-in density has."""
     if model.space.sequence or model.space.dim > LONG:
         return False
@@ -92,4 +93,4 @@ def _is_cheap(model: ApproximateDensity, x: Tensor, c: Tensor | None) -> bool:
     else:
         model.log_evidence(x[:few], None if c is None else c[:few], samples=8, seed=0)
     model.sample(few, None if c is None else c[:few], seed=0)
-    return (time.perf_counter() - begin) * 3 * CHEAP / max(few, 1) < SECONDS
+    return (time.perf_counter() - begin) * 3 * CHEAP / max(few, 1) < seconds

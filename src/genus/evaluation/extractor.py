@@ -109,7 +109,7 @@ def make_extractor(train: Dataset, seconds: float = SECONDS) -> Extractor | None
     if label is not None or not sound:
         y = None if label is None or train.c is None else train.c[rows, label].long().cpu()
         classes = 8 if y is None else train.context.kinds[label].states  # type: ignore[union-attr, index]
-        net, head = _trained(inputs(codec, x), y, classes, begin + seconds)
+        net, head = _trained(inputs(codec, x), y, classes, seconds)
     named = (train.context.names or ("label",) * train.context.dim)[label] if label is not None and train.context else ""
     learnt = f"tell {named}" if label is not None else "tell how an image was altered"
     network = f"a small network that learned from {len(x):,} training {noun} to {learnt}"
@@ -132,7 +132,7 @@ def _label(context: Space | None) -> int | None:
     return next((i for i, kind in kinds if isinstance(kind, Category) and kind.states in LABELS), None)
 
 
-def _trained(x: Tensor, y: Tensor | None, classes: int, deadline: float) -> tuple[nn.Module, nn.Module]:
+def _trained(x: Tensor, y: Tensor | None, classes: int, seconds: float) -> tuple[nn.Module, nn.Module]:
     """Return the network of features and its last layer, trained on pictures x (N, C, H, W) to tell y (N,), or alterations."""
     with isolated(0), torch.enable_grad():
         net = StridedEncoder(x.shape[1:], CHANNELS, FEATURES)
@@ -141,6 +141,7 @@ def _trained(x: Tensor, y: Tensor | None, classes: int, deadline: float) -> tupl
         optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=0.05)
         steps = min(STEPS, max(20, EPOCHS * len(x) // BATCH))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2 * RATE, total_steps=steps)
+        begin = math.inf
         for _ in range(steps):
             rows = torch.randint(len(x), (min(BATCH, len(x)),))
             seen, told = (x[rows], y[rows]) if y is not None else altered(x[rows])
@@ -149,8 +150,9 @@ def _trained(x: Tensor, y: Tensor | None, classes: int, deadline: float) -> tupl
             loss.backward()
             optimizer.step()
             schedule.step()
-            if time.perf_counter() > deadline:
+            if time.perf_counter() - begin > seconds:
                 break
+            begin = min(begin, time.perf_counter())  # after the first step, which loads what later ones have
     return net.eval().requires_grad_(False), head.eval().requires_grad_(False)
 
 

@@ -124,18 +124,10 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         if results.time_seconds is not None
         else "",
         "budget": f"{_duration(results.budget_seconds)} a fit" if results.budget_seconds is not None else "",
-        "judged by": _judged_by(results),
+        "judged by": f"{_count(results.judged_rows)} real rows" if results.judged_rows is not None else "",
         "seeds": f"{len(results.seeds)}" if results.seeds else "",
     }
     return [(name, words) for name, words in facts.items() if words]
-
-
-def _judged_by(results: Results) -> str:
-    """Return how many rows samples were compared with."""
-    if results.judged_rows is None:
-        return ""
-    noun = "pieces of training text" if results.space.sequence and not results.space.ends else "held-out rows"
-    return f"{_count(results.judged_rows)} {noun}"
 
 
 def space_in_words(codec: Codec) -> str:

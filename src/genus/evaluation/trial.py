@@ -55,6 +55,7 @@ __all__ = [
 
 EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
 EVIDENCE_SHARE, LEAST_EVIDENCE = 0.25, 2.0  # of the budget, and seconds, that these may take, by fewer rows
+CHECKING = 0.1  # of the budget, likewise, for checking a built-in density
 BLOCK = 128  # rows of them at once
 STOPPED = 2_000  # of them, at most, whose log-densities are kept
 STOPPING = 0.1  # of the training rows, which stop a training
@@ -226,7 +227,8 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     trial.metrics, trial.errors = trial.metrics | scores, trial.errors | errors
     trial.findings = find_wrongs(protocol, joint) + find_betrayal(scores, errors)
     trial.telling = find_telling(protocol, joint)
-    trial.findings = find_wrong_density(model, test.x, test.c) + trial.findings
+    seconds = CHECKING * protocol.budget
+    trial.findings = find_wrong_density(model, test.x, test.c, seconds) + trial.findings
 
 
 def _estimate(model: ApproximateDensity, test: Dataset, bound: np.ndarray, seed: int, seconds: float) -> tuple[float, int]:
@@ -291,14 +293,16 @@ def score_attacks(
     """
     if protocol.ordered or protocol.train.consecutive:  # later rows are others by nature
         return {}, {}
-    rows = suspects(with_context(protocol.train), with_context(protocol.test))
+    most = math.inf if protocol.judged is None else len(protocol.half)  # as few as judge samples
+    rows = suspects(with_context(protocol.train), with_context(protocol.test), most)
     if rows is None:
         return {}, {}
     if likelihood is not None:
         seen = likelihood[0][: len(rows.members)]
         rows = rows._replace(members=rows.members[: len(seen)])
         likelihood = seen, likelihood[1][rows.positions.numpy()]
-    return attack(joint_space(protocol.train), rows.honest if honest else samples, rows, likelihood)
+    space = protocol.train.space if protocol.train.space.sequence else joint_space(protocol.train)
+    return attack(space, rows.honest if honest else samples, rows, likelihood)
 
 
 def predicted(train: Dataset) -> str | int | None:
