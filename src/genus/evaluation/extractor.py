@@ -192,8 +192,8 @@ def _image_input(codec: Codec, x: Tensor) -> Tensor:
     else:
         low, high = _range(kind)
         x = (x - (low + high) / 2) / max((high - low) / 2, 1e-6)
-    sides = [min(side, SIDE) for side in x.shape[2:]]
-    return x if list(x.shape[2:]) == sides else F.adaptive_avg_pool2d(x, sides)
+    sides = min(x.shape[2], SIDE), min(x.shape[3], SIDE)
+    return x if tuple(x.shape[2:]) == sides else F.adaptive_avg_pool2d(x, sides)
 
 
 def _range(kind: Any) -> tuple[float, float]:

@@ -99,7 +99,8 @@ def _near_copies(space: Space, samples: Tensor, train: Tensor, unseen: Tensor) -
     """Return `find_copies` of the beginnings of sounds, and of other numbers in a row."""
     length = min(STEPS, samples.shape[1], train.shape[1])
     short = Space(space.kinds[0], shape=(length,))
-    return find_copies(short, *(x[:, :length].to(short.dtype) for x in (samples, train, unseen)))
+    drawn, seen, new = (x[:, :length].to(short.dtype) for x in (samples, train, unseen))
+    return find_copies(short, drawn, seen, new)
 
 
 def _symbols_lacking(space: Space, samples: Tensor, real: Tensor) -> list[Finding]:
