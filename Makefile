@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: test nightly report lint clean
+.PHONY: test nightly report docs lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,10 +18,15 @@ nightly: $(VENV)/.installed  ## every test there is; the suite in three orders, 
 	$(MAKE) test ARGUMENTS="-m nightly"
 	for n in 1 2 4; do GENUS_TEST_ORDER=$$n $(MAKE) test WORKERS=$$n || exit 1; done
 	$(BIN)/python -m benchmarks.reliability --minutes 10
+	$(MAKE) docs
 	for name in loop naive_bayes made wavenet; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 report: $(VENV)/.installed  ## compare every family on the digits: report/index.html
 	$(BIN)/genus compare digits --budget 10s --out report
+
+docs: $(VENV)/.installed  ## the site, in build/site; a warning is an error; GENUS_SITE_SECONDS trains each figure's family so long
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 lint: $(VENV)/.installed  ## style and types
 	$(BIN)/ruff check src tests benchmarks tools examples

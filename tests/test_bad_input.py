@@ -214,7 +214,7 @@ def test_odd_data_work_on_the_command_line(what: str) -> None:
 
 
 @pytest.mark.parametrize("families", [["naive-bayes", "mixture"], pytest.param(FAMILIES, marks=pytest.mark.nightly)], ids=len)
-@pytest.mark.parametrize("what", [pytest.param(w, marks=pytest.mark.nightly if i % 3 else ()) for i, w in enumerate(ODD)])
+@pytest.mark.parametrize("what", [pytest.param(w, marks=pytest.mark.nightly if i % 6 else ()) for i, w in enumerate(ODD)])
 def test_odd_data_can_be_compared(what: str, families: list[str]) -> None:
     data = genus.read(pd.DataFrame(ODD[what]))
     hyper = {name: SMALL[name] for name in families}
@@ -500,7 +500,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("press", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("press", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.nightly)])
 def test_ctrl_c_keeps_the_training_and_says_how_to_go_on(press: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRESS", press)
     words = ["fit", "iris", "--family", "vae", "--set", "hidden=8", "--steps", "60", "--seed", "3"]

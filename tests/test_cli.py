@@ -26,12 +26,15 @@ from command import run
 from PIL import Image
 
 import genus
-from genus.cli import app
+from genus.cli import _command, app
 from genus.cli.inputs import context_values, parse_duration, parse_hyperparameters
 from genus.cli.outputs import image_grid
 from genus.codec.tabular import as_table
 
-COMMANDS = ["families", "describe", "compare", "evaluate", "fit", "sample", "score", "impute", "predict", "distill", "tour"]
+COMMANDS = [
+    "families", "describe", "compare", "evaluate", "fit", "tune", "sample", "score", "impute", "predict", "distill", "serve",
+    "tour",
+]  # fmt: skip
 
 
 def adult(rows: int = 300) -> str:
@@ -115,7 +118,14 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     assert min(used) < 1.0  # seconds; torch alone takes more
 
 
-QUICK = ("fit", "sample", "score")
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_example_in_the_help_is_understood(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands run in the nightly suite."""
+    monkeypatch.chdir(folder)
+    for line in examples(command):
+        name, *words = shlex.split(line.partition(" > ")[0])[1:]
+        context = _command().make_context("genus", [name], resilient_parsing=True)
+        context.command.get_command(context, name).make_context(name, words)
 
 
 def run_examples(command: str, folder: Path) -> None:
@@ -153,10 +163,11 @@ def fitted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize(
-    "command",  # tests/test_readme.py and those of each command run the others
-    ["", "fit", "sample", "score", *(pytest.param(c, marks=pytest.mark.nightly) for c in COMMANDS if c not in QUICK)],
+    "command",  # a server does not come to an end
+    ["", *(c for c in COMMANDS if c != "serve")],
 )
 def test_every_example_in_the_help_works(command: str, fitted: Path, tmp_path: Path) -> None:
     here = tmp_path / "files"  # of its own, since examples of one command replace the models of another
@@ -164,6 +175,13 @@ def test_every_example_in_the_help_works(command: str, fitted: Path, tmp_path: P
     with contextlib.chdir(here):
         if command != "fit":  # whose examples have run
             run_examples(command, here)
+
+
+def test_a_shell_completes_commands() -> None:
+    asked = {"_GENUS_COMPLETE": "complete_bash", "COMP_WORDS": "genus sc", "COMP_CWORD": "1"}
+    words = [sys.executable, "-m", "genus"]
+    done = subprocess.run(words, env=os.environ | asked, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["score"]
 
 
 def test_no_words_show_the_help_and_version_the_version() -> None:

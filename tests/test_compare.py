@@ -81,6 +81,7 @@ def test_structure_is_found_and_paired_differences_show_it(report: genus.Report)
     assert len(mixture.histories) == 2
 
 
+@pytest.mark.nightly
 def test_reference_rows_bracket_the_metrics(report: genus.Report) -> None:
     real, floor = report.references["real against real"], report.references["independent columns"]
     copier = report.references["copy of the training set"]
@@ -197,6 +198,7 @@ def test_wrong_requests_are_one_sentence() -> None:
         genus.compare(table(30))
 
 
+@pytest.mark.nightly
 def test_a_model_that_ignores_its_condition_is_seen_by_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = table(3000)
     data = Dataset(whole.x[:, :2], whole.x[:, 2:], whole.space.select([0, 1]), whole.space.select([2]), None, "toy")

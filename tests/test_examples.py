@@ -18,7 +18,9 @@ from genus.testing import LawError, check_model
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly if name == "chain_rule_family" else ()) for name in EXAMPLES]
+)
 def test_an_example_runs(name: str, example, capsys: pytest.CaptureFixture[str]) -> None:
     module: ModuleType = example(name)
     assert module.__doc__ is not None

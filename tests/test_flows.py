@@ -90,7 +90,7 @@ def holds(transform: Transform, x: Tensor, c: Tensor | None) -> None:
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 @pytest.mark.parametrize("context_dim", [0, 3])
-@pytest.mark.parametrize("dim", [1, 2, 63])
+@pytest.mark.parametrize("dim", [1, 2, pytest.param(63, marks=pytest.mark.nightly)])
 def test_a_transform_is_inverted_and_its_log_determinant_is_autograds(name: str, context_dim: int, dim: int) -> None:
     torch.manual_seed(0)
     transform = moved(TRANSFORMS[name](dim, context_dim))
@@ -192,7 +192,7 @@ def test_a_sample_comes_with_its_log_density_in_one_pass_and_with_gradients(fami
     assert all(g is not None and bool(g.isfinite().all()) for name, g in named.items() if not name.startswith("base."))
 
 
-@pytest.mark.parametrize("map", [None, Spline(8)], ids=["affine", "spline"])
+@pytest.mark.parametrize("map", [None, pytest.param(Spline(8), marks=pytest.mark.nightly)], ids=["affine", "spline"])
 def test_thirty_two_couplings_of_nineteen_coordinates_stay_finite(map: Map | None) -> None:
     torch.manual_seed(0)
     space = Space(Real(), shape=(19,))
@@ -223,7 +223,9 @@ def test_the_density_falls_far_outside_the_data(family: str) -> None:
 # -- numbers that are not there -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["nice", "real-nvp", "maf", "iaf", "nsf"])
+@pytest.mark.parametrize(
+    "family", ["maf", *(pytest.param(f, marks=pytest.mark.nightly) for f in ("nice", "real-nvp", "iaf", "nsf"))]
+)
 def test_the_mass_of_numbers_that_may_be_missing_is_one(family: str) -> None:
     """Over two columns, one missing or 0 at times, the other 3 at times: every case by itself, and all of them together."""
     model = make(family, Space([Real(1.0, 2.0, atoms=(0.0, math.nan)), Real(0.0, 0.5, atoms=(3.0,))]))

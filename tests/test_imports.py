@@ -18,11 +18,12 @@ SOURCE = Path(genus.__file__).parent
 
 # Room -> the rooms below it, which its modules may import, at the top of the file or within a function. docs/architecture.md
 # draws it. There are two branches that do not know of one another: reading data, and models, which see tensors only.
-VALUES = {"errors", "kinds"}
+VALUES = {"errors", "kinds", "notebook"}
 TENSORS = VALUES | {"space", "atomic", "compiled", "configurable", "random"}
 FORMS = VALUES | {"codec", "space"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
+    "notebook": set(),
     "atomic": {"errors"},
     "configurable": {"errors"},
     "compiled": {"random"},

@@ -155,6 +155,7 @@ def test_the_loss_of_an_iwae_is_its_bound() -> None:
     assert loss.item() == pytest.approx(-model.elbo(DATA, seed=0).mean().item(), abs=1e-9)
 
 
+@pytest.mark.nightly
 def test_learned_evidence_is_that_of_probabilistic_pca() -> None:
     """Linear nets and a full posterior: the best evidence is known in closed form (Tipping & Bishop 1999)."""
     from sklearn.decomposition import PCA
@@ -253,7 +254,7 @@ def test_missing_entries_are_drawn_from_the_models_own_conditional(wrong: float)
 
 
 @pytest.mark.parametrize("family", ["vae", "iwae", "autoencoder", "vq-vae"])
-@pytest.mark.parametrize("first", [1, 64])
+@pytest.mark.parametrize("first", [pytest.param(1, marks=pytest.mark.nightly), 64])
 def test_entries_are_drawn_like_codes_from_the_prior_that_fit_what_is_known(
     family: str, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +327,7 @@ def test_codes_are_on_one_scale_from_the_first_step(family: type[Autoencoder]) -
     assert codes.std(0).numpy() == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "hyper",
     [

@@ -291,7 +291,7 @@ def test_gradients_of_steps_are_those_of_the_parallel_pass(
 @pytest.mark.parametrize("hidden", [(), (5,), (6, 6)])
 @pytest.mark.parametrize("context_dim", [0, 2])
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("direct", [pytest.param(False, marks=pytest.mark.nightly), True])
 def test_gradients_of_a_pass_are_those_of_finite_differences(
     hidden: tuple[int, ...], context_dim: int, residual: bool, direct: bool
 ) -> None:

@@ -382,6 +382,7 @@ def test_a_density_of_bounded_support_breaks_no_law(own_names: None) -> None:
     assert "density" in check_model(Box(space), torch.rand(30, 3))
 
 
+@pytest.mark.nightly
 def test_narrow_trained_flows_break_no_law() -> None:
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(400, 1, generator=generator)

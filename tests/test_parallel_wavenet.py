@@ -76,6 +76,7 @@ def test_the_divergence_by_steps_is_that_of_whole_draws_with_less_noise(componen
     assert float(by_steps.std()) < float(whole.std())
 
 
+@pytest.mark.nightly
 def test_a_gaussian_teacher_of_one_step_is_recovered() -> None:
     """x_t = 0.8 x_{t-1} + 0.3 e_t, which a small WaveNet has learned, goes on to the student."""
     space = Space(Real(), shape=(12,), sequence=True)

@@ -93,7 +93,7 @@ def test_compiles_without_a_break(case: str) -> None:
     torch.testing.assert_close(compiled, density(*arguments), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", few(EXPORTED, ("maf, atoms", "made, mixed", "vae given c")))
+@pytest.mark.parametrize("case", few(EXPORTED, ("made, mixed",)))
 def test_exports_for_any_number_of_rows(case: str) -> None:
     density, arguments = made(case)
     rows = torch.export.Dim("rows", min=2, max=1000)

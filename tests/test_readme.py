@@ -22,7 +22,13 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.nightly if page in ("docs/distillation.md", "docs/extending.md") else ())
+        for page in PAGES
+    ],
+)
 def test_the_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: object) -> None:
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(README.parent / page), module_relative=False)

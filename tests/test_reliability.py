@@ -37,7 +37,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-@pytest.mark.parametrize("name", ["csv", "npz", "models"])  # the nightly run has all
+@pytest.mark.parametrize(
+    "name", ["npz", pytest.param("csv", marks=pytest.mark.nightly), pytest.param("models", marks=pytest.mark.nightly)]
+)  # make nightly has all
 def test_a_short_campaign_finds_nothing(name: str, home: Path) -> None:
     count = 12 if name == "models" else 4
     result = run_part(name, part(name, 1, home, ("vae", "markov")), 0, count, seconds=60)
@@ -171,7 +173,7 @@ def stopped_training(path: Path, x: torch.Tensor) -> genus.GenerativeModel:
 @pytest.mark.parametrize(
     ("family", "space"),
     [
-        ("chow-liu", Space([Category(("a", "b"))] * 300)),
+        pytest.param("chow-liu", Space([Category(("a", "b"))] * 300), marks=pytest.mark.nightly),
         ("trees", Space([Real()] * 200)),
         ("parallel-wavenet", Space(Real(), shape=(4000,), sequence=True)),
     ],

@@ -302,7 +302,7 @@ def test_seeds() -> None:
 
 
 @pytest.mark.parametrize("family", ["naive-bayes", "mixture"])
-@pytest.mark.parametrize("load", [load_iris, load_wine], ids=["iris", "wine"])
+@pytest.mark.parametrize("load", [load_iris, pytest.param(load_wine, marks=pytest.mark.nightly)], ids=["iris", "wine"])
 def test_cross_validation_meets_records_and_goes_on(family: str, load: Any) -> None:
     x, _ = load(return_X_y=True)
     scores = cross_val_score(make(family), x, cv=3, error_score="raise")  # sorted by class: folds with other ranges
@@ -326,6 +326,7 @@ def test_a_new_family_drops_what_it_does_not_have() -> None:
         estimator.set_params(components=2)
 
 
+@pytest.mark.nightly
 def test_grid_search_over_families_and_their_hyper_parameters() -> None:
     x, y = load_iris(return_X_y=True)
     grid = [{"family": ["naive-bayes"]}, {"family": ["mixture"], "components": [2, 4]}]

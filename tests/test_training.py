@@ -18,7 +18,7 @@ from genus.errors import DataError, ModelFileError, TrainingError
 from genus.ladder import Counted, GenerativeModel, Loss, TractableDensity
 from genus.space import Category, Real, Space
 from genus.training import History, TrainingInterrupted, fit
-from genus.training.checkpoint import Best
+from genus.training.checkpoint import BestWeights
 from genus.training.options import Budget, FitOptions
 from genus.training.rows import batch_size_for, prepare
 
@@ -230,7 +230,7 @@ def test_early_stopping_restores_the_best_weights_buffers_included():
 
 
 def test_a_criterion_that_is_not_a_number_is_never_the_best():
-    best, model = Best(), Gaussian()
+    best, model = BestWeights(), Gaussian()
     for step, value in enumerate([float("nan"), 2.0, float("nan"), 1.0, 1.5, float("nan")]):
         best.offer(model, step, value)
     assert (best.value, best.step, best.waited) == (1.0, 3, 2)
@@ -641,6 +641,7 @@ def traced(monkeypatch):
     torch._dynamo.utils.counters.clear()
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("traced")
 @pytest.mark.filterwarnings("error:torch.compile failed")
 @pytest.mark.parametrize(
@@ -657,6 +658,7 @@ def test_a_new_model_compiles_in_one_graph(family):
     assert not torch._dynamo.utils.counters["graph_break"]
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("traced")
 def test_losses_with_gradients_of_gradients_go_on_uncompiled():
     space, x = Space([Real()] * 2), torch.randn(64, 2)

@@ -31,7 +31,7 @@ def trained_by_a_loop(name: str, steps: int = 200) -> GenerativeModel:
 
 
 @pytest.mark.parametrize("name", ["maf", "real-nvp", "nsf", "made", "vae"])
-@pytest.mark.parametrize("by_file", [False, True])
+@pytest.mark.parametrize("by_file", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_fit_goes_on_from_a_loop_of_one_s_own(name: str, by_file: bool, tmp_path: Path) -> None:
     model = trained_by_a_loop(name)
     if by_file:

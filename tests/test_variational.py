@@ -89,6 +89,7 @@ def by_quadrature() -> tuple[float, float, float]:
     return float(log_p.flatten().logsumexp(0)) + cell, float((weight * mu).sum()), float((weight * log_tau).sum())
 
 
+@pytest.mark.nightly
 def test_eight_schools_agree_with_quadrature() -> None:
     log_mass, mu, log_tau = by_quadrature()
     with genus.ladder.isolated(0):
@@ -112,6 +113,7 @@ def funnel(x: Tensor) -> Tensor:
     return Normal(0.0, 3.0).log_prob(v[:, 0]) + Normal(0.0, (v / 2).exp()).log_prob(x[:, 1:]).sum(1)
 
 
+@pytest.mark.nightly
 def test_a_flow_fills_the_funnel_that_mean_field_cannot() -> None:
     space = Space([Real(0.0, 3.0), *[Real()] * 4])
     with genus.ladder.isolated(0):

@@ -56,7 +56,7 @@ _names = {
     ),
     "genus.models.adversarial": ("adversarial",),
     "genus.models.continuous": ("ContinuousDensity",),
-    "genus.training": ("History", "fit"),
+    "genus.training": ("History", "Tuned", "fit", "tune"),
     "genus.distillation": ("Distillation", "distill"),
     "genus.evaluation": ("Report", "compare", "evaluate"),
     "genus.questions": ("Explained", "Imputed", "Predicted", "explain", "impute", "predict"),
@@ -129,7 +129,7 @@ if TYPE_CHECKING:
     )
     from genus.registry import build as build, families as families, family as family
     from genus.space import Category as Category, Lattice as Lattice, Real as Real, Space as Space, Time as Time
-    from genus.training import History as History, fit as fit
+    from genus.training import History as History, Tuned as Tuned, fit as fit, tune as tune
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from genus.kinds import Category, Kind, Lattice, Real, Time, check_layout, kind_
 from genus.kinds.calendar import Calendar
 from genus.kinds.numbers import measure_numbers
 from genus.kinds.tables import Parts, Tables
+from genus.notebook import preformatted
 
 __all__ = ["Category", "Kind", "Lattice", "Parts", "Real", "Space", "Time"]
 
@@ -41,13 +42,10 @@ class Space:
             samples have. Where the kind has a missing value, this value is the end: nothing but ends follows it, so sequences
             of different lengths share a space, and their total mass is 1.
 
-    >>> space = Space([Real(), Category(("no", "yes"))], names=["age", "smokes"])
-    >>> print(space)
+    >>> print(Space([Real(), Category(("no", "yes"))], names=["age", "smokes"]))
     Space of 2 columns
       age     Real(0, 1)
       smokes  Category('no', 'yes'; 2 levels)
-    >>> Space(Lattice(0, 255), shape=(28, 28))
-    Space(Lattice(0, 255), shape=(28, 28))
     >>> Space(Category(("a", "b", None)), shape=(16,), sequence=True)  # words of up to 16 letters
     Space(sequence of Category('a', 'b', missing; 3 levels), length up to 16)
     """
@@ -186,11 +184,13 @@ class Space:
     def __str__(self) -> str:
         return repr(self) if self.names is None else self.lines(lambda i: repr(self.kinds[i]))
 
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
+
     def lines(self, shown: Callable[[int], str]) -> str:
         """Return a table's columns as text, a line for each: its name, then shown(i) of column i."""
-        names = self.names or ()
-        width = max(map(len, names))
-        lines = [f"  {name:<{width}}  {shown(i)}" for i, name in enumerate(names)]
+        width = max(map(len, self.names or ()))
+        lines = [f"  {name:<{width}}  {shown(i)}" for i, name in enumerate(self.names or ())]
         return "\n".join([f"Space of {self.dim} column{'s' if self.dim > 1 else ''}", *lines])
 
     def __getstate__(self) -> dict[str, Any]:

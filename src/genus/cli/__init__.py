@@ -34,14 +34,18 @@ from genus.cli.impute import impute
 from genus.cli.predict import predict
 from genus.cli.sample import sample
 from genus.cli.score import score
+from genus.cli.serve import serve
 from genus.cli.tour import tour
+from genus.cli.tune import tune
 from genus.errors import GenusError
 
 __all__ = ["app", "main"]
 
+COMPLETION = "_GENUS_COMPLETE"
+
 # Plain help: it is there at once, and its examples can be copied without the frame around them.
-app = typer.Typer(rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-for command in (families, describe, compare, evaluate, fit, sample, score, impute, predict, distill, tour):
+app = typer.Typer(rich_markup_mode=None, add_completion=True, context_settings={"help_option_names": ["-h", "--help"]})
+for command in (families, describe, compare, evaluate, fit, tune, sample, score, impute, predict, distill, serve, tour):
     app.command()(command)
 
 
@@ -99,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    if COMPLETION in os.environ and argv is None:  # a shell asks for its script, or for words that may come next
+        _command().main(prog_name="genus", complete_var=COMPLETION)
     if args == ["--version"]:
         print(f"genus {__version__}")
         return 0

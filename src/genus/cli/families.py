@@ -1,8 +1,11 @@
-"""`genus families`: the taxonomy as a tree."""
+"""`genus families`: the taxonomy as a tree, and all about one family."""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Annotated, Any
+
+import typer
 
 from genus.cli.options import Json
 from genus.cli.outputs import print_json
@@ -16,18 +19,24 @@ LADDER = {
 }
 
 
-def families(as_json: Json = False) -> None:
-    """Show every family: the data that it takes and the questions that it can answer.
+def families(
+    name: Annotated[str | None, typer.Argument(help="Show all about this family alone.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Show every family, the data that it takes and the questions that it can answer; or one, and what it is good for.
 
     \b
     Examples:
       genus families
+      genus families maf
       genus families --json
     """
-    from genus.registry import families
+    from genus.registry import families, family
 
-    described = [_described(cls) for cls in families().values()]
-    if as_json:
+    described = [_described(cls) for cls in (families().values() if name is None else [family(name)])]
+    if name is not None:
+        print_json(described[0]) if as_json else _print_family(family(name), described[0])
+    elif as_json:
         print_json(described)
     else:
         _print_tree(described)
@@ -43,7 +52,21 @@ def _described(cls: Any) -> dict[str, Any]:
         "takes": cls.info.takes,
         "likelihood": cls.info.likelihood,
         "answers": answers,
+        "formula": cls.info.formula,
+        "good": cls.info.good,
+        "bad": cls.info.bad,
     }
+
+
+def _print_family(cls: Any, said: dict[str, Any]) -> None:
+    """Print what a family says of itself, and its docstring up to the example."""
+    print(f"{said['family']}: {said['title']} ({said['group']})")
+    print(f"{LADDER[said['density']]}; it answers {', '.join(said['answers'])}\n")
+    for head, key in (("formula", "formula"), ("takes", "takes"), ("good for", "good"), ("bad for", "bad")):
+        if said[key]:
+            print(f"  {head:<9} {said[key]}")
+    print(f"\n{(inspect.getdoc(cls) or '').split('>>>')[0].rstrip()}")
+    print(f"\nA hyper-parameter is set by --set NAME=VALUE: genus fit DATA --family {said['family']} --set NAME=VALUE")
 
 
 def _print_tree(described: list[dict[str, Any]]) -> None:

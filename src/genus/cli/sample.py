@@ -212,7 +212,7 @@ def _draw_rows(
     return count
 
 
-def drawn(shared: tuple[GenerativeModel, dict[str, Any]], block: tuple[int, int, int]) -> pa.Table:
+def drawn(shared: tuple[GenerativeModel, dict[str, Any]], block: tuple[int, int, int | None]) -> pa.Table:
     """Return a block of rows as they were read, the context last.
 
     Args:

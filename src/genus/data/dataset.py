@@ -16,6 +16,7 @@ from genus.codec import Codec
 from genus.codec.notes import Note
 from genus.errors import DataError
 from genus.kinds import Time
+from genus.notebook import preformatted
 from genus.space import Lattice, Real, Space
 
 __all__ = ["Dataset"]
@@ -78,6 +79,9 @@ class Dataset:
 
     def __str__(self) -> str:
         return self.summary()
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
     def summary(self, shell: bool = False) -> str:
         """Return the number of rows, the kinds of columns and the notes, a line each.

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
+from genus.notebook import preformatted
 
 __all__ = ["BITS", "DIVERGENCES", "Estimate", "FDivergence", "divergence", "of_probabilities"]
 
@@ -43,6 +44,9 @@ class FDivergence:
     witness: Callable[[Tensor], Tensor]
     conjugate: Callable[[Tensor], Tensor]
     conjugate_of_witness: Callable[[Tensor], Tensor]
+
+    def _repr_html_(self) -> str:
+        return preformatted(f"f-divergence {self.name!r}: f(0) = {self.at_zero:.4g}, f(u) / u -> {self.at_infinity:.4g}")
 
 
 def _jensen_shannon(r: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A comparison in the time that there is: all families small first, the hopeless given up, the others fitted to all rows.
 
-Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943) on the rows that stop trainings, so that held-out rows
+Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943) on validation rows, so that held-out rows
 choose nothing. Of the whole time a quarter is for the small fits, and about a third of the rest for judging.
 """
 
@@ -10,12 +10,13 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from genus.data import Dataset
 from genus.evaluation.results import Row
 from genus.evaluation.rows import names
 from genus.evaluation.running import Family, Say, run_trials
@@ -111,49 +112,68 @@ def run_heats(protocol: Protocol, chosen: Sequence[Family], baseline: str, jobs:
         say: is called with a line for each fit.
     """
     dense: list[Family] = [cls for cls in chosen if issubclass(cls, ApproximateDensity) and cls.name != "stack"]
-    others = [cls for cls in chosen if cls not in dense]
     rivals = [cls for cls in dense if cls.name != baseline]
+    left_out = [_given_up(cls, _without_density(cls)) for cls in chosen if cls not in dense]
     most = FINALISTS if jobs > 1 else FINALISTS - 1
     if len(rivals) <= most:
-        left_out = [Row(*names(cls), status="given up", reason=_without_density(cls)) for cls in others]
         return Heats(dense, left_out, [], [])
-    train = protocol.train
-    rows = train
-    if len(train) > HEAT_ROWS and not protocol.ordered and not train.space.sequence:
-        rows = train.rows(torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:HEAT_ROWS])
-    elif len(train) > HEAT_ROWS:
-        rows = train.rows(slice(len(train) - HEAT_ROWS, None))
-    rivals.sort(key=lambda cls: PROMISING.index(cls.name) if cls.name in PROMISING else len(PROMISING))
     # Where reading and judging took long, the small fits still have a share of what is left.
     share = max(clock.left(SMALL), LATE * clock.left(FITTED))
-    untried: list[Family] = []
-    if 0.8 * share * jobs / len(rivals) < ENOUGH:
-        untried = [cls for cls in rivals if cls.name in all_families() and cls.name not in PROMISING]
-        rivals = [cls for cls in rivals if cls not in untried]
-    budget = max(0.3, 0.8 * share * jobs / max(len(rivals), 1))
+    tried, untried = _affordable(rivals, 0.8 * share * jobs)
+    budget = max(0.3, 0.8 * share * jobs / max(len(tried), 1))
+    rows = _small(protocol)
     small = replace(protocol, train=rows, heat=True, budget=budget, deadline=time.time() + 1.2 * share)
     floor = next(cls for cls in dense if cls.name == baseline)
-    say(f"small fits of {len(rivals)} families, {budget:.1f} s each, to {len(rows):,} rows")
-    trials = {t.family: t for t in run_trials(small, [(cls, 0) for cls in (floor, *rivals)], jobs, baseline, say)}
+    say(f"small fits of {len(tried)} families, {budget:.1f} s each, to {len(rows):,} rows")
+    trials = {t.family: t for t in run_trials(small, [(cls, 0) for cls in (floor, *tried)], jobs, baseline, say)}
     score = {name: _score(trial) for name, trial in trials.items()}
-    rivals.sort(key=lambda cls: -score[cls.name])
-    going = [cls for cls in rivals if score[cls.name] > -math.inf]
-    first = score[going[0].name] if going else -math.inf
-    trusted = [cls for cls in going if cls.name in TRUSTED][:most]
-    going = trusted + [cls for cls in going if cls not in trusted][: most - len(trusted)]
-    out = [cls for cls in rivals if cls not in going]
-    given_up = []
-    for cls in out:
-        said = trials[cls.name].error or (
-            f"given up early: {score[cls.name]:.2f} nats a stopping row after a small fit, where the first had {first:.2f}"
-        ).replace("-", "−")
-        given_up.append(Row(*names(cls), status="failed" if trials[cls.name].error else "given up", reason=said))
-    given_up += [Row(*names(cls), status="given up", reason=_without_density(cls)) for cls in others]
-    given_up += [Row(*names(cls), status="given up", reason=UNTRIED) for cls in untried]
-    lead = first - score[baseline]
-    near = [cls.name for cls in out if score[cls.name] > first - max(CLOSE * lead, 0.05)]
-    learning = [cls.name for cls in out if cls.name not in near and _falls(trials[cls.name], first)]
-    return Heats([floor, *going], given_up, learning, near)
+    tried.sort(key=lambda cls: -score[cls.name])
+    going = _finalists(tried, score, most)
+    first = max((score[cls.name] for cls in going), default=-math.inf)
+    out = [cls for cls in tried if cls not in going]
+    given_up = [_loser(cls, trials[cls.name], score[cls.name], first) for cls in out]
+    within = max(CLOSE * (first - score[baseline]), 0.05)
+    close = [cls.name for cls in out if score[cls.name] > first - within]
+    learning = [cls.name for cls in out if cls.name not in close and _falls(trials[cls.name], first)]
+    return Heats([floor, *going], given_up + left_out + [_given_up(cls, UNTRIED) for cls in untried], learning, close)
+
+
+def _small(protocol: Protocol) -> Dataset:
+    """Return the training rows of the small fits: some at random, or the last ones where the order matters."""
+    train = protocol.train
+    if len(train) <= HEAT_ROWS:
+        return train
+    if protocol.ordered or train.space.sequence:
+        return train.rows(slice(len(train) - HEAT_ROWS, None))
+    return train.rows(torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:HEAT_ROWS])
+
+
+def _affordable(rivals: Sequence[Family], seconds: float) -> tuple[list[Family], list[Family]]:
+    """Return the families to try in so many seconds, the promising first, and those there is no time for."""
+    ordered = sorted(rivals, key=lambda cls: PROMISING.index(cls.name) if cls.name in PROMISING else len(PROMISING))
+    if seconds / len(ordered) >= ENOUGH:
+        return ordered, []
+    untried = [cls for cls in ordered if cls.name in all_families() and cls.name not in PROMISING]
+    return [cls for cls in ordered if cls not in untried], untried
+
+
+def _finalists(tried: Sequence[Family], score: dict[str, float], most: int) -> list[Family]:
+    """Return the families that go on: of those with a score the trusted, then the best, the first of `tried` first."""
+    able = [cls for cls in tried if score[cls.name] > -math.inf]
+    trusted = [cls for cls in able if cls.name in TRUSTED][:most]
+    return trusted + [cls for cls in able if cls not in trusted][: most - len(trusted)]
+
+
+def _given_up(cls: Family, reason: str, status: Literal["failed", "given up"] = "given up") -> Row:
+    return Row(*names(cls), status=status, reason=reason)
+
+
+def _loser(cls: Family, trial: Trial, score: float, first: float) -> Row:
+    """Return the row of a family that a small fit ruled out, with the reason."""
+    if trial.error:
+        return _given_up(cls, trial.error, status="failed")
+    said = f"given up early: {score:.2f} nats a validation row after a small fit, where the first had {first:.2f}"
+    return _given_up(cls, said.replace("-", "−"))
 
 
 def unsettled(heats: Heats, trials: Sequence[Trial], budget: float = math.inf) -> str:
@@ -183,7 +203,7 @@ def _without_density(cls: Family) -> str:
 
 
 def _score(trial: Trial) -> float:
-    """Return the mean log-density of the stopping rows; minus infinity without one."""
+    """Return the mean log-density of the validation rows; minus infinity without one."""
     if trial.error or trial.stopping is None or not len(trial.stopping):
         return -math.inf
     value = float(np.mean(trial.stopping))

@@ -14,6 +14,7 @@ from genus.evaluation.ranking import Place, ranking
 from genus.evaluation.results import PICTURED, Results, Row
 from genus.evaluation.terminal import renderable, text
 from genus.evaluation.verdict import verdict
+from genus.notebook import preformatted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,6 +95,9 @@ class Report(Results):
 
     def __str__(self) -> str:
         return text(self)
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write `index.html`, one self-contained page that needs no network, and `report.json` with every number.

@@ -90,7 +90,7 @@ def _summary(trial: Trial) -> str:
     if trial.error:
         return f"{head}: failed, {trial.error}"
     if not trial.metrics and trial.stopping is not None:
-        return f"{head}: {trial.stopping.mean():.3f} nats a stopping row, {trial.history.seconds:.1f} s"
+        return f"{head}: {trial.stopping.mean():.3f} nats a validation row, {trial.history.seconds:.1f} s"
     density = "" if trial.log_density is None else f"{trial.log_density.mean():.3f} nats a row, "
     samples = (
         f"two-sample AUC {trial.metrics['c2st']:.3f}" if "c2st" in trial.metrics else f"{trial.metrics.get('new', 0):.0%} new"

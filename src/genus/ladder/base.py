@@ -25,6 +25,7 @@ from genus.ladder.loss import Loss
 from genus.ladder.rejection import Rejection
 from genus.nets.dense import dense
 from genus.nets.state import evaluating, keeping_frozen
+from genus.notebook import preformatted
 from genus.random import isolated
 from genus.space import Category, Space
 
@@ -227,6 +228,10 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
     @abstractmethod
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         """Return n draws (n, *space.shape) in data units, given c of n rows."""
+
+    def _repr_html_(self) -> str:
+        said = f"{self.name}: {self.info.title}, {self.parameter_count:,} parameters"
+        return preformatted(f"{said}\n{self.info.formula}\n{self.space}")
 
     # -- inputs of nets, and checks -----------------------------------------------------------------------------------
 

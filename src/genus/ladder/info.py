@@ -21,6 +21,8 @@ class FamilyInfo:
         listed: `genus.families()` shows it; False for a family that wraps others or is put together by hand.
         sequences: it models sequences of any length.
         likelihood: its log-density is "exact", a "bound", or there is "none".
+        formula: the model in one line.
+        good, bad: the data and the questions that it is a good and a bad choice for.
 
     >>> FamilyInfo("naive Bayes", "counted", likelihood="exact").density
     'tractable'
@@ -32,6 +34,9 @@ class FamilyInfo:
     listed: bool = True
     sequences: bool = False
     likelihood: str = "none"
+    formula: str = ""
+    good: str = ""
+    bad: str = ""
 
     @property
     def density(self) -> str:

@@ -45,7 +45,12 @@ class Autoencoder(VariationalModel, name="autoencoder"):
     (torch.Size([1, 2]), torch.Size([1, 2]), torch.Size([3, 2]))
     """
 
-    info = VariationalModel.info.replace(title="autoencoder with a density of codes")
+    info = VariationalModel.info.replace(
+        title="autoencoder with a density of codes",
+        formula="x ≈ d(e(x)), and a density of the codes e(x)",
+        good="codes of rows and pictures, to compare and to compress",
+        bad="a density: what it has is a loose bound",
+    )
     fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(

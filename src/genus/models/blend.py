@@ -50,6 +50,9 @@ class Blend(Stacked, ChainRule, name="blend"):
         group="stacks",
         takes="text and other sequences of symbols",
         sequences=True,
+        formula="p(x) = ∏ₜ Σₖ wₖ pₖ(xₜ | x₁ … xₜ₋₁)",
+        good="text: a Markov chain and a transformer together",
+        bad="time and memory: all members are fitted and kept",
     )
 
     @classmethod

@@ -70,7 +70,14 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
     torch.Size([150])
     """
 
-    info = TractableDensity.info.replace(title="Gaussian copula", group="copulas", takes="any table or small image")
+    info = TractableDensity.info.replace(
+        title="Gaussian copula",
+        group="copulas",
+        takes="any table or small image",
+        formula="p(x) = n(z; 0, R) ∏ᵢ pᵢ(xᵢ) / n(zᵢ; 0, 1) with zᵢ = Φ⁻¹(Fᵢ(xᵢ))",
+        good="tables with exact columns and dependence that rises or falls; drawn in no time",
+        bad="dependence that is no correlation: clusters, functions, exceptions",
+    )
     correlation: Tensor  # (D, D), R, of the context's columns and then those of x
     points: Tensor  # (K, D)
     learned: Tensor  # () True once it has seen data

@@ -31,7 +31,12 @@ class GAN(Adversarial, name="gan"):
     torch.Size([3, 2])
     """
 
-    info = Adversarial.info.replace(title="generative adversarial network")
+    info = Adversarial.info.replace(
+        title="generative adversarial network",
+        formula="min over g, max over d of E log d(x) + E log(1 − d(g(z)))",
+        good="sharp pictures in one pass",
+        bad="everything that needs a density; rare rows, which it may leave out",
+    )
 
     def __init__(
         self,

@@ -34,7 +34,11 @@ class Glow(NormalisingFlow, name="glow"):
     """
 
     info = NormalisingFlow.info.replace(
-        title="flow with 1x1 convolutions", takes="images, as a bound where pixels are whole numbers"
+        title="flow with 1x1 convolutions",
+        takes="images, as a bound where pixels are whole numbers",
+        formula="x = f₁(… fₙ(z)): couplings, 1×1 convolutions and scales of images",
+        good="images in one pass, with codes that one can walk between",
+        bad="the likelihood of whole-numbered pixels, of which it has a bound; many parameters",
     )
     fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 

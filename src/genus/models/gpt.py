@@ -44,7 +44,12 @@ class GPT(Autoregressive, name="gpt"):
     """
 
     info = Autoregressive.info.replace(
-        title="transformer", group="chain rule", takes="text, sound and other sequences; any table or image"
+        title="transformer",
+        group="chain rule",
+        takes="text, sound and other sequences; any table or image",
+        formula="p(x) = ∏ₜ p(xₜ | x₁ … xₜ₋₁), by attention to all before",
+        good="text and symbols with minutes of training or more",
+        bad="little data and little time, where counts and trees do better; cost grows with the square of the length",
     )
 
     def __init__(

@@ -58,7 +58,12 @@ class HCLT(TreeCircuit, name="hclt"):
 
     emission: Tensor  # (D, H, S): p(state of the column | state of its variable)
 
-    info = TreeCircuit.info.replace(title="a tree of latent variables, by EM")
+    info = TreeCircuit.info.replace(
+        title="a tree of latent variables, by EM",
+        formula="p(x) = Σ_z ∏ p(zᵢ | z of the parent of i) p(xᵢ | zᵢ)",
+        good="binary and categorical columns: every marginal and conditional exact",
+        bad="numbers whose order matters; slower to fit than trees",
+    )
 
     def __init__(
         self,

@@ -31,7 +31,12 @@ class IAF(Repeated, name="iaf"):
     (torch.Size([3, 2]), torch.Size([3]))
     """
 
-    info = Repeated.info.replace(title="inverse autoregressive flow")
+    info = Repeated.info.replace(
+        title="inverse autoregressive flow",
+        formula="xᵢ = mᵢ(z₁ … zᵢ₋₁) + zᵢ exp(sᵢ(z₁ … zᵢ₋₁)), several times",
+        good="drawing in one pass: students and posteriors",
+        bad="the density of given rows, which goes column by column",
+    )
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         return [

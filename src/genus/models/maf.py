@@ -34,7 +34,12 @@ class MAF(Repeated, name="maf"):
     tensor([0.0796], grad_fn=<ExpBackward0>)
     """
 
-    info = Repeated.info.replace(title="masked autoregressive flow")
+    info = Repeated.info.replace(
+        title="masked autoregressive flow",
+        formula="zᵢ = (xᵢ − mᵢ(x₁ … xᵢ₋₁)) exp(−sᵢ(x₁ … xᵢ₋₁)), several times",
+        good="smooth numbers in tens of columns",
+        bad="whole numbers and categories, of which it has a bound or a table; peaks far apart",
+    )
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         # direct: a masked linear map beside each net, which starts as the whitening of the data

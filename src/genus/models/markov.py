@@ -62,7 +62,13 @@ class MarkovChain(Counted, ChainRule, OnlineDensity, name="markov"):
     """
 
     info = ChainRule.info.replace(
-        title="Markov chain of smoothed counts", group="counted", takes="text and other sequences of symbols", sequences=True
+        title="Markov chain of smoothed counts",
+        group="counted",
+        takes="text and other sequences of symbols",
+        sequences=True,
+        formula="p(x) = ∏ₜ p(xₜ | xₜ₋ₖ … xₜ₋₁), from smoothed counts",
+        good="text and other symbols within seconds, also where there is little of it",
+        bad="what depends on more than its last few symbols",
     )
     statistics = ("ngrams", "counts")
 

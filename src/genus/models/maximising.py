@@ -113,7 +113,7 @@ def climb(
     Returns:
         The mean log-density of the held rows, or else of the training rows, in nats.
     """
-    best = Best(parts, held)
+    best = BestComponents(parts, held)
     last = -math.inf
     for _ in range(passes):
         value = expect(parts, rows)
@@ -126,8 +126,8 @@ def climb(
     return best.restore() if held is not None else max(last, value)
 
 
-class Best:
-    """Keeps the parameters under which held-out rows were likeliest."""
+class BestComponents:
+    """Keep the parameters under which held-out rows were likeliest."""
 
     def __init__(self, parts: Components, held: MixtureRows | None) -> None:
         self.parts, self.held, self.waited = parts, held, 0
@@ -172,7 +172,7 @@ def step_through(
         spent: whether to stop; after at most a step.
         seed: of the order of the rows.
     """
-    best, n = Best(parts, held), len(x)
+    best, n = BestComponents(parts, held), len(x)
     size = max(PART, 16 * form.components)
     parts.scale(n / max(1.0, float(parts.weights.sum())))
     generator, step = torch.Generator().manual_seed(seed), 0

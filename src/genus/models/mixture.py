@@ -69,7 +69,12 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     """
 
     info = TractableDensity.info.replace(
-        title="mixture of normals and tables, by EM", group="counted", takes="any table or image; a discrete context"
+        title="mixture of normals and tables, by EM",
+        group="counted",
+        takes="any table or image; a discrete context",
+        formula="p(x) = Σₖ wₖ p(x | k), normals of numbers beside tables of states",
+        good="tables of a hundred to a million rows; blanks, marginals and conditionals of any columns, exactly",
+        bad="sharp functions between columns; images and sequences",
     )
 
     def __init__(

@@ -34,7 +34,12 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     """
 
     info = TractableDensity.info.replace(
-        title="naive Bayes: independent columns", group="counted", takes="any table or image; a discrete context"
+        title="naive Bayes: independent columns",
+        group="counted",
+        takes="any table or image; a discrete context",
+        formula="p(x | c) = ∏ᵢ p(xᵢ | c)",
+        good="a first answer within a second at any number of rows; labels from columns, one by one",
+        bad="columns that depend on one another where the context is known",
     )
     weighs = True
     statistics = tuple(f"product.{name}" for name in Product.statistics)

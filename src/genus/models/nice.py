@@ -26,7 +26,12 @@ class NICE(Repeated, name="nice"):
     torch.Size([3, 2])
     """
 
-    info = Repeated.info.replace(title="additive couplings")
+    info = Repeated.info.replace(
+        title="additive couplings",
+        formula="x = f₁(… fₙ(z)), each adding to half of the columns a function of the other half",
+        good="drawing and scoring in one pass each; a lesson in volumes that stay",
+        bad="accuracy: every later flow is closer",
+    )
     few_transforms = 4
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:

@@ -35,7 +35,15 @@ class PixelCNN(Autoregressive, name="pixelcnn"):
     torch.Size([2, 3, 4, 4])
     """
 
-    info = Autoregressive.info.replace(title="masked convolutions", group="chain rule", takes="images", sequences=False)
+    info = Autoregressive.info.replace(
+        title="masked convolutions",
+        group="chain rule",
+        takes="images",
+        sequences=False,
+        formula="p(x) = ∏ᵢ p(xᵢ | pixels above and to the left), by masked convolutions",
+        good="the exact density of small images",
+        bad="large images; drawing goes pixel by pixel",
+    )
     fit_defaults = MappingProxyType({"learning_rate": 1e-2, "batch_size": 64, "ema_decay": 0.99, "precision": "bf16-mixed"})
 
     def __init__(

@@ -27,7 +27,12 @@ class RealNVP(Repeated, name="real-nvp"):
     torch.Size([3, 2])
     """
 
-    info = Repeated.info.replace(title="affine couplings")
+    info = Repeated.info.replace(
+        title="affine couplings",
+        formula="x = f₁(… fₙ(z)), each scaling and shifting half of the columns by the other half",
+        good="drawing and scoring numbers in one pass each",
+        bad="sharp or many-peaked densities, where splines do better",
+    )
     few_transforms = 4
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:

@@ -36,7 +36,12 @@ class RNN(Autoregressive, name="rnn"):
     """
 
     info = Autoregressive.info.replace(
-        title="recurrent network", group="chain rule", takes="text, sound and other sequences; any table or image"
+        title="recurrent network",
+        group="chain rule",
+        takes="text, sound and other sequences; any table or image",
+        formula="p(x) = ∏ₜ p(xₜ | hₜ) with hₜ = f(hₜ₋₁, xₜ₋₁)",
+        good="sequences of any length in constant memory a step",
+        bad="long training texts, since a step waits for the one before it",
     )
     fit_defaults = MappingProxyType({"learning_rate": 6e-3})
 

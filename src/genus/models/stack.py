@@ -267,7 +267,14 @@ class Stack(Stacked, TractableDensity, name="stack"):
     (torch.Size([150]), 1.0)
     """
 
-    info = TractableDensity.info.replace(title="a mixture of families", group="stacks", takes="any table or image")
+    info = TractableDensity.info.replace(
+        title="a mixture of families",
+        group="stacks",
+        takes="any table or image",
+        formula="p(x) = Σₖ wₖ pₖ(x), weights by EM on validation rows",
+        good="the best density there is: never noticeably below its best member",
+        bad="time and memory: all members are fitted and kept",
+    )
 
     def _member(self, described: str | Mapping[str, Any], rows: int) -> ApproximateDensity:
         model = super()._member(described, rows)

@@ -67,7 +67,15 @@ class Trees(Learned, SeveralOrders, name="trees"):
     torch.Size([150])
     """
 
-    info = SeveralOrders.info.replace(title="boosted trees", group="chain rule", takes="any table or image", sequences=False)
+    info = SeveralOrders.info.replace(
+        title="boosted trees",
+        group="chain rule",
+        takes="any table or image",
+        sequences=False,
+        formula="p(x) = ∏ᵢ p(xᵢ | x₁ … xᵢ₋₁), each by gradient-boosted trees",
+        good="tables of mixed columns with a thousand to a million rows: mostly the best density in seconds",
+        bad="images and many hundreds of columns; marginals that are no prefix of an order are estimates",
+    )
 
     def __init__(
         self,

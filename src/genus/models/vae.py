@@ -49,7 +49,12 @@ class VAE(VariationalModel, name="vae"):
     (torch.Size([1, 2]), torch.Size([1, 2]))
     """
 
-    info = VariationalModel.info.replace(title="variational autoencoder")
+    info = VariationalModel.info.replace(
+        title="variational autoencoder",
+        formula="log p(x) ≥ E_q(z | x) [log p(x | z)] − KL(q(z | x) ‖ p(z))",
+        good="images with little time; codes with a meaning; draws given a label",
+        bad="sharp detail; its density is a bound",
+    )
 
     def __init__(
         self,
@@ -133,7 +138,12 @@ class IWAE(VariationalModel, name="iwae"):
     torch.Size([3])
     """
 
-    info = VariationalModel.info.replace(title="importance weighted autoencoder")
+    info = VariationalModel.info.replace(
+        title="importance weighted autoencoder",
+        formula="log p(x) ≥ E log (1/K) Σₖ p(x, zₖ) / q(zₖ | x)",
+        good="a tighter bound than the VAE's from the same nets",
+        bad="time: K codes a row; an encoder that learns less as K grows",
+    )
 
     def __init__(
         self,

@@ -49,7 +49,13 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
     (torch.Size([1, 3]), torch.Size([1, 2]), torch.Size([3, 2]))
     """
 
-    info = LatentVariable.info.replace(likelihood="bound", title="vector-quantised autoencoder")
+    info = LatentVariable.info.replace(
+        likelihood="bound",
+        title="vector-quantised autoencoder",
+        formula="x ≈ d(e(x) rounded to a codebook), and a chain rule over the codes",
+        good="images and sound as a few discrete codes",
+        bad="a density: what it has is a bound; two stages of training",
+    )
     fit_defaults = MappingProxyType({"learning_rate": 1e-3})
 
     def __init__(

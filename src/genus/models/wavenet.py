@@ -43,7 +43,12 @@ class WaveNet(Autoregressive, name="wavenet"):
     """
 
     info = Autoregressive.info.replace(
-        title="dilated causal convolutions", group="chain rule", takes="text, sound and other sequences"
+        title="dilated causal convolutions",
+        group="chain rule",
+        takes="text, sound and other sequences",
+        formula="p(x) = ∏ₜ p(xₜ | xₜ₋ᵣ … xₜ₋₁), by dilated convolutions over r steps",
+        good="sound and long series of numbers",
+        bad="drawing, which goes step by step; a distilled student is faster",
     )
     fit_defaults = MappingProxyType({"learning_rate": 6e-3, "ema_decay": 0.99, "precision": "bf16-mixed"})
 

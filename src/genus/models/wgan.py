@@ -27,7 +27,12 @@ class WGAN(Adversarial, name="wgan"):
     torch.Size([3, 2])
     """
 
-    info = Adversarial.info.replace(title="Wasserstein GAN, clipped weights")
+    info = Adversarial.info.replace(
+        title="Wasserstein GAN, clipped weights",
+        formula="min over g, max over f of E f(x) − E f(g(z)), the weights of f clipped",
+        good="the first critic with a distance that means something",
+        bad="quality: the gradient penalty is better",
+    )
 
     def __init__(
         self,
@@ -65,7 +70,12 @@ class WGANGP(Adversarial, name="wgan-gp"):
     ['critic', 'generator']
     """
 
-    info = Adversarial.info.replace(title="Wasserstein GAN, gradient penalty")
+    info = Adversarial.info.replace(
+        title="Wasserstein GAN, gradient penalty",
+        formula="min over g, max over f of E f(x) − E f(g(z)) − λ E (‖∇f‖ − 1)²",
+        good="pictures and tables by a training that seldom fails",
+        bad="everything that needs a density; slower than a GAN a step",
+    )
 
     def __init__(
         self,

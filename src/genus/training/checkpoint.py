@@ -18,7 +18,7 @@ from genus.ladder import GenerativeModel, Loss
 from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
-__all__ = ["Best", "optimizer_tensors", "read", "restore_optimizer", "settings", "write"]
+__all__ = ["BestWeights", "optimizer_tensors", "read", "restore_optimizer", "settings", "write"]
 
 STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum_buffer"}}
 SUMMED = 4096  # rows summed at a time: a memory-mapped tensor is not copied
@@ -135,7 +135,7 @@ def restore_optimizer(place: int, optimizer: torch.optim.Optimizer, tensors: dic
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-class Best:
+class BestWeights:
     """Remember the best weights by the criterion, their step, and how many evaluations have passed without better ones.
 
     Without a criterion the last finite weights count as the best.

@@ -43,7 +43,7 @@ class ComposedTrainer(Trainer):
         composed = cast(Composed, job.model)
         self.fits = composed.fits
         self.folds = len(self.fits[0])
-        super().__init__(job, batch_size=None, steps_per_epoch=1, cap=len(self.fits) * self.folds)
+        super().__init__(job, batch_size=None, steps_per_epoch=1, most_steps=len(self.fits) * self.folds)
         self.composed, self.given, self.fit_member = composed, options, fit_member
         self.history.parameters = self.model.parameter_count
         self.acceptances = [[0.0] * self.folds for _ in self.fits]  # of each model; 0 while it is not trained

@@ -45,8 +45,8 @@ class GradientTrainer(Trainer):
     def __init__(self, job: Job, losses: Sequence[Loss], batch_size: int) -> None:
         model, train, options = job.model, job.train, job.options
         per_epoch = len(train) // batch_size
-        cap = min(max(EPOCHS * per_epoch, LEAST_STEPS), MOST_STEPS)
-        super().__init__(job, batch_size=batch_size, steps_per_epoch=per_epoch, cap=cap, losses=losses)
+        most_steps = min(max(EPOCHS * per_epoch, LEAST_STEPS), MOST_STEPS)
+        super().__init__(job, batch_size=batch_size, steps_per_epoch=per_epoch, most_steps=most_steps, losses=losses)
         self.batch_size, self.rows_per_epoch = batch_size, len(train)
         self.window_length: int | None = None  # of the windows that one long sequence is cut into
         if train.consecutive:

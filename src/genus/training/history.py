@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
+from genus.notebook import figure, preformatted
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -73,6 +75,10 @@ class History:
         obeyed = "" if self.acceptance == 1 else f"; {self.acceptance:.1%} of draws obey the constraints"
         steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
         return f"{steps} in {self.seconds:.1f} s{best}; stopped by {self.stopped}{obeyed}"
+
+    def _repr_html_(self) -> str:
+        drawn = figure(self.plot()) if len(self.rows) > 1 else ""  # one point is no curve
+        return preformatted(str(self)) + drawn
 
     def to_frame(self, backend: str = "pyarrow") -> Any:
         """Return the rows as a table of pyarrow, or of pandas or polars where installed."""

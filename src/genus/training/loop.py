@@ -72,7 +72,7 @@ def fit(
         data: a Dataset, x of shape (N, *space.shape), or (x, c) with c of shape (N, *context.shape).
         losses: other losses than the model's own, each a player.
         epochs, max_steps, max_seconds: budgets; whichever ends first ends the training, the final evaluation included. With
-            none of them, early stopping ends it, or a cap of 100 epochs (3000 to 30 000 steps; 200 passes of EM).
+            none of them, early stopping ends it, or a limit of 100 epochs (3000 to 30 000 steps; 200 passes of EM).
         batch_size: by default 64 for hundreds of rows to 512 for tens of thousands; of sequences some 8,000 elements.
         learning_rate: of every player; by default what the loss asks for, else 1e-3.
         seed: of the split, the order of the rows, the noise in losses and the model's `initialise`. The weights were

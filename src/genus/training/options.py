@@ -120,16 +120,16 @@ class Budget:
     name: str  # of the bound on steps
 
     @classmethod
-    def of(cls, options: FitOptions, steps_per_epoch: int = 1, cap: int = 1) -> Budget:
-        """Return the budget that the options name; `cap` steps where they name none."""
+    def of(cls, options: FitOptions, steps_per_epoch: int = 1, most_steps: int = 1) -> Budget:
+        """Return the budget that the options name; `most_steps` steps where they name none."""
         bounds = []
         if options.epochs is not None:
             bounds.append((math.ceil(options.epochs * steps_per_epoch), "epochs"))
         if options.max_steps is not None:
             bounds.append((options.max_steps, "max_steps"))
         if not bounds and options.max_seconds is None:
-            # Early stopping usually ends such a training; the cap is for a model that creeps.
-            bounds.append((cap, "the default cap on steps"))
+            # Early stopping usually ends such a training; the limit is for a model that creeps.
+            bounds.append((most_steps, "the default limit on steps"))
         steps, name = min(bounds, default=(None, ""))
         return cls(steps, options.max_seconds, name)
 

@@ -19,7 +19,7 @@ from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
 from genus.nets.state import check_numbers, evaluating
 from genus.random import passed_along, random_state, restore_random_state
 from genus.training import checkpoint
-from genus.training.checkpoint import Best
+from genus.training.checkpoint import BestWeights
 from genus.training.history import History
 from genus.training.options import Budget, FitOptions
 from genus.training.rows import Rows
@@ -63,7 +63,7 @@ class Trainer(ABC):
         job: the model, its rows and the options.
         batch_size: rows a step; None where the number of rows at a time changes nothing.
         steps_per_epoch: how many steps see all rows.
-        cap: the greatest number of steps, where the options name no budget.
+        most_steps: the greatest number of steps, where the options name no budget.
         losses: the losses to lower; none for a model that counts.
     """
 
@@ -72,19 +72,19 @@ class Trainer(ABC):
     patience_over = "early stopping"  # what ended a training whose evaluations brought no improvement
 
     def __init__(
-        self, job: Job, *, batch_size: int | None, steps_per_epoch: int, cap: int, losses: Sequence[Loss] = ()
+        self, job: Job, *, batch_size: int | None, steps_per_epoch: int, most_steps: int, losses: Sequence[Loss] = ()
     ) -> None:
         self.model, self.train, self.validation, self.options, self.interrupt, self.progress = job
         self.device = self.model.device
         self.steps_per_epoch = steps_per_epoch
-        self.budget = Budget.of(self.options, steps_per_epoch, cap)
+        self.budget = Budget.of(self.options, steps_per_epoch, most_steps)
         self.module: nn.Module = self.model  # all that has weights
         self.settings: dict[str, Any] = {}  # they take a look at all rows, and only a file needs them
         if self.options.checkpoint is not None:
             self.settings = checkpoint.settings(self.model, self.train, self.validation, self.options, batch_size, losses)
         self.evaluated_losses = [loss for loss in losses if loss.evaluate is not None]
         self.history = History()
-        self.best = Best()
+        self.best = BestWeights()
         self.step = 0
         self.evaluated = -1  # the step of the last evaluation
         self.evaluation_seconds = 0.0  # of the last evaluation: time to keep for the final one
@@ -301,7 +301,7 @@ class CountingTrainer(Trainer):
     tolerance = 1e-4
 
     def __init__(self, job: Job) -> None:
-        super().__init__(job, batch_size=job.options.batch_size, steps_per_epoch=1, cap=200)
+        super().__init__(job, batch_size=job.options.batch_size, steps_per_epoch=1, most_steps=200)
         self.batch_size = job.options.batch_size or max(1, ELEMENTS // job.model.space.dim)
         self.counted = cast(Counted, job.model)
         self.passes = self.counted.passes
@@ -357,7 +357,7 @@ class LearningTrainer(Trainer):
     is_evaluated_once = True
 
     def __init__(self, job: Job) -> None:
-        super().__init__(job, batch_size=None, steps_per_epoch=1, cap=1)
+        super().__init__(job, batch_size=None, steps_per_epoch=1, most_steps=1)
         self.history.parameters = job.model.parameter_count
 
     @torch.no_grad()

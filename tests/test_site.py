@@ -1,0 +1,83 @@
+"""Test the site's pages: what every family says of itself, and, nightly, that all is built and fits a phone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import CHROMIUM, Browser
+
+import genus
+from genus.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTHS = {"phone": 390, "desktop": 1280}
+
+
+@pytest.mark.parametrize("name", sorted(genus.families()))
+def test_a_family_says_what_it_is_and_what_it_is_good_and_bad_for(name: str) -> None:
+    info = genus.family(name).info
+    assert all((info.title, info.group, info.takes, info.formula, info.good, info.bad))
+    assert not any(said.endswith(".") for said in (info.good, info.bad))
+
+
+def test_the_command_line_shows_one_family(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["families", "maf"]) == 0
+    shown = capsys.readouterr().out
+    assert genus.MAF.info.formula in shown
+    assert "hidden: widths" in shown
+    assert main(["families", "mfa"]) == 1
+    assert "There is no family 'mfa'" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("mkdocs", reason="the site's tools are not installed: pip install 'genus[docs]'")
+    out = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
+    env = os.environ | {"GENUS_SITE_SECONDS": "1", "NO_MKDOCS_2_WARNING": "1"}
+    made = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr[-2000:]
+    return out
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_every_family_has_a_page_with_its_figure(site: Path) -> None:
+    for name in genus.families():
+        page = (site / "families" / name / "index.html").read_text(encoding="utf-8")
+        assert genus.family(name).info.good.split(";")[0] in page.replace("&#39;", "'")
+        assert (site / "families" / f"{name}.png").stat().st_size > 5_000
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.parametrize("device", WIDTHS)
+def test_no_page_is_wider_than_the_window(device: str, site: Path, browser: Browser) -> None:
+    for page in sorted(site.rglob("index.html")):
+        browser.open(page, WIDTHS[device])
+        assert browser.evaluate("document.documentElement.scrollWidth") <= WIDTHS[device], page
+        assert browser.evaluate("document.querySelectorAll('h1').length") >= 1, page
+        assert browser.evaluate("[...document.images].filter(i => !i.naturalWidth).length") == 0, page
+
+
+def test_objects_show_themselves_in_notebooks() -> None:
+    data = genus.read("iris")
+    model = genus.MADE(data.space)
+    history = genus.fit(model, data, max_steps=4, progress=False)
+    for shown in (data, data.space, model, history, genus.divergences.DIVERGENCES["kl"]):
+        assert shown._repr_html_().startswith("<pre")
+    assert "<svg" in history._repr_html_() or len(history.rows) < 2
+    assert genus.MADE.info.formula in model._repr_html_()
