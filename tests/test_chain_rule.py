@@ -48,6 +48,30 @@ def test_conditionals_add_up_see_the_past_alone_and_steps_are_the_parallel_pass(
     assert steps_are_the_parallel_pass(model, x, c)
 
 
+@law(Autoregressive)
+def test_rows_that_begin_alike_share_the_pass_over_their_beginning(
+    family: str, space: Space, context: Space | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    which = torch.tensor([0, 0, 1, 0, 2, 1])
+    x, c = draw(space, 6)[which], condition(context, 6)
+    model, c = make(family, space, context), None if c is None else c[which]
+    values, passed = positions(model, x), []
+    if not (known := values.shape[1] // 2):
+        return
+    prefill = model.net.prefill
+    monkeypatch.setattr(model.net, "prefill", lambda tokens, c: (passed.append(len(tokens)), prefill(tokens, c))[1])
+    with torch.no_grad():
+        whole, after = positions(model, model.log_conditionals(x, c).reshape(x.shape)), model._after_end(x)
+        steps = model._steps(6, c, values[:, :known])
+        distribution = next(steps)
+        for i in range(known, values.shape[1]):
+            found = distribution.log_prob(values[:, i : i + 1])[:, 0]
+            assert torch.allclose(found if after is None else found.masked_fill(after[:, i], 0.0), whole[:, i], atol=1e-4)
+            if i + 1 < values.shape[1]:
+                distribution = steps.send(values[:, i : i + 1])
+    assert passed[0] <= 3  # rows that differ in what comes later may begin alike
+
+
 @pytest.mark.parametrize("family", [name for name in SEQUENCES if issubclass(genus.family(name), Autoregressive)])
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=list(CONTEXTS))
 def test_every_output_sees_all_earlier_tokens_and_no_later_one(family: str, context: Space | None) -> None:
@@ -220,6 +244,11 @@ def test_every_cell(cell: str) -> None:
         assert torch.allclose(distribution.log_prob(x[:, i : i + 1])[:, 0], conditionals[:, i], atol=1e-9)
         if i < 3:
             distribution = steps.send(x[:, i : i + 1])
+    some = torch.tensor([0, 0, 1])  # two beginnings in three rows
+    steps = model._steps(3, None if c is None else c[some], x[some, :2])
+    assert torch.allclose(next(steps).log_prob(x[some, 2:3])[:, 0], conditionals[some, 2], atol=1e-9)
+    last = steps.send(x[some, 2:3]).log_prob(x[some, 3:4])[:, 0]
+    assert torch.allclose(last, conditionals[some, 3], atol=1e-9)
 
 
 def test_the_running_mean_forgets_the_order_and_nothing_else() -> None:

@@ -114,7 +114,7 @@ class Autoregressive(ChainRule):
             h, state = self.net.start(n, features)
         else:
             i = prefix.shape[1]
-            h, state = self.net.prefill(self._prefix_tokens(prefix, known), features)
+            h, state = self._prefilled(self._prefix_tokens(prefix, known), features, prefix)
         while True:
             if known is None or self.order is None or not isinstance(self.outputs, ColumnOutputs):
                 value = yield self.outputs.at(i, h)
@@ -122,6 +122,24 @@ class Autoregressive(ChainRule):
                 value = yield self.outputs.at(i, h, known.unit(self.order[i]))
             h, state = self.net.step(state, i, self._token(i, value, known))
             i += 1
+
+    def _prefilled(self, tokens: Tensor, features: Tensor | None, prefix: Tensor) -> tuple[Tensor, Any]:
+        """Return what the net's `prefill` does, by one pass for all rows that have prefix (n, m) and features in common.
+
+        Args:
+            tokens: of the prefixes, (n, m, width).
+            features: of the contexts, (n, context_dim); None without a context.
+            prefix: by which rows are told apart.
+        """
+        alike = prefix.double() if features is None else torch.cat([prefix.double(), features.double()], dim=1)
+        # Missing values are NaN, which equals nothing: rows are alike where their bits are.
+        which = alike.view(torch.int64).unique(dim=0, return_inverse=True)[1]
+        place = torch.arange(len(which), device=which.device)
+        first = place.new_empty(int(which.max()) + 1).scatter_(0, which, place)  # some row of each kind
+        if len(first) == len(which):
+            return self.net.prefill(tokens, features)
+        h, state = self.net.prefill(tokens[first], None if features is None else features[first])
+        return h[which], self.net.rows(state, which)
 
     def _prefix_tokens(self, prefix: Tensor, known: KnownNumbers | None) -> Tensor:
         """Return the tokens of a prefix (n, m), which is in the order of positions: (n, m, width)."""

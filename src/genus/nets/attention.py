@@ -100,6 +100,10 @@ class Transformer(CausalNet):
         size = (batch, 2 * self.heads, self.window, self.width // self.heads)
         return KeyValueCache([self.begin.new_empty(size) for _ in self.blocks], context, 0)
 
+    def rows(self, state: KeyValueCache, index: Tensor) -> KeyValueCache:
+        context = None if state.context is None else state.context[index]
+        return KeyValueCache([cache[index] for cache in state.kv_cache], context, state.seen)
+
     def advance(self, state: KeyValueCache, token: Tensor) -> tuple[Tensor, KeyValueCache]:
         """Return the output (B, width) after one token (B, width) more, and the cache, which is written in place."""
         x = token if state.context is None else token + state.context

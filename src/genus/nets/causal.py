@@ -18,7 +18,8 @@ class CausalNet(nn.Module):
     - `parallel(tokens, c)`: (B, P, width) -> (B, P, width), output i seeing tokens up to and with i;
     - `empty(batch, c)`: the state before anything was seen;
     - `advance(state, token)`: token (B, width) -> output (B, width), and the state after it: what `parallel` would give,
-      at the cost of one position.
+      at the cost of one position;
+    - `rows(state, index)`: the state of some of its sequences, so that draws that begin alike share the pass over their beginning.
 
     The state is whatever the net remembers: keys and values, a hidden vector, queues of past layers. It may be changed in
     place, so a state is used once.
@@ -71,6 +72,10 @@ class CausalNet(nn.Module):
         for i in range(tokens.shape[1]):
             h, state = self.step(state, i, tokens[:, i])
         return h, state
+
+    def rows(self, state: Any, index: Tensor) -> Any:
+        """Return the state of sequences index (n,) of those in a state, each as often as it is named, with memory of its own."""
+        raise TypeError(f"{type(self).__name__} must define rows(state, index).")
 
     def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
         """Return outputs (B, P, width), output i seeing tokens (B, P, width) up to and with i; c (B, context_dim) or None."""

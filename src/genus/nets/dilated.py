@@ -38,6 +38,11 @@ class Queues(NamedTuple):
     now: Sequence[Tensor]  # of every layer (width, 2 width)
     residual: Sequence[Tensor]  # of every layer but the last (width, width)
 
+    def rows(self, index: Tensor) -> Queues:
+        """Return the queues of sequences index (n,)."""
+        inputs = [deque((h[index] for h in queue), maxlen=queue.maxlen) for queue in self.inputs]
+        return self._replace(inputs=inputs)
+
 
 class GatedStack(nn.Module):
     """Stack gated causal convolutions of two taps, with residual and skip connections (van den Oord et al. 2016,
@@ -159,3 +164,7 @@ class DilatedMemory(CausalNet):
         known = torch.cat([first[:, None], tokens], dim=1)
         skips, queues = self.stack.prefill(known, None if given is None else given.unsqueeze(2))
         return self._out(skips[:, -1]), (queues, given)
+
+    def rows(self, state: tuple[Queues, Tensor | None], index: Tensor) -> tuple[Queues, Tensor | None]:
+        queues, given = state
+        return queues.rows(index), None if given is None else given[:, index]

@@ -181,3 +181,20 @@ class PixelStacks(nn.Module):
         for i, token in enumerate(tokens.unbind(1)):
             h, state = self.step(state, i, token)
         return h, state
+
+    def rows(self, state: Memory, index: Tensor) -> Memory:
+        """Return the state of images index (n,), each as often as it is named."""
+
+        def of(parts: list[Tensor]) -> list[Tensor]:
+            return [part[index] for part in parts]
+
+        return Memory(
+            of(state.above),
+            state.links[:, index],
+            state.places if self.map is None else state.places[index],
+            None if state.given is None else state.given[:, :, index],
+            state.queues.rows(index),
+            of(state.pixels),
+            of(state.channels),
+            state.outputs[index],
+        )

@@ -56,6 +56,14 @@ class RecurrentMemory(CausalNet):
         out, state = self.cells(self.drop(token)[:, None], state)
         return self.drop(out[:, 0]), state
 
+    def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, Any]:
+        first = self.first(len(tokens), c).to(tokens.dtype)
+        out, state = self.cells(self.drop(torch.cat([first[:, None], tokens], dim=1)), self.empty(len(tokens), c))
+        return self.drop(out[:, -1]), state
+
+    def rows(self, state: Any, index: Tensor) -> Any:
+        return (state[0][:, index], state[1][:, index]) if self.lstm else state[:, index]
+
 
 class MeanMemory(CausalNet):
     """Remember the running mean of the past, (1/t) sum of the embedded x_1 ... x_t, and put it through a dense net.
@@ -82,3 +90,6 @@ class MeanMemory(CausalNet):
     def advance(self, state: tuple[Tensor, int], token: Tensor) -> tuple[Tensor, tuple[Tensor, int]]:
         total, count = state[0] + token, state[1] + 1
         return self.net(total / count), (total, count)
+
+    def rows(self, state: tuple[Tensor, int], index: Tensor) -> tuple[Tensor, int]:
+        return state[0][index], state[1]
