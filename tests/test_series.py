@@ -197,3 +197,23 @@ def test_at_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert done.code == 0, done.err
     assert list(pd.read_csv("drawn.csv").columns) == ["shop", "day", "sales", "staff", "weather"]
     run("forecast", "s.genus", "begin.csv", "--steps", 0).refused(2, "--steps")
+
+
+def test_ids_of_tokens_are_symbols_and_numbers_are_numbers() -> None:
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(2000)[rng.zipf(1.4, (200, 64)) % 2000]
+    data = genus.read(ids, sequence=True)
+    assert data.space.kinds[0] == Category(tuple(range(int(ids.max()) + 1)))
+    assert np.array_equal(data.decode(data.x), ids)
+    assert "read as ids" in str(data)
+    assert isinstance(genus.read(ids, sequence=True, kinds={"values": "lattice"}).space.kinds[0], Lattice)
+    ragged = genus.read([row[: 3 + i % 9] for i, row in enumerate(ids)], sequence=True)
+    assert isinstance(ragged.space.kinds[0], Category)
+    assert "sequence=True" in str(genus.read(ids))
+    for numbers in (
+        rng.poisson(900, (200, 64)),
+        rng.integers(-9, 10, (200, 64)).cumsum(1) + 1000,
+        25 * rng.poisson(60, (200, 64)),
+    ):
+        assert not isinstance(genus.read(numbers, sequence=True).space.kinds[0], Category)
+    assert "sequence=True" not in str(genus.read(rng.poisson(900, (200, 6))))

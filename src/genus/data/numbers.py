@@ -20,9 +20,14 @@ from genus.data.text import read_documents
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice
 
-__all__ = ["read_array", "read_columns", "read_list", "read_npy"]
+__all__ = ["id_notes", "look_like_ids", "read_array", "read_columns", "read_list", "read_npy"]
 
 PIECE = 2**22  # elements encoded together
+LOOKED_AT = 1_000_000  # elements
+MOST_IDS = 2**18  # the ids of a vocabulary lie below
+REPEATED = 5  # times that an id occurs at least, on average
+UNRELATED = 0.9  # of the mean distance of any two elements that neighbours in a sequence have at least
+BEYOND_CHANCE = 4.0  # times what chance makes of the differences between frequencies of neighbouring numbers
 DOCUMENTS = 50  # a column of so many different texts or more, most rows with their own, holds documents and not levels
 
 
@@ -138,7 +143,12 @@ def _measured(flat: np.ndarray, lengths: np.ndarray, form: Form, layout: str, op
         kind = _kind(flat, options.kinds.get("values"))
     if layout == "stream" and options.conditioned:
         raise DataError("One long sequence has no context for each of its rows; leave context= out.")
-    return Sequences(_numbers(flat, kind), lengths, kind, form, layout)
+    notes: tuple[str, ...] = ()
+    if options.space is None and "values" not in options.kinds and isinstance(kind, Category) and kind.states > Kind.NARROW:
+        notes = (
+            f'whole numbers up to {kind.states - 1:,} are read as ids; if they are numbers: kinds={{"values": "lattice"}}',
+        )
+    return Sequences(_numbers(flat, kind), lengths, kind, form, layout, notes=notes if flat.dtype.kind in "iu" else ())
 
 
 def _kind(flat: np.ndarray, override: Any) -> Kind:
@@ -147,10 +157,46 @@ def _kind(flat: np.ndarray, override: Any) -> Kind:
         return override
     if flat.dtype.kind in "biu":
         low, high = int(flat.min()), int(flat.max())
-        if low >= 0 and (override == "category" or (override is None and high < Kind.NARROW)):
+        named = high < Kind.NARROW or look_like_ids(flat)
+        if low >= 0 and (override == "category" or (override is None and named)):
             return Category(tuple(range(high + 1)) if flat.dtype.kind != "b" else (False, True))
     override = override or ("category" if flat.dtype.kind in "US" else None)
     return measure("sequence", pa.chunked_array([_arrow(flat)]), override, chart="affine")
+
+
+def look_like_ids(values: np.ndarray) -> bool:
+    """Return whether whole numbers are names, such as ids of tokens, in sequences (T,), (N, T) or joined.
+
+    They are where values come again and again, neighbours in a sequence are no nearer than others, and how often a number
+    occurs says nothing of the next one: of counts and measurements, neighbouring numbers differ in frequency by chance alone.
+
+    >>> rng = np.random.default_rng(0)
+    >>> names = rng.permutation(3000)[rng.zipf(1.3, 40_000) % 3000]
+    >>> look_like_ids(names), look_like_ids(rng.poisson(900, 40_000)), look_like_ids(rng.integers(-9, 9, 40_000).cumsum() + 10_000)
+    (True, False, False)
+    """
+    flat = values.reshape(-1)[:LOOKED_AT]
+    if flat.dtype.kind not in "iu" or len(flat) < REPEATED * 2 or int(flat.min()) < 0:
+        return False
+    high = int(flat.max())
+    if not Kind.NARROW <= high < MOST_IDS:
+        return False
+    flat = flat.astype(np.int64)
+    counts = np.bincount(flat)
+    if len(flat) < REPEATED * (counts > 0).sum():
+        return False
+    apart = np.abs(np.diff(flat)).mean() / max(np.abs(np.diff(np.random.default_rng(0).permutation(flat))).mean(), 1e-9)
+    step = np.gcd.reduce(np.flatnonzero(counts))  # of a coarser lattice, the numbers between have no frequency
+    counts = counts[:: max(int(step), 1)].astype(np.float64)
+    chance = (counts[1:] + counts[:-1]).sum()
+    return bool(apart > UNRELATED and np.square(np.diff(counts)).sum() > BEYOND_CHANCE * chance)
+
+
+def id_notes(array: np.ndarray) -> tuple[str, ...]:
+    """Return a note on an array (N, T) that is read as a table and holds what looks like ids of tokens."""
+    if array.ndim != 2 or not look_like_ids(array):
+        return ()
+    return (f"whole numbers up to {int(array.max()):,}, read as numbers; ids of tokens, a row each a sequence: sequence=True",)
 
 
 def _arrow(flat: np.ndarray) -> pa.Array:

@@ -94,7 +94,7 @@ def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B
     if isinstance(source, Mapping) and any(getattr(v, "ndim", 1) > 1 for v in source.values()):
         return _named_arrays(source, "arrays")
     table, form = to_arrow(source)
-    return Source("data", table, form)
+    return Source("data", table, form, notes=numbers.id_notes(array) if isinstance(array, np.ndarray) else ())
 
 
 def _labelled(source: Labelled, options: Options) -> Source:
