@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from genus.codec import Codec
 from genus.codec.decimals import measure_decimals
-from genus.codec.frames import ARRAYS
+from genus.codec.frames import ARRAYS, Form, type_name
 from genus.codec.notes import Note
 from genus.codec.stamps import rounding
 from genus.codec.times import read_times
@@ -218,8 +218,11 @@ def _measured_rows(
         raise DataError(f"The data have {rows} row{'' if rows == 1 else 's'}; at least 2 are needed.")
     notes, context, c = list(found.notes), None, None
     if chosen:
-        context = measured_context(found.columns.select(chosen), found.form.select_names(names, chosen), overrides, chart)
-        c = context.encode(found.columns.select(chosen))
+        table, form = found.columns.select(chosen), found.form.select_names(names, chosen)
+        if found.images is not None and any(pa.types.is_string(kind) for kind in table.schema.types):  # no pixels, but words
+            form = Form("pyarrow", tuple(type_name(kind) for kind in table.schema.types))
+        context = measured_context(table, form, overrides, chart)
+        c = context.encode(table)
     if found.images is not None:
         codec = image_codec(found.images, found.form.container, pixels_kind(overrides))
         x = codec.encode(found.images)
