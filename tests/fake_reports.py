@@ -28,7 +28,7 @@ def history(seed: int, *players: str, seconds: float = 60.0, points: int = 40, c
         losses = {name: 20 + 15 * math.exp(-i / 6) + 0.4 * noise[j] for j, name in enumerate(players)}
         held_out = 20.6 + 15 * math.exp(-i / 6) + 0.1 * noise[-1] if criterion else None
         rows.append({"step": 50 * i, "epoch": i / 2, "seconds": seconds * (i + 1) / points, **losses, "criterion": held_out})
-    return SimpleNamespace(rows=rows)
+    return SimpleNamespace(rows=rows, unit="nats a row", scale=1.0)
 
 
 def scores(quality: float, target: str | None = None) -> dict[str, float]:

@@ -28,12 +28,12 @@ from PIL import Image
 import genus
 from genus.cli import _command, app
 from genus.cli.inputs import context_values, parse_duration, parse_hyperparameters
-from genus.cli.outputs import image_grid
+from genus.cli.pictures import image_grid
 from genus.codec.tabular import as_table
 
 COMMANDS = [
-    "families", "describe", "compare", "evaluate", "fit", "tune", "sample", "score", "impute", "predict", "distill", "serve",
-    "tour",
+    "families", "describe", "compare", "evaluate", "fit", "tune", "sample", "score", "impute", "predict", "forecast",
+    "reconstruct", "interpolate", "distill", "serve", "tour",
 ]  # fmt: skip
 
 
@@ -527,7 +527,7 @@ def test_shared_options_are_the_same_in_every_command() -> None:
     assert shared <= options["fit"].keys() & options["compare"].keys()
     for name in shared:
         assert len({(param.help, *param.opts) for param in (options["fit"][name], options["compare"][name])}) == 1
-    assert options["impute"].keys() & shared == {"missing", "header"}
+    assert options["predict"].keys() & shared == {"missing", "header"}
     assert {"as_json", "quiet"} <= options["tour"].keys()
 
 

@@ -18,11 +18,11 @@ import genus
 from genus import Category, Lattice, Real, Space
 from genus.codec import Codec
 from genus.codec.frames import Form
+from genus.codec.units import Unit, element, spans
 from genus.data import Dataset
 from genus.evaluation.excerpts import excerpts, sounds, texts
 from genus.evaluation.report import Report
-from genus.evaluation.rows import _coordinates
-from genus.evaluation.sequences import PIECE, draws, evaluate_sequences, spans, symbol
+from genus.evaluation.sequences import PIECE, draws, evaluate_sequences
 
 TINY = {"rnn": {"width": 8, "layers": 1}}
 
@@ -117,7 +117,7 @@ def test_the_end_of_a_stream_is_held_out() -> None:
 def test_a_line_of_progress_needs_no_classifier(capsys: pytest.CaptureFixture[str]) -> None:
     lines: list[str] = []
     genus.compare(stream(), ["markov"], budget=1.0, seeds=1, jobs=1, progress=lines.append)
-    assert re.fullmatch(r"\[1/1\] markov, seed 0: -[\d.]+ nats a row, \d+% new, [\d.]+ s", lines[-1])
+    assert re.fullmatch(r"\[1/1\] markov, seed 0: [\d.]+ bits a character, -[\d.]+ nats a row, \d+% new, [\d.]+ s", lines[-1])
 
 
 # -- what samples are -----------------------------------------------------------------------------------------------------
@@ -167,15 +167,35 @@ def test_symbols_are_counted_with_their_end() -> None:
     data = words()
     ends = (data.x == 5).int().argmax(1)
     assert torch.equal(spans(data.space, data.x), ends + 1)
-    assert _coordinates(data) == pytest.approx((ends + 1).double().mean().item())
+    assert Unit.of(data.codec, data.x).elements == pytest.approx((ends + 1).double().mean().item())
     assert spans(stream().space, stream().x).unique().tolist() == [50]
 
 
+@pytest.mark.parametrize("family", ["gpt", "markov"])
+def test_losses_and_held_out_rows_are_in_one_unit_for_people(family: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data = words()
+    hyper = {"width": 8, "layers": 1, "heads": 2} if family == "gpt" else {}
+    model = genus.build(family, data.space, seed=0, **hyper)
+    history = genus.fit(model, data, validation=data, max_steps=60, batch_size=300)
+    unit = Unit.of(data.codec, data.x)
+    last = history.rows[-1]
+    if family == "gpt":  # the loss of the last steps is that of the rows that the criterion has
+        assert last["nll"] == pytest.approx(last["criterion"], rel=0.03)
+    bits = -float(model.log_prob(data.x).mean()) / (float(spans(data.space, data.x).double().mean()) * math.log(2))
+    assert history.best * history.scale == pytest.approx(bits, rel=1e-4)
+    assert f"criterion {bits:.3f}" in capsys.readouterr().err
+    assert history.unit == unit.name == "bits a character"
+    assert unit.bits(-(history.best or 0.0)) == pytest.approx(bits, rel=1e-4)
+    assert genus.training.History.from_json(history.to_json()).unit == history.unit
+
+
 def test_words_for_symbols_and_how_many_samples_are_drawn() -> None:
-    assert symbol(words().codec) == "character"
-    assert symbol(text_space(tuple(range(256)), 8, "bytes")) == "byte"
-    assert symbol(text_space(("a", "bc"), 8, "{}")) == "token"
-    assert symbol(Codec(Space(Real(), shape=(8,), sequence=True))) == "step"
+    assert element(words().codec) == "character"
+    assert element(text_space(tuple(range(256)), 8, "bytes")) == "byte"
+    assert element(text_space(("a", "bc"), 8, "{}")) == "token"
+    assert element(Codec(Space(Real(), shape=(8,), sequence=True))) == "step"
+    assert element(Codec(Space(Lattice(0, 255), shape=(4, 4)))) == "pixel"
+    assert element(Codec(Space(Lattice(0, 255), shape=(3, 4, 4)))) == "dimension"
     for length in (1, 16, 255, 256, 4000, 10**6):
         n, drawn = draws(Space(Real(), shape=(length,), sequence=True), consecutive=False)
         assert n * drawn <= 2**18

@@ -39,7 +39,7 @@ BELOW: dict[str, set[str]] = {
     "models": TENSORS | {"codec", "nets", "transforms", "ladder", "divergences"},
     "registry": TENSORS | {"ladder", "models"},
     "files": TENSORS | {"codec", "nets", "ladder", "registry"},
-    "training": TENSORS | {"nets", "ladder", "registry", "files"},
+    "training": TENSORS | {"codec", "nets", "ladder", "registry", "files"},
     "distillation": TENSORS | {"ladder", "divergences", "models", "registry", "files", "training"},
     "laws": TENSORS | {"transforms", "ladder", "divergences", "models", "registry", "files", "training"},
     "testing": TENSORS | {"transforms", "ladder", "divergences", "models", "training", "laws"},

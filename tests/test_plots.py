@@ -113,6 +113,7 @@ def test_images_keep_their_pixels() -> None:
 
 def test_curves_leave_out_what_is_not_finite() -> None:
     class History:
+        unit, scale = "nats a row", 1.0
         rows = [{"step": i, "seconds": float(i), "nll": math.nan if i == 2 else 5.0 - i, "criterion": None} for i in range(4)]  # noqa: RUF012
 
     drawn = plots.curves([History()], "a curve")

@@ -23,6 +23,7 @@ from typing import Annotated, Any
 import typer
 
 from genus import __version__
+from genus.cli.codes import interpolate, reconstruct
 from genus.cli.compare import compare
 from genus.cli.describe import describe
 from genus.cli.distill import distill
@@ -58,6 +59,8 @@ for command in (
     impute,
     predict,
     forecast,
+    reconstruct,
+    interpolate,
     distill,
     serve,
     tour,

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genus.cli.errors import UsageError
-from genus.cli.inputs import codec_of, coordinate, values_by_column
+from genus.cli.inputs import codec_of, context_codec_of, coordinate, level_text, values_by_column
 
 if TYPE_CHECKING:
     from genus.codec import Codec
     from genus.ladder import GenerativeModel
     from genus.ladder.conditions import Conditions
 
-__all__ = ["parse_conditions"]
+__all__ = ["each_level", "parse_conditions"]
 
 
 def parse_conditions(model: GenerativeModel, words: Sequence[str]) -> Conditions:
@@ -78,3 +78,61 @@ def _written(codec: Codec, name: str, text: str, several: bool) -> Any:
         return [part.strip() for part in text.split(",")]
     span = None if pa.types.is_string(codec.type_of(name)) else re.fullmatch(r"(.*?)\.\.(.*)", text)
     return tuple(end.strip() or None for end in span.groups()) if span else text.strip()
+
+
+def each_level(model: GenerativeModel, words: Sequence[str], where: Sequence[str]) -> tuple[list[Asked], list[str]]:
+    """Return what is asked for of each level, where one word is COLUMN=each; otherwise what is asked for, once.
+
+    A condition on a column of the context is a context, whichever option names it.
+
+    Args:
+        model: that is drawn from.
+        words: of --context.
+        where: of --where.
+
+    Returns:
+        The words of both options for each level, and the levels in words; no levels where none are asked for one by one.
+
+    Raises:
+        UsageError: a column has no levels, or several are asked for so.
+    """
+    context, own = context_codec_of(model), codec_of(model)
+    given = () if context is None else context.space.names or ()
+    columns = own.space.names or ()
+    moved = [word for word in where if _column(word, given) and not _column(word, columns)]
+    words, where = [*words, *moved], [word for word in where if word not in moved]
+    asked = [word for word in (*words, *where) if word.strip().endswith("=each")]
+    if not asked:
+        return [Asked(words, where)], []
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} ask for every level of several columns; name one of them so")
+    name = _column(asked[0], (*given, *columns))
+    levels = [] if name is None else _levels(context if name in given and context is not None else own, name)
+    if not levels:
+        raise UsageError(f"{asked[0]!r} asks for every level of a column, and there is no such column with levels")
+
+    def of(level: str, all_words: Sequence[str]) -> list[str]:
+        return [f"{name}={level}" if word == asked[0] else word for word in all_words]
+
+    return [Asked(of(level, words), of(level, where)) for level in levels], levels
+
+
+class Asked(NamedTuple):
+    """Hold the words of --context and of --where."""
+
+    context: Sequence[str]
+    where: Sequence[str]
+
+
+def _column(word: str, names: Sequence[str]) -> str | None:
+    """Return the name that a condition begins with, the longest that fits; None without one."""
+    fitting = [name for name in names if word.strip().startswith((f"{name.strip()}=", f"{name.strip()} in "))]
+    return max(fitting, key=len, default=None)
+
+
+def _levels(codec: Codec, name: str) -> list[str]:
+    """Return the levels of a column as they are written at the command line, without missing; none of another column."""
+    from genus.space import Category
+
+    kind = codec.space.kinds[codec.space.index(name)]
+    return [level_text(level) for level in kind.levels if level is not None] if isinstance(kind, Category) else []

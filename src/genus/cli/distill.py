@@ -13,7 +13,8 @@ from genus.cli.errors import UsageError
 from genus.cli.fit import check_files, how_to_resume
 from genus.cli.inputs import build_model, codec_of, context_codec_of, parse_duration, parse_hyperparameters, source_of
 from genus.cli.options import Budget, Output, SequenceOptions, shared_options
-from genus.cli.outputs import file_size, print_json, write_images, write_table
+from genus.cli.outputs import file_size, print_json, write_table
+from genus.cli.pictures import write_images
 from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
 from genus.errors import DataError
 

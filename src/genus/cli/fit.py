@@ -13,13 +13,14 @@ import typer
 
 from genus.atomic import check_writable
 from genus.cli.errors import UsageError
-from genus.cli.inputs import build_model, find_family, parse_duration, parse_hyperparameters, source_of
+from genus.cli.inputs import build_model, codec_of, find_family, parse_duration, parse_hyperparameters, source_of
 from genus.cli.options import Budget, Data, Output, ReadingOptions, shared_options
 from genus.cli.outputs import file_size, print_json
 from genus.cli.sequences import next_command
 from genus.errors import DataError, GenusError, NonFiniteLossError
 
 if TYPE_CHECKING:
+    from genus.codec.units import Unit
     from genus.data import Dataset
     from genus.ladder import GenerativeModel
     from genus.training import History
@@ -117,6 +118,7 @@ def fit(
     except DataError as error:
         raise DataError(f"{str(error).rstrip('.')}; {_suitable_families(dataset)}.") from error
 
+    from genus.codec.units import Unit
     from genus.files import save
     from genus.models.autoregressive import Autoregressive
     from genus.training import TrainingInterrupted, fit
@@ -148,11 +150,12 @@ def fit(
         raise NonFiniteLossError(f"{error} Those weights are in {out}.") from error
     save(model, out)
     kept.unlink(missing_ok=True)
-    summary = _summary(model, history, out)
+    unit = Unit.of(codec_of(model), dataset.x[:1000])
+    summary = _summary(model, history, out, unit)
     if output.as_json:
         print_json(summary)
     else:
-        _print_summary(summary, next_command(model, out, ctx.obj))
+        _print_summary(summary, unit, next_command(model, out, ctx.obj))
 
 
 def _fit_best(
@@ -164,9 +167,11 @@ def _fit_best(
         raise UsageError("--seed is for one family, and none is named; add --family, or leave it out")
 
     from genus.atomic import atomic_write
+    from genus.codec import Codec
+    from genus.codec.units import Unit
     from genus.data import read
     from genus.evaluation import compare
-    from genus.evaluation.figures import density_text
+    from genus.evaluation.figures import density_text, number
     from genus.files import load
 
     dataset = read(source_of(data), **reading.arguments())
@@ -177,14 +182,15 @@ def _fit_best(
             raise GenusError("No family could be fitted in this time; give more with --budget, or name one with --family.")
         with atomic_write(out) as temporary:
             shutil.copyfile(Path(folder) / report.winner["file"], temporary)
-    model, best = load(out), report.best
+    model, best, unit = load(out), report.best, Unit.of(dataset.codec or Codec(dataset.space))
     assert best is not None
     if output.as_json:
         print_json({"family": best.family, "out": str(out), "label": best.label, "log_density": best.log_density,
                     "verdict": report.verdict, "hyper": model.config, "parameters": model.parameter_count})  # fmt: skip
         return
     print(f"verdict   {report.verdict}")
-    print(f"held out  {density_text(best)} nats a row ({best.label})")
+    bits = f", {number(best.bits_per_dim, 3)} bits a {unit.noun}" if unit.is_shown else ""
+    print(f"held out  {density_text(best)} nats {unit.whole}{bits} ({best.label})")
     print(f"model     {out} ({file_size(out)}, {model.parameter_count:,} parameters): {best.family}")
     print(f"next      {next_command(model, out, ctx.obj)}")
 
@@ -220,12 +226,15 @@ def how_to_resume(out: Path | None, kept: Path, args: list[str]) -> str:
     return f"{state}; what it has learned is kept in {kept}; to go on: {command}"
 
 
-def _summary(model: GenerativeModel, history: History, out: Path) -> dict[str, Any]:
+def _summary(model: GenerativeModel, history: History, out: Path, unit: Unit) -> dict[str, Any]:
+    value = _normalised(history, model)
     return {
         "family": model.family_name,
         "out": str(out),
         "label": model.info.likelihood,
-        "criterion": _normalised(history, model),
+        "criterion": value,
+        "in_unit": None if value is None or not history.unit else value * unit.scale,
+        "unit": unit.name if history.unit else None,
         "acceptance": history.acceptance,
         "best_step": history.best_step,
         "steps": history.steps,
@@ -246,14 +255,14 @@ def _normalised(history: History, model: GenerativeModel) -> float | None:
     return history.best + math.log(history.acceptance)
 
 
-def _print_summary(summary: dict[str, Any], then: str) -> None:
+def _print_summary(summary: dict[str, Any], unit: Unit, then: str) -> None:
     label, value = summary["label"], summary["criterion"]
     if value is None:
         held_out = "not measured, since all rows were used; genus compare measures it"
     elif label == "none":
         held_out = f"criterion {value:.4g}, less is better; none: this family has no density"
     else:
-        held_out = f"{-value:.4f} nats a row ({label})"
+        held_out = f"{unit.text(-value)} ({label})"
     print(f"held out  {held_out}")
     steps = "1 step" if summary["steps"] == 1 else f"{summary['steps']:,} steps"
     print(f"time      {summary['seconds']:.1f} s, {steps}; stopped by {summary['stopped']}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from genus.cli.errors import UsageError
 from genus.cli.filling import FilledBlock, Filling, filled
 from genus.cli.inputs import codec_of, source_of
 from genus.cli.jobs import BLOCK, in_order
-from genus.cli.options import Data, DrawSeed, Jobs, Model, Output, TableFile, TableOptions, shared_options
+from genus.cli.options import Data, DrawSeed, Jobs, Model, Output, RowOptions, shared_options
 from genus.cli.outputs import check_suffix, table_writer
+from genus.cli.regions import fill_region
 from genus.cli.scoring import block_sources
 
 __all__ = ["impute"]
@@ -23,7 +26,14 @@ def impute(
     model: Model,
     data: Data,
     *,
-    out: TableFile = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a table to .csv .tsv .parquet .npz .npy or .json, by default CSV goes to stdout; images to .png .npz"
+            " .npy or a folder; texts, sounds and sequences as genus sample does.",
+        ),
+    ] = None,
     columns: Annotated[
         str | None, typer.Option(metavar="A,B", help="Fill these columns alone; by default all that have blanks.")
     ] = None,
@@ -38,12 +48,26 @@ def impute(
             help="Add the mean of the draws, or the likeliest value, and the ends of 90 % of them; of 20 draws or --times.",
         ),
     ] = False,
-    reading: TableOptions,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOP:BOTTOM,LEFT:RIGHT",
+            help="Draw these pixels of images anew, such as 14:28,0:28, or START:STOP of sequences; an end may be left out.",
+        ),
+    ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option("--context", metavar="COLUMN=VALUE", help="The context of all images or sequences, if the data lack it."),
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", "--number", metavar="N", min=1, help="Fill the first N images or sequences alone.")
+    ] = None,
+    reading: RowOptions,
     seed: DrawSeed = None,
     jobs: Jobs = None,
     output: Output,
 ) -> None:
-    """Fill the blanks of a table, drawn from the model's distribution given the values that a row has.
+    """Fill the blanks of a table, of images or of sequences, drawn given the values that a row has.
 
     A blank is filled where it stands for an unknown value; where it means something it stays, unless --columns names it
     (genus describe says which is which). Columns that the model does not know pass through; a column that the file lacks is
@@ -58,15 +82,24 @@ def impute(
       genus impute adult.genus adult.csv --times 20 --out many.parquet
       genus impute adult.genus adult.csv --jobs 4 --out complete.parquet
       genus impute adult.genus adult.csv --seed 1 --json
+      genus impute digits.genus digits --region 4: -n 16 --out filled.png
     """
     output.check_one_place(out)
-    check_suffix(out)
 
     import torch
 
     from genus.files import load
 
     loaded = load(model)
+    if not loaded.space.is_table:
+        of_tables = {"--columns": columns, "--times": times, "--mean": mean, "--jobs": jobs}
+        if odd := [name for name, given in of_tables.items() if given]:
+            raise UsageError(f"{odd[0]} is for tables, and this model draws none; leave it out")
+        fill_region(loaded, data, reading.arguments(), region, context, n, seed, out, output)
+        return
+    if region or context or n:
+        raise UsageError("--region, --context and -n are for images and sequences; of a table blanks are filled, or --columns")
+    check_suffix(out)
     chosen = [name.strip() for name in columns.split(",")] if columns is not None else None
     start = int(torch.randint(2**31, ())) if seed is None else seed
     task = Filling(loaded, reading.arguments(), chosen, times or (MEAN_DRAWS if mean else 1), mean, start, BLOCK)

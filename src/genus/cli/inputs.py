@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genus.codec import Codec
+    from genus.data import Dataset
     from genus.ladder import GenerativeModel
     from genus.space import Space
 
 __all__ = ["build_model", "context_values", "coordinate", "find_family", "parse_duration", "parse_hyperparameters",
-           "prefix_values", "source_of", "split_names", "values_by_column"]  # fmt: skip
+           "level_text", "prefix_values", "read_rows", "source_of", "split_names", "values_by_column"]  # fmt: skip
 
 
 def parse_duration(text: str | None, option: str = "--budget") -> float | None:
@@ -137,6 +138,27 @@ def _value(cls: type[GenerativeModel], name: str, text: str, default: Any) -> An
     return values if many else values[0]
 
 
+def read_rows(model: GenerativeModel, data: str, given: dict[str, Any], words: Sequence[str] | None = None) -> Dataset:
+    """Return data in a model's spaces, with the context that they have, or with one for all.
+
+    Args:
+        model: whose spaces they are.
+        data: as the command line names it.
+        given: the arguments of `genus.read`.
+        words: of --context; none: the data have the context.
+    """
+    from dataclasses import replace
+
+    from genus.data import read
+
+    given = {name: value for name, value in given.items() if value is not None}
+    if words:
+        rows = read(source_of(data), space=codec_of(model), allow_missing=True, **given)
+        c = context_values(context_codec_of(model), words)
+        return replace(rows, c=None if c is None else c.expand(len(rows.x), -1), context=model.context)
+    return read(source_of(data), space=(codec_of(model), context_codec_of(model)), allow_missing=True, **given)
+
+
 # -- a context ------------------------------------------------------------------------------------------------------------
 
 
@@ -228,12 +250,13 @@ def _context_text(codec: Codec) -> str:
         kind = codec.space.kinds[i]
         if not isinstance(kind, Category):
             return f"{name!r} takes {within(kind)}"
-        return f"{name!r} is one of {', '.join(_text(level) for level in kind.levels)}"
+        return f"{name!r} is one of {', '.join(level_text(level) for level in kind.levels)}"
 
     return "; ".join(one(i, name) for i, name in enumerate(codec.space.names or ()))
 
 
-def _text(level: Any) -> str:
+def level_text(level: Any) -> str:
+    """Return a level as it is written at the command line."""
     return "missing" if level is None else str(level).lower() if isinstance(level, bool) else str(level).strip()
 
 
@@ -261,7 +284,7 @@ def _alike(level: Any, text: str) -> bool:
             return float(text) == float(level)
         except ValueError:
             return False
-    return _text(level).casefold() == text.casefold() or (level is None and not text)
+    return level_text(level).casefold() == text.casefold() or (level is None and not text)
 
 
 def _one_row(codec: Codec, text: str) -> Any:

@@ -1,15 +1,13 @@
-"""Results of the commands: tables, grids of images, JSON."""
+"""Results of the commands: tables and JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,30 +15,22 @@ from genus.atomic import atomic_write
 from genus.cli.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-    from torch import Tensor
 
     from genus.codec import Codec
-    from genus.space import Space
 
 __all__ = [
-    "IMAGES",
     "TABLES",
     "check_suffix",
     "file_size",
-    "image_grid",
     "print_json",
     "sample_notes",
     "table_writer",
     "with_notes",
-    "write_images",
     "write_table",
 ]
 
 TABLES = (".csv", ".tsv", ".parquet", ".npz", ".npy", ".json")
-IMAGES = (".png", ".npz", ".npy")
-TILE, GAP, WIDEST = 56, 2, 4096  # pixels: of an image in a grid at least, between images, of a whole grid at most
 
 
 def print_json(value: Any) -> None:
@@ -228,53 +218,3 @@ def _quoted(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
     needs = pc.match_substring_regex(text, f'[{delimiter}"\r\n]')
     inside = pc.replace_substring(text, '"', '""')
     return pc.if_else(needs, pc.binary_join_element_wise('"', inside, '"', ""), text)
-
-
-# -- images ---------------------------------------------------------------------------------------------------------------
-
-
-def write_images(codec: Codec, x: Tensor, path: Path, labels: dict[str, Any]) -> None:
-    """Write images x (N, *shape) as one PNG grid, or as arrays that `genus.read` takes; an npz holds the labels too."""
-    import numpy as np
-    from PIL import Image
-
-    from genus.codec import Codec
-
-    form = codec.form if codec.form is None or codec.form.container != "torch" else replace(codec.form, container="numpy")
-    array = np.asarray(Codec(codec.space, form).decode(x))
-    suffix = path.suffix.lower()
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        if suffix == ".png":
-            Image.fromarray(image_grid(codec.space, x)).save(file, format="PNG")
-        elif suffix == ".npy":
-            np.save(file, array)
-        else:
-            np.savez_compressed(file, images=array, **labels)
-
-
-def image_grid(space: Space, x: Tensor) -> np.ndarray:
-    """Arrange images (N, H, W) or (N, C, H, W) in one picture (h, w) or (h, w, C) of bytes.
-
-    The picture is about as wide as it is high, and every pixel is enlarged by a whole factor.
-    """
-    import numpy as np
-
-    from genus.space import Lattice
-
-    kind = space.kinds[0]
-    values = x.double().cpu().numpy()
-    low, high = (kind.low, kind.high) if isinstance(kind, Lattice) else (np.nanmin(values), np.nanmax(values))
-    grey = (255 * (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-300)).clip(0, 255).round().astype(np.uint8)
-    tiles = grey[:, None] if grey.ndim == 3 else grey
-    count, channels, height, width = tiles.shape
-    columns = max(1, min(count, round(math.sqrt(count * height / width))))
-    rows = math.ceil(count / columns)
-    factor = max(1, min(-(-TILE // max(height, width)), WIDEST // (max(columns, rows) * (max(height, width) + GAP))))
-    tiles = tiles.repeat(factor, axis=2).repeat(factor, axis=3)
-    h, w = height * factor + GAP, width * factor + GAP
-    # Where nothing is, white; the alpha of such places is full too.
-    sheet = np.full((channels, rows * h + GAP, columns * w + GAP), 255, dtype=np.uint8)
-    for i, tile in enumerate(tiles):
-        top, left = GAP + i // columns * h, GAP + i % columns * w
-        sheet[:, top : top + h - GAP, left : left + w - GAP] = tile
-    return sheet[0] if channels == 1 else np.ascontiguousarray(np.moveaxis(sheet, 0, -1))

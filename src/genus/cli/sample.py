@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genus.cli.conditions import parse_conditions
+from genus.cli.conditions import Asked, each_level, parse_conditions
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, context_codec_of, context_values, prefix_values
-from genus.cli.jobs import in_order, seeded_blocks
+from genus.cli.jobs import in_order, seed_of, seeded_blocks
 from genus.cli.options import DrawSeed, Jobs, Model, Output, shared_options
-from genus.cli.outputs import IMAGES, check_suffix, sample_notes, table_writer, with_notes, write_images
+from genus.cli.outputs import check_suffix, sample_notes, table_writer, with_notes
+from genus.cli.pictures import check_pictures, write_images
 from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_prompt, kind_of, stop_symbol, write_sequences
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ def sample(
         typer.Option(
             "--context",
             metavar="COLUMN=VALUE",
-            help="Condition on this value; contexts that are not given are drawn as often as training rows had them.",
+            help="Condition on this value, or on every level in turn by COLUMN=each; contexts that are not given are drawn as"
+            " often as training rows had them.",
         ),
     ] = None,
     prefix: Annotated[
@@ -72,7 +75,8 @@ def sample(
         typer.Option(
             "--where",
             metavar="CONDITION",
-            help="Draw rows of which this holds: COLUMN=VALUE, COLUMN=LOW..HIGH or 'COLUMN in (A, B)'; may be repeated.",
+            help="Draw rows of which this holds: COLUMN=VALUE, COLUMN=LOW..HIGH, 'COLUMN in (A, B)', or COLUMN=each for N of"
+            " every level; a column of the context too; may be repeated.",
         ),
     ] = None,
     rebalance: Annotated[
@@ -95,7 +99,7 @@ def sample(
             metavar="FILE",
             help="Write to this file. A table: .csv .tsv .parquet .npz .npy .json; images: .png .npz .npy; text: .txt .json"
             " .npz; sound: .wav .npz;"
-            " a folder: one file for each text or sound. By default tables and text go to stdout.",
+            " a folder: one file for each image, text or sound. By default tables and text go to stdout.",
         ),
     ] = None,
     output: Output,
@@ -115,6 +119,7 @@ def sample(
       genus sample adult.genus -n 100000 --seed 1 --out many.parquet
       genus sample adult.genus -n 1000 --rebalance income --share '>50K=0.4'
       genus sample digits.genus -n 64 --out digits.png
+      genus sample digits.genus -n 8 --where label=each --out digits.png
       genus sample adult.genus -n 2 --json
       genus sample book.genus --prefix "ROMEO:" --stream --length 500 --temperature 0.8
     """
@@ -130,24 +135,27 @@ def sample(
     space = loaded.space
     choices: dict[str, Any] = {"length": length, "stop": stop, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     choices = {name: value for name, value in choices.items() if value is not None} | ({"compile": True} if compile else {})
+    asked, levels = each_level(loaded, words or (), where or ())
+    where = list(asked[0].where)
     if where and (prefix or choices):
         raise UsageError("--where conditions the model's own distribution; leave --prefix and the options of its steps out")
     if jobs is not None and not space.is_table:
         raise UsageError("--jobs draws blocks of rows, and this model draws no table; leave it out")
     _check_chain(loaded, [*(["prefix"] if prefix else []), *(["stream"] if stream else []), *choices])
-    kept = loaded.contexts is not None
-    choices |= {"c": context_values(context_codec_of(loaded), words or (), kept), "seed": seed}
-    choices |= {"where": parse_conditions(loaded, where)} if where else {}
-    choices |= {"blanks": True} if blanks else {}
-    shares = _shares(loaded, rebalance, share or [], bool(prefix or where or words or blanks or choices.keys() - {"c", "seed"}))
+    choices |= {"seed": seed} | ({"blanks": True} if blanks else {})
+    shares = _shares(loaded, rebalance, share or [], bool(prefix or where or words or choices.keys() - {"seed"}))
+    every = _given(loaded, asked, stream)
     with torch.inference_mode():
         if space.sequence:
-            count = _draw_sequences(loaded, n, prefix or [""], stream, choices, out, output.as_json)
+            count = _draw_sequences(loaded, n, prefix or [""], stream, choices, every, out, output.as_json)
             what = {"text": "texts", "sound": "sounds"}.get(kind_of(codec_of(loaded)), "sequences")
         else:
             if prefix:
                 choices["prefix"] = _encode_prefix(loaded, prefix)
-            count = _draw_rows(loaded, n, choices, out, output.as_json, jobs, shares)
+            if space.is_table:
+                count = _draw_rows(loaded, n, [choices | given for given in every], out, output.as_json, jobs, shares)
+            else:
+                count = _draw_images(loaded, n, choices, every, levels, check_pictures(out, output.as_json))
             what = "rows" if space.is_table else "images"
     for note in sample_notes(codec_of(loaded)):
         output.note(note)
@@ -155,6 +163,18 @@ def sample(
         output.note(
             f"{count:,} {what if count != 1 else what[:-1]} of {loaded.family_name} {'are' if count != 1 else 'is'} in {out}."
         )
+
+
+def _given(model: GenerativeModel, asked: Sequence[Asked], stream: bool) -> list[dict[str, Any]]:
+    """Return the arguments c and where of `sample` for each of what is asked for."""
+    if stream and len(asked) > 1:
+        raise UsageError("--stream prints one text; name one level instead of each")
+    every: list[dict[str, Any]] = []
+    for one in asked:
+        every.append({"c": context_values(context_codec_of(model), one.context, model.contexts is not None)})
+        if one.where:
+            every[-1]["where"] = parse_conditions(model, one.where)
+    return every
 
 
 def _check_chain(model: GenerativeModel, wanted: list[str]) -> None:
@@ -172,15 +192,23 @@ def _check_chain(model: GenerativeModel, wanted: list[str]) -> None:
 
 
 def _draw_sequences(
-    model: Any, n: int | None, prefixes: list[str], stream: bool, choices: dict[str, Any], out: Path | None, as_json: bool
+    model: Any,
+    n: int | None,
+    prefixes: list[str],
+    stream: bool,
+    choices: dict[str, Any],
+    every: list[dict[str, Any]],
+    out: Path | None,
+    as_json: bool,
 ) -> int:
-    """Draw and write n texts from every prefix, or n sounds, and return their number."""
+    """Draw and write n texts from every prefix, or n sounds, of every context, and return their number."""
     import torch
 
     codec = codec_of(model)
     each = 1 if n is None else n
+    choices["c"] = _contexts(model, every, each * len(prefixes), choices["seed"])
+    prefixes = prefixes * len(every)
     count = each * len(prefixes)
-    choices["c"] = context_of(model, choices["c"], count, choices["seed"])
     check_out(codec, out, as_json, count)
     begins = [encode_prompt(codec, text) if text else torch.empty(0) for text in prefixes for _ in range(each)]
     lengths = [len(begin) for begin in begins]
@@ -210,27 +238,27 @@ def _encode_prefix(model: Any, words: list[str]) -> Tensor:
 def _draw_rows(
     model: GenerativeModel,
     n: int | None,
-    choices: dict[str, Any],
+    every: list[dict[str, Any]],
     out: Path | None,
     as_json: bool,
     jobs: int | None,
     shares: tuple[str, dict[Any, float]] | None,
 ) -> int:
-    """Draw and write rows of a table, block by block, or images, and return their number."""
-    space, codec = model.space, codec_of(model)
-    if not space.is_table:
-        return _draw_images(model, n, choices, out, as_json)
+    """Draw and write n rows of a table for each of some choices, block by block, and return their number."""
     import torch
 
+    codec = codec_of(model)
     check_suffix(out)
     count = 1000 if n is None else n
-    codec.check_room(count)
-    seed = int(torch.randint(2**62, ())) if choices["seed"] is None else choices["seed"]
+    codec.check_room(count * len(every))
     with table_writer(out, as_json) as write:
-        task = (model, choices | {"seed": seed}) if shares is None else (model, *shares)
-        for table in in_order(drawn if shares is None else balanced, task, seeded_blocks(count, seed), jobs):
-            write(with_notes(table, sample_notes(codec)))
-    return count
+        seed = int(torch.randint(2**62, ())) if every[0]["seed"] is None else every[0]["seed"]
+        for k, choices in enumerate(every):
+            task = (model, choices | {"seed": seed}) if shares is None else (model, *shares)
+            blocks = ((k * count + start, size, own) for start, size, own in seeded_blocks(count, seed_of(k, seed)))
+            for table in in_order(drawn if shares is None else balanced, task, blocks, jobs):
+                write(with_notes(table, sample_notes(codec)))
+    return count * len(every)
 
 
 def balanced(shared: tuple[GenerativeModel, str, dict[Any, float]], block: tuple[int, int, int]) -> pa.Table:
@@ -297,20 +325,35 @@ def drawn(shared: tuple[GenerativeModel, dict[str, Any]], block: tuple[int, int,
     return table
 
 
-def _draw_images(model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool) -> int:
+def _contexts(model: GenerativeModel, every: list[dict[str, Any]], n: int, seed: int | None) -> Tensor | None:
+    """Return n contexts for each of what was asked for, (len(every) n, *context.shape); None for a model without context."""
+    import torch
+
+    found = [context_of(model, given["c"], n, None if seed is None else seed + k) for k, given in enumerate(every)]
+    whole = [c if len(c) == n else c.expand(n, -1) for c in found if c is not None]
+    return torch.cat(whole) if whole else None
+
+
+def _draw_images(
+    model: GenerativeModel,
+    n: int | None,
+    choices: dict[str, Any],
+    every: list[dict[str, Any]],
+    levels: list[str],
+    out: Path,
+) -> int:
+    """Draw and write images, n of each level where levels are asked for one by one, and return their number."""
     import pyarrow as pa
 
     from genus.codec.tabular import as_table
 
-    context = context_codec_of(model)
-    check_suffix(out, IMAGES, "images")
-    if out is None or as_json:
-        raise UsageError("this model draws images, which cannot be printed; add --out samples.png, .npz or .npy")
-    count = 64 if n is None else n
-    c = choices["c"] = context_of(model, choices["c"], count, choices["seed"])
-    x = model.sample(count, **choices)
-    labels = pa.table({}) if c is None or context is None else as_table(context, c.expand(count, -1))
-    if count == 0:
+    each = n if n is not None else 8 if levels else 64
+    if each == 0:
         raise UsageError("no images make no picture; ask for one or more with -n")
-    write_images(codec_of(model), x, out, {name: labels.column(name).to_numpy() for name in labels.column_names})
+    context, c = context_codec_of(model), _contexts(model, every, each, choices["seed"])
+    count = each * len(every)
+    x = model.sample(count, **choices | {"c": c})
+    labels = pa.table({}) if c is None or context is None else as_table(context, c)
+    arrays = {name: labels.column(name).to_numpy() for name in labels.column_names}
+    write_images(codec_of(model), x, out, arrays, each if levels else None, levels)
     return count

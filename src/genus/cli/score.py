@@ -125,7 +125,10 @@ def _last_line(total: Totals, samples: int | None, names: list[str], out: Path |
     kind = {"exact": "exact", "bound": "a bound from below", "estimate": f"estimated by {samples} samples"}
     kind |= {"online": "online: each symbol was learned from after it was scored"}
     kind |= {"estimate": "an estimate, at points of the column"} if names else {}
-    told = f"{total.mean:.4f}{spread} nats a row ({kind[total.label]}){part}"
+    mean = (
+        total.unit.text(total.mean, spread) if total.unit is not None and not names else f"{total.mean:.4f}{spread} nats a row"
+    )
+    told = f"{mean} ({kind[total.label]}){part}"
     return f"{total.rows:,} rows: {told if total.fine else 'none has any mass under the model'}{where}."
 
 
@@ -144,6 +147,8 @@ def _told(found: Scored, total: Totals, samples: int | None, limit: float | None
     told |= {"drift": drift} if drift else {}
     told |= {"partial": total.partial, "impossible": total.impossible}
     told |= {"mean": _finite(total.mean), "se": _finite(total.error)}
+    if total.unit is not None and total.unit.is_shown:
+        told |= {"unit": total.unit.name, "mean_in_unit": _finite(-total.mean * total.unit.scale)}
     return told | {"log_density": [_finite(value) for value in found.values.tolist()]} | as_lists(found.more)
 
 

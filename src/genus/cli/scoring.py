@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch import Tensor
 
+    from genus.codec.units import Unit
     from genus.data import Dataset
     from genus.ladder import ApproximateDensity, GenerativeModel
 
@@ -68,6 +69,7 @@ class Scored:
         more: further columns of results.
         partial: how many rows lack a value.
         why: what is wrong with the first row without mass.
+        unit: in which people compare these data, as many elements a datum as those of the rows with mass.
     """
 
     start: int
@@ -77,6 +79,7 @@ class Scored:
     more: dict[str, Any]
     partial: int
     why: str
+    unit: Unit
 
     def table(self) -> pa.Table:
         """Return the results as columns."""
@@ -100,6 +103,7 @@ class Totals:
     squares: float = field(default=0.0, repr=False)  # of the differences from the mean
     kept: list[Tensor] = field(default_factory=list, repr=False)  # every `stride`-th of the values of rows with mass
     stride: int = 1
+    unit: Unit | None = None
 
     def add(self, found: Scored) -> None:
         """Add a block."""
@@ -115,6 +119,7 @@ class Totals:
         self.odd += sum(found.more.get("odd", ()))
         self.rows, self.fine, self.partial = self.rows + len(found.values), self.fine + n, self.partial + found.partial
         self.label, self.why = found.label, self.why or found.why
+        self.unit = found.unit  # sequences, whose elements are counted, are one block
 
     def _joined(self) -> Tensor:
         import torch
@@ -190,6 +195,8 @@ def scored(task: Scoring, block: tuple[int, Any, bool]) -> Scored:
 
 
 def _scored(task: Scoring, start: int, source: Any, several: bool) -> Scored:
+    from genus.codec.units import Unit
+
     model, names = task.model, list(task.names)
     dataset, odd, why = _read_rows(lambda beyond: task.read(source, beyond))
     if len(dataset) == 0:
@@ -208,7 +215,8 @@ def _scored(task: Scoring, start: int, source: Any, several: bool) -> Scored:
     if task.limit is not None:
         more |= {"odd": (values < task.limit).tolist()}
     where = f"in the rows from {start:,} on, counted from there: " if several and why else ""
-    return Scored(start, values, fine, label, more, partial, where + why)
+    unit = Unit.of(codec_of(model), dataset.x[fine])
+    return Scored(start, values, fine, label, more, partial, where + why, unit)
 
 
 def _texts(values: list[str | None]) -> pa.Array:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from genus.atomic import atomic_write
 from genus.cli.errors import UsageError
-from genus.cli.inputs import codec_of
+from genus.cli.inputs import codec_of, context_codec_of, level_text
 from genus.cli.outputs import check_suffix, print_json, write_table
 from genus.errors import DataError
 
@@ -57,13 +57,46 @@ def next_command(model: GenerativeModel, path: Path, args: Sequence[str] = ()) -
         args: the words of the command that made it; files that it imported are imported again.
     """
     imported = [word for at, word in enumerate(args) if word == "--import" or args[at - 1 : at] == ["--import"]]
-    given = " --context COLUMN=VALUE" if model.context is not None else ""
-    space, out = model.space, ""
+    space, out = model.space, []
     if space.sequence:
-        out = " --out samples" if kind_of(codec_of(model)) == "sound" else ""
+        out = ["--out", "samples"] if kind_of(codec_of(model)) == "sound" else _prompt(model)
     elif not space.is_table:
-        out = " --out samples.png"
-    return f"{shlex.join(['genus', *imported])} sample {shlex.quote(str(path))} -n 10{given}{out}"
+        out = ["--out", "samples.png"]
+    return shlex.join(["genus", *imported, "sample", str(path), "-n", "10", *_usual_context(model), *out])
+
+
+def _usual_context(model: GenerativeModel) -> list[str]:
+    """Return a --context that the model takes: the most frequent of its training rows; of an image's one label, each."""
+    from genus.codec.tabular import as_table
+    from genus.space import Category
+
+    codec = context_codec_of(model)
+    if codec is None:
+        return []
+    names, kinds, contexts = codec.space.names or (), codec.space.kinds, model.contexts
+    if len(names) == 1 and not model.space.is_table and not model.space.sequence and isinstance(kinds[0], Category):
+        return ["--context", f"{names[0]}=each"]
+    if contexts is None or contexts.rows.ndim != 2:
+        return ["--context", "COLUMN=VALUE"]
+    row = contexts.rows[int(contexts.counts.argmax())].to(codec.space.dtype)
+    values = as_table(codec, row[None]).to_pylist()[0]
+    return [word for name in names for word in ("--context", f"{name}={level_text(values[name])}")]
+
+
+def _prompt(model: GenerativeModel) -> list[str]:
+    """Return a --prefix for a text, of symbols that the model has; nothing where none is known, and for other sequences."""
+    from genus.models.chain_rule import ChainRule
+
+    codec = codec_of(model)
+    if kind_of(codec) != "text" or not isinstance(model, ChainRule):
+        return []
+    for text in ("The ", "the ", "A", "a"):
+        try:
+            codec.encode_prefix(text)
+        except DataError:
+            continue
+        return ["--prefix", text]
+    return []
 
 
 def check_out(codec: Codec, out: Path | None, as_json: bool, count: int) -> None:

@@ -172,7 +172,8 @@ def look_like_ids(values: np.ndarray) -> bool:
 
     >>> rng = np.random.default_rng(0)
     >>> names = rng.permutation(3000)[rng.zipf(1.3, 40_000) % 3000]
-    >>> look_like_ids(names), look_like_ids(rng.poisson(900, 40_000)), look_like_ids(rng.integers(-9, 9, 40_000).cumsum() + 10_000)
+    >>> counts, walk = rng.poisson(900, 40_000), rng.integers(-9, 9, 40_000).cumsum() + 100_000
+    >>> look_like_ids(names), look_like_ids(counts), look_like_ids(walk)
     (True, False, False)
     """
     flat = values.reshape(-1)[:LOOKED_AT]

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from genus.codec import Codec
-from genus.evaluation.sequences import spans
+from genus.codec.units import spans
 from genus.evaluation.svg import figure_of, styled, svg
 from genus.space import Category
 

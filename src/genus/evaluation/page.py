@@ -9,6 +9,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from genus.codec import Codec
+from genus.codec.units import Unit, element
 from genus.evaluation import plots
 from genus.evaluation.codes import SIDE, Codes, mosaic, reconstructions
 from genus.evaluation.excerpts import Excerpt, Sound, excerpts, sounds
@@ -16,7 +17,6 @@ from genus.evaluation.figures import number, plus_minus
 from genus.evaluation.grids import image_grid
 from genus.evaluation.ranking import ranking
 from genus.evaluation.results import Results, Row
-from genus.evaluation.sequences import symbol
 from genus.evaluation.svg import COLOURS
 from genus.evaluation.tables import bars, measured, tables
 from genus.evaluation.verdict import verdict
@@ -45,10 +45,7 @@ def render(results: Results) -> str:
     fitted = [place for place in places if place.row.status == "ok"]
     drawn = {p.row.family: p.row.samples for p in fitted if p.row.samples is not None and len(p.row.samples)}
     overlaid = dict(list(drawn.items())[:OVERLAID])
-    curves = {
-        p.row.family: plots.curves(p.row.histories, f"Learning curve of {p.row.family}", _symbols(results, p.row))
-        for p in fitted
-    }
+    curves = {p.row.family: plots.curves(p.row.histories, f"Learning curve of {p.row.family}") for p in fitted}
     return environment.get_template("report.html.jinja").render(
         report=results,
         facts=_facts(results),
@@ -73,7 +70,7 @@ def render(results: Results) -> str:
         pictures=_pictures(results, drawn),
         texts=_texts(results, drawn),
         sounds=_sounds(results, drawn),
-        symbol=symbol(results.codec) if results.space.sequence else "",
+        symbol=element(results.codec) if Unit.of(results.codec).is_shown else "",
         curves=[(name, svg) for name, svg in curves.items() if svg],
         without_curve=[name for name, svg in curves.items() if not svg],
     )
@@ -156,7 +153,7 @@ def space_in_words(codec: Codec) -> str:
 
 
 def _sequences_in_words(codec: Codec) -> str:
-    space, form, word = codec.space, codec.form, symbol(codec)
+    space, form, word = codec.space, codec.form, element(codec)
     kind = space.kinds[0]
     what = {"text": "text: ", "audio": "sound: "}.get(form.container if form is not None else "", "")
     length = f"{'up to ' if space.ends else ''}{_count(space.dim)} {word}s"
@@ -189,13 +186,6 @@ def _memory(size: float | None) -> str:
 def _shown(results: Results, drawn: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return real rows first, then samples by family."""
     return ({"real": results.real} if results.real is not None else {}) | drawn
-
-
-def _symbols(results: Results, row: Row) -> float:
-    """Return the mean length of a held-out sequence, since losses are of one symbol and criteria of a sequence."""
-    if not results.space.sequence or not row.bits_per_dim or row.log_density is None:
-        return 1.0
-    return -row.log_density / (row.bits_per_dim * math.log(2))
 
 
 def _texts(results: Results, drawn: dict[str, Tensor]) -> dict[str, list[Excerpt]]:

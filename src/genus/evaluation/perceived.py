@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genus.codec.units import spans
 from genus.data import Dataset
 from genus.evaluation.extractor import Extractor
 from genus.evaluation.feature_metrics import FEATURED, score_features
 from genus.evaluation.metrics import Metric
 from genus.evaluation.ngrams import WORDED, cut_alike, score_symbols
-from genus.evaluation.sequences import spans
 
 __all__ = ["PERCEIVED", "other_pieces", "ordering", "score_images", "score_sequences", "shuffled"]
 

@@ -327,16 +327,16 @@ def plane(space: Space, points: Tensor, x: Tensor, target: str | None, alt: str)
 # -- learning -------------------------------------------------------------------------------------------------------------
 
 
-def curves(histories: Sequence[Any], alt: str, share: float = 1.0) -> str | None:
-    """Draw losses and the validation criterion against seconds, a line for each seed; None for fewer than two points.
-
-    The criterion is divided by `share`.
-    """
+def curves(histories: Sequence[Any], alt: str) -> str | None:
+    """Draw losses and the validation criterion against seconds, a line for each seed; None for fewer than two points."""
     lines: dict[str, list[list[tuple[float, float]]]] = {}  # name -> one line a seed
     for history in histories:
         for name in dict.fromkeys(key for row in history.rows for key in row if key not in ("step", "epoch", "seconds")):
-            unit = share if name == "criterion" else 1.0
-            points = [(row["seconds"], row[name] / unit) for row in history.rows if _finite(row.get("seconds"), row.get(name))]
+            points = [
+                (row["seconds"], row[name] * history.scale)
+                for row in history.rows
+                if _finite(row.get("seconds"), row.get(name))
+            ]
             if len(points) > 1:
                 lines.setdefault(name, []).append(points)
     if not lines:
@@ -359,6 +359,7 @@ def curves(histories: Sequence[Any], alt: str, share: float = 1.0) -> str | None
         if high > low:  # the first steps would squeeze all that follows
             axes.set_ylim(low - 0.06 * (high - low), high + 0.12 * (high - low))
         axes.set_xlabel("seconds")
+        axes.set_ylabel(histories[0].unit)
         axes.legend(loc="upper right", handlelength=1.4)
         return svg(figure, alt)
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from genus.codec import Codec
+from genus.codec.units import Unit
 from genus.data import Dataset
 from genus.evaluation.copying import holm
 from genus.evaluation.findings import Finding
 from genus.evaluation.intervals import Difference, by_group, compare_rows, mean_error, spread_error
 from genus.evaluation.results import Row
-from genus.evaluation.sequences import spans
 from genus.evaluation.trial import EVIDENCE, Trial
 from genus.ladder import Composed, Counted, GenerativeModel, Learned
 
@@ -74,12 +75,13 @@ def trials_row(named: tuple[str, str, str], label: str, trials: Sequence[Trial],
         return row
     values = _by_seed(good)
     row.log_density, row.log_density_se = float(values.mean()), _density_error(values, held.groups)
-    row.bits_per_dim = -row.log_density / (_coordinates(held) * math.log(2))
+    unit = Unit.of(held.codec or Codec(held.space), held.x)
+    row.bits_per_dim = unit.bits(row.log_density)
     row.seed_spread = _deviation(values.mean(1)) if len(values) > 1 else None
     row.train_log_density = float(np.mean([t.train_log_density for t in good if t.train_log_density is not None]))
     if good[0].online is not None:
         row.online = float(np.mean([t.online for t in good if t.online is not None]))
-        row.online_bits_per_dim = -row.online / (_coordinates(held) * math.log(2))
+        row.online_bits_per_dim = unit.bits(row.online)
     if good[0].estimate is not None:
         row.estimate = float(np.mean([t.estimate for t in good if t.estimate is not None]))
         row.estimate_samples = EVIDENCE
@@ -143,11 +145,6 @@ def _lasting(found: Sequence[Sequence[Finding]]) -> list[Finding]:
     times = {key: sum(any((one.kind, one.test) == key for one in findings) for findings in found) for key in first}
     lasting = [one for key, one in first.items() if 2 * times[key] >= len(found)]
     return sorted(lasting, key=lambda one: one.kind)
-
-
-def _coordinates(held: Dataset) -> float:
-    """Return the number of coordinates of a row; of sequences, the mean number of symbols up to and with the end."""
-    return spans(held.space, held.x).double().mean().item() if held.space.sequence else held.space.dim
 
 
 def _deviation(values: Sequence[float] | np.ndarray) -> float:

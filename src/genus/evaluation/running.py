@@ -90,9 +90,16 @@ def _summary(trial: Trial) -> str:
     if trial.error:
         return f"{head}: failed, {trial.error}"
     if not trial.metrics and trial.stopping is not None:
-        return f"{head}: {trial.stopping.mean():.3f} nats a validation row, {trial.history.seconds:.1f} s"
-    density = "" if trial.log_density is None else f"{trial.log_density.mean():.3f} nats a row, "
+        return f"{head}: {_told(trial, trial.stopping.mean(), 'validation row')}, {trial.history.seconds:.1f} s"
+    density = "" if trial.log_density is None else f"{_told(trial, trial.log_density.mean(), 'row')}, "
     samples = (
         f"two-sample AUC {trial.metrics['c2st']:.3f}" if "c2st" in trial.metrics else f"{trial.metrics.get('new', 0):.0%} new"
     )
     return f"{head}: {density}{samples}, {trial.history.seconds:.1f} s"
+
+
+def _told(trial: Trial, mean: float, row: str) -> str:
+    """Return a mean log-density in nats a row, with what people compare of sequences and images before it."""
+    unit, scale = trial.history.unit, trial.history.scale
+    shown = "" if not unit.startswith("bits") else f"{-mean * scale:.3f} {unit}, "
+    return f"{shown}{mean:.3f} nats a {row}"

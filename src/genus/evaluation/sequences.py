@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from genus.codec import Codec
 from genus.evaluation.metrics import Metric
 from genus.space import Category, Lattice, Space
 
-__all__ = ["NOVELTY", "draws", "evaluate_sequences", "spans", "stands_in", "symbol"]
+__all__ = ["NOVELTY", "draws", "evaluate_sequences", "stands_in"]
 
 PIECE = 16  # symbols of a piece of one long sequence: short enough that some recur, long enough that chance is not the cause
 CHUNK = 2**20  # symbols hashed at once
@@ -43,37 +41,6 @@ NOVELTY: dict[str, Metric] = {
         "Distinct", "How many different samples there are, as a share of all; low means repetition.", "novelty", "closer", None
     ),
 }
-
-
-def symbol(codec: Codec) -> str:
-    """Return the noun for one element of a sequence.
-
-    >>> symbol(Codec(Space(Category(("a", "b", None)), shape=(8,), sequence=True)))
-    'character'
-    >>> symbol(Codec(Space(Lattice(0, 255), shape=(8,), sequence=True)))
-    'step'
-    """
-    kind, form = codec.space.kinds[0], codec.form
-    if not isinstance(kind, Category):
-        return "step"
-    if form is not None and form.container == "text":
-        return {"characters": "character", "bytes": "byte"}.get(form.coding, "token")
-    single = all(level is None or (isinstance(level, str) and len(level) == 1) for level in kind.levels)
-    return "character" if single else "symbol"
-
-
-def spans(space: Space, x: Tensor) -> Tensor:
-    """Return (B,) how many symbols each sequence of x (B, T) has, the end included.
-
-    >>> word = Space(Category(("a", None)), shape=(3,), sequence=True)
-    >>> spans(word, torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])).tolist()
-    [2, 3]
-    """
-    if not space.ends:
-        return torch.full((len(x),), x.shape[1])
-    x = x.to(space.dtype)
-    ended = space.split(x).state[:, :: space.period] == space.tables(x).missing[0]  # the first value of a step says
-    return (~ended).sum(1).mul(space.period).add(1).clamp(max=x.shape[1])
 
 
 def draws(space: Space, consecutive: bool) -> tuple[int, int]:

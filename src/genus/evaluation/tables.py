@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from genus.codec.units import Unit, element
 from genus.evaluation.figures import number, plus_minus
 from genus.evaluation.metrics import METRICS, Metric
 from genus.evaluation.ranking import Place, distance
 from genus.evaluation.results import Results, Row
-from genus.evaluation.sequences import symbol
 
 __all__ = ["Bar", "Table", "bars", "measured", "tables"]
 
@@ -123,18 +123,19 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
     if not any(place.row.has_density for place in places):
         return []
     estimates, sequence = any(place.row.estimate is not None for place in places), results.space.sequence
+    units = Unit.of(results.codec).is_shown
     columns = [
         Column("Log-density", "nats a row, higher is better"),
         Column("Label", ""),
         Column(f"Over {results.baseline}", "nats a row, paired"),
         Column("To the best", "nats a row, paired"),
-        Column(f"Bits a {symbol(results.codec) if sequence else 'dimension'}", "lower is better"),
+        Column(f"Bits a {element(results.codec)}", "lower is better"),
         Column("Seed spread", "nats a row"),
         Column("Overfitting", "training − held out"),
     ]
     online = any(place.row.online_bits_per_dim is not None for place in places)
     if online:
-        columns.append(Column("Online", f"bits a {symbol(results.codec)}, not to be compared with others"))
+        columns.append(Column("Online", f"bits a {element(results.codec)}, not to be compared with others"))
     if estimates:
         columns.insert(2, Column("Importance-weighted estimate", "nats a row"))
     lines = []
@@ -152,7 +153,7 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
             _gap(
                 row.best_difference, row.best_difference_se, zero="the best" if place is places[0] and row.has_density else ""
             ),
-            Cell(number(row.bits_per_dim, 3), _nats(row.bits_per_dim) if sequence else ""),
+            Cell(number(row.bits_per_dim, 3), _nats(row.bits_per_dim) if units else ""),
             Cell(number(row.seed_spread)),
             Cell(_plus(row.gap)),
         ]
@@ -167,11 +168,11 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
         "A difference of 1 nat a row means that a held-out row is, in the geometric mean, e ≈ 2.7 times as likely."
     )
     if sequence:
-        note += f" Bits a {symbol(results.codec)}: of all held-out rows together, ends included; beside it the same in nats."
+        note += f" Bits a {element(results.codec)}: of all held-out rows together, ends included; beside it the same in nats."
         if not results.space.ends:
-            note += f" Every row is scored by itself, so its first {symbol(results.codec)}s have little past to go by."
+            note += f" Every row is scored by itself, so its first {element(results.codec)}s have little past to go by."
     if online:
-        note += f" Online: the model also learns from each {symbol(results.codec)} of the held-out rows once it was scored."
+        note += f" Online: the model also learns from each {element(results.codec)} of the held-out rows once it was scored."
     return [Table("Log-density", note, columns, lines)]
 
 

@@ -10,10 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from genus.codec.units import Unit, element
 from genus.evaluation.figures import density_text, number
 from genus.evaluation.ranking import Place, ranking, untrained
 from genus.evaluation.results import Results, Row
-from genus.evaluation.sequences import symbol
 from genus.evaluation.tables import measured
 from genus.evaluation.verdict import verdict
 
@@ -48,8 +48,8 @@ def _table(results: Results, places: list[Place]) -> Table:
     table.add_column("family", style="bold")
     table.add_column("log-density (nats a row)", justify="right")
     table.add_column("is", style="dim")
-    if results.space.sequence:
-        table.add_column(f"bits a {symbol(results.codec)}", justify="right")
+    if Unit.of(results.codec).is_shown:
+        table.add_column(f"bits a {element(results.codec)}", justify="right")
     online = any(row.online_bits_per_dim is not None for row in results.rows)
     if online:
         table.add_column("online", justify="right", style="dim")
@@ -57,20 +57,20 @@ def _table(results: Results, places: list[Place]) -> Table:
         table.add_column(metrics[key].title, justify="right")
     table.add_column("s", justify="right", style="dim")
     for place in places:
-        table.add_row(*(Text(cell) for cell in _cells(place, keys, results.space.sequence, online)))
+        table.add_row(*(Text(cell) for cell in _cells(place, keys, Unit.of(results.codec).is_shown, online)))
     for name, values in results.references.items():
         cells = [f"{values[key]:.3f}" if key in values else "" for key in keys]
         if any(cells):
-            cells = [*[""] * (results.space.sequence + online), *cells]
+            cells = [*[""] * (Unit.of(results.codec).is_shown + online), *cells]
             table.add_row(*(Text(cell) for cell in ("", name, "", "reference", *cells, "")), style="dim")
     return table
 
 
-def _cells(place: Place, keys: list[str], sequence: bool, online: bool) -> list[str]:
+def _cells(place: Place, keys: list[str], units: bool, online: bool) -> list[str]:
     row = place.row
     state = "accused" if row.accused else "not trained" if untrained(row) else row.status
     density, label = (density_text(row), row.label) if state == "ok" else (state, "")
-    bits = [number(row.bits_per_dim, 3) if row.has_density else ""] if sequence else []
+    bits = [number(row.bits_per_dim, 3) if row.has_density else ""] if units else []
     bits += [number(row.online_bits_per_dim, 3) if row.online_bits_per_dim is not None else ""] if online else []
     scores = [_score(row, key) for key in keys]
     seconds = f"{row.seconds:.0f}" if row.seconds is not None else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from genus.codec.units import Unit, element
 from genus.evaluation.figures import density_text, number, paired, plus_minus
 from genus.evaluation.intervals import auc_error
 from genus.evaluation.metrics import ROWS
@@ -20,7 +21,6 @@ from genus.evaluation.ranking import (
     untrained,
 )
 from genus.evaluation.results import GIVEN, Results, Row
-from genus.evaluation.sequences import symbol
 from genus.evaluation.wording import findings_remark, listed, told_apart
 from genus.space import Lattice, Real
 
@@ -81,8 +81,8 @@ def _density_verdict(results: Results, dense: Sequence[Place]) -> list[str]:
         said.append(f"{best.family} leads at this budget{_margin(rest[0])}.")
     else:
         said.append(f"{best.family} is the only family with a density: {density_text(best)} nats a row.")
-    if results.space.sequence and best.bits_per_dim is not None:
-        said.append(f"{best.family if ties else 'It'} needs {number(best.bits_per_dim, 3)} bits a {symbol(results.codec)}.")
+    if Unit.of(results.codec).is_shown and best.bits_per_dim is not None:
+        said.append(f"{best.family if ties else 'It'} needs {number(best.bits_per_dim, 3)} bits a {element(results.codec)}.")
     if ties and rest:
         said.append(f"The next is {rest[0].family}{_margin(rest[0], behind=True)}.")
     said += _doubts(results, best, ties, rest)

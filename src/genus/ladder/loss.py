@@ -32,6 +32,7 @@ class Loss:
         after: called after every step of this loss, to clip weights, say.
         piece: rows whose gradient is computed at a time, so that a step takes bounded memory; of a value that is a mean over
             rows. None: all rows of a step.
+        of_elements: whether the value is the mean over elements of sequences, and not over rows; records have it a row.
         config: JSON values that the loss was made with; a training resumes only with losses of the same config.
     """
 
@@ -45,6 +46,7 @@ class Loss:
     evaluate: Callable[[Tensor, Tensor | None], dict[str, float]] | None = None
     after: Callable[[], None] | None = None
     piece: int | None = None
+    of_elements: bool = False
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -68,7 +68,7 @@ class Autoregressive(ChainRule):
     # -- density ------------------------------------------------------------------------------------------------------
 
     def losses(self) -> list[Loss]:
-        return [Loss("nll", self.parameters(), self._loss)]
+        return [Loss("nll", self.parameters(), self._loss, of_elements=self.space.sequence)]
 
     def _loss(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Return nats a row of fixed size; of sequences nats an element, so that long ones do not take larger steps."""

@@ -117,7 +117,8 @@ class GPT(Autoregressive, name="gpt"):
         }
 
     def losses(self) -> list[Loss]:
-        return [Loss("nll", self.parameters(), self._loss, matrices=self.net.matrices())]  # type: ignore[operator]
+        matrices = self.net.matrices()  # type: ignore[operator]
+        return [Loss("nll", self.parameters(), self._loss, matrices=matrices, of_elements=self.space.sequence)]
 
     def _log_conditionals(self, x: Tensor, c: Tensor | None) -> Tensor:
         if torch.is_grad_enabled() or is_traced():

@@ -19,7 +19,7 @@ class CausalNet(nn.Module):
     - `empty(batch, c)`: the state before anything was seen;
     - `advance(state, token)`: token (B, width) -> output (B, width), and the state after it: what `parallel` would give,
       at the cost of one position;
-    - `rows(state, index)`: the state of some of its sequences, so that draws that begin alike share the pass over their beginning.
+    - `rows(state, index)`: the state of some of its sequences, by which draws that begin alike share the pass over it.
 
     The state is whatever the net remembers: keys and values, a hidden vector, queues of past layers. It may be changed in
     place, so a state is used once.
@@ -74,7 +74,7 @@ class CausalNet(nn.Module):
         return h, state
 
     def rows(self, state: Any, index: Tensor) -> Any:
-        """Return the state of sequences index (n,) of those in a state, each as often as it is named, with memory of its own."""
+        """Return the state of sequences index (n,) of a state, each as often as it is named, in memory of its own."""
         raise TypeError(f"{type(self).__name__} must define rows(state, index).")
 
     def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:

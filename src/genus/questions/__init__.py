@@ -3,7 +3,7 @@
 from genus.questions.calibration import Calibration, calibration_error
 from genus.questions.conditional import ColumnGiven, column_given
 from genus.questions.explanation import Explained, explain, surprise
-from genus.questions.forecasting import Forecast, forecast
+from genus.questions.forecasting import Forecast, forecast, infill
 from genus.questions.imputation import Imputed, impute
 from genus.questions.nearby import Nearby, counterfactuals, interpolate
 from genus.questions.prediction import Predicted, calibrate, predict
@@ -25,6 +25,7 @@ __all__ = [
     "explain",
     "forecast",
     "impute",
+    "infill",
     "interpolate",
     "predict",
     "rebalance",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,12 @@ from torch import Tensor
 from genus.codec import Codec
 from genus.data import read
 from genus.errors import DataError, GenusError
-from genus.ladder import GenerativeModel
+from genus.ladder import GenerativeModel, isolated
 from genus.space import Category, Space
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["Forecast", "forecast", "infill"]
 
+CANDIDATES = 200  # for a region of a sequence, of which one is drawn by what comes after it
 TIMES = 200  # draws: the ends of 90 % are the tenth from below and from above
 
 
@@ -137,6 +139,59 @@ def forecast(
         found.append(drawn[:, len(row) :].double().cpu().view(times, steps, space.period))
     starts = tuple(len(row) // space.period for row in rows)
     return Forecast(torch.stack(found), space.channels or ("value",), space, keys, starts, level)
+
+
+@torch.no_grad()
+def infill(
+    model: GenerativeModel, x: Tensor, start: int, stop: int, c: Tensor | None = None, seed: int | None = None
+) -> tuple[Tensor, float]:
+    """Draw some steps of sequences given those before and after them.
+
+    Candidates go on from what stands before; one of them is drawn with weights of what stands after it, given all before
+    (sampling-importance resampling, Rubin 1987). Where nothing stands after it, the draw is exact.
+
+    Args:
+        model: of the chain rule, fitted to sequences.
+        x: the sequences, (B, T) in data units.
+        start, stop: the first step that is drawn, and the first behind it that is kept.
+        c: the context, a row for each, or one for all.
+        seed: repeats the draws.
+
+    Returns:
+        The sequences (B, T), and how many candidates the draws are worth at least; infinite where they are exact.
+
+    Raises:
+        GenusError: the model draws no sequences step by step, or no candidate fits what stands after it.
+    """
+    if not hasattr(model, "log_conditionals") or not model.space.sequence:
+        raise GenusError("Only families of the chain rule draw a part of a sequence; fit gpt, rnn, wavenet or markov for it.")
+    period, worth, found = model.space.period, math.inf, []
+    c = model._check_context(c, len(x))
+    first, last = start * period, min(stop * period, x.shape[1])
+    for i, row in enumerate(x):
+        given, n = None if c is None else c[i : i + 1], 1 if last == x.shape[1] else CANDIDATES
+        begin, at = row[:first].view(-1, period) if period > 1 else row[:first], None if seed is None else seed + i
+        drawn = model.sample(n, given, at, prefix=[begin] if first else None, length=last // period)  # type: ignore[call-arg]
+        whole = torch.cat([drawn, row[last:].expand(n, -1)], dim=1)
+        if n > 1:
+            fine = torch.tensor([_fits(model.space, one[None]) for one in whole])
+            if not fine.any():
+                raise GenusError(f"Sequence {i} goes on where each of {n} draws has ended; draw a shorter region.")
+            weight = model.log_conditionals(whole[fine], given)[:, last:].double().sum(1).softmax(0)
+            worth = min(worth, float(1 / weight.square().sum()))
+            with isolated(at):
+                whole = whole[fine][torch.multinomial(weight, 1)]
+        found.append(whole[0])
+    return torch.stack(found), worth
+
+
+def _fits(space: Space, x: Tensor) -> bool:
+    """Return whether a sequence x (1, T) does not go on after its end."""
+    try:
+        space.check(x)
+    except DataError:
+        return False
+    return True
 
 
 def _beginnings(

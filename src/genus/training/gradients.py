@@ -242,8 +242,9 @@ class GradientTrainer(Trainer):
             objective.count += 1
 
     def means(self) -> dict[str, float | None]:
-        """Return every loss's mean since the last row of the history."""
-        return {one.name: one.total / one.count if one.count else None for one in self.objectives}
+        """Return every loss's mean since the last row of the history; of likelihoods in nats a row."""
+        sizes = {one.name: self.unit.elements if one.of_elements else 1.0 for one in self.objectives}
+        return {one.name: sizes[one.name] * one.total / one.count if one.count else None for one in self.objectives}
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
 

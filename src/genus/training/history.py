@@ -37,6 +37,8 @@ class History:
         parameters: how many numbers are trained.
         steps, seconds: of the whole training, over all its resumptions.
         acceptance: the share of the model's draws that obey the constraints of the data; the others are drawn again.
+        unit: in which people compare losses and criterion, such as "bits a character"; empty where they are no likelihoods.
+        scale: by which losses and criterion are multiplied to be in it.
 
     >>> history = History(rows=[{"step": 10, "epoch": 1.0, "seconds": 0.1, "nll": 2.5, "criterion": 2.6}])
     >>> history.players
@@ -53,6 +55,8 @@ class History:
     steps: int = 0
     seconds: float = 0.0
     acceptance: float = 1.0
+    unit: str = ""
+    scale: float = 1.0
 
     @property
     def players(self) -> list[str]:
@@ -71,7 +75,8 @@ class History:
         return min((row["criterion"] for row in self.rows if row["criterion"] is not None), default=None)
 
     def __str__(self) -> str:
-        best = "" if self.best is None else f", criterion {self.best:.4f} at step {self.best_step}"
+        unit = f" {self.unit}" if self.unit else ""
+        best = "" if self.best is None else f", criterion {self.best * self.scale:.4f}{unit} at step {self.best_step}"
         obeyed = "" if self.acceptance == 1 else f"; {self.acceptance:.1%} of draws obey the constraints"
         steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
         return f"{steps} in {self.seconds:.1f} s{best}; stopped by {self.stopped}{obeyed}"
@@ -99,7 +104,7 @@ class History:
         figure = Figure(figsize=(6, 3.6), layout="constrained")
         axes = figure.subplots()
         for name in [*self.players, "criterion"]:
-            points = [(row["step"], row[name]) for row in self.rows if row.get(name) is not None]
+            points = [(row["step"], row[name] * self.scale) for row in self.rows if row.get(name) is not None]
             if points:
                 style: dict[str, Any] = (
                     {"label": "validation", "linewidth": 2.0} if name == "criterion" else {"label": name, "linewidth": 1.0}
@@ -107,7 +112,7 @@ class History:
                 axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "", **style)
         if self.best is not None:
             axes.axvline(self.best_step, color="0.6", linestyle=":", linewidth=1, label="best")
-        axes.set(xlabel="step", ylabel="loss")
+        axes.set(xlabel="step", ylabel=self.unit or "loss")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
         return figure

@@ -82,6 +82,7 @@ class Objective:
     optimizers: list[torch.optim.Optimizer]  # "initial_lr" is the learning rate before the schedule
     after: Callable[[], None] | None = None  # called after each of its steps
     piece: int | None = None  # rows whose gradient is computed at a time
+    of_elements: bool = False  # the loss is a mean over elements of sequences, not over rows
     total: float = 0.0  # sum of the losses since the last row of the history
     gradient: float = 0.0  # sum of the gradient's norms, likewise
     count: int = 0  # of the steps in these sums
@@ -125,7 +126,9 @@ def make_objectives(
         own = set(map(id, parameters))
         others = [p for p in module.parameters() if id(p) not in own]
         optimizers = _optimizers(loss, parameters, learning_rate, weight_decay, fused)
-        made.append(Objective(index, loss.name, loss.interval, parameters, others, optimizers, loss.after, loss.piece))
+        made.append(
+            Objective(index, loss.name, loss.interval, parameters, others, optimizers, loss.after, loss.piece, loss.of_elements)
+        )
     return made
 
 

@@ -84,12 +84,13 @@ class Progress:
         self._task = self._bar.add_task(self.title, total=1.0, text="")
         self._bar.start()
 
-    def update(self, step: int, spent: float, seconds: float, numbers: dict[str, float | None]) -> None:
-        """Show the step, the share of the budget spent (0 to 1), the time left, and the numbers by name."""
+    def update(self, step: int, spent: float, seconds: float, numbers: dict[str, float], unit: str = "") -> None:
+        """Show the step, the share of the budget spent (0 to 1), the time left, and the numbers by name, in a unit."""
         self._start()
         if self._bar is None and not (self._show and time.perf_counter() - self._printed > EVERY):
             return
-        shown = " · ".join(f"{name} {value:.4g}" for name, value in numbers.items() if value is not None)
+        shown = " · ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        shown += f" {unit}" if shown and unit else ""
         left = f"{seconds * (1 - spent) / spent:.0f} s left at most" if spent > 0.01 else ""
         text = " · ".join(part for part in (f"step {step}", shown, left) if part)
         if self._bar is not None:

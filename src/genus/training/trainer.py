@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from genus.codec import Codec
+from genus.codec.units import Unit
 from genus.errors import GenusError, ModelFileError, NonFiniteLossError, TrainingError
 from genus.files import UNBELIEVABLE, check_types
 from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
@@ -30,6 +32,7 @@ __all__ = ["CountingTrainer", "Job", "LearningTrainer", "Trainer"]
 PROBE = 256  # rows whose evaluation is timed, to learn how many are affordable
 EVALUATIONS_PER_BUDGET = 30  # one evaluation takes at most 1 / 30 of max_seconds
 SAVE_SECONDS = 60.0
+COUNTED = 1000  # rows of which the mean length is that of all
 INTERRUPTED = "interrupted"  # the one end of a training that `finish` raises instead of returning
 ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small enough not to fill the memory
 
@@ -83,7 +86,9 @@ class Trainer(ABC):
         if self.options.checkpoint is not None:
             self.settings = checkpoint.settings(self.model, self.train, self.validation, self.options, batch_size, losses)
         self.evaluated_losses = [loss for loss in losses if loss.evaluate is not None]
-        self.history = History()
+        self.unit = Unit.of(self.model.codec or Codec(self.model.space), self.train[:COUNTED].x)
+        in_nats = self.model.info.likelihood != "none" and all(loss.module is None for loss in losses)
+        self.history = History(unit=self.unit.name, scale=self.unit.scale) if in_nats else History()
         self.best = BestWeights()
         self.step = 0
         self.evaluated = -1  # the step of the last evaluation
@@ -212,8 +217,9 @@ class Trainer(ABC):
     def show(self, losses: dict[str, float | None]) -> None:
         """Show the progress: the losses, and the last criterion."""
         numbers = {**losses, "validation": next((r["criterion"] for r in reversed(self.history.rows)), None)}
+        shown = {name: value * self.history.scale for name, value in numbers.items() if value is not None}
         seconds = self.seconds
-        self.progress.update(self.step, self.budget.spent(self.step, seconds), seconds, numbers)
+        self.progress.update(self.step, self.budget.spent(self.step, seconds), seconds, shown, self.history.unit)
 
     # -- the file -----------------------------------------------------------------------------------------------------
 
