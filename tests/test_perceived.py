@@ -18,7 +18,7 @@ from genus.evaluation.extractor import Extractor, make_extractor
 from genus.evaluation.feature_metrics import frechet, kernel_distance, score_features
 from genus.evaluation.metrics import independent_columns
 from genus.evaluation.ngrams import score_symbols
-from genus.evaluation.perceived import ordering, shuffled
+from genus.evaluation.perceived import find_ignored_label, ordering, shuffled
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.sequence_faults import find_sequence_wrongs
@@ -282,3 +282,14 @@ def test_sequences_with_labels_are_compared() -> None:
     row = next(row for row in report.rows if row.family == "rnn")
     assert row.status == "ok", row.reason
     assert {"ngram_auc", "attack_likelihood", "new"} <= set(row.metrics)
+
+
+def test_an_ignored_label_is_a_flaw_and_a_heeded_one_is_none() -> None:
+    made, *_ = pictures(True)
+    x, c = images(200, 3)
+    test = Dataset(x, c, SQUARE, LABELS, name="shapes")
+    (flaw,) = find_ignored_label(made, test, {"label_match": 0.33})
+    assert (flaw.kind, flaw.test) == ("flaw", "label")
+    assert "33 % of samples" in flaw.sentence
+    assert find_ignored_label(made, test, {"label_match": 0.9}) == []
+    assert find_ignored_label(None, test, {"label_match": 0.33}) == find_ignored_label(made, test, {}) == []

@@ -31,7 +31,9 @@ PRECISE = 100  # other real rows, from which on one of a hundred false positives
 ALARMS = 0.01  # false positives
 COMPONENTS = 8  # of the attacker's mixture
 LONG = 100  # columns, up to which the attacker fits mixtures
-BETRAYED, SIGMAS = 0.6, 4.0  # the AUC, and standard errors beyond chance, from which on it is a flaw
+# A flaw is an AUC from .75 on, or a twentieth of the training rows found at that share of false alarms, and beyond chance by
+# four standard errors. Few rows are a little likelier in training than beside it under any family, which finds nobody.
+BETRAYED, FOUND, SIGMAS = 0.75, 0.05, 4.0
 
 ATTACKS: dict[str, Metric] = {
     "attack_auc": Metric(
@@ -156,7 +158,7 @@ def attack(
 def find_betrayal(scores: dict[str, float], errors: dict[str, float]) -> list[Finding]:
     """Return a flaw where an attack tells training rows from others far better than chance."""
     auc, error = scores.get("attack_auc", 0.5), errors.get("attack_auc", math.inf)
-    if auc < BETRAYED or auc - 0.5 <= SIGMAS * error:
+    if (auc < BETRAYED and scores.get("attack_tpr", 0.0) < FOUND) or auc - 0.5 <= SIGMAS * error:
         return []
     how = {"attack_likelihood": "its likelihood", "attack_ratio": "a density ratio", "attack_nearest": "the nearest sample"}
     by = next(words for key, words in how.items() if scores.get(key) == auc)

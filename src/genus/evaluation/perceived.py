@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,12 +11,14 @@ from genus.codec.units import spans
 from genus.data import Dataset
 from genus.evaluation.extractor import Extractor
 from genus.evaluation.feature_metrics import FEATURED, score_features
-from genus.evaluation.metrics import Metric
+from genus.evaluation.findings import Finding
+from genus.evaluation.metrics import NEIGHBOURS, Metric
 from genus.evaluation.ngrams import WORDED, cut_alike, score_symbols
 
-__all__ = ["PERCEIVED", "other_pieces", "ordering", "score_images", "score_sequences", "shuffled"]
+__all__ = ["PERCEIVED", "find_ignored_label", "other_pieces", "ordering", "score_images", "score_sequences", "shuffled"]
 
 PERCEIVED: dict[str, Metric] = FEATURED | WORDED
+HEEDED, SIGMAS = 0.75, 4.0  # of the share of real rows, and standard errors below it, from which on a label is ignored
 SATURATED = 0.98  # of the two-sample AUC, from which on for all families trees over pixels order nothing
 
 Scores = tuple[dict[str, float], dict[str, float]]
@@ -33,6 +37,29 @@ def score_images(extractor: Extractor, train: Dataset, held: Tensor, samples: Te
     x, y = (rows.reshape(len(rows), -1)[:, : space.dim].reshape(-1, *space.shape) for rows in (held, samples))
     labels = samples[:, space.dim + label] if label is not None and train.c is not None else None
     return score_features(extractor, x, y, labels)
+
+
+def find_ignored_label(extractor: Extractor | None, test: Dataset, scores: dict[str, float]) -> list[Finding]:
+    """Return a flaw where samples hardly show the label that they were drawn for, as real rows show theirs.
+
+    Args:
+        extractor: of the comparison, which tells labels; None of data without one.
+        test: held-out rows.
+        scores: the metrics of the samples.
+    """
+    match, label = scores.get("label_match"), None if extractor is None else extractor.label
+    if extractor is None or label is None or match is None or test.c is None:
+        return []
+    n = min(len(test), NEIGHBOURS)
+    seen = extractor.probabilities(test.x[:n])
+    assert seen is not None
+    real = float((seen.argmax(1) == test.c[:n, label].long().cpu().numpy()).mean())
+    if match >= HEEDED * real or real - match <= SIGMAS * math.sqrt(real * (1 - real) / n + match * (1 - match) / n):
+        return []
+    said = (
+        f"the label that was asked for is recognised in {100 * match:.0f} % of samples, and in {100 * real:.0f} % of real rows"
+    )
+    return [Finding("flaw", "label", said, {"samples": match, "real": real})]
 
 
 def score_sequences(

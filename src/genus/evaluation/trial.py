@@ -25,7 +25,7 @@ from genus.evaluation.extractor import Extractor
 from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, scores_and_errors, torch_threads
-from genus.evaluation.perceived import score_images, score_sequences
+from genus.evaluation.perceived import find_ignored_label, score_images, score_sequences
 from genus.evaluation.sequence_faults import find_sequence_wrongs
 from genus.evaluation.sequences import draws, evaluate_sequences
 from genus.evaluation.telling import telling_columns
@@ -226,6 +226,7 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     scores, errors = score_attacks(protocol, joint, likelihood)
     trial.metrics, trial.errors = trial.metrics | scores, trial.errors | errors
     trial.findings = find_wrongs(protocol, joint) + find_betrayal(scores, errors)
+    trial.findings += find_ignored_label(protocol.extractor, test, trial.metrics)
     trial.telling = find_telling(protocol, joint)
     seconds = CHECKING * protocol.budget
     trial.findings = find_wrong_density(model, test.x, test.c, seconds) + trial.findings
@@ -318,13 +319,17 @@ def find_wrongs(protocol: Protocol, samples: Tensor) -> list[Finding]:
     if train.space.sequence:
         return find_sequence_wrongs(train.space, samples, train.x, protocol.test.x, train.consecutive)
     space, seen, unseen = joint_space(train), with_context(train), with_context(protocol.test)
-    return [*find_copies(space, samples, seen, unseen), *find_faults(space, samples, torch.cat([unseen, seen]))]
+    copies = find_copies(space, samples, seen, unseen)
+    # No pixel has a name that a person could look for; what is wrong with pictures is told by features.
+    return copies + find_faults(space, samples, torch.cat([unseen, seen])) if train.space.is_table else copies
 
 
 def find_telling(protocol: Protocol, samples: Tensor) -> dict[str, float]:
     """Return the columns that give samples away, which hold the context beside x where there is one."""
     train = protocol.train
-    return {} if train.space.sequence else telling_columns(joint_space(train), protocol.half, samples)
+    return (
+        {} if not train.space.is_table or train.space.sequence else telling_columns(joint_space(train), protocol.half, samples)
+    )
 
 
 def with_context(data: Dataset) -> Tensor:

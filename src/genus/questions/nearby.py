@@ -27,6 +27,7 @@ __all__ = ["Nearby", "counterfactuals", "interpolate"]
 USUAL = 0.1  # of the model's own draws with the same change, the share that may be less likely than a likely row
 OWN = 500  # of these draws
 TRIES = 64  # values that are tried of the columns that follow a change
+LEVELS = 64  # that are tried of a category between two rows; of more, those of the two
 BOUND_SAMPLES = 64  # importance samples of a density that is only bounded
 
 
@@ -115,8 +116,8 @@ def counterfactuals(
 def interpolate(model: GenerativeModel, first: Any, second: Any, steps: int = 5, **reading: Any) -> Nearby:
     """Return rows on the way from one row to another.
 
-    Numbers go evenly through the coordinate in which their column is nearly normal. Every other value is that of one of the two
-    rows: which one, the joint density says, given the numbers and each other.
+    Numbers go evenly through the coordinate in which their column is nearly normal. Categories are the levels that the joint
+    density likes best, given the numbers and each other; every other value is that of one of the two rows.
 
     Args:
         model: of a table, with a density.
@@ -262,10 +263,19 @@ def _distance(space: Space, x: Tensor, row: Tensor) -> Tensor:
 
 
 def _likeliest(model: GenerativeModel, x: Tensor, a: Tensor, b: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-    """Return rows in which some columns have the value of a or b (1, D), in turns the likelier given all others."""
+    """Return rows in which some columns, in turns, have the likeliest value given all others.
+
+    A category may have any level; another column that of a or of b (1, D).
+    """
+    kinds = model.space.kinds
     for _ in range(2):
         for i in columns:
-            one, other = (set_columns(x, [i], end[:, [i]].expand(len(x), 1)) for end in (a, b))
-            x = torch.where((_density(model, one, c) >= _density(model, other, c))[:, None], one, other)
+            kind = kinds[i]
+            known = [k for k, level in enumerate(kind.levels) if level is not None] if isinstance(kind, Category) else []
+            values = {float(k) for k in known} if len(known) <= LEVELS else set()
+            values |= {v for v in (a[0, i].item(), b[0, i].item()) if not math.isnan(v)}
+            tried = [set_columns(x, [i], x.new_full((len(x), 1), value)) for value in sorted(values)]
+            best = torch.stack([_density(model, rows, c) for rows in tried]).argmax(0)
+            x = torch.stack(tried)[best, torch.arange(len(x))]
             x[0], x[-1] = a[0], b[0]
     return x
