@@ -247,7 +247,7 @@ def test_symbols_without_a_form_are_text_too() -> None:
 def test_sound_can_be_heard_and_seen(tmp_path: Path) -> None:
     page = tones().write(tmp_path).read_text(encoding="utf-8")
     assert "media-src data:" in page
-    assert "sound: sequences of up to 900 steps (0.11 s at 8 kHz), values 0 to 255" in page
+    assert "sound: sequences of up to 900 samples (0.11 s at 8 kHz), values 0 to 255" in page
     players = re.findall(r'<audio controls preload="metadata" src="data:audio/wav;base64,([^"]*)" aria-label="([^"]*)">', page)
     assert [label for _, label in players] == [
         f"{name}, number {i}" for name in ("real", "rnn", "markov", "gpt") for i in (1, 2, 3)

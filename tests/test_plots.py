@@ -120,4 +120,4 @@ def test_curves_leave_out_what_is_not_finite() -> None:
     assert drawn is not None
     assert ">nll<" in drawn
     assert "held out" not in drawn
-    assert plots.curves([type("H", (), {"rows": History.rows[:1]})()], "too few") is None
+    assert plots.curves([type("H", (History,), {"rows": History.rows[:1]})()], "too few") is None

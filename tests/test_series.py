@@ -217,3 +217,26 @@ def test_ids_of_tokens_are_symbols_and_numbers_are_numbers() -> None:
     ):
         assert not isinstance(genus.read(numbers, sequence=True).space.kinds[0], Category)
     assert "sequence=True" not in str(genus.read(rng.poisson(900, (200, 6))))
+
+
+def test_independent_steps_are_the_floor_of_series_in_a_comparison() -> None:
+    x = RNG.normal(size=(60, 6, 2))
+    report = genus.compare(genus.read(x, sequence=True), families=["rnn"], budget=1, progress=False)
+    rows = {row.family: row for row in report.rows}
+    assert rows["independent-steps"].baseline_difference == 0
+    assert "independent steps" in report.verdict
+
+
+def test_the_mass_of_independent_steps_is_one_and_draws_are_as_long_as_the_data() -> None:
+    model = genus.models.IndependentSteps(Space([Category(("a", "b", None)), Category(("u", "v"))], shape=(4,), sequence=True))
+    end = [2.0, 0.0]
+    x = torch.tensor([[0.0, 1.0, *end], [0.0, 0.0, 1.0, 1.0], [1.0, 0.0, *end], [0.0, 1.0, 0.0, 0.0]])
+    model.observe(x[:1]), model.observe(x[1:])
+    model.conclude()
+    steps = torch.cartesian_prod(torch.arange(2.0), torch.arange(2.0))
+    both = [torch.cat([a, b]) for a in steps for b in steps] + [torch.cat([a, torch.tensor(end)]) for a in steps]
+    every = torch.stack([*both, torch.tensor(end * 2)])
+    assert float(model.log_prob(every).exp().sum()) == pytest.approx(1.0, abs=1e-6)
+    drawn = model.sample(4000, seed=0)
+    short = float(model.log_prob(every[16:20]).exp().sum())
+    assert float(((drawn[:, 0] != 2) & (drawn[:, 2] == 2)).double().mean()) == pytest.approx(short, abs=0.03)

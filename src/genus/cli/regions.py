@@ -91,11 +91,14 @@ def region_of(space: Space, text: str) -> Tensor:
     parts = [re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", part) for part in text.split(",")]
     most = 1 if space.sequence else 2
     slices = [slice(*(int(end) if end else None for end in part.groups())) for part in parts if part]
-    shape = (space.dim // space.period, space.period) if space.sequence else space.shape
-    mask = torch.zeros(shape, dtype=torch.bool)
+    mask = torch.zeros(space.shape, dtype=torch.bool)
+    steps = mask.view(-1, space.period) if space.sequence else mask
     if len(slices) == len(parts) <= most:
-        mask[(slices[0],) if space.sequence else (..., *slices, *[slice(None)] * (2 - len(slices)))] = True
+        if space.sequence:
+            steps[slices[0]] = True
+        else:
+            steps[(..., *slices, *[slice(None)] * (2 - len(slices)))] = True  # type: ignore[index]
     if not mask.any():
         expected = "START:STOP of steps" if space.sequence else "TOP:BOTTOM,LEFT:RIGHT of pixels"
         raise UsageError(f"--region {text!r} holds nothing; expected {expected}, within {' by '.join(map(str, space.shape))}")
-    return mask.view(space.shape)
+    return mask

@@ -28,7 +28,7 @@ from genus.evaluation.partition import hold_out, partition_notes
 from genus.evaluation.race import FITTED, JUDGED, Clock, Heats, held_out_rows, judge_time, run_heats, shorten, unsettled
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
-from genus.evaluation.rows import BASELINES, family_row, names, pair_rows
+from genus.evaluation.rows import BASELINES, baseline_of, family_row, names, pair_rows
 from genus.evaluation.running import run_trials
 from genus.evaluation.samples import given_row, read_samples
 from genus.evaluation.sequences import draws
@@ -113,7 +113,7 @@ def compare(
     data = data if isinstance(data, Dataset) else read(data)
     _check_data(data, test)
     say = progress if callable(progress) else _print_line if progress else _say_nothing
-    chosen = _chosen(families, BASELINES[data.space.sequence][0])
+    chosen = _chosen(families, baseline_of(data.space, data.context))
     setup, rest = _set_up(data, chosen, samples, hold_out(data, test, split), clock, (budget, seeds, split, stack))
     setup = replace(setup, protocol=replace(setup.protocol, hyper=dict(hyper or {})))
     for name, reason in setup.refused.items():
@@ -169,7 +169,7 @@ class Setup:
     @property
     def baseline(self) -> str:
         """Return the family that always takes part."""
-        return BASELINES[self.data.space.sequence][0]
+        return baseline_of(self.data.space, self.data.context)
 
 
 def _set_up(
@@ -242,7 +242,7 @@ def _report(setup: Setup, trials: Sequence[Trial], references: dict[str, dict[st
         references,
         replace(setup.data, notes=(*setup.data.notes, *partition_notes(setup.data, setup.split))),
         setup.clock.begin,
-        baseline=BASELINES[setup.data.space.sequence][1],
+        baseline=BASELINES[setup.baseline],
         baseline_family=setup.baseline,
         budget_seconds=protocol.budget,
         time_seconds=setup.clock.seconds if setup.clock.seconds < math.inf else None,

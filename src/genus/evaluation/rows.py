@@ -17,15 +17,24 @@ from genus.evaluation.intervals import Difference, by_group, compare_rows, mean_
 from genus.evaluation.results import Row
 from genus.evaluation.trial import EVIDENCE, Trial
 from genus.ladder import Composed, Counted, GenerativeModel, Learned
+from genus.registry import refusal
+from genus.space import Space
 
-__all__ = ["BASELINES", "family_row", "names", "pair_rows", "trials_row"]
+__all__ = ["BASELINES", "baseline_of", "family_row", "names", "pair_rows", "trials_row"]
 
-# The family that always takes part, of tables and images and of sequences, and in words.
+# The families of which one always takes part, in words.
 BASELINES = {
-    False: ("independent", "independent columns"),
-    True: ("markov", "the Markov chain (counts of n-grams)"),
+    "independent": "independent columns",
+    "markov": "the Markov chain (counts of n-grams)",
+    "independent-steps": "independent steps",
 }
-BASELINE_NAMES = [name for name, _ in BASELINES.values()]  # which lack what joins columns by definition
+
+
+def baseline_of(space: Space, context: Space | None) -> str:
+    """Return the name of the family that always takes part: counts of n-grams of symbols, else what lacks all dependence."""
+    if not space.sequence:
+        return "independent"
+    return "markov" if refusal("markov", space, context) is None else "independent-steps"
 
 
 def family_row(family: type[GenerativeModel], trials: Sequence[Trial], held: Dataset) -> Row:
@@ -64,9 +73,9 @@ def trials_row(named: tuple[str, str, str], label: str, trials: Sequence[Trial],
         seeds=[t.seed for t in good],
         histories=[t.history for t in good],
         samples=good[0].samples,
-        findings=_lasting([t.findings for t in good]) if named[0] not in BASELINE_NAMES else [],
+        findings=_lasting([t.findings for t in good]) if named[0] not in BASELINES else [],
         codes=good[0].codes,
-        telling=good[0].telling if named[0] not in BASELINE_NAMES else {},
+        telling=good[0].telling if named[0] not in BASELINES else {},
     )
     if len(good) < len(trials):
         bad = next(trial for trial in trials if trial.error)

@@ -29,6 +29,7 @@ __all__ = ["verdict"]
 COPIED_SHARE = 0.5  # of the held-out rows, from which on copies of training rows are remarked on
 CHANCE_BITS = 30.0  # of different rows that the columns allow, above which copies are no accident
 WON = 0.7  # of the rows, from which on it is said beside a tie
+BEYOND = {"markov": "counts of n-grams", "independent-steps": "single steps"}  # what a baseline of sequences knows
 
 
 def verdict(results: Results) -> list[str]:
@@ -87,7 +88,7 @@ def _density_verdict(results: Results, dense: Sequence[Place]) -> list[str]:
         said.append(f"The next is {rest[0].family}{_margin(rest[0], behind=True)}.")
     said += _doubts(results, best, ties, rest)
     if baseline is not None and baseline is best and (rest or ties):
-        beyond = "counts of n-grams" if results.space.sequence else "single columns"
+        beyond = BEYOND.get(results.baseline_family, "single columns")
         why = f"what there is to learn beyond {beyond} is little, or the budget is too short"
         said.append(f"Nothing is better than {results.baseline}: {why}.")
     elif baseline is not None and baseline in ties:

@@ -25,6 +25,7 @@ from genus.models.pixelcnn import PixelCNN
 from genus.models.real_nvp import RealNVP
 from genus.models.rnn import RNN
 from genus.models.stack import Stack, StackOfBounds
+from genus.models.steps import IndependentSteps
 from genus.models.trees import Trees
 from genus.models.vae import IWAE, VAE
 from genus.models.vqvae import VQVAE
@@ -57,6 +58,7 @@ __all__ = [
     "MarkovChain",
     "Mixture",
     "Independent",
+    "IndependentSteps",
     "NaiveBayes",
     "ParallelWaveNet",
     "PixelCNN",

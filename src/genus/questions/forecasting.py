@@ -177,7 +177,7 @@ def infill(
             fine = torch.tensor([_fits(model.space, one[None]) for one in whole])
             if not fine.any():
                 raise GenusError(f"Sequence {i} goes on where each of {n} draws has ended; draw a shorter region.")
-            weight = model.log_conditionals(whole[fine], given)[:, last:].double().sum(1).softmax(0)
+            weight = model.log_conditionals(whole[fine], given)[:, last:].double().sum(1).softmax(0)  # type: ignore[operator]
             worth = min(worth, float(1 / weight.square().sum()))
             with isolated(at):
                 whole = whole[fine][torch.multinomial(weight, 1)]
