@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import genus
-from genus.evaluation.race import Clock, held_out_rows, unsettled
+from genus.evaluation.race import Clock, held_out_rows, run_heats, unsettled
 from genus.evaluation.rows import family_row
 from genus.evaluation.stacking import stack_row
-from genus.evaluation.trial import Protocol, run_trial, stopping_rows
+from genus.evaluation.trial import OUT_OF_TIME, Protocol, Trial, run_trial, stopping_rows
 from genus.evaluation.winner import keep_winner
 from genus.files import load
 from genus.models.weights import mixture_weights
@@ -99,3 +99,21 @@ def test_what_more_time_might_change_is_said() -> None:
     )
     trial.history.stopped = "early stopping"
     assert not unsettled(Heats([], [], [], []), [trial])
+
+
+def test_families_that_the_small_fits_left_no_time_for_are_fitted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine small fits may end at once: a verdict on the baseline alone would be none."""
+    found = []
+
+    def run_trials(protocol: Protocol, work: list[tuple[type, int]], *_: object) -> list[Trial]:
+        found.append([cls.name for cls, _ in work])
+        return [Trial(cls.name, 0, error="" if cls.name == "independent" else OUT_OF_TIME) for cls, _ in work]
+
+    monkeypatch.setattr("genus.evaluation.race.run_trials", run_trials)
+    data = genus.read("iris")
+    protocol = Protocol(data, data, data.x[:20], 1.0, {}, 1)
+    chosen = [genus.family(name) for name in ("independent", "rnn", "maf", "made", "mixture", "trees", "vae")]
+    heats = run_heats(protocol, chosen, "independent", 2, Clock(time.time(), 60), lambda line: None)
+    assert [cls.name for cls in heats.finalists] == ["independent", "trees", "mixture", "made", "maf"]
+    assert {row.status for row in heats.given_up} == {"given up"}
+    assert all("not tried" in row.reason for row in heats.given_up)

@@ -47,8 +47,8 @@ def reference_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scores = {name: score_rows(protocol, x)[0] for name, x in rows.items()}
-        for name, x in rows.items():
-            scores[name] |= score_attacks(protocol, x, honest=name == "real against real")[0]
+        for name in ("real against real", "copy of the training set"):
+            scores[name] |= score_attacks(protocol, rows[name], honest=name == "real against real")[0]
         if target is not None:  # as many rows to learn from as a model's samples
             column = space.index(target) if isinstance(target, str) else target
             key = "tstr_auc" if is_classified(space.kinds[column]) else "tstr_r2"

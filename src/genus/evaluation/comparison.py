@@ -29,7 +29,7 @@ from genus.evaluation.race import FITTED, JUDGED, Clock, Heats, held_out_rows, j
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.rows import BASELINES, baseline_of, family_row, names, pair_rows
-from genus.evaluation.running import run_trials
+from genus.evaluation.running import run_trials, warm_up
 from genus.evaluation.samples import given_row, read_samples
 from genus.evaluation.sequences import draws
 from genus.evaluation.stacking import stack_row
@@ -207,6 +207,7 @@ def _bounded(setup: Setup, rest: Tensor) -> tuple[Setup, Tensor]:
 def _hurry(setup: Setup, rest: Tensor, jobs: int, say: Say) -> tuple[Setup, Tensor]:
     """Return the set-up after the small fits, with as much time and as many rows for the others as there are."""
     protocol, clock = setup.protocol, setup.clock
+    warm_up(jobs)
     if not setup.data.space.sequence:
         judged = judge_time(protocol, rest, JUDGED * clock.seconds)
         protocol, rest = shorten(protocol, judged), rest[:judged]

@@ -20,7 +20,7 @@ from genus.data import Dataset
 from genus.evaluation.results import Row
 from genus.evaluation.rows import names
 from genus.evaluation.running import Family, Say, run_trials
-from genus.evaluation.trial import Protocol, Trial, score_rows
+from genus.evaluation.trial import OUT_OF_TIME, Protocol, Trial, score_rows
 from genus.evaluation.wording import listed
 from genus.ladder import ApproximateDensity
 from genus.registry import families as all_families
@@ -128,7 +128,9 @@ def run_heats(protocol: Protocol, chosen: Sequence[Family], baseline: str, jobs:
     trials = {t.family: t for t in run_trials(small, [(cls, 0) for cls in (floor, *tried)], jobs, baseline, say)}
     score = {name: _score(trial) for name, trial in trials.items()}
     tried.sort(key=lambda cls: -score[cls.name])
+    late = [cls for cls in sorted(tried, key=_promise) if trials[cls.name].error == OUT_OF_TIME]
     going = _finalists(tried, score, most)
+    going += late[: most - len(going)]  # of which nothing is known, since the small fits ended too late for them
     first = max((score[cls.name] for cls in going), default=-math.inf)
     out = [cls for cls in tried if cls not in going]
     given_up = [_loser(cls, trials[cls.name], score[cls.name], first) for cls in out]
@@ -150,11 +152,16 @@ def _small(protocol: Protocol) -> Dataset:
 
 def _affordable(rivals: Sequence[Family], seconds: float) -> tuple[list[Family], list[Family]]:
     """Return the families to try in so many seconds, the promising first, and those there is no time for."""
-    ordered = sorted(rivals, key=lambda cls: PROMISING.index(cls.name) if cls.name in PROMISING else len(PROMISING))
+    ordered = sorted(rivals, key=_promise)
     if seconds / len(ordered) >= ENOUGH:
         return ordered, []
     untried = [cls for cls in ordered if cls.name in all_families() and cls.name not in PROMISING]
     return [cls for cls in ordered if cls not in untried], untried
+
+
+def _promise(cls: Family) -> int:
+    """Return the place of a family among those that are tried first."""
+    return PROMISING.index(cls.name) if cls.name in PROMISING else len(PROMISING)
 
 
 def _finalists(tried: Sequence[Family], score: dict[str, float], most: int) -> list[Family]:
@@ -170,6 +177,8 @@ def _given_up(cls: Family, reason: str, status: Literal["failed", "given up"] = 
 
 def _loser(cls: Family, trial: Trial, score: float, first: float) -> Row:
     """Return the row of a family that a small fit ruled out, with the reason."""
+    if trial.error == OUT_OF_TIME:
+        return _given_up(cls, UNTRIED)
     if trial.error:
         return _given_up(cls, trial.error, status="failed")
     said = f"given up early: {score:.2f} nats a validation row after a small fit, where the first had {first:.2f}"

@@ -11,7 +11,7 @@ from genus.evaluation.trial import Protocol, Trial, run_trial
 from genus.evaluation.workers import Parcel
 from genus.ladder import GenerativeModel, registered_families
 
-__all__ = ["run_trials"]
+__all__ = ["run_trials", "warm_up"]
 
 Family = type[GenerativeModel]
 Say = Callable[[str], None]
@@ -55,6 +55,18 @@ def run_trials(
         open_work = [(cls, seed) for cls, seed in work if (cls.name, seed) not in done]
         trials += [Trial(cls.name, seed, error="it was interrupted") for cls, seed in open_work]
     return sorted(trials, key=lambda trial: trial.seed)
+
+
+def warm_up(jobs: int) -> None:
+    """Start the worker processes of so many jobs, so that no trial pays for their imports by its own time."""
+    if jobs > 1:
+        from joblib import Parallel, delayed
+
+        Parallel(n_jobs=jobs)(delayed(_nothing)() for _ in range(jobs))
+
+
+def _nothing() -> None:
+    """Do nothing: to find this function a worker imports this module, and with it all that a trial needs."""
 
 
 def _run(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int) -> Iterator[Trial]:

@@ -61,6 +61,8 @@ STOPPED = 2_000  # of them, at most, whose log-densities are kept
 STOPPING = 0.1  # of the training rows, which stop a training
 VALUES = 2**18  # coordinates that a chain rule draws at once
 
+OUT_OF_TIME = "the clock ended before its training began."
+
 
 @dataclass
 class Trial:
@@ -155,7 +157,7 @@ def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> T
             if seconds <= 0 and issubclass(family, Counted):
                 seconds = protocol.budget  # one pass over the rows, and without the baseline there is nothing to report
             if seconds <= 0:
-                raise GenusError("the clock ended before its training began.")
+                raise GenusError(OUT_OF_TIME)
             given = protocol.hyper.get(family.name, {})
             size = choose_size(family, protocol.train, seconds, given, seed)
             model = build(family, space, context, seed, **size.hyper)

@@ -19,6 +19,11 @@ import cloudpickle
 __all__ = ["Parcel"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
+# Folders of genus and of Python; with a separator at the end, since another's name may begin like theirs.
+KNOWN = tuple(
+    os.path.join(os.path.abspath(folder), "")
+    for folder in (PACKAGE, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib")))
+)
 INSTALLED = ("site-packages", "dist-packages")  # folders that every worker finds by itself
 
 
@@ -82,8 +87,5 @@ def _is_own(module: Any) -> bool:
     file = getattr(module, "__file__", None)
     if not isinstance(module, ModuleType) or not isinstance(file, str) or sys.modules.get(module.__name__) is not module:
         return False
-    path = Path(os.path.abspath(file))
-    python = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
-    return not any(folder in path.parts for folder in INSTALLED) and not any(
-        path.is_relative_to(folder) for folder in (PACKAGE, *python)
-    )
+    path = os.path.abspath(file)
+    return not any(f"{os.sep}{folder}{os.sep}" in path for folder in INSTALLED) and not path.startswith(KNOWN)
