@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from genus.cli.inputs import codec_of, source_of
-from genus.cli.options import Data, DrawSeed, Model, Output, TableFile, TableOptions, shared_options
+from genus.cli.options import Data, DrawSeed, Model, TableFile, TableOptions, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, write_table
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def impute(
     ] = False,
     reading: TableOptions,
     seed: DrawSeed = None,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Fill the blanks of a table, drawn from the model's distribution given the values that a row has.
 
@@ -67,7 +67,7 @@ def impute(
     chosen = [name.strip() for name in columns.split(",")] if columns is not None else None
     draws = times or (MEAN_DRAWS if mean else 1)
     found = filled_by(loaded, source_of(data), chosen, draws, seed, **reading.arguments())
-    write_table(found.summary() if mean else _stacked(found), out, output.as_json)
+    write_table(found.summary() if mean else _stacked(found), out, output)
     for note in codec_of(loaded).notes:
         if note.about == "left out":
             output.note(f"{note.label}  {note.shell}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genus.cli.inputs import source_of
-from genus.cli.options import Data, Model, Output, TableFile, TableOptions, shared_options
+from genus.cli.options import Data, Model, TableFile, TableOptions, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, write_table
 
 __all__ = ["predict"]
@@ -34,7 +34,7 @@ def predict(
     ] = None,
     out: TableFile = None,
     reading: TableOptions,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Predict a column of a table from the other columns, by a model of all of them.
 
@@ -57,7 +57,7 @@ def predict(
     from genus.questions import predict as predicted_by
 
     found = predicted_by(load(model), source_of(data), column, level, held_out, **reading.arguments())
-    write_table(found.table(probabilities), out, output.as_json)
+    write_table(found.table(probabilities), out, output)
     for reason, count in found.reasons.items():
         output.note(f"{count:,} row{'s' if count > 1 else ''}: {reason}.")
     where = f"; they are in {out}" if out is not None else ""

@@ -11,7 +11,7 @@ from genus.cli.conditions import parse_conditions
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, context_codec_of, context_values, prefix_values
 from genus.cli.jobs import in_order, seeded_blocks
-from genus.cli.options import DrawSeed, Jobs, Model, Output, shared_options
+from genus.cli.options import DrawSeed, Jobs, Model, TableOutput, shared_options
 from genus.cli.outputs import IMAGES, check_suffix, sample_notes, table_writer, with_notes, write_images
 from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_prompt, kind_of, stop_symbol, write_sequences
 
@@ -88,7 +88,7 @@ def sample(
             " a folder: one file for each text or sound. By default tables and text go to stdout.",
         ),
     ] = None,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Draw new data from a model.
 
@@ -129,12 +129,12 @@ def sample(
     choices |= {"blanks": True} if blanks else {}
     with torch.inference_mode():
         if space.sequence:
-            count = _draw_sequences(loaded, n, prefix or [""], stream, choices, out, output.as_json)
+            count = _draw_sequences(loaded, n, prefix or [""], stream, choices, out, output)
             what = {"text": "texts", "sound": "sounds"}.get(kind_of(codec_of(loaded)), "sequences")
         else:
             if prefix:
                 choices["prefix"] = _encode_prefix(loaded, prefix)
-            count = _draw_rows(loaded, n, choices, out, output.as_json, jobs)
+            count = _draw_rows(loaded, n, choices, out, output, jobs)
             what = "rows" if space.is_table else "images"
     for note in sample_notes(codec_of(loaded)):
         output.note(note)
@@ -159,7 +159,7 @@ def _check_chain(model: GenerativeModel, wanted: list[str]) -> None:
 
 
 def _draw_sequences(
-    model: Any, n: int | None, prefixes: list[str], stream: bool, choices: dict[str, Any], out: Path | None, as_json: bool
+    model: Any, n: int | None, prefixes: list[str], stream: bool, choices: dict[str, Any], out: Path | None, output: TableOutput
 ) -> int:
     """Draw and write n texts from every prefix, or n sounds, and return their number."""
     import torch
@@ -167,7 +167,7 @@ def _draw_sequences(
     codec = codec_of(model)
     each = 1 if n is None else n
     count = each * len(prefixes)
-    check_out(codec, out, as_json, count)
+    check_out(codec, out, output.as_json, count)
     begins = [encode_prompt(codec, text) if text else torch.empty(0) for text in prefixes for _ in range(each)]
     lengths = [len(begin) for begin in begins]
     if "stop" in choices:
@@ -181,7 +181,7 @@ def _draw_sequences(
         printer.close()
     else:
         x = model.sample(count, **choices)
-        write_sequences(codec, cut_at_stop(x, lengths, stop), out, as_json)
+        write_sequences(codec, cut_at_stop(x, lengths, stop), out, output)
     return count
 
 
@@ -194,19 +194,19 @@ def _encode_prefix(model: Any, words: list[str]) -> Tensor:
 
 
 def _draw_rows(
-    model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool, jobs: int | None
+    model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, output: TableOutput, jobs: int | None
 ) -> int:
     """Draw and write rows of a table, block by block, or images, and return their number."""
     space, codec = model.space, codec_of(model)
     if not space.is_table:
-        return _draw_images(model, n, choices, out, as_json)
+        return _draw_images(model, n, choices, out, output.as_json)
     import torch
 
     check_suffix(out)
     count = 1000 if n is None else n
     codec.check_room(count)
     seed = int(torch.randint(2**62, ())) if choices["seed"] is None else choices["seed"]
-    with table_writer(out, as_json) as write:
+    with table_writer(out, output) as write:
         for table in in_order(drawn, (model, choices | {"seed": seed}), seeded_blocks(count, seed), jobs):
             write(with_notes(table, sample_notes(codec)))
     return count

@@ -28,6 +28,7 @@ from genus.evaluation.neighbours import repeated
 from genus.evaluation.report import Report
 from genus.evaluation.results import GIVEN, Row
 from genus.evaluation.trial import Protocol, find_telling, find_wrongs, joint_space, pictured, score_rows, with_context
+from genus.notebook import printable
 
 __all__ = ["evaluate", "given_row", "read_samples"]
 
@@ -164,7 +165,7 @@ def given_row(protocol: Protocol, given: Given) -> Row:
 
 
 def _print_line(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 # -- real rows ------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from genus.evaluation.results import Results, Row
 from genus.evaluation.sequences import symbol
 from genus.evaluation.tables import measured
 from genus.evaluation.verdict import verdict
+from genus.notebook import printable
 
 __all__ = ["renderable", "text"]
 
@@ -24,7 +25,7 @@ def text(results: Results) -> str:
     """Return the results as plain text, 120 characters wide."""
     console = Console(file=io.StringIO(), width=120, color_system=None)
     console.print(renderable(results))
-    return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+    return printable(console.file.getvalue().rstrip())  # type: ignore[attr-defined]
 
 
 def renderable(results: Results) -> Group:
