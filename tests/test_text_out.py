@@ -24,6 +24,7 @@ from genus.tour.run import run_pages
 
 ESCAPE, COLUMN = "ok\x1b]0;owned\x07", "=ev\x1b[31mil"
 MARKUP = "--></style></svg><script>alert(1)</script><img src=x onerror=alert(1)>\"'` ``` {{7*7}}"
+COMPARED = ("--families", "naive-bayes", "--no-stack", "--seeds", 1, "--jobs", 1, "--budget", "1s")
 LEVELS = {COLUMN: ["=1+1", ESCAPE, "@a", "-x", "plain"], MARKUP: [MARKUP, "\u202eemoR", "+1, too"]}
 
 
@@ -63,7 +64,7 @@ def test_no_command_steers_the_terminal(hostile: Path, model: Path, tmp_path: Pa
         ("describe", hostile),
         ("describe", hostile, "--json"),
         ("fit", hostile, "--family", "naive-bayes", "--out", tmp_path / "m.genus"),
-        ("compare", hostile, "--families", "naive-bayes", "--seeds", 1, "--jobs", 1, "--no-stack", "--budget", "1s", "--out", tmp_path / "report"),
+        ("compare", hostile, *COMPARED, "--out", tmp_path / "report"),
         ("predict", model, hostile, "--column", "\x1b[31m"),
         ("describe", tmp_path / "\x1b[31m.csv"),
     ]
