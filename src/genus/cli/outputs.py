@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from genus.atomic import atomic_write
 from genus.cli.errors import UsageError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch import Tensor
 
-    from genus.cli.options import TableOutput
     from genus.codec import Codec
     from genus.space import Space
 
@@ -47,6 +46,16 @@ IMAGES = (".png", ".npz", ".npy")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin what a spreadsheet computes, in text
 BEGINS = r"^[=+\-@\t\r]"
 TILE, GAP, WIDEST = 56, 2, 4096  # pixels: of an image in a grid at least, between images, of a whole grid at most
+
+
+class TableNotes(Protocol):
+    """Hold what a command was asked of its tables, as `genus.cli.options.TableOutput` does."""
+
+    as_json: bool
+    safe_csv: bool
+
+    def note(self, text: str) -> None:
+        """Print a line for a person."""
 
 
 def print_json(value: Any) -> None:
@@ -92,14 +101,14 @@ def with_notes(table: pa.Table, notes: Sequence[str]) -> pa.Table:
     return table.replace_schema_metadata({"genus.notes": json.dumps(list(notes), ensure_ascii=False)})
 
 
-def write_table(table: pa.Table, path: Path | None, output: TableOutput | None = None) -> None:
+def write_table(table: pa.Table, path: Path | None, output: TableNotes | None = None) -> None:
     """Write a table to a file in the form that its name says; without a file to stdout, as CSV or as a JSON list of rows."""
     with table_writer(path, output) as write:
         write(table)
 
 
 @contextmanager
-def table_writer(path: Path | None, output: TableOutput | None = None) -> Iterator[Callable[[pa.Table], None]]:
+def table_writer(path: Path | None, output: TableNotes | None = None) -> Iterator[Callable[[pa.Table], None]]:
     """Yield a function that writes the next rows of a table: to a file in the form that its name says, else to stdout.
 
     Parquet, delimited text and JSON are written part by part, so that memory does not grow with the rows; .npz and .npy, which
@@ -155,7 +164,7 @@ def _parquet(path: Path) -> Iterator[Callable[[pa.Table], None]]:
 
 
 @contextmanager
-def _written(suffix: str, put: Callable[[str], Any], output: TableOutput | None) -> Iterator[Callable[[pa.Table], None]]:
+def _written(suffix: str, put: Callable[[str], Any], output: TableNotes | None) -> Iterator[Callable[[pa.Table], None]]:
     """Yield a function that puts the next rows as text."""
     schemas: list[pa.Schema] = []
     formulas: dict[str, None] = {}
