@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,21 @@ def test_a_folder_is_checked_before_the_work(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
     with pytest.raises(genus.GenusError, match=r"file is a file and not a folder\. Choose a folder"):
         check_writable(tmp_path / "file" / "below")
+
+
+def test_the_two_files_of_a_report_change_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = genus.compare("iris", ["naive-bayes"], budget=1, seeds=1, jobs=1, progress=False, stack=False)
+    report.write(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    report.data = "another"
+    write = Path.write_text
+
+    def full(path: Path, text: str, **options: Any) -> int:
+        if "report.json" in path.name:
+            raise OSError(28, "No space left on device")
+        return write(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(genus.GenusError, match="No space left"):
+        report.write(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -37,10 +37,10 @@ BELOW: dict[str, set[str]] = {
     "ladder": TENSORS | {"nets"},
     "divergences": TENSORS | {"nets", "transforms", "ladder"},
     "models": TENSORS | {"codec", "nets", "transforms", "ladder", "divergences"},
-    "registry": TENSORS | {"ladder", "models"},
+    "registry": TENSORS | {"nets", "ladder", "models"},
     "files": TENSORS | {"codec", "nets", "ladder", "registry"},
     "training": TENSORS | {"codec", "nets", "ladder", "registry", "files"},
-    "distillation": TENSORS | {"ladder", "divergences", "models", "registry", "files", "training"},
+    "distillation": TENSORS | {"nets", "ladder", "divergences", "models", "registry", "files", "training"},
     "laws": TENSORS | {"transforms", "ladder", "divergences", "models", "registry", "files", "training"},
     "testing": TENSORS | {"transforms", "ladder", "divergences", "models", "training", "laws"},
     "evaluation": FORMS

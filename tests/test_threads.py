@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import SMALL, SPACES, make
 from torch import Tensor, nn
 
 import genus
@@ -17,7 +18,7 @@ from genus import Category, Lattice, Real, Space
 from genus.errors import GenusError
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity
 from genus.random import isolated
-from genus.registry import build
+from genus.registry import build, refusal
 
 THREADS, SEEDS = 4, range(4)
 TABLE = Space([Real(), Real(), Category(("a", "b", "c"))])
@@ -85,21 +86,23 @@ def weights(model: nn.Module) -> Tensor:
     return torch.cat([tensor.double().flatten() for tensor in model.state_dict().values()])
 
 
-def check_threads(work: Callable[[int], Tensor], alone: list[Tensor] | None = None) -> None:
+def check_threads(
+    work: Callable[[int], Tensor], alone: list[Tensor] | None = None, threads: int = THREADS, seeds: range = SEEDS
+) -> None:
     """Assert that work(seed) gives in each of several threads what it gives alone, and leaves torch's random state alone."""
     before = torch.random.get_rng_state()
-    alone = alone or [work(seed) for seed in SEEDS]
+    alone = alone or [work(seed) for seed in seeds]
     assert torch.equal(before, torch.random.get_rng_state())
-    start = Barrier(THREADS)
+    start = Barrier(threads)
 
     def run(first: int) -> list[Tensor]:
         start.wait()
-        return [work(seed) for seed in SEEDS[first::THREADS]]
+        return [work(seed) for seed in seeds[first::threads]]
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        together = list(pool.map(run, range(THREADS)))
-    for seed in SEEDS:
-        assert torch.equal(alone[seed], together[seed % THREADS][seed // THREADS]), f"seed {seed} in a thread"
+    with ThreadPoolExecutor(threads) as pool:
+        together = list(pool.map(run, range(threads)))
+    for seed in seeds:
+        assert torch.equal(alone[seed], together[seed % threads][seed // threads]), f"seed {seed} in a thread"
     assert not torch.equal(alone[0], alone[1])
 
 
@@ -109,6 +112,33 @@ def test_sampling(name: str) -> None:
     if name in COUNTED:
         genus.fit(model, rows(model.space), progress=False)
     check_threads(lambda seed: model.sample(20, seed=seed))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", list(SMALL))
+def test_a_hundred_draws_of_eight_threads(name: str) -> None:
+    space = next(space for space in SPACES.values() if refusal(name, space) is None and space.dim > 1)
+    model = make(name, space)
+    check_threads(lambda seed: model.sample(50, seed=seed).nan_to_num(-1.0), threads=8, seeds=range(100))
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(100, marks=pytest.mark.nightly)])
+def test_loading_beside_building(count: int, tmp_path: Path) -> None:
+    """Models are loaded in four threads while others build them: a guard of the one must not see the tensors of the other."""
+    names = ["made", "vae", "gan", "maf"]
+    for name in names:
+        genus.save(made(name), tmp_path / f"{name}.genus")
+    alone = {name: weights(made(name)) for name in names}
+    start = Barrier(8)
+
+    def run(thread: int) -> bool:
+        start.wait()
+        name, loads = names[thread % 4], thread < 4
+        models = (genus.load(tmp_path / f"{name}.genus") if loads else made(name) for _ in range(count // 4))
+        return all(torch.equal(weights(model), alone[name]) for model in models)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(run, range(8)))
 
 
 @pytest.mark.parametrize("name", [*(name for name in FAMILIES if name not in COUNTED), "foreign"])

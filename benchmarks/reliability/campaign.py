@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 from .inputs import FORMATS, Inputs
+from .kills import Kills
 from .models import FAMILIES, Models
 from .worker import MEGABYTE, Outcome, commands, forked, warm_up
 
 __all__ = ["PARTS", "Cases", "Result", "part", "run_part"]
 
-PARTS = (*FORMATS, "models", "checkpoints")
+PARTS = (*FORMATS, "models", "checkpoints", "kills")
 MODEL_ROOM, INPUT_ROOM = 64 * MEGABYTE, 512 * MEGABYTE  # beyond what the least command takes
 
 
@@ -86,6 +87,8 @@ def part(name: str, seed: int, home: Path, families: tuple[str, ...] = tuple(FAM
     """
     inputs = Inputs(seed, name, home)
     warm_up(home)
+    if name == "kills":
+        return Kills(seed, home)
     return inputs if name in FORMATS else Models(seed, home, families, name == "checkpoints")
 
 

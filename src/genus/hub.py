@@ -6,8 +6,10 @@ no code is run.
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -117,9 +119,10 @@ def model_card(model: GenerativeModel, repository: str = "owner/name", report: R
     lines += [f"> {info.formula}", ""] if info.formula else []
     lines += [f"- **Good for** {info.good}.", f"- **Bad for** {info.bad}.", ""] if info.good else []
     lines += _numbers(model, report) if report is not None else []
-    lines += ["## What it models", "", "```", str(model.space)]
+    fence = "`" * (3 + str(model.space).count("`") + str(model.context).count("`"))  # no name of a column ends the block
+    lines += ["## What it models", "", fence, str(model.space)]
     lines += [f"given {model.context}"] if model.context is not None else []
-    lines += ["```", "", "## Use", "", "```python", "from genus.hub import from_pretrained", ""]
+    lines += [fence, "", "## Use", "", "```python", "from genus.hub import from_pretrained", ""]
     lines += [f'model = from_pretrained("{repository}")', "model.decode(model.sample(10))", "```", ""]
     lines += ["## What it may reveal", ""]
     lines += [
@@ -131,7 +134,7 @@ def model_card(model: GenerativeModel, repository: str = "owner/name", report: R
 
 def _numbers(model: GenerativeModel, report: Report) -> list[str]:
     """Return the verdict of a report and the row of the model's family, where it took part."""
-    lines = ["## How good it is", "", report.verdict, ""]
+    lines = ["## How good it is", "", _plain(report.verdict), ""]
     row = next((row for row in report.rows if row.family == model.name and row.status == "ok"), None)
     if row is None:
         return lines
@@ -139,8 +142,14 @@ def _numbers(model: GenerativeModel, report: Report) -> list[str]:
     if row.log_density is not None:
         lines.append(f"| log-density, nats a row ({row.label}) | {density_text(row)} |")
     for key, value in row.metrics.items():
-        lines.append(f"| {report.metrics[key].title if key in report.metrics else key} | {value:.3f} |")
+        title = report.metrics[key].title if key in report.metrics else key
+        lines.append(f"| {_plain(title)} | {value:.3f} |")
     return [*lines, ""]
+
+
+def _plain(text: str) -> str:
+    """Return words that may be of the data as Markdown of one line that shows them as they are, with no markup of their own."""
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 def _client() -> Any:

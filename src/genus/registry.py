@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from importlib.metadata import entry_points
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, overload
+
+import torch
 
 import genus.models  # noqa: F401 - importing them registers them
 from genus.errors import DataError, GenusError
 from genus.ladder import (
     ApproximateDensity,
+    Composed,
+    Counted,
     GenerativeModel,
+    Learned,
     TractableDensity,
     isolated,
     registered_families,
     registered_family,
 )
 from genus.models.dequantised import Dequantised
+from genus.nets.room import built, free_memory, in_words, numbers_of
 from genus.space import Lattice, Space
 
 __all__ = ["build", "families", "family", "hyper_parameters", "hyper_type", "refusal", "suggested"]
@@ -125,6 +131,8 @@ def hyper_type(cls: type[GenerativeModel], name: str) -> tuple[type, bool]:
 def suggested(cls: type[GenerativeModel], space: Space, rows: int) -> dict[str, Any]:
     """Return a family's `default_hyperparameters`, without those that it inherited and its constructor does not take.
 
+    A net that would have more than 67 million parameters loses its direct map, then half its width, until it has not.
+
     Args:
         cls: the family.
         space: of x.
@@ -133,7 +141,35 @@ def suggested(cls: type[GenerativeModel], space: Space, rows: int) -> dict[str, 
     if refusal(cls, space) is not None:  # what suits a space that it does not take need not be known
         return {}
     names = hyper_parameters(cls)
-    return {name: value for name, value in cls.default_hyperparameters(space, rows).items() if name in names}
+    chosen = {name: value for name, value in cls.default_hyperparameters(space, rows).items() if name in names}
+    if _is_wide(space) and not issubclass(cls, Counted | Learned | Composed):
+        whole = names | chosen
+        while numbers_of(partial(build, cls, space, None, 0, **whole)).parameters > MOST:
+            smaller = _smaller(whole)
+            if smaller == whole:
+                break
+            chosen |= {name: value for name, value in smaller.items() if value != whole[name]}
+            whole = smaller
+    return chosen
+
+
+MOST = 2**26  # parameters of a model whose size nobody chose
+WIDE = 2**14  # states of all columns, of which fewer make no model that large
+
+
+def _smaller(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Return hyper-parameters without the direct map, which grows with the square of the columns; else of half the width."""
+    if hyper.get("direct"):
+        return hyper | {"direct": False}
+    hidden, width = hyper.get("hidden"), hyper.get("width")
+    narrower = {"hidden": tuple(max(16, units // 2) for units in hidden)} if hidden else {}
+    return hyper | narrower | ({"width": max(16, width // 2)} if width else {})
+
+
+def _is_wide(space: Space) -> bool:
+    """Return whether a default model of this space may be so large that its parameters are to be counted first."""
+    kinds = space.kinds[: space.period] if space.sequence else space.kinds
+    return len(kinds) ** 2 > WIDE or sum(kind.states for kind in kinds) > WIDE
 
 
 def refusal(name: str | type[GenerativeModel], space: Space, context: Space | None = None) -> str | None:
@@ -176,7 +212,7 @@ def build(
         The model, not trained yet.
 
     Raises:
-        GenusError: an unknown family or hyper-parameter.
+        GenusError: an unknown family or hyper-parameter, or a model that is too large for the memory there is.
         DataError: the family cannot model the space.
 
     >>> from genus import Lattice
@@ -191,9 +227,28 @@ def build(
     if reason := refusal(cls, space, context):
         raise DataError(f"{cls.__name__} cannot model this: {reason}")
     if not cls.accepts(space, context):
-        with isolated(seed):
-            return Dequantised(space, context, family=cls.name, **hyper)
+        return _built(cls, seed, lambda: Dequantised(space, context, family=cls.name, **hyper))
     if "noise" in hyper and "noise" not in _arguments(cls):
         raise GenusError(f"noise={hyper['noise']!r} is for whole numbers, and there are none here; leave it out.")
+    return _built(cls, seed, lambda: cls(space, context, **hyper))
+
+
+def _built(cls: type[GenerativeModel], seed: int | None, make: Callable[[], GenerativeModel]) -> GenerativeModel:
+    """Return the model that a function makes, from a seed; raise GenusError where training it would not fit the memory."""
+    before = torch.get_rng_state()
     with isolated(seed):
-        return cls(space, context, **hyper)
+        model, numbers = built(make)
+    if model is not None:
+        return model
+    free = free_memory()
+    if numbers.bytes > free:
+        more = "" if numbers.whole else "more than "
+        raise GenusError(
+            f"{cls.name} of this size would have {more}{numbers.parameters:,} parameters and {numbers.buffers:,} other numbers,"
+            f" which take {in_words(numbers.bytes)} to train, and {in_words(free)} of memory are free; choose a smaller size"
+            " by its hyper-parameters, or another family."
+        )
+    if seed is None:
+        torch.set_rng_state(before)  # what was counted drew some of the numbers that the model is for
+    with isolated(seed):
+        return make()

@@ -40,6 +40,7 @@ from genus.cli.serve import serve
 from genus.cli.tour import tour
 from genus.cli.tune import tune
 from genus.errors import GenusError
+from genus.notebook import printable
 
 __all__ = ["app", "main"]
 
@@ -151,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("GENUS_DEBUG"):
             traceback.print_exc()
         text, code = explain(error, _options(args))
-        print(f"genus: {text}", file=sys.stderr)
+        print(f"genus: {printable(text)}", file=sys.stderr)
         return code
     return 0
 

@@ -9,7 +9,7 @@ import typer
 
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, read_rows
-from genus.cli.options import Data, Model, Output, RowOptions, shared_options
+from genus.cli.options import Data, Model, RowOptions, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, write_table
 from genus.cli.pictures import check_pictures, write_images
 from genus.errors import GenusError
@@ -44,7 +44,7 @@ def reconstruct(
     context: Given = None,
     out: Pictures = None,
     reading: RowOptions,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Decode images, or rows of a table, from the codes that a model gives them.
 
@@ -79,7 +79,7 @@ def interpolate(
     context: Given = None,
     out: Pictures = None,
     reading: RowOptions,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Decode what lies between the codes of two images, or of two rows of a table.
 
@@ -117,7 +117,7 @@ def _coded(path: Path, method: str) -> Any:
     return loaded
 
 
-def _check_out(model: Any, out: Path | None, output: Output) -> None:
+def _check_out(model: Any, out: Path | None, output: TableOutput) -> None:
     output.check_one_place(out)
     if model.space.is_table:
         check_suffix(out)
@@ -125,13 +125,13 @@ def _check_out(model: Any, out: Path | None, output: Output) -> None:
         check_pictures(out, output.as_json)
 
 
-def _write(model: Any, x: Tensor, out: Path | None, output: Output, shown: Tensor | None, columns: int) -> None:
+def _write(model: Any, x: Tensor, out: Path | None, output: TableOutput, shown: Tensor | None, columns: int) -> None:
     """Write a table, or images; `shown` are those of a grid."""
     from genus.codec.tabular import as_table
 
     codec = codec_of(model)
     if model.space.is_table:
-        write_table(as_table(codec, x), out, output.as_json)
+        write_table(as_table(codec, x), out, output)
     elif out is not None:
         write_images(codec, x if shown is None or out.suffix.lower() != ".png" else shown, out, {}, columns)
     if out is not None:

@@ -10,7 +10,7 @@ import typer
 
 from genus.atomic import atomic_write
 from genus.cli.options import Data, Output, ReadingOptions, shared_options
-from genus.cli.outputs import print_json
+from genus.cli.outputs import print_json, say
 
 __all__ = ["describe"]
 
@@ -47,7 +47,7 @@ def describe(
     if output.as_json:
         print_json(schema.to_json())
         return
-    print(f"{dataset.name}: {len(dataset):,} rows, {len(schema.columns)} columns\n{schema}")
+    say(f"{dataset.name}: {len(dataset):,} rows, {len(schema.columns)} columns\n{schema}")
     for note in map(Note.of, dataset.notes):
         output.note(f"{note.label}: {note.shell}")
     if out is not None:

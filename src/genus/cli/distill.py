@@ -13,7 +13,7 @@ from genus.cli.errors import UsageError
 from genus.cli.fit import check_files, how_to_resume
 from genus.cli.inputs import build_model, codec_of, context_codec_of, parse_duration, parse_hyperparameters, source_of
 from genus.cli.options import Budget, Output, SequenceOptions, shared_options
-from genus.cli.outputs import file_size, print_json, write_table
+from genus.cli.outputs import file_size, print_json, say, write_table
 from genus.cli.pictures import write_images
 from genus.cli.sequences import FILES, kind_of, next_command, write_sequences
 from genus.errors import DataError
@@ -231,28 +231,28 @@ def _print(summary: dict[str, Any], teacher: GenerativeModel, drawn: dict[str, T
         name, kl = f"KL({one} || {other})", summary[f"kl_{one}_{other}"]
         most = "at most " if kl["label"] == "upper bound" else ""
         if kl["value"] is None:
-            print(f"{name}  infinite: {kl['reason']}" if kl["reason"] else f"{name}  is not a number")
+            say(f"{name}  infinite: {kl['reason']}" if kl["reason"] else f"{name}  is not a number")
         else:
-            print(f"{name}  {most}{kl['value']:.4f} ± {kl['error']:.4f} nats a datum ({summary['draws']:,} draws)")
+            say(f"{name}  {most}{kl['value']:.4f} ± {kl['error']:.4f} nats a datum ({summary['draws']:,} draws)")
     if (held := summary["held_out"]) is not None:
         error = "" if held["below_se"] is None else f" ± {held['below_se']:.4f}"
-        print(
+        say(
             f"held out  teacher {held['teacher']:.4f}, student {held['student']:.4f}: {held['below']:.4f}{error} nats below,"
             f" {held['rows']:,} rows ({held['label']})"
         )
     mine, theirs = summary["student_seconds"], summary["teacher_seconds"]
     faster = f"{theirs / max(mine, 1e-9):.1f} times as fast"
-    print(f"{summary['draws']:,} draws  teacher {theirs:.3f} s, student {mine:.3f} s: {faster}")
+    say(f"{summary['draws']:,} draws  teacher {theirs:.3f} s, student {mine:.3f} s: {faster}")
     if summary["warning"]:
-        print(f"warning   {summary['warning']}")
+        say(f"warning   {summary['warning']}")
     steps = "1 step" if summary["steps"] == 1 else f"{summary['steps']:,} steps"
-    print(f"time      {summary['seconds']:.1f} s, {steps}; stopped by {summary['stopped']}")
-    print(f"model     {summary['out']} ({file_size(Path(summary['out']))}, {summary['parameters']:,} parameters)")
+    say(f"time      {summary['seconds']:.1f} s, {steps}; stopped by {summary['stopped']}")
+    say(f"model     {summary['out']} ({file_size(Path(summary['out']))}, {summary['parameters']:,} parameters)")
     if teacher.space.is_table:
         for name, x in drawn.items():
-            print(f"\n{name}")
+            say(f"\n{name}")
             write_table(_as_table(codec_of(teacher), x[:SHOWN]), None)
-    print(f"\nnext      {then}")
+    say(f"\nnext      {then}")
 
 
 def _drawn(teacher: GenerativeModel, student: GenerativeModel, data: Dataset | None, seed: int) -> dict[str, Tensor]:
@@ -287,6 +287,6 @@ def _write(drawn: dict[str, Tensor], teacher: GenerativeModel, folder: Path) -> 
             write_images(codec, x, folder / f"{name}.png", {})
         elif kind_of(codec) == "sound":
             for i, one in enumerate(x, 1):
-                write_sequences(codec, [one], folder / f"{name}-{i}.wav", False)
+                write_sequences(codec, [one], folder / f"{name}-{i}.wav")
         else:
-            write_sequences(codec, list(x), folder / f"{name}{FILES['numbers'][0]}", False)
+            write_sequences(codec, list(x), folder / f"{name}{FILES['numbers'][0]}")

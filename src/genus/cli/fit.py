@@ -15,7 +15,7 @@ from genus.atomic import check_writable
 from genus.cli.errors import UsageError
 from genus.cli.inputs import build_model, codec_of, find_family, parse_duration, parse_hyperparameters, source_of
 from genus.cli.options import Budget, Data, Output, ReadingOptions, shared_options
-from genus.cli.outputs import file_size, print_json
+from genus.cli.outputs import file_size, print_json, say
 from genus.cli.sequences import next_command
 from genus.errors import DataError, GenusError, NonFiniteLossError
 
@@ -188,11 +188,11 @@ def _fit_best(
         print_json({"family": best.family, "out": str(out), "label": best.label, "log_density": best.log_density,
                     "verdict": report.verdict, "hyper": model.config, "parameters": model.parameter_count})  # fmt: skip
         return
-    print(f"verdict   {report.verdict}")
+    say(f"verdict   {report.verdict}")
     bits = f", {number(best.bits_per_dim, 3)} bits a {unit.noun}" if unit.is_shown else ""
-    print(f"held out  {density_text(best)} nats {unit.whole}{bits} ({best.label})")
-    print(f"model     {out} ({file_size(out)}, {model.parameter_count:,} parameters): {best.family}")
-    print(f"next      {next_command(model, out, ctx.obj)}")
+    say(f"held out  {density_text(best)} nats {unit.whole}{bits} ({best.label})")
+    say(f"model     {out} ({file_size(out)}, {model.parameter_count:,} parameters): {best.family}")
+    say(f"next      {next_command(model, out, ctx.obj)}")
 
 
 def check_files(out: Path, kept: Path, resume: bool) -> None:
@@ -263,15 +263,15 @@ def _print_summary(summary: dict[str, Any], unit: Unit, then: str) -> None:
         held_out = f"criterion {value:.4g}, less is better; none: this family has no density"
     else:
         held_out = f"{unit.text(-value)} ({label})"
-    print(f"held out  {held_out}")
+    say(f"held out  {held_out}")
     steps = "1 step" if summary["steps"] == 1 else f"{summary['steps']:,} steps"
-    print(f"time      {summary['seconds']:.1f} s, {steps}; stopped by {summary['stopped']}")
+    say(f"time      {summary['seconds']:.1f} s, {steps}; stopped by {summary['stopped']}")
     if summary["acceptance"] < 1:
-        print(f"accepted  {summary['acceptance']:.1%} of draws obey the constraints; the others are drawn again")
+        say(f"accepted  {summary['acceptance']:.1%} of draws obey the constraints; the others are drawn again")
     if "distance" in summary["watched"]:
-        print(f"critic    {summary['watched']['distance']:.4g} on held-out rows; at its best {summary['estimates']}")
-        print(f"spread    {summary['watched']['spread']:.0%} of the room that the data take")
+        say(f"critic    {summary['watched']['distance']:.4g} on held-out rows; at its best {summary['estimates']}")
+        say(f"spread    {summary['watched']['spread']:.0%} of the room that the data take")
     for sentence in summary["alarms"].values():
-        print(f"warning   {sentence}")
-    print(f"model     {summary['out']} ({file_size(Path(summary['out']))}, {summary['parameters']:,} parameters)")
-    print(f"next      {then}")
+        say(f"warning   {sentence}")
+    say(f"model     {summary['out']} ({file_size(Path(summary['out']))}, {summary['parameters']:,} parameters)")
+    say(f"next      {then}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from genus.cli.inputs import context_codec_of, context_values, source_of
-from genus.cli.options import Data, DrawSeed, Model, Output, SequenceOptions, TableFile, shared_options
+from genus.cli.options import Data, DrawSeed, Model, SequenceOptions, TableFile, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, write_table
 
 __all__ = ["forecast"]
@@ -28,7 +28,7 @@ def forecast(
     ] = None,
     reading: SequenceOptions,
     seed: DrawSeed = None,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Draw how sequences of numbers, or series of several values a step, go on from their beginnings.
 
@@ -50,6 +50,6 @@ def forecast(
     c = context_values(context_codec_of(loaded), context) if context else None
     how = {name: value for name, value in reading.arguments().items() if value is not None}
     found = forecast_of(loaded, source_of(data), steps, times, c=c, level=level, seed=seed, **how)
-    write_table(found.table(), out, output.as_json)
+    write_table(found.table(), out, output)
     where = f" The rows are in {out}." if out is not None else ""
     output.note(f"{len(found.keys):,} series, {steps:,} steps ahead, {times:,} draws of each, intervals of {level:.0%}.{where}")

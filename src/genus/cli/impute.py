@@ -11,7 +11,7 @@ from genus.cli.errors import UsageError
 from genus.cli.filling import FilledBlock, Filling, filled
 from genus.cli.inputs import codec_of, source_of
 from genus.cli.jobs import BLOCK, in_order
-from genus.cli.options import Data, DrawSeed, Jobs, Model, Output, RowOptions, shared_options
+from genus.cli.options import Data, DrawSeed, Jobs, Model, RowOptions, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, table_writer
 from genus.cli.regions import fill_region
 from genus.cli.scoring import block_sources
@@ -65,7 +65,7 @@ def impute(
     reading: RowOptions,
     seed: DrawSeed = None,
     jobs: Jobs = None,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Fill the blanks of a table, of images or of sequences, drawn given the values that a row has.
 
@@ -104,7 +104,7 @@ def impute(
     start = int(torch.randint(2**31, ())) if seed is None else seed
     task = Filling(loaded, reading.arguments(), chosen, times or (MEAN_DRAWS if mean else 1), mean, start, BLOCK)
     total = FilledBlock()
-    with table_writer(out, output.as_json) as write:
+    with table_writer(out, output) as write:
         for found in in_order(filled, task, block_sources(loaded, task.reading, source_of(data), BLOCK), jobs):
             write(found.table)
             total.add(found)

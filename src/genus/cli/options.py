@@ -13,9 +13,10 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from genus.cli.errors import UsageError
+from genus.notebook import printable
 
 __all__ = ["Budget", "Data", "DrawSeed", "Jobs", "Json", "Kinds", "Model", "Output", "ReadingOptions", "RowOptions",
-           "SequenceOptions", "TableFile", "TableOptions", "shared_options"]  # fmt: skip
+           "SequenceOptions", "TableFile", "TableOptions", "TableOutput", "shared_options"]  # fmt: skip
 
 KINDS = ("real", "lattice", "category", "time", "key", "omit")
 
@@ -65,7 +66,7 @@ class Output:
     def note(self, text: str) -> None:
         """Print a line for a person on stderr, unless --quiet was asked for."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     def check_one_place(self, out: Path | None) -> None:
         """Raise where results would go to stdout as JSON and to a file as well."""
@@ -75,13 +76,28 @@ class Output:
     def print_report(self, report: Any, width: int) -> None:
         """Print a report, as JSON or as a table that is `width` characters wide where stdout is no terminal."""
         from rich.console import Console
+        from rich.segment import Segment, Segments
 
         from genus.cli.outputs import print_json
 
         if self.as_json:
             print_json(report.to_json())
         else:
-            Console(width=None if sys.stdout.isatty() else width, highlight=False).print(report)
+            console = Console(width=None if sys.stdout.isatty() else width, highlight=False)
+            parts = console.render(report)
+            console.print(Segments([Segment(printable(part.text), part.style, part.control) for part in parts]))
+
+
+@dataclass(frozen=True)
+class TableOutput(Output):
+    """Hold the options that say what a command prints that writes a table."""
+
+    safe_csv: Annotated[
+        bool,
+        typer.Option(
+            "--safe-csv", help="Put ' before texts of a CSV that a spreadsheet would run: those with = + - @ in front."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from genus.atomic import atomic_write
 from genus.cli.errors import UsageError
+from genus.notebook import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,18 +25,47 @@ __all__ = [
     "check_suffix",
     "file_size",
     "print_json",
+    "put",
+    "say",
     "sample_notes",
     "table_writer",
     "with_notes",
     "write_table",
 ]
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin what a spreadsheet computes, in text
+BEGINS = r"^[=+\-@\t\r]"
 TABLES = (".csv", ".tsv", ".parquet", ".npz", ".npy", ".json")
+
+
+class TableNotes(Protocol):
+    """Hold what a command was asked of its tables, as `genus.cli.options.TableOutput` does."""
+
+    @property
+    def as_json(self) -> bool:
+        """Return whether JSON is printed."""
+
+    @property
+    def safe_csv(self) -> bool:
+        """Return whether cells are marked that a spreadsheet would compute."""
+
+    def note(self, text: str) -> None:
+        """Print a line for a person."""
 
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
+    say(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def say(text: str = "") -> None:
+    """Print text for a person, whatever words of the data are in it."""
+    print(printable(text))
+
+
+def put(text: str) -> None:
+    """Write data to stdout: as they are, for a program to read; printable, where a person sees them on a terminal."""
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
 
 
 def file_size(path: Path) -> str:
@@ -66,14 +96,14 @@ def with_notes(table: pa.Table, notes: Sequence[str]) -> pa.Table:
     return table.replace_schema_metadata({"genus.notes": json.dumps(list(notes), ensure_ascii=False)})
 
 
-def write_table(table: pa.Table, path: Path | None, as_json: bool = False) -> None:
+def write_table(table: pa.Table, path: Path | None, output: TableNotes | None = None) -> None:
     """Write a table to a file in the form that its name says; without a file to stdout, as CSV or as a JSON list of rows."""
-    with table_writer(path, as_json) as write:
+    with table_writer(path, output) as write:
         write(table)
 
 
 @contextmanager
-def table_writer(path: Path | None, as_json: bool = False) -> Iterator[Callable[[pa.Table], None]]:
+def table_writer(path: Path | None, output: TableNotes | None = None) -> Iterator[Callable[[pa.Table], None]]:
     """Yield a function that writes the next rows of a table: to a file in the form that its name says, else to stdout.
 
     Parquet, delimited text and JSON are written part by part, so that memory does not grow with the rows; .npz and .npy, which
@@ -81,8 +111,10 @@ def table_writer(path: Path | None, as_json: bool = False) -> Iterator[Callable[
 
     Args:
         path: of the file; None: stdout.
-        as_json: on stdout, a JSON list of rows instead of CSV.
+        output: its `as_json` asks for a JSON list of rows on stdout instead of CSV; its `safe_csv` for text that no
+            spreadsheet runs, and without it a note says which columns one would run.
     """
+    as_json = output is not None and output.as_json
     suffix = path.suffix.lower() if path is not None else ".json" if as_json else ".csv"
     if suffix in (".npz", ".npy") and path is not None:
         import pyarrow as pa
@@ -94,7 +126,7 @@ def table_writer(path: Path | None, as_json: bool = False) -> Iterator[Callable[
         with atomic_write(path) as temporary:
             _write_arrays(whole, temporary, suffix)
     elif path is None:
-        with _written(suffix, sys.stdout.write) as write:
+        with _written(suffix, put, output) as write:
             yield write
     elif suffix == ".parquet":
         with atomic_write(path) as temporary, _parquet(temporary) as write:
@@ -103,7 +135,7 @@ def table_writer(path: Path | None, as_json: bool = False) -> Iterator[Callable[
         with (
             atomic_write(path) as temporary,
             open(temporary, "w", encoding="utf-8", newline="") as file,
-            _written(suffix, file.write) as write,
+            _written(suffix, file.write, output) as write,
         ):
             yield write
 
@@ -127,9 +159,10 @@ def _parquet(path: Path) -> Iterator[Callable[[pa.Table], None]]:
 
 
 @contextmanager
-def _written(suffix: str, put: Callable[[str], Any]) -> Iterator[Callable[[pa.Table], None]]:
+def _written(suffix: str, put: Callable[[str], Any], output: TableNotes | None) -> Iterator[Callable[[pa.Table], None]]:
     """Yield a function that puts the next rows as text."""
     schemas: list[pa.Schema] = []
+    formulas: dict[str, None] = {}
 
     def write(table: pa.Table) -> None:
         first = not schemas
@@ -139,6 +172,9 @@ def _written(suffix: str, put: Callable[[str], Any]) -> Iterator[Callable[[pa.Ta
             text = json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, default=str)[1:-1]
             put(text if first or not text else f", {text}")
         else:
+            found = formula_columns(table) if output is not None else []
+            formulas.update(dict.fromkeys(found))
+            table = without_formulas(table, found) if output is not None and output.safe_csv else table
             put(_text(table, suffix, header=first))
 
     if suffix == ".json":
@@ -146,6 +182,36 @@ def _written(suffix: str, put: Callable[[str], Any]) -> Iterator[Callable[[pa.Ta
     yield write
     if suffix == ".json":
         put("]\n")
+    if formulas and output is not None:
+        done = "have a ' before them" if output.safe_csv else "stand as they are; --safe-csv puts a ' before them"
+        output.note(f"formulas  cells of {', '.join(formulas)} that a spreadsheet would run {done}")
+
+
+def formula_columns(table: pa.Table) -> list[str]:
+    """Return the names of the columns of text in which a cell, or the name, begins as a spreadsheet's formula does."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        cells = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        text = pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
+        if name.startswith(FORMULA) or (text and pc.any(pc.match_substring_regex(cells, BEGINS)).as_py()):
+            found.append(name)
+    return found
+
+
+def without_formulas(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return a table in whose columns of these names no cell, and no name, begins a formula: ' stands before it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for place, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        cells = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        if name in names and (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
+            marked = pc.if_else(pc.match_substring_regex(cells, BEGINS), pc.binary_join_element_wise("'", cells, ""), cells)
+            table = table.set_column(place, table.schema.field(place).with_type(cells.type), marked)
+    return table.rename_columns([f"'{name}" if name.startswith(FORMULA) else name for name in table.column_names])
 
 
 def _check_arrays(table: pa.Table, suffix: str) -> None:

@@ -11,7 +11,7 @@ from genus.cli import filling
 from genus.cli.filling import PredictedBlock, Predicting, predicted
 from genus.cli.inputs import source_of
 from genus.cli.jobs import in_order
-from genus.cli.options import Data, Jobs, Model, Output, TableFile, TableOptions, shared_options
+from genus.cli.options import Data, Jobs, Model, TableFile, TableOptions, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, table_writer
 from genus.cli.scoring import block_sources
 
@@ -39,7 +39,7 @@ def predict(
     out: TableFile = None,
     jobs: Jobs = None,
     reading: TableOptions,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Predict a column of a table from the other columns, by a model of all of them.
 
@@ -65,7 +65,7 @@ def predict(
     calibration = None if held_out is None else calibrate(loaded, held_out, column, level, **given)
     task = Predicting(loaded, given, column, level, probabilities, calibration)
     total = PredictedBlock()
-    with table_writer(out, output.as_json) as write:
+    with table_writer(out, output) as write:
         for found in in_order(predicted, task, block_sources(loaded, given, source_of(data), filling.PREDICTED), jobs):
             write(found.table)
             total.add(found)

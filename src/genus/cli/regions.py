@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, read_rows
-from genus.cli.options import Output
+from genus.cli.options import TableOutput
 from genus.cli.pictures import check_pictures, write_images
 from genus.cli.sequences import check_out, write_sequences
 
@@ -34,7 +34,7 @@ def fill_region(
     n: int | None,
     seed: int | None,
     out: Path | None,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Draw a region of images or sequences given the rest, and write them; without a region, what is NaN in arrays.
 
@@ -67,7 +67,7 @@ def fill_region(
             raise UsageError("say which steps are to be drawn: --region START:STOP")
         steps = mask.view(-1, space.period)[:, 0].nonzero()[:, 0]
         filled, worth = infill(model, x, int(steps[0]), int(steps[-1]) + 1, c, seed)
-        write_sequences(codec, list(filled), out, output.as_json)
+        write_sequences(codec, list(filled), out, output)
         if worth < math.inf:
             output.note(f"drawn given what stands behind too, by weighted draws worth {worth:.0f} candidates or more")
         return

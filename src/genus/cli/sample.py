@@ -12,7 +12,7 @@ from genus.cli.conditions import Asked, each_level, parse_conditions
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, context_codec_of, context_values, prefix_values
 from genus.cli.jobs import in_order, seed_of, seeded_blocks
-from genus.cli.options import DrawSeed, Jobs, Model, Output, shared_options
+from genus.cli.options import DrawSeed, Jobs, Model, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, sample_notes, table_writer, with_notes
 from genus.cli.pictures import check_pictures, write_images
 from genus.cli.sequences import TextStream, check_out, cut_at_stop, encode_prompt, kind_of, stop_symbol, write_sequences
@@ -102,7 +102,7 @@ def sample(
             " a folder: one file for each image, text or sound. By default tables and text go to stdout.",
         ),
     ] = None,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Draw new data from a model.
 
@@ -147,13 +147,13 @@ def sample(
     every = _given(loaded, asked, stream)
     with torch.inference_mode():
         if space.sequence:
-            count = _draw_sequences(loaded, n, prefix or [""], stream, choices, every, out, output.as_json)
+            count = _draw_sequences(loaded, n, prefix or [""], stream, choices, every, out, output)
             what = {"text": "texts", "sound": "sounds"}.get(kind_of(codec_of(loaded)), "sequences")
         else:
             if prefix:
                 choices["prefix"] = _encode_prefix(loaded, prefix)
             if space.is_table:
-                count = _draw_rows(loaded, n, [choices | given for given in every], out, output.as_json, jobs, shares)
+                count = _draw_rows(loaded, n, [choices | given for given in every], out, output, jobs, shares)
             else:
                 count = _draw_images(loaded, n, choices, every, levels, check_pictures(out, output.as_json))
             what = "rows" if space.is_table else "images"
@@ -199,7 +199,7 @@ def _draw_sequences(
     choices: dict[str, Any],
     every: list[dict[str, Any]],
     out: Path | None,
-    as_json: bool,
+    output: TableOutput,
 ) -> int:
     """Draw and write n texts from every prefix, or n sounds, of every context, and return their number."""
     import torch
@@ -209,7 +209,7 @@ def _draw_sequences(
     choices["c"] = _contexts(model, every, each * len(prefixes), choices["seed"])
     prefixes = prefixes * len(every)
     count = each * len(prefixes)
-    check_out(codec, out, as_json, count)
+    check_out(codec, out, output.as_json, count)
     begins = [encode_prompt(codec, text) if text else torch.empty(0) for text in prefixes for _ in range(each)]
     lengths = [len(begin) for begin in begins]
     if "stop" in choices:
@@ -223,7 +223,7 @@ def _draw_sequences(
         printer.close()
     else:
         x = model.sample(count, **choices)
-        write_sequences(codec, cut_at_stop(x, lengths, stop), out, as_json)
+        write_sequences(codec, cut_at_stop(x, lengths, stop), out, output)
     return count
 
 
@@ -240,7 +240,7 @@ def _draw_rows(
     n: int | None,
     every: list[dict[str, Any]],
     out: Path | None,
-    as_json: bool,
+    output: TableOutput,
     jobs: int | None,
     shares: tuple[str, dict[Any, float]] | None,
 ) -> int:
@@ -251,7 +251,7 @@ def _draw_rows(
     check_suffix(out)
     count = 1000 if n is None else n
     codec.check_room(count * len(every))
-    with table_writer(out, as_json) as write:
+    with table_writer(out, output) as write:
         seed = int(torch.randint(2**62, ())) if every[0]["seed"] is None else every[0]["seed"]
         for k, choices in enumerate(every):
             task = (model, choices | {"seed": seed}) if shares is None else (model, *shares)

@@ -12,7 +12,7 @@ from genus.cli.columns import alarm_limit, as_lists, check_columns, split_column
 from genus.cli.errors import UsageError
 from genus.cli.inputs import source_of
 from genus.cli.jobs import in_order
-from genus.cli.options import Data, Jobs, Model, Output, RowOptions, TableFile, shared_options
+from genus.cli.options import Data, Jobs, Model, RowOptions, TableFile, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, print_json, table_writer
 from genus.cli.scoring import Scored, Scoring, Totals, block_sources, scored
 from genus.errors import GenusError
@@ -53,7 +53,7 @@ def score(
     ] = None,
     jobs: Jobs = None,
     reading: RowOptions,
-    output: Output,
+    output: TableOutput,
 ) -> None:
     """Give every row its log-density under a model, in nats.
 
@@ -101,7 +101,7 @@ def score(
         drift = _drift(loaded, total, names)
         print_json(_told(found, total, samples, limit, drift))
     else:
-        with table_writer(out) as write:
+        with table_writer(out, output) as write:
             for found in in_order(scored, task, blocks, jobs):
                 total.add(found)
                 write(found.table())

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from genus.atomic import atomic_write
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, context_codec_of, level_text
-from genus.cli.outputs import check_suffix, print_json, write_table
+from genus.cli.outputs import check_suffix, print_json, put, write_table
 from genus.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genus.cli.options import TableOutput
     from genus.codec import Codec
     from genus.ladder import GenerativeModel
 
@@ -181,7 +182,8 @@ class TextStream:
         before, now = self._text(self.values[: self.printed]), self._text(self.values)
         if len(now) <= len(before) or (now.endswith("\ufffd") and not whole):
             return
-        print(now[len(before) :], end="", flush=True)
+        put(now[len(before) :])
+        sys.stdout.flush()
         self.last = now[-1]
         self.values, self.printed = self.values[self.printed :], len(self.values) - self.printed
 
@@ -191,7 +193,7 @@ class TextStream:
         return self.codec.decode(torch.cat(values, dim=1))[0] if values else ""
 
 
-def write_sequences(codec: Codec, rows: list[Tensor], out: Path | None, as_json: bool) -> None:
+def write_sequences(codec: Codec, rows: list[Tensor], out: Path | None, output: TableOutput | None = None) -> None:
     """Write sequences (T,), each of its own length, to stdout, to one file, or to a folder of numbered files."""
     kind = kind_of(codec)
     if kind == "table":
@@ -199,13 +201,13 @@ def write_sequences(codec: Codec, rows: list[Tensor], out: Path | None, as_json:
 
         from genus.codec.frames import to_arrow
 
-        write_table(to_arrow(codec.decode(torch.stack(rows)))[0], out, as_json)
+        write_table(to_arrow(codec.decode(torch.stack(rows)))[0], out, output)
         return
     found: list[Any] = [codec.decode(row[None])[0] if len(row) else "" if kind == "text" else [] for row in rows]
-    if out is None and as_json:
+    if out is None and output is not None and output.as_json:
         print_json([_plain(one) for one in found])
     elif out is None:
-        sys.stdout.write(_joined([one if kind == "text" else " ".join(map(str, _plain(one))) for one in found]))
+        put(_joined([one if kind == "text" else " ".join(map(str, _plain(one))) for one in found]))
     elif out.suffix:
         _write(codec, found, out)
     else:

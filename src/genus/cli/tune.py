@@ -12,7 +12,7 @@ from genus.atomic import check_writable
 from genus.cli.errors import UsageError
 from genus.cli.inputs import find_family, parse_duration, parse_hyperparameters, source_of
 from genus.cli.options import Data, Output, ReadingOptions, shared_options
-from genus.cli.outputs import file_size, print_json
+from genus.cli.outputs import file_size, print_json, say
 
 __all__ = ["tune"]
 
@@ -70,7 +70,7 @@ def tune(
         return
     rate = f" --learning-rate {best.learning_rate:.3g}" if best.learning_rate else ""
     shown = " ".join(f"--set {k}={','.join(map(str, v)) if isinstance(v, tuple | list) else v}" for k, v in changed.items())
-    print(f"best      {best.criterion:.4f} by validation rows, less is better; the defaults had {first.criterion:.4f}")
-    print(f"trials    {len(found.trials)}")
-    print(f"settings  {' '.join([shown, rate.strip()]).strip() or 'the defaults'}")
-    print(f"model     {out} ({file_size(out)}, {found.model.parameter_count:,} parameters)")
+    say(f"best      {best.criterion:.4f} by validation rows, less is better; the defaults had {first.criterion:.4f}")
+    say(f"trials    {len(found.trials)}")
+    say(f"settings  {' '.join([shown, rate.strip()]).strip() or 'the defaults'}")
+    say(f"model     {out} ({file_size(out)}, {found.model.parameter_count:,} parameters)")

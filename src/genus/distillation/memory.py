@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from genus.errors import GenusError
+from genus.nets.room import in_words
 
-__all__ = ["Pieces", "bytes_for_gradients", "choose_pieces", "free_memory"]
+__all__ = ["Pieces", "bytes_for_gradients", "choose_pieces"]
 
 STEP, WINDOW = 2**14, 2**13  # elements of a step, and of a sequence in it, where nobody says
 LEAST = 16  # elements of the shortest window that is chosen
@@ -36,27 +35,6 @@ class Pieces(NamedTuple):
     def __str__(self) -> str:
         cut = f", {self.rows} at a time" if self.rows < self.batch_size else ""
         return f"steps of {self.batch_size} windows of {self.length:,} elements{cut}"
-
-
-def free_memory(device: torch.device) -> int:
-    """Return the bytes that a new tensor could take on a device, by what the system says; of the process's group, if less."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            found.append(1024 * int(line.split()[1]))
-    limit, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if limit and used and limit[0].isdecimal():
-        found.append(max(0, int(limit[0]) - int(used[0])))
-    return min(found)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []
 
 
 def bytes_for_gradients(loss: Callable[[], Tensor], parameters: list[Tensor]) -> int:
@@ -105,14 +83,10 @@ def choose_pieces(element: float, longest: int, free: int, batch_size: int | Non
         needed = "choose a shorter length, or a smaller model"
     if element * length > room:
         raise GenusError(
-            f"A step over {length:,} elements of one sequence needs some {_size(element * length)} for its gradients, and"
-            f" {_size(free)} of memory are free, of which half may be used; {needed}."
+            f"A step over {length:,} elements of one sequence needs some {in_words(element * length)} for its gradients, and"
+            f" {in_words(free)} of memory are free, of which half may be used; {needed}."
         )
     batch = batch_size or min(256, max(2, STEP // length))
     rows = min(batch, max(1, int(room // (element * length))))
     pieces = -(-batch // rows)
     return Pieces(length, batch, -(-batch // pieces))
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"

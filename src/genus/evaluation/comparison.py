@@ -36,6 +36,7 @@ from genus.evaluation.stacking import stack_row
 from genus.evaluation.trial import Protocol, Trial, with_context
 from genus.evaluation.winner import keep_winner
 from genus.ladder import GenerativeModel
+from genus.notebook import printable
 from genus.registry import families as all_families, family, refusal
 
 __all__ = ["compare"]
@@ -298,7 +299,7 @@ def _family(wanted: str | Family, listed: Mapping[str, Family]) -> Family:
 
 
 def _print_line(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def _say_nothing(line: str) -> None:

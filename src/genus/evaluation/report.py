@@ -103,7 +103,8 @@ class Report(Results):
         """Write `index.html`, one self-contained page that needs no network, and `report.json` with every number.
 
         Args:
-            folder: the folder to write to; it is made where it does not exist, and the two files replace older ones.
+            folder: the folder to write to; it is made where it does not exist, and the two files replace older ones,
+                both or none.
 
         Returns:
             The path of `index.html`.
@@ -112,7 +113,9 @@ class Report(Results):
             GenusError: the folder cannot be written.
         """
         numbers = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        for name, content in (("report.json", numbers), ("index.html", render(self))):
-            with atomic_write(Path(folder) / name) as temporary:
+        page = Path(folder) / "index.html"
+        # Both are written in full before either takes its place, so that a full disk leaves the two older ones.
+        with atomic_write(page) as shown, atomic_write(Path(folder) / "report.json") as told:
+            for temporary, content in ((shown, render(self)), (told, numbers)):
                 temporary.write_text(content, encoding="utf-8", errors="replace")
-        return Path(folder) / "index.html"
+        return page

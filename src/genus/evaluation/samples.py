@@ -39,6 +39,7 @@ from genus.evaluation.trial import (
     score_rows,
     with_context,
 )
+from genus.notebook import printable
 
 __all__ = ["evaluate", "given_row", "read_samples"]
 
@@ -178,7 +179,7 @@ def given_row(protocol: Protocol, given: Given) -> Row:
 
 
 def _print_line(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 # -- real rows ------------------------------------------------------------------------------------------------------------

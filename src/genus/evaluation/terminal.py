@@ -16,6 +16,7 @@ from genus.evaluation.ranking import Place, ranking, untrained
 from genus.evaluation.results import Results, Row
 from genus.evaluation.tables import measured
 from genus.evaluation.verdict import verdict
+from genus.notebook import printable
 
 __all__ = ["renderable", "text"]
 
@@ -26,7 +27,7 @@ def text(results: Results) -> str:
     """Return the results as plain text, 120 characters wide."""
     console = Console(file=io.StringIO(), width=120, color_system=None)
     console.print(renderable(results))
-    return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+    return printable(console.file.getvalue().rstrip())  # type: ignore[attr-defined]
 
 
 def renderable(results: Results) -> Group:

@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # Folders of genus and of Python; with a separator at the end, since another's name may begin like theirs.
 KNOWN = tuple(
     os.path.join(os.path.abspath(folder), "")
-    for folder in (PACKAGE, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib")))
+    for folder in (str(PACKAGE), *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib")))
 )
 INSTALLED = ("site-packages", "dist-packages")  # folders that every worker finds by itself
 

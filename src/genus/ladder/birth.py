@@ -48,7 +48,8 @@ class DetectsTraining(nn.Module, metaclass=ModelType):
         return self.parameters()
 
     def _remember_birth(self) -> None:
-        self.birth.copy_(digest(self._learned()))
+        if not any(tensor.is_meta for tensor in self._learned()):  # a model that is only counted has no numbers
+            self.birth.copy_(digest(self._learned()))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         untrained = not self.birth.is_meta and self.untrained

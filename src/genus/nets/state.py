@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["NoMoreThan", "check_numbers", "digest", "evaluating", "in_full_precision", "keeping_frozen"]
+__all__ = ["NoMoreThan", "check_numbers", "digest", "evaluating", "in_full_precision", "keeping_frozen",
+           "on_meta", "reach", "size_of_result"]  # fmt: skip
 
 
 _evaluated: dict[nn.Module, tuple[int, bool]] = {}  # parts inside `evaluating`: how many times, and their mode outside
@@ -160,8 +161,8 @@ class NoMoreThan(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         self.steps -= 1
-        if _reach((args, kwargs)) > SMALL:
-            size = _size_of_result(func, args, kwargs)
+        if reach((args, kwargs)) > SMALL:
+            size = size_of_result(func, args, kwargs)
             self.built += size
             if size > 4 * self.largest + SPARE or self.built > TIMES * self.count + SPARE:
                 raise ValueError(f"it asks for more weights than the {self.count:,} numbers that the file holds")
@@ -170,7 +171,7 @@ class NoMoreThan(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _reach(value: Any) -> int:
+def reach(value: Any) -> int:
     """Return what the result of a function with these arguments can have of numbers: the product of all sizes among them."""
     if isinstance(value, Tensor):
         return max(1, value.numel())
@@ -182,10 +183,10 @@ def _reach(value: Any) -> int:
         return 1
     if len(value) > LONG:
         return SMALL + 1
-    return math.prod(map(_reach, value.values() if isinstance(value, dict) else value))
+    return math.prod(map(reach, value.values() if isinstance(value, dict) else value))
 
 
-def _size_of_result(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> int:
+def size_of_result(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> int:
     """Return how many numbers a function is going to reserve memory for; 0 where it returns a view, or cannot be asked."""
     name = getattr(func, "__name__", "")
     if name in MAKE_NOTHING and len(args) == 1 and not kwargs:
@@ -199,7 +200,7 @@ def _size_of_result(func: Callable[..., Any], args: Any, kwargs: dict[str, Any])
         return math.prod(max(sizes) for sizes in zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1))
     places = {} if any(isinstance(value, Tensor) for value in args) else {"device": "meta"}
     try:
-        found = func(*_on_meta(args), **{**_on_meta({k: v for k, v in kwargs.items() if k != "generator"}), **places})
+        found = func(*on_meta(args), **{**on_meta({k: v for k, v in kwargs.items() if k != "generator"}), **places})
     except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
         return 0  # what depends on values is no larger than they are
     several = found if isinstance(found, list | tuple) else [found]
@@ -211,10 +212,10 @@ def _length(value: Any) -> int:
     return len(value) * _length(value[0]) if isinstance(value, list | tuple) and value else 1
 
 
-def _on_meta(value: Any) -> Any:
+def on_meta(value: Any) -> Any:
     """Return arguments with every tensor on the device `meta`."""
     if isinstance(value, Tensor):
-        return value.detach().to("meta")
+        return value if value.is_meta else value.detach().to("meta")
     if isinstance(value, dict):
-        return {name: _on_meta(one) for name, one in value.items()}
-    return type(value)(map(_on_meta, value)) if type(value) in (list, tuple) else value
+        return {name: on_meta(one) for name, one in value.items()}
+    return type(value)(map(on_meta, value)) if type(value) in (list, tuple) else value

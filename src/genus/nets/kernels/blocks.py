@@ -23,6 +23,8 @@ def blocks(mask: Tensor) -> list[Block]:
     count = min(PARTS, len(mask) // NARROWEST) if mask.shape[1] > NARROWEST else 1
     height = -(-len(mask) // max(count, 1) // 16) * 16  # whole vectors of a processor
     seen = (mask != 0) * torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    if seen.is_meta:  # of a net that is only counted
+        return []
     starts = range(0, len(mask), height)
     return [(a, a + len(rows), int(rows.max())) for a, rows in zip(starts, seen.split(height), strict=True)]
 
