@@ -85,7 +85,7 @@ def _start_others(count: int, ctx: typer.Context) -> list[Child]:
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     common |= {"GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "genus"}
-    children = []
+    children: list[Child] = []
     for rank in range(1, count):
         said = tempfile.TemporaryFile()  # noqa: SIM115 - read when the process has ended
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": said}

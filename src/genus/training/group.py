@@ -61,7 +61,7 @@ class Group:
 
     def first(self, value: Value) -> Value:
         """Return the value of rank 0."""
-        return value if self.count == 1 else self.all_of(value if self.is_first else None)[0]
+        return value if self.count == 1 else cast(Value, self.all_of(value if self.is_first else None)[0])
 
     def all_of(self, value: Value) -> list[Value]:
         """Return the values of all processes, by rank."""
@@ -88,9 +88,9 @@ class Group:
                 outcome = (work(), None)
             except (Exception, KeyboardInterrupt) as error:
                 outcome = (None, error)
-        value, error = self.first(outcome)
-        if error is not None:
-            raise error
+        value, raised = self.first(outcome)
+        if raised is not None:
+            raise raised
         return cast(Value, value)
 
     def check_same(self, value: Any, what: str) -> None:
