@@ -176,3 +176,20 @@ def test_many_rows_take_the_time_that_they_are_given() -> None:
     genus.fit(model, x, max_seconds=10, seed=0, progress=False)
     assert 5 < time.perf_counter() - begin < 11
     assert float(model.log_prob(blobs(1000, seed=1)).mean()) > -4.0
+
+
+def test_a_row_far_from_all_others_is_rare_and_not_impossible() -> None:
+    """One row of five hundred must not decide a mean: with two numbers, related, and one row 60 deviations off."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(500, 2, generator=generator)
+    x[:, 1] = x[:, 0] + 0.1 * x[:, 1]
+    x[0] = torch.tensor([30.0, -30.0])
+    space = Space([Real(), Real()])
+    model = Mixture(space)
+    genus.fit(model, x, seed=0, progress=False)
+    far = model.log_prob(torch.tensor([[60.0, 60.0], [-20.0, 25.0]]))
+    assert bool((far > -60).all())  # a normal of the relation has some -10,000
+    within = model.log_prob(x[1:]).mean()
+    assert within > 0.5 * math.log(100) - math.log(2 * math.pi) - 1 - 0.1  # the truth, in expectation, less a little
+    drawn = model.sample(20_000, seed=0)
+    assert (drawn.abs().amax(1) > 6).double().mean() < 0.005

@@ -72,7 +72,7 @@ def _fitted(name: str, data: genus.Dataset, seconds: float) -> tuple[GenerativeM
         else:
             return model, "no density"
     if data.space.sequence:
-        return model, f"{value / data.space.length:.3f} nats a symbol on held-out rows, {label}"
+        return model, f"{value / data.space.dim:.3f} nats a symbol on held-out rows, {label}"
     return model, f"{value:.2f} nats on held-out rows, {label}"
 
 

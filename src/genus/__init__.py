@@ -59,7 +59,20 @@ _names = {
     "genus.training": ("History", "Tuned", "fit", "tune"),
     "genus.distillation": ("Distillation", "distill"),
     "genus.evaluation": ("Report", "compare", "evaluate"),
-    "genus.questions": ("Explained", "Forecast", "Imputed", "Predicted", "explain", "forecast", "impute", "predict"),
+    "genus.questions": (
+        "Explained",
+        "Forecast",
+        "Imputed",
+        "Nearby",
+        "Predicted",
+        "counterfactuals",
+        "explain",
+        "forecast",
+        "impute",
+        "interpolate",
+        "predict",
+        "rebalance",
+    ),
 }
 _modules = {name: module for module, names in _names.items() for name in names}
 __all__ = sorted(_modules)  # noqa: PLE0605
@@ -121,12 +134,17 @@ if TYPE_CHECKING:
     from genus.models.continuous import ContinuousDensity as ContinuousDensity
     from genus.questions import (
         Explained as Explained,
+        Forecast as Forecast,
         Imputed as Imputed,
+        Nearby as Nearby,
         Predicted as Predicted,
+        counterfactuals as counterfactuals,
         explain as explain,
         forecast as forecast,
         impute as impute,
+        interpolate as interpolate,
         predict as predict,
+        rebalance as rebalance,
     )
     from genus.registry import build as build, families as families, family as family
     from genus.space import Category as Category, Lattice as Lattice, Real as Real, Space as Space, Time as Time

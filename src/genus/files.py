@@ -21,7 +21,7 @@ from genus.atomic import atomic_write
 from genus.codec import Codec
 from genus.configurable import unregistered_reason
 from genus.errors import GenusError, ModelFileError
-from genus.ladder import GenerativeModel, HeldOut, build_family, isolated
+from genus.ladder import Contexts, GenerativeModel, HeldOut, build_family, isolated
 from genus.nets.state import NoMoreThan, check_numbers
 from genus.registry import family
 from genus.space import Space
@@ -128,6 +128,7 @@ def describe(model: GenerativeModel) -> dict[str, Any]:
         "context": model.context.to_json() if model.context is not None else None,
         "acceptance": model.acceptance,
         "held_out": model.held_out.to_json() if model.held_out is not None else None,
+        "contexts": model.contexts.to_json() if model.contexts is not None else None,
         "codec": model.codec.to_json() if model.codec is not None else None,
         "context_codec": model.context_codec.to_json() if model.context_codec is not None else None,
     }
@@ -167,6 +168,7 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
         model.codec = _codec(model.space, header["codec"])
         if model.context is not None:
             model.context_codec = _codec(model.context, header["context_codec"])
+            model.contexts = Contexts.from_json(header.get("contexts"), model.context)
     except UNBELIEVABLE as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         own = "" if into is not None else "; a model with nets of its own is loaded by load(path, into=model)"

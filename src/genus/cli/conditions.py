@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genus.cli.errors import UsageError
 from genus.cli.inputs import codec_of, coordinate, values_by_column
 
 if TYPE_CHECKING:
+    from genus.codec import Codec
     from genus.ladder import GenerativeModel
     from genus.ladder.conditions import Conditions
 
@@ -30,7 +31,8 @@ def parse_conditions(model: GenerativeModel, words: Sequence[str]) -> Conditions
 
     if not model.space.is_table:
         raise UsageError("--where names columns of a table, and this model has none; leave it out")
-    codec, names, found = codec_of(model), model.space.names or (), Conditions({}, {}, {})
+    codec, found = codec_of(model), Conditions({}, {}, {}, {})
+    names = [*(model.space.names or ()), *filter(codec.replaced, codec.names)]
 
     def refuse(word: str) -> str:
         return f"--where {word!r} names no column; expected COLUMN=VALUE with one of {', '.join(names)}"
@@ -39,6 +41,9 @@ def parse_conditions(model: GenerativeModel, words: Sequence[str]) -> Conditions
         several = re.fullmatch(r"\s*(.+?)\s+in\s+\((.*)\)\s*", word, re.DOTALL)
         pairs = {several[1]: several[2]} if several and several[1] in names else values_by_column([word], names, refuse)
         ((name, text),) = pairs.items()
+        if codec.replaced(name):
+            found.add_replaced(codec, name, _written(codec, name, text, several is not None and several[1] == name))
+            continue
         i = names.index(name)
         column, kind, what = codec.select([i]), model.space.kinds[i], f"column {name!r}"
         span = None if isinstance(kind, Category) else re.fullmatch(r"(.*?)\.\.(.*)", text)
@@ -63,3 +68,13 @@ def parse_conditions(model: GenerativeModel, words: Sequence[str]) -> Conditions
         else:
             found.fixed[i] = coordinate(column, text.strip(), what)
     return found
+
+
+def _written(codec: Codec, name: str, text: str, several: bool) -> Any:
+    """Return the condition on a column that a relation replaced as `Conditions.of` takes it, of texts."""
+    import pyarrow as pa
+
+    if several:
+        return [part.strip() for part in text.split(",")]
+    span = None if pa.types.is_string(codec.type_of(name)) else re.fullmatch(r"(.*?)\.\.(.*)", text)
+    return tuple(end.strip() or None for end in span.groups()) if span else text.strip()

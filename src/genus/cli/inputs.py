@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from genus.cli.errors import UsageError
 
@@ -154,8 +154,22 @@ def context_codec_of(model: GenerativeModel) -> Codec | None:
     return None if model.context is None else model.context_codec or Codec(model.context)
 
 
-def context_values(codec: Codec | None, words: Sequence[str]) -> Tensor | None:
-    """Return ["income=>50K"] as c (1, K), the context that all samples share; None for a model without context."""
+@overload
+def context_values(codec: Codec | None, words: Sequence[str]) -> Tensor | None: ...
+
+
+@overload
+def context_values(codec: Codec | None, words: Sequence[str], kept: bool) -> Tensor | dict[str, float] | None: ...
+
+
+def context_values(codec: Codec | None, words: Sequence[str], kept: bool = False) -> Tensor | dict[str, float] | None:
+    """Return ["income=>50K"] as c (1, K), the context that all samples share; None for a model without context.
+
+    Args:
+        codec: of the context.
+        words: of its columns.
+        kept: whether words may lack columns, since the model keeps contexts; the values by name are then returned.
+    """
     import torch
 
     if codec is None:
@@ -166,10 +180,12 @@ def context_values(codec: Codec | None, words: Sequence[str]) -> Tensor | None:
     texts = values_by_column(
         words, columns, lambda word: f"--context {word!r} names no column of this model's context; {_context_text(codec)}"
     )
-    if lacking := [name for name in columns if name not in texts]:
+    given = {name: coordinate(codec.select([i]), texts[name], "the context") for i, name in enumerate(columns) if name in texts}
+    if not (lacking := [name for name in columns if name not in texts]):
+        return torch.tensor([[given[name] for name in columns]], dtype=codec.space.dtype)
+    if not kept:
         raise UsageError(f"this model needs --context for {', '.join(map(repr, lacking))}; {_context_text(codec)}")
-    values = [coordinate(codec.select([i]), texts[name], "the context") for i, name in enumerate(columns)]
-    return torch.tensor([values], dtype=codec.space.dtype)
+    return given
 
 
 def prefix_values(codec: Codec, order: Sequence[int], words: Sequence[str]) -> Tensor:

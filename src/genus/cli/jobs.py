@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genus.evaluation.workers import Parcel
 
-__all__ = ["BLOCK", "in_order", "seeded_blocks"]
+__all__ = ["BLOCK", "in_order", "seed_of", "seeded_blocks"]
 
 BLOCK = 50_000  # rows that are drawn or scored together, with a seed of their own
 WAVE = 3  # blocks for each process before their results are written: memory holds no more of them
@@ -24,11 +24,15 @@ def seeded_blocks(rows: int, seed: int) -> Iterator[tuple[int, int, int]]:
     >>> next(seeded_blocks(10**6, seed=5))
     (0, 50000, 5)
     """
+    for number, at in enumerate(range(0, max(rows, 1), BLOCK)):
+        yield at, min(BLOCK, rows - at), seed_of(number, seed)
+
+
+def seed_of(number: int, seed: int) -> int:
+    """Return the seed of a block, counted from 0, of a draw with a seed."""
     import numpy as np
 
-    for number, at in enumerate(range(0, max(rows, 1), BLOCK)):
-        own = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 1
-        yield at, min(BLOCK, rows - at), seed if number == 0 else int(own)
+    return seed if number == 0 else int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def in_order(work: Callable[[Any, Any], Any], shared: Any, tasks: Iterable[Any], jobs: int | None) -> Iterator[Any]:

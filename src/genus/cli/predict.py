@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from genus.cli import filling
+from genus.cli.filling import PredictedBlock, Predicting, predicted
 from genus.cli.inputs import source_of
-from genus.cli.options import Data, Model, Output, TableFile, TableOptions, shared_options
-from genus.cli.outputs import check_suffix, write_table
+from genus.cli.jobs import in_order
+from genus.cli.options import Data, Jobs, Model, Output, TableFile, TableOptions, shared_options
+from genus.cli.outputs import check_suffix, table_writer
+from genus.cli.scoring import block_sources
 
 __all__ = ["predict"]
 
@@ -33,6 +37,7 @@ def predict(
         ),
     ] = None,
     out: TableFile = None,
+    jobs: Jobs = None,
     reading: TableOptions,
     output: Output,
 ) -> None:
@@ -41,7 +46,7 @@ def predict(
     A category gets its likeliest level, a number its mean and an interval. The column may be there, and is not looked at;
     blanks of other columns are averaged over. Any family with a density answers. Rows come in the order of the table. With
     --held-out the probabilities and intervals are calibrated by rows of another file, and the last line says how far they
-    were off.
+    were off. Parquet, Arrow and delimited text of many rows are read and predicted in blocks of 10,000.
 
     \b
     Examples:
@@ -54,13 +59,19 @@ def predict(
     check_suffix(out)
 
     from genus.files import load
-    from genus.questions import predict as predicted_by
+    from genus.questions import calibrate
 
-    found = predicted_by(load(model), source_of(data), column, level, held_out, **reading.arguments())
-    write_table(found.table(probabilities), out, output.as_json)
-    for reason, count in found.reasons.items():
+    loaded, given = load(model), reading.arguments()
+    calibration = None if held_out is None else calibrate(loaded, held_out, column, level, **given)
+    task = Predicting(loaded, given, column, level, probabilities, calibration)
+    total = PredictedBlock()
+    with table_writer(out, output.as_json) as write:
+        for found in in_order(predicted, task, block_sources(loaded, given, source_of(data), filling.PREDICTED), jobs):
+            write(found.table)
+            total.add(found)
+    for reason, count in total.reasons.items():
         output.note(f"{count:,} row{'s' if count > 1 else ''}: {reason}.")
     where = f"; they are in {out}" if out is not None else ""
-    output.note(f"{len(found.value):,} predictions of {column!r} ({found.label}){where}.")
-    if found.calibration is not None:
-        output.note(f"Calibration: {found.calibration}.")
+    output.note(f"{total.rows:,} predictions of {column!r} ({total.label}){where}.")
+    if calibration is not None:
+        output.note(f"Calibration: {calibration}.")

@@ -37,7 +37,9 @@ def sample(
     words: Annotated[
         list[str] | None,
         typer.Option(
-            "--context", metavar="COLUMN=VALUE", help="Condition on this value; needed for every column of the model's context."
+            "--context",
+            metavar="COLUMN=VALUE",
+            help="Condition on this value; contexts that are not given are drawn as often as training rows had them.",
         ),
     ] = None,
     prefix: Annotated[
@@ -73,6 +75,14 @@ def sample(
             help="Draw rows of which this holds: COLUMN=VALUE, COLUMN=LOW..HIGH or 'COLUMN in (A, B)'; may be repeated.",
         ),
     ] = None,
+    rebalance: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Draw equally many rows of every level of this column, or --share of each."),
+    ] = None,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LEVEL=SHARE", help="Give a level of --rebalance this share, 0 to 1; may be repeated."),
+    ] = None,
     blanks: Annotated[
         bool,
         typer.Option("--blanks", help="Draw blanks that stand for unknown values as training saw them, and leave them blank."),
@@ -103,6 +113,7 @@ def sample(
       genus sample adult.genus -n 1000 --where income='>50K' --where age=30..40
       genus sample income.genus -n 100 --context income='>50K' --out rich.parquet
       genus sample adult.genus -n 100000 --seed 1 --out many.parquet
+      genus sample adult.genus -n 1000 --rebalance income --share '>50K=0.4'
       genus sample digits.genus -n 64 --out digits.png
       genus sample adult.genus -n 2 --json
       genus sample book.genus --prefix "ROMEO:" --stream --length 500 --temperature 0.8
@@ -124,9 +135,11 @@ def sample(
     if jobs is not None and not space.is_table:
         raise UsageError("--jobs draws blocks of rows, and this model draws no table; leave it out")
     _check_chain(loaded, [*(["prefix"] if prefix else []), *(["stream"] if stream else []), *choices])
-    choices |= {"c": context_values(context_codec_of(loaded), words or ()), "seed": seed}
+    kept = loaded.contexts is not None
+    choices |= {"c": context_values(context_codec_of(loaded), words or (), kept), "seed": seed}
     choices |= {"where": parse_conditions(loaded, where)} if where else {}
     choices |= {"blanks": True} if blanks else {}
+    shares = _shares(loaded, rebalance, share or [], bool(prefix or where or words or blanks or choices.keys() - {"c", "seed"}))
     with torch.inference_mode():
         if space.sequence:
             count = _draw_sequences(loaded, n, prefix or [""], stream, choices, out, output.as_json)
@@ -134,7 +147,7 @@ def sample(
         else:
             if prefix:
                 choices["prefix"] = _encode_prefix(loaded, prefix)
-            count = _draw_rows(loaded, n, choices, out, output.as_json, jobs)
+            count = _draw_rows(loaded, n, choices, out, output.as_json, jobs, shares)
             what = "rows" if space.is_table else "images"
     for note in sample_notes(codec_of(loaded)):
         output.note(note)
@@ -167,6 +180,7 @@ def _draw_sequences(
     codec = codec_of(model)
     each = 1 if n is None else n
     count = each * len(prefixes)
+    choices["c"] = context_of(model, choices["c"], count, choices["seed"])
     check_out(codec, out, as_json, count)
     begins = [encode_prompt(codec, text) if text else torch.empty(0) for text in prefixes for _ in range(each)]
     lengths = [len(begin) for begin in begins]
@@ -194,7 +208,13 @@ def _encode_prefix(model: Any, words: list[str]) -> Tensor:
 
 
 def _draw_rows(
-    model: GenerativeModel, n: int | None, choices: dict[str, Any], out: Path | None, as_json: bool, jobs: int | None
+    model: GenerativeModel,
+    n: int | None,
+    choices: dict[str, Any],
+    out: Path | None,
+    as_json: bool,
+    jobs: int | None,
+    shares: tuple[str, dict[Any, float]] | None,
 ) -> int:
     """Draw and write rows of a table, block by block, or images, and return their number."""
     space, codec = model.space, codec_of(model)
@@ -207,9 +227,50 @@ def _draw_rows(
     codec.check_room(count)
     seed = int(torch.randint(2**62, ())) if choices["seed"] is None else choices["seed"]
     with table_writer(out, as_json) as write:
-        for table in in_order(drawn, (model, choices | {"seed": seed}), seeded_blocks(count, seed), jobs):
+        task = (model, choices | {"seed": seed}) if shares is None else (model, *shares)
+        for table in in_order(drawn if shares is None else balanced, task, seeded_blocks(count, seed), jobs):
             write(with_notes(table, sample_notes(codec)))
     return count
+
+
+def balanced(shared: tuple[GenerativeModel, str, dict[Any, float]], block: tuple[int, int, int]) -> pa.Table:
+    """Return a block of rows in which every level of a column has its share; `block` as of `drawn`."""
+    import torch
+
+    from genus.questions import balanced_rows
+
+    (model, column, shares), (start, count, seed) = shared, block
+    with torch.inference_mode():
+        return balanced_rows(model, count, column, shares, seed, start)
+
+
+def _shares(model: GenerativeModel, column: str | None, words: list[str], others: bool) -> tuple[str, dict[Any, float]] | None:
+    """Return the column of --rebalance and the share of each of its levels; None where it is not asked for."""
+    from genus.questions import shares_of
+
+    if column is None:
+        if words:
+            raise UsageError("--share is of the levels of a column; name it with --rebalance")
+        return None
+    if others:
+        raise UsageError(
+            "--rebalance draws whole rows; leave --where, --context, --prefix, --blanks and the options of steps out"
+        )
+    shares = {}
+    for word in words:
+        level, equals, text = word.rpartition("=")
+        try:
+            shares[level] = float(text)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UsageError(f"--share {word!r} is not understood; expected LEVEL=SHARE, such as 'yes=0.4'")
+    return column, shares_of(model, column, shares)
+
+
+def context_of(model: GenerativeModel, c: Tensor | dict[str, float] | None, n: int, seed: int | None) -> Tensor | None:
+    """Return the contexts of n draws: what was asked for, and as often as in training what was not."""
+    return model.sample_context(n, c, None if seed is None else seed + 1) if isinstance(c, dict) else c
 
 
 def drawn(shared: tuple[GenerativeModel, dict[str, Any]], block: tuple[int, int, int | None]) -> pa.Table:
@@ -226,7 +287,8 @@ def drawn(shared: tuple[GenerativeModel, dict[str, Any]], block: tuple[int, int,
     (model, choices), (start, count, seed) = shared, block
     context = context_codec_of(model)
     with torch.inference_mode():
-        x, c = model.sample(count, **choices | {"seed": seed}), choices["c"]
+        c = context_of(model, choices["c"], count, seed)
+        x = model.sample(count, **choices | {"seed": seed, "c": c})
         table = as_table(codec_of(model), x, choices["seed"], start=start)
         if c is not None and context is not None:
             labels = as_table(context, c.expand(count, -1))
@@ -245,7 +307,8 @@ def _draw_images(model: GenerativeModel, n: int | None, choices: dict[str, Any],
     if out is None or as_json:
         raise UsageError("this model draws images, which cannot be printed; add --out samples.png, .npz or .npy")
     count = 64 if n is None else n
-    x, c = model.sample(count, **choices), choices["c"]
+    c = choices["c"] = context_of(model, choices["c"], count, choices["seed"])
+    x = model.sample(count, **choices)
     labels = pa.table({}) if c is None or context is None else as_table(context, c.expand(count, -1))
     if count == 0:
         raise UsageError("no images make no picture; ask for one or more with -n")

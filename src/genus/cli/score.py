@@ -93,7 +93,7 @@ def score(
     source = source_of(data)
     task = Scoring(loaded, reading.arguments(), tuple(names or ()), given_rest, explain, online, samples, limit)
     whole = output.as_json or online or not loaded.space.is_table
-    blocks = [(0, source, False)] if whole else block_sources(task, source)
+    blocks = [(0, source, False)] if whole else block_sources(loaded, task.reading, source)
     total = Totals()
     if output.as_json:
         found = next(in_order(scored, task, blocks, jobs))

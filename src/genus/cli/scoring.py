@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genus.data import Dataset
-    from genus.ladder import ApproximateDensity
+    from genus.ladder import ApproximateDensity, GenerativeModel
 
 __all__ = ["Scored", "Scoring", "Totals", "block_sources", "scored"]
 
@@ -142,21 +142,28 @@ class Totals:
         return math.sqrt(self.squares / (self.fine - 1) / self.fine) if self.fine > 1 else math.nan
 
 
-def block_sources(task: Scoring, source: Any) -> Iterator[tuple[int, Any, bool]]:
+def block_sources(
+    model: GenerativeModel, given: dict[str, Any], source: Any, rows: int | None = None
+) -> Iterator[tuple[int, Any, bool]]:
     """Yield blocks of a table with the number of rows before each, and whether they are several.
+
+    Args:
+        model: whose columns they are.
+        given: the arguments of `genus.read`.
+        source: the table.
+        rows: of a block; None: as many as are drawn together.
 
     What fits into one block, and what cannot be read part by part, is the source itself.
     """
     from genus.data.parts import table_parts
     from genus.data.sequences import Options
 
-    model, given = task.model, task.reading
     spaces = [space for space in (model.context, model.space) if space is not None]
     kinds = {name: kind for space in spaces for name, kind in zip(space.names or (), space.kinds, strict=False)}
     others = [name for name, value in given.items() if value is not None and name not in ("missing", "header")]
     options = Options(missing=tuple(given["missing"] or ()), header=given["header"], kinds=kinds)
     parts = None if others else table_parts(source, options)
-    blocks = iter(()) if parts is None else parts.blocks(jobs.BLOCK)
+    blocks = iter(()) if parts is None else parts.blocks(rows or jobs.BLOCK)
     if len(first := [*itertools.islice(blocks, 2)]) < 2:
         yield 0, source, False
         return

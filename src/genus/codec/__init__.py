@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -25,8 +25,9 @@ from genus.codec.functions import Function
 from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.codec.relations import Order, Sum
-from genus.codec.rewrites import BrokenRelation, Rewrite, place_columns, rewrite_from_json, run_backward, run_forward
+from genus.codec.rewrites import BrokenRelation, Rewrite, Ties, place_columns, rewrite_from_json, run_backward, run_forward
 from genus.codec.stamps import as_times, within
+from genus.codec.ties import fulfil, tie, to_person, with_known
 from genus.errors import DataError
 from genus.space import Category, Real, Space
 
@@ -231,6 +232,46 @@ class Codec:
         for constraint in self.constraints:
             broken |= constraint.forward(table)[1]
         return torch.from_numpy(~broken)
+
+    def to_person(self, x: Tensor) -> pa.Table:
+        """Return rows x (N, D) as the person's columns in Arrow, without keys."""
+        return to_person(self.space, self.space_form, self.rewrites, x, pa.table({}))
+
+    def with_known(self, x: Tensor, known: pa.Table) -> tuple[Tensor, Tensor]:
+        """Return rows x (N, D) changed to agree with known values of the person's columns, and which break no relation (N,).
+
+        Args:
+            x: rows; what a relation ties to known values may hold anything possible.
+            known: N rows of the columns that are known, of the types that `as_read` gives.
+        """
+        return with_known(self.space, self.space_form, self.rewrites, x, known)
+
+    def tie(self, known: Sequence[str]) -> Ties:
+        """Return what follows from the values of these columns of the person's; see `genus.codec.ties`."""
+        return tie(self.rewrites, known, self.space)
+
+    def replaced(self, name: str) -> bool:
+        """Return whether a column of the person's is in no column of the space, but follows from these."""
+        return name in self.names and name not in (self.space.names or ()) and name not in self.keys
+
+    def values(self, name: str, values: Sequence[Any]) -> pa.ChunkedArray:
+        """Return values of a column of the person's, or texts of them, in the column's type.
+
+        Raises:
+            DataError: the column holds no such values.
+        """
+        try:
+            written = pa.chunked_array([pa.array(list(values))])
+            column = self.as_read(pa.table({name: written})).column(name)
+            kind = self.type_of(name)
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            return column if pa.types.is_null(kind) else column.cast(kind)
+        except pa.ArrowException as error:
+            raise DataError(f"The column {name!r} holds {self.type_of(name)} values, and {values[0]!r} is none.") from error
+
+    def holds(self, x: Tensor, conditions: Mapping[str, tuple[str, pa.ChunkedArray]]) -> Tensor:
+        """Return which rows x (N, D) fulfil conditions on the person's columns, (N,) bool; see `ties.fulfil`."""
+        return torch.from_numpy(fulfil(self.to_person(x), conditions))
 
     @property
     def is_text(self) -> bool:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from genus.codec.columns import common_type
 from genus.codec.relations import WHOLE, check_fields, column_type
-from genus.codec.rewrites import Rewrite
+from genus.codec.rewrites import Rewrite, Ties
 from genus.errors import DataError
 
 __all__ = ["Function", "plain_values"]
@@ -125,6 +125,11 @@ class Function(Rewrite):
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
         value = self._image[_places(table.column(self.of), self.keys)]
         return table.append_column(self.column, _values_at(self._distinct, value, column_type(self.dtype), self.levels))
+
+    def tie(self, ties: Ties) -> None:
+        if self.column in ties.known and self.of not in ties.known:
+            ties.bind([self.of], None)
+        ties.known.discard(self.column)
 
     def broken(self, table: pa.Table, row: int) -> str:
         return f"{super().broken(table, row)} and {self.column!r} is {table.column(self.column)[row].as_py()}"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from genus.codec.frames import is_text, type_of
 from genus.codec.notes import Note
 from genus.codec.permutation import LARGEST, mix, permute
-from genus.codec.rewrites import Rewrite, place_columns
+from genus.codec.rewrites import Rewrite, Ties, place_columns
 from genus.errors import DataError
 
 __all__ = ["DIGITS", "LONGEST", "Key", "Range"]
@@ -88,6 +88,9 @@ class Key(Rewrite, name="key"):
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
         drawn = pa.array(self.draw(table.num_rows, seed, start)).cast(type_of(self.dtype), safe=False)
         return place_columns(table, [self.column], {self.column: drawn})
+
+    def tie(self, ties: Ties) -> None:
+        ties.known.discard(self.column)
 
     def describe(self) -> str:
         if self.has_text:

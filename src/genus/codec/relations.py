@@ -8,7 +8,7 @@ others it has mass 1. So in every case the log-density of the columns that remai
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genus.codec.frames import to_numbers, type_of
-from genus.codec.rewrites import Rewrite, place_columns
+from genus.codec.rewrites import Rewrite, Ties, place_columns
 from genus.errors import DataError
 from genus.kinds.steps import shortest_decimals
 
@@ -197,6 +197,25 @@ class Order(Rewrite):
         column = _to_column(values, column_type(self.dtype), known & has_bound)
         return place_columns(table, [self.gap], {self.column: column})
 
+    def tie(self, ties: Ties) -> None:
+        lacking = [name for name in self.others if name not in ties.known]
+        if self.column in ties.known and lacking:
+            both = [*lacking, self.gap]
+            alone = len(self.others) == 1 and lacking[0] not in ties.tied
+            ties.bind(both, ties.widest(both) if alone else self.gap)
+        elif self.column in ties.known:
+            ties.known.add(self.gap)
+        ties.known.discard(self.column)
+
+    def pin(self, table: pa.Table, known: pa.Table, solved: Container[str]) -> pa.Table:
+        other = self.others[0]
+        if len(self.others) > 1 or self.column not in known.column_names or other not in solved:
+            return table
+        (value, has_value), (gap, has_gap) = _known(known.column(self.column)), _known(table.column(self.gap))
+        found = _rounded(value - gap * self.tick if self.above else value + gap * self.tick, self.decimals)
+        column = _to_column(found, table.schema.field(other).type, has_value & has_gap)
+        return table.set_column(table.column_names.index(other), other, column)
+
     def describe(self) -> str:
         sign = "<" if self.strict else "<="
         few = self.others[0] if len(self.others) == 1 else f"{'max' if self.above else 'min'}({', '.join(self.others)})"
@@ -283,6 +302,25 @@ class Sum(Rewrite):
         table = _with_decimals(table, self.reads, self.decimals)
         total = self._add(list(self._terms(table).values()), self.constant)
         return table.append_column(self.column, _to_column(total, column_type(self.dtype)))
+
+    def tie(self, ties: Ties) -> None:
+        lacking = [name for name in self.reads if name not in ties.known]
+        if self.column in ties.known and len(lacking) == 1:
+            ties.known.add(lacking[0])
+        elif self.column in ties.known and lacking:
+            ties.bind(lacking, ties.widest(lacking))
+        ties.known.discard(self.column)
+
+    def pin(self, table: pa.Table, known: pa.Table, solved: Container[str]) -> pa.Table:
+        lacking = [name for name in self.reads if name not in known.column_names]
+        lacking = [name for name in lacking if name in solved or len(lacking) == 1]
+        if self.column not in known.column_names or not lacking:
+            return table
+        name, terms = lacking[0], self._terms(table)
+        total, others = exact_numbers(known.column(self.column)), [term for other, term in terms.items() if other != name]
+        part = _rounded(terms[name][0] * (total - self._add(others, self.constant)), self.decimals)
+        column = _to_column(part, table.schema.field(name).type, ~np.isnan(part))
+        return table.set_column(table.column_names.index(name), name, column)
 
     def broken(self, table: pa.Table, row: int) -> str:
         return f"{super().broken(table, row)} and {self.column!r} is {table.column(self.column)[row].as_py()}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,11 +12,41 @@ import pyarrow as pa
 
 from genus.errors import DataError
 
-__all__ = ["BrokenRelation", "Rewrite", "place_columns", "rewrite_from_json", "run_backward", "run_forward"]
+__all__ = ["BrokenRelation", "Rewrite", "Ties", "place_columns", "rewrite_from_json", "run_backward", "run_forward"]
 
 SHOWN = 3  # relations that one message names
 
 _rewrites: dict[str, type[Rewrite]] = {}  # by name, as JSON has it
+
+
+@dataclass
+class Ties:
+    """Hold what follows from the values of some columns, as rewrites add to it one after the other.
+
+    Attributes:
+        known: the columns whose values follow from those that are known.
+        spread: how far the values of each column of the space lie apart.
+        tied: unknown columns that a relation ties to known values; a density of them has to respect it.
+        solved: of the tied ones, those that follow from known values and the other tied ones.
+        refused: several relations hang on the same unknown columns, so that nothing can be drawn that agrees with all.
+    """
+
+    known: set[str]
+    spread: Mapping[str, float]
+    tied: set[str] = field(default_factory=set)
+    solved: set[str] = field(default_factory=set)
+    refused: bool = False
+
+    def bind(self, names: Iterable[str], solved: str | None) -> None:
+        """Add a relation between unknown columns, of which one follows from the others; None: each has to be tried."""
+        self.refused |= solved in self.solved
+        self.tied |= set(names)
+        if solved is not None:
+            self.solved.add(solved)
+
+    def widest(self, names: Sequence[str]) -> str:
+        """Return the column whose values lie farthest apart: candidates of the others hit it more often than the reverse."""
+        return max(names, key=lambda name: self.spread.get(name, 0.0))
 
 
 class Rewrite(ABC):
@@ -69,6 +99,19 @@ class Rewrite(ABC):
             seed: of what the rewrite has to invent, such as keys; the same seed repeats it.
             start: how many rows of the same draw were decoded before these.
         """
+
+    def tie(self, ties: Ties) -> None:  # noqa: B027 - most rewrites change no column
+        """Replace what is known of the columns of `forward`'s table by what is known of the columns that it returns."""
+
+    def pin(self, table: pa.Table, known: pa.Table, solved: Container[str]) -> pa.Table:
+        """Return a table as the space sees it, changed so that `backward` gives the values of `known` where it can.
+
+        Args:
+            table: rows as the space sees them.
+            known: as many rows of the person's columns that are known.
+            solved: the columns that are to follow from the others, see `genus.codec.ties`.
+        """
+        return table
 
     @abstractmethod
     def describe(self) -> str:

@@ -15,12 +15,15 @@ from torch import Tensor
 
 from genus.codec.notes import Note
 from genus.data import Dataset
+from genus.evaluation.attacks import ATTACKS
 from genus.evaluation.classifiers import is_classified, tstr
 from genus.evaluation.metrics import LEARNT, METRICS, independent_columns
+from genus.evaluation.ngrams import cut_alike
+from genus.evaluation.perceived import PERCEIVED, ordering, other_pieces, score_sequences, shuffled
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
-from genus.evaluation.sequences import NOVELTY
-from genus.evaluation.trial import Protocol, joint_space, pictured, predicted, score_rows, with_context
+from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences
+from genus.evaluation.trial import Protocol, joint_space, pictured, predicted, score_attacks, score_rows, with_context
 
 __all__ = ["assemble", "cores_here", "reference_scores"]
 
@@ -33,7 +36,7 @@ def reference_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
         rest: the half of the held-out rows that samples are not compared with, the context beside each.
     """
     if protocol.train.space.sequence:
-        return {"held-out rows": score_rows(protocol, rest)[0]}
+        return _sequence_scores(protocol, rest)
     train, n = with_context(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.half))
     rows = {
         "real against real": rest,
@@ -44,15 +47,38 @@ def reference_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scores = {name: score_rows(protocol, x)[0] for name, x in rows.items()}
+        for name, x in rows.items():
+            scores[name] |= score_attacks(protocol, x, honest=name == "real against real")[0]
         if target is not None:  # as many rows to learn from as a model's samples
             column = space.index(target) if isinstance(target, str) else target
             key = "tstr_auc" if is_classified(space.kinds[column]) else "tstr_r2"
             scores["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)
     # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
-    kinds = {key: metric.kind for key, metric in METRICS.items()}
+    kinds = {key: metric.kind for key, metric in (PERCEIVED | METRICS | ATTACKS).items()}
     copier = scores["copy of the training set"]
-    scores["copy of the training set"] = {key: value for key, value in copier.items() if kinds[key] == "memorisation"}
+    scores["copy of the training set"] = {
+        key: value for key, value in copier.items() if kinds[key] in ("memorisation", "membership")
+    }
     return scores
+
+
+def _sequence_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, float]]:
+    """Return the metrics of other real rows, of training rows with their symbols shuffled, and of training rows."""
+    train, half = protocol.train, len(protocol.half)
+    count, length = draws(train.space, train.consecutive)
+    c = None if train.c is None or protocol.test.c is None else protocol.test.c[half : half + len(rest)]
+    rows = {
+        "real against real": (other_pieces(train, rest, length)[:count], c),
+        "symbols shuffled": (shuffled(train, count, length), None),
+        "copy of the training set": (cut_alike(train.space, train.x, length, train.consecutive)[:count], None),
+    }
+    scores = {name: score_sequences(protocol.extractor, train, protocol.half, x, y)[0] for name, (x, y) in rows.items()}
+    found = {"real against real": rest, "copy of the training set": rows["copy of the training set"][0]}
+    for name, x in found.items():
+        scores[name] |= evaluate_sequences(train.space, x, train=train.x, held=protocol.half, consecutive=train.consecutive)
+    copier = scores["copy of the training set"]
+    scores["copy of the training set"] = {key: value for key, value in copier.items() if key in NOVELTY}
+    return {name: found for name, found in scores.items() if found}
 
 
 def assemble(
@@ -89,7 +115,9 @@ def assemble(
         context_columns=", ".join(data.context.names or ()) if data.context is not None else None,
         target=train.target,
         references=references,
-        metrics={key: metric for key, metric in (METRICS | NOVELTY).items() if key in used},
+        metrics={key: metric for key, metric in (PERCEIVED | METRICS | ATTACKS | NOVELTY).items() if key in used},
+        samples_metric=ordering([row.metrics for row in rows if row.status == "ok" and not row.accused]),
+        features=protocol.extractor.words if protocol.extractor is not None else "",
         real=held.x[: len(protocol.half)][: pictured(data.space)].to(data.space.dtype),
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

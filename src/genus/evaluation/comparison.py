@@ -22,6 +22,7 @@ from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
 from genus.evaluation.cluster import Cluster, connected
+from genus.evaluation.extractor import make_extractor
 from genus.evaluation.given import Given
 from genus.evaluation.metrics import LEAST
 from genus.evaluation.partition import hold_out, partition_notes
@@ -31,6 +32,7 @@ from genus.evaluation.results import Row
 from genus.evaluation.rows import BASELINES, family_row, names, pair_rows
 from genus.evaluation.running import run_trials
 from genus.evaluation.samples import given_row, read_samples
+from genus.evaluation.sequences import draws
 from genus.evaluation.stacking import stack_row
 from genus.evaluation.trial import Protocol, Trial, with_context
 from genus.evaluation.winner import keep_winner
@@ -38,6 +40,9 @@ from genus.ladder import GenerativeModel
 from genus.registry import families as all_families, family, refusal
 
 __all__ = ["compare"]
+
+PATIENCE = 60.0  # seconds of judging one family's samples, where its budget is less; more take fewer rows
+SENSED, LEAST_SENSED = 0.04, 2.0  # of the time, or seconds of a budget, that features of images and sounds are trained
 
 Family = type[GenerativeModel]
 Say = Callable[[str], None]
@@ -130,9 +135,11 @@ def _compared(
     cores = cores_here()
     jobs = min(jobs or (cores if cluster is None else cluster.jobs), max(len(setup.fitted) * seeds, 1))
     threads = min(torch.get_num_threads(), max(1, cores // jobs))  # fewer where the caller says so
-    setup = replace(setup, protocol=replace(setup.protocol, threads=threads))
-    if clock.seconds < math.inf:
-        setup, rest = _hurry(setup, rest, jobs, say, cluster)
+    extractor = make_extractor(setup.protocol.train, min(SENSED * clock.seconds, max(setup.protocol.budget, LEAST_SENSED)))
+    setup = replace(setup, protocol=replace(setup.protocol, threads=threads, extractor=extractor))
+    if extractor is not None:
+        say(f"features to judge samples by: {extractor.words}, {extractor.seconds:.1f} s")
+    setup, rest = _hurry(setup, rest, jobs, say, cluster) if clock.seconds < math.inf else _bounded(setup, rest)
     work = [(cls, seed) for seed in range(seeds) for cls in setup.heats.finalists]
 
     def publish(trials: Sequence[Trial]) -> None:
@@ -201,11 +208,21 @@ def _set_up(
     return Setup(data, protocol, chosen, fitted, refused, given, Heats(fitted, [], [], []), clock, seeds, split), rows[half:]
 
 
+def _bounded(setup: Setup, rest: Tensor) -> tuple[Setup, Tensor]:
+    """Return the set-up with fewer rows that judge samples, where judging one family would take longer than its budget."""
+    if setup.data.space.sequence:
+        return setup, rest
+    judged = judge_time(setup.protocol, rest, max(setup.protocol.budget, PATIENCE))
+    if judged == len(setup.protocol.half):
+        return setup, rest
+    return replace(setup, protocol=shorten(setup.protocol, judged)), rest[:judged]
+
+
 def _hurry(setup: Setup, rest: Tensor, jobs: int, say: Say, cluster: Cluster | None) -> tuple[Setup, Tensor]:
     """Return the set-up after the small fits, with as much time and as many rows for the others as there are."""
     protocol, clock = setup.protocol, setup.clock
     if not setup.data.space.sequence:
-        judged = judge_time(protocol, rest, clock)
+        judged = judge_time(protocol, rest, JUDGED * clock.seconds)
         protocol, rest = shorten(protocol, judged), rest[:judged]
     heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say, cluster)
     rounds = math.ceil(len(heats.finalists) * setup.seeds / jobs)
@@ -243,13 +260,21 @@ def _report(setup: Setup, trials: Sequence[Trial], references: dict[str, dict[st
         baseline_family=setup.baseline,
         budget_seconds=protocol.budget,
         time_seconds=setup.clock.seconds if setup.clock.seconds < math.inf else None,
-        judged_rows=None if setup.data.space.sequence else len(protocol.half),
+        judged_rows=_judged(protocol),
         seeds=list(range(setup.seeds)),
         sample_count=protocol.sample_count if setup.data.space.sequence else len(protocol.half),
         cores=cores_here(),
         outlook=outlook,
         weights=weights,
     )
+
+
+def _judged(protocol: Protocol) -> int:
+    """Return how many real rows samples are compared with: of sequences no more than are drawn."""
+    if not protocol.train.space.sequence:
+        return len(protocol.half)
+    count, length = draws(protocol.train.space, protocol.train.consecutive)
+    return min(count, protocol.train.x.numel() // (2 * length) if protocol.train.consecutive else len(protocol.half))
 
 
 def _spread(count: int, wanted: int) -> torch.Tensor:

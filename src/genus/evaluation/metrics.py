@@ -35,14 +35,15 @@ class Metric:
     Args:
         title: the head of its column.
         description: one plain sentence.
-        kind: the question it belongs to: is it like the data, is it useful, is it a copy, and of sequences: is it new?
+        kind: the question it belongs to: is it like the data (by features, by columns), is it useful, is it a copy, does it
+            betray who was in training, and of sequences: is it new?
         better: the direction, up to the ideal, beyond which is noise; "closer" is closer to the ideal from either side.
         ideal: what perfect samples would have of ever more rows; None where only the row of real data can say.
     """
 
     title: str
     description: str
-    kind: Literal["fidelity", "utility", "memorisation", "novelty"]
+    kind: Literal["features", "fidelity", "utility", "memorisation", "membership", "novelty"]
     better: Literal["lower", "higher", "closer"]
     ideal: float | None
 

@@ -21,8 +21,8 @@ from genus.errors import DataError
 from genus.evaluation.classifiers import canonical
 from genus.space import Space
 
-__all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisation", "precision_recall_density_coverage",
-           "repeated"]  # fmt: skip
+__all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisation", "nearest",
+           "neighbourhoods", "precision_recall_density_coverage", "repeated"]  # fmt: skip
 
 RECORDS = 50_000  # training and unseen rows in which neighbours are sought
 CELLS = 20_000_000  # rows times features of them
@@ -83,7 +83,11 @@ def precision_recall_density_coverage(space: Space, real: Tensor, fake: Tensor, 
     """
     if min(len(real), len(fake)) < 2:
         raise DataError(f"Neighbourhoods need two or more rows of each; got {len(real)} real and {len(fake)} sampled.")
-    x, y = features(space, real), features(space, fake)
+    return neighbourhoods(features(space, real), features(space, fake), k)
+
+
+def neighbourhoods(x: Tensor, y: Tensor, k: int = 5) -> Neighbourhoods:
+    """Return `precision_recall_density_coverage` of the features of real rows x (N, F) and of samples y (M, F)."""
     k = min(k, len(x) - 1, len(y) - 1)
     radius_x, radius_y = _radii(x, k), _radii(y, k)
     inside, recalled, covered = [], [], torch.zeros(len(x), dtype=torch.bool)
@@ -136,9 +140,9 @@ def memorisation(space: Space, fake: Tensor, train: Tensor, unseen: Tensor, seed
     thinned = (rows[torch.randperm(len(rows), generator=generator)[:limit]] for rows in (fake, train, unseen))
     x, seen, new = (features(space, rows) for rows in thinned)
     equal = min(len(seen), len(new))
-    to_seen, to_new = _nearest(x, seen[:equal]), _nearest(x, new[:equal])
+    to_seen, to_new = nearest(x, seen[:equal]), nearest(x, new[:equal])
     share = (to_seen < to_new).double().mean() + (to_seen == to_new).double().mean() / 2
-    ratio = _ratio(_nearest(x, seen).median().item(), _nearest(new[: len(x)], seen).median().item())
+    ratio = _ratio(nearest(x, seen).median().item(), nearest(new[: len(x)], seen).median().item())
     known = set(_digests(space, train))
     copies, copies_unseen = (float(np.mean([row in known for row in _digests(space, rows)])) for rows in (fake, unseen))
     return Memorisation(ratio, share.item(), copies, copies_unseen)
@@ -178,7 +182,7 @@ def distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield at, distance.round(decimals=DECIMALS)
 
 
-def _nearest(x: Tensor, y: Tensor) -> Tensor:
+def nearest(x: Tensor, y: Tensor) -> Tensor:
     """Return (N,): the distance of every row of x to the closest row of y, computed exactly once that row is found."""
     closest = torch.cat([distance.argmin(1) for _, distance in distances(x, y)])
     return (x - y[closest]).norm(dim=1)

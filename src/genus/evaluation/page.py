@@ -20,7 +20,7 @@ from genus.evaluation.sequences import symbol
 from genus.evaluation.svg import COLOURS
 from genus.evaluation.tables import bars, measured, tables
 from genus.evaluation.verdict import verdict
-from genus.evaluation.wording import shown
+from genus.evaluation.wording import measure, shown
 from genus.space import Category, Lattice, Real
 
 __all__ = ["render"]
@@ -64,6 +64,7 @@ def render(results: Results) -> str:
         tables=tables(results, fitted),
         colours=[index % COLOURS for index in range(len(overlaid))],
         families=list(overlaid),
+        measure=measure(results.samples_metric),
         overlaid=(len(overlaid), len(drawn)),
         lead=_lead(results, drawn),
         atoms=any(getattr(kind, "atoms", ()) for kind in results.space.kinds),
@@ -123,7 +124,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         if results.time_seconds is not None
         else "",
         "budget": f"{_duration(results.budget_seconds)} a fit" if results.budget_seconds is not None else "",
-        "judged by": f"{_count(results.judged_rows)} held-out rows" if results.judged_rows is not None else "",
+        "judged by": f"{_count(results.judged_rows)} real rows" if results.judged_rows is not None else "",
         "seeds": f"{len(results.seeds)}" if results.seeds else "",
     }
     return [(name, words) for name, words in facts.items() if words]

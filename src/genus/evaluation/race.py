@@ -78,18 +78,21 @@ def held_out_rows(count: int, clock: Clock) -> int:
     return min(count, max(LEAST_ROWS, round(A_SECOND * clock.seconds)))
 
 
-def judge_time(protocol: Protocol, rest: Tensor, clock: Clock) -> int:
-    """Return how many real rows samples are compared with, so that judging one family takes its share of the time.
+def judge_time(protocol: Protocol, rest: Tensor, seconds: float) -> int:
+    """Return how many real rows samples are compared with, so that judging one family takes so many seconds at most.
 
     Args:
         protocol: of the comparison.
         rest: held-out rows that samples are not compared with, the context beside each.
+        seconds: of judging one family's samples.
     """
+    if len(protocol.half) <= PROBE:
+        return len(protocol.half)
     few = min(PROBE, len(protocol.half), len(rest))
     begin = time.perf_counter()
     score_rows(replace(protocol, half=protocol.half[:few]), rest[:few])
     took = time.perf_counter() - begin
-    most = int(few * JUDGED * clock.seconds / max(took, 1e-3))
+    most = int(few * seconds / max(took, 1e-3))
     return max(min(few, len(protocol.half)), min(most, len(protocol.half)))
 
 

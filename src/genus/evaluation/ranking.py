@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from genus.evaluation.figures import number, paired, plus_minus
 from genus.evaluation.intervals import FEW_ROWS, LEVEL
 from genus.evaluation.results import GIVEN, Results, Row
-from genus.evaluation.wording import accusation, listed
+from genus.evaluation.wording import accusation, listed, measure
 
 __all__ = ["Place", "UNTRAINED", "differs", "distance", "hurried", "meaningful", "ranking", "real_rows", "tied", "too_few",
            "untrained"]  # fmt: skip
@@ -174,7 +174,8 @@ def _samples_sentence(results: Results, row: Row) -> str:
     else:
         kind = "no finite log-density of the held-out rows: compared by samples alone"
     auc = row.metrics.get(results.samples_metric, math.nan)
-    told = "" if math.isnan(auc) else f"; a classifier tells them from real rows with AUC {auc:.2f}"
+    figure = f"{auc:.2f}".replace("-", "−")
+    told = "" if math.isnan(auc) else f"; {measure(results.samples_metric).tells.format(figure)}"
     real = real_rows(results)
     return f"{kind}{told}{f' ({real})' if real else ''}"
 
@@ -182,4 +183,4 @@ def _samples_sentence(results: Results, row: Row) -> str:
 def real_rows(results: Results) -> str:
     """Return "real against real 0.50", or nothing where it was not measured."""
     value = results.references.get("real against real", {}).get(results.samples_metric, math.nan)
-    return "" if math.isnan(value) else f"real against real {value:.2f}"
+    return "" if math.isnan(value) else f"real against real {value:.2f}".replace("-", "−")

@@ -83,7 +83,7 @@ class Report(Results):
             lines.append({"family": name, "status": "reference"} | metrics)
         spreads = [f"{key}_spread" for key in self.metrics if any(key in row.metrics_spread for row in self.rows)]
         text = {"family", "title", "group", "status", "reason", "label", "stopped", "findings"}
-        whole = {"place", "parameters", "estimate_samples"}
+        whole = {"place", "parameters", "estimate_samples", "estimate_rows"}
         schema = {
             name: pa.string() if name in text else pa.int64() if name in whole else pa.float64()
             for name in ("place", *numbers, "findings", *self.metrics, *spreads)

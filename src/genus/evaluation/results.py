@@ -21,7 +21,7 @@ __all__ = ["GIVEN", "PICTURED", "Results", "Row"]
 
 GIVEN = "given"  # the group of rows that were not fitted here
 
-FORMAT, VERSION = "genus report", 2  # of report.json: the version changes where a number changes its name or its meaning
+FORMAT, VERSION = "genus report", 3  # of report.json: the version changes where a number changes its name or its meaning
 PICTURED = ("samples", "codes")  # fields of a row that pictures are made of, and that no file of numbers holds
 
 
@@ -60,6 +60,7 @@ class Row:
         online_bits_per_dim: the same as bits, like `bits_per_dim`.
         estimate: for a bound, the importance-weighted estimate of the log-density, which is higher.
         estimate_samples: the number K of weights in `estimate`.
+        estimate_rows: how many held-out rows told by how much it exceeds the bound.
         metrics: key -> mean over seeds, the keys those of `Report.metrics`.
         metrics_spread: key -> standard deviation over seeds.
         metrics_error: key -> standard error of the mean, of rows and of seeds, where it is known.
@@ -107,6 +108,7 @@ class Row:
     online_bits_per_dim: float | None = None
     estimate: float | None = None
     estimate_samples: int | None = None
+    estimate_rows: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     metrics_spread: dict[str, float] = field(default_factory=dict)
     metrics_error: dict[str, float] = field(default_factory=dict)
@@ -182,9 +184,10 @@ class Results:
         winner: the file of the leading model beside the report, its family, seed and hyper-parameters, its draws and the
             command that fits it; empty where it was not saved.
         references: "real against real", "independent columns", "copy of the training set" -> their metrics; of sequences
-            "held-out rows".
+            "symbols shuffled" in place of the second.
         metrics: key -> the `Metric` that says how to read it.
         samples_metric: the key of the metric that ranks families without a density.
+        features: in words, what images or sounds are compared by; "" without features.
         real: x (n, *shape), held-out rows for the pictures.
         versions: package -> version.
         created: when, ISO 8601.
@@ -223,6 +226,7 @@ class Results:
     references: dict[str, dict[str, float]] = field(default_factory=dict)
     metrics: dict[str, Metric] = field(default_factory=dict)
     samples_metric: str = "c2st"
+    features: str = ""
     real: Tensor | None = field(default=None, repr=False)
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""

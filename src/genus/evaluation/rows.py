@@ -83,6 +83,7 @@ def trials_row(named: tuple[str, str, str], label: str, trials: Sequence[Trial],
     if good[0].estimate is not None:
         row.estimate = float(np.mean([t.estimate for t in good if t.estimate is not None]))
         row.estimate_samples = EVIDENCE
+        row.estimate_rows = min(t.estimate_rows for t in good if t.estimate_rows is not None)
     return row
 
 

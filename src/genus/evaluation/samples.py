@@ -21,13 +21,24 @@ from genus.data.sequences import Options
 from genus.data.sources import Source, open_source
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
+from genus.evaluation.attacks import find_betrayal
+from genus.evaluation.extractor import make_extractor
 from genus.evaluation.findings import Finding
 from genus.evaluation.given import Given, read_given
 from genus.evaluation.metrics import LEAST
 from genus.evaluation.neighbours import repeated
 from genus.evaluation.report import Report
 from genus.evaluation.results import GIVEN, Row
-from genus.evaluation.trial import Protocol, find_telling, find_wrongs, joint_space, pictured, score_rows, with_context
+from genus.evaluation.trial import (
+    Protocol,
+    find_telling,
+    find_wrongs,
+    joint_space,
+    pictured,
+    score_attacks,
+    score_rows,
+    with_context,
+)
 
 __all__ = ["evaluate", "given_row", "read_samples"]
 
@@ -85,7 +96,8 @@ def evaluate(
     train, held = train.charted_on(train), held.charted_on(train)
     held, notes = _without_leaks(train, held, least)
     held_rows, half = with_context(held), len(held) // 2
-    protocol = Protocol(train, held, held_rows[:half], 0.0, {}, torch.get_num_threads())
+    extractor = make_extractor(train)
+    protocol = Protocol(train, held, held_rows[:half], 0.0, {}, torch.get_num_threads(), extractor=extractor)
     given = read_samples(samples, train)
     rows = []
     for one in given:
@@ -149,8 +161,10 @@ def given_row(protocol: Protocol, given: Given) -> Row:
     joint = with_context(replace(protocol.train, x=given.x, c=given.c))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        metrics, errors = score_rows(protocol, joint)
-        findings += find_wrongs(protocol, joint)
+        metrics, errors = score_rows(protocol, joint, given.c)
+        attacked, wrong = score_attacks(protocol, joint)
+        metrics, errors = metrics | attacked, errors | wrong
+        findings += find_wrongs(protocol, joint) + find_betrayal(attacked, wrong)
     return Row(
         given.name,
         "samples from elsewhere",

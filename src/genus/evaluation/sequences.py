@@ -16,7 +16,7 @@ from genus.codec import Codec
 from genus.evaluation.metrics import Metric
 from genus.space import Category, Lattice, Space
 
-__all__ = ["NOVELTY", "draws", "evaluate_sequences", "spans", "symbol"]
+__all__ = ["NOVELTY", "draws", "evaluate_sequences", "spans", "stands_in", "symbol"]
 
 PIECE = 16  # symbols of a piece of one long sequence: short enough that some recur, long enough that chance is not the cause
 CHUNK = 2**20  # symbols hashed at once
@@ -79,7 +79,7 @@ def spans(space: Space, x: Tensor) -> Tensor:
 def draws(space: Space, consecutive: bool) -> tuple[int, int]:
     """Return how many samples suffice, and their length: time grows with the length, and with the number far less."""
     length = min(space.dim, 256 if consecutive else 8192)
-    fewest = 200 if length < 256 else 100 if length <= 512 else 8
+    fewest = 200 if length < 256 else 100 if length <= 512 else 32
     return min(1000, max(2**15 // length, fewest)), length
 
 
@@ -115,12 +115,19 @@ def evaluate_sequences(
     }
 
 
+def stands_in(space: Space, pieces: Tensor, x: Tensor, length: int, consecutive: bool = False) -> np.ndarray:
+    """Return which pieces (n, length) are rows of x (N, L), or stand at any place in them where they are consecutive."""
+    return _stand_in(_hashes(_numbers(space, pieces)), space, x, length, consecutive)
+
+
 def _stand_in(wanted: np.ndarray, space: Space, x: Tensor, length: int, consecutive: bool) -> np.ndarray:
     """Return which of the hashes are of rows x (N, L), or of any place in them where they are consecutive."""
-    found = np.zeros(len(wanted), dtype=bool)
+    known, index = np.unique(wanted, return_inverse=True)  # few, so that millions are looked up in them and not sorted
+    found = np.zeros(len(known), dtype=bool)
     for hashes in _piece_hashes(space, x, length) if consecutive else _row_hashes(space, x, length):
-        found |= np.isin(wanted, hashes)
-    return found
+        place = np.searchsorted(known, hashes).clip(max=len(known) - 1)
+        found[place[known[place] == hashes]] = True
+    return found[index]
 
 
 def _row_hashes(space: Space, x: Tensor, length: int) -> Iterator[np.ndarray]:

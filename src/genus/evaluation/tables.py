@@ -15,6 +15,10 @@ from genus.evaluation.sequences import symbol
 __all__ = ["Bar", "Table", "bars", "measured", "tables"]
 
 KINDS = {
+    "features": (
+        "Samples by their features",
+        "As pictures, sounds and texts are judged: equal numbers of samples and real rows.",
+    ),
     "fidelity": (
         "Samples against real rows",
         "Equal numbers of samples and held-out rows; real against real is what perfect samples would score. Under each name:"
@@ -25,12 +29,18 @@ KINDS = {
         "Memorisation",
         "Are the samples new, or training rows in disguise? A copy of the training set shows what copying scores.",
     ),
+    "membership": (
+        "Membership attacks",
+        "How well an attacker who has the samples, or the model, tells training rows from other real rows: AUC 0.5 is chance."
+        " No attack is the last one, so a low number is no promise of privacy.",
+    ),
     "novelty": (
         "Samples found again",
         "As shares of the samples. Perfect samples would stand in the training set as often as held-out rows do.",
     ),
 }
-NO_CONTEST = ("memorisation", "novelty")  # being far from the data is no merit
+COPIES = ("memorisation", "membership", "novelty")  # kinds that tell a copier from an honest model
+NO_CONTEST = COPIES  # being far from the data is no merit
 BOUNDS = ("jensen_shannon", "w1_dual")  # from below: a low one may be a critic's fault
 
 
@@ -150,8 +160,7 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
             bits = row.online_bits_per_dim
             cells.append(Cell("" if bits is None else number(bits, 3), _nats(bits)))
         if estimates:
-            aside = f"K = {row.estimate_samples}" if row.estimate is not None and row.estimate_samples else ""
-            cells.insert(2, Cell(number(row.estimate), aside))
+            cells.insert(2, Cell(number(row.estimate), _effort(results, row)))
         lines.append(Line(row.family, "family", cells))
     note = (
         "Of held-out rows, in the data’s own units, so every exact number may be compared with every other. "
@@ -164,6 +173,14 @@ def _density_table(results: Results, places: Sequence[Place]) -> list[Table]:
     if online:
         note += f" Online: the model also learns from each {symbol(results.codec)} of the held-out rows once it was scored."
     return [Table("Log-density", note, columns, lines)]
+
+
+def _effort(results: Results, row: Row) -> str:
+    """Return how many importance samples an estimate is of, and of how many rows where not of all."""
+    if row.estimate is None or not row.estimate_samples:
+        return ""
+    few = row.estimate_rows is not None and row.estimate_rows < results.test_rows
+    return f"K = {row.estimate_samples}" + (f", {row.estimate_rows:,} rows" if few else "")
 
 
 def _metric_tables(results: Results, places: Sequence[Place]) -> list[Table]:
@@ -183,9 +200,11 @@ def _metric_tables(results: Results, places: Sequence[Place]) -> list[Table]:
             for place in places
         ]
         for name, values in results.references.items():
-            if any(key in values for key in keys) and (kind == "memorisation" or "copy" not in name):
+            if any(key in values for key in keys) and (kind in COPIES or "copy" not in name):
                 lines.append(Line(name, "reference", [Cell(number(values.get(key), decimals[key])) for key in keys]))
         title, note = KINDS.get(kind, (kind.capitalize(), ""))
+        if kind == "features" and results.features:
+            note += f" By {results.features}."
         tables.append(Table(title, note, columns, lines))
     return tables
 

@@ -19,6 +19,8 @@ from genus.evaluation.verdict import verdict
 
 __all__ = ["renderable", "text"]
 
+SHOWN = ("label_match", "in_training", "new")  # metrics beside those of utility and the one that orders samples
+
 
 def text(results: Results) -> str:
     """Return the results as plain text, 120 characters wide."""
@@ -40,7 +42,7 @@ def renderable(results: Results) -> Group:
 
 def _table(results: Results, places: list[Place]) -> Table:
     metrics = results.metrics
-    keys = [key for key in measured(results) if key == results.samples_metric or metrics[key].kind in ("utility", "novelty")]
+    keys = [key for key in measured(results) if key == results.samples_metric or key in SHOWN or metrics[key].kind == "utility"]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
     table.add_column("family", style="bold")

@@ -16,13 +16,17 @@ from torch import Tensor
 
 from genus.data import Dataset
 from genus.errors import GenusError
+from genus.evaluation.attacks import attack, find_betrayal, suspects
 from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.copying import find_copies
 from genus.evaluation.density import find_wrong_density
 from genus.evaluation.effort import Effort
+from genus.evaluation.extractor import Extractor
 from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, scores_and_errors, torch_threads
+from genus.evaluation.perceived import find_ignored_label, score_images, score_sequences
+from genus.evaluation.sequence_faults import find_sequence_wrongs
 from genus.evaluation.sequences import draws, evaluate_sequences
 from genus.evaluation.telling import telling_columns
 from genus.files import save
@@ -44,11 +48,15 @@ __all__ = [
     "pictured",
     "predicted",
     "run_trial",
+    "score_attacks",
     "score_rows",
     "with_context",
 ]
 
 EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
+EVIDENCE_SHARE, LEAST_EVIDENCE = 0.25, 2.0  # of the budget, and seconds, that these may take, by fewer rows
+CHECKING = 0.1  # of the budget, likewise, for checking a built-in density
+BLOCK = 128  # rows of them at once
 STOPPED = 2_000  # of them, at most, whose log-densities are kept
 STOPPING = 0.1  # of the training rows, which stop a training
 VALUES = 2**18  # coordinates that a chain rule draws at once
@@ -67,6 +75,7 @@ class Trial:
     train_log_density: float | None = None
     online: float | None = None  # of a model that learns from each symbol after it was scored, nats a held-out row
     estimate: float | None = None
+    estimate_rows: int | None = None  # held-out rows that it was measured on
     samples: Tensor | None = None
     codes: Codes | None = None
     metrics: dict[str, float] = field(default_factory=dict)
@@ -97,6 +106,7 @@ class Protocol:
         judged: the number of samples that are drawn and judged, where time is short; None: as many as the metrics take.
         stacked: log-densities of stopping rows, and samples, are kept for a stack.
         folder: where every model is saved, as family-seed.genus; None: nowhere.
+        extractor: of the features of images or sounds; None of tables and texts.
     """
 
     train: Dataset
@@ -111,6 +121,7 @@ class Protocol:
     judged: int | None = None
     stacked: bool = False
     folder: str | None = None
+    extractor: Extractor | None = None
 
     @property
     def training(self) -> tuple[Dataset, Dataset | float]:
@@ -187,13 +198,15 @@ def _stopping_scores(protocol: Protocol, model: GenerativeModel, seed: int) -> n
 
 @torch.no_grad()
 def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) -> None:
-    train, test = protocol.train, protocol.test
+    train, test, likelihood = protocol.train, protocol.test, None
     if isinstance(model, ApproximateDensity):
         trial.log_density = _log_density(model, test).double().numpy()
-        trial.train_log_density = _log_density(model, train.rows(slice(0, len(test)))).mean().item()
+        seen = _log_density(model, train.rows(slice(0, len(test)))).double().numpy()
+        trial.train_log_density = float(seen.mean())
+        likelihood = seen, trial.log_density
         if not isinstance(model, TractableDensity):
-            estimate = map_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=trial.seed), test.x, test.c, rows=2048)
-            trial.estimate = estimate.mean().item()
+            seconds = max(LEAST_EVIDENCE, EVIDENCE_SHARE * protocol.budget)
+            trial.estimate, trial.estimate_rows = _estimate(model, test, trial.log_density, trial.seed, seconds)
     if isinstance(model, OnlineDensity):
         trial.online = model.log_prob_online(test.x, test.c).mean().item()
     half = len(test) // 2
@@ -209,10 +222,31 @@ def _evaluate_model(protocol: Protocol, trial: Trial, model: GenerativeModel) ->
     trial.samples = samples[: pictured(train.space)].clone()
     joint = with_context(replace(train, x=samples, c=c))
     trial.drawn = joint if protocol.stacked else None
-    trial.metrics, trial.errors = score_rows(protocol, joint)
-    trial.findings = find_wrongs(protocol, joint)
+    trial.metrics, trial.errors = score_rows(protocol, joint, c)
+    scores, errors = score_attacks(protocol, joint, likelihood)
+    trial.metrics, trial.errors = trial.metrics | scores, trial.errors | errors
+    trial.findings = find_wrongs(protocol, joint) + find_betrayal(scores, errors)
+    trial.findings += find_ignored_label(protocol.extractor, test, trial.metrics)
     trial.telling = find_telling(protocol, joint)
-    trial.findings = find_wrong_density(model, test.x, test.c) + trial.findings
+    seconds = CHECKING * protocol.budget
+    trial.findings = find_wrong_density(model, test.x, test.c, seconds) + trial.findings
+
+
+def _estimate(model: ApproximateDensity, test: Dataset, bound: np.ndarray, seed: int, seconds: float) -> tuple[float, int]:
+    """Return the mean log-density by importance samples, and the number of rows that it was measured on.
+
+    By how much it lies above the bound (N,) is measured on as many rows as the time allows, since rows differ by far more.
+    """
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0)).to(test.x.device)
+    begin, gains = time.perf_counter(), []
+    for rows in order.split(BLOCK):
+        c = None if test.c is None else test.c[rows]
+        found = map_batches(lambda x, c: model.log_evidence(x, c, EVIDENCE, seed=seed), test.x[rows], c)
+        gains.append(found.double().numpy() - bound[rows.cpu().numpy()])
+        if time.perf_counter() - begin > seconds:
+            break
+    gain = np.concatenate(gains)
+    return float(bound.mean() + gain.mean()), len(gain)
 
 
 def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
@@ -223,13 +257,53 @@ def _log_density(model: ApproximateDensity, data: Dataset) -> Tensor:
     return torch.stack(noisy).mean(0)
 
 
-def score_rows(protocol: Protocol, samples: Tensor) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the metrics of samples (N, *shape), which hold the context beside x where there is one, and their errors."""
+def score_rows(protocol: Protocol, samples: Tensor, c: Tensor | None = None) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the metrics of samples (N, *shape) and their errors.
+
+    Args:
+        protocol: of the comparison.
+        samples: with the context beside x where there is one, unless they are sequences.
+        c: the contexts of sequences.
+    """
     train = protocol.train
     if train.space.sequence:
-        return evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive), {}
+        found = evaluate_sequences(train.space, samples, train=train.x, held=protocol.half, consecutive=train.consecutive)
+        scores, errors = score_sequences(protocol.extractor, train, protocol.half, samples, c)
+        return scores | found, errors
     rows, space = with_context(train), joint_space(train)
-    return scores_and_errors(space, samples, train=rows, test_a=protocol.half, target=predicted(train), seed=0, threads=1)
+    found, wrong = scores_and_errors(
+        space, samples, train=rows, test_a=protocol.half, target=predicted(train), seed=0, threads=1
+    )
+    if protocol.extractor is None:
+        return found, wrong
+    with torch_threads(1):
+        scores, errors = score_images(protocol.extractor, train, protocol.half, samples)
+    return scores | found, errors | wrong
+
+
+def score_attacks(
+    protocol: Protocol, samples: Tensor, likelihood: tuple[np.ndarray, np.ndarray] | None = None, honest: bool = False
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return how well attacks tell training rows from held-out ones, and the errors; nothing of rows in order of time.
+
+    Args:
+        protocol: of the comparison.
+        samples: with the context beside x where there is one.
+        likelihood: the log-densities of the first training rows, and of all held-out ones; None without a model.
+        honest: attack held-out rows in the place of samples.
+    """
+    if protocol.ordered or protocol.train.consecutive:  # later rows are others by nature
+        return {}, {}
+    most = math.inf if protocol.judged is None else len(protocol.half)  # as few as judge samples
+    rows = suspects(with_context(protocol.train), with_context(protocol.test), most)
+    if rows is None:
+        return {}, {}
+    if likelihood is not None:
+        seen = likelihood[0][: len(rows.members)]
+        rows = rows._replace(members=rows.members[: len(seen)])
+        likelihood = seen, likelihood[1][rows.positions.numpy()]
+    space = protocol.train.space if protocol.train.space.sequence else joint_space(protocol.train)
+    return attack(space, rows.honest if honest else samples, rows, likelihood)
 
 
 def predicted(train: Dataset) -> str | int | None:
@@ -240,21 +314,22 @@ def predicted(train: Dataset) -> str | int | None:
 
 
 def find_wrongs(protocol: Protocol, samples: Tensor) -> list[Finding]:
-    """Return what is wrong with samples (N, *shape), which hold the context beside x where there is one.
-
-    Sequences are searched for copies by `evaluate_sequences` alone.
-    """
+    """Return what is wrong with samples (N, *shape), which hold the context beside x where there is one."""
     train = protocol.train
     if train.space.sequence:
-        return []
+        return find_sequence_wrongs(train.space, samples, train.x, protocol.test.x, train.consecutive)
     space, seen, unseen = joint_space(train), with_context(train), with_context(protocol.test)
-    return [*find_copies(space, samples, seen, unseen), *find_faults(space, samples, torch.cat([unseen, seen]))]
+    copies = find_copies(space, samples, seen, unseen)
+    # No pixel has a name that a person could look for; what is wrong with pictures is told by features.
+    return copies + find_faults(space, samples, torch.cat([unseen, seen])) if train.space.is_table else copies
 
 
 def find_telling(protocol: Protocol, samples: Tensor) -> dict[str, float]:
     """Return the columns that give samples away, which hold the context beside x where there is one."""
     train = protocol.train
-    return {} if train.space.sequence else telling_columns(joint_space(train), protocol.half, samples)
+    return (
+        {} if not train.space.is_table or train.space.sequence else telling_columns(joint_space(train), protocol.half, samples)
+    )
 
 
 def with_context(data: Dataset) -> Tensor:

@@ -254,9 +254,11 @@ def _failures_remark(places: Sequence[Place]) -> list[str]:
 
 def _auc(results: Results, row: Row) -> str:
     """Return " (a classifier's AUC 0.71; real against real 0.50)", or nothing where it was not measured."""
-    auc = row.metrics.get(results.samples_metric, math.nan)
-    if math.isnan(auc):
+    value = row.metrics.get(results.samples_metric, math.nan)
+    if math.isnan(value):
         return ""
-    return (
-        f" ({'; '.join(filter(None, [f'a classifier’s AUC {auc:.2f}, where 0.5 cannot be told apart', real_rows(results)]))})"
-    )
+    if results.samples_metric == "kernel_distance":
+        said = f"kernel distance of features {value:.2f}, where 0 is the same".replace("-", "−")
+    else:
+        said = f"a classifier’s AUC {value:.2f}, where 0.5 cannot be told apart"
+    return f" ({'; '.join(filter(None, [said, real_rows(results)]))})"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from genus.evaluation.findings import Finding
 from genus.evaluation.intervals import auc_error
 from genus.evaluation.results import Row
 
-__all__ = ["accusation", "findings_remark", "listed", "shown", "told_apart"]
+__all__ = ["accusation", "findings_remark", "listed", "measure", "shown", "told_apart"]
 
 
 def listed(words: Sequence[str]) -> str:
@@ -37,29 +38,87 @@ def shown(rows: Sequence[Row]) -> list[tuple[str, Finding]]:
     return sorted(found, key=lambda pair: pair[1].kind != "accused")
 
 
+class Measure(NamedTuple):
+    """Hold the words for a metric that orders samples.
+
+    Args:
+        unit: what stands below the number.
+        ranked: how samples are ranked by it.
+        tells: a sentence's end: what is so of samples, with {} for the number.
+        first: the sentence of the first, with {} for its name and then for the number.
+        further: the beginning of a sentence on those behind it.
+        perfect: what the best number means.
+    """
+
+    unit: str
+    ranked: str
+    tells: str
+    first: str
+    further: str
+    perfect: str
+
+
+_TREES = Measure(
+    "classifier’s AUC",
+    "by how well a classifier tells their samples from real rows",
+    "a classifier tells them from real rows with AUC {}",
+    "A classifier tells the samples of {} from real rows with AUC {}",
+    "It is easier with",
+    "0.5 is not at all",
+)
+MEASURES = {
+    "c2st": _TREES,
+    "ngram_auc": _TREES._replace(
+        tells="a classifier of n-grams tells them from real rows with AUC {}",
+        first="A classifier of n-grams tells the samples of {} from real rows with AUC {}",
+    ),
+    "kernel_distance": Measure(
+        "kernel distance",
+        "by how far the features of their samples lie from those of real rows",
+        "the kernel distance of their features from those of real rows is {}",
+        "The samples of {} have the kernel distance {} from real rows in their features",
+        "Farther away are",
+        "0 is the same",
+    ),
+}
+
+
+def measure(key: str) -> Measure:
+    """Return the words for a metric that orders samples."""
+    return MEASURES.get(key, _TREES)
+
+
 def told_apart(rows: Sequence[Row], key: str, real: float, n: int) -> list[str]:
     """Return how hard samples are to tell from real rows, in order.
 
     Args:
         rows: in their order, the best first.
-        key: of the metric, a classifier's AUC.
+        key: of the metric that orders them.
         real: what other real rows have; NaN where it was not measured.
-        n: how many rows of each kind the classifier had.
+        n: how many rows of each kind a classifier had.
     """
     values = {row.family: row.metrics[key] for row in rows if math.isfinite(row.metrics.get(key, math.nan))}
     if not values:
         return ["No samples were compared with real rows."]
     names = [row.family for row in rows if row.family in values]
-    first = names[0]
-    beside = "" if math.isnan(real) else f"; other real rows have {real:.2f}"
-    said = [
-        f"A classifier tells the samples of {first} from real rows with AUC {values[first]:.2f} (0.5 is not at all{beside})."
-    ]
-    near = [name for name in names[1:] if values[name] - values[first] <= 2 * math.sqrt(2) * auc_error(n, values[first])]
+    errors = {row.family: row.metrics_error.get(key) for row in rows}
+    first, words = names[0], measure(key)
+
+    def error(name: str) -> float:
+        return errors[name] or (0.0 if key == "kernel_distance" else auc_error(n, values[first]))
+
+    beside = "" if math.isnan(real) else f"; other real rows have {_figure(real)}"
+    said = [f"{words.first.format(first, _figure(values[first]))} ({words.perfect}{beside})."]
+    near = [name for name in names[1:] if values[name] - values[first] <= 2 * math.hypot(error(first), error(name))]
     far = [name for name in names[1:] if name not in near]
     if near:
-        alike = listed([f"{name} ({values[name]:.2f})" for name in near])
+        alike = listed([f"{name} ({_figure(values[name])})" for name in near])
         said.append(f"{alike} {'is' if len(near) == 1 else 'are'} too close to it for an order.")
     if far:
-        said.append(f"It is easier with {listed([f'{name} ({values[name]:.2f})' for name in far])}.")
+        said.append(f"{words.further} {listed([f'{name} ({_figure(values[name])})' for name in far])}.")
     return said
+
+
+def _figure(value: float) -> str:
+    """Return a number with two decimals and a true minus sign."""
+    return f"{value:.2f}".replace("-", "−")

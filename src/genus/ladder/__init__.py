@@ -9,6 +9,7 @@ A model that cannot answer a question does not have the method.
 
 from genus.ladder.base import GenerativeModel
 from genus.ladder.composed import Composed
+from genus.ladder.contexts import Contexts
 from genus.ladder.counted import Counted
 from genus.ladder.density import BOUND_DRAWS, ApproximateDensity, TractableDensity
 from genus.ladder.families import build_family, registered_families, registered_family
@@ -23,6 +24,7 @@ __all__ = [
     "BOUND_DRAWS",
     "ApproximateDensity",
     "Composed",
+    "Contexts",
     "Counted",
     "FamilyInfo",
     "GenerativeModel",

@@ -17,6 +17,7 @@ from genus.configurable import Configurable
 from genus.errors import DataError, GenusError
 from genus.ladder.birth import DetectsTraining
 from genus.ladder.conditions import Conditions, draw_where
+from genus.ladder.contexts import KeepsContexts
 from genus.ladder.distribution import AsDistribution
 from genus.ladder.functions import check_count
 from genus.ladder.imputation import Imputation
@@ -32,7 +33,7 @@ from genus.space import Category, Space
 __all__ = ["GenerativeModel"]
 
 
-class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, DetectsTraining, name=""):
+class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Configurable, DetectsTraining, name=""):
     """Represents a distribution over a space that can be sampled; the base of every family.
 
     A subclass must give
@@ -201,7 +202,8 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
 
         Args:
             n: how many.
-            c: the context, (n, *context.shape), or one row that all share; None for a model without context.
+            c: the context, (n, *context.shape), or one row that all share; None: contexts as often as training
+                rows had them (`sample_context` draws them), if the model has any.
             seed: repeats the draw bit for bit, and leaves the global random state alone.
             batch_size: rows drawn at once.
             where: what columns of a table are to be, {"income": ">50K", "age": (30, 40), "city": ["Rome", "Oslo"]}: a value, a
@@ -212,7 +214,7 @@ class GenerativeModel(Imputation, Rejection, AsDistribution, Configurable, Detec
             x of shape (n, *space.shape) in data units; `decode` turns it into a frame.
         """
         n = check_count(n)
-        c = self._check_context(c, n)
+        c = self._context_for(c, n, seed)
         if where is not None:
             return draw_where(self, n, where, c, seed)
         with evaluating(self), isolated(seed, self):

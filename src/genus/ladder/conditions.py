@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -31,11 +32,14 @@ class Conditions(NamedTuple):
         fixed: the value, in data units, of each column that has one alone.
         ranges: the ends of each column that lies between two numbers, both included.
         sets: the values of each column that may have several.
+        replaced: of each column of the person's that a relation replaced, the value, the ends or the values that it may have,
+            as "is", "between" or "in" and a column in Arrow; null is an open end.
     """
 
     fixed: dict[int, float]
     ranges: dict[int, tuple[float, float]]
     sets: dict[int, Tensor]
+    replaced: Mapping[str, tuple[str, Any]] = MappingProxyType({})
 
     @classmethod
     def of(cls, model: Any, where: Mapping[str, Any] | Conditions) -> Conditions:
@@ -51,7 +55,7 @@ class Conditions(NamedTuple):
         """
         if isinstance(where, Conditions):
             return where
-        space, found = model.space, cls({}, {}, {})
+        space, found = model.space, cls({}, {}, {}, {})
         if not space.is_table:
             raise DataError("where= names columns of a table, and this model has none; leave it out.")
 
@@ -61,6 +65,9 @@ class Conditions(NamedTuple):
             return _plain(space, i, values)
 
         for name, wanted in where.items():
+            if model.codec is not None and model.codec.replaced(name):
+                found.add_replaced(model.codec, name, wanted)
+                continue
             i = space.index(name)
             if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(space.kinds[i], Category):
                 found.ranges[i] = _ends(space, i, encode, wanted)
@@ -72,12 +79,30 @@ class Conditions(NamedTuple):
                 found.fixed[i] = float(encode(i, [wanted])[0])
         return found
 
-    @property
-    def columns(self) -> list[int]:
-        """Return the columns that have a condition."""
-        return [*self.fixed, *self.ranges, *self.sets]
+    def add_replaced(self, codec: Any, name: str, wanted: Any) -> None:
+        """Add a condition on a column of the person's that a relation replaced, in the forms that `of` takes.
 
-    def hold(self, x: Tensor) -> Tensor:
+        Raises:
+            DataError: the column has no such values.
+        """
+        how = "is"
+        if isinstance(wanted, Collection) and not isinstance(wanted, str):
+            how = "between" if isinstance(wanted, tuple) and len(wanted) == 2 else "in"
+        values = list(wanted) if how != "is" else [wanted]
+        if not values:
+            raise DataError(f"The condition on column {name!r} names no value; expected one or more.")
+        self.replaced[name] = (how, codec.values(name, values))  # type: ignore[index]
+
+    def known(self, codec: Any, x: Tensor) -> Any:
+        """Return in Arrow the person's columns that have one value, of rows x (B, D), which have the fixed values."""
+        table = codec.to_person(x)
+        table = table.select([name for name in (codec.space.names[i] for i in self.fixed) if name in codec.names])
+        for name, (how, values) in self.replaced.items():
+            if how == "is":
+                table = table.append_column(name, values.take([0] * len(x)))
+        return table
+
+    def hold(self, x: Tensor, codec: Any) -> Tensor:
         """Return which rows x (B, D) fulfil the conditions, bool (B,)."""
         fine = torch.ones(len(x), dtype=torch.bool, device=x.device)
         for i, value in self.fixed.items():
@@ -86,7 +111,7 @@ class Conditions(NamedTuple):
             fine &= (x[:, i] >= low) & (x[:, i] <= high)
         for i, values in self.sets.items():
             fine &= (x[:, i, None] == values.to(x)).any(1) | (x[:, i].isnan() & values.isnan().any().to(x.device))
-        return fine
+        return fine & codec.holds(x, self.replaced).to(x.device) if self.replaced else fine
 
     def start(self, space: Space, n: int, like: Tensor) -> Tensor:
         """Return n rows (n, D) with the fixed values in their columns, and a possible value in the others."""
@@ -152,7 +177,8 @@ def draw_where(model: Any, n: int, where: Mapping[str, Any] | Conditions, c: Ten
         if not n:
             return model._sample(0, c)
         drawing = _Drawing(model, n, conditions, c)
-        given = drawing.exact or (bool(conditions.fixed) and model.draws_given_others and not drawing.are_common())
+        one = bool(conditions.fixed) or drawing.related
+        given = drawing.exact or (one and model.draws_given_others and not drawing.are_common())
         most = 200 * max(n, 100) if given else TRIES * max(n, 10)
         x, left, drawn = draw_until(drawing.hold, drawing.given if given else drawing.free, n, most)
     if len(left):
@@ -174,6 +200,7 @@ class _Drawing:
 
     Attributes:
         exact: whether the model draws the other columns given the fixed ones exactly.
+        related: whether a column that a relation replaced has one value.
     """
 
     def __init__(self, model: Any, n: int, conditions: Conditions, c: Tensor | None) -> None:
@@ -183,7 +210,8 @@ class _Drawing:
         self.sizes: list[Tensor] = []
         some = bool(conditions.fixed) and bool(self.others)
         first = self._context(torch.zeros(1, dtype=torch.long))
-        self.exact = some and model._draw_given(self.rows[:1], self.others, first, False) is not None
+        self.related = any(how == "is" for how, _ in conditions.replaced.values())
+        self.exact = some and not self.related and model._draw_given(self.rows[:1], self.others, first, False) is not None
 
     def _context(self, index: Tensor) -> Tensor | None:
         return None if self.c is None else self.c[index.to(self.c.device)]
@@ -196,7 +224,7 @@ class _Drawing:
     def are_common(self) -> bool:
         """Return whether a few of the model's own draws fulfil the conditions."""
         draws = self.model._sample(PILOT, self._context(torch.arange(PILOT) % self.n))
-        return int(self.conditions.hold(draws).sum()) >= COMMON
+        return int(self.conditions.hold(draws, self.model.codec).sum()) >= COMMON
 
     def free(self, index: Tensor) -> Tensor:
         """Draw rows of these numbers, whatever the conditions."""
@@ -205,13 +233,22 @@ class _Drawing:
 
     def given(self, index: Tensor) -> Tensor:
         """Draw rows of these numbers given the fixed values."""
-        found = self.model._given(self.rows[index.to(self.rows.device)], self.others, self._context(index), False)
+        rows = self.rows[index.to(self.rows.device)]
+        if self.related:
+            found = self.model._given_known(self.conditions.known(self.model.codec, rows), self._context(index))
+            if not bool(found.done.any()):
+                raise GenusError(
+                    f"The conditions on {', '.join(self.conditions.replaced)} held in none of the candidates that were tried;"
+                    " ask for values that occur together."
+                )
+        else:
+            found = self.model._given(rows, self.others, self._context(index), False)
         self.sizes.append(found.size)
         return found.x
 
     def hold(self, x: Tensor) -> Tensor:
         """Return which rows fulfil the conditions and the codec's constraints, and have no blank for an unknown value."""
-        fine = self.conditions.hold(x)
+        fine = self.conditions.hold(x, self.model.codec)
         if self.model.space.has_unknown:
             blank = self.model.space.unknown_blanks(x)
             fine &= ~blank[:, self.others].any(1)

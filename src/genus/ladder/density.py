@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from genus.ladder.base import GenerativeModel
 from genus.ladder.functions import check_count, check_shape, map_batches
 from genus.ladder.imputation import Marginals
 from genus.ladder.loss import Loss
+from genus.ladder.related import fill_related
 from genus.ladder.resampling import proposal_for, resample
 from genus.ladder.unknown import Filled
 from genus.random import isolated
@@ -91,6 +93,9 @@ class ApproximateDensity(GenerativeModel):
             with isolated(seed, self):
                 bound = self._elbo(x, c)
         return check_shape(bound, (len(x),), f"{type(self).__name__}._elbo") - math.log(self.acceptance)
+
+    def _given_known(self, known: Any, c: Tensor | None) -> Filled:
+        return fill_related(self, known, c)
 
     def _resampled(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
         return resample(self, proposal_for(self, c), x, columns, c, blanks)

@@ -94,6 +94,25 @@ class Imputation:
         kept = torch.where(unknown.to(whole.device).view_as(whole), drawn.x.to(dtype), whole.to(dtype))
         return drawn._replace(x=kept)
 
+    @torch.no_grad()
+    def fill_known(self: Any, known: Any, c: Tensor | None = None, seed: int | None = None) -> Filled:
+        """Draw rows given values of columns as the codec's table has them, of which relations may have replaced some.
+
+        Args:
+            known: N rows in Arrow of the columns that are known, as `Codec.as_read` gives them.
+            c: their contexts (N, *context.shape), or None.
+            seed: repeats the draw.
+
+        Returns:
+            As `fill` does; a row that no draw agrees with is not done.
+
+        Raises:
+            GenusError: the model has no density; or several relations hang on the same unknown columns.
+        """
+        c = self._check_context(c, known.num_rows)
+        with evaluating(self), isolated(seed, self):
+            return self._given_known(known, c)
+
     def _fill(self: Any, x: Tensor, missing: Tensor, c: Tensor | None) -> Filled:
         """Draw the entries of missing (B, D); rows that lack the same columns are drawn together."""
         out, size = x.clone(), x.new_full((len(x),), torch.inf)
@@ -173,6 +192,10 @@ class Imputation:
             f"{self.name} has no density, so it cannot draw {list_columns(self.space, columns)} given the others; every family"
             " with one can, such as mixture, made or vae."
         )
+
+    def _given_known(self: Any, known: Any, c: Tensor | None) -> Filled:
+        """Draw rows given a person's columns in Arrow, of which relations replaced some; see `fill_related`."""
+        return self._resampled(self._empty_draw(), list(range(self.space.dim)), c, False)
 
 
 class Marginals(Imputation):

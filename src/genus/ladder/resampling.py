@@ -42,11 +42,12 @@ class Proposal:
         draws = model._sample(OWN_DRAWS, context)
         self.parts: list[Any] = [_fitted(build_family(form, model.space).to(draws.device), draws) for form in PROPOSED]
 
-    def draw(self, x: Tensor, columns: list[int], count: int) -> tuple[Tensor, Tensor]:
+    def draw(self, x: Tensor, columns: list[int], count: int, weighed: list[int] | None = None) -> tuple[Tensor, Tensor]:
         """Draw candidates of some columns given the others of rows x (B, *shape), blanks among them.
 
         Args:
             count: candidates for each row.
+            weighed: the columns among these whose density is asked for; None: all.
 
         Returns:
             Rows (count, B, *shape), and the log-density (count, B) of their candidates given the rest, up to a constant for
@@ -58,7 +59,12 @@ class Proposal:
         drawn = torch.cat([part._rejected(many, columns, None, True).x for part in self.parts])
         at = drawn.flatten(1)[:, known]
         # given the rest: the joint density of a row over that of its known columns
-        log_q = [part._log_prob(drawn, None) - (part._log_marginal(at, known, None) if known else 0.0) for part in self.parts]
+        both = [*known, *(columns if weighed is None else weighed)]
+        log_q = [
+            (part._log_prob(drawn, None) if weighed is None else part._log_marginal(drawn.flatten(1)[:, both], both, None))
+            - (part._log_marginal(at, known, None) if known else 0.0)
+            for part in self.parts
+        ]
         return drawn.view(-1, *x.shape), torch.stack(log_q).logsumexp(0).view(-1, len(x))
 
 

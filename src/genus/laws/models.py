@@ -174,13 +174,16 @@ def _probabilities(model: TractableDensity, points: Tensor, c: Tensor | None) ->
     return map_batches(lambda x, _: model.log_prob(x, one), points).double().exp()
 
 
-def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | None) -> bool:
+def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | None, most: int | None = None) -> bool:
     """Check that samples follow the log-density, context by context, and that its mass is 1.
 
     For any q, the mean of p / (p + q) over samples of p and that over samples of q add up to the mass of p. q is a mixture, or
     for sequences of symbols a Markov chain, fitted to samples of p.
+
+    Args:
+        most: samples of each; by default 4,000, fewer where rows are long.
     """
-    found = _mass(model, c, model.log_prob)
+    found = _mass(model, c, model.log_prob, most)
     if found is None:
         return False
     mass, error = found
@@ -192,9 +195,9 @@ def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | N
     return True
 
 
-def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tensor | None) -> bool:
-    """Check that the mass of the evidence, by samples of the model and of another, is 1 at most."""
-    found = _mass(model, c, lambda x, c: model.log_evidence(x, c, samples=8, seed=5))
+def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tensor | None, most: int | None = None) -> bool:
+    """Check that the mass of the evidence, by samples of the model and of another, `most` of each, is 1 at most."""
+    found = _mass(model, c, lambda x, c: model.log_evidence(x, c, samples=8, seed=5), most)
     if found is None:
         return False
     mass, error = found
@@ -208,7 +211,7 @@ def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tenso
 
 @torch.no_grad()
 def _mass(
-    model: GenerativeModel, c: Tensor | None, log_p: Callable[[Tensor, Tensor | None], Tensor]
+    model: GenerativeModel, c: Tensor | None, log_p: Callable[[Tensor, Tensor | None], Tensor], most: int | None = None
 ) -> tuple[float, float] | None:
     """Return (mass, standard error) of p, by its samples and those of a companion density q.
 
@@ -223,7 +226,7 @@ def _mass(
             other = MarkovChain(space, order=1)
         else:
             return None
-    n = max(500, min(DRAWS, NUMBERS // space.dim))
+    n = max(500, min(DRAWS if most is None else most, NUMBERS // space.dim))
     rows = context_rows(c, n)
     fit(other, model.sample(n, rows, seed=1, blanks=True), validation=None, progress=False)
 

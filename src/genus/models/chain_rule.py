@@ -148,7 +148,8 @@ class ChainRule(TractableDensity):
 
         Args:
             n: the number of data; by default 1, or as many as there are prefixes.
-            c: the context, (n, *context.shape), or one row that all share; None for a model without context.
+            c: the context, (n, *context.shape), or one row that all share; None: contexts as often as training
+                rows had them (`sample_context` draws them), if the model has any.
             seed: repeats the draw bit for bit, and leaves the global random state alone.
             batch_size: rows drawn at once.
             prefix: the values that the data begin with: x_1 ... x_m, (m,) for all, (n, m) for each, or a list of n of different
@@ -177,14 +178,14 @@ class ChainRule(TractableDensity):
                     "where= conditions the model's own distribution; leave prefix=, temperature=, top_k= and top_p= out."
                 )
             n = 1 if n is None else check_count(n)
-            return draw_where(self, n, where, self._check_context(c, n), seed)
+            return draw_where(self, n, where, self._context_for(c, n, seed), seed)
         sampling = SamplingOptions(temperature, top_k, top_p, blanks or not self.space.has_unknown)
         self._check_sampling(sampling, stop)
         n = None if n is None else check_count(n)
         prefixes = self._checked_prefixes(prefix, n)
         n = n if n is not None else len(prefixes) if prefixes is not None else 1
         options = GenerationOptions(total_length(self.space, length, prefixes), sampling, stop, callback)
-        c = self._check_context(c, n)
+        c = self._context_for(c, n, seed)
         batch_size = min(batch_size, self.max_rows)
         if callback is not None and n > batch_size:
             raise GenusError(f"Streaming needs all rows at once; ask for {batch_size} or fewer.")

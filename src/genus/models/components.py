@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -50,17 +51,20 @@ class MixtureRows(NamedTuple):
         reals: (B, R) the real numbers among these.
         gaps: which of the real numbers are present; None where all are.
         context: (B,) the number of the context's combination.
+        rare: (B,) the log-joint density of a component that is beside the learned ones and stays as it is; None: there is none.
     """
 
     parts: ProductRows
     reals: Tensor
     gaps: Gaps | None
     context: Tensor
+    rare: Tensor | None = None
 
     def some(self, rows: slice | Tensor) -> MixtureRows:
         """Return some of the rows."""
         gaps = None if self.gaps is None else self.gaps._replace(which=self.gaps.which[rows])
-        return MixtureRows(self.parts.some(rows), self.reals[rows], gaps, self.context[rows])
+        rare = None if self.rare is None else self.rare[rows]
+        return MixtureRows(self.parts.some(rows), self.reals[rows], gaps, self.context[rows], rare)
 
     def __len__(self) -> int:  # of rows
         return len(self.context)
@@ -130,6 +134,39 @@ class Components(nn.Module):
         self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage, form.shape)
         if self.gaussians is not None:
             self.gaussians.conclude(form.shrinkage, form.rank if form.covariance == "low-rank" else None)
+
+    @classmethod
+    @torch.no_grad()
+    def background(cls, space: Space, context: Space | None, rows: MixtureRows) -> Components:
+        """Return one component of independent columns, whose numbers are as wide as rows lie apart.
+
+        With a little weight beside others it gives a row that is far from all of them the density of a rare event, so that no
+        single row decides which form is best, bends a component to itself, or decides the mean of a file.
+        """
+        wide = cls(space, context, 1, "diagonal").to(rows.context.device)
+        wide.observe(rows, torch.ones(len(rows), 1, dtype=torch.float64, device=rows.context.device))
+        wide.conclude(Form(1, "diagonal", 0, 0.0, 0.0))
+        far = (rows.parts.u - wide.product.mean).abs()
+        far = far if rows.parts.inside is None else far.where(rows.parts.inside, 0.0)
+        wide.product.std.copy_(torch.maximum(wide.product.std, far.amax(0)))
+        return wide
+
+    @torch.no_grad()
+    def beside(self, wide: Components, weight: float) -> Components:
+        """Return these components and one more, which has that weight for every context."""
+        several = "full" if self.gaussians is not None else "diagonal"
+        both = Components(self.space, self.context, self.count + 1, several).to(self.log_weights.device)
+        state, more = self.state_dict(), wide.state_dict()
+        last = self.log_weights.new_full((len(self.log_weights), 1), math.log(weight))
+        joined = {"log_weights": torch.cat([self.log_weights + math.log1p(-weight), last], dim=1)}
+        if self.gaussians is not None:
+            factor = self.gaussians.factor.expand(self.count, -1, -1)
+            joined["gaussians.mean"] = torch.cat([self.gaussians.mean, wide.product.mean[:, self.reals]])
+            joined["gaussians.factor"] = torch.cat([factor, torch.diag_embed(wide.product.std[:, self.reals])])
+        others = {name: value for name, value in state.items() if name not in joined}
+        joined |= {name: torch.cat([value, more[name]]) if value.ndim else value for name, value in others.items()}
+        both.load_state_dict(joined)
+        return both
 
     # -- answering ----------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ def expect(parts: Components, rows: MixtureRows) -> float:
     for at in parts.product.chunks(len(rows)):
         some = rows.some(at)
         joint = parts.log_joint(some, tables)
-        value = joint.logsumexp(1, keepdim=True)
+        value = log_density(joint, some)[:, None]
         parts.observe(some, (joint - value).exp_())
         total += float(value.sum())
     return total / max(1, len(rows))
@@ -86,8 +86,15 @@ def mean_log_density(parts: Components, rows: MixtureRows) -> float:
     """Return the mean log-density of rows, in nats."""
     tables, total = parts.product.joint_tables(len(rows)), 0.0
     for at in parts.product.chunks(len(rows)):
-        total += float(parts.log_joint(rows.some(at), tables).logsumexp(1).sum())
+        some = rows.some(at)
+        total += float(log_density(parts.log_joint(some, tables), some).sum())
     return total / max(1, len(rows))
+
+
+def log_density(joint: Tensor, rows: MixtureRows) -> Tensor:
+    """Return (B,) nats from log-joint densities (B, K), with the component that stays as it is where rows have one."""
+    value = joint.logsumexp(1)
+    return value if rows.rare is None else torch.logaddexp(value, rows.rare)
 
 
 def climb(

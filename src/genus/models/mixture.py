@@ -24,6 +24,7 @@ __all__ = ["Mixture"]
 
 FEW = 2000  # rows of which a tenth says too little: below, all of them choose, in turns
 FOLDS = 5
+BACKGROUND = 1e-3  # at most, the weight of the component that takes rows far from all others; of n rows 1 / (n + 1)
 HELD = 0.1  # of more rows, held out where no validation rows are given
 SUBSET, JUDGES = 4000, 2000  # rows that forms are compared on, and by
 WHOLE = 50_000  # rows that passes of EM go through whole; of more they start the steps
@@ -95,6 +96,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         super().__init__(space, context)
         self.components, self.covariance, self.shrinkage, self.pool = components, covariance, shrinkage, pool
         self.parts = Components(space, context, components or 1, "diagonal")
+        self._wide: tuple[Components, float] | None = None  # the background and its weight, while the mixture learns
         self.blanks = BlankPatterns(space)
         self.register_load_state_dict_post_hook(_check_loaded)
 
@@ -116,6 +118,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         if len(x) == 0:
             return
         self.blanks.learn(x)
+        if self.components is None and len(self.parts.product.cells.rest):
+            rows = self.parts.rows_of(x[:WHOLE], None if c is None else c[:WHOLE])
+            self._wide = (Components.background(self.space, self.context, rows), min(1 / (len(x) + 1), BACKGROUND))
         few = len(x) + (0 if validation is None else len(validation[0])) < FEW
         count = len(x)
         if few and validation is not None:
@@ -133,6 +138,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         else:
             assert validation is not None
             self._learn_many((x, c), validation, limit, (spent_to(1 - CHOICE), spent_to(RESERVE)), seed)
+        if self._wide is not None:
+            self.parts = self.parts.beside(*self._wide)
+            self._wide = None
         self.parts.scale(0)
 
     def _learn_few(
@@ -140,7 +148,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     ) -> None:
         """Choose the form by all rows in turns, and fit it to the first `count`: the others, validation rows, stay unseen."""
         chosen, spent = over
-        rows, features = self.parts.rows_of(x, c), self._features_of(x)
+        rows, features = self._rows_of(x, c), self._features_of(x)
         folds = cross_folds(len(x), min(FOLDS, max(2, len(x))), seed, x.device)
         options = self._options(len(x), min(len(train) for train, _ in folds))
         form = options.first
@@ -167,14 +175,14 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         (x, c), (chosen, spent) = train, over
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
         judges = torch.randperm(len(validation[0]), generator=torch.Generator().manual_seed(seed)).to(x.device)
-        held = self.parts.rows_of(*_some(*validation, judges[: 2 * JUDGES]))
+        held = self._rows_of(*_some(*validation, judges[: 2 * JUDGES]))
         options = self._options(len(x), min(SUBSET, len(x)))
         form = options.first
         if not options.is_one:
             form = self._chosen(options, _some(x, c, order[:SUBSET]), _some(*validation, judges[:JUDGES]), chosen, seed)
         whole = WHOLE if limit == 0 else int(min(WHOLE, max(FEW, limit * NUMBERS_A_SECOND / self.space.dim)))
         some = _some(x, c, order[:whole])
-        rows, features = self.parts.rows_of(*some), self._features_of(some[0])
+        rows, features = self._rows_of(*some), self._features_of(some[0])
         fitted = self._started(form, rows, features, held, spent, seed)
         for size in options.components:  # more rows bear more components
             if size < GROWTH * form.components:
@@ -195,7 +203,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     def _chosen(self, options: Options, train: WithContext, judges: WithContext, chosen: Callable[[], bool], seed: int) -> Form:
         """Return the form that validation rows like best, fitted to some of the training rows."""
         x, c = _together(train, judges)
-        rows, place = self.parts.rows_of(x, c), torch.arange(len(x), device=x.device)
+        rows, place = self._rows_of(x, c), torch.arange(len(x), device=x.device)
         fold = (place[: len(train[0])], place[len(train[0]) :])
         return Chooser(self.space, self.context, rows, self._features_of(x), [fold], seed, chosen).choose(options)
 
@@ -209,6 +217,15 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         climb(parts, form, rows.some(first), spent, gain=EARLY_GAIN, passes=2 * EARLY)
         climb(parts, form, rows, spent, gain=EARLY_GAIN, passes=EARLY)
         return parts, mean_log_density(parts, held)
+
+    def _rows_of(self, x: Tensor, c: Tensor | None) -> MixtureRows:
+        """Return what components see of rows, with the log-joint density of the background where there is one."""
+        rows = self.parts.rows_of(x, c)
+        if self._wide is None:
+            return rows
+        wide, weight = self._wide
+        rare = wide.log_joint(rows, wide.product.joint_tables(len(rows))).squeeze(1) + math.log(weight)
+        return MixtureRows(rows.parts, rows.reals, rows.gaps, rows.context, rare)
 
     def _features_of(self, x: Tensor) -> Tensor:
         """Return what k-means sees of rows: their coordinates, and a zero where constant data have none.

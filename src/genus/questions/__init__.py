@@ -5,7 +5,9 @@ from genus.questions.conditional import ColumnGiven, column_given
 from genus.questions.explanation import Explained, explain, surprise
 from genus.questions.forecasting import Forecast, forecast
 from genus.questions.imputation import Imputed, impute
-from genus.questions.prediction import Predicted, predict
+from genus.questions.nearby import Nearby, counterfactuals, interpolate
+from genus.questions.prediction import Predicted, calibrate, predict
+from genus.questions.shares import balanced_rows, rebalance, shares_of
 
 __all__ = [
     "Calibration",
@@ -13,12 +15,19 @@ __all__ = [
     "Explained",
     "Forecast",
     "Imputed",
+    "Nearby",
     "Predicted",
+    "balanced_rows",
+    "calibrate",
     "calibration_error",
     "column_given",
+    "counterfactuals",
     "explain",
     "forecast",
     "impute",
+    "interpolate",
     "predict",
+    "rebalance",
+    "shares_of",
     "surprise",
 ]

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from genus.errors import GenusError
+from genus.kinds import Kind
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, isolated, map_batches
 from genus.ladder.unknown import all_values, set_columns
 from genus.space import Space
 
-__all__ = ["ColumnGiven", "column_given"]
+__all__ = ["ColumnGiven", "column_given", "points_of"]
 
 LISTED = 256  # values of a column that are gone through one by one
 POINTS = 256  # of a column with more, at which its density given the others is taken
@@ -61,7 +62,13 @@ class ColumnGiven(NamedTuple):
 
 @torch.no_grad()
 def column_given(
-    model: GenerativeModel, x: Tensor, c: Tensor | None, i: int, blanks: bool = False, values: bool = True
+    model: GenerativeModel,
+    x: Tensor,
+    c: Tensor | None,
+    i: int,
+    blanks: bool = False,
+    values: bool = True,
+    points: tuple[Tensor, Tensor] | None = None,
 ) -> ColumnGiven:
     """Return the distribution of column i given the other columns of rows.
 
@@ -76,6 +83,7 @@ def column_given(
         i: the column.
         blanks: whether a blank that stands for an unknown value is among the values.
         values: whether x has values in the column, whose log-density is asked for.
+        points: of a column of many values, what `points_of` gave; None: by these contexts.
 
     Raises:
         GenusError: the model has no density.
@@ -83,13 +91,12 @@ def column_given(
     if not isinstance(model, ApproximateDensity):
         raise GenusError(f"{model.name} has no density, so it cannot tell a column from the others; take mixture or made, say.")
     kind = model.space.kinds[i]
-    grid = all_values(kind)
-    listed = grid is not None and len(grid) <= LISTED
-    points, log_q = (grid, torch.zeros(len(grid))) if listed and grid is not None else _points(model, c, i)
-    blank = points == kind.end if math.isfinite(kind.end) else points.isnan()
+    listed = is_listed(kind)
+    grid, log_q = points_of(model, c, i) if points is None else points
+    blank = grid == kind.end if math.isfinite(kind.end) else grid.isnan()
     if kind.has_missing and kind.unknown and not blanks:
-        points, log_q = points[~blank], log_q[~blank]
-    points, log_q = points.double(), log_q.double()
+        grid, log_q = grid[~blank], log_q[~blank]
+    grid, log_q = grid.double(), log_q.double()
 
     def density(rows: Tensor, context: Tensor | None) -> Tensor:
         if isinstance(model, TractableDensity):
@@ -97,24 +104,36 @@ def column_given(
         return model.log_evidence(rows, context, BOUND_SAMPLES, seed=0).double()
 
     def joint(rows: Tensor, context: Tensor | None) -> Tensor:
-        many = set_columns(rows.repeat_interleave(len(points), 0), [i], points.repeat(len(rows))[:, None].to(rows))
-        each = None if context is None else context.repeat_interleave(len(points), 0)
-        return density(many, each).view(len(rows), len(points)) - log_q
+        many = set_columns(rows.repeat_interleave(len(grid), 0), [i], grid.repeat(len(rows))[:, None].to(rows))
+        each = None if context is None else context.repeat_interleave(len(grid), 0)
+        return density(many, each).view(len(rows), len(grid)) - log_q
 
-    log_joint = map_batches(joint, x, c, max(1, AT_ONCE // len(points)))
+    log_joint = map_batches(joint, x, c, max(1, AT_ONCE // len(grid)))
     total = log_joint.logsumexp(1)
     log_share = log_joint - total[:, None]
     # Of points, the mean weight is the density of the other columns; of all values, the sum is.
-    evidence = total if listed else total - math.log(len(points))
+    evidence = total if listed else total - math.log(len(grid))
     log_density = map_batches(density, x, c) - evidence if values else torch.full((len(x),), math.nan, dtype=torch.float64)
     of_value = log_joint + log_q - evidence[:, None]
     expected = (log_share.exp() * torch.where(log_share > -100, of_value, 0.0)).sum(1)
     exact = listed and isinstance(model, TractableDensity)
-    return ColumnGiven(points, log_share, log_density, expected, "exact" if exact else "estimate")
+    return ColumnGiven(grid, log_share, log_density, expected, "exact" if exact else "estimate")
 
 
-def _points(model: GenerativeModel, c: Tensor | None, i: int) -> tuple[Tensor, Tensor]:
-    """Return points (K,) of a column, ascending, and the log of the density (K,) that they are drawn from, in nats."""
+def is_listed(kind: Kind) -> bool:
+    """Return whether a column has so few values that all are gone through."""
+    grid = all_values(kind)
+    return grid is not None and len(grid) <= LISTED
+
+
+def points_of(model: GenerativeModel, c: Tensor | None, i: int) -> tuple[Tensor, Tensor]:
+    """Return all values (K,) of a column, with zeros, or points with the log of the density (K,) that they are drawn from.
+
+    Points are ascending, and made of draws under the contexts c (B, *context.shape).
+    """
+    grid = all_values(model.space.kinds[i])
+    if grid is not None and len(grid) <= LISTED:
+        return grid, torch.zeros(len(grid))
     context = None if c is None else c[torch.arange(OWN_DRAWS) % len(c)]
     column = Space([model.space.kinds[i]])
     with isolated(0, model):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from genus.codec.tabular import as_table
 from genus.data import Dataset
 from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel
-from genus.ladder.unknown import unknown_entries
-from genus.questions.reading import odd_entries, read_for
+from genus.ladder.unknown import Filled, placeholder_row, unknown_entries
+from genus.questions.reading import BROKEN, known_cells, odd_entries, read_for, related_rows
 
 __all__ = ["Imputed", "impute"]
 
@@ -158,14 +159,12 @@ def impute(
         raise GenusError(f"times is the number of draws of every blank, 1 or more; got {times}.")
     codec, data = read_for(model, source, True, reading)
     wanted = _wanted(codec, columns)
-    draws = range(times)
-    seeds = [int(torch.randint(2**31, ())) if seed is None else seed + 1_000_003 * k for k in draws]
+    seeds = [int(torch.randint(2**31, ())) if seed is None else seed + 1_000_003 * k for k in range(times)]
     parts = [_Part.of(model, rows, wanted) for rows in _batches(data)]
-    tables, size = [], math.inf
-    for one in seeds:
-        filled = [part.fill(model, codec, one) for part in parts]
-        size = min([size, *(found for _, found in filled)])
-        tables.append(pa.concat_tables([table for table, _ in filled]))
+    # Each batch has seeds of its own: otherwise rows of two batches would be drawn by the same random numbers.
+    filled = [part.fill(model, codec, [one + 7_368_787 * k for one in seeds]) for k, part in enumerate(parts)]
+    tables = [pa.concat_tables([draws[k] for draws, _ in filled]) for k in range(times)]
+    size = min(found for _, found in filled)
     where = {name: np.concatenate([part.blank(name) for part in parts]) for name in tables[0].column_names if name in wanted}
     reasons: Counter[str] = Counter()
     for part in parts:
@@ -196,6 +195,7 @@ class _Part:
         data: the rows.
         possible: which of them the model can take (N,).
         missing: the entries that are drawn (N, D); all that the model cannot take are among them.
+        related: rows that hold a column which a relation replaced, and lack one that it is measured from, by what they hold.
         named: of each person's column that is filled, the blanks (N,) that are.
         reasons: why rows are not filled, or not given all that they hold, with how many they are.
     """
@@ -204,12 +204,17 @@ class _Part:
     possible: Tensor
     missing: Tensor
     named: dict[str, np.ndarray]
+    related: Mapping[tuple[str, ...], Tensor]
     reasons: dict[str, int]
 
     @classmethod
     def of(cls, model: GenerativeModel, data: Dataset, wanted: dict[str, bool]) -> _Part:
         """Return rows with what is to be drawn of them."""
         space, x = model.space, data.x
+        related = related_rows(model, data)
+        if related:
+            x = x.clone()
+            x[torch.cat([*related.values()])] = placeholder_row(space, x)
         odd, reasons = odd_entries(space, x)
         possible = ~odd.all(1)
         lacking = x.isnan() & (space.tables(x).missing < 0)
@@ -233,25 +238,55 @@ class _Part:
             missing |= (
                 unknown & torch.as_tensor(np.logical_or.reduce([*named.values(), np.zeros(len(data), dtype=bool)]))[:, None]
             )
-        return cls(data, possible, missing, named, reasons)
+        for rows in related.values():
+            missing[rows] = False
+        return cls(data, possible, missing, named, related, reasons)
 
     def blank(self, name: str) -> np.ndarray:
         """Return which blanks of a column are filled (N,)."""
         return self.named[name]
 
-    def fill(self, model: GenerativeModel, codec: Codec, seed: int) -> tuple[pa.Table, float]:
-        """Return the rows with their blanks filled, and the least effective number of candidates of a draw."""
-        data, table = self.data, self.data.table
-        assert table is not None
+    def fill(self, model: GenerativeModel, codec: Codec, seeds: Sequence[int]) -> tuple[list[pa.Table], float]:
+        """Return a copy of the rows for each seed with their blanks filled, and the least effective number of candidates."""
+        data = self.data
+        assert data.table is not None
         # Of some rows nothing is drawn: what they lack follows from a relation, and decoding gives it.
         blank = torch.as_tensor(np.logical_or.reduce([*self.named.values(), np.zeros(len(data), dtype=bool)]))
-        rows = (self.possible & (self.missing.any(1) | blank)).nonzero()[:, 0]
-        if not len(rows):
-            return table, math.inf
-        c = None if data.c is None else data.c[rows]
-        found = model.fill(data.x[rows], c, self.missing[rows], seed)
+        apart = torch.zeros(len(data), dtype=torch.bool)
+        found: list[tuple[Tensor, Callable[[int], Filled]]] = []
+        for names, some in self.related.items():
+            apart[some] = True
+            at = some[blank[some]]
+            if len(at):
+                found.append((at, partial(self._fill_related, model, codec, names, at)))
+        rows = (self.possible & ~apart & (self.missing.any(1) | blank)).nonzero()[:, 0]
+        if len(rows):
+            found.append((rows, lambda seed: model.fill(data.x[rows], _at(data.c, rows), self.missing[rows], seed)))
+        if not found:
+            return [data.table] * len(seeds), math.inf
+        order = torch.cat([at for at, _ in found])
+        draws = [Filled(*map(torch.cat, zip(*(draw(seed) for _, draw in found), strict=True))) for seed in seeds]
+        failed = order[~torch.stack([draw.done for draw in draws]).all(0)]
+        failed = failed[apart[failed]]  # no candidate agrees with what they hold
+        if len(failed):
+            self.reasons[BROKEN] = self.reasons.get(BROKEN, 0) + len(failed)
+        for where in self.named.values():
+            where[failed.numpy()] = False
+        return [self._filled(codec, order, draw.x, seed) for draw, seed in zip(draws, seeds, strict=True)], min(
+            float(draw.size.masked_fill(~draw.done, math.inf).min()) for draw in draws
+        )
+
+    def _fill_related(self, model: GenerativeModel, codec: Codec, names: tuple[str, ...], rows: Tensor, seed: int) -> Filled:
+        """Draw rows that hold these columns of the person's."""
+        assert self.data.table is not None
+        return model.fill_known(known_cells(codec, self.data.table, names, rows), _at(self.data.c, rows), seed)
+
+    def _filled(self, codec: Codec, rows: Tensor, x: Tensor, seed: int) -> pa.Table:
+        """Return the table with what was drawn of some of its rows in the place of their blanks."""
+        data, table = self.data, self.data.table
+        assert table is not None
         keys = data.keys.take(pa.array(rows.numpy())) if data.keys is not None else None
-        drawn = as_table(codec, found.x.cpu(), seed, keys)
+        drawn = as_table(codec, x.cpu(), seed, keys)
         place = np.full(len(data), -1)
         place[rows.numpy()] = np.arange(len(rows))
         for name, where in self.named.items():
@@ -265,7 +300,11 @@ class _Part:
             i = table.column_names.index(name)
             column = _merged(table.column(name), values, where)
             table = table.set_column(i, drawn.schema.field(name).with_type(column.type), column)
-        return table, float(found.size.min())
+        return table
+
+
+def _at(c: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if c is None else c[rows]
 
 
 def _blank_cells(table: pa.Table | None, name: str, rows: int) -> np.ndarray:

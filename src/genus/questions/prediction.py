@@ -17,11 +17,12 @@ from genus.errors import GenusError
 from genus.ladder import GenerativeModel
 from genus.ladder.unknown import placeholder_row, unknown_entries
 from genus.questions.calibration import Calibration, interval_of
-from genus.questions.conditional import ColumnGiven, column_given
+from genus.questions.conditional import ColumnGiven, column_given, points_of
 from genus.questions.reading import odd_entries, read_for
+from genus.questions.related import predict_related
 from genus.space import Category, Time
 
-__all__ = ["Predicted", "predict"]
+__all__ = ["Predicted", "calibrate", "predict"]
 
 FILLS = 5  # draws of the blanks of other columns, over which a prediction is averaged
 
@@ -62,7 +63,13 @@ class Predicted:
 
 
 def predict(
-    model: GenerativeModel, source: Any, column: str, level: float = 0.9, held_out: Any = None, **reading: Any
+    model: GenerativeModel,
+    source: Any,
+    column: str,
+    level: float = 0.9,
+    held_out: Any = None,
+    calibration: Calibration | None = None,
+    **reading: Any,
 ) -> Predicted:
     """Predict one column of a table from all others that a row has, by a model of their joint distribution.
 
@@ -76,6 +83,7 @@ def predict(
         level: the probability that the interval of a number is to hold.
         held_out: rows that the model did not learn from, with values of the column, by which probabilities and intervals are
             calibrated; None: they are the model's own.
+        calibration: what `calibrate` measured of held-out rows; None: without, or by `held_out`.
         reading: further arguments of `genus.read`.
 
     Raises:
@@ -92,15 +100,15 @@ def predict(
     """
     if not 0 < level < 1:
         raise GenusError(f"level is the probability that an interval holds, between 0 and 1; got {level}.")
+    calibrated = held_out is not None or calibration is not None
+    if (apart := predict_related(model, source, column, level, calibrated, reading)) is not None:
+        return Predicted(column, *apart)
     i = model.space.index(column)
-    kind = model.space.kinds[i]
     codec, found, _, reasons = _given(model, source, i, reading)
-    numbers = not isinstance(kind, Category | Time) and len(found.values) > 2  # of two values the likelier is predicted
-    calibration = None
+    numbers = _by_mean(model, i, found)
     if held_out is not None:
-        _, told, truth, _ = _given(model, held_out, i, reading)
-        fine = truth.isfinite() & (told.values == truth[:, None]).any(1) if not numbers else truth.isfinite()
-        calibration = Calibration.of(told._replace(log_share=told.log_share[fine]), truth[fine], level, numbers)
+        calibration = calibrate(model, held_out, column, level, **reading)
+    if calibration is not None:
         found = calibration.apply(found)
     decoded = _decoded(codec, i, found.values)
     value = found.mean.numpy() if numbers else np.array(decoded, dtype=object)[found.log_share.argmax(1).numpy()]
@@ -108,6 +116,29 @@ def predict(
     shares = found.log_share.exp().numpy()
     probabilities = {v: shares[:, k] for k, v in enumerate(decoded)} if found.label == "exact" else {}
     return Predicted(column, value, low, high, probabilities, level, found.label, reasons, calibration)
+
+
+def calibrate(model: GenerativeModel, held_out: Any, column: str, level: float = 0.9, **reading: Any) -> Calibration:
+    """Measure how far predictions of a column are off on rows that the model did not learn from, for `predict`.
+
+    Args:
+        model, column, level, reading: as of `predict`.
+        held_out: the rows, with values of the column.
+
+    Raises:
+        DataError: the data cannot be read, the model has no such column, or the rows are too few.
+        GenusError: the model has no density, or no table.
+    """
+    i = model.space.index(column)
+    _, found, truth, _ = _given(model, held_out, i, reading)
+    numbers = _by_mean(model, i, found)
+    fine = truth.isfinite() & (found.values == truth[:, None]).any(1) if not numbers else truth.isfinite()
+    return Calibration.of(found._replace(log_share=found.log_share[fine]), truth[fine], level, numbers)
+
+
+def _by_mean(model: GenerativeModel, i: int, found: ColumnGiven) -> bool:
+    """Return whether a column is predicted by its mean; of two values the likelier is predicted."""
+    return not isinstance(model.space.kinds[i], Category | Time) and len(found.values) > 2
 
 
 def _interval(
@@ -145,19 +176,22 @@ def _averaged(model: GenerativeModel, x: Tensor, lacking: Tensor, c: Tensor | No
     """Return the distribution of column i, averaged over draws of what else the rows lack."""
     others = lacking.clone()
     others[:, i] = False
-    if not bool(others.any()):
-        return column_given(model, x, c, i, values=False)
     rows = others.any(1)
-    found, parts = None, []
+    if not bool(rows.any()):
+        return column_given(model, x, c, i, values=False)
+    points, (c_whole, c_part) = points_of(model, c, i), (None, None) if c is None else (c[~rows], c[rows])
+    parts = []
     for k in range(FILLS):
-        filled = x.clone()
-        drawn = model.fill(x[rows], None if c is None else c[rows], lacking[rows], seed=k).x
-        filled[rows] = drawn.to(filled)
-        filled[:, i] = x[:, i]
-        found = column_given(model, filled, c, i, values=False)
+        filled = model.fill(x[rows], c_part, lacking[rows], seed=k).x.to(x)
+        filled[:, i] = x[rows, i]
+        found = column_given(model, filled, c_part, i, values=False, points=points)
         parts.append(found.log_share)
-    assert found is not None
-    return found._replace(log_share=torch.stack(parts).logsumexp(0).log_softmax(1))
+    share = parts[0].new_empty(len(x), parts[0].shape[1])
+    share[rows] = torch.stack(parts).logsumexp(0).log_softmax(1)
+    if not bool(rows.all()):
+        share[~rows] = column_given(model, x[~rows], c_whole, i, values=False, points=points).log_share
+    nothing = share.new_full((len(x),), math.nan)
+    return found._replace(log_share=share, log_density=nothing, expected=nothing)
 
 
 def _decoded(codec: Codec, i: int, values: Tensor) -> list[Any]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
 from torch import Tensor
 
 from genus.codec import Codec
@@ -12,7 +17,9 @@ from genus.errors import GenusError
 from genus.ladder import GenerativeModel
 from genus.space import Space
 
-__all__ = ["odd_entries", "read_for"]
+__all__ = ["BROKEN", "held", "known_cells", "odd_entries", "read_for", "related_rows", "rows_by_cells"]
+
+BROKEN = "they break a relation that held in training, or no draw agrees with all that they hold"
 
 
 def read_for(model: GenerativeModel, source: Any, absent: bool, reading: dict[str, Any]) -> tuple[Codec, Dataset]:
@@ -44,9 +51,54 @@ def odd_entries(space: Space, x: Tensor, leave_out: int | None = None) -> tuple[
     """
     odd = x.isinf()
     whole = odd.all(1)
-    broken = "they break a relation that held in training, or lack a value that it measures another from"
-    reasons = {broken: int(whole.sum())} if bool(whole.any()) else {}
+    reasons = {BROKEN: int(whole.sum())} if bool(whole.any()) else {}
     for i, count in enumerate((odd & ~whole[:, None]).sum(0).tolist()):
         if count and i != leave_out:
             reasons[f"the model has no place for their value of {space.label(i)}, which was not looked at"] = count
     return odd, reasons
+
+
+def related_rows(model: GenerativeModel, data: Dataset) -> dict[tuple[str, ...], Tensor]:
+    """Return the rows that have no x, since they hold a column which a relation replaced and lack one that it needs.
+
+    Args:
+        model: of a table.
+        data: as `read_for` gave it.
+
+    Returns:
+        The numbers of rows by the person's columns whose values they hold, blanks that mean something among them.
+    """
+    codec, table = model.codec, data.table
+    rows = data.x.isinf().all(1).nonzero()[:, 0]
+    if codec is None or table is None or not codec.rewrites or not len(rows):
+        return {}
+    found = rows_by_cells(codec, table, rows)
+    ties = {names: codec.tie(names) for names in found}
+    return {names: some for names, some in found.items() if ties[names].tied and not ties[names].refused}
+
+
+def rows_by_cells(codec: Codec, table: pa.Table, rows: Tensor, leave_out: str = "") -> dict[tuple[str, ...], Tensor]:
+    """Return rows of a table by the names of the columns whose values they hold; one column counts as not held."""
+    names = [name for name in codec.column_names if name not in codec.keys and name != leave_out]
+    cells = [held(codec, table, name)[rows.numpy()] for name in names]
+    patterns, which = np.unique(np.stack(cells, axis=1), axis=0, return_inverse=True)
+    return {
+        tuple(name for name, one in zip(names, some, strict=True) if one): rows[torch.from_numpy(which.ravel() == k)]
+        for k, some in enumerate(patterns)
+    }
+
+
+def held(codec: Codec, table: pa.Table, name: str) -> np.ndarray:
+    """Return in which rows a table says something of a column (N,): a value, or a blank that is like one."""
+    if name not in table.column_names:
+        return np.zeros(table.num_rows, dtype=bool)
+    names = codec.space.names or ()
+    kind = codec.space.kinds[names.index(name)] if name in names else None
+    if kind is not None and kind.has_missing and not kind.unknown:
+        return np.ones(table.num_rows, dtype=bool)
+    return ~np.asarray(pc.is_null(table.column(name), nan_is_null=True))
+
+
+def known_cells(codec: Codec, table: pa.Table, names: Sequence[str], rows: Tensor) -> pa.Table:
+    """Return some columns of some rows of a table, as `Codec.with_known` takes them."""
+    return codec.as_read(table.select(list(names)).take(pa.array(rows.numpy())))

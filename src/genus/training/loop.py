@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genus.errors import TrainingError
-from genus.ladder import Composed, Counted, GenerativeModel, HeldOut, Learned, Loss
+from genus.ladder import Composed, Contexts, Counted, GenerativeModel, HeldOut, Learned, Loss
 from genus.random import bound, passed_along
 from genus.training.composed import ComposedTrainer
 from genus.training.gradients import GradientTrainer
@@ -180,6 +180,7 @@ def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, optio
         else:
             history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None, group=group)
     model.held_out = None if held is None else HeldOut.of(model, held.x, held.c)
+    model.contexts = _contexts(train)
     return history
 
 
@@ -276,6 +277,11 @@ def _checked(losses: Sequence[Loss]) -> Sequence[Loss]:
     if isinstance(losses, Loss) or not all(isinstance(loss, Loss) for loss in losses):
         raise TrainingError("losses must be a list of Loss, each with the parameters that it trains.")
     return losses
+
+
+def _contexts(train: Rows) -> Contexts | None:
+    """Return the contexts of training rows; of a table's alone, since others are not few numbers a row."""
+    return None if train.c is None else Contexts.of(train.c if train.among is None else train.c[train.among])
 
 
 def _count_labels(model: GenerativeModel, train: Rows, held: Rows | None) -> None:

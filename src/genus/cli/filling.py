@@ -1,0 +1,165 @@
+"""Blocks of a table that are filled, or of which a column is predicted, with what a person should know of them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from genus.cli import jobs
+from genus.cli.inputs import codec_of
+from genus.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from genus.ladder import GenerativeModel
+    from genus.questions import Calibration, Imputed
+
+__all__ = ["Filling", "FilledBlock", "Predicting", "PredictedBlock", "filled", "predicted"]
+
+PREDICTED = 10_000  # rows of a block of predictions: each has the probabilities of up to 256 values
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Hold what filling needs for all blocks.
+
+    Attributes:
+        model: of a table.
+        reading: the arguments of `genus.read`.
+        columns: to fill; None: all that have blanks.
+        times: how many draws.
+        mean: whether the rows stand once, with the mean of the draws beside them.
+        seed: of the first block.
+        block: the rows of a block.
+    """
+
+    model: GenerativeModel
+    reading: dict[str, Any]
+    columns: list[str] | None
+    times: int
+    mean: bool
+    seed: int
+    block: int
+
+
+@dataclass
+class FilledBlock:
+    """Hold a filled block, and the sums of it and others: how many rows there are, and of each column the blanks filled."""
+
+    table: Any = None
+    total: int = 0
+    rows: int = 0
+    cells: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    size: float = math.inf
+
+    def add(self, other: FilledBlock) -> None:
+        """Add the sums of another block."""
+        self.total, self.rows, self.size = self.total + other.total, self.rows + other.rows, min(self.size, other.size)
+        self.cells.update(other.cells)
+        self.reasons.update(other.reasons)
+
+
+def filled(task: Filling, block: tuple[int, Any, bool]) -> FilledBlock:
+    """Return a block of `block_sources`, filled."""
+    from genus.questions import impute
+
+    start, source, several = block
+    seed = jobs.seed_of(start // task.block, task.seed)
+    found = impute(task.model, source, task.columns, task.times, seed, **_reading(task.reading, several))
+    table = found.summary() if task.mean else _stacked(found)
+    cells = Counter({name: int(where.sum()) for name, where in found.filled.items()})
+    table = _steady(task.model, table) if several else table
+    return FilledBlock(table, found.tables[0].num_rows, found.rows, cells, Counter(found.reasons), found.size)
+
+
+def _reading(reading: dict[str, Any], several: bool) -> dict[str, Any]:
+    """Return the arguments of `genus.read` for a block, whose header was read."""
+    return {name: value for name, value in reading.items() if name != "header"} if several else reading
+
+
+def _steady(model: GenerativeModel, table: pa.Table) -> pa.Table:
+    """Return a table whose types do not depend on which of its rows have blanks, since blocks are written one after another."""
+    import pyarrow as pa
+
+    codec = codec_of(model)
+    for i, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
+        wanted = kind
+        if pa.types.is_dictionary(kind):
+            wanted = kind.value_type
+        elif pa.types.is_null(kind):
+            wanted = pa.string()
+        elif pa.types.is_integer(kind) and name in codec.column_names and pa.types.is_floating(codec.type_of(name)):
+            wanted = pa.float64()
+        if wanted != kind:
+            table = table.set_column(i, table.schema.field(name).with_type(wanted), table.column(name).cast(wanted))
+    return table
+
+
+def _stacked(found: Imputed) -> pa.Table:
+    """Return the draws as one table, with a column that numbers them where they are several."""
+    import pyarrow as pa
+
+    if len(found.tables) == 1:
+        return found.tables[0]
+    name = next(name for name in ("draw", "draw of genus") if name not in found.tables[0].column_names)
+    count = found.tables[0].num_rows
+    numbered = [table.add_column(0, name, pa.array([k] * count)) for k, table in enumerate(found.tables)]
+    return pa.concat_tables(numbered, promote_options="permissive")
+
+
+@dataclass(frozen=True)
+class Predicting:
+    """Hold what predicting needs for all blocks.
+
+    Attributes:
+        model: of a table.
+        reading: the arguments of `genus.read`.
+        column, level, probabilities: the options of the command.
+        calibration: by held-out rows; None without.
+    """
+
+    model: GenerativeModel
+    reading: dict[str, Any]
+    column: str
+    level: float
+    probabilities: bool
+    calibration: Calibration | None
+
+
+@dataclass
+class PredictedBlock:
+    """Hold the predictions of a block, and the sums of it and others."""
+
+    table: Any = None
+    rows: int = 0
+    label: str = "exact"
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: PredictedBlock) -> None:
+        """Add the sums of another block."""
+        self.rows += other.rows
+        self.label = self.label if other.label == "exact" else other.label
+        self.reasons.update(other.reasons)
+
+
+def predicted(task: Predicting, block: tuple[int, Any, bool]) -> PredictedBlock:
+    """Return the predictions of a block of `block_sources`.
+
+    Raises:
+        DataError: the rows do not fit the model.
+    """
+    from genus.questions import predict
+
+    start, source, several = block
+    reading = _reading(task.reading, several)
+    try:
+        found = predict(task.model, source, task.column, task.level, calibration=task.calibration, **reading)
+    except DataError as error:
+        if not several:
+            raise
+        raise DataError(f"In the rows from {start:,} on, counted from there: {error}") from error
+    return PredictedBlock(found.table(task.probabilities), len(found.value), found.label, Counter(found.reasons))

@@ -1,0 +1,127 @@
+"""Score samples of images, sounds and texts as such: by features and n-grams, beside what tables have."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from genus.data import Dataset
+from genus.evaluation.extractor import Extractor
+from genus.evaluation.feature_metrics import FEATURED, score_features
+from genus.evaluation.findings import Finding
+from genus.evaluation.metrics import NEIGHBOURS, Metric
+from genus.evaluation.ngrams import WORDED, cut_alike, score_symbols
+from genus.evaluation.sequences import spans
+
+__all__ = ["PERCEIVED", "find_ignored_label", "other_pieces", "ordering", "score_images", "score_sequences", "shuffled"]
+
+PERCEIVED: dict[str, Metric] = FEATURED | WORDED
+HEEDED, SIGMAS = 0.75, 4.0  # of the share of real rows, and standard errors below it, from which on a label is ignored
+SATURATED = 0.98  # of the two-sample AUC, from which on for all families trees over pixels order nothing
+
+Scores = tuple[dict[str, float], dict[str, float]]
+
+
+def score_images(extractor: Extractor, train: Dataset, held: Tensor, samples: Tensor) -> Scores:
+    """Return the metrics of images in features, and their errors.
+
+    Args:
+        extractor: of the comparison.
+        train: the training rows.
+        held: (N, ...), held-out rows, with the context beside each where there is one.
+        samples: (M, ...), likewise.
+    """
+    space, label = train.space, extractor.label
+    x, y = (rows.reshape(len(rows), -1)[:, : space.dim].reshape(-1, *space.shape) for rows in (held, samples))
+    labels = samples[:, space.dim + label] if label is not None and train.c is not None else None
+    return score_features(extractor, x, y, labels)
+
+
+def find_ignored_label(extractor: Extractor | None, test: Dataset, scores: dict[str, float]) -> list[Finding]:
+    """Return a flaw where samples hardly show the label that they were drawn for, as real rows show theirs.
+
+    Args:
+        extractor: of the comparison, which tells labels; None of data without one.
+        test: held-out rows.
+        scores: the metrics of the samples.
+    """
+    match, label = scores.get("label_match"), None if extractor is None else extractor.label
+    if extractor is None or label is None or match is None or test.c is None:
+        return []
+    n = min(len(test), NEIGHBOURS)
+    seen = extractor.probabilities(test.x[:n])
+    assert seen is not None
+    real = float((seen.argmax(1) == test.c[:n, label].long().cpu().numpy()).mean())
+    if match >= HEEDED * real or real - match <= SIGMAS * math.sqrt(real * (1 - real) / n + match * (1 - match) / n):
+        return []
+    said = (
+        f"the label that was asked for is recognised in {100 * match:.0f} % of samples, and in {100 * real:.0f} % of real rows"
+    )
+    return [Finding("flaw", "label", said, {"samples": match, "real": real})]
+
+
+def score_sequences(
+    extractor: Extractor | None, train: Dataset, held: Tensor, samples: Tensor, c: Tensor | None = None
+) -> Scores:
+    """Return the metrics of sounds in features, of other sequences of symbols by n-grams, and their errors.
+
+    Of one long sequence samples are compared with pieces from all over its training part, since its end, which is held out, is
+    mostly about something else; who copies is found by other means.
+
+    Args:
+        extractor: of sounds; None of others.
+        train: the training rows.
+        held: (N, L), held-out rows.
+        samples: (M, T).
+        c: the contexts of the samples.
+    """
+    length = samples.shape[1]
+    real = pieces(train, length)[0] if train.consecutive else cut_alike(train.space, held, length, False)
+    if extractor is None:
+        return score_symbols(train.space, real, samples)
+    labels = None if c is None or extractor.label is None else c[:, extractor.label]
+    return score_features(extractor, real, samples, labels)
+
+
+def pieces(train: Dataset, length: int) -> tuple[Tensor, Tensor]:
+    """Return two halves, drawn at random, of the pieces of one long training sequence."""
+    every = cut_alike(train.space, train.x, length, True)
+    every = every[torch.randperm(len(every), generator=torch.Generator().manual_seed(0))]
+    return every[0::2], every[1::2]
+
+
+def other_pieces(train: Dataset, rest: Tensor, length: int) -> Tensor:
+    """Return the real rows that stand for perfect samples: other pieces of one long sequence, or other held-out rows."""
+    return pieces(train, length)[1] if train.consecutive else cut_alike(train.space, rest, length, False)
+
+
+def shuffled(train: Dataset, n: int, length: int) -> Tensor:
+    """Return n training rows (n, length) whose symbols stand in a random order: right frequencies without structure.
+
+    It is the baseline of sequences, as independent columns are of tables.
+    """
+    rows = cut_alike(train.space, train.x, length, train.consecutive)
+    generator = torch.Generator().manual_seed(0)
+    rows = rows[torch.randperm(len(rows), generator=generator)[:n]].clone()
+    known = spans(train.space, rows)
+    if train.space.ends:  # the end is no symbol, where there is one
+        ended = train.space.split(rows.to(train.space.dtype)).state[:, -1] == train.space.tables(rows).missing[-1]
+        known = known - ended.long()
+    order = torch.rand(rows.shape, generator=generator)
+    order[torch.arange(rows.shape[1]) >= known[:, None]] = 2.0  # which stay behind
+    return rows.gather(1, order.argsort(dim=1, stable=True))
+
+
+def ordering(kinds: list[dict[str, float]]) -> str:
+    """Return the key of the metric that orders samples: trees where they tell families apart, else features or n-grams.
+
+    Args:
+        kinds: the metrics of each row.
+    """
+    scored = [one for one in kinds if one]
+    trees = [one["c2st"] for one in scored if "c2st" in one]
+    if trees and (min(trees) < SATURATED or not all("kernel_distance" in one for one in scored)):
+        return "c2st"
+    return next((key for key in ("kernel_distance", "ngram_auc") if any(key in one for one in scored)), "c2st")

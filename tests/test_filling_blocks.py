@@ -1,0 +1,78 @@
+"""Tables of many rows, filled and predicted block by block: the same bytes whatever --jobs, in the order of the rows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from command import run
+
+import genus
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: Any) -> Path:
+    """A model, and a file of more rows than a block of the tests holds, whose first block has no blank of an age."""
+    where = tmp_path_factory.mktemp("blocks")
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, 1000)
+    age = (20.0 + 10 * kind + rng.integers(0, 5, 1000)).tolist()
+    age = [None if i > 400 and i % 7 == 0 else value for i, value in enumerate(age)]
+    table = pa.table(
+        {"id": np.arange(1000), "age": age, "plan": [None if i % 9 == 0 else "abc"[k] for i, k in enumerate(kind)]}
+    )
+    pq.write_table(table, where / "rows.parquet")
+    data = genus.read(table, kinds={"id": "omit"}, relations=False)
+    model = genus.build("mixture", data.space, components=3)
+    genus.fit(model, data, seed=0, progress=False)
+    genus.save(model, where / "m.genus")
+    return where
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules["genus.cli.impute"].__dict__, "BLOCK", 300)
+    monkeypatch.setattr("genus.cli.filling.PREDICTED", 300)
+
+
+def test_a_table_is_filled_block_by_block(folder: Path) -> None:
+    command = ("impute", folder / "m.genus", folder / "rows.parquet", "--seed", 4)
+    for jobs in (None, 1, 2):
+        done = run(*command, "--out", folder / f"{jobs}.parquet", *(() if jobs is None else ("--jobs", jobs)))
+        assert done.code == 0, done.err
+        assert "197 blanks in" in done.err
+    whole = pq.read_table(folder / "None.parquet")
+    assert whole.equals(pq.read_table(folder / "1.parquet"))
+    assert whole.equals(pq.read_table(folder / "2.parquet"))
+    assert whole.column("id").to_pylist() == list(range(1000))
+    assert not any(column.null_count for column in whole.columns)
+    before = pq.read_table(folder / "rows.parquet")
+    for name in ("age", "plan"):
+        pairs = zip(before.column(name).to_pylist(), whole.column(name).to_pylist(), strict=True)
+        assert all(old is None or old == new for old, new in pairs)
+
+
+def test_the_draws_of_a_block_stand_together(folder: Path) -> None:
+    out = folder / "many.parquet"
+    assert run("impute", folder / "m.genus", folder / "rows.parquet", "--seed", 4, "--times", 2, "--out", out).code == 0
+    draws = pq.read_table(out).column("draw").to_pylist()
+    assert draws == [draw for rows in (300, 300, 300, 100) for draw in (0, 1) for _ in range(rows)]
+
+
+def test_a_column_is_predicted_block_by_block(folder: Path) -> None:
+    command = ("predict", folder / "m.genus", folder / "rows.parquet", "--column", "plan", "--probabilities")
+    for jobs in (1, 2):
+        done = run(*command, "--jobs", jobs, "--out", folder / f"p{jobs}.csv", "--held-out", folder / "rows.parquet")
+        assert done.code == 0, done.err
+        assert "1,000 predictions of 'plan' (exact)" in done.err
+        assert "Calibration: the expected" in done.err
+    assert (folder / "p1.csv").read_bytes() == (folder / "p2.csv").read_bytes()
+    known = pq.read_table(folder / "rows.parquet").to_pandas()
+    shown = np.genfromtxt(folder / "p1.csv", delimiter=",", skip_header=1, usecols=0, dtype=str)
+    fine = known["age"].notna() & known["plan"].notna()
+    assert (shown[fine] == known["plan"][fine]).mean() > 0.95
