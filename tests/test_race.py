@@ -105,7 +105,7 @@ def test_families_that_the_small_fits_left_no_time_for_are_fitted_all_the_same(m
     """On a busy machine small fits may end at once: a verdict on the baseline alone would be none."""
     found = []
 
-    def run_trials(protocol: Protocol, work: list[tuple[type, int]], *_: object) -> list[Trial]:
+    def run_trials(protocol: Protocol, work: list[tuple[type, int]], *_: object, **__: object) -> list[Trial]:
         found.append([cls.name for cls, _ in work])
         return [Trial(cls.name, 0, error="" if cls.name == "independent" else OUT_OF_TIME) for cls, _ in work]
 

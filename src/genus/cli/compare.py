@@ -65,6 +65,10 @@ def compare(
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Run N processes at once; by default one for each core.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="WHERE", help="Fit on other machines: tcp://host:8786, a Dask scheduler; ray; or local."),
+    ] = None,
     output: Output,
 ) -> None:
     """Fit every family that takes the data, evaluate it on held-out rows, and write a report.
@@ -108,6 +112,7 @@ def compare(
         stack=stack,
         time_limit=None if whole is None else max(1.0, whole - (clock() - begin)),
         folder=out,
+        cluster=cluster,
     )
     name_command(report, data)
     # First the results, then the folder: if that fails, hours of work can still be read.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from genus.cli.errors import UsageError
 from genus.cli.inputs import build_model, codec_of, find_family, parse_duration, parse_hyperparameters, source_of
 from genus.cli.options import Budget, Data, Output, ReadingOptions, shared_options
 from genus.cli.outputs import file_size, print_json, say
+from genus.cli.processes import check_source, train_together
 from genus.cli.sequences import next_command
 from genus.errors import DataError, GenusError, NonFiniteLossError
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from genus.data import Dataset
     from genus.ladder import GenerativeModel
     from genus.training import History
+    from genus.training.group import Group
 
 __all__ = ["check_files", "fit", "how_to_resume"]
 
@@ -72,6 +75,9 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the unfinished training in this file; by default beside --out.")
     ] = None,
+    processes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Share every batch among N processes; those of torchrun do so too.")
+    ] = None,
     output: Output,
 ) -> None:
     """Train a family on the data and save the model.
@@ -93,7 +99,7 @@ def fit(
     limit = parse_duration(budget)
     if name is None:
         given = {"--set": settings, "--epochs": epochs, "--steps": steps, "--learning-rate": learning_rate, "--resume": resume}
-        given["--stream"] = stream
+        given |= {"--stream": stream, "--processes": processes}
         if odd := [option for option, value in given.items() if value]:
             raise UsageError(f"{odd[0]} is for one family, and none is named; add --family, or leave it out")
         _fit_best(data, reading, limit or BEST_SECONDS, seed, out, output, ctx)
@@ -102,60 +108,74 @@ def fit(
     chosen = parse_hyperparameters(cls, settings or ())
     kept = checkpoint or out.parent / f"{out.name}.ckpt"
     check_files(out, kept, resume)
+    check_source(processes, data)
 
     from genus.data import read
 
     dataset = read(source_of(data), **reading.arguments(), stream=stream)
-    output.note(f"{dataset.summary(shell=True)}\n")
+    from genus.training.group import Group
     from genus.training.sizing import choose_size, saved_choice
 
-    size = saved_choice(kept) if resume else choose_size(cls, dataset, limit, chosen, seed, device)
+    group = Group(train_together(processes, device, ctx))
+    output = output if group.is_first else replace(output, quiet=True)
+    output.note(f"{dataset.summary(shell=True)}\n")
+    size = group.by_first(lambda: saved_choice(kept) if resume else choose_size(cls, dataset, limit, chosen, seed, device))
     if size.sentence:
         output.note(f"size      {size.sentence}; --set chooses another\n")
     limit = limit if limit is None else max(limit - size.seconds, limit / 2)
-    try:
-        model = build_model(cls, dataset.space, dataset.context, size.hyper, chosen, seed)
-    except DataError as error:
-        raise DataError(f"{str(error).rstrip('.')}; {_suitable_families(dataset)}.") from error
+    model = _build(cls, dataset, size.hyper, chosen, seed)
 
     from genus.codec.units import Unit
-    from genus.files import save
     from genus.models.autoregressive import Autoregressive
-    from genus.training import TrainingInterrupted, fit
 
     if dataset.codec is not None and dataset.codec.is_coded_sound and isinstance(model, Autoregressive):
         output.note("note      a student of genus distill learns from real numbers alone; for a teacher, add --encoding real\n")
+    history = _train(
+        model,
+        dataset,
+        group,
+        out,
+        ctx,
+        epochs=epochs,
+        max_steps=steps,
+        max_seconds=limit,
+        batch_size=size.batch_size,
+        learning_rate=learning_rate or size.learning_rate,
+        seed=seed,
+        device=device if group.fabric is None else "auto",
+        checkpoint=kept,
+        resume=resume,
+        progress=not output.quiet,
+    )
+    if group.is_first:
+        kept.unlink(missing_ok=True)
+        unit = Unit.of(codec_of(model), dataset.x[:1000])
+        summary = _summary(model, history, out, unit)
+        if output.as_json:
+            print_json(summary)
+        else:
+            _print_summary(summary, unit, next_command(model, out, ctx.obj))
+
+
+def _train(model: GenerativeModel, dataset: Dataset, group: Group, out: Path, ctx: typer.Context, **options: Any) -> History:
+    """Train a model and save it, in the first of the processes, also where the training was interrupted or went wrong."""
+    from genus.files import save
+    from genus.training import TrainingInterrupted, fit
+
     try:
-        history = fit(
-            model,
-            dataset,
-            epochs=epochs,
-            max_steps=steps,
-            max_seconds=limit,
-            batch_size=size.batch_size,
-            learning_rate=learning_rate or size.learning_rate,
-            seed=seed,
-            device=device,
-            checkpoint=kept,
-            resume=resume,
-            progress=not output.quiet,
-        )
+        history = fit(model, dataset, fabric=group.fabric, **options)
     except TrainingInterrupted as interruption:
-        new = not out.exists()  # half a training does not replace a whole one
+        new = group.is_first and not out.exists()  # half a training does not replace a whole one
         if new:
             save(model, out)
-        raise KeyboardInterrupt(how_to_resume(out if new else None, kept, ctx.obj)) from interruption
+        raise KeyboardInterrupt(how_to_resume(out if new else None, options["checkpoint"], ctx.obj)) from interruption
     except NonFiniteLossError as error:
-        save(model, out)
+        if group.is_first:
+            save(model, out)
         raise NonFiniteLossError(f"{error} Those weights are in {out}.") from error
-    save(model, out)
-    kept.unlink(missing_ok=True)
-    unit = Unit.of(codec_of(model), dataset.x[:1000])
-    summary = _summary(model, history, out, unit)
-    if output.as_json:
-        print_json(summary)
-    else:
-        _print_summary(summary, unit, next_command(model, out, ctx.obj))
+    if group.is_first:
+        save(model, out)
+    return history
 
 
 def _fit_best(
@@ -208,6 +228,16 @@ def check_files(out: Path, kept: Path, resume: bool) -> None:
             f"{kept} holds a training that has not come to its end; add --resume to go on with it, or delete the file to start"
             " afresh."
         )
+
+
+def _build(
+    cls: type[GenerativeModel], dataset: Dataset, hyper: dict[str, Any], chosen: dict[str, Any], seed: int
+) -> GenerativeModel:
+    """Return a model of the data; where the family does not take them, the error names those that do."""
+    try:
+        return build_model(cls, dataset.space, dataset.context, hyper, chosen, seed)
+    except DataError as error:
+        raise DataError(f"{str(error).rstrip('.')}; {_suitable_families(dataset)}.") from error
 
 
 def _suitable_families(data: Dataset) -> str:

@@ -21,6 +21,7 @@ from genus.configurable import unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
+from genus.evaluation.cluster import Cluster, connected
 from genus.evaluation.extractor import make_extractor
 from genus.evaluation.given import Given
 from genus.evaluation.metrics import LEAST
@@ -63,6 +64,7 @@ def compare(
     stack: bool = True,
     time_limit: float | None = None,
     folder: str | os.PathLike[str] | None = None,
+    cluster: str | None = None,
 ) -> Report:
     """Fit every applicable family to most of the rows and evaluate it on the rest.
 
@@ -96,6 +98,9 @@ def compare(
             the rows for a little while, the best of these by the rows that stop trainings go on, and as many rows judge them
             as there is time for.
         folder: where the winner is saved, as best.genus with 1,000 draws, and with `time_limit` the page as results come.
+        cluster: where fits run: the address of a Dask scheduler, tcp://host:8786; "ray"; or "local", the processes of this
+            machine. The data are sent once, `jobs` are by default those of the cluster, and the fit of a lost worker is tried
+            again.
 
     Returns:
         A `Report`: print it, `write` it to a folder, or read its `rows`. After Ctrl-C it holds the fits that have ended.
@@ -119,14 +124,23 @@ def compare(
     setup = replace(setup, protocol=replace(setup.protocol, hyper=dict(hyper or {})))
     for name, reason in setup.refused.items():
         say(f"{name}: left out, {reason}")
+    with connected(cluster) as machines:
+        return _compared(setup, rest, jobs, folder, machines, say)
+
+
+def _compared(
+    setup: Setup, rest: Tensor, jobs: int | None, folder: str | os.PathLike[str] | None, cluster: Cluster | None, say: Say
+) -> Report:
+    """Return the report of a comparison that is set up."""
+    clock, seeds = setup.clock, setup.seeds
     cores = cores_here()
-    jobs = min(jobs or cores, max(len(setup.fitted) * seeds, 1))
+    jobs = min(jobs or (cores if cluster is None else cluster.jobs), max(len(setup.fitted) * seeds, 1))
     threads = min(torch.get_num_threads(), max(1, cores // jobs))  # fewer where the caller says so
-    extractor = make_extractor(setup.protocol.train, min(SENSED * clock.seconds, max(budget, LEAST_SENSED)))
+    extractor = make_extractor(setup.protocol.train, min(SENSED * clock.seconds, max(setup.protocol.budget, LEAST_SENSED)))
     setup = replace(setup, protocol=replace(setup.protocol, threads=threads, extractor=extractor))
     if extractor is not None:
         say(f"features to judge samples by: {extractor.words}, {extractor.seconds:.1f} s")
-    setup, rest = _hurry(setup, rest, jobs, say) if clock.seconds < math.inf else _bounded(setup, rest)
+    setup, rest = _hurry(setup, rest, jobs, say, cluster) if clock.seconds < math.inf else _bounded(setup, rest)
     work = [(cls, seed) for seed in range(seeds) for cls in setup.heats.finalists]
 
     def publish(trials: Sequence[Trial]) -> None:
@@ -141,7 +155,7 @@ def compare(
         early.write(folder)
 
     with TemporaryDirectory() if folder is not None else nullcontext() as kept:
-        trials = run_trials(replace(setup.protocol, folder=kept), work, jobs, setup.baseline, say, publish)
+        trials = run_trials(replace(setup.protocol, folder=kept), work, jobs, setup.baseline, say, publish, cluster)
         outlook = unsettled(setup.heats, trials, setup.protocol.budget) if clock.seconds < math.inf else ""
         whole = _report(setup, trials, reference_scores(setup.protocol, rest), outlook)
         if folder is not None and kept is not None:
@@ -205,14 +219,14 @@ def _bounded(setup: Setup, rest: Tensor) -> tuple[Setup, Tensor]:
     return replace(setup, protocol=shorten(setup.protocol, judged)), rest[:judged]
 
 
-def _hurry(setup: Setup, rest: Tensor, jobs: int, say: Say) -> tuple[Setup, Tensor]:
+def _hurry(setup: Setup, rest: Tensor, jobs: int, say: Say, cluster: Cluster | None) -> tuple[Setup, Tensor]:
     """Return the set-up after the small fits, with as much time and as many rows for the others as there are."""
     protocol, clock = setup.protocol, setup.clock
     warm_up(jobs)
     if not setup.data.space.sequence:
         judged = judge_time(protocol, rest, JUDGED * clock.seconds)
         protocol, rest = shorten(protocol, judged), rest[:judged]
-    heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say)
+    heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say, cluster)
     rounds = math.ceil(len(heats.finalists) * setup.seeds / jobs)
     each = max(0.3, clock.left(FITTED) / rounds - JUDGED * clock.seconds)
     protocol = replace(protocol, budget=each, deadline=clock.begin + FITTED * clock.seconds)

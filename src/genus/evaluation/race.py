@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genus.data import Dataset
+from genus.evaluation.cluster import Cluster
 from genus.evaluation.results import Row
 from genus.evaluation.rows import names
 from genus.evaluation.running import Family, Say, run_trials
@@ -100,7 +101,15 @@ def shorten(protocol: Protocol, judged: int) -> Protocol:
     return replace(protocol, half=protocol.half[:judged], judged=4 * judged)
 
 
-def run_heats(protocol: Protocol, chosen: Sequence[Family], baseline: str, jobs: int, clock: Clock, say: Say) -> Heats:
+def run_heats(
+    protocol: Protocol,
+    chosen: Sequence[Family],
+    baseline: str,
+    jobs: int,
+    clock: Clock,
+    say: Say,
+    cluster: Cluster | None = None,
+) -> Heats:
     """Fit every family to some of the rows for a little while, and choose those that go on.
 
     Args:
@@ -110,6 +119,7 @@ def run_heats(protocol: Protocol, chosen: Sequence[Family], baseline: str, jobs:
         jobs: processes at once.
         clock: of the comparison.
         say: is called with a line for each fit.
+        cluster: where the fits run; None: here.
     """
     dense: list[Family] = [cls for cls in chosen if issubclass(cls, ApproximateDensity) and cls.name != "stack"]
     rivals = [cls for cls in dense if cls.name != baseline]
@@ -125,7 +135,9 @@ def run_heats(protocol: Protocol, chosen: Sequence[Family], baseline: str, jobs:
     small = replace(protocol, train=rows, heat=True, budget=budget, deadline=time.time() + 1.2 * share)
     floor = next(cls for cls in dense if cls.name == baseline)
     say(f"small fits of {len(tried)} families, {budget:.1f} s each, to {len(rows):,} rows")
-    trials = {t.family: t for t in run_trials(small, [(cls, 0) for cls in (floor, *tried)], jobs, baseline, say)}
+    trials = {
+        t.family: t for t in run_trials(small, [(cls, 0) for cls in (floor, *tried)], jobs, baseline, say, cluster=cluster)
+    }
     score = {name: _score(trial) for name, trial in trials.items()}
     tried.sort(key=lambda cls: -score[cls.name])
     late = [cls for cls in sorted(tried, key=_promise) if trials[cls.name].error == OUT_OF_TIME]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from genus.configurable import classes
+from genus.evaluation.cluster import Cluster
 from genus.evaluation.trial import Protocol, Trial, run_trial
 from genus.evaluation.workers import Parcel
 from genus.ladder import GenerativeModel, registered_families
@@ -24,6 +28,7 @@ def run_trials(
     baseline: str,
     say: Say,
     ended: Callable[[Sequence[Trial]], None] = lambda trials: None,
+    cluster: Cluster | None = None,
 ) -> list[Trial]:
     """Return all trials by seed; where Ctrl-C ends them, those that have not ended are errors.
 
@@ -34,6 +39,7 @@ def run_trials(
         baseline: the family without which there is nothing to report.
         say: is called with a line for each trial.
         ended: is called after each trial with all that have ended.
+        cluster: of other machines, that run the trials; None: processes of this one.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came before the baseline had ended.
@@ -43,7 +49,8 @@ def run_trials(
     say(f"{len(work)} fits of {protocol.budget:g} s at most, {jobs} at once: {whole} at most, and evaluating them")
     trials: list[Trial] = []
     try:
-        for trial in _run(protocol, work, jobs):
+        running = _run(protocol, work, jobs) if cluster is None else _run_on(cluster, protocol, work, say)
+        for trial in running:
             trials.append(trial)
             say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
             ended(trials)
@@ -76,11 +83,38 @@ def _run(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int) -> I
         return
     from joblib import Parallel, delayed
 
-    own = [Parcel.pack(cls) for cls in registered_families().values() if not cls.__module__.startswith("genus.")]
-    parcels = {cls.name: Parcel.pack(cls) for cls, _ in work}
+    parcels, own = _parcels(work)
     # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray).
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
     yield from parallel(delayed(_run_in_worker)(protocol, cls.name, parcels[cls.name], own, seed) for cls, seed in work)
+
+
+def _parcels(work: Sequence[tuple[Family, int]]) -> tuple[dict[str, Parcel], list[Parcel]]:
+    """Return the families of the work by name, and all of the caller's own."""
+    own = [Parcel.pack(cls) for cls in registered_families().values() if not cls.__module__.startswith("genus.")]
+    return {cls.name: Parcel.pack(cls) for cls, _ in work}, own
+
+
+def _run_on(cluster: Cluster, protocol: Protocol, work: Sequence[tuple[Family, int]], say: Say) -> Iterator[Trial]:
+    """Yield the trials in the order they end, run on other machines; their models are written here."""
+    parcels, own = _parcels(work)
+    tasks = [(cls.name, parcels[cls.name], seed) for cls, seed in work]
+    for (name, _, seed), outcome, reason in cluster.run(_run_far_away, (replace(protocol, folder=None), own), tasks, say):
+        trial, model = outcome or (Trial(name, seed, error=reason), None)
+        if model is not None and protocol.folder is not None and not protocol.heat:
+            (Path(protocol.folder) / f"{name}-{seed}.genus").write_bytes(model)
+        yield trial
+
+
+def _run_far_away(
+    shared: tuple[Protocol, Sequence[Parcel]], name: str, parcel: Parcel, seed: int
+) -> tuple[Trial, bytes | None]:
+    """Return a trial and the bytes of its model's file, which the caller's folders are too far away for."""
+    protocol, own = shared
+    with TemporaryDirectory() as folder:
+        trial = _run_in_worker(replace(protocol, folder=folder), name, parcel, own, seed)
+        file = Path(folder) / f"{name}-{seed}.genus"
+        return trial, file.read_bytes() if file.exists() else None
 
 
 def _run_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[Parcel], seed: int) -> Trial:

@@ -75,14 +75,23 @@ class Independent(Counted, TractableDensity, name="independent"):
             u = u[:, rest].double().masked_fill(state[:, rest] != 0, math.nan)
             self._kept.append(u[-self._seen % self._stride :: self._stride])
             self._seen += len(x)
-            most = max(1000, min(KEPT, NUMBERS // len(rest)))
-            while sum(map(len, self._kept)) > 2 * most:  # every second of them, and of those to come
-                self._kept, self._stride = [torch.cat(self._kept)[::2]], 2 * self._stride
+            self._thin()
 
     def merge(self, other: Counted) -> None:
         super().merge(other)
-        if isinstance(other, Independent):
-            self._kept, self._seen = self._kept + other._kept, self._seen + other._seen
+        if isinstance(other, Independent) and self._kept and other._kept:
+            stride = max(self._stride, other._stride)
+            every = [torch.cat(one._kept)[:: stride // one._stride] for one in (self, other)]
+            self._kept, self._seen, self._stride = every, self._seen + other._seen, stride
+            self._thin()
+        elif isinstance(other, Independent) and other._kept:
+            self._kept, self._seen, self._stride = list(other._kept), other._seen, other._stride
+
+    def _thin(self) -> None:
+        """Keep every second of the numbers, and of those to come, while they are too many."""
+        most = max(1000, min(KEPT, NUMBERS // len(self.product.cells.rest)))
+        while sum(map(len, self._kept)) > 2 * most:
+            self._kept, self._stride = [torch.cat(self._kept)[::2]], 2 * self._stride
 
     def clear(self) -> None:
         super().clear()

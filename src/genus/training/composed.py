@@ -128,7 +128,7 @@ class ComposedTrainer(Trainer):
             self.acceptances[m][fold] = member.measure_acceptance(train.c, self.options.seed)
         except GenusError as error:  # the others may do well
             reason = f"{member.family_name} could not be trained and is left out of the {self.model.family_name}: {error}"
-            warnings.warn(reason, stacklevel=7)
+            warnings.warn(reason, stacklevel=8)
             return reason
         else:
             self.acceptances[m][fold] = history.acceptance

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from genus.compiled import Compiled
@@ -47,6 +46,11 @@ class GradientTrainer(Trainer):
         per_epoch = len(train) // batch_size
         most_steps = min(max(EPOCHS * per_epoch, LEAST_STEPS), MOST_STEPS)
         super().__init__(job, batch_size=batch_size, steps_per_epoch=per_epoch, most_steps=most_steps, losses=losses)
+        if batch_size < self.group.count:
+            raise TrainingError(
+                f"A batch of {batch_size} rows cannot be shared by {self.group.count} processes; choose a larger batch_size, or"
+                " fewer processes."
+            )
         self.batch_size, self.rows_per_epoch = batch_size, len(train)
         self.window_length: int | None = None  # of the windows that one long sequence is cut into
         if train.consecutive:
@@ -71,8 +75,11 @@ class GradientTrainer(Trainer):
         self.weights: list[Tensor] = list(model.parameters())
         self.averages = [p.detach().clone() for p in self.weights] if options.ema_decay else []
         self.pending_losses: list[tuple[int, Objective, Tensor, Tensor | None]] = []
-        self.flushed_step, self.flushed_time = 0, time.perf_counter()
+        self.flushed_step, self.flushed_time = 0, 0.0
         self.active: Objective | None = None
+        # What a forward pass itself changes, a running mean, say: several processes take it from the first.
+        self.moving = [t for t in self.module.state_dict(keep_vars=True).values() if t.is_floating_point()]
+        self.moving = [t for t in self.moving if not isinstance(t, nn.Parameter)] if self.group.count > 1 else []
         self.alarm_steps: dict[str, int] = {}
         self.history.parameters = sum(p.numel() for p in {p for one in self.objectives for p in one.parameters})
 
@@ -122,7 +129,7 @@ class GradientTrainer(Trainer):
             if now != epoch:
                 epoch, batches = now, self.batches(now)
             self.train_step(batches[at])
-            if self.step - self.flushed_step >= FLUSH_STEPS or time.perf_counter() - self.flushed_time > FLUSH_SECONDS:
+            if self.step - self.flushed_step >= FLUSH_STEPS or self.seconds - self.flushed_time > FLUSH_SECONDS:
                 self.flush_losses()
                 self.show(self.means())
             if self.evaluation_due():
@@ -174,7 +181,7 @@ class GradientTrainer(Trainer):
             objective.require_gradients()
             self.active = objective
         try:
-            loss = self.gradients(objective, index)
+            loss = self.shared_gradients(objective, index)
         except Exception as error:
             # torch.compile builds the backward pass at its first call and cannot do double backward (gradient penalties): fall
             # back to eager then.
@@ -187,7 +194,7 @@ class GradientTrainer(Trainer):
             if not (isinstance(value, Compiled) and value.compiled):
                 raise
             value.give_up(error)
-            loss = self.gradients(objective, index)
+            loss = self.shared_gradients(objective, index)
         precision, norm = self.fabric.strategy.precision, None
         if self.options.max_grad_norm is not None:
             for optimizer in objective.optimizers:
@@ -200,6 +207,16 @@ class GradientTrainer(Trainer):
         if objective.after is not None:
             objective.after()
         self.pending_losses.append((self.step + 1, objective, loss.detach(), norm))
+
+    def shared_gradients(self, objective: Objective, index: Tensor) -> Tensor:
+        """Return a loss of some rows, each process having computed that of its part, and leave its gradients everywhere."""
+        if self.group.count == 1:
+            return self.gradients(objective, index)
+        part, versions = self.group.part(index), [tensor._version for tensor in self.moving]
+        loss = self.group.add_gradients(objective.parameters, self.gradients(objective, part), len(part) / len(index))
+        if versions != [tensor._version for tensor in self.moving]:
+            self.group.copy_first([*self.moving, *self.module.parameters()])  # a forward pass that moves one may move the other
+        return loss
 
     def gradients(self, objective: Objective, index: Tensor) -> Tensor:
         """Return a loss of some rows, and leave its gradients in its parameters."""
@@ -223,7 +240,7 @@ class GradientTrainer(Trainer):
             NonFiniteLossError: one of them is not finite.
         """
         pending, self.pending_losses = self.pending_losses, []
-        self.flushed_step, self.flushed_time = self.step, time.perf_counter()
+        self.flushed_step, self.flushed_time = self.step, self.seconds
         if not pending:
             return
         values = torch.stack([loss for _, _, loss, _ in pending]).tolist()
@@ -274,7 +291,8 @@ class GradientTrainer(Trainer):
         for kind, sentence in alarms(self.history.rows, ended).items():
             if kind not in self.history.alarms:
                 self.history.alarms[kind], self.alarm_steps[kind] = sentence, self.step
-                warnings.warn(sentence, stacklevel=2)
+                if self.group.is_first:
+                    warnings.warn(sentence, stacklevel=2)
         if ended:
             for kind in [kind for kind, step in self.alarm_steps.items() if step < self.best.step]:
                 del self.history.alarms[kind]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,12 +15,16 @@ from genus.ladder import Composed, Contexts, Counted, GenerativeModel, HeldOut, 
 from genus.random import bound, passed_along
 from genus.training.composed import ComposedTrainer
 from genus.training.gradients import GradientTrainer
+from genus.training.group import Group
 from genus.training.history import History
 from genus.training.options import FitOptions, find_device
 from genus.training.players import trainable
 from genus.training.rows import HELD_OUT, Rows, batch_size_for, prepare
 from genus.training.terminal import Interrupt, Progress
 from genus.training.trainer import CountingTrainer, Job, LearningTrainer, Trainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["fit"]
 
@@ -52,6 +57,7 @@ def fit(
     checkpoint_every: int | None = None,
     resume: bool = False,
     progress: bool = True,
+    fabric: Fabric | None = None,
 ) -> History:
     """Train a model in place; it ends in evaluation mode, on the device it was trained on, with its best weights.
 
@@ -99,10 +105,15 @@ def fit(
             Ctrl-C or SIGTERM.
         resume: go on from the checkpoint, bit for bit as if never stopped. Budgets and patience may be new ones.
         progress: a bar on a terminal, a line now and then elsewhere, both on stderr.
+        fabric: Lightning's, with the words of the machine: devices, nodes, precision, loggers, callbacks, whose
+            `on_evaluation(row)` gets each row of the history. Several processes, each with the same data, share every batch, so
+            that the same rows make a step whatever their number; they evaluate and end together, and rank 0 writes the files.
+            Losses that are means over rows are as in one process; noise is each process's own. What counts adds up its counts;
+            a `Learned` or `Composed` model learns in rank 0, for all.
 
     Data are in memory, or memory-mapped tensors, or a stream, of which counted models see all rows and others a sample (see
-    `genus.read`); none of a stream's rows are held out from counting. Steps are Adam's or Muon's, on one device. For more than
-    that (other optimizers, callbacks, many devices) write the loop: `model.losses()` says what to lower.
+    `genus.read`); none of a stream's rows are held out from counting. Steps are Adam's or Muon's. For other optimizers write
+    the loop: `model.losses()` says what to lower.
 
     Raises:
         DataError: the data do not fit the model's space.
@@ -121,13 +132,44 @@ def fit(
         weight_decay=weight_decay, lr_schedule=lr_schedule, device=device, precision=precision, compile=compile,
         checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, progress=progress,
     )  # fmt: skip
+    group = Group(fabric)
+    options = _shared(options, group)
+    alone = losses is None and isinstance(model, Composed | Learned)
+    if group.count > 1 and alone:  # they are not divided, and every process gets what the first has learned
+        first = replace(options, device=str(fabric.device))  # type: ignore[union-attr]
+        history, model.held_out = group.by_first(lambda: (_fit(model, data, losses, first, Group()), model.held_out))
+        if not group.is_first:
+            prepare(model, data, None, options.seed)  # for the codec
+        group.copy_state(model)
+        return history
+    return _fit(model, data, losses, options, group)
+
+
+def _shared(options: FitOptions, group: Group) -> FitOptions:
+    """Return the options that rank 0 has, with the device and the precision of the Fabric; only rank 0 shows progress."""
+    if group.fabric is None:
+        return options
+    if options.device != "auto":
+        raise TrainingError(
+            f"The Fabric says on which device to train, {group.fabric.device}; leave device={options.device!r} out."
+        )
+    precision = options.precision or str(group.fabric.strategy.precision.precision)
+    own = {"validation": options.validation, "device": str(group.fabric.device)}
+    own |= {"progress": options.progress and group.is_first}
+    first = group.first(replace(options, validation=None, precision=None if precision == "32-true" else precision))
+    return replace(first, **own)
+
+
+def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, options: FitOptions, group: Group) -> History:
+    """Train a model by options that are checked."""
     is_composed = isinstance(model, Composed) and losses is None
-    if is_composed and resume:
+    if is_composed and options.resume:
         raise TrainingError(f"The training of a {model.name} cannot be resumed; leave resume out, and it starts afresh.")
     if is_composed:
         options = replace(options, checkpoint=None, checkpoint_every=None)
     train, held = _split(model, data, options, losses is None)
-    chosen_device = find_device(device)
+    group.check_same(len(train), "their numbers of rows")
+    chosen_device = find_device(options.device)
     without_gradients = losses is None and isinstance(model, Composed | Counted | Learned)
     losses_to_lower = [] if without_gradients else trainable(model, _checked(model.losses() if losses is None else losses))
     model.to(chosen_device)
@@ -136,7 +178,7 @@ def fit(
         if is_composed:
             history = _fit_together(model, train, held, options, interrupt)
         else:
-            history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None)
+            history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None, group=group)
     model.held_out = None if held is None else HeldOut.of(model, held.x, held.c)
     model.contexts = _contexts(train)
     return history
@@ -151,6 +193,7 @@ def _fit_one(
     losses: Sequence[Loss] | None = None,
     own_losses: bool = False,
     title: str = "",
+    group: Group | None = None,
 ) -> History:
     """Train a model that is no composition of others.
 
@@ -158,7 +201,9 @@ def _fit_one(
         losses: to lower, none for a model that learns without gradients; None: the model's own.
         own_losses: the losses are a caller's, so that the family's `fit_defaults` do not suit them.
         title: of the progress; by default the family's name.
+        group: the processes that train together; None: this one.
     """
+    group = group or Group()
     is_counted = isinstance(model, Counted) and not own_losses
     is_learned = isinstance(model, Learned) and not own_losses
     if losses is None:
@@ -171,7 +216,8 @@ def _fit_one(
             with passed_along():
                 _count_labels(model, train, held)
                 _start(model, train.some(STARTING_COUNTED if is_counted else STARTING, options.seed))
-        job = Job(model, train, held, options, interrupt, bar)
+        group.copy_state(model)
+        job = Job(model, train, held, options, interrupt, bar, group)
         trainer: Trainer
         if is_counted:
             trainer = CountingTrainer(job)
@@ -181,9 +227,11 @@ def _fit_one(
             length = model.space.dim if model.space.sequence else 1
             size = min(options.batch_size or batch_size_for(len(train), length), len(train))
             trainer = GradientTrainer(job, losses, size)
-        if options.resume:
-            trainer.resume()
-        history = trainer.run()
+            group.copy_first(list(trainer.module.parameters()))  # those of critics, say, that are no part of the model
+        with nullcontext() if group.is_first or is_counted else bound(group.noise_seed(options.seed)):
+            if options.resume:
+                trainer.resume()
+            history = trainer.run()
         history.acceptance = model.measure_acceptance(getattr(train, "c", None), options.seed)
         return history
 

@@ -159,6 +159,7 @@ def make_fabric(device: torch.device, precision: str) -> Fabric:
         TrainingError: there is no such precision, or the device does not have it.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
 
     notes = logging.getLogger("lightning_fabric.utilities.rank_zero")
     level = notes.level
@@ -168,6 +169,7 @@ def make_fabric(device: torch.device, precision: str) -> Fabric:
             accelerator=device.type,
             devices=1 if device.index is None else [device.index],
             precision=precision,  # type: ignore[arg-type]
+            plugins=LightningEnvironment(),  # torchrun's, say, would want all of its processes here
         )
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"Cannot train on device {str(device)!r} with precision {precision!r}: {error}") from error

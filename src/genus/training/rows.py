@@ -21,6 +21,7 @@ __all__ = ["Rows", "batch_size_for", "generator", "prepare"]
 SYMBOLS = 8192  # of sequences in a batch: each is a term of the mean that a step follows
 PROBED = 1000  # rows whose scale is compared with that of the space
 OFF_SCALE = 10.0  # standardised numbers whose median is beyond have another scale
+ALIGNED = 4096  # where processes divide many rows: at multiples of it
 HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, and the rest can train
 
 
@@ -39,12 +40,28 @@ class Rows:
     among: Tensor | None = None
     stream: Callable[[int], Iterator[tuple[Tensor, Tensor | None]]] | None = None
 
-    def blocks(self, size: int) -> Iterator[Rows]:
-        """Yield the rows in blocks of so many; where they are a sample of more, all of these."""
-        if self.stream is None:
-            yield from (self[at : at + size] for at in range(0, len(self), size))
+    def blocks(self, size: int, rank: int = 0, count: int = 1) -> Iterator[Rows]:
+        """Yield the rows in blocks of so many; where they are a sample of more, all of these.
+
+        Of several processes each gets its part of the rows, in as many blocks as the others, some of which may be empty: of
+        rows in memory one piece, so that the pieces follow one another by rank; of the blocks of one long sequence some; and of
+        every block of a stream a part.
+        """
+        if self.stream is not None:
+            for block in (Rows(x, c) for x, c in self.stream(size)):
+                part = -(-len(block) // count)
+                yield block if count == 1 else block[rank * part : (rank + 1) * part]
+            return
+        if self.consecutive:
+            first, step, end, each = rank * size, count * size, len(self), -(-len(self) // (count * size))
         else:
-            yield from (Rows(x, c) for x, c in self.stream(size))
+            piece = len(self) if count == 1 else -(-len(self) // count)
+            if piece > ALIGNED:  # models that keep every second row, or fourth, keep the same ones in any number of processes
+                piece = -(-piece // ALIGNED) * ALIGNED if count > 1 else piece
+            first, step, end, each = rank * piece, size, min((rank + 1) * piece, len(self)), -(-piece // size)
+        for number in range(each):
+            at = min(first + number * step, len(self))
+            yield self[at : max(at, min(at + size, end))]
 
     def __getitem__(self, index: slice | Tensor) -> Rows:
         index = index if self.among is None else self.among[index]
@@ -141,7 +158,7 @@ def warn_of_scale(space: Space, x: Tensor, name: str) -> None:
             f"The numbers of {space.label(columns[i])} in {name}, {values.mean():.4g} ± {values.std(correction=0):.4g}, are far"
             f" from the location and scale of {space.kinds[columns[i]]!r}, so training may not reach them; make the model with"
             " Space.measure(x), or with such a kind as it finds.",
-            stacklevel=7,
+            stacklevel=8,
         )
 
 

@@ -22,6 +22,7 @@ from genus.nets.state import check_numbers, evaluating
 from genus.random import passed_along, random_state, restore_random_state
 from genus.training import checkpoint
 from genus.training.checkpoint import BestWeights
+from genus.training.group import Group
 from genus.training.history import History
 from genus.training.options import Budget, FitOptions
 from genus.training.rows import Rows
@@ -47,6 +48,7 @@ class Job(NamedTuple):
         options: the options of `fit`, with the family's defaults filled in.
         interrupt: tells whether Ctrl-C has come.
         progress: the bar that shows how far the training is.
+        group: the processes that train together.
     """
 
     model: GenerativeModel
@@ -55,6 +57,7 @@ class Job(NamedTuple):
     options: FitOptions
     interrupt: Interrupt
     progress: Progress
+    group: Group = Group()
 
 
 class Trainer(ABC):
@@ -77,7 +80,7 @@ class Trainer(ABC):
     def __init__(
         self, job: Job, *, batch_size: int | None, steps_per_epoch: int, most_steps: int, losses: Sequence[Loss] = ()
     ) -> None:
-        self.model, self.train, self.validation, self.options, self.interrupt, self.progress = job
+        self.model, self.train, self.validation, self.options, self.interrupt, self.progress, self.group = job
         self.device = self.model.device
         self.steps_per_epoch = steps_per_epoch
         self.budget = Budget.of(self.options, steps_per_epoch, most_steps)
@@ -94,27 +97,27 @@ class Trainer(ABC):
         self.evaluated = -1  # the step of the last evaluation
         self.evaluation_seconds = 0.0  # of the last evaluation: time to keep for the final one
         self.all_evaluation_seconds = 0.0
-        self._start = self._saved = time.perf_counter()
+        self._start, self._saved = time.perf_counter(), 0.0
+        self._agreed = (0.0, False)  # the seconds and the wish to stop, of all processes
 
     # -- the whole ----------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def loop(self) -> str:
-        """Train until something ends the training, and return the reason in words that a person reads in `History.stopped`.
-
-        Only INTERRUPTED decides anything afterwards. The others are "closed form", the `patience_over` of the class ("early
-        stopping", or "converged" for EM), and the budget that is spent, as `Budget.over` names it ("max_steps" for one).
+        """Train to the end, and return its reason, of which INTERRUPTED alone decides anything: "closed form", `patience_over`,
+        or the spent budget.
         """
 
     def run(self) -> History:
         """Train; whatever happens, leave the model with the best weights so far, in evaluation mode."""
         try:
-            self.limit_validation_rows()
+            if self.group.is_first:  # which evaluates
+                self.limit_validation_rows()
             return self.finish(self.loop())
         except TrainingError:
             self.best.restore(self.model)
             raise
-        except TrainingInterrupted:  # a KeyboardInterrupt itself, whose message is complete
+        except TrainingInterrupted:  # its message is complete
             raise
         except KeyboardInterrupt as error:
             # A second Ctrl-C, or one raised within a step: half a step cannot be saved, the file stays as last written.
@@ -147,11 +150,12 @@ class Trainer(ABC):
     @property
     def seconds(self) -> float:
         """Return the seconds of training so far; after a resume they include the time before it."""
-        return time.perf_counter() - self._start
+        return self._agreed[0] if self.group.count > 1 else time.perf_counter() - self._start
 
     def over(self) -> str | None:
-        """Return why training must end now; None to go on."""
-        if self.interrupt.asked:
+        """Return why training must end now; None to go on. Several processes agree here, at the same steps, on the time."""
+        self._agreed = self.group.agree(time.perf_counter() - self._start, self.interrupt.asked)
+        if self._agreed[1]:
             return INTERRUPTED
         if self.best.waited >= self.options.patience:  # type: ignore[operator]
             return self.patience_over
@@ -195,14 +199,14 @@ class Trainer(ABC):
             NonFiniteLossError: there are no validation rows, and a weight is not finite.
         """
         start = time.perf_counter()
-        value, numbers = (None, {}) if self.validation is None else self.measure(self.validation)
+        measured = (None, {}) if self.validation is None or not self.group.is_first else self.measure(self.validation)
+        (value, numbers), self.evaluation_seconds = self.group.first((measured, time.perf_counter() - start))
         if value is None and not all(bool(p.isfinite().all()) for p in self.model.parameters()):
             raise NonFiniteLossError(
                 f"The weights stopped being finite before step {self.step}, and the model has kept those of step"
                 f" {self.best.step}. Try a smaller learning_rate or max_grad_norm, or look for extreme values in the data."
             )
         self.best.offer(self.model, self.step, value, self.tolerance)
-        self.evaluation_seconds = time.perf_counter() - start
         self.all_evaluation_seconds += self.evaluation_seconds
         return value, numbers
 
@@ -211,6 +215,7 @@ class Trainer(ABC):
         epoch = self.step / self.steps_per_epoch
         row = {"step": self.step, "epoch": epoch, "seconds": self.seconds, **losses, "criterion": value}
         self.history.rows.append(row | ({"watched": numbers} if numbers else {}))
+        self.group.tell(self.history.rows[-1])
         self.evaluated = self.step
         self.show(losses)
 
@@ -230,13 +235,17 @@ class Trainer(ABC):
             return False
         if options.checkpoint_every is not None:
             return self.step % options.checkpoint_every == 0
-        return time.perf_counter() - self._saved > SAVE_SECONDS
+        return self.seconds - self._saved > SAVE_SECONDS
 
     def save(self) -> None:
         """Write everything that the training goes on from; nothing without a checkpoint's path."""
         if self.options.checkpoint is None:
             return
-        groups = {"best": self.best.weights, "random": random_state(self.device), **self.tensors()}
+        noise = self.group.all_of((self.group.own("random"), random_state(self.device)))  # so that as many go on bit for bit
+        self._saved = self.seconds
+        if not self.group.is_first:
+            return
+        groups = {"best": self.best.weights, **dict(noise), **self.tensors()}
         training = {
             "step": self.step, "seconds": self.seconds, "evaluated": self.evaluated,
             "evaluation_seconds": self.evaluation_seconds, "all_evaluation_seconds": self.all_evaluation_seconds,
@@ -247,7 +256,6 @@ class Trainer(ABC):
         except ModelFileError as error:  # what was learned is not lost for it
             warnings.warn(f"The checkpoint could not be written, and the training goes on. {error}", stacklevel=2)
             self.progress.say(f"the checkpoint could not be written, and the training goes on: {error}")
-        self._saved = time.perf_counter()
 
     def resume(self) -> None:
         """Go on from the checkpoint, as if the training had never stopped.
@@ -257,7 +265,7 @@ class Trainer(ABC):
             TrainingError: it belongs to another training, or somebody changed it.
         """
         path = cast(str, self.options.checkpoint)
-        groups, header = checkpoint.read(path, self.settings)
+        groups, header = self.group.by_first(lambda: checkpoint.read(path, self.settings))
         try:
             self._take(groups, header["training"])
         except UNBELIEVABLE as error:
@@ -274,6 +282,7 @@ class Trainer(ABC):
         self.evaluation_seconds = training["evaluation_seconds"]
         self.all_evaluation_seconds = training["all_evaluation_seconds"]
         self._start -= training["seconds"]
+        self._saved = training["seconds"]
         self.history = History.from_json(training["history"])
         self.best.load(training["best"], groups.get("best", {}), self.model)
         for name in ("step", "evaluated"):
@@ -285,7 +294,8 @@ class Trainer(ABC):
         check_types(self.module, groups["weights"])
         self.restore(groups, training)
         check_numbers(self.module)
-        restore_random_state(groups["random"], self.device)
+        if (name := self.group.own("random")) in groups or self.group.is_first:  # more processes than before have none
+            restore_random_state(groups[name], self.device)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return the groups of tensors that this kind of training goes on from."""
@@ -344,16 +354,18 @@ class CountingTrainer(Trainer):
         """
         self.counted.clear()
         cut = False
-        for number, block in enumerate(self.train.blocks(self.batch_size)):
+        for number, block in enumerate(self.train.blocks(self.batch_size, self.group.rank, self.group.count)):
             cut = number > 0 and self.over() is not None
             if cut:
                 break
+            if not len(block):
+                continue
             rows = block.to(self.device)
             # Pieces of one sequence are counted as one, so that nothing is lost at their edges.
             self.counted.observe(rows.x.reshape(1, -1) if rows.consecutive else rows.x, rows.c)
         if cut and self.step > 0:
             return False
-        self.counted.conclude()
+        self.group.conclude(self.counted, self.model)
         return True
 
 
