@@ -19,7 +19,7 @@ SOURCE = Path(genus.__file__).parent
 # Room -> the rooms below it, which its modules may import, at the top of the file or within a function. docs/architecture.md
 # draws it. There are two branches that do not know of one another: reading data, and models, which see tensors only.
 VALUES = {"errors", "kinds", "notebook"}
-TENSORS = VALUES | {"space", "atomic", "compiled", "configurable", "random"}
+TENSORS = VALUES | {"space", "atomic", "compiled", "configurable", "random", "threads"}
 FORMS = VALUES | {"codec", "space"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
@@ -28,6 +28,7 @@ BELOW: dict[str, set[str]] = {
     "configurable": {"errors"},
     "compiled": {"random"},
     "random": set(),
+    "threads": set(),
     "kinds": {"errors"},
     "codec": VALUES | {"space"},
     "space": VALUES | {"compiled"},
@@ -44,7 +45,8 @@ BELOW: dict[str, set[str]] = {
     "laws": TENSORS | {"transforms", "ladder", "divergences", "models", "registry", "files", "training"},
     "testing": TENSORS | {"transforms", "ladder", "divergences", "models", "training", "laws"},
     "evaluation": FORMS
-    | {"atomic", "configurable", "data", "nets", "ladder", "divergences", "models", "registry", "files", "training", "laws"},
+    | TENSORS
+    | {"data", "nets", "ladder", "divergences", "models", "registry", "files", "training", "laws"},
 }
 BELOW["questions"] = FORMS | {"data", "ladder"}
 BELOW["export"] = VALUES | {"atomic", "ladder"}

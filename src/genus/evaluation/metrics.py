@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +14,9 @@ from genus.evaluation.classifiers import is_classified, transfer, two_sample
 from genus.evaluation.intervals import auc_error
 from genus.evaluation.neighbours import features, memorisation, precision_recall_density_coverage
 from genus.space import Space
+from genus.threads import torch_threads
 
-__all__ = ["METRICS", "Metric", "score_samples", "scores_and_errors", "independent_columns", "torch_threads"]
+__all__ = ["METRICS", "Metric", "score_samples", "scores_and_errors", "independent_columns"]
 
 LEAST = 10  # rows on either side below which no metric says anything
 ROWS = 5_000  # for classifiers and distances of samples
@@ -243,17 +242,6 @@ def scores_and_errors(
             scores[key], errors[key] = learnt.value, learnt.error
         scores |= memorisation(space, samples[:near], train, test, seed)._asdict()
     return scores, errors
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Run torch on so many threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def independent_columns(x: Tensor, n: int, seed: int = 0) -> Tensor:

@@ -24,7 +24,7 @@ from genus.evaluation.effort import Effort
 from genus.evaluation.extractor import Extractor
 from genus.evaluation.faults import find_faults
 from genus.evaluation.findings import Finding
-from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, scores_and_errors, torch_threads
+from genus.evaluation.metrics import CELLS, LEARNT, NEIGHBOURS, scores_and_errors
 from genus.evaluation.perceived import find_ignored_label, score_images, score_sequences
 from genus.evaluation.sequence_faults import find_sequence_wrongs
 from genus.evaluation.sequences import draws, evaluate_sequences
@@ -35,6 +35,7 @@ from genus.models.chain_rule import ChainRule
 from genus.models.online import OnlineDensity
 from genus.registry import build
 from genus.space import Space
+from genus.threads import torch_threads
 from genus.training import History, choose_size, fit
 from genus.training.rows import Rows, prepare
 

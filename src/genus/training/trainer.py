@@ -20,6 +20,7 @@ from genus.files import UNBELIEVABLE, check_types
 from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
 from genus.nets.state import check_numbers, evaluating
 from genus.random import passed_along, random_state, restore_random_state
+from genus.threads import threads_for, torch_threads
 from genus.training import checkpoint
 from genus.training.checkpoint import BestWeights
 from genus.training.group import Group
@@ -384,14 +385,13 @@ class LearningTrainer(Trainer):
         if self.step == 0:
             train = self.train[:].to(self.device)
             held = None if self.validation is None else (self.validation.x, self.validation.c)
-            with passed_along(self.model):
+            with passed_along(self.model), torch_threads(threads_for(train.x.numel())):
                 cast(Learned, self.model).learn((train.x, train.c), held, self.seconds_left, self.options.seed)
             self.step = 1
             self.record({}, *self.evaluate_and_keep_best())
         self.save()
         self.history.parameters = self.model.parameter_count
-        left = self.seconds_left()
-        return INTERRUPTED if self.interrupt.asked else "early stopping" if left else "max_seconds"
+        return INTERRUPTED if self.interrupt.asked else "early stopping" if self.seconds_left() else "max_seconds"
 
     def seconds_left(self) -> float:
         """Return the seconds that learning may still take: none after Ctrl-C, inf without a limit."""
