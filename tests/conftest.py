@@ -46,6 +46,25 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"order of the tests: GENUS_TEST_ORDER={ORDER}")
 
 
+def of_each(names: Iterable[str]) -> Callable[[Callable[[str], None]], Callable[[], None]]:
+    """Make one test of a check of many names, which says why of every name that fails; a test each would cost more."""
+
+    def decorate(check: Callable[[str], None]) -> Callable[[], None]:
+        def test() -> None:
+            failed = {}
+            for name in names:
+                try:
+                    check(name)
+                except AssertionError as error:
+                    failed[name] = str(error)
+            assert not failed, "\n".join(f"{name}: {why}" for name, why in failed.items())
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return decorate
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 EXAMPLES = sorted(path.stem for path in (Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
 

@@ -6,11 +6,13 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from conftest import of_each
 
 import genus
 
@@ -56,6 +58,7 @@ BELOW["sklearn"] = BELOW["cli"] = set(BELOW)
 BELOW["__main__"] = {"cli"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the real tree by its name below genus, __init__ left out of package names."""
     out = {}
@@ -121,7 +124,7 @@ def test_the_architecture_draws_the_same_direction() -> None:
     assert drawn == set(BELOW) - {"__main__"}
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if name])
+@of_each([name for name in modules() if name])
 def test_imports_run_downward(module: str) -> None:
     assert violations(module, modules()[module].read_text(encoding="utf-8")) == []
 
@@ -159,7 +162,7 @@ def test_only_the_adapter_needs_scikit_learn_at_import() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("name", genus.__all__)
+@of_each(genus.__all__)
 def test_public_names_resolve(name: str) -> None:
     value = getattr(genus, name)
     assert value.__name__ == name

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
+from conftest import of_each
 from test_imports import BELOW, modules, room_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
@@ -91,7 +91,7 @@ NAMED = [name for name in FILES if name]
 GRAPH = graph()
 
 
-@pytest.mark.parametrize("name", NAMED)
+@of_each(NAMED)
 def test_a_file_is_on_no_import_circle(name: str) -> None:
     assert " → ".join(circle(name, GRAPH)) == ""
 
@@ -103,12 +103,12 @@ def test_circles_are_found_within_functions_and_for_type_checkers() -> None:
     assert circle("a", {"a": {"b"}, "b": {"c"}, "c": {"b"}}) == []  # on the way to a circle, not on one
 
 
-@pytest.mark.parametrize("name", [name for name in NAMED if room_of(name) not in LATE])
+@of_each([name for name in NAMED if room_of(name) not in LATE])
 def test_genus_is_imported_at_the_top_of_a_file(name: str) -> None:
     assert imports(FILES[name].read_text(encoding="utf-8"), FILES, late_only=True) == set()
 
 
-@pytest.mark.parametrize("name", NAMED)
+@of_each(NAMED)
 def test_imports_for_type_checkers_run_downward_too(name: str) -> None:
     rooms = {room_of(other) for other in GRAPH[name]} - {room_of(name)}
     assert rooms - BELOW[room_of(name)] == set()
@@ -117,7 +117,7 @@ def test_imports_for_type_checkers_run_downward_too(name: str) -> None:
 # -- files ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FILES)
+@of_each(FILES)
 def test_files_are_short(name: str) -> None:
     lines = len(FILES[name].read_text(encoding="utf-8").splitlines())
     assert lines <= (LONGEST_LADDER if name == LADDER else LONGEST)
@@ -176,7 +176,7 @@ def complaints(module: ModuleType) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("name", NAMED)
+@of_each(NAMED)
 def test_public_names_say_what_they_do(name: str) -> None:
     assert complaints(importlib.import_module(f"genus.{name}")) == []
 
