@@ -117,7 +117,7 @@ def test_a_conditional_student_is_sampled_with_a_condition() -> None:
     Path("given.csv").write_text(f"a,b,which\n{rows}\n")
     done = run("distill", "iaf", "given.genus", "given.csv", *STUDENT[:-1], 3, "--out", "g.genus", "--quiet")
     assert done.code == 0, done.err
-    assert "next      genus sample g.genus -n 10 --context COLUMN=VALUE" in done.out
+    assert "next      genus sample g.genus -n 10 --context which=u" in done.out
 
 
 def test_a_wavenet_teaches_sound_in_parallel(folder: Path) -> None:

@@ -64,6 +64,7 @@ def evaluate_sequences(
     Returns:
         Name -> value; `NOVELTY` says how to read each.
 
+    >>> import torch
     >>> word = Space(Category(("a", "b", None)), shape=(2,), sequence=True)
     >>> x = torch.tensor([[0.0, 0], [0, 1], [1, 1], [1, 1]])
     >>> evaluate_sequences(word, x, train=x[:1], held=x[:2])

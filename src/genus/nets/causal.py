@@ -19,7 +19,7 @@ class CausalNet(nn.Module):
     - `empty(batch, c)`: the state before anything was seen;
     - `advance(state, token)`: token (B, width) -> output (B, width), and the state after it: what `parallel` would give,
       at the cost of one position;
-    - `rows(state, index)`: the state of some of its sequences, by which draws that begin alike share the pass over it.
+    - `rows(state, index)`, if it likes: the state of some of its sequences, by which draws that begin alike share the pass.
 
     The state is whatever the net remembers: keys and values, a hidden vector, queues of past layers. It may be changed in
     place, so a state is used once.
@@ -74,8 +74,11 @@ class CausalNet(nn.Module):
         return h, state
 
     def rows(self, state: Any, index: Tensor) -> Any:
-        """Return the state of sequences index (n,) of a state, each as often as it is named, in memory of its own."""
-        raise TypeError(f"{type(self).__name__} must define rows(state, index).")
+        """Return the state of sequences index (n,) of a state, each as often as it is named, in memory of its own.
+
+        None, as here: every draw reads its beginning by itself.
+        """
+        return None
 
     def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
         """Return outputs (B, P, width), output i seeing tokens (B, P, width) up to and with i; c (B, context_dim) or None."""
