@@ -22,6 +22,7 @@ __all__ = ["LatentVariable", "Use"]
 MAX_LENGTH = 4.0  # of the input of a dense net: of longer ones, a step of all weights takes a layer too far
 FIRST_PROPOSALS, NEXT_PROPOSALS = 64, 8  # codes from the prior among which an imputation chooses, at first and later
 DECODED_NUMBERS = 2**22  # at once meanwhile
+DRAWN_AGAIN = 50  # times that a blank is drawn again from the same code, before codes are drawn given the other entries
 QUIET = 0.1  # by which the last layer of a decoder is scaled where mixtures start from the data
 ACTIVE = 0.01  # the variance of a unit's mean over the data, above which it is used (Burda et al. 2016)
 
@@ -158,8 +159,10 @@ class LatentVariable(GenerativeModel):
 
     def _whole(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return checked data and contexts, what is missing filled in by draws that are the same every time."""
-        if isinstance(x, Tensor) and tuple(x.shape[1:]) == self.space.shape and bool(unknown_entries(self.space, x).any()):
-            x = self.impute(x, c, seed=0)
+        if isinstance(x, Tensor) and tuple(x.shape[1:]) == self.space.shape:
+            absent = unknown_entries(self.space, x) & ~self.space.unknown_blanks(x)  # a blank is a value that nets take
+            if bool(absent.any()):
+                x = self.impute(x, c, absent.view_as(x), seed=0)
         return self._check(x, c)
 
     def likelihood(self, z: Tensor, c: Tensor | None = None) -> Coordinates:
@@ -303,6 +306,26 @@ class LatentVariable(GenerativeModel):
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         return self._likelihood(self._draw_code(n, c), c).sample()
+
+    def _checked_draw(self, c: Tensor | None, blanks: bool, index: Tensor) -> Tensor:
+        """Draw rows; of blanks that stand for unknown values the entries are drawn again from the same code's decoder.
+
+        Entries are independent given the code, so that what is drawn has p(entry | z, it is known).
+        """
+        if blanks or not self.space.has_unknown:
+            return super()._checked_draw(c, blanks, index)
+        context = None if c is None else c[index.to(c.device)]
+        z = self._draw_code(len(index), context)
+        x = self._likelihood(z, context).sample()
+        left = torch.arange(len(x), device=x.device)
+        for _ in range(DRAWN_AGAIN):
+            blank = self.space.unknown_blanks(x[left])
+            left, blank = left[blank.any(1)], blank[blank.any(1)]
+            if not len(left):
+                return x
+            again = self._likelihood(z[left], None if context is None else context[left]).sample().to(x)
+            x[left] = torch.where(blank.view_as(again), again, x[left])
+        return self._without_blanks(x, context)
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
