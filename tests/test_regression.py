@@ -133,3 +133,24 @@ def test_little_and_constant_data_make_no_nan() -> None:
         model = genus.MADE(REALS, hidden=(12,), components=2).eval()
         model.initialise(rows)
         assert bool(model.log_prob(rows).isfinite().all())
+
+
+def test_few_rows_are_not_regressed_too_surely() -> None:
+    """Of 40 rows of 25 columns without relation the least squares' predictions are far off; of many they are nearly none."""
+    space = Space([Real() for _ in range(25)])
+    for rows, most in ((40, 0.15), (20_000, 0.05)):
+        x = torch.randn(rows, 25, generator=torch.Generator().manual_seed(0))
+        regression = Regression(space)
+        regression.measure(x, [list(range(25))])
+        fresh = torch.randn(2000, 25, generator=torch.Generator().manual_seed(1))
+        unit, _ = regression(fresh)
+        gain = -0.5 * ((fresh - unit.loc) / unit.scale).square() - unit.scale.log() + 0.5 * fresh.square()
+        assert gain.mean() > -most  # nats a number, where its own mean and deviation have 0
+
+
+def test_exact_relations_are_regressed_surely() -> None:
+    x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    x[:, 2] = x[:, 0] - x[:, 1] + 0.01 * x[:, 2]
+    regression = Regression(Space([Real()] * 3))
+    regression.measure(x, [[0, 1, 2]])
+    assert regression.scale[0, 2] < 0.05

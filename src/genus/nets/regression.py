@@ -14,7 +14,8 @@ from genus.space import Category, Lattice, Space
 __all__ = ["KnownNumbers", "Regression", "Unit", "regressed"]
 
 ROWS = 20_000  # that covariances are measured on
-RIDGE = 1e-5  # of the variance of a number; at least a tenth over the rows
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the variance of a number; at least a tenth over the rows
+NOISE = 0.5  # nats a row, by which a stronger ridge must be better
 
 
 class Unit(NamedTuple):
@@ -78,9 +79,7 @@ class Regression(nn.Module):
         deviation = (u.square().sum(0) / count).sqrt()
         deviation = torch.where(deviation > 1e-6, deviation, 1.0)
         u = u / deviation
-        values, vectors = torch.linalg.eigh(u.T @ u / (here.T @ here).clamp(min=1))
-        correlation = (vectors * values.clamp(min=0)) @ vectors.T  # pairs of different rows need not make a covariance
-        correlation.diagonal().clamp_(min=1).add_(max(RIDGE, 0.1 / max(len(x), 1)))
+        correlation = _ridged(_correlation(u, here), _ridge(u, here), len(x))
         self.mean.copy_(mean)
         for k, order in enumerate(orders):
             at = torch.tensor(order, device=x.device)
@@ -113,6 +112,37 @@ class Regression(nn.Module):
     def start(self, n: int, k: int = 0) -> KnownNumbers:
         """Return what is known of n rows before their first column, in the k-th order."""
         return KnownNumbers(self, n, k)
+
+
+def _correlation(u: Tensor, here: Tensor) -> Tensor:
+    """Return the correlations (D, D) of standardised numbers u (n, D), 0 where `here` says that there is none."""
+    values, vectors = torch.linalg.eigh(u.T @ u / (here.T @ here).clamp(min=1))
+    return (vectors * values.clamp(min=0)) @ vectors.T  # pairs of different rows need not make a covariance
+
+
+def _ridged(correlation: Tensor, ridge: float, n: int) -> Tensor:
+    correlation = correlation.clone()
+    correlation.diagonal().clamp_(min=1).add_(max(ridge, 0.1 / max(n, 1)))
+    return correlation
+
+
+def _ridge(u: Tensor, here: Tensor) -> float:
+    """Return the least ridge under which a normal of one half of the rows likes the other half about best, and conversely.
+
+    Columns that are nearly functions of one another in few rows are predicted too surely without one.
+    """
+    even, best = torch.arange(len(u), device=u.device) % 2 == 0, dict[float, float]()
+    if len(u) < 4:
+        return RIDGES[0]
+    for ridge in RIDGES:
+        values = []
+        for rows in (even, ~even):
+            lower = torch.linalg.cholesky(_ridged(_correlation(u[rows], here[rows]), ridge, len(u)))
+            other = _correlation(u[~rows], here[~rows])
+            square = torch.cholesky_solve(other, lower).diagonal().sum()
+            values.append(float(-lower.diagonal().log().sum() - 0.5 * square))
+        best[ridge] = sum(values) / 2
+    return next(ridge for ridge in RIDGES if best[ridge] >= max(best.values()) - NOISE)
 
 
 class KnownNumbers:
