@@ -1,4 +1,4 @@
-"""How objects show themselves in a notebook, and words of the data in a terminal."""
+"""Show objects in a notebook, and words of the data in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many threads torch uses."""
+"""Say how many threads torch uses."""
 
 from __future__ import annotations
 

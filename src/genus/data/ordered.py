@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,11 +76,7 @@ def sequences_of(
         raise DataError(f"The data have {len(x)} sequence; at least 2 are needed.")
     c = None
     if chosen:
-        if lacking := [name for name in chosen if name not in names]:
-            raise DataError(f"The sequences lack their context {lacking[0]!r}; expected {', '.join(chosen)}.")
-        table = found.columns.select(chosen)
-        form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
-        context = measured_context(table, form, overrides, chart="affine") if context is None else context
+        table, context = _context_of(found, chosen, overrides, context)
         c = context.encode(table.take(pa.array(origin)))
     several = sequences.layout == "windows" and len(np.unique(origin)) < len(origin)
     return Dataset(
@@ -112,19 +108,26 @@ def series_of(
     names = found.columns.column_names
     chosen = context_names(columns, names) if context is None else [*(context.space.names or ())]
     c = None
-    if lacking := [name for name in chosen if name not in names]:
-        raise DataError(f"The series lack their context {lacking[0]!r}; expected {', '.join(chosen)}.")
     if odd := [name for name in overrides if name not in {*found.series.columns.column_names, *chosen}]:
         raise DataError(f"There is no column {odd[0]!r}, named in kinds=; expected one of the series.")
     x, codec = series_rows(found.series, overrides, options.codec)
     if len(x) < 2 and options.codec is None:
         raise DataError(f"The data have {len(x)} series; at least 2 are needed.")
     if chosen:
-        table = found.columns.select(chosen)
-        form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
-        context = measured_context(table, form, overrides, chart="affine") if context is None else context
+        table, context = _context_of(found, chosen, overrides, context)
         c = context.encode(table)
     space = context.space if context is not None else None
     return Dataset(
         x, c, codec.space, space, name=found.name, notes=found.notes, codec=codec, context_codec=context, keys=found.series.keys
     )
+
+
+def _context_of(
+    found: Source, chosen: Sequence[str], overrides: Mapping[str, KindOverride], context: Codec | None
+) -> tuple[pa.Table, Codec]:
+    """Return the columns of the context, and their codec: the one that is given, or one that is measured from them."""
+    if lacking := [name for name in chosen if name not in found.columns.column_names]:
+        raise DataError(f"{found.name} lacks its context {lacking[0]!r}; expected {', '.join(chosen)}.")
+    table = found.columns.select(chosen)
+    form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
+    return table, measured_context(table, form, overrides, chart="affine") if context is None else context

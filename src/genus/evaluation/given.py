@@ -27,7 +27,7 @@ from genus.data.sources import Source, open_source
 from genus.errors import DataError
 from genus.evaluation.findings import Finding
 from genus.kinds import Category, Kind, Lattice, Real, Time
-from genus.space import Space
+from genus.kinds.checks import fits
 
 __all__ = ["Given", "read_given"]
 
@@ -80,7 +80,7 @@ def read_given(name: str, source: Any, real: Dataset) -> Given:
             return Given(name, found.x, found.c)
         if isinstance(source, Dataset):
             source = source.frame()
-        if isinstance(source, Tensor) and real.codec is None and real.context is None and _fits(real.space, source):
+        if isinstance(source, Tensor) and real.codec is None and real.context is None and fits(real.space, source):
             return Given(name, source)
         opened = open_source(source, Options(kinds=_kinds(real)))
         if opened.sequences is not None:
@@ -90,15 +90,6 @@ def read_given(name: str, source: Any, real: Dataset) -> Given:
         return _rows(name, opened, codec, real)
     except (DataError, pa.ArrowException) as error:
         raise DataError(f"The samples {name!r} cannot be judged: {str(error).rstrip('.')}.") from error
-
-
-def _fits(space: Space, x: Tensor) -> bool:
-    """Return whether a tensor holds rows of the space, as models draw them."""
-    try:
-        space.check(x)
-    except DataError:
-        return False
-    return True
 
 
 def _kinds(real: Dataset) -> dict[str, Kind]:

@@ -9,9 +9,18 @@ from torch import Tensor
 
 from genus.errors import DataError
 
-__all__ = ["check_rows"]
+__all__ = ["check_rows", "fits"]
 
 CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
+
+
+def fits(space: Any, x: Any) -> bool:
+    """Return whether x is a batch of a space, as models draw them; see `Space.check`."""
+    try:
+        check_rows(space, x, "x")
+    except DataError:
+        return False
+    return True
 
 
 def check_rows(space: Any, x: Any, name: str) -> None:

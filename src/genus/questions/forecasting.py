@@ -14,6 +14,7 @@ from torch import Tensor
 from genus.codec import Codec
 from genus.data import read
 from genus.errors import DataError, GenusError
+from genus.kinds.checks import fits
 from genus.ladder import GenerativeModel, isolated
 from genus.space import Category, Space
 
@@ -174,7 +175,7 @@ def infill(
         drawn = model.sample(n, given, at, prefix=[begin] if first else None, length=last // period)  # type: ignore[call-arg]
         whole = torch.cat([drawn, row[last:].expand(n, -1)], dim=1)
         if n > 1:
-            fine = torch.tensor([_fits(model.space, one[None]) for one in whole])
+            fine = torch.tensor([fits(model.space, one[None]) for one in whole])
             if not fine.any():
                 raise GenusError(f"Sequence {i} goes on where each of {n} draws has ended; draw a shorter region.")
             weight = model.log_conditionals(whole[fine], given)[:, last:].double().sum(1).softmax(0)  # type: ignore[operator]
@@ -183,15 +184,6 @@ def infill(
                 whole = whole[fine][torch.multinomial(weight, 1)]
         found.append(whole[0])
     return torch.stack(found), worth
-
-
-def _fits(space: Space, x: Tensor) -> bool:
-    """Return whether a sequence x (1, T) does not go on after its end."""
-    try:
-        space.check(x)
-    except DataError:
-        return False
-    return True
 
 
 def _beginnings(
