@@ -11,7 +11,7 @@ from conftest import CONTEXTS, SPACES, draw, make
 from torch import Tensor, nn
 
 import genus
-from genus import IWAE, VAE, VQVAE, Autoencoder, Lattice, Real, Space
+from genus import IWAE, VAE, VQVAE, Autoencoder, Category, Lattice, Real, Space
 from genus.evaluation.codes import codes_of, mosaic
 from genus.models.posteriors import MIN_STD
 from genus.nets.heads import FLOOR, Head
@@ -517,3 +517,18 @@ def test_wrong_arguments_are_sentences() -> None:
         model.replace(encoder=nn.Linear(3, 5))
     with pytest.raises(genus.GenusError, match="1 or more"):
         model.importance(draw(space, 2), samples=0)
+
+
+def test_blanks_cost_neither_codes_nor_draws_an_imputation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blank is a value for the nets; a draw's blank is drawn again by the same code's decoder, which costs a pass."""
+    space = Space([Category(("a", "b", None), unknown=True), Real()])
+    model = genus.VAE(space, hidden=[8], latent=2)
+
+    def fill(*_: object) -> None:
+        raise AssertionError("entries were drawn given others, which takes fifty passes a row")
+
+    monkeypatch.setattr(genus.VAE, "_fill", fill)
+    drawn = model.sample(400, seed=0)
+    assert not bool(space.unknown_blanks(drawn).any())
+    assert bool(space.unknown_blanks(model.sample(400, seed=0, blanks=True)).any())
+    assert model.encode(torch.tensor([[2.0, 0.5], [0.0, 1.0]])).shape == (2, 2)
