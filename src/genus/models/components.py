@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -212,6 +212,10 @@ class Components(nn.Module):
 
         Rows may lack different columns; what x holds there must be possible, and is not looked at. Known entries are not kept.
         """
+        return self.given(x, missing, c)()
+
+    def given(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Tensor]:
+        """Return what draws as `sample_given` does, again and again: each row's weights are computed once."""
         cells, known = self.product.cells, ~missing
         parts = self.product.rows_of(x)
         reals, inside = self._numbers(parts)
@@ -227,11 +231,16 @@ class Components(nn.Module):
         log_weights += self.product.log_prob_rows(ProductRows(none, parts.u, numbers, parts.log_slope, parts.edges), None)
         if self.gaussians is not None:
             log_weights += self.gaussians.log_prob(reals, Gaps.of(there))
-        k = torch.multinomial(log_weights.softmax(1), 1, generator=rng(log_weights.device)).squeeze(1)
-        cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
-        if self.gaussians is not None:
-            u[:, self.reals] = self.gaussians.draw(k, reals, there)
-        return cells.compose(cell, u)
+        weights = log_weights.softmax(1)
+
+        def draw() -> Tensor:
+            k = torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1)
+            cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
+            if self.gaussians is not None:
+                u[:, self.reals] = self.gaussians.draw(k, reals, there)
+            return cells.compose(cell, u)
+
+        return draw
 
     # -- files --------------------------------------------------------------------------------------------------------
 

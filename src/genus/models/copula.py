@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -270,42 +271,53 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         return torch.cat(out)[:, self.before :] if out else x
 
     def _fill(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Filled:
+        return self._filler(x, missing, c)()
+
+    def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
         order = [*self.first, *self.order]
         if not self.space.has_unknown or len(order) > REORDERED:
-            return super()._fill(x, missing, c)
+            return partial(super()._fill, x, missing, c)
         joined, line = self._joined(x, c), missing | self.space.unknown_blanks(x)
         unknown = torch.cat([line.new_zeros(len(x), self.before), line], dim=1)
         at_once = self._rows_at_once(len(order))
-        z = [
-            self._scores_given(*part, order) for part in zip(joined.split(at_once), unknown.split(at_once), strict=True)
-        ]
-        out = x.flatten(1).double().clone()
-        for i in range(self.space.dim):
-            rows = missing[:, i]
-            if bool(rows.any()):
-                out[rows, i] = self._columns[i + self.before].invert(torch.cat(z)[rows, i + self.before])
+        parts = zip(joined.split(at_once), unknown.split(at_once), strict=True)
+        draws = [self._scores_given(*part, order) for part in parts]
         full = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
-        return Filled(out.view_as(x), full, torch.ones_like(full, dtype=torch.bool))
 
-    def _scores_given(self, joined: Tensor, unknown: Tensor, order: list[int]) -> Tensor:
-        """Return scores (B, D) of rows, those of unknown entries (B, D) drawn given the others of their row."""
+        def draw() -> Filled:
+            z, out = torch.cat([one() for one in draws]), x.flatten(1).double().clone()
+            for i in range(self.space.dim):
+                rows = missing[:, i]
+                if bool(rows.any()):
+                    out[rows, i] = self._columns[i + self.before].invert(z[rows, i + self.before])
+            return Filled(out.view_as(x), full, torch.ones_like(full, dtype=torch.bool))
+
+        return draw
+
+    def _scores_given(self, joined: Tensor, unknown: Tensor, order: list[int]) -> Callable[[], Tensor]:
+        """Return what draws scores (B, D) of rows, those of unknown entries (B, D) given the others of their row."""
         scored = [_line_where(self._columns[i](joined[:, i]), unknown[:, i]) for i in order]
-        blank, points, z = unknown[:, order], self.points[:, order], joined.new_zeros(joined.shape, dtype=torch.float64)
+        blank, points = unknown[:, order], self.points[:, order]
+        none = joined.new_zeros(joined.shape, dtype=torch.float64)
         steps, factor, shares, places = arrange(scored, blank, self.correlation[order][:, order], points)
         if places is None:
-            return z
+            return lambda: none
         chains = Chains(factor, shares, len(joined))
         for one in steps[: int((~blank).sum(1).max())]:
             chains.advance(one)
-        chosen = (chains.log_weights + gumbel_like(chains.log_weights)).argmax(1)
-        share = shares[torch.arange(len(chosen), device=chosen.device), chosen]
-        free = torch.rand(share.shape, dtype=share.dtype, device=share.device, generator=rng(share.device))
-        share = torch.where(blank.gather(1, places), free.clamp(1e-12, 1 - 1e-12), share)
-        chains = Chains(factor, share.unsqueeze(1), len(joined))
-        for one in steps:
-            chains.advance(one)
         of_columns = torch.tensor(order, device=places.device)[places]
-        return z.scatter(1, of_columns, chains.variables()[:, 0])
+        last, rows = blank.gather(1, places), torch.arange(len(joined), device=places.device)
+
+        def draw() -> Tensor:
+            share = shares[rows, (chains.log_weights + gumbel_like(chains.log_weights)).argmax(1)]
+            free = torch.rand(share.shape, dtype=share.dtype, device=share.device, generator=rng(share.device))
+            share = torch.where(last, free.clamp(1e-12, 1 - 1e-12), share)
+            chain = Chains(factor, share.unsqueeze(1), len(joined))
+            for one in steps:
+                chain.advance(one)
+            return none.scatter(1, of_columns, chain.variables()[:, 0])
+
+        return draw
 
     def _draw_part(self, joined: Tensor, order: list[int], given: int, factor: Tensor) -> Tensor:
         chains, joined = Chains(factor, self.points[:, order], len(joined)), joined.double().clone()

@@ -286,12 +286,19 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             return drawn
         return set_blanks(self.space, drawn, columns, self.blanks.draw(x, columns))
 
+    def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
+        chunks = list(self.parts.product.chunks(len(x)))
+        draws = [self.parts.given(x[rows], missing[rows], None if c is None else c[rows]) for rows in chunks]
+        size, done = x.new_full((len(x),), math.inf), torch.ones(len(x), dtype=torch.bool, device=x.device)
+
+        def draw() -> Filled:
+            drawn = torch.cat([x[:0].double(), *(one() for one in draws)])
+            return Filled(torch.where(missing.view_as(x), drawn.to(x), x), size, done)
+
+        return draw
+
     def _fill(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Filled:
-        drawn = [x[:0].double()]
-        for rows in self.parts.product.chunks(len(x)):
-            drawn.append(self.parts.sample_given(x[rows], missing[rows], None if c is None else c[rows]))
-        out = torch.where(missing.view_as(x), torch.cat(drawn).to(x), x)
-        return Filled(out, x.new_full((len(x),), math.inf), torch.ones(len(x), dtype=torch.bool, device=x.device))
+        return self._filler(x, missing, c)()
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         self.parts.product.check_fitted()
