@@ -199,6 +199,13 @@ class Components(nn.Module):
         part.log_weights.copy_(self.log_weights)
         return part
 
+    def alone(self, i: int) -> Product | None:
+        """Return the product of column i, which is independent of the others given the component; None where it is not."""
+        rest = self.product.cells.rest.tolist()
+        if self.gaussians is not None and i in rest and rest.index(i) in self.reals:
+            return None
+        return self.product.select([i])
+
     def sample(self, weights: Tensor) -> Tensor:
         """Draw a component for every row by its weights (n, K), and all columns given the component."""
         k = torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1)

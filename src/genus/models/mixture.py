@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
 from genus.ladder import Learned, TractableDensity, WithContext
-from genus.ladder.unknown import Filled
+from genus.ladder.unknown import Filled, set_columns
 from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
 from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
@@ -275,6 +275,17 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self.parts.select(columns).log_joint_of(x, c).logsumexp(1) + self.blanks.log_prob(x, columns)
 
+    def _log_values(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
+        own = self.parts.alone(i)
+        kind, others = self.space.kinds[i], [j for j in range(self.space.dim) if j != i]
+        unknown = kind.has_missing and kind.unknown  # a blank of such a column is in the patterns, not in the components
+        if own is None or not others or (unknown and bool(Space([kind]).unknown_blanks(values[:, None].to(x)).any())):
+            return super()._log_values(x, i, values, c)
+        flat = x.flatten(1)
+        rest = self.parts.select(others).log_joint_of(flat[:, others], c)
+        patterns = self.blanks.log_prob(set_columns(flat, [i], values[:1].expand(len(x), 1)), range(self.space.dim))
+        return log_matmul(rest, own.log_prob(values[:, None].to(x))) + patterns[:, None]
+
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self._draw_given(x, columns, c, True)
 
@@ -327,6 +338,17 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             device = self.parts.log_weights.device
             self.parts = Components(self.space, self.context, count, covariance).to(device)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def log_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Return log sum_k exp(a[:, k] + b[:, k]) of every pair of rows, (B, V), of a (B, K) and b (V, K)."""
+    high, top = a.amax(1, keepdim=True), b.amax(1)
+    found = (a - high).exp() @ (b - top[:, None]).exp().T
+    out = found.log() + high + top
+    low = (found < 1e-200).any(1).nonzero()[:, 0]  # what one component has alone, and the others' best hide
+    for some in low.split(max(1, 2**20 // b.numel())):
+        out[some] = (a[some, None] + b).logsumexp(2)
+    return out
 
 
 def _counts(name: str) -> bool:
