@@ -45,9 +45,12 @@ ROUNDS = 5  # of the chained regressions
 TREES = 100
 
 
-def columns_of(name: str) -> dict[str, list[Any]]:
-    """The columns of one of scikit-learn's tables."""
-    return genus.read(name).frame().to_pydict()
+def columns_of(name: str, folder: Path, rows: int) -> dict[str, list[Any]]:
+    """The columns of one of scikit-learn's tables, or of a file in the folder; at most so many rows, drawn at random."""
+    file = next(iter((folder / "tables").glob(f"{name.removeprefix('file:')}.csv*")), None) if ":" in name else None
+    table = genus.read(file or name, relations=False).frame()
+    some = np.sort(np.random.default_rng(0).permutation(table.num_rows)[:rows])
+    return table.take(some).to_pydict()
 
 
 def blanked(table: dict[str, list[Any]], share: float, seed: int) -> dict[str, list[Any]]:
@@ -121,6 +124,22 @@ def forest_draws(x: np.ndarray, groups: list[list[int]], seed: int) -> np.ndarra
     return filled
 
 
+def forest_means(x: np.ndarray, groups: list[list[int]], seed: int) -> np.ndarray:
+    """One filled table by chained forests, each blank the forest's mean, or its likeliest level (MissForest)."""
+    holes = np.isnan(x)
+    filled = np.where(holes, np.nanmean(x, 0), x)
+    for turn in range(ROUNDS):
+        for places in sorted(groups, key=lambda places: holes[:, places[0]].sum()):
+            where = holes[:, places[0]]
+            if where.any():
+                others = np.delete(filled, places, axis=1)
+                forest = RandomForestRegressor(TREES, random_state=seed + turn)
+                forest.fit(others[~where], x[~where][:, places].squeeze())
+                filled[np.ix_(where, places)] = forest.predict(others[where]).reshape(-1, len(places))
+                filled = sharpened(filled, [places]) if len(places) > 1 else filled
+    return filled
+
+
 def peers(x: np.ndarray, groups: list[list[int]], seed: int) -> dict[str, Callable[[], list[np.ndarray]]]:
     """Every other method, as a function that returns filled tables."""
 
@@ -130,23 +149,28 @@ def peers(x: np.ndarray, groups: list[list[int]], seed: int) -> dict[str, Callab
     def shares() -> list[np.ndarray]:
         return [np.where(np.isnan(x), np.nanmean(x, 0), x)]
 
-    forest = RandomForestRegressor(TREES, random_state=seed)
     return {
         "column means": shares,
         "nearest rows": lambda: [sharpened(KNNImputer(n_neighbors=5).fit_transform(x), groups)],
         "chained ridge": lambda: [
             sharpened(chained(BayesianRidge(), sample_posterior=True, random_state=seed + k), groups) for k in range(TIMES)
         ],
-        "chained forests": lambda: [sharpened(chained(forest, random_state=seed), groups)],
+        "chained forests": lambda: [forest_means(x, groups, seed)],
         "chained forests, drawn": lambda: [forest_draws(x, groups, seed + k) for k in range(TIMES)],
     }
 
 
+def built(family: str, data: genus.Dataset) -> genus.GenerativeModel:
+    """An untrained model of a family with its default hyper-parameters; of "a+b" a stack of these."""
+    name, members = ("stack", {"members": family.split("+")}) if "+" in family else (family, {})
+    hyper = genus.family(name).default_hyperparameters(data.space, len(data)) | members
+    return genus.build(name, data.space, **hyper)
+
+
 def by_family(family: str, table: dict[str, list[Any]], scaled: Scaled, seconds: float, seed: int) -> list[np.ndarray]:
-    """Filled tables by a family that learned from the table with its holes."""
+    """Filled tables by a family, or a stack of some (a+b), that learned from the table with its holes."""
     data = genus.read(table, relations=False)
-    hyper = genus.family(family).default_hyperparameters(data.space, len(data))
-    model = genus.build(family, data.space, **hyper)
+    model = built(family, data)
     genus.fit(model, data, seed=seed, max_seconds=seconds, progress=False)
     found = genus.impute(model, table, times=TIMES, seed=seed, relations=False)
     return [scaled({name: filled.column(name).to_pylist() for name in table}) for filled in found.tables]
@@ -203,14 +227,31 @@ def explained(folder: Path, families: list[str], seconds: float) -> None:
     table, blamed = planted(rows.frame().to_pydict(), known.frame().to_pydict(), 200, seed=0)
     for family in families:
         start = time.process_time()
-        model = genus.build(family, known.space, **genus.family(family).default_hyperparameters(known.space, len(known)))
+        model = built(family, known)
         genus.fit(model, known, seed=0, max_seconds=seconds, progress=False)
         found = genus.explain(model, table)
         right = np.mean([name in both for name, both in zip(found.first, blamed, strict=True)])
         print(f"adult, 200 anomalies, {family}: named first {right:.3f}, {time.process_time() - start:.0f} s", flush=True)
 
 
-def main() -> None:
+def conditioned(folder: Path, families: list[str], seconds: float) -> None:
+    """Print how well trees tell draws given two columns from such real rows, and draws from real rows without conditions."""
+    where = {"income": ">50K", "sex": "Female"}
+    known, test = (genus.read(folder / "tables" / f"adult-{part}.csv", relations=False) for part in ("train", "test"))
+    rows = test.frame()
+    such = rows.filter(pc.and_(*(pc.equal(rows.column(name), value) for name, value in where.items())))
+    some = rows.take(np.random.default_rng(0).permutation(rows.num_rows)[: such.num_rows])
+    for family in families:
+        model = built(family, known)
+        genus.fit(model, known, seed=0, max_seconds=seconds, progress=False)
+        start = time.process_time()
+        draws = [model.sample(such.num_rows, seed=1, where=condition) for condition in (where, None)]
+        took = time.process_time() - start
+        given, free = (told_apart(genus.decode(model, x), real) for x, real in zip(draws, (such, some), strict=True))
+        print(f"adult given {where}, {family}: AUC {given:.3f}, without {free:.3f}, {such.num_rows} rows, {took:.0f} s", flush=True)
+
+
+def main() -> None:def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", default="iris,wine")
     parser.add_argument("--families", default="mixture,trees")
