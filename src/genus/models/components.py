@@ -32,6 +32,7 @@ class Form(NamedTuple):
         rank: the factors of "low-rank".
         shrinkage: rows' worth of the typical (co)variance within components that is added to every component's.
         pool: rows' worth of the tables of all rows that is added to every component's.
+        levels: the same of tables without a lattice, of levels and atoms; None: as of others.
         shape: rows' worth of a normal that is added to every component's tables of short lattices.
     """
 
@@ -41,6 +42,7 @@ class Form(NamedTuple):
     shrinkage: float
     pool: float
     shape: float = 0.0
+    levels: float | None = None
 
 
 class MixtureRows(NamedTuple):
@@ -131,7 +133,7 @@ class Components(nn.Module):
         overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.count)
         smooth = self.weights + overall  # a rare context is drawn towards the overall weights, by one row
         self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
-        self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage, form.shape)
+        self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage, form.shape, form.levels)
         if self.gaussians is not None:
             self.gaussians.conclude(form.shrinkage, form.rank if form.covariance == "low-rank" else None)
 

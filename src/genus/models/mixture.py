@@ -36,6 +36,7 @@ GROWTH = 2.0  # by how much sizes at least differ that are tried on all rows
 RESERVE = 0.06  # of the time, for evaluations
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
+LEVELS = (2.0, 0.1, 0.5, 8.0, 30.0)  # as POOLS, of the tables of levels and atoms beside short lattices, of few rows
 SHAPES = (30.0, 0.0, 300.0)  # rows' worth of a normal in tables of short lattices, of few rows
 MANY_POOL = 8.0  # the first of more than few rows
 NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
@@ -261,7 +262,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         pool = (self.pool,) if self.pool is not None else pools if tables else pools[:1]
         lattices = bool(self.parts.product.cells.lattice.any())
         shape = SHAPES if lattices and self.pool is None and n < FEW else (0.0,)
-        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool, shape)
+        both = lattices and not bool(self.parts.product._of_lattice.all())  # what suits short lattices blurs levels
+        levels = LEVELS if both and self.pool is None and n < FEW else (None,)
+        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool, shape, levels)
 
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
         return super().criterion(x, c) if bool(self.parts.product.concluded) else None

@@ -90,9 +90,7 @@ class AnswersQuestions(ReadsTables):
         check_is_fitted(self)
         labelled = hasattr(self, "classes_")
         if labelled and y is None:
-            raise DataError(
-                "This estimator was fitted with labels, which its columns hang on; give y, one for each row."
-            )
+            raise DataError("This estimator was fitted with labels, which its columns hang on; give y, one for each row.")
         if not labelled and y is not None:
             raise DataError("This estimator was fitted without labels; leave y out, or fit(X, y).")
         X, names = self._validated(X, reset=False)
