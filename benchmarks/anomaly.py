@@ -5,8 +5,8 @@
 
 Three labelled sets: scikit-learn's breast-cancer (malignant among benign) and wine (the third cultivar among the others), and
 Magic (hadrons among gammas, 2,000 of either). Every method is fitted on 70 % of the usual rows and scores the other 30 % and
-all odd ones; the figure is the area under the curve of telling these apart, mean and standard deviation over the splits. Labels serve
-for nothing but this figure. genus: `DensityEstimator` with defaults on the columns as they are. The detectors have
+all odd ones; the figure is the area under the curve of telling these apart, mean and standard deviation over the splits. Labels
+serve for nothing but this figure. genus: `DensityEstimator` with defaults on the columns as they are. The detectors have
 scikit-learn's defaults, on standardised columns. With `--folds` a family is the mean of as many models, each stopped by a fold
 of its own, and `stack` is all the others together; `--processor` counts processor time, for a busy machine. It exits with an
 error where a flow's mean is below the best detector's.

@@ -251,8 +251,8 @@ def explained(folder: Path, families: list[str], seconds: float) -> None:
 
 def adult(folder: Path) -> tuple[genus.Dataset, genus.Dataset]:
     """Adult's training rows and test rows, on one space."""
-    known = genus.read(folder / "tables" / "adult-train.csv", relations=False)
-    return known, genus.read(folder / "tables" / "adult-test.csv", space=known.codec, beyond=True, relations=False)
+    known = genus.read(folder / "tables" / "adult-train.csv")
+    return known, genus.read(folder / "tables" / "adult-test.csv", space=known.codec, beyond=True)
 
 
 def conditioned(folder: Path, families: list[str], seconds: float) -> None:
