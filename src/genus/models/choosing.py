@@ -38,7 +38,7 @@ class Options(NamedTuple):
     @property
     def first(self) -> Form:
         """Return the smallest form."""
-        return Form(*(values[0] for values in self))
+        return Form(**{name: values[0] for name, values in self._asdict().items()})
 
     @property
     def is_one(self) -> bool:

@@ -171,7 +171,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         for part in joined.split(self._rows_at_once(len(order))):
             scored = [self._columns[i](part[:, i]) for i in order]
             steps, factor, shares, _ = arrange(
-                scored, self._blank(part, order), self.correlation[order][:, order], self.points[:, order]
+                scored, self._put_last(part, order), self.correlation[order][:, order], self.points[:, order]
             )
             chains = Chains(factor, shares, len(part))
             before, slopes = chains.log_weights, []
@@ -190,7 +190,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         each = max(len(self.points), steps if self.space.has_unknown and steps <= REORDERED else 0)
         return max(1, AT_ONCE // (each * max(steps, 1)))
 
-    def _blank(self, joined: Tensor, order: Sequence[int]) -> Tensor | None:
+    def _put_last(self, joined: Tensor, order: Sequence[int]) -> Tensor | None:
         """Return which entries (B, S) of these columns of rows stand for unknown values; None where no row puts them last."""
         if not self.space.has_unknown or len(order) > REORDERED:
             return None
