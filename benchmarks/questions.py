@@ -262,13 +262,15 @@ def conditioned(folder: Path, families: list[str], seconds: float) -> None:
     table = test.frame()
     fits = np.all([np.array(table.column(name).to_pylist()) == value for name, value in where.items()], axis=0)
     fine = ~test.space.unknown_blanks(test.x).any(1).numpy() & np.isfinite(test.x.numpy()).all(1)  # draws have no blanks
-    such = test.x[np.flatnonzero(fits & fine)]
+    every = test.x[np.flatnonzero(fine)]
+    rare = torch.as_tensor(fits[fine])
+    such, every = every[rare].unique(dim=0), every.unique(dim=0)  # a row that is there twice gives away its copy
     for family in families:
         model = built(family, known)
         genus.fit(model, known, seed=0, max_seconds=seconds, progress=False)
         told, start = {True: list[float](), False: list[float]()}, time.process_time()
         for seed in range(3):
-            free = test.x[np.random.default_rng(seed).permutation(np.flatnonzero(fine))[: len(such)]]
+            free = every[np.random.default_rng(seed).permutation(len(every))[: len(such)]]
             for given, real in ((True, such), (False, free)):
                 drawn = model.sample(len(such), seed=seed, where=where if given else None)
                 told[given].append(c2st(known.space, real, drawn, seed).value)
@@ -293,11 +295,11 @@ def one_from_the_rest(folder: Path, families: list[str], seconds: float, rows: i
     learned, asked = known.x.double().numpy(), test.x.double().numpy()
     for i, name in enumerate(names):
         others = [j for j in range(len(names)) if j != i]
-        some, tested = (~np.array(space.unknown_blanks(data.x)[:, i]) for data in (known, test))
+        some, tested = (~space.unknown_blanks(data.x)[:, i].numpy() for data in (known, test))
         truth = test.frame().column(name).to_pylist()
         truth = np.array([v for v, fine in zip(truth, tested, strict=True) if fine])
         boosted = HistGradientBoostingClassifier if levels[i] else HistGradientBoostingRegressor
-        found = boosted(categorical_features=[levels[j] for j in others], random_state=0)
+        found = boosted(categorical_features=[levels[j] for j in others], early_stopping=False, random_state=0)
         found.fit(learned[some][:, others], learned[some, i])
         line = []
         if levels[i]:
@@ -321,7 +323,8 @@ def auc(truth: np.ndarray, told: np.ndarray, values: np.ndarray) -> float:
     """The mean area under the curve of each value against all others, by how often it is there."""
     there = [(k, truth == v) for k, v in enumerate(values) if 0 < np.sum(truth == v) < len(truth)]
     areas = [(roc_auc_score(right, told[:, k]), np.sum(right)) for k, right in there]
-    return float(np.average(*zip(*areas, strict=True)))
+    values_of, weights = zip(*areas, strict=True)
+    return float(np.average(values_of, weights=weights))
 
 
 def error(told: np.ndarray, truth: np.ndarray, values: np.ndarray) -> float:
