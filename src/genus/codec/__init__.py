@@ -92,7 +92,7 @@ class Codec:
             DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds, or a row that
                 breaks a relation.
         """
-        if self.space.period > 1:
+        if self.space.channels:
             arrays = series.as_arrays(source)
             flat = pa.table({f"x{i}": pa.array(column, from_pandas=True) for i, column in enumerate(np.concatenate(arrays).T)})
             return series.encode(self.space, list(flat.columns), np.array([len(array) for array in arrays]))
@@ -181,7 +181,7 @@ class Codec:
             start: how many rows of the same draw were decoded before these.
             known: columns of the N rows that need not be invented, such as their keys.
         """
-        if self.space.period > 1:
+        if self.space.channels:
             return series.decode(self.space, self.form, self.names, x)
         if self.space.sequence:
             return sequences.decode(self.space, self.form, x)
@@ -313,7 +313,7 @@ class Codec:
             return None
         rewritten = {"names": list(self.names), "rewrites": [rewrite.to_json() for rewrite in self.rewrites]}
         told = {"notes": [note.to_json() for note in self.notes]} if self.notes else {}
-        return self.form.to_json() | (rewritten if self.rewrites or (self.space.period > 1 and self.names) else {}) | told
+        return self.form.to_json() | (rewritten if self.rewrites or (self.space.channels and self.names) else {}) | told
 
     @classmethod
     def from_json(cls, space: Space, data: dict[str, Any] | None) -> Codec:
