@@ -243,7 +243,8 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
             found = np.unique(np.asarray(classes))
             codes = label_codes(y, len(data), found).numpy()
         context = Space([Category(tuple(found.tolist()))], names=["y"])
-        return replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context), found
+        labelled = replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context)
+        return labelled.charted_on(labelled), found
 
     def _built(self, data: Dataset, seed: int) -> GenerativeModel:
         hyper = suggested(family(self.family), data.space, len(data)) | self._hyper
