@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import columns, sequences, series
+from genus.codec.absence import Absent
 from genus.codec.constraints import Constraint, Together
 from genus.codec.forms import to_form
 from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
@@ -32,7 +33,7 @@ from genus.errors import DataError
 from genus.space import Category, Real, Space
 
 # Files name the rewrites, so all of them are imported here.
-__all__ = ["Codec", "Constraint", "Function", "Key", "Order", "Sum", "Together"]
+__all__ = ["Absent", "Codec", "Constraint", "Function", "Key", "Order", "Sum", "Together"]
 
 
 @dataclass(frozen=True)

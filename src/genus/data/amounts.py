@@ -52,9 +52,14 @@ def read_amounts(texts: Sequence[str], decimal: bool = False, numeric: bool = Fa
     apart = any(re.search(rf"[{BLANKS}'’]", text) for text in digits)
     lettered = unit.isalpha() or "/" in unit
     padded = lettered and any(re.match(r"0\d", text) for text in digits)  # codes, such as 007B
-    if enclosed == len(found) or padded or not (unit or enclosed or apart) or (lettered and not numeric and len(found) < FEWEST):
+    if (
+        enclosed == len(found)
+        or padded
+        or not (unit or enclosed or apart)
+        or (lettered and not numeric and len(found) < FEWEST)
+    ):
         return None
-    plain = _plain(digits, apart, decimal)
+    plain = _plain(digits, apart, decimal, numeric)
     if plain is None:
         return None
     notes = [f"the unit {unit}, and samples of it are the numbers alone"] if unit else []
@@ -65,10 +70,10 @@ def read_amounts(texts: Sequence[str], decimal: bool = False, numeric: bool = Fa
     return Amounts([-kind(text) if minus else kind(text) for text, minus in zip(plain, negative, strict=True)], notes)
 
 
-def _plain(digits: Sequence[str], apart: bool, decimal: bool) -> list[str] | None:
+def _plain(digits: Sequence[str], apart: bool, decimal: bool, numeric: bool) -> list[str] | None:
     """Return digits without marks of thousands and with a decimal point; None where the marks are none of thousands."""
     if apart:  # equally many digits everywhere are those of telephone numbers
-        if len({len(text) for text in digits}) == 1 or not all(re.match(APART, text) for text in digits):
+        if (len({len(text) for text in digits}) == 1 and not numeric) or not all(re.match(APART, text) for text in digits):
             return None
         return [re.sub(rf"[{BLANKS}'’]", "", text).replace(",", ".") for text in digits]
     for pattern, mark in ((COMMA, "."), (POINT, ",")) if decimal else ((POINT, ","), (COMMA, ".")):
