@@ -2,7 +2,8 @@
 
     python benchmarks/reading.py [--rows 1000000] [--repetitions 3]
 
-Medians of processor time of runs in turns: `genus.read` of a CSV of 15 mixed columns beside `pyarrow.csv.read_csv`; the estimator of naive Bayes
+Medians of processor time of runs in turns: `genus.read` of a CSV of 15 mixed columns beside `pyarrow.csv.read_csv`; the
+estimator of naive Bayes
 on rows × 32 float32 reals, fit and `score_samples`, beside `GaussianNB` with five classes; the same estimator on 5 rows of
 1,000 and of 10,000 columns, whose ratio is 10 where the cost is linear.
 """
