@@ -101,7 +101,7 @@ def measure_numbers(
     any_size = override == "lattice" or math.isfinite(bounds[1])
     # Larger numbers may be rounded reals, unless their type says otherwise.
     if override != "real" and (any_size or max(-low, high) <= 2**31) and _is_whole(present):
-        return Lattice.measure(values, common_step(present), bounds, chart)
+        return Lattice.measure(values, common_step(present), bounds, chart, tails=True)
     counted = _probed(present) if override != "lattice" else None
     if counted is None:
         present = shortest_decimals(present) if single else present
@@ -115,7 +115,7 @@ def measure_numbers(
         steps = find_steps(counted.distinct, counted.counts, single)
         if steps is not None and (override or tied or steps.high - steps.low < Lattice.COARSE * steps.step):
             within = _shares(counted, steps.step)
-            return Lattice.from_steps(present, counted.distinct, counted.counts, steps, missing, within, chart)
+            return Lattice.from_steps(present, counted.distinct, counted.counts, steps, missing, within, chart, tails=True)
         if override == "lattice":
             raise DataError(f"Column {name!r} cannot be read as 'lattice': its values, such as {low:g}, lie on no lattice.")
     repeated = tied and len(counted.distinct) <= Lattice.NARROW
