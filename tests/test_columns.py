@@ -108,6 +108,8 @@ def test_columns_that_another_says_are_missing_are_drawn_so() -> None:
     assert declared.codec.rewrites == (Absent(("area", "wall"), "garage", ("none",)),)  # type: ignore[union-attr]
     odd = table.slice(0, 1).set_column(0, "garage", pa.array(["none" if table["area"][0].as_py() is not None else "attached"]))
     assert not read(odd, space=data.codec, beyond=True).x.isfinite().nan_to_num().all()
+    found = genus.predict(model, {"garage": ["attached", "detached"], "price": [300.0, 280.0], "wall": [200.0, 190.0]}, "area")
+    assert np.isfinite(np.asarray(found.value, dtype=float)).all()
     with pytest.raises(genus.DataError, match="'roof'"):
         read(table, constraints=["area missing where roof = none"])
     shuffled = table.set_column(0, "garage", table["garage"].take(np.random.default_rng(2).permutation(ROWS)))

@@ -35,7 +35,7 @@ class Absent(Rewrite):
     columns: tuple[str, ...]
     by: str
     levels: tuple[str, ...]
-    rejects = True
+    rejects = of_blanks = True
 
     def __post_init__(self) -> None:
         named = (*self.columns, self.by, *self.levels)

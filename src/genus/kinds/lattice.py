@@ -205,9 +205,7 @@ def common_step(present: np.ndarray) -> float:
     return float(step)
 
 
-def _with_tails(
-    steps: Steps, distinct: np.ndarray, counts: np.ndarray, bounds: tuple[float, float]
-) -> tuple[float, float]:
+def _with_tails(steps: Steps, distinct: np.ndarray, counts: np.ndarray, bounds: tuple[float, float]) -> tuple[float, float]:
     """Return the ends of a short lattice, each moved out by a quarter of the range where it looks like a tail.
 
     It does where hardly a row lies at the end, and few rows near it: then a new row may well lie beyond. A scale of a few
