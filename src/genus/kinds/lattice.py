@@ -118,8 +118,8 @@ class Lattice(Number):
     ) -> Lattice:
         """Return the Lattice of values that lie whole multiples of a step above the least value.
 
-        Up to 256 values are the lattice low..high, with a quarter of the range beyond an end that looks like a tail. A longer lattice is widened by the range of the data on both sides, though
-        never across zero, and has atoms.
+        Up to 256 values are the lattice low..high, with a quarter of the range beyond an end that looks like a tail, if wished.
+        A longer lattice is widened by the range of the data on both sides, though never across zero, and has atoms.
 
         Args:
             values: (N,), NaN where missing; at least one is a number.
