@@ -114,7 +114,8 @@ def fit_chart(
 
 def _score_in_groups(values: np.ndarray, groups: np.ndarray, fit: Fit) -> float:
     """Return the mean log-density of every second value under a normal in u for each group of the others, in nats."""
-    u, log_slope = (t[:, 0].numpy() for t in Charts.of(*([one] for one in fit)).forward(torch.from_numpy(values)[:, None]))
+    charts = Charts.of([fit.chart], [fit.loc], [fit.scale])
+    u, log_slope = (t[:, 0].numpy() for t in charts.forward(torch.from_numpy(values)[:, None]))
     train, other = slice(None, None, 2), slice(1, None, 2)
     size = int(groups.max()) + 1
     count, first, second = (np.bincount(groups[train], u[train] ** k, size) for k in range(3))
