@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,8 @@ import genus
 import genus.cli.jobs
 from genus.data.parts import table_parts
 from genus.data.sequences import Options
+from genus.training import TrainingInterrupted
+from genus.training.gradients import GradientTrainer
 
 ROWS = 700
 
@@ -203,3 +207,46 @@ def test_the_command_streams_and_says_what_does_not() -> None:
     assert done.code == 0, done.err
     assert "1,000 rows are read block by block" in done.err
     run("fit", "iris", "--family", "naive-bayes", "--stream", "--out", "no.genus").refused(1, "tables in files")
+
+
+def test_gradients_go_on_to_rows_that_were_not_in_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genus.data.stream.CELLS", 2 * 300)
+    x = np.arange(1500)
+    source = parts_of(pa.table({"x": x + 0.125, "y": (x % 7) / 4}), "windows")
+    stream = genus.read(source, stream=True)
+    rest = torch.cat([x for x, _ in stream.rest(400)])
+    every = torch.cat([stream.x, rest])[:, 0].sort().values
+    assert torch.equal(every, torch.arange(1500) + 0.125)  # each row once, in the sample or beyond
+    before = stream.x.clone()
+
+    def trained(**more: Any) -> genus.GenerativeModel:
+        model = genus.build("maf", stream.space, seed=0, hidden=[8], transforms=1)
+        history = genus.fit(model, stream, max_steps=23, batch_size=50, progress=False, seed=3, checkpoint="w.ckpt", **more)
+        assert history.seen == 270 + 4 * 135
+        return model
+
+    once = trained()
+    assert torch.equal(stream.x, before)  # the sample is the caller's
+    step = GradientTrainer.train_step
+
+    def stopping(trainer: GradientTrainer, index: torch.Tensor) -> None:
+        step(trainer, index)
+        if trainer.step == 12:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(GradientTrainer, "train_step", stopping)
+    with pytest.raises(TrainingInterrupted):
+        trained()
+    monkeypatch.setattr(GradientTrainer, "train_step", step)
+    resumed = trained(resume=True)
+    for a, b in zip(once.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_command_says_how_many_rows_of_a_stream_were_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genus.data.stream.CELLS", 2 * 300)
+    x = np.random.default_rng(0).normal(size=(1000, 2))
+    source = parts_of(pa.table({"x": x[:, 0], "y": x[:, 1]}), "seen")
+    done = run("fit", source, "--family", "made", "--set", "hidden=8", "--stream", "--steps", "30", "--out", "seen.genus")
+    assert done.code == 0, done.err
+    assert "of 1,000 rows" in done.out

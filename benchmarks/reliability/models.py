@@ -23,7 +23,7 @@ from .inputs import Inputs
 from .mutations import damaged, damaged_json
 from .worker import commands, forked
 
-__all__ = ["CHECKPOINTS", "FAMILIES", "Models"]
+__all__ = ["CHECKPOINTS", "FAMILIES", "Models", "fit_words", "write_sources"]
 
 # Small models of every family, and the data that each is fitted to.
 FAMILIES: dict[str, tuple[str, list[str]]] = {
@@ -57,6 +57,31 @@ CHECKPOINTS = ("made", "vae", "gan", "maf", "rnn")  # of trainings that go on fr
 STEPS = 4
 
 
+SOURCES = {"table": "table.csv", "numbers": "numbers.csv", "words": "words.txt"}
+
+
+def write_sources(seed: int, home: Path) -> None:
+    """Write the data that small models are fitted to."""
+    wholes = Inputs(seed, "csv", home).wholes
+    (home / "table.csv").write_bytes(wholes[".csv"][0])
+    (home / "numbers.csv").write_text(
+        "\n".join(["a,b,c", *(f"{i / 7:.4f},{(i * i) % 11 / 3:.4f},{i % 5}.5" for i in range(60))])
+    )
+    (home / "words.txt").write_bytes(wholes[".txt"][0])
+
+
+def source_of(home: Path, family: str) -> str:
+    """Return what a small model of a family is fitted to: the path of a file, or the name of built-in data."""
+    source, _ = FAMILIES[family]
+    return str(home / SOURCES[source]) if source in SOURCES else source
+
+
+def fit_words(home: Path, family: str, steps: int) -> list[str]:
+    """Return the words that fit a small model of a family, without where it is written to."""
+    words = ["fit", source_of(home, family), "--family", family, "--steps", str(steps), "--seed", "1", "--quiet"]
+    return words + [word for setting in FAMILIES[family][1] for word in ("--set", setting)]
+
+
 class Models:
     """Make model files or checkpoints that are damaged or crafted, by number, and run genus on them.
 
@@ -71,13 +96,7 @@ class Models:
         self.seed, self.home, self.checkpoints = seed, home, checkpoints
         self.families = tuple(f for f in families if not checkpoints or f in CHECKPOINTS)
         home.mkdir(parents=True, exist_ok=True)
-        wholes = Inputs(seed, "csv", home).wholes
-        (home / "table.csv").write_bytes(wholes[".csv"][0])
-        (home / "numbers.csv").write_text(
-            "\n".join(["a,b,c", *(f"{i / 7:.4f},{(i * i) % 11 / 3:.4f},{i % 5}.5" for i in range(60))])
-        )
-        (home / "words.txt").write_bytes(wholes[".txt"][0])
-        self.sources = {"table": "table.csv", "numbers": "numbers.csv", "words": "words.txt", "digits": "digits"}
+        write_sources(seed, home)
         for family in self.families:
             for name in (
                 (self._whole(family, False), self._whole(family, True)) if checkpoints else (self._whole(family, False),)
@@ -89,11 +108,7 @@ class Models:
         return self.home / f"{family}.genus{'.ckpt' if checkpoint else ''}"
 
     def _fit(self, family: str, steps: int, out: str, *more: str) -> list[str]:
-        source, settings = FAMILIES[family]
-        name = self.sources[source]
-        path = name if name == "digits" else str(self.home / name)
-        words = ["fit", path, "--family", family, "--steps", str(steps), "--seed", "1", "--out", out, "--quiet", *more]
-        return words + [word for setting in settings for word in ("--set", setting)]
+        return [*fit_words(self.home, family, steps), "--out", out, *more]
 
     def _make(self, family: str, path: Path) -> None:
         """Fit a small model, or stop its training, in a process of its own."""
@@ -143,12 +158,11 @@ class Models:
         if self.checkpoints:
             run = commands(self._fit(family, STEPS, str(folder / "m.genus"), "--resume"))
         else:
-            source, _ = FAMILIES[family]
+            source = FAMILIES[family][0]
             out = "out" + {"digits": ".png", "words": ".txt"}.get(source, ".csv")
             lines = [["sample", path, "-n", 3, "--seed", 0, "--out", out, "--quiet"]]
             if issubclass(genus.family(family), genus.ApproximateDensity):
-                name = self.sources[source]
-                lines.append(["score", path, name if name == "digits" else self.home / name, "--quiet", "--out", "scores.csv"])
+                lines.append(["score", path, source_of(self.home, family), "--quiet", "--out", "scores.csv"])
             run = commands(*lines)
 
         def checked() -> int:

@@ -29,7 +29,8 @@ from genus.space import Space
 __all__ = ["UNBELIEVABLE", "check_types", "load", "read_tensors", "save", "sealed", "write_tensors"]
 
 M = TypeVar("M", bound=GenerativeModel)
-FORMAT = 3
+FORMAT = 4
+DIGEST = re.compile(r', "digest": "([0-9a-f]{64})"(?=.\Z)', re.DOTALL)  # the last thing in a header
 # What constructors and decoders raise on values that nobody checked; anything else is a fault of genus.
 UNBELIEVABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
@@ -55,10 +56,12 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor]
 
 
 def sealed(header: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the metadata of a file: the header, and a digest of it and of all tensors, so that damage shows.
+    """Return the metadata of a file: the header, whose last value is a digest of it and of all tensors, so that damage shows.
+
+    There is one entry alone, since safetensors writes several in any order, and the same model would not be the same bytes.
 
     Args:
-        header: JSON.
+        header: JSON, an object.
         tensors: by name.
     """
     found = hashlib.sha256(header.encode("utf-8", "surrogatepass"))
@@ -66,7 +69,7 @@ def sealed(header: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
         found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode("utf-8", "surrogatepass"))
         if tensor.numel():
             found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return {"genus": header, "digest": found.hexdigest()}
+    return {"genus": f'{header[:-1]}, "digest": "{found.hexdigest()}"{header[-1:]}'}
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -91,7 +94,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
         raise ModelFileError(
             f"{path} has format {header['format']}, and this genus {__version__} reads {FORMAT}; {_reader(header)}."
         )
-    if sealed(metadata["genus"], tensors)["digest"] != metadata.get("digest"):
+    if sealed(DIGEST.sub("", metadata["genus"]), tensors) != metadata:
         raise ModelFileError(f"{path} is damaged: its content is not what was written; copy it anew, or save the model again.")
     return tensors, header
 

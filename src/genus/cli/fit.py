@@ -150,7 +150,7 @@ def fit(
     if group.is_first:
         kept.unlink(missing_ok=True)
         unit = Unit.of(codec_of(model), dataset.x[:1000])
-        summary = _summary(model, history, out, unit)
+        summary = _summary(model, history, out, unit) | _rows_seen(dataset, history)
         if output.as_json:
             print_json(summary)
         else:
@@ -278,6 +278,12 @@ def _summary(model: GenerativeModel, history: History, out: Path, unit: Unit) ->
     }
 
 
+def _rows_seen(dataset: Dataset, history: History) -> dict[str, int]:
+    """Return, of data that stream, how many of their rows a training by gradients has seen; nothing of others."""
+    total = getattr(dataset, "total", 0)
+    return {"rows_seen": min(history.seen, total), "rows": total} if history.seen else {}
+
+
 def _normalised(history: History, model: GenerativeModel) -> float | None:
     """Return the least criterion; of a density, that among the rows which obey the constraints."""
     if history.best is None or model.info.likelihood == "none":
@@ -296,6 +302,8 @@ def _print_summary(summary: dict[str, Any], unit: Unit, then: str) -> None:
     say(f"held out  {held_out}")
     steps = "1 step" if summary["steps"] == 1 else f"{summary['steps']:,} steps"
     say(f"time      {summary['seconds']:.1f} s, {steps}; stopped by {summary['stopped']}")
+    if "rows_seen" in summary:
+        say(f"seen      {summary['rows_seen']:,} of {summary['rows']:,} rows")
     if summary["acceptance"] < 1:
         say(f"accepted  {summary['acceptance']:.1%} of draws obey the constraints; the others are drawn again")
     if "distance" in summary["watched"]:

@@ -14,7 +14,8 @@ import pyarrow.dataset as ds
 from genus.data.delimited import csv_parts
 from genus.data.files import COMPRESSED, File
 from genus.data.sequences import Options
-from genus.data.tables import open_dataset
+from genus.data.tables import open_dataset, valid
+from genus.errors import DataError
 
 __all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts"]
 
@@ -85,7 +86,7 @@ def table_parts(source: Any, options: Options) -> Parts | None:
         DataError: delimited text that cannot be read.
     """
     if isinstance(source, ds.Dataset):
-        return Parts("data", lambda: _scanned(source))
+        return Parts("data", lambda: _scanned(source, "the dataset"))
     if not isinstance(source, str | os.PathLike):
         return None
     path = Path(source).expanduser()
@@ -112,10 +113,16 @@ def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:
         found = open_dataset(folder, sorted(files))
     except (pa.ArrowException, OSError):  # Arrow's stream has no index; what is damaged is said by who reads it whole
         return None
-    return Parts(name, lambda: _scanned(found))
+    return Parts(name, lambda: _scanned(found, name))
 
 
-def _scanned(dataset: ds.Dataset) -> Iterator[pa.Table]:
-    """Yield rows in the order of the files, without reading far ahead."""
+def _scanned(dataset: ds.Dataset, name: str) -> Iterator[pa.Table]:
+    """Yield rows in the order of the files, without reading far ahead; a page that is damaged is met on the way."""
     scanner = dataset.scanner(batch_size=AT_ONCE, batch_readahead=1, fragment_readahead=1)
-    return (pa.Table.from_batches([batch]) for batch in scanner.to_batches() if batch.num_rows)
+    try:
+        for batch in scanner.to_batches():
+            if batch.num_rows:
+                yield valid(pa.Table.from_batches([batch]))
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DataError(f"Cannot read {name}: {reason}. Check that the file is whole and of this type.") from error

@@ -24,6 +24,7 @@ __all__ = ["CELLS", "Stream", "measure_stream", "read_stream"]
 CELLS = 2**24  # values that are kept: rows times columns
 LEVELS = 10_000  # texts of a column that are looked for, each with a row
 ROUNDS = 8  # passes until the kinds hold every row
+EVERY = np.uint64(2**64 - 1)  # no hash is greater
 MISFITS = 100  # rows that did not fit, of one block, by which the kinds are measured anew
 
 
@@ -31,17 +32,19 @@ MISFITS = 100  # rows that did not fit, of one block, by which the kinds are mea
 class Stream(Dataset):
     """Holds a uniform sample of a table's rows as a `Dataset` does, and goes over all rows block by block.
 
-    What learns by counting (naive Bayes, independent columns) passes over all rows; every other use sees the sample: splits,
-    comparisons, training by gradients, mixtures, trees.
+    What learns by counting (naive Bayes, independent columns) passes over all rows, and so does what learns by gradients, the
+    sample first and then the rest; every other use sees the sample: splits, comparisons, mixtures, trees.
 
     Args:
         parts: of the table.
         total: the number of all rows.
+        limit: of the hashes of the rows in the sample.
         prepared: makes of the columns that were read those that the codecs take.
     """
 
     parts: Parts | None = field(default=None, repr=False)
     total: int = 0
+    limit: np.uint64 = EVERY
     prepared: Callable[[pa.Table], pa.Table] | None = field(default=None, repr=False)
 
     def blocks(self, rows: int) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -50,11 +53,30 @@ class Stream(Dataset):
         Raises:
             DataError: a row does not fit the kinds, since the files have changed.
         """
+        return self._encoded(rows, lambda table, start: table)
+
+    def rest(self, rows: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield the rows that are not in the sample, in their order, like `blocks`; blocks have what is left of so many rows.
+
+        Raises:
+            DataError: a row does not fit the kinds, since the files have changed.
+        """
+
+        def beyond(table: pa.Table, start: int) -> pa.Table:
+            return table.filter(pa.array(_hashes(start, table.num_rows) > self.limit))
+
+        return self._encoded(rows, beyond) if len(self) < self.total else iter(())
+
+    def _encoded(self, rows: int, chosen: Callable[[pa.Table, int], pa.Table]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield what is chosen of tables of so many rows, given the number of their first row, as x and c."""
         assert self.parts is not None
         assert self.codec is not None
-        for table in self.parts.blocks(rows):
-            table = table if self.prepared is None else self.prepared(table)
-            yield self.codec.encode(table), None if self.context_codec is None else self.context_codec.encode(table)
+        start = 0
+        for block in self.parts.blocks(rows):
+            table = chosen(block if self.prepared is None else self.prepared(block), start)
+            start += block.num_rows
+            if table.num_rows:
+                yield self.codec.encode(table), None if self.context_codec is None else self.context_codec.encode(table)
 
     def rows(self, index: Any) -> Dataset:
         plain = {one.name: getattr(self, one.name) for one in fields(Dataset)}
@@ -106,17 +128,17 @@ def measure_stream(parts: Parts, prepared: Callable[[pa.Table], pa.Table], read:
     Raises:
         DataError: there are no rows, or no kinds hold them all.
     """
-    sample, odd, total = _drawn(parts, prepared)
+    sample, odd, total, limit = _drawn(parts, prepared)
     for _ in range(ROUNDS):
         measured = read(joined([sample, *odd]))
         misfits = list(_misfits(parts, prepared, measured))
         if not misfits:
             chosen = measured if not odd else measured.rows(slice(0, sample.num_rows))
             plain = {one.name: getattr(chosen, one.name) for one in fields(Dataset)}
-            told = f"{total:,} rows are read block by block; what does not learn by counting sees"
+            told = f"{total:,} rows are read block by block; what learns neither by counting nor by gradients sees"
             seen = "all of them" if sample.num_rows == total else f"a sample of {sample.num_rows:,}"
             plain["name"], plain["notes"] = parts.name, (*measured.notes, Note(f"{told} {seen}"))
-            return Stream(**plain, parts=parts, total=total, prepared=prepared)
+            return Stream(**plain, parts=parts, total=total, limit=limit, prepared=prepared)
         odd += misfits
     raise DataError(f"The kinds of {parts.name} changed with every pass; name those of its columns in kinds=.")
 
@@ -130,12 +152,15 @@ def _hashes(start: int, rows: int) -> np.ndarray:
         return z ^ (z >> np.uint64(31))
 
 
-def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.Table, list[pa.Table], int]:
-    """Return the sample in the order of its rows, rows with values that it may lack, and the number of all rows."""
+def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.Table, list[pa.Table], int, np.uint64]:
+    """Return the sample in the order of its rows, rows with values that it may lack, the number of all rows, and the limit.
+
+    The limit is the greatest hash of a row in the sample.
+    """
     kept: list[pa.Table] = []
     hashes = np.empty(0, dtype=np.uint64)
     odd: list[pa.Table] = []
-    total, limit, seen = 0, np.uint64(2**64 - 1), _Seen()
+    total, limit, seen = 0, EVERY, _Seen()
     for block in parts.blocks(AT_ONCE):
         table, own = prepared(block), _hashes(total, block.num_rows)
         most = max(2, CELLS // max(1, table.num_columns))
@@ -149,14 +174,15 @@ def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.T
             kept, hashes, limit = _least(kept, hashes, most)
     if total == 0:
         raise DataError(f"{parts.name} has no rows; expected rows of data.")
-    kept, hashes, _ = _least(kept, hashes, most)
-    return joined(kept), odd if len(hashes) < total else [], total
+    # `_least` cuts what is too many now and then, so that the limit of the last cut is that of the sample only if it cut again.
+    kept, hashes, last = _least(kept, hashes, most)
+    return joined(kept), odd if len(hashes) < total else [], total, min(limit, last)
 
 
 def _least(kept: list[pa.Table], hashes: np.ndarray, most: int) -> tuple[list[pa.Table], np.ndarray, np.uint64]:
     """Return the rows of the least hashes, in their order, and the greatest of these."""
     if len(hashes) <= most:
-        return kept, hashes, np.uint64(2**64 - 1)
+        return kept, hashes, EVERY
     limit = np.partition(hashes, most - 1)[most - 1]
     low = np.flatnonzero(hashes <= limit)
     return [joined(kept).take(pa.array(low))], hashes[low], limit

@@ -24,7 +24,8 @@ from genus.data.headers import has_header, names_of
 from genus.data.sequences import Options
 from genus.errors import DataError
 
-__all__ = ["mark_missing", "open_dataset", "read_arrow", "read_dataset", "read_excel", "read_json", "read_parquet"]
+__all__ = ["mark_missing", "open_dataset", "read_arrow", "read_dataset", "read_excel", "read_json", "read_parquet",
+           "valid"]  # fmt: skip
 
 # -- Parquet and Arrow ----------------------------------------------------------------------------------------------------
 
@@ -33,12 +34,12 @@ def read_parquet(file: File) -> pa.Table:
     """Return the columns of a Parquet file."""
     import pyarrow.parquet as pq
 
-    return _valid(pq.read_table(file.source()))
+    return valid(pq.read_table(file.source()))
 
 
 def read_dataset(folder: Path, paths: Sequence[Path]) -> pa.Table:
     """Return the columns of all files of a folder as one table; see `open_dataset`."""
-    return _valid(open_dataset(folder, paths).to_table())
+    return valid(open_dataset(folder, paths).to_table())
 
 
 def open_dataset(folder: Path, paths: Sequence[Path]) -> ds.Dataset:
@@ -62,10 +63,10 @@ def read_arrow(file: File) -> pa.Table:
         table = feather.read_table(file.source())
     except pa.ArrowInvalid:
         table = pa.ipc.open_stream(file.buffer()).read_all()
-    return _valid(table)
+    return valid(table)
 
 
-def _valid(table: pa.Table) -> pa.Table:
+def valid(table: pa.Table) -> pa.Table:
     """Return a table whose offsets, dictionaries and texts hold together: whoever uses others may crash the interpreter."""
     table.validate(full=True)
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,7 +104,13 @@ class DaskCluster(Cluster):
         self._workers = set(self.client.ncores())
 
     def send(self, shared: Any) -> Any:
-        return self.client.scatter(shared, broadcast=True, hash=False)
+        for left in reversed(range(TRIES)):
+            try:
+                return self.client.scatter(shared, broadcast=True, hash=False)
+            except OSError as error:  # a worker was lost meanwhile; the scheduler will have noticed before long
+                if not left:
+                    raise GenusError(f"The workers of the cluster cannot be sent the data: {error}; look at them.") from error
+                time.sleep(1.0)
 
     def submit(self, work: Work, reference: Any, task: Sequence[Any]) -> Any:
         return self.client.submit(work, reference, *task, pure=False)

@@ -18,7 +18,7 @@ from genus.ladder import GenerativeModel, Loss
 from genus.training import checkpoint
 from genus.training.history import History, alarms
 from genus.training.players import Objective, Step, make_fabric, make_objectives
-from genus.training.rows import generator
+from genus.training.rows import Window, generator
 from genus.training.trainer import Job, Trainer
 
 __all__ = ["GradientTrainer"]
@@ -55,6 +55,10 @@ class GradientTrainer(Trainer):
         if train.consecutive:
             self.window_length = train.x.shape[1]
             self.train = train.windows()
+        # Of a stream: the rows that are in memory, other ones every epoch.
+        self.window = Window(train, options.seed) if train.rest is not None and not train.consecutive else None
+        if self.window is not None:
+            self.train, self.history.seen = self.window.rows, self.window.seen
         self.module: Step = Step(model, losses, self.train, self.device, options.compile)
         self.fabric = make_fabric(self.device, str(options.precision))
         # Fabric moves and registers the module; its wrapper is not used. In one process it would only autocast, which takes a
@@ -151,6 +155,10 @@ class GradientTrainer(Trainer):
         this epoch out. Weighted, they are drawn with replacement: a row may come twice, or not at all.
         """
         random = generator(self.options.seed, epoch + 1)
+        if self.window is not None and epoch > self.window.epoch:
+            self.window.turn_to(epoch)
+            self.cumulative_weights = self.cumulate_row_weights()
+            self.history.seen = self.window.seen
         if self.cumulative_weights is None:
             order = torch.randperm(self.rows_per_epoch, generator=random)
         else:

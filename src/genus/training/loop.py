@@ -289,7 +289,7 @@ def _split(model: GenerativeModel, data: Any, options: FitOptions, own_way: bool
         )
     streams = is_counted and hasattr(data, "blocks")  # all rows are counted, and none held out
     unused = (single_pass or crossed or streams) and share
-    if options.row_weights is not None and (not _weighs(model, own_way) or streams):
+    if options.row_weights is not None and (not _weighs(model, own_way) or hasattr(data, "blocks")):
         raise TrainingError(
             f"The training of this {model.name} does not weigh rows; leave row_weights out and repeat rows, or pass losses=."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,13 +17,17 @@ from genus.errors import DataError
 from genus.ladder import GenerativeModel
 from genus.space import Real, Space
 
-__all__ = ["Rows", "batch_size_for", "generator", "prepare"]
+__all__ = ["Rows", "Window", "batch_size_for", "generator", "prepare"]
 
 SYMBOLS = 8192  # of sequences in a batch: each is a term of the mean that a step follows
 PROBED = 1000  # rows whose scale is compared with that of the space
 OFF_SCALE = 10.0  # standardised numbers whose median is beyond have another scale
 ALIGNED = 4096  # where processes divide many rows: at multiples of it
+NEW = 0.5  # of a window's rows, every epoch
+BLOCK = 2**16  # rows of a stream that are encoded together
 HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, and the rest can train
+
+Stream = Callable[[int], Iterator[tuple[Tensor, Tensor | None]]]
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,16 @@ class Rows:
 
     `among` says which of them are meant, and in which order: data are not copied where a share of them is held out. They may be
     kept as small integers, memory-mapped even; rows that are taken out of them are floating-point numbers. Where they are a
-    sample of more, `stream(size)` gives all rows in blocks of x and c. `weights` (N,) are how often each row of x counts.
+    sample of more, `stream(size)` gives all rows in blocks of x and c, and `rest(size)` those that are not in the sample.
+    `weights` (N,) are how often each row of x counts.
     """
 
     x: Tensor
     c: Tensor | None
     consecutive: bool = False
     among: Tensor | None = None
-    stream: Callable[[int], Iterator[tuple[Tensor, Tensor | None]]] | None = None
+    stream: Stream | None = None
+    rest: Stream | None = None
     weights: Tensor | None = None
 
     def blocks(self, size: int, rank: int = 0, count: int = 1) -> Iterator[Rows]:
@@ -109,7 +116,67 @@ class Rows:
         """Return the rows on a device."""
         x, c, among, weights = (None if t is None else t.to(device) for t in (self.x, self.c, self.among, self.weights))
         assert x is not None
-        return Rows(x, c, self.consecutive, among, self.stream, weights)
+        return Rows(x, c, self.consecutive, among, self.stream, self.rest, weights)
+
+
+class Window:
+    """Hold as many rows at a time as a sample of a stream has, and exchange a part of them, at random places, for later ones.
+
+    The first epoch sees the sample; before each further one half of the rows make room for the next of the stream, which is
+    gone through again and again, sample and rest. So rows are shuffled within about two windows, though files are in order, and
+    each is seen twice on average; what is there in an epoch depends on the seed and the epoch alone.
+
+    Args:
+        sample: rows with a `rest`.
+        seed: of the places.
+
+    >>> def rest(size):
+    ...     return iter([(torch.full((4, 1), 7.0), None)])
+    >>> window = Window(Rows(torch.zeros(4, 1), None, rest=rest), seed=0)
+    >>> window.turn_to(1)
+    >>> sorted(window.rows.x.flatten().tolist()), window.seen
+    ([0.0, 0.0, 7.0, 7.0], 6)
+    """
+
+    def __init__(self, sample: Rows, seed: int) -> None:
+        self.sample, self.seed, self.epoch = sample, seed, 0
+        kept = sample[:]
+        self.rows = Rows(kept.x.clone(), None if kept.c is None else kept.c.clone())
+        self._new = self._later()
+
+    @property
+    def seen(self) -> int:
+        """Return how many rows have been in the window so far, those that came again included."""
+        return len(self.rows) + self.epoch * self._exchanged
+
+    @property
+    def _exchanged(self) -> int:
+        return max(1, round(NEW * len(self.rows)))
+
+    def turn_to(self, epoch: int) -> None:
+        """Hold the rows of an epoch, of this or a later one; of a resumed training all exchanges before are made again."""
+        while self.epoch < epoch:
+            self.epoch += 1
+            places = torch.randperm(len(self.rows), generator=generator(self.seed, -self.epoch % 2**32))[: self._exchanged]
+            at = 0
+            while at < len(places):
+                block = next(self._new)
+                part = block[: len(places) - at]
+                to = places[at : at + len(part)].to(self.rows.x.device)
+                self.rows.x[to] = part.x.to(self.rows.x)
+                if self.rows.c is not None and part.c is not None:
+                    self.rows.c[to] = part.c.to(self.rows.c)
+                at += len(part)
+                if len(part) < len(block):
+                    self._new = itertools.chain([block[len(part) :]], self._new)
+
+    def _later(self) -> Iterator[Rows]:
+        """Yield the rows after the sample, then all of them again and again."""
+        assert self.sample.rest is not None
+        sample = replace(self.sample, stream=None)
+        while True:
+            yield from (Rows(x, c) for x, c in self.sample.rest(BLOCK))
+            yield from sample.blocks(BLOCK)
 
 
 def _taken(rows: Tensor, index: slice | Tensor) -> Tensor:
@@ -165,7 +232,7 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int, weigh
         if not bool(kept.weights.any()):
             raise DataError("No validation row has a weight above 0; pass validation rows, or validation=None.")
         kept = kept.some(held, seed)
-    return Rows(rows.x, rows.c, among=order[held:], weights=rows.weights), kept
+    return replace(rows, among=order[held:], stream=None), kept
 
 
 def _checked_weights(weights: Any, rows: Rows) -> Tensor:
@@ -220,4 +287,6 @@ def _rows(model: GenerativeModel, data: Any, name: str) -> Rows:
         model.codec, model.context_codec = codec, data.context_codec
     c = model._check_context(c, len(x))
     consecutive = c is None and getattr(data, "consecutive", False)
-    return Rows(x, None if c is None else c.to(x.device), consecutive, stream=getattr(data, "blocks", None))
+    c = None if c is None else c.to(x.device)
+    is_sample = getattr(data, "total", 0) > len(x)
+    return Rows(x, c, consecutive, stream=getattr(data, "blocks", None), rest=data.rest if is_sample else None)

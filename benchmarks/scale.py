@@ -1,0 +1,102 @@
+"""What a table that does not fit the memory costs: seconds and peak memory of every step, by the number of rows.
+
+    python benchmarks/scale.py [--rows 2000000 20000000] [--families naive-bayes made] [--budget 60s] [--draws 500000]
+
+A folder of Parquet of 15 mixed columns is written once for each number of rows; `genus fit --stream`, `sample` and `score` run
+as commands, each in a process of its own, whose greatest resident memory the operating system tells. Peaks should be the same
+for any number of rows, and seconds grow as the rows do; the exponent between the first and the last number of rows is printed.
+`fit` says how many of the rows a training by gradients has seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from reading import columns
+
+PART = 1_000_000  # rows of a file
+COUNTED = ("naive-bayes", "independent")  # which have no use for a budget: they see every row once
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[2_000_000, 20_000_000])
+    parser.add_argument("--families", nargs="+", default=["naive-bayes", "mixture", "made", "trees"])
+    parser.add_argument("--budget", default="60s")
+    parser.add_argument("--draws", type=int, default=500_000, help="rows that are drawn and scored")
+    parser.add_argument("--home", type=Path, help="a folder in which tables are kept from one run to the next")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = options.home or Path(folder)
+        found = {rows: run_all(home, rows, options) for rows in options.rows}
+    first, last = options.rows[0], options.rows[-1]
+    if first != last:
+        for what, (seconds, peak) in found[first].items():
+            slower, larger = found[last][what][0] / seconds, found[last][what][1] / peak
+            exponent = math.log(slower) / math.log(last / first)
+            print(
+                f"  {what}: {first:,} to {last:,} rows: seconds x {slower:.2f} (exponent {exponent:.2f}), peak x {larger:.2f}"
+            )
+
+
+def run_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
+    """Return the seconds and the peak memory in GB of every command, and print them."""
+    table, found = home / f"rows-{rows}", {}
+    begin = time.perf_counter()
+    write(table, rows)
+    size = sum(path.stat().st_size for path in table.iterdir()) / 1e9
+    print(f"{rows:,} rows x 15 columns, {size:.2f} GB of Parquet, in {time.perf_counter() - begin:.0f} s", flush=True)
+    for family in options.families:
+        model, drawn = home / f"{family}.genus", home / "drawn.parquet"
+        budget = [] if family in COUNTED else ["--budget", options.budget]
+        work = {
+            "fit": ["fit", table, "--family", family, "--stream", *budget, "--out", model],
+            "sample": ["sample", model, "-n", options.draws, "--out", drawn, "--quiet"],
+            "score": ["score", model, drawn, "--out", home / "scores.parquet", "--quiet"],
+        }
+        for name, words in work.items():
+            seconds, peak, out = measured([str(word) for word in words])
+            found[f"{family} {name}"] = seconds, peak
+            seen = next((line for line in out.splitlines() if line.startswith("seen")), "")
+            print(f"  {family:12} {name:7} {seconds:7.1f} s  {peak:5.2f} GB  {seen}", flush=True)
+    return found
+
+
+def write(folder: Path, rows: int) -> None:
+    """Write a table in files of a million rows, unless it is there."""
+    if folder.is_dir() and (folder / ".whole").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, at in enumerate(range(0, rows, PART)):
+        part = columns(np.random.default_rng(number), min(PART, rows - at))
+        x = part["normal"]
+        part["waiting"] = np.abs(part["waiting"] + x)  # something to be learned
+        pq.write_table(pa.table(part), folder / f"{number:03}.parquet")
+    (folder / ".whole").touch()
+
+
+def measured(words: list[str]) -> tuple[float, float, str]:
+    """Return the seconds of a command, the most memory that it held at once in GB, and what it printed."""
+    begin = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "genus", *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"genus {' '.join(words)} ended with {process.returncode}")
+    return time.perf_counter() - begin, usage.ru_maxrss * 1024 / 1e9, out
+
+
+if __name__ == "__main__":
+    main()
