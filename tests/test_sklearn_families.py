@@ -46,6 +46,7 @@ def every() -> list[DensityEstimator]:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1800)  # row after row, with 64 importance weights for each class: minutes on a busy machine
 @parametrize_with_checks(every(), expected_failed_checks=expected_here)
 def test_scikit_learns_checks_of_every_family(estimator: DensityEstimator, check: Any) -> None:
     check(estimator)
