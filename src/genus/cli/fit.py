@@ -275,6 +275,7 @@ def _summary(model: GenerativeModel, history: History, out: Path, unit: Unit) ->
         "estimates": getattr(getattr(model, "game", None), "estimates", None),
         "parameters": history.parameters,
         "hyper": model.config,
+        "privacy": getattr(model, "privacy", None),
     }
 
 
@@ -311,5 +312,7 @@ def _print_summary(summary: dict[str, Any], unit: Unit, then: str) -> None:
         say(f"spread    {summary['watched']['spread']:.0%} of the room that the data take")
     for sentence in summary["alarms"].values():
         say(f"warning   {sentence}")
+    if summary["privacy"] is not None:
+        say(f"privacy   {summary['privacy']}")
     say(f"model     {summary['out']} ({file_size(Path(summary['out']))}, {summary['parameters']:,} parameters)")
     say(f"next      {then}")

@@ -194,8 +194,9 @@ def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, optio
             history = _fit_together(model, train, held, options, interrupt, group)
         else:
             history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None, group=group)
-    model.held_out = None if held is None else HeldOut.of(model, held.x, held.c)
-    model.contexts = _contexts(train)
+    is_private = getattr(model, "privacy", None) is not None  # then nothing of single rows is kept beside what has noise
+    model.held_out = None if held is None or is_private else HeldOut.of(model, held.x, held.c)
+    model.contexts = None if is_private else _contexts(train)
     group.call("on_fit_end", model=model, history=history)
     return history
 
