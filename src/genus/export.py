@@ -67,7 +67,7 @@ def export_density(model: ApproximateDensity, path: str | os.PathLike[str]) -> N
     True
     """
     density, context = Density(model.eval()).requires_grad_(False), _some_context(model)
-    x = model.sample(TRACED, *context, seed=0)
+    x = model.sample(TRACED, context[0] if context else None, seed=0)
     noise = () if isinstance(model, TractableDensity) else (cast(ApproximateDensity, model).draw_noise(TRACED, seed=0),)
     _export(density, (x, *context, *noise), path, f"The density of this {model.name}")
 

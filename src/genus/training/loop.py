@@ -169,7 +169,7 @@ def _shared(options: FitOptions, group: Group) -> FitOptions:
     own |= {"progress": options.progress and group.is_first, "row_weights": options.row_weights}
     # Data and functions are each process's own: they are not sent.
     own |= {name: getattr(options, name) for name in ("lr_schedule", "optimizer") if callable(getattr(options, name))}
-    sent = dict.fromkeys(own.keys() - {"device", "progress"})
+    sent: dict[str, Any] = dict.fromkeys(own.keys() - {"device", "progress"})
     first = group.first(replace(options, **sent, precision=None if precision == "32-true" else precision))
     return replace(first, **own)
 
