@@ -16,6 +16,7 @@ from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
 import genus
 from genus import MADE, MAF, Category, DataError, Lattice, Real, Space, TrainingError
 from genus.models import NaiveBayes
+from genus.training.rows import prepare
 
 X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
 REALS = Space([Real(), Real()])
@@ -116,6 +117,14 @@ def test_rows_are_drawn_by_their_weights(validation: float | None) -> None:
     model = MADE(COIN, hidden=(8,))
     quiet(model, x, row_weights=weigh, max_steps=300, learning_rate=0.02, validation=validation, batch_size=100, patience=100)
     assert model.log_prob(torch.tensor([[1.0]])).exp().item() == pytest.approx(0.75, abs=0.05)
+
+
+def test_validation_rows_are_drawn_by_weights_too() -> None:
+    train, held = prepare(flow(), X, 0.5, 0, X[:, 0] > 0)
+    assert held is not None
+    assert len(held) == len(train) == 100
+    assert bool((held.x[:, 0] > 0).all())
+    assert held.weights is None
 
 
 def test_counts_are_weighed_exactly() -> None:
