@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: test nightly report docs lint clean
+.PHONY: test nightly report docs lint types wheel clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,7 +18,7 @@ nightly: $(VENV)/.installed  ## every test there is; the suite in three orders, 
 	$(MAKE) test ARGUMENTS="-m nightly"
 	for n in 1 2 4; do GENUS_TEST_ORDER=$$n $(MAKE) test WORKERS=$$n || exit 1; done
 	$(BIN)/python -m benchmarks.reliability --minutes 10
-	$(MAKE) docs
+	$(MAKE) types docs wheel
 	for name in loop naive_bayes made wavenet; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 report: $(VENV)/.installed  ## compare every family on the digits: report/index.html
@@ -32,6 +32,14 @@ lint: $(VENV)/.installed  ## style and types
 	$(BIN)/ruff check src tests benchmarks tools examples
 	$(BIN)/ruff format --check src tests benchmarks tools examples
 	$(BIN)/mypy
+
+types: $(VENV)/.installed  ## a user's script under pyright's strict mode too; pyright fetches itself from npm
+	$(BIN)/pip install --quiet --constraint constraints.txt 'pyright[nodejs]'
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+wheel:  ## the wheel in clean environments, with the newest versions and the oldest ones that are allowed
+	$(PYTHON) tools/clean_install.py
+	$(PYTHON) tools/clean_install.py --python 3.11 --oldest
 
 clean:  ## the environment and everything built
 	rm -rf $(VENV) report build dist src/*.egg-info

@@ -108,14 +108,16 @@ def test_help_is_there_at_once_and_without_torch(command: str) -> None:
     code = "import sys; from genus.cli import main; code = main(sys.argv[1:]); sys.exit(9 if 'torch' in sys.modules else code)"
     words = [word for word in (command, "--help") if word]
     used = []
-    for _ in range(3):  # processor time, and the least: this machine may be busy with something else
+    for _ in range(8):  # processor time, and the least: this machine may be busy with something else
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert done.returncode == 0, done.stderr
         assert "Examples:" in done.stdout
         used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(used) < 1.0  # seconds; torch alone takes more
+        if used[-1] < 0.3:
+            return
+    pytest.fail(f"the help took {min(used):.2f} s of the processor; at most 0.3 s are promised, and torch alone takes more")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -154,6 +155,18 @@ def test_import_genus_is_light() -> None:
     heavy = ["torch", "numpy", "sklearn", "matplotlib", "pandas", "polars", "pyarrow", "lightning_fabric", "rich", "typer"]
     code = f"import sys, genus; dir(genus); print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_import_genus_takes_a_tenth_of_a_second_at_most() -> None:
+    used = []
+    for _ in range(8):  # processor time, and the least: this machine may be busy with something else
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", "import genus"], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if used[-1] < 0.1:
+            return
+    pytest.fail(f"import genus took {min(used):.2f} s of the processor; at most 0.1 s are promised")
 
 
 def test_only_the_adapter_needs_scikit_learn_at_import() -> None:

@@ -13,7 +13,7 @@ from torch.func import functional_call, grad, hessian, vmap
 
 import genus
 from genus import Category, Lattice, Real, Space
-from genus.export import Density, export_density
+from genus.export import Density, export_density, export_sampler
 
 NAN = float("nan")
 REALS = Space([Real(1.0, 2.0), Real(), Real(-3.0, 0.5)])
@@ -255,4 +255,41 @@ def test_what_cannot_be_traced_is_a_sentence(tmp_path: Path) -> None:
     genus.fit(model, data, progress=False)
     with pytest.raises(genus.GenusError, match="density of this trees cannot be exported"):
         export_density(model, tmp_path / "density.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+SAMPLERS: dict[str, tuple[Space, Space | None, dict[str, Any]]] = {
+    "vae": (Space([Real(1.0, 2.0), Category(("a", "b", "c")), Lattice(0, 9)]), None, SMALL["vae"]),
+    "real-nvp": (REALS, CONTEXT, SMALL["real-nvp"]),
+    "iaf": (REALS, None, {"transforms": 2, "hidden": (8,)}),
+    "gan": (REALS, CONTEXT, {"latent": 2, "hidden": (8,)}),
+}
+
+
+@pytest.mark.parametrize("name", few(SAMPLERS, ("real-nvp",)))
+def test_a_sampler_in_a_file_draws_what_the_model_draws(name: str, tmp_path: Path) -> None:
+    """From the same state of torch's random numbers, for numbers of rows that were not traced."""
+    space, context, hyper = SAMPLERS[name]
+    torch.manual_seed(0)
+    model: Any = genus.build(name, space, context, **hyper)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    export_sampler(model, tmp_path / "sampler.pt2")
+    program = torch.export.load(tmp_path / "sampler.pt2").module()
+    for n in (2, 7):
+        c = () if context is None else (torch.stack([torch.randn(n), torch.randint(2, (n,)).float()], dim=1),)
+        torch.manual_seed(n)
+        own = model.sample(n, *c, blanks=True)
+        torch.manual_seed(n)
+        torch.testing.assert_close(program(torch.empty(n), *c).to(own), own, atol=1e-5, rtol=1e-5)
+        torch.manual_seed(n + 1)
+        assert not torch.allclose(program(torch.empty(n), *c).to(own), own, atol=1e-2)
+
+
+def test_a_sampler_that_cannot_be_traced_is_a_sentence(tmp_path: Path) -> None:
+    data = genus.read("iris")
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    with pytest.raises(genus.GenusError, match="The sampler of this naive-bayes cannot be exported"):
+        export_sampler(model, tmp_path / "sampler.pt2")
     assert not list(tmp_path.iterdir())

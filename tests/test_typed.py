@@ -33,6 +33,16 @@ def test_names_are_typed_by_the_density_that_their_models_have() -> None:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
+def test_a_strangers_script_is_clean_under_strict_pyright() -> None:
+    pytest.importorskip("pyright", reason="pyright is not installed")
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 errors" in done.stdout
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
 def test_a_strangers_script_is_clean_under_strict_mypy() -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "tests/typed_script.py"]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"MYPYPATH": "src"}, capture_output=True, text=True)

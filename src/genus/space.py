@@ -68,10 +68,8 @@ class Space:
             raise DataError(f"A Space of shape {self.shape} needs 1 or {self.dim} kinds; got {len(kinds)}.")
         self.kinds: tuple[Kind, ...] = kinds * (self.dim // len(kinds))
         self.sequence = sequence
-        if sequence and (len(self.shape) != 1 or (names is not None and len({*names}) != max(2, self.period))):
-            raise DataError(
-                "A Space of sequences needs shape=(length,), and names for several values a step alone, one for each."
-            )
+        if sequence and (len(self.shape) != 1 or (names is not None and len({*names}) != self.period)):
+            raise DataError("A Space of sequences needs shape=(length,), and names, if any, one for each value of a step.")
         usual = tuple(f"x{i}" for i in range(self.period)) if self.period > 1 else ()
         self.channels: tuple[str, ...] = (usual if names is None else tuple(names)) if sequence else ()
         names = None if sequence else names

@@ -30,7 +30,7 @@ def forecast(
     seed: DrawSeed = None,
     output: TableOutput,
 ) -> None:
-    """Draw how sequences of numbers, or series of several values a step, go on from their beginnings.
+    """Draw how sequences of numbers, or series of one or several values a step, go on from their beginnings.
 
     The model is of gpt, rnn or wavenet. DATA hold the beginnings, written like the data of the model: a long table has a row
     for each step. The result has a row for each series and step: mean and interval of numbers, the likeliest of categories.

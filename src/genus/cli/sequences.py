@@ -44,7 +44,7 @@ ESCAPES = {"\\n": "\n", "\\t": "\t"}
 
 def kind_of(codec: Codec) -> str:
     """Return what the sequences of a space are: "text", "sound" or "numbers"; a "table" of series, a row for each step."""
-    if codec.space.period > 1 and codec.names:
+    if codec.space.channels and codec.names:
         return "table"
     return "text" if codec.is_text else "sound" if codec.is_sound else "numbers"
 

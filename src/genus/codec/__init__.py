@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import columns, sequences, series
+from genus.codec.absence import Absent
 from genus.codec.constraints import Constraint, Together
 from genus.codec.forms import to_form
 from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
@@ -32,7 +33,7 @@ from genus.errors import DataError
 from genus.space import Category, Real, Space
 
 # Files name the rewrites, so all of them are imported here.
-__all__ = ["Codec", "Constraint", "Function", "Key", "Order", "Sum", "Together"]
+__all__ = ["Absent", "Codec", "Constraint", "Function", "Key", "Order", "Sum", "Together"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Codec:
         Args:
             source: a frame, array or tensor of the space's columns; strings, waveforms or arrays where x is a sequence.
             allow_missing: x is NaN where a column without a missing value lacks a value; `impute` and `log_marginal` of a
-                model take such rows.
+                model take such rows, and relations of what is missing where say nothing of them.
             beyond: x is infinite where a lattice has no place for a number, where a level was not there in training, and
                 everywhere in a row that breaks a relation; no model takes such rows.
 
@@ -92,7 +93,7 @@ class Codec:
             DataError: other columns, another shape, an unseen level, a value off the lattice or out of bounds, or a row that
                 breaks a relation.
         """
-        if self.space.period > 1:
+        if self.space.channels:
             arrays = series.as_arrays(source)
             flat = pa.table({f"x{i}": pa.array(column, from_pandas=True) for i, column in enumerate(np.concatenate(arrays).T)})
             return series.encode(self.space, list(flat.columns), np.array([len(array) for array in arrays]))
@@ -100,7 +101,8 @@ class Codec:
             return sequences.encode(self.space, self.form, source)
         if not self.rewrites:
             return columns.encode(self.space, self.form, source, allow_missing, beyond)
-        table, broken, reasons = run_forward(self.rewrites, self.as_read(source))
+        rewrites = [one for one in self.rewrites if not (allow_missing and one.of_blanks)]
+        table, broken, reasons = run_forward(rewrites, self.as_read(source))
         if reasons and not beyond:
             raise BrokenRelation(reasons, "drop or mend such rows, or read the training data with relations=False")
         table = table.filter(pa.array(~broken)) if broken.any() else table
@@ -181,7 +183,7 @@ class Codec:
             start: how many rows of the same draw were decoded before these.
             known: columns of the N rows that need not be invented, such as their keys.
         """
-        if self.space.period > 1:
+        if self.space.channels:
             return series.decode(self.space, self.form, self.names, x)
         if self.space.sequence:
             return sequences.decode(self.space, self.form, x)
@@ -313,7 +315,7 @@ class Codec:
             return None
         rewritten = {"names": list(self.names), "rewrites": [rewrite.to_json() for rewrite in self.rewrites]}
         told = {"notes": [note.to_json() for note in self.notes]} if self.notes else {}
-        return self.form.to_json() | (rewritten if self.rewrites or (self.space.period > 1 and self.names) else {}) | told
+        return self.form.to_json() | (rewritten if self.rewrites or (self.space.channels and self.names) else {}) | told
 
     @classmethod
     def from_json(cls, space: Space, data: dict[str, Any] | None) -> Codec:

@@ -306,7 +306,7 @@ class Together(Rewrite):
     """
 
     columns: tuple[str, ...]
-    rejects = True
+    rejects = of_blanks = True
 
     def __post_init__(self) -> None:
         if len(self.columns) < 2 or not all(isinstance(name, str) for name in self.columns):

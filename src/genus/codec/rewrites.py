@@ -64,12 +64,14 @@ class Rewrite(ABC):
         name: by which files find the class.
         noun: the word before its sentence.
         rejects: it changes no column; draws that break it are drawn again.
+        of_blanks: it is about which values are missing, and says nothing of rows whose blanks are values to be found.
         invents: `backward` makes values that no row of the space holds, by its seed.
     """
 
     name: ClassVar[str] = ""
     noun: ClassVar[str] = "relation"
     rejects: ClassVar[bool] = False
+    of_blanks: ClassVar[bool] = False
     invents: ClassVar[bool] = False
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:

@@ -25,6 +25,7 @@ SCREENED = 2000  # so many values may rule out an order of day and month
 SAMPLED = 60  # so many values of a column tell whether it may hold times
 BLANK = ("", "NaT")
 CENTURY = (19_000_101, 21_001_231)  # whole numbers between may be dates
+CLOCKS = (1, 10**4, 10**6)  # times these, with hours and minutes, or with seconds too
 
 # What Arrow itself writes so, where a file was text.
 _PLAIN = re.compile(r"(?:%Y-%m-%d(?: %H:%M:%S(?:%\.[369]f)?)?|%H:%M:%S(?:%\.[369]f)?)")
@@ -149,7 +150,10 @@ def _shown(texts: pa.Array, rows: np.ndarray) -> str:
 
 
 def texts_of(column: pa.ChunkedArray) -> pa.Array | None:
-    """Return a column as texts where it may hold times: text, or whole numbers that could be days of a plausible century."""
+    """Return a column as texts where it may hold times: text, or whole numbers that could be days of a plausible century.
+
+    The days may be followed by a time, as in 20230623235959.
+    """
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         array = pc.utf8_trim_whitespace(column).combine_chunks().cast(pa.large_string())
@@ -157,7 +161,7 @@ def texts_of(column: pa.ChunkedArray) -> pa.Array | None:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return None
     ends = pc.min_max(column).as_py()
-    if ends["min"] is None or not (CENTURY[0] <= ends["min"] and ends["max"] <= CENTURY[1]):
+    if ends["min"] is None or not any(CENTURY[0] * n <= ends["min"] and ends["max"] <= (CENTURY[1] + 1) * n for n in CLOCKS):
         return None
     try:
         array = column.combine_chunks().cast(pa.int64())

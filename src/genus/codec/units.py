@@ -96,7 +96,7 @@ def element(codec: Codec) -> str:
     kind = space.kinds[0]
     if not space.sequence:
         return "pixel" if len(space.shape) == 2 or (len(space.shape) == 3 and space.shape[0] == 1) else "dimension"
-    if space.period > 1:
+    if space.channels:
         return "value"
     if not isinstance(kind, Category):
         return "sample" if codec.is_sound else "step"

@@ -22,7 +22,7 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-TOKEN = re.compile(r"%(?:(?P<point>[.,])(?P<few>-?)(?P<digits>\d?)f|(?P<flag>[-+_^#:]*)(?P<letter>[YymdbBaAqHIMSpzDEGP%]))")
+TOKEN = re.compile(r"%(?:(?P<point>[.,])(?P<few>-?)(?P<digits>\d?)f|(?P<flag>[-+_^#:]*)(?P<letter>[YymdbBaAqVuHIMSpzDEGP%]))")
 ISO_DURATION = "%P"
 UTC = ((0, 0), (0, 0))  # offsets of times that are counted, and written, in UTC
 MANY = 50_000  # texts of which each different one is read once, where a few thousand show that they repeat
@@ -33,7 +33,8 @@ PIVOT = 69  # two digits from here on are years of the last century, as POSIX ha
 class Writing:
     """Describes how the times of a column are written, and reads and writes them so.
 
-    Templates are those of strftime: %Y %y %m %d %b %B %a %A %H %I %M %S %p %z, and %q for quarters. Further: %.3f for a
+    Templates are those of strftime: %Y %y %m %d %b %B %a %A %H %I %M %S %p %z, and %q for quarters; %V is the week and %u
+    the weekday of ISO 8601, whose year is then %Y. Further: %.3f for a
     point and three digits of seconds, %.-6f for six digits that are left out where they are zero, %.-f for as many as needed;
     %-d for a number without leading zeros, %_d with a blank in its place; %^b for JUN and %#b for jun; %:z for +02:00, %^z
     with Z for zero, %#z for +02. Durations have %D for days, %E for hours beyond 24, %G for "1 day, " unless zero (%-G without
@@ -198,7 +199,7 @@ class Writing:
         return {"template": self.template, "offsets": [list(pair) for pair in self.offsets], "dtype": self.dtype}
 
 
-NUMERIC = set("YymdqHIMSDE")
+NUMERIC = set("YymdqVuHIMSDE")
 
 
 def _literal(text: str) -> str:
@@ -214,6 +215,8 @@ def _group(letter: str, narrow: bool) -> str:
         "Y": r"(?P<Y>\d{4})",
         "y": r"(?P<y>\d{2})",
         "q": r"(?P<q>[1-4])",
+        "V": r"(?P<V>\d{2})",
+        "u": r"(?P<u>[1-7])",
         "M": r"(?P<M>\d{2})",
         "S": r"(?P<S>\d{2})",
         "f": r"(?:[.,](?P<f>\d{1,9}))?",
@@ -233,12 +236,21 @@ def _group(letter: str, narrow: bool) -> str:
 def _days(fields: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return days since 1970, and which exist."""
     year = fields["Y"] if "Y" in fields else fields["y"] + np.where(fields["y"] < PIVOT, 2000, 1900)
+    if "V" in fields:
+        days = _first_monday(year) + 7 * (fields["V"] - 1) + fields.get("u", np.ones_like(year)) - 1
+        return days, (fields["V"] >= 1) & (days < _first_monday(year + 1))
     month = fields["q"] * 3 - 2 if "q" in fields else fields.get("m", fields.get("b", np.ones_like(year)))
     day = fields.get("d", np.ones_like(year))
     months = (year - 1970) * 12 + month.clip(1, 12) - 1
     first, last = days_of_months(months, 1), days_of_months(months, 31)
     good = (month >= 1) & (month <= 12) & (day >= 1) & (day <= last - first + 1) & (year >= 1)
     return first + day - 1, good
+
+
+def _first_monday(year: np.ndarray) -> np.ndarray:
+    """Return the day since 1970 on which years begin in ISO 8601: the Monday of the week of the fourth of January."""
+    fourth = days_of_months((year - 1970) * 12, 1) + 3
+    return fourth - (fourth + 3) % 7
 
 
 def _seconds(fields: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -308,10 +320,15 @@ class _Parts:
     def _month(self) -> np.ndarray:
         return self.days.astype("M8[D]").astype("M8[M]").astype(np.int64) % 12 + 1
 
+    def _week(self) -> np.ndarray:
+        thursday = self.days - (self.days + 3) % 7 + 3
+        return (thursday - thursday.astype("M8[D]").astype("M8[Y]").astype("M8[D]").astype(np.int64)) // 7 + 1
+
     def _number(self, letter: str, flag: str) -> pa.Array:
         stamps = self.days.astype("M8[D]")
         if letter in "Yy":
-            year = stamps.astype("M8[Y]").astype(np.int64) + 1970
+            thursday = (self.days - (self.days + 3) % 7 + 3).astype("M8[D]")  # its year is that of the week
+            year = (thursday if "V" in self.letters else stamps).astype("M8[Y]").astype(np.int64) + 1970
             return _padded(year if letter == "Y" else year % 100, flag, 4 if letter == "Y" else 2)
         if letter == "d":
             return _padded((stamps - stamps.astype("M8[M]").astype("M8[D]")).astype(np.int64) + 1, flag)
@@ -320,11 +337,12 @@ class _Parts:
             sign = pa.array(["", "-"]).take(pa.array(self.negative.astype(np.int64)))
             return pc.binary_join_element_wise(sign, text, pa.scalar("", pa.string()))
         number = {
+            "V": self._week, "u": lambda: (self.days + 3) % 7 + 1,
             "m": self._month, "q": lambda: (self._month() + 2) // 3, "D": lambda: self.days,
             "H": lambda: self.seconds // 3600, "I": lambda: (self.seconds // 3600 + 11) % 12 + 1,
             "M": lambda: self.seconds // 60 % 60, "S": lambda: self.seconds % 60,
         }[letter]()  # fmt: skip
-        text = _padded(number, "-" if letter in "qD" else flag)
+        text = _padded(number, "-" if letter in "quD" else flag)
         if "+" not in flag:
             return text
         return pc.binary_join_element_wise(pa.array(["", "+"]).take(pa.array((self.days < 0).astype(np.int64))), text, "")

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 from torch import Tensor
 
 from genus.errors import DataError
@@ -17,6 +18,9 @@ __all__ = ["mark_unknown"]
 LEVELS = 256  # the most values by which a column may tell where another is blank
 FEWEST = 5  # blanks, and rows with a value, of which a pattern can be told
 AGREEING = 0.98  # of the blanks, and of the other rows, are told by another column where a blank means something
+GLANCE = 16_384  # rows that nearly always show that no column tells
+FEW = 100  # blanks among these rows that say too little
+NEARLY = 0.9  # of them are told where all rows may agree
 
 
 def mark_unknown(
@@ -73,15 +77,30 @@ def _check(space: Space, unknown: Collection[str], blank_is_a_value: Collection[
 
 def _told_by_another(space: Space, x: Tensor) -> set[int]:
     """Return the columns whose blanks are told by the values of another column."""
+    lacking = [i for i, kind in enumerate(space.kinds) if kind.has_missing]
+    blanks = space.select(lacking).tables(x).blanks(x[:, lacking]).sum(0).tolist()
+    waiting = [i for i, count in zip(lacking, blanks, strict=True) if min(count, len(x) - count) >= FEWEST]
+    if len(x) > 4 * GLANCE and waiting:  # nearly always a part of the rows shows that no column tells
+        part = x[:: len(x) // GLANCE]
+        seen = space.tables(part).blanks(part).sum(0).tolist()
+        near = _told(space, part, [i for i in waiting if seen[i] >= FEW], NEARLY)
+        waiting = [i for i in waiting if seen[i] < FEW or i in near]
+    return _told(space, x, waiting, AGREEING)
+
+
+def _told(space: Space, x: Tensor, waiting: list[int], agreeing: float) -> set[int]:
+    """Return which of some columns have blanks that the values of another column tell, to this share of the rows."""
+    told: set[int] = set()
+    if not waiting:
+        return told
     blank = space.tables(x).blanks(x).cpu().numpy()
     counts = blank.sum(0)
-    told: set[int] = set()
-    waiting = [i for i in np.flatnonzero(counts).tolist() if min(counts[i], len(x) - counts[i]) >= FEWEST]
-    for j in range(space.dim) if waiting else ():
+    for j in range(space.dim):
         there = ~blank[:, j]
         code = _codes(space.kinds[j], x[:, j].double().cpu().numpy()[there])
         if code is not None:  # a column that is blank in the same rows tells nothing
-            told |= {i for i in waiting if i not in told and i != j and _tells(code, blank[there, i], int(counts[i]))}
+            open_ = [i for i in waiting if i not in told and i != j]
+            told |= {i for i in open_ if _tells(code, blank[there, i], int(counts[i]), agreeing)}
     return told
 
 
@@ -96,19 +115,20 @@ def _codes(kind: Kind, values: np.ndarray) -> np.ndarray | None:
         return None
     if len(distinct) > LEVELS:
         return np.where(np.isin(values, atoms), np.searchsorted(atoms, values), len(atoms))
-    distinct, code = np.unique(values, return_inverse=True)
-    return code if 1 < len(distinct) <= LEVELS else None
+    coded = pa.array(values).dictionary_encode()  # hashes, where np.unique would sort
+    return coded.indices.to_numpy() if 1 < len(coded.dictionary) <= LEVELS else None
 
 
-def _tells(code: np.ndarray, blank: np.ndarray, blanks: int) -> bool:
+def _tells(code: np.ndarray, blank: np.ndarray, blanks: int, agreeing: float) -> bool:
     """Return whether the values of another column tell which rows are blank.
 
     Args:
         code: the values (M,) of the rows where the other column has one.
         blank: which of these rows are blank (M,).
         blanks: how many rows are blank in all.
+        agreeing: the share of the blanks, and of the other rows, that they have to tell.
     """
     seen = np.bincount(code)
     found = np.bincount(code, weights=blank, minlength=len(seen))
     means_blank = (found > 0.5 * seen) & (seen >= 2 * FEWEST)
-    return found[means_blank].sum() >= AGREEING * blanks and (seen - found)[~means_blank].sum() >= AGREEING * (~blank).sum()
+    return found[means_blank].sum() >= agreeing * blanks and (seen - found)[~means_blank].sum() >= agreeing * (~blank).sum()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genus.codec.notes import Note
+from genus.data.amounts import AMOUNT, read_amounts
 from genus.errors import DataError
 from genus.kinds import Category, Lattice, Real
 
@@ -36,7 +36,6 @@ GROUPED = {  # what marks thousands, and the pattern of numbers in which it does
     ",": (r"^[-+]?\d{1,3}(,\d{3})*(\.\d+)?$", r",\d{3}[.,]"),
     ".": (r"^[-+]?\d{1,3}(\.\d{3})*(,\d+)?$", r"\.\d{3}[.,]"),
 }
-UNIT = r"^([-+]?)([$€£]?)\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*(%|€|)$"  # a share or an amount
 NUMERIC = ("real", "lattice")
 
 
@@ -169,43 +168,40 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
             notes.append(Note(f"column {name!r} is read as text, since its whole numbers have more than 64 bits"))
             return None
     if texts.all(r"[.,]|^[-+]?\d+$") and texts.any(","):
-        return _with_commas(name, texts, decimal or numeric, notes)
-    return _amounts(name, texts, notes)
+        return _with_commas(name, texts, decimal, numeric, notes)
+    return _amounts(name, texts, decimal, numeric, notes)
 
 
-def _with_commas(name: str, texts: _Texts, decimal: bool, notes: list[str]) -> pa.Array | None:
+def _with_commas(name: str, texts: _Texts, decimal: bool, numeric: bool, notes: list[str]) -> pa.Array | None:
     """Return the numbers of texts whose commas are decimal or mark thousands; None where they are to stay text."""
     for mark, (pattern, beyond_doubt) in GROUPED.items():
         if texts.all(pattern) and texts.any(beyond_doubt):
             notes.append(Note(f"column {name!r} has marks of thousands, and samples of it have none", column=name))
             return _floats(pc.replace_substring(pc.replace_substring(texts.values, mark, ""), ",", "."))
     if texts.all(COMMA):
-        if decimal or not texts.all(THOUSANDS):
+        if decimal or numeric or not texts.all(THOUSANDS):
             notes.append(Note(f"column {name!r} has decimal commas, and samples of it have points"))
             return _floats(pc.replace_substring(texts.values, ",", "."))
         reason = f"column {name!r} is read as text, since its commas may be decimal or mark thousands"
         notes.append(Note(reason, "{} takes them for decimal ones", {"kinds": {name: "real"}}, name))
         return None
-    return _amounts(name, texts, notes)
+    return _amounts(name, texts, decimal, numeric, notes)
 
 
 def _floats(texts: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(texts, r"^\+", "").cast(pa.float64())
 
 
-def _amounts(name: str, texts: _Texts, notes: list[str]) -> pa.Array | None:
-    """Return the numbers of shares such as 45 % or amounts such as $3.50, where all have the same unit; else None."""
-    if not texts.all(r"[%$€£]"):
+def _amounts(name: str, texts: _Texts, decimal: bool, numeric: bool, notes: list[str]) -> pa.Array | None:
+    """Return the numbers of texts such as 45 %, $3.50 or 12 kg, where all have the same unit, as `read_amounts`; else None."""
+    if not texts.all(AMOUNT):
         return None
-    plain = pc.replace_substring_regex(texts.values, r"(\d),(\d{3})\b", r"\1\2")
-    parts = [None if text is None else re.match(UNIT, text) for text in plain.to_pylist()]
-    found = [part for part in parts if part is not None]
-    units = {part[2] + part[4] for part in found}
-    if len(units) != 1 or len(found) < texts.present:
+    read = read_amounts(texts.values.drop_null().to_pylist(), decimal, numeric)
+    if read is None:
         return None
-    notes.append(Note(f"column {name!r} has the unit {min(units)}, and samples of it are the numbers alone"))
-    kind: type = int if all(part[3].strip("+-").isdecimal() for part in found) else float
-    return pa.array([None if part is None else kind(part[1].strip("+") + part[3].strip("+")) for part in parts])
+    notes += [Note(f"column {name!r} has {said}", column=name) for said in read.notes]
+    numbers = iter(read.numbers)
+    return pa.array([next(numbers) if valid else None for valid in pc.is_valid(texts.values).to_pylist()])
 
 
 def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, kind: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,9 +18,11 @@ from genus.codec.notes import Note
 from genus.errors import DataError
 from genus.kinds import Time
 from genus.notebook import preformatted
-from genus.space import Lattice, Real, Space
+from genus.space import Category, Lattice, Real, Space
 
 __all__ = ["Dataset"]
+
+COMBINATIONS = 64  # of values of a context, by which charts may be chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +142,8 @@ class Dataset:
     def charted_on(self, rows: Dataset) -> Dataset:
         """Return these data in a space whose charts are measured on some of the rows alone, so that others stay unseen.
 
-        Supports, atoms and steps stay as they are, and so does what a person gave.
+        Supports, atoms and steps stay as they are, and so does what a person gave. With a context of a few combinations of
+        levels, charts are those that suit the values given it.
 
         Args:
             rows: of the same columns, those to train on, say.
@@ -151,14 +155,23 @@ class Dataset:
         """
         if not self.charted:
             return self
-        kinds = list(self.space.kinds)
+        kinds, groups = list(self.space.kinds), rows.context_groups()
         for i in map(self.space.index, self.charted):
             kind = kinds[i]
             if isinstance(kind, Real | Lattice) and not isinstance(kind, Time):
-                kinds[i] = kind.charted(rows.x[:, i].double().cpu().numpy())
+                kinds[i] = kind.charted(rows.x[:, i].double().cpu().numpy(), groups)
         space = Space(kinds, names=self.space.names)
         codec = replace(self.codec, space=space) if self.codec is not None else None
         return replace(self, x=self.x.to(space.dtype), space=space, codec=codec)
+
+    def context_groups(self) -> np.ndarray | None:
+        """Return the number of each row's combination of values of the context, (N,); None where they are none or many."""
+        if self.c is None or self.context is None:
+            return None
+        if any(not isinstance(kind, Category) and not kind.is_narrow for kind in self.context.kinds):
+            return None
+        values, groups = self.c.double().nan_to_num(nan=-math.inf).unique(dim=0, return_inverse=True)
+        return groups.cpu().numpy() if 1 < len(values) <= COMBINATIONS else None
 
     def _by_group(self, edges: Sequence[int], generator: torch.Generator) -> tuple[Tensor, list[int]]:
         """Return an order of the rows with groups together, and the edges moved to the ends of the nearest groups."""

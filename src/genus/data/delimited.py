@@ -30,6 +30,7 @@ from genus.kinds.numbers import EXACT
 __all__ = ["MISSING", "csv_parts", "read_csv"]
 
 DELIMITERS = "\t,;|"
+_MARKS = tuple(mark.encode() for mark in DELIMITERS)
 PART = 2**23  # bytes of text that are read together where it is read part by part
 LOOKED_AT = 1000  # so many rows decide whether line 1 is a header
 FIELD = r'"[^"]*"|\S+'  # of blank-separated text
@@ -113,6 +114,8 @@ def _cuts(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
 def _opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list[str]], list[str]]:
     """Return how a text is laid out, which columns are read as text, the fields of its first lines, and notes."""
     buffer, notes = _decoded(file, options.encoding)
+    buffer, skipped = _without_preamble(buffer)
+    notes += [Note(f"{skipped:,} lines before the table begin with #, and are skipped")] if skipped else []
     lines, delimiter = _head(buffer, file)
     if delimiter == " ":
         buffer = _with_single_blanks(buffer)
@@ -175,6 +178,24 @@ def _decoded(file: File, encoding: str | None) -> tuple[pa.Buffer, list[str]]:
     found = encoding or guess_encoding(buffer)
     guessed = encoding is None and found in ("cp1252", "latin-1")
     return as_utf8(buffer, found, file.name), [_guessed(file, found)] if guessed else []
+
+
+def _without_preamble(buffer: pa.Buffer) -> tuple[pa.Buffer, int]:
+    """Return text without the empty lines and the comments after # before its first line, and how many comments these are.
+
+    The last line after # stays where it may be a header: it has as many fields as the first one without, which holds digits.
+    """
+    at, comments, last = 0, 0, (0, b"")
+    for line in beginning(buffer).splitlines(keepends=True):
+        if line.lstrip().startswith(b"#"):
+            comments, last = comments + 1, (at, line)
+        elif line.strip():
+            fields = [max(map(one.count, _MARKS)) for one in (last[1], line)]
+            if comments and fields[0] == fields[1] and re.search(rb"\d", line):
+                at, comments = last[0], comments - 1
+            break
+        at += len(line)
+    return (buffer.slice(at), comments) if 0 < at < len(buffer) else (buffer, 0)
 
 
 def _guessed(file: File, encoding: str) -> Note:

@@ -38,7 +38,7 @@ def in_order(
     if options.sequence in beside:
         raise DataError(f"Column {options.sequence!r} cannot be both the context and the sequence; choose one.")
     kept = [name for name in names if name not in beside]
-    known = options.codec.names[:2] if options.codec is not None and options.codec.space.period > 1 else None
+    known = options.codec.names[:2] if options.codec is not None and options.codec.space.channels else None
     if isinstance(options.sequence, tuple) or known:
         pair = options.sequence if isinstance(options.sequence, tuple) else known
         if not pair or len(pair) != 2:

@@ -72,7 +72,7 @@ def _is_below(low: Candidate, high: Candidate) -> bool | None:
 def _step(gap: np.ndarray) -> float:
     """Return the distance of neighbouring gaps where they lie on a coarse lattice; 0 where most gaps differ."""
     distinct = np.unique(gap)
-    return float(np.diff(distinct).min()) if len(distinct) < max(2, len(gap) // 4) else 0.0
+    return float(np.diff(distinct).min()) if 1 < len(distinct) < max(2, len(gap) // 4) else 0.0
 
 
 def _is_bound(gap: np.ndarray, step: float) -> bool:

@@ -251,9 +251,10 @@ def _measured_rows(
     given = {name for name, kind in overrides.items() if isinstance(kind, Kind)}
     names = codec.space.names if chart != "affine" and found.images is None else None
     charted = tuple(name for name in names or () if name not in given)
-    return Dataset(
+    data = Dataset(
         x, c, codec.space, space, target, found.name, noted, codec=codec, context_codec=context, keys=keys, charted=charted
     )
+    return data.charted_on(data) if data.context_groups() is not None else data
 
 
 def _encoded(

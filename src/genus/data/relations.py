@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from genus.codec import Codec
+from genus.codec.absence import Absent
 from genus.codec.constraints import Constraint, Together
 from genus.codec.functions import Function
 from genus.codec.relations import Order, Sum, exact_numbers
@@ -58,11 +59,16 @@ def relate(
     names = codec.space.names or ()
     kinds = dict(zip(names, codec.space.kinds, strict=True))
     table = table.select(list(names))
-    together = [one for text in constraints if (one := Together.declared(text, names)) is not None]
-    declared = [Constraint(text, names) for text in constraints if Together.declared(text, names) is None]
+    declared, together = [], []
+    for text in constraints:
+        blanks = Together.declared(text, names) or Absent.declared(text, names)
+        if blanks is None:
+            declared.append(Constraint(text, names))
+        else:
+            together.append(blanks)
     free = {name: kind for name, kind in kinds.items() if name not in fixed}
     found = find_relations(table, free, target, declared, search)
-    rewrites = [*together, *(one for one in found if one not in together)]
+    rewrites: list[Rewrite] = [*together, *(one for one in found if one not in together)]
     if not rewrites:
         return codec
     after, _, reasons = run_forward(rewrites, table)

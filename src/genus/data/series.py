@@ -47,7 +47,7 @@ def is_series(source: Any, known: Space | None) -> bool:
     """Return whether these are arrays of several values a step: (N, T, C), or a list of (T, C); or (T, C) of a known space."""
     axes = [np.ndim(source)] if hasattr(source, "ndim") else [np.ndim(item) for item in source if hasattr(item, "ndim")]
     if isinstance(source, np.ndarray | Tensor):
-        wide = known is not None and known.period > 1 and axes == [2]
+        wide = known is not None and bool(known.channels) and axes == [2]
         return (axes == [3] and source.shape[2] > 1) or wide
     return isinstance(source, list | tuple) and len(axes) == len(source) > 0 and set(axes) == {2}
 
@@ -122,7 +122,7 @@ def series_rows(series: Series, overrides: Mapping[str, str | Kind], codec: Code
         lacking = [name for name in codec.space.channels if name not in table.column_names]
         if lacking and len(table.column_names) == codec.space.period and not series.names:
             table = table.rename_columns(list(codec.space.channels))
-        elif lacking or codec.space.period < 2:
+        elif lacking or not codec.space.channels:
             expected = ", ".join(codec.space.channels) or "one value a step"
             raise DataError(f"The series have the values {', '.join(table.column_names)}; the space has {expected}.")
         return encode(codec.space, [table.column(name) for name in codec.space.channels], lengths), codec
@@ -136,8 +136,6 @@ def series_rows(series: Series, overrides: Mapping[str, str | Kind], codec: Code
             + (f"put {other!r} first." if other else "fill them in one column, and put it first.")
         )
     kinds = [kind.with_end() if ends and not kind.has_missing else kind for kind in kinds]
-    if len(kinds) == 1:
-        raise DataError("The series have one value a step; read them as a column of lists, or as an array (N, T).")
     steps = int(lengths.max()) + ends
     space = Space(kinds, shape=(steps * len(kinds),), names=table.column_names, sequence=True)
     found = Codec(space, series.form, names=(*series.names, *table.column_names) if series.names else ())

@@ -1,35 +1,69 @@
-"""The search for columns that are missing in the same rows."""
+"""The search for columns that are missing in the same rows, perhaps where another column says so."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.absence import Absent, is_blank, levels_of
 from genus.codec.constraints import Together
 from genus.data.candidates import BROKEN, SURE, Candidate
 
 __all__ = ["find_together"]
 
 ACCEPTED = 0.1  # the least share of draws that would obey it by chance: rejection must not take forever
+MOST_LEVELS = 32  # of a column that may say where others are missing
 
 
-def find_together(columns: Sequence[Candidate]) -> list[Together]:
-    """Return the groups of columns that are missing in the same rows, where chance cannot have it so."""
+def find_together(columns: Sequence[Candidate]) -> list[Together | Absent]:
+    """Return the groups of columns that are missing in the same rows, where chance cannot have it so.
+
+    Where the levels of another column say in which rows, that is returned instead.
+    """
     groups: dict[bytes, list[str]] = {}
-    shares: dict[bytes, float] = {}
+    masks: dict[bytes, np.ndarray] = {}
     for column in columns:
-        missing = np.asarray(pc.is_null(column.data, nan_is_null=True), dtype=bool)
+        missing = is_blank(column.data)
         if missing.any():
-            mask = np.packbits(missing).tobytes()
-            groups.setdefault(mask, []).append(column.name)
-            shares[mask] = float(missing.mean())
-    found = []
-    for mask, names in groups.items():
-        share = shares[mask]
-        by_chance = share ** len(names) + (1 - share) ** len(names)
+            key = np.packbits(missing).tobytes()
+            groups.setdefault(key, []).append(column.name)
+            masks[key] = missing
+    found: list[Together | Absent] = []
+    for key, names in groups.items():
+        share = float(masks[key].mean())
         differ = 2 * share * (1 - share)  # of two such columns, independent, in a row
-        if len(names) > 1 and differ >= BROKEN and differ * len(columns[0].data) >= SURE and by_chance >= ACCEPTED:
+        if differ < BROKEN or differ * len(masks[key]) < SURE:
+            continue
+        absent = _absent(columns, names, masks[key]) if _by_chance(share, len(names) + 1) >= ACCEPTED else None
+        if absent is not None:
+            found.append(absent)
+        elif len(names) > 1 and _by_chance(share, len(names)) >= ACCEPTED:
             found.append(Together(tuple(names)))
     return found
+
+
+def _by_chance(share: float, count: int) -> float:
+    """Return the share of rows in which so many independent columns, each missing as often, agree on it."""
+    return share**count + (1 - share) ** count
+
+
+def _absent(columns: Sequence[Candidate], names: Sequence[str], missing: np.ndarray) -> Absent | None:
+    """Return the column whose levels say where others are missing, with these levels; None where there is none."""
+    share = float(missing.mean())
+    surprise = -len(missing) * (share * np.log(share) + (1 - share) * np.log1p(-share))  # of the rows that are missing, in nats
+    for column in columns:
+        kind = column.dtype
+        if column.name in names or not (not column.is_number or "int" in kind) or is_blank(column.data).any():
+            continue
+        coded = levels_of(column.data).combine_chunks().dictionary_encode()
+        coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+        if not 1 < len(coded.dictionary) <= MOST_LEVELS:
+            continue
+        code = np.asarray(coded.indices)
+        seen, blank = np.bincount(code), np.bincount(code, weights=missing)
+        if ((blank == 0) | (blank == seen)).all() and surprise - np.log1p(seen).sum() >= SURE:
+            return Absent(tuple(names), column.name, tuple(pc.take(coded.dictionary, np.flatnonzero(blank)).to_pylist()))
+    return None

@@ -225,16 +225,18 @@ class Number(Kind):
     def without_end(self) -> Kind:
         return self._with_atoms(self.numbers)
 
-    def charted(self, values: np.ndarray) -> Self:
+    def charted(self, values: np.ndarray, groups: np.ndarray | None = None) -> Self:
         """Return this kind with the chart, on the same support, under which these values are likeliest.
 
         Args:
             values: (N,) in data units, NaN where missing; atoms among them do not count.
+            groups: (N,) the group of each, see `fit_chart`.
         """
-        inner = values[~np.isnan(values) & ~np.isin(values, self.numbers)]
+        counts = ~np.isnan(values) & ~np.isin(values, self.numbers)
+        inner = values[counts]
         if self.is_narrow or len(inner) < 2 or not inner.min() < inner.max():
             return self
-        fit = fit_chart(inner, *self.chart.support, self.step)
+        fit = fit_chart(inner, *self.chart.support, self.step, None if groups is None else groups[counts])
         return replace(self, loc=fit.loc, scale=fit.scale, chart=fit.chart)  # type: ignore[type-var]
 
     def _with_atoms(self, atoms: tuple[float, ...]) -> Kind:

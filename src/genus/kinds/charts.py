@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
@@ -103,7 +103,8 @@ class Chart:
 
     def to_json(self) -> dict[str, Any]:
         """Return the chart as plain JSON values, without those that are as usual."""
-        return {name: value for name, value in asdict(self).items() if value != getattr(Chart, name)}
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in named if value != getattr(Chart, name)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Chart:

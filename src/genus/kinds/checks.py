@@ -52,7 +52,7 @@ def check_rows(space: Any, x: Any, name: str) -> None:
 def _outside(space: Any, value: float, row: int, column: int, name: str) -> str:
     """Return the message on a value that its kind has no place for."""
     label = f"place {column}" if space.sequence else space.label(column)
-    if space.period > 1:
+    if space.channels:
         label = f"step {column // space.period} of column {space.channels[column % space.period]!r}"
     if math.isnan(value) and not space.sequence:
         return (

@@ -31,6 +31,7 @@ GROUPS = 32  # of rows, by whose shares a normal is tested before anything else 
 PLACES = 48  # where knots can be: so many by rank, and so many by normal quantiles
 GAPS = 6  # the widest gaps between neighbours, at both sides of which knots can be
 WORST = -1e6  # nats of a row that a chart has no place for
+LEAST_IN_GROUP = 10  # rows of a group that has a normal of its own
 LEAST = 3  # rows between neighbouring knots, but at a gap
 
 
@@ -71,16 +72,27 @@ class _Column(NamedTuple):
         return np.concatenate([ends[:1], middle, ends[1:]]), np.concatenate([[0.5], below[:-1] + 0.5, below[-1:] + 0.5])
 
 
-def fit_chart(values: np.ndarray, low: float = -math.inf, high: float = math.inf, step: float = 0.0) -> Fit:
+def fit_chart(
+    values: np.ndarray,
+    low: float = -math.inf,
+    high: float = math.inf,
+    step: float = 0.0,
+    groups: np.ndarray | None = None,
+) -> Fit:
     """Return the chart under which values are likeliest, standardised by their robust mean and deviation.
+
+    Where the values fall into groups, such as those of a label, the chart that makes all of them normal may be the wrong one:
+    it is kept only if normals, one for each group, like other rows no less under it than under a chart without a spline.
 
     Args:
         values: (N,) the values of a column off its atoms, at least one.
         low, high: the ends of the support, beyond which no value lies: a half line, an interval or the whole line.
         step: of the lattice that the values lie on, whose outer cells end at `low` and `high`; 0 for reals.
+        groups: (N,) whole numbers from 0, the group of each value; None: there are none.
     """
     if len(values) > ROWS:
-        values = values[np.random.default_rng(0).choice(len(values), ROWS, replace=False, shuffle=False)]
+        part = np.random.default_rng(0).choice(len(values), ROWS, replace=False, shuffle=False)
+        values, groups = values[part], None if groups is None else groups[part]
     x, rows = np.unique(values, return_counts=True)
     column = _Column(x, rows, step, low, high)
     plain, few = _plain(column), len(values) < FEW
@@ -94,7 +106,26 @@ def fit_chart(values: np.ndarray, low: float = -math.inf, high: float = math.inf
         best, score = max((best, score), *(_bent(column, base, BENT + score) for base in bases), key=lambda pair: pair[1])
     if plain is not None and score < _score(column, plain) + GAIN:
         return plain
-    return best
+    if groups is None or not best.chart.knots:
+        return best
+    others = [fit for fit in (plain, scored[0][0]) if fit is not None]
+    return max([best, *others], key=lambda fit: _score_in_groups(values, groups, fit))
+
+
+def _score_in_groups(values: np.ndarray, groups: np.ndarray, fit: Fit) -> float:
+    """Return the mean log-density of every second value under a normal in u for each group of the others, in nats."""
+    charts = Charts.of([fit.chart], [fit.loc], [fit.scale])
+    u, log_slope = (t[:, 0].numpy() for t in charts.forward(torch.from_numpy(values)[:, None]))
+    train, other = slice(None, None, 2), slice(1, None, 2)
+    size = int(groups.max()) + 1
+    count, first, second = (np.bincount(groups[train], u[train] ** k, size) for k in range(3))
+    few = count < LEAST_IN_GROUP  # these have the normal of all
+    pooled = [t.sum() for t in (count, first, second)]
+    count, first, second = (np.where(few, p, t) for p, t in zip(pooled, (count, first, second), strict=True))
+    mean = first / count
+    std = np.sqrt((second / count - mean**2).clip(min=1e-6))
+    z = (u[other] - mean[groups[other]]) / std[groups[other]]
+    return float(np.maximum(log_slope[other] - np.log(std[groups[other]]) - z * z / 2, WORST).mean())
 
 
 def ndtr(x: np.ndarray | float) -> np.ndarray:

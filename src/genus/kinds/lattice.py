@@ -17,6 +17,9 @@ from genus.kinds.steps import Steps, round_digits
 
 __all__ = ["Lattice", "common_step"]
 
+SCALE = 12  # values of a scale, of marks or months, which has no tails
+TAIL = 0.1  # of the range, in which few rows lie where there is a tail
+RARE = 3  # rows at an end beyond which others may lie
 EVERYWHERE = (-math.inf, math.inf)
 ACCIDENT = 1000.0  # to one are the odds that a common step of whole numbers is none
 
@@ -106,25 +109,31 @@ class Lattice(Number):
 
     @classmethod
     def measure(
-        cls, values: np.ndarray, step: float = 1.0, bounds: tuple[float, float] = EVERYWHERE, chart: str = "affine"
+        cls,
+        values: np.ndarray,
+        step: float = 1.0,
+        bounds: tuple[float, float] = EVERYWHERE,
+        chart: str = "affine",
+        tails: bool = False,
     ) -> Lattice:
         """Return the Lattice of values that lie whole multiples of a step above the least value.
 
-        Up to 256 values are the lattice low..high. A longer lattice is widened by the range of the data on both sides, though
-        never across zero, and has atoms.
+        Up to 256 values are the lattice low..high, with a quarter of the range beyond an end that looks like a tail, if wished.
+        A longer lattice is widened by the range of the data on both sides, though never across zero, and has atoms.
 
         Args:
             values: (N,), NaN where missing; at least one is a number.
             step: the distance of neighbouring values.
             bounds: the least and the greatest number that the widened lattice may reach.
             chart: "affine"; or "auto", the chart under which the values are likeliest.
+            tails: a short lattice goes on beyond an end that looks like a tail.
         """
         nan = np.isnan(values)
         present = values[~nan] if nan.any() else values
         low, high = float(present.min()), float(present.max())
         distinct, counts = distinct_counts(present)
         steps = Steps(low, high, step, 17, np.ones(len(distinct), dtype=bool))
-        return cls.from_steps(present, distinct, counts, steps, bool(nan.any()), bounds, chart)
+        return cls.from_steps(present, distinct, counts, steps, bool(nan.any()), bounds, chart, tails)
 
     @classmethod
     def from_steps(
@@ -136,6 +145,7 @@ class Lattice(Number):
         missing: bool,
         bounds: tuple[float, float] = EVERYWHERE,
         chart: str = "affine",
+        tails: bool = False,
     ) -> Lattice:
         """Return the Lattice of values whose steps were measured; a long lattice has atoms and wider bounds.
 
@@ -146,6 +156,7 @@ class Lattice(Number):
             missing: some values are missing.
             bounds: the least and the greatest number that the widened lattice may reach.
             chart: "affine"; or "auto", the chart under which the values are likeliest.
+            tails: a short lattice goes on beyond an end that looks like a tail.
         """
         low, high, step, digits, on = steps
         off, blank = distinct[~on].tolist(), [math.nan] if missing else []
@@ -156,6 +167,7 @@ class Lattice(Number):
             first = float(distinct[on][0])
             return cls(first, first, step, (*distinct[distinct != first].tolist(), *blank), digits=digits)
         if round((high - low) / step) < cls.NARROW:
+            low, high = _with_tails(steps, distinct[on], counts[on], bounds) if tails else (low, high)
             return cls(low, high, step, (*off, *blank), digits=digits)
         spikes = on & (counts > 1 if listed else frequent(distinct, counts, len(present), step))
         ends = [v if spikes[i] else bound for i, v, bound in zip(np.flatnonzero(on)[[0, -1]], (low, high), bounds, strict=True)]
@@ -191,6 +203,26 @@ def common_step(present: np.ndarray) -> float:
         if step <= 1 or (len(values) - 1) * math.log(step) < math.log(ACCIDENT):
             return 1.0
     return float(step)
+
+
+def _with_tails(steps: Steps, distinct: np.ndarray, counts: np.ndarray, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of a short lattice, each moved out by a quarter of the range where it looks like a tail.
+
+    It does where hardly a row lies at the end, and few rows near it: then a new row may well lie beyond. A scale of a few
+    values, and counts that are as frequent at the end as elsewhere, end where they do.
+    """
+    low, high, step, *_ = steps
+    size = round((high - low) / step) + 1
+    if size <= SCALE:
+        return low, high
+    near, share = (high - low) * TAIL, counts.sum() * TAIL
+    thin = [
+        counts[end] <= RARE and counts[at].sum() < share / 4
+        for end, at in ((0, distinct <= low + near), (-1, distinct >= high - near))
+    ]
+    steps_out = min(-(-size // 4), (Lattice.NARROW - size) // max(1, sum(thin)))
+    start, end = _widened(steps, (max(bounds[0], low - steps_out * step), min(bounds[1], high + steps_out * step)))
+    return start if thin[0] else low, end if thin[1] else high
 
 
 def _widened(steps: Steps, bounds: tuple[float, float]) -> tuple[float, float]:

@@ -20,6 +20,7 @@ LARGEST = 1e100  # beyond it squares overflow
 EXACT = 2**53  # beyond it a double skips whole numbers
 GLANCE = 4096  # rows that nearly always tell whether values repeat
 TIED = 0.5  # values repeat where a smaller share of them is different: a density would make spikes of them
+NEAR, SEVERAL = 0.02, 5  # so near to both ends of shares, so many rows show that there they end
 REPEATED = 0.8  # the same limit for values on a coarse lattice
 
 
@@ -100,7 +101,7 @@ def measure_numbers(
     any_size = override == "lattice" or math.isfinite(bounds[1])
     # Larger numbers may be rounded reals, unless their type says otherwise.
     if override != "real" and (any_size or max(-low, high) <= 2**31) and _is_whole(present):
-        return Lattice.measure(values, common_step(present), bounds, chart)
+        return Lattice.measure(values, common_step(present), bounds, chart, tails=True)
     counted = _probed(present) if override != "lattice" else None
     if counted is None:
         present = shortest_decimals(present) if single else present
@@ -113,7 +114,8 @@ def measure_numbers(
     if override == "lattice" or (repeats and override != "real"):
         steps = find_steps(counted.distinct, counted.counts, single)
         if steps is not None and (override or tied or steps.high - steps.low < Lattice.COARSE * steps.step):
-            return Lattice.from_steps(present, counted.distinct, counted.counts, steps, missing, chart=chart)
+            within = _shares(counted, steps.step)
+            return Lattice.from_steps(present, counted.distinct, counted.counts, steps, missing, within, chart, tails=True)
         if override == "lattice":
             raise DataError(f"Column {name!r} cannot be read as 'lattice': its values, such as {low:g}, lie on no lattice.")
     repeated = tied and len(counted.distinct) <= Lattice.NARROW
@@ -126,6 +128,19 @@ def _ends(present: np.ndarray, low: float, high: float) -> list[float]:
     """Return the ends that values lie on, however rarely: these have no place on the open support that the others show."""
     shares = (low, high) == (0, 1) and min((present == end).sum() for end in (low, high)) > 1  # once, where scaled onto [0, 1]
     return [0.0, 1.0] if shares else [0.0] if 0 in (low, high) else []
+
+
+def _shares(counted: _Values, step: float) -> tuple[float, float]:
+    """Return the ends 0 and 1, or 0 and 100, of shares that lie on both, or next to both, more than once; else none."""
+    for end in (1.0, 100.0):
+        low, high = counted.distinct[0], counted.distinct[-1]
+        beside = [
+            counted.counts[counted.distinct <= NEAR * end].sum(),
+            counted.counts[counted.distinct >= (1 - NEAR) * end].sum(),
+        ]
+        if 0 <= low <= 2 * step and end - 2 * step <= high <= end and min(beside) >= SEVERAL:
+            return 0.0, end
+    return EVERYWHERE
 
 
 def _is_whole(present: np.ndarray) -> bool:

@@ -210,7 +210,7 @@ class Tables(NamedTuple):
         least = torch.where(self.category, 0.0, self.low - self.step / 2)
         most = torch.where(self.category, self.states - 0.5, self.high + self.step / 2)
         # Nearly always the extremes tell that all is well; NaN and inf, which are among them, need a closer look.
-        low, high, real = x.amin(0), x.amax(0), self.real
+        (low, high), real = x.aminmax(dim=0), self.real
         inside = torch.where(real, (low > least) & (high < most), (low >= least) & (high <= most))
         if bool((inside & low.isfinite() & high.isfinite()).all()):
             return None

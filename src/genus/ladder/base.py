@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -261,7 +262,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     @property
     def device(self) -> torch.device:
         """Return the device of the model's numbers."""
-        return next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+        return next((t.device for t in itertools.chain(self.parameters(), self.buffers())), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:

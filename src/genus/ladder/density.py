@@ -148,6 +148,16 @@ class ApproximateDensity(GenerativeModel):
     def class_log_probs(self, x: Tensor) -> Tensor:
         """Return log p(y|x) for each level y of the one categorical context, by Bayes' rule p(y|x) ~ p(y) p(x|y).
 
+        It is as exact as `class_log_joint`, whose arguments and errors it has.
+
+        Returns:
+            (B, levels) in nats.
+        """
+        return self.class_log_joint(x).log_softmax(1)
+
+    def class_log_joint(self, x: Tensor) -> Tensor:
+        """Return log p(y) p(x|y) for each level y of the one categorical context, with the frequencies of training as p(y).
+
         Exact where the log-density is; otherwise `log_evidence` stands in for it, with the same noise for every class.
 
         Args:
@@ -164,7 +174,7 @@ class ApproximateDensity(GenerativeModel):
         prior = (self.context_counts / self.context_counts.sum()).log()
         every = (torch.full((1, 1), float(y), dtype=self.context.dtype) for y in range(len(prior)))
         rows = [self.log_evidence(x, c, seed=0) for c in every]
-        return (torch.stack(rows, dim=1) + prior.to(rows[0].dtype)).log_softmax(1)
+        return torch.stack(rows, dim=1) + prior.to(rows[0].dtype)
 
 
 class TractableDensity(Marginals, ApproximateDensity):

@@ -181,7 +181,7 @@ class Adversarial(GenerativeModel):
 
     def _fake(self, n: int, c: Tensor | None, context: Tensor | None) -> Tensor:
         """Return the features of n generated rows, one-hots hard in value and soft in gradient."""
-        z = torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=rng(self.device))
+        z = torch.empty(n, self.latent, dtype=self.dtype, device=self.device).normal_(generator=rng(self.device))
         out = self.generator(z if context is None else torch.cat([z, context], dim=1))
         numbers = out[:, : len(self.numbers)]
         numbers = torch.where(self.bounded, self.middle + self.reach * torch.tanh(numbers), numbers)

@@ -55,7 +55,7 @@ class Normal(Base):
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n rows (n, D) on the device of `like`."""
-        return torch.randn(n, self.dim, device=like.device, generator=rng(like.device))
+        return torch.empty(n, self.dim, device=like.device).normal_(generator=rng(like.device))
 
 
 class Student(Base):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -121,12 +123,13 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         return product.log_prob(x).gather(1, k.unsqueeze(1)).squeeze(1)
 
     @torch.no_grad()
-    def class_log_probs(self, x: Tensor) -> Tensor:
+    def class_log_joint(self, x: Tensor) -> Tensor:
         if self.context_counts is None:
-            return super().class_log_probs(x)  # says why not
+            return super().class_log_joint(x)  # says why not
         x = x.to(self.device)
         self.space.check(x)
-        return (self.product.log_prob(x) + (self.context_counts / self.context_counts.sum()).log()).log_softmax(1)
+        prior = (self.context_counts / self.context_counts.sum()).log()
+        return self.product.log_prob(x) + prior - math.log(self.acceptance)
 
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self._sample(len(x), c)  # columns are independent

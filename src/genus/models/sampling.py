@@ -211,7 +211,7 @@ def checked_prefixes(
     """
     if prefix is None:
         return None
-    several = space.period > 1  # a prefix of a series is (steps, values)
+    several = bool(space.channels)  # a prefix of a series is (steps, values)
     if isinstance(prefix, str) or (isinstance(prefix, Tensor) and prefix.ndim == 1 + several):
         prefix = [prefix]
     rows = [encode(row) if isinstance(row, str) else torch.as_tensor(row) for row in prefix]

@@ -104,7 +104,7 @@ class VariationalModel(LatentVariable, ApproximateDensity):
         return self._log_weights(x, c, 1, noise)[0]
 
     def _noise(self, n: int) -> Tensor:
-        return torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=rng(self.device))
+        return torch.empty(n, self.latent, dtype=self.dtype, device=self.device).normal_(generator=rng(self.device))
 
     def _log_weights(self, x: Tensor, c: Tensor | None, samples: int, noise: Tensor | None = None) -> Tensor:
         z, log_q = self.posterior(self._posterior_input(x, c).repeat(samples, 1), noise)

@@ -133,7 +133,7 @@ def forecast(
     found = []
     for i, row in enumerate(rows):
         contexts = None if c is None else c[i : i + 1]
-        begin = row.view(-1, space.period) if space.period > 1 else row
+        begin = row.view(-1, space.period) if space.channels else row
         length = len(row) // space.period + steps
         at = None if seed is None else seed + i
         drawn = model.sample(times, contexts, at, prefix=[begin] if len(row) else None, length=length)  # type: ignore[call-arg]
@@ -171,7 +171,7 @@ def infill(
     first, last = start * period, min(stop * period, x.shape[1])
     for i, row in enumerate(x):
         given, n = None if c is None else c[i : i + 1], 1 if last == x.shape[1] else CANDIDATES
-        begin, at = row[:first].view(-1, period) if period > 1 else row[:first], None if seed is None else seed + i
+        begin, at = row[:first].view(-1, period) if model.space.channels else row[:first], None if seed is None else seed + i
         drawn = model.sample(n, given, at, prefix=[begin] if first else None, length=last // period)  # type: ignore[call-arg]
         whole = torch.cat([drawn, row[last:].expand(n, -1)], dim=1)
         if n > 1:
@@ -191,7 +191,7 @@ def _beginnings(
 ) -> tuple[list[Tensor], Tensor | None, tuple[Any, ...]]:
     """Return the beginnings as numbers of the space, each without an end, with their contexts and keys."""
     space, codec = model.space, model.codec or Codec(model.space)
-    if isinstance(prefix, Tensor | np.ndarray) and prefix.ndim == (2 if space.period > 1 else 1):
+    if isinstance(prefix, Tensor | np.ndarray) and prefix.ndim == (2 if space.channels else 1):
         prefix = prefix[None]
     arrays = isinstance(prefix, Tensor | np.ndarray | list)
     if model.context is not None and not arrays:

@@ -243,7 +243,8 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
             found = np.unique(np.asarray(classes))
             codes = label_codes(y, len(data), found).numpy()
         context = Space([Category(tuple(found.tolist()))], names=["y"])
-        return replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context), found
+        labelled = replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context)
+        return labelled.charted_on(labelled), found
 
     def _built(self, data: Dataset, seed: int) -> GenerativeModel:
         hyper = suggested(family(self.family), data.space, len(data)) | self._hyper
@@ -287,9 +288,7 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
             codes = label_codes(y, len(x), self.classes_)
             log_density = self._log_density(x, codes)
         else:
-            prior = self._log_prior()
-            rows = [self._log_density(x, torch.full((len(x),), k)) + prior[k] for k in range(len(prior))]
-            log_density = torch.stack(rows).logsumexp(0)
+            log_density = self._marginal(x)
         return (log_density + tails).numpy()
 
     @available_if(_is_density)
@@ -300,6 +299,20 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
     def _log_density(self, x: Tensor, codes: Tensor | None) -> Tensor:
         c = None if codes is None else self._context(codes)
         return log_weights(cast(ApproximateDensity, self.model_), x, c, BOUND_DRAWS).mean(0)
+
+    def _marginal(self, x: Tensor) -> Tensor:
+        """Return log p(x), (n,), of encoded rows, the mean over the labels by their frequency."""
+        if isinstance(self.model_, TractableDensity):
+            return self._class_log_joint(x).logsumexp(1)
+        prior = self._log_prior()
+        rows = [self._log_density(x, torch.full((len(x),), k)) + prior[k] for k in range(len(prior))]
+        return torch.stack(rows).logsumexp(0)
+
+    def _class_log_joint(self, x: Tensor) -> Tensor:
+        """Return log p(x, y), (n, k), of encoded rows under a model with an exact density."""
+        model = cast(TractableDensity, self.model_)
+        with torch.no_grad(), isolated(0):
+            return map_batches(lambda x, c: model.class_log_joint(x), x).double().cpu()
 
     @staticmethod
     def _context(codes: Tensor) -> Tensor:
@@ -331,8 +344,7 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         """Return log p(y | x), (n, k), of encoded rows; by the evidence, with the same noise for every class, of a bound."""
         model = cast(ApproximateDensity, self.model_)
         if isinstance(model, TractableDensity):
-            with torch.no_grad(), isolated(0):
-                return map_batches(lambda x, c: model.class_log_probs(x), x).double().cpu()
+            return self._class_log_joint(x).log_softmax(1)
         every = (self._context(torch.full((len(x),), k)) for k in range(len(self.classes_)))
         rows = [log_weights(model, x, c, EVIDENCE_DRAWS).logsumexp(0) for c in every]
         return (torch.stack(rows, dim=1) + self._log_prior()).log_softmax(1)

@@ -22,7 +22,7 @@ __all__ = ["BestWeights", "optimizer_tensors", "read", "restore_optimizer", "set
 
 STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum_buffer"}}
 SUMMED = 4096  # rows summed at a time: a memory-mapped tensor is not copied
-SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay", "lr_schedule", "precision")
+SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay", "lr_schedule", "optimizer", "precision")
 
 
 def settings(
@@ -45,10 +45,20 @@ def settings(
         "content of the data": fingerprint(train),
         "content of the validation rows": None if validation is None else fingerprint(validation),
         "batch_size": batch_size,
-        **{name: getattr(options, name) for name in SHARED},
+        **{name: _by_name(getattr(options, name)) for name in SHARED},
+        "accumulate": None if options.accumulate == 1 else options.accumulate,
+        "row_weights": None if (weights := train.row_weights()) is None else zlib.crc32(weights.cpu().numpy().data),
         "losses": [f"{loss.name}, every {loss.interval}" for loss in losses],
         "arguments of losses": json.loads(json.dumps([loss.config for loss in losses if loss.config])),
     }
+
+
+def _by_name(value: Any) -> Any:
+    """Return an option as JSON; a function, a class or a partial of one by its name."""
+    if not callable(value):
+        return value
+    name = getattr(getattr(value, "func", value), "__qualname__", type(value).__qualname__)
+    return f"{name} {getattr(value, 'args', ())} {getattr(value, 'keywords', {})}"
 
 
 def fingerprint(rows: Rows) -> int:
@@ -111,6 +121,7 @@ def optimizer_tensors(optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, 
         for place, optimizer in enumerate(optimizers)
         for index, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
+        if value is not None  # an SGD without momentum keeps none
     }
 
 
@@ -126,7 +137,8 @@ def restore_optimizer(place: int, optimizer: torch.optim.Optimizer, tensors: dic
         owner, index, name = key.split("/")
         if int(owner) == place:
             like = torch.zeros(()) if name == "step" else parameters[int(index)]
-            if (tensor.shape, tensor.dtype) != (like.shape, like.dtype) or not bool(tensor.isfinite().all()):
+            known = type(optimizer).__name__ in STATES  # what others keep is theirs to check
+            if (known and (tensor.shape, tensor.dtype) != (like.shape, like.dtype)) or not bool(tensor.isfinite().all()):
                 raise ValueError(f"the optimizer's {name!r} is not that of the parameter")
             state.setdefault(int(index), {})[name] = tensor
     names = STATES.get(type(optimizer).__name__)

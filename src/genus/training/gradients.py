@@ -17,7 +17,6 @@ from genus.errors import NonFiniteLossError, TrainingError, lacks_memory
 from genus.ladder import GenerativeModel, Loss
 from genus.training import checkpoint
 from genus.training.history import History, alarms
-from genus.training.options import SCHEDULES
 from genus.training.players import Objective, Step, make_fabric, make_objectives
 from genus.training.rows import Window, generator
 from genus.training.trainer import Job, Trainer
@@ -73,7 +72,7 @@ class GradientTrainer(Trainer):
             self.value, self.backward = self.autocast, self.fabric.backward
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
         fused = options.precision != "16-mixed"
-        self.objectives = make_objectives(losses, self.module, options.learning_rate, options.weight_decay or 0.0, fused)
+        self.objectives = make_objectives(losses, self.module, options, fused)
         self.cumulative_weights = self.cumulate_row_weights()
         self.interval = self.evaluation_interval()
         self.weights: list[Tensor] = list(model.parameters())
@@ -89,12 +88,13 @@ class GradientTrainer(Trainer):
 
     def cumulate_row_weights(self) -> Tensor | None:
         """Return the cumulative sum (N,) of the model's row weights, to draw rows by; None where all rows are seen alike."""
-        own = getattr(self.model.row_weights, "__func__", None) is not GenerativeModel.row_weights
-        if self.window_length is not None or not own:  # the base class weights no row: no copy of all rows is needed
-            return None
-        rows = self.train[:]
-        row_weights = self.model.row_weights(rows.x, rows.c)
-        return None if row_weights is None else row_weights.double().cpu().cumsum(0)
+        own, weights = getattr(self.model.row_weights, "__func__", None) is not GenerativeModel.row_weights, None
+        if self.window_length is None and own:  # the base class weights no row: no copy of all rows is needed
+            rows = self.train[:]
+            weights = self.model.row_weights(rows.x, rows.c)
+        asked = self.train.row_weights()
+        weights = asked if weights is None else weights if asked is None else weights * asked.to(weights.device)
+        return None if weights is None else weights.double().cpu().cumsum(0)
 
     def evaluation_interval(self) -> int:
         """Return the steps between evaluations: an epoch, within bounds that keep evaluation near a tenth of the time.
@@ -173,7 +173,7 @@ class GradientTrainer(Trainer):
 
     def train_step(self, index: Tensor) -> None:
         """Make one step: lower every loss whose interval it is on the rows of a batch, and average the weights."""
-        rate = SCHEDULES[str(self.options.lr_schedule)](self.budget.spent(self.step, self.seconds))
+        rate = self.options.rate(self.budget.spent(self.step, self.seconds))
         for objective in self.objectives:
             if self.step % objective.interval == 0:
                 self.optimizer_step(objective, index, rate)
@@ -182,6 +182,9 @@ class GradientTrainer(Trainer):
             # A warm-up of the average: early weights are poor, and are forgotten faster.
             decay = min(self.options.ema_decay or 0.0, (1 + self.step) / (10 + self.step))
             get_ema_multi_avg_fn(decay)(self.averages, self.weights, self.step)
+        if self.group.fabric is not None:
+            losses = {one.name: loss for step, one, loss, _ in self.pending_losses if step == self.step}
+            self.group.call("on_train_batch_end", step=self.step, losses=losses)
 
     def optimizer_step(self, objective: Objective, index: Tensor, rate: float) -> None:
         """Make one step of one loss; `rate` is the schedule's share of its learning rate."""
@@ -209,8 +212,8 @@ class GradientTrainer(Trainer):
                 precision.unscale_gradients(optimizer)
             norm = clip_gradients(objective.parameters, self.options.max_grad_norm)
         for optimizer in objective.optimizers:
-            group = optimizer.param_groups[0]
-            group["lr"] = group["initial_lr"] * rate
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * rate
             precision.optimizer_step(optimizer)
         if objective.after is not None:
             objective.after()
@@ -230,13 +233,14 @@ class GradientTrainer(Trainer):
         """Return a loss of some rows, and leave its gradients in its parameters."""
         for parameter in objective.parameters:
             parameter.grad = None
-        if objective.piece is None or objective.piece >= len(index):
+        piece = min(objective.piece or len(index), -(-len(index) // self.options.accumulate))
+        if piece >= len(index):
             loss = self.value(objective.index, index)
             self.backward(loss)
             return loss
         losses = []
-        for piece in index.split(objective.piece):
-            loss = self.value(objective.index, piece) * (len(piece) / len(index))
+        for part in index.split(piece):
+            loss = self.value(objective.index, part) * (len(part) / len(index))
             self.backward(loss)
             losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -347,7 +351,7 @@ class GradientTrainer(Trainer):
         for objective, (total, gradient, count) in zip(self.objectives, training["losses"], strict=True):
             objective.total, objective.gradient, objective.count = total, gradient, count
         for index, optimizer in enumerate(self.optimizers()):
-            checkpoint.restore_optimizer(index, optimizer, groups["optimizer"])
+            checkpoint.restore_optimizer(index, optimizer, groups.get("optimizer", {}))
         self.fabric.strategy.precision.load_state_dict(training["precision"])
         self.flushed_step = self.step
 

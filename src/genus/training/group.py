@@ -52,6 +52,12 @@ class Group:
             # Decisions travel between the processors, so that no device is waited for.
             self._decisions = dist.new_group(backend="gloo", timeout=PATIENCE)
 
+    def alone(self) -> Group:
+        """Return this process as a group of its own that tells the same loggers and callbacks."""
+        group = Group()
+        group.fabric = self.fabric
+        return group
+
     @property
     def is_first(self) -> bool:
         """Return whether this process decides, writes files and shows progress."""
@@ -174,7 +180,21 @@ class Group:
         if self.fabric is not None and self.is_first:
             numbers = {name: value for name, value in row.items() if isinstance(value, int | float)} | row.get("watched", {})
             self.fabric.log_dict(numbers, step=row["step"])
-            self.fabric.call("on_evaluation", row=row)
+        self.call("on_evaluation", row=row)
+
+    def call(self, name: str, **arguments: Any) -> None:
+        """Call the method of this name of all the Fabric's callbacks that have it, in rank 0."""
+        if self.fabric is not None and self.is_first:
+            self.fabric.call(name, **arguments)
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Have the Fabric's loggers write what they have kept, however the training inside ends."""
+        try:
+            yield
+        finally:
+            for logger in self.fabric.loggers if self.fabric is not None and self.is_first else ():
+                logger.save()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ def fit(
     max_steps: int | None = None,
     max_seconds: float | None = None,
     batch_size: int | None = None,
+    accumulate: int = 1,
     learning_rate: float | None = None,
     seed: int = 0,
     validation: Any = 0.1,
@@ -49,7 +50,9 @@ def fit(
     ema_decay: float | None = None,
     max_grad_norm: float | None = 5.0,
     weight_decay: float | None = None,
-    lr_schedule: str | None = None,
+    lr_schedule: str | Callable[[float], float] | None = None,
+    optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer] | None = None,
+    row_weights: Any = None,
     device: str = "auto",
     precision: str | None = None,
     compile: bool = False,
@@ -80,6 +83,8 @@ def fit(
         epochs, max_steps, max_seconds: budgets; whichever ends first ends the training, the final evaluation included. With
             none of them, early stopping ends it, or a limit of 100 epochs (3000 to 30 000 steps; 200 passes of EM).
         batch_size: by default 64 for hundreds of rows to 512 for tens of thousands; of sequences some 8,000 elements.
+        accumulate: in how many parts, one after another, the gradient of a batch is computed, in the memory of one part. A loss
+            that is no mean over rows is the mean of its parts.
         learning_rate: of every player; by default what the loss asks for, else 1e-3.
         seed: of the split, the order of the rows, the noise in losses and the model's `initialise`. The weights were
             drawn when the model was made.
@@ -94,8 +99,12 @@ def fit(
             This, batch_size, learning_rate, weight_decay, lr_schedule and patience default to the family's `fit_defaults`.
         max_grad_norm: the largest norm of each player's gradient; None: any.
         weight_decay: Adam's and Muon's, decoupled.
-        lr_schedule: how the learning rate goes over the budget: "cosine" or "linear" to 0, or "constant". With max_seconds it
-            follows the share of the seconds spent.
+        lr_schedule: how the learning rate goes over the budget: "cosine" or "linear" to 0, "constant", or a function from
+            the share that is spent, 0 to 1, to the share of the learning rate. With max_seconds it follows the seconds.
+        optimizer: a function from the list of a player's parameters to an optimizer in place of Adam and Muon, such as
+            `partial(torch.optim.SGD, lr=0.1)`; weight_decay is its own then. Its step must need no closure.
+        row_weights: (N,) numbers of at least 0, how often each row of `data` counts: training by gradients draws rows by
+            them, naive Bayes counts them, and a share of validation rows is drawn by them. Other families refuse them.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: Fabric's: "32-true" (every tensor as it is, so a float64 model trains in float64), "bf16-mixed", "16-mixed",
             "64-true". By default "32-true", or the family's "bf16-mixed" where the device multiplies bfloat16 matrices fast.
@@ -105,15 +114,16 @@ def fit(
             Ctrl-C or SIGTERM.
         resume: go on from the checkpoint, bit for bit as if never stopped. Budgets and patience may be new ones.
         progress: a bar on a terminal, a line now and then elsewhere, both on stderr.
-        fabric: Lightning's, with the words of the machine: devices, nodes, precision, loggers, callbacks, whose
-            `on_evaluation(row)` gets each row of the history. Several processes, each with the same data, share every batch, so
-            that the same rows make a step whatever their number; they evaluate and end together, and rank 0 writes the files.
-            Losses that are means over rows are as in one process; noise is each process's own. What counts adds up its counts;
-            a `Learned` or `Composed` model learns in rank 0, for all.
+        fabric: Lightning's, with the words of the machine: devices, nodes, precision; its loggers get each row of the history.
+            Its callbacks are called by the methods that they have of `on_fit_start(model)`, `on_train_batch_end(step, losses)`
+            after each step by gradients, `on_evaluation(row)` and `on_fit_end(model, history)`. Several processes, each with
+            the same data, share every batch, so that the same rows make a step whatever their number; they evaluate and end
+            together, and rank 0 writes the files. Losses that are means over rows are as in one process; noise is each
+            process's own. What counts adds up its counts; a `Learned` or `Composed` model learns in rank 0, for all.
 
     Data are in memory, or memory-mapped tensors, or a stream, of which counted models see all rows and others a sample (see
-    `genus.read`); none of a stream's rows are held out from counting. Steps are Adam's or Muon's. For other optimizers write
-    the loop: `model.losses()` says what to lower.
+    `genus.read`); none of a stream's rows are held out from counting. For steps of another sort write the loop:
+    `model.losses()` says what to lower.
 
     Raises:
         DataError: the data do not fit the model's space.
@@ -127,17 +137,18 @@ def fit(
     (60, 'max_steps')
     """
     options = FitOptions(
-        epochs=epochs, max_steps=max_steps, max_seconds=max_seconds, batch_size=batch_size, learning_rate=learning_rate,
-        seed=seed, validation=validation, patience=patience, ema_decay=ema_decay, max_grad_norm=max_grad_norm,
-        weight_decay=weight_decay, lr_schedule=lr_schedule, device=device, precision=precision, compile=compile,
-        checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, progress=progress,
+        epochs=epochs, max_steps=max_steps, max_seconds=max_seconds, batch_size=batch_size, accumulate=accumulate,
+        learning_rate=learning_rate, seed=seed, validation=validation, patience=patience, ema_decay=ema_decay,
+        max_grad_norm=max_grad_norm, weight_decay=weight_decay, lr_schedule=lr_schedule, optimizer=optimizer,
+        row_weights=row_weights, device=device, precision=precision, compile=compile, checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every, resume=resume, progress=progress,
     )  # fmt: skip
     group = Group(fabric)
     options = _shared(options, group)
     alone = losses is None and isinstance(model, Composed | Learned)
     if group.count > 1 and alone:  # they are not divided, and every process gets what the first has learned
         first = replace(options, device=str(fabric.device))  # type: ignore[union-attr]
-        history, model.held_out = group.by_first(lambda: (_fit(model, data, losses, first, Group()), model.held_out))
+        history, model.held_out = group.by_first(lambda: (_fit(model, data, losses, first, group.alone()), model.held_out))
         if not group.is_first:
             prepare(model, data, None, options.seed)  # for the codec
         group.copy_state(model)
@@ -155,8 +166,11 @@ def _shared(options: FitOptions, group: Group) -> FitOptions:
         )
     precision = options.precision or str(group.fabric.strategy.precision.precision)
     own = {"validation": options.validation, "device": str(group.fabric.device)}
-    own |= {"progress": options.progress and group.is_first}
-    first = group.first(replace(options, validation=None, precision=None if precision == "32-true" else precision))
+    own |= {"progress": options.progress and group.is_first, "row_weights": options.row_weights}
+    # Data and functions are each process's own: they are not sent.
+    own |= {name: getattr(options, name) for name in ("lr_schedule", "optimizer") if callable(getattr(options, name))}
+    sent: dict[str, Any] = dict.fromkeys(own.keys() - {"device", "progress"})
+    first = group.first(replace(options, **sent, precision=None if precision == "32-true" else precision))
     return replace(first, **own)
 
 
@@ -174,14 +188,16 @@ def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, optio
     losses_to_lower = [] if without_gradients else trainable(model, _checked(model.losses() if losses is None else losses))
     model.to(chosen_device)
     held = None if held is None else held.to(model.device)
-    with Interrupt() as interrupt:
+    group.call("on_fit_start", model=model)
+    with Interrupt() as interrupt, group.logging():
         if is_composed:
-            history = _fit_together(model, train, held, options, interrupt)
+            history = _fit_together(model, train, held, options, interrupt, group)
         else:
             history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None, group=group)
     is_private = getattr(model, "privacy", None) is not None  # then nothing of single rows is kept beside what has noise
     model.held_out = None if held is None or is_private else HeldOut.of(model, held.x, held.c)
     model.contexts = None if is_private else _contexts(train)
+    group.call("on_fit_end", model=model, history=history)
     return history
 
 
@@ -237,7 +253,14 @@ def _fit_one(
         return history
 
 
-def _fit_together(model: GenerativeModel, train: Rows, held: Rows | None, options: FitOptions, interrupt: Interrupt) -> History:
+def _fit_together(
+    model: GenerativeModel,
+    train: Rows,
+    held: Rows | None,
+    options: FitOptions,
+    interrupt: Interrupt,
+    group: Group | None = None,
+) -> History:
     """Train a model that is composed of others."""
 
     def fit_member(member: GenerativeModel, train: Rows, held: Rows, options: FitOptions, title: str) -> History:
@@ -249,7 +272,7 @@ def _fit_together(model: GenerativeModel, train: Rows, held: Rows | None, option
     with bound(options.seed), Progress(model.family_name, options.progress) as bar:
         _count_labels(model, train, held)
         settled = options.with_defaults(model.fit_defaults)
-        history = ComposedTrainer(Job(model, train, held, settled, interrupt, bar), options, fit_member).run()
+        history = ComposedTrainer(Job(model, train, held, settled, interrupt, bar, group or Group()), options, fit_member).run()
         history.acceptance = model.measure_acceptance(getattr(train, "c", None), options.seed)
         return history
 
@@ -267,10 +290,19 @@ def _split(model: GenerativeModel, data: Any, options: FitOptions, own_way: bool
         )
     streams = is_counted and hasattr(data, "blocks")  # all rows are counted, and none held out
     unused = (single_pass or crossed or streams) and share
-    train, held = prepare(model, data, None if unused else options.validation, options.seed)
+    if options.row_weights is not None and (not _weighs(model, own_way) or hasattr(data, "blocks")):
+        raise TrainingError(
+            f"The training of this {model.name} does not weigh rows; leave row_weights out and repeat rows, or pass losses=."
+        )
+    train, held = prepare(model, data, None if unused else options.validation, options.seed, options.row_weights)
     if is_counted and not single_pass and held is None:
         held = train.some(HELD_OUT, options.seed)  # EM stops by the rows that it is trained on
     return train, held
+
+
+def _weighs(model: GenerativeModel, own_way: bool) -> bool:
+    """Return whether a training weighs rows: by gradients, or a count that does."""
+    return not own_way or (model.weighs if isinstance(model, Counted) else not isinstance(model, Composed | Learned))
 
 
 def _checked(losses: Sequence[Loss]) -> Sequence[Loss]:
@@ -288,9 +320,11 @@ def _contexts(train: Rows) -> Contexts | None:
 def _count_labels(model: GenerativeModel, train: Rows, held: Rows | None) -> None:
     """Count the labels of the context, which are the prior of the Bayes classifier."""
     label_counts = getattr(model, "context_counts", None)
-    labels = [rows.labels() for rows in (train, held) if rows is not None and rows.c is not None]
+    weights = train.row_weights()  # drawn by weights, the validation rows say nothing more of how often labels are
+    labels = [rows.labels() for rows in (train, held if weights is None else None) if rows is not None and rows.c is not None]
     if label_counts is not None and labels:
-        label_counts.copy_(torch.bincount(torch.cat(labels), minlength=len(label_counts)))
+        weights = None if weights is None else weights.cpu()
+        label_counts.copy_(torch.bincount(torch.cat(labels), weights, minlength=len(label_counts)))
 
 
 def _start(model: GenerativeModel, some: Rows) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -22,7 +22,7 @@ SCHEDULES = {
     "constant": lambda spent: 1.0,
 }
 
-WHOLE = ("batch_size", "max_steps", "patience", "checkpoint_every")
+WHOLE = ("batch_size", "accumulate", "max_steps", "patience", "checkpoint_every")
 POSITIVE = (*WHOLE, "epochs", "max_seconds", "learning_rate", "max_grad_norm")
 BY_FAMILY = ("batch_size", "learning_rate", "patience", "ema_decay", "weight_decay", "lr_schedule", "precision")
 
@@ -43,6 +43,7 @@ class FitOptions:
     max_steps: int | None = None
     max_seconds: float | None = None
     batch_size: int | None = None
+    accumulate: int = 1
     learning_rate: float | None = None
     seed: int = 0
     validation: Any = 0.1
@@ -50,7 +51,9 @@ class FitOptions:
     ema_decay: float | None = None
     max_grad_norm: float | None = 5.0
     weight_decay: float | None = None
-    lr_schedule: str | None = None
+    lr_schedule: str | Callable[[float], float] | None = None
+    optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer] | None = None
+    row_weights: Any = None
     device: str = "auto"
     precision: str | None = None
     compile: bool = False
@@ -71,8 +74,12 @@ class FitOptions:
             object.__setattr__(self, name, None if value is None else int(value))
         if self.ema_decay is not None and not self.ema_decay < 1:
             raise TrainingError(f"ema_decay is a decay, at least 0 and below 1; got {self.ema_decay}.")
-        if self.lr_schedule is not None and self.lr_schedule not in SCHEDULES:
-            raise TrainingError(f"There is no lr_schedule {self.lr_schedule!r}; there are {', '.join(SCHEDULES)}.")
+        if not (self.lr_schedule is None or callable(self.lr_schedule) or self.lr_schedule in SCHEDULES):
+            raise TrainingError(
+                f"There is no lr_schedule {self.lr_schedule!r}; there are {', '.join(SCHEDULES)}, and functions of a share."
+            )
+        if not (self.optimizer is None or callable(self.optimizer)):
+            raise TrainingError(f"optimizer must be a function of a list of parameters; got {self.optimizer!r}.")
         if self.resume and self.checkpoint is None:
             raise TrainingError("resume=True needs checkpoint=, the file to resume from.")
 
@@ -89,6 +96,11 @@ class FitOptions:
         if not positive and not 0 <= value < math.inf:
             raise TrainingError(f"{name} must be a number of at least 0, or None; got {getattr(self, name)!r}.")
 
+    def rate(self, spent: float) -> float:
+        """Return the share of the learning rate at a share of the budget spent."""
+        schedule = self.lr_schedule if callable(self.lr_schedule) else SCHEDULES[str(self.lr_schedule)]
+        return float(schedule(spent))
+
     def with_defaults(self, family: Mapping[str, Any], patience: int = 20) -> FitOptions:
         """Return the options with a default in place of every None that has one.
 
@@ -101,6 +113,8 @@ class FitOptions:
             raise TrainingError(f"fit_defaults may hold {', '.join(BY_FAMILY)}; this family's hold {', '.join(unknown)}.")
         common = {"ema_decay": 0.0, "weight_decay": 0.0, "lr_schedule": "cosine", "patience": patience, "precision": "32-true"}
         defaults = {**common, **family}
+        if self.optimizer is not None:  # its own rate, unless the caller names one
+            defaults.pop("learning_rate", None)
         if "precision" in family and not multiplies_halves(find_device(self.device)):
             defaults["precision"] = common["precision"]
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})

@@ -16,7 +16,7 @@ from genus.errors import TrainingError
 from genus.ladder import GenerativeModel, Loss
 from genus.random import draws_by_generator, passed_along
 from genus.training.muon import SinglePrecisionMuon
-from genus.training.options import multiplies_halves
+from genus.training.options import FitOptions, multiplies_halves
 from genus.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -113,9 +113,7 @@ def trainable(model: GenerativeModel, losses: Sequence[Loss]) -> list[Loss]:
     return [replace(loss, parameters=p, matrices=list(loss.matrices)) for loss, p in zip(losses, chosen, strict=True)]
 
 
-def make_objectives(
-    losses: Sequence[Loss], module: nn.Module, learning_rate: float | None, weight_decay: float, fused: bool
-) -> list[Objective]:
+def make_objectives(losses: Sequence[Loss], module: nn.Module, options: FitOptions, fused: bool) -> list[Objective]:
     """Return every loss with its optimizers. A learning rate of `fit` wins over the loss's own, which wins over 1e-3.
 
     Muon's steps are scaled to the size of Adam's (Liu et al. 2025, arXiv:2502.16982), so that one rate serves both.
@@ -125,19 +123,19 @@ def make_objectives(
         parameters = list(loss.parameters)
         own = set(map(id, parameters))
         others = [p for p in module.parameters() if id(p) not in own]
-        optimizers = _optimizers(loss, parameters, learning_rate, weight_decay, fused)
+        optimizers = _optimizers(loss, parameters, options, fused)
         made.append(
             Objective(index, loss.name, loss.interval, parameters, others, optimizers, loss.after, loss.piece, loss.of_elements)
         )
     return made
 
 
-def _optimizers(
-    loss: Loss, parameters: list[nn.Parameter], learning_rate: float | None, weight_decay: float, fused: bool
-) -> list[torch.optim.Optimizer]:
-    options: dict[str, Any] = {"lr": 1e-3, "weight_decay": weight_decay} | dict(loss.optimizer)
-    if learning_rate is not None:
-        options["lr"] = learning_rate
+def _optimizers(loss: Loss, parameters: list[nn.Parameter], of_fit: FitOptions, fused: bool) -> list[torch.optim.Optimizer]:
+    if of_fit.optimizer is not None:
+        return [_own_optimizer(of_fit.optimizer(parameters), of_fit.learning_rate)]
+    options: dict[str, Any] = {"lr": 1e-3, "weight_decay": of_fit.weight_decay or 0.0} | dict(loss.optimizer)
+    if of_fit.learning_rate is not None:
+        options["lr"] = of_fit.learning_rate
     for_muon = set(map(id, loss.matrices))
     matrices, rest = [p for p in parameters if id(p) in for_muon], [p for p in parameters if id(p) not in for_muon]
     optimizers: list[torch.optim.Optimizer] = []
@@ -150,6 +148,14 @@ def _optimizers(
     for optimizer in optimizers:
         optimizer.param_groups[0]["initial_lr"] = float(options["lr"])
     return optimizers
+
+
+def _own_optimizer(optimizer: Any, learning_rate: float | None) -> torch.optim.Optimizer:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TrainingError(f"optimizer must return an optimizer of torch's; it returned a {type(optimizer).__name__}.")
+    for group in optimizer.param_groups:
+        group["initial_lr"] = float(group["lr"] if learning_rate is None else learning_rate)
+    return optimizer
 
 
 def make_fabric(device: torch.device, precision: str) -> Fabric:

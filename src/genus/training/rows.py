@@ -37,6 +37,7 @@ class Rows:
     `among` says which of them are meant, and in which order: data are not copied where a share of them is held out. They may be
     kept as small integers, memory-mapped even; rows that are taken out of them are floating-point numbers. Where they are a
     sample of more, `stream(size)` gives all rows in blocks of x and c, and `rest(size)` those that are not in the sample.
+    `weights` (N,) are how often each row of x counts.
     """
 
     x: Tensor
@@ -45,6 +46,7 @@ class Rows:
     among: Tensor | None = None
     stream: Stream | None = None
     rest: Stream | None = None
+    weights: Tensor | None = None
 
     def blocks(self, size: int, rank: int = 0, count: int = 1) -> Iterator[Rows]:
         """Yield the rows in blocks of so many; where they are a sample of more, all of these.
@@ -71,20 +73,35 @@ class Rows:
 
     def __getitem__(self, index: slice | Tensor) -> Rows:
         index = index if self.among is None else self.among[index]
-        x, c = (None if t is None else _taken(t, index) for t in (self.x, self.c))
+        x, c, weights = (None if t is None else _taken(t, index) for t in (self.x, self.c, self.weights))
         assert x is not None
         x = x if x.is_floating_point() else x.to(torch.float32)
-        return Rows(x, c, self.consecutive and isinstance(index, slice))
+        return Rows(x, c, self.consecutive and isinstance(index, slice), weights=weights)
 
     def some(self, count: int, seed: int) -> Rows:
-        """Return a random choice of so many rows; all of them where there are fewer."""
+        """Return a random choice of so many rows, all of them where there are fewer; with weights, as many draws by them."""
+        if (weights := self.row_weights()) is not None:
+            drawn = torch.multinomial(weights.cpu(), min(count, len(self)), True, generator=generator(seed, 0))
+            return replace(self[drawn.to(self.x.device)], weights=None)
         if len(self) <= count:
             return self[:]
         return self[torch.randperm(len(self), generator=generator(seed, 0))[:count].to(self.x.device)]
 
+    def row_weights(self) -> Tensor | None:
+        """Return how often each of the rows counts, (N,); None where all count alike."""
+        return self.weights if self.weights is None or self.among is None else self.weights[self.among]
+
     def windows(self) -> Rows:
         """Return every window of the one long sequence, as many as it has places, without a copy."""
         return Rows(self.x.reshape(-1).unfold(0, self.x.shape[1], 1), None)
+
+    def observed(self) -> tuple[Tensor | None, ...]:
+        """Return x, c and, where rows are weighed, their weights, as a model counts them.
+
+        Pieces of one sequence are counted as one, so that nothing is lost at their edges.
+        """
+        x = self.x.reshape(1, -1) if self.consecutive else self.x
+        return (x, self.c) if self.weights is None else (x, self.c, self.weights)
 
     def __len__(self) -> int:
         return len(self.x if self.among is None else self.among)
@@ -97,9 +114,9 @@ class Rows:
 
     def to(self, device: torch.device) -> Rows:
         """Return the rows on a device."""
-        x, c, among = (None if t is None else t.to(device) for t in (self.x, self.c, self.among))
+        x, c, among, weights = (None if t is None else t.to(device) for t in (self.x, self.c, self.among, self.weights))
         assert x is not None
-        return Rows(x, c, self.consecutive, among, self.stream, self.rest)
+        return Rows(x, c, self.consecutive, among, self.stream, self.rest, weights)
 
 
 class Window:
@@ -178,7 +195,7 @@ def batch_size_for(count: int, length: int = 1) -> int:
     return min(count, size, max(1, SYMBOLS // length))
 
 
-def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
+def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int, weights: Any = None) -> tuple[Rows, Rows | None]:
     """Return the training rows and the validation rows, or None in place of these.
 
     Args:
@@ -186,11 +203,13 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tu
         data: a Dataset, x, or (x, c).
         validation: a fraction of the rows, drawn by the seed (at most 20 000 rows: the rest trains), or data of its own.
         seed: of the split.
+        weights: (N,), how often each row of the data counts; a share of them is then drawn by these, with replacement.
 
     Raises:
-        DataError: the data do not fit the model, there are no rows, or the fraction is none.
+        DataError: the data do not fit the model, there are no rows, or the fraction is none; or weights do not fit the rows.
     """
     rows = _rows(model, data, "data")
+    rows = rows if weights is None else replace(rows, weights=_checked_weights(weights, rows))
     if validation is None or (isinstance(validation, int | float) and validation == 0):
         return rows, None
     if not isinstance(validation, int | float):
@@ -203,10 +222,27 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int) -> tu
     if rows.consecutive:  # neighbours are too alike to be told apart; and what will be asked for is most like the end
         return Rows(rows.x[held:], None, True), rows[:held]
     if getattr(data, "groups", None) is not None:  # what was cut from one recording stays together
+        if weights is not None:
+            raise DataError("Rows that belong together cannot be weighed and split; pass validation rows, or validation=None.")
         parts = data.split(1 - validation, validation, seed=seed)
         return _rows(model, parts[0], "data"), _rows(model, parts[1], "validation")
     order = torch.randperm(len(rows), generator=generator(seed, 0)).to(rows.x.device)
-    return replace(rows, among=order[held:], stream=None), rows[order[:held]]
+    kept = rows[order[:held]]
+    if kept.weights is not None:
+        if not bool(kept.weights.any()):
+            raise DataError("No validation row has a weight above 0; pass validation rows, or validation=None.")
+        kept = kept.some(held, seed)
+    return replace(rows, among=order[held:], stream=None), kept
+
+
+def _checked_weights(weights: Any, rows: Rows) -> Tensor:
+    found = torch.as_tensor(weights, dtype=torch.float64).to(rows.x.device)
+    if found.shape != (len(rows),) or rows.consecutive:
+        what = "one long sequence" if rows.consecutive else f"shape {tuple(found.shape)}"
+        raise DataError(f"row_weights must be one number for each of {len(rows)} rows; got {what}.")
+    if not bool(found.isfinite().all() & (found >= 0).all() & (found > 0).any()):
+        raise DataError("row_weights must be finite numbers of at least 0, not all of them 0.")
+    return found
 
 
 def warn_of_scale(space: Space, x: Tensor, name: str) -> None:

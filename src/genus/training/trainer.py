@@ -362,8 +362,7 @@ class CountingTrainer(Trainer):
             if not len(block):
                 continue
             rows = block.to(self.device)
-            # Pieces of one sequence are counted as one, so that nothing is lost at their edges.
-            self.counted.observe(rows.x.reshape(1, -1) if rows.consecutive else rows.x, rows.c)
+            self.counted.observe(*rows.observed())  # type: ignore[arg-type]
         if cut and self.step > 0:
             return False
         self.group.conclude(self.counted, self.model)

@@ -1,0 +1,94 @@
+"""The relation of columns that are missing exactly where another column says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genus.codec.rewrites import Rewrite
+from genus.errors import DataError
+
+__all__ = ["Absent", "is_blank", "levels_of"]
+
+
+@dataclass(frozen=True)
+class Absent(Rewrite):
+    """Keeps columns missing in the rows in which another column has one of some levels, and nowhere else.
+
+    Draws that break it are drawn again.
+
+    Args:
+        columns: one or more.
+        by: the other column, of text, booleans or whole numbers.
+        levels: of it, as text.
+
+    >>> table = pa.table({"garage": ["none", "big", "none"], "area": [None, None, 30.0]})
+    >>> Absent(("area",), "garage", ("none",)).forward(table)[1].tolist()
+    [False, True, True]
+    """
+
+    columns: tuple[str, ...]
+    by: str
+    levels: tuple[str, ...]
+    rejects = of_blanks = True
+
+    def __post_init__(self) -> None:
+        named = (*self.columns, self.by, *self.levels)
+        if not self.columns or not self.levels or not all(isinstance(name, str) for name in named):
+            raise DataError(f"Columns that are missing where another has a level, and levels, are texts; got {named!r}.")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (*self.columns, self.by)
+
+    def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+        said = np.asarray(pc.is_in(levels_of(table.column(self.by)), value_set=pa.array(self.levels)), dtype=bool)
+        return table, np.logical_or.reduce([is_blank(table.column(name)) != said for name in self.columns])
+
+    def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
+        return table
+
+    def describe(self) -> str:
+        names = " and ".join(filter(None, (", ".join(self.columns[:-1]), self.columns[-1])))
+        verb = "are" if len(self.columns) > 1 else "is"
+        return f"{names} {verb} missing exactly where {self.by} is {' or '.join(self.levels)}"
+
+    @property
+    def declarations(self) -> tuple[str, ...]:
+        return (f"{', '.join(self.columns)} missing where {self.by} = {' or '.join(self.levels)}",)
+
+    @classmethod
+    def declared(cls, text: str, names: Sequence[str]) -> Absent | None:
+        """Return what "a, b missing where c = none or 0" declares; None for another text.
+
+        Raises:
+            DataError: a name that no column has.
+        """
+        found = re.fullmatch(r"\s*(.+?)\s+missing\s+where\s+(.+?)\s*=\s*(.+?)\s*", text)
+        if found is None or text in names:
+            return None
+        *columns, by = (word.strip(' `"') for word in (*found[1].split(","), found[2]))
+        unknown = [name for name in (*columns, by) if name not in names]
+        if unknown or by in columns:
+            raise DataError(f"The constraint {text!r} is not understood at {(unknown or [by])[0]!r}; name different columns.")
+        return cls(tuple(columns), by, tuple(level.strip(' `"') for level in re.split(r"\s+or\s+", found[3])))
+
+    def effect(self) -> str:
+        return "draws that break it are drawn again"
+
+
+def is_blank(column: pa.ChunkedArray) -> np.ndarray:
+    """Return which values of a column are missing, (N,) bool."""
+    return np.asarray(pc.is_null(column, nan_is_null=True), dtype=bool)
+
+
+def levels_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the values of a column as text."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(pa.string())

@@ -1,0 +1,152 @@
+"""Columns as people have them: each of a kind that is known to go wrong, and what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+import genus
+from genus import Dataset, Lattice, NaiveBayes, Real, read
+from genus.codec import Absent
+from genus.data.amounts import read_amounts
+
+ROWS = 300
+
+
+def fitted(data: Dataset) -> NaiveBayes:
+    """A naive Bayes of some data."""
+    model = NaiveBayes(data.space, data.context)
+    genus.fit(model, data, progress=False)
+    return model
+
+
+def amounts() -> np.ndarray:
+    """Prices of many different sizes, with two decimals."""
+    return np.exp(np.random.default_rng(5).normal(6, 1.5, ROWS)).round(2)
+
+
+WRITTEN: dict[str, Callable[[float], str]] = {
+    "a code of a currency": lambda v: f"{v:.2f} USD",
+    "a sign before": lambda v: f"£{v:,.2f}",
+    "decimal comma and a sign": lambda v: f"{v:.2f} €".replace(".", ","),
+    "points between thousands": lambda v: f"{v:,.2f} €".translate(str.maketrans(",.", ".,")),
+    "apostrophes": lambda v: f"{v:,.2f}".replace(",", "'"),
+    "blanks between thousands": lambda v: f"{v:,.2f}".replace(",", " "),
+    "no-break spaces": lambda v: f"{v:,.2f}".replace(",", "\u202f").replace(".", ","),
+    "a unit": lambda v: f"{v:.2f} kg",
+    "a unit of two": lambda v: f"{v:.2f}km/h",
+    "degrees": lambda v: f"{v:.2f}°C",
+}
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+def test_amounts_are_numbers_however_they_are_written(way: str, tmp_path: Path) -> None:
+    values = amounts()
+    path = tmp_path / "t.tsv"
+    path.write_text("v\tw\n" + "".join(f"{WRITTEN[way](v)}\t{i % 5}\n" for i, v in enumerate(values)), encoding="utf-8")
+    data = read(path)
+    assert not isinstance(data.space.kinds[0], genus.Category)
+    assert data.frame().column("v").to_pylist() == values.tolist()
+    assert any("samples of it" in note for note in data.notes), data.notes
+    few = tmp_path / "few.tsv"
+    few.write_text(f"v\tw\n{WRITTEN[way](1234.5)}\t2\n", encoding="utf-8")
+    assert read(few, space=data.codec).frame().column("v").to_pylist() == [1234.5]
+
+
+def test_parentheses_are_a_minus_and_codes_stay_text() -> None:
+    found = read_amounts(["(1,200.50)", "75.25"])
+    assert found is not None
+    assert found.numbers == [-1200.5, 75.25]
+    telephones, places, sizes = ["555 123 456", "555 123 457"], [f"{i:03d}B" for i in range(40)], ["10 kg", "20 kg"]
+    assert all(read_amounts(texts) is None for texts in (telephones, places, sizes, ["(1)", "(2)"], ["3 kg", "4 g"]))
+
+
+def test_shares_that_reach_both_ends_stay_between_them() -> None:
+    share = np.random.default_rng(0).beta(0.4, 0.4, ROWS)
+    data = read({"share": share.round(3), "percent": (100 * share).round(1)})
+    assert [(kind.low, kind.high) for kind in data.space.kinds] == [(0, 1), (0, 100)]  # type: ignore[union-attr]
+
+
+def test_empty_lines_and_comments_before_a_table_are_passed_over(tmp_path: Path) -> None:
+    path, rows = tmp_path / "t.csv", "".join(f"{i / 2},{i % 3}\n" for i in range(40))
+    path.write_text("\n\n# a logger\n# units: mm, s\n\nt,v\n" + rows)
+    data = read(path)
+    assert data.space.names == ("t", "v")
+    assert len(data) == 40
+    assert "2 lines before the table begin with #, and are skipped" in data.notes
+    path.write_text("#t,v\n" + rows)
+    assert read(path).space.names == ("#t", "v")
+
+
+def garages() -> pa.Table:
+    """Houses whose garage has an area and a year exactly where there is one."""
+    rng = np.random.default_rng(1)
+    garage = rng.choice(["none", "attached", "detached"], ROWS)
+    lacks = garage == "none"
+    columns: dict[str, Any] = {"garage": garage, "price": rng.normal(300, 50, ROWS).round()}
+    columns |= {name: pa.array(rng.normal(m, 40, ROWS).round(), mask=lacks) for name, m in (("area", 400), ("wall", 200))}
+    return pa.table(columns)
+
+
+def test_columns_that_another_says_are_missing_are_drawn_so() -> None:
+    table = garages()
+    data = read(table)
+    sentence = "area and wall are missing exactly where garage is none"
+    assert [relation.describe() for relation in data.codec.rewrites] == [sentence]  # type: ignore[union-attr]
+    model = fitted(data)
+    drawn = model.decode(model.sample(400, seed=0))
+    lacks = np.array(drawn.column("garage").to_pylist()) == "none"
+    for name in ("area", "wall"):
+        assert np.array_equal(np.asarray(drawn.column(name).is_null(nan_is_null=True)), lacks)
+    declared = read(table, relations=False, constraints=["area, wall missing where garage = none"])
+    assert declared.codec.rewrites == (Absent(("area", "wall"), "garage", ("none",)),)  # type: ignore[union-attr]
+    odd = table.slice(0, 1).set_column(0, "garage", pa.array(["none" if table["area"][0].as_py() is not None else "attached"]))
+    assert not read(odd, space=data.codec, beyond=True).x.isfinite().nan_to_num().all()
+    found = genus.predict(model, {"garage": ["attached", "detached"], "price": [300.0, 280.0], "wall": [200.0, 190.0]}, "area")
+    assert np.isfinite(np.asarray(found.value, dtype=float)).all()
+    with pytest.raises(genus.DataError, match="'roof'"):
+        read(table, constraints=["area missing where roof = none"])
+    shuffled = table.set_column(0, "garage", table["garage"].take(np.random.default_rng(2).permutation(ROWS)))
+    assert "exactly where" not in str(read(shuffled))
+
+
+def test_a_gap_that_is_the_same_everywhere_is_a_relation() -> None:
+    rng = np.random.default_rng(0)
+    begin = (np.datetime64("2020-01-01") + rng.integers(0, 300, ROWS)).astype("datetime64[D]")
+    blank = rng.random(ROWS) < 0.5
+    data = read(pa.table({"begin": begin, "paid": pa.array(begin + 3, mask=blank), "v": rng.normal(size=ROWS)}))
+    assert any("paid" in relation.describe() for relation in data.codec.rewrites)  # type: ignore[union-attr]
+
+
+def test_charts_suit_the_classes_of_a_context() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, 3000)
+    frame = {"x": rng.normal(label * 6.0, 1), "y": [f"c{k}" for k in label]}
+    alone, given = read({"x": frame["x"]}), read(frame, context="y")
+    assert alone.space.kinds[0].chart.knots
+    assert not given.space.kinds[0].chart.knots
+    model = fitted(given)
+    truth = -0.5 * ((given.x[:, 0] - 6 * given.c[:, 0]) ** 2 + np.log(2 * np.pi))  # type: ignore[index]
+    assert float((truth - model.log_prob(given.x, given.c)).mean()) < 0.02
+    affine = read(frame, context="y", chart="affine")
+    assert affine.space.kinds[0].chart.is_affine
+    # Where every class is skewed alike, the chart stays.
+    skewed = read({"x": np.exp(rng.normal(label / 3, 1)), "y": frame["y"]}, context="y")
+    assert isinstance(skewed.space.kinds[0], Real)
+    assert skewed.space.kinds[0].chart.form == "log"
+
+
+def test_joint_log_densities_of_classes_add_up_to_the_density() -> None:
+    data = read("iris", context="species")
+    model = fitted(data)
+    joint = model.class_log_joint(data.x)
+    each = torch.stack([model.log_prob(data.x, torch.full((1, 1), float(k))) for k in range(3)], 1) + np.log(1 / 3)
+    torch.testing.assert_close(joint, each, atol=1e-2, rtol=1e-3)  # the prior is that of the rows that trained
+    torch.testing.assert_close(joint.log_softmax(1), model.class_log_probs(data.x))
+    assert isinstance(data.space.kinds[0], Lattice)
