@@ -29,7 +29,7 @@ from genus.models.dequantised import Dequantised
 from genus.nets.room import built, free_memory, in_words, numbers_of
 from genus.space import Lattice, Space
 
-__all__ = ["build", "families", "family", "hyper_parameters", "hyper_type", "refusal", "suggested"]
+__all__ = ["build", "families", "family", "hyper_of", "hyper_parameters", "hyper_type", "refusal", "suggested"]
 
 PLUGINS = "genus.families"
 
@@ -231,6 +231,16 @@ def build(
     if "noise" in hyper and "noise" not in _arguments(cls):
         raise GenusError(f"noise={hyper['noise']!r} is for whole numbers, and there are none here; leave it out.")
     return _built(cls, seed, lambda: cls(space, context, **hyper))
+
+
+def hyper_of(model: GenerativeModel) -> dict[str, Any]:
+    """Return the hyper-parameters by which `build` makes such a model of its family.
+
+    >>> hyper_of(build("maf", Space([Lattice(0, 300), Lattice(0, 300)]), transforms=2, hidden=[8]))["transforms"]
+    2
+    """
+    named = isinstance(model, Dequantised)  # which has the family beside them
+    return {name: value for name, value in model.config.items() if not (named and name == "family")}
 
 
 def _built(cls: type[GenerativeModel], seed: int | None, make: Callable[[], GenerativeModel]) -> GenerativeModel:

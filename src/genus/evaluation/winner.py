@@ -18,6 +18,7 @@ from genus.evaluation.trial import Protocol, stopping_rows
 from genus.files import load, save
 from genus.ladder import ApproximateDensity, GenerativeModel
 from genus.models.stack import Stack
+from genus.registry import hyper_of
 
 __all__ = ["BEST", "DRAWS", "keep_winner"]
 
@@ -55,7 +56,7 @@ def keep_winner(report: Report, kept: Path, folder: Path, protocol: Protocol) ->
     else:
         model = models[0]
         shutil.copyfile(files[0], folder / BEST)
-    report.winner = {"family": first.family, "file": BEST, "seed": seed, "hyper": model.config}
+    report.winner = {"family": first.family, "file": BEST, "seed": seed, "hyper": hyper_of(model)}
     if model.space.is_table and not model.space.sequence and model.context is None and model.codec is not None:
         with suppress(GenusError), warnings.catch_warnings():
             warnings.simplefilter("ignore")

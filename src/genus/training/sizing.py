@@ -101,7 +101,8 @@ def seconds_of_a_step(
 def saved_choice(path: str | os.PathLike[str]) -> Choice:
     """Return the size of the training that a checkpoint holds, so that it is resumed as it began."""
     settings = saved_settings(path)
-    return Choice(settings.get("hyper-parameters", {}), settings.get("batch_size"), settings.get("learning_rate"))
+    hyper = {name: value for name, value in settings.get("hyper-parameters", {}).items() if name != "family"}  # of Dequantised
+    return Choice(hyper, settings.get("batch_size"), settings.get("learning_rate"))
 
 
 def saved_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
