@@ -33,11 +33,12 @@ class Options(NamedTuple):
     shrinkage: Sequence[float]
     pool: Sequence[float]
     shape: Sequence[float] = (0.0,)
+    owners: Sequence[int] = (1,)
 
     @property
     def first(self) -> Form:
         """Return the smallest form."""
-        return Form(self.components[0], self.covariance[0], self.rank[0], self.shrinkage[0], self.pool[0], self.shape[0])
+        return Form(*(values[0] for values in self))
 
     @property
     def is_one(self) -> bool:
@@ -102,7 +103,7 @@ class Chooser:
             if self.scores and self.spent():
                 break
             if (i, form.components) not in self.labels:
-                self.labels[i, form.components] = starting_labels(features, form.components, self.seed + i)
+                self.labels[i, form.components] = starting_labels(features, train.context, form, self.seed + i)
             parts = new_components(self.space, self.context, form, train, self.labels[i, form.components])
             if single:
                 climb(parts, form, train, self.spent, gain=GAIN, passes=EARLY)
