@@ -146,6 +146,17 @@ def test_classes_have_components_of_their_own() -> None:
     assert ((weights > 0).sum(0) == 1).all()  # no component is of two classes
 
 
+@pytest.mark.parametrize("family", ["vae", "vq-vae"])
+def test_a_row_is_scored_alone_as_among_others_and_in_one_pass(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = reals(60)
+    fitted = DensityClassifier(family, max_steps=5, hidden=(8,), random_state=0).fit(X, y)
+    together = fitted.predict_log_proba(X)
+    passes, elbo = [], fitted.model_.elbo
+    monkeypatch.setattr(fitted.model_, "elbo", lambda x, *rest, **how: passes.append(len(x)) or elbo(x, *rest, **how))
+    np.testing.assert_allclose(fitted.predict_log_proba(X[7:8]), together[7:8], atol=1e-9)
+    assert passes == [1 if family == "vq-vae" else 64] * 3  # its code is certain; a pass for each class
+
+
 def test_what_cannot_be_answered_is_absent() -> None:
     x, y = reals()
     plain = make("naive-bayes").fit(x)
