@@ -224,3 +224,12 @@ def test_many_rows_and_a_chosen_size_leave_components_to_their_owners() -> None:
     both = (weights > 0).all(0)
     assert both.sum() == 1  # what takes rows far from all others
     assert (weights[:, ~both] > 0).sum(1).unique().numel() == 1
+
+
+def test_levels_beside_short_lattices_are_not_blurred_with_them() -> None:
+    """Tables of short lattices want rows' worth of all rows; a level that a lattice decides is to be sure nevertheless."""
+    data = genus.read("iris", relations=False)
+    model = genus.build("mixture", data.space)
+    genus.fit(model, data, seed=0, progress=False)
+    setosa = genus.predict(model, {"petal length (cm)": [1.4], "petal width (cm)": [0.2]}, "species")
+    assert setosa.probabilities["setosa"][0] > 0.99
