@@ -50,7 +50,7 @@ def test_em_never_lowers_the_likelihood(covariance: str) -> None:
     x = draw(GAPS, 300).double()
     form = Form(3, covariance, 1, 0.0, 1e-9)
     rows = Components(GAPS, None, 1, "diagonal").rows_of(x, None)
-    parts = new_components(GAPS, None, form, rows, starting_labels(GAPS.coordinates(x).float(), 3, 0))
+    parts = new_components(GAPS, None, form, rows, starting_labels(GAPS.coordinates(x).float(), rows.context, form, 0))
     values = []
     for _ in range(8):
         values.append(expect(parts, rows))
@@ -193,6 +193,37 @@ def test_a_row_far_from_all_others_is_rare_and_not_impossible() -> None:
     assert within > 0.5 * math.log(100) - math.log(2 * math.pi) - 1 - 0.1  # the truth, in expectation, less a little
     drawn = model.sample(20_000, seed=0)
     assert (drawn.abs().amax(1) > 6).double().mean() < 0.005
+
+
+def test_values_of_the_context_have_components_of_their_own(tmp_path: Path) -> None:
+    space, context = Space([Real(), Real()]), Space([Category(("a", "b", "never seen"))])
+    generator = torch.Generator().manual_seed(0)
+    c = torch.randint(2, (400, 1), generator=generator).float()
+    x = torch.randn(400, 2, generator=generator, dtype=torch.float64) + 3 * c * torch.tensor([1.0, -1.0])
+    own = Mixture(space, context, components=2, covariance="full", shrinkage=1.0, shared=False)
+    own.learn((x, c), None, lambda: math.inf, seed=0)
+    own.trained = True
+    alone = learned(space, x[c[:, 0] == 0])
+    gain = own.log_prob(x[c[:, 0] == 0], torch.zeros(1, 1)) - alone.log_prob(x[c[:, 0] == 0])
+    assert gain.mean().abs() < 0.05  # what rows of others say of covariances is worth one row
+    assert own.log_prob(x, torch.full((1, 1), 2.0)).isfinite().all()
+    assert own.sample(50, torch.ones(1, 1), seed=0).mean(0).tolist() == pytest.approx([3, -3], abs=0.5)
+    genus.save(own, tmp_path / "own.genus")
+    again = genus.load(tmp_path / "own.genus")
+    assert torch.equal(again.log_prob(x, c), own.log_prob(x, c))
+
+
+def test_many_rows_and_a_chosen_size_leave_components_to_their_owners() -> None:
+    space, context = Space([Real(), Real()]), Space([Category(("a", "b"))])
+    generator = torch.Generator().manual_seed(0)
+    c = torch.randint(2, (2500, 1), generator=generator).float()
+    x = torch.randn(2500, 2, generator=generator, dtype=torch.float64) * (1 + c) + 3 * c
+    model = Mixture(space, context, shared=False)
+    model.learn((x, c), None, lambda: math.inf, seed=0)
+    weights = model.parts.log_weights.exp()
+    both = (weights > 0).all(0)
+    assert both.sum() == 1  # what takes rows far from all others
+    assert (weights[:, ~both] > 0).sum(1).unique().numel() == 1
 
 
 def test_levels_beside_short_lattices_are_not_blurred_with_them() -> None:

@@ -135,6 +135,28 @@ def test_with_labels_the_density_is_conditional() -> None:
     assert (estimator.predict(x) == y).mean() > 0.9
 
 
+def test_classes_have_components_of_their_own() -> None:
+    X, y = load_iris(return_X_y=True)
+    own = DensityClassifier("mixture", components=2, random_state=0).fit(X, y)
+    shared = DensityClassifier("mixture", components=2, shared=True, random_state=0).fit(X, y)
+    assert own.score(X, y) > 0.95
+    assert shared.score(X, y) < 0.8  # three classes, told apart by how often each of two components is
+    weights = own.model_.parts.log_weights.exp()
+    assert ((weights > 0).sum(1) == 2).all()
+    assert ((weights > 0).sum(0) == 1).all()  # no component is of two classes
+
+
+@pytest.mark.parametrize("family", ["vae", "vq-vae"])
+def test_a_row_is_scored_alone_as_among_others_and_in_one_pass(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = reals(60)
+    fitted = DensityClassifier(family, max_steps=5, hidden=(8,), random_state=0).fit(X, y)
+    together = fitted.predict_log_proba(X)
+    passes, elbo = [], fitted.model_.elbo
+    monkeypatch.setattr(fitted.model_, "elbo", lambda x, *rest, **how: passes.append(len(x)) or elbo(x, *rest, **how))
+    np.testing.assert_allclose(fitted.predict_log_proba(X[7:8]), together[7:8], atol=1e-9)
+    assert passes == [1 if family == "vq-vae" else 64] * 3  # its code is certain; a pass for each class
+
+
 def test_what_cannot_be_answered_is_absent() -> None:
     x, y = reals()
     plain = make("naive-bayes").fit(x)

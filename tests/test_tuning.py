@@ -55,6 +55,21 @@ def test_a_trial_that_fails_does_not_end_the_search(monkeypatch: pytest.MonkeyPa
     assert [bool(tried.error) for tried in found.trials] == [False, True, False]
 
 
+def test_defaults_that_do_not_suit_the_data_are_left_out() -> None:
+    data = genus.read(torch.randn(60, 2, generator=torch.Generator().manual_seed(0)))
+    found = genus.tune(data, "nsf", seconds=2, trials=1)  # its noise is for whole numbers
+    assert not found.trials[0].error
+
+
+def test_a_family_that_always_fails_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*args: object, **options: object) -> genus.History:
+        raise genus.TrainingError("The loss is no longer finite.")
+
+    monkeypatch.setattr(tuning, "fit", fit)
+    with pytest.raises(genus.TrainingError, match="None of 8 trials of hclt could be trained: The loss"):
+        genus.tune(wine(), "hclt", seconds=60)
+
+
 def test_sizes_double_and_halve() -> None:
     assert tuning._scaled((128, 64), -1) == (64, 32)
     assert tuning._scaled(5, -2) == 1

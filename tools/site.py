@@ -23,6 +23,7 @@ SECONDS = float(os.environ.get("GENUS_SITE_SECONDS", "10"))  # of training, a fa
 COPIES = {"index.md": "README.md", "benchmarks.md": "benchmarks/README.md", "changelog.md": "CHANGELOG.md"}
 LINKS = (
     (r"\]\((?:\.\./)?examples/(\w+)\.py\)", r"](examples/\1.md)"),
+    (r"\]\((?:\.\./)?examples/\)", "](examples/index.md)"),
     (r"\]\((?:\.\./)?benchmarks/README\.md\)", "](benchmarks.md)"),
     (r"\]\((?:\.\./)?CHANGELOG\.md\)", "](changelog.md)"),
     (r"\]\((?:\.\./)?docs/", "]("),
@@ -71,9 +72,12 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     pages: dict[str, str | bytes] = {to: (ROOT / source).read_text(encoding="utf-8") for to, source in COPIES.items()}
+    listed = ["# Examples\n"]
     for example in sorted((ROOT / "examples").glob("*.py")):
         code = example.read_text(encoding="utf-8")
         pages[f"examples/{example.stem}.md"] = f"# {example.name}\n\n```python\n{code}```\n"
+        listed.append(f"- [{example.name}]({example.stem}.md): {code.splitlines()[0].strip(chr(34))}")
+    pages["examples/index.md"] = "\n".join(listed) + "\n"
     for name, cls in genus.families().items():
         pages[f"families/{name}.md"] = _family_page(name, cls)
         pages[f"families/{name}.png"] = draw(name, GALLERY, SECONDS).read_bytes()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from genus.errors import DataError
 from genus.evaluation.classifiers import canonical
@@ -27,6 +28,7 @@ __all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisat
 RECORDS = 50_000  # training and unseen rows in which neighbours are sought
 CELLS = 20_000_000  # rows times features of them
 BLOCK = 2**22  # pairwise distances held at once: 32 MB
+TREE = 6  # coordinates up to which a tree finds neighbours sooner than all distances do
 DECIMALS = 5  # of a distance in standardised units
 
 
@@ -184,10 +186,22 @@ def distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 def nearest(x: Tensor, y: Tensor) -> Tensor:
     """Return (N,): the distance of every row of x to the closest row of y, computed exactly once that row is found."""
-    closest = torch.cat([distance.argmin(1) for _, distance in distances(x, y)])
+    closest = _neighbours(x, y, 1)[1][:, 0]
     return (x - y[closest]).norm(dim=1)
 
 
 def _radii(x: Tensor, k: int) -> Tensor:
-    """Return (N,): the distance of every row of x to its k-th nearest neighbour, itself not counted."""
-    return torch.cat([distance.kthvalue(k + 1, dim=1).values for _, distance in distances(x, x)])
+    """Return (N,): the distance of every row of x to its k-th nearest neighbour, itself not counted, rounded as `distances`."""
+    return _neighbours(x, x, k + 1)[0][:, k].round(decimals=DECIMALS)
+
+
+def _neighbours(x: Tensor, y: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return (N, k) distances of rows of x to the closest rows of y, ascending, and which rows these are."""
+    from sklearn.neighbors import NearestNeighbors
+
+    centre = y.mean(0)
+    tree = 0 < y.shape[1] <= TREE
+    x, y = (F.pad(rows - centre, (0, 1)) for rows in (x, y))  # constant columns alone have no coordinates
+    found = NearestNeighbors(n_neighbors=k, algorithm="kd_tree" if tree else "brute").fit(y.numpy())
+    distance, which = found.kneighbors(x.numpy())
+    return torch.from_numpy(distance), torch.from_numpy(which)

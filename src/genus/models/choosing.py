@@ -34,6 +34,7 @@ class Options(NamedTuple):
     pool: Sequence[float]
     shape: Sequence[float] = (0.0,)
     levels: Sequence[float | None] = (None,)
+    owners: Sequence[int] = (1,)
 
     @property
     def first(self) -> Form:
@@ -103,7 +104,7 @@ class Chooser:
             if self.scores and self.spent():
                 break
             if (i, form.components) not in self.labels:
-                self.labels[i, form.components] = starting_labels(features, form.components, self.seed + i)
+                self.labels[i, form.components] = starting_labels(features, train.context, form, self.seed + i)
             parts = new_components(self.space, self.context, form, train, self.labels[i, form.components])
             if single:
                 climb(parts, form, train, self.spent, gain=GAIN, passes=EARLY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -27,13 +28,14 @@ class Form(NamedTuple):
     """Holds what a mixture is like: how large, and how far its components are drawn towards each other.
 
     Attributes:
-        components: K.
+        components: K, of every owner.
         covariance: of the real numbers within a component, one of `COVARIANCES`.
         rank: the factors of "low-rank".
         shrinkage: rows' worth of the typical (co)variance within components that is added to every component's.
         pool: rows' worth of the tables of all rows that is added to every component's.
         levels: the same of tables without a lattice, of levels and atoms; None: as of others.
         shape: rows' worth of a normal that is added to every component's tables of short lattices.
+        owners: how many combinations of the context have components of their own; 1: all share them.
     """
 
     components: int
@@ -43,6 +45,12 @@ class Form(NamedTuple):
     pool: float
     shape: float = 0.0
     levels: float | None = None
+    owners: int = 1
+
+    @property
+    def total(self) -> int:
+        """Return how many components there are together."""
+        return self.components * self.owners
 
 
 class MixtureRows(NamedTuple):
@@ -84,12 +92,16 @@ class Components(nn.Module):
         context: the space of the context, discrete; None: none.
         count: K, the number of components.
         covariance: of the real numbers, one of `COVARIANCES`.
+        owners: 1, or the number of the context's combinations: each of them then has the next count / owners components for
+            its own, and no weight on those of others.
     """
+
+    not_finite = MappingProxyType({"log_weights": "-inf"})
 
     log_weights: Tensor  # (combinations of the context, K)
     weights: Tensor  # the expected counts of the same
 
-    def __init__(self, space: Space, context: Space | None, count: int, covariance: str) -> None:
+    def __init__(self, space: Space, context: Space | None, count: int, covariance: str, owners: int = 1) -> None:
         super().__init__()
         self.space, self.context, self.count, self.covariance = space, context, count, covariance
         self.product = Product(space, count, reals=covariance == "diagonal", ignorable=True)
@@ -99,7 +111,8 @@ class Components(nn.Module):
         self.register_buffer(
             "weights", torch.zeros(context_combinations(context), count, dtype=torch.float64), persistent=False
         )
-        self.register_buffer("log_weights", torch.full_like(self.weights, 1 / count).log())
+        own = torch.eye(owners).repeat_interleave(count // owners, dim=1).to(self.weights) * owners / count
+        self.register_buffer("log_weights", own.expand_as(self.weights).log())
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -132,6 +145,7 @@ class Components(nn.Module):
         """Set the parameters from the expected counts."""
         overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.count)
         smooth = self.weights + overall  # a rare context is drawn towards the overall weights, by one row
+        smooth = smooth.masked_fill(self.log_weights.isneginf(), 0.0)  # of the components of others it has none
         self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
         self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage, form.shape, form.levels)
         if self.gaussians is not None:

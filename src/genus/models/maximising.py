@@ -26,7 +26,25 @@ PART = 8192  # rows of a step on a part, at least
 SLOWING = 0.6  # the weight of step t is (t + 2) to the power of minus this (Cappe & Moulines 2009)
 
 
-def starting_labels(features: Tensor, count: int, seed: int) -> Tensor:
+def starting_labels(features: Tensor, context: Tensor, form: Form, seed: int) -> Tensor:
+    """Return the components (n,) in which rows begin, by `clusters` of all rows, or of those of each owner.
+
+    Args:
+        features: (n, F).
+        context: (n,) the combinations of the context.
+        form: what the components are like.
+        seed: of the clusters.
+    """
+    if form.owners == 1:
+        return clusters(features, form.components, seed)
+    labels = context * form.components
+    for combination in context.unique():
+        at = (context == combination).nonzero().squeeze(1)
+        labels[at] += clusters(features[at], form.components, seed)
+    return labels
+
+
+def clusters(features: Tensor, count: int, seed: int) -> Tensor:
     """Return memberships of rows, (n,), by k-means from centres that are far apart (Arthur & Vassilvitskii 2007).
 
     Every new centre is the best of a few rows that are drawn by their squared distance from the centres so far, so that a
@@ -62,9 +80,9 @@ def starting_labels(features: Tensor, count: int, seed: int) -> Tensor:
 
 def new_components(space: Space, context: Space | None, form: Form, rows: MixtureRows, labels: Tensor) -> Components:
     """Return components that are learned from hard memberships labels (n,) of rows."""
-    parts = Components(space, context, form.components, form.covariance).to(labels.device)
+    parts = Components(space, context, form.total, form.covariance, form.owners).to(labels.device)
     for at in parts.product.chunks(len(rows)):
-        parts.observe(rows.some(at), F.one_hot(labels[at], form.components).double())
+        parts.observe(rows.some(at), F.one_hot(labels[at], form.total).double())
     parts.conclude(form)
     return parts
 
@@ -180,7 +198,7 @@ def step_through(
         seed: of the order of the rows.
     """
     best, n = BestComponents(parts, held), len(x)
-    size = max(PART, 16 * form.components)
+    size = max(PART, 16 * form.total)
     parts.scale(n / max(1.0, float(parts.weights.sum())))
     generator, step = torch.Generator().manual_seed(seed), 0
     every = max(1, n // size // 4)  # steps between evaluations

@@ -17,7 +17,7 @@ from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
 from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
 from genus.models.patterns import BlankPatterns, set_blanks
-from genus.models.product import Product, context_index, context_refusal
+from genus.models.product import Product, context_combinations, context_index, context_refusal
 from genus.space import Space
 
 __all__ = ["Mixture"]
@@ -61,6 +61,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             factors and a diagonal (Ghahramani & Hinton 1996); "full"; or "auto": chosen.
         shrinkage: rows' worth of the typical (co)variance within components that is added to every component's; None: chosen.
         pool: rows' worth of the tables of all rows that is added to every component's; None: chosen.
+        shared: whether all values of the context share the K components; else each value, or combination of values, has K
+            components of its own, as classes of a classifier should.
 
     >>> import genus
     >>> data = genus.read("iris")
@@ -87,6 +89,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         covariance: str = "auto",
         shrinkage: float | None = None,
         pool: float | None = None,
+        shared: bool = True,
     ) -> None:
         if components is not None and components < 1:
             raise GenusError(f"A mixture has 1 component or more; got components={components}.")
@@ -96,7 +99,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             raise GenusError(f"shrinkage and pool are numbers of rows, 0 or more; got {shrinkage} and {pool}.")
         super().__init__(space, context)
         self.components, self.covariance, self.shrinkage, self.pool = components, covariance, shrinkage, pool
-        self.parts = Components(space, context, components or 1, "diagonal")
+        self.owners = 1 if shared else context_combinations(context)  # those who have components of their own
+        self.parts = Components(space, context, (components or 1) * self.owners, "diagonal", self.owners)
         self._wide: tuple[Components, float] | None = None  # the background and its weight, while the mixture learns
         self.blanks = BlankPatterns(space)
         self.register_load_state_dict_post_hook(_check_loaded)
@@ -157,7 +161,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             form = Chooser(self.space, self.context, rows, features, folds, seed, chosen).choose(options)
         rows, features, best = rows.some(slice(0, count)), features[:count], -math.inf
         for start in range(STARTS if not options.is_one else 1):
-            labels = starting_labels(features, form.components, seed + 101 * start)
+            labels = starting_labels(features, rows.context, form, seed + 101 * start)
             parts = new_components(self.space, self.context, form, rows, labels)
             value = climb(parts, form, rows, spent)
             if value > best:
@@ -213,7 +217,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     ) -> tuple[Components, float]:
         """Return components after their first passes, some of the rows before all, and the value of held rows."""
         first = slice(0, max(FEW, len(rows) // 4))
-        labels = starting_labels(features[first], form.components, seed)
+        labels = starting_labels(features[first], rows.context[first], form, seed)
         parts = new_components(self.space, self.context, form, rows.some(first), labels)
         climb(parts, form, rows.some(first), spent, gain=EARLY_GAIN, passes=2 * EARLY)
         climb(parts, form, rows, spent, gain=EARLY_GAIN, passes=EARLY)
@@ -250,8 +254,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         covariance = list(COVARIANCES[::-1]) if self.covariance == "auto" else [self.covariance]  # the freest leads soonest
         if reals < 2 or (self.covariance == "auto" and 8 * reals**2 > NUMBERS):
             covariance = ["diagonal"]
-        most = max(1, fitted // 8) if covariance == ["diagonal"] else min(max(1, fitted // 8), NUMBERS // reals**2)
-        sizes = [k for k in SIZES if k <= most] if self.components is None else [self.components]
+        most = fitted // 8 if covariance == ["diagonal"] else min(fitted // 8, NUMBERS // reals**2)
+        sizes = [k for k in SIZES if k <= max(1, most // self.owners)] if self.components is None else [self.components]
         ranks = sorted({max(1, round(reals * share)) for share in (0.15, 0.3, 0.5)})
         if self.shrinkage is not None:
             shrinkage: tuple[float, ...] = (self.shrinkage,)
@@ -264,7 +268,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         shape = SHAPES if lattices and self.pool is None and n < FEW else (0.0,)
         both = lattices and not bool(self.parts.product._of_lattice.all())  # what suits short lattices blurs levels
         levels = LEVELS if both and self.pool is None and n < FEW else (None,)
-        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool, shape, levels)
+        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool, shape, levels, (self.owners,))
 
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
         return super().criterion(x, c) if bool(self.parts.product.concluded) else None
@@ -327,8 +331,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         found = described(state_dict, prefix + "parts.")
         if found is not None:
             count, covariance = found
-            if self.components not in (None, count):
-                raise DataError(f"The mixture has {self.components} components, and the file {count}.")
+            if self.components is not None and count != self.components * self.owners:
+                raise DataError(f"The mixture has {self.components * self.owners} components, and the file {count}.")
             # All tensors of the size that this asks for must be in the file, or its size would be anyone's choice.
             table = state_dict.get(prefix + "parts.product.log_table")
             mean = state_dict.get(prefix + "parts.product.mean")

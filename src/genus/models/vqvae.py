@@ -165,7 +165,10 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
 
     # -- bounds ---------------------------------------------------------------------------------------------------------
 
-    def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def _noise(self, n: int) -> Tensor:
+        return self.book.new_empty(n, 0)  # the bound needs none
+
+    def _elbo(self, x: Tensor, c: Tensor | None, noise: Tensor | None = None) -> Tensor:
         symbols = self._symbols(x, c)
         log_prior = self.prior._log_prob(symbols.to(self.prior.space.dtype), c)
         return self._likelihood(self._entries(symbols), c).log_prob(x).sum(1) + log_prior

@@ -75,7 +75,8 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         max_seconds, max_steps, epochs, batch_size, validation, device: of training; see `genus.fit`.
         random_state: of training: a seed, a RandomState, or None for another result every time.
         hyper: the family's own hyper-parameters, parameters of this estimator like any other; by default they are the
-            family's `default_hyperparameters` for this many rows.
+            family's `default_hyperparameters` for this many rows, and each label of a mixture has components of its own,
+            so that `components=2` are two a label; `shared=True` are two in all.
 
     Attributes:
         model_: the trained genus model; space_: its `Space`; history_: of its training; n_iter_: its number of steps.
@@ -247,7 +248,9 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         return labelled.charted_on(labelled), found
 
     def _built(self, data: Dataset, seed: int) -> GenerativeModel:
-        hyper = suggested(family(self.family), data.space, len(data)) | self._hyper
+        of = family(self.family)
+        own = {"shared": False} if data.context is not None and "shared" in hyper_parameters(of) else {}
+        hyper = suggested(of, data.space, len(data)) | own | self._hyper
         return build(self.family, data.space, data.context, seed, **hyper)
 
     def _keep(

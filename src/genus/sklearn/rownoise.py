@@ -25,28 +25,28 @@ def log_weights(model: ApproximateDensity, x: Tensor, c: Tensor | None, draws: i
         model: in double precision, so that rows beside a row change its bound by rounding alone.
         x: (n, *shape).
         c: (n, *context.shape) or None.
-        draws: how many; of an exact density there is one.
+        draws: how many; of an exact density, and of a bound without noise, there is one.
 
     Returns:
-        (draws, n) in nats, in double precision on the processor.
+        (draws, or 1, n) in nats, in double precision on the processor.
     """
     if isinstance(model, TractableDensity):
         return map_batches(model.log_prob, x, c).double().cpu().unsqueeze(0)
     try:
-        width = max(1, model.draw_noise(1, seed=0).numel())
-        pool = model.draw_noise(max(64, min(POOL, NUMBERS // width)), seed=0)
+        width = model.draw_noise(1, seed=0).numel()
+        pool = model.draw_noise(max(64, min(POOL, NUMBERS // max(1, width))), seed=0)
     except GenusError:
         together = [map_batches(lambda x, c, seed=seed: model.elbo(x, c, seed=seed), x, c) for seed in range(draws)]
         return torch.stack(together).double().cpu()
-    number, rows = _numbers(x), max(1, min(8192, 2**17 // max(x[:1].numel(), 1)))
-    out = torch.empty(draws, len(x), dtype=torch.float64)
-    for k in range(draws):
-        place = torch.from_numpy((_mixed(number + np.uint64(k)) % np.uint64(len(pool))).astype(np.int64))
-        for at in range(0, len(x), rows):
-            part = slice(at, at + rows)
-            noise = pool[place[part].to(pool.device)]
-            out[k, part] = model.elbo(x[part], None if c is None else c[part], noise=noise).double().cpu()
-    return out
+    draws = draws if width else 1  # without noise every draw is the same
+    number, once = _numbers(x), max(1, min(8192, 2**17 // max(x[:1].numel(), 1)))
+    out = torch.empty(draws * len(x), dtype=torch.float64)
+    for at in range(0, len(out), once):  # many draws of few rows in one pass
+        draw, row = np.divmod(np.arange(at, min(at + once, len(out))), len(x))
+        place = (_mixed(number[row] + draw.astype(np.uint64)) % np.uint64(len(pool))).astype(np.int64)
+        noise, part = pool[torch.from_numpy(place).to(pool.device)], torch.from_numpy(row)
+        out[at : at + once] = model.elbo(x[part], None if c is None else c[part], noise=noise).double().cpu()
+    return out.view(draws, len(x))
 
 
 def _numbers(x: Tensor) -> np.ndarray:

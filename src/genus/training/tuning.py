@@ -24,6 +24,7 @@ DOUBLINGS = 2  # how many times a number may be doubled or halved
 MOST_DROPOUT = 0.5
 FIXED = ("order", "members", "epochs", "patience", "samples", "critic_steps")  # whose values mean something else, or more time
 VALIDATION = 0.1  # of the rows
+FAILURES = 8  # trials, none of which could be trained, after which no more are tried
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ class _Search:
         self.cls, self.hyper, self.seconds, self.seed, self.device, self.say = cls, hyper, seconds, seed, device, say
         self.end = time.monotonic() + seconds
         self.train, self.validation = data.split(test=VALIDATION, seed=seed)
-        self.default = hyper_parameters(cls) | suggested(cls, data.space, len(data)) | hyper
+        self.given = suggested(cls, data.space, len(data)) | hyper  # what is not given is left out: some suits not all data
+        self.default = hyper_parameters(cls) | self.given
         free = {name: value for name, value in self.default.items() if name not in hyper and name not in FIXED}
         self.numbers = {name: value for name, value in free.items() if _is_whole(value)}
         self.shares = {name: float(value) for name, value in free.items() if name == "dropout"}
@@ -146,13 +148,15 @@ class _Search:
         self.best: tuple[GenerativeModel, History] | None = None
 
     def is_over(self) -> bool:
-        """Return whether there is no time for another trial."""
+        """Return whether there is no time for another trial, or no use in it."""
+        if self.best is None and len(self.trials) >= FAILURES:
+            return True
         longest = max((tried.seconds for tried in self.trials), default=0.0)
         return time.monotonic() + longest / 2 > self.end
 
     def run(self, trial: optuna.Trial) -> Tried:
         """Train the model that a trial asks for."""
-        hyper = dict(self.default)
+        hyper = dict(self.given)
         for name, value in self.numbers.items():
             hyper[name] = _scaled(value, trial.suggest_int(name, -DOUBLINGS, DOUBLINGS))
         for name in self.shares:
@@ -172,7 +176,7 @@ class _Search:
                 self.best = (model, history)
         except (GenusError, ArithmeticError, MemoryError, RuntimeError, ValueError) as reason:
             error = str(reason).splitlines()[0]
-        tried = Tried({k: hyper[k] for k in self.default}, rate, criterion, time.monotonic() - begin, error)
+        tried = Tried(self.default | hyper, rate, criterion, time.monotonic() - begin, error)
         self.trials.append(tried)
         changed = ", ".join(f"{k}={v}" for k, v in hyper.items() if v != self.default[k]) or "the defaults"
         shown = f"failed: {error}" if error else f"criterion {criterion:.4f}"
@@ -199,7 +203,7 @@ def _is_whole(value: Any) -> bool:
 def _scaled(value: Any, doublings: int) -> Any:
     """Return a size that was doubled or halved so many times, 1 at least."""
     if isinstance(value, list | tuple):
-        return tuple(_scaled(one, doublings) for one in value)
+        return type(value)(_scaled(one, doublings) for one in value)
     return max(1, round(value * 2.0**doublings))
 
 
