@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,21 @@ def test_a_file_of_another_format_names_the_version_that_reads_it(
     monkeypatch.undo()
     with pytest.raises(genus.ModelFileError, match=said):
         genus.load(tmp_path / "a.genus")
+
+
+def test_a_release_leads_back_to_the_repository() -> None:
+    spec = spec_from_file_location("release", ROOT / "tools" / "release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    release = module_from_spec(spec)
+    spec.loader.exec_module(release)
+    here = "https://github.com/somebody/genus"
+    readme = release.absolute((ROOT / "README.md").read_text(encoding="utf-8"), here, "v0.2.0")
+    assert "![The report" in readme
+    assert f"({here}/raw/v0.2.0/docs/report.png)" in readme
+    assert release.LINK.search(readme) is None  # no link is relative
+    written = tomllib.loads(release.with_addresses((ROOT / "pyproject.toml").read_text(encoding="utf-8"), here))
+    assert written["project"]["urls"]["Repository"] == here
 
 
 def test_versions_agree() -> None:
