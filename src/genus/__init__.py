@@ -11,7 +11,7 @@ torch.Size([3, 5])
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name -> module. Nothing is imported before it is asked for: `genus --help` must not wait for torch.
 _names = {
