@@ -12,7 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from genus import Category, Lattice, Real, Time, read
+from genus import Category, Lattice, Real, Time, build, fit, read
+from genus.data import Schema
 from genus.kinds.steps import find_steps, round_digits, shortest_decimals
 
 RNG = np.random.default_rng(0)
@@ -213,3 +214,26 @@ def test_the_two_zeros_are_one_level() -> None:
     data = read({"a": [0.0, -0.0, 1.5, 0.0]}, kinds={"a": "category"})
     assert data.space.kinds == (Category((0.0, 1.5)),)
     assert data.x[:, 0].tolist() == [0.0, 0.0, 1.0, 0.0]
+
+
+def test_a_step_holds_although_a_few_values_are_off_it() -> None:
+    """Limits of credit are multiples of 10,000 but for two odd ones: these are atoms, and no draw lies between."""
+    rng = np.random.default_rng(0)
+    limits = np.concatenate([10_000 * rng.integers(1, 101, 5000), [16_000, 16_000, 327_680]])
+    data = read({"limit": limits})
+    kind = data.space.kinds[0]
+    assert isinstance(kind, Lattice)
+    assert (kind.step, kind.numbers, kind.is_narrow) == (10_000, (16_000, 327_680), True)
+    assert str(Schema.of(data)).endswith("10000 to 1000000 in steps of 10000; also 16000, 327680")
+    model = build("naive-bayes", data.space)
+    fit(model, data, progress=False)
+    assert torch.isfinite(model.log_prob(data.x)).all()
+    assert set(model.sample(20_000, seed=0)[:, 0].tolist()) <= {*range(0, 1_300_000, 10_000), 16_000, 327_680}
+
+
+@pytest.mark.parametrize("odd", [0.02, 0.2])
+def test_many_values_off_a_step_are_no_strays(odd: float) -> None:
+    rng = np.random.default_rng(0)
+    amounts = 100 * rng.integers(1, 500, 5000) + np.where(rng.random(5000) < odd, rng.integers(1, 100, 5000), 0)
+    kind = read({"amount": amounts}).space.kinds[0]
+    assert isinstance(kind, Lattice) and kind.step == 1

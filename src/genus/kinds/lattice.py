@@ -14,6 +14,7 @@ from genus.kinds.base import Number, atoms_text, chart_text, checked_atoms
 from genus.kinds.charts import AFFINE, Chart
 from genus.kinds.fitting import Fit, fit_chart
 from genus.kinds.steps import Steps, round_digits
+from genus.kinds.strays import ACCIDENT, without_strays
 
 __all__ = ["Lattice", "common_step"]
 
@@ -21,7 +22,6 @@ SCALE = 12  # values of a scale, of marks or months, which has no tails
 TAIL = 0.1  # of the range, in which few rows lie where there is a tail
 RARE = 3  # rows at an end beyond which others may lie
 EVERYWHERE = (-math.inf, math.inf)
-ACCIDENT = 1000.0  # to one are the odds that a common step of whole numbers is none
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Lattice(Number):
     ) -> Lattice:
         """Return the Lattice of values that lie whole multiples of a step above the least value.
 
-        Up to 256 values are the lattice low..high, with a quarter of the range beyond an end that looks like a tail, if wished.
+        Where all but a few strays lie on a coarser lattice, it is that one, and the strays are atoms. Up to 256 values are the lattice low..high, with a quarter of the range beyond an end that looks like a tail, if wished.
         A longer lattice is widened by the range of the data on both sides, though never across zero, and has atoms.
 
         Args:
@@ -130,9 +130,8 @@ class Lattice(Number):
         """
         nan = np.isnan(values)
         present = values[~nan] if nan.any() else values
-        low, high = float(present.min()), float(present.max())
         distinct, counts = distinct_counts(present)
-        steps = Steps(low, high, step, 17, np.ones(len(distinct), dtype=bool))
+        steps = without_strays(distinct, counts, step)
         return cls.from_steps(present, distinct, counts, steps, bool(nan.any()), bounds, chart, tails)
 
     @classmethod
