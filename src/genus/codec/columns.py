@@ -241,6 +241,8 @@ def _encode_numbers(
     step, size = kind.step, kind.size
     place = np.round((np.where(nan, kind.low, values) - kind.low) / step)
     lattice = _lattice_value(kind, place)
+    if kind.low <= low <= high <= kind.high and np.array_equal(lattice, values):
+        return _snap(lattice, atoms, lambda a: 1e-6 * step)[0]
     away = np.abs(lattice - values)
     off = away > 1e-3 * step
     if off.any() and kind.digits <= DIGITS:
