@@ -236,4 +236,5 @@ def test_many_values_off_a_step_are_no_strays(odd: float) -> None:
     rng = np.random.default_rng(0)
     amounts = 100 * rng.integers(1, 500, 5000) + np.where(rng.random(5000) < odd, rng.integers(1, 100, 5000), 0)
     kind = read({"amount": amounts}).space.kinds[0]
-    assert isinstance(kind, Lattice) and kind.step == 1
+    assert isinstance(kind, Lattice)
+    assert kind.step == 1

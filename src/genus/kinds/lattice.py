@@ -118,7 +118,8 @@ class Lattice(Number):
     ) -> Lattice:
         """Return the Lattice of values that lie whole multiples of a step above the least value.
 
-        Where all but a few strays lie on a coarser lattice, it is that one, and the strays are atoms. Up to 256 values are the lattice low..high, with a quarter of the range beyond an end that looks like a tail, if wished.
+        Where all but a few strays lie on a coarser lattice, it is that one, and the strays are atoms. Up to 256 values are the
+        lattice low..high, with a quarter of the range beyond an end that looks like a tail, if wished.
         A longer lattice is widened by the range of the data on both sides, though never across zero, and has atoms.
 
         Args:
