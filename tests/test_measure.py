@@ -238,3 +238,19 @@ def test_many_values_off_a_step_are_no_strays(odd: float) -> None:
     kind = read({"amount": amounts}).space.kinds[0]
     assert isinstance(kind, Lattice)
     assert kind.step == 1
+
+
+def test_atoms_are_measured_on_the_rows_to_train_on() -> None:
+    """A value that repeats among the held-out rows alone is no atom for a model, and keeps a place on the continuous part."""
+    rng = np.random.default_rng(0)
+    amounts, prices = rng.lognormal(size=1000), np.round(rng.lognormal(5, 1, 1000))
+    amounts[900:], prices[900:] = 2.5, 900.0
+    amounts[:50] = 0.0  # at the end of the support, so that it has no other place
+    data = read({"amount": amounts, "price": prices})
+    assert [kind.numbers for kind in data.space.kinds] == [(0.0, 2.5), (900.0,)]
+    train, held = data.rows(slice(0, 900)), data.rows(slice(900, 1000))
+    train = train.charted_on(train)
+    assert [kind.numbers for kind in train.space.kinds] == [(0.0,), ()]
+    model = build("naive-bayes", train.space)
+    fit(model, train, progress=False)
+    assert torch.isfinite(model.log_prob(held.within(train.space).x)).all()

@@ -169,7 +169,7 @@ class Lattice(Number):
         if round((high - low) / step) < cls.NARROW:
             low, high = _with_tails(steps, distinct[on], counts[on], bounds) if tails else (low, high)
             return cls(low, high, step, (*off, *blank), digits=digits)
-        spikes = on & (counts > 1 if listed else frequent(distinct, counts, len(present), step))
+        spikes = on & cls.spikes(distinct, counts, len(present), steps)
         ends = [v if spikes[i] else bound for i, v, bound in zip(np.flatnonzero(on)[[0, -1]], (low, high), bounds, strict=True)]
         start, end = _widened(steps, (ends[0], ends[1]))
         atoms = start + np.round((distinct[spikes] - start) / step) * step  # as the lattice writes them
@@ -183,6 +183,17 @@ class Lattice(Number):
             most = end + step / 2 if end in (0.0, ends[1]) else math.inf
             fit = fit_chart(np.repeat(distinct[rest], counts[rest]), least, most, step)
         return cls(start, end, step, (*atoms.tolist(), *off, *blank), fit.loc, fit.scale, digits, fit.chart)
+
+    @classmethod
+    def spikes(cls, distinct: np.ndarray, counts: np.ndarray, rows: int, steps: Steps) -> np.ndarray:
+        """Return which values of a long lattice deserve an atom, bool (M,).
+
+        Args:
+            distinct, counts: (M,) the different values, ascending, and the rows of each.
+            rows: the number of rows.
+            steps: the least and the greatest of the values that lie on the lattice, and its step.
+        """
+        return counts > 1 if cls._is_list(distinct, counts, steps) else frequent(distinct, counts, rows, steps.step)
 
     @classmethod
     def _is_list(cls, distinct: np.ndarray, counts: np.ndarray, steps: Steps) -> bool:
