@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from command import run
 from hypothesis import given, settings, strategies as st
 
-from genus import Category, Lattice, Real, Time, build, fit, read
+from genus import Category, Lattice, Real, Time, build, fit, load, read
 from genus.data import Schema
 from genus.kinds.steps import find_steps, round_digits, shortest_decimals
+from genus.training.rows import rows_to_train_on
 
 RNG = np.random.default_rng(0)
 
@@ -254,3 +257,13 @@ def test_atoms_are_measured_on_the_rows_to_train_on() -> None:
     model = build("naive-bayes", train.space)
     fit(model, train, progress=False)
     assert torch.isfinite(model.log_prob(held.within(train.space).x)).all()
+
+
+def test_fit_at_the_command_line_measures_charts_on_the_rows_that_train(tmp_path: Path) -> None:
+    """The rows that say how good a model is decide neither its charts nor its atoms."""
+    path, out = tmp_path / "t.csv", tmp_path / "t.genus"
+    path.write_text("x,y\n" + "\n".join(f"{a!r},{b!r}" for a, b in np.random.default_rng(0).lognormal(size=(200, 2)).tolist()))
+    assert run("fit", str(path), "--family", "mixture", "--budget", "1s", "--out", str(out), "--seed", "3").code == 0
+    data = read(path)
+    assert load(out).space == data.charted_on(rows_to_train_on(data, 0.1, 3)).space
+    assert load(out).space != data.space
