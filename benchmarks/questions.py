@@ -2,7 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/questions.py [--sets iris,wine,breast-cancer,diabetes] [--seeds 1]
         [--families mixture,trees] [--seconds 10] [--share 0.2] [--peers yes]
+    OMP_NUM_THREADS=1 python benchmarks/questions.py --sets protocol --seeds 3 --out questions.jsonl
     OMP_NUM_THREADS=1 python benchmarks/questions.py --sets adult-anomalies --families mixture [--data ../shared/data]
+    OMP_NUM_THREADS=1 python benchmarks/questions.py --sets adult-where --families mixture,made,gpt,vae,nsf --seconds 60
+    OMP_NUM_THREADS=1 python benchmarks/questions.py --sets adult-columns --families trees --seconds 60 --rows 1000
 
 A fifth of all cells of a table is blanked at random (the protocol of Jolicoeur-Martineau et al. 2023, on other tables). Every
 family learns from the table with its holes and fills it 20 times. For each method:
@@ -13,8 +16,14 @@ family learns from the table with its holes and fills it 20 times. For each meth
 - correlations: the mean absolute difference between the correlations of numbers in a filled table and in the whole one.
 
 Beside them: column means and levels' shares; the five nearest rows; chained ridge regressions that draw (MICE); chained
-forests (MissForest's), which give one value; and chained forests that draw a value of a leaf (Doove et al. 2014). Time is
-processor time.
+forests (MissForest's), which give one value; and chained forests that draw a value of a leaf (Doove et al. 2014). "a+b" is a
+stack of two families. Time is processor time. `protocol` takes scikit-learn's tables and those in the folder of --data, --rows
+of each drawn at random; with --out a run goes on where another ended.
+
+`adult-where` compares draws where income is '>50K' and sex is Female with such test rows, by the area under the curve of trees
+that tell them apart, and draws without conditions with as many test rows. `adult-columns` predicts every column of test rows
+from the others: areas under the curve (each level against the others) and calibration errors, or R2, beside boosted trees that
+learned that column alone.
 
 `adult-anomalies` plants 200 anomalies: in a test row of Adult a level is moved to another that training never saw beside the
 level of some other column, its companion, though 5 rows or more would have both if the columns did not depend on each other. It
@@ -24,6 +33,7 @@ says how often `genus.explain` names the moved column or the companion first.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 import warnings
 from collections import Counter
@@ -33,21 +43,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import RandomForestRegressor
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.linear_model import BayesianRidge
+from sklearn.metrics import r2_score, roc_auc_score
 
 import genus
+from genus.evaluation.classifiers import c2st
+from genus.questions.calibration import calibration_error
 
 TIMES = 20
 ROUNDS = 5  # of the chained regressions
 TREES = 100
+PROTOCOL = "iris,wine,breast-cancer,diabetes,file:wine,file:magic,file:protein,file:default,file:adult-train"
 
 
-def columns_of(name: str) -> dict[str, list[Any]]:
-    """The columns of one of scikit-learn's tables."""
-    return genus.read(name).frame().to_pydict()
+def columns_of(name: str, folder: Path, rows: int) -> dict[str, list[Any]]:
+    """The columns of one of scikit-learn's tables, or of a file in the folder; at most so many rows, drawn at random."""
+    file = next(iter((folder / "tables").glob(f"{name.removeprefix('file:')}.csv*")), None) if ":" in name else None
+    table = genus.read(file or name, relations=False).frame()
+    some = np.sort(np.random.default_rng(0).permutation(table.num_rows)[:rows])
+    return table.take(some).to_pydict()
 
 
 def blanked(table: dict[str, list[Any]], share: float, seed: int) -> dict[str, list[Any]]:
@@ -121,6 +139,22 @@ def forest_draws(x: np.ndarray, groups: list[list[int]], seed: int) -> np.ndarra
     return filled
 
 
+def forest_means(x: np.ndarray, groups: list[list[int]], seed: int) -> np.ndarray:
+    """One filled table by chained forests, each blank the forest's mean, or its likeliest level (MissForest)."""
+    holes = np.isnan(x)
+    filled = np.where(holes, np.nanmean(x, 0), x)
+    for turn in range(ROUNDS):
+        for places in sorted(groups, key=lambda places: holes[:, places[0]].sum()):
+            where = holes[:, places[0]]
+            if where.any():
+                others = np.delete(filled, places, axis=1)
+                forest = RandomForestRegressor(TREES, random_state=seed + turn)
+                forest.fit(others[~where], x[~where][:, places].squeeze())
+                filled[np.ix_(where, places)] = forest.predict(others[where]).reshape(-1, len(places))
+                filled = sharpened(filled, [places]) if len(places) > 1 else filled
+    return filled
+
+
 def peers(x: np.ndarray, groups: list[list[int]], seed: int) -> dict[str, Callable[[], list[np.ndarray]]]:
     """Every other method, as a function that returns filled tables."""
 
@@ -130,23 +164,28 @@ def peers(x: np.ndarray, groups: list[list[int]], seed: int) -> dict[str, Callab
     def shares() -> list[np.ndarray]:
         return [np.where(np.isnan(x), np.nanmean(x, 0), x)]
 
-    forest = RandomForestRegressor(TREES, random_state=seed)
     return {
         "column means": shares,
         "nearest rows": lambda: [sharpened(KNNImputer(n_neighbors=5).fit_transform(x), groups)],
         "chained ridge": lambda: [
             sharpened(chained(BayesianRidge(), sample_posterior=True, random_state=seed + k), groups) for k in range(TIMES)
         ],
-        "chained forests": lambda: [sharpened(chained(forest, random_state=seed), groups)],
+        "chained forests": lambda: [forest_means(x, groups, seed)],
         "chained forests, drawn": lambda: [forest_draws(x, groups, seed + k) for k in range(TIMES)],
     }
 
 
+def built(family: str, data: genus.Dataset) -> genus.GenerativeModel:
+    """An untrained model of a family with its default hyper-parameters; of "a+b" a stack of these."""
+    name, members = ("stack", {"members": family.split("+")}) if "+" in family else (family, {})
+    hyper = genus.family(name).default_hyperparameters(data.space, len(data)) | members
+    return genus.build(name, data.space, **hyper)
+
+
 def by_family(family: str, table: dict[str, list[Any]], scaled: Scaled, seconds: float, seed: int) -> list[np.ndarray]:
-    """Filled tables by a family that learned from the table with its holes."""
+    """Filled tables by a family, or a stack of some (a+b), that learned from the table with its holes."""
     data = genus.read(table, relations=False)
-    hyper = genus.family(family).default_hyperparameters(data.space, len(data))
-    model = genus.build(family, data.space, **hyper)
+    model = built(family, data)
     genus.fit(model, data, seed=seed, max_seconds=seconds, progress=False)
     found = genus.impute(model, table, times=TIMES, seed=seed, relations=False)
     return [scaled({name: filled.column(name).to_pylist() for name in table}) for filled in found.tables]
@@ -203,11 +242,95 @@ def explained(folder: Path, families: list[str], seconds: float) -> None:
     table, blamed = planted(rows.frame().to_pydict(), known.frame().to_pydict(), 200, seed=0)
     for family in families:
         start = time.process_time()
-        model = genus.build(family, known.space, **genus.family(family).default_hyperparameters(known.space, len(known)))
+        model = built(family, known)
         genus.fit(model, known, seed=0, max_seconds=seconds, progress=False)
         found = genus.explain(model, table)
         right = np.mean([name in both for name, both in zip(found.first, blamed, strict=True)])
         print(f"adult, 200 anomalies, {family}: named first {right:.3f}, {time.process_time() - start:.0f} s", flush=True)
+
+
+def adult(folder: Path) -> tuple[genus.Dataset, genus.Dataset]:
+    """Adult's training rows and test rows, on one space."""
+    known = genus.read(folder / "tables" / "adult-train.csv")
+    return known, genus.read(folder / "tables" / "adult-test.csv", space=known.codec, beyond=True)
+
+
+def conditioned(folder: Path, families: list[str], seconds: float) -> None:
+    """Print how well trees tell draws given two columns from such real rows, and draws from real rows without conditions."""
+    where = {"income": ">50K", "sex": "Female"}
+    known, test = adult(folder)
+    table = test.frame()
+    fits = np.all([np.array(table.column(name).to_pylist()) == value for name, value in where.items()], axis=0)
+    fine = ~test.space.unknown_blanks(test.x).any(1).numpy() & np.isfinite(test.x.numpy()).all(1)  # draws have no blanks
+    every = test.x[np.flatnonzero(fine)]
+    rare = torch.as_tensor(fits[fine])
+    such, every = every[rare].unique(dim=0), every.unique(dim=0)  # a row that is there twice gives away its copy
+    for family in families:
+        model = built(family, known)
+        genus.fit(model, known, seed=0, max_seconds=seconds, progress=False)
+        told, start = {True: list[float](), False: list[float]()}, time.process_time()
+        for seed in range(3):
+            free = every[np.random.default_rng(seed).permutation(len(every))[: len(such)]]
+            for given, real in ((True, such), (False, free)):
+                drawn = model.sample(len(such), seed=seed, where=where if given else None)
+                told[given].append(c2st(known.space, real, drawn, seed).value)
+        given, free = (f"{np.mean(told[key]):.3f} ± {np.std(told[key]) / 3**0.5:.3f}" for key in (True, False))
+        print(
+            f"adult where income='>50K', sex=Female, {family}: AUC {given}, unconditional {free}, {len(such)} rows,"
+            f" {time.process_time() - start:.0f} s",
+            flush=True,
+        )
+
+
+def one_from_the_rest(folder: Path, families: list[str], seconds: float, rows: int) -> None:
+    """Print how well each column of Adult is predicted from the others, beside boosted trees that learn that column alone."""
+    known, test = adult(folder)
+    test = test.rows(slice(0, rows))
+    models = {}
+    for family in families:
+        models[family] = built(family, known)
+        genus.fit(models[family], known, seed=0, max_seconds=seconds, progress=False)
+    space, names = known.space, known.space.names or ()
+    levels = [isinstance(kind, genus.Category) for kind in space.kinds]
+    learned, asked = known.x.double().numpy(), test.x.double().numpy()
+    for i, name in enumerate(names):
+        others = [j for j in range(len(names)) if j != i]
+        some, tested = (~space.unknown_blanks(data.x)[:, i].numpy() for data in (known, test))
+        truth = test.frame().column(name).to_pylist()
+        truth = np.array([v for v, fine in zip(truth, tested, strict=True) if fine])
+        boosted = HistGradientBoostingClassifier if levels[i] else HistGradientBoostingRegressor
+        found = boosted(categorical_features=[levels[j] for j in others], early_stopping=False, random_state=0)
+        found.fit(learned[some][:, others], learned[some, i])
+        line = []
+        if levels[i]:
+            told = found.predict_proba(asked[tested][:, others])
+            line.append(("boosted", auc(asked[tested, i], told, found.classes_), error(told, asked[tested, i], found.classes_)))
+        else:
+            line.append(("boosted", r2_score(truth, found.predict(asked[tested][:, others])), float("nan")))
+        for family, model in models.items():
+            predicted = genus.predict(model, test.frame(), name)
+            if levels[i]:
+                told = np.stack(list(predicted.probabilities.values()), axis=1)[tested]
+                values = np.array(list(predicted.probabilities))
+                line.append((family, auc(truth, told, values), error(told, truth, values)))
+            else:
+                line.append((family, r2_score(truth, predicted.value[tested]), float("nan")))
+        shown = ", ".join(f"{who} {value:.3f}" + (f" (off {off:.3f})" if levels[i] else "") for who, value, off in line)
+        print(f"{name} {'AUC' if levels[i] else 'R2'}: {shown}", flush=True)
+
+
+def auc(truth: np.ndarray, told: np.ndarray, values: np.ndarray) -> float:
+    """The mean area under the curve of each value against all others, by how often it is there."""
+    there = [(k, truth == v) for k, v in enumerate(values) if 0 < np.sum(truth == v) < len(truth)]
+    areas = [(roc_auc_score(right, told[:, k]), np.sum(right)) for k, right in there]
+    values_of, weights = zip(*areas, strict=True)
+    return float(np.average(values_of, weights=weights))
+
+
+def error(told: np.ndarray, truth: np.ndarray, values: np.ndarray) -> float:
+    """The expected calibration error."""
+    place = np.array([int(np.argmax(values == v)) for v in truth])
+    return calibration_error(torch.as_tensor(told), torch.as_tensor(place))
 
 
 def main() -> None:
@@ -217,30 +340,53 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--share", type=float, default=0.2)
+    parser.add_argument("--rows", type=int, default=2000, help="of a table, at most")
+    parser.add_argument("--out", type=Path, help="a file that keeps every figure, and from which a run goes on")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--peers", default="yes", choices=("yes", "no"))
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="sklearn")
+    families = [*filter(None, arguments.families.split(","))]
     if arguments.sets == "adult-anomalies":
-        explained(arguments.data, arguments.families.split(","), arguments.seconds)
-        return
-    for name in arguments.sets.split(","):
-        table, found = columns_of(name), dict[str, list[tuple[float, ...]]]()
+        explained(arguments.data, families, arguments.seconds)
+    elif arguments.sets == "adult-where":
+        conditioned(arguments.data, families, arguments.seconds)
+    elif arguments.sets == "adult-columns":
+        one_from_the_rest(arguments.data, families, arguments.seconds, arguments.rows)
+    else:
+        filled(arguments, families)
+
+
+def filled(arguments: argparse.Namespace, families: list[str]) -> None:
+    """Print how well each method fills the blanks of each table; figures that --out has already are not made again."""
+    done = {}
+    if arguments.out is not None and arguments.out.exists():
+        rows = [json.loads(line) for line in arguments.out.read_text().splitlines()]
+        done = {(row["set"], row["seed"], row["method"], row["seconds"]): row["values"] for row in rows}
+    for name in (PROTOCOL if arguments.sets == "protocol" else arguments.sets).split(","):
+        table, found = columns_of(name, arguments.data, arguments.rows), dict[str, list[tuple[float, ...]]]()
         scaled = Scaled(table)
         truth = scaled(table)
         for seed in range(arguments.seeds):
             holed = blanked(table, arguments.share, seed)
             x = scaled(holed)
             methods = peers(x, scaled.groups, seed) if arguments.peers == "yes" else {}
-            for family in filter(None, arguments.families.split(",")):
+            for family in families:
                 methods[family] = partial(by_family, family, holed, scaled, arguments.seconds, seed)
             for method, fill in methods.items():
-                start = time.process_time()
-                values = judged(fill(), truth, np.isnan(x), scaled.groups)
-                found.setdefault(method, []).append((*values, time.process_time() - start))
+                key = (name, seed, method, arguments.seconds)
+                if key not in done:
+                    start = time.process_time()
+                    values = judged(fill(), truth, np.isnan(x), scaled.groups)
+                    done[key] = (*values, time.process_time() - start)
+                    if arguments.out is not None:
+                        row = dict(zip(("set", "seed", "method", "seconds", "values"), (*key, done[key]), strict=True))
+                        with arguments.out.open("a") as file:
+                            file.write(json.dumps(row) + "\n")
+                found.setdefault(method, []).append(tuple(done[key]))
         print(f"{name}, {len(truth):,} rows, {arguments.seeds} seeds: error, inside, correlations, seconds")
         for method, values in sorted(found.items(), key=lambda item: np.mean([v[0] for v in item[1]])):
-            print("  {:24} {:.3f}  {:.3f}  {:.3f}  {:6.1f}".format(method, *np.mean(values, axis=0)), flush=True)
+            print("  {:32} {:.3f}  {:.3f}  {:.3f}  {:6.1f}".format(method, *np.mean(values, axis=0)), flush=True)
 
 
 if __name__ == "__main__":

@@ -184,3 +184,29 @@ def test_training_that_is_cut_short_leaves_a_model() -> None:
     model.learn((x, None), None, lambda: 0.0, seed=0)
     assert model.log_prob(x).isfinite().all()
     assert make("gaussian-copula", space).parameter_count < 100
+
+
+def test_blank_cells_do_not_bend_the_correlations() -> None:
+    """A fifth of the cells is blank: what is left says how columns hang together, and blanks are drawn by it."""
+    whole = normals(1500)
+    blank = torch.rand(whole.shape, generator=torch.Generator().manual_seed(1)) < 0.2
+    x = whole.masked_fill(blank, math.nan)
+    real = Real(0.0, 1.0, atoms=(math.nan,), unknown=True)
+    space = Space([real, Lattice(-8, 8, step=0.02, atoms=(math.nan,), unknown=True), real])
+    x[:, 1] = (x[:, 1] / 0.02).round() * 0.02
+    model = learned(space, x)
+    assert torch.allclose(model.correlation, CORRELATION, atol=0.07)
+    filled = model.impute(x, seed=0)
+    assert not bool(filled.isnan().any())
+    assert torch.allclose(torch.corrcoef(filled.T), CORRELATION, atol=0.07)
+    assert not bool(model.impute(x.masked_fill(torch.ones_like(blank), math.nan), seed=0).isnan().any())
+    assert not bool(model.sample(500, seed=0).isnan().any())
+
+
+def test_a_row_with_a_blank_is_as_likely_as_its_values_and_its_pattern() -> None:
+    whole = normals(400)
+    x = whole.masked_fill(torch.rand(whole.shape, generator=torch.Generator().manual_seed(1)) < 0.2, math.nan)
+    model = learned(Space([Real(0.0, 1.0, atoms=(math.nan,), unknown=True)] * 3), x)
+    row = torch.tensor([[0.5, math.nan, -0.25]], dtype=torch.float64)
+    pattern = [model.blanks.log_prob(row[:, part], part) for part in ([0, 1, 2], [0, 2])]
+    assert torch.allclose(model.log_prob(row) - pattern[0], model.log_marginal(row[:, [0, 2]], [0, 2]) - pattern[1])

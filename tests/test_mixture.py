@@ -193,3 +193,12 @@ def test_a_row_far_from_all_others_is_rare_and_not_impossible() -> None:
     assert within > 0.5 * math.log(100) - math.log(2 * math.pi) - 1 - 0.1  # the truth, in expectation, less a little
     drawn = model.sample(20_000, seed=0)
     assert (drawn.abs().amax(1) > 6).double().mean() < 0.005
+
+
+def test_levels_beside_short_lattices_are_not_blurred_with_them() -> None:
+    """Tables of short lattices want rows' worth of all rows; a level that a lattice decides is to be sure nevertheless."""
+    data = genus.read("iris", relations=False)
+    model = genus.build("mixture", data.space)
+    genus.fit(model, data, seed=0, progress=False)
+    setosa = genus.predict(model, {"petal length (cm)": [1.4], "petal width (cm)": [0.2]}, "species")
+    assert setosa.probabilities["setosa"][0] > 0.99

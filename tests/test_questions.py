@@ -536,3 +536,31 @@ def test_trees_ask_first_whether_a_value_is_known() -> None:
         assert leaves.blank == leaves.count - 1
         seen = leaves.locate(torch.tensor([[2.0 if isinstance(kind, Category) else math.nan]])).leaf
         assert seen.tolist() == [leaves.blank]
+
+
+@pytest.mark.parametrize("family", ["mixture", "gaussian-copula", "stack", "trees"])
+def test_draws_of_one_fill_are_those_of_many(family: str) -> None:
+    """What a row's known values say is worked out once; each draw is the one that its seed gives alone."""
+    rows = [[i % 7 + 0.5, i % 7 * 1.25 + 0.125 * (i % 3), "ab"[i % 2]] for i in range(60)]
+    table = {name: [row[j] if (i + j) % 5 else None for i, row in enumerate(rows)] for j, name in enumerate("xyz")}
+    data = genus.read(table)
+    hyper = {"members": ["mixture", "gaussian-copula"], "folds": 1} if family == "stack" else {}
+    model = genus.build(family, data.space, **hyper)
+    genus.fit(model, data, seed=0, max_seconds=4, progress=False)
+    many = genus.impute(model, table, times=3, seed=5)
+    assert many.tables[0].equals(genus.impute(model, table, seed=5).tables[0])
+    assert not many.tables[0].equals(many.tables[1])
+
+
+@pytest.mark.parametrize("family", ["mixture", "naive-bayes"])
+def test_densities_of_many_values_are_those_of_each(family: str) -> None:
+    """Families whose columns are factors of a state look at the other columns once, and say what they say value by value."""
+    data = genus.read("wine", relations=False)
+    model = genus.build(family, data.space)
+    genus.fit(model, data, seed=0, max_seconds=5, progress=False)
+    for i in (0, 9, 12, 13):  # a lattice, a real, a wide lattice, a category
+        values = data.x[:7, i].unique()
+        found = model.log_values(data.x[:20], i, values)
+        for k, value in enumerate(values):
+            moved = data.x[:20].index_fill(1, torch.tensor([i]), float(value))
+            assert torch.allclose(found[:, k], model.log_prob(moved), atol=1e-8)

@@ -400,7 +400,29 @@ def test_blanks_are_filled_and_columns_predicted() -> None:
     assert list(done.index) == list(frame.index)
     assert not done.isna().any().any()
     assert list(named.predict_column(frame[:1], "kind")) == ["s"]
-    with pytest.raises(genus.DataError, match="fitted with labels"):
-        DensityEstimator("mixture", components=1).fit(x, y).impute(x)
+    with pytest.raises(genus.DataError, match="without labels"):
+        estimator.impute(holes, y=holes[:, 4])
     with pytest.raises(genus.DataError, match="position from 0 to 4"):
         estimator.predict_column(holes, 7)
+
+
+@pytest.mark.parametrize("words", [False, True], ids=["numbers", "words"])
+def test_estimators_with_labels_fill_and_predict_rows_of_a_label(words: bool) -> None:
+    x, y = load_iris(return_X_y=True)
+    y = np.array(["s", "t", "u"])[y] if words else y
+    holes = x.copy()
+    holes[::5, 2] = np.nan
+    estimator = DensityEstimator("naive-bayes", random_state=0).fit(holes, y)
+    filled = estimator.impute(holes, random_state=0, y=y)
+    assert filled.shape == x.shape
+    assert np.abs(filled - x)[::5, 2].mean() < 0.9
+    swapped = y[::-1]  # the label decides: petals of the first kind are short
+    found = [estimator.predict_column(holes[:50], 2, y=labels[:50]).mean() for labels in (y, swapped)]
+    assert found[0] < 2 < 4 < found[1]
+    frame = pd.DataFrame(holes, columns=list("abcd"))
+    named = DensityEstimator("naive-bayes", random_state=0).fit(frame, y)
+    done = named.impute(frame, y=y)
+    assert list(done.columns) == list("abcd")
+    assert not done.isna().any().any()
+    with pytest.raises(genus.DataError, match="give y"):
+        estimator.impute(holes)

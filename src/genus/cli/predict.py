@@ -73,5 +73,5 @@ def predict(
         output.note(f"{count:,} row{'s' if count > 1 else ''}: {reason}.")
     where = f"; they are in {out}" if out is not None else ""
     output.note(f"{total.rows:,} predictions of {column!r} ({total.label}){where}.")
-    if calibration is not None:
-        output.note(f"Calibration: {calibration}.")
+    mended = f"{calibration}" if calibration is not None else "none; --held-out FILE calibrates by rows that trained nothing"
+    output.note(f"Calibration: {mended}.")

@@ -21,6 +21,7 @@ from genus.notebook import printable
 __all__ = ["renderable", "text"]
 
 SHOWN = ("label_match", "in_training", "new")  # metrics beside those of utility and the one that orders samples
+UNTRIED = ("refused", "given up")  # families without a line in the table
 
 
 def text(results: Results) -> str:
@@ -33,12 +34,18 @@ def text(results: Results) -> str:
 def renderable(results: Results) -> Group:
     """Return the results as rich prints them."""
     places = ranking(results)
+    tried = [place for place in places if place.row.status not in UNTRIED]
     lines = []
-    for place in places:
+    for place in tried:
         lines.append(Text.assemble((f"{place.row.family}: ", "bold"), place.sentence))
         lines += [Text.assemble((f"  {finding.kind}: ", "bold"), finding.sentence) for finding in place.row.findings]
+    others: dict[str, list[str]] = {}  # of which many have the same reason
+    for place in places:
+        if place.row.status in UNTRIED:
+            others.setdefault(place.sentence, []).append(place.row.family)
+    lines += [Text.assemble((f"{', '.join(names)}: ", "bold"), sentence) for sentence, names in others.items()]
     lines += [Text(f"{note.label}: {note.reason}", style="dim") for note in results.notes]
-    return Group(Text(" ".join(verdict(results)), style="bold"), Padding(_table(results, places), (1, 0)), *lines)
+    return Group(Text(" ".join(verdict(results)), style="bold"), Padding(_table(results, tried or places), (1, 0)), *lines)
 
 
 def _table(results: Results, places: list[Place]) -> Table:

@@ -16,12 +16,13 @@ from genus.ladder.imputation import Marginals
 from genus.ladder.loss import Loss
 from genus.ladder.related import fill_related
 from genus.ladder.resampling import proposal_for, resample
-from genus.ladder.unknown import Filled
+from genus.ladder.unknown import Filled, set_columns
 from genus.random import isolated
 
 __all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
 
 BOUND_DRAWS = 16  # importance weights that tighten a bound, wherever rows are scored
+VALUES_AT_ONCE = 50_000  # rows times values of a column whose densities are computed together
 AT_ONCE = 2**21  # numbers decoded together for importance weights: 8 MB, which a processor's caches hold
 
 
@@ -206,6 +207,31 @@ class TractableDensity(Marginals, ApproximateDensity):
         """
         x, c = self._check(x, c)
         return check_shape(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob") - math.log(self.acceptance)
+
+    def log_values(self, x: Tensor, i: int, values: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return the log-density of rows of a table with each of some values in column i.
+
+        Args:
+            x: rows (B, D) in data units, of which column i holds any value that is possible.
+            i: the column.
+            values: (K,) in data units.
+            c: the context, as for `log_prob`.
+
+        Returns:
+            (B, K) in nats. Families whose columns are factors of some state look at the others once, not K times.
+        """
+        x, c = self._check(x, c)
+        found = self._log_values(x, i, values, c)
+        return check_shape(found, (len(x), len(values)), f"{type(self).__name__}._log_values") - math.log(self.acceptance)
+
+    def _log_values(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
+        """Return the log-density (B, K) of rows that were checked with each of these values in column i."""
+
+        def each(x: Tensor, c: Tensor | None) -> Tensor:
+            many = set_columns(x.repeat_interleave(len(values), 0), [i], values.repeat(len(x))[:, None].to(x))
+            return self._log_prob(many, None if c is None else c.repeat_interleave(len(values), 0)).view(len(x), -1)
+
+        return map_batches(each, x, c, max(1, VALUES_AT_ONCE // len(values)))
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
         return check_shape(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -79,6 +80,19 @@ class Imputation:
         Raises:
             GenusError: see `impute`.
         """
+        return next(self.fills(x, c, missing, [seed]))
+
+    @torch.no_grad()
+    def fills(self: Any, x: Tensor, c: Tensor | None, missing: Tensor | None, seeds: Sequence[int | None]) -> Iterator[Filled]:
+        """Yield what `fill` returns for each of these seeds; what the known entries say is worked out once, where a family can.
+
+        Args:
+            x, c, missing: as for `impute`.
+            seeds: of each draw; None: torch's global random numbers.
+
+        Raises:
+            GenusError: see `impute`.
+        """
         if isinstance(c, Tensor) and c.dtype == torch.bool and missing is None and self.context is None:
             raise GenusError("The second argument is the context c; pass which entries are to be drawn by name, missing=...")
         if self.space.sequence:
@@ -87,12 +101,15 @@ class Imputation:
             missing = unknown_entries(self.space, x).view_as(x)
         whole, unknown = fill_unknown(self.space, x, missing)
         whole, c = self._check(whole, c)
-        with evaluating(self), isolated(seed, self):
-            drawn = self._fill(whole.to(self.space.dtype), unknown.to(whole.device), c)
-        # Known entries come back as they were given: x may have more digits than the space's type holds.
-        dtype = torch.promote_types(whole.dtype, drawn.x.dtype)
-        kept = torch.where(unknown.to(whole.device).view_as(whole), drawn.x.to(dtype), whole.to(dtype))
-        return drawn._replace(x=kept)
+        unknown = unknown.to(whole.device)
+        draw = None
+        for seed in seeds:
+            with evaluating(self), isolated(seed, self):
+                draw = draw or self._filler(whole.to(self.space.dtype), unknown, c)
+                drawn = draw()
+            # Known entries come back as they were given: x may have more digits than the space's type holds.
+            dtype = torch.promote_types(whole.dtype, drawn.x.dtype)
+            yield drawn._replace(x=torch.where(unknown.view_as(whole), drawn.x.to(dtype), whole.to(dtype)))
 
     @torch.no_grad()
     def fill_known(self: Any, known: Any, c: Tensor | None = None, seed: int | None = None) -> Filled:
@@ -112,6 +129,13 @@ class Imputation:
         c = self._check_context(c, known.num_rows)
         with evaluating(self), isolated(seed, self):
             return self._given_known(known, c)
+
+    def _filler(self: Any, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
+        """Return what draws the entries of missing (B, D), each time anew.
+
+        A family may do here, without random numbers, what is the same for every draw.
+        """
+        return partial(self._fill, x, missing, c)
 
     def _fill(self: Any, x: Tensor, missing: Tensor, c: Tensor | None) -> Filled:
         """Draw the entries of missing (B, D); rows that lack the same columns are drawn together."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,11 +33,12 @@ class Options(NamedTuple):
     shrinkage: Sequence[float]
     pool: Sequence[float]
     shape: Sequence[float] = (0.0,)
+    levels: Sequence[float | None] = (None,)
 
     @property
     def first(self) -> Form:
         """Return the smallest form."""
-        return Form(self.components[0], self.covariance[0], self.rank[0], self.shrinkage[0], self.pool[0], self.shape[0])
+        return Form(**{name: values[0] for name, values in self._asdict().items()})
 
     @property
     def is_one(self) -> bool:
@@ -161,6 +162,7 @@ class Chooser:
         several = len(self.folds) > 1  # a single one's size was tried by doubling, and is tried again on more rows
         names = [
             "pool",
+            "levels",
             "shape",
             "shrinkage",
             *(["rank"] if form.covariance == "low-rank" else []),
@@ -176,7 +178,7 @@ class Chooser:
                 break
         return form
 
-    def _along(self, values: list[float], name: str, form: Form) -> Form:
+    def _along(self, values: list[Any], name: str, form: Form) -> Form:
         """Return the best form among those that differ in one number, going from value to value while it gains."""
         values = sorted(values)
         start = values.index(getattr(form, name))
@@ -198,7 +200,7 @@ def _near(sizes: Sequence[int], size: float) -> int:
     return max([k for k in sizes if k <= size], default=sizes[0])
 
 
-def changed(form: Form, name: str, value: float) -> Form:
+def changed(form: Form, name: str, value: float | None) -> Form:
     """Return a form with another value of one number."""
     return Form(**(form._asdict() | {name: value}))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +32,7 @@ class Form(NamedTuple):
         rank: the factors of "low-rank".
         shrinkage: rows' worth of the typical (co)variance within components that is added to every component's.
         pool: rows' worth of the tables of all rows that is added to every component's.
+        levels: the same of tables without a lattice, of levels and atoms; None: as of others.
         shape: rows' worth of a normal that is added to every component's tables of short lattices.
     """
 
@@ -41,6 +42,7 @@ class Form(NamedTuple):
     shrinkage: float
     pool: float
     shape: float = 0.0
+    levels: float | None = None
 
 
 class MixtureRows(NamedTuple):
@@ -131,7 +133,7 @@ class Components(nn.Module):
         overall = (self.weights.sum(0) + 1.0) / (self.weights.sum() + self.count)
         smooth = self.weights + overall  # a rare context is drawn towards the overall weights, by one row
         self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
-        self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage, form.shape)
+        self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage, form.shape, form.levels)
         if self.gaussians is not None:
             self.gaussians.conclude(form.shrinkage, form.rank if form.covariance == "low-rank" else None)
 
@@ -199,6 +201,13 @@ class Components(nn.Module):
         part.log_weights.copy_(self.log_weights)
         return part
 
+    def alone(self, i: int) -> Product | None:
+        """Return the product of column i, which is independent of the others given the component; None where it is not."""
+        rest = self.product.cells.rest.tolist()
+        if self.gaussians is not None and i in rest and rest.index(i) in self.reals:
+            return None
+        return self.product.select([i])
+
     def sample(self, weights: Tensor) -> Tensor:
         """Draw a component for every row by its weights (n, K), and all columns given the component."""
         k = torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1)
@@ -212,6 +221,10 @@ class Components(nn.Module):
 
         Rows may lack different columns; what x holds there must be possible, and is not looked at. Known entries are not kept.
         """
+        return self.given(x, missing, c)()
+
+    def given(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Tensor]:
+        """Return what draws as `sample_given` does, again and again: each row's weights are computed once."""
         cells, known = self.product.cells, ~missing
         parts = self.product.rows_of(x)
         reals, inside = self._numbers(parts)
@@ -227,11 +240,16 @@ class Components(nn.Module):
         log_weights += self.product.log_prob_rows(ProductRows(none, parts.u, numbers, parts.log_slope, parts.edges), None)
         if self.gaussians is not None:
             log_weights += self.gaussians.log_prob(reals, Gaps.of(there))
-        k = torch.multinomial(log_weights.softmax(1), 1, generator=rng(log_weights.device)).squeeze(1)
-        cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
-        if self.gaussians is not None:
-            u[:, self.reals] = self.gaussians.draw(k, reals, there)
-        return cells.compose(cell, u)
+        weights = log_weights.softmax(1)
+
+        def draw() -> Tensor:
+            k = torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1)
+            cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
+            if self.gaussians is not None:
+                u[:, self.reals] = self.gaussians.draw(k, reals, there)
+            return cells.compose(cell, u)
+
+        return draw
 
     # -- files --------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,16 +16,18 @@ from genus.ladder import Learned, TractableDensity, WithContext, isolated
 from genus.ladder.unknown import (
     MAX_COMBINATIONS,
     Combinations,
+    Filled,
     all_values,
     enumerate_unknown,
     placeholder_row,
     set_columns,
 )
-from genus.models.correlations import learn_correlations
+from genus.models.correlations import REORDERED, learn_correlations
 from genus.models.independent import Independent, Mixtures
-from genus.models.recursion import Chains
-from genus.models.scores import LevelScores, NumberScores, column_scores
-from genus.random import gumbel_like, normal_like
+from genus.models.patterns import BlankPatterns, set_blanks
+from genus.models.recursion import Chains, arrange
+from genus.models.scores import LevelScores, NumberScores, Scored, column_scores
+from genus.random import gumbel_like, normal_like, rng
 from genus.space import Real, Space
 
 __all__ = ["GaussianCopula"]
@@ -99,6 +102,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         drawn = SobolEngine(len(kinds), scramble=True, seed=0).draw(points, dtype=torch.float64)
         self.register_buffer("points", drawn.clamp(1e-6, 1 - 1e-6))
         self.register_buffer("learned", torch.zeros((), dtype=torch.bool))
+        self.blanks = BlankPatterns(space)
         self.register_load_state_dict_post_hook(_check_loaded)
 
     @classmethod
@@ -120,6 +124,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
     @torch.no_grad()
     def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
         """Fit the columns, then their correlations; see `Learned.learn`."""
+        self.blanks.learn(train[0])
         x = self._joined(*train)
         marginals = Independent(self.joint).to(x.device)
         for part in x.split(OBSERVED):
@@ -153,30 +158,45 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         return torch.linalg.cholesky(self.correlation[order][:, order])
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self._log_first(self.order, x.flatten(1), c)
+        flat = x.flatten(1)
+        return self._log_first(self.order, flat, c) + self.blanks.log_prob(flat, range(self.space.dim))
 
     def _log_first(self, own: Sequence[int], x: Tensor, c: Tensor | None) -> Tensor:
         """Return the log-density (B,) of columns `own`, in this order, given the context; x is (B, D)."""
         if not bool(self.learned):
             raise NotFittedError("This model has not seen any data; call genus.fit(model, data) first.")
         order = [*self.first, *own]
-        factor = self._factor(order)
-        rows = max(1, AT_ONCE // (len(self.points) * max(len(order), 1)))
         joined = self._joined(x, c)
         out = [joined.new_zeros(0, dtype=torch.float64)]
-        for part in joined.split(rows):
-            chains = Chains(factor, self.points[:, order], len(part))
+        for part in joined.split(self._rows_at_once(len(order))):
+            scored = [self._columns[i](part[:, i]) for i in order]
+            steps, factor, shares, _ = arrange(
+                scored, self._put_last(part, order), self.correlation[order][:, order], self.points[:, order]
+            )
+            chains = Chains(factor, shares, len(part))
             before, slopes = chains.log_weights, []
-            for step, i in enumerate(order):
-                scored = self._columns[i](part[:, i])
-                chains.advance(scored, needed=step + 1 < len(order))
+            for step, one in enumerate(steps):
+                chains.advance(one, needed=step + 1 < len(order))
                 if step + 1 == len(self.first):
                     before = chains.log_weights
                 elif step >= len(self.first):
-                    slopes.append(scored.log_slope)
+                    slopes.append(one.log_slope)
             ratio = chains.log_weights.logsumexp(1) - before.logsumexp(1)
             out.append(ratio + (torch.stack(slopes).sum(0) if slopes else 0.0))
         return torch.cat(out)
+
+    def _rows_at_once(self, steps: int) -> int:
+        """Return how many rows go through so many columns together."""
+        each = max(len(self.points), steps if self.space.has_unknown and steps <= REORDERED else 0)
+        return max(1, AT_ONCE // (each * max(steps, 1)))
+
+    def _put_last(self, joined: Tensor, order: Sequence[int]) -> Tensor | None:
+        """Return which entries (B, S) of these columns of rows stand for unknown values; None where no row puts them last."""
+        if not self.space.has_unknown or len(order) > REORDERED:
+            return None
+        blank = torch.zeros_like(joined, dtype=torch.bool)
+        blank[:, self.before :] = self.space.unknown_blanks(joined[:, self.before :])
+        return blank[:, order]
 
     # -- any columns given the others ---------------------------------------------------------------------------------
 
@@ -201,17 +221,30 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         def log_prefix(x: Tensor, m: int, c: Tensor | None) -> Tensor:
             return self._log_first([i + self.before for i in order[:m]], x.flatten(1), c)
 
-        return enumerate_unknown(self.space, order, 0, columns, log_prefix, x, c, most)
+        found = enumerate_unknown(self.space, order, 0, columns, log_prefix, x, c, most)
+        return None if found is None else found.without_blanks(self.space)
 
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         whole = set_columns(placeholder_row(self.space, x).repeat(len(x), 1), columns, x)
         unknown = [i for i in range(self.space.dim) if i not in columns]
         combinations = self._combinations(whole.view(-1, *self.space.shape), unknown, c)
         if combinations is not None:
-            return combinations.log_densities.logsumexp(1)
-        return self._log_first([i for i in self.order if i - self.before in columns], whole, c)
+            value = combinations.log_densities.logsumexp(1)
+        else:
+            value = self._log_first([i for i in self.order if i - self.before in columns], whole, c)
+        return value + self.blanks.log_prob(x, columns)
 
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        return self._draw_given(x, columns, c, True)
+
+    def _draw_given(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Tensor:
+        drawn = self._draw_values(x, columns, c)
+        if not blanks or not self.blanks.columns:
+            return drawn
+        return set_blanks(self.space, drawn, columns, self.blanks.draw(x.flatten(1), columns))
+
+    def _draw_values(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
+        """Return x with these columns drawn given the others, none of them blank where that stands for an unknown value."""
         combinations, order = self._combinations(x, columns, c), self._known_first(columns)
         if combinations is None:
             known = [i for i in order if i not in columns]
@@ -221,7 +254,10 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         row = placeholder_row(self.space, torch.zeros(0, dtype=self.space.dtype, device=self.device))
-        return self._draw([], row.repeat(n, 1), c).view(-1, *self.space.shape).to(self.space.dtype)
+        drawn, columns = self._draw([], row.repeat(n, 1), c).to(self.space.dtype), range(self.space.dim)
+        if self.blanks.columns:
+            drawn = set_blanks(self.space, drawn, columns, self.blanks.draw(drawn, columns))
+        return drawn.view(-1, *self.space.shape)
 
     def _draw(self, known: list[int], x: Tensor, c: Tensor | None) -> Tensor:
         """Return x (B, D) with all columns drawn given the known ones of x and the context."""
@@ -233,6 +269,55 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         rows = max(1, AT_ONCE // (len(self.points) * (len(given) + 1)))
         out = [self._draw_part(part, order, len(given), factor) for part in self._joined(x, c).split(rows)]
         return torch.cat(out)[:, self.before :] if out else x
+
+    def _fill(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Filled:
+        return self._filler(x, missing, c)()
+
+    def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
+        order = [*self.first, *self.order]
+        if not self.space.has_unknown or len(order) > REORDERED:
+            return partial(super()._fill, x, missing, c)
+        joined, line = self._joined(x, c), missing | self.space.unknown_blanks(x)
+        unknown = torch.cat([line.new_zeros(len(x), self.before), line], dim=1)
+        at_once = self._rows_at_once(len(order))
+        parts = zip(joined.split(at_once), unknown.split(at_once), strict=True)
+        draws = [self._scores_given(*part, order) for part in parts]
+        full = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
+
+        def draw() -> Filled:
+            z, out = torch.cat([one() for one in draws]), x.flatten(1).double().clone()
+            for i in range(self.space.dim):
+                rows = missing[:, i]
+                if bool(rows.any()):
+                    out[rows, i] = self._columns[i + self.before].invert(z[rows, i + self.before])
+            return Filled(out.view_as(x), full, torch.ones_like(full, dtype=torch.bool))
+
+        return draw
+
+    def _scores_given(self, joined: Tensor, unknown: Tensor, order: list[int]) -> Callable[[], Tensor]:
+        """Return what draws scores (B, D) of rows, those of unknown entries (B, D) given the others of their row."""
+        scored = [_line_where(self._columns[i](joined[:, i]), unknown[:, i]) for i in order]
+        blank, points = unknown[:, order], self.points[:, order]
+        none = joined.new_zeros(joined.shape, dtype=torch.float64)
+        steps, factor, shares, places = arrange(scored, blank, self.correlation[order][:, order], points)
+        if places is None:
+            return lambda: none
+        chains = Chains(factor, shares, len(joined))
+        for one in steps[: int((~blank).sum(1).max())]:
+            chains.advance(one)
+        of_columns = torch.tensor(order, device=places.device)[places]
+        last, rows = blank.gather(1, places), torch.arange(len(joined), device=places.device)
+
+        def draw() -> Tensor:
+            share = shares[rows, (chains.log_weights + gumbel_like(chains.log_weights)).argmax(1)]
+            free = torch.rand(share.shape, dtype=share.dtype, device=share.device, generator=rng(share.device))
+            share = torch.where(last, free.clamp(1e-12, 1 - 1e-12), share)
+            chain = Chains(factor, share.unsqueeze(1), len(joined))
+            for one in steps:
+                chain.advance(one)
+            return none.scatter(1, of_columns, chain.variables()[:, 0])
+
+        return draw
 
     def _draw_part(self, joined: Tensor, order: list[int], given: int, factor: Tensor) -> Tensor:
         chains, joined = Chains(factor, self.points[:, order], len(joined)), joined.double().clone()
@@ -250,10 +335,17 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         return joined
 
 
+def _line_where(scored: Scored, unknown: Tensor) -> Scored:
+    """Return scores (B,) that are the whole line where the values are unknown."""
+    lower, upper = scored.lower.masked_fill(unknown, -math.inf), scored.upper.masked_fill(unknown, math.inf)
+    return Scored(lower, upper, scored.point & ~unknown, scored.log_slope.masked_fill(unknown, 0.0))
+
+
 def _check_loaded(model: Any, keys: Any) -> None:
     """Raise DataError where numbers that were read are no such model."""
     for column in model.columns:
         column.check()
+    model.blanks.check()
     r, points = model.correlation, model.points
     fine = bool(r.isfinite().all()) and torch.allclose(r, r.T) and torch.allclose(r.diagonal(), torch.ones_like(r[0]))
     if not fine or bool(torch.linalg.cholesky_ex(r).info):

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from genus.models.recursion import Chains
-from genus.models.scores import LevelScores, NumberScores, Scored, mean_scores
+from genus.models.recursion import Chains, arrange
+from genus.models.scores import LevelScores, NumberScores, Scored, left_out, mean_scores
 from genus.random import rng
 from genus.space import Category
 
-__all__ = ["learn_correlations"]
+__all__ = ["REORDERED", "learn_correlations"]
 
 SWEEPS = 4  # over the columns whose order is learned
 RARE = 10.0  # rows' worth by which the mean of a level is drawn towards that of all
@@ -23,6 +23,7 @@ STEPS, STILL = (
     2e-3,
 )  # of EM, at most; the change of all correlations below which it stands still
 FADING = 0.6  # the weight of step t is t^-FADING where it looks at a part of the rows (Cappé and Moulines 2009)
+REORDERED = 256  # columns, up to which each row goes through its blanks last
 AT_ONCE = 2**18  # numbers of all chains and columns together
 LEAST_SHRINKAGE = 1e-6
 
@@ -47,7 +48,8 @@ def learn_correlations(
     scores = torch.stack([mean_scores(column(x[:, i])) for i, column in enumerate(columns)], dim=1)
     _put_in_order(columns, x, scores)
     scored = [column(x[:, i]) for i, column in enumerate(columns)]
-    moments = scores.T @ scores / max(len(scores), 1)
+    known = torch.stack([~_blank(one) for one in scored], dim=1).double()
+    moments = scores.T @ scores / (known.T @ known).clamp(min=1)
     correlation = _correlation(moments, len(x))
     if all(bool(one.point.all()) for one in scored):
         return correlation
@@ -71,9 +73,10 @@ def _expected_moments(scored: Sequence[Scored], correlation: Tensor, order: Sequ
     Every row has chains of its own: what places of a fixed set happen to have in common would be taken for a correlation.
     """
     index = torch.tensor(order, device=correlation.device)
-    factor = torch.linalg.cholesky(correlation[index][:, index])
+    ordered = correlation[index][:, index]
+    blanks = len(order) <= REORDERED and any(bool(_blank(one).any()) for one in scored)
     count, total = len(scored[0].lower), torch.zeros_like(correlation)
-    size = max(1, AT_ONCE // (CHAINS * len(order)))
+    size = max(1, AT_ONCE // (max(CHAINS, len(order) if blanks else 0) * len(order)))
     for at in range(0, count, size):
         part = [Scored(*(t[at : at + size] for t in scored[i])) for i in order]
         rows = len(part[0].lower)
@@ -81,18 +84,28 @@ def _expected_moments(scored: Sequence[Scored], correlation: Tensor, order: Sequ
             rows,
             CHAINS,
             len(order),
-            dtype=factor.dtype,
-            device=factor.device,
-            generator=rng(factor.device),
+            dtype=ordered.dtype,
+            device=ordered.device,
+            generator=rng(ordered.device),
         )
-        chains = Chains(factor, shares.clamp(1e-6, 1 - 1e-6), rows)
-        for one in part:
+        blank = torch.stack([_blank(one) for one in part], dim=1) if blanks else None
+        steps, factor, shares, places = arrange(part, blank, ordered, shares.clamp(1e-6, 1 - 1e-6))
+        chains = Chains(factor, shares, rows)
+        for one in steps:
             chains.advance(one)
-        z = chains.variables().flatten(0, 1)
+        z = chains.variables()
+        if places is not None:  # back in the order of the columns
+            z = torch.empty_like(z).scatter_(2, places[:, None].expand_as(z), z)
+        z = z.flatten(0, 1)
         total += z.T @ (z * chains.log_weights.softmax(1).flatten().unsqueeze(1))
     out = torch.zeros_like(total)
     out[index[:, None], index] = total / max(count, 1)
     return out
+
+
+def _blank(scored: Scored) -> Tensor:
+    """Return which scores (n,) are the whole line: those of blanks that stand for unknown values."""
+    return scored.lower.isneginf() & scored.upper.isposinf()
 
 
 def _correlation(moments: Tensor, rows: int) -> Tensor:
@@ -126,12 +139,15 @@ def _put_in_order(columns: Sequence[LevelScores | NumberScores], x: Tensor, scor
 
 def _has_choice(column: LevelScores | NumberScores) -> bool:
     if isinstance(column.kind, Category):
-        return column.kind.states > 2
-    return column.kind.has_missing
+        return column.kind.states - left_out(column.kind) > 2
+    return column.kind.has_missing and not left_out(column.kind)
 
 
 def _order_levels(column: LevelScores, x: Tensor, others: Tensor) -> None:
     """Order levels by the combination of the other scores that tells them apart best: Fisher's discriminant."""
+    if left_out(column.kind):
+        known = x != column.kind.end
+        x, others = x[known], others[known]
     level, dim = x.long(), others.shape[1]
     counts = torch.bincount(level, minlength=column.count).double()
     sums = torch.zeros(column.count, dim, dtype=others.dtype, device=others.device).index_add_(0, level, others)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
 from genus.ladder import Learned, TractableDensity, WithContext
-from genus.ladder.unknown import Filled
+from genus.ladder.unknown import Filled, set_columns
 from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
 from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
@@ -36,6 +36,7 @@ GROWTH = 2.0  # by how much sizes at least differ that are tried on all rows
 RESERVE = 0.06  # of the time, for evaluations
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
+LEVELS = (2.0, 0.1, 0.5, 8.0, 30.0)  # as POOLS, of the tables of levels and atoms beside short lattices, of few rows
 SHAPES = (30.0, 0.0, 300.0)  # rows' worth of a normal in tables of short lattices, of few rows
 MANY_POOL = 8.0  # the first of more than few rows
 NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
@@ -261,7 +262,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         pool = (self.pool,) if self.pool is not None else pools if tables else pools[:1]
         lattices = bool(self.parts.product.cells.lattice.any())
         shape = SHAPES if lattices and self.pool is None and n < FEW else (0.0,)
-        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool, shape)
+        both = lattices and not bool(self.parts.product._of_lattice.all())  # what suits short lattices blurs levels
+        levels = LEVELS if both and self.pool is None and n < FEW else (None,)
+        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool, shape, levels)
 
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
         return super().criterion(x, c) if bool(self.parts.product.concluded) else None
@@ -275,6 +278,17 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self.parts.select(columns).log_joint_of(x, c).logsumexp(1) + self.blanks.log_prob(x, columns)
 
+    def _log_values(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
+        own = self.parts.alone(i)
+        kind, others = self.space.kinds[i], [j for j in range(self.space.dim) if j != i]
+        unknown = kind.has_missing and kind.unknown  # a blank of such a column is in the patterns, not in the components
+        if own is None or not others or (unknown and bool(Space([kind]).unknown_blanks(values[:, None].to(x)).any())):
+            return super()._log_values(x, i, values, c)
+        flat = x.flatten(1)
+        rest = self.parts.select(others).log_joint_of(flat[:, others], c)
+        patterns = self.blanks.log_prob(set_columns(flat, [i], values[:1].expand(len(x), 1)), range(self.space.dim))
+        return log_matmul(rest, own.log_prob(values[:, None].to(x))) + patterns[:, None]
+
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self._draw_given(x, columns, c, True)
 
@@ -286,12 +300,19 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             return drawn
         return set_blanks(self.space, drawn, columns, self.blanks.draw(x, columns))
 
+    def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
+        chunks = list(self.parts.product.chunks(len(x)))
+        draws = [self.parts.given(x[rows], missing[rows], None if c is None else c[rows]) for rows in chunks]
+        size, done = x.new_full((len(x),), math.inf), torch.ones(len(x), dtype=torch.bool, device=x.device)
+
+        def draw() -> Filled:
+            drawn = torch.cat([x[:0].double(), *(one() for one in draws)])
+            return Filled(torch.where(missing.view_as(x), drawn.to(x), x), size, done)
+
+        return draw
+
     def _fill(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Filled:
-        drawn = [x[:0].double()]
-        for rows in self.parts.product.chunks(len(x)):
-            drawn.append(self.parts.sample_given(x[rows], missing[rows], None if c is None else c[rows]))
-        out = torch.where(missing.view_as(x), torch.cat(drawn).to(x), x)
-        return Filled(out, x.new_full((len(x),), math.inf), torch.ones(len(x), dtype=torch.bool, device=x.device))
+        return self._filler(x, missing, c)()
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         self.parts.product.check_fitted()
@@ -320,6 +341,17 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             device = self.parts.log_weights.device
             self.parts = Components(self.space, self.context, count, covariance).to(device)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def log_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Return log sum_k exp(a[:, k] + b[:, k]) of every pair of rows, (B, V), of a (B, K) and b (V, K)."""
+    high, top = a.amax(1, keepdim=True), b.amax(1)
+    found = (a - high).exp() @ (b - top[:, None]).exp().T
+    out = found.log() + high + top
+    low = (found < 1e-200).any(1).nonzero()[:, 0]  # what one component has alone, and the others' best hide
+    for some in low.split(max(1, 2**20 // b.numel())):
+        out[some] = (a[some, None] + b).logsumexp(2)
+    return out
 
 
 def _counts(name: str) -> bool:

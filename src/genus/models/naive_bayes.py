@@ -110,6 +110,14 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self._under(self.product.select(columns), x, c)
 
+    def _log_values(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
+        if self.space.dim == 1:
+            return super()._log_values(x, i, values, c)
+        others = [j for j in range(self.space.dim) if j != i]
+        own = self.product.select([i]).log_prob(values[:, None].to(x)).T  # (components, K)
+        rest = self._under(self.product.select(others), x.flatten(1)[:, others], c)
+        return rest[:, None] + own[context_index(self.context_cells, c, len(x), x.device)]
+
     def _under(self, product: Product, x: Tensor, c: Tensor | None) -> Tensor:
         k = context_index(self.context_cells, c, len(x), x.device)
         return product.log_prob(x).gather(1, k.unsqueeze(1)).squeeze(1)

@@ -157,7 +157,13 @@ class Product(nn.Module):
             self.squares += soft.T @ u.square()
 
     def conclude(
-        self, smoothing: float, variance: float, pool: float = 0.0, shrinkage: float = 0.0, shape: float = 0.0
+        self,
+        smoothing: float,
+        variance: float,
+        pool: float = 0.0,
+        shrinkage: float = 0.0,
+        shape: float = 0.0,
+        levels: float | None = None,
     ) -> None:
         """Set the parameters from the statistics.
 
@@ -170,6 +176,7 @@ class Product(nn.Module):
             shrinkage: rows' worth of the typical variance within components that every component's is drawn towards.
             shape: rows' worth of a normal, of the component's mean and variance, that its tables of lattices are drawn towards
                 where there is a pool.
+            levels: the pool of tables without a lattice: of levels and atoms; None: the same.
         """
         if self.cells.total:
             left_out = self.left_out
@@ -179,7 +186,7 @@ class Product(nn.Module):
                 pooled = self.counts.sum(0) + smoothing * self.cells.alive.double()  # of all components no normal is expected
                 pooled = pooled.masked_fill(left_out, 0.0)
                 mass = self.cells.padded(pooled).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes)
-                prior = pool * pooled / mass
+                prior = (pool if levels is None else torch.where(self._of_lattice, pool, levels)) * pooled / mass
                 if shape > 0:
                     normals = self._shape(shrinkage) * self.cells.lattice
                     of_table = self.cells.padded(normals).nan_to_num(neginf=0.0).sum(-1).clamp(min=1e-300)
@@ -203,6 +210,12 @@ class Product(nn.Module):
             self.mean.copy_(mean)
             self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self.least_std(self.mean)))
         self.concluded.fill_(True)
+
+    @property
+    def _of_lattice(self) -> Tensor:
+        """Return which cells (total,) are in the table of a short lattice."""
+        table = torch.arange(len(self.cells.sizes), device=self.cells.lattice.device).repeat_interleave(self.cells.sizes)
+        return torch.isin(table, table[self.cells.lattice])
 
     def least_std(self, mean: Tensor) -> Tensor:
         """Return the least standard deviations at means (M, R): of a lattice half the cell there, which holds the density."""

@@ -59,6 +59,11 @@ def mean_scores(scored: Scored) -> Tensor:
     return torch.where(scored.point, lower, torch.where(flip, -mean, mean))
 
 
+def left_out(kind: Kind) -> bool:
+    """Return whether blanks of a kind stand for unknown values: they have no score of their own, and could have any."""
+    return kind.has_missing and kind.unknown
+
+
 class LevelScores(nn.Module):
     """Give each of a column's finitely many values an interval of scores, one beside the other, by their order.
 
@@ -91,7 +96,8 @@ class LevelScores(nn.Module):
     def take(self, log_table: Tensor, mixture: Mixtures | None) -> None:
         """Keep the log-probabilities of the values (cells,)."""
         if len(log_table):
-            self.shares.copy_(log_table.exp())
+            shares = log_table.exp().masked_fill(self.cells.unknown, 0.0)
+            self.shares.copy_(shares / shares.sum())
 
     def check(self) -> None:
         """Raise DataError where numbers that were read are no distribution over the values in some order."""
@@ -115,9 +121,13 @@ class LevelScores(nn.Module):
 
     def forward(self, x: Tensor) -> Scored:
         """Return the scores of values x (n,)."""
-        edges, place = self.edges(), self.rank[self.index(x)]
-        none = torch.zeros_like(place, dtype=torch.bool)
-        return Scored(edges[place], edges[place + 1], none, none.double())
+        edges, cell = self.edges(), self.index(x)
+        place, none = self.rank[cell], torch.zeros_like(cell, dtype=torch.bool)
+        lower, upper = edges[place], edges[place + 1]
+        if left_out(self.kind):
+            blank = self.cells.unknown[cell]
+            lower, upper = lower.masked_fill(blank, -math.inf), upper.masked_fill(blank, math.inf)
+        return Scored(lower, upper, none, none.double())
 
     def invert(self, z: Tensor) -> Tensor:
         """Return the values (n,) whose intervals hold z (n,)."""
@@ -168,7 +178,10 @@ class NumberScores(nn.Module):
     def take(self, log_table: Tensor, mixture: Mixtures | None) -> None:
         """Keep the log-probabilities of the states (states,), empty where there is one, and the mixture of the numbers."""
         if len(log_table):
-            self.shares.copy_(log_table.exp())
+            shares = log_table.exp()
+            if left_out(self.kind):
+                shares[-1] = 0.0
+            self.shares.copy_(shares / shares.sum())
         if mixture is not None:
             for name, value in zip(("log_weights", "mean", "std"), mixture, strict=True):
                 getattr(self, name).copy_(value)
@@ -241,7 +254,9 @@ class NumberScores(nn.Module):
         place = torch.arange(len(self.atoms), device=out.device)
         out[0, self.states] = jumps.score(jumps.lower, place)
         out[1, self.states] = jumps.score(jumps.upper, place + 1)
-        if self.kind.has_missing:
+        if left_out(self.kind):
+            out[:, -1] = out[:, 0]  # the whole line
+        elif self.kind.has_missing:
             low, high = jumps.continuous()
             out[0, -1] = torch.where(self.missing_above, high[-1], -math.inf)
             out[1, -1] = torch.where(self.missing_above, math.inf, low[0])

@@ -22,7 +22,7 @@ from genus.ladder import (
     map_batches,
     registered_family,
 )
-from genus.ladder.unknown import WHO_CAN, list_columns
+from genus.ladder.unknown import WHO_CAN, Filled, list_columns, rows_by_pattern
 from genus.models.chain_rule import nothing_to_learn
 from genus.models.dequantised import Dequantised
 from genus.models.weights import mixture_weights
@@ -307,6 +307,31 @@ class Stack(Stacked, TractableDensity, name="stack"):
             of, len(x), lambda model, rows: model._given(x[rows], columns, None if c is None else c[rows], True).x
         )
 
+    def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
+        """Choose each row's member given its known entries, and have these members fill their rows together."""
+        flat = x.flatten(1)
+        try:
+            joint = torch.zeros(len(x), len(self._live), dtype=torch.float64, device=x.device)
+            for rows, columns in rows_by_pattern(missing):
+                known = [i for i in range(self.space.dim) if i not in columns]
+                values, context = flat[rows][:, known], None if c is None else c[rows]
+                joint[rows] = self._joint(partial(_log_known, values=values, known=known, c=context)).to(joint)
+        except GenusError:
+            return partial(self._fill, x, missing, c)
+        live = torch.tensor(self._live, device=x.device)
+
+        def draw() -> Filled:
+            of = live[(joint + gumbel_like(joint)).argmax(1)]
+            found = Filled(x.clone(), joint.new_zeros(len(x)), torch.zeros_like(of, dtype=torch.bool))
+            for i in of.unique().tolist():
+                rows = (of == i).nonzero()[:, 0]
+                part = self._each[i]._fill(x[rows], missing[rows], None if c is None else c[rows])
+                for all_rows, some in zip(found, part, strict=True):
+                    all_rows[rows] = some.to(all_rows)
+            return found
+
+        return draw
+
     def _asked(self, model: GenerativeModel, known: list[int], ask: Callable[[], Tensor]) -> Tensor:
         """Return what a member answers; raise GenusError where it cannot."""
         try:
@@ -317,6 +342,14 @@ class Stack(Stacked, TractableDensity, name="stack"):
                 f"This stack cannot tell {list_columns(self.space, unknown)} from the others, since its member"
                 f" {model.family_name} cannot; {WHO_CAN}."
             ) from error
+
+
+def _log_known(model: Any, values: Tensor, known: list[int], c: Tensor | None) -> Tensor:
+    """Return the log-density (B,) that a member gives known columns, whose values are (B, known)."""
+    if not known:
+        return values.new_zeros(len(values), dtype=torch.float64)
+    found: Tensor = model._log_marginal(values, known, c)
+    return found
 
 
 def _check_loaded(model: Any, keys: Any) -> None:

@@ -21,6 +21,7 @@ LISTED = 256  # values of a column that are gone through one by one
 POINTS = 256  # of a column with more, at which its density given the others is taken
 OWN_DRAWS = 5000  # of the model, of which the points are made
 AT_ONCE = 50_000  # rows times values whose densities are computed together
+ROWS = 4096  # of an exact density that are asked together
 BOUND_SAMPLES = 64  # importance samples of a density that is only bounded
 
 
@@ -104,11 +105,13 @@ def column_given(
         return model.log_evidence(rows, context, BOUND_SAMPLES, seed=0).double()
 
     def joint(rows: Tensor, context: Tensor | None) -> Tensor:
+        if isinstance(model, TractableDensity):
+            return model.log_values(rows, i, grid, context).double() - log_q
         many = set_columns(rows.repeat_interleave(len(grid), 0), [i], grid.repeat(len(rows))[:, None].to(rows))
         each = None if context is None else context.repeat_interleave(len(grid), 0)
         return density(many, each).view(len(rows), len(grid)) - log_q
 
-    log_joint = map_batches(joint, x, c, max(1, AT_ONCE // len(grid)))
+    log_joint = map_batches(joint, x, c, ROWS if isinstance(model, TractableDensity) else max(1, AT_ONCE // len(grid)))
     total = log_joint.logsumexp(1)
     log_share = log_joint - total[:, None]
     # Of points, the mean weight is the density of the other columns; of all values, the sum is.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -253,19 +252,19 @@ class _Part:
         # Of some rows nothing is drawn: what they lack follows from a relation, and decoding gives it.
         blank = torch.as_tensor(np.logical_or.reduce([*self.named.values(), np.zeros(len(data), dtype=bool)]))
         apart = torch.zeros(len(data), dtype=torch.bool)
-        found: list[tuple[Tensor, Callable[[int], Filled]]] = []
+        found: list[tuple[Tensor, Iterable[Filled]]] = []
         for names, some in self.related.items():
             apart[some] = True
             at = some[blank[some]]
             if len(at):
-                found.append((at, partial(self._fill_related, model, codec, names, at)))
+                found.append((at, (self._fill_related(model, codec, names, at, seed) for seed in seeds)))
         rows = (self.possible & ~apart & (self.missing.any(1) | blank)).nonzero()[:, 0]
         if len(rows):
-            found.append((rows, lambda seed: model.fill(data.x[rows], _at(data.c, rows), self.missing[rows], seed)))
+            found.append((rows, model.fills(data.x[rows], _at(data.c, rows), self.missing[rows], seeds)))
         if not found:
             return [data.table] * len(seeds), math.inf
         order = torch.cat([at for at, _ in found])
-        draws = [Filled(*map(torch.cat, zip(*(draw(seed) for _, draw in found), strict=True))) for seed in seeds]
+        draws = [Filled(*map(torch.cat, zip(*parts, strict=True))) for parts in zip(*(draw for _, draw in found), strict=True)]
         failed = order[~torch.stack([draw.done for draw in draws]).all(0)]
         failed = failed[apart[failed]]  # no candidate agrees with what they hold
         if len(failed):
