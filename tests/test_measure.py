@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from command import run
 from hypothesis import given, settings, strategies as st
 
-from genus import Category, Lattice, Real, Time, read
+from genus import Category, Lattice, Real, Time, build, fit, load, read
+from genus.data import Schema
 from genus.kinds.steps import find_steps, round_digits, shortest_decimals
+from genus.training.rows import rows_to_train_on
 
 RNG = np.random.default_rng(0)
 
@@ -213,3 +217,53 @@ def test_the_two_zeros_are_one_level() -> None:
     data = read({"a": [0.0, -0.0, 1.5, 0.0]}, kinds={"a": "category"})
     assert data.space.kinds == (Category((0.0, 1.5)),)
     assert data.x[:, 0].tolist() == [0.0, 0.0, 1.0, 0.0]
+
+
+def test_a_step_holds_although_a_few_values_are_off_it() -> None:
+    """Limits of credit are multiples of 10,000 but for two odd ones: these are atoms, and no draw lies between."""
+    rng = np.random.default_rng(0)
+    limits = np.concatenate([10_000 * rng.integers(1, 101, 5000), [16_000, 16_000, 327_680]])
+    data = read({"limit": limits})
+    kind = data.space.kinds[0]
+    assert isinstance(kind, Lattice)
+    assert (kind.step, kind.numbers, kind.is_narrow) == (10_000, (16_000, 327_680), True)
+    assert str(Schema.of(data)).endswith("10000 to 1000000 in steps of 10000; also 16000, 327680")
+    model = build("naive-bayes", data.space)
+    fit(model, data, progress=False)
+    assert torch.isfinite(model.log_prob(data.x)).all()
+    assert set(model.sample(20_000, seed=0)[:, 0].tolist()) <= {*range(0, 1_300_000, 10_000), 16_000, 327_680}
+
+
+@pytest.mark.parametrize("odd", [0.02, 0.2])
+def test_many_values_off_a_step_are_no_strays(odd: float) -> None:
+    rng = np.random.default_rng(0)
+    amounts = 100 * rng.integers(1, 500, 5000) + np.where(rng.random(5000) < odd, rng.integers(1, 100, 5000), 0)
+    kind = read({"amount": amounts}).space.kinds[0]
+    assert isinstance(kind, Lattice)
+    assert kind.step == 1
+
+
+def test_atoms_are_measured_on_the_rows_to_train_on() -> None:
+    """A value that repeats among the held-out rows alone is no atom for a model, and keeps a place on the continuous part."""
+    rng = np.random.default_rng(0)
+    amounts, prices = rng.lognormal(size=1000), np.round(rng.lognormal(5, 1, 1000))
+    amounts[900:], prices[900:] = 2.5, 900.0
+    amounts[:50] = 0.0  # at the end of the support, so that it has no other place
+    data = read({"amount": amounts, "price": prices})
+    assert [kind.numbers for kind in data.space.kinds] == [(0.0, 2.5), (900.0,)]
+    train, held = data.rows(slice(0, 900)), data.rows(slice(900, 1000))
+    train = train.charted_on(train)
+    assert [kind.numbers for kind in train.space.kinds] == [(0.0,), ()]
+    model = build("naive-bayes", train.space)
+    fit(model, train, progress=False)
+    assert torch.isfinite(model.log_prob(held.within(train.space).x)).all()
+
+
+def test_fit_at_the_command_line_measures_charts_on_the_rows_that_train(tmp_path: Path) -> None:
+    """The rows that say how good a model is decide neither its charts nor its atoms."""
+    path, out = tmp_path / "t.csv", tmp_path / "t.genus"
+    path.write_text("x,y\n" + "\n".join(f"{a!r},{b!r}" for a, b in np.random.default_rng(0).lognormal(size=(200, 2)).tolist()))
+    assert run("fit", str(path), "--family", "mixture", "--budget", "1s", "--out", str(out), "--seed", "3").code == 0
+    data = read(path)
+    assert load(out).space == data.charted_on(rows_to_train_on(data, 0.1, 3)).space
+    assert load(out).space != data.space

@@ -175,7 +175,7 @@ class Space:
         return Space([self.kinds[i] for i in columns], names=[names[i] for i in columns])
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Space) and self.to_json() == other.to_json()
+        return self is other or (isinstance(other, Space) and self.to_json() == other.to_json())
 
     def __hash__(self) -> int:
         return hash((self.shape, self.names, tuple(map(repr, self.kinds))))

@@ -118,6 +118,7 @@ def fit(
 
     group = Group(train_together(processes, device, ctx))
     output = output if group.is_first else replace(output, quiet=True)
+    dataset = _measured_to_train_on(dataset, cls, seed)
     output.note(f"{dataset.summary(shell=True)}\n")
     size = group.by_first(lambda: saved_choice(kept) if resume else choose_size(cls, dataset, limit, chosen, seed, device))
     if size.sentence:
@@ -228,6 +229,17 @@ def check_files(out: Path, kept: Path, resume: bool) -> None:
             f"{kept} holds a training that has not come to its end; add --resume to go on with it, or delete the file to start"
             " afresh."
         )
+
+
+def _measured_to_train_on(dataset: Dataset, cls: type[GenerativeModel], seed: int) -> Dataset:
+    """Return the data with charts and atoms of the rows that will train, where others will say how good the model is."""
+    from genus.ladder import Counted
+    from genus.training.options import FitOptions
+    from genus.training.rows import rows_to_train_on
+
+    if not dataset.charted or hasattr(dataset, "blocks") or issubclass(cls, Counted):  # what counts, counts all rows
+        return dataset
+    return dataset.charted_on(rows_to_train_on(dataset, FitOptions.validation, seed))
 
 
 def _build(

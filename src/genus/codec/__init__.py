@@ -107,6 +107,8 @@ class Codec:
             raise BrokenRelation(reasons, "drop or mend such rows, or read the training data with relations=False")
         table = table.filter(pa.array(~broken)) if broken.any() else table
         fine = columns.encode(self.space, self.space_form, table, allow_missing, beyond)
+        if not broken.any():
+            return fine
         x = torch.full((len(broken), self.space.dim), math.inf, dtype=fine.dtype)
         x[torch.from_numpy(~broken)] = fine
         return x

@@ -221,9 +221,7 @@ def _encode_numbers(
 
     atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
     low, high = (float(values.min()), float(values.max())) if len(values) else (math.nan, math.nan)
-    if not isinstance(kind, Lattice) and not len(atoms) and kind.chart.support[0] < low <= high < kind.chart.support[1]:
-        return values  # finite, since the support is open
-    if whole and isinstance(kind, Lattice) and kind.is_whole and kind.step == 1 and kind.low <= low <= high <= kind.high:
+    if _stand_as_they_are(kind, low, high, whole):
         return values
     refuse(np.isinf(values), "finite numbers; replace infinities by missing values")
     nan = np.isnan(values)
@@ -241,6 +239,8 @@ def _encode_numbers(
     step, size = kind.step, kind.size
     place = np.round((np.where(nan, kind.low, values) - kind.low) / step)
     lattice = _lattice_value(kind, place)
+    if kind.low <= low <= high <= kind.high and np.array_equal(lattice, values):
+        return _snap(lattice, atoms, lambda a: 1e-6 * step)[0]
     away = np.abs(lattice - values)
     off = away > 1e-3 * step
     if off.any() and kind.digits <= DIGITS:
@@ -255,6 +255,14 @@ def _encode_numbers(
     refuse(other & off, f"{admitted}, whole steps from the least")
     refuse(outside, f"{admitted}; to admit more, read the training data with a wider kind in kinds=")
     return np.where(nan, math.nan, snapped)
+
+
+def _stand_as_they_are(kind: Kind, low: float, high: float, whole: bool) -> bool:
+    """Return whether values from low to high, whole numbers perhaps, need no arithmetic to be coordinates of a kind."""
+    if isinstance(kind, Lattice):
+        return whole and kind.is_whole and kind.step == 1 and kind.low <= low <= high <= kind.high
+    no_atoms = all(map(math.isnan, kind.atoms))
+    return no_atoms and kind.chart.support[0] < low <= high < kind.chart.support[1]  # finite, since the support is open
 
 
 def _snap(values: np.ndarray, atoms: np.ndarray, slack: Callable[[np.ndarray], Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from genus.codec import Codec
+from genus.codec.columns import decode_column
 from genus.codec.notes import Note
 from genus.errors import DataError
 from genus.kinds import Time
+from genus.kinds.again import measure_again
 from genus.notebook import preformatted
 from genus.space import Category, Lattice, Real, Space
 
@@ -139,14 +141,15 @@ class Dataset:
             order = torch.randperm(len(self), generator=generator)
         return tuple(self.rows(order[a:b]) for a, b in itertools.pairwise(edges))
 
-    def charted_on(self, rows: Dataset) -> Dataset:
-        """Return these data in a space whose charts are measured on some of the rows alone, so that others stay unseen.
+    def charted_on(self, rows: Dataset, atoms: bool = True) -> Dataset:
+        """Return these data in a space whose atoms and charts are measured on some of the rows alone: others stay unseen.
 
-        Supports, atoms and steps stay as they are, and so does what a person gave. With a context of a few combinations of
-        levels, charts are those that suit the values given it.
+        Supports and steps stay as they are, so that every row keeps its place, and so does what a person gave. With a context
+        of a few combinations of levels, charts are those that suit the values given it.
 
         Args:
             rows: of the same columns, those to train on, say.
+            atoms: measure the atoms too, and not the charts alone.
 
         >>> from genus.data import read
         >>> train, test = read({"amount": [2.0**(i / 9) for i in range(90)]}).split()
@@ -155,12 +158,16 @@ class Dataset:
         """
         if not self.charted:
             return self
-        kinds, groups = list(self.space.kinds), rows.context_groups()
+        kinds, groups, single = list(self.space.kinds), rows.context_groups(), rows.x.dtype == torch.float32
         for i in map(self.space.index, self.charted):
             kind = kinds[i]
             if isinstance(kind, Real | Lattice) and not isinstance(kind, Time):
-                kinds[i] = kind.charted(rows.x[:, i].double().cpu().numpy(), groups)
-        space = Space(kinds, names=self.space.names)
+                values = decode_column(kind, rows.x[:, i].double().cpu().numpy(), single)
+                kinds[i] = measure_again(kind, values, groups) if atoms else kind.charted(values, groups)
+        return self.within(Space(kinds, names=self.space.names))
+
+    def within(self, space: Space) -> Dataset:
+        """Return these data in a space of the same columns, whose kinds have a place for all of their values."""
         codec = replace(self.codec, space=space) if self.codec is not None else None
         return replace(self, x=self.x.to(space.dtype), space=space, codec=codec)
 

@@ -254,7 +254,7 @@ def _measured_rows(
     data = Dataset(
         x, c, codec.space, space, target, found.name, noted, codec=codec, context_codec=context, keys=keys, charted=charted
     )
-    return data.charted_on(data) if data.context_groups() is not None else data
+    return data.charted_on(data, atoms=False) if data.context_groups() is not None else data
 
 
 def _encoded(

@@ -19,6 +19,7 @@ from genus.data.dataset import Dataset
 from genus.errors import DataError, GenusError
 from genus.kinds import Category, Kind, Lattice, Time, kind_from_json
 from genus.kinds.steps import shortest_decimals
+from genus.kinds.strays import STRAY
 
 __all__ = ["Schema"]
 
@@ -201,6 +202,8 @@ def sentence(kind: Kind, values: np.ndarray) -> str:
 
     >>> sentence(Lattice(1.0, 80.0, step=0.5, atoms=(0.0, math.nan)), np.array([1.0, 80.0, 0.0, math.nan]))
     '1 to 80 in steps of 0.5; 0 is frequent; some are missing'
+    >>> sentence(Lattice(0, 9, atoms=(0.0, 2.5)), np.array([0.0] * 998 + [2.5, 4.0, 9.0]))
+    'whole numbers from 0 to 9; 0 is frequent; also 2.5'
     """
     if isinstance(kind, Category):
         blank = "missing, unknown" if kind.unknown else "missing"
@@ -209,17 +212,25 @@ def sentence(kind: Kind, values: np.ndarray) -> str:
         return f"one of {len(levels)} levels: {few}" if len(levels) > 1 else f"always {few}"
     atoms = [atom for atom in kind.atoms if not math.isnan(atom)]
     present = values[~np.isnan(values)]
-    inside = present[~np.isin(present, atoms)]
-    listed = len(np.unique(inside)) < 2 <= len(atoms)  # values are a list, and none lies between
-    parts = [_range(kind, present if listed else inside)] if len(present) else []
-    if listed:
-        parts = [f"one of {len(np.unique(present))} values, {parts[0].removeprefix('whole numbers ')}"] if parts else []
-    elif atoms:
-        texts = [kind.text(atom) if isinstance(kind, Time) else f"{atom:.10g}" for atom in atoms[:SHOWN]]
-        few = ", ".join(texts) + (", ..." if len(atoms) > SHOWN else "")
-        parts.append(f"{few} {'is' if len(atoms) == 1 else 'are'} frequent")
+    if not len(present):
+        parts = []
+    elif len(np.unique(present[~np.isin(present, atoms)])) < 2 <= len(atoms):  # a list, and no value lies between
+        parts = [f"one of {len(np.unique(present))} values, {_range(kind, present).removeprefix('whole numbers ')}"]
+    else:
+        beside = [a for a in atoms if not isinstance(kind, Lattice) or a not in kind.lattice_atoms]
+        strays = [a for a in beside if isinstance(kind, Lattice) and (present == a).sum() <= STRAY * len(present)]
+        frequent = [a for a in atoms if a not in strays]
+        parts = [_range(kind, present[~np.isin(present, beside)])]
+        parts += [f"{_listed(kind, frequent)} {'is' if len(frequent) == 1 else 'are'} frequent"] if frequent else []
+        parts += [f"also {_listed(kind, strays)}"] if strays else []
     blank = "some are missing, unknown" if kind.unknown else "some are missing"
     return "; ".join(parts + ([blank] if kind.has_missing else []))
+
+
+def _listed(kind: Kind, values: list[float]) -> str:
+    """Return a few values as a person writes them."""
+    few = [kind.text(value) if isinstance(kind, Time) else f"{value:.10g}" for value in values[:SHOWN]]
+    return ", ".join(few) + (", ..." if len(values) > SHOWN else "")
 
 
 def _range(kind: Kind, inside: np.ndarray) -> str:

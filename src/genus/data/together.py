@@ -15,6 +15,7 @@ from genus.data.candidates import BROKEN, SURE, Candidate
 __all__ = ["find_together"]
 
 ACCEPTED = 0.1  # the least share of draws that would obey it by chance: rejection must not take forever
+HEAD = 4096  # rows that nearly always rule a column out
 MOST_LEVELS = 32  # of a column that may say where others are missing
 
 
@@ -58,12 +59,21 @@ def _absent(columns: Sequence[Candidate], names: Sequence[str], missing: np.ndar
         kind = column.dtype
         if column.name in names or not (not column.is_number or "int" in kind) or is_blank(column.data).any():
             continue
-        coded = levels_of(column.data).combine_chunks().dictionary_encode()
-        coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-        if not 1 < len(coded.dictionary) <= MOST_LEVELS:
+        if len(missing) > 2 * HEAD and _levels_where(column.data.slice(0, HEAD), missing[:HEAD]) is None:
             continue
-        code = np.asarray(coded.indices)
-        seen, blank = np.bincount(code), np.bincount(code, weights=missing)
-        if ((blank == 0) | (blank == seen)).all() and surprise - np.log1p(seen).sum() >= SURE:
-            return Absent(tuple(names), column.name, tuple(pc.take(coded.dictionary, np.flatnonzero(blank)).to_pylist()))
+        found = _levels_where(column.data, missing)
+        if found is not None and len(found[1]) > 1 and surprise - np.log1p(found[1]).sum() >= SURE:
+            return Absent(tuple(names), column.name, found[0])
     return None
+
+
+def _levels_where(column: pa.ChunkedArray, missing: np.ndarray) -> tuple[tuple[str, ...], np.ndarray] | None:
+    """Return the levels of a column that say where others are missing, and the rows of every level; None where none say so."""
+    coded = levels_of(column).combine_chunks().dictionary_encode()
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    if len(coded.dictionary) > MOST_LEVELS:
+        return None
+    code = np.asarray(coded.indices)
+    seen, blank = np.bincount(code), np.bincount(code, weights=missing)
+    told = ((blank == 0) | (blank == seen)).all()
+    return (tuple(pc.take(coded.dictionary, np.flatnonzero(blank)).to_pylist()), seen) if told else None

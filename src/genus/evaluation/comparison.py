@@ -71,7 +71,8 @@ def compare(
     A fifth of the rows is held out before anything is fitted; log-densities are means over all of these, differences
     between families are paired row by row. Samples are compared with one half of them; the other half against it is
     the row of real data. With a context, rows are compared together with it. The space is the same for every family: its
-    charts are measured on the training rows; types, levels, atoms and bounds on all rows, as the data are read. A family that
+    charts and atoms are measured on the training rows; types, levels, steps and bounds on all rows, as the data are read, so
+    that every held-out row has a place. A family that
     refuses the data or fails is a row that says so.
 
     Of one long sequence, its end is held out. Samples of sequences are not compared with real ones as a whole: it is counted
@@ -197,7 +198,8 @@ def _set_up(
 ) -> tuple[Setup, Tensor]:
     """Return the set-up of a comparison, and the held-out rows that samples are not compared with."""
     budget, seeds, split, stack = options
-    train, held = (part.charted_on(parts[0]) for part in parts)
+    train = parts[0].charted_on(parts[0])
+    held = parts[1].within(train.space)
     if clock.seconds < math.inf and not held.consecutive:
         held = held.rows(_spread(len(held), held_out_rows(len(held), clock)))
     given = read_samples(samples, train, [cls.name for cls in chosen])

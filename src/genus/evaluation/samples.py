@@ -94,7 +94,8 @@ def evaluate(
     for noun, part in (("training", train), ("held-out", held)):
         if len(part) < least:
             raise DataError(f"There are {len(part)} {noun} rows; to judge samples takes {least} or more.")
-    train, held = train.charted_on(train), held.charted_on(train)
+    train = train.charted_on(train)
+    held = held.within(train.space)
     held, notes = _without_leaks(train, held, least)
     held_rows, half = with_context(held), len(held) // 2
     extractor = make_extractor(train)

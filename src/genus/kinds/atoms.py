@@ -9,21 +9,33 @@ import numpy as np
 __all__ = ["PROBED", "distinct_counts", "frequent", "standard", "worth"]
 
 WORTH = 0.02  # nats a row that a spike on a value must be worth before the value becomes an atom
+HEAD = 1000  # values that nearly always show whether all are decimals; fewer are sorted
 PROBED = 50_000  # of many more rows, so many decide whether values repeat, and where most of them lie
 
 
 def distinct_counts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the different values, ascending, and the rows of each: whole numbers of a short range without sorting them.
+    """Return the different values, ascending, and the rows of each; decimals of a short range are not sorted.
 
     >>> distinct_counts(np.array([5.0, 3.0, 5.0]))
     (array([3., 5.]), array([1, 2]))
     """
-    low, span = values.min(), np.ptp(values)
-    if not span < 4 * len(values) or not np.array_equal(values, np.rint(values)):
-        return np.unique(values, return_counts=True)
-    counts = np.bincount((values - low).astype(np.int64))
-    place = np.flatnonzero(counts)
-    return place + low, counts[place]
+    for scale in (1.0, 10.0, 100.0) if len(values) > HEAD else ():
+        whole = _whole(values, scale)
+        if whole is not None:
+            low = int(whole.min())
+            counts = np.bincount(whole - low)
+            place = np.flatnonzero(counts)
+            return (place + low) / scale, counts[place]
+    return np.unique(values + 0.0, return_counts=True)  # -0.0 is 0.0
+
+
+def _whole(values: np.ndarray, scale: float) -> np.ndarray | None:
+    """Return values times a power of ten as whole numbers, where they are that and of a short range; None otherwise."""
+    head = values[:HEAD]  # nearly always these decide
+    if not np.array_equal(np.rint(head * scale) / scale, head) or not np.ptp(values) * scale < 4 * len(values):
+        return None
+    whole = np.rint(values * scale)
+    return whole.astype(np.int64) if np.array_equal(whole / scale, values) else None
 
 
 def worth(counts: np.ndarray, rows: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from genus.kinds.base import Number, atoms_text, chart_text, checked_atoms
 from genus.kinds.charts import AFFINE, Chart
 from genus.kinds.fitting import Fit, fit_chart
 from genus.kinds.steps import Steps, round_digits
+from genus.kinds.strays import ACCIDENT, without_strays
 
 __all__ = ["Lattice", "common_step"]
 
@@ -21,7 +22,6 @@ SCALE = 12  # values of a scale, of marks or months, which has no tails
 TAIL = 0.1  # of the range, in which few rows lie where there is a tail
 RARE = 3  # rows at an end beyond which others may lie
 EVERYWHERE = (-math.inf, math.inf)
-ACCIDENT = 1000.0  # to one are the odds that a common step of whole numbers is none
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ class Lattice(Number):
     ) -> Lattice:
         """Return the Lattice of values that lie whole multiples of a step above the least value.
 
-        Up to 256 values are the lattice low..high, with a quarter of the range beyond an end that looks like a tail, if wished.
+        Where all but a few strays lie on a coarser lattice, it is that one, and the strays are atoms. Up to 256 values are the
+        lattice low..high, with a quarter of the range beyond an end that looks like a tail, if wished.
         A longer lattice is widened by the range of the data on both sides, though never across zero, and has atoms.
 
         Args:
@@ -130,9 +131,8 @@ class Lattice(Number):
         """
         nan = np.isnan(values)
         present = values[~nan] if nan.any() else values
-        low, high = float(present.min()), float(present.max())
         distinct, counts = distinct_counts(present)
-        steps = Steps(low, high, step, 17, np.ones(len(distinct), dtype=bool))
+        steps = without_strays(distinct, counts, step)
         return cls.from_steps(present, distinct, counts, steps, bool(nan.any()), bounds, chart, tails)
 
     @classmethod
@@ -169,7 +169,7 @@ class Lattice(Number):
         if round((high - low) / step) < cls.NARROW:
             low, high = _with_tails(steps, distinct[on], counts[on], bounds) if tails else (low, high)
             return cls(low, high, step, (*off, *blank), digits=digits)
-        spikes = on & (counts > 1 if listed else frequent(distinct, counts, len(present), step))
+        spikes = on & cls.spikes(distinct, counts, len(present), steps)
         ends = [v if spikes[i] else bound for i, v, bound in zip(np.flatnonzero(on)[[0, -1]], (low, high), bounds, strict=True)]
         start, end = _widened(steps, (ends[0], ends[1]))
         atoms = start + np.round((distinct[spikes] - start) / step) * step  # as the lattice writes them
@@ -183,6 +183,17 @@ class Lattice(Number):
             most = end + step / 2 if end in (0.0, ends[1]) else math.inf
             fit = fit_chart(np.repeat(distinct[rest], counts[rest]), least, most, step)
         return cls(start, end, step, (*atoms.tolist(), *off, *blank), fit.loc, fit.scale, digits, fit.chart)
+
+    @classmethod
+    def spikes(cls, distinct: np.ndarray, counts: np.ndarray, rows: int, steps: Steps) -> np.ndarray:
+        """Return which values of a long lattice deserve an atom, bool (M,).
+
+        Args:
+            distinct, counts: (M,) the different values, ascending, and the rows of each.
+            rows: the number of rows.
+            steps: the least and the greatest of the values that lie on the lattice, and its step.
+        """
+        return counts > 1 if cls._is_list(distinct, counts, steps) else frequent(distinct, counts, rows, steps.step)
 
     @classmethod
     def _is_list(cls, distinct: np.ndarray, counts: np.ndarray, steps: Steps) -> bool:

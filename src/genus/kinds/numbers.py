@@ -39,6 +39,8 @@ class _Values(NamedTuple):
     @property
     def variety(self) -> float:
         """Return the share of different values, without the few that nearly every row may have."""
+        if self.counts.max() == 1:
+            return 1.0
         common = (self.counts > 0.05 * self.probed) & (self.counts > 50 * np.median(self.counts))
         return float((~common).sum() / max(1, self.counts[~common].sum()))
 

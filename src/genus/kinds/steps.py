@@ -76,6 +76,8 @@ def shortest_decimals(v: np.ndarray) -> np.ndarray:
 def points(low: float, step: float, index: np.ndarray) -> np.ndarray:
     """Return the lattice values low + index * step, with a true zero where only rounding errors are left of it."""
     value = low + index * step
+    if low == 0:
+        return value
     return np.where(np.abs(value) < 1e-13 * abs(low), 0.0, value)
 
 

@@ -245,7 +245,7 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
             codes = label_codes(y, len(data), found).numpy()
         context = Space([Category(tuple(found.tolist()))], names=["y"])
         labelled = replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context)
-        return labelled.charted_on(labelled), found
+        return labelled.charted_on(labelled, atoms=False), found
 
     def _built(self, data: Dataset, seed: int) -> GenerativeModel:
         of = family(self.family)

@@ -17,7 +17,7 @@ from genus.errors import DataError
 from genus.ladder import GenerativeModel
 from genus.space import Real, Space
 
-__all__ = ["Rows", "Window", "batch_size_for", "generator", "prepare"]
+__all__ = ["Rows", "Window", "batch_size_for", "generator", "prepare", "rows_to_train_on"]
 
 SYMBOLS = 8192  # of sequences in a batch: each is a term of the mean that a step follows
 PROBED = 1000  # rows whose scale is compared with that of the space
@@ -216,7 +216,7 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int, weigh
         return rows, _rows(model, validation, "validation")
     if not 0 < validation < 1:
         raise DataError(f"validation must be a fraction between 0 and 1, data of its own, or None; got {validation}.")
-    held = min(max(1, round(validation * len(rows))), HELD_OUT)
+    held = _held_out(len(rows), validation)
     if len(rows) < 2:
         raise DataError(f"{len(rows)} row cannot be split into training and validation rows; pass more, or validation=None.")
     if rows.consecutive:  # neighbours are too alike to be told apart; and what will be asked for is most like the end
@@ -226,13 +226,28 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int, weigh
             raise DataError("Rows that belong together cannot be weighed and split; pass validation rows, or validation=None.")
         parts = data.split(1 - validation, validation, seed=seed)
         return _rows(model, parts[0], "data"), _rows(model, parts[1], "validation")
-    order = torch.randperm(len(rows), generator=generator(seed, 0)).to(rows.x.device)
+    order = _shuffled(len(rows), seed).to(rows.x.device)
     kept = rows[order[:held]]
     if kept.weights is not None:
         if not bool(kept.weights.any()):
             raise DataError("No validation row has a weight above 0; pass validation rows, or validation=None.")
         kept = kept.some(held, seed)
     return replace(rows, among=order[held:], stream=None), kept
+
+
+def rows_to_train_on(data: Any, validation: float, seed: int) -> Any:
+    """Return the rows of a Dataset, of a table, that are left where `prepare` draws this share of validation rows."""
+    if data.groups is not None:
+        return data.split(1 - validation, validation, seed=seed)[0]
+    return data.rows(_shuffled(len(data), seed)[_held_out(len(data), validation) :])
+
+
+def _held_out(rows: int, validation: float) -> int:
+    return min(max(1, round(validation * rows)), HELD_OUT)
+
+
+def _shuffled(rows: int, seed: int) -> Tensor:
+    return torch.randperm(rows, generator=generator(seed, 0))
 
 
 def _checked_weights(weights: Any, rows: Rows) -> Tensor:
