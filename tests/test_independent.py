@@ -95,3 +95,19 @@ def test_the_context_is_ignored_rows_may_stream_and_many_are_thinned() -> None:
     assert torch.equal(kept, many[:: whole._stride].double())
     with pytest.raises(genus.GenusError, match="not observed any data"):
         Independent(one).log_prob(many[:2])
+
+
+def test_a_class_of_a_few_equal_rows_borrows_deviations() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(203, 2, generator=g)
+    x[200:] = 0.25  # three rows of the rare class, which happen to be equal
+    c = torch.cat([torch.zeros(100), torch.ones(100), torch.full((3,), 2.0)])[:, None]
+    model = genus.NaiveBayes(genus.Space([genus.Real(), genus.Real()]), genus.Space([genus.Category(("a", "b", "rare"))]))
+    model.observe(x, c)
+    model.conclude()
+    other = torch.tensor([[1.0, -0.5]])
+    assert float(model.log_prob(other, torch.tensor([[2.0]]))) > -15  # with their own deviation it is -1e9
+    alone = genus.NaiveBayes(model.space)
+    alone.observe(x[:100])
+    alone.conclude()
+    assert torch.allclose(model.product.std[0], alone.product.std[0])  # a class of many rows keeps its own

@@ -21,6 +21,7 @@ __all__ = ["Product", "ProductRows", "context_combinations", "context_index", "c
 
 SHAPED = 0.9  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what no normal reaches
 CHUNK = 2**19  # numbers at once: what is made of them on the way stays in the cache, and threads have enough to share
+FEW = 20  # rows of a component, below which its own variance is not trusted alone
 JOINT = 2**15  # numbers in the table of several columns together
 
 
@@ -173,7 +174,8 @@ class Product(nn.Module):
                 others near them are.
             variance: added to every variance, in standardised units.
             pool: rows' worth of the pooled data that every component's tables are drawn towards.
-            shrinkage: rows' worth of the typical variance within components that every component's is drawn towards.
+            shrinkage: rows' worth of the typical variance within components that every component's is drawn towards; with 0
+                those of fewer than `FEW` rows are, by one.
             shape: rows' worth of a normal, of the component's mean and variance, that its tables of lattices are drawn towards
                 where there is a pool.
             levels: the pool of tables without a lattice: of levels and atoms; None: the same.
@@ -201,12 +203,15 @@ class Product(nn.Module):
             rows = self.inside.clamp(min=1e-12)
             mean = torch.where(self.inside > 0, self.sums / rows, pooled_mean)
             own = (self.squares - self.inside * mean.square()).clamp(min=0)
-            var = torch.where(self.inside + shrinkage > 0, own / rows, pooled_var)
-            if shrinkage > 0:  # towards a mean of logs: components may differ in scale by orders of magnitude
+            # A class of a few rows, which may happen to be equal, borrows what deviations are typical of the others.
+            few = (self.inside < FEW) if self.components > 1 else torch.zeros_like(self.inside)
+            strength = torch.full_like(self.inside, shrinkage) if shrinkage > 0 else few.double()
+            var = torch.where(self.inside + strength > 0, own / rows, pooled_var)
+            if bool((strength > 0).any()):  # towards a mean of logs: components may differ in scale by orders of magnitude
                 within = own.sum(0) / n.clamp(min=1e-12) + 1 / n.clamp(min=1).square()  # of few rows nothing is narrow
                 logs = ((own + within + variance) / (self.inside + 1)).log()
                 typical = torch.where(n > 0, (self.inside / n.clamp(min=1e-12) * logs).sum(0).exp(), pooled_var)
-                var = (own + shrinkage * typical) / (rows + shrinkage)
+                var = torch.where(strength > 0, (own + strength * typical) / (rows + strength), var)
             self.mean.copy_(mean)
             self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self.least_std(self.mean)))
         self.concluded.fill_(True)
