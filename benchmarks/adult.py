@@ -114,7 +114,7 @@ def judged(
     model = genus.build(name, data.space, **genus.family(name).default_hyperparameters(data.space, len(data)))
     history = genus.fit(model, data, max_seconds=seconds, seed=seed, progress=False)
     took = time.perf_counter() - begin
-    samples = data.decode(model.sample(len(test), seed=seed))
+    samples = data.decode(model.sample(len(test), seed=seed, blanks=True))
     density = None
     if isinstance(model, genus.TractableDensity):
         with torch.no_grad():

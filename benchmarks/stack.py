@@ -78,7 +78,7 @@ def run(name: str, arguments: argparse.Namespace) -> list[str]:
     print(f"  {'stack':<12}{together.mean():10.3f}   {gain.mean():+.3f} ± {error:.3f} to {best}", flush=True)
     missed = [] if float(gain.mean()) >= -error else [f"{name}: below {best}"]
     if name == "adult":
-        samples = train.decode(stack.sample(len(held), seed=arguments.seed))
+        samples = train.decode(stack.sample(len(held), seed=arguments.seed, blanks=True))
         real = pyarrow.csv.read_csv(arguments.data / "tables" / "adult-test.csv")
         fidelity, utility = c2st(real, samples), tstr(real, samples)
         print(

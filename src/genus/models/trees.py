@@ -108,6 +108,10 @@ class Trees(Learned, SeveralOrders, name="trees"):
         self._take([[column.untrained(depth) for column in self._columns] for _ in range(orders)])
         self.register_load_state_dict_post_hook(_check_loaded)
 
+    @classmethod
+    def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
+        return {"rate": 0.05} if space.is_discrete else {}  # levels alone take so little time that smaller steps pay
+
     @property
     def _columns(self) -> list[ColumnLeaves]:
         return list(self.leaves)  # type: ignore[arg-type]
