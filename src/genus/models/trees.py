@@ -139,7 +139,8 @@ class Trees(Learned, SeveralOrders, name="trees"):
             for rows, values in ((train, columns), (validation, held))
         ]
         work = [(k, p) for k in range(len(self.orders)) for p in range(self.space.dim)]
-        cost = [self.before + p + 3.0 for _, p in work]  # of a column after p others
+        # Of a column after p others: much of it is the same for all, and what depends much on few others takes many trees.
+        cost = [self.before + p + 10.0 + self.space.dim / 2 for _, p in work]
         found: list[list[list[Boosted]]] = [[[]] * self.space.dim for _ in self.orders]
         limit = budget() if math.isfinite(budget()) else 0.0
         for at, (k, p) in enumerate(work):
