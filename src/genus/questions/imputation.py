@@ -257,7 +257,7 @@ class _Part:
             apart[some] = True
             at = some[blank[some]]
             if len(at):
-                found.append((at, (self._fill_related(model, codec, names, at, seed) for seed in seeds)))
+                found.append((at, [self._fill_related(model, codec, names, at, seed) for seed in seeds]))
         rows = (self.possible & ~apart & (self.missing.any(1) | blank)).nonzero()[:, 0]
         if len(rows):
             found.append((rows, model.fills(data.x[rows], _at(data.c, rows), self.missing[rows], seeds)))
