@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -114,7 +115,8 @@ class File:
         inner = PurePath(members[0])
         try:
             held = archive.read(members[0])
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged, or behind a password
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+            # Damaged, or behind a password.
             raise DataError(f"Cannot read {members[0]} in {self.name}: {error}. Unpack it first.") from error
         if not held:
             raise DataError(f"The file {members[0]} in {self.name} is empty; expected rows of data.")
@@ -125,8 +127,12 @@ class File:
         """Return the bytes that are not those of the file itself: without a file, or decompressed; None for others."""
         if not self.compression:
             return self.held
-        with pa.input_stream(str(self.path), compression=self.compression) as stream:
-            return stream.read()
+        try:
+            with pa.input_stream(str(self.path), compression=self.compression) as stream:
+                return stream.read()
+        except (OSError, EOFError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise DataError(f"Cannot unpack {self.name}: {reason}. Check that the file is whole.") from error
 
     def buffer(self) -> pa.Buffer:
         """Return the bytes of the file, memory-mapped where they are not compressed."""

@@ -97,6 +97,8 @@ def natural_order(levels: Sequence[Any]) -> list[Any]:
 
     def parts(text: str) -> tuple[list[tuple[bool, int, str]], str]:
         split = [p for p in re.split(r"([0-9]+)", text) if p]
-        return [(not p.isdecimal(), int(p), "") if p.isdecimal() else (True, 0, p) for p in split], text
+        # Of two numbers the one with more digits is greater: none is made of text, which may have any number of them.
+        digits = [p.lstrip("0") if p.isdecimal() else None for p in split]
+        return [(True, 0, p) if d is None else (False, len(d), d) for p, d in zip(split, digits, strict=True)], text
 
     return sorted(levels, key=parts)

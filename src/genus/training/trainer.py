@@ -388,7 +388,8 @@ class LearningTrainer(Trainer):
                 cast(Learned, self.model).learn((train.x, train.c), held, self.seconds_left, self.options.seed)
             self.step = 1
             self.record({}, *self.evaluate_and_keep_best())
-        self.save()
+        if not self.interrupt.asked:  # what was cut short is no training that another could go on from
+            self.save()
         self.history.parameters = self.model.parameter_count
         return INTERRUPTED if self.interrupt.asked else "early stopping" if self.seconds_left() else "max_seconds"
 
