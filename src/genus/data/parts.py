@@ -123,6 +123,6 @@ def _scanned(dataset: ds.Dataset, name: str) -> Iterator[pa.Table]:
         for batch in scanner.to_batches():
             if batch.num_rows:
                 yield valid(pa.Table.from_batches([batch]))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise DataError(f"Cannot read {name}: {reason}. Check that the file is whole and of this type.") from error
