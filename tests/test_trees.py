@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from genus import Category, Lattice, ModelFileError, Real, Space, Trees
 from genus.files import read_tensors, write_tensors
 from genus.models.particles import resample, run, run_until
 from genus.random import isolated, rng
+from genus.training import TrainingInterrupted
 
 PAIR = Space([Real(), Real()], names=["a", "b"])
 
@@ -248,3 +252,19 @@ def test_every_order_begins_with_columns_of_few_values() -> None:
     assert model.orders[0].tolist() == [1, 5, 3, 0, 2, 4]
     assert all(set(order[:3]) == {1, 3, 5} for order in model.orders.tolist())
     assert len({tuple(order) for order in model.orders.tolist()}) > 1
+
+
+def test_a_training_that_was_ended_while_it_learned_leaves_nothing_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = genus.read("iris")
+    learn = genus.ChowLiu.learn
+
+    def ended(self: genus.ChowLiu, *args: Any) -> None:
+        learn(self, *args)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(genus.ChowLiu, "learn", ended)
+    with pytest.raises(TrainingInterrupted):
+        genus.fit(genus.build("chow-liu", data.space), data, checkpoint=tmp_path / "c", progress=False)
+    assert not (tmp_path / "c").exists()  # a resumed training would end at once with what was cut short
