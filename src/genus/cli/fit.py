@@ -59,7 +59,9 @@ def fit(
     stream: Annotated[
         bool,
         typer.Option(
-            "--stream", help="Read a table in files block by block: counting families see all rows, others a sample that fits."
+            "--stream",
+            help="Read a table in files block by block: counting sees all rows, gradients a sample and then the rest, all"
+            " else a sample that fits.",
         ),
     ] = False,
     budget: Budget = None,

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from genus.codec import columns, sequences, series
-from genus.codec.absence import Absent
-from genus.codec.constraints import Constraint, Together
+from genus.codec.absence import Absent, Together
+from genus.codec.constraints import Constraint
 from genus.codec.forms import to_form
 from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
 from genus.codec.functions import Function

@@ -1,4 +1,4 @@
-"""The relation of columns that are missing exactly where another column says so."""
+"""Relations of which values are missing: in the same rows as others, or exactly where another column says so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from genus.codec.rewrites import Rewrite
 from genus.errors import DataError
 
-__all__ = ["Absent", "is_blank", "levels_of"]
+__all__ = ["Absent", "Together", "is_blank", "levels_of"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,6 @@ class Absent(Rewrite):
         said = np.asarray(pc.is_in(levels_of(table.column(self.by)), value_set=pa.array(self.levels)), dtype=bool)
         return table, np.logical_or.reduce([is_blank(table.column(name)) != said for name in self.columns])
 
-    def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
-        return table
-
     def describe(self) -> str:
         names = " and ".join(filter(None, (", ".join(self.columns[:-1]), self.columns[-1])))
         verb = "are" if len(self.columns) > 1 else "is"
@@ -78,8 +75,57 @@ class Absent(Rewrite):
             raise DataError(f"The constraint {text!r} is not understood at {(unknown or [by])[0]!r}; name different columns.")
         return cls(tuple(columns), by, tuple(level.strip(' `"') for level in re.split(r"\s+or\s+", found[3])))
 
-    def effect(self) -> str:
-        return "draws that break it are drawn again"
+
+@dataclass(frozen=True)
+class Together(Rewrite):
+    """Keeps columns missing in the same rows; draws in which only some of them are missing are drawn again.
+
+    Args:
+        columns: two or more.
+
+    >>> Together(("a", "b")).forward(pa.table({"a": [1, None, 3], "b": [1, None, None]}))[1].tolist()
+    [False, False, True]
+    """
+
+    columns: tuple[str, ...]
+    rejects = of_blanks = True
+
+    def __post_init__(self) -> None:
+        if len(self.columns) < 2 or not all(isinstance(name, str) for name in self.columns):
+            raise DataError(f"Columns that are missing together are two or more, by name; got {self.columns!r}.")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.columns
+
+    def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+        missing = [is_blank(table.column(name)) for name in self.columns]
+        return table, np.logical_or.reduce(missing) & ~np.logical_and.reduce(missing)
+
+    def describe(self) -> str:
+        return f"{', '.join(self.columns[:-1])} and {self.columns[-1]} are missing in the same rows"
+
+    @property
+    def declarations(self) -> tuple[str, ...]:
+        return (f"{self.columns[0]} missing with {', '.join(self.columns[1:])}",)
+
+    @classmethod
+    def declared(cls, text: str, names: Sequence[str]) -> Together | None:
+        """Return the columns that "a missing with b, c" declares; None for another text.
+
+        Raises:
+            DataError: a name that no column has.
+        """
+        found = re.fullmatch(r"\s*(.+?)\s+missing\s+with\s+(.+?)\s*", text)
+        if found is None or text in names:
+            return None
+        columns = [word.strip(' `"') for word in (found[1], *found[2].split(","))]
+        unknown = [name for name in columns if name not in names]
+        if unknown or len(set(columns)) < len(columns):
+            raise DataError(
+                f"The constraint {text!r} is not understood at {(unknown or columns)[0]!r}; name different columns."
+            )
+        return cls(tuple(columns))
 
 
 def is_blank(column: pa.ChunkedArray) -> np.ndarray:

@@ -10,21 +10,20 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from genus.codec.frames import to_numbers
 from genus.codec.relations import exact_numbers
 from genus.codec.rewrites import Rewrite
 from genus.errors import DataError
 
-__all__ = ["Constraint", "Together"]
+__all__ = ["Constraint"]
 
 TOKEN = re.compile(r"(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|(?P<sign><=|>=|==|!=|->|[-<>=+*/()])")
 QUOTED = re.compile(r"""(?P<quote>["'`])(?P<text>.*?)(?P=quote)""")
@@ -230,14 +229,8 @@ class Constraint(Rewrite):
             broken |= ~self._compare(left, op, right, table)
         return table, broken
 
-    def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
-        return table
-
     def describe(self) -> str:
         return self.text
-
-    def effect(self) -> str:
-        return "draws that break it are drawn again"
 
     def _compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr, table: pa.Table) -> np.ndarray:
         """Return where a comparison holds, or a value is missing, (N,) bool."""
@@ -292,64 +285,6 @@ class Constraint(Rewrite):
             with np.errstate(divide="ignore", invalid="ignore"):
                 return ARITHMETIC[type(node.op)](*values)
         return -values[0] if isinstance(node.op, ast.USub) else values[0]  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class Together(Rewrite):
-    """Keeps columns missing in the same rows; draws in which only some of them are missing are drawn again.
-
-    Args:
-        columns: two or more.
-
-    >>> Together(("a", "b")).forward(pa.table({"a": [1, None, 3], "b": [1, None, None]}))[1].tolist()
-    [False, False, True]
-    """
-
-    columns: tuple[str, ...]
-    rejects = of_blanks = True
-
-    def __post_init__(self) -> None:
-        if len(self.columns) < 2 or not all(isinstance(name, str) for name in self.columns):
-            raise DataError(f"Columns that are missing together are two or more, by name; got {self.columns!r}.")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return self.columns
-
-    def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-        missing = [np.asarray(pc.is_null(table.column(name), nan_is_null=True), dtype=bool) for name in self.columns]
-        return table, np.logical_or.reduce(missing) & ~np.logical_and.reduce(missing)
-
-    def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
-        return table
-
-    def describe(self) -> str:
-        return f"{', '.join(self.columns[:-1])} and {self.columns[-1]} are missing in the same rows"
-
-    @property
-    def declarations(self) -> tuple[str, ...]:
-        return (f"{self.columns[0]} missing with {', '.join(self.columns[1:])}",)
-
-    @classmethod
-    def declared(cls, text: str, names: Sequence[str]) -> Together | None:
-        """Return the columns that "a missing with b, c" declares; None for another text.
-
-        Raises:
-            DataError: a name that no column has.
-        """
-        found = re.fullmatch(r"\s*(.+?)\s+missing\s+with\s+(.+?)\s*", text)
-        if found is None or text in names:
-            return None
-        columns = [word.strip(' `"') for word in (found[1], *found[2].split(","))]
-        unknown = [name for name in columns if name not in names]
-        if unknown or len(set(columns)) < len(columns):
-            raise DataError(
-                f"The constraint {text!r} is not understood at {(unknown or columns)[0]!r}; name different columns."
-            )
-        return cls(tuple(columns))
-
-    def effect(self) -> str:
-        return "draws that break it are drawn again"
 
 
 def word(character: str) -> bool:

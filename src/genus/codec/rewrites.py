@@ -58,7 +58,8 @@ class Rewrite(ABC):
     not call broken and the rows of the space, with a Jacobian of 1.
 
     A subclass is a frozen dataclass whose fields are JSON values (tuples for lists); they are its JSON. It gives `reads`,
-    `forward`, `backward` and `describe`, and checks its fields in `__post_init__` with a DataError, since files bring them.
+    `forward`, `describe` and, unless it rejects, `backward`, and checks its fields in `__post_init__` with a DataError, since
+    files bring them.
 
     Attributes:
         name: by which files find the class.
@@ -92,15 +93,15 @@ class Rewrite(ABC):
         rows that are broken does not matter either. A table of no rows is taken too: it gives the types of the columns.
         """
 
-    @abstractmethod
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
-        """Return the table as the person has it: the inverse of `forward`.
+        """Return the table as the person has it: the inverse of `forward`; the same table where that changes no column.
 
         Args:
             table: as the space sees it.
             seed: of what the rewrite has to invent, such as keys; the same seed repeats it.
             start: how many rows of the same draw were decoded before these.
         """
+        return table
 
     def tie(self, ties: Ties) -> None:  # noqa: B027 - most rewrites change no column
         """Replace what is known of the columns of `forward`'s table by what is known of the columns that it returns."""
@@ -129,7 +130,7 @@ class Rewrite(ABC):
 
     def effect(self) -> str:
         """Return how the space differs from the table, to follow `describe`: "x holds 'nights' in place of 'checkout'"."""
-        return ""
+        return "draws that break it are drawn again" if self.rejects else ""
 
     def broken(self, table: pa.Table, row: int) -> str:
         """Return how a row of the person's table breaks the relation, for messages: the values that it has."""

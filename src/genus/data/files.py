@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from genus.errors import DataError
 
-__all__ = ["COMPRESSED", "File", "as_utf8", "beginning", "guess_encoding", "single_byte"]
+__all__ = ["COMPRESSED", "File", "as_utf8", "beginning", "guess_encoding", "single_byte", "unreadable"]
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zip": "zip"}
 HEAD = 1 << 20  # bytes that are looked at to find an encoding
@@ -37,6 +37,12 @@ SIGNATURES = {
 }
 MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+
+
+def unreadable(what: str, error: Exception) -> DataError:
+    """Return the error of bytes that a library could not read, to be raised from its own."""
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return DataError(f"Cannot read {what}: {reason}. Check that the file is whole and of this type.")
 
 
 @dataclass(frozen=True)
@@ -131,8 +137,7 @@ class File:
             with pa.input_stream(str(self.path), compression=self.compression) as stream:
                 return stream.read()
         except (OSError, EOFError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise DataError(f"Cannot unpack {self.name}: {reason}. Check that the file is whole.") from error
+            raise unreadable(self.name, error) from error
 
     def buffer(self) -> pa.Buffer:
         """Return the bytes of the file, memory-mapped where they are not compressed."""

@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from genus.data.delimited import csv_parts
-from genus.data.files import COMPRESSED, File
+from genus.data.files import COMPRESSED, File, unreadable
 from genus.data.sequences import Options
 from genus.data.tables import open_dataset, valid
-from genus.errors import DataError
 
 __all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts"]
 
@@ -124,5 +123,4 @@ def _scanned(dataset: ds.Dataset, name: str) -> Iterator[pa.Table]:
             if batch.num_rows:
                 yield valid(pa.Table.from_batches([batch]))
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise DataError(f"Cannot read {name}: {reason}. Check that the file is whole and of this type.") from error
+        raise unreadable(name, error) from error

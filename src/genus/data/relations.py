@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from genus.codec import Codec
-from genus.codec.absence import Absent
-from genus.codec.constraints import Constraint, Together
+from genus.codec.absence import Absent, Together
+from genus.codec.constraints import Constraint
 from genus.codec.functions import Function
 from genus.codec.relations import Order, Sum, exact_numbers
 from genus.codec.rewrites import BrokenRelation, Rewrite, run_forward

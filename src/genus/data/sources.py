@@ -24,7 +24,7 @@ from genus.codec.frames import Form, to_arrow, type_name
 from genus.data import audio, images, numbers, text
 from genus.data.collections import Labelled, gathered
 from genus.data.delimited import read_csv
-from genus.data.files import COMPRESSED, File, as_utf8
+from genus.data.files import COMPRESSED, File, as_utf8, unreadable
 from genus.data.sequences import Options, Sequences
 from genus.data.series import Series, is_series, of_arrays
 from genus.data.tables import read_arrow, read_dataset, read_excel, read_json, read_parquet
@@ -144,8 +144,7 @@ def _believed(read: Callable[[], Any], what: str) -> Any:
     except DataError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise DataError(f"Cannot read {what}: {reason}. Check that the file is whole and of this type.") from error
+        raise unreadable(what, error) from error
 
 
 def _stem(path: Path) -> str:

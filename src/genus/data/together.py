@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.absence import Absent, is_blank, levels_of
-from genus.codec.constraints import Together
+from genus.codec.absence import Absent, Together, is_blank, levels_of
 from genus.data.candidates import BROKEN, SURE, Candidate
 
 __all__ = ["find_together"]

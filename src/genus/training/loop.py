@@ -121,9 +121,9 @@ def fit(
             together, and rank 0 writes the files. Losses that are means over rows are as in one process; noise is each
             process's own. What counts adds up its counts; a `Learned` or `Composed` model learns in rank 0, for all.
 
-    Data are in memory, or memory-mapped tensors, or a stream, of which counted models see all rows and others a sample (see
-    `genus.read`); none of a stream's rows are held out from counting. For steps of another sort write the loop:
-    `model.losses()` says what to lower.
+    Data are in memory, or memory-mapped tensors, or a stream (see `genus.read`): counting sees all of its rows, and none are
+    held out from it; gradients begin with a sample and go on to the rest, epoch by epoch; what learns at once sees the sample.
+    For steps of another sort write the loop: `model.losses()` says what to lower.
 
     Raises:
         DataError: the data do not fit the model's space.

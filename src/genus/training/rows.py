@@ -157,7 +157,8 @@ class Window:
         """Hold the rows of an epoch, of this or a later one; of a resumed training all exchanges before are made again."""
         while self.epoch < epoch:
             self.epoch += 1
-            places = torch.randperm(len(self.rows), generator=generator(self.seed, -self.epoch % 2**32))[: self._exchanged]
+            drawn = generator(self.seed, 2**32 - self.epoch)  # far from the numbers of the epochs, which order the rows
+            places = torch.randperm(len(self.rows), generator=drawn)[: self._exchanged]
             at = 0
             while at < len(places):
                 block = next(self._new)
