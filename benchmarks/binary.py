@@ -47,8 +47,7 @@ def line(name: str, family: str, parts: list[torch.Tensor], seconds: float, seed
     space = genus.Space([genus.Category((0, 1))] * train.shape[1])
     known = family.removesuffix("-2")
     hyper = genus.family(known).default_hyperparameters(space, len(train)) | ({"orders": 2} if known != family else {})
-    torch.manual_seed(seed)
-    model, begin = genus.build(known, space, **hyper), time.process_time()
+    model, begin = genus.build(known, space, seed=seed, **hyper), time.process_time()
     held = None if getattr(model, "passes", None) == 1 else valid  # one pass of counting stops by itself
     genus.fit(model, train, validation=held, max_seconds=seconds, seed=seed, progress=False)
     took = time.process_time() - begin

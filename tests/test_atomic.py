@@ -117,3 +117,12 @@ def test_the_two_files_of_a_report_change_together(tmp_path: Path, monkeypatch: 
     with pytest.raises(genus.GenusError, match="No space left"):
         report.write(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_model_is_the_same_bytes_whenever_it_is_saved(tmp_path: Path) -> None:
+    model = genus.build("naive-bayes", genus.Space([genus.Real(), genus.Category(("a", "b"))]), seed=0)
+    contents = set()
+    for i in range(8):  # entries of a header come in any order, of which one of eight would be another
+        genus.save(model, tmp_path / f"{i}.genus")
+        contents.add((tmp_path / f"{i}.genus").read_bytes())
+    assert len(contents) == 1

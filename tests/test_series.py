@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from command import run
@@ -240,3 +241,16 @@ def test_the_mass_of_independent_steps_is_one_and_draws_are_as_long_as_the_data(
     drawn = model.sample(4000, seed=0)
     short = float(model.log_prob(every[16:20]).exp().sum())
     assert float(((drawn[:, 0] != 2) & (drawn[:, 2] == 2)).double().mean()) == pytest.approx(short, abs=0.03)
+
+
+def test_a_long_table_with_one_value_a_step_is_a_series() -> None:
+    table = pa.table({"shop": ["b"] * 4 + ["a"] * 4, "day": [1, 2, 3, 4] * 2, "sales": [5, 6, 7, 9, 1, 2, 3, 4]})
+    data = genus.read(table, sequence=("shop", "day"))
+    assert (data.space.channels, data.x.tolist()) == (("sales",), [[1, 2, 3, 4], [5, 6, 7, 9]])
+    back = {"shop": [1] * 4 + [2] * 4, "day": [0, 1, 2, 3] * 2, "sales": [1, 2, 3, 4, 5, 6, 7, 9]}
+    assert data.decode(data.x).to_pydict() == back
+    model = genus.build("rnn", data.space, seed=0, width=8, layers=1)
+    genus.fit(model, data, max_steps=3, validation=None, progress=False)
+    forecast = genus.forecast(model, data.x[:, :2].reshape(2, 2, 1).numpy(), steps=3, times=5, seed=0)
+    assert forecast.draws.shape == (2, 5, 3, 1)
+    assert genus.Space.from_json(data.space.to_json()) == data.space

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import signal
 from pathlib import Path
 from typing import Any
@@ -251,3 +252,14 @@ def test_the_command_says_how_many_rows_of_a_stream_were_seen(monkeypatch: pytes
     done = run("fit", source, "--family", "made", "--set", "hidden=8", "--stream", "--steps", "30", "--out", "seen.genus")
     assert done.code == 0, done.err
     assert "of 1,000 rows" in done.out
+
+
+def test_what_is_damaged_within_a_file_is_a_sentence(folder: Path) -> None:
+    csv_path = Path("rows.csv.gz")
+    packed = gzip.compress("\n".join(["count,place,id,price", *(f"{i % 50},there,{i},1.5" for i in range(3000))]).encode())
+    csv_path.write_bytes(packed[:40] + bytes(64) + packed[104:])
+    run("score", "model.genus", csv_path).refused(1, "Cannot read", "whole")
+    pq.write_table(table(), "page.parquet", compression="gzip", use_dictionary=False)
+    whole = Path("page.parquet").read_bytes()
+    Path("page.parquet").write_bytes(whole[:60] + bytes(200) + whole[260:])  # the first page; the index at the end is whole
+    run("score", "model.genus", "page.parquet").refused(1, "Cannot read page", "whole")

@@ -47,8 +47,8 @@ def is_series(source: Any, known: Space | None) -> bool:
     """Return whether these are arrays of several values a step: (N, T, C), or a list of (T, C); or (T, C) of a known space."""
     axes = [np.ndim(source)] if hasattr(source, "ndim") else [np.ndim(item) for item in source if hasattr(item, "ndim")]
     if isinstance(source, np.ndarray | Tensor):
-        wide = known is not None and bool(known.channels) and axes == [2]
-        return (axes == [3] and source.shape[2] > 1) or wide
+        named = known is not None and bool(known.channels)
+        return (axes == [3] and (named or source.shape[2] > 1)) or (axes == [2] and named)
     return isinstance(source, list | tuple) and len(axes) == len(source) > 0 and set(axes) == {2}
 
 

@@ -91,6 +91,8 @@ def natural_order(levels: Sequence[Any]) -> list[Any]:
 
     >>> natural_order(["a10", "a9", "b"])
     ['a9', 'a10', 'b']
+    >>> natural_order(["a" + "1" * 5000, "a2"])[0]
+    'a2'
     """
     if not all(isinstance(level, str) for level in levels):
         return sorted(levels)
