@@ -7,6 +7,7 @@ import datetime
 import gzip
 import io
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -503,3 +504,38 @@ def test_case_decimals() -> None:
     for name, places in (("billing", 2), ("temp", 1)):
         values = draws.column(name).to_numpy()
         np.testing.assert_array_equal(values, np.round(values, places))
+
+
+def test_truth_is_written_as_it_came(tmp_path: Path) -> None:
+    rows = "".join(f"{'TRUE' if i % 3 else 'FALSE'},{i % 2 == 0},{'true' if i % 5 else 'false'},{i}\n" for i in range(40))
+    path = written(tmp_path / "t.csv", f"a,b,c,n\n{rows}")
+    data = read(path)
+    assert data.space.kinds[:3] == (Category(("FALSE", "TRUE")), Category(("False", "True")), Category((False, True)))
+    frame = pd.read_csv(path)  # in which all three are booleans
+    assert torch.equal(read(frame, space=data.codec).x, data.x)
+    assert torch.equal(read(path, space=read(frame).codec).x, data.x)
+    assert run("fit", path, "--family", "naive-bayes", "--out", tmp_path / "m.genus").code == 0
+    drawn = run("sample", tmp_path / "m.genus", "-n", 30).out.splitlines()
+    assert {line.split(",")[0] for line in drawn[1:]} == {"TRUE", "FALSE"}
+    assert {line.split(",")[1] for line in drawn[1:]} == {"True", "False"}
+
+
+def test_an_empty_field_above_the_numbers_of_rows_makes_a_header(tmp_path: Path) -> None:
+    words = written(tmp_path / "words.csv", '"","wind","sky"\n' + "".join(f'"{i}","{"NS"[i % 2]}","clear"\n' for i in range(1, 9)))
+    assert read(words).frame().column_names[1:] == ["wind", "sky"]
+    numbers = written(tmp_path / "numbers.csv", ",16.5,17.5\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(9)))
+    assert read(numbers).frame().column_names[1:] == ["16.5", "17.5"]
+    years = written(tmp_path / "years.csv", ',1940,1945\nFood,22.2,44.5\nHousehold,10.5,15.5\n"Private care",0.3,0.6\n')
+    data = read(years, kinds={"x0": "category"})
+    assert torch.equal(read(years, space=data.codec).x, data.x)  # whose unnamed column has the name x0
+    headless = written(tmp_path / "headless.csv", ",1,2\n4,5,6\n9,2,1\n5,5,5\n")
+    assert read(headless).frame().num_rows == 4
+
+
+def test_times_beside_a_key_are_written_as_they_came(tmp_path: Path) -> None:
+    rows = "".join(f"A{7919 * i % 9973:05},{1 + i % 28:02}/{1 + i % 12:02}/2021,{20210101 + i % 28},{i % 7}\n" for i in range(200))
+    path = written(tmp_path / "t.csv", f"id,when,day,n\n{rows}")
+    assert read(path).codec.keys == ("id",)
+    assert run("fit", path, "--family", "naive-bayes", "--out", tmp_path / "m.genus").code == 0
+    drawn = [line.split(",") for line in run("sample", tmp_path / "m.genus", "-n", 20).out.splitlines()[1:]]
+    assert all(re.fullmatch(r"\d\d/\d\d/2021", line[1]) and re.fullmatch(r"202101\d\d", line[2]) for line in drawn), drawn

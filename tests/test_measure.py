@@ -267,3 +267,17 @@ def test_fit_at_the_command_line_measures_charts_on_the_rows_that_train(tmp_path
     data = read(path)
     assert load(out).space == data.charted_on(rows_to_train_on(data, 0.1, 3)).space
     assert load(out).space != data.space
+
+
+def test_values_between_frequent_ones_that_never_occur_have_no_mass() -> None:
+    weeks = RNG.choice([0, 2, 4, 6, 11], 220)
+    kind = read({"week": weeks}).space.kinds[0]
+    assert (kind.low, kind.high, kind.numbers) == (0, 0, (2, 4, 6, 11))
+    rates = RNG.choice([3, 5, 7.5, 9, 9.5, 14], 700)
+    drawn = read({"rate": rates})
+    model = build("naive-bayes", drawn.space)
+    fit(model, drawn, progress=False)
+    assert {*np.unique(model.sample(2000).numpy()).tolist()} == {3, 5, 7.5, 9, 9.5, 14}
+    counts = RNG.poisson(3, 220)  # whose rare ends have gaps by chance
+    assert read({"n": counts}).space.kinds[0].numbers == ()
+    assert read({"n": [0, 1, 2, 4, 5] * 6}).space.kinds[0].numbers == ()  # few rows

@@ -232,3 +232,32 @@ def test_files_with_gaps_are_scored_and_completed(tmp_path: Path) -> None:
         assert complete[2][4] in ("setosa", "versicolor", "virginica")
         assert list(map(float, complete[3][:4])) == [6.0, 3.0, 5.0, 1.9]
         assert filled.out == run("impute", tmp_path / f"{family}.genus", source, "--seed", 1).out
+
+
+def test_candidates_without_blanks_have_the_density_that_is_said() -> None:
+    """Of a model that knows no conditional, a column that is nearly always blank is drawn as its values are."""
+    rows = torch.Generator().manual_seed(0)
+    a = torch.rand(4000, generator=rows) < 0.5
+    b = torch.where(torch.rand(4000, generator=rows) < 0.9, a, ~a).float()
+    b[torch.rand(4000, generator=rows) < 0.95] = torch.nan
+    space = Space([Category((0, 1)), Lattice(0, 1, atoms=(math.nan,), unknown=True)])
+    model = genus.build("mixture", space, components=2)
+    genus.fit(model, torch.stack([a.float(), b], dim=1), seed=0, progress=False)
+    x = torch.tensor([[0.0, torch.nan], [1.0, torch.nan]]).repeat(3000, 1)
+    exact = model.fill(x, seed=1).x[:, 1].view(-1, 2).mean(0)
+    for name in ("_filler", "_fill"):
+        setattr(model, name, getattr(ApproximateDensity, name).__get__(model))
+    model._draw_given = lambda *args: None
+    found = model.fill(x, seed=1)
+    assert bool(found.done.all())
+    assert torch.allclose(found.x[:, 1].view(-1, 2).mean(0), exact, atol=0.04), (found.x[:, 1].view(-1, 2).mean(0), exact)
+
+
+def test_a_nearly_blank_column_is_drawn_at_once() -> None:
+    space = Space([Lattice(0, 9, atoms=(math.nan,), unknown=True)] * 12)
+    x = torch.randint(0, 10, (500, 12), generator=torch.Generator().manual_seed(0)).double()
+    x[torch.rand(500, 12, generator=torch.Generator().manual_seed(1)) < 0.97] = torch.nan
+    for family in ("naive-bayes", "independent"):
+        model = genus.build(family, space)
+        genus.fit(model, x, progress=False)
+        assert not bool(model.sample(200, seed=0).isnan().any())

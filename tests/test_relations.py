@@ -454,3 +454,17 @@ def test_relations_of_real_tables(shared: Path) -> None:
     means = {f"mean {name} <= worst {name}" for name in ("radius", "texture", "perimeter", "area", "compactness")}
     assert means <= found(genus.read("breast-cancer"))
     assert found(genus.read("wine")) == found(genus.read("diabetes")) == set()
+
+
+def test_blanks_that_tell_another_column_are_values() -> None:
+    """Those who live have no cause of death: a draw has both, or neither."""
+    rng = np.random.default_rng(0)
+    dead = rng.random(600) < 0.3
+    cause = np.where(dead, rng.choice(["heart", "lung", "other"], 600), None)
+    data = genus.read(pd.DataFrame({"age": rng.integers(40, 90, 600), "dead": dead.astype(int), "cause": cause}))
+    assert not any(kind.unknown for kind in data.space.kinds)
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    drawn = data.codec.decode(model.sample(1000, seed=0))
+    assert drawn["cause"].isna().eq(drawn["dead"] == 0).all()
+    assert 0.2 < drawn["dead"].mean() < 0.4

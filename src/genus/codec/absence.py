@@ -46,6 +46,10 @@ class Absent(Rewrite):
     def reads(self) -> tuple[str, ...]:
         return (*self.columns, self.by)
 
+    @property
+    def meaningful_blanks(self) -> tuple[str, ...]:
+        return self.columns
+
     def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
         said = np.asarray(pc.is_in(levels_of(table.column(self.by)), value_set=pa.array(self.levels)), dtype=bool)
         return table, np.logical_or.reduce([is_blank(table.column(name)) != said for name in self.columns])

@@ -190,9 +190,11 @@ def level_array(levels: Sequence[Any]) -> pa.Array:
 
 
 def common_type(array: pa.Array, levels: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Return both as numbers where both are, so that they match by value; else both as text."""
+    """Return both as numbers where both are, so that they match by value; else both as text, in which true is TRUE."""
     if all(pa.types.is_floating(t) or pa.types.is_integer(t) for t in (array.type, levels.type)):
         return array.cast(pa.float64(), safe=False), levels.cast(pa.float64(), safe=False)
+    if pa.types.is_boolean(array.type) != pa.types.is_boolean(levels.type):
+        return pc.utf8_lower(array.cast(pa.large_string())), pc.utf8_lower(levels.cast(pa.large_string()))
     return array.cast(pa.large_string()), levels.cast(pa.large_string())
 
 

@@ -96,6 +96,11 @@ class Function(Rewrite):
         return (self.of,)
 
     @property
+    def meaningful_blanks(self) -> tuple[str, ...]:
+        own = None in self.keys and self.values.count(self.values[self.keys.index(None)]) == 1
+        return (self.of,) if own else ()
+
+    @property
     def _distinct(self) -> tuple[Any, ...]:
         return tuple(dict.fromkeys(self.values))
 

@@ -85,6 +85,11 @@ class Rewrite(ABC):
     def reads(self) -> tuple[str, ...]:
         """Return the names of the columns that `forward` cannot do without."""
 
+    @property
+    def meaningful_blanks(self) -> tuple[str, ...]:
+        """Return the columns whose blanks say something of another column, so that they stand for no value to be found."""
+        return ()
+
     @abstractmethod
     def forward(self, table: pa.Table) -> tuple[pa.Table, np.ndarray]:
         """Return the table as the space sees it, and which rows break the relation, (N,) bool.

@@ -49,7 +49,7 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
 
     if form is not None and codec.rewrites:
         types = form.dtypes if kept else (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names)
-        form = Form("pyarrow", types, decimals=form.decimals if kept else ())
+        form = Form("pyarrow", types, decimals=form.decimals, writings=form.writings) if kept else Form("pyarrow", types)
         return _with_decimals(replace(codec, form=form).decode(x, seed, start, known), form.decimals)
     if form is not None and kept:
         form = replace(form, container="pyarrow", native=(), labels=())

@@ -24,7 +24,12 @@ NEARLY = 0.9  # of them are told where all rows may agree
 
 
 def mark_unknown(
-    space: Space, x: Tensor, fixed: Collection[str] = (), unknown: Collection[str] = (), blank_is_a_value: Collection[str] = ()
+    space: Space,
+    x: Tensor,
+    fixed: Collection[str] = (),
+    unknown: Collection[str] = (),
+    blank_is_a_value: Collection[str] = (),
+    related: Collection[str] = (),
 ) -> Space:
     """Return a table's space in which every column with blanks says whether they are unknown values.
 
@@ -36,6 +41,7 @@ def mark_unknown(
         x: its rows (N, D).
         fixed: columns whose kinds stay as they are.
         unknown, blank_is_a_value: columns of which a person says so.
+        related: columns whose blanks tell the value of another column, which the space may not hold: they are values.
 
     Raises:
         DataError: a column is named that the table lacks, has no blank, or is named in both.
@@ -56,7 +62,7 @@ def mark_unknown(
         stays = name in fixed and name not in said
         if not space.kinds[i].has_missing or getattr(space.kinds[i], "levels", ()) == (None,):
             continue  # a column without any value has nothing to be drawn in place of blanks
-        if space.kinds[i].unknown if stays else name in unknown or (name not in said and i not in told):
+        if space.kinds[i].unknown if stays else name in unknown or (name not in said and i not in told and name not in related):
             chosen.append(i)
     kinds = [
         kind if kind.unknown == (i in chosen) else replace(kind, unknown=not kind.unknown)  # type: ignore[type-var]

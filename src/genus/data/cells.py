@@ -29,6 +29,7 @@ MISSING = (*ALWAYS, *SOMETIMES, *NONE)
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 WHOLE = r"^\s*[-+]?\d+\s*$"
 PLAIN = r"^(0|-?[1-9]\d{0,17})$"  # a whole number that is written as it would be again
+TRUTH = r"^([Tt]rue|[Ff]alse|TRUE|FALSE)$"
 PADDED = r"^\s*([-+]?0\d+|\+\d{7,})\s*$"  # a whole number that would lose its zeros, or the plus of a telephone number
 COMMA = r"^[-+]?\d+(,\d+)?([eE][-+]?\d+)?$"  # a number with a decimal comma, or with none
 THOUSANDS = r"^[-+]?(\d{1,3}|[1-9]\d{0,2},\d{3})$"  # what could as well be 1,500 for fifteen hundred
@@ -144,6 +145,8 @@ def typed_text(
     numbers = _as_numbers(name, bare, kind, decimal, notes)
     if numbers is not None:
         return bare.column(numbers)
+    if bare.all(TRUTH):  # as text, so that samples are written alike, unless Arrow writes them so by itself
+        return bare.column(pc.equal(bare.values, "true") if bare.all("^[tf]") else None)
     _refuse_mostly_numbers(name, bare, column, kind)
     return _as_levels(name, texts, notes)
 

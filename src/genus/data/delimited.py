@@ -302,6 +302,8 @@ class _Layout:
             pcsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=line_breaks),
             pcsv.ConvertOptions(
                 null_values=list(self.missing),
+                true_values=[],  # TRUE, True and true stay texts, and samples are written like them
+                false_values=[],
                 column_types=dict.fromkeys(as_text, pa.string()),
                 include_columns=list(columns or self.names),
             ),

@@ -22,7 +22,8 @@ def has_header(lines: Sequence[Sequence[str]], kinds: Mapping[str, Any]) -> tupl
     Columns of values are those whose first value below is written with digits and without letters. Line 1 is a header where
     some column of values has none in line 1; else, where `kinds` has names, if the line holds them all. Where all columns of
     values have one in line 1, these may be names only if they are whole numbers above numbers: see `_numbered`. Where there
-    are no columns of values, line 1 is a row if most of its texts occur again below, in columns whose texts repeat.
+    are no columns of values, line 1 is a row if most of its texts occur again below, in columns whose texts repeat. An empty
+    field above numbers of rows, as frames write their index, makes line 1 a header in any case.
 
     Args:
         lines: the fields of the first lines.
@@ -31,16 +32,22 @@ def has_header(lines: Sequence[Sequence[str]], kinds: Mapping[str, Any]) -> tupl
     first, rest = [field.strip() for field in lines[0]], [row for row in lines[1:] if len(row) == len(lines[0])]
     below = [[text for row in rest if (text := row[i].strip()) not in MISSING] for i in range(len(first))]
     columns = [i for i, texts in enumerate(below) if is_value(texts[0] if texts else first[i])]
-    if any(not is_value(first[i]) and first[i] not in MISSING for i in columns):
+    if any(not is_value(first[i]) and first[i] not in MISSING for i in columns) or _has_index(first, below):
         return True, []
     no = False, [Note(UNNAMED, "{} takes the first line for one", {"header": True})]
-    if kinds and kinds.keys() <= {*first}:
+    if kinds and kinds.keys() <= {*names_of(first)[0]}:
         return True, []
     if not columns:
         return _text_alone(first, below)
     if kinds or not rest or not _numbered(first, below, columns):
         return no
     return True, [_taken(first)]
+
+
+def _has_index(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first field is empty, above whole numbers that count the rows from 0 or 1."""
+    start = below[0][0] if first[0] == "" and len(below[0]) > 1 else ""
+    return start in ("0", "1") and [*below[0]] == [str(int(start) + i) for i in range(len(below[0]))]
 
 
 def _taken(first: Sequence[str]) -> Note:

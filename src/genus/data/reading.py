@@ -242,7 +242,8 @@ def _measured_rows(
         fixed = [name for name, kind in overrides.items() if isinstance(kind, Kind)]
         codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
-        codec = replace(codec, space=mark_unknown(codec.space, x, fixed, *blanks))
+        related = {name for rewrite in codec.rewrites for name in rewrite.meaningful_blanks}
+        codec = replace(codec, space=mark_unknown(codec.space, x, fixed, *blanks, related))
     target = target if target is not None else found.target
     target = target if target in (codec.space.names or ()) else None
     space = context.space if context is not None else None

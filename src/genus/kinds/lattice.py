@@ -18,6 +18,9 @@ from genus.kinds.strays import ACCIDENT, without_strays
 
 __all__ = ["Lattice", "common_step"]
 
+FEW_VALUES = 64  # whose holes are looked at
+HOLE = 5  # rows at least on both sides of a hole,
+EVIDENCE = 40.0  # and nats by which chance does not leave all of them empty
 SCALE = 12  # values of a scale, of marks or months, which has no tails
 TAIL = 0.1  # of the range, in which few rows lie where there is a tail
 RARE = 3  # rows at an end beyond which others may lie
@@ -160,7 +163,7 @@ class Lattice(Number):
         """
         low, high, step, digits, on = steps
         off, blank = distinct[~on].tolist(), [math.nan] if missing else []
-        listed = cls._is_list(distinct, counts, steps)
+        listed = cls._is_list(distinct, counts, steps) or has_holes(distinct, counts, step)
         if listed and counts.min() > 1 and not off:  # codes: a value of the lattice, and the others beside it
             if len(distinct) == 2:
                 return cls(low, high, high - low, tuple(blank), digits=digits)
@@ -203,6 +206,26 @@ class Lattice(Number):
         """
         size = round((steps.high - steps.low) / steps.step) + 1
         return len(distinct) <= min(cls.NARROW, size // cls.LISTED) and float(np.median(counts)) >= cls.LISTED
+
+
+def has_holes(distinct: np.ndarray, counts: np.ndarray, step: float) -> bool:
+    """Return whether values that never occur lie between frequent ones, so that those that do are all that there are.
+
+    Of a place between two values one expects as many rows as the rarer of them has, n, and finds none with probability e^-n.
+
+    Args:
+        distinct, counts: (M,) the different values, ascending, and the rows of each.
+        step: of their lattice.
+
+    >>> weeks, counts = np.array([0.0, 2.0, 4.0, 6.0, 11.0]), np.array([50, 44, 42, 40, 44])
+    >>> has_holes(weeks, counts, 1.0), has_holes(np.arange(5.0), counts, 1.0)
+    (True, False)
+    """
+    if not 2 < len(distinct) <= FEW_VALUES:
+        return False
+    places = np.rint(np.diff(distinct) / step) - 1
+    rows = np.minimum(counts[1:], counts[:-1])
+    return bool((places * rows)[rows >= HOLE].sum() >= EVIDENCE)
 
 
 def common_step(present: np.ndarray) -> float:

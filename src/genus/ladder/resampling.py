@@ -42,12 +42,15 @@ class Proposal:
         draws = model._sample(OWN_DRAWS, context)
         self.parts: list[Any] = [_fitted(build_family(form, model.space).to(draws.device), draws) for form in PROPOSED]
 
-    def draw(self, x: Tensor, columns: list[int], count: int, weighed: list[int] | None = None) -> tuple[Tensor, Tensor]:
-        """Draw candidates of some columns given the others of rows x (B, *shape), blanks among them.
+    def draw(
+        self, x: Tensor, columns: list[int], count: int, weighed: list[int] | None = None, blanks: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Draw candidates of some columns given the others of rows x (B, *shape).
 
         Args:
             count: candidates for each row.
             weighed: the columns among these whose density is asked for; None: all.
+            blanks: whether a blank that stands for an unknown value may be drawn.
 
         Returns:
             Rows (count, B, *shape), and the log-density (count, B) of their candidates given the rest, up to a constant for
@@ -56,13 +59,14 @@ class Proposal:
         known = [i for i in range(x[0].numel()) if i not in columns]
         share = count // len(self.parts)
         many = x.repeat(share, *[1] * (x.ndim - 1))
-        drawn = torch.cat([part._rejected(many, columns, None, True).x for part in self.parts])
+        drawn = torch.cat([part._rejected(many, columns, None, blanks).x for part in self.parts])
         at = drawn.flatten(1)[:, known]
         # given the rest: the joint density of a row over that of its known columns
         both = [*known, *(columns if weighed is None else weighed)]
         log_q = [
             (part._log_prob(drawn, None) if weighed is None else part._log_marginal(drawn.flatten(1)[:, both], both, None))
             - (part._log_marginal(at, known, None) if known else 0.0)
+            - (0.0 if blanks else part.log_without_blanks(drawn, columns))
             for part in self.parts
         ]
         return drawn.view(-1, *x.shape), torch.stack(log_q).logsumexp(0).view(-1, len(x))
@@ -93,7 +97,7 @@ def resample(model: Any, proposal: Proposal, x: Tensor, columns: list[int], c: T
         x: rows (B, *shape), whatever they hold in the unknown columns.
         columns: the unknown columns.
         c: the contexts of the rows, (B, *context.shape), or None.
-        blanks: whether a blank that stands for an unknown value may be drawn. Candidates with one then weigh nothing; rows
+        blanks: whether a blank that stands for an unknown value may be drawn. Candidates with one weigh nothing otherwise; rows
             without any other candidate draw new ones, a few times.
     """
     found = _resample_once(model, proposal, x, columns, c, blanks)
@@ -113,7 +117,7 @@ def _resample_once(model: Any, proposal: Proposal, x: Tensor, columns: list[int]
     rows = max(1, AT_ONCE // CANDIDATES)
     for at in range(0, len(x), rows):
         part, context = x[at : at + rows], None if c is None else c[at : at + rows]
-        drawn, log_q = proposal.draw(part, columns, CANDIDATES)
+        drawn, log_q = proposal.draw(part, columns, CANDIDATES, blanks=blanks or not model.space.has_unknown)
         flat = drawn.flatten(0, 1)
         repeated = None if context is None else context.repeat(len(drawn), *[1] * (context.ndim - 1))
         log_w = model._elbo(flat, repeated).view(log_q.shape).to(log_q.dtype) - log_q

@@ -152,9 +152,24 @@ class Independent(Counted, TractableDensity, name="independent"):
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self._sample(len(x), c)  # columns are independent
 
+    def _draw_given(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Tensor:
+        return self._rows(len(x), blanks)
+
+    def log_without_blanks(self, x: Tensor, columns: list[int]) -> Tensor:
+        """Return the log-probability (B,) that none of these columns is a blank for an unknown value."""
+        cells = self.product.cells
+        mass = self.product.log_table[0].exp().masked_fill(~cells.unknown, 0.0)
+        blank = cells.padded(mass[None]).nan_to_num(neginf=0.0)[0].sum(-1)  # of every column with a table
+        own = [j for j, i in enumerate(cells.tabled.tolist()) if i in columns]
+        return torch.log1p(-blank[own]).sum().expand(len(x))
+
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
+        return self._rows(n, True)
+
+    def _rows(self, n: int, blanks: bool) -> Tensor:
+        """Draw n rows, with or without blanks for unknown values."""
         none = torch.zeros(n, dtype=torch.long, device=self.mean.device)
-        cell, u = self.product.draw_cells(none), self._draw(n)
+        cell, u = self.product.draw_cells(none, blanks), self._draw(n)
         lower, upper, _ = self.product.atoms
         for _ in range(64 if self.product.atoms.shape[-1] else 0):  # the continuous part lives off the atoms
             at, hit = u[:, self.product.lattice].unsqueeze(-1), torch.zeros_like(u, dtype=torch.bool)

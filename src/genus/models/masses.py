@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LatticeRows", "interval_mass", "lattice_moments", "normal_cell_mass"]
+__all__ = ["LatticeRows", "interval_mass", "lattice_moments", "likeliest_strength", "normal_cell_mass"]
 
 NARROW = 5e-4  # standard deviations that a cell is wide whose mass is its density times its width, to 1e-7
 LEANS = 2.0  # rows' worth
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # pseudo-counts of a table to choose from
 SHARED = 1024  # cells of a lattice, at most, that rows look up
 
 
@@ -102,3 +103,18 @@ def lattice_moments(count: Tensor, value: Tensor, step: Tensor, shrinkage: float
     typical = (n / n_all.clamp(min=1) * ((squares + within) / (n + 1)).log()).sum(0).exp()
     strength = max(shrinkage, 1e-6)
     return mean, (squares + strength * typical) / (n + strength)
+
+
+def likeliest_strength(count: Tensor, shape: Tensor) -> Tensor:
+    """Return the pseudo-counts (columns,) with which counts predict each of their rows best from all the others.
+
+    A table of n_x of n rows, with a pseudo-counts in the shape q, gives a row of value x that is left out of it the probability
+    (n_x - 1 + a q_x) / (n - 1 + a) (Stone 1974): that of all rows is a sum over cells.
+
+    Args:
+        count: (K, columns, size) of K components, which share a column's strength.
+        shape: (K, columns, size), q of each: sums of 1.
+    """
+    others, n = (count - 1).clamp(min=0), count.sum(-1, keepdim=True).sub(1).clamp(min=0)
+    values = [(count * ((others + a * shape).clamp(min=1e-300) / (n + a)).log()).sum((0, 2)) for a in STRENGTHS]
+    return torch.tensor(STRENGTHS).to(count)[torch.stack(values).argmax(0)]

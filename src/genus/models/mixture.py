@@ -304,6 +304,12 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             return drawn
         return set_blanks(self.space, drawn, columns, self.blanks.draw(x, columns))
 
+    def log_without_blanks(self, x: Tensor, columns: list[int]) -> Tensor:
+        """Return the log-probability (B,) that none of these columns is a blank for an unknown value, given the others of x."""
+        others = [i for i in range(self.space.dim) if i not in columns]
+        flat = x.flatten(1)
+        return self.blanks.log_prob(flat, range(self.space.dim)) - self.blanks.log_prob(flat[:, others], others)
+
     def _filler(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
         chunks = list(self.parts.product.chunks(len(x)))
         draws = [self.parts.given(x[rows], missing[rows], None if c is None else c[rows]) for rows in chunks]

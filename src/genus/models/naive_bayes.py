@@ -134,5 +134,8 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
     def _conditional(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
         return self._sample(len(x), c)  # columns are independent
 
+    def _draw_given(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Tensor:
+        return self.product.sample(context_index(self.context_cells, c, len(x), self.device), blanks)
+
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         return self.product.sample(context_index(self.context_cells, c, n, self.device))

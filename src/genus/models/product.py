@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import NotFittedError
-from genus.models.masses import LatticeRows, interval_mass, lattice_moments, normal_cell_mass
+from genus.models.masses import LatticeRows, interval_mass, lattice_moments, likeliest_strength, normal_cell_mass
 from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.random import normal_like, rng
 from genus.space import Category, Lattice, Space
@@ -169,9 +169,9 @@ class Product(nn.Module):
         """Set the parameters from the statistics.
 
         Args:
-            smoothing: pseudo-counts of a table, times its cells: as many in each, or, of a lattice, in the shape of a
-                normal of the component's mean and variance, so that cells that no row happened to fall in are likely where
-                others near them are.
+            smoothing: pseudo-counts of every cell of a table; those of a lattice have the shape of a normal of the component's
+                mean and variance, so that cells that no row happened to fall in are likely where others near them are, and,
+                without a pool, are as many as predict the rows best.
             variance: added to every variance, in standardised units.
             pool: rows' worth of the pooled data that every component's tables are drawn towards.
             shrinkage: rows' worth of the typical variance within components that every component's is drawn towards; with 0
@@ -183,7 +183,7 @@ class Product(nn.Module):
         if self.cells.total:
             left_out = self.left_out
             if pool == 0:
-                prior = smoothing * self._shape(None)
+                prior = self._shape(None, smoothing)
             else:
                 pooled = self.counts.sum(0) + smoothing * self.cells.alive.double()  # of all components no normal is expected
                 pooled = pooled.masked_fill(left_out, 0.0)
@@ -233,12 +233,12 @@ class Product(nn.Module):
             least[:, self.lattice] = half.nan_to_num(posinf=1.0)
         return least
 
-    def _shape(self, shrinkage: float | None) -> Tensor:
-        """Return pseudo-counts (K, total), one for every cell in the mean; of a lattice most have the shape of a normal.
+    def _shape(self, shrinkage: float | None, smoothing: float | None = None) -> Tensor:
+        """Return pseudo-counts (K, total), of a lattice most in the shape of a normal; `shrinkage` as of `lattice_moments`.
 
-        `shrinkage` as of `lattice_moments`.
+        Where `smoothing` is given every cell has so many, and a lattice as many as predict its rows best; else one in the mean.
         """
-        shape = self.cells.alive.double().expand_as(self.counts).clone()
+        shape = self.cells.alive.double().expand_as(self.counts) * (1.0 if smoothing is None else smoothing)
         starts, sizes = self.cells.offset.tolist(), self.cells.sizes.tolist()
         for size in set(sizes):  # columns of one size together
             at = torch.tensor([a for a, n in zip(starts, sizes, strict=True) if n == size], device=shape.device)
@@ -251,7 +251,8 @@ class Product(nn.Module):
             q = self._interval_mass(value, step, mean, var) * on
             even = on.double() / on.sum(-1, keepdim=True).clamp(min=1)
             q = torch.lerp(even.expand_as(q), q / q.sum(-1, keepdim=True).clamp(min=1e-300), SHAPED)
-            shape[:, cell] = torch.where(on, q * on.sum(-1, keepdim=True), shape[:, cell])
+            strength = on.sum(-1).to(q) if smoothing is None else likeliest_strength(count, q)
+            shape[:, cell] = torch.where(on, q * strength.unsqueeze(-1), shape[:, cell])
         return shape
 
     def _interval_mass(self, value: Tensor, step: Tensor, mean: Tensor, var: Tensor) -> Tensor:
@@ -334,24 +335,23 @@ class Product(nn.Module):
         mass = normal_cell_mass(rows.cells, mean, std) - (1 - taken).clamp(min=1e-300).log()
         return mass if rows.which is None else mass.index_select(0, rows.which)
 
-    def draw_cells(self, k: Tensor) -> Tensor:
-        """Draw the cells (B, J) of all columns that have a table, none that is left out, given component numbers k (B,)."""
+    def draw_cells(self, k: Tensor, blanks: bool = True) -> Tensor:
+        """Draw the cells (B, J) of columns with a table given component numbers k (B,); no blank for unknown values if asked."""
         self.check_fitted()
         cell = torch.zeros(len(k), len(self.cells.tabled), dtype=torch.long, device=k.device)
         if self.cells.total:
-            # By the inverse of the cumulated table: one uniform number for each cell drawn.
             for j, (start, size) in enumerate(zip(self.cells.offset.tolist(), self.cells.sizes.tolist(), strict=True)):
                 table = self.log_table[:, start : start + size]
-                if self.ignorable:
+                if self.ignorable or not blanks:
                     table = table.masked_fill(self.cells.unknown[start : start + size], -math.inf)
-                cumulated = table.exp().cumsum(1)
+                cumulated = table.exp().cumsum(1)  # its inverse takes one uniform number for each cell drawn
                 draw = torch.rand(len(k), 1, dtype=torch.float64, device=k.device, generator=rng(k.device)) * cumulated[k, -1:]
                 cell[:, j] = torch.searchsorted(cumulated[k], draw, right=True).squeeze(1).clamp(max=size - 1)
         return cell
 
-    def sample(self, k: Tensor) -> Tensor:
-        """Draw x (B, *shape) given component numbers k (B,)."""
-        return self.cells.compose(self.draw_cells(k), self.draw_numbers(k))
+    def sample(self, k: Tensor, blanks: bool = True) -> Tensor:
+        """Draw x (B, *shape) given component numbers k (B,); `blanks` as of `draw_cells`."""
+        return self.cells.compose(self.draw_cells(k, blanks), self.draw_numbers(k))
 
     def draw_numbers(self, k: Tensor) -> Tensor:
         """Draw the standardised numbers (B, R) of the columns with a continuous part, given component numbers k (B,)."""
