@@ -521,7 +521,8 @@ def test_truth_is_written_as_it_came(tmp_path: Path) -> None:
 
 
 def test_an_empty_field_above_the_numbers_of_rows_makes_a_header(tmp_path: Path) -> None:
-    words = written(tmp_path / "words.csv", '"","wind","sky"\n' + "".join(f'"{i}","{"NS"[i % 2]}","clear"\n' for i in range(1, 9)))
+    lines = "".join(f'"{i}","{"NS"[i % 2]}","clear"\n' for i in range(1, 9))
+    words = written(tmp_path / "words.csv", '"","wind","sky"\n' + lines)
     assert read(words).frame().column_names[1:] == ["wind", "sky"]
     numbers = written(tmp_path / "numbers.csv", ",16.5,17.5\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(9)))
     assert read(numbers).frame().column_names[1:] == ["16.5", "17.5"]
@@ -533,7 +534,10 @@ def test_an_empty_field_above_the_numbers_of_rows_makes_a_header(tmp_path: Path)
 
 
 def test_times_beside_a_key_are_written_as_they_came(tmp_path: Path) -> None:
-    rows = "".join(f"A{7919 * i % 9973:05},{1 + i % 28:02}/{1 + i % 12:02}/2021,{20210101 + i % 28},{i % 7}\n" for i in range(200))
+    days = [(1 + i % 28, 1 + i % 12) for i in range(200)]
+    rows = "".join(
+        f"A{7919 * i % 9973:05},{day:02}/{month:02}/2021,{20210100 + day},{i % 7}\n" for i, (day, month) in enumerate(days)
+    )
     path = written(tmp_path / "t.csv", f"id,when,day,n\n{rows}")
     assert read(path).codec.keys == ("id",)
     assert run("fit", path, "--family", "naive-bayes", "--out", tmp_path / "m.genus").code == 0

@@ -336,7 +336,7 @@ class Product(nn.Module):
         return mass if rows.which is None else mass.index_select(0, rows.which)
 
     def draw_cells(self, k: Tensor, blanks: bool = True) -> Tensor:
-        """Draw the cells (B, J) of columns with a table given component numbers k (B,); no blank for unknown values if asked."""
+        """Draw cells (B, J) of columns with a table given component numbers k (B,), perhaps no blanks for unknown values."""
         self.check_fitted()
         cell = torch.zeros(len(k), len(self.cells.tabled), dtype=torch.long, device=k.device)
         if self.cells.total:
