@@ -468,3 +468,18 @@ def test_blanks_that_tell_another_column_are_values() -> None:
     drawn = data.codec.decode(model.sample(1000, seed=0))
     assert drawn["cause"].isna().eq(drawn["dead"] == 0).all()
     assert 0.2 < drawn["dead"].mean() < 0.4
+
+
+def test_a_replaced_column_keeps_the_ends_that_many_rows_lie_at() -> None:
+    rng = np.random.default_rng(0)
+    owned = (rng.random(500) < 0.7).astype(int)
+    spread = rng.normal(0, 1, 500).round(1)
+    rows = {"owned": owned, "loan": owned * (rng.random(500) < 0.6), "low": spread, "high": spread + rng.poisson(9, 500) / 10}
+    data = genus.read(pd.DataFrame(rows))
+    kept = [rewrite.text for rewrite in data.codec.rewrites if isinstance(rewrite, Constraint)]
+    assert kept == ["owned <= 1"]  # a mortgage of 1 beside a gap of 1; no row lies at the ends of a normal
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    drawn = data.codec.decode(model.sample(1000, seed=0))
+    assert set(drawn["owned"]) == {0, 1}
+    assert (drawn["loan"] <= drawn["owned"]).all()

@@ -75,8 +75,12 @@ class Constraint(Rewrite):
     @classmethod
     def order(cls, low: str, high: str, strict: bool, names: tuple[str, ...]) -> Constraint:
         """Return the constraint that one column is not above another, or always below it."""
-        first, second = (name if name.isidentifier() else f'"{name}"' for name in (low, high))
-        return cls(f"{first} {'<' if strict else '<='} {second}", names)
+        return cls(f"{_quoted(low)} {'<' if strict else '<='} {_quoted(high)}", names)
+
+    @classmethod
+    def end(cls, column: str, sign: str, value: float, names: tuple[str, ...]) -> Constraint:
+        """Return the constraint that a column of numbers is not beyond a value: sign is "<=" or ">="."""
+        return cls(f"{_quoted(column)} {sign} {value:.15g}", names)
 
     # -- the text ---------------------------------------------------------------------------------------------------------
 
@@ -285,6 +289,11 @@ class Constraint(Rewrite):
             with np.errstate(divide="ignore", invalid="ignore"):
                 return ARITHMETIC[type(node.op)](*values)
         return -values[0] if isinstance(node.op, ast.USub) else values[0]  # type: ignore[attr-defined]
+
+
+def _quoted(name: str) -> str:
+    """Return a column's name as the text of a constraint holds it."""
+    return name if name.isidentifier() else f'"{name}"'
 
 
 def word(character: str) -> bool:

@@ -16,21 +16,24 @@ from genus.codec.absence import Absent, Together
 from genus.codec.constraints import Constraint
 from genus.codec.functions import Function
 from genus.codec.relations import Order, Sum, exact_numbers
-from genus.codec.rewrites import BrokenRelation, Rewrite, run_forward
+from genus.codec.frames import to_numbers
+from genus.codec.rewrites import BrokenRelation, Rewrite, run_backward, run_forward
 from genus.data.candidates import candidate
 from genus.data.declared import Declared
 from genus.data.functions import find_functions
 from genus.data.measure import measure
 from genus.data.orders import add_order, find_orders, place_orders
 from genus.data.sums import find_sums
-from genus.data.together import find_together
+from genus.data.together import ACCEPTED, find_together
 from genus.errors import DataError
-from genus.kinds import Kind, Lattice
+from genus.kinds import Kind, Lattice, Real
 from genus.space import Space
 
 __all__ = ["FEWEST_ROWS", "MOST_COLUMNS", "find_relations", "relate"]
 
 MOST_COLUMNS, FEWEST_ROWS = 64, 50  # a search among more columns, or in fewer rows, finds what is not there
+BEYOND = 0.002  # of rows with shuffled columns, at least, that leave an end of a replaced column which is kept,
+TOUCHING = 5, 0.005  # and rows, and a share of all, at least, that lie at it
 
 
 def relate(
@@ -136,7 +139,39 @@ def find_relations(
     if search:
         found += _sums_of_gaps(found, table, kinds, target)
         rejected += find_together(list(columns.values()))
+    rejected += _ends(found, table, kinds)
     return [*wanted.unkept(found, lost), *rejected, *found]
+
+
+def _ends(found: Sequence[Rewrite], table: pa.Table, kinds: Mapping[str, Kind]) -> list[Rewrite]:
+    """Return the constraints that keep replaced columns within the ends of their kinds: what is owned is 0 or 1, not 2.
+
+    An end is kept where several rows lie at it, and some would be beyond it if the columns that stand for it were shuffled.
+    """
+    replaced = [r.column for r in found if isinstance(r, Sum | Order) and isinstance(kinds.get(r.column), Real | Lattice)]
+    if not replaced:
+        return []
+    after, rng = _after(found, table), np.random.default_rng(0)
+    shuffled = [column.take(pa.array(rng.permutation(table.num_rows))) for column in after.columns]
+    drawn = run_backward(found, pa.table(shuffled, names=after.column_names))
+    kept: list[Rewrite] = []
+    inside = np.ones(table.num_rows, dtype=bool)
+    for name in replaced:
+        values, seen = to_numbers(drawn.column(name)), to_numbers(table.column(name))
+        low, high = _range(kinds[name])
+        for end, beyond, sign in ((low, values < low, ">="), (high, values > high, "<=")):
+            touched = (seen == end).sum() >= max(TOUCHING[0], TOUCHING[1] * len(seen))
+            if touched and beyond.mean() >= BEYOND and (inside & ~beyond).mean() >= ACCEPTED:
+                inside &= ~beyond
+                kept.append(Constraint.end(name, sign, end, tuple(table.column_names)))
+    return kept
+
+
+def _range(kind: Kind) -> tuple[float, float]:
+    """Return the least and the greatest number of a kind of numbers."""
+    low, high = (kind.low, kind.high) if isinstance(kind, Lattice) else kind.chart.support
+    numbers = [atom for atom in kind.atoms if atom == atom]
+    return min([low, *numbers]), max([high, *numbers])
 
 
 def _after(rewrites: Sequence[Rewrite], table: pa.Table) -> pa.Table:

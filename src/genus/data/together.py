@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from genus.codec.absence import Absent, Together, is_blank, levels_of
 from genus.data.candidates import BROKEN, SURE, Candidate
 
-__all__ = ["find_together"]
+__all__ = ["ACCEPTED", "find_together"]
 
 ACCEPTED = 0.1  # the least share of draws that would obey it by chance: rejection must not take forever
 HEAD = 4096  # rows that nearly always rule a column out
