@@ -14,9 +14,9 @@ import pyarrow as pa
 from genus.codec import Codec
 from genus.codec.absence import Absent, Together
 from genus.codec.constraints import Constraint
+from genus.codec.frames import to_numbers
 from genus.codec.functions import Function
 from genus.codec.relations import Order, Sum, exact_numbers
-from genus.codec.frames import to_numbers
 from genus.codec.rewrites import BrokenRelation, Rewrite, run_backward, run_forward
 from genus.data.candidates import candidate
 from genus.data.declared import Declared
