@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -18,6 +20,7 @@ from command import run
 
 import genus
 import genus.cli.jobs
+from genus import DataError
 from genus.data.parts import table_parts
 from genus.data.sequences import Options
 from genus.training import TrainingInterrupted
@@ -208,7 +211,7 @@ def test_the_command_streams_and_says_what_does_not() -> None:
     done = run("fit", source, "--family", "naive-bayes", "--stream", "--out", "streamed.genus")
     assert done.code == 0, done.err
     assert "1,000 rows are read block by block" in done.err
-    run("fit", "iris", "--family", "naive-bayes", "--stream", "--out", "no.genus").refused(1, "tables in files")
+    run("fit", "iris", "--family", "naive-bayes", "--stream", "--out", "no.genus").refused(1, "Only tables stream")
 
 
 def test_gradients_go_on_to_rows_that_were_not_in_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,3 +266,34 @@ def test_what_is_damaged_within_a_file_is_a_sentence(folder: Path) -> None:
     whole = Path("page.parquet").read_bytes()
     Path("page.parquet").write_bytes(whole[:60] + bytes(200) + whole[260:])  # the first page; the index at the end is whole
     run("score", "model.genus", "page.parquet").refused(1, "Cannot read page", "whole")
+
+
+def test_what_comes_once_streams_as_a_file_does() -> None:
+    frame = pd.DataFrame(
+        {"a": np.arange(6000) % 17, "b": ["x", "y", "z"] * 2000, "v": np.random.default_rng(0).normal(size=6000).round(2)}
+    )
+    pieces = [frame.iloc[at : at + 700] for at in range(0, 6000, 700)]
+    whole = genus.read(frame)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+
+    class Examples:  # of the interface of an IterableDataset
+        def take(self, n: int) -> Any: ...
+
+        def iter(self, batch_size: int) -> Iterator[dict[str, list[Any]]]:
+            return (piece.to_dict("list") for piece in pieces)
+
+    for source in (
+        iter(pieces),
+        (piece.to_dict("list") for piece in pieces),
+        pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=900)),
+        Examples(),
+    ):
+        data = genus.read(source, stream=True)
+        assert data.total == 6000
+        assert data.space == whole.space
+        assert torch.equal(torch.cat([x for x, _ in data.blocks(512)]), whole.x)
+    for odd, words in ((iter([1]), "is a int"), (iter([frame[["a"]], frame[["b"]]]), "has the columns"), (7, "Only tables")):
+        with pytest.raises(DataError, match=words):
+            genus.read(odd, stream=True)
+    with pytest.raises(DataError, match="no rows"):
+        genus.read(iter([]), stream=True)

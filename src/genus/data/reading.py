@@ -122,6 +122,9 @@ def read(
             error.
         beyond: with `space=`: x is infinite where a lattice has no place for a number, where a level or a character was not
             there in training, or a row breaks a relation; otherwise that is an error.
+        stream: the table is never in memory as a whole: files of Parquet, Arrow or delimited text are read block by block, and
+            what comes once, from a reader of Arrow's batches, a generator of frames or an `IterableDataset`, from a temporary
+            copy on disk. The Dataset holds a sample, and families that count or descend gradients go on to all rows.
 
     Returns:
         A Dataset; print it to see the kinds, and the columns that were left out.

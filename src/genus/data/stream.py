@@ -16,6 +16,7 @@ from genus.codec.notes import Note
 from genus.data.dataset import Dataset
 from genus.data.parts import AT_ONCE, Parts, joined, table_parts
 from genus.data.sequences import Options
+from genus.data.spool import spooled
 from genus.data.tables import mark_missing
 from genus.errors import DataError
 
@@ -84,15 +85,15 @@ class Stream(Dataset):
 
 
 def read_stream(source: Any, given: Mapping[str, Any], read: Callable[..., Dataset]) -> Stream:
-    """Return a table in files block by block.
+    """Return a table in files, or one that comes batch by batch.
 
     Args:
-        source: what `table_parts` takes.
+        source: what `table_parts` or `spooled` takes.
         given: the arguments of `read`.
         read: `genus.read` itself, which measures a sample.
 
     Raises:
-        DataError: the source is no table in files, or an argument has no meaning for one that streams.
+        DataError: the source is no such table, or an argument has no meaning for one that streams.
     """
     for name in ("space", "schema", "sequence", "group", "documents", "tokens", "length", "rate"):
         if given[name] is not None:
@@ -100,9 +101,10 @@ def read_stream(source: Any, given: Mapping[str, Any], read: Callable[..., Datas
     known = ("context", "target", "kinds", "constraints", "relations", "chart", "unknown", "blank_is_a_value")
     missing = tuple(given["missing"] or ())
     options = Options(missing, header=given["header"], encoding=given["encoding"], kinds=dict(given["kinds"] or {}))
-    parts = table_parts(source, options)
+    parts = table_parts(source, options) or spooled(source)
     if parts is None:
-        raise DataError("Only tables in files stream: Parquet, Arrow or delimited text, or a folder of Parquet files.")
+        files = "files of Parquet, Arrow or delimited text, a folder of Parquet files"
+        raise DataError(f"Only tables stream: {files}, or from a reader, a generator or an iterable data set of their batches.")
 
     def prepared(table: pa.Table) -> pa.Table:
         plain = to_arrow(table)[0]
