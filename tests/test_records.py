@@ -34,7 +34,7 @@ def test_a_run_leaves_a_record_that_makes_rows(benchmarks: None, tmp_path: Path,
     assert kept["command"].endswith("python benchmarks/loop.py")
     assert len(kept["rows"]) == 4
     lines = records.tables(tmp_path).splitlines()
-    assert "| batch | settings | by hand µs | fit µs | ratio |" in lines
+    assert any(line.startswith("| batch | settings | by hand") for line in lines)
     assert sum(line.startswith(("| 64 |", "| 512 |")) for line in lines) == 4
 
 
