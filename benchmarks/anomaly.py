@@ -1,4 +1,4 @@
-"""Malignant among benign: `score_samples` of flows beside scikit-learn's detectors of anomalies.
+"""Odd rows among usual ones: `score_samples` of families beside scikit-learn's detectors of anomalies.
 
     python benchmarks/anomaly.py [--families maf,nsf,mixture] [--seconds 60] [--seeds 5] [--folds 5] [--processor]
         [--sets breast-cancer,wine,magic] [--data ../shared/data]

@@ -355,10 +355,13 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="sklearn")
     families = [*filter(None, arguments.families.split(","))]
     if arguments.sets == "adult-anomalies":
+        RECORD.title = "How often the columns of a planted anomaly are named first"
         explained(arguments.data, families, arguments.seconds)
     elif arguments.sets == "adult-where":
+        RECORD.title = "How well trees tell draws given two columns from such real rows"
         conditioned(arguments.data, families, arguments.seconds)
     elif arguments.sets == "adult-columns":
+        RECORD.title = "Each column of Adult predicted from the others, beside boosted trees that learned that column alone"
         one_from_the_rest(arguments.data, families, arguments.seconds, arguments.rows)
     else:
         filled(arguments, families)
