@@ -13,7 +13,7 @@ import genus
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-DEAR = ("anomalies", "distillation", "extending", "images")
+DEAR = ("anomalies", "distillation", "extending", "images", "synthetic")
 RUN = sorted(page.stem for page in README.parent.glob("docs/*.md") if ">>> " in page.read_text("utf-8"))
 PAGES = ["README", *(f"docs/{name}" for name in RUN)]
 
