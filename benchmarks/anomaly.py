@@ -1,4 +1,4 @@
-"""Malignant among benign: `score_samples` of flows beside scikit-learn's detectors of anomalies.
+"""Odd rows among usual ones: `score_samples` of families beside scikit-learn's detectors of anomalies.
 
     python benchmarks/anomaly.py [--families maf,nsf,mixture] [--seconds 60] [--seeds 5] [--folds 5] [--processor]
         [--sets breast-cancer,wine,magic] [--data ../shared/data]
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from records import Record
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
@@ -32,6 +33,8 @@ from sklearn.preprocessing import StandardScaler
 
 import genus
 from genus.sklearn import DensityEstimator
+
+RECORD = Record(__doc__, "scikit-learn")
 
 
 def main() -> None:
@@ -63,6 +66,7 @@ def main() -> None:
     methods["LocalOutlierFactor"] = lambda seed: make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True))
     print(f"genus {genus.__version__}, scikit-learn {version('scikit-learn')}, torch {torch.__version__}")
     failed = [text for name in options.sets.split(",") if (text := measured(name, options, methods))]
+    RECORD.keep(range(options.seeds))
     if failed:
         raise SystemExit("; ".join(failed))
 
@@ -96,6 +100,8 @@ def measured(name: str, options: argparse.Namespace, methods: dict[str, Callable
             found[method].append(roc_auc_score(truth, -make(seed).fit(train).score_samples(x)))
     for method, values in sorted(found.items(), key=lambda item: -float(np.mean(item[1]))):
         print(f"  {method:<22}{np.mean(values):.4f} ± {np.std(values):.4f}", flush=True)
+        area = (float(np.mean(values)), float(np.std(values)))
+        RECORD.row(table=name, usual_rows=len(usual), odd_rows=len(odd), method=method, AUC=area, splits=len(values))
     best = max(("IsolationForest", "LocalOutlierFactor"), key=lambda method: float(np.mean(found[method])))
     flows = [one for one in options.families.split(",") if one != "mixture"]
     below = [one for one in flows if np.mean(found[f"genus {one}"]) < np.mean(found[best])]

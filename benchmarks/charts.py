@@ -21,9 +21,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 import torch
+from records import Record
 
 import genus
 from genus.registry import build, suggested
+
+RECORD = Record(__doc__)
 
 EMBEDDED = ("breast-cancer", "wine", "diabetes", "iris")
 TABLES = ("protein.csv.gz", "wine.csv.gz", "magic.csv.gz", "default.csv.gz")
@@ -58,8 +61,11 @@ def main() -> None:
             out = f", {int((~both).sum())} rows outside" if not bool(both.all()) else ""
             means = f"{float(affine[both].mean()):10.3f} -> {float(measured[both].mean()):10.3f}"
             print(f"  {name:<18}{family:<13}{means}   {mean:+.3f} ± {error:.3f}{out}", flush=True)
+            averages = {"affine": float(affine[both].mean()), "measured": float(measured[both].mean())}
+            RECORD.row(table=name, family=family, **averages, gain=(mean, error))
             if mean < -2 * error:
                 worse.append(f"{family} on {name}")
+    RECORD.keep()
     if worse:
         sys.exit(f"measured charts lose on: {', '.join(worse)}")
 

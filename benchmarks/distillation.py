@@ -16,11 +16,14 @@ from pathlib import Path
 
 import torch
 from flow_quality import TABLES, rows
+from records import Record
 from timing import medians
 
 import genus
 from genus import IAF, MAF, Real, Space
 from genus.divergences import Estimate
+
+RECORD = Record(__doc__)
 
 MOST = 0.3  # nats
 DRAWS = 4096
@@ -62,6 +65,11 @@ def main() -> None:
     for name in draw:
         print(f"{name}: {DRAWS:,} draws {draw[name]:.1f} ms, densities {say[name]:.1f} ms")
     print(f"the student draws {draw['teacher'] / draw['student']:.1f} times as fast")
+    of = {"teacher": of_teacher, "student": of_student}
+    for name, values in of.items():
+        RECORD.row(model=name, nats=float(values.mean()), draws_ms=draw[name], densities_ms=say[name])
+    RECORD.row(model="teacher less student, paired", nats=(less.value, less.error))
+    RECORD.keep()
     if less.value > MOST:
         raise SystemExit(f"The student is {less.value:.2f} nats below its teacher, more than {MOST}.")
 

@@ -30,10 +30,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from records import Record
 from torch import Tensor
 
 import genus
 from genus import Lattice, Real, Space
+
+RECORD = Record(__doc__, "scikit-learn")
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "tables"
 PATIENCE = 60.0  # seconds that a peer goes on without a better validation loss; those of genus are in its recipe
@@ -175,6 +178,7 @@ def compare(name: str, folder: Path, seconds: float, methods: dict[str, Method])
         less = found[best] - value
         error = float(less.std()) / len(less) ** 0.5
         print(f"  {method:<26}{float(value.mean()):>9.3f} nats{float(less.mean()):>9.3f} ± {error:.3f} below {best}")
+        RECORD.row(table=name, method=method, nats=float(value.mean()), below_the_best=(float(less.mean()), error))
         if method not in mine:
             failed += [f"{name}: {m} is no better than {method}" for m in mine if float((found[m] - value).mean()) <= 0]
     for m, flow in ((f"genus {m}", "genus nsf") for m in ("gpt", "made")):
@@ -208,6 +212,7 @@ def main() -> None:
         f"genus {genus.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.seconds:.0f} s each"
     )
     failed = [f for name in options.data.split(",") for f in compare(name, options.tables, options.seconds, methods)]
+    RECORD.keep()
     if failed:
         raise SystemExit("; ".join(failed) + ".")
 

@@ -20,11 +20,14 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 import torch
+from records import Record
 from timing import Apart
 from torch import Tensor, nn
 
 import genus
 from genus import IAF, MAF, Real, Space
+
+RECORD = Record(__doc__)
 
 FAMILIES = {"maf": MAF, "iaf": IAF}
 HIDDEN, TRANSFORMS, BATCH, ROWS = (256, 256), 5, 512, 4096
@@ -114,6 +117,8 @@ def compare(dim: int, repetitions: int, compiled: bool, peers: list[str]) -> lis
         took = f"{step[name]:>9.1f} ms" if name in step else f"{'':>12}"
         kept = f"{side('kept') / 1e6:>13.1f} MB" if name in step else ""
         print(f"  {name:<14}{took:>12}{density[name]:>14.1f} ms{draw[name]:>12.1f} ms{kept}")
+        steps = {"step_ms": step[name]} if name in step else {}
+        RECORD.row(columns=dim, method=name, **steps, density_ms=density[name], samples_ms=draw[name])
         side.stop()
     failed = []
     for name in peers:
@@ -149,6 +154,7 @@ def main() -> None:
     print(f"genus {genus.__version__}, {peer}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     dims = map(int, arguments.dims.split(","))
     failed = [f for dim in dims for f in compare(dim, arguments.repetitions, arguments.compile, peers)]
+    RECORD.keep()
     if failed:
         raise SystemExit("; ".join(failed) + ".")
 

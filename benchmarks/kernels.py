@@ -12,12 +12,15 @@ from collections.abc import Callable
 from unittest import mock
 
 import torch
+from records import Record
 from timing import medians
 from torch import Tensor
 
 from genus.ladder import isolated
 from genus.nets.attention import Transformer
 from genus.nets.masked import MaskedMLP
+
+RECORD = Record(__doc__)
 
 LEAST, REPETITIONS = 1.2, 7
 Pair = tuple[str, str, Callable[[], Tensor], Callable[[], Tensor]]  # kernel, sizes, by the kernel, by the reference
@@ -109,6 +112,9 @@ def main() -> None:
         taken = medians({"kernel": kernel, "reference": reference}, REPETITIONS)
         ratios.setdefault(name, []).append(taken["reference"] / taken["kernel"])
         print(f"{name:<12} {sizes:<45} {taken['kernel']:>7.1f} ms {taken['reference']:>7.1f} ms {ratios[name][-1]:>6.2f}")
+        times = {"kernel_ms": taken["kernel"], "reference_ms": taken["reference"]}
+        RECORD.row(kernel=name, sizes=sizes, **times, ratio=ratios[name][-1])
+    RECORD.keep()
     if slow := [name for name, found in ratios.items() if max(found) < LEAST]:
         raise SystemExit(f"less than {LEAST} times as fast as its reference: {', '.join(slow)}; delete it")
 

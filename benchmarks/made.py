@@ -24,9 +24,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from records import Record
 
 import genus
 from genus import MADE, Lattice, Space
+
+RECORD = Record(__doc__)
 
 IMAGES = Space(Lattice(0, 1), shape=(28, 28))
 MOST, PUBLISHED = 8.0, 88.40
@@ -50,6 +53,7 @@ def sampling(repetitions: int) -> None:
             sample, density = (1e3 * statistics.median(t) for t in zip(*pairs, strict=True))
             ratio = statistics.median(s / d for s, d in pairs)
             print(f"  hidden {hidden}, {rows:>5,} rows: sampling {sample:.0f} ms / density {density:.1f} ms = {ratio:.1f}")
+            RECORD.row(hidden=str(hidden), rows=rows, sampling_ms=sample, density_ms=density, ratio=ratio)
             if rows == 1000 and ratio > MOST:
                 raise SystemExit(f"Sampling takes {ratio:.1f} times as long as a density; expected at most {MOST:g}.")
 
@@ -73,6 +77,8 @@ def mnist(path: Path, seconds: float) -> None:
         with torch.no_grad():
             nats = -torch.cat([model.log_prob(x) for x in images[part].split(1000)]).double()
         print(f"  {part}: {nats.mean():.2f} nats (standard error {nats.std() / len(nats) ** 0.5:.2f})")
+        error = float(nats.std() / len(nats) ** 0.5)
+        RECORD.row(images=part, nats=(float(nats.mean()), error), published=PUBLISHED, minutes=took / 60)
         if nats.mean() > PUBLISHED:
             raise SystemExit(f"That is above the {PUBLISHED:.2f} nats published for one hidden layer.")
 
@@ -83,10 +89,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=900.0)
     parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
-    if options.mnist is None:
-        sampling(options.repetitions)
-    else:
-        mnist(options.mnist, options.seconds)
+    try:
+        if options.mnist is None:
+            sampling(options.repetitions)
+        else:
+            mnist(options.mnist, options.seconds)
+    finally:  # a target that is missed ends the run
+        RECORD.keep()
 
 
 if __name__ == "__main__":

@@ -25,9 +25,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from records import Record
 
 import genus
 from genus import Category, MarkovChain, Space
+
+RECORD = Record(__doc__)
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -72,6 +75,7 @@ def shakespeare(text: str, repetitions: int) -> list[str]:
         )
         seen = f"{model.parameter_count:,}"
         print(f"{order:>7}{order + 1:>9}{found[order]:>11.4f}{own:>18.2f} s{seconds[order]:>9.2f} s{score:>6.2f} s{seen:>14}")
+        RECORD.row(text="tinyshakespeare", what=f"order {order}", nats=found[order], fit_s=seconds[order], score_s=score)
     for smoothing, k in (("witten-bell", 1.0), ("add-k", 1.0), ("add-k", 0.01)):
         values = []
         for order in range(1, 7):
@@ -89,6 +93,7 @@ def shakespeare(text: str, repetitions: int) -> list[str]:
         f"  order {best} online, which learns from each character after it was scored: {online[0]:.4f}, {seconds_online:.2f} s"
     )
     print(f"  best: order {best} ({best + 1}-grams), {found[best]:.4f} nats a character")
+    RECORD.row(text="tinyshakespeare", what=f"order {best}, online", nats=online[0], score_s=seconds_online)
     failed = [f"online it has {online[0]:.4f} nats, more than 1.41"] if online[0] > 1.41 else []
     failed += [f"the best order has {found[best]:.4f} nats, more than 1.52"] if found[best] > 1.52 else []
     return failed + [f"a fit of order {k} took {seconds[k]:.2f} s, more than 1.5" for k in (6, 7) if seconds[k] > 1.5]
@@ -112,6 +117,7 @@ def names(words: list[str]) -> list[str]:
         print(f"  order {order} ({order + 1}-grams): dev {dev[order]:.4f}, test {test[order]:.4f}, fit {seconds:.2f} s")
     best = min(dev, key=dev.__getitem__)
     print(f"  chosen on dev: order {best}, test {test[best]:.4f}")
+    RECORD.row(text="names", what=f"order {best}, chosen on dev", nats=test[best])
     return [f"names have {test[best]:.4f} nats on test, more than 1.98"] if test[best] > 1.98 else []
 
 
@@ -146,6 +152,7 @@ def generation(text: str, order: int, repetitions: int) -> list[str]:
     for what, values in rates.items():
         beside = f"   genus, 1 sequence, is {ratios[what]:,.0f} times as fast" if "NLTK" in what else ""
         print(f"  {what:<28}{statistics.median(values):>12,.0f}{beside}")
+        RECORD.row(text="tinyshakespeare", what=f"drawn by {what}", symbols_a_second=statistics.median(values))
     ratio = ratios["NLTK KneserNeyInterpolated"]
     return [f"generation is {ratio:.0f} times as fast as NLTK's, less than 100"] if ratio < 100 else []
 
@@ -163,6 +170,7 @@ def main() -> None:
     failed = shakespeare(text, arguments.repetitions)
     failed += names((arguments.data / "names.txt").read_text().split())
     failed += generation(text[: arguments.characters], 6, arguments.repetitions)
+    RECORD.keep()
     if failed:
         raise SystemExit("\n" + "; ".join(failed) + ".")
 

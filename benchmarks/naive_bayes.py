@@ -20,10 +20,13 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from records import Record
 from sklearn.naive_bayes import CategoricalNB, GaussianNB
 
 import genus
 from genus import Category, NaiveBayes, Real, Space
+
+RECORD = Record(__doc__, "scikit-learn", "numpy")
 
 COLUMNS, CLASSES, LEVELS, CHUNK = 32, 5, 8, 10_000
 CONTEXT = Space([Category(tuple(range(CLASSES)))], names=["y"])
@@ -86,6 +89,8 @@ def compare(name: str, space: Space, array: np.ndarray, y: np.ndarray, theirs: A
         mine, other = (statistics.median(t) for t in zip(*both, strict=True))
         ratios[what] = statistics.median(a / b for a, b in both)
         print(f"  {what:<24}{mine:>7.3f}   {pairs[what][1]:<24}{other:>7.3f} {ratios[what]:>6.2f}")
+        peer = f"{type(theirs).__name__}.{pairs[what][1]}"
+        RECORD.row(rows=len(x), columns=name, genus=what, seconds=mine, peer=peer, its_seconds=other, ratio=ratios[what])
 
     whole = {key: value.clone() for key, value in counted(model, x, c, len(x)).state_dict().items()}
     agree("log p(y | x) of both", model.class_log_probs(x).numpy(), theirs.predict_log_proba(array), 1e-3)
@@ -108,6 +113,7 @@ def main() -> None:
     levels = Space([Category(tuple(range(LEVELS)))] * COLUMNS)
     ratios = compare("real", space, reals, y, GaussianNB(var_smoothing=0), "real", arguments.repetitions)
     ratios += compare("categorical", levels, codes, y, CategoricalNB(alpha=1.0), "category", arguments.repetitions)
+    RECORD.keep()
     if max(ratios) > 1:
         raise SystemExit(f"genus is slower than scikit-learn: the largest ratio is {max(ratios):.2f}.")
 

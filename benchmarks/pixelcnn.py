@@ -14,10 +14,13 @@ import sys
 import time
 
 import torch
+from records import Record
 from timing import best
 
 import genus
 from genus.ladder import isolated
+
+RECORD = Record(__doc__)
 
 SIDE, EVERY = 28, 56
 
@@ -79,7 +82,9 @@ def main() -> None:
             seconds = best(lambda: statistics.median(cached(model, n) for _ in range(3)))  # noqa: B023
             without = best(lambda: naive(model, n))  # noqa: B023
             worst = min(worst, without / seconds)
+            RECORD.row(levels=levels, images=n, with_caches_s=seconds, by_whole_passes_s=without, ratio=without / seconds)
             print(f"  batch {n:2}: {seconds:6.2f} s, without memory, scaled {without:7.2f} s: {without / seconds:6.1f} times")
+    RECORD.keep()
     if worst < 20:
         sys.exit("sampling with memory is less than 20 times as fast")
 

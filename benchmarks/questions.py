@@ -44,6 +44,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from records import Record
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer
@@ -53,6 +54,8 @@ from sklearn.metrics import r2_score, roc_auc_score
 import genus
 from genus.evaluation.classifiers import c2st
 from genus.questions.calibration import calibration_error
+
+RECORD = Record(__doc__, "scikit-learn")
 
 TIMES = 20
 ROUNDS = 5  # of the chained regressions
@@ -247,6 +250,7 @@ def explained(folder: Path, families: list[str], seconds: float) -> None:
         found = genus.explain(model, table)
         right = np.mean([name in both for name, both in zip(found.first, blamed, strict=True)])
         print(f"adult, 200 anomalies, {family}: named first {right:.3f}, {time.process_time() - start:.0f} s", flush=True)
+        RECORD.row(table="adult, 200 anomalies", family=family, named_first=float(right), seconds=time.process_time() - start)
 
 
 def adult(folder: Path) -> tuple[genus.Dataset, genus.Dataset]:
@@ -274,6 +278,8 @@ def conditioned(folder: Path, families: list[str], seconds: float) -> None:
             for given, real in ((True, such), (False, free)):
                 drawn = model.sample(len(such), seed=seed, where=where if given else None)
                 told[given].append(c2st(known.space, real, drawn, seed).value)
+        areas = [(float(np.mean(told[key])), float(np.std(told[key])) / 3**0.5) for key in (True, False)]
+        RECORD.row(where="income='>50K', sex=Female", family=family, AUC=areas[0], unconditional=areas[1], rows=len(such))
         given, free = (f"{np.mean(told[key]):.3f} ± {np.std(told[key]) / 3**0.5:.3f}" for key in (True, False))
         print(
             f"adult where income='>50K', sex=Female, {family}: AUC {given}, unconditional {free}, {len(such)} rows,"
@@ -315,6 +321,7 @@ def one_from_the_rest(folder: Path, families: list[str], seconds: float, rows: i
                 line.append((family, auc(truth, told, values), error(told, truth, values)))
             else:
                 line.append((family, r2_score(truth, predicted.value[tested]), float("nan")))
+        RECORD.row(column=name, figure="AUC" if levels[i] else "R2", **{who: float(value) for who, value, _ in line})
         shown = ", ".join(f"{who} {value:.3f}" + (f" (off {off:.3f})" if levels[i] else "") for who, value, off in line)
         print(f"{name} {'AUC' if levels[i] else 'R2'}: {shown}", flush=True)
 
@@ -348,13 +355,17 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="sklearn")
     families = [*filter(None, arguments.families.split(","))]
     if arguments.sets == "adult-anomalies":
+        RECORD.title = "How often the columns of a planted anomaly are named first"
         explained(arguments.data, families, arguments.seconds)
     elif arguments.sets == "adult-where":
+        RECORD.title = "How well trees tell draws given two columns from such real rows"
         conditioned(arguments.data, families, arguments.seconds)
     elif arguments.sets == "adult-columns":
+        RECORD.title = "Each column of Adult predicted from the others, beside boosted trees that learned that column alone"
         one_from_the_rest(arguments.data, families, arguments.seconds, arguments.rows)
     else:
         filled(arguments, families)
+    RECORD.keep(range(arguments.seeds))
 
 
 def filled(arguments: argparse.Namespace, families: list[str]) -> None:
@@ -386,7 +397,10 @@ def filled(arguments: argparse.Namespace, families: list[str]) -> None:
                 found.setdefault(method, []).append(tuple(done[key]))
         print(f"{name}, {len(truth):,} rows, {arguments.seeds} seeds: error, inside, correlations, seconds")
         for method, values in sorted(found.items(), key=lambda item: np.mean([v[0] for v in item[1]])):
-            print("  {:32} {:.3f}  {:.3f}  {:.3f}  {:6.1f}".format(method, *np.mean(values, axis=0)), flush=True)
+            means = [float(value) for value in np.mean(values, axis=0)]
+            print("  {:32} {:.3f}  {:.3f}  {:.3f}  {:6.1f}".format(method, *means), flush=True)
+            figures = dict(zip(("error", "inside_90_%", "correlations", "seconds"), means, strict=True))
+            RECORD.row(table=name, method=method, **{k: v for k, v in figures.items() if not np.isnan(v)})
 
 
 if __name__ == "__main__":

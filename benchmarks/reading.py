@@ -23,10 +23,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+from records import Record
 from sklearn.naive_bayes import GaussianNB
 
 import genus
 from genus.sklearn import DensityEstimator
+
+RECORD = Record(__doc__, "pyarrow", "scikit-learn")
 
 
 def main() -> None:
@@ -42,21 +45,30 @@ def main() -> None:
         pa.csv.write_csv(pa.table(columns(rng, n)), path)
         found = medians({"genus.read": lambda: genus.read(path), "pyarrow": lambda: pa.csv.read_csv(path)}, options.repetitions)
         print(f"  {n:,} rows × 15 mixed columns of CSV: {ratio(found, 'genus.read', 'pyarrow')} (3 is asked for)")
+        record(f"reading a CSV of {n:,} × 15 mixed columns", found, "genus.read", "pyarrow", "3 times")
     x, y = rng.normal(size=(n, 32)).astype(np.float32), rng.integers(0, 5, n)
     estimator, classifier, peer = DensityEstimator("naive-bayes"), DensityEstimator("naive-bayes"), GaussianNB()
     found = medians({"fit": lambda: estimator.fit(x), "GaussianNB": lambda: peer.fit(x, y)}, options.repetitions)
     print(f"  {n:,} × 32 float32, fit: {ratio(found, 'fit', 'GaussianNB')} (3 is asked for)")
+    record(f"naive Bayes fitted to {n:,} × 32 float32", found, "fit", "GaussianNB", "3 times")
     work: dict[str, Callable[[], Any]] = {
         "score_samples": lambda: estimator.score_samples(x),
         "GaussianNB": lambda: peer.predict_joint_log_proba(x),
     }
-    print(f"  the same, scores: {ratio(medians(work, options.repetitions), 'score_samples', 'GaussianNB')} (1 is asked for)")
+    found = medians(work, options.repetitions)
+    print(f"  the same, scores: {ratio(found, 'score_samples', 'GaussianNB')} (1 is asked for)")
+    record("its scores", found, "score_samples", "GaussianNB", "1 times")
     classifier.fit(x, y)
     work["score_samples"] = lambda: classifier.score_samples(x)
-    print(f"  with the classes too: {ratio(medians(work, options.repetitions), 'score_samples', 'GaussianNB')}")
+    found = medians(work, options.repetitions)
+    print(f"  with the classes too: {ratio(found, 'score_samples', 'GaussianNB')}")
+    record("its scores with the classes", found, "score_samples", "GaussianNB", "1 times")
     wide = {d: rng.normal(size=(5, d)) for d in (1_000, 10_000)}
     work = {str(d): lambda d=d: DensityEstimator("naive-bayes").fit(wide[d]) for d in wide}  # type: ignore[misc]
-    print(f"  5 rows of 10,000 and of 1,000 columns: {ratio(medians(work, 1), '10000', '1000')} (5 s are asked for)")
+    found = medians(work, 1)
+    print(f"  5 rows of 10,000 and of 1,000 columns: {ratio(found, '10000', '1000')} (5 s are asked for)")
+    record("naive Bayes fitted to 5 rows of 10,000 columns, beside 1,000", found, "10000", "1000", "5 s")
+    RECORD.keep()
 
 
 def columns(rng: np.random.Generator, n: int) -> dict[str, Any]:
@@ -90,6 +102,12 @@ def medians(work: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, f
             f()
             times[name].append(time.process_time() - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def record(what: str, found: dict[str, float], ours: str, theirs: str, asked: str) -> None:
+    """Keep both times and their ratio."""
+    times = {"genus_s": found[ours], "peer_s": found[theirs], "ratio": found[ours] / found[theirs]}
+    RECORD.row(what=what, peer=theirs, **times, asked=f"at most {asked}")
 
 
 def ratio(found: dict[str, float], ours: str, theirs: str) -> str:

@@ -17,11 +17,14 @@ from pathlib import Path
 
 import torch
 from gpt import BLOCK, TEXT, loss, pieces
+from records import Record
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import genus
 from genus.training.rows import batch_size_for
+
+RECORD = Record(__doc__)
 
 WIDTH, RATE = 256, 2e-3
 
@@ -90,6 +93,9 @@ def main() -> None:
             print(f"  {name:<12}{count:>6} steps{losses[-1]:>8.3f} nats", flush=True)
     medians = {name: statistics.median(losses) for name, losses in found.items()}
     print(", ".join(f"{name} {value:.3f}" for name, value in medians.items()), "nats a character, medians")
+    for name, value in medians.items():
+        RECORD.row(method=name, nats_a_character=value, seconds=arguments.seconds, turns=arguments.turns)
+    RECORD.keep()
     if medians["genus.RNN"] > medians["plain loop"] + 0.02:
         raise SystemExit("Expected the loss of the plain loop.")
 

@@ -23,6 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from reading import columns
+from records import Record
+
+RECORD = Record(__doc__)
 
 PART = 1_000_000  # rows of a file
 COUNTED = ("naive-bayes", "independent")  # which have no use for a budget: they see every row once
@@ -39,6 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = options.home or Path(folder)
         found = {rows: run_all(home, rows, options) for rows in options.rows}
+    RECORD.keep()
     first, last = options.rows[0], options.rows[-1]
     if first != last:
         for what, (seconds, peak) in found[first].items():
@@ -69,6 +73,7 @@ def run_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tup
             found[f"{family} {name}"] = seconds, peak
             seen = next((line for line in out.splitlines() if line.startswith("seen")), "")
             print(f"  {family:12} {name:7} {seconds:7.1f} s  {peak:5.2f} GB  {seen}", flush=True)
+            RECORD.row(rows=rows, family=family, what=name, seconds=seconds, peak_GB=peak)
     return found
 
 

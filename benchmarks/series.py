@@ -14,8 +14,11 @@ import math
 import time
 
 import numpy as np
+from records import Record
 
 import genus
+
+RECORD = Record(__doc__)
 
 SERIES, STEPS, HELD, AHEAD = 500, 100, 100, 20
 A = np.array([[0.7, 0.2, 0.0], [-0.2, 0.7, 0.1], [0.0, 0.3, 0.6]])
@@ -57,6 +60,11 @@ def main() -> None:
     print(f"forecast of {HELD} series by {AHEAD} steps, {options.times} draws: {time.perf_counter() - begin:.1f} s")
     print("coverage of 90 % intervals:", ", ".join(f"{share:.1%}" for share in coverage.tolist()), f"all {coverage.mean():.1%}")
     print("mean width:", ", ".join(f"{width:.3f}" for width in (high - low).mean((0, 1)).tolist()))
+    widths = (high - low).mean((0, 1)).tolist()
+    for i, (share, width) in enumerate(zip(coverage.tolist(), widths, strict=True)):
+        RECORD.row(family=options.family, value=i, inside_90_pct=share, mean_width=width)
+    RECORD.row(family=options.family, value="all", inside_90_pct=float(coverage.mean()))
+    RECORD.keep()
     if not 0.85 <= float(coverage.mean()) <= 0.95:
         raise SystemExit("Missed: coverage is not within 85 to 95 %.")
 

@@ -19,10 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from records import Record
 from scipy import special, stats
 
 import genus
 from genus.space import Category, Lattice, Space
+
+RECORD = Record(__doc__)
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 LogDensity = Callable[[np.ndarray], np.ndarray]
@@ -249,7 +252,9 @@ def main() -> None:
         print(f"{name:20} {'; '.join(cells)}  {data.space.kinds[0]!r} {1e3 * seconds:.1f} ms", flush=True)
     for family, lost in totals.items():
         good = sum(value <= 0.1 for value in lost)
+        RECORD.row(family=family, shapes=len(lost), within_a_tenth=good, worst=max(lost), mean=float(np.mean(lost)))
         print(f"{family}: within .1 nats for {good} of {len(lost)}; the worst {max(lost):.3f}; mean {np.mean(lost):.4f}")
+    RECORD.keep([options.seed])
 
 
 if __name__ == "__main__":

@@ -22,8 +22,11 @@ from typing import Any
 import pyarrow.csv
 import torch
 from adult import TARGET, c2st, tstr
+from records import Record
 
 import genus
+
+RECORD = Record(__doc__)
 
 SETS = {"wine": "tables/wine.csv.gz", "breast-cancer": "breast-cancer", "protein": "tables/protein.csv.gz", "digits": "digits"}
 ADULT = (-27.75, 0.57, 0.92)  # nats, C2ST, TSTR
@@ -76,6 +79,8 @@ def run(name: str, arguments: argparse.Namespace) -> list[str]:
     gain = together - members[best]
     error = float(gain.std()) / len(gain) ** 0.5
     print(f"  {'stack':<12}{together.mean():10.3f}   {gain.mean():+.3f} ± {error:.3f} to {best}", flush=True)
+    averages = {label: float(values.mean()) for label, values in members.items()}
+    RECORD.row(table=name, stack=float(together.mean()), to_the_best=(float(gain.mean()), error), best=best, **averages)
     missed = [] if float(gain.mean()) >= -error else [f"{name}: below {best}"]
     if name == "adult":
         samples = train.decode(stack.sample(len(held), seed=arguments.seed, blanks=True))
@@ -84,6 +89,7 @@ def run(name: str, arguments: argparse.Namespace) -> list[str]:
         print(
             f"  C2ST {fidelity:.3f} (≤ {ADULT[1]}), TSTR {utility:.3f} (≥ {ADULT[2]}), nats ≥ {ADULT[0]} asked for", flush=True
         )
+        RECORD.row(table="adult, its samples", C2ST=fidelity, TSTR=utility)
         if float(together.mean()) < ADULT[0] or fidelity > ADULT[1] or utility < ADULT[2]:
             missed.append("adult: a target")
     return missed
@@ -102,6 +108,7 @@ def main() -> None:
     time.perf_counter = time.process_time  # type: ignore[assignment] # a budget of processor time
     print(f"genus {genus.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     missed = [line for name in arguments.sets.split(",") for line in run(name, arguments)]
+    RECORD.keep([arguments.seed])
     if missed:
         sys.exit(f"Missed: {'; '.join(missed)}.")
 

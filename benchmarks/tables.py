@@ -33,11 +33,14 @@ import pyarrow as pa
 import pyarrow.csv
 import torch
 from adult import FOLDS, c2st, matrices, tstr
+from records import Record
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 import genus
+
+RECORD = Record(__doc__, "scikit-learn")
 
 TARGETS = {"adult": "income", "default": "default payment next month", "magic": "class"}
 WIDE = {"fnlwgt": 4_000_000, "capital.gain": 99_999, "capital.loss": 9_999}  # of Adult: the ends of plain lattices
@@ -144,6 +147,9 @@ def judged(name: str, table: Table, family: str, orders: int, seed: int, build: 
         f"  TSTR {utility:.3f}  fit {fitted:.1f} s, with scores and samples {seconds:.1f} s",
         flush=True,
     )
+    figures = {"nats": (nats, error), "C2ST": fidelity, "on_training_rows": other, "TSTR": utility}
+    label = f"{family}, {orders} orders" if family == "trees" else family
+    RECORD.row(table=name, family=label, **figures, fit_s=fitted, with_scores_and_samples_s=seconds)
     goal = GOALS.get((name, orders), Goal()) if family == "trees" else Goal()
     reached = {
         "nats": nats >= goal.nats,
@@ -175,10 +181,12 @@ def main() -> None:
         print(
             f"  {name:<12}real training rows: C2ST {real[0]:.3f} (score {score(real[0]):.3f})  TSTR {real[1]:.3f}", flush=True
         )
+        RECORD.row(table=name, family="real training rows", C2ST=real[0], TSTR=real[1])
         for peer in filter(None, arguments.peers.split(",")):
             judged(name, table, peer, 1, arguments.seed, build)
         for orders in map(int, arguments.orders.split(",")):
             missed += judged(name, table, "trees", orders, arguments.seed, build)
+    RECORD.keep([arguments.seed])
     if missed:
         sys.exit(f"Targets missed: {', '.join(missed)}.")
 

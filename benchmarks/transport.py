@@ -21,10 +21,13 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
+from records import Record
 from timing import medians
 from torch import Tensor
 
 from genus.divergences import dual, gradient_penalty, transport
+
+RECORD = Record(__doc__, "pot", "scipy")
 
 SLOWER, OFF = 1.1, 0.1  # what noise of the clock allows; what the dual may be off by
 SHAPES = ((4,), (1, 28, 28), (3, 32, 32), (2, 5, 7, 3))
@@ -58,6 +61,7 @@ def exact(points: int, dim: int, repetitions: int) -> list[str]:
     print(f"\nexact W1 of 2 x {points:,} points in {dim} dimensions; truth 4.000")
     for name, version_of in (("genus", "genus"), ("POT", "pot"), ("SciPy", "scipy")):
         print(f"  {name:<6} {version(version_of):<12} {found[name]:.6f} {took[name]:9.0f} ms")
+        RECORD.row(what=f"exact, {points:,} points, {dim} columns", method=name, distance=found[name], ms=took[name])
     print(f"  real against real: {transport(x, again).distance.item():.3f}")
     best = min(took["POT"], took["SciPy"])
     failed = [f"{dim} dimensions: {took['genus']:.0f} ms, and a peer takes {best:.0f}"] if took["genus"] > SLOWER * best else []
@@ -92,6 +96,7 @@ def duals(points: int, steps: int) -> list[str]:
         for constraint in ("gradient-penalty", "spectral-norm", "clipping"):
             found = dual(x, y, constraint, steps=steps).estimate  # type: ignore[arg-type]
             line += f"{found.value:>12.3f} ± {found.error:.3f}"
+            RECORD.row(what=f"dual, {name}", method=constraint, distance=(found.value, found.error), truth=truth)
             if constraint != "clipping" and abs(found.value / truth - 1) > OFF:
                 failed.append(f"{name}, {constraint}: {found.value:.3f}, and the truth is {truth:.3f}")
         print(line, flush=True)
@@ -120,6 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     failed = exact(options.points, 64, options.repetitions) + exact(options.points, 2, 1)
     failed += duals(options.points, options.steps) + penalties()
+    RECORD.keep()
     if failed:
         raise SystemExit("\n".join(failed))
 

@@ -19,10 +19,13 @@ import sys
 import time
 
 import torch
+from records import Record
 from timing import best
 
 import genus
 from genus.ladder import isolated, map_batches
+
+RECORD = Record(__doc__)
 
 SECOND, PASSES, SHORT = 16_000, 40, 4_000
 SOUND = genus.Space(genus.Lattice(0, 255), shape=(SECOND,), sequence=True)
@@ -106,11 +109,14 @@ def main() -> None:
     print(f"  with queues      {seconds:8.2f} s  {1e6 * seconds / SECOND:8.0f} us a sample")
     print(f"  without, scaled  {without:8.2f} s  {1e6 * without / SECOND:8.0f} us a sample, median of {PASSES} passes")
     print(f"  ratio            {without / seconds:8.1f}")
+    RECORD.row(what="one second of 10 layers", with_queues_s=seconds, by_whole_passes_s=without, ratio=without / seconds)
     print(f"layers and time, {SHORT:,} samples")
     for layers, stacks in ((5, 1), (10, 1), (10, 2)):
         deeper = wavenet(layers, stacks)
         taken = best(lambda: min(cached(deeper, SHORT) for _ in range(2)))  # noqa: B023
         print(f"  {layers * stacks:2} layers  {taken:6.2f} s  {1e6 * taken / SHORT:6.0f} us a sample")
+        RECORD.row(what=f"{layers * stacks} layers", µs_a_sample=1e6 * taken / SHORT)
+    RECORD.keep()
     if without < 50 * seconds:
         sys.exit("sampling through queues is less than 50 times as fast")
 

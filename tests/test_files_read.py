@@ -411,6 +411,8 @@ def test_sparse_matrices_and_hugging_face_sets() -> None:
     plain = SimpleNamespace(features=features, with_format=lambda kind: {"arrow": _Sliced(table)}[kind])
     data = read(plain)
     assert data.space.kinds[0] == Category(("no", "yes"))
+    with pytest.raises(DataError, match=r"complete tables, train, test; pass one of them, such as data\['train'\]"):
+        read({"train": plain, "test": plain})
     np.testing.assert_allclose(data.frame().column("v"), table.column("v"), rtol=1e-6)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +30,9 @@ def test_a_family_says_what_it_is_and_what_it_is_good_and_bad_for(name: str) -> 
     info = genus.family(name).info
     assert all((info.title, info.group, info.takes, info.formula, info.good, info.bad))
     assert not any(said.endswith(".") for said in (info.good, info.bad))
+    page = inspect.getdoc(genus.family(name)) or ""
+    assert re.search(r"\b(?:19|20)\d\d\b", page), "the paper"
+    assert ">>> " in page, "an example"
 
 
 def test_the_command_line_shows_one_family(capsys: pytest.CaptureFixture[str]) -> None:

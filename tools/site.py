@@ -1,7 +1,8 @@
 """Make the pages of the site that repeat nothing written elsewhere: mkdocs calls these functions as hooks.
 
-The front page is the README, a family's page is what its class says of itself with its figure (`tools/gallery.py`), the
-reference is the docstrings of the public names, and the benchmarks, the changes and the examples are the files of the checkout.
+The front page is the README, a family's page is what its class says of itself with its figure (`tools/gallery.py`), the theory
+is what the pages of `genus tour` say, the reference is the docstrings of the public names, and the benchmarks, the changes and
+the examples are the files of the checkout.
 Links to files of the checkout become links to these pages.
 """
 
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import genus
+import genus.tour.chapters  # registers the pages of the tour
+from genus.tour.pages import registered_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY = ROOT / "build" / "gallery"
@@ -78,6 +81,7 @@ def on_files(files: Any, config: Any) -> Any:
         pages[f"examples/{example.stem}.md"] = f"# {example.name}\n\n```python\n{code}```\n"
         listed.append(f"- [{example.name}]({example.stem}.md): {code.splitlines()[0].strip(chr(34))}")
     pages["examples/index.md"] = "\n".join(listed) + "\n"
+    pages["theory.md"] = _theory()
     for name, cls in genus.families().items():
         pages[f"families/{name}.md"] = _family_page(name, cls)
         pages[f"families/{name}.png"] = draw(name, GALLERY, SECONDS).read_bytes()
@@ -115,6 +119,21 @@ def _slug(title: str) -> str:
 
 def _reference(title: str, paths: list[str]) -> str:
     return "\n\n".join([f"# {title}", *(f"::: {path}" for path in dict.fromkeys(paths))]) + "\n"
+
+
+def _theory() -> str:
+    """Return the explanations and formulas of the tour; its numbers and pictures are made where somebody runs it."""
+    lines = ["# The theory, page by page\n"]
+    lines.append("`genus tour --only NAME` runs a page: its numbers stand beside those of the theory, with pictures.")
+    chapter = ""
+    for name, page in registered_pages().items():
+        if page.chapter != chapter:
+            chapter = page.chapter
+            lines.append(f"\n## {chapter}")
+        lines.append(f"\n### {page.title}\n")
+        lines += [f"<p>{formula}</p>" for formula in page.formulas]
+        lines.append(f"\n{page.text}\n\n```console\n$ genus tour --only {name}\n```")
+    return "\n".join(lines) + "\n"
 
 
 def _family_page(name: str, cls: Any) -> str:

@@ -171,7 +171,7 @@ def to_arrow(source: Any) -> tuple[pa.Table, Form]:
         return _from_array(source)
     if isinstance(source, Mapping):
         return _from_mapping(source)
-    if hasattr(source, "with_format") and hasattr(source, "features"):  # of the library datasets; its rows may be a selection
+    if _is_dataset(source):
         source = _plain_dataset(source)
     source = source.collect() if hasattr(source, "collect") and not isinstance(source, pa.Table) else source
     names = [str(name) for name in getattr(source, "column_names", getattr(source, "columns", ()))]
@@ -193,6 +193,11 @@ def _dense(matrix: Any) -> np.ndarray:
             f"The sparse matrix of shape {matrix.shape} is too large with its zeros; pass some of its columns or rows."
         )
     return np.asarray(matrix.todense()).reshape(matrix.shape)
+
+
+def _is_dataset(source: Any) -> bool:
+    """Return whether it is a data set of Hugging Face's library datasets; its rows may be a selection."""
+    return hasattr(source, "with_format") and hasattr(source, "features")
 
 
 def _plain_dataset(source: Any) -> pa.Table:
@@ -218,6 +223,11 @@ def _from_array(array: np.ndarray) -> tuple[pa.Table, Form]:
 
 
 def _from_mapping(source: Mapping[Any, Any]) -> tuple[pa.Table, Form]:
+    whole = [str(name) for name, v in source.items() if _is_dataset(v) or (is_frame(v) and hasattr(v, "columns"))]
+    if whole:
+        raise DataError(
+            f"The dictionary holds complete tables, {', '.join(whole)}; pass one of them, such as data[{whole[0]!r}]."
+        )
     values = {str(name): np.asarray(v.detach().cpu()) if isinstance(v, Tensor) else v for name, v in source.items()}
     columns = {name: _column(name, v) for name, v in values.items()}
     lengths = {name: len(column) for name, column in columns.items()}

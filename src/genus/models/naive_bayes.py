@@ -23,7 +23,7 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
 
     Tables are counted with add-`smoothing`, which on a lattice is spread in the shape of a Gaussian; reals are Gaussians, wide
     lattices discretised ones. One pass over the data is the fit; it streams (`observe` chunks, then `conclude`) and merges
-    across workers. `class_log_probs` classifies.
+    across workers. `class_log_probs` classifies. (Duda & Hart 1973; of reals John & Langley 1995, arXiv:1302.4964.)
 
     Args:
         smoothing: the pseudo-counts of every cell of a table, on a lattice in the mean.

@@ -20,6 +20,9 @@ __all__ = ["RNN"]
 class RNN(Autoregressive, name="rnn"):
     """Keep the past in one vector h of fixed width: p(x_t | x_1 ... x_{t-1}) = p(x_t | h_{t-1}), h_t = f(x_t, h_{t-1}).
 
+    Elman 1990; "lstm" Hochreiter & Schmidhuber 1997; "gru" Cho et al. 2014, arXiv:1406.1078; as a generator of sequences
+    Graves 2013, arXiv:1308.0850.
+
     Args:
         cell: "gru", "lstm", "rnn" (plain), or "mean", the running mean of the embedded past, which forgets its order.
         width: the width of h and of the embeddings.
