@@ -268,3 +268,16 @@ def test_a_training_that_was_ended_while_it_learned_leaves_nothing_to_resume(
     with pytest.raises(TrainingInterrupted):
         genus.fit(genus.build("chow-liu", data.space), data, checkpoint=tmp_path / "c", progress=False)
     assert not (tmp_path / "c").exists()  # a resumed training would end at once with what was cut short
+
+
+def test_few_rows_of_many_whole_numbers_are_pooled_into_bins() -> None:
+    """Of 200 rows a value that no row has is as likely as its neighbours say, and draws have the mean of the rows."""
+    ages = np.random.default_rng(0).gamma(1.5, 25, 200).round().clip(0, 200)
+    data = genus.read({"age": ages, "group": ["a", "b"] * 100})
+    model = genus.build("trees", data.space)
+    genus.fit(model, data, seed=0, progress=False)
+    drawn = model.sample(4000, seed=0)[:, 0]
+    assert abs(float(drawn.mean()) - ages.mean()) < 6, (float(drawn.mean()), ages.mean())
+    low, high = data.space.kinds[0].low, data.space.kinds[0].high
+    grid = torch.cartesian_prod(torch.arange(low, high + 1), torch.tensor([0.0, 1.0]))
+    assert float(model.log_prob(grid).exp().sum()) == pytest.approx(1)

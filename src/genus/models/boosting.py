@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +101,21 @@ def cuts(counts: np.ndarray) -> np.ndarray:
         found.append((lo, mid, hi))
         waiting += [(mid, hi), (lo, mid)]
     return np.array(found, dtype=np.int64).reshape(-1, 3)
+
+
+def are_cuts(nodes: Sequence[Sequence[int]], count: int) -> bool:
+    """Return whether questions, lo, mid and hi, are a tree that tells so many leaves apart, as those of `cuts` are.
+
+    >>> are_cuts([[0, 2, 3], [0, 1, 2]], 3), are_cuts([[0, 1, 3]], 3)
+    (True, False)
+    """
+    waiting = {(0, count)} if count > 1 else set()
+    for lo, mid, hi in nodes:
+        if (lo, hi) not in waiting or not lo < mid < hi:
+            return False
+        waiting.remove((lo, hi))
+        waiting |= {(a, b) for a, b in ((lo, mid), (mid, hi)) if b - a > 1}
+    return not waiting
 
 
 def datasets(codes: np.ndarray, held: np.ndarray) -> tuple[Any, Any]:

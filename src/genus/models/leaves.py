@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError
-from genus.models.boosting import Boosted, cuts, empty
+from genus.models.boosting import Boosted, are_cuts, cuts, empty
 from genus.models.heaps import Heaps, weigh
 from genus.nets.cells import Cells
 from genus.space import Category, Lattice, Real, Space
@@ -19,6 +19,8 @@ __all__ = ["ColumnLeaves", "Located"]
 
 STEEP = 0.98  # the steepest line within a bin; at 1 the density would reach 0 at one end
 TAIL = 1e-6  # the least length of a tail, in standardised units
+EACH = 8  # rows for each value of a narrow lattice, from which its values are leaves in any case,
+SCALE = 12  # as they are where there are no more than so many
 REDRAWS = 1000  # of lattice values that fell on an atom
 
 
@@ -49,7 +51,7 @@ class ColumnLeaves(nn.Module):
     """Divide the values of one column into leaves, and say by which yes-or-no questions a leaf is found.
 
     Levels, atoms, missing values and the values of a narrow lattice are leaves; the continuous part of a Real or of a wide
-    Lattice is divided into bins, each a leaf, by quantiles. Within a bin the density of u is a straight line, whose
+    Lattice, or of a narrow one of which few rows are known, is divided into bins, each a leaf, by quantiles. Within a bin the density of u is a straight line, whose
     slope leads from the height of the bin before to that of the bin after; beyond the outer edges it falls exponentially. A
     lattice value has the mass of its cell, and cells that atoms stand for are left out, so all masses sum to 1. Lattice values
     that repeat far more often than that are `Heaps` of their own within their bin.
@@ -61,23 +63,21 @@ class ColumnLeaves(nn.Module):
     Args:
         space: of the one column.
         bins: the most bins.
+        pooled: a narrow lattice has bins where there are few rows for each of its values.
     """
 
+    binned: Tensor  # () whether a narrow lattice has bins
     place: Tensor  # (leaves,) the number of the leaf of each value that is a leaf of its own, then of each bin
     edges: Tensor  # (bins in use - 1,) between the bins, in u
     tails: Tensor  # (2,) the mean length of the exponential below the first edge and of that above the last
     smooth: Tensor  # () the share of the slopes that is used
     nodes: Tensor  # (leaves - 1, 3) lo, mid and hi of every question, a question before those that follow from it
 
-    def __init__(self, space: Space, bins: int) -> None:
+    def __init__(self, space: Space, bins: int, pooled: bool = False) -> None:
         super().__init__()
-        self.space, self.kind, self.bins = space, space.kinds[0], bins
-        self.cells = Cells(space, Lattice.NARROW)
-        self.has_rest = len(self.cells.rest) > 0
-        kept = self.cells.alive.clone() if self.cells.total else torch.ones(0 if self.has_rest else 1, dtype=torch.bool)
-        if self.has_rest and len(kept):
-            kept[0] = False  # the cell that stands for all of the continuous part
-        self.kept = kept.nonzero()[:, 0].numpy()  # the cells that are leaves
+        self.space, self.kind, self.bins, self.pooled = space, space.kinds[0], bins, pooled
+        self.register_buffer("binned", torch.zeros((), dtype=torch.bool))
+        self._lay_out(False)
         self.register_buffer("place", torch.zeros(0, dtype=torch.long))
         self.register_buffer("edges", torch.zeros(0, dtype=torch.float64))
         self.register_buffer("tails", torch.ones(2, dtype=torch.float64))
@@ -87,6 +87,16 @@ class ColumnLeaves(nn.Module):
         self.register_load_state_dict_post_hook(_check_loaded)  # once the heaps have been loaded too
         self._divide(self._one_edge(), np.ones(2))
         self._number(np.ones(self.count), np.arange(self.count))
+
+    def _lay_out(self, binned: bool) -> None:
+        """Say which values are leaves, and whether there are others, which lie in bins."""
+        self.binned.fill_(binned)
+        self.cells = Cells(self.space, 1 if binned else Lattice.NARROW)
+        self.has_rest = len(self.cells.rest) > 0
+        kept = self.cells.alive.clone() if self.cells.total else torch.ones(0 if self.has_rest else 1, dtype=torch.bool)
+        if self.has_rest and len(kept):
+            kept[0] = False  # the cell that stands for all of the continuous part
+        self.kept = kept.nonzero()[:, 0].numpy()  # the cells that are leaves
 
     @property
     def count(self) -> int:
@@ -99,21 +109,27 @@ class ColumnLeaves(nn.Module):
         return int(self._place[self._blank_item])
 
     @property
-    def _blank_item(self) -> int:
-        """Return the place of the missing value among the values that are leaves."""
-        of_state = self.cells.total - self.kind.states + self.kind.missing_state  # a narrow lattice's values come before atoms
-        return int(np.flatnonzero(self.kept == of_state)[0])
+    def _blank_item(self) -> int:  # its place among the values that are leaves
+        state = self.cells.total - self.kind.states + self.kind.missing_state  # a narrow lattice's values come before atoms
+        return int(np.flatnonzero(self.kept == state)[0])
 
     # -- what is learned ----------------------------------------------------------------------------------------------
 
     def measure(self, x: Tensor, ranks: np.ndarray) -> None:
         """Set bins and questions from training values x (n, 1); ranks (levels,) put the levels of a category in order."""
+        if self.pooled and self._is_short:
+            self._lay_out(len(x) < EACH * self.kind.size)  # type: ignore[attr-defined]
+            self._divide(self._one_edge(), np.ones(2))
         if self.has_rest:
             rest = self.space.split(x).state[:, 0] == 0
             bins = max(2, min(self.bins, round(1.2 * len(x) ** 0.4)))
             self._divide(*self._quantiles(x[rest], self._numbers(x[rest])[0], bins))
             self.pile(x)
         self._number(np.bincount(self._items(x).leaf, minlength=self.count).astype(float), ranks)
+
+    @property
+    def _is_short(self) -> bool:  # a narrow lattice of so many values that bins may hold several
+        return isinstance(self.kind, Lattice) and SCALE < self.kind.size <= Lattice.NARROW
 
     def untrained(self, depth: int) -> list[Boosted]:
         """Return an answer to every question that makes all leaves equally likely, without a tree."""
@@ -197,27 +213,22 @@ class ColumnLeaves(nn.Module):
         u = self._numbers(self._values(self.heaps.cells))[0] if len(self.heaps) else np.zeros(0)
         self.heaps.prepare(np.searchsorted(self._edges, u), len(self._edges) + 1)
 
-    def _values(self, cells: Tensor) -> Tensor:
-        """Return the lattice values of these numbers (n,), (n, 1) in double precision."""
+    def _values(self, cells: Tensor) -> Tensor:  # of the lattice, (n, 1) in double precision
         return (self.kind.low + cells.cpu().double() * self.kind.step)[:, None]  # type: ignore[attr-defined]
 
     def check(self) -> None:
         """Raise DataError where the buffers are no division of this column, as of a file that was tampered with."""
-        edges, tails, nodes = self.edges, self.tails, self.nodes.tolist()
+        edges, tails = self.edges, self.tails
+        if bool(self.binned) and not self._is_short:
+            raise DataError("Only a lattice of few values can have them in bins instead.")
         if not self.has_rest == (len(edges) > 0) or len(edges) >= max(self.bins, 2) or not bool(edges.isfinite().all()):
             raise DataError(f"A column cannot have {len(edges)} edges between bins.")
         if bool((edges.diff() <= 0).any()) or not bool(((tails > 0) & tails.isfinite()).all()):
             raise DataError("Edges between bins must ascend, and tails be positive.")
         if not 0 <= float(self.smooth) <= 1 or self.place.sort().values.tolist() != list(range(self.count)):
             raise DataError(f"The {self.count} leaves of a column are not numbered one by one.")
-        open_ones = {(0, self.count)} if self.count > 1 else set()
-        for lo, mid, hi in nodes:
-            if (lo, hi) not in open_ones or not lo < mid < hi:
-                raise DataError("The questions of a column are no tree.")
-            open_ones.remove((lo, hi))
-            open_ones |= {(a, b) for a, b in ((lo, mid), (mid, hi)) if b - a > 1}
-        if open_ones:
-            raise DataError("The questions of a column do not tell all leaves apart.")
+        if not are_cuts(self.nodes.tolist(), self.count):
+            raise DataError("The questions of a column are no tree that tells its leaves apart.")
         kind = self.kind if self.has_rest and isinstance(self.kind, Lattice) else None
         taken = [round((atom - kind.low) / kind.step) for atom in kind.lattice_atoms] if kind else []
         self.heaps.check(kind.size if kind else 0, np.array(taken, dtype=np.int64))
@@ -226,6 +237,9 @@ class ColumnLeaves(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Read any number of leaves."""
+        binned = state_dict.get(prefix + "binned")
+        if binned is not None and binned.numel() == 1 and binned.dtype == torch.bool:
+            self._lay_out(bool(binned) and self._is_short)
         for name in ("place", "edges", "nodes"):
             tensor, old = state_dict.get(prefix + name), self.get_buffer(name)
             if tensor is not None and tensor.ndim == old.ndim and tensor.dtype.is_floating_point == old.is_floating_point():

@@ -100,7 +100,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
         self.register_buffer("orders", torch.stack([torch.tensor(self.order), *shuffles]))
         if orders > 1:
             self.order = None
-        self.leaves = nn.ModuleList(ColumnLeaves(Space([kind]), bins) for kind in space.kinds)
+        self.leaves = nn.ModuleList(ColumnLeaves(Space([kind]), bins, pooled=True) for kind in space.kinds)
         self.codes = ByteCodes(space)
         self.context_codes = None if context is None else ByteCodes(context)
         self.before = 0 if context is None else context.dim  # the bytes of the context come first
