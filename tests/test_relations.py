@@ -407,6 +407,19 @@ def test_the_command_line_keeps_relations(tmp_path: Path) -> None:
     assert "relation" not in plain.err
 
 
+def test_times_beside_a_relation_are_written_as_they_came(tmp_path: Path) -> None:
+    rng, path, model = np.random.default_rng(0), tmp_path / "flights.csv", tmp_path / "model.genus"
+    start = pd.Timestamp("2021-03-01 06:00") + pd.to_timedelta(rng.integers(0, 900, 120), "h")
+    end = start + pd.to_timedelta(rng.integers(20, 90, 120), "m")
+    frame = pd.DataFrame({"id": range(1001, 1121), "from": start.strftime("%d.%m.%Y %H:%M")})
+    frame["open"], frame["until"] = start.strftime("%H:%M"), end.strftime("%d.%m.%Y %H:%M")
+    frame.to_csv(path, index=False)
+    assert "from <= until" in run("fit", path, "--family", "naive-bayes", "--out", model).err
+    drawn = pd.read_csv(io.StringIO(run("sample", model, "-n", 20, "--seed", 1).out), dtype=str)
+    for name, pattern in (("from", r"\d\d\.\d\d\.2021 \d\d:\d\d"), ("until", r"\d\d\.\d\d\.2021 \d\d:\d\d"), ("open", r"\d\d:\d\d")):
+        assert drawn[name].str.fullmatch(pattern).all(), drawn[name]
+
+
 def test_an_estimator_may_keep_relations() -> None:
     frame = sales()[["start", "end", "tip", "city", "state"]]
     plain, kept = (DensityEstimator("naive-bayes", relations=relations).fit(frame) for relations in (False, True))
