@@ -84,6 +84,31 @@ def test_empty_lines_and_comments_before_a_table_are_passed_over(tmp_path: Path)
     assert read(path).space.names == ("#t", "v")
 
 
+ROWS = "".join(f"{i % 9},{i % 4}\n" for i in range(60))
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "note"),
+    [
+        (f"Sales of 2020\n\nx,y\n{ROWS}", ("x", "y"), "1 line before the table is skipped: Sales of 2020"),
+        (f"% a comment\n% one more\nx,y\n{ROWS}", ("x", "y"), "2 lines before the table begin with %, and are skipped"),
+        (f"x,y\n{ROWS}\nSource: an office\n", ("x", "y"), "1 line after the table is skipped: Source: an office"),
+        ("sep=;\nx;y\n" + ROWS.replace(",", ";"), ("x", "y"), ""),
+        ("x,y\n" + ROWS.replace("\n", ",\n"), ("x", "y", "x2"), "rows end with the delimiter"),
+        ("x,y\n" + "".join(f"r{i % 7},{i % 3},{i % 4}\n" for i in range(60)), ("x0", "x", "y"), "one name less"),
+        ("x\n" + "".join(f"{i},{i % 10}\n" for i in range(60)), ("x",), "decimal commas"),
+        (f"x,y\n{ROWS}Total,90\n", ("x", "y"), "the last row looks like a total, and is kept as a row: Total,90"),
+    ],
+)
+def test_what_stands_around_a_table(text: str, names: tuple[str, ...], note: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    kinds = {"x": "category"} if "Total" in text else {}
+    data = read(tmp_path / "t.csv", kinds=kinds, relations=False)
+    assert data.codec.column_names == names
+    assert len(data.x) == 60 + ("Total" in text)
+    assert note in "; ".join(data.notes)
+
+
 def garages() -> pa.Table:
     """Houses whose garage has an area and a year exactly where there is one."""
     rng = np.random.default_rng(1)

@@ -416,7 +416,11 @@ def test_times_beside_a_relation_are_written_as_they_came(tmp_path: Path) -> Non
     frame.to_csv(path, index=False)
     assert "from <= until" in run("fit", path, "--family", "naive-bayes", "--out", model).err
     drawn = pd.read_csv(io.StringIO(run("sample", model, "-n", 20, "--seed", 1).out), dtype=str)
-    for name, pattern in (("from", r"\d\d\.\d\d\.2021 \d\d:\d\d"), ("until", r"\d\d\.\d\d\.2021 \d\d:\d\d"), ("open", r"\d\d:\d\d")):
+    for name, pattern in (
+        ("from", r"\d\d\.\d\d\.2021 \d\d:\d\d"),
+        ("until", r"\d\d\.\d\d\.2021 \d\d:\d\d"),
+        ("open", r"\d\d:\d\d"),
+    ):
         assert drawn[name].str.fullmatch(pattern).all(), drawn[name]
 
 

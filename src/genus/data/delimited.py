@@ -23,14 +23,13 @@ from genus.data.cells import MISSING, NUMBER, PADDED, WHOLE, is_category, missin
 from genus.data.files import File, as_utf8, beginning, guess_encoding, single_byte
 from genus.data.headers import has_header, is_number, names_of
 from genus.data.sequences import Options
+from genus.data.surroundings import DELIMITERS, bare_table
 from genus.errors import DataError
 from genus.kinds import Category
 from genus.kinds.numbers import EXACT
 
 __all__ = ["MISSING", "csv_parts", "read_csv"]
 
-DELIMITERS = "\t,;|"
-_MARKS = tuple(mark.encode() for mark in DELIMITERS)
 PART = 2**23  # bytes of text that are read together where it is read part by part
 LOOKED_AT = 1000  # so many rows decide whether line 1 is a header
 FIELD = r'"[^"]*"|\S+'  # of blank-separated text
@@ -114,9 +113,9 @@ def _cuts(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
 def _opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list[str]], list[str]]:
     """Return how a text is laid out, which columns are read as text, the fields of its first lines, and notes."""
     buffer, notes = _decoded(file, options.encoding)
-    buffer, skipped = _without_preamble(buffer)
-    notes += [Note(f"{skipped:,} lines before the table begin with #, and are skipped")] if skipped else []
-    lines, delimiter = _head(buffer, file)
+    table = bare_table(buffer)
+    buffer, notes = table.buffer, [*notes, *table.notes]
+    lines, delimiter = _head(buffer, file, table.delimiter)
     if delimiter == " ":
         buffer = _with_single_blanks(buffer)
     header, more = has_header(lines, options.kinds) if options.header is None else (options.header, [])
@@ -180,31 +179,19 @@ def _decoded(file: File, encoding: str | None) -> tuple[pa.Buffer, list[str]]:
     return as_utf8(buffer, found, file.name), [_guessed(file, found)] if guessed else []
 
 
-def _without_preamble(buffer: pa.Buffer) -> tuple[pa.Buffer, int]:
-    """Return text without the empty lines and the comments after # before its first line, and how many comments these are.
-
-    The last line after # stays where it may be a header: it has as many fields as the first one without, which holds digits.
-    """
-    at, comments, last = 0, 0, (0, b"")
-    for line in beginning(buffer).splitlines(keepends=True):
-        if line.lstrip().startswith(b"#"):
-            comments, last = comments + 1, (at, line)
-        elif line.strip():
-            fields = [max(map(one.count, _MARKS)) for one in (last[1], line)]
-            if comments and fields[0] == fields[1] and re.search(rb"\d", line):
-                at, comments = last[0], comments - 1
-            break
-        at += len(line)
-    return (buffer.slice(at), comments) if 0 < at < len(buffer) else (buffer, 0)
-
-
 def _guessed(file: File, encoding: str) -> Note:
     shown = "Latin-1 (Windows-1252)" if encoding == "cp1252" else "Latin-1"
     return Note(f"the file {file.name} is no UTF-8 and is read as {shown}", "{} names another", {"encoding": "NAME"})
 
 
-def _head(buffer: pa.Buffer, file: File) -> tuple[list[list[str]], str]:
-    """Return the fields of the first lines that are not empty, and the delimiter: " " for any run of blanks."""
+def _head(buffer: pa.Buffer, file: File, told: str | None = None) -> tuple[list[list[str]], str]:
+    """Return the fields of the first lines that are not empty, and the delimiter: " " for any run of blanks.
+
+    Args:
+        buffer: the text.
+        file: that it is of.
+        told: the delimiter, where it is known.
+    """
     head = beginning(buffer)
     if len(buffer) > len(head) and b"\n" not in head and b"\r" not in head:
         raise DataError(
@@ -215,12 +202,13 @@ def _head(buffer: pa.Buffer, file: File) -> tuple[list[list[str]], str]:
     shown = [line for line in text.splitlines()[: LOOKED_AT + 1] if line.strip()]
     if not shown:
         raise DataError(f"The file {file.name} is empty; expected rows of data.")
-    if _is_parted_by_blanks(shown, file.suffix):
+    if told is None and _is_parted_by_blanks(shown, file.suffix):
         return [[field.strip('"') for field in re.findall(FIELD, line)] for line in shown[:LOOKED_AT]], " "
     first = shown[0]
     delimiter = max(DELIMITERS, key=first.count) if any(d in first for d in DELIMITERS) else ","
     if ";" in first and all(map(is_number, first.split(";"))):
         delimiter = ";"
+    delimiter = told or delimiter
     lines: list[list[str]] = []
     with suppress(csv.Error):  # a text too long for this module, below lines that are enough
         rows = (
