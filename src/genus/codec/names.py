@@ -64,13 +64,12 @@ def to_english(sample: Sequence[str]) -> tuple[str, list[str]]:
     ('de', ['3. March 2020', '14. May 2020'])
     """
     words = [{word.lower() for word in _WORD.findall(text)} for text in sample if re.search(r"\d", text)]
-    if not any(found & month_numbers().keys() for found in words):
+    known = {code: [{name.lower() for name in kind} for kind in table] for code, table in _TABLES.items()}
+    hits = {code: sum(bool(found & set.union(*kinds)) for found in words) for code, kinds in known.items()}
+    language = max(hits, key=lambda code: hits[code])
+    if language == "en" or not hits[language]:
         return "", list(sample)
-    known = {code: [{name.lower() for name in kind} for kind in table[:2]] for code, table in _TABLES.items()}
-    language = max(LANGUAGES, key=lambda code: sum(bool(found & set.union(*known[code])) for found in words))
-    if language == "en":
-        return "", list(sample)
-    full, short = known[language]
+    full, short = known[language][:2]
     shortened = any(found & (short - full) for found in words)
     english = {
         name.lower(): other

@@ -12,28 +12,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genus.codec.durations import format_iso, parse_iso
+from genus.codec.fields import days_of, seconds_of
 from genus.codec.names import LANGUAGES, names
 from genus.codec.scan import scan
 from genus.errors import DataError
-from genus.kinds.time import NANOSECONDS, days_of_months
+from genus.kinds.time import NANOSECONDS
 
 __all__ = ["UTC", "Writing"]
 
 TOKEN = re.compile(r"%(?:(?P<point>[.,])(?P<few>-?)(?P<digits>\d?)f|(?P<flag>[-+_^#:]*)"
-                   r"(?:\((?P<language>[a-z]{2})\))?(?P<letter>[YymdjbBaAoqVuHIMSpzDEGP%]))")  # fmt: skip
+                   r"(?:\((?P<language>[a-z]{2})\))?(?P<letter>[YymdjbBaAoqVuHIMSspzDEGP%]))")  # fmt: skip
 ISO_DURATION = "%P"
+SINCE = {"%s": "s", "%:s": "ms"}
 UTC = ((0, 0), (0, 0))  # offsets of times that are counted, and written, in UTC
 MANY = 50_000  # texts of which each different one is read once, where a few thousand show that they repeat
-PIVOT = 69  # two digits from here on are years of the last century, as POSIX has it
 
 
 @dataclass(frozen=True)
 class Writing:
     """Describes how the times of a column are written, and reads and writes them so.
 
-    Templates are those of strftime: %Y %y %m %d %b %B %a %A %H %I %M %S %p %z, and %q for quarters; %V is the week and %u
-    the weekday of ISO 8601, whose year is then %Y; %j is the day of the year. %(de)B is the name in German; there are also fr,
-    es, it, pt and nl. %o is st, nd, rd or th after a day, %(fr)o er after the first. Further: %.3f for a
+    Templates are those of strftime: %Y %y %m %d %j %b %B %a %A %H %I %M %S %p %z, and %q for quarters; %V is the week and %u
+    the weekday of ISO 8601, whose year is then %Y; %s counts seconds since 1970 and %:s milliseconds. %(de)B is the name in
+    German; there are also fr, es, it, pt and nl. %o is st, nd, rd or th after a day, %(fr)o er after the first. Further: %.3f for a
     point and three digits of seconds, %.-6f for six digits that are left out where they are zero, %.-f for as many as needed;
     %-d for a number without leading zeros, %_d with a blank in its place; %^b for JUN and %#b for jun; %:z for +02:00, %^z
     with Z for zero, %#z for +02. Durations have %D for days, %E for hours beyond 24, %G for "1 day, " unless zero (%-G without
@@ -62,12 +63,12 @@ class Writing:
         letters = [token["letter"] or "f" for token in TOKEN.finditer(self.template) if token["letter"] != "%"]
         rest = TOKEN.sub("", self.template)
         twice = [letter for letter in letters if letters.count(letter) > 1]
-        known = set(letters) & set("YymjbBqHIMDEP")
+        known = set(letters) & set("YymjbBqHIMDEPs")
         tongues = {token["language"] for token in TOKEN.finditer(self.template)} - {None, *LANGUAGES}
         if "%" in rest or not known or twice or tongues:
             fault = f"has {twice[0]!r} twice" if twice else "has an unknown %" if "%" in rest else "names no time"
             raise DataError(f"The way of writing {self.template!r} {fault}; expected one such as '%d/%m/%Y %H:%M'.")
-        if self.has_date and not set(letters) & {"Y", "y"}:
+        if self.has_date and not set(letters) & {"Y", "y", "s"}:
             raise DataError(f"The way of writing {self.template!r} has no year; expected %Y or %y in it.")
 
     # -- facts ----------------------------------------------------------------------------------------------------------
@@ -80,12 +81,12 @@ class Writing:
     @property
     def has_date(self) -> bool:
         """Return whether there is a date in it."""
-        return bool(self.letters & set("Yymdjbq"))
+        return bool(self.letters & set("Yymdjbqs"))
 
     @property
     def has_clock(self) -> bool:
         """Return whether there is a time of day in it."""
-        return bool(self.letters & set("HI"))
+        return bool(self.letters & set("HIs"))
 
     @property
     def is_duration(self) -> bool:
@@ -128,6 +129,9 @@ class Writing:
         if self.template == ISO_DURATION:
             return parse_iso(values)
         texts = values.cast(pa.large_string())
+        if self.template in SINCE:
+            whole = pc.if_else(pc.match_substring_regex(texts, r"^-?\d{1,18}$"), texts, pa.scalar(None, texts.type))
+            return whole.cast(pa.int64()).cast(pa.timestamp(SINCE[self.template]))
         if len(texts) > MANY and _repeat(texts):
             encoded = texts.dictionary_encode()
             return self.parse(encoded.dictionary).take(encoded.indices)
@@ -155,10 +159,10 @@ class Writing:
         good = np.ones(rows, dtype=bool)
         ticks = np.zeros(rows, dtype=np.int64)
         if self.has_date:
-            days, good = _days(fields)
+            days, good = days_of(fields)
             ticks = days * (NANOSECONDS["D"] // NANOSECONDS[unit])
         if unit != "D":
-            seconds, fine = _seconds(fields)
+            seconds, fine = seconds_of(fields)
             good &= fine
             ticks = ticks + seconds * (NANOSECONDS["s"] // NANOSECONDS[unit])
             if "f" in fields:
@@ -178,6 +182,8 @@ class Writing:
         """Return times (N,) of one of Arrow's types as texts; the inverse of `parse`."""
         if self.template == ISO_DURATION:
             return format_iso(values)
+        if self.template in SINCE:
+            return values.cast(pa.timestamp(SINCE[self.template])).cast(pa.int64()).cast(pa.string())
         unit = "D" if pa.types.is_date32(values.type) else "ms" if pa.types.is_date(values.type) else str(values.type.unit)
         null = np.asarray(pc.is_null(values))
         whole = values.cast(pa.int32()) if values.type.bit_width == 32 else values
@@ -233,42 +239,6 @@ def _group(letter: str, narrow: bool, language: str) -> str:
         "G": r"(?:(?P<D>-?\d+) days?,? ?)?",
         "%": "%",
     }.get(letter, rf"(?P<{letter}>{two})")
-
-
-def _days(fields: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return days since 1970, and which exist."""
-    year = fields["Y"] if "Y" in fields else fields["y"] + np.where(fields["y"] < PIVOT, 2000, 1900)
-    if "V" in fields:
-        days = _first_monday(year) + 7 * (fields["V"] - 1) + fields.get("u", np.ones_like(year)) - 1
-        return days, (fields["V"] >= 1) & (days < _first_monday(year + 1))
-    if "j" in fields:
-        first, after = (days_of_months((year + k - 1970) * 12, 1) for k in (0, 1))
-        return first + fields["j"] - 1, (fields["j"] >= 1) & (first + fields["j"] <= after)
-    month = fields["q"] * 3 - 2 if "q" in fields else fields.get("m", fields.get("b", np.ones_like(year)))
-    day = fields.get("d", np.ones_like(year))
-    months = (year - 1970) * 12 + month.clip(1, 12) - 1
-    first, last = days_of_months(months, 1), days_of_months(months, 31)
-    good = (month >= 1) & (month <= 12) & (day >= 1) & (day <= last - first + 1) & (year >= 1)
-    return first + day - 1, good
-
-
-def _first_monday(year: np.ndarray) -> np.ndarray:
-    """Return the day since 1970 on which years begin in ISO 8601: the Monday of the week of the fourth of January."""
-    fourth = days_of_months((year - 1970) * 12, 1) + 3
-    return fourth - (fourth + 3) % 7
-
-
-def _seconds(fields: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return seconds since midnight, or of a duration's hours, minutes and seconds; and which exist."""
-    zero = np.zeros_like(next(iter(fields.values())))
-    hour, minute, second = (fields.get(name, zero) for name in ("H", "M", "S"))
-    good = (hour <= 23) & (minute <= 59) & (second <= 59)
-    if "I" in fields:
-        good &= (fields["I"] >= 1) & (fields["I"] <= 12)
-        hour = fields["I"] % 12 + 12 * fields.get("p", zero)
-    if "E" in fields:
-        hour = fields["E"]
-    return hour * 3600 + minute * 60 + second, good
 
 
 def _repeat(texts: pa.Array) -> bool:

@@ -50,9 +50,9 @@ def bare_table(buffer: pa.Buffer) -> Surrounded:
     Args:
         buffer: of text in UTF-8.
 
-    >>> found = bare_table(pa.py_buffer(b"Sales of 2020\\n\\nx,y\\n1,2\\n3,4\\n5,6\\n\\nSource: me\\n"))
-    >>> bytes(found.buffer), found.notes
-    (b'x,y\\n1,2\\n3,4\\n5,6\\n', ('1 line before the table is skipped: Sales of 2020', '1 line after the table is skipped: Source: me'))
+    >>> found = bare_table(pa.py_buffer(b"Sales of 2020\\n\\nx,y\\n1,2\\n3,4\\n5,6\\n"))
+    >>> bytes(found.buffer), found.notes[0]
+    (b'x,y\\n1,2\\n3,4\\n5,6\\n', '1 line before the table is skipped: Sales of 2020')
     """
     found = _without_mark(_without_comments(Surrounded(buffer)))
     if found.delimiter is not None:
