@@ -67,6 +67,33 @@ def test_parentheses_are_a_minus_and_codes_stay_text() -> None:
     assert all(read_amounts(texts) is None for texts in (telephones, places, sizes, ["(1)", "(2)"], ["3 kg", "4 g"]))
 
 
+@pytest.mark.parametrize(
+    ("texts", "numbers"),
+    [
+        (
+            ["1.2K", "3M", "950", "1.5B", "7k", "8M", "9.25M", "10", "2K", "4M"],
+            [1200, 3e6, 950, 1.5e9, 7000, 8e6, 9.25e6, 10, 2000, 4e6],
+        ),
+        (["−5.5", "3.25"], [-5.5, 3.25]),
+        (["12.50-", "7.25"], [-12.5, 7.25]),
+        (["Rs. 10.50", "Rs. 7"], [10.5, 7]),
+        (["R$ 1.200,50", "R$ 75"], [1200.5, 75]),
+    ],
+)
+def test_letters_that_multiply_and_other_minus_signs(texts: list[str], numbers: list[float]) -> None:
+    found = read_amounts(texts)
+    assert found is not None
+    assert found.numbers == numbers
+    assert read_amounts(["12-", "7-"]) is None  # codes
+
+
+def test_amounts_are_drawn_with_the_decimals_they_have(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    amounts = [f"{x:.2f}".replace(".", ",") + " €" for x in rng.gamma(2, 40, 80)]
+    (tmp_path / "t.csv").write_text("a;b\n" + "".join(f"{text};{i % 3}\n" for i, text in enumerate(amounts)))
+    assert read(tmp_path / "t.csv").codec.form.decimals[0] == "+#.2f"  # type: ignore[union-attr]
+
+
 def test_shares_that_reach_both_ends_stay_between_them() -> None:
     share = np.random.default_rng(0).beta(0.4, 0.4, ROWS)
     data = read({"share": share.round(3), "percent": (100 * share).round(1)})
@@ -84,20 +111,20 @@ def test_empty_lines_and_comments_before_a_table_are_passed_over(tmp_path: Path)
     assert read(path).space.names == ("#t", "v")
 
 
-ROWS = "".join(f"{i % 9},{i % 4}\n" for i in range(60))
+BODY = "".join(f"{i % 9},{i % 4}\n" for i in range(60))
 
 
 @pytest.mark.parametrize(
     ("text", "names", "note"),
     [
-        (f"Sales of 2020\n\nx,y\n{ROWS}", ("x", "y"), "1 line before the table is skipped: Sales of 2020"),
-        (f"% a comment\n% one more\nx,y\n{ROWS}", ("x", "y"), "2 lines before the table begin with %, and are skipped"),
-        (f"x,y\n{ROWS}\nSource: an office\n", ("x", "y"), "1 line after the table is skipped: Source: an office"),
-        ("sep=;\nx;y\n" + ROWS.replace(",", ";"), ("x", "y"), ""),
-        ("x,y\n" + ROWS.replace("\n", ",\n"), ("x", "y", "x2"), "rows end with the delimiter"),
+        (f"Sales of 2020\n\nx,y\n{BODY}", ("x", "y"), "1 line before the table is skipped: Sales of 2020"),
+        (f"% a comment\n% one more\nx,y\n{BODY}", ("x", "y"), "2 lines before the table begin with %, and are skipped"),
+        (f"x,y\n{BODY}\nSource: an office\n", ("x", "y"), "1 line after the table is skipped: Source: an office"),
+        ("sep=;\nx;y\n" + BODY.replace(",", ";"), ("x", "y"), ""),
+        ("x,y\n" + BODY.replace("\n", ",\n"), ("x", "y", "x2"), "rows end with the delimiter"),
         ("x,y\n" + "".join(f"r{i % 7},{i % 3},{i % 4}\n" for i in range(60)), ("x0", "x", "y"), "one name less"),
         ("x\n" + "".join(f"{i},{i % 10}\n" for i in range(60)), ("x",), "decimal commas"),
-        (f"x,y\n{ROWS}Total,90\n", ("x", "y"), "the last row looks like a total, and is kept as a row: Total,90"),
+        (f"x,y\n{BODY}Total,90\n", ("x", "y"), "the last row looks like a total, and is kept as a row: Total,90"),
     ],
 )
 def test_what_stands_around_a_table(text: str, names: tuple[str, ...], note: str, tmp_path: Path) -> None:

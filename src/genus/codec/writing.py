@@ -34,11 +34,11 @@ class Writing:
 
     Templates are those of strftime: %Y %y %m %d %j %b %B %a %A %H %I %M %S %p %z, and %q for quarters; %V is the week and %u
     the weekday of ISO 8601, whose year is then %Y; %s counts seconds since 1970 and %:s milliseconds. %(de)B is the name in
-    German; there are also fr, es, it, pt and nl. %o is st, nd, rd or th after a day, %(fr)o er after the first. Further: %.3f for a
-    point and three digits of seconds, %.-6f for six digits that are left out where they are zero, %.-f for as many as needed;
-    %-d for a number without leading zeros, %_d with a blank in its place; %^b for JUN and %#b for jun; %:z for +02:00, %^z
-    with Z for zero, %#z for +02. Durations have %D for days, %E for hours beyond 24, %G for "1 day, " unless zero (%-G without
-    the comma), %+H for an hour with a plus after negative days, or are %P: ISO 8601.
+    German; there are also fr, es, it, pt and nl. %o is st, nd, rd or th after a day, %(fr)o er after the first. Further: %.3f
+    for a point and three digits of seconds, %.-6f for six digits that are left out where they are zero, %.-f for as many as
+    needed; %-d for a number without leading zeros, %_d with a blank in its place; %^b for JUN and %#b for jun; %:z for +02:00,
+    %^z with Z for zero, %#z for +02. Durations have %D for days, %E for hours beyond 24, %G for "1 day, " unless zero (%-G
+    without the comma), %+H for an hour with a plus after negative days, or are %P: ISO 8601.
 
     Args:
         template: the template.

@@ -147,9 +147,21 @@ def _trailing(lines: Sequence[Sequence[str]], columns: Mapping[str, pa.ChunkedAr
     found = []
     for i, (name, column) in enumerate(columns.items()):
         if pa.types.is_floating(column.type):
-            texts = [row[i] for row in lines if i < len(row) and re.match(NUMBER, row[i])]
+            texts = [text for row in lines if i < len(row) and (text := _decimal_part(row[i]))]
             found += [name] if texts and has_trailing_zeros(texts) else []
     return tuple(found)
+
+
+def _decimal_part(text: str) -> str:
+    """Return a number, or its digits behind the point where other signs stand around it; "" of what is none.
+
+    >>> _decimal_part("1.234,50 €"), _decimal_part("7.5"), _decimal_part("NA")
+    ('0.50', '7.5', '')
+    """
+    if re.match(NUMBER, text):
+        return text
+    found = re.search(r"\d(?:[.,](\d+))?[^\d.,]*$", text)
+    return "" if found is None else f"0.{found[1]}" if found[1] else "0"
 
 
 def _dated(lines: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:
