@@ -94,6 +94,23 @@ def test_amounts_are_drawn_with_the_decimals_they_have(tmp_path: Path) -> None:
     assert read(tmp_path / "t.csv").codec.form.decimals[0] == "+#.2f"  # type: ignore[union-attr]
 
 
+def test_numbers_that_would_lose_what_they_say_stay_text(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "t.csv"
+    version, code = rng.choice(["3.8", "3.9", "3.10", "3.11"], 60), [f"0x{i:02X}" for i in rng.integers(0, 30, 60)]
+    single = [repr(float(np.float32(x))) for x in rng.integers(10, 60, 60) / 10]
+    price = rng.choice(["3.80", "3.95", "3.10"], 60)
+    path.write_text("v,h,s,p\n" + "".join(",".join(row) + "\n" for row in zip(version, code, single, price, strict=True)))
+    data = read(path, relations=False)
+    kinds = dict(zip(data.space.names or (), data.space.kinds, strict=True))
+    assert kinds["v"].levels == ("3.8", "3.9", "3.10", "3.11")  # type: ignore[attr-defined]
+    assert all(str(level).startswith("0x") for level in kinds["h"].levels)  # type: ignore[attr-defined]
+    assert kinds["s"].step == pytest.approx(0.1)  # type: ignore[attr-defined]
+    assert isinstance(kinds["p"], Lattice | Real)
+    assert data.decode(data.x).column("v").to_pylist() == list(version)
+    assert "column 'v' has 10 after 9 behind its points" in str(data)
+    assert isinstance(read(path, kinds={"v": "real"}, relations=False).space.kinds[0], Real)
+
+
 def test_shares_that_reach_both_ends_stay_between_them() -> None:
     share = np.random.default_rng(0).beta(0.4, 0.4, ROWS)
     data = read({"share": share.round(3), "percent": (100 * share).round(1)})

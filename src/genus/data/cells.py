@@ -36,6 +36,7 @@ GROUPED = {  # what marks thousands, and the pattern of numbers in which it does
     ",": (r"^[-+]?\d{1,3}(,\d{3})*(\.\d+)?$", r",\d{3}[.,]"),
     ".": (r"^[-+]?\d{1,3}(\.\d{3})*(,\d+)?$", r"\.\d{3}[.,]"),
 }
+VERSION = r"^\d{1,2}\.(0|[1-9]\d?)$"  # such as 3.9 and 3.10, which as numbers would be 3.9 and 3.1
 NUMERIC = ("real", "lattice")
 
 
@@ -153,7 +154,7 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
     numeric = _is_numeric(kind)
     if texts.all(NUMBER):
         if not texts.all(WHOLE):
-            return _floats(texts.values)
+            return _floats(texts.values) if numeric or not _are_versions(name, texts, notes) else None
         if not numeric and texts.any(PADDED):
             reason = f"column {name!r} has leading zeros and is read as text, which keeps them"
             if not texts.any(r"^[-+]?0\d"):
@@ -170,6 +171,15 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
     if texts.all(r"[.,]|^[-+]?\d+$") and texts.any(","):
         return _with_commas(name, texts, decimal, numeric, notes)
     return _amounts(name, texts, decimal, numeric, notes)
+
+
+def _are_versions(name: str, texts: _Texts, notes: list[str]) -> bool:
+    """Return whether texts are versions, whose second part counts on from 9 to 10: as numbers some would be the same."""
+    if texts.present > 50 or not texts.any(r"\.[1-9]0$") or not texts.any(r"\.[1-9]$") or not texts.all(VERSION):
+        return False
+    reason = f"column {name!r} has 10 after 9 behind its points, as versions have, and is read as text, which keeps it"
+    notes.append(Note(reason, "{} takes it for numbers", {"kinds": {name: "real"}}, name))
+    return True
 
 
 def _with_commas(name: str, texts: _Texts, decimal: bool, numeric: bool, notes: list[str]) -> pa.Array | None:

@@ -19,7 +19,7 @@ import pyarrow.csv as pcsv
 from genus.codec.decimals import has_trailing_zeros
 from genus.codec.looks import looks_like_time
 from genus.codec.notes import Note
-from genus.data.cells import MISSING, NUMBER, PADDED, WHOLE, is_category, missing_words, typed_text
+from genus.data.cells import MISSING, NUMBER, PADDED, VERSION, WHOLE, is_category, missing_words, typed_text
 from genus.data.files import File, as_utf8, beginning, guess_encoding, single_byte
 from genus.data.headers import has_header, is_number, names_of
 from genus.data.sequences import Options
@@ -32,6 +32,8 @@ __all__ = ["MISSING", "csv_parts", "read_csv"]
 
 PART = 2**23  # bytes of text that are read together where it is read part by part
 LOOKED_AT = 1000  # so many rows decide whether line 1 is a header
+SEVEN = 7  # digits of a number in single precision
+HEXADECIMAL = "0[xX][0-9a-fA-F]+"
 FIELD = r'"[^"]*"|\S+'  # of blank-separated text
 
 
@@ -124,7 +126,7 @@ def _opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list
     names, renamed = names_of(lines[0]) if header else ([f"x{i}" for i in range(len(lines[0]))], [])
     layout = _Layout(file.name, buffer, delimiter, tuple(names), int(header), tuple(missing_words(options.missing)))
     as_text = [name for name in names if is_category(kind := options.kinds.get(name)) and not _of_numbers(kind)]
-    as_text += [name for name in _dated(lines[int(header) :], names) if name not in as_text]
+    as_text += [name for name in _told_by_texts(lines[int(header) :], names) if name not in as_text]
     return layout, as_text, lines[int(header) :], [*notes, *more, *renamed]
 
 
@@ -137,9 +139,24 @@ def _typed(
     return {
         name: typed_text(name, column, options.kinds.get(name), layout.delimiter == ";", notes, options.missing)
         if pa.types.is_string(column.type)
-        else column
+        else _in_single_precision(name, column, notes)
         for name, column in columns.items()
     }
+
+
+def _in_single_precision(name: str, column: pa.ChunkedArray, notes: list[str]) -> pa.ChunkedArray:
+    """Return doubles as floats where all are floats and are written with more digits than these have, 3.5999999046325684."""
+    if not pa.types.is_floating(column.type):
+        return column
+    for part in (column.slice(0, LOOKED_AT), column):
+        values = np.asarray(part.drop_null())
+        single = values.astype(np.float32)
+        if not np.array_equal(single, values) or not len(values) or np.array_equal(np.round(values, SEVEN + 2), values):
+            return column
+    notes.append(
+        Note(f"column {name!r} has numbers of single precision, and samples of it have their seven digits", column=name)
+    )
+    return column.cast(pa.float32())
 
 
 def _trailing(lines: Sequence[Sequence[str]], columns: Mapping[str, pa.ChunkedArray]) -> tuple[str, ...]:
@@ -164,10 +181,21 @@ def _decimal_part(text: str) -> str:
     return "" if found is None else f"0.{found[1]}" if found[1] else "0"
 
 
-def _dated(lines: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:
-    """Return the columns that hold times by their first texts; in which way these are written is seen in all of them."""
+def _told_by_texts(lines: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:
+    """Return the columns that Arrow is not to type: times, versions and hexadecimal numbers by their first texts."""
     rows = [["" if (text := field.strip()) in MISSING else text for field in line] for line in lines if len(line) == len(names)]
-    return [name for name, texts in zip(names, zip(*rows, strict=True), strict=False) if looks_like_time(texts[:50])]
+    return [
+        name
+        for name, texts in zip(names, zip(*rows, strict=True), strict=False)
+        if looks_like_time(texts[:50]) or _are_codes([text for text in texts if text])
+    ]
+
+
+def _are_codes(texts: Sequence[str]) -> bool:
+    """Return whether texts are hexadecimal numbers, or versions of which one ends in a zero that a number would lose."""
+    if texts and all(re.fullmatch(HEXADECIMAL, text) for text in texts):
+        return True
+    return any(re.search(r"\.[1-9]0$", text) for text in texts) and all(re.match(VERSION, text) for text in texts)
 
 
 def _of_numbers(kind: object) -> bool:
