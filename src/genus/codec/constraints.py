@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,6 +44,11 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 ALIKE = 1e-9  # how far, relative to their size, two sums of numbers may be apart that are called equal
 
 
+def _quoted(name: str) -> str:
+    """Return a column's name as a constraint has it."""
+    return name if name.isidentifier() else f'"{name}"'
+
+
 @dataclass(frozen=True)
 class Constraint(Rewrite):
     """Keeps rows that satisfy comparisons between columns; others have no density, and draws that break it are drawn again.
@@ -75,8 +80,16 @@ class Constraint(Rewrite):
     @classmethod
     def order(cls, low: str, high: str, strict: bool, names: tuple[str, ...]) -> Constraint:
         """Return the constraint that one column is not above another, or always below it."""
-        first, second = (name if name.isidentifier() else f'"{name}"' for name in (low, high))
-        return cls(f"{first} {'<' if strict else '<='} {second}", names)
+        return cls(f"{_quoted(low)} {'<' if strict else '<='} {_quoted(high)}", names)
+
+    @classmethod
+    def sum_below(cls, parts: Sequence[str], most: float, names: tuple[str, ...]) -> Constraint:
+        """Return the constraint that columns are together not above a number.
+
+        >>> Constraint.sum_below(["a", "b c"], 100, ("a", "b c")).text
+        'a + "b c" <= 100'
+        """
+        return cls(f"{' + '.join(map(_quoted, parts))} <= {most}", names)
 
     # -- the text ---------------------------------------------------------------------------------------------------------
 

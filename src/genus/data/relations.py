@@ -22,7 +22,7 @@ from genus.data.declared import Declared
 from genus.data.functions import find_functions
 from genus.data.measure import measure
 from genus.data.orders import add_order, find_orders, place_orders
-from genus.data.sums import find_sums
+from genus.data.sums import find_sums, needs_bound
 from genus.data.together import find_together
 from genus.errors import DataError
 from genus.kinds import Kind, Lattice
@@ -126,7 +126,8 @@ def find_relations(
     # A time of day plus a gap may be past midnight, so that order is kept by rejection.
     clocks = {name for name, column in columns.items() if pa.types.is_time(column.data.type)}
     lost = [one for one in wanted.orders if {*one[:2]} & (gone | clocks) or not add_order(edges, *one)]
-    rejected: list[Rewrite] = []
+    rests = [one for one in found if isinstance(one, Sum) and needs_bound(one) and one not in wanted.sums]
+    rejected: list[Rewrite] = [Constraint.sum_below(r.minus, r.constant, tuple(table.column_names)) for r in rests]
     for (low, high), strict in orders.items():
         if low in clocks and (low, high, strict) not in wanted.orders:
             rejected.append(Constraint.order(low, high, strict, tuple(table.column_names)))
