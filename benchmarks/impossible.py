@@ -1,5 +1,5 @@
-"""How many of a family's draws of a table are impossible: a negative amount, an end before its start, a total that is not the sum,
-a wrong state of a city, shares that do not add up, a day or a time that does not exist, a key that is there twice or not new.
+"""How many draws of a table are impossible: a negative amount, an end before its start, a total that is not the sum, a wrong
+state of a city, shares that do not add up, a day or a time that does not exist, a key that is there twice or is a real one.
 
 The table is written as people write such tables, read from the file, and drawn from through the command line.
 

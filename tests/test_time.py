@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -352,6 +353,18 @@ def test_draws_are_days_within_what_was_seen_written_so_and_can_be_scored(family
     assert all(len(time) == 5 and dt.time.fromisoformat(time) for time in drawn["clock"])
     again = data.codec.encode(drawn)
     assert bool((model.elbo(again) if family in ("nsf", "vae") else model.log_prob(again)).isfinite().all())
+
+
+def test_times_have_charts_so_that_nights_stay_nights() -> None:
+    minutes = np.random.default_rng(0).normal(0, 90, 400).round().astype(int) % 1440
+    data = read({"login": [f"{m // 60:02d}:{m % 60:02d}" for m in minutes], "v": [0, 1] * 200})
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    hours = np.array([int(text[:2]) for text in data.decode(model.sample(1000, seed=0))["login"]])
+    assert ((hours >= 8) & (hours < 16)).mean() < 0.02  # with an affine chart a third
+    truth = math.log(90 * math.sqrt(2 * math.pi * math.e)) + math.log(2)
+    assert -model.log_prob(data.x).mean() < truth + 0.25
+    assert read({"login": ["10:00", "11:30", "12:15"] * 9}, chart="affine").space.kinds[0].chart.form == "affine"
 
 
 def test_nets_see_the_calendar_as_far_as_it_has_a_meaning() -> None:
