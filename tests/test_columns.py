@@ -94,6 +94,19 @@ def test_amounts_are_drawn_with_the_decimals_they_have(tmp_path: Path) -> None:
     assert read(tmp_path / "t.csv").codec.form.decimals[0] == "+#.2f"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("delimiter", ["\t", "|", ";", "  "])
+def test_a_text_file_that_holds_a_table_is_one(delimiter: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("".join(f"{i / 4}{delimiter}{i % 3}\n" for i in range(60)))
+    data = read(path)
+    assert data.space.names == ("x0", "x1")
+    assert "the file looks like a table and is read as one; documents='lines' reads its lines as text" in data.notes
+    assert len(read(path, space=data.codec)) == 60
+    assert read(path, documents="lines").space.sequence
+    path.write_text("".join(f"line {i}, of some{delimiter}text\n" for i in range(60)))
+    assert read(path).space.sequence
+
+
 def test_numbers_that_would_lose_what_they_say_stay_text(tmp_path: Path) -> None:
     rng, path = np.random.default_rng(0), tmp_path / "t.csv"
     version, code = rng.choice(["3.8", "3.9", "3.10", "3.11"], 60), [f"0x{i:02X}" for i in rng.integers(0, 30, 60)]

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from genus.codec.notes import Note
 from genus.data.files import HEAD, beginning
+from genus.data.headers import is_number
 
-__all__ = ["DELIMITERS", "Surrounded", "bare_table"]
+__all__ = ["DELIMITERS", "Surrounded", "bare_table", "looks_like_table"]
 
 DELIMITERS = "\t,;|"
 COMMENTS = (b"#", b"%")
@@ -68,6 +69,31 @@ def bare_table(buffer: pa.Buffer) -> Surrounded:
         found = _cut(found, sum(map(len, lines[:start])), None, [line for line in lines[:start] if line.strip()], "before")
         found = replace(found, delimiter=delimiter)
     return _without_notes(found, delimiter.encode(), count)
+
+
+def looks_like_table(buffer: pa.Buffer) -> bool:
+    """Return whether a text is a table: every line has as many fields, and in one of them, below line 1, stands a number.
+
+    Fields are parted by a tab, a bar, a semicolon or a comma; or by blanks, where all of them are numbers.
+
+    >>> looks_like_table(pa.py_buffer(b"id|name\\n1|a\\n2|b\\n3|c")), looks_like_table(pa.py_buffer(b"one, two\\nthree, four"))
+    (True, False)
+    """
+    head = beginning(buffer)
+    try:
+        lines = [line for line in head.decode("utf-8-sig").splitlines()[: 10 * MOST] if line.strip()]
+    except UnicodeDecodeError:
+        return False
+    lines = lines[:-1] if len(head) == HEAD else lines
+    if len(lines) <= FEWEST:
+        return False
+    for delimiter in (*DELIMITERS, None):
+        rows = [line.split(delimiter) for line in lines]
+        numbers = [all(map(is_number, column)) for column in zip(*rows[1:], strict=False)]
+        told = any(numbers) if delimiter else all(numbers)
+        if len(rows[0]) > 1 and len({*map(len, rows)}) == 1 and told:
+            return True
+    return False
 
 
 def _without_comments(found: Surrounded) -> Surrounded:
