@@ -427,6 +427,21 @@ def test_shares_of_a_constant_stay_shares() -> None:
     assert set(flags.ravel().tolist()) == {0, 1}
 
 
+def test_groups_of_a_number_follow_from_it_where_no_row_has_the_number_too() -> None:
+    rng = np.random.default_rng(1)
+    age = rng.gamma(5, 7, 800).round().astype(int).clip(1, 95)
+    group = np.where(age < 18, "child", np.where(age < 65, "adult", "senior"))
+    data = genus.read({"age": age, "group": group, "v": rng.normal(size=800)})
+    assert "group is a function of age" in str(data)
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    drawn = model.decode(model.sample(2000, seed=0))
+    assert drawn["age"].max() > age.max()
+    assert (np.where(drawn["age"] < 18, "child", np.where(drawn["age"] < 65, "adult", "senior")) == drawn["group"]).all()
+    group[0] = "other"  # an age in two groups
+    assert "function" not in str(genus.read({"age": age, "group": group}))
+
+
 def test_names_may_tell_an_order() -> None:
     rng = np.random.default_rng(0)
     mean = 20 + 5 * rng.normal(size=300)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from genus.codec.names import MONTHS, WEEKDAYS, to_english
 
@@ -26,6 +26,10 @@ _HOUR = re.compile(r"(?P<H>\d{1,2})(?P<p>\s?[AaPp]\.?[Mm]\.?)$")
 _COMPACT = re.compile(r"(?P<H>\d{2})(?P<M>\d{2})(?:(?P<S>\d{2}))?(?P<f>[.,]\d{1,9})?(?P<z>[Zz]|[+-]\d{2}:?\d{2})?$")
 _DURATION = re.compile(
     r"(?:(?P<D>[+-]?\d+) (?P<noun>days?)(?P<gap>,? ?))?(?P<H>[+-]?\d+):(?P<M>\d{2})(?::(?P<S>\d{2})(?P<f>\.\d{1,9})?)?$"
+)
+_UNITS = re.compile(
+    r"(?:(?P<D>\d+)(?P<d> ?d)(?P<gap> ?))?(?P<H>\d+)(?P<h> ?(?:hrs?|h|Std\.?))(?P<apart>,? ?)"
+    r"(?P<M>\d{1,2})(?P<m> ?(?:mins?|m|Min\.?))(?:(?P<more>,? ?)(?P<S>\d{1,2})(?P<s> ?(?:secs?|s)))?$"
 )
 _ISO = re.compile(r"-?P(?=.*\d)(\d+W)?(\d+D)?(T(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?$")
 
@@ -85,7 +89,7 @@ def templates_of(sample: Sequence[str]) -> list[tuple[str, ...]]:
     none = found.pop((), 0)
     if none > (1 - MOSTLY) * len(sample) or len(found) > BUILDS:
         return []
-    groups = _merged([group for group, _ in found.most_common()])
+    groups = _merged(_padded([group for group, _ in found.most_common()]))
     return [tuple(_marked(template, language, ordinal) for template in group) for group in groups]
 
 
@@ -102,6 +106,16 @@ def _marked(template: str, language: str, ordinal: bool) -> str:
     mark = f"({language})" if language else ""
     template = re.sub(r"%([bBaA])", rf"%{mark}\1", template)
     return template.replace("%d", f"%d%{mark}o") if ordinal else template
+
+
+def _padded(groups: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return groups with zeros before minutes and seconds where some have them: 12 has none to show."""
+    padded = [
+        letter for letter in "MS" if any(re.search(rf"%-?[EH].*%{letter}\s?[a-z]", t, re.I) for group in groups for t in group)
+    ]
+    for letter in padded:
+        groups = [tuple(t.replace(f"%-{letter}", f"%{letter}") for t in group) for group in groups]
+    return list(dict.fromkeys(groups))
 
 
 def _merged(groups: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -142,6 +156,8 @@ def candidates(text: str) -> tuple[str, ...]:
         return ("%P",)
     if duration := _DURATION.match(text):
         return _duration_templates(duration)
+    if duration := _UNITS.match(text):
+        return (_template_of_units(duration.groupdict("")),)
     weekday = _WEEKDAY.match(text)
     before = f"%{'A' if weekday.start(1) > 3 else 'a'}{weekday[1]}" if weekday else ""
     rest = text[weekday.end() :] if weekday else text
@@ -205,3 +221,11 @@ def _duration_templates(found: re.Match[str]) -> tuple[str, ...]:
     if found["gap"].startswith(","):
         return (f"%G%H:{clock}",)
     return (f"%D {found['noun']}{found['gap']}%+H:{clock}",)
+
+
+def _template_of_units(found: Mapping[str, str]) -> str:
+    """Return the template of a duration such as 2h 15m, without zeros before minutes unless it has one."""
+    zero = {name: "" if found[name].startswith("0") and len(found[name]) == 2 else "-" for name in "MS"}
+    template = f"%D{found['d']}{found['gap']}%-H" if found["D"] else "%-E"
+    template += f"{found['h']}{found['apart']}%{zero['M']}M{found['m']}"
+    return template + (f"{found['more']}%{zero['S']}S{found['s']}" if found["S"] else "")

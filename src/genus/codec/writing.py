@@ -115,7 +115,7 @@ class Writing:
             at = token.end()
             letter = token["letter"] or "f"
             before = token.start() > 0 and bool(TOKEN.search(self.template[: token.start()]))
-            out.append(_group(letter, self._is_beside_digits(token, before), token["language"] or ""))
+            out.append(_group(letter, self._is_beside_digits(token, before), token["language"] or "", token["flag"] or ""))
         return "^" + "".join(out) + _literal(self.template[at:]) + "$"
 
     def _is_beside_digits(self, token: re.Match[str], before: bool) -> bool:
@@ -213,9 +213,10 @@ def _literal(text: str) -> str:
     return "".join(r"\s+" if part.isspace() else re.escape(part) for part in re.split(r"(\s+)", text) if part)
 
 
-def _group(letter: str, narrow: bool, language: str) -> str:
+def _group(letter: str, narrow: bool, language: str, flag: str) -> str:
     """Return the pattern of a token; `narrow`: its full width is needed to tell it from its neighbours."""
     words = "|".join(map(re.escape, names(letter, language))) if letter in "bBaA" else ""
+    sixty = r"\d{1,2}" if "-" in flag else r"\d{2}"
     two = r"\d{2}" if narrow else r"[\s+]?\d{1,2}"
     return {
         "Y": r"(?P<Y>\d{4})",
@@ -225,8 +226,8 @@ def _group(letter: str, narrow: bool, language: str) -> str:
         "q": r"(?P<q>[1-4])",
         "V": r"(?P<V>\d{2})",
         "u": r"(?P<u>[1-7])",
-        "M": r"(?P<M>\d{2})",
-        "S": r"(?P<S>\d{2})",
+        "M": rf"(?P<M>{sixty})",
+        "S": rf"(?P<S>{sixty})",
         "f": r"(?:[.,](?P<f>\d{1,9}))?",
         "b": rf"(?P<b>(?i:{words}))",
         "B": rf"(?P<b>(?i:{words}))",
