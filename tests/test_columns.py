@@ -124,6 +124,12 @@ def test_numbers_that_would_lose_what_they_say_stay_text(tmp_path: Path) -> None
     assert isinstance(read(path, kinds={"v": "real"}, relations=False).space.kinds[0], Real)
 
 
+def test_commas_mark_thousands_where_whole_numbers_stand_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f'"{37 * i:,}",{i % 3}\n' for i in range(60)))
+    assert read(path).decode(read(path).x).column("a").to_pylist() == [37 * i for i in range(60)]
+
+
 def test_shares_that_reach_both_ends_stay_between_them() -> None:
     share = np.random.default_rng(0).beta(0.4, 0.4, ROWS)
     data = read({"share": share.round(3), "percent": (100 * share).round(1)})
@@ -148,6 +154,7 @@ BODY = "".join(f"{i % 9},{i % 4}\n" for i in range(60))
     ("text", "names", "note"),
     [
         (f"Sales of 2020\n\nx,y\n{BODY}", ("x", "y"), "1 line before the table is skipped: Sales of 2020"),
+        ("Sales,,\n,,\nx,y,z\n" + BODY.replace("\n", ",a\n"), ("x", "y", "z"), "2 lines before the table are skipped: Sales,,"),
         (f"% a comment\n% one more\nx,y\n{BODY}", ("x", "y"), "2 lines before the table begin with %, and are skipped"),
         (f"x,y\n{BODY}\nSource: an office\n", ("x", "y"), "1 line after the table is skipped: Source: an office"),
         ("sep=;\nx;y\n" + BODY.replace(",", ";"), ("x", "y"), ""),

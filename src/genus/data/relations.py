@@ -126,7 +126,8 @@ def find_relations(
     # A time of day plus a gap may be past midnight, so that order is kept by rejection.
     clocks = {name for name, column in columns.items() if pa.types.is_time(column.data.type)}
     lost = [one for one in wanted.orders if {*one[:2]} & (gone | clocks) or not add_order(edges, *one)]
-    rests = [one for one in found if isinstance(one, Sum) and needs_bound(one) and one not in wanted.sums]
+    sums = [one for one in found if isinstance(one, Sum) and one not in wanted.sums]
+    rests = [one for one in sums if needs_bound(one) and np.nanmin(columns[one.column].values) >= 0]
     rejected: list[Rewrite] = [Constraint.sum_below(r.minus, r.constant, tuple(table.column_names)) for r in rests]
     for (low, high), strict in orders.items():
         if low in clocks and (low, high, strict) not in wanted.orders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, replace
 
@@ -146,7 +147,9 @@ def _table_of(head: bytes) -> tuple[int, str, int] | None:
         most = max(counts, default=0)
         if most < 1:
             continue
-        start = next(i for i, count in enumerate(counts) if count == most)
+        few = most > 1 and re.search(rb"[^\W\d]", lines[0]) and [_has_one_field(line, delimiter) for line in lines[:MOST]]
+        titles = sum(1 for _ in itertools.takewhile(bool, few or ()))
+        start = next((i for i, count in enumerate(counts) if count == most and i >= titles), MOST + 1)
         rest = [count for count in counts[start:] if count >= 0]
         while rest and rest[-1] == 0:  # notes after it
             rest.pop()
@@ -156,6 +159,11 @@ def _table_of(head: bytes) -> tuple[int, str, int] | None:
         return None
     start, most, delimiter = min(found)
     return start, delimiter, -most
+
+
+def _has_one_field(line: bytes, delimiter: str) -> bool:
+    """Return whether at most one field of a line holds anything, as in a title that a spreadsheet has written."""
+    return sum(bool(field.strip(b' "')) for field in line.split(delimiter.encode())) <= 1
 
 
 def _mended_header(buffer: pa.Buffer, delimiter: str, count: int) -> tuple[pa.Buffer, str, str] | None:
