@@ -65,7 +65,7 @@ def to_english(sample: Sequence[str]) -> tuple[str, list[str]]:
     """
     words = [{word.lower() for word in _WORD.findall(text)} for text in sample if re.search(r"\d", text)]
     known = {code: [{name.lower() for name in kind} for kind in table] for code, table in _TABLES.items()}
-    hits = {code: sum(bool(found & set.union(*kinds)) for found in words) for code, kinds in known.items()}
+    hits = {code: sum(any(found & kind for kind in kinds) for found in words) for code, kinds in known.items()}
     language = max(hits, key=lambda code: hits[code])
     if language == "en" or not hits[language]:
         return "", list(sample)

@@ -141,7 +141,7 @@ def find_times(
         return None
     if template is not None:
         return _given(name, texts, Writing(template), missing)
-    groups = [(digits,)] if digits else _groups(texts, missing)
+    groups: list[tuple[str, ...]] = [(digits,)] if digits else _groups(texts, missing)
     if not groups:
         if kind == "time":
             raise DataError(f"Column {name!r} is to hold times, and {_shown(texts, ~_null(texts))} is none that is known.")
