@@ -67,6 +67,69 @@ def test_parentheses_are_a_minus_and_codes_stay_text() -> None:
     assert all(read_amounts(texts) is None for texts in (telephones, places, sizes, ["(1)", "(2)"], ["3 kg", "4 g"]))
 
 
+@pytest.mark.parametrize(
+    ("texts", "numbers"),
+    [
+        (
+            ["1.2K", "3M", "950", "1.5B", "7k", "8M", "9.25M", "10", "2K", "4M"],
+            [1200, 3e6, 950, 1.5e9, 7000, 8e6, 9.25e6, 10, 2000, 4e6],
+        ),
+        (["−5.5", "3.25"], [-5.5, 3.25]),
+        (["12.50-", "7.25"], [-12.5, 7.25]),
+        (["Rs. 10.50", "Rs. 7"], [10.5, 7]),
+        (["R$ 1.200,50", "R$ 75"], [1200.5, 75]),
+    ],
+)
+def test_letters_that_multiply_and_other_minus_signs(texts: list[str], numbers: list[float]) -> None:
+    found = read_amounts(texts)
+    assert found is not None
+    assert found.numbers == numbers
+    assert read_amounts(["12-", "7-"]) is None  # codes
+
+
+def test_amounts_are_drawn_with_the_decimals_they_have(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    amounts = [f"{x:.2f}".replace(".", ",") + " €" for x in rng.gamma(2, 40, 80)]
+    (tmp_path / "t.csv").write_text("a;b\n" + "".join(f"{text};{i % 3}\n" for i, text in enumerate(amounts)))
+    assert read(tmp_path / "t.csv").codec.form.decimals[0] == "+#.2f"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("delimiter", ["\t", "|", ";", "  "])
+def test_a_text_file_that_holds_a_table_is_one(delimiter: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("".join(f"{i / 4}{delimiter}{i % 3}\n" for i in range(60)))
+    data = read(path)
+    assert data.space.names == ("x0", "x1")
+    assert "the file looks like a table and is read as one; documents='lines' reads its lines as text" in data.notes
+    assert len(read(path, space=data.codec)) == 60
+    assert read(path, documents="lines").space.sequence
+    path.write_text("".join(f"line {i}, of some{delimiter}text\n" for i in range(60)))
+    assert read(path).space.sequence
+
+
+def test_numbers_that_would_lose_what_they_say_stay_text(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "t.csv"
+    version, code = rng.choice(["3.8", "3.9", "3.10", "3.11"], 60), [f"0x{i:02X}" for i in rng.integers(0, 30, 60)]
+    single = [repr(float(np.float32(x))) for x in rng.integers(10, 60, 60) / 10]
+    price = rng.choice(["3.80", "3.95", "3.10"], 60)
+    path.write_text("v,h,s,p\n" + "".join(",".join(row) + "\n" for row in zip(version, code, single, price, strict=True)))
+    data = read(path, relations=False)
+    kinds = dict(zip(data.space.names or (), data.space.kinds, strict=True))
+    assert kinds["v"].levels == ("3.8", "3.9", "3.10", "3.11")  # type: ignore[attr-defined]
+    assert all(str(level).startswith("0x") for level in kinds["h"].levels)  # type: ignore[attr-defined]
+    assert kinds["s"].step == pytest.approx(0.1)  # type: ignore[attr-defined]
+    assert isinstance(kinds["p"], Lattice | Real)
+    assert data.decode(data.x).column("v").to_pylist() == list(version)
+    assert "column 'v' has 10 after 9 behind its points" in str(data)
+    assert isinstance(read(path, kinds={"v": "real"}, relations=False).space.kinds[0], Real)
+
+
+def test_commas_mark_thousands_where_whole_numbers_stand_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f'"{37 * i:,}",{i % 3}\n' for i in range(60)))
+    assert read(path).decode(read(path).x).column("a").to_pylist() == [37 * i for i in range(60)]
+
+
 def test_shares_that_reach_both_ends_stay_between_them() -> None:
     share = np.random.default_rng(0).beta(0.4, 0.4, ROWS)
     data = read({"share": share.round(3), "percent": (100 * share).round(1)})
@@ -82,6 +145,32 @@ def test_empty_lines_and_comments_before_a_table_are_passed_over(tmp_path: Path)
     assert "2 lines before the table begin with #, and are skipped" in data.notes
     path.write_text("#t,v\n" + rows)
     assert read(path).space.names == ("#t", "v")
+
+
+BODY = "".join(f"{i % 9},{i % 4}\n" for i in range(60))
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "note"),
+    [
+        (f"Sales of 2020\n\nx,y\n{BODY}", ("x", "y"), "1 line before the table is skipped: Sales of 2020"),
+        ("Sales,,\n,,\nx,y,z\n" + BODY.replace("\n", ",a\n"), ("x", "y", "z"), "2 lines before the table are skipped: Sales,,"),
+        (f"% a comment\n% one more\nx,y\n{BODY}", ("x", "y"), "2 lines before the table begin with %, and are skipped"),
+        (f"x,y\n{BODY}\nSource: an office\n", ("x", "y"), "1 line after the table is skipped: Source: an office"),
+        ("sep=;\nx;y\n" + BODY.replace(",", ";"), ("x", "y"), ""),
+        ("x,y\n" + BODY.replace("\n", ",\n"), ("x", "y", "x2"), "rows end with the delimiter"),
+        ("x,y\n" + "".join(f"r{i % 7},{i % 3},{i % 4}\n" for i in range(60)), ("x0", "x", "y"), "one name less"),
+        ("x\n" + "".join(f"{i},{i % 10}\n" for i in range(60)), ("x",), "decimal commas"),
+        (f"x,y\n{BODY}Total,90\n", ("x", "y"), "the last row looks like a total, and is kept as a row: Total,90"),
+    ],
+)
+def test_what_stands_around_a_table(text: str, names: tuple[str, ...], note: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    kinds = {"x": "category"} if "Total" in text else {}
+    data = read(tmp_path / "t.csv", kinds=kinds, relations=False)
+    assert data.codec.column_names == names
+    assert len(data.x) == 60 + ("Total" in text)
+    assert note in "; ".join(data.notes)
 
 
 def garages() -> pa.Table:

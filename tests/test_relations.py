@@ -209,8 +209,8 @@ def test_sums_keep_signs_and_find_the_total() -> None:
     income, cost = rng.integers(0, 900, 300), rng.integers(0, 900, 300)
     frame = pd.DataFrame({"income": income, "profit": income - cost, "cost": cost, "copy": income})
     assert found(genus.read(frame)) == {"profit = income - cost", "copy = income"}
-    shares = rng.multinomial(100, [0.2, 0.3, 0.5], 300)  # x could have no share of its own sign for the last
-    assert found(genus.read(pd.DataFrame(shares, columns=list("abc")))) == set()
+    shares = rng.multinomial(100, [0.2, 0.3, 0.5], 300)  # draws in which the last would be negative are drawn again
+    assert found(genus.read(pd.DataFrame(shares, columns=list("abc")))) == {"c >= 0", "c = 100 - a - b"}
 
 
 def test_missing_values_go_along() -> None:
@@ -405,6 +405,68 @@ def test_the_command_line_keeps_relations(tmp_path: Path) -> None:
     run("fit", path, "--family", "mixture", "--out", tmp_path / "no", "--constraint", "tip <").refused(1, "tip <", "a <= b")
     plain = run("fit", path, "--family", "naive-bayes", "--out", model, "--no-relations")
     assert "relation" not in plain.err
+
+
+def test_shares_of_a_constant_stay_shares() -> None:
+    rng = np.random.default_rng(0)
+    share = rng.dirichlet([3, 2, 1], 300).round(3)
+    level = rng.integers(0, 3, 300)
+    columns = {"a": 1 - share[:, 1] - share[:, 2], "b": share[:, 1], "c": share[:, 2]}
+    columns = {name: values.round(3) for name, values in columns.items()} | {
+        f"is {i}": (level == i).astype(int) for i in range(3)
+    }
+    data = genus.read(columns)
+    assert {"a >= 0", "a = 1 - b - c"} <= {str(one.describe()) for one in data.codec.rewrites}
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    drawn = model.decode(model.sample(500, seed=0))
+    parts, flags = (np.stack([drawn[name] for name in names]) for names in (["a", "b", "c"], [f"is {i}" for i in range(3)]))
+    assert parts.min() >= 0
+    np.testing.assert_allclose(parts.sum(0), 1)
+    assert (flags.sum(0) == 1).all()
+    assert set(flags.ravel().tolist()) == {0, 1}
+
+
+def test_groups_of_a_number_follow_from_it_where_no_row_has_the_number_too() -> None:
+    rng = np.random.default_rng(1)
+    age = rng.gamma(5, 7, 800).round().astype(int).clip(1, 95)
+    group = np.where(age < 18, "child", np.where(age < 65, "adult", "senior"))
+    data = genus.read({"age": age, "group": group, "v": rng.normal(size=800)})
+    assert "group is a function of age" in str(data)
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    drawn = model.decode(model.sample(2000, seed=0))
+    assert drawn["age"].max() > age.max()
+    assert (np.where(drawn["age"] < 18, "child", np.where(drawn["age"] < 65, "adult", "senior")) == drawn["group"]).all()
+    group[0] = "other"  # an age in two groups
+    assert "function" not in str(genus.read({"age": age, "group": group}))
+
+
+def test_names_may_tell_an_order() -> None:
+    rng = np.random.default_rng(0)
+    mean = 20 + 5 * rng.normal(size=300)
+    spread = np.abs(rng.normal(size=(2, 300))).clip(0.3) + rng.exponential(0.4, (2, 300))
+    named = {"t_min": (mean - spread[0]).round(2), "t_mean": mean.round(2), "t_max": (mean + spread[1]).round(2)}
+    found = [one.describe() for one in genus.read(named).codec.rewrites]
+    assert found == ["t_mean <= t_max", "t_min <= t_mean"]
+    assert not genus.read(dict(zip("uvw", named.values(), strict=True))).codec.rewrites  # chance may have it so
+
+
+def test_times_beside_a_relation_are_written_as_they_came(tmp_path: Path) -> None:
+    rng, path, model = np.random.default_rng(0), tmp_path / "flights.csv", tmp_path / "model.genus"
+    start = pd.Timestamp("2021-03-01 06:00") + pd.to_timedelta(rng.integers(0, 900, 120), "h")
+    end = start + pd.to_timedelta(rng.integers(20, 90, 120), "m")
+    frame = pd.DataFrame({"id": range(1001, 1121), "from": start.strftime("%d.%m.%Y %H:%M")})
+    frame["open"], frame["until"] = start.strftime("%H:%M"), end.strftime("%d.%m.%Y %H:%M")
+    frame.to_csv(path, index=False)
+    assert "from <= until" in run("fit", path, "--family", "naive-bayes", "--out", model).err
+    drawn = pd.read_csv(io.StringIO(run("sample", model, "-n", 20, "--seed", 1).out), dtype=str)
+    for name, pattern in (
+        ("from", r"\d\d\.\d\d\.2021 \d\d:\d\d"),
+        ("until", r"\d\d\.\d\d\.2021 \d\d:\d\d"),
+        ("open", r"\d\d:\d\d"),
+    ):
+        assert drawn[name].str.fullmatch(pattern).all(), drawn[name]
 
 
 def test_an_estimator_may_keep_relations() -> None:

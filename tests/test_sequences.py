@@ -235,7 +235,7 @@ def test_a_known_space_decides_what_a_text_is(tmp_path: Path) -> None:
         (b"", {}, "is empty"),
         (b" \n\n\n", {}, "The text t.txt is empty; expected at least one line"),
         (b"\n", {"tokens": "bytes"}, "The text t.txt is empty"),
-        (b"\x1f\x8b broken", {"name": "t.txt.gz"}, "Cannot read .*t.txt.gz as .txt"),
+        (b"\x1f\x8b broken", {"name": "t.txt.gz"}, "Cannot read .*t.txt.gz"),
         (b"x", {"documents": "one"}, "One of the characters is not enough"),
         (b"one line", {"documents": "lines"}, "The data have 1 sequence; at least 2"),
         (b"good\nbad \xff\n", {}, r"not UTF-8 text \(invalid start byte at byte 9, line 2\).*tokens='bytes'"),

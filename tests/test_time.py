@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from conftest import SHARED
 import genus
 from genus import Category, Lattice, Real, Space, Time, read
 from genus.codec import Codec
+from genus.codec.names import names
 from genus.codec.writing import Writing
 from genus.data import Dataset
 from genus.errors import DataError
@@ -99,7 +101,43 @@ WRITINGS: dict[str, Callable[[dt.datetime], Any]] = {
     "duration of Python": lambda t: str(dt.timedelta(days=t.day % 3, hours=t.hour, minutes=t.minute, seconds=t.second)),
     "duration beyond a day": lambda t: f"{t.day * 3}:{t:%M:%S}",
     "ISO duration": lambda t: f"P{t.day}DT{1 + t.hour % 20}H",
+    "duration with units": lambda t: f"{t.day * 3}h {t.minute}m",
+    "duration with units, zeros": lambda t: f"{t.hour} h {t.minute:02d} min {t.second:02d} s",
+    "duration with days": lambda t: f"{t.day}d {t.hour}h {t.minute}m",
+    "German": lambda t: f"{t.day}. {month('B', 'de', t)} {t.year}",
+    "German, short": lambda t: f"{t.day:02d}. {month('b', 'de', t)} {t.year} {t:%H:%M} Uhr",
+    "German, weekday": lambda t: f"{names('a', 'de')[t.weekday()]}, {t:%d.%m.%Y}",
+    "French": lambda t: f"{t.day}{'er' if t.day == 1 else ''} {month('B', 'fr', t).lower()} {t.year}",
+    "French, short": lambda t: f"{t.day} {month('b', 'fr', t).lower()} {t.year}",
+    "French, weekday": lambda t: f"{names('A', 'fr')[t.weekday()].lower()} {t.day} {month('B', 'fr', t).lower()} {t.year}",
+    "Spanish": lambda t: f"{t.day} de {month('B', 'es', t).lower()} de {t.year}",
+    "Italian": lambda t: f"{t.day} {month('B', 'it', t).lower()} {t.year}",
+    "Portuguese": lambda t: f"{t.day} de {month('B', 'pt', t).lower()} de {t.year}",
+    "Dutch": lambda t: f"{t.day} {month('b', 'nl', t).lower()} {t.year}",
+    "ordinals": lambda t: (
+        t.strftime("%B %-d")
+        + {1: "st", 21: "st", 31: "st", 2: "nd", 22: "nd", 3: "rd", 23: "rd"}.get(t.day, "th")
+        + f", {t.year}"
+    ),
+    "two digits after points": lambda t: f"{t.day}.{t.month}.{t:%y}",
+    "log of a server, brackets": shown("[%d/%b/%Y:%H:%M:%S +0000]"),
+    "quarter first": lambda t: f"Q{(t.month + 2) // 3} {t.year}",
+    "quarter, short": lambda t: f"{(t.month + 2) // 3}Q{t:%y}",
+    "week after a slash": shown("%G/W%V"),
+    "time of day, h": shown("%-Hh%M"),
+    "time of day, point": lambda t: t.strftime("%-I.%M%p").lower(),
+    "time of day, Uhr": shown("%H.%M Uhr"),
+    "hours of halves": lambda t: t.strftime("%-I%p").lower(),
+    "day of the year": lambda t: int(t.strftime("%Y%j")),
+    "month as a number": lambda t: int(t.strftime("%Y%m")),
+    "time of day as a number": lambda t: int(t.strftime("%H%M")),
+    "time of day in four digits": shown("%H%M"),
 }
+
+
+def month(letter: str, language: str, stamp: dt.datetime) -> str:
+    """Return the name of an instant's month."""
+    return names(letter, language)[stamp.month - 1]
 
 
 @pytest.mark.parametrize("name", WRITINGS)
@@ -133,12 +171,35 @@ def test_times_come_back_as_they_were_written(name: str, tmp_path: Path) -> None
         [12_345_678, 23_456_789],
         [20_231_301, 20_230_101],  # a thirteenth month
         ["31/02/2020", "30/02/2020"],
+        [201_900, 201_913],  # months that do not exist
+        [100, 300],
+        ["7.29", "8.30"],
+        ["12h", "24h"],
     ],
     ids=str,
 )
 def test_what_is_no_time_is_left_as_it_is(values: list[Any]) -> None:
     data = read({"a": values * 5, "b": list(range(10))})
     assert not isinstance(data.space.kinds[0], Time)
+
+
+def test_numbers_that_count_since_1970_are_times_where_their_name_says_so(tmp_path: Path) -> None:
+    seconds = 1_577_836_800 + 7_919 * np.arange(90)
+    for name, values, kind in (("created_at", seconds, Time), ("ts", seconds * 1000 + 5, Time), ("amount", seconds, Lattice)):
+        data = read({name: values.tolist(), "v": [0, 1, 2] * 30})
+        assert type(data.space.kinds[0]) is kind
+        assert data.decode(data.x)[name] == values.tolist()
+
+
+def test_numbers_whose_last_digits_look_like_minutes_stay_numbers() -> None:
+    rng = np.random.default_rng(0)
+    for values in (
+        1960 + rng.integers(0, 59, 200),
+        100 * rng.integers(1, 20, 200),
+        rng.integers(0, 60, 200),
+        rng.integers(0, 2400, 200),
+    ):
+        assert type(read({"a": values.tolist(), "b": [*range(2)] * 100}).space.kinds[0]) is Lattice
 
 
 # -- day and month --------------------------------------------------------------------------------------------------------
@@ -295,6 +356,18 @@ def test_draws_are_days_within_what_was_seen_written_so_and_can_be_scored(family
     assert all(len(time) == 5 and dt.time.fromisoformat(time) for time in drawn["clock"])
     again = data.codec.encode(drawn)
     assert bool((model.elbo(again) if family in ("nsf", "vae") else model.log_prob(again)).isfinite().all())
+
+
+def test_times_have_charts_so_that_nights_stay_nights() -> None:
+    minutes = np.random.default_rng(0).normal(0, 90, 400).round().astype(int) % 1440
+    data = read({"login": [f"{m // 60:02d}:{m % 60:02d}" for m in minutes], "v": [0, 1] * 200})
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    hours = np.array([int(text[:2]) for text in data.decode(model.sample(1000, seed=0))["login"]])
+    assert ((hours >= 8) & (hours < 16)).mean() < 0.02  # with an affine chart a third
+    truth = math.log(90 * math.sqrt(2 * math.pi * math.e)) + math.log(2)
+    assert -model.log_prob(data.x).mean() < truth + 0.25
+    assert read({"login": ["10:00", "11:30", "12:15"] * 9}, chart="affine").space.kinds[0].chart.form == "affine"
 
 
 def test_nets_see_the_calendar_as_far_as_it_has_a_meaning() -> None:

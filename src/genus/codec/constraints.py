@@ -44,6 +44,11 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 ALIKE = 1e-9  # how far, relative to their size, two sums of numbers may be apart that are called equal
 
 
+def _quoted(name: str) -> str:
+    """Return a column's name as a constraint has it."""
+    return name if name.isidentifier() else f'"{name}"'
+
+
 @dataclass(frozen=True)
 class Constraint(Rewrite):
     """Keeps rows that satisfy comparisons between columns; others have no density, and draws that break it are drawn again.

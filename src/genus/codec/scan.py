@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.names import month_numbers
+
 __all__ = ["Scan", "scan"]
 
 BUILDS = 64  # months by their names, each with days of one digit or two
 WIDEST = 64  # bytes of a time
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTHS = month_numbers()
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ def _numbers(name: str, values: pa.Array) -> np.ndarray:
     if name == "f":
         return _whole(pc.utf8_rpad(values, 9, "0"))
     if name == "b":
-        names = pc.utf8_lower(pc.utf8_slice_codeunits(values, 0, 3))
-        return np.asarray(pc.fill_null(pc.index_in(names, pa.array(MONTHS, values.type)), 0), dtype=np.int64) + 1
+        place = pc.fill_null(pc.index_in(pc.utf8_lower(values), pa.array(list(MONTHS), values.type)), 0)
+        return np.array([*MONTHS.values()], dtype=np.int64)[np.asarray(place)]
     if name == "p":
         return np.asarray(pc.starts_with(pc.utf8_lower(values), "p")).astype(np.int64)
     if name == "sign":

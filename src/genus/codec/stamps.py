@@ -30,7 +30,7 @@ def as_times(column: pa.ChunkedArray, writing: Writing | None) -> tuple[pa.Chunk
         None where the column holds no times at all.
     """
     whole = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    texts = texts_of(column)
+    texts = texts_of(column, writing)
     if texts is None or (whole and writing is None):
         return None
     array = writing.parse(texts) if writing is not None else None

@@ -31,8 +31,8 @@ def refined(writing: Writing, texts: pa.Array) -> Writing:
             blank = bool(pc.any(pc.match_substring_regex(values[letter], r"^ \d$")).as_py())
             template = template.replace(f"%{letter}", f"%{'_' if blank else '-'}{letter}")
     for letter, group in zip("bBaAp", "bbaap", strict=True):
-        if group in values and f"%{letter}" in template:
-            template = template.replace(f"%{letter}", f"%{_case(values[group])}{letter}")
+        if group in values:
+            template = re.sub(rf"%((?:\(\w\w\))?{letter})", rf"%{_case(values[group])}\1", template)
     if "f" in values:
         template = re.sub(r"%([.,])f", rf"%\g<1>{_digits(values['f'])}f", template)
     refined_writing = Writing(template)

@@ -47,15 +47,13 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
             return pa.from_numpy_dtype(array)
         return pa.int64() if whole else pa.float64()
 
-    if form is not None and codec.rewrites:
-        types = form.dtypes if kept else (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names)
-        form = Form("pyarrow", types, decimals=form.decimals, writings=form.writings) if kept else Form("pyarrow", types)
-        return _with_decimals(replace(codec, form=form).decode(x, seed, start, known), form.decimals)
     if form is not None and kept:
         form = replace(form, container="pyarrow", native=(), labels=())
-    else:
-        form = Form("pyarrow", tuple(type_name(dtype(kind)) for kind in space.kinds))
-    return _with_decimals(Codec(space, form).decode(x), form.decimals)
+        return _with_decimals(replace(codec, form=form).decode(x, seed, start, known), form.decimals)
+    if form is not None and codec.rewrites:
+        form = Form("pyarrow", (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names))
+        return replace(codec, form=form).decode(x, seed, start, known)
+    return Codec(space, Form("pyarrow", tuple(type_name(dtype(kind)) for kind in space.kinds))).decode(x)
 
 
 def _with_decimals(table: pa.Table, decimals: Sequence[str]) -> pa.Table:

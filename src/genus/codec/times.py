@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.digits import CLOCK, template_of_digits
 from genus.codec.frames import ARRAYS, Form, is_text, type_name
 from genus.codec.looks import MOSTLY, templates_of
 from genus.codec.notes import Note
@@ -22,8 +23,9 @@ from genus.kinds import Time
 __all__ = ["Times", "find_times", "is_missing", "read_times", "texts_of"]
 
 SCREENED = 2000  # so many values may rule out an order of day and month
+PROBED = 1000  # so many values rule out that digits are times
 SAMPLED = 60  # so many values of a column tell whether it may hold times
-BLANK = ("", "NaT")
+BLANK = ("", "NaT", "00.00.0000", "00/00/0000", "0000-00-00", "0000-00-00 00:00:00")
 CENTURY = (19_000_101, 21_001_231)  # whole numbers between may be dates
 CLOCKS = (1, 10**4, 10**6)  # times these, with hours and minutes, or with seconds too
 
@@ -126,19 +128,29 @@ def find_times(
         DataError: a few values are no times, or the caller says that there are times and there are none.
     """
     template = kind if isinstance(kind, str) and "%" in kind else None
-    if kind is None and is_text(column.type) and len(column) > SAMPLED and not _groups(column, missing):
-        return None  # a few texts say that it holds none, before all of them are looked at
-    texts = texts_of(column)
+    if not _may_be_times(column.type):
+        return None
+    numbers, digits = not is_text(column.type), None if template is not None else _template_of_digits(name, column)
+    if template is None and digits is None:
+        few = kind is None and len(column) > SAMPLED  # a few texts say that it holds none, before all of them are looked at
+        if not _is_dated(column) if numbers else few and not _groups(column, missing):
+            return None
+    known = template or digits
+    texts = texts_of(column, Writing(known) if known else None)
     if texts is None or len(texts) == texts.null_count:
         return None
     if template is not None:
         return _given(name, texts, Writing(template), missing)
-    groups = _groups(texts, missing)
+    groups: list[tuple[str, ...]] = [(digits,)] if digits else _groups(texts, missing)
     if not groups:
         if kind == "time":
             raise DataError(f"Column {name!r} is to hold times, and {_shown(texts, ~_null(texts))} is none that is known.")
         return None
-    return _read(name, texts, groups, missing, votes, pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
+    return _read(name, texts, groups, missing, votes, numbers)
+
+
+def _may_be_times(kind: pa.DataType) -> bool:
+    return is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _shown(texts: pa.Array, rows: np.ndarray) -> str:
@@ -149,10 +161,12 @@ def _shown(texts: pa.Array, rows: np.ndarray) -> str:
 # -- what may be written -------------------------------------------------------------------------------------------------
 
 
-def texts_of(column: pa.ChunkedArray) -> pa.Array | None:
-    """Return a column as texts where it may hold times: text, or whole numbers that could be days of a plausible century.
+def texts_of(column: pa.ChunkedArray, writing: Writing | None = None) -> pa.Array | None:
+    """Return a column as texts where it may hold times: text, or whole numbers; None for others.
 
-    The days may be followed by a time, as in 20230623235959.
+    Args:
+        column: N values.
+        writing: by which whole numbers are times, where that is known; of a time of day they get four digits.
     """
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -160,14 +174,44 @@ def texts_of(column: pa.ChunkedArray) -> pa.Array | None:
         return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return None
-    ends = pc.min_max(column).as_py()
-    if ends["min"] is None or not any(CENTURY[0] * n <= ends["min"] and ends["max"] <= (CENTURY[1] + 1) * n for n in CLOCKS):
-        return None
     try:
         array = column.combine_chunks().cast(pa.int64())
     except pa.ArrowInvalid:  # fractions
         return None
-    return array.cast(pa.large_string())
+    texts = array.cast(pa.large_string())
+    return pc.utf8_lpad(texts, 4, "0") if writing is not None and writing.template == CLOCK else texts
+
+
+def _template_of_digits(name: str, column: pa.ChunkedArray) -> str | None:
+    """Return the template by which whole numbers, or texts of digits, are times that do not look like dates.
+
+    A few rows from all over rule out most columns.
+    """
+    part = column.take(pa.array(np.linspace(0, len(column) - 1, min(len(column), PROBED)).astype(np.int64)))
+    for rows in (part, column) if len(column) > PROBED else (part,):
+        texts = pc.utf8_trim_whitespace(rows) if is_text(rows.type) else rows
+        if is_text(rows.type):
+            texts = texts.filter(pc.invert(pc.is_in(texts, value_set=pa.array(BLANK, texts.type))))
+            if not pc.all(pc.match_substring_regex(texts, r"^\d{1,18}$")).as_py():
+                return None
+        try:
+            values = np.asarray(texts.drop_null().cast(pa.int64()))
+        except pa.ArrowInvalid:  # fractions
+            return None
+        template = template_of_digits(name, values) if len(values) else None
+        if template is None:
+            return None
+    if template == CLOCK and is_text(column.type) and not pc.all(pc.equal(pc.utf8_length(texts), 4)).as_py():
+        return None
+    return template
+
+
+def _is_dated(column: pa.ChunkedArray) -> bool:
+    """Return whether whole numbers could be days of a plausible century, perhaps followed by a time, as in 20230623235959."""
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is not None and any(
+        CENTURY[0] * n <= ends["min"] and ends["max"] <= (CENTURY[1] + 1) * n for n in CLOCKS
+    )
 
 
 def _null(texts: pa.Array) -> np.ndarray:
@@ -266,7 +310,8 @@ def _joined(name: str, parsed: list[tuple[Writing, pa.Array]], notes: list[Note]
     if "y" in writing.letters:
         notes = [*notes, Note(f"column {name!r} has years of two digits, which are taken for 1969 to 2068", column=name)]
     if numbers:
-        reason = f"column {name!r} holds whole numbers that are dates"
+        noun = "dates" if not writing.has_clock else "times" if writing.has_date else "times of day"
+        reason = f"column {name!r} holds whole numbers that are {noun}"
         notes = [*notes, Note(reason, "{} keeps numbers", {"kinds": {name: "lattice"}}, name)]
     if len(writing.offsets) > 1:
         notes = [*notes, Note(f"column {name!r} has several offsets from UTC, and is measured in UTC", column=name)]

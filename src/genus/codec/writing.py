@@ -12,33 +12,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genus.codec.durations import format_iso, parse_iso
+from genus.codec.fields import days_of, seconds_of
+from genus.codec.names import LANGUAGES, names
 from genus.codec.scan import scan
 from genus.errors import DataError
-from genus.kinds.time import NANOSECONDS, days_of_months
+from genus.kinds.time import NANOSECONDS
 
-__all__ = ["MONTHS", "UTC", "WEEKDAYS", "Writing"]
+__all__ = ["UTC", "Writing"]
 
-MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
-)  # fmt: skip
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-TOKEN = re.compile(r"%(?:(?P<point>[.,])(?P<few>-?)(?P<digits>\d?)f|(?P<flag>[-+_^#:]*)(?P<letter>[YymdbBaAqVuHIMSpzDEGP%]))")
+TOKEN = re.compile(r"%(?:(?P<point>[.,])(?P<few>-?)(?P<digits>\d?)f|(?P<flag>[-+_^#:]*)"
+                   r"(?:\((?P<language>[a-z]{2})\))?(?P<letter>[YymdjbBaAoqVuHIMSspzDEGP%]))")  # fmt: skip
 ISO_DURATION = "%P"
+SINCE = {"%s": "s", "%:s": "ms"}
 UTC = ((0, 0), (0, 0))  # offsets of times that are counted, and written, in UTC
 MANY = 50_000  # texts of which each different one is read once, where a few thousand show that they repeat
-PIVOT = 69  # two digits from here on are years of the last century, as POSIX has it
 
 
 @dataclass(frozen=True)
 class Writing:
     """Describes how the times of a column are written, and reads and writes them so.
 
-    Templates are those of strftime: %Y %y %m %d %b %B %a %A %H %I %M %S %p %z, and %q for quarters; %V is the week and %u
-    the weekday of ISO 8601, whose year is then %Y. Further: %.3f for a
-    point and three digits of seconds, %.-6f for six digits that are left out where they are zero, %.-f for as many as needed;
-    %-d for a number without leading zeros, %_d with a blank in its place; %^b for JUN and %#b for jun; %:z for +02:00, %^z
-    with Z for zero, %#z for +02. Durations have %D for days, %E for hours beyond 24, %G for "1 day, " unless zero (%-G without
-    the comma), %+H for an hour with a plus after negative days, or are %P: ISO 8601.
+    Templates are those of strftime: %Y %y %m %d %j %b %B %a %A %H %I %M %S %p %z, and %q for quarters; %V is the week and %u
+    the weekday of ISO 8601, whose year is then %Y; %s counts seconds since 1970 and %:s milliseconds. %(de)B is the name in
+    German; there are also fr, es, it, pt and nl. %o is st, nd, rd or th after a day, %(fr)o er after the first. Further: %.3f
+    for a point and three digits of seconds, %.-6f for six digits that are left out where they are zero, %.-f for as many as
+    needed; %-d for a number without leading zeros, %_d with a blank in its place; %^b for JUN and %#b for jun; %:z for +02:00,
+    %^z with Z for zero, %#z for +02. Durations have %D for days, %E for hours beyond 24, %G for "1 day, " unless zero (%-G
+    without the comma), %+H for an hour with a plus after negative days, or are %P: ISO 8601.
 
     Args:
         template: the template.
@@ -63,11 +63,12 @@ class Writing:
         letters = [token["letter"] or "f" for token in TOKEN.finditer(self.template) if token["letter"] != "%"]
         rest = TOKEN.sub("", self.template)
         twice = [letter for letter in letters if letters.count(letter) > 1]
-        known = set(letters) & set("YymbBqHIMDEP")
-        if "%" in rest or not known or twice:
+        known = set(letters) & set("YymjbBqHIMDEPs")
+        tongues = {token["language"] for token in TOKEN.finditer(self.template)} - {None, *LANGUAGES}
+        if "%" in rest or not known or twice or tongues:
             fault = f"has {twice[0]!r} twice" if twice else "has an unknown %" if "%" in rest else "names no time"
             raise DataError(f"The way of writing {self.template!r} {fault}; expected one such as '%d/%m/%Y %H:%M'.")
-        if self.has_date and not set(letters) & {"Y", "y"}:
+        if self.has_date and not set(letters) & {"Y", "y", "s"}:
             raise DataError(f"The way of writing {self.template!r} has no year; expected %Y or %y in it.")
 
     # -- facts ----------------------------------------------------------------------------------------------------------
@@ -80,12 +81,12 @@ class Writing:
     @property
     def has_date(self) -> bool:
         """Return whether there is a date in it."""
-        return bool(self.letters & set("Yymdbq"))
+        return bool(self.letters & set("Yymdjbqs"))
 
     @property
     def has_clock(self) -> bool:
         """Return whether there is a time of day in it."""
-        return bool(self.letters & set("HI"))
+        return bool(self.letters & set("HIs"))
 
     @property
     def is_duration(self) -> bool:
@@ -114,7 +115,7 @@ class Writing:
             at = token.end()
             letter = token["letter"] or "f"
             before = token.start() > 0 and bool(TOKEN.search(self.template[: token.start()]))
-            out.append(_group(letter, self._is_beside_digits(token, before)))
+            out.append(_group(letter, self._is_beside_digits(token, before), token["language"] or "", token["flag"] or ""))
         return "^" + "".join(out) + _literal(self.template[at:]) + "$"
 
     def _is_beside_digits(self, token: re.Match[str], before: bool) -> bool:
@@ -128,6 +129,9 @@ class Writing:
         if self.template == ISO_DURATION:
             return parse_iso(values)
         texts = values.cast(pa.large_string())
+        if self.template in SINCE:
+            whole = pc.if_else(pc.match_substring_regex(texts, r"^-?\d{1,18}$"), texts, pa.scalar(None, texts.type))
+            return whole.cast(pa.int64()).cast(pa.timestamp(SINCE[self.template]))
         if len(texts) > MANY and _repeat(texts):
             encoded = texts.dictionary_encode()
             return self.parse(encoded.dictionary).take(encoded.indices)
@@ -155,10 +159,10 @@ class Writing:
         good = np.ones(rows, dtype=bool)
         ticks = np.zeros(rows, dtype=np.int64)
         if self.has_date:
-            days, good = _days(fields)
+            days, good = days_of(fields)
             ticks = days * (NANOSECONDS["D"] // NANOSECONDS[unit])
         if unit != "D":
-            seconds, fine = _seconds(fields)
+            seconds, fine = seconds_of(fields)
             good &= fine
             ticks = ticks + seconds * (NANOSECONDS["s"] // NANOSECONDS[unit])
             if "f" in fields:
@@ -178,6 +182,8 @@ class Writing:
         """Return times (N,) of one of Arrow's types as texts; the inverse of `parse`."""
         if self.template == ISO_DURATION:
             return format_iso(values)
+        if self.template in SINCE:
+            return values.cast(pa.timestamp(SINCE[self.template])).cast(pa.int64()).cast(pa.string())
         unit = "D" if pa.types.is_date32(values.type) else "ms" if pa.types.is_date(values.type) else str(values.type.unit)
         null = np.asarray(pc.is_null(values))
         whole = values.cast(pa.int32()) if values.type.bit_width == 32 else values
@@ -199,7 +205,7 @@ class Writing:
         return {"template": self.template, "offsets": [list(pair) for pair in self.offsets], "dtype": self.dtype}
 
 
-NUMERIC = set("YymdqVuHIMSDE")
+NUMERIC = set("YymdjqVuHIMSDE")
 
 
 def _literal(text: str) -> str:
@@ -207,23 +213,26 @@ def _literal(text: str) -> str:
     return "".join(r"\s+" if part.isspace() else re.escape(part) for part in re.split(r"(\s+)", text) if part)
 
 
-def _group(letter: str, narrow: bool) -> str:
+def _group(letter: str, narrow: bool, language: str, flag: str) -> str:
     """Return the pattern of a token; `narrow`: its full width is needed to tell it from its neighbours."""
-    names = "|".join(name if letter in "BA" else name[:3] for name in (MONTHS if letter in "bB" else WEEKDAYS))
+    words = "|".join(map(re.escape, names(letter, language))) if letter in "bBaA" else ""
+    sixty = r"\d{1,2}" if "-" in flag else r"\d{2}"
     two = r"\d{2}" if narrow else r"[\s+]?\d{1,2}"
     return {
         "Y": r"(?P<Y>\d{4})",
         "y": r"(?P<y>\d{2})",
+        "j": r"(?P<j>\d{3})",
+        "o": r"(?i:st|nd|rd|th|er)?",
         "q": r"(?P<q>[1-4])",
         "V": r"(?P<V>\d{2})",
         "u": r"(?P<u>[1-7])",
-        "M": r"(?P<M>\d{2})",
-        "S": r"(?P<S>\d{2})",
+        "M": rf"(?P<M>{sixty})",
+        "S": rf"(?P<S>{sixty})",
         "f": r"(?:[.,](?P<f>\d{1,9}))?",
-        "b": rf"(?P<b>(?i:{names}))",
-        "B": rf"(?P<b>(?i:{names}))",
-        "a": rf"(?P<a>(?i:{names}))",
-        "A": rf"(?P<a>(?i:{names}))",
+        "b": rf"(?P<b>(?i:{words}))",
+        "B": rf"(?P<b>(?i:{words}))",
+        "a": rf"(?P<a>(?i:{words}))",
+        "A": rf"(?P<a>(?i:{words}))",
         "p": r"(?P<p>(?i:[ap]\.?m\.?))",
         "z": r"(?P<z>(?i:Z)|[+-]\d{2}(?::?\d{2})?)",
         "D": r"(?P<D>[+-]?\d+)",
@@ -231,39 +240,6 @@ def _group(letter: str, narrow: bool) -> str:
         "G": r"(?:(?P<D>-?\d+) days?,? ?)?",
         "%": "%",
     }.get(letter, rf"(?P<{letter}>{two})")
-
-
-def _days(fields: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return days since 1970, and which exist."""
-    year = fields["Y"] if "Y" in fields else fields["y"] + np.where(fields["y"] < PIVOT, 2000, 1900)
-    if "V" in fields:
-        days = _first_monday(year) + 7 * (fields["V"] - 1) + fields.get("u", np.ones_like(year)) - 1
-        return days, (fields["V"] >= 1) & (days < _first_monday(year + 1))
-    month = fields["q"] * 3 - 2 if "q" in fields else fields.get("m", fields.get("b", np.ones_like(year)))
-    day = fields.get("d", np.ones_like(year))
-    months = (year - 1970) * 12 + month.clip(1, 12) - 1
-    first, last = days_of_months(months, 1), days_of_months(months, 31)
-    good = (month >= 1) & (month <= 12) & (day >= 1) & (day <= last - first + 1) & (year >= 1)
-    return first + day - 1, good
-
-
-def _first_monday(year: np.ndarray) -> np.ndarray:
-    """Return the day since 1970 on which years begin in ISO 8601: the Monday of the week of the fourth of January."""
-    fourth = days_of_months((year - 1970) * 12, 1) + 3
-    return fourth - (fourth + 3) % 7
-
-
-def _seconds(fields: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return seconds since midnight, or of a duration's hours, minutes and seconds; and which exist."""
-    zero = np.zeros_like(next(iter(fields.values())))
-    hour, minute, second = (fields.get(name, zero) for name in ("H", "M", "S"))
-    good = (hour <= 23) & (minute <= 59) & (second <= 59)
-    if "I" in fields:
-        good &= (fields["I"] >= 1) & (fields["I"] <= 12)
-        hour = fields["I"] % 12 + 12 * fields.get("p", zero)
-    if "E" in fields:
-        hour = fields["E"]
-    return hour * 3600 + minute * 60 + second, good
 
 
 def _repeat(texts: pa.Array) -> bool:
@@ -303,9 +279,10 @@ class _Parts:
             return self._fraction(token["point"], bool(token["few"]), int(token["digits"] or 9), not token["digits"])
         letter, flag = token["letter"], token["flag"]
         if letter in "bBaA":
-            names = MONTHS if letter in "bB" else WEEKDAYS
             index = self._month() - 1 if letter in "bB" else (self.days + 3) % 7
-            return pa.array([_styled(name if letter in "BA" else name[:3], flag) for name in names]).take(pa.array(index))
+            return pa.array([_styled(name, flag) for name in names(letter, token["language"])]).take(pa.array(index))
+        if letter == "o":
+            return pa.array(_ordinals(token["language"])).take(pa.array(self._day_of_month()))
         if letter == "p":
             return pa.array([_styled(t, flag) for t in ("AM", "PM")]).take(pa.array(self.seconds // 43_200))
         if letter == "z":
@@ -320,6 +297,10 @@ class _Parts:
     def _month(self) -> np.ndarray:
         return self.days.astype("M8[D]").astype("M8[M]").astype(np.int64) % 12 + 1
 
+    def _day_of_month(self) -> np.ndarray:
+        stamps = self.days.astype("M8[D]")
+        return (stamps - stamps.astype("M8[M]").astype("M8[D]")).astype(np.int64) + 1
+
     def _week(self) -> np.ndarray:
         thursday = self.days - (self.days + 3) % 7 + 3
         return (thursday - thursday.astype("M8[D]").astype("M8[Y]").astype("M8[D]").astype(np.int64)) // 7 + 1
@@ -331,7 +312,9 @@ class _Parts:
             year = (thursday if "V" in self.letters else stamps).astype("M8[Y]").astype(np.int64) + 1970
             return _padded(year if letter == "Y" else year % 100, flag, 4 if letter == "Y" else 2)
         if letter == "d":
-            return _padded((stamps - stamps.astype("M8[M]").astype("M8[D]")).astype(np.int64) + 1, flag)
+            return _padded(self._day_of_month(), flag)
+        if letter == "j":
+            return _padded((stamps - stamps.astype("M8[Y]").astype("M8[D]")).astype(np.int64) + 1, flag, 3)
         if letter == "E":
             text = _padded(self.days * 24 + self.seconds // 3600, flag)
             sign = pa.array(["", "-"]).take(pa.array(self.negative.astype(np.int64)))
@@ -364,6 +347,13 @@ class _Parts:
             text = f"{'-' if offset < 0 else '+'}{hours:02d}" + ("" if short else f"{colon}{minutes:02d}")
             texts.append("Z" if "^" in flag and offset == 0 else text)
         return pa.array(texts, pa.string()).take(pa.array(inverse))
+
+
+def _ordinals(language: str | None) -> list[str]:
+    """Return what stands after a day of the month, by the day."""
+    if language == "fr":
+        return ["", "er", *[""] * 30]
+    return ["th" if day % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th") for day in range(32)]
 
 
 def _styled(name: str, flag: str) -> str:

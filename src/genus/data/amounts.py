@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 __all__ = ["AMOUNT", "Amounts", "read_amounts"]
 
-SIGNS = "$€£¥₹"
-CODES = "USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL|MXN|KRW|ZAR"
+SIGNS = "$€£¥₹₽₺₩₫₪₱"
+CODES = (
+    r"Rs\.?|R\$|US\$|CA?\$|AU?\$|HK\$|NZ\$|kr\.?|Fr\.|RM|Rp\.?|"
+    "USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL|MXN|KRW|ZAR"
+)
 BLANKS = " \u00a0\u202f"
+MINUS = "−-"  # that of typography, and that of keyboards
+TIMES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "bn": 10**9}  # letters that multiply, where they differ
 # A parenthesis or a sign, a currency, a sign, digits with their marks, and a unit.
 AMOUNT = (
-    rf"^(\(?)([-+]?)[{BLANKS}]?([{SIGNS}]|(?:{CODES})[{BLANKS}]?|)[{BLANKS}]?([-+]?)(\d[\d.,'’{BLANKS}]*|\.\d+)"
-    rf"([%‰{SIGNS}]|[A-Za-zµμ°ºΩ²³/]{{1,12}}|)(\)?)$"
+    rf"^(\(?)([+{MINUS}]?)[{BLANKS}]?([{SIGNS}]|(?:{CODES})[{BLANKS}]?|)[{BLANKS}]?([+{MINUS}]?)(\d[\d.,'’{BLANKS}]*|\.\d+)"
+    rf"([%‰{SIGNS}]|[A-Za-zµμ°ºΩ²³łč/]{{1,12}}|)(\)|-|)$"
 )
 APART = rf"^[1-9]\d{{0,2}}([{BLANKS}'’]\d{{3}})*([.,]\d+)?$|^0([.,]\d+)?$"  # 12 500 or 12'500.50
 POINT = r"^\d{1,3}(,\d{3})*(\.\d*)?$|^\d*\.?\d+$|^\d+\.$"  # 12,500.50 or 12500.5
@@ -43,19 +49,20 @@ def read_amounts(texts: Sequence[str], decimal: bool = False, numeric: bool = Fa
     ([12500, 700], None)
     """
     found = [part for text in texts if (part := re.match(AMOUNT, text)) is not None]
-    units = {part[3].strip() + part[6] for part in found}
-    if len(found) < len(texts) or len(units) != 1 or any(bool(part[1]) != bool(part[7]) for part in found):
+    unit, times = _unit(found)
+    if len(found) < len(texts) or unit is None or any(bool(part[1]) != (part[7] == ")") for part in found):
         return None
-    (unit,) = units
     digits = [part[5].strip(BLANKS) for part in found]
     enclosed = sum(bool(part[1]) for part in found)
+    behind = sum(part[7] == "-" for part in found)
+    odd = behind or any("−" in (part[2], part[4]) for part in found)
     apart = any(re.search(rf"[{BLANKS}'’]", text) for text in digits)
     lettered = unit.isalpha() or "/" in unit
     padded = lettered and any(re.match(r"0\d", text) for text in digits)  # codes, such as 007B
     if (
-        enclosed == len(found)
+        len(found) in (enclosed, behind)
         or padded
-        or not (unit or enclosed or apart)
+        or not (unit or enclosed or apart or odd or times)
         or (lettered and not numeric and len(found) < FEWEST)
     ):
         return None
@@ -65,9 +72,23 @@ def read_amounts(texts: Sequence[str], decimal: bool = False, numeric: bool = Fa
     notes = [f"the unit {unit}, and samples of it are the numbers alone"] if unit else []
     notes += ["negative amounts in parentheses, and samples of it have a minus"] if enclosed else []
     notes += ["marks of thousands, and samples of it have none"] if apart else []
-    negative = [bool(part[1]) or "-" in (part[2], part[4]) for part in found]
-    kind: type = int if all(text.isdecimal() for text in plain) else float
-    return Amounts([-kind(text) if minus else kind(text) for text, minus in zip(plain, negative, strict=True)], notes)
+    notes += ["a minus behind its amounts, and samples of it have one before them"] if behind else []
+    notes += ["letters for thousands and millions, and samples of it are written out"] if times else []
+    negative = [bool(part[1]) or part[7] == "-" or bool({*MINUS} & {part[2], part[4]}) for part in found]
+    amounts = [Decimal(text) * by for text, by in zip(plain, times or [1] * len(plain), strict=True)]
+    whole = all(amount == int(amount) for amount in amounts) and (bool(times) or all(map(str.isdecimal, plain)))
+    kind: type = int if whole else float
+    return Amounts([-kind(amount) if minus else kind(amount) for amount, minus in zip(amounts, negative, strict=True)], notes)
+
+
+def _unit(found: Sequence[re.Match[str]]) -> tuple[str | None, list[int]]:
+    """Return the unit of all amounts, None where there are several, and what letters such as K and M multiply each by."""
+    before, after = {part[3].strip() for part in found}, {part[6] for part in found}
+    if len(before) == len(after) == 1:
+        return before.pop() + after.pop(), []
+    if len(before) > 1 or len(found) < FEWEST or not after <= TIMES.keys():
+        return None, []
+    return before.pop(), [TIMES[part[6]] for part in found]
 
 
 def _plain(digits: Sequence[str], apart: bool, decimal: bool, numeric: bool) -> list[str] | None:

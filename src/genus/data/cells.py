@@ -37,6 +37,8 @@ GROUPED = {  # what marks thousands, and the pattern of numbers in which it does
     ",": (r"^[-+]?\d{1,3}(,\d{3})*(\.\d+)?$", r",\d{3}[.,]"),
     ".": (r"^[-+]?\d{1,3}(\.\d{3})*(,\d+)?$", r"\.\d{3}[.,]"),
 }
+VERSION = r"^\d{1,2}\.(0|[1-9]\d?)$"  # such as 3.9 and 3.10, which as numbers would be 3.9 and 3.1
+FEW = 3  # different whole numbers beside 1,500: of three decimals they would be as rare as 1 in 1000
 NUMERIC = ("real", "lattice")
 
 
@@ -101,6 +103,10 @@ class _Texts:
         """Return whether there is a text, and every one matches a pattern."""
         return self.present > 0 and bool(pc.all(pc.match_substring_regex(self.values, pattern)).as_py())
 
+    def count(self, pattern: str) -> int:
+        """Return how many different texts match a pattern."""
+        return int(pc.sum(pc.fill_null(pc.match_substring_regex(self.values, pattern), False)).as_py() or 0)
+
     def any(self, pattern: str) -> bool:
         """Return whether some text matches a pattern."""
         return bool(pc.any(pc.match_substring_regex(self.values, pattern)).as_py())
@@ -156,7 +162,7 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
     numeric = _is_numeric(kind)
     if texts.all(NUMBER):
         if not texts.all(WHOLE):
-            return _floats(texts.values)
+            return _floats(texts.values) if numeric or not _are_versions(name, texts, notes) else None
         if not numeric and texts.any(PADDED):
             reason = f"column {name!r} has leading zeros and is read as text, which keeps them"
             if not texts.any(r"^[-+]?0\d"):
@@ -175,10 +181,24 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
     return _amounts(name, texts, decimal, numeric, notes)
 
 
+def _are_versions(name: str, texts: _Texts, notes: list[str]) -> bool:
+    """Return whether texts are versions, whose second part counts on from 9 to 10: as numbers some would be the same."""
+    if texts.present > 50 or not texts.any(r"\.[1-9]0$") or not texts.all(VERSION):
+        return False
+    parts = [text.split(".") for text in texts.values.drop_null().to_pylist()]
+    counted = {first for first, second in parts if len(second) == 1 and second != "0"}
+    if not any(first in counted and len(second) == 2 and second[1] == "0" for first, second in parts):
+        return False
+    reason = f"column {name!r} has 10 after 9 behind its points, as versions have, and is read as text, which keeps it"
+    notes.append(Note(reason, "{} takes it for numbers", {"kinds": {name: "real"}}, name))
+    return True
+
+
 def _with_commas(name: str, texts: _Texts, decimal: bool, numeric: bool, notes: list[str]) -> pa.Array | None:
     """Return the numbers of texts whose commas are decimal or mark thousands; None where they are to stay text."""
     for mark, (pattern, beyond_doubt) in GROUPED.items():
-        if texts.all(pattern) and texts.any(beyond_doubt):
+        told = texts.any(beyond_doubt) or (mark == "," and not decimal and texts.all(THOUSANDS) and texts.count(WHOLE) >= FEW)
+        if texts.all(pattern) and told:
             notes.append(Note(f"column {name!r} has marks of thousands, and samples of it have none", column=name))
             return _floats(pc.replace_substring(pc.replace_substring(texts.values, mark, ""), ",", "."))
     if texts.all(COMMA):

@@ -19,20 +19,21 @@ import pyarrow.csv as pcsv
 from genus.codec.decimals import has_trailing_zeros
 from genus.codec.looks import looks_like_time
 from genus.codec.notes import Note
-from genus.data.cells import MISSING, NUMBER, PADDED, WHOLE, is_category, missing_words, typed_text
+from genus.data.cells import MISSING, NUMBER, PADDED, VERSION, WHOLE, is_category, missing_words, typed_text
 from genus.data.files import File, as_utf8, beginning, guess_encoding, single_byte
 from genus.data.headers import has_header, is_number, names_of
 from genus.data.sequences import Options
+from genus.data.surroundings import DELIMITERS, bare_table
 from genus.errors import DataError
 from genus.kinds import Category
 from genus.kinds.numbers import EXACT
 
 __all__ = ["MISSING", "csv_parts", "read_csv"]
 
-DELIMITERS = "\t,;|"
-_MARKS = tuple(mark.encode() for mark in DELIMITERS)
 PART = 2**23  # bytes of text that are read together where it is read part by part
 LOOKED_AT = 1000  # so many rows decide whether line 1 is a header
+SEVEN = 7  # digits of a number in single precision
+HEXADECIMAL = "0[xX][0-9a-fA-F]+"
 FIELD = r'"[^"]*"|\S+'  # of blank-separated text
 
 
@@ -114,9 +115,9 @@ def _cuts(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
 def _opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list[str]], list[str]]:
     """Return how a text is laid out, which columns are read as text, the fields of its first lines, and notes."""
     buffer, notes = _decoded(file, options.encoding)
-    buffer, skipped = _without_preamble(buffer)
-    notes += [Note(f"{skipped:,} lines before the table begin with #, and are skipped")] if skipped else []
-    lines, delimiter = _head(buffer, file)
+    table = bare_table(buffer)
+    buffer, notes = table.buffer, [*notes, *table.notes]
+    lines, delimiter = _head(buffer, file, table.delimiter)
     if delimiter == " ":
         buffer = _with_single_blanks(buffer)
     header, more = has_header(lines, options.kinds) if options.header is None else (options.header, [])
@@ -125,7 +126,7 @@ def _opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list
     names, renamed = names_of(lines[0]) if header else ([f"x{i}" for i in range(len(lines[0]))], [])
     layout = _Layout(file.name, buffer, delimiter, tuple(names), int(header), tuple(missing_words(options.missing)))
     as_text = [name for name in names if is_category(kind := options.kinds.get(name)) and not _of_numbers(kind)]
-    as_text += [name for name in _dated(lines[int(header) :], names) if name not in as_text]
+    as_text += [name for name in _told_by_texts(lines[int(header) :], names) if name not in as_text]
     return layout, as_text, lines[int(header) :], [*notes, *more, *renamed]
 
 
@@ -138,9 +139,24 @@ def _typed(
     return {
         name: typed_text(name, column, options.kinds.get(name), layout.delimiter == ";", notes, options.missing)
         if pa.types.is_string(column.type)
-        else column
+        else _in_single_precision(name, column, notes)
         for name, column in columns.items()
     }
+
+
+def _in_single_precision(name: str, column: pa.ChunkedArray, notes: list[str]) -> pa.ChunkedArray:
+    """Return doubles as floats where all are floats and are written with more digits than these have, 3.5999999046325684."""
+    if not pa.types.is_floating(column.type):
+        return column
+    for part in (column.slice(0, LOOKED_AT), column):
+        values = np.asarray(part.drop_null())
+        single = values.astype(np.float32)
+        if not np.array_equal(single, values) or not len(values) or np.array_equal(np.round(values, SEVEN + 2), values):
+            return column
+    notes.append(
+        Note(f"column {name!r} has numbers of single precision, and samples of it have their seven digits", column=name)
+    )
+    return column.cast(pa.float32())
 
 
 def _trailing(lines: Sequence[Sequence[str]], columns: Mapping[str, pa.ChunkedArray]) -> tuple[str, ...]:
@@ -148,15 +164,38 @@ def _trailing(lines: Sequence[Sequence[str]], columns: Mapping[str, pa.ChunkedAr
     found = []
     for i, (name, column) in enumerate(columns.items()):
         if pa.types.is_floating(column.type):
-            texts = [row[i] for row in lines if i < len(row) and re.match(NUMBER, row[i])]
+            texts = [text for row in lines if i < len(row) and (text := _decimal_part(row[i]))]
             found += [name] if texts and has_trailing_zeros(texts) else []
     return tuple(found)
 
 
-def _dated(lines: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:
-    """Return the columns that hold times by their first texts; in which way these are written is seen in all of them."""
+def _decimal_part(text: str) -> str:
+    """Return a number, or its digits behind the point where other signs stand around it; "" of what is none.
+
+    >>> _decimal_part("1.234,50 €"), _decimal_part("7.5"), _decimal_part("NA")
+    ('0.50', '7.5', '')
+    """
+    if re.match(NUMBER, text):
+        return text
+    found = re.search(r"\d(?:[.,](\d+))?[^\d.,]*$", text)
+    return "" if found is None else f"0.{found[1]}" if found[1] else "0"
+
+
+def _told_by_texts(lines: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:
+    """Return the columns that Arrow is not to type: times, versions and hexadecimal numbers by their first texts."""
     rows = [["" if (text := field.strip()) in MISSING else text for field in line] for line in lines if len(line) == len(names)]
-    return [name for name, texts in zip(names, zip(*rows, strict=True), strict=False) if looks_like_time(texts[:50])]
+    return [
+        name
+        for name, texts in zip(names, zip(*rows, strict=True), strict=False)
+        if looks_like_time(texts[:50]) or _are_codes([text for text in texts if text])
+    ]
+
+
+def _are_codes(texts: Sequence[str]) -> bool:
+    """Return whether texts are hexadecimal numbers, or versions of which one ends in a zero that a number would lose."""
+    if texts and all(re.fullmatch(HEXADECIMAL, text) for text in texts):
+        return True
+    return any(re.search(r"\.[1-9]0$", text) for text in texts) and all(re.match(VERSION, text) for text in texts)
 
 
 def _of_numbers(kind: object) -> bool:
@@ -180,31 +219,19 @@ def _decoded(file: File, encoding: str | None) -> tuple[pa.Buffer, list[str]]:
     return as_utf8(buffer, found, file.name), [_guessed(file, found)] if guessed else []
 
 
-def _without_preamble(buffer: pa.Buffer) -> tuple[pa.Buffer, int]:
-    """Return text without the empty lines and the comments after # before its first line, and how many comments these are.
-
-    The last line after # stays where it may be a header: it has as many fields as the first one without, which holds digits.
-    """
-    at, comments, last = 0, 0, (0, b"")
-    for line in beginning(buffer).splitlines(keepends=True):
-        if line.lstrip().startswith(b"#"):
-            comments, last = comments + 1, (at, line)
-        elif line.strip():
-            fields = [max(map(one.count, _MARKS)) for one in (last[1], line)]
-            if comments and fields[0] == fields[1] and re.search(rb"\d", line):
-                at, comments = last[0], comments - 1
-            break
-        at += len(line)
-    return (buffer.slice(at), comments) if 0 < at < len(buffer) else (buffer, 0)
-
-
 def _guessed(file: File, encoding: str) -> Note:
     shown = "Latin-1 (Windows-1252)" if encoding == "cp1252" else "Latin-1"
     return Note(f"the file {file.name} is no UTF-8 and is read as {shown}", "{} names another", {"encoding": "NAME"})
 
 
-def _head(buffer: pa.Buffer, file: File) -> tuple[list[list[str]], str]:
-    """Return the fields of the first lines that are not empty, and the delimiter: " " for any run of blanks."""
+def _head(buffer: pa.Buffer, file: File, told: str | None = None) -> tuple[list[list[str]], str]:
+    """Return the fields of the first lines that are not empty, and the delimiter: " " for any run of blanks.
+
+    Args:
+        buffer: the text.
+        file: that it is of.
+        told: the delimiter, where it is known.
+    """
     head = beginning(buffer)
     if len(buffer) > len(head) and b"\n" not in head and b"\r" not in head:
         raise DataError(
@@ -215,12 +242,13 @@ def _head(buffer: pa.Buffer, file: File) -> tuple[list[list[str]], str]:
     shown = [line for line in text.splitlines()[: LOOKED_AT + 1] if line.strip()]
     if not shown:
         raise DataError(f"The file {file.name} is empty; expected rows of data.")
-    if _is_parted_by_blanks(shown, file.suffix):
+    if told is None and _is_parted_by_blanks(shown, file.suffix):
         return [[field.strip('"') for field in re.findall(FIELD, line)] for line in shown[:LOOKED_AT]], " "
     first = shown[0]
     delimiter = max(DELIMITERS, key=first.count) if any(d in first for d in DELIMITERS) else ","
     if ";" in first and all(map(is_number, first.split(";"))):
         delimiter = ";"
+    delimiter = told or delimiter
     lines: list[list[str]] = []
     with suppress(csv.Error):  # a text too long for this module, below lines that are enough
         rows = (

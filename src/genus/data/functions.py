@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from genus.kinds import Category, Lattice
 __all__ = ["find_functions", "first_of_two_values", "has_all_values", "made_function"]
 
 LEVELS = 256  # a function has at most so many values
+SEEN = 0.5  # of the whole numbers that a column may have, which tell the function of the others
 
 
 def find_functions(columns: Sequence[Candidate], target: str | None) -> list[Function]:
@@ -32,7 +34,7 @@ def find_functions(columns: Sequence[Candidate], target: str | None) -> list[Fun
         for name in names
         if of != name and name != target and _is_function(*codes[of], *codes[name], pairs=few**2)
     }
-    follows = {(of, name) for of, name in follows if has_all_values(by_name[of])}
+    follows = {(of, name) for of, name in follows if has_all_values(by_name[of]) or _unseen(by_name[name], by_name[of])}
     rank = {name: (name != target, not isinstance(by_name[name].kind, Category), i) for i, name in enumerate(names)}
     chosen: dict[str, str] = {}
     for name in names:
@@ -116,6 +118,28 @@ def has_all_values(column: Candidate) -> bool:
     return codes[1] == (kind.size + kind.has_missing if isinstance(kind, Lattice) else kind.states)
 
 
+def _unseen(column: Candidate, of: Candidate) -> dict[int, Any]:
+    """Return the whole numbers that a column may have and no row has, each with the value that its neighbours have.
+
+    So the group of an age that is not in the data follows from those that are. Nothing is returned where the values are no
+    steps: where some value of the function comes again after another.
+    """
+    kind = of.kind
+    if (
+        not (isinstance(kind, Lattice) and kind.is_whole and pa.types.is_integer(of.data.type))
+        or kind.has_missing
+        or kind.atoms
+    ):
+        return {}
+    pairs = sorted(zip(*(_pairs(column, of).column(name).to_pylist() for name in ("key", "value")), strict=True))
+    runs = [value for value, _ in itertools.groupby(value for _, value in pairs)]
+    if len(runs) != len({*runs}) or len(pairs) < SEEN * kind.size:
+        return {}
+    keys, values = np.array([key for key, _ in pairs]), [value for _, value in pairs]
+    every = np.rint(kind.low + kind.step * np.arange(kind.size)).astype(np.int64)
+    return {key: values[int(np.abs(keys - key).argmin())] for key in every[~np.isin(every, keys)].tolist()}
+
+
 def _pairs(column: Candidate, of: Candidate) -> pa.Table:
     """Return the different pairs of a key and a value."""
     return pa.table({"key": _plain(of.data), "value": _plain(column.data)}).group_by(["key", "value"]).aggregate([])
@@ -132,7 +156,9 @@ def first_of_two_values(column: Candidate, of: Candidate) -> tuple[Any, list[Any
 def made_function(column: Candidate, of: Candidate) -> Function:
     """Return a column as a function of another, with the values that the rows have."""
     pairs = _pairs(column, of)
+    unseen = {} if has_all_values(of) else _unseen(column, of)
     keys, values = (tuple(plain_values(pairs.column(name))) for name in ("key", "value"))
+    keys, values = (*keys, *unseen), (*values, *unseen.values())
     levels: tuple[Any, ...] = ()
     if pa.types.is_dictionary(column.data.type) and isinstance(column.kind, Category):
         levels = tuple(level for level in column.kind.levels if level is not None)

@@ -199,7 +199,7 @@ def _levels(name: str, column: pa.ChunkedArray, may_be_free: bool) -> Category:
 
 def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: bool, chart: str) -> Kind:
     if pa.types.is_temporal(column.type):
-        return _time(column)
+        return _time(column, chart)
     kind, values = column.type, to_numbers(column)
     low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))  # of what is not missing
     if not max(-low, high) <= LARGEST:
@@ -244,9 +244,9 @@ def _beyond_exact(name: str, column: pa.ChunkedArray) -> Category:
     return _levels(name, column, False)
 
 
-def _time(column: pa.ChunkedArray) -> Time:
+def _time(column: pa.ChunkedArray, chart: str) -> Time:
     """Return the Time of a column of one of Arrow's types of time."""
     unit, concept = unit_of(column.type)
     present = column.drop_null()
     ticks = (present.cast(pa.int32()) if column.type.bit_width == 32 else present).cast(pa.int64()).to_numpy()
-    return Time.measure_ticks(ticks, unit, concept, column.null_count > 0)
+    return Time.measure_ticks(ticks, unit, concept, column.null_count > 0, chart)

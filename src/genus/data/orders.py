@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ __all__ = ["add_order", "find_orders", "place_orders"]
 
 FEWEST = 50  # rows where both are known
 SEVERAL = 5  # rows with the least gap, from which on a gap of 0 would have been seen too
+ORDERED = {"min": 0, "minimum": 0, "low": 0, "lowest": 0, "lower": 0, "mean": 1, "avg": 1, "average": 1, "median": 1, "max": 2,
+           "maximum": 2, "high": 2, "highest": 2, "upper": 2}  # fmt: skip
 STEEPEST = 2.5  # near a true bound, the share of gaps below g falls like g to a power of 1 or 2; that of chance falls faster
 
 
@@ -64,9 +67,22 @@ def _is_below(low: Candidate, high: Candidate) -> bool | None:
     gap = np.sort(b - a)
     step = 0.0 if low.decimals == ALL_DIGITS else _step(gap)
     # What begins rarely ends before by chance alone; of numbers, the gaps have to look like those from a bound.
-    bound = pa.types.is_temporal(low.data.type) or _is_bound(gap.astype(np.float64), step)
+    told = pa.types.is_temporal(low.data.type) or _is_told(low.name, high.name)
+    bound = told or _is_bound(gap.astype(np.float64), step)
     # Strict only where several gaps are the least one: elsewhere equal values may just not have come yet.
     return bool(gap[0] > 0 and step > 0 and np.count_nonzero(gap == gap[0]) >= SEVERAL) if bound else None
+
+
+def _is_told(low: str, high: str) -> bool:
+    """Return whether the names of two columns say their order, and nothing else parts them.
+
+    >>> _is_told("temp_min", "temp_max"), _is_told("low", "High"), _is_told("max_t", "max_u"), _is_told("min_t", "max_u")
+    (True, True, False, False)
+    """
+    words = [re.findall(r"[a-z]+|\d+", name.lower()) for name in (low, high)]
+    ranks = [[ORDERED[word] for word in one if word in ORDERED] for one in words]
+    rests = [[word for word in one if word not in ORDERED] for one in words]
+    return rests[0] == rests[1] and [len(rank) for rank in ranks] == [1, 1] and ranks[0] < ranks[1]
 
 
 def _step(gap: np.ndarray) -> float:

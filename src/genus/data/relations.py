@@ -146,9 +146,10 @@ def find_relations(
 def _ends(found: Sequence[Rewrite], table: pa.Table, kinds: Mapping[str, Kind]) -> list[Rewrite]:
     """Return the constraints that keep replaced columns within the ends of their kinds: what is owned is 0 or 1, not 2.
 
-    An end is kept where several rows lie at it, and some would be beyond it if the columns that stand for it were shuffled.
+    An end is kept where several rows lie at it, and some would be beyond it if the columns that stand for it were shuffled; and
+    always the sign of a difference, such as what is left of 100.
     """
-    replaced = [r.column for r in found if isinstance(r, Sum | Order) and isinstance(kinds.get(r.column), Real | Lattice)]
+    replaced = [r for r in found if isinstance(r, Sum | Order) and isinstance(kinds.get(r.column), Real | Lattice)]
     if not replaced:
         return []
     after, rng = _after(found, table), np.random.default_rng(0)
@@ -156,15 +157,23 @@ def _ends(found: Sequence[Rewrite], table: pa.Table, kinds: Mapping[str, Kind]) 
     drawn = run_backward(found, pa.table(shuffled, names=after.column_names))
     kept: list[Rewrite] = []
     inside = np.ones(table.num_rows, dtype=bool)
-    for name in replaced:
-        values, seen = to_numbers(drawn.column(name)), to_numbers(table.column(name))
-        low, high = _range(kinds[name])
-        for end, beyond, sign in ((low, values < low, ">="), (high, values > high, "<=")):
-            touched = (seen == end).sum() >= max(TOUCHING[0], TOUCHING[1] * len(seen))
-            if touched and beyond.mean() >= BEYOND and (inside & ~beyond).mean() >= ACCEPTED:
-                inside &= ~beyond
-                kept.append(Constraint.end(name, sign, end, tuple(table.column_names)))
+    for rewrite in replaced:
+        values, seen = to_numbers(drawn.column(rewrite.column)), to_numbers(table.column(rewrite.column))
+        least = max(TOUCHING[0], TOUCHING[1] * len(seen))
+        both = zip((">=", "<="), _range(kinds[rewrite.column]), strict=True)
+        ends = [(s, end) for s, end in both if (seen == end).sum() >= least and _beyond(values, s, end).mean() >= BEYOND]
+        if isinstance(rewrite, Sum) and rewrite.minus and np.nanmin(seen) >= 0 and not any(sign == ">=" for sign, _ in ends):
+            ends.append((">=", 0.0))
+        for sign, end in ends:
+            if (inside & ~_beyond(values, sign, end)).mean() >= ACCEPTED:
+                inside &= ~_beyond(values, sign, end)
+                kept.append(Constraint.end(rewrite.column, sign, end, tuple(table.column_names)))
     return kept
+
+
+def _beyond(values: np.ndarray, sign: str, end: float) -> np.ndarray:
+    """Return which values (N,) are beyond an end that they should be above, ">=", or below, "<="."""
+    return values < end if sign == ">=" else values > end
 
 
 def _range(kind: Kind) -> tuple[float, float]:

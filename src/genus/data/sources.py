@@ -21,12 +21,14 @@ from torch import Tensor
 
 from genus.codec.decimals import measure_decimals
 from genus.codec.frames import Form, to_arrow, type_name
+from genus.codec.notes import Note
 from genus.data import audio, images, numbers, text
 from genus.data.collections import Labelled, gathered
 from genus.data.delimited import read_csv
 from genus.data.files import COMPRESSED, File, as_utf8, unreadable
 from genus.data.sequences import Options, Sequences
 from genus.data.series import Series, is_series, of_arrays
+from genus.data.surroundings import looks_like_table
 from genus.data.tables import read_arrow, read_dataset, read_excel, read_json, read_parquet
 from genus.errors import DataError
 
@@ -261,6 +263,11 @@ def _of_sequences(name: str, sequences: Sequences, labels: Sequence[str] | None 
 
 
 def _text(file: File, options: Options) -> Source:
+    of_text = {"documents", "tokens", "length", "sequence"} & {*options.used_arguments()}
+    if options.form.container != "text" if options.form is not None else not of_text and looks_like_table(file.buffer()):
+        found = _csv(file, options)
+        said = Note("the file looks like a table and is read as one", "{} reads its lines as text", {"documents": "lines"})
+        return replace(found, notes=(said, *found.notes))
     path = _path_of(file)
     return _of_sequences(path.name, text.read_texts([text.Text(path.name, path)], options))
 

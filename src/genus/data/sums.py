@@ -110,7 +110,8 @@ def _with_dependents(sums: Sequence[Sum], by_name: Mapping[str, Candidate], targ
     """Return the sums, each solved for the column that x can best do without; those that the target must not be left for go.
 
     That is the total, where nothing is subtracted and no part is negative, for then it keeps its sign by itself; else a column
-    of both signs, which has none to keep. Where there is neither, the sum is left out: its draws could have a wrong sign.
+    of both signs, which has none to keep; else, of shares of a constant, the largest, whose sign is kept by rejection.
+    Where there is none, the sum is left out: its draws could have a wrong sign.
     """
     kept = []
     for one in sums:
@@ -120,9 +121,15 @@ def _with_dependents(sums: Sequence[Sum], by_name: Mapping[str, Candidate], targ
         if len(one.reads) == 1:  # of two equal columns the later goes
             order = list(by_name)
             choices.sort(key=lambda name: -order.index(name))
-        solved = (_solved(one, name, by_name) for name in choices)
-        kept += [s for s in solved if s is not None and keeps_sign(s, by_name)][:1]
+        solved = [s for name in choices if (s := _solved(one, name, by_name)) is not None]
+        kept += ([s for s in solved if keeps_sign(s, by_name)] or [s for s in solved if _is_rest(s, by_name)])[:1]
     return kept
+
+
+def _is_rest(one: Sum, by_name: Mapping[str, Candidate]) -> bool:
+    """Return whether a column is what others leave of a constant, and none is negative: percentages, or levels as 0 and 1."""
+    rest = not one.plus and len(one.minus) > 1 and one.constant > 0
+    return rest and all(np.nanmin(by_name[n].values) >= 0 for n in (one.column, *one.minus))
 
 
 def _solved(one: Sum, name: str, by_name: Mapping[str, Candidate]) -> Sum | None:

@@ -166,6 +166,9 @@ def _unwrapped(value: Any) -> Any:
     envelope = next((name for name in ("data", "rows", "records") if isinstance(value.get(name), list)), None)
     if envelope is not None and not all(isinstance(v, list) for v in value.values()):
         return value[envelope]
+    lists = [v for v in value.values() if isinstance(v, list)]
+    if len(lists) == 1 < len(value) and lists[0] and all(isinstance(row, Mapping) for row in lists[0]):
+        return lists[0]
     inner = [v for v in value.values() if isinstance(v, Mapping)]
     if inner and len(inner) == len(value) and all(map(str.isdecimal, value)) and not all(map(str.isdecimal, inner[0])):
         return inner  # a row for each number

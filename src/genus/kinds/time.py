@@ -83,7 +83,7 @@ class Time(Lattice):
     # -- measuring ----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def measure_ticks(cls, ticks: np.ndarray, unit: str, concept: str, missing: bool = False) -> Time:
+    def measure_ticks(cls, ticks: np.ndarray, unit: str, concept: str, missing: bool = False, chart: str = "affine") -> Time:
         """Return the Time of values in whole units: their unit is made as coarse as they are, their step divides all gaps.
 
         Dates of three months or more that share a day of the month, or are the last of their months, are counted in months.
@@ -93,6 +93,7 @@ class Time(Lattice):
             unit: of the ticks, "D" or finer.
             concept: "date", "instant", "time of day" or "duration".
             missing: some values are missing besides.
+            chart: "affine"; or "auto", the chart under which the values are likeliest.
         """
         low, high = int(ticks.min()), int(ticks.max())
         day = DAY // NANOSECONDS[unit]
@@ -100,16 +101,16 @@ class Time(Lattice):
         if dated and not (ticks % day).any():
             months, of_month = months_of_days(ticks // day)
             if of_month and months.max() - months.min() > 1:
-                return cls._measured(months, "M", concept, missing, of_month)
+                return cls._measured(months, "M", concept, missing, of_month, chart)
         units = [u for u in NANOSECONDS if NANOSECONDS[u] >= NANOSECONDS[unit] and (dated or u != "D" or unit == "D")]
         chosen = next(u for u in units if not (ticks % (NANOSECONDS[u] // NANOSECONDS[unit])).any())
         while (high - low) * NANOSECONDS[unit] // NANOSECONDS[chosen] >= EXACT:
             chosen = units[units.index(chosen) - 1]
         ratio = NANOSECONDS[chosen] // NANOSECONDS[unit]
-        return cls._measured((ticks + ratio // 2) // ratio if ratio > 1 else ticks, chosen, concept, missing, 1)
+        return cls._measured((ticks + ratio // 2) // ratio if ratio > 1 else ticks, chosen, concept, missing, 1, chart)
 
     @classmethod
-    def _measured(cls, ticks: np.ndarray, unit: str, concept: str, missing: bool, day: int) -> Time:
+    def _measured(cls, ticks: np.ndarray, unit: str, concept: str, missing: bool, day: int, chart: str) -> Time:
         """Return the Time of ticks in the unit chosen for them."""
         low, high = int(ticks.min()), int(ticks.max())
         origin = low if concept in ("date", "instant") else 0
@@ -121,7 +122,7 @@ class Time(Lattice):
                 high = low + (whole - 1 - low) // step * step
         bounds = EVERYWHERE if concept == "duration" else (float(low - origin), float(high - origin))
         x = (ticks - origin).astype(np.float64)
-        base = Lattice.measure(np.append(x, math.nan) if missing else x, step=float(step), bounds=bounds)
+        base = Lattice.measure(np.append(x, math.nan) if missing else x, step=float(step), bounds=bounds, chart=chart)
         if base.is_narrow and concept == "time of day":
             base = replace(base, low=bounds[0], high=bounds[1], loc=math.nan, scale=math.nan)
         values: dict[str, Any] = {field.name: getattr(base, field.name) for field in fields(base)}

@@ -1,0 +1,66 @@
+"""Whole numbers, and texts of digits alone, that are dates, times of day, or seconds since 1970."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+__all__ = ["CLOCK", "template_of_digits"]
+
+CLOCK = "%H%M"
+CENTURIES = (1900, 2100)
+FEWEST, HOURS, MINUTES = 30, 6, 10  # different values, hours and minutes, of which chance makes no clock
+SINCE = (946_684_800, 2_051_222_400)  # seconds since 1970 of the years 2000 and 2035
+STAMPS = {
+    "time",
+    "timestamp",
+    "ts",
+    "date",
+    "datetime",
+    "epoch",
+    "unix",
+    "created",
+    "updated",
+    "modified",
+    "at",
+    "when",
+    "seen",
+}
+
+
+def template_of_digits(name: str, values: np.ndarray) -> str | None:
+    """Return the template of times that whole numbers stand for, beside whole dates, which are told by their looks.
+
+    These are months, 202306; days of a year, 2023174; times of day, 729 and 2157, where the last two digits never reach 60;
+    and seconds or milliseconds since 1970 in a column that is called as a time is.
+
+    Args:
+        name: of the column.
+        values: (N,) whole numbers.
+
+    >>> template_of_digits("period", np.array([202211, 202212, 202301, 202302]))
+    '%Y%m'
+    """
+    distinct = np.unique(values)
+    low, high = int(distinct[0]), int(distinct[-1])
+    first, last = CENTURIES
+    if first * 100 < low and high < last * 100 and len(distinct) > 3 and np.isin(distinct % 100, range(1, 13)).all():
+        return "%Y%m"
+    if first * 1000 < low and high < last * 1000 and len(distinct) >= 12 and np.isin(distinct % 1000, range(1, 367)).all():
+        return "%Y%j"
+    if _are_clocks(distinct):
+        return CLOCK
+    words = {*re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())}
+    for template, ratio in (("%s", 1), ("%:s", 1000)):
+        if SINCE[0] * ratio <= low and high < SINCE[1] * ratio and words & STAMPS:
+            return template
+    return None
+
+
+def _are_clocks(distinct: np.ndarray) -> bool:
+    """Return whether numbers are hours and minutes, of many hours and of minutes that chance would have beyond 59 too."""
+    hours, minutes = np.divmod(distinct, 100)
+    if len(distinct) < FEWEST or distinct[0] < 0 or hours[-1] > 23 or minutes.max() > 59:
+        return False
+    return len(np.unique(hours)) >= HOURS and len(np.unique(minutes)) >= MINUTES
