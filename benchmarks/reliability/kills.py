@@ -47,6 +47,8 @@ class Kills:
         home: holds whole.csv and warm.genus, and what each command writes when nobody ends it.
     """
 
+    together = 1
+
     def __init__(self, seed: int, home: Path) -> None:
         self.seed, self.home = seed, home
         self.whole: dict[str, tuple[float, dict[str, bytes]]] = {}
