@@ -331,6 +331,16 @@ def test_numbers_of_16_bits_and_texts_that_are_no_unicode_are_read_or_a_sentence
         genus.read(np.arange(2**60, 2**60 + 2400, dtype=np.int64).reshape(60, 40), sequence=True)
 
 
+def test_a_recording_that_lies_of_its_rate_is_refused(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(2000) / 7), 8000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = (134_225_728).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(genus.DataError, match="says that it has 134,225,728 samples a second; expected 1,000,000 at most"):
+        genus.read(tmp_path / "a.wav", rate=4000)
+
+
 def test_students_far_from_their_start_are_no_error() -> None:
     base = Student(2)
     base.log_degrees.data[:] = torch.nan
