@@ -383,6 +383,23 @@ def test_a_signal_ends_a_command_and_leaves_nothing(number: int, tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["m.genus"]
 
 
+def test_a_signal_that_a_library_turns_into_an_error_is_that_signal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def turned(*a: Any, **k: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as error:
+            raise RuntimeError("a callback failed") from error
+
+    monkeypatch.setattr("genus.data.read", turned)
+    assert main(["describe", "iris"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "genus: ended by SIGTERM; nothing half-written is left.\n"
+    monkeypatch.setattr("genus.data.read", lambda *a, **k: 1 / 0)
+    assert main(["describe", "iris"]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
 def _half_written(path: Path, number: int) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text("half")
