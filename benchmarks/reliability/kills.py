@@ -224,6 +224,7 @@ def _run(words: list[str], plan: Plan | None, folder: Path | None, times: Path |
     code = 70
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the campaign runs under nohup
         if folder is not None:
             os.chdir(folder)
         quiet = os.open(os.devnull, os.O_WRONLY)
