@@ -188,10 +188,7 @@ def level_array(levels: Sequence[Any]) -> pa.Array:
     except OverflowError:
         return pa.array(levels, pa.uint64())
     except pa.ArrowException as error:  # of a space that somebody made, or changed in a file without a form
-        shown = ", ".join(map(repr, levels[:4]))
-        raise DataError(
-            f"The levels of a column must be all texts, all numbers, or all true and false; got {shown}."
-        ) from error
+        raise DataError(f"Levels must be all texts, all numbers, or all true and false; got {str(levels)[:80]}.") from error
 
 
 def common_type(array: pa.Array, levels: pa.Array) -> tuple[pa.Array, pa.Array]:
