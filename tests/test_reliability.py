@@ -26,6 +26,7 @@ from genus.codec.columns import level_array
 from genus.files import describe, read_tensors, write_tensors
 from genus.models.bases import Student
 from genus.nets.state import NoMoreThan
+from genus.training.options import FitOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.reliability.campaign import PARTS, part, run_part
@@ -318,7 +319,7 @@ def test_texts_of_arrow_that_are_no_text_are_refused(tmp_path: Path) -> None:
 # -- writing --------------------------------------------------------------------------------------------------------------
 
 
-def test_numbers_of_16_bits_and_texts_that_are_no_unicode_are_read_or_a_sentence() -> None:
+def test_numbers_of_16_bits_and_texts_that_are_no_unicode_are_read_or_a_sentence(tmp_path: Path) -> None:
     halves = pa.table({"h": pa.array(np.arange(60, dtype=np.float16)), "d": pa.array(np.arange(60) % 7)})
     data = genus.read(halves)
     drawn = data.decode(data.x)
@@ -328,8 +329,17 @@ def test_numbers_of_16_bits_and_texts_that_are_no_unicode_are_read_or_a_sentence
     texts.view(np.uint32)[3] = 0x7FFFFFFF
     with pytest.raises(genus.DataError, match="'x' holds text that is no Unicode"):
         genus.read({"x": texts})
+    blank = np.where(np.arange(60) == 9, "", texts)
+    np.savez(tmp_path / "t.npz", x=blank)
+    with pytest.raises(genus.DataError, match="'x' holds text that is no Unicode"):
+        genus.read(tmp_path / "t.npz")
     with pytest.raises(genus.DataError, match="whole numbers beyond"):
         genus.read(np.arange(2**60, 2**60 + 2400, dtype=np.int64).reshape(60, 40), sequence=True)
+
+
+def test_an_option_of_hundreds_of_digits_is_a_sentence() -> None:
+    with pytest.raises(TrainingError, match="batch_size must be a number, or None; got one of 401 digits"):
+        FitOptions(batch_size=10**400)
 
 
 def test_levels_of_several_types_are_a_sentence() -> None:

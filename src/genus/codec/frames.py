@@ -21,7 +21,7 @@ from genus.codec.decimals import SPEC
 from genus.codec.writing import Writing
 from genus.errors import DataError
 
-__all__ = ["Form", "is_frame", "is_text", "mixed_column", "to_arrow", "to_numbers", "type_name", "type_of"]
+__all__ = ["Form", "check_unicode", "is_frame", "is_text", "mixed_column", "to_arrow", "to_numbers", "type_name", "type_of"]
 
 DENSE = 2**28  # a sparse matrix of more places stays one
 FRAMES = ("pandas", "polars", "pyarrow", "dict")
@@ -246,14 +246,21 @@ def _column(name: str, values: Any) -> pa.Array:
             values = values.astype(f"{values.dtype.kind}8[{unit}]")  # of hours or months, which Arrow has not
     else:
         mask = None
-    if isinstance(values, np.ndarray) and values.dtype.kind == "U" and values.nbytes:
-        codes = values.view(np.uint32)  # of a damaged file, they may be no characters
-        if codes.max() > sys.maxunicode or bool(((codes >= 0xD800) & (codes < 0xE000)).any()):
-            raise DataError(f"Column {name!r} holds text that is no Unicode; write it anew, or leave it out.")
+    if isinstance(values, np.ndarray):
+        check_unicode(name, values)
     try:
         return pa.array(values, mask=mask)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise mixed_column(name, values) from error
+
+
+def check_unicode(name: str, values: np.ndarray) -> None:
+    """Raise DataError where an array of text holds numbers that are no characters, as one of a damaged file may."""
+    if values.dtype.kind != "U" or not values.nbytes:
+        return
+    codes = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False)).view(np.uint32)
+    if codes.max() > sys.maxunicode or bool(((codes >= 0xD800) & (codes < 0xE000)).any()):
+        raise DataError(f"Column {name!r} holds text that is no Unicode; write it anew, or leave it out.")
 
 
 def mixed_column(name: str, values: Any) -> DataError:
