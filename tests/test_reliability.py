@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import resource
@@ -21,8 +22,11 @@ from genus import Category, Lattice, ModelFileError, Real, Space, TrainingError
 from genus.atomic import HOST, atomic_write
 from genus.cli import main
 from genus.cli.errors import explain
+from genus.codec.columns import level_array
 from genus.files import describe, read_tensors, write_tensors
+from genus.models.bases import Student
 from genus.nets.state import NoMoreThan
+from genus.training.options import FitOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.reliability.campaign import PARTS, part, run_part
@@ -135,11 +139,28 @@ def test_tensors_of_another_type_are_refused(dtype: torch.dtype, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (genus.MADE(REALS, hidden=[8], components=2), "orders"),
+        (genus.NSF(REALS, hidden=[8], transforms=2), "order"),
+    ],
+    ids=["made", "linear"],
+)
+def test_orders_name_every_coordinate_once(model: genus.GenerativeModel, name: str, tmp_path: Path) -> None:
+    tensors = {key: value.clone() for key, value in model.state_dict().items()}
+    next(value for key, value in tensors.items() if key.endswith(f"{name}")).view(-1)[0] = 2**40
+    write_tensors(tmp_path / "m.genus", tensors, describe(model))
+    with pytest.raises(ModelFileError, match=r"must (each )?name"):
+        genus.load(tmp_path / "m.genus")
+
+
+@pytest.mark.parametrize(
     ("where", "value"),
     [
         (("codec", "dtypes", 0), 3),
         (("codec", "dtypes", 0), "../../etc/passwd"),
         (("codec", "container"), "os"),
+        (("codec", "native"), ["float64"]),
         (("space", "kinds", 1, "levels"), ["a", 3]),
         (("space", "kinds", 0, "loc"), True),
         (("space", "names", 0), 7),
@@ -214,6 +235,12 @@ CHANGES: dict[str, Callable[[dict[str, torch.Tensor], dict[str, Any]], Any]] = {
     "no such parameter": lambda t, h: t.update({"optimizer/0/99/step": torch.tensor(1.0)}),
     "weights that are gone": lambda t, h: t.pop(next(name for name in t if name.startswith("weights/"))),
     "the best of another": lambda t, h: t.pop(next(name for name in t if name.startswith("best/"))),
+    "the best of another shape": lambda t, h: t.update({name: t[name][None] for name in t if name.startswith("best/")}),
+    "the best in words": lambda t, h: h["training"]["best"].update(waited="category"),
+    "a step of the best": lambda t, h: h["training"]["best"].update(step=-1),
+    "a sum": lambda t, h: h["training"].update(losses=[["1", 0.0, 1]] * len(h["training"]["losses"])),
+    "a scale": lambda t, h: h["training"]["history"].update(scale="1"),
+    "a row": lambda t, h: h["training"]["history"]["rows"][0].update(watched={"active units": None}),
     "a random state": lambda t, h: t.update({"random/cpu": torch.zeros(3, dtype=torch.uint8)}),
     "a step": lambda t, h: h["training"].update(step="7"),
     "seconds": lambda t, h: h["training"].update(seconds=float("nan")),
@@ -232,6 +259,26 @@ def test_a_checkpoint_that_somebody_changed_is_refused(what: str, tmp_path: Path
     write_tensors(path, tensors, header)
     with pytest.raises((TrainingError, ModelFileError), match=r"pass resume=False|Cannot resume"):
         genus.fit(model, x, max_steps=9, checkpoint=path, resume=True, seed=0, validation=None, progress=False)
+
+
+def test_a_training_of_changed_sizes_is_refused_at_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{i / 7:.3f},{i * i % 11 / 3:.3f}\n" for i in range(64)))
+    words = ["fit", str(tmp_path / "t.csv"), "--family", "gan", "--set", "hidden=8", "--steps", "9", "--out"]
+    words += [str(tmp_path / "m.genus"), "--checkpoint", str(tmp_path / "c"), "--quiet"]
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    stopped_training(tmp_path / "c", x)
+    tensors, header = read_tensors(tmp_path / "c")
+    hyper = header["settings"]["hyper-parameters"]
+    for changed in ({"game": -math.inf}, {"hidden": [10**6, 10**6]}, {"latent": None}):
+        write_tensors(tmp_path / "c", tensors, {**header, "settings": {"hyper-parameters": {**hyper, **changed}}})
+        assert main([*words, "--resume"]) == 1
+        assert "unexpected" not in capsys.readouterr().err
+    monkeypatch.setattr("genus.training.sizing.UNBELIEVABLE", ())
+    write_tensors(tmp_path / "c", tensors, {**header, "settings": {"hyper-parameters": {"game": -math.inf}}})
+    assert main([*words, "--resume"]) == 1
+    assert "unexpected" in capsys.readouterr().err
 
 
 # -- bytes ----------------------------------------------------------------------------------------------------------------
@@ -272,6 +319,50 @@ def test_texts_of_arrow_that_are_no_text_are_refused(tmp_path: Path) -> None:
 # -- writing --------------------------------------------------------------------------------------------------------------
 
 
+def test_numbers_of_16_bits_and_texts_that_are_no_unicode_are_read_or_a_sentence(tmp_path: Path) -> None:
+    halves = pa.table({"h": pa.array(np.arange(60, dtype=np.float16)), "d": pa.array(np.arange(60) % 7)})
+    data = genus.read(halves)
+    drawn = data.decode(data.x)
+    assert drawn.schema == halves.schema
+    assert drawn["h"].to_pylist() == list(range(60))
+    texts = np.array(["a", "b"] * 30)
+    texts.view(np.uint32)[3] = 0x7FFFFFFF
+    with pytest.raises(genus.DataError, match="'x' holds text that is no Unicode"):
+        genus.read({"x": texts})
+    blank = np.where(np.arange(60) == 9, "", texts)
+    np.savez(tmp_path / "t.npz", x=blank)
+    with pytest.raises(genus.DataError, match="'x' holds text that is no Unicode"):
+        genus.read(tmp_path / "t.npz")
+    with pytest.raises(genus.DataError, match="whole numbers beyond"):
+        genus.read(np.arange(2**60, 2**60 + 2400, dtype=np.int64).reshape(60, 40), sequence=True)
+
+
+def test_an_option_of_hundreds_of_digits_is_a_sentence() -> None:
+    with pytest.raises(TrainingError, match="batch_size must be a number, or None; got one of 401 digits"):
+        FitOptions(batch_size=10**400)
+
+
+def test_levels_of_several_types_are_a_sentence() -> None:
+    with pytest.raises(genus.DataError, match=r"must be all texts, all numbers, or all true and false; got \(2147483648, True"):
+        level_array((2**31, True))
+
+
+def test_a_recording_that_lies_of_its_rate_is_refused(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(2000) / 7), 8000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = (134_225_728).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(genus.DataError, match="says that it has 134,225,728 samples a second; expected 1,000,000 at most"):
+        genus.read(tmp_path / "a.wav", rate=4000)
+
+
+def test_students_far_from_their_start_are_no_error() -> None:
+    base = Student(2)
+    base.log_degrees.data[:] = torch.nan
+    assert bool(base.log_prob(torch.zeros(3, 2)).isnan().all())  # a training says so by its loss
+
+
 def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
     gone = forked(lambda: print(os.getpid()) or 0, tmp_path)  # type: ignore[func-returns-value]
     stale = tmp_path / f"m.genus.{HOST}-{int(gone.out)}-01234567.part"
@@ -306,6 +397,23 @@ def test_a_signal_ends_a_command_and_leaves_nothing(number: int, tmp_path: Path,
     assert (outcome.code, outcome.out) == (128 + number, "")
     assert outcome.err == f"genus: ended by {signal.Signals(number).name}; nothing half-written is left.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["m.genus"]
+
+
+def test_a_signal_that_a_library_turns_into_an_error_is_that_signal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def turned(*a: Any, **k: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as error:
+            raise RuntimeError("a callback failed") from error
+
+    monkeypatch.setattr("genus.data.read", turned)
+    assert main(["describe", "iris"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "genus: ended by SIGTERM; nothing half-written is left.\n"
+    monkeypatch.setattr("genus.data.read", lambda *a, **k: 1 / 0)
+    assert main(["describe", "iris"]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def _half_written(path: Path, number: int) -> None:

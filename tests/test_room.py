@@ -50,6 +50,12 @@ def test_a_made_of_colour_pictures_asks_for_far_fewer_than_its_245_million_param
     assert suggested(genus.MADE, Space(Lattice(0, 16), shape=(8, 8)), 5000)["direct"]  # small ones are as they were
 
 
+@pytest.mark.parametrize("name", ["maf", "real-nvp"])
+def test_a_flow_of_many_real_columns_has_defaults(name: str) -> None:
+    space = Space([Real()] * 130)  # of so many that a default model is counted first
+    assert genus.build(name, space, **suggested(genus.family(name), space, 200)).name == name
+
+
 @pytest.mark.parametrize("name", ["made", "vae", "gan", "maf", "gpt", "iaf", "rnn", "vq-vae"])
 def test_what_is_counted_is_what_is_built(name: str) -> None:
     space = Space([Real()] * 300) if name in ("maf", "iaf") else BIG["levels"]

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from .campaign import PARTS, part, run_part
+from .kills import Kills
 
 
 def main() -> int:
@@ -38,6 +39,8 @@ def main() -> int:
             result = run_part(name, cases, options.first, options.cases, seconds)
             faults += sum(map(len, result.faults.values()))
             print(result, flush=True)
+            if isinstance(cases, Kills):
+                print(cases)
             for kind, text in result.details.items() if options.show else ():
                 print(f"\n--- {kind}\n{text}")
     print(f"{faults:,} faults; seed {options.seed}")

@@ -6,15 +6,15 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from .inputs import FORMATS, Inputs
 from .kills import Kills
 from .models import FAMILIES, Models
-from .worker import MEGABYTE, Outcome, commands, forked, warm_up
+from .worker import MEGABYTE, Outcome, Work, commands, forked, forked_together, warm_up
 
 __all__ = ["PARTS", "Cases", "Result", "part", "run_part"]
 
@@ -23,9 +23,11 @@ MODEL_ROOM, INPUT_ROOM = 64 * MEGABYTE, 512 * MEGABYTE  # beyond what the least 
 
 
 class Cases(Protocol):
-    """Write the files of a case into a folder, and return the work."""
+    """Write the files of a case into a folder, and return the work; so many cases share a process."""
 
-    def work(self, number: int, folder: Path) -> Callable[[], int]: ...
+    together: int
+
+    def work(self, number: int, folder: Path) -> Work: ...
 
 
 @dataclass
@@ -50,19 +52,14 @@ class Result:
     slowest: tuple[float, int] = (0.0, 0)
     details: dict[str, str] = field(default_factory=dict)
 
-    def add(self, number: int, outcome: Outcome, least: int, room: int) -> None:
-        """Count a case."""
-        over = outcome.peak - least
-        status = outcome.status
-        if status in ("done", "refused") and "SILENT" in outcome.out:
-            status = "silent"
-        elif status == "refused" and over > room:
-            status = "memory"
-        self.count[status] += 1
-        self.peak = max(self.peak, (over, number)) if status in ("refused", "memory") else self.peak
+    def add(self, number: int, outcome: Outcome, room: int) -> None:
+        """Count a case, which may hold so many bytes where it is a refusal."""
+        fault = outcome.shows(room)
+        self.count[fault or outcome.status] += 1
+        self.peak = max(self.peak, (outcome.peak, number)) if outcome.status == "refused" else self.peak
         self.slowest = max(self.slowest, (outcome.seconds, number))
-        if status not in ("done", "refused"):
-            kind = {"memory": f"memory: {outcome.err.strip()[-160:]}", "silent": "silent"}.get(status, outcome.kind)
+        if fault is not None:
+            kind = {"memory": f"memory: {outcome.err.strip()[-160:]}", "silent": "silent"}.get(fault, outcome.kind)
             self.faults.setdefault(kind, []).append(number)
             self.details.setdefault(kind, outcome.err)
 
@@ -105,16 +102,39 @@ def run_part(name: str, cases: Cases, first: int, count: int, seconds: float) ->
     result, start = Result(name, first, first), time.perf_counter()
     room = MODEL_ROOM if name in ("models", "checkpoints") else INPUT_ROOM
     least = max(_least() for _ in range(2))
-    for number in range(first, first + count):
-        if time.perf_counter() - start > seconds:
-            break
-        folder = Path(tempfile.mkdtemp(prefix="genus-case-"))
-        try:
-            result.add(number, forked(cases.work(number, folder), folder), least, room)
-        finally:
-            shutil.rmtree(folder)
-        result.after = number + 1
+    while result.after < first + count and time.perf_counter() - start < seconds:
+        numbers = range(result.after, min(result.after + cases.together, first + count))
+        for number, outcome in zip(numbers, _outcomes(cases, numbers, least, room), strict=True):
+            result.add(number, outcome, room)
+        result.after = numbers.stop
     return result
+
+
+def _outcomes(cases: Cases, numbers: range, least: int, room: int) -> list[Outcome]:
+    """Return the outcomes of cases that share a process; one that shows a fault is run again alone."""
+    if cases.together == 1:
+        return [_alone(cases, number, least) for number in numbers]
+    folder = Path(tempfile.mkdtemp(prefix="genus-cases-"))
+    try:
+        found = forked_together([partial(cases.work, number) for number in numbers], folder)
+    finally:
+        shutil.rmtree(folder)
+    for i, outcome in enumerate(found):
+        if outcome.shows(room) is not None:
+            alone = _alone(cases, numbers[i], least)
+            after = outcome.shows(room) != "memory" and alone.shows(room) is None
+            found[i] = replace(outcome, err=f"{outcome.err}\n(not alone, but after others)") if after else alone
+    return found
+
+
+def _alone(cases: Cases, number: int, least: int) -> Outcome:
+    """Return the outcome of a case in a process of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="genus-case-"))
+    try:
+        outcome = forked(cases.work(number, folder), folder)
+        return replace(outcome, peak=outcome.peak - least)
+    finally:
+        shutil.rmtree(folder)
 
 
 def _least() -> int:

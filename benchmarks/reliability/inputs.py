@@ -206,6 +206,8 @@ class Inputs:
         home: a folder in which models of whole inputs are kept.
     """
 
+    together = 100
+
     def __init__(self, seed: int, form: str, home: Path) -> None:
         self.seed, self.form, self.home = seed, form, home
         self.wholes = _wholes()

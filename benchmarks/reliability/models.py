@@ -92,6 +92,8 @@ class Models:
         checkpoints: trainings in mid-flight, and not models.
     """
 
+    together = 50
+
     def __init__(self, seed: int, home: Path, families: tuple[str, ...] = tuple(FAMILIES), checkpoints: bool = False) -> None:
         self.seed, self.home, self.checkpoints = seed, home, checkpoints
         self.families = tuple(f for f in families if not checkpoints or f in CHECKPOINTS)

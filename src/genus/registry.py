@@ -143,7 +143,7 @@ def suggested(cls: type[GenerativeModel], space: Space, rows: int) -> dict[str, 
     names = hyper_parameters(cls)
     chosen = {name: value for name, value in cls.default_hyperparameters(space, rows).items() if name in names}
     if _is_wide(space) and not issubclass(cls, Counted | Learned | Composed):
-        whole = names | chosen
+        whole = (_arguments(cls) if cls.accepts(space) else names) | chosen  # without noise where there are no lattices
         while numbers_of(partial(build, cls, space, None, 0, **whole)).parameters > MOST:
             smaller = _smaller(whole)
             if smaller == whole:

@@ -145,10 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except _Ended as ended:
-        print(f"genus: ended by {signal.Signals(ended.number).name}; nothing half-written is left.", file=sys.stderr)
-        return 128 + ended.number
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, _Ended) as error:
+        if _Ended.came is not None:  # a library may have turned it into an error of its own
+            print(f"genus: ended by {signal.Signals(_Ended.came).name}; nothing half-written is left.", file=sys.stderr)
+            return 128 + _Ended.came
         if os.environ.get("GENUS_DEBUG"):
             traceback.print_exc()
         text, code = explain(error, _options(args))
@@ -167,12 +167,11 @@ class _NoOutput(io.StringIO):
 class _Ended(BaseException):
     """Signal that SIGTERM or SIGHUP came, so that what cleans up does so."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+    came: int | None = None  # the signal that came last, in this command
 
 
 def _end(number: int, frame: Any) -> None:
+    _Ended.came = number
     raise _Ended(number)
 
 
@@ -185,6 +184,7 @@ def _ending_tidily() -> Iterator[None]:
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     main = threading.current_thread() is threading.main_thread()
     taken = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
+    _Ended.came = None
     for number in taken:
         signal.signal(number, _end)
     try:

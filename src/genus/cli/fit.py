@@ -6,6 +6,7 @@ import math
 import shlex
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,7 +117,7 @@ def fit(
 
     dataset = read(source_of(data), **reading.arguments(), stream=stream)
     from genus.training.group import Group
-    from genus.training.sizing import choose_size, saved_choice
+    from genus.training.sizing import built_as_saved, choose_size, saved_choice
 
     group = Group(train_together(processes, device, ctx))
     output = output if group.is_first else replace(output, quiet=True)
@@ -126,7 +127,8 @@ def fit(
     if size.sentence:
         output.note(f"size      {size.sentence}; --set chooses another\n")
     limit = limit if limit is None else max(limit - size.seconds, limit / 2)
-    model = _build(cls, dataset, size.hyper, chosen, seed)
+    build = partial(_build, cls, dataset, size.hyper, chosen, seed)
+    model = built_as_saved(kept, build) if resume else build()
 
     from genus.codec.units import Unit
     from genus.models.autoregressive import Autoregressive
@@ -321,7 +323,7 @@ def _print_summary(summary: dict[str, Any], unit: Unit, then: str) -> None:
         say(f"seen      {summary['rows_seen']:,} of {summary['rows']:,} rows")
     if summary["acceptance"] < 1:
         say(f"accepted  {summary['acceptance']:.1%} of draws obey the constraints; the others are drawn again")
-    if "distance" in summary["watched"]:
+    if {"distance", "spread"} <= summary["watched"].keys():
         say(f"critic    {summary['watched']['distance']:.4g} on held-out rows; at its best {summary['estimates']}")
         say(f"spread    {summary['watched']['spread']:.0%} of the room that the data take")
     for sentence in summary["alarms"].values():

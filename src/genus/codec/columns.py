@@ -187,6 +187,8 @@ def level_array(levels: Sequence[Any]) -> pa.Array:
         return pa.array(levels)
     except OverflowError:
         return pa.array(levels, pa.uint64())
+    except pa.ArrowException as error:  # of a space that somebody made, or changed in a file without a form
+        raise DataError(f"Levels must be all texts, all numbers, or all true and false; got {str(levels)[:80]}.") from error
 
 
 def common_type(array: pa.Array, levels: pa.Array) -> tuple[pa.Array, pa.Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from genus.codec.decimals import SPEC
 from genus.codec.writing import Writing
 from genus.errors import DataError
 
-__all__ = ["Form", "is_frame", "is_text", "mixed_column", "to_arrow", "to_numbers", "type_name", "type_of"]
+__all__ = ["Form", "check_unicode", "is_frame", "is_text", "mixed_column", "to_arrow", "to_numbers", "type_name", "type_of"]
 
 DENSE = 2**28  # a sparse matrix of more places stays one
 FRAMES = ("pandas", "polars", "pyarrow", "dict")
@@ -59,6 +60,9 @@ class Form:
         odd = next((spec for spec in self.decimals if spec and not SPEC.fullmatch(spec)), None)
         if odd is not None or (self.decimals and len(self.decimals) != len(self.dtypes)):
             raise DataError(f"The decimals of a form are a format such as '.2f' for each column; got {odd or self.decimals!r}.")
+        for name in ("native", "labels", "writings") if self.container not in ARRAYS else ():
+            if (values := getattr(self, name)) and len(values) != len(self.dtypes):
+                raise DataError(f"A form of {len(self.dtypes)} columns has {len(values)} {name}; expected one for each column.")
 
     def column_type(self, i: int) -> pa.DataType | None:
         """Return Arrow's type of column i; None where the data were no frame."""
@@ -252,10 +256,21 @@ def _column(name: str, values: Any) -> pa.Array:
             values = values.astype(f"{values.dtype.kind}8[{unit}]")  # of hours or months, which Arrow has not
     else:
         mask = None
+    if isinstance(values, np.ndarray):
+        check_unicode(name, values)
     try:
         return pa.array(values, mask=mask)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise mixed_column(name, values) from error
+
+
+def check_unicode(name: str, values: np.ndarray) -> None:
+    """Raise DataError where an array of text holds numbers that are no characters, as one of a damaged file may."""
+    if values.dtype.kind != "U" or not values.nbytes:
+        return
+    codes = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False)).view(np.uint32)
+    if codes.max() > sys.maxunicode or bool(((codes >= 0xD800) & (codes < 0xE000)).any()):
+        raise DataError(f"Column {name!r} holds text that is no Unicode; write it anew, or leave it out.")
 
 
 def mixed_column(name: str, values: Any) -> DataError:
@@ -361,8 +376,10 @@ def _narrowed(frame: Any) -> list[Any]:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column without the encodings that some of Arrow's functions lack."""
+    """Return a column without the encodings, and the floating-point numbers of 16 bits, that some of Arrow's functions lack."""
     kind = column.type
+    if pa.types.is_float16(kind):
+        return column.cast(pa.float32())
     if str(kind) == "string_view":
         return column.cast(pa.large_string())
     if pa.types.is_dictionary(kind) and str(kind.value_type) == "string_view":

@@ -19,6 +19,7 @@ __all__ = ["SUFFIXES", "plucked_strings", "read_recordings", "resample", "sequen
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 MEASURED = 2**20  # so many samples standardise all
+MOST_RATE = 1_000_000  # samples a second: the filter between two rates is as long as they are large
 WINDOW = 4000  # samples: half a second at 8 kHz
 NOTES = ("A2", "C3", "D3", "E3", "G3", "A3", "C4", "D4", "E4", "G4")
 SEMITONES = (0, 3, 5, 7, 10, 12, 15, 17, 19, 22)  # from A2, 110 Hz, to each note
@@ -34,8 +35,8 @@ def read_recordings(paths: Sequence[Path], options: Options) -> Sequences:
     Raises:
         DataError: a file that is no recording, is cut off, or has several channels; rates that differ and no rate=.
     """
-    if options.rate is not None and options.rate < 1:
-        raise DataError(f"rate is the number of samples a second, 1 or more; got {options.rate}.")
+    if options.rate is not None and not 1 <= options.rate <= MOST_RATE:
+        raise DataError(f"rate is the number of samples a second, from 1 to {MOST_RATE:,}; got {options.rate}.")
     form = options.form
     target = options.rate or (form.rate if form is not None else 0) or _recording(paths[0])[1]
 
@@ -129,6 +130,8 @@ def _recording(path: Path) -> tuple[np.ndarray, int]:
             f"{path.name} has {channels} channels; expected one. Mix them into one first, with"
             " soundfile.write(path, sound.mean(axis=1), rate), say."
         )
+    if rate > MOST_RATE:
+        raise DataError(f"{path.name} says that it has {rate:,} samples a second; expected {MOST_RATE:,} at most.")
     if not len(wave):
         raise DataError(f"{path.name} holds no samples; remove it.")
     return wave[:, 0], rate

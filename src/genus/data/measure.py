@@ -32,7 +32,7 @@ TIME_WORDS = {"year", "years", "yr", "month", "week", "day", "days", "hour", "mi
 KEY_WORDS = {"id", "ids", "key", "uid", "guid", "uuid", "nr", "no", "num", "number", "code", "index", "pk", "serial"}
 
 
-class Unmeasurable(Exception):
+class Unmeasurable(DataError):
     """Say that a column should be left out; its note gives the reason, and the way to keep it where that is possible.
 
     Args:

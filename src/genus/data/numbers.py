@@ -161,7 +161,7 @@ def _kind(flat: np.ndarray, override: Any) -> Kind:
         if low >= 0 and (override == "category" or (override is None and named)):
             return Category(tuple(range(high + 1)) if flat.dtype.kind != "b" else (False, True))
     override = override or ("category" if flat.dtype.kind in "US" else None)
-    return measure("sequence", pa.chunked_array([_arrow(flat)]), override, chart="affine")
+    return measure("values", pa.chunked_array([_arrow(flat)]), override, chart="affine")
 
 
 def look_like_ids(values: np.ndarray) -> bool:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from genus.codec.decimals import measure_decimals
-from genus.codec.frames import Form, to_arrow, type_name
+from genus.codec.frames import Form, check_unicode, to_arrow, type_name
 from genus.codec.notes import Note
 from genus.data import audio, images, numbers, text
 from genus.data.collections import Labelled, gathered
@@ -209,6 +209,8 @@ def _npz(file: File, options: Options) -> Source:
         named = {name: arrays[name] for name in arrays.files}
     if odd := [name for name, values in named.items() if not isinstance(values, np.ndarray)]:
         raise DataError(f"Cannot read {file.name} as .npz: {odd[0]!r} in it is no array. Check that the file is whole.")
+    for name, values in named.items():
+        check_unicode(name, values)
     return _named_arrays({name: _with_missing(values) for name, values in named.items()}, Path(file.name).name)
 
 

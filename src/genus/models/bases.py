@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import StudentT
 
 from genus.configurable import Configurable
 from genus.errors import GenusError
@@ -78,7 +77,9 @@ class Student(Base):
 
     def each(self, z: Tensor) -> Tensor:
         """Return the log-density of every number of z by itself, (B, D), in nats."""
-        return StudentT(self._degrees(), validate_args=False).log_prob(z)
+        degrees = self._degrees()
+        constant = 0.5 * (degrees * math.pi).log() + torch.lgamma(0.5 * degrees) - torch.lgamma(0.5 * (degrees + 1))
+        return -0.5 * (degrees + 1) * torch.log1p(z.square() / degrees) - constant
 
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n rows (n, D) on the device of `like`."""

@@ -51,10 +51,10 @@ class ColumnLeaves(nn.Module):
     """Divide the values of one column into leaves, and say by which yes-or-no questions a leaf is found.
 
     Levels, atoms, missing values and the values of a narrow lattice are leaves; the continuous part of a Real or of a wide
-    Lattice, or of a narrow one of which few rows are known, is divided into bins, each a leaf, by quantiles. Within a bin the density of u is a straight line, whose
-    slope leads from the height of the bin before to that of the bin after; beyond the outer edges it falls exponentially. A
-    lattice value has the mass of its cell, and cells that atoms stand for are left out, so all masses sum to 1. Lattice values
-    that repeat far more often than that are `Heaps` of their own within their bin.
+    Lattice, or of a narrow one of which few rows are known, is divided into bins, each a leaf, by quantiles. Within a bin the
+    density of u is a line, whose slope leads from the height of the bin before to that of the bin after; beyond the outer edges
+    it falls exponentially. A lattice value has the mass of its cell, and cells that atoms stand for are left out, so all masses
+    sum to 1. Lattice values that repeat far more often than that are `Heaps` of their own within their bin.
 
     Leaves are numbered so that a question is a place to cut: "leaf number mid or above?", asked of the leaves lo to hi - 1.
     Numbers go by size, levels by how alike their rows are (`ByteCodes`), and each cut halves the rows as nearly as it can (Fano

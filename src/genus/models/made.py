@@ -207,6 +207,7 @@ def scans(space: Space) -> list[Tensor]:
 
 def _check_loaded(model: MADE, keys: Any) -> None:
     """Raise DataError where numbers that were read make no density."""
+    model.check_orders()
     if model.regression is not None:
         model.regression.check(model.orders.tolist())
 

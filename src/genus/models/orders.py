@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genus.errors import GenusError
+from genus.errors import DataError, GenusError
 from genus.models.chain_rule import ChainRule
 from genus.models.sampling import GenerationOptions, draw_positions
 from genus.random import rng
@@ -56,6 +56,12 @@ class SeveralOrders(ChainRule):
         if not 0 <= order < len(self.orders):
             raise GenusError(f"order is the number of an order, from 0 to {len(self.orders) - 1}; got {order!r}.")
         return self._log_conditionals(*self._check(x, c), order)
+
+    def check_orders(self) -> None:
+        """Raise DataError where the orders that were read do not name every column once, or are not the one that was chosen."""
+        orders, own = self.orders.tolist(), list(range(self.space.dim))
+        if any(sorted(order) != own for order in orders) or (self.order is not None and [list(self.order)] != orders):
+            raise DataError(f"The orders of the columns must each name {self.space.dim} columns once.")
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
         by_order = torch.stack([self._log_conditionals(x, c, k).sum(1) for k in range(len(self.orders))])

@@ -377,9 +377,8 @@ def _divided(train: WithContext, validation: WithContext | None, seconds: float)
 
 def _check_loaded(model: Any, keys: Any) -> None:
     """Raise DataError where numbers that were read are no such model."""
-    orders, dim, questions = model.orders.tolist(), model.space.dim, model._starts[-1]
-    if any(sorted(order) != list(range(dim)) for order in orders) or (model.order is not None and [model.order] != orders):
-        raise DataError(f"The orders of the columns must each name {dim} columns once.")
+    orders, questions = model.orders.tolist(), model._starts[-1]
+    model.check_orders()
     for codes in (model.codes, model.context_codes):
         if codes is not None:
             codes.check()

@@ -18,10 +18,11 @@ from genus.ladder import GenerativeModel, Loss
 from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
-__all__ = ["BestWeights", "optimizer_tensors", "read", "restore_optimizer", "settings", "write"]
+__all__ = ["BestWeights", "check_count", "check_number", "optimizer_tensors", "read", "restore_optimizer", "settings", "write"]
 
 STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum_buffer"}}
 SUMMED = 4096  # rows summed at a time: a memory-mapped tensor is not copied
+MOST = 2**53  # steps, or anything else that is counted
 SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay", "lr_schedule", "optimizer", "precision")
 
 
@@ -147,6 +148,20 @@ def restore_optimizer(place: int, optimizer: torch.optim.Optimizer, tensors: dic
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+def check_number(name: str, value: Any, none: bool = False, least: float = -math.inf) -> None:
+    """Raise ValueError where a value of a file is no finite number of at least `least`, nor None where it may be."""
+    if value is None and none:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+        raise ValueError(f"the {name} is {_short(value)}")
+
+
+def check_count(name: str, value: Any, least: int = 0) -> None:
+    """Raise ValueError where a value of a file is no whole number of at least `least`."""
+    if type(value) is not int or not least <= value < MOST:
+        raise ValueError(f"the {name} is {_short(value)}")
+
+
 class BestWeights:
     """Remember the best weights by the criterion, their step, and how many evaluations have passed without better ones.
 
@@ -199,8 +214,11 @@ class BestWeights:
             ValueError: they are not the weights of such a model.
         """
         self.value, self.step, self.waited = data["value"], data["step"], data["waited"]
+        check_number("best value", self.value, none=True)
+        check_count("best step", self.step)
+        check_count("number of evaluations since the best", self.waited)
         like = model.state_dict()
         check_types(model, weights)
-        if weights and weights.keys() != like.keys():
+        if weights and {n: t.shape for n, t in weights.items()} != {n: t.shape for n, t in like.items()}:
             raise ValueError("the best weights are not those of the model")
         self.weights = {name: tensor.to(like[name].device) for name, tensor in weights.items()}

@@ -349,6 +349,9 @@ class GradientTrainer(Trainer):
         for i, average in enumerate(self.averages):
             average.copy_(groups["averages"][str(i)])
         for objective, (total, gradient, count) in zip(self.objectives, training["losses"], strict=True):
+            checkpoint.check_number("sum of a loss", total)
+            checkpoint.check_number("sum of gradients", gradient, least=0)
+            checkpoint.check_count("number of losses", count)
             objective.total, objective.gradient, objective.count = total, gradient, count
         for index, optimizer in enumerate(self.optimizers()):
             checkpoint.restore_optimizer(index, optimizer, groups.get("optimizer", {}))

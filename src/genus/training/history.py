@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, cast
@@ -131,14 +132,19 @@ class History:
             ValueError: it is none.
         """
         history = cls(**data)
-        number = (int, float, type(None))
+        number = (int, float)
         for row in history.rows:
-            known = {"step", "epoch", "seconds", "criterion"} <= row.keys()
-            flat = {**row, **row.get("watched", {})}
-            if not known or not all(isinstance(value, number) for name, value in flat.items() if name != "watched"):
+            flat = {name: value for name, value in row.items() if name != "watched"}
+            fine = {"step", "epoch", "seconds", "criterion"} <= row.keys() and type(row["step"]) is int and row["step"] >= 0
+            fine = fine and all(isinstance(value, (*number, type(None))) for value in flat.values())
+            sure = [row["epoch"], row["seconds"], *row.get("watched", {}).values()] if fine else []
+            if not fine or not all(isinstance(value, number) for value in sure):
                 raise ValueError(f"the history has a row {str(row)[:80]}")
-        alarms_fine = all(isinstance(text, str) for pair in history.alarms.items() for text in pair)
-        if not alarms_fine or type(history.parameters) is not int:
+        texts = [text for pair in history.alarms.items() for text in pair] + [history.stopped, history.unit]
+        counts = [history.best_step, history.parameters, history.steps, history.seen]
+        numbers = [history.seconds, history.acceptance, history.scale]
+        fine = all(isinstance(value, str) for value in texts) and all(type(value) is int and value >= 0 for value in counts)
+        if not fine or not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
             raise ValueError("the history has other values than it should")
         return history
 

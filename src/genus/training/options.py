@@ -90,7 +90,10 @@ class FitOptions:
         whole = name in WHOLE
         if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
             raise TrainingError(f"{name} must be a {'whole ' if whole else ''}number, or None; got {value!r}.")
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError as error:
+            raise TrainingError(f"{name} must be a number, or None; got one of {len(str(value))} digits.") from error
         if positive and not value > 0:
             raise TrainingError(f"{name} must be positive, or None; got {getattr(self, name)}.")
         if not positive and not 0 <= value < math.inf:

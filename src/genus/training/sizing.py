@@ -6,16 +6,19 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
-from genus.files import read_tensors
+from genus.errors import GenusError, TrainingError
+from genus.files import UNBELIEVABLE, read_tensors
 from genus.ladder import GenerativeModel, Size
+from genus.nets.state import NoMoreThan
 from genus.registry import build, suggested
 from genus.training.loop import fit
 
-__all__ = ["Choice", "choose_size", "saved_choice", "saved_settings"]
+__all__ = ["Choice", "built_as_saved", "choose_size", "saved_choice", "saved_settings"]
 
+M = TypeVar("M", bound=GenerativeModel)
 TIMED = 3  # steps
 USED = 0.85  # of the time goes into steps, the rest into evaluations
 
@@ -101,8 +104,30 @@ def seconds_of_a_step(
 def saved_choice(path: str | os.PathLike[str]) -> Choice:
     """Return the size of the training that a checkpoint holds, so that it is resumed as it began."""
     settings = saved_settings(path)
-    hyper = {name: value for name, value in settings.get("hyper-parameters", {}).items() if name != "family"}  # of Dequantised
+    saved = settings.get("hyper-parameters", {})
+    hyper = (
+        {name: value for name, value in saved.items() if name != "family"} if isinstance(saved, dict) else {}
+    )  # of Dequantised
     return Choice(hyper, settings.get("batch_size"), settings.get("learning_rate"))
+
+
+def built_as_saved(path: str | os.PathLike[str], build: Callable[[], M]) -> M:
+    """Return the model that `build` makes of the hyper-parameters in a checkpoint, which somebody may have changed.
+
+    Raises:
+        TrainingError: there is no such model, or it would have far more weights than the checkpoint.
+    """
+    tensors, _ = read_tensors(path)
+    try:
+        with NoMoreThan(tensors.values()):
+            return build()
+    except UNBELIEVABLE as error:
+        if isinstance(error, GenusError):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise TrainingError(
+            f"{os.fspath(path)} is no training that can go on: {reason}; leave --resume out to start afresh."
+        ) from error
 
 
 def saved_settings(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -279,22 +279,20 @@ class Trainer(ABC):
 
     def _take(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
         """Take in what `save` wrote."""
+        for name, least in (("step", 0), ("evaluated", -1)):
+            checkpoint.check_count(name, training[name], least)
+        for name in ("seconds", "evaluation_seconds", "all_evaluation_seconds"):
+            checkpoint.check_number(name, training[name], least=0)
         self.step, self.evaluated = training["step"], training["evaluated"]
         self.evaluation_seconds = training["evaluation_seconds"]
         self.all_evaluation_seconds = training["all_evaluation_seconds"]
         self._start -= training["seconds"]
         self._saved = training["seconds"]
         self.history = History.from_json(training["history"])
-        self.best.load(training["best"], groups.get("best", {}), self.model)
-        for name in ("step", "evaluated"):
-            if type(training[name]) is not int or training[name] < (-1 if name == "evaluated" else 0):
-                raise ValueError(f"{name} is {training[name]!r}")
-        for name in ("seconds", "evaluation_seconds", "all_evaluation_seconds"):
-            if not isinstance(training[name], int | float) or not 0 <= training[name] < math.inf:
-                raise ValueError(f"{name} is {training[name]!r}")
         check_types(self.module, groups["weights"])
         self.restore(groups, training)
         check_numbers(self.module)
+        self.best.load(training["best"], groups.get("best", {}), self.model)
         if (name := self.group.own("random")) in groups or self.group.is_first:  # more processes than before have none
             restore_random_state(groups[name], self.device)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,6 +118,7 @@ class Linear(Transform):
         self.lower = nn.Parameter(torch.zeros(dim, dim))
         self.upper = nn.Parameter(torch.zeros(dim, dim))
         self.log_diagonal = nn.Parameter(torch.zeros(dim))
+        self.register_load_state_dict_post_hook(_check_loaded)
 
     order: Tensor
 
@@ -270,6 +272,12 @@ class Reshape(Transform):
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z.flatten(1), z.new_zeros(len(z))
+
+
+def _check_loaded(linear: Linear, keys: Any) -> None:
+    """Raise DataError where what was read as P does not name every coordinate once."""
+    if sorted(linear.order.tolist()) != list(range(len(linear.order))):
+        raise DataError(f"The order of a linear map must name each of {len(linear.order)} coordinates once.")
 
 
 def shrinkage(n: int) -> float:
