@@ -296,11 +296,6 @@ class Constraint(Rewrite):
         return -values[0] if isinstance(node.op, ast.USub) else values[0]  # type: ignore[attr-defined]
 
 
-def _quoted(name: str) -> str:
-    """Return a column's name as the text of a constraint holds it."""
-    return name if name.isidentifier() else f'"{name}"'
-
-
 def word(character: str) -> bool:
     """Return whether a character is part of a word."""
     return character.isalnum() or character == "_"
