@@ -183,14 +183,14 @@ class Product(nn.Module):
         if self.cells.total:
             left_out = self.left_out
             if pool == 0:
-                prior = self._shape(None, smoothing)
+                prior = self._shape(self.counts, None, smoothing)
             else:
-                pooled = self.counts.sum(0) + smoothing * self.cells.alive.double()  # of all components no normal is expected
-                pooled = pooled.masked_fill(left_out, 0.0)
+                every = self.counts.sum(0, keepdim=True)
+                pooled = (every + self._shape(every, None, smoothing))[0].masked_fill(left_out, 0.0)
                 mass = self.cells.padded(pooled).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes)
                 prior = (pool if levels is None else torch.where(self._of_lattice, pool, levels)) * pooled / mass
                 if shape > 0:
-                    normals = self._shape(shrinkage) * self.cells.lattice
+                    normals = self._shape(self.counts, shrinkage) * self.cells.lattice
                     of_table = self.cells.padded(normals).nan_to_num(neginf=0.0).sum(-1).clamp(min=1e-300)
                     prior = prior + shape * normals / of_table.repeat_interleave(self.cells.sizes, dim=-1)
             counts = (self.counts + prior).masked_fill(left_out, 0.0)
@@ -233,12 +233,12 @@ class Product(nn.Module):
             least[:, self.lattice] = half.nan_to_num(posinf=1.0)
         return least
 
-    def _shape(self, shrinkage: float | None, smoothing: float | None = None) -> Tensor:
-        """Return pseudo-counts (K, total), of a lattice most in the shape of a normal; `shrinkage` as of `lattice_moments`.
+    def _shape(self, counts: Tensor, shrinkage: float | None, smoothing: float | None = None) -> Tensor:
+        """Return pseudo-counts for counts (K, total), of a lattice most in the shape of a normal; see `lattice_moments`.
 
         Where `smoothing` is given every cell has so many, and a lattice as many as predict its rows best; else one in the mean.
         """
-        shape = self.cells.alive.double().expand_as(self.counts) * (1.0 if smoothing is None else smoothing)
+        shape = self.cells.alive.double().expand_as(counts) * (1.0 if smoothing is None else smoothing)
         starts, sizes = self.cells.offset.tolist(), self.cells.sizes.tolist()
         for size in set(sizes):  # columns of one size together
             at = torch.tensor([a for a, n in zip(starts, sizes, strict=True) if n == size], device=shape.device)
@@ -246,7 +246,7 @@ class Product(nn.Module):
             on = self.cells.lattice[cell]
             if not on.any():
                 continue
-            value, step, count = self.cells.values[cell].nan_to_num(), self.cells.step[cell], self.counts[:, cell] * on
+            value, step, count = self.cells.values[cell].nan_to_num(), self.cells.step[cell], counts[:, cell] * on
             mean, var = lattice_moments(count, value, step.amax(-1), shrinkage)
             q = self._interval_mass(value, step, mean, var) * on
             even = on.double() / on.sum(-1, keepdim=True).clamp(min=1)
