@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["LatticeRows", "interval_mass", "lattice_moments", "likeliest_strength", "normal_cell_mass"]
+__all__ = ["LatticeRows", "interval_mass", "lattice_moments", "likeliest_prior", "normal_cell_mass"]
 
 NARROW = 5e-4  # standard deviations that a cell is wide whose mass is its density times its width, to 1e-7
 LEANS = 2.0  # rows' worth
@@ -105,16 +106,21 @@ def lattice_moments(count: Tensor, value: Tensor, step: Tensor, shrinkage: float
     return mean, (squares + strength * typical) / (n + strength)
 
 
-def likeliest_strength(count: Tensor, shape: Tensor) -> Tensor:
-    """Return the pseudo-counts (columns,) with which counts predict each of their rows best from all the others.
+def likeliest_prior(count: Tensor, shapes: Sequence[Tensor]) -> Tensor:
+    """Return the pseudo-counts (K, columns, size) with which counts predict each of their rows best from all the others.
 
     A table of n_x of n rows, with a pseudo-counts in the shape q, gives a row of value x that is left out of it the probability
-    (n_x - 1 + a q_x) / (n - 1 + a) (Stone 1974): that of all rows is a sum over cells.
+    (n_x - 1 + a q_x) / (n - 1 + a) (Stone 1974): that of all rows is a sum over cells. A column has one a and one q for all K.
 
     Args:
-        count: (K, columns, size) of K components, which share a column's strength.
-        shape: (K, columns, size), q of each: sums of 1.
+        count: (K, columns, size).
+        shapes: q to choose from, (K, columns, size), sums of 1.
     """
     others, n = (count - 1).clamp(min=0), count.sum(-1, keepdim=True).sub(1).clamp(min=0)
-    values = [(count * ((others + a * shape).clamp(min=1e-300) / (n + a)).log()).sum((0, 2)) for a in STRENGTHS]
-    return torch.tensor(STRENGTHS).to(count)[torch.stack(values).argmax(0)]
+    best, prior = count.new_full((count.shape[1],), -math.inf), torch.zeros_like(count)
+    for a in STRENGTHS:
+        for shape in shapes:
+            value = (count * ((others + a * shape).clamp(min=1e-300) / (n + a)).log()).sum((0, 2))
+            prior = torch.where((value > best)[:, None], a * shape, prior)
+            best = torch.maximum(best, value)
+    return prior

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import NotFittedError
-from genus.models.masses import LatticeRows, interval_mass, lattice_moments, likeliest_strength, normal_cell_mass
+from genus.models.masses import LatticeRows, interval_mass, lattice_moments, likeliest_prior, normal_cell_mass
 from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.random import normal_like, rng
 from genus.space import Category, Lattice, Space
 
 __all__ = ["Product", "ProductRows", "context_combinations", "context_index", "context_refusal"]
 
-SHAPED = 0.9  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what no normal reaches
+SHAPED = 0.9, 0.99  # of the pseudo-counts of a lattice: in the shape of a normal; the others are even, for what none reaches
 CHUNK = 2**19  # numbers at once: what is made of them on the way stays in the cache, and threads have enough to share
 FEW = 20  # rows of a component, below which its own variance is not trusted alone
 JOINT = 2**15  # numbers in the table of several columns together
@@ -250,9 +250,10 @@ class Product(nn.Module):
             mean, var = lattice_moments(count, value, step.amax(-1), shrinkage)
             q = self._interval_mass(value, step, mean, var) * on
             even = on.double() / on.sum(-1, keepdim=True).clamp(min=1)
-            q = torch.lerp(even.expand_as(q), q / q.sum(-1, keepdim=True).clamp(min=1e-300), SHAPED)
-            strength = on.sum(-1).to(q) if smoothing is None else likeliest_strength(count, q)
-            shape[:, cell] = torch.where(on, q * strength.unsqueeze(-1), shape[:, cell])
+            q = q / q.sum(-1, keepdim=True).clamp(min=1e-300)
+            shapes = [torch.lerp(even.expand_as(q), q, share) for share in SHAPED]
+            prior = shapes[0] * on.sum(-1, keepdim=True) if smoothing is None else likeliest_prior(count, shapes)
+            shape[:, cell] = torch.where(on, prior, shape[:, cell])
         return shape
 
     def _interval_mass(self, value: Tensor, step: Tensor, mean: Tensor, var: Tensor) -> Tensor:
