@@ -243,7 +243,7 @@ def test_a_known_space_decides_what_a_text_is(tmp_path: Path) -> None:
         (b"text", {"tokens": "words"}, "tokens='words' is not understood; expected 'characters', 'bytes', the file"),
         (b"text", {"tokens": 100}, "A vocabulary of 100 tokens is too small"),
         (b"text", {"documents": "pages"}, "documents='pages' is not understood"),
-        (b"text", {"length": 0}, "from 1 to 1,000,000; got 0"),
+        (b"text", {"length": 0}, "1 or more; got 0"),
         (b"text", {"length": 5}, "length=5 is longer than the whole sequence of 4 characters"),
         (b"text", {"rate": 8000}, "rate= has no meaning for t, which is sequences of characters"),
         (b"text", {"target": "x"}, "no column 'x' to predict"),
