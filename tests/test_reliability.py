@@ -411,6 +411,16 @@ def test_a_signal_that_a_library_turns_into_an_error_is_that_signal(
     monkeypatch.setattr("genus.data.read", turned)
     assert main(["describe", "iris"]) == 128 + signal.SIGTERM
     assert capsys.readouterr().err == "genus: ended by SIGTERM; nothing half-written is left.\n"
+
+    def interrupted(*a: Any, **k: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("cannot import name") from error
+
+    monkeypatch.setattr("genus.data.read", interrupted)
+    assert main(["describe", "iris"]) == 130
+    assert capsys.readouterr().err == "genus: interrupted.\n"
     monkeypatch.setattr("genus.data.read", lambda *a, **k: 1 / 0)
     assert main(["describe", "iris"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err

@@ -34,6 +34,13 @@ class UsageError(Exception):
     """Signal a command that cannot be understood or carried out as it stands: exit code 2, as for an unknown option."""
 
 
+def _follows_interrupt(error: BaseException | None) -> bool:
+    """Return whether an error was raised because of Ctrl-C, or while it was handled."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def explain(error: BaseException, options: Collection[str]) -> tuple[str, int]:
     """Return one sentence on what went wrong, and the exit code.
 
@@ -44,6 +51,8 @@ def explain(error: BaseException, options: Collection[str]) -> tuple[str, int]:
     text = " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
         return text or "interrupted.", 130
+    if _follows_interrupt(error):  # a library made an error of its own of it, such as one of an import
+        return "interrupted.", 130
     if isinstance(error, UsageError):
         return f"{text}.", 2
     shell = getattr(error.args[0], "shell", None) if isinstance(error, GenusError) and error.args else None
