@@ -35,7 +35,7 @@ class UsageError(Exception):
 
 
 def _follows_interrupt(error: BaseException | None) -> bool:
-    """Return whether an error was raised because of Ctrl-C, or while it was handled."""
+    """Return whether an error is Ctrl-C, or one that a library made of it, such as a failed import."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
@@ -49,10 +49,8 @@ def explain(error: BaseException, options: Collection[str]) -> tuple[str, int]:
         options: the options that the command has; only these are named.
     """
     text = " ".join(str(error).split())
-    if isinstance(error, KeyboardInterrupt):
-        return text or "interrupted.", 130
-    if _follows_interrupt(error):  # a library made an error of its own of it, such as one of an import
-        return "interrupted.", 130
+    if _follows_interrupt(error):
+        return (text if isinstance(error, KeyboardInterrupt) else "") or "interrupted.", 130
     if isinstance(error, UsageError):
         return f"{text}.", 2
     shell = getattr(error.args[0], "shell", None) if isinstance(error, GenusError) and error.args else None
