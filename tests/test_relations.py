@@ -545,3 +545,32 @@ def test_a_replaced_column_keeps_the_ends_that_many_rows_lie_at() -> None:
     drawn = data.codec.decode(model.sample(1000, seed=0))
     assert set(drawn["owned"]) == {0, 1}
     assert (drawn["loan"] <= drawn["owned"]).all()
+
+
+def test_columns_of_which_one_is_1_are_one_column_of_levels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    level = rng.choice(3, 400, p=[0.6, 0.3, 0.1])
+    frame = pd.DataFrame({f"is {i}": (level == i).astype(int) for i in range(3)} | {"v": rng.normal(level, 0.5).round(2)})
+    data = genus.read(frame)
+    assert data.space.names == ("is 0 to is 2", "v")
+    assert data.space.kinds[0] == Category(("is 0", "is 1", "is 2"))
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    model = genus.build("mixture", data.space)
+    genus.fit(model, data, seed=0, progress=False)
+    genus.save(model, tmp_path / "m.genus")
+    model = genus.load(tmp_path / "m.genus")
+    drawn = model.decode(model.sample(500, seed=0))
+    assert (drawn[["is 0", "is 1", "is 2"]].sum(axis=1) == 1).all()
+    assert model.acceptance == 1
+    none = model.decode(model.sample(100, where={"is 1": 0, "is 0": 0}, seed=0))
+    assert (none["is 2"] == 1).all()
+    blank = frame.astype(float)
+    blank.loc[:49, "is 2"] = np.nan  # follows from the others
+    blank.loc[50:99, ["is 1", "is 2"]] = np.nan  # does where "is 0" is 1
+    filled = genus.impute(model, blank, seed=0).tables[0].to_pandas()
+    assert (filled[["is 0", "is 1", "is 2"]].sum(axis=1) == 1).all()
+    assert (filled["is 0"] == frame["is 0"]).all()
+    assert (filled.loc[:49, "is 2"] == frame.loc[:49, "is 2"]).all()
+    assert (genus.predict(model, frame, "is 1").value == frame["is 1"]).all()
+    with pytest.raises(DataError, match="exactly one of is 0, is 1, is 2 is 1"):
+        genus.read(frame.assign(**{"is 0": 1}), space=data.codec)

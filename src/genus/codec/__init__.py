@@ -25,6 +25,7 @@ from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
 from genus.codec.functions import Function
 from genus.codec.keys import Key
 from genus.codec.notes import Note
+from genus.codec.onehot import OneHot
 from genus.codec.relations import Order, Sum
 from genus.codec.rewrites import BrokenRelation, Rewrite, Ties, place_columns, rewrite_from_json, run_backward, run_forward
 from genus.codec.stamps import as_times, within
@@ -33,7 +34,7 @@ from genus.errors import DataError
 from genus.space import Category, Real, Space
 
 # Files name the rewrites, so all of them are imported here.
-__all__ = ["Absent", "Codec", "Constraint", "Function", "Key", "Order", "Sum", "Together"]
+__all__ = ["Absent", "Codec", "Constraint", "Function", "Key", "OneHot", "Order", "Sum", "Together"]
 
 
 @dataclass(frozen=True)

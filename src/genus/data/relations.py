@@ -16,9 +16,10 @@ from genus.codec.absence import Absent, Together
 from genus.codec.constraints import Constraint
 from genus.codec.frames import to_numbers
 from genus.codec.functions import Function
+from genus.codec.onehot import OneHot
 from genus.codec.relations import Order, Sum, exact_numbers
 from genus.codec.rewrites import BrokenRelation, Rewrite, run_backward, run_forward
-from genus.data.candidates import candidate
+from genus.data.candidates import Candidate, candidate
 from genus.data.declared import Declared
 from genus.data.functions import find_functions
 from genus.data.measure import measure
@@ -80,6 +81,8 @@ def relate(
     for order in rewrites:
         if isinstance(order, Order):
             kinds[order.gap] = _gap_kind(order.gap, after.column(order.gap), kinds[order.column], chart)
+        elif isinstance(order, OneHot):
+            kinds[order.into] = measure(order.into, after.column(order.into), "category")
     space = Space([kinds[name] for name in after.column_names], names=after.column_names)
     return Codec(space, codec.form, (*codec.rewrites, *rewrites), codec.names or tuple(names))
 
@@ -120,10 +123,11 @@ def find_relations(
     wanted = Declared.of(declared, columns, target)
     numbers = [c for c in columns.values() if c.is_number]
     found: list[Rewrite] = [*_believed([*wanted.sums, *(find_sums(numbers, target) if search else [])], table)]
-    gone = {r.column for r in found if isinstance(r, Sum)}
+    found = [_one_hot(one, found, columns, target) if one not in wanted.sums else one for one in found]
+    gone = {r.column for r in found if isinstance(r, Sum)}.union(*(r.columns for r in found if isinstance(r, OneHot)))
     functions = find_functions([c for name, c in columns.items() if name not in gone], target) if search else []
     found += _believed([*wanted.functions, *functions], _after(found, table))
-    gone |= {r.column for r in found if isinstance(r, Sum | Function)}
+    gone |= {r.column for r in found if isinstance(r, Function)}
     orders = find_orders([c for c in numbers if c.name not in gone]) if search else {}
     edges: dict[tuple[str, str], bool] = {}
     # A time of day plus a gap may be past midnight, so that order is kept by rejection.
@@ -141,6 +145,18 @@ def find_relations(
         rejected += find_together(list(columns.values()))
     rejected += _ends(found, table, kinds)
     return [*wanted.unkept(found, lost), *rejected, *found]
+
+
+def _one_hot(one: Rewrite, found: Sequence[Rewrite], columns: Mapping[str, Candidate], target: str | None) -> Rewrite:
+    """Return a sum of 1 whose columns hold 0 and 1 as columns of which one is 1; another relation as it is."""
+    if not isinstance(one, Sum) or one.plus or len(one.minus) < 2 or one.constant != 1 or target in (one.column, *one.minus):
+        return one
+    members = {one.column, *one.minus}
+    elsewhere = {name for other in found if other is not one for name in (getattr(other, "column", ""), *other.reads)}
+    if members & elsewhere or any(not np.isin(columns[m].values, (0, 1, np.nan)).all() for m in members):
+        return one
+    names = tuple(name for name in columns if name in members)
+    return OneHot(names, f"{names[0]} to {names[-1]}", tuple(columns[name].dtype for name in names))
 
 
 def _ends(found: Sequence[Rewrite], table: pa.Table, kinds: Mapping[str, Kind]) -> list[Rewrite]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from genus.codec import Codec, Function, Order, Sum
+from genus.codec import Codec, Function, OneHot, Order, Sum
 from genus.codec.relations import exact_numbers
 from genus.data import Dataset
 from genus.errors import GenusError
@@ -128,6 +128,8 @@ def _sources(codec: Codec, column: str) -> set[str]:
     for rewrite in codec.rewrites:
         if isinstance(rewrite, Order | Sum | Function) and rewrite.column in wanted:
             wanted |= {*rewrite.reads, *([rewrite.gap] if isinstance(rewrite, Order) else [])}
+        elif isinstance(rewrite, OneHot) and wanted & {*rewrite.columns}:
+            wanted.add(rewrite.into)
     return wanted
 
 
