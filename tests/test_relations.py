@@ -574,3 +574,17 @@ def test_columns_of_which_one_is_1_are_one_column_of_levels(tmp_path: Path) -> N
     assert (genus.predict(model, frame, "is 1").value == frame["is 1"]).all()
     with pytest.raises(DataError, match="exactly one of is 0, is 1, is 2 is 1"):
         genus.read(frame.assign(**{"is 0": 1}), space=data.codec)
+
+
+def test_an_order_with_a_list_of_values_is_kept_by_rejection() -> None:
+    rng = np.random.default_rng(0)
+    low = rng.integers(0, 60, 600)
+    offers = np.array([5, 20, 50, 100, 250])
+    high = np.array([rng.choice(offers[offers > at]) for at in low])
+    data = genus.read({"asked": low, "offered": high})
+    assert "asked < offered" in {str(one.describe()) for one in data.codec.constraints}
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    drawn = model.decode(model.sample(500, seed=0))
+    assert {*drawn["offered"].tolist()} <= {*offers.tolist()}
+    assert (drawn["asked"] < drawn["offered"]).all()

@@ -130,12 +130,13 @@ def find_relations(
     gone |= {r.column for r in found if isinstance(r, Function)}
     orders = find_orders([c for c in numbers if c.name not in gone]) if search else {}
     edges: dict[tuple[str, str], bool] = {}
-    # A time of day plus a gap may be past midnight, so that order is kept by rejection.
+    # A time of day plus a gap may be past midnight, and a value of a list no value of it: their order is kept by rejection.
     clocks = {name for name, column in columns.items() if pa.types.is_time(column.data.type)}
     lost = [one for one in wanted.orders if {*one[:2]} & (gone | clocks) or not add_order(edges, *one)]
     rejected: list[Rewrite] = []
     for (low, high), strict in orders.items():
-        if low in clocks and (low, high, strict) not in wanted.orders:
+        by_gap = low not in clocks and not any(_is_list(kinds[name]) for name in (low, high))
+        if not by_gap and (low, high, strict) not in wanted.orders:
             rejected.append(Constraint.order(low, high, strict, tuple(table.column_names)))
         elif low not in clocks and add_order(edges, low, high, strict):
             edges[low, high] = edges[low, high] or strict
@@ -145,6 +146,11 @@ def find_relations(
         rejected += find_together(list(columns.values()))
     rejected += _ends(found, table, kinds)
     return [*wanted.unkept(found, lost), *rejected, *found]
+
+
+def _is_list(kind: Kind) -> bool:
+    """Return whether a kind has a few values, and none between."""
+    return isinstance(kind, Lattice) and kind.size == 1 and len(kind.numbers) > 0
 
 
 def _one_hot(one: Rewrite, found: Sequence[Rewrite], columns: Mapping[str, Candidate], target: str | None) -> Rewrite:

@@ -221,7 +221,7 @@ def has_holes(distinct: np.ndarray, counts: np.ndarray, step: float) -> bool:
     >>> has_holes(weeks, counts, 1.0), has_holes(np.arange(5.0), counts, 1.0)
     (True, False)
     """
-    if not 2 < len(distinct) <= FEW_VALUES:
+    if not 2 <= len(distinct) <= FEW_VALUES:
         return False
     places = np.rint(np.diff(distinct) / step) - 1
     rows = np.minimum(counts[1:], counts[:-1])
