@@ -449,3 +449,10 @@ def test_many_repeated_times_are_read_as_few_are() -> None:
     texts = pa.array(few * 15_000, pa.string())
     writing = Writing("%d/%m/%Y")
     assert writing.parse(texts).to_pylist() == writing.parse(pa.array(few)).to_pylist() * 15_000
+
+
+def test_a_number_of_many_digits_is_no_hour() -> None:
+    clock = [f"{i % 5}:{i % 60:02}" for i in range(40)]
+    for odd in ("9999999999999999999924:30", "12:30:01.99999999999999999999", "P9999999999999999999924D"):
+        with pytest.raises(DataError, match="40 times but also 1 other text"):
+            genus.read({"a": [*clock, odd]})

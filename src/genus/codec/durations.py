@@ -11,8 +11,8 @@ from genus.codec.scan import scan
 __all__ = ["ISO", "format_iso", "parse_iso"]
 
 ISO = (
-    r"^(?P<sign>-?)P(?:(?P<W>\d+)W)?(?:(?P<D>\d+)D)?"
-    r"(?:T(?:(?P<H>\d+)H)?(?:(?P<M>\d+)M)?(?:(?P<S>\d+)(?:[.,](?P<f>\d{1,9}))?S)?)?$"
+    r"^(?P<sign>-?)P(?:(?P<W>\d{1,9})W)?(?:(?P<D>\d{1,9})D)?"
+    r"(?:T(?:(?P<H>\d{1,9})H)?(?:(?P<M>\d{1,9})M)?(?:(?P<S>\d{1,9})(?:[.,](?P<f>\d{1,9}))?S)?)?$"
 )
 SECONDS = {"W": 604_800, "D": 86_400, "H": 3600, "M": 60, "S": 1}
 

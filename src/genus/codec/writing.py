@@ -235,9 +235,9 @@ def _group(letter: str, narrow: bool, language: str, flag: str) -> str:
         "A": rf"(?P<a>(?i:{words}))",
         "p": r"(?P<p>(?i:[ap]\.?m\.?))",
         "z": r"(?P<z>(?i:Z)|[+-]\d{2}(?::?\d{2})?)",
-        "D": r"(?P<D>[+-]?\d+)",
-        "E": r"(?P<sign>[+-]?)(?P<E>\d+)",
-        "G": r"(?:(?P<D>-?\d+) days?,? ?)?",
+        "D": r"(?P<D>[+-]?\d{1,9})",
+        "E": r"(?P<sign>[+-]?)(?P<E>\d{1,9})",
+        "G": r"(?:(?P<D>-?\d{1,9}) days?,? ?)?",
         "%": "%",
     }.get(letter, rf"(?P<{letter}>{two})")
 
