@@ -76,3 +76,16 @@ def test_a_column_is_predicted_block_by_block(folder: Path) -> None:
     shown = np.genfromtxt(folder / "p1.csv", delimiter=",", skip_header=1, usecols=0, dtype=str)
     fine = known["age"].notna() & known["plan"].notna()
     assert (shown[fine] == known["plan"][fine]).mean() > 0.95
+
+
+def test_known_numbers_are_written_with_the_zeros_that_they_came_with(tmp_path: Path) -> None:
+    rows = [f"{i % 7}.{i % 2 * 5},{i % 5}.{i % 4 * 25:02}" for i in range(60)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["t,w", *rows, ",3.00", "4.0,"]) + "\n")
+    assert run("fit", path, "--family", "naive-bayes", "--out", tmp_path / "m.genus").code == 0
+    lines = run("impute", tmp_path / "m.genus", path).out.splitlines()
+    assert lines[1:61] == rows
+    assert lines[61].endswith(",3.00")
+    assert lines[62].startswith("4.0,")
+    path.write_text("t,w\n1.125,\n2.0,1.50\n")  # more digits than the training data had are kept
+    assert run("impute", tmp_path / "m.genus", path).out.splitlines()[1].startswith("1.125,")

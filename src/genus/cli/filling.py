@@ -65,6 +65,7 @@ class FilledBlock:
 
 def filled(task: Filling, block: tuple[int, Any, bool]) -> FilledBlock:
     """Return a block of `block_sources`, filled."""
+    from genus.codec.tabular import with_decimals_of
     from genus.questions import impute
 
     start, source, several = block
@@ -72,7 +73,7 @@ def filled(task: Filling, block: tuple[int, Any, bool]) -> FilledBlock:
     found = impute(task.model, source, task.columns, task.times, seed, **_reading(task.reading, several))
     table = found.summary() if task.mean else _stacked(found)
     cells = Counter({name: int(where.sum()) for name, where in found.filled.items()})
-    table = _steady(task.model, table) if several else table
+    table = with_decimals_of(codec_of(task.model), _steady(task.model, table) if several else table)
     return FilledBlock(table, found.tables[0].num_rows, found.rows, cells, Counter(found.reasons), found.size)
 
 

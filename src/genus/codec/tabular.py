@@ -13,11 +13,12 @@ from torch import Tensor
 
 from genus.codec import Codec
 from genus.codec.columns import level_array
+from genus.codec.decimals import SPEC
 from genus.codec.frames import ARRAYS, Form, type_name
 from genus.codec.stamps import type_of_time
 from genus.space import Category, Lattice, Time
 
-__all__ = ["DECIMALS", "as_table"]
+__all__ = ["DECIMALS", "as_table", "with_decimals_of"]
 
 DECIMALS = b"decimals"  # of a column, the format of its numbers, among the metadata of its field
 
@@ -62,6 +63,20 @@ def _with_decimals(table: pa.Table, decimals: Sequence[str]) -> pa.Table:
         return table
     fields = [field.with_metadata({DECIMALS: spec}) for field, spec in zip(table.schema, decimals, strict=True)]
     return table.cast(pa.schema(fields))
+
+
+def with_decimals_of(codec: Codec, table: pa.Table) -> pa.Table:
+    """Return a person's table whose fields carry how many decimals are written, where its numbers have no more than that."""
+    if codec.form is None or not codec.form.decimals:
+        return table
+    specs = dict(zip(codec.names or codec.space.names or (), codec.form.decimals, strict=True))
+    for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        found = SPEC.fullmatch(specs.get(name, ""))
+        if found is not None and pa.types.is_floating(column.type):
+            values = column.drop_null().to_numpy()
+            if np.array_equal(np.round(values, int(found[3])), values):
+                table = table.set_column(i, table.schema.field(i).with_metadata({DECIMALS: specs[name]}), column)
+    return table
 
 
 def _whole(kind: Any) -> bool:
