@@ -210,3 +210,11 @@ def test_a_row_with_a_blank_is_as_likely_as_its_values_and_its_pattern() -> None
     row = torch.tensor([[0.5, math.nan, -0.25]], dtype=torch.float64)
     pattern = [model.blanks.log_prob(row[:, part], part) for part in ([0, 1, 2], [0, 2])]
     assert torch.allclose(model.log_prob(row) - pattern[0], model.log_marginal(row[:, [0, 2]], [0, 2]) - pattern[1])
+
+
+def test_a_model_of_many_atoms_is_loaded(tmp_path: Path) -> None:
+    space = Space([Lattice(0, 20_000, 5, atoms=tuple(range(100, 15_100, 50)))] * 4)
+    for family in ("gaussian-copula", "trees", "hclt", "made", "nsf", "vae"):
+        model = genus.build(family, space)
+        genus.save(model, tmp_path / "m.genus")
+        assert genus.load(tmp_path / "m.genus").space == space

@@ -224,8 +224,9 @@ def _built(header: dict[str, Any], tensors: dict[str, Tensor]) -> GenerativeMode
         space = Space.from_json(header["space"])
         context = Space.from_json(header["context"]) if header["context"] is not None else None
     described = {**header["config"], "class": family(header["family"]).name}
-    coordinates = space.dim + (context.dim if context is not None else 0)
-    with isolated(0), NoMoreThan(tensors.values(), coordinates):  # initial weights must not cost the caller random numbers
+    kinds = [kind for one in (space, context) if one is not None for kind in one.kinds]
+    parts = sum(1 + len(kind.atoms) for kind in kinds)
+    with isolated(0), NoMoreThan(tensors.values(), parts):  # initial weights must not cost the caller random numbers
         model = build_family(described, space, context)
     floats = {t.dtype for n, t in tensors.items() if t.is_floating_point() and n in dict(model.named_parameters())}
     return model.to(next(iter(floats))) if len(floats) == 1 and floats != {model.dtype} else model

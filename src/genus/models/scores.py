@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -162,10 +162,10 @@ class NumberScores(nn.Module):
             self.register_buffer(name, torch.full((SIZES[-1] + 1,), value, dtype=torch.float64))
         numbers = [a for a in kind.atoms if not math.isnan(a)]
         states = sorted(range(len(numbers)), key=numbers.__getitem__)
-        ends = [_atom_ends(kind, numbers[i]) for i in states]
-        self.register_buffer("atoms", torch.tensor([numbers[i] for i in states], dtype=torch.float64), persistent=False)
+        atoms = torch.tensor([numbers[i] for i in states], dtype=torch.float64)
+        self.register_buffer("atoms", atoms, persistent=False)
         self.register_buffer("states", torch.tensor(states, dtype=torch.long) + 1, persistent=False)
-        self.register_buffer("ends", torch.tensor(ends, dtype=torch.float64).reshape(-1, 2).T.contiguous(), persistent=False)
+        self.register_buffer("ends", _atom_ends(kind, atoms), persistent=False)
 
     atoms: Tensor  # (A,) the atoms that are numbers, ascending
     states: Tensor  # (A,) the states of these
@@ -345,18 +345,21 @@ class Jumps(NamedTuple):
         return self.score(start, every), self.score(stop, every)
 
 
-def _atom_ends(kind: Kind, atom: float) -> tuple[float, float]:
-    """Return the ends in u of an atom's cell on a lattice; twice its place where it is no value of the lattice."""
-    column, low, high = Space([replace(kind, atoms=())]), *kind.chart.support  # type: ignore[type-var]
+def _atom_ends(kind: Any, atoms: Tensor) -> Tensor:
+    """Return the ends in u of atoms' cells on a lattice, (2, A); twice the place of one that is no value of the lattice."""
+    if not len(atoms):  # a category has none
+        return atoms.new_empty(2, 0)
+    column, (low, high) = Space([replace(kind, atoms=())]), kind.chart.support
+    place = (atoms - kind.low) / kind.step if isinstance(kind, Lattice) else atoms
+    below = place < -1e-6 if isinstance(kind, Lattice) else atoms <= low
+    above = place > kind.size - 1 + 1e-6 if isinstance(kind, Lattice) else atoms >= high
+    inside = ~(below | above)
+    ends = torch.where(below, -math.inf, math.inf).to(atoms).repeat(2, 1)
     if not isinstance(kind, Lattice):
-        if atom <= low or atom >= high:
-            return (-math.inf, -math.inf) if atom <= low else (math.inf, math.inf)
-        u = float(column.split(torch.tensor([[atom]], dtype=torch.float64)).u)
-        return u, u
-    place = (atom - kind.low) / kind.step
-    if place < -1e-6 or place > kind.size - 1 + 1e-6:
-        return (-math.inf, -math.inf) if place < 0 else (math.inf, math.inf)
-    on = abs(place - round(place)) < 1e-6
-    value = kind.low + kind.step * (round(place) if on else math.floor(place))
-    lower, upper = (float(end) for end in column.edges(torch.tensor([[value]], dtype=torch.float64)))
-    return (lower if on else upper), upper
+        ends[:, inside] = column.split(atoms[inside, None]).u[:, 0]
+        return ends
+    on = (place - place.round()).abs() < 1e-6
+    value = kind.low + kind.step * torch.where(on, place.round(), place.floor())
+    lower, upper = (end[:, 0] for end in column.edges(value[inside, None]))
+    ends[:, inside] = torch.stack([torch.where(on[inside], lower, upper), upper])
+    return ends

@@ -126,7 +126,7 @@ MAKE_NOTHING = {
     "sum", "max", "min", "any", "all",
 }  # fmt: skip
 TIMES = 16  # as many numbers as a file holds may be made in all while its model is built: for masks, and initial weights
-STEPS, STEPS_EACH = 50_000, 500  # functions of torch that a constructor may call; and more for each tensor and coordinate
+STEPS, STEPS_EACH = 50_000, 500  # functions of torch that a constructor may call; and more for each tensor, coordinate and atom
 MOST_COORDINATES = 2**14  # for which it may call more
 
 
@@ -137,7 +137,7 @@ class NoMoreThan(TorchFunctionMode):
 
     Args:
         tensors: what the file holds.
-        coordinates: of the model's space; some models have parts for each.
+        coordinates: of the model's space, and their atoms; some models have parts for each.
     """
 
     def __init__(self, tensors: Iterable[Tensor], coordinates: int = 1) -> None:
