@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import genus
-from genus import Category, Lattice, ModelFileError, Real, Space, TrainingError
+from genus import Category, GenusError, Lattice, ModelFileError, Real, Space, TrainingError
 from genus.atomic import HOST, atomic_write
 from genus.cli import main
 from genus.cli.errors import explain
@@ -26,6 +26,7 @@ from genus.codec.columns import level_array
 from genus.files import describe, read_tensors, write_tensors
 from genus.models.bases import Student
 from genus.nets.state import NoMoreThan
+from genus.random import draw_places
 from genus.training.options import FitOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -444,3 +445,9 @@ def test_a_closed_stdout_and_a_terminal_without_letters_are_a_sentence(tmp_path:
     assert "which has no '\\xf6'" in explain(UnicodeEncodeError("ascii", "größe", 2, 3, "no"), [])[0]
     full = "cannot read or write the output: No space left on device; choose another place, or make room."
     assert explain(OSError(28, "No space left on device"), []) == (full, 1)
+
+
+@pytest.mark.parametrize("weights", [[[0.5, math.nan]], [[0.0, 0.0]], [[1.0, -0.5]], [[math.inf, 1.0]]])
+def test_weights_that_are_no_distribution_are_a_sentence(weights: list[list[float]]) -> None:
+    with pytest.raises(GenusError, match="no probabilities to draw by"):
+        draw_places(torch.tensor(weights))

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from genus.errors import GenusError
+
 __all__ = [
-    "bound", "rng", "draws_by_generator", "dropout", "gumbel_like", "isolated", "normal_like", "passed_along", "random_state",
-    "restore_random_state", "torch_seeded", "uniform_like",
+    "bound", "rng", "draw_places", "draws_by_generator", "dropout", "gumbel_like", "isolated", "normal_like", "passed_along",
+    "random_state", "restore_random_state", "torch_seeded", "uniform_like",
 ]  # fmt: skip
 
 
@@ -99,6 +101,31 @@ def uniform_like(x: Tensor) -> Tensor:
 def gumbel_like(x: Tensor) -> Tensor:
     """Return standard Gumbel numbers of the shape, type and device of x: argmax(x + them) is a draw by the logits x."""
     return -torch.empty_like(x, requires_grad=False).exponential_(generator=rng(x.device)).log()
+
+
+def draw_places(weights: Tensor, count: int | None = None) -> Tensor:
+    """Draw places by weights that need not add up to 1.
+
+    Args:
+        weights: (B, N), of which each row draws one place; or (N,).
+        count: with weights (N,), how many places are drawn, a place as often as it comes.
+
+    Raises:
+        GenusError: the weights are not finite, or all of them are 0: a training has diverged, or a file is damaged.
+
+    >>> draw_places(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
+    tensor([1, 0])
+    """
+    mass = weights.sum(-1)
+    fine = (mass.isfinite() & (mass > 0)).all() & (weights >= 0).all()
+    if not torch.compiler.is_compiling() and not bool(fine):  # a trace cannot look at values
+        raise GenusError(
+            "The model has no probabilities to draw by: its numbers are not finite, or 0. Its training has diverged, or its"
+            " file is damaged; train it again, with a smaller learning rate."
+        )
+    if count is None:
+        return torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(-1)
+    return torch.multinomial(weights, max(count, 1), replacement=True, generator=rng(weights.device))[:count]
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

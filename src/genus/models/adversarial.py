@@ -15,7 +15,7 @@ from genus.divergences.games import Game
 from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel, Loss, Size, TractableDensity, isolated
 from genus.models.critic import Critic, generator_net, players
-from genus.random import gumbel_like, rng, uniform_like
+from genus.random import draw_places, gumbel_like, rng, uniform_like
 from genus.space import Lattice, Real, Space
 
 __all__ = ["Adversarial", "adversarial"]
@@ -196,7 +196,7 @@ class Adversarial(GenerativeModel):
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         context = self._context_features(c)
         if self.occurs is not None:
-            states = torch.multinomial(self.occurs, max(n, 1), replacement=True, generator=rng(self.occurs.device))[:n]
+            states = draw_places(self.occurs, n)
             context = self._with_states(states, context)
         return self.space.from_coordinates(self._fake(n, c, context))
 
@@ -213,7 +213,7 @@ class Adversarial(GenerativeModel):
             return context
         states = self._states(x)
         chances = self._state_chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
-        column = torch.multinomial(chances, 1, generator=rng(chances.device))
+        column = draw_places(chances).unsqueeze(1)
         return self._with_states(states.gather(1, column).squeeze(1), context)
 
     def _with_states(self, states: Tensor, context: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from genus.errors import DataError
 from genus.models.gaussians import Gaps, Gaussians
 from genus.models.product import Product, ProductRows, context_combinations, context_index
 from genus.nets.cells import Cells
-from genus.random import rng
+from genus.random import draw_places
 from genus.space import Lattice, Space
 
 __all__ = ["COVARIANCES", "Components", "Form", "MixtureRows"]
@@ -224,7 +224,7 @@ class Components(nn.Module):
 
     def sample(self, weights: Tensor) -> Tensor:
         """Draw a component for every row by its weights (n, K), and all columns given the component."""
-        k = torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1)
+        k = draw_places(weights)
         cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
         if self.gaussians is not None:
             u[:, self.reals] = self.gaussians.draw(k, u[:, self.reals], None)
@@ -257,7 +257,7 @@ class Components(nn.Module):
         weights = log_weights.softmax(1)
 
         def draw() -> Tensor:
-            k = torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(1)
+            k = draw_places(weights)
             cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
             if self.gaussians is not None:
                 u[:, self.reals] = self.gaussians.draw(k, reals, there)
