@@ -27,6 +27,7 @@ from genus.files import describe, read_tensors, write_tensors
 from genus.models.bases import Student
 from genus.nets.state import NoMoreThan
 from genus.random import draw_places
+from genus.training.history import History
 from genus.training.options import FitOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -451,3 +452,14 @@ def test_a_closed_stdout_and_a_terminal_without_letters_are_a_sentence(tmp_path:
 def test_weights_that_are_no_distribution_are_a_sentence(weights: list[list[float]]) -> None:
     with pytest.raises(GenusError, match="no probabilities to draw by"):
         draw_places(torch.tensor(weights))
+
+
+def test_numbers_of_many_digits_are_no_arguments() -> None:
+    with pytest.raises(GenusError, match="number of 1,329 bits is no argument"):
+        genus.VAE(REALS, warm_up=10**400)
+
+
+@pytest.mark.parametrize("rows", ["no rows", {"step": 1}, [3]])
+def test_a_history_without_rows_is_none(rows: Any) -> None:
+    with pytest.raises(ValueError, match="history has no rows"):
+        History.from_json(History().to_json() | {"rows": rows})

@@ -13,6 +13,8 @@ from genus.errors import DataError, GenusError
 
 __all__ = ["Configurable", "as_json", "class_named", "classes", "from_json", "unregistered_reason"]
 
+WORD = 63  # bits of a whole number among the arguments of a model
+
 classes: dict[str, type[Configurable]] = {}  # every class that files can name, as it is defined
 
 
@@ -152,12 +154,16 @@ def as_json(value: Any) -> Any:
     """Return an argument as JSON values: numbers, text, arrays, ranges, lists and dicts of these, configurable objects.
 
     Raises:
-        GenusError: the argument is of another type.
+        GenusError: the argument is of another type, or a number that no computer counts to.
 
     >>> from genus.transforms import ActNorm, Chain, Linear
     >>> as_json(Chain([ActNorm(2), Linear(2)]))["transforms"][1]
     {'class': 'Linear', 'dim': 2}
     """
+    if type(value) is int and value.bit_length() > WORD:
+        raise GenusError(
+            f"A whole number of {value.bit_length():,} bits is no argument of a model; numbers have {WORD} at most."
+        )
     if value is None or type(value) in (bool, int, float, str):
         return value
     if hasattr(value, "to_json"):

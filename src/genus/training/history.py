@@ -133,6 +133,8 @@ class History:
         """
         history = cls(**data)
         number = (int, float)
+        if not isinstance(history.rows, list) or not all(isinstance(row, dict) for row in history.rows):
+            raise ValueError("the history has no rows")
         for row in history.rows:
             flat = {name: value for name, value in row.items() if name != "watched"}
             fine = {"step", "epoch", "seconds", "criterion"} <= row.keys() and type(row["step"]) is int and row["step"] >= 0
