@@ -167,4 +167,5 @@ def continuous(space: Space) -> Space:
             return Real(kind.loc, kind.scale, kind.atoms, kind.chart)
         return Real(0.0, 2.0, kind.atoms, Chart("logit", kind.low - kind.step / 2, kind.size * kind.step))
 
-    return Space([real(kind) for kind in space.kinds], space.shape, space.names)
+    made = {id(kind): real(kind) for kind in {id(kind): kind for kind in space.kinds}.values()}  # pixels share one
+    return Space([made[id(kind)] for kind in space.kinds], space.shape, space.names)
