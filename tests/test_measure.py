@@ -16,6 +16,7 @@ from hypothesis import given, settings, strategies as st
 
 from genus import Category, Lattice, Real, Time, build, fit, load, read
 from genus.data import Schema
+from genus.kinds.fitting import _ways
 from genus.kinds.steps import find_steps, round_digits, shortest_decimals
 from genus.training.rows import rows_to_train_on
 
@@ -281,3 +282,7 @@ def test_values_between_frequent_ones_that_never_occur_have_no_mass() -> None:
     counts = RNG.poisson(3, 220)  # whose rare ends have gaps by chance
     assert read({"n": counts}).space.kinds[0].numbers == ()
     assert read({"n": [0, 1, 2, 4, 5] * 6}).space.kinds[0].numbers == ()  # few rows
+
+
+def test_numbers_without_a_spline_keep_their_chart() -> None:
+    assert _ways(np.full((3, 5), -1), [4, 6]) == []

@@ -281,7 +281,8 @@ def _splines(column: _Column, base: Fit, counts: Sequence[int]) -> list[Fit]:
     v, below, sums = v[kept], below[kept], sums[:, kept]
     at, gaps = _candidates(v, below, column.total)
     ways = _segments(v[at], sums[:, at], ndtri(below[at] / (column.total + 1)), gaps, max(counts) - 1)
-    return [base._replace(chart=_knotted(base.chart, v, below, at[way], column.total)) for way in _ways(ways, counts)]
+    found = [base._replace(chart=_knotted(base.chart, v, below, at[way], column.total)) for way in _ways(ways, counts)]
+    return found or [base] * len(counts)  # numbers so far apart that no line between them has a likelihood
 
 
 def _candidates(v: np.ndarray, below: np.ndarray, total: float) -> tuple[np.ndarray, np.ndarray]:
@@ -322,10 +323,10 @@ def _segments(v: np.ndarray, sums: np.ndarray, z: np.ndarray, gaps: np.ndarray, 
 
 
 def _ways(ways: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
-    """Return the places of so many knots, or of the most that there can be."""
+    """Return the places of so many knots, or of the most that there can be; none where there can be no knots."""
     possible = np.flatnonzero(ways[:, -1] >= 0)
     out = []
-    for count in counts:
+    for count in counts if len(possible) else ():
         pieces = int(possible[possible < count - 1][-1]) if (possible < count - 1).any() else int(possible[0])
         way = [ways.shape[1] - 1]
         for k in range(pieces, -1, -1):
