@@ -57,6 +57,8 @@ from genus.questions.calibration import calibration_error
 
 RECORD = Record(__doc__, "scikit-learn")
 
+COLUMNS = "Each column of Adult predicted from the others, beside boosted trees that learned that column alone"
+FILLED = ("error", "inside_90_%", "correlations", "seconds")
 TIMES = 20
 ROUNDS = 5  # of the chained regressions
 TREES = 100
@@ -354,15 +356,14 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="sklearn")
     families = [*filter(None, arguments.families.split(","))]
-    if arguments.sets == "adult-anomalies":
-        RECORD.title = "How often the columns of a planted anomaly are named first"
-        explained(arguments.data, families, arguments.seconds)
-    elif arguments.sets == "adult-where":
-        RECORD.title = "How well trees tell draws given two columns from such real rows"
-        conditioned(arguments.data, families, arguments.seconds)
-    elif arguments.sets == "adult-columns":
-        RECORD.title = "Each column of Adult predicted from the others, beside boosted trees that learned that column alone"
-        one_from_the_rest(arguments.data, families, arguments.seconds, arguments.rows)
+    of_adult = {
+        "adult-anomalies": ("How often the columns of a planted anomaly are named first", explained),
+        "adult-where": ("How well trees tell draws given two columns from such real rows", conditioned),
+        "adult-columns": (COLUMNS, partial(one_from_the_rest, rows=arguments.rows)),
+    }
+    if arguments.sets in of_adult:
+        RECORD.title, ask = of_adult[arguments.sets]
+        ask(arguments.data, families, arguments.seconds)
     else:
         filled(arguments, families)
     RECORD.keep(range(arguments.seeds))
@@ -397,10 +398,9 @@ def filled(arguments: argparse.Namespace, families: list[str]) -> None:
                 found.setdefault(method, []).append(tuple(done[key]))
         print(f"{name}, {len(truth):,} rows, {arguments.seeds} seeds: error, inside, correlations, seconds")
         for method, values in sorted(found.items(), key=lambda item: np.mean([v[0] for v in item[1]])):
-            means = [float(value) for value in np.mean(values, axis=0)]
-            print("  {:32} {:.3f}  {:.3f}  {:.3f}  {:6.1f}".format(method, *means), flush=True)
-            figures = dict(zip(("error", "inside_90_%", "correlations", "seconds"), means, strict=True))
-            RECORD.row(table=name, method=method, **{k: v for k, v in figures.items() if not np.isnan(v)})
+            means = dict(zip(FILLED, np.mean(values, axis=0).tolist(), strict=True))
+            print("  {:32} {:.3f}  {:.3f}  {:.3f}  {:6.1f}".format(method, *means.values()), flush=True)
+            RECORD.row(table=name, method=method, **{k: v for k, v in means.items() if not np.isnan(v)})
 
 
 if __name__ == "__main__":

@@ -551,5 +551,5 @@ def test_times_beside_a_key_are_written_as_they_came(tmp_path: Path) -> None:
 
 def test_a_field_of_very_many_digits_is_looked_at_once() -> None:
     start = time.process_time()
-    assert not is_number("1" * 200_000 + "x")
-    assert time.process_time() - start < 5
+    assert not is_number("1" * 20_000 + "x")
+    assert time.process_time() - start < 2  # eleven seconds where digits could be shared out in many ways

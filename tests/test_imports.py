@@ -51,7 +51,7 @@ BELOW: dict[str, set[str]] = {
     | TENSORS
     | {"data", "nets", "ladder", "divergences", "models", "registry", "files", "training", "laws"},
 }
-BELOW["questions"] = FORMS | {"data", "ladder"}
+BELOW["questions"] = FORMS | {"data", "ladder", "random"}
 BELOW["export"] = VALUES | {"atomic", "ladder"}
 BELOW["hub"] = VALUES | {"ladder", "files", "evaluation"}
 BELOW["tour"] = set(BELOW)

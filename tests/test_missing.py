@@ -253,7 +253,8 @@ def test_candidates_without_blanks_have_the_density_that_is_said() -> None:
     assert torch.allclose(found.x[:, 1].view(-1, 2).mean(0), exact, atol=0.04), (found.x[:, 1].view(-1, 2).mean(0), exact)
 
 
-def test_a_nearly_blank_column_is_drawn_at_once() -> None:
+def test_a_nearly_blank_column_is_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genus.ladder.density.resample", lambda *args: pytest.fail("it was drawn by weighted candidates"))
     space = Space([Lattice(0, 9, atoms=(math.nan,), unknown=True)] * 12)
     x = torch.randint(0, 10, (500, 12), generator=torch.Generator().manual_seed(0)).double()
     x[torch.rand(500, 12, generator=torch.Generator().manual_seed(1)) < 0.97] = torch.nan

@@ -22,6 +22,7 @@ from genus.codec import Codec
 from genus.codec.constraints import Constraint
 from genus.codec.frames import Form
 from genus.codec.rewrites import Rewrite, _rewrites, place_columns, rewrite_from_json
+from genus.data import Schema
 from genus.errors import DataError
 from genus.evaluation.page import _facts
 from genus.evaluation.results import Results, Row
@@ -555,6 +556,7 @@ def test_columns_of_which_one_is_1_are_one_column_of_levels(tmp_path: Path) -> N
     assert data.space.names == ("is 0 to is 2", "v")
     assert data.space.kinds[0] == Category(("is 0", "is 1", "is 2"))
     pd.testing.assert_frame_equal(data.frame(), frame)
+    assert genus.read(frame, schema=Schema.of(data)).codec.rewrites == data.codec.rewrites  # where it is declared
     model = genus.build("mixture", data.space)
     genus.fit(model, data, seed=0, progress=False)
     genus.save(model, tmp_path / "m.genus")

@@ -277,7 +277,7 @@ def test_a_training_of_changed_sizes_is_refused_at_the_command_line(
         write_tensors(tmp_path / "c", tensors, {**header, "settings": {"hyper-parameters": {**hyper, **changed}}})
         assert main([*words, "--resume"]) == 1
         assert "unexpected" not in capsys.readouterr().err
-    monkeypatch.setattr("genus.training.sizing.UNBELIEVABLE", ())
+    monkeypatch.setattr("genus.training.checkpoint.UNBELIEVABLE", ())
     write_tensors(tmp_path / "c", tensors, {**header, "settings": {"hyper-parameters": {"game": -math.inf}}})
     assert main([*words, "--resume"]) == 1
     assert "unexpected" in capsys.readouterr().err

@@ -73,10 +73,7 @@ class Absent(Rewrite):
         found = re.fullmatch(r"\s*(.+?)\s+missing\s+where\s+(.+?)\s*=\s*(.+?)\s*", text)
         if found is None or text in names:
             return None
-        *columns, by = (word.strip(' `"') for word in (*found[1].split(","), found[2]))
-        unknown = [name for name in (*columns, by) if name not in names]
-        if unknown or by in columns:
-            raise DataError(f"The constraint {text!r} is not understood at {(unknown or [by])[0]!r}; name different columns.")
+        *columns, by = _different((*found[1].split(","), found[2]), names, text)
         return cls(tuple(columns), by, tuple(level.strip(' `"') for level in re.split(r"\s+or\s+", found[3])))
 
 
@@ -123,13 +120,16 @@ class Together(Rewrite):
         found = re.fullmatch(r"\s*(.+?)\s+missing\s+with\s+(.+?)\s*", text)
         if found is None or text in names:
             return None
-        columns = [word.strip(' `"') for word in (found[1], *found[2].split(","))]
-        unknown = [name for name in columns if name not in names]
-        if unknown or len(set(columns)) < len(columns):
-            raise DataError(
-                f"The constraint {text!r} is not understood at {(unknown or columns)[0]!r}; name different columns."
-            )
-        return cls(tuple(columns))
+        return cls(tuple(_different((found[1], *found[2].split(",")), names, text)))
+
+
+def _different(words: Sequence[str], names: Sequence[str], text: str) -> list[str]:
+    """Return the columns that words of a constraint's text name; DataError where one is unknown, or stands twice."""
+    columns = [word.strip(' `"') for word in words]
+    odd = [name for i, name in enumerate(columns) if name not in names or name in columns[:i]]
+    if odd:
+        raise DataError(f"The constraint {text!r} is not understood at {odd[0]!r}; name different columns.")
+    return columns
 
 
 def is_blank(column: pa.ChunkedArray) -> np.ndarray:

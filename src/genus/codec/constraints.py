@@ -23,7 +23,7 @@ from genus.codec.relations import exact_numbers
 from genus.codec.rewrites import Rewrite
 from genus.errors import DataError
 
-__all__ = ["Constraint"]
+__all__ = ["Constraint", "quoted"]
 
 TOKEN = re.compile(r"(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|(?P<sign><=|>=|==|!=|->|[-<>=+*/()])")
 QUOTED = re.compile(r"""(?P<quote>["'`])(?P<text>.*?)(?P=quote)""")
@@ -44,7 +44,7 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 ALIKE = 1e-9  # how far, relative to their size, two sums of numbers may be apart that are called equal
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """Return a column's name as a constraint has it."""
     return name if name.isidentifier() else f'"{name}"'
 
@@ -80,12 +80,12 @@ class Constraint(Rewrite):
     @classmethod
     def order(cls, low: str, high: str, strict: bool, names: tuple[str, ...]) -> Constraint:
         """Return the constraint that one column is not above another, or always below it."""
-        return cls(f"{_quoted(low)} {'<' if strict else '<='} {_quoted(high)}", names)
+        return cls(f"{quoted(low)} {'<' if strict else '<='} {quoted(high)}", names)
 
     @classmethod
     def end(cls, column: str, sign: str, value: float, names: tuple[str, ...]) -> Constraint:
         """Return the constraint that a column of numbers is not beyond a value: sign is "<=" or ">="."""
-        return cls(f"{_quoted(column)} {sign} {value:.15g}", names)
+        return cls(f"{quoted(column)} {sign} {value:.15g}", names)
 
     # -- the text ---------------------------------------------------------------------------------------------------------
 

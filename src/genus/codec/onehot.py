@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.constraints import quoted
 from genus.codec.frames import to_numbers
 from genus.codec.relations import check_fields, column_type
 from genus.codec.rewrites import Rewrite, Ties, place_columns
@@ -90,7 +91,7 @@ class OneHot(Rewrite):
 
     @property
     def declarations(self) -> tuple[str, ...]:
-        return (" + ".join(name if name.isidentifier() else f'"{name}"' for name in self.columns) + " = 1",)
+        return (" + ".join(map(quoted, self.columns)) + " = 1",)
 
     def effect(self) -> str:
         return f"x holds {self.into!r}, its name, in their place"

@@ -123,7 +123,8 @@ def find_relations(
     wanted = Declared.of(declared, columns, target)
     numbers = [c for c in columns.values() if c.is_number]
     found: list[Rewrite] = [*_believed([*wanted.sums, *(find_sums(numbers, target) if search else [])], table)]
-    found = [_one_hot(one, found, columns, target) if one not in wanted.sums else one for one in found]
+    sums = found
+    found = [_one_hot(one, sums, columns, target) for one in sums]
     gone = {r.column for r in found if isinstance(r, Sum)}.union(*(r.columns for r in found if isinstance(r, OneHot)))
     functions = find_functions([c for name, c in columns.items() if name not in gone], target) if search else []
     found += _believed([*wanted.functions, *functions], _after(found, table))
@@ -145,7 +146,7 @@ def find_relations(
         found += _sums_of_gaps(found, table, kinds, target)
         rejected += find_together(list(columns.values()))
     rejected += _ends(found, table, kinds)
-    return [*wanted.unkept(found, lost), *rejected, *found]
+    return [*wanted.unkept([*sums, *found], lost), *rejected, *found]
 
 
 def _is_list(kind: Kind) -> bool:

@@ -19,6 +19,7 @@ from genus.data import Dataset
 from genus.data.tails import Tails
 from genus.errors import DataError
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, isolated, map_batches
+from genus.random import draw_places
 from genus.registry import build, family, hyper_parameters, suggested
 from genus.sklearn.coding import Codes
 from genus.sklearn.names import check_names, distinct_labels, known_family, label_codes
@@ -378,7 +379,7 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         if hasattr(self, "classes_"):
             if y is None:
                 with isolated(seed):
-                    codes = torch.multinomial(self._log_prior().exp(), max(n_samples, 1), replacement=True)[:n_samples]
+                    codes = draw_places(self._log_prior().exp(), n_samples)
             else:
                 codes = label_codes(y, n_samples, self.classes_)
             c = self._context(codes)

@@ -6,24 +6,47 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from genus.errors import TrainingError
-from genus.files import check_types, read_tensors, write_tensors
+from genus.errors import GenusError, TrainingError
+from genus.files import UNBELIEVABLE, check_types, read_tensors, write_tensors
 from genus.ladder import GenerativeModel, Loss
 from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
-__all__ = ["BestWeights", "check_count", "check_number", "optimizer_tensors", "read", "restore_optimizer", "settings", "write"]
+__all__ = ["BestWeights", "believing", "check_count", "check_number", "optimizer_tensors", "read", "restore_optimizer",
+           "settings", "write"]  # fmt: skip
 
 STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum_buffer"}}
 SUMMED = 4096  # rows summed at a time: a memory-mapped tensor is not copied
 MOST = 2**53  # steps, or anything else that is counted
 SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay", "lr_schedule", "optimizer", "precision")
+
+
+@contextmanager
+def believing(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
+    """Turn whatever goes wrong with what a checkpoint says into one sentence; errors of genus stay as they are.
+
+    Args:
+        path: of the checkpoint.
+        remedy: what starts the training afresh, "pass resume=False".
+
+    Raises:
+        TrainingError: somebody changed the file.
+    """
+    try:
+        yield
+    except GenusError:
+        raise
+    except UNBELIEVABLE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        fresh = f"{remedy} to start afresh"
+        raise TrainingError(f"{os.fspath(path)} is no training that can go on: {reason}; {fresh}.") from error
 
 
 def settings(

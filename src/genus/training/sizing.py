@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from genus.errors import GenusError, TrainingError
-from genus.files import UNBELIEVABLE, read_tensors
+from genus.files import read_tensors
 from genus.ladder import GenerativeModel, Size
 from genus.nets.state import NoMoreThan
 from genus.registry import build, suggested
+from genus.training.checkpoint import believing
 from genus.training.loop import fit
 
 __all__ = ["Choice", "built_as_saved", "choose_size", "saved_choice", "saved_settings"]
@@ -118,16 +118,8 @@ def built_as_saved(path: str | os.PathLike[str], build: Callable[[], M]) -> M:
         TrainingError: there is no such model, or it would have far more weights than the checkpoint.
     """
     tensors, _ = read_tensors(path)
-    try:
-        with NoMoreThan(tensors.values()):
-            return build()
-    except UNBELIEVABLE as error:
-        if isinstance(error, GenusError):
-            raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise TrainingError(
-            f"{os.fspath(path)} is no training that can go on: {reason}; leave --resume out to start afresh."
-        ) from error
+    with believing(path, "leave --resume out"), NoMoreThan(tensors.values()):
+        return build()
 
 
 def saved_settings(path: str | os.PathLike[str]) -> dict[str, Any]:

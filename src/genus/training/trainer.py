@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from genus.codec import Codec
 from genus.codec.units import Unit
-from genus.errors import GenusError, ModelFileError, NonFiniteLossError, TrainingError
-from genus.files import UNBELIEVABLE, check_types
+from genus.errors import ModelFileError, NonFiniteLossError, TrainingError
+from genus.files import check_types
 from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
 from genus.nets.state import check_numbers, evaluating
 from genus.random import passed_along, random_state, restore_random_state
@@ -267,15 +267,8 @@ class Trainer(ABC):
         """
         path = cast(str, self.options.checkpoint)
         groups, header = self.group.by_first(lambda: checkpoint.read(path, self.settings))
-        try:
+        with checkpoint.believing(path, "pass resume=False"):
             self._take(groups, header["training"])
-        except UNBELIEVABLE as error:
-            if isinstance(error, GenusError):
-                raise
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise TrainingError(
-                f"{os.fspath(path)} is no training that can go on: {reason}; pass resume=False to start afresh."
-            ) from error
 
     def _take(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
         """Take in what `save` wrote."""
