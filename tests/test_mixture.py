@@ -60,7 +60,7 @@ def test_em_never_lowers_the_likelihood(covariance: str) -> None:
 
 
 def test_absent_numbers_leave_the_normal_of_those_present() -> None:
-    normals = Gaussians(3, 2, tied=False)
+    normals = Gaussians([Real()] * 3, 2, tied=False)
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(2, 3, 3, generator=generator, dtype=torch.float64)
     normals.mean = torch.randn(2, 3, generator=generator, dtype=torch.float64)
@@ -233,3 +233,73 @@ def test_levels_beside_short_lattices_are_not_blurred_with_them() -> None:
     genus.fit(model, data, seed=0, progress=False)
     setosa = genus.predict(model, {"petal length (cm)": [1.4], "petal width (cm)": [0.2]}, "species")
     assert setosa.probabilities["setosa"][0] > 0.99
+
+
+LATTICES = Space([Lattice(0, 39), Real(20.0, 6.0), Lattice(0, 29, atoms=(7.0, math.nan)), Category(("a", "b"))])
+
+
+def steps(n: int, seed: int = 0) -> Tensor:
+    """Rows (n, 4) of two lattices and a real number that depend on each other, some at an atom, some blank."""
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.randn(n, 4, generator=generator, dtype=torch.float64)
+    x = torch.stack([20 + 5 * u[:, 0], 20 + 5 * u[:, 0] + 2 * u[:, 1], 14 + 3.4 * u[:, 0] + 1.2 * u[:, 2], 0 * u[:, 3]], 1)
+    x[:, 0], x[:, 2] = x[:, 0].round().clamp(0, 39), x[:, 2].round().clamp(0, 29)
+    x[::9, 2], x[1::11, 2] = 7.0, math.nan
+    x[:, 3] = (torch.arange(n) % 2).double()
+    return x
+
+
+@pytest.fixture(scope="module")
+def on_lattices() -> Mixture:
+    model = learned(LATTICES, steps(3000), covariance="full")
+    assert model.parts.smooth == (0, 2)
+    return model
+
+
+def grid(columns: list[list[float]]) -> Tensor:
+    """All combinations of values, (N, columns)."""
+    return torch.cartesian_prod(*(torch.tensor(values, dtype=torch.float64) for values in columns))
+
+
+def test_joint_numbers_on_lattices_have_masses_that_add_up_to_one(on_lattices: Mixture) -> None:
+    width = 0.5
+    rows = grid([list(range(40)), list(np.arange(-30, 70, width)), [*range(30), math.nan], [0, 1]])
+    joint = on_lattices.log_prob(rows)
+    assert float(joint.exp().sum()) * width == pytest.approx(1.0, abs=1e-9)
+    # The last of the numbers is left out exactly, the first nearly: its cells widen the others by what they are wide.
+    last = on_lattices.log_marginal(rows[:, :2], [0, 1])[:: 31 * 2]
+    summed = joint.unflatten(0, (-1, 31 * 2)).logsumexp(1)
+    likely = last > last.max() - 12
+    assert float((last - summed)[likely].abs().max()) < 1e-9
+    first = on_lattices.log_marginal(rows[:, 1:], [1, 2, 3]).unflatten(0, (40, -1))[0]
+    summed = joint.unflatten(0, (40, -1)).logsumexp(0)
+    weight = summed.softmax(0)
+    assert float((weight * (summed - first)).sum()) < 5e-4
+
+
+def test_draws_of_joint_numbers_on_lattices_are_as_frequent_as_their_masses(on_lattices: Mixture) -> None:
+    x = on_lattices.sample(40_000, seed=0).double()
+    LATTICES.check(x)
+    pairs = grid([list(range(40)), [*range(30), math.nan]])
+    mass = on_lattices.log_marginal(pairs, [0, 2]).exp().view(40, 31)
+    place = x[:, 0].long() * 31 + x[:, 2].nan_to_num(30.0).long()
+    share = torch.bincount(place, minlength=40 * 31).view(40, 31) / len(x)
+    assert float((share - mass).abs().sum()) / 2 < 0.04  # of so many draws; .2 where the columns were independent
+    blank = steps(1, seed=2).repeat(20_000, 1)
+    blank[:, 0] = math.nan
+    drawn = on_lattices.impute(blank, missing=blank.isnan() & (torch.arange(4) == 0), seed=0)[:, 0].double()
+    rows = steps(1, seed=2).repeat(40, 1)
+    rows[:, 0] = torch.arange(40)
+    law = on_lattices.log_prob(rows).softmax(0)
+    share = torch.bincount(drawn.long(), minlength=40) / len(drawn)
+    assert float((share - law).abs().sum()) / 2 < 0.02
+
+
+def test_dependence_between_lattices_is_found(tmp_path: Path) -> None:
+    model, alone = (learned(LATTICES, steps(600), covariance=name, components=1) for name in ("full", "diagonal"))
+    assert model.parts.gaussians is not None and model.parts.smooth == (0, 2)
+    fresh = steps(500, seed=5)
+    assert float((model.log_prob(fresh) - alone.log_prob(fresh)).mean()) > 1.0
+    path = tmp_path / "m.genus"
+    genus.save(model, path)
+    assert torch.equal(genus.load(path).log_prob(fresh), model.log_prob(fresh))

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from genus.ladder import WithContext
 from genus.models.components import Form, MixtureRows
+from genus.models.layout import Layouts
 from genus.models.maximising import Spent, climb, mean_log_density, new_components, starting_labels
 from genus.space import Space
 
@@ -20,6 +22,7 @@ EARLY = 8  # passes after which a fit on a single fold may be given up
 HOPELESS = 0.3, 1.5  # nats that it is then behind the best, or fits of several folds on the first of them
 LEAST, LEAST_MANY = 2e-3, 1e-2  # nats that a number's next value must bring, of several folds and of a single one
 BEHIND, LARGE = 1.0, 8  # nats by which components of one covariance, this many of them, may trail those of another
+CLOSE = 0.3  # nats by which the second best covariance may trail the best one and still be looked at closely
 ROUNDS = 3  # through the numbers of a form, at most
 COARSE = 2  # by how much sizes at least differ that are tried first
 
@@ -35,6 +38,7 @@ class Options(NamedTuple):
     shape: Sequence[float] = (0.0,)
     levels: Sequence[float | None] = (None,)
     owners: Sequence[int] = (1,)
+    lattices: Sequence[tuple[int, ...]] = ((),)
 
     @property
     def first(self) -> Form:
@@ -55,7 +59,8 @@ class Chooser:
 
     Args:
         space, context: of the mixture.
-        rows: all rows.
+        layouts: how components see rows.
+        rows: all rows, and their contexts.
         features: what k-means sees of them.
         folds: the training rows and the held-out rows of each fit, as places among the rows.
         seed: of the starts.
@@ -66,14 +71,16 @@ class Chooser:
         self,
         space: Space,
         context: Space | None,
-        rows: MixtureRows,
+        layouts: Layouts,
+        rows: WithContext,
         features: Tensor,
         folds: Sequence[tuple[Tensor, Tensor]],
         seed: int,
         spent: Spent,
     ) -> None:
         self.space, self.context, self.seed, self.spent = space, context, seed, spent
-        self.folds = [(rows.some(train), rows.some(held), features[train]) for train, held in folds]
+        self.layouts, self.rows, self.features, self.folds = layouts, rows, features, folds
+        self.parts: dict[tuple[int, ...], list[tuple[MixtureRows, MixtureRows]]] = {}  # of the folds, in each layout
         self.labels: dict[tuple[int, int], Tensor] = {}
         self.scores: dict[Form, float] = {}
         self.marks: dict[Form, float] = {}  # early values
@@ -100,7 +107,8 @@ class Chooser:
         """Return the mean log-densities of the folds' held-out rows, and by how much a form given up is behind; else 0."""
         values: list[float] = []
         single = len(self.folds) == 1
-        for i, (train, held, features) in enumerate(self.folds):
+        for i, (train, held) in enumerate(self._parts(form)):
+            features = self.features[self.folds[i][0]]
             if self.scores and self.spent():
                 break
             if (i, form.components) not in self.labels:
@@ -115,6 +123,13 @@ class Chooser:
             if i == 0 and not single and (behind := self._behind(form, values[0], HOPELESS[1])) > 0:
                 return values, behind
         return values, 0.0
+
+    def _parts(self, form: Form) -> list[tuple[MixtureRows, MixtureRows]]:
+        """Return training rows and held-out rows of every fold, as components of a form see them."""
+        if form.smooth not in self.parts:
+            rows = self.layouts.rows(form, *self.rows)
+            self.parts[form.smooth] = [(rows.some(train), rows.some(held)) for train, held in self.folds]
+        return self.parts[form.smooth]
 
     def _behind(self, form: Form, value: float, margin: float) -> float:
         """Note a form's early value; return by how much it is behind that of the best form, 0 where by less than the margin."""
@@ -134,7 +149,7 @@ class Chooser:
         for covariance in options.covariance:
             found.append(self._upwards(options, options.first._replace(covariance=covariance)))
         found.sort(key=self.score, reverse=True)
-        found = [self._refined(options, form) for form in found[:2] if self.score(form) > self.score(found[0]) - BEHIND]
+        found = [self._refined(options, form) for form in found[:2] if self.score(form) > self.score(found[0]) - CLOSE]
         return max(found, key=self.score)
 
     def _upwards(self, options: Options, form: Form) -> Form:

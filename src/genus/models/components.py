@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from genus.models.gaussians import Gaps, Gaussians
 from genus.models.product import Product, ProductRows, context_combinations, context_index
 from genus.nets.cells import Cells
 from genus.random import draw_places
-from genus.space import Lattice, Space
+from genus.space import Lattice, Real, Space
 
 __all__ = ["COVARIANCES", "Components", "Form", "MixtureRows"]
 
@@ -36,6 +36,7 @@ class Form(NamedTuple):
         levels: the same of tables without a lattice, of levels and atoms; None: as of others.
         shape: rows' worth of a normal that is added to every component's tables of short lattices.
         owners: how many combinations of the context have components of their own; 1: all share them.
+        lattices: the columns of lattices that are jointly normal with the real numbers, unless the covariance is diagonal.
     """
 
     components: int
@@ -46,6 +47,12 @@ class Form(NamedTuple):
     shape: float = 0.0
     levels: float | None = None
     owners: int = 1
+    lattices: tuple[int, ...] = ()
+
+    @property
+    def smooth(self) -> tuple[int, ...]:
+        """Return the columns of lattices that are among the joint normals."""
+        return () if self.covariance == "diagonal" else self.lattices
 
     @property
     def total(self) -> int:
@@ -58,15 +65,17 @@ class MixtureRows(NamedTuple):
 
     Attributes:
         parts: their states and numbers.
-        reals: (B, R) the real numbers among these.
-        gaps: which of the real numbers are present; None where all are.
+        joint: (B, R) the numbers among these that are jointly normal.
+        gaps: which of these are present; None where all are.
+        edges: (2, B, L) from each of these that lies on a lattice to both ends of its cell; None where none does.
         context: (B,) the number of the context's combination.
         rare: (B,) the log-joint density of a component that is beside the learned ones and stays as it is; None: there is none.
     """
 
     parts: ProductRows
-    reals: Tensor
+    joint: Tensor
     gaps: Gaps | None
+    edges: Tensor | None
     context: Tensor
     rare: Tensor | None = None
 
@@ -74,7 +83,8 @@ class MixtureRows(NamedTuple):
         """Return some of the rows."""
         gaps = None if self.gaps is None else self.gaps._replace(which=self.gaps.which[rows])
         rare = None if self.rare is None else self.rare[rows]
-        return MixtureRows(self.parts.some(rows), self.reals[rows], gaps, self.context[rows], rare)
+        edges = None if self.edges is None else self.edges[:, rows]
+        return MixtureRows(self.parts.some(rows), self.joint[rows], gaps, edges, self.context[rows], rare)
 
     def __len__(self) -> int:  # of rows
         return len(self.context)
@@ -83,31 +93,48 @@ class MixtureRows(NamedTuple):
 class Components(nn.Module):
     """Hold a mixture's components, p(k | c) p(x | k), which are learned from expected counts.
 
-    Within a component states (categories, atoms, short lattices) and wide lattices are independent of all else, so that every
-    mass is exact; real numbers are jointly normal, beside atoms and missing values those that are present. Blanks that stand
-    for unknown values are left out (Little & Rubin 1987: missing at random): rows are as likely as the values that they have.
+    Within a component states (categories, atoms, short lattices) are independent of all else; numbers are jointly normal, beside
+    atoms and missing values those that are present, and those on lattices have the masses of cells (see `Cut`). Blanks that
+    stand for unknown values are left out (Little & Rubin 1987: missing at random): rows are as likely as the values that they
+    have.
 
     Args:
         space: of x.
         context: the space of the context, discrete; None: none.
         count: K, the number of components.
-        covariance: of the real numbers, one of `COVARIANCES`.
+        covariance: of the joint normals, one of `COVARIANCES`.
         owners: 1, or the number of the context's combinations: each of them then has the next count / owners components for
             its own, and no weight on those of others.
+        smooth: the columns of lattices that are among the joint normals. Other long lattices have normals of their own, other
+            short ones tables.
     """
 
     not_finite = MappingProxyType({"log_weights": "-inf"})
 
     log_weights: Tensor  # (combinations of the context, K)
     weights: Tensor  # the expected counts of the same
+    is_smooth: Tensor  # (D,)
 
-    def __init__(self, space: Space, context: Space | None, count: int, covariance: str, owners: int = 1) -> None:
+    def __init__(
+        self,
+        space: Space,
+        context: Space | None,
+        count: int,
+        covariance: str,
+        owners: int = 1,
+        smooth: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         self.space, self.context, self.count, self.covariance = space, context, count, covariance
-        self.product = Product(space, count, reals=covariance == "diagonal", ignorable=True)
-        self.reals = [j for j in range(len(self.product.cells.rest)) if j not in self.product.lattice]
-        self.gaussians = None if covariance == "diagonal" else Gaussians(len(self.reals), count, covariance == "tied")
+        self.smooth = tuple(smooth)
+        joint = [i for i, kind in enumerate(space.kinds) if isinstance(kind, Real) or i in self.smooth]
+        self.product = Product(space, count, ignorable=True, smooth=smooth, beside=() if covariance == "diagonal" else joint)
+        self.joint = [j for j, i in enumerate(self.product.cells.rest.tolist()) if i in joint]  # places among the numbers
+        self.gaussians = None
+        if covariance != "diagonal":
+            self.gaussians = Gaussians([space.kinds[i] for i in joint], count, covariance == "tied")
         self.context_cells = Cells(context, limit=Lattice.NARROW) if context is not None else None
+        self.register_buffer("is_smooth", torch.tensor([i in self.smooth for i in range(space.dim)], dtype=torch.bool))
         self.register_buffer(
             "weights", torch.zeros(context_combinations(context), count, dtype=torch.float64), persistent=False
         )
@@ -119,19 +146,28 @@ class Components(nn.Module):
     def rows_of(self, x: Tensor, c: Tensor | None) -> MixtureRows:
         """Return what components see of rows; it is the same for any number of them."""
         parts = self.product.rows_of(x)
-        reals, inside = self._numbers(parts)
-        return MixtureRows(parts, reals, Gaps.of(inside), context_index(self.context_cells, c, len(x), x.device))
+        u, inside = self._numbers(parts)
+        context = context_index(self.context_cells, c, len(x), x.device)
+        return MixtureRows(parts, u, Gaps.of(inside), self._edges(parts, u), context)
 
     def observe(self, rows: MixtureRows, weight: Tensor) -> None:
         """Add rows with memberships weight (B, K) to the expected counts."""
         self.product.observe_rows(rows.parts, weight)
         if self.gaussians is not None:
-            self.gaussians.observe(rows.reals, rows.gaps, weight)
+            self.gaussians.observe(rows.joint, rows.gaps, weight)
         self.weights.index_add_(0, rows.context, weight)
 
     def _numbers(self, rows: ProductRows) -> tuple[Tensor, Tensor | None]:
-        """Return the real numbers of rows (B, R), and which are present."""
-        return rows.u[:, self.reals], None if rows.inside is None else rows.inside[:, self.reals]
+        """Return the numbers of rows that are jointly normal (B, R), and which are present."""
+        return rows.u[:, self.joint], None if rows.inside is None else rows.inside[:, self.joint]
+
+    def _edges(self, rows: ProductRows, u: Tensor) -> Tensor | None:
+        """Return how far the ends of cells (2, B, L) lie from those of the joint numbers u (B, R) that are on lattices."""
+        if not self.smooth or rows.edges is None:
+            return None
+        lattices = dict(zip(self.product.lattice, rows.edges, strict=True))
+        ends = [lattices[j].of_rows()[:2] - u[:, place] for place, j in enumerate(self.joint) if j in lattices]
+        return torch.stack(ends, dim=2)
 
     def scale(self, factor: float) -> None:
         """Multiply the expected counts; by 0 they are forgotten."""
@@ -147,19 +183,20 @@ class Components(nn.Module):
         smooth = self.weights + overall  # a rare context is drawn towards the overall weights, by one row
         smooth = smooth.masked_fill(self.log_weights.isneginf(), 0.0)  # of the components of others it has none
         self.log_weights.copy_((smooth / smooth.sum(1, keepdim=True)).log())
-        self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage, form.shape, form.levels)
+        least = self.product.conclude(SMOOTHING, FLOOR, form.pool, form.shrinkage, form.shape, form.levels)
         if self.gaussians is not None:
-            self.gaussians.conclude(form.shrinkage, form.rank if form.covariance == "low-rank" else None)
+            rank = form.rank if form.covariance == "low-rank" else None
+            self.gaussians.conclude(form.shrinkage, rank, least[:, self.joint])
 
     @classmethod
     @torch.no_grad()
-    def background(cls, space: Space, context: Space | None, rows: MixtureRows) -> Components:
+    def background(cls, space: Space, context: Space | None, rows: MixtureRows, smooth: Sequence[int] = ()) -> Components:
         """Return one component of independent columns, whose numbers are as wide as rows lie apart.
 
         With a little weight beside others it gives a row that is far from all of them the density of a rare event, so that no
         single row decides which form is best, bends a component to itself, or decides the mean of a file.
         """
-        wide = cls(space, context, 1, "diagonal").to(rows.context.device)
+        wide = cls(space, context, 1, "diagonal", smooth=smooth).to(rows.context.device)
         wide.observe(rows, torch.ones(len(rows), 1, dtype=torch.float64, device=rows.context.device))
         wide.conclude(Form(1, "diagonal", 0, 0.0, 0.0))
         far = (rows.parts.u - wide.product.mean).abs()
@@ -171,14 +208,15 @@ class Components(nn.Module):
     def beside(self, wide: Components, weight: float) -> Components:
         """Return these components and one more, which has that weight for every context."""
         several = "full" if self.gaussians is not None else "diagonal"
-        both = Components(self.space, self.context, self.count + 1, several).to(self.log_weights.device)
+        both = Components(self.space, self.context, self.count + 1, several, smooth=self.smooth).to(self.log_weights.device)
         state, more = self.state_dict(), wide.state_dict()
         last = self.log_weights.new_full((len(self.log_weights), 1), math.log(weight))
         joined = {"log_weights": torch.cat([self.log_weights + math.log1p(-weight), last], dim=1)}
         if self.gaussians is not None:
             factor = self.gaussians.factor.expand(self.count, -1, -1)
-            joined["gaussians.mean"] = torch.cat([self.gaussians.mean, wide.product.mean[:, self.reals]])
-            joined["gaussians.factor"] = torch.cat([factor, torch.diag_embed(wide.product.std[:, self.reals])])
+            joined["gaussians.mean"] = torch.cat([self.gaussians.mean, wide.product.mean[:, self.joint]])
+            joined["gaussians.factor"] = torch.cat([factor, torch.diag_embed(wide.product.std[:, self.joint])])
+        joined["is_smooth"] = self.is_smooth
         others = {name: value for name, value in state.items() if name not in joined}
         joined |= {name: torch.cat([value, more[name]]) if value.ndim else value for name, value in others.items()}
         both.load_state_dict(joined)
@@ -190,7 +228,7 @@ class Components(nn.Module):
         """Return log p(k, x | c), (B, K), given the product's `joint_tables`."""
         out = self.product.log_prob_rows(rows.parts, tables)
         if self.gaussians is not None:
-            out += self.gaussians.log_prob(rows.reals, rows.gaps)
+            out += self.gaussians.log_prob(rows.joint, rows.gaps, rows.edges)
         return out + (self.log_weights if len(self.log_weights) == 1 else self.log_weights[rows.context])
 
     def log_joint_of(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -205,10 +243,12 @@ class Components(nn.Module):
     def select(self, columns: list[int]) -> Components:
         """Return the components of some columns alone."""
         rest = self.product.cells.rest.tolist()
-        reals = {rest[j]: place for place, j in enumerate(self.reals)}  # the place of a column in the block of normals
-        places = [reals[i] for i in columns if i in reals]
+        joint = {rest[j]: place for place, j in enumerate(self.joint)}  # the place of a column among the joint normals
+        places = [joint[i] for i in columns if i in joint]
         covariance = self.covariance if places else "diagonal"
-        part = Components(Space([self.space.kinds[i] for i in columns]), self.context, self.count, covariance)
+        smooth = [at for at, i in enumerate(columns) if i in self.smooth]
+        space = Space([self.space.kinds[i] for i in columns])
+        part = Components(space, self.context, self.count, covariance, smooth=smooth)
         part.to(self.log_weights.device)
         part.product = self.product.select(columns)
         part.gaussians = self.gaussians.select(places) if self.gaussians is not None and places else None
@@ -218,7 +258,7 @@ class Components(nn.Module):
     def alone(self, i: int) -> Product | None:
         """Return the product of column i, which is independent of the others given the component; None where it is not."""
         rest = self.product.cells.rest.tolist()
-        if self.gaussians is not None and i in rest and rest.index(i) in self.reals:
+        if self.gaussians is not None and i in rest and rest.index(i) in self.joint:
             return None
         return self.product.select([i])
 
@@ -227,7 +267,7 @@ class Components(nn.Module):
         k = draw_places(weights)
         cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
         if self.gaussians is not None:
-            u[:, self.reals] = self.gaussians.draw(k, u[:, self.reals], None)
+            u[:, self.joint] = self.gaussians.draw(k, u[:, self.joint], None)
         return self.product.cells.compose(cell, u)
 
     def sample_given(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
@@ -241,9 +281,9 @@ class Components(nn.Module):
         """Return what draws as `sample_given` does, again and again: each row's weights are computed once."""
         cells, known = self.product.cells, ~missing
         parts = self.product.rows_of(x)
-        reals, inside = self._numbers(parts)
+        joint, inside = self._numbers(parts)
         context = context_index(self.context_cells, c, len(x), x.device)
-        there = known[:, cells.rest[self.reals]] if inside is None else known[:, cells.rest[self.reals]] & inside
+        there = known[:, cells.rest[self.joint]] if inside is None else known[:, cells.rest[self.joint]] & inside
         log_weights = self.log_weights[context].clone()
         starts = cells.offset.tolist()
         for j, i in enumerate(cells.tabled.tolist()):
@@ -253,14 +293,14 @@ class Components(nn.Module):
         none = parts.cell.new_zeros(len(x), 0)
         log_weights += self.product.log_prob_rows(ProductRows(none, parts.u, numbers, parts.log_slope, parts.edges), None)
         if self.gaussians is not None:
-            log_weights += self.gaussians.log_prob(reals, Gaps.of(there))
+            log_weights += self.gaussians.log_prob(joint, Gaps.of(there), self._edges(parts, joint))
         weights = log_weights.softmax(1)
 
         def draw() -> Tensor:
             k = draw_places(weights)
             cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
             if self.gaussians is not None:
-                u[:, self.reals] = self.gaussians.draw(k, reals, there)
+                u[:, self.joint] = self.gaussians.draw(k, joint, there)
             return cells.compose(cell, u)
 
         return draw
@@ -288,11 +328,29 @@ class Components(nn.Module):
             self.gaussians.check()
 
 
-def described(state: Mapping[str, Any], prefix: str) -> tuple[int, str] | None:
-    """Return the number of components and the kind of covariance that a state dict holds; None where it holds no mixture."""
-    weights, factor = state.get(prefix + "log_weights"), state.get(prefix + "gaussians.factor")
-    if weights is None or weights.ndim != 2:
+def described(state: Mapping[str, Any], prefix: str, space: Space) -> tuple[int, str, tuple[int, ...]] | None:
+    """Return the number of components, the kind of covariance, and the lattices among the joint normals that a file holds.
+
+    Args:
+        state: the tensors of the file.
+        prefix: of their names.
+        space: of x.
+
+    Returns:
+        None where it holds no mixture.
+
+    Raises:
+        DataError: columns are said to be among the joint normals that are no lattices.
+    """
+    names = ("log_weights", "gaussians.factor", "is_smooth")
+    weights, factor, smooth = (state.get(prefix + name) for name in names)
+    if weights is None or weights.ndim != 2 or smooth is None:
         return None
+    if smooth.shape != (space.dim,) or smooth.dtype != torch.bool:
+        raise DataError("A mixture says of every column whether it is a lattice among its joint normals.")
+    lattices = tuple(smooth.nonzero().squeeze(1).tolist())
+    if any(not isinstance(space.kinds[i], Lattice) for i in lattices):
+        raise DataError("Among the joint normals of a mixture are real numbers and lattices alone.")
     if factor is None:
-        return weights.shape[1], "diagonal"
-    return weights.shape[1], "tied" if len(factor) == 1 and weights.shape[1] != 1 else "full"
+        return weights.shape[1], "diagonal", lattices
+    return weights.shape[1], "tied" if len(factor) == 1 and weights.shape[1] != 1 else "full", lattices

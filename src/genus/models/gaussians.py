@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError
+from genus.models.cut import Cut
 from genus.random import normal_like
+from genus.space import Kind
 
 __all__ = ["Gaps", "Gaussians"]
 
 CHUNK = 2**19  # numbers made at once on the way to a density
 FLOOR = 1e-8  # of a variance, in standardised units: far clusters may be 1e4 times as narrow as all the data
 BITS = 52  # of a whole number in double precision
+OFTEN = 256  # rows that have the same numbers and are handled alone; of fewer, many sets together
+LOG_TURN = math.log(2 * math.pi)
 STEPS = 4  # of the fixed point of a factor analysis, at every M-step
 
 
@@ -47,14 +51,15 @@ class Gaussians(nn.Module):
     """K normals of R numbers, learned from expected counts, first and second moments.
 
     Where a row lacks some numbers, its density is that of those present, and learning fills in the moments that are expected of
-    the others (Ghahramani & Jordan 1994).
+    the others (Ghahramani & Jordan 1994). Numbers of lattices have the masses of their cells, see `Cut`.
 
     Args:
-        dim: R, 1 or more.
+        kinds: of the R numbers, 1 or more.
         components: K.
         tied: all components share a covariance.
 
-    >>> normals = Gaussians(dim=2, components=1, tied=False)
+    >>> from genus import Real
+    >>> normals = Gaussians([Real(), Real()], components=1, tied=False)
     >>> normals.log_prob(torch.zeros(1, 2, dtype=torch.float64), None).round(decimals=3)  # -log(2 pi)
     tensor([[-1.8380]], dtype=torch.float64)
     """
@@ -62,9 +67,10 @@ class Gaussians(nn.Module):
     mean: Tensor  # (K, R)
     factor: Tensor  # (K, R, R), or (1, R, R) where tied: lower triangular, factor @ factor.T is the covariance
 
-    def __init__(self, dim: int, components: int, tied: bool) -> None:
+    def __init__(self, kinds: Sequence[Kind], components: int, tied: bool) -> None:
         super().__init__()
-        self.dim, self.components, self.tied = dim, components, tied
+        self.cut, self.components, self.tied = Cut(kinds), components, tied
+        self.dim = dim = len(kinds)
         one = 1 if tied else components
         self.register_buffer("mean", torch.zeros(components, dim, dtype=torch.float64))
         self.register_buffer("factor", torch.eye(dim, dtype=torch.float64).repeat(one, 1, 1))
@@ -86,25 +92,21 @@ class Gaussians(nn.Module):
 
     def select(self, places: list[int]) -> Gaussians:
         """Return the normals of some of the numbers."""
-        part = Gaussians(len(places), self.components, self.tied).to(self.mean.device)
-        part.mean, part.factor = self.mean[:, places], _factor(self._covariance(places, places))
+        part = Gaussians([self.cut.kinds[j] for j in places], self.components, self.tied).to(self.mean.device)
+        factor = self.factor[:, places]
+        part.mean, part.factor = self.mean[:, places], _factor(factor @ factor.transpose(1, 2))
         return part
-
-    def _covariance(self, rows: list[int], columns: list[int]) -> Tensor:
-        """Return a part (K or 1, rows, columns) of the covariances."""
-        return self.factor[:, rows] @ self.factor[:, columns].transpose(1, 2)
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
     def observe(self, u: Tensor, gaps: Gaps | None, weight: Tensor) -> None:
         """Add rows u (B, R), of which some numbers may be absent, with memberships weight (B, K)."""
         self.rows += weight.sum(0)
-        for at, present in _groups(gaps, len(u)):
+        for rows, present, which in self._groups(gaps, len(u)):
             if present is None:
-                self._observe_whole(u if at is None else u[at], weight if at is None else weight[at])
+                self._observe_whole(u[rows], weight[rows])
             else:
-                for part in at.split(max(1, CHUNK // (self.components * self.dim))):
-                    self._observe(u[part], weight[part], present)
+                self._observe(u[rows], weight[rows], present, which)
 
     def _observe_whole(self, u: Tensor, weight: Tensor) -> None:
         self.sums += weight.T @ u
@@ -114,32 +116,48 @@ class Gaussians(nn.Module):
             for k in range(self.components):
                 self.squares[k] += (u * weight[:, k : k + 1]).T @ u
 
-    def _observe(self, u: Tensor, weight: Tensor, present: Tensor) -> None:
-        """Add rows that have the same numbers, with the others as they are expected in each component."""
-        there, gone = _places(present)
-        gain, rest = self._regression(there, gone)
-        full = u.expand(self.components, *u.shape).clone()
-        full[..., gone] = self.mean[:, None, gone] + (u[:, there] - self.mean[:, None, there]) @ gain.transpose(1, 2)
+    def _observe(self, u: Tensor, weight: Tensor, present: Tensor, which: Tensor) -> None:
+        """Add rows that have the numbers present[which], (P, R), and the others as they are expected in each component."""
+        inverse, across, rest = _given(self.factor @ self.factor.transpose(1, 2), present.unsqueeze(1))
+        there = present[which].unsqueeze(1)
+        z = _times(inverse, which, torch.where(there, u.unsqueeze(1) - self.mean, 0.0))
+        expected = self.mean + _times(across.transpose(2, 3), which, z)
+        full = torch.where(there, u.unsqueeze(1), expected).transpose(0, 1)  # (K, B, R)
         weighted = full * weight.T.unsqueeze(2)
         self.sums += weighted.sum(1)
-        squares = weighted.transpose(1, 2) @ full
-        place = torch.tensor(gone, device=u.device)
-        squares[:, place[:, None], place] += weight.sum(0)[:, None, None] * rest
+        rows = weight.new_zeros(len(present), self.components).index_add_(0, which, weight)
+        squares = weighted.transpose(1, 2) @ full + (rows[:, :, None, None] * rest).sum(0)
         self.squares += squares.sum(0, keepdim=True) if self.tied else squares
 
-    def _regression(self, there: list[int], gone: list[int]) -> tuple[Tensor, Tensor]:
-        """Return the coefficients (K or 1, gone, there) of absent numbers on present ones, and the covariances that remain."""
-        across = self._covariance(gone, there)
-        gain = torch.cholesky_solve(across.transpose(1, 2), _factor(self._covariance(there, there))).transpose(1, 2)
-        return gain, self._covariance(gone, gone) - gain @ across.transpose(1, 2)
+    def _groups(self, gaps: Gaps | None, n: int) -> Iterator[tuple[Any, Tensor | None, Tensor]]:
+        """Yield rows in groups that are handled at once: their places, the patterns (P, R) and that of each row, (B,).
 
-    def conclude(self, shrinkage: float, rank: int | None) -> None:
+        Where there is one pattern, of all numbers, it is None.
+        """
+        if gaps is None:
+            yield slice(None), None, torch.zeros(0, dtype=torch.long)
+            return
+        count = torch.bincount(gaps.which, minlength=len(gaps.patterns))
+        size = self.components * self.dim**2  # numbers of a pattern, and of a row that has one for itself
+        for p in (count >= OFTEN).nonzero().squeeze(1).tolist():
+            rows = (gaps.which == p).nonzero().squeeze(1)
+            pattern = None if bool(gaps.patterns[p].all()) else gaps.patterns[p : p + 1]
+            for part in rows.split(len(rows) if pattern is None else max(1, CHUNK // (self.components * self.dim))):
+                yield part, pattern, torch.zeros_like(part)
+        rows = (count[gaps.which] < OFTEN).nonzero().squeeze(1)
+        rows = rows[gaps.which[rows].argsort()]
+        for part in rows.split(max(1, CHUNK // size)):
+            patterns, which = gaps.which[part].unique(return_inverse=True)
+            yield part, gaps.patterns[patterns], which
+
+    def conclude(self, shrinkage: float, rank: int | None, least: Tensor | None = None) -> None:
         """Set the parameters from the statistics.
 
         Args:
             shrinkage: rows' worth of the covariance within components that every component's is drawn towards. Its scale is the
                 mean of their logs, since components may differ in scale by orders of magnitude.
             rank: of a factor analysis, a diagonal and so many factors; None: any covariance.
+            least: (K, R) below which no number's standard deviation given those before it falls; None: 0.
         """
         n = self.rows.clamp(min=1e-9)
         overall = self.sums.sum(0) / n.sum()
@@ -164,38 +182,52 @@ class Gaussians(nn.Module):
         if rank is not None:
             covariance = _factor_analysis(covariance, min(rank, self.dim - 1))
         self.factor.copy_(_factor(covariance + FLOOR * eye))
+        if least is not None:
+            self.factor.diagonal(dim1=1, dim2=2).clamp_(min=least.amin(0, keepdim=True) if self.tied else least)
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
-    def log_prob(self, u: Tensor, gaps: Gaps | None) -> Tensor:
-        """Return the log-densities (B, K) of the numbers that are present in u (B, R), in nats."""
-        if gaps is None:
-            return self._log_prob(u)
+    def log_prob(self, u: Tensor, gaps: Gaps | None, edges: Tensor | None = None) -> Tensor:
+        """Return the log-densities (B, K) of the numbers that are present in u (B, R), in nats.
+
+        Args:
+            u: (B, R).
+            gaps: which numbers are present; None: all.
+            edges: (2, B, L) from each number on a lattice to both ends of its cell; None where no number is.
+        """
         out = torch.zeros(len(u), self.components, dtype=torch.float64, device=u.device)
-        for at, present in _groups(gaps, len(u)):
-            if present is None:
-                out[at] = self._log_prob(u[at])
-            elif present.any():
-                there, _ = _places(present)
-                out[at] = self.select(there)._log_prob(u[at][:, there])
+        for rows, present, which in self._groups(gaps, len(u)):
+            ends = None if edges is None else edges[:, rows]
+            out[rows] = self._log_prob(u[rows], ends) if present is None else self._log_part(u[rows], ends, present, which)
         return out
 
-    def _log_prob(self, u: Tensor) -> Tensor:
+    def _log_prob(self, u: Tensor, edges: Tensor | None) -> Tensor:
         eye = torch.eye(self.dim, dtype=u.dtype, device=u.device)
         inverse = torch.linalg.solve_triangular(self.factor, eye.expand_as(self.factor), upper=False)
-        constant = -self.factor.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * self.dim * math.log(2 * math.pi)
+        scale = self.factor.diagonal(dim1=1, dim2=2)
+        constant = -scale.log().sum(1) - 0.5 * self.dim * LOG_TURN
         centre = (inverse @ self.mean.unsqueeze(2)).squeeze(2)  # (K, R)
-        if self.tied:
+        if self.tied and edges is None:
             z = u @ inverse[0].T
             square = z.square().sum(1, keepdim=True) - 2 * z @ centre.T + centre.square().sum(1)
             return constant - 0.5 * square.clamp(min=0)
         out = torch.empty(len(u), self.components, dtype=u.dtype, device=u.device)
-        stacked = inverse.flatten(0, 1).T.contiguous()  # (R, K * R)
+        stacked = inverse.flatten(0, 1).T.contiguous()  # (R, K * R), or (R, R) where tied
         size = max(64, CHUNK // (self.components * self.dim))
         for at in range(0, len(u), size):
-            z = (u[at : at + size] @ stacked).unflatten(1, (self.components, self.dim)) - centre
+            z = (u[at : at + size] @ stacked).unflatten(1, (-1, self.dim)) - centre
             out[at : at + size] = constant - 0.5 * z.square().sum(2)
+            if edges is not None:
+                out[at : at + size] += self.cut.log_ratio(u[at : at + size], z, edges[:, at : at + size], scale.unsqueeze(0))
         return out
+
+    def _log_part(self, u: Tensor, edges: Tensor | None, present: Tensor, which: Tensor) -> Tensor:
+        """Return log-densities (B, K) of the numbers present[which], (P, R), of rows."""
+        inverse, there = _given(self.factor @ self.factor.transpose(1, 2), present.unsqueeze(1))[0], present[which]
+        z = _times(inverse, which, torch.where(there.unsqueeze(1), u.unsqueeze(1) - self.mean, 0.0))
+        slope = inverse.diagonal(dim1=2, dim2=3)[which]  # 1 where a number is absent
+        out = slope.log().sum(2) - 0.5 * LOG_TURN * there.double().sum(1, keepdim=True) - 0.5 * z.square().sum(2)
+        return out if edges is None else out + self.cut.log_ratio(u, z, edges, 1 / slope, there)
 
     def draw(self, k: Tensor, u: Tensor, known: Tensor | None) -> Tensor:
         """Return u (B, R) with all numbers drawn that are not known, given those that are.
@@ -206,36 +238,59 @@ class Gaussians(nn.Module):
             known: (B, R); None: nothing is known.
         """
         out, noise = u.clone(), normal_like(u)
-        if known is None:
-            known = torch.zeros_like(u, dtype=torch.bool)
-        for at, present in _groups(Gaps.of(known), len(u)):
-            if present is None or at is None:
-                continue
-            there, gone = _places(present)
-            gain, rest = self._regression(there, gone) if there else (None, self._covariance(gone, gone))
-            factor = _factor(rest) if there else self.factor
-            for one in k[at].unique().tolist():
-                rows = at[k[at] == one]
-                value = self.mean[one, gone] + noise[rows][:, gone] @ factor[one % len(factor)].T
-                if gain is not None:
-                    value = value + (u[rows][:, there] - self.mean[one, there]) @ gain[one % len(gain)].T
-                out[rows[:, None], torch.tensor(gone, device=u.device)] = value
+        gaps = Gaps.of(torch.zeros_like(u, dtype=torch.bool) if known is None else known)
+        if gaps is None:
+            return out
+        covariance = self.factor @ self.factor.transpose(1, 2)
+        case = gaps.which * self.components + k  # rows that know the same and have the same component
+        for rows in case.argsort().split(max(1, CHUNK // self.dim**2)):
+            cases, which = case[rows].unique(return_inverse=True)
+            one, present = cases % self.components, gaps.patterns[cases // self.components]
+            inverse, across, rest = _given(covariance[one % len(covariance)], present)
+            factor = _factor(rest + torch.diag_embed(present.to(rest)))[which]
+            known_u = torch.where(present[which], u[rows] - self.mean[k[rows]], 0.0).unsqueeze(2)
+            mean = self.mean[k[rows]] + (across.transpose(1, 2)[which] @ (inverse[which] @ known_u)).squeeze(2)
+            value = self._drawn(mean, factor, noise[rows].masked_fill(present[which], 0.0))
+            out[rows] = torch.where(present[which], u[rows], value)
         return out
 
+    def _drawn(self, mean: Tensor, factor: Tensor, noise: Tensor) -> Tensor:
+        """Return draws (B, R) around means (B, R) with factors (B, R, R) of standard noise (B, R); 0 of what is known."""
+        if not self.cut:
+            return mean + (factor @ noise.unsqueeze(2)).squeeze(2)
+        for j in range(self.dim):
+            centre = mean[:, j] + (factor[:, j, :j] * noise[:, :j]).sum(1)
+            value = self.cut.draw(j, centre, factor[:, j, j], noise[:, j])
+            noise[:, j] = torch.where(noise[:, j] == 0, 0.0, (value - centre) / factor[:, j, j])  # those after it see the value
+        return mean + (factor @ noise.unsqueeze(2)).squeeze(2)
 
-def _groups(gaps: Gaps | None, n: int) -> Iterator[tuple[Any, Tensor | None]]:
-    """Yield groups of rows that have the same numbers: their places, and which numbers; None for all rows, for all numbers."""
-    if gaps is None:
-        yield None, None
-        return
-    for i, pattern in enumerate(gaps.patterns):
-        at = (gaps.which == i).nonzero().squeeze(1)
-        if len(at):
-            yield at, None if bool(pattern.all()) else pattern
+
+def _given(covariance: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what numbers that are present say of the others; each part stands in the places of all numbers.
+
+    Args:
+        covariance: (..., R, R).
+        present: (..., R), whose leading sizes go with those of the covariances.
+
+    Returns:
+        The inverse factors of the numbers present, with ones in the places of the others; the standardised covariances of these
+        with all numbers, zeros for those absent, so that across.T @ inverse @ (u - mean) is the mean of the others less theirs
+        without the numbers; and the covariances that remain of those absent. Each (..., R, R).
+    """
+    there = present.unsqueeze(-1) & present.unsqueeze(-2)
+    eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    factor = _factor(torch.where(there, covariance, eye))
+    inverse = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
+    across = inverse @ (covariance * present.unsqueeze(-1))
+    gone = ~present.unsqueeze(-1) & ~present.unsqueeze(-2)
+    return inverse, across, (covariance - across.transpose(-2, -1) @ across) * gone
 
 
-def _places(present: Tensor) -> tuple[list[int], list[int]]:
-    return present.nonzero().squeeze(1).tolist(), (~present).nonzero().squeeze(1).tolist()
+def _times(matrices: Tensor, which: Tensor, vectors: Tensor) -> Tensor:
+    """Return the products (B, K, R) of matrices[which], (P, K or 1, R, R), and vectors (B, K, R)."""
+    if len(matrices) == 1:  # (K, B, R) @ (K, R, R)
+        return (vectors.transpose(0, 1) @ matrices[0].transpose(1, 2)).transpose(0, 1)
+    return (matrices[which] @ vectors.unsqueeze(3)).squeeze(3)
 
 
 def _factor(covariance: Tensor) -> Tensor:

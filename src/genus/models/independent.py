@@ -102,7 +102,7 @@ class Independent(Counted, TractableDensity, name="independent"):
         if self._kept:
             u = torch.cat(self._kept)
             at = quantiles(u, SIZES[-1])  # where in every column the least standard deviation is known
-            least = self.product.least_std(at.T).T
+            least = self.product.cut.half_cells(at.T).T
             for columns in torch.arange(u.shape[1], device=u.device).split(max(1, AT_ONCE // (len(u) * SIZES[-1]))):
                 fitted = fit_columns(u[:, columns], Floor(at[columns], least[columns]))
                 for name, value in zip(("log_weights", "mean", "std"), fitted, strict=True):

@@ -37,6 +37,10 @@ class LatticeRows(NamedTuple):
         first = torch.zeros_like(lower, dtype=torch.long).index_copy_(0, which, torch.arange(len(which), device=which.device))
         return cls(cells[:, first], which)
 
+    def of_rows(self) -> Tensor:
+        """Return the cell of every row, (3, B)."""
+        return self.cells if self.which is None else self.cells[:, self.which]
+
     def some(self, rows: slice | Tensor) -> LatticeRows:
         """Return the cells of some of the rows."""
         return LatticeRows(self.cells[:, rows], None) if self.which is None else LatticeRows(self.cells, self.which[rows])

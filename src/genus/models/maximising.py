@@ -80,7 +80,7 @@ def clusters(features: Tensor, count: int, seed: int) -> Tensor:
 
 def new_components(space: Space, context: Space | None, form: Form, rows: MixtureRows, labels: Tensor) -> Components:
     """Return components that are learned from hard memberships labels (n,) of rows."""
-    parts = Components(space, context, form.total, form.covariance, form.owners).to(labels.device)
+    parts = Components(space, context, form.total, form.covariance, form.owners, form.smooth).to(labels.device)
     for at in parts.product.chunks(len(rows)):
         parts.observe(rows.some(at), F.one_hot(labels[at], form.total).double())
     parts.conclude(form)

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from genus.errors import DataError, GenusError
 from genus.ladder import Learned, TractableDensity, WithContext
 from genus.ladder.unknown import Filled, set_columns
 from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
+from genus.models.layout import Layouts, coordinates
 from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
 from genus.models.patterns import BlankPatterns, set_blanks
 from genus.models.product import Product, context_combinations, context_index, context_refusal
@@ -46,9 +46,11 @@ NUMBERS = 2**22  # of all covariances together, at most
 class Mixture(Learned, TractableDensity, name="mixture"):
     """Sum over K components, p(x | c) = sum_k p(k | c) p(x | k), fitted by EM (Dempster et al. 1977).
 
-    Within a component real numbers are jointly normal in their charts; categories, atoms, missing values and short lattices
-    have tables, and wide lattices normals that are cut into their cells. All but the real numbers are independent of each other
-    given the component: a normal of several lattices has no cells in closed form, and masses and marginals here are exact.
+    Within a component numbers are jointly normal in their charts; categories, atoms, missing values and scales of few values
+    have tables, and are independent of all else given the component. Numbers on lattices have the masses of cells, each given
+    the numbers before it, so that all masses add up to 1; marginals and conditionals of several such numbers are exact but
+    for what a cell's width adds to a variance. A short lattice with values that are far more frequent than their neighbours is
+    independent too, as are all columns where the covariance is diagonal.
 
     What the constructor leaves open is chosen by rows that did not fit it: of 2,000 rows or more by the validation rows, of
     fewer by all rows, each of which is scored by a fit to most of the others; the training rows are then fitted once more. A
@@ -57,7 +59,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
 
     Args:
         components: K; None: chosen.
-        covariance: of the real numbers within a component: "diagonal"; "tied", of all components alike; "low-rank", some
+        covariance: of the numbers within a component: "diagonal"; "tied", of all components alike; "low-rank", some
             factors and a diagonal (Ghahramani & Hinton 1996); "full"; or "auto": chosen.
         shrinkage: rows' worth of the typical (co)variance within components that is added to every component's; None: chosen.
         pool: rows' worth of the tables of all rows that is added to every component's; None: chosen.
@@ -101,7 +103,6 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         self.components, self.covariance, self.shrinkage, self.pool = components, covariance, shrinkage, pool
         self.owners = 1 if shared else context_combinations(context)  # those who have components of their own
         self.parts = Components(space, context, (components or 1) * self.owners, "diagonal", self.owners)
-        self._wide: tuple[Components, float] | None = None  # the background and its weight, while the mixture learns
         self.blanks = BlankPatterns(space)
         self.register_load_state_dict_post_hook(_check_loaded)
 
@@ -123,9 +124,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         if len(x) == 0:
             return
         self.blanks.learn(x)
-        if self.components is None and len(self.parts.product.cells.rest):
-            rows = self.parts.rows_of(x[:WHOLE], None if c is None else c[:WHOLE])
-            self._wide = (Components.background(self.space, self.context, rows), min(1 / (len(x) + 1), BACKGROUND))
+        rare = min(1 / (len(x) + 1), BACKGROUND) if self.components is None else 0.0
+        layouts = Layouts(self.space, self.context, x, c, rare)
         few = len(x) + (0 if validation is None else len(validation[0])) < FEW
         count = len(x)
         if few and validation is not None:
@@ -138,28 +138,33 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         def spent_to(share: float) -> Callable[[], bool]:
             return lambda: budget() <= limit * share
 
+        over = (spent_to(1 - CHOICE), spent_to(RESERVE))
         if few:
-            self._learn_few(x, c, count, (spent_to(1 - CHOICE), spent_to(RESERVE)), seed)
+            form = self._learn_few(layouts, x, c, count, over, seed)
         else:
             assert validation is not None
-            self._learn_many((x, c), validation, limit, (spent_to(1 - CHOICE), spent_to(RESERVE)), seed)
-        if self._wide is not None:
-            self.parts = self.parts.beside(*self._wide)
-            self._wide = None
+            form = self._learn_many(layouts, (x, c), validation, limit, over, seed)
+        self.parts = layouts.beside(form, self.parts)
         self.parts.scale(0)
 
     def _learn_few(
-        self, x: Tensor, c: Tensor | None, count: int, over: tuple[Callable[[], bool], Callable[[], bool]], seed: int
-    ) -> None:
+        self,
+        layouts: Layouts,
+        x: Tensor,
+        c: Tensor | None,
+        count: int,
+        over: tuple[Callable[[], bool], Callable[[], bool]],
+        seed: int,
+    ) -> Form:
         """Choose the form by all rows in turns, and fit it to the first `count`: the others, validation rows, stay unseen."""
         chosen, spent = over
-        rows, features = self._rows_of(x, c), self._features_of(x)
+        features = coordinates(self.space, x, self.blanks.columns)
         folds = cross_folds(len(x), min(FOLDS, max(2, len(x))), seed, x.device)
-        options = self._options(len(x), min(len(train) for train, _ in folds))
+        options = self._options(layouts, len(x), min(len(train) for train, _ in folds))
         form = options.first
         if not options.is_one and len(x) >= 2 * FOLDS:
-            form = Chooser(self.space, self.context, rows, features, folds, seed, chosen).choose(options)
-        rows, features, best = rows.some(slice(0, count)), features[:count], -math.inf
+            form = Chooser(self.space, self.context, layouts, (x, c), features, folds, seed, chosen).choose(options)
+        rows, features, best = layouts.rows(form, x[:count], None if c is None else c[:count]), features[:count], -math.inf
         for start in range(STARTS if not options.is_one else 1):
             labels = starting_labels(features, rows.context, form, seed + 101 * start)
             parts = new_components(self.space, self.context, form, rows, labels)
@@ -168,26 +173,29 @@ class Mixture(Learned, TractableDensity, name="mixture"):
                 best, self.parts = value, parts
             if spent():
                 break
+        return form
 
     def _learn_many(
         self,
+        layouts: Layouts,
         train: WithContext,
         validation: WithContext,
         limit: float,
         over: tuple[Callable[[], bool], Callable[[], bool]],
         seed: int,
-    ) -> None:
+    ) -> Form:
         (x, c), (chosen, spent) = train, over
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
         judges = torch.randperm(len(validation[0]), generator=torch.Generator().manual_seed(seed)).to(x.device)
-        held = self._rows_of(*_some(*validation, judges[: 2 * JUDGES]))
-        options = self._options(len(x), min(SUBSET, len(x)))
+        options = self._options(layouts, len(x), min(SUBSET, len(x)))
         form = options.first
         if not options.is_one:
-            form = self._chosen(options, _some(x, c, order[:SUBSET]), _some(*validation, judges[:JUDGES]), chosen, seed)
+            some, few = _some(x, c, order[:SUBSET]), _some(*validation, judges[:JUDGES])
+            form = self._chosen(layouts, options, some, few, chosen, seed)
+        held = layouts.rows(form, *_some(*validation, judges[: 2 * JUDGES]))
         whole = WHOLE if limit == 0 else int(min(WHOLE, max(FEW, limit * NUMBERS_A_SECOND / self.space.dim)))
         some = _some(x, c, order[:whole])
-        rows, features = self._rows_of(*some), self._features_of(some[0])
+        rows, features = layouts.rows(form, *some), coordinates(self.space, some[0], self.blanks.columns)
         fitted = self._started(form, rows, features, held, spent, seed)
         for size in options.components:  # more rows bear more components
             if size < GROWTH * form.components:
@@ -204,13 +212,22 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             climb(self.parts, form, rows, spent, held, gain=LATE_GAIN)
         if len(x) > whole:
             step_through(self.parts, form, x, c, held, spent, seed)
+        return form
 
-    def _chosen(self, options: Options, train: WithContext, judges: WithContext, chosen: Callable[[], bool], seed: int) -> Form:
+    def _chosen(
+        self,
+        layouts: Layouts,
+        options: Options,
+        train: WithContext,
+        judges: WithContext,
+        chosen: Callable[[], bool],
+        seed: int,
+    ) -> Form:
         """Return the form that validation rows like best, fitted to some of the training rows."""
         x, c = _together(train, judges)
-        rows, place = self._rows_of(x, c), torch.arange(len(x), device=x.device)
+        place, features = torch.arange(len(x), device=x.device), coordinates(self.space, x, self.blanks.columns)
         fold = (place[: len(train[0])], place[len(train[0]) :])
-        return Chooser(self.space, self.context, rows, self._features_of(x), [fold], seed, chosen).choose(options)
+        return Chooser(self.space, self.context, layouts, (x, c), features, [fold], seed, chosen).choose(options)
 
     def _started(
         self, form: Form, rows: MixtureRows, features: Tensor, held: MixtureRows, spent: Callable[[], bool], seed: int
@@ -223,34 +240,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         climb(parts, form, rows, spent, gain=EARLY_GAIN, passes=EARLY)
         return parts, mean_log_density(parts, held)
 
-    def _rows_of(self, x: Tensor, c: Tensor | None) -> MixtureRows:
-        """Return what components see of rows, with the log-joint density of the background where there is one."""
-        rows = self.parts.rows_of(x, c)
-        if self._wide is None:
-            return rows
-        wide, weight = self._wide
-        rare = wide.log_joint(rows, wide.product.joint_tables(len(rows))).squeeze(1) + math.log(weight)
-        return MixtureRows(rows.parts, rows.reals, rows.gaps, rows.context, rare)
-
-    def _features_of(self, x: Tensor) -> Tensor:
-        """Return what k-means sees of rows: their coordinates, and a zero where constant data have none.
-
-        In place of a blank that stands for an unknown value it sees one of another row.
-        """
-        blank = self.space.unknown_blanks(x) if self.blanks.columns else x.new_zeros(len(x), 0, dtype=torch.bool)
-        if bool(blank.any()):
-            x, generator = x.flatten(1).clone(), torch.Generator().manual_seed(0)
-            for i in self.blanks.columns:
-                known = (~blank[:, i]).nonzero()[:, 0]
-                if len(known):
-                    chosen = torch.randint(len(known), (int(blank[:, i].sum()),), generator=generator).to(x.device)
-                    x[blank[:, i], i] = x[known[chosen], i]
-            x = x.view(-1, *self.space.shape)
-        return F.pad(self.space.coordinates(x).float(), (0, 1))
-
-    def _options(self, n: int, fitted: int) -> Options:
+    def _options(self, layouts: Layouts, n: int, fitted: int) -> Options:
         """Return the forms to choose from, for n rows of which so many are fitted at a time."""
-        reals, tables = len(self.parts.reals), self.parts.product.cells.total > 0
+        reals, tables = len(self.parts.joint) + len(layouts.lattices), self.parts.product.cells.total > 0
         covariance = list(COVARIANCES[::-1]) if self.covariance == "auto" else [self.covariance]  # the freest leads soonest
         if reals < 2 or (self.covariance == "auto" and 8 * reals**2 > NUMBERS):
             covariance = ["diagonal"]
@@ -268,7 +260,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         shape = SHAPES if lattices and self.pool is None and n < FEW else (0.0,)
         both = lattices and not bool(self.parts.product._of_lattice.all())  # what suits short lattices blurs levels
         levels = LEVELS if both and self.pool is None and n < FEW else (None,)
-        return Options(sizes, covariance, (ranks[len(ranks) // 2], *ranks), shrinkage, pool, shape, levels, (self.owners,))
+        ranks = [ranks[len(ranks) // 2], *ranks]
+        return Options(sizes, covariance, ranks, shrinkage, pool, shape, levels, (self.owners,), (layouts.lattices,))
 
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
         return super().criterion(x, c) if bool(self.parts.product.concluded) else None
@@ -334,22 +327,23 @@ class Mixture(Learned, TractableDensity, name="mixture"):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Read as many components, and normals as free, as a file holds, where the constructor left them open."""
-        found = described(state_dict, prefix + "parts.")
+        found = described(state_dict, prefix + "parts.", self.space)
         if found is not None:
-            count, covariance = found
+            count, covariance, smooth = found
             if self.components is not None and count != self.components * self.owners:
                 raise DataError(f"The mixture has {self.components * self.owners} components, and the file {count}.")
             # All tensors of the size that this asks for must be in the file, or its size would be anyone's choice.
             table = state_dict.get(prefix + "parts.product.log_table")
             mean = state_dict.get(prefix + "parts.product.mean")
-            total, rest = self.parts.product.cells.total, len(self.parts.product.cells.rest)
+            one = Components(self.space, self.context, 1, "diagonal", smooth=smooth)
+            total, rest = one.product.cells.total, len(one.product.cells.rest)
             if table is None or mean is None or table.shape != (count, total) or mean.shape != (count, rest):
                 raise DataError(f"The tables and normals of the file are not those of {count} components.")
             factor = state_dict.get(prefix + "parts.gaussians.factor")
-            if factor is not None and tuple(factor.shape[1:]) != (len(self.parts.reals),) * 2:
-                raise DataError("The covariances of the file are not those of the real numbers of its space.")
+            if factor is not None and tuple(factor.shape[1:]) != (len(one.joint),) * 2:
+                raise DataError("The covariances of the file are not those of the joint numbers of its space.")
             device = self.parts.log_weights.device
-            self.parts = Components(self.space, self.context, count, covariance).to(device)
+            self.parts = Components(self.space, self.context, count, covariance, smooth=smooth).to(device)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

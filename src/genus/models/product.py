@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.errors import NotFittedError
+from genus.models.cut import Cut
 from genus.models.masses import LatticeRows, interval_mass, lattice_moments, likeliest_prior, normal_cell_mass
 from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.random import normal_like, rng
@@ -62,20 +63,29 @@ class Product(nn.Module):
     Args:
         space: of x.
         components: K, the number of products.
-        reals: whether the normals of Reals are here; False: they are beside it, and their columns have slopes alone here.
         ignorable: whether blanks that stand for unknown values are left out: a row is then as likely as the values that it has,
             and its blanks are somebody else's. Else they are states like others.
+        smooth: columns of lattices that have a normal and no table, however short they are.
+        beside: columns whose normals are somebody else's; they have slopes alone here.
     """
 
-    def __init__(self, space: Space, components: int, reals: bool = True, ignorable: bool = False) -> None:
+    def __init__(
+        self,
+        space: Space,
+        components: int,
+        ignorable: bool = False,
+        smooth: Sequence[int] = (),
+        beside: Sequence[int] = (),
+    ) -> None:
         super().__init__()
-        self.reals, self.ignorable = reals, ignorable
-        self.space = space
-        self.components = components
-        self.cells = Cells(space, Lattice.NARROW)
+        self.space, self.components, self.ignorable = space, components, ignorable
+        self.smooth, self.beside = list(smooth), list(beside)
+        self.cells = Cells(space, Lattice.NARROW, smooth)
         numbers = [space.kinds[i] for i in self.cells.rest.tolist()]  # the kinds of columns without a table
-        self.lattice = [j for j, k in enumerate(numbers) if isinstance(k, Lattice)]
-        self.lattices = Space([numbers[j] for j in self.lattice]) if self.lattice else None
+        self.cut = Cut(numbers)
+        self.lattice = self.cut.places
+        apart = [i in self.beside for i in self.cells.rest.tolist()]
+        self.register_buffer("apart", torch.tensor(apart, dtype=torch.bool), persistent=False)
         self.register_buffer("atoms", atom_cells([numbers[j] for j in self.lattice]), persistent=False)
         shapes = dict.fromkeys(("inside", "sums", "squares", "mean", "std"), (components, len(numbers)))
         shapes |= dict.fromkeys(("counts", "log_table"), (components, self.cells.total))
@@ -97,6 +107,7 @@ class Product(nn.Module):
     std: Tensor
     concluded: Tensor
     atoms: Tensor
+    apart: Tensor  # (R,) whether the normal of a number is beside it
 
     @property
     def left_out(self) -> Tensor:
@@ -165,7 +176,7 @@ class Product(nn.Module):
         shrinkage: float = 0.0,
         shape: float = 0.0,
         levels: float | None = None,
-    ) -> None:
+    ) -> Tensor:
         """Set the parameters from the statistics.
 
         Args:
@@ -179,7 +190,11 @@ class Product(nn.Module):
             shape: rows' worth of a normal, of the component's mean and variance, that its tables of lattices are drawn towards
                 where there is a pool.
             levels: the pool of tables without a lattice: of levels and atoms; None: the same.
+
+        Returns:
+            The least standard deviations (K, R) that numbers may have, see `Cut.half_cells`.
         """
+        least = torch.zeros_like(self.mean)
         if self.cells.total:
             left_out = self.left_out
             if pool == 0:
@@ -213,25 +228,16 @@ class Product(nn.Module):
                 typical = torch.where(n > 0, (self.inside / n.clamp(min=1e-12) * logs).sum(0).exp(), pooled_var)
                 var = torch.where(strength > 0, (own + strength * typical) / (rows + strength), var)
             self.mean.copy_(mean)
-            self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(self.least_std(self.mean)))
+            least = self.cut.half_cells(mean)
+            self.std.copy_((var + variance).sqrt().clamp(min=1e-9).maximum(least))
         self.concluded.fill_(True)
+        return least
 
     @property
     def _of_lattice(self) -> Tensor:
         """Return which cells (total,) are in the table of a short lattice."""
         table = torch.arange(len(self.cells.sizes), device=self.cells.lattice.device).repeat_interleave(self.cells.sizes)
         return torch.isin(table, table[self.cells.lattice])
-
-    def least_std(self, mean: Tensor) -> Tensor:
-        """Return the least standard deviations at means (M, R): of a lattice half the cell there, which holds the density."""
-        least = torch.zeros_like(mean)
-        if self.lattices is not None:
-            u = mean[:, self.lattice]
-            x = self.lattices.join(torch.zeros_like(u, dtype=torch.long), u, u.dtype)
-            u, (lower, upper) = self.lattices.tables(x).charts.forward(x)[0], self.lattices.edges(x)
-            half = torch.minimum(u - lower, upper - u)  # where an edge is infinite, up to the other
-            least[:, self.lattice] = half.nan_to_num(posinf=1.0)
-        return least
 
     def _shape(self, counts: Tensor, shrinkage: float | None, smoothing: float | None = None) -> Tensor:
         """Return pseudo-counts for counts (K, total), of a lattice most in the shape of a normal; see `lattice_moments`.
@@ -284,7 +290,8 @@ class Product(nn.Module):
 
     def select(self, columns: Sequence[int]) -> Product:
         """Return the product of some columns alone."""
-        part = Product(Space([self.space.kinds[i] for i in columns]), self.components, self.reals, self.ignorable)
+        smooth, beside = ([at for at, i in enumerate(columns) if i in some] for some in (self.smooth, self.beside))
+        part = Product(Space([self.space.kinds[i] for i in columns]), self.components, self.ignorable, smooth, beside)
         part.to(self.mean.device)
         cells, numbers = self.cells.tabled.tolist(), self.cells.rest.tolist()
         for table, column in enumerate(part.cells.tabled.tolist()):
@@ -306,11 +313,13 @@ class Product(nn.Module):
             for g, table in enumerate(tables):
                 out += table.index_select(0, place[:, g])
         if len(self.cells.rest):
-            if self.reals:
+            if not bool(self.apart.all()):
                 out += self._gaussian(rows.u, None if rows.inside is None else rows.inside.double())
             out += rows.log_slope.unsqueeze(1)
         if rows.edges is not None:
             for i, (j, lattice) in enumerate(zip(self.lattice, rows.edges, strict=True)):
+                if self.apart[j]:
+                    continue
                 if rows.inside is None or bool(rows.inside[:, j].all()):
                     out += self._lattice(lattice, i, j)
                 else:  # most rows of a zero-inflated column are at its atom
@@ -322,8 +331,8 @@ class Product(nn.Module):
         """Return log-densities (B, K) of continuous parts: expanded squares, so that all K cost three matrix products."""
         precision = self.std.pow(-2)
         constant = -0.5 * self.mean.square() * precision - self.std.log() - 0.5 * math.log(2 * math.pi)
-        if self.lattice:
-            keep = torch.ones(u.shape[1], dtype=torch.float64, device=u.device)
+        if self.lattice or self.beside:
+            keep = 1.0 - self.apart.double()
             keep[self.lattice] = 0.0
             precision, constant = precision * keep, constant * keep
         value = torch.addmm((u @ (self.mean * precision).T), u.square(), precision.T, alpha=-0.5)

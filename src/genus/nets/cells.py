@@ -20,8 +20,8 @@ class Cells(nn.Module):
     """Describe a space's coordinates as tables of probability cells beside continuous parts.
 
     A category has a cell for each level; an atom has a cell; the continuous part of a Real or of a wide Lattice is one cell
-    more, in which a density follows. A Lattice of at most `limit` values has a cell for each value instead of a
-    continuous part. Coordinates of one single cell need no table.
+    more, in which a density follows. A Lattice of at most `limit` values, unless it is among the `smooth` coordinates, has a
+    cell for each value instead of a continuous part. Coordinates of one single cell need no table.
 
     Attributes:
         tabled: (J,) the coordinates with a table; sizes: (J,) their cells; offset: (J,) where each starts.
@@ -33,10 +33,10 @@ class Cells(nn.Module):
         rest: (R,) the coordinates with a continuous part in which a density is needed.
     """
 
-    def __init__(self, space: Space, limit: int) -> None:
+    def __init__(self, space: Space, limit: int, smooth: Sequence[int] = ()) -> None:
         super().__init__()
         self.space = space
-        narrow = [isinstance(k, Lattice) and k.size <= limit for k in space.kinds]
+        narrow = [isinstance(k, Lattice) and k.size <= limit and i not in smooth for i, k in enumerate(space.kinds)]
         count = [
             k.states + (k.size - 1 if isinstance(k, Lattice) and n else 0) for k, n in zip(space.kinds, narrow, strict=True)
         ]

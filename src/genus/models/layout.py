@@ -1,0 +1,119 @@
+"""How the components of a mixture see rows, and which lattices are among their joint normals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genus.kinds.atoms import distinct_counts
+from genus.models.components import Components, Form, MixtureRows
+from genus.space import Lattice, Space
+
+__all__ = ["Layouts", "coordinates", "smooth_lattices"]
+
+SHORT = 12  # values of a lattice that is a scale and no number: its table says more than a normal
+WIDEST = 64  # columns of a table whose lattices may be among the joint normals
+ATOMS, PATTERNS = 16, 64  # of such a lattice, and sets of columns at whose atoms a row lies, at most
+ROUGH = 0.15  # nats a row that the table of a short lattice may say and a normal cannot
+AROUND = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # weights of a value and its neighbours
+MOST = 50_000  # rows that show what a column, and the background, are like
+
+
+class Layouts:
+    """Shows rows to components as their forms see them, beside a background that takes rows far from all components.
+
+    Forms whose covariance is diagonal have tables of short lattices; others may have these among their joint normals.
+
+    Args:
+        space, context: of the mixture.
+        x, c: its training rows.
+        rare: the weight of the background; 0: there is none.
+    """
+
+    def __init__(self, space: Space, context: Space | None, x: Tensor, c: Tensor | None, rare: float) -> None:
+        x, c = x[:MOST], None if c is None else c[:MOST]
+        self.lattices = smooth_lattices(space, x)
+        self.rare = rare
+        self._parts, self._wide = dict[tuple[int, ...], Components](), dict[tuple[int, ...], Components]()
+        for smooth in {(), self.lattices}:
+            self._parts[smooth] = parts = Components(space, context, 1, "diagonal", smooth=smooth).to(x.device)
+            if rare and len(parts.product.cells.rest):
+                self._wide[smooth] = Components.background(space, context, parts.rows_of(x, c), smooth)
+
+    def parts(self, form: Form) -> Components:
+        """Return components of independent columns, laid out as those of a form."""
+        return self._parts[form.smooth]
+
+    def rows(self, form: Form, x: Tensor, c: Tensor | None) -> MixtureRows:
+        """Return what components of a form see of rows, with the log-joint density of the background where there is one."""
+        rows, wide = self.parts(form).rows_of(x, c), self._wide.get(form.smooth)
+        if wide is None:
+            return rows
+        rare = wide.log_joint(rows, wide.product.joint_tables(len(rows))).squeeze(1) + math.log(self.rare)
+        return MixtureRows(rows.parts, rows.joint, rows.gaps, rows.edges, rows.context, rare)
+
+    def beside(self, form: Form, parts: Components) -> Components:
+        """Return the components of a form and the background, where there is one."""
+        wide = self._wide.get(form.smooth)
+        return parts if wide is None else parts.beside(wide, self.rare)
+
+
+def smooth_lattices(space: Space, x: Tensor) -> tuple[int, ...]:
+    """Return the columns of lattices that normals may describe: of many values, about as frequent as their neighbours.
+
+    Rows that are at atoms of different columns lack different numbers, and each set of them needs a normal of its own: columns
+    at whose atoms many rows lie are left out where there are too many sets.
+
+    Args:
+        space: of a table; other spaces have none.
+        x: (N, D) rows.
+    """
+    if space.sequence or len(space.shape) != 1 or space.dim > WIDEST:
+        return ()
+    at_atom = {}
+    for i, kind in enumerate(space.kinds):
+        if not isinstance(kind, Lattice) or kind.size <= SHORT or len(kind.lattice_atoms) > ATOMS:
+            continue
+        values = x[:, i].double().cpu().numpy()
+        atoms = np.isin(values, kind.numbers)
+        distinct, counts = distinct_counts(values[(values == values) & ~atoms])
+        if len(distinct) > SHORT and not (kind.is_narrow and _roughness(kind, distinct, counts) > ROUGH):
+            at_atom[i] = atoms
+    patterns, out = np.zeros(len(x), dtype=np.int64), []
+    for i in sorted(at_atom, key=lambda i: at_atom[i].sum()):
+        more = np.unique(2 * patterns + at_atom[i], return_inverse=True)[1]
+        if more.max(initial=0) >= PATTERNS:
+            break
+        patterns, out = more, [*out, i]
+    return tuple(sorted(out))
+
+
+def _roughness(kind: Lattice, distinct: np.ndarray, counts: np.ndarray) -> float:
+    """Return the nats a row that the counts of a short lattice's values say beyond those of their neighbours, less chance's part."""
+    count = np.zeros(kind.size)
+    count[np.rint((distinct - kind.low) / kind.step).astype(int)] = counts
+    seen, rows = count > 0, counts.sum()
+    smooth = np.convolve(count, AROUND, "same")[seen]
+    chance = 0.5 * len(distinct) * (1 - AROUND.max())
+    return float(((count[seen] * np.log(count[seen] / smooth)).sum() - chance) / rows)
+
+
+def coordinates(space: Space, x: Tensor, blanks: list[int]) -> Tensor:
+    """Return what k-means sees of rows (N, F): their coordinates, and a zero where constant data have none.
+
+    In place of a blank that stands for an unknown value, in one of the columns `blanks`, it sees one of another row.
+    """
+    blank = space.unknown_blanks(x) if blanks else x.new_zeros(len(x), 0, dtype=torch.bool)
+    if bool(blank.any()):
+        x, generator = x.flatten(1).clone(), torch.Generator().manual_seed(0)
+        for i in blanks:
+            known = (~blank[:, i]).nonzero()[:, 0]
+            if len(known):
+                chosen = torch.randint(len(known), (int(blank[:, i].sum()),), generator=generator).to(x.device)
+                x[blank[:, i], i] = x[known[chosen], i]
+        x = x.view(-1, *space.shape)
+    return F.pad(space.coordinates(x).float(), (0, 1))
