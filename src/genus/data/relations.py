@@ -22,6 +22,7 @@ from genus.codec.relations import Order, Sum, exact_numbers
 from genus.codec.rewrites import BrokenRelation, Rewrite, run_backward, run_forward
 from genus.data.candidates import FEWEST_ROWS, MOST_COLUMNS, Candidate, candidate
 from genus.data.declared import Declared
+from genus.data.dummies import declared_dummies, find_dummies, is_of_dummies
 from genus.data.formulas import declared_formula, find_formulas, is_near_constraint
 from genus.data.functions import find_functions
 from genus.data.measure import measure
@@ -69,7 +70,7 @@ def relate(
     for text in constraints:
         blanks = Together.declared(text, names) or Absent.declared(text, names)
         if blanks is None:
-            declared.append(text if is_near_constraint(text, names) else Constraint(text, names))
+            declared.append(text if is_near_constraint(text, names) or is_of_dummies(text, names) else Constraint(text, names))
         else:
             together.append(blanks)
     free = {name: kind for name, kind in kinds.items() if name not in fixed}
@@ -131,7 +132,14 @@ def find_relations(
     sums = found
     found = [_one_hot(one, sums, columns, target) for one in sums]
     gone = {r.column for r in found if isinstance(r, Sum)}.union(*(r.columns for r in found if isinstance(r, OneHot)))
-    formulas = [declared_formula(one, columns, target) for one in declared if isinstance(one, str)]
+    texts = [one for one in declared if isinstance(one, str)]
+    groups = [group for one in texts if (group := declared_dummies(one, columns)) is not None]
+    if search:
+        free = {name for group in groups for name in group.columns} | gone
+        groups += find_dummies([c for name, c in columns.items() if name not in free], target)
+    found += groups
+    gone |= {name for group in groups for name in group.columns}
+    formulas = [declared_formula(one, columns, target) for one in texts if is_near_constraint(one, [*columns])]
     formulas += find_formulas([c for c in numbers if c.name not in gone], target) if search else []
     found += _believed(formulas, _after(found, table))
     gone |= {one.column for one in found if isinstance(one, Formula)}
