@@ -42,3 +42,56 @@ def test_a_first_row_of_words_is_no_line_of_units(tmp_path: Path) -> None:
     levels = [f"{unit},{i}.5" for i, unit in enumerate(["kg", "cm"] * 20)]
     data = genus.read(written(tmp_path / "b.csv", "unit,value", "kg,NA", *levels))
     assert len(data.x) == 41
+
+
+# -- times as numbers -------------------------------------------------------------------------------------------------------
+
+
+def test_days_of_spreadsheets_are_dates(tmp_path: Path) -> None:
+    days = RNG.integers(43_000, 44_500, ROWS)
+    data = genus.read(written(tmp_path / "x.csv", "date,v", *(f"{day},{i % 7}" for i, day in enumerate(days))))
+    assert "'date' holds whole numbers that are dates" in notes(data)
+    frame = data.frame().to_pandas()
+    assert (frame["date"].to_numpy() == days).all()
+    assert str(data.space.kinds[0]) == str(genus.read({"date": np.datetime64("1899-12-30") + days}).space.kinds[0])
+    assert "dates" not in notes(genus.read({"price": days}))
+    parts = genus.read({"date": days + RNG.integers(1, 24, ROWS) / 24})
+    assert "show the column as times in the spreadsheet" in notes(parts)
+
+
+@pytest.mark.parametrize("width", [4, 0])
+def test_midnight_may_be_2400(tmp_path: Path, width: int) -> None:
+    clocks = RNG.integers(0, 24, ROWS) * 100 + RNG.integers(0, 12, ROWS) * 5
+    clocks[5] = 2400
+    data = genus.read(written(tmp_path / "c.csv", "dep,delay", *(f"{c:0{width}d},{i % 90}" for i, c in enumerate(clocks))))
+    assert "'dep' has 24:00, which is taken for 00:00" in notes(data)
+    assert data.frame().to_pandas()["dep"].astype(int).tolist() == [c % 2400 for c in clocks]
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, progress=False)
+    drawn = model.decode(model.sample(300, seed=0)).to_pandas()["dep"].astype(int)
+    assert (drawn % 100 < 60).all()
+    assert drawn.between(0, 2359).all()
+
+
+# -- ids --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["A{:04d}", "C{:05d}", "{:05d}b"])
+def test_ids_of_which_some_have_letters_are_keys(tmp_path: Path, form: str) -> None:
+    ids = [str(10_000 + 7 * i) for i in range(ROWS)]
+    for i in (3, 50, 99):
+        ids[i] = form.format(i)
+    data = genus.read(written(tmp_path / "i.csv", "patient,v", *(f"{one},{i % 7}" for i, one in enumerate(ids))))
+    assert data.codec is not None
+    assert data.codec.keys == ("patient",)
+    assert "3 other texts, and is read as text" in notes(data)
+    drawn = data.codec.decode(data.x[:200], seed=0).to_pandas()["patient"]
+    assert drawn.nunique() == 200
+    assert not {*drawn} & {*ids}
+
+
+def test_typing_errors_in_numbers_are_still_told(tmp_path: Path) -> None:
+    numbers = [str(n) for n in RNG.integers(1, 5000, ROWS)]
+    numbers[7] = "12x"
+    with pytest.raises(DataError, match="'12x' in row 7"):
+        genus.read(written(tmp_path / "t.csv", "people,v", *(f"{n},{i % 7}" for i, n in enumerate(numbers))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,6 +39,10 @@ GROUPED = {  # what marks thousands, and the pattern of numbers in which it does
     ".": (r"^[-+]?\d{1,3}(\.\d{3})*(,\d+)?$", r"\.\d{3}[.,]"),
 }
 VERSION = r"^\d{1,2}\.(0|[1-9]\d?)$"  # such as 3.9 and 3.10, which as numbers would be 3.9 and 3.1
+CODE = r"^([A-Za-z]{1,4}[-_/]?\d{2,}|\d{2,}[-_/]?[A-Za-z]{1,2})$"  # a number with a few letters before or behind it
+IDS = {"id", "ids", "key", "code", "codes", "no", "nr", "num", "number", "invoice", "order", "ticket", "ref", "reference",
+       "sku", "serial", "account", "room", "flight", "bus", "line", "route"}  # fmt: skip
+MOSTLY = 0.9
 FEW = 3  # different whole numbers beside 1,500: of three decimals they would be as rare as 1 in 1000
 NUMERIC = ("real", "lattice")
 
@@ -153,7 +158,8 @@ def typed_text(
         return bare.column(numbers)
     if bare.all(TRUTH):  # as text, so that samples are written alike, unless Arrow writes them so by itself
         return bare.column(pc.equal(bare.values, "true") if bare.all("^[tf]") else None)
-    _refuse_mostly_numbers(name, bare, column, kind)
+    if not _are_ids(name, bare):
+        _refuse_mostly_numbers(name, bare, column, kind)
     return _as_levels(name, texts, notes)
 
 
@@ -225,6 +231,25 @@ def _amounts(name: str, texts: _Texts, decimal: bool, numeric: bool, notes: list
     notes += [Note(f"column {name!r} has {said}", column=name) for said in read.notes]
     numbers = iter(read.numbers)
     return pa.array([next(numbers) if valid else None for valid in pc.is_valid(texts.values).to_pylist()])
+
+
+def _are_ids(name: str, texts: _Texts) -> bool:
+    """Return whether whole numbers are ids since the texts beside them are, digits with a few letters: 536365 and C536379.
+
+    The column is called as ids are; or its values differ, nearly all numbers have as many digits, and the others as many
+    signs or more.
+    """
+    known = texts.values.drop_null()
+    whole = pc.match_substring_regex(known, r"^\d+$")
+    codes, numbers = known.filter(pc.invert(whole)), known.filter(whole)
+    if not (0 < len(codes) < len(numbers)) or not pc.all(pc.match_substring_regex(codes, CODE)).as_py():
+        return False
+    widths = np.asarray(pc.utf8_length(numbers))
+    usual = int(np.bincount(widths).argmax())
+    alike = (widths == usual).mean() >= MOSTLY and pc.min(pc.utf8_length(codes)).as_py() >= usual
+    differ = alike and texts.present == texts.rows(pc.is_valid(texts.values))
+    words = {*re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())}
+    return bool(words & IDS) or bool(differ)
 
 
 def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, kind: Any) -> None:
