@@ -95,3 +95,16 @@ def test_typing_errors_in_numbers_are_still_told(tmp_path: Path) -> None:
     numbers[7] = "12x"
     with pytest.raises(DataError, match="'12x' in row 7"):
         genus.read(written(tmp_path / "t.csv", "people,v", *(f"{n},{i % 7}" for i, n in enumerate(numbers))))
+
+
+@pytest.mark.parametrize("share", [0.4, 0.05])
+def test_months_of_two_languages_are_dates(tmp_path: Path, share: float) -> None:
+    german = ["Jan", "Feb", "Mär", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]
+    english = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    days = np.datetime64("2019-01-01") + RNG.integers(0, 1000, ROWS)
+    names = [german if one else english for one in RNG.random(ROWS) < share]
+    parts = [(day.astype(object), few) for day, few in zip(days, names, strict=True)]
+    lines = [f"{day.day} {few[day.month - 1]} {day.year},{day.day % 7}" for day, few in parts]
+    data = genus.read(written(tmp_path / "m.csv", "day,v", *lines))
+    assert data.x[:, 0].tolist() == genus.read({"day": days}).x[:, 0].tolist()
+    assert "samples of it as '%-d %b %Y'" in notes(data)

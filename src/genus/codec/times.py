@@ -270,7 +270,7 @@ def _read(
     parsed: list[tuple[Writing, pa.Array]] = []
     notes: list[Note] = []
     certain = True
-    for group in groups:
+    for group in _and_those_of_the_rest(groups, texts, open_rows):
         rows = np.flatnonzero(open_rows)
         if not len(rows):
             break
@@ -297,6 +297,14 @@ def _read(
         )
     found = _joined(name, texts, parsed, notes, numbers)
     return found if found is None else replace(found, is_certain=certain)
+
+
+def _and_those_of_the_rest(groups: list[tuple[str, ...]], texts: pa.Array, left: np.ndarray) -> Iterator[tuple[str, ...]]:
+    """Yield groups of templates, and after them those of the texts (N,) that are then left, which no sample may have held."""
+    yield from groups
+    rows = np.flatnonzero(left)[:SAMPLED]
+    if len(rows):
+        yield from (group for group in templates_of(texts.take(pa.array(rows)).to_pylist()) if group not in groups)
 
 
 def _joined(
