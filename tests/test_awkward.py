@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import genus
+from genus.codec.notes import Note
 from genus.errors import DataError
 
 ROWS = 300
-RNG = np.random.default_rng(0)
 
 
 def written(path: Path, *lines: str) -> Path:
@@ -48,20 +48,22 @@ def test_a_first_row_of_words_is_no_line_of_units(tmp_path: Path) -> None:
 
 
 def test_days_of_spreadsheets_are_dates(tmp_path: Path) -> None:
-    days = RNG.integers(43_000, 44_500, ROWS)
+    rng = np.random.default_rng(0)
+    days = rng.integers(43_000, 44_500, ROWS)
     data = genus.read(written(tmp_path / "x.csv", "date,v", *(f"{day},{i % 7}" for i, day in enumerate(days))))
     assert "'date' holds whole numbers that are dates" in notes(data)
     frame = data.frame().to_pandas()
     assert (frame["date"].to_numpy() == days).all()
     assert str(data.space.kinds[0]) == str(genus.read({"date": np.datetime64("1899-12-30") + days}).space.kinds[0])
     assert "dates" not in notes(genus.read({"price": days}))
-    parts = genus.read({"date": days + RNG.integers(1, 24, ROWS) / 24})
+    parts = genus.read({"date": days + rng.integers(1, 24, ROWS) / 24})
     assert "show the column as times in the spreadsheet" in notes(parts)
 
 
 @pytest.mark.parametrize("width", [4, 0])
 def test_midnight_may_be_2400(tmp_path: Path, width: int) -> None:
-    clocks = RNG.integers(0, 24, ROWS) * 100 + RNG.integers(0, 12, ROWS) * 5
+    rng = np.random.default_rng(0)
+    clocks = rng.integers(0, 24, ROWS) * 100 + rng.integers(0, 12, ROWS) * 5
     clocks[5] = 2400
     data = genus.read(written(tmp_path / "c.csv", "dep,delay", *(f"{c:0{width}d},{i % 90}" for i, c in enumerate(clocks))))
     assert "'dep' has 24:00, which is taken for 00:00" in notes(data)
@@ -91,7 +93,8 @@ def test_ids_of_which_some_have_letters_are_keys(tmp_path: Path, form: str) -> N
 
 
 def test_typing_errors_in_numbers_are_still_told(tmp_path: Path) -> None:
-    numbers = [str(n) for n in RNG.integers(1, 5000, ROWS)]
+    rng = np.random.default_rng(0)
+    numbers = [str(n) for n in rng.integers(1, 5000, ROWS)]
     numbers[7] = "12x"
     with pytest.raises(DataError, match="'12x' in row 7"):
         genus.read(written(tmp_path / "t.csv", "people,v", *(f"{n},{i % 7}" for i, n in enumerate(numbers))))
@@ -99,12 +102,42 @@ def test_typing_errors_in_numbers_are_still_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.4, 0.05])
 def test_months_of_two_languages_are_dates(tmp_path: Path, share: float) -> None:
+    rng = np.random.default_rng(0)
     german = ["Jan", "Feb", "Mär", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]
     english = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    days = np.datetime64("2019-01-01") + RNG.integers(0, 1000, ROWS)
-    names = [german if one else english for one in RNG.random(ROWS) < share]
+    days = np.datetime64("2019-01-01") + rng.integers(0, 1000, ROWS)
+    names = [german if one else english for one in rng.random(ROWS) < share]
     parts = [(day.astype(object), few) for day, few in zip(days, names, strict=True)]
     lines = [f"{day.day} {few[day.month - 1]} {day.year},{day.day % 7}" for day, few in parts]
     data = genus.read(written(tmp_path / "m.csv", "day,v", *lines))
     assert data.x[:, 0].tolist() == genus.read({"day": days}).x[:, 0].tolist()
-    assert "samples of it as '%-d %b %Y'" in notes(data)
+    assert "has times written as" in notes(data)
+
+
+# -- numbers that are text, or stand for nothing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("top", ["90+", ">90", "90 or older"])
+def test_numbers_open_to_one_side_are_levels(tmp_path: Path, top: str) -> None:
+    rng = np.random.default_rng(0)
+    ages = [top if i % 40 == 0 else str(age) for i, age in enumerate(rng.integers(20, 90, ROWS))]
+    data = genus.read(written(tmp_path / "a.csv", "age,v", *(f"{age},{i % 7}" for i, age in enumerate(ages))))
+    assert top in data.space.kinds[0].levels  # type: ignore[union-attr]
+    assert "8 other texts, and is read as text" in notes(data)
+
+
+def test_many_numbers_with_three_digits_behind_a_comma_are_thousands(tmp_path: Path) -> None:
+    seen = np.random.default_rng(0).integers(8_000, 60_000, ROWS)
+    data = genus.read(written(tmp_path / "t.csv", "seen,v", *(f'"{one:,}",{i % 7}' for i, one in enumerate(seen))))
+    assert data.frame().to_pandas()["seen"].tolist() == seen.tolist()
+    assert "marks of thousands" in notes(data)
+
+
+def test_a_marker_of_missing_values_is_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    warm = np.where(rng.random(ROWS) < 0.03, -999.9, rng.normal(20, 2, ROWS).round(1))
+    path = written(tmp_path / "s.csv", "warm,v", *(f"{one},{i % 7}" for i, one in enumerate(warm)))
+    told = [note for note in map(Note.of, genus.read(path).notes) if "far from its other values" in note]
+    assert [note.shell.split("; ")[1] for note in told] == ["--missing -999.9 takes it for missing"]
+    assert genus.read(path, missing=["-999.9"]).space.kinds[0].has_missing
+    assert not any("far from" in note for note in genus.read({"v": rng.integers(0, 100, ROWS)}).notes)

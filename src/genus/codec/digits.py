@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 
 import numpy as np
+import pyarrow as pa
 
-__all__ = ["CLOCK", "counts_excel_days", "template_of_digits"]
+from genus.codec.notes import Note
+
+__all__ = ["CLOCK", "excel_notes", "template_of_digits"]
 
 CLOCK = "%H%M"
 EXCEL = "%#s"
@@ -64,10 +68,19 @@ def template_of_digits(name: str, values: np.ndarray) -> str | None:
     return None
 
 
-def counts_excel_days(name: str, values: np.ndarray) -> bool:
+def excel_notes(table: pa.Table, names: Collection[str]) -> Iterator[Note]:
+    """Yield notes on columns of numbers with fractions that spreadsheets have written for instants."""
+    for name in names:
+        column = table.column(name)
+        if pa.types.is_floating(column.type) and _counts_days(name, np.asarray(column.drop_null())):
+            reason = f"column {name!r} looks like days with a time as spreadsheets count them, and is read as numbers"
+            yield Note(f"{reason}; to read times, show the column as times in the spreadsheet and save it anew", column=name)
+
+
+def _counts_days(name: str, values: np.ndarray) -> bool:
     """Return whether numbers (N,), some with fractions, are instants as a spreadsheet counts them, in days since 1899.
 
-    >>> counts_excel_days("Date", np.array([43831.25, 44012.5])), counts_excel_days("price", np.array([43831.25, 44012.5]))
+    >>> _counts_days("Date", np.array([43831.25, 44012.5])), _counts_days("price", np.array([43831.25, 44012.5]))
     (True, False)
     """
     return len(values) > 0 and EXCEL_DAYS[0] <= values.min() and values.max() <= EXCEL_DAYS[1] and bool(_words(name) & DATES)

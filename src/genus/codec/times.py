@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.digits import CLOCK, counts_excel_days, template_of_digits
+from genus.codec.digits import CLOCK, excel_notes, template_of_digits
 from genus.codec.frames import ARRAYS, Form, is_text, type_name
 from genus.codec.looks import MOSTLY, templates_of
 from genus.codec.notes import Note
@@ -81,7 +81,7 @@ def read_times(
     for name in [name for name, times in found.items() if not times.is_certain and votes]:
         again = find_times(name, table.column(name), open_to[name], missing, votes)
         found[name] = again or found[name]
-    days = tuple(_excel_notes(table, [name for name in table.column_names if name not in found and open_to[name] is None]))
+    days = tuple(excel_notes(table, [name for name in table.column_names if name not in found and open_to[name] is None]))
     if not found:
         return table, form, days
     writings = list(form.writings or [None] * table.num_columns)
@@ -96,15 +96,6 @@ def read_times(
     table = pa.table(columns, names=table.column_names)
     notes = tuple(note for times in found.values() for note in times.notes)
     return table, replace(form, writings=tuple(writings), dtypes=tuple(dtypes)), (*notes, *days)
-
-
-def _excel_notes(table: pa.Table, names: Collection[str]) -> Iterator[Note]:
-    """Yield notes on columns of numbers with fractions that spreadsheets have written for instants."""
-    for name in names:
-        column = table.column(name)
-        if pa.types.is_floating(column.type) and counts_excel_days(name, np.asarray(column.drop_null())):
-            reason = f"column {name!r} looks like days with a time as spreadsheets count them, and is read as numbers"
-            yield Note(f"{reason}; to read times, show the column as times in the spreadsheet and save it anew", column=name)
 
 
 def _asked(kind: Any) -> str | bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +81,7 @@ def _says_something(one: Formula, column: Candidate, of: Sequence[Candidate], tr
 
 
 def _products(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
-    """Yield the columns that are the product of two others, or the quotient, rounded."""
+    """Yield the columns that are the product, the quotient or the mean of others, rounded."""
     many = [c for c in columns if len(np.unique(c.values[:4096])) > 2]  # of 0 and 1 a product is no amount
     if len(many) < 3:
         return
@@ -89,47 +90,61 @@ def _products(columns: Sequence[Candidate], target: str | None) -> Iterator[Form
     units = np.array([10.0 ** -max(c.decimals, 0) if c.decimals < ALL_DIGITS else 0.0 for c in many])[:, None]
     slack = 1.25 * units + 1e-9 * np.abs(probe)
     tries = float(len(many)) ** 3
-    for divides in (False, True):
-        for i, first in enumerate(many):
-            for j, second in enumerate(many):
-                if i == j or (not divides and i > j):
-                    continue
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    made = probe[i] / probe[j] if divides else probe[i] * probe[j]
-                    away = np.abs(probe - made)
-                known = ~np.isnan(away)
-                near = ((away > slack).sum(axis=1) <= 1) & (known.sum(axis=1) >= GLANCE // 4)
-                for k in np.flatnonzero(near).tolist():
-                    if k in (i, j) or many[k].name == target or np.nanmax(np.abs(probe[k])) < COARSE * units[k, 0]:
-                        continue
-                    text = f"{quoted(first.name)} {'/' if divides else '*'} {quoted(second.name)}"
-                    one = _made(many[k], text, (first, second), 1)
-                    if one is not None and _says_something(one, many[k], (first, second), tries):
-                        yield one
+    for made, text, used in _combinations([quoted(c.name) for c in many], probe):
+        with np.errstate(invalid="ignore"):
+            away = np.abs(probe - made)
+        near = ((away > slack).sum(axis=1) <= 1) & ((~np.isnan(away)).sum(axis=1) >= GLANCE // 4)
+        near[used] = False
+        for k in np.flatnonzero(near).tolist():
+            if many[k].name == target or np.nanmax(np.abs(probe[k])) < COARSE * units[k, 0]:
+                continue
+            of = [many[i] for i in used]
+            one = _made(many[k], text, of, 1)
+            if one is not None and _says_something(one, many[k], of, tries):
+                yield one
+
+
+def _combinations(names: Sequence[str], probe: np.ndarray) -> Iterator[tuple[np.ndarray, str, list[int]]]:
+    """Yield products and quotients of two columns, and means of two or of several that stand together.
+
+    Args:
+        names: of the columns, as a formula has them.
+        probe: some of their values (D, N).
+
+    Returns:
+        Of each its values (N,), its text, and the places of its columns.
+    """
+    for i, j in itertools.combinations(range(len(names)), 2):
+        yield probe[i] * probe[j], f"{names[i]} * {names[j]}", [i, j]
+    for i, j in itertools.permutations(range(len(names)), 2):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            yield probe[i] / probe[j], f"{names[i]} / {names[j]}", [i, j]
+    for i, j in itertools.combinations(range(len(names)), 2):
+        yield (probe[i] + probe[j]) / 2, f"({names[i]} + {names[j]}) / 2", [i, j]
+        if j > i + 1:
+            yield probe[i : j + 1].mean(axis=0), f"({' + '.join(names[i : j + 1])}) / {j + 1 - i}", [*range(i, j + 1)]
 
 
 # -- sums -------------------------------------------------------------------------------------------------------------------
 
 
 def _sums(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
-    """Yield the columns that are sums of others of as many decimals, missing in the same rows, but for rounding."""
-    groups: dict[tuple[bytes, int], list[Candidate]] = {}
+    """Yield the columns that are sums of others, missing in the same rows, but for rounding."""
+    groups: dict[bytes, list[Candidate]] = {}
     for column in columns:
         if column.decimals < ALL_DIGITS:
-            key = np.packbits(np.isnan(column.values)).tobytes(), max(column.decimals, 0)
-            groups.setdefault(key, []).append(column)
+            groups.setdefault(np.packbits(np.isnan(column.values)).tobytes(), []).append(column)
     for group in groups.values():
         if len(group) > 2:
             yield from _sums_of(group, target)
 
 
 def _sums_of(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
-    """Yield sums among columns of one unit; one after another, the smallest first, from those before it."""
+    """Yield sums among columns; one after another, the smallest first, from those before it."""
     rows = np.flatnonzero(~np.isnan(columns[0].values))
     if len(rows) < 2 * len(columns) + SURE:
         return
     part = rows[:: max(1, len(rows) // MATRIX)]
-    unit = 10.0 ** -max(columns[0].decimals, 0)
     values = {c.name: c.values[part].astype(np.float64) for c in columns}
     pivots: list[Candidate] = []
     basis = [np.full(len(part), len(part) ** -0.5)]
@@ -137,6 +152,7 @@ def _sums_of(columns: Sequence[Candidate], target: str | None) -> Iterator[Formu
         left = values[column.name] - values[column.name].mean()
         if left.std() == 0:
             continue
+        unit = 10.0 ** -max(column.decimals, 0)
         norm, wide = float(np.linalg.norm(left)), left.std() >= COARSE * unit and len(pivots) > 1
         told = NEAR * float(np.median(np.abs(left)))
         for _ in range(2):

@@ -22,6 +22,7 @@ from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
 from genus.data.grouped import take_group
 from genus.data.images import image_codec
+from genus.data.markers import marker_notes
 from genus.data.measured import measured, measured_context
 from genus.data.nearly import nearly_notes
 from genus.data.ordered import in_order, sequences_of, series_of
@@ -246,6 +247,7 @@ def _measured_rows(
         target = target if target is not None else found.target
         fixed = [name for name, kind in overrides.items() if isinstance(kind, Kind)]
         plain = {name: kind for name, kind in pairs if name not in fixed}
+        notes += marker_notes(found.columns.select(kept), overrides)
         codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
         notes += nearly_notes(found.columns, plain, codec.rewrites, target) if relations else []
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
