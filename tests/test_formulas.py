@@ -76,6 +76,20 @@ def test_what_is_blank_follows_from_the_others() -> None:
     assert (filled["due"][30:60] == frame["due"][30:60]).all()
 
 
+def test_a_blank_below_the_line_is_tried() -> None:
+    rng = np.random.default_rng(6)
+    count, due = rng.integers(1, 6, 500), rng.integers(100, 9000, 500) / 100
+    frame = pd.DataFrame({"due": due, "count": count, "each": (due / count + 1e-9).round(2)})
+    data = genus.read(frame)
+    assert {"each = due / count"} & {text.removesuffix(", nearly") for text in found(data)}
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, seed=0, progress=False)
+    blank = frame.head(40).astype({"count": float})
+    blank["count"] = np.nan
+    filled = genus.impute(model, blank, seed=0).tables[0].to_pandas()
+    assert (filled["count"] == frame["count"][:40]).mean() > 0.9
+
+
 def rounded(n: int = 600) -> pd.DataFrame:
     rng = np.random.default_rng(1)
     net, tax = rng.gamma(3, 20, n), rng.gamma(2, 30, n)

@@ -108,7 +108,7 @@ class Formula(Rewrite):
     def tie(self, ties: Ties) -> None:
         lacking = [name for name in self.of if name not in ties.known]
         if self.column in ties.known and lacking:
-            free = [name for name in lacking if name not in ties.tied]
+            free = [name for name in lacking if name not in ties.tied and self._is_line_in(name)]
             ties.bind([*lacking, *([self.rest] if self.rest else [])], ties.widest(free) if free else None)
         elif self.column in ties.known and self.rest:
             ties.known.add(self.rest)
@@ -116,7 +116,7 @@ class Formula(Rewrite):
 
     def pin(self, table: pa.Table, known: pa.Table, solved: Container[str]) -> pa.Table:
         lacking = [name for name in self.of if name not in known.column_names]
-        lacking = [name for name in lacking if name in solved or len(lacking) == 1]
+        lacking = [name for name in lacking if name in solved]
         if self.column not in known.column_names or not lacking:
             return table
         name, at = lacking[0], table.column_names.index(lacking[0])
@@ -124,10 +124,16 @@ class Formula(Rewrite):
         goal = goal - exact_numbers(table.column(self.rest)) if self.rest else goal
         tries = [table.set_column(at, name, pa.array(np.full(table.num_rows, value))) for value in (1.0, 2.0)]
         one, two = (np.asarray(self._formula.left_side(each), dtype=np.float64) for each in tries)
-        with np.errstate(divide="ignore", invalid="ignore"):  # a line in this column, as sums and products are
+        with np.errstate(divide="ignore", invalid="ignore"):
             part = 1 + (goal - one) / (two - one)
         part = rounded_half_up(np.where(np.isfinite(part), part, np.nan), self.places[self.of.index(name)])
         return table.set_column(at, name, to_column(part, table.schema.field(name).type, ~np.isnan(part)))
+
+    def _is_line_in(self, name: str) -> bool:
+        """Return whether the formula is a line in a column, as sums and products are, so that it can be solved for it."""
+        table = pa.table({one: pa.array([1.0, 2.0, 3.0] if one == name else [1.5] * 3) for one in self.of})
+        first, second = np.diff(self._formula.left_side(table))
+        return bool(np.isfinite(first) and first != 0 and abs(first - second) < 1e-9 * abs(first))
 
     def broken(self, table: pa.Table, row: int) -> str:
         shown = super().broken(table, row)

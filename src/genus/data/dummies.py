@@ -39,15 +39,15 @@ def find_dummies(columns: Sequence[Candidate], target: str | None) -> list[OneHo
             sort = "text" if isinstance(found[0][0], str) else type(found[0][0]).__name__
             sorts.setdefault(f"{sort} {found[0][1] is None}", {})[column.name] = (column, *found)
     groups: list[OneHot] = []
-    for sort in sorts.values():
-        left = [*sort]
+    for found_of in sorts.values():
+        left = [*found_of]
         while left:
-            group = _group([sort[name][2] for name in left])
+            group = _group([found_of[name][2] for name in left])
             names = [left[i] for i in group]
             left = [name for name in left if name not in names]
-            some = np.logical_or.reduce([sort[name][2] for name in names])
+            some = np.logical_or.reduce([found_of[name][2] for name in names])
             if len(names) > 1 + bool(some.all()):
-                groups.append(_made([sort[name][:2] for name in names], bool(some.all()), [c.name for c in columns]))
+                groups.append(_made([found_of[name][:2] for name in names], bool(some.all()), [c.name for c in columns]))
     return groups
 
 

@@ -75,8 +75,8 @@ def _orders(columns: Sequence[Candidate]) -> list[Note]:
             if not 0 < broken.sum() <= FEW * len(broken):
                 continue
             fine = ~broken
-            others = [replace(c, data=c.data.filter(pa.array(fine)), values=c.values[fine]) for c in (low, high)]
-            strict = is_below(*others, nearly=True)
+            first, second = (replace(c, data=c.data.filter(pa.array(fine)), values=c.values[fine]) for c in (low, high))
+            strict = is_below(first, second, nearly=True)
             if strict is not None:
                 notes.append(_note(f"{low.name} {'<' if strict else '<='} {high.name}", broken, (low, high)))
     return notes

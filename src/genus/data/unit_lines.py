@@ -26,7 +26,7 @@ POWERS = r"\^?[-+]?\d+$|[²³⁻¹]+$"
 PARTS = r"\s+per\s+|[\s/*·.:_-]+"
 
 
-def without_units(lines: Sequence[Sequence[str]]) -> tuple[list[Sequence[str]], list[Note]]:
+def without_units(lines: Sequence[list[str]]) -> tuple[list[list[str]], list[Note]]:
     """Return the fields of the first lines of a table without a line of units below its header, and a note on that line.
 
     A line is one of units if the column of some number has a unit in it, no column of numbers or times has anything else but
