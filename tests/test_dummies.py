@@ -111,3 +111,12 @@ def test_groups_are_declared() -> None:
         genus.read(table, constraints=["exactly one of is 0, is 1"])
     with pytest.raises(DataError, match="not understood at 'is 5'"):
         genus.read(table, constraints=["at most one of is 0, is 5"])
+
+
+def test_of_two_columns_of_which_one_is_blank_a_blank_is_a_value() -> None:
+    rng = np.random.default_rng(3)
+    amount = rng.normal(0, 50, ROWS).round(2)
+    frame = pd.DataFrame({"debit": np.where(amount < 0, -amount, np.nan), "credit": np.where(amount < 0, np.nan, amount)})
+    assert [kind.unknown for kind in genus.read(frame).space.kinds] == [False, False]
+    frame["debit"] = np.where(rng.random(ROWS) < 0.5, np.nan, frame["debit"].fillna(1.0))
+    assert genus.read(frame).space.kinds[0].unknown

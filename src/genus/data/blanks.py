@@ -35,8 +35,8 @@ def mark_unknown(
     """Return a table's space in which every column with blanks says whether they are unknown values.
 
     A blank is a value where the values of another column tell which rows are blank, as "no basement" tells that its area is
-    blank, and in a column of a single value, as of a box that is ticked or not; elsewhere it is an unknown value (van Buuren
-    2018, "Flexible Imputation of Missing Data", section 1.2).
+    blank; where one of two columns is blank, as of debit and credit; and in a column of a single value, as of a box that is
+    ticked or not. Elsewhere it is an unknown value (van Buuren 2018, "Flexible Imputation of Missing Data", section 1.2).
 
     Args:
         space: of the table.
@@ -118,6 +118,8 @@ def _told(space: Space, x: Tensor, waiting: list[int], agreeing: float) -> set[i
         return told
     blank = space.tables(x).blanks(x).cpu().numpy()
     counts = blank.sum(0)
+    for i in waiting:  # of debit and credit one is blank
+        told |= {i for j in waiting if i != j and (blank[:, i] != blank[:, j]).mean() >= agreeing}
     for j in range(space.dim):
         there = ~blank[:, j]
         code = _codes(space.kinds[j], x[:, j].double().cpu().numpy()[there])
