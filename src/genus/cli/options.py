@@ -187,8 +187,8 @@ class ReadingOptions(RowOptions):
         typer.Option(
             "--constraint",
             metavar="RELATION",
-            help='Keep a relation between columns: "checkin < checkout", "net + tax = total", "city -> state"; may be'
-            " repeated.",
+            help='Keep a relation between columns: "checkin < checkout", "net + tax = total", "city -> state",'
+            ' "due ~ count * price"; may be repeated.',
         ),
     ] = None
     schema: Annotated[

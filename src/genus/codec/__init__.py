@@ -21,6 +21,7 @@ from genus.codec import columns, sequences, series
 from genus.codec.absence import Absent, Together
 from genus.codec.constraints import Constraint
 from genus.codec.forms import to_form
+from genus.codec.formulas import Formula
 from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
 from genus.codec.functions import Function
 from genus.codec.keys import Key
@@ -34,7 +35,7 @@ from genus.errors import DataError
 from genus.space import Category, Real, Space
 
 # Files name the rewrites, so all of them are imported here.
-__all__ = ["Absent", "Codec", "Constraint", "Function", "Key", "OneHot", "Order", "Sum", "Together"]
+__all__ = ["Absent", "Codec", "Constraint", "Formula", "Function", "Key", "OneHot", "Order", "Sum", "Together"]
 
 
 @dataclass(frozen=True)

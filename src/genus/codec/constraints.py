@@ -241,6 +241,16 @@ class Constraint(Rewrite):
     def describe(self) -> str:
         return self.text
 
+    @property
+    def signs(self) -> list[str]:
+        """Return the signs of the text, in their order."""
+        return [value for kind, value in self._tokens if kind == "sign"]
+
+    def left_side(self, table: pa.Table) -> np.ndarray:
+        """Return what stands on the left of the first comparison in every row, (N,) numbers; NaN where a value is missing."""
+        assert self._tree is not None
+        return self._value(self._tree.left, table)
+
     def _compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr, table: pa.Table) -> np.ndarray:
         """Return where a comparison holds, or a value is missing, (N,) bool."""
         sign, compare = COMPARISONS[type(op)]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 
 import numpy as np
+import pyarrow as pa
 
-__all__ = ["CLOCK", "template_of_digits"]
+from genus.codec.notes import Note
+
+__all__ = ["CLOCK", "excel_notes", "template_of_digits"]
 
 CLOCK = "%H%M"
+EXCEL = "%#s"
+EXCEL_DAYS = (29_221, 62_093)  # the days of the years 1980 to 2069, as spreadsheets count them
+DATES = {"date", "dates", "datum", "fecha", "data", "datetime"}
 CENTURIES = (1900, 2100)
 FEWEST, HOURS, MINUTES = 30, 6, 10  # different values, hours and minutes, of which chance makes no clock
 SINCE = (946_684_800, 2_051_222_400)  # seconds since 1970 of the years 2000 and 2035
@@ -33,7 +40,8 @@ def template_of_digits(name: str, values: np.ndarray) -> str | None:
     """Return the template of times that whole numbers stand for, beside whole dates, which are told by their looks.
 
     These are months, 202306; days of a year, 2023174; times of day, 729 and 2157, where the last two digits never reach 60;
-    and seconds or milliseconds since 1970 in a column that is called as a time is.
+    seconds or milliseconds since 1970 in a column that is called as a time is; and the days that spreadsheets count, 43831, in
+    one that is called a date.
 
     Args:
         name: of the column.
@@ -51,16 +59,40 @@ def template_of_digits(name: str, values: np.ndarray) -> str | None:
         return "%Y%j"
     if _are_clocks(distinct):
         return CLOCK
-    words = {*re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())}
+    words = _words(name)
     for template, ratio in (("%s", 1), ("%:s", 1000)):
         if SINCE[0] * ratio <= low and high < SINCE[1] * ratio and words & STAMPS:
             return template
+    if EXCEL_DAYS[0] <= low and high <= EXCEL_DAYS[1] and words & DATES and len(distinct) > 3:
+        return EXCEL
     return None
+
+
+def excel_notes(table: pa.Table, names: Collection[str]) -> Iterator[Note]:
+    """Yield notes on columns of numbers with fractions that spreadsheets have written for instants."""
+    for name in names:
+        column = table.column(name)
+        if pa.types.is_floating(column.type) and _counts_days(name, np.asarray(column.drop_null())):
+            reason = f"column {name!r} looks like days with a time as spreadsheets count them, and is read as numbers"
+            yield Note(f"{reason}; to read times, show the column as times in the spreadsheet and save it anew", column=name)
+
+
+def _counts_days(name: str, values: np.ndarray) -> bool:
+    """Return whether numbers (N,), some with fractions, are instants as a spreadsheet counts them, in days since 1899.
+
+    >>> _counts_days("Date", np.array([43831.25, 44012.5])), _counts_days("price", np.array([43831.25, 44012.5]))
+    (True, False)
+    """
+    return len(values) > 0 and EXCEL_DAYS[0] <= values.min() and values.max() <= EXCEL_DAYS[1] and bool(_words(name) & DATES)
+
+
+def _words(name: str) -> set[str]:
+    return {*re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())}
 
 
 def _are_clocks(distinct: np.ndarray) -> bool:
     """Return whether numbers are hours and minutes, of many hours and of minutes that chance would have beyond 59 too."""
-    hours, minutes = np.divmod(distinct, 100)
-    if len(distinct) < FEWEST or distinct[0] < 0 or hours[-1] > 23 or minutes.max() > 59:
+    hours, minutes = np.divmod(distinct[distinct != 2400], 100)
+    if len(hours) < FEWEST or distinct[0] < 0 or hours[-1] > 23 or minutes.max() > 59:
         return False
     return len(np.unique(hours)) >= HOURS and len(np.unique(minutes)) >= MINUTES

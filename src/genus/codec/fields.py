@@ -38,10 +38,13 @@ def seconds_of(fields: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return seconds since midnight, or of a duration's hours, minutes and seconds; and which exist."""
     zero = np.zeros_like(next(iter(fields.values())))
     hour, minute, second = (fields.get(name, zero) for name in ("H", "M", "S"))
-    good = (hour <= 23) & (minute <= 59) & (second <= 59)
+    late = (hour == 24) & (minute == 0) & (second == 0)  # midnight at the end of a day
+    good = ((hour <= 23) | late) & (minute <= 59) & (second <= 59)
     if "I" in fields:
         good &= (fields["I"] >= 1) & (fields["I"] <= 12)
         hour = fields["I"] % 12 + 12 * fields.get("p", zero)
     if "E" in fields:
         hour = fields["E"]
+    elif not fields.keys() & {"Y", "y", "D"}:
+        hour = np.where(late, zero, hour)  # without a day it is the midnight at its beginning
     return hour * 3600 + minute * 60 + second, good

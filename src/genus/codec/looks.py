@@ -82,15 +82,23 @@ def templates_of(sample: Sequence[str]) -> list[tuple[str, ...]]:
     >>> templates_of(["17/10/2022", "7/1/2014 "[:-1]])
     [('%d/%m/%Y', '%m/%d/%Y')]
     """
-    sample, language, ordinal = _plain(sample)
-    if not sample or not any(map(candidates, (sample[0], sample[len(sample) // 2], sample[-1]))):
+    sample = [*sample]
+    texts, language, ordinal = _plain(sample)
+    first = [sample[i] for i in (0, len(sample) // 2, -1)] if sample else []
+    if not any(map(candidates, _plain(first)[0])):
         return []
-    found = Counter(candidates(text) for text in sample)
+    found = Counter(candidates(text) for text in texts)
+    others = [text for text, plain in zip(sample, texts, strict=True) if not candidates(plain)]
     none = found.pop((), 0)
+    more: list[tuple[str, ...]] = []
+    if 0 < none < len(sample):  # months of two languages
+        second = _plain(others)[1]
+        more = templates_of(others) if second != language else []
+        none = 0 if more else none
     if none > (1 - MOSTLY) * len(sample) or len(found) > BUILDS:
         return []
     groups = _merged(_padded([group for group, _ in found.most_common()]))
-    return [tuple(_marked(template, language, ordinal) for template in group) for group in groups]
+    return [*(tuple(_marked(template, language, ordinal) for template in group) for group in groups), *more]
 
 
 def _plain(sample: Sequence[str]) -> tuple[list[str], str, bool]:

@@ -18,6 +18,7 @@ __all__ = ["FEWEST", "measure_key"]
 
 FEWEST = 50  # rows, in which every key differs
 PROBED = 1000  # rows that show most columns to be no keys
+MOSTLY = 0.9  # of the texts are as long, where some have a letter more
 MOST = 1024  # residues that are kept
 WANTED = 1_000_000  # new keys that there should be room for, where the pattern allows
 LOWER, UPPER = string.ascii_lowercase, string.ascii_uppercase
@@ -110,6 +111,8 @@ def _text_key(name: str, column: pa.ChunkedArray, declared: bool) -> Key:
         least = 10 ** (digits - 1) if fixed and numbers.min() >= 10 ** (digits - 1) else 0 if fixed else int(numbers.min())
         unused = _unused(numbers, least, 10**digits, 10**digits if fixed else 10**DIGITS)
         return Key(name, dtype, unused, (), prefix, suffix, width)
+    if not fixed and (most := _most_alike(column)) is not None:
+        return _text_key(name, most, declared)
     if not fixed or not pc.all(pc.string_is_ascii(column)).as_py():
         raise _NotAKey("its texts have no common pattern")
     codes = _codes(column, longest)
@@ -123,6 +126,15 @@ def _text_key(name: str, column: pa.ChunkedArray, declared: bool) -> Key:
         numbers, size = numbers * len(alphabets[place]) + index[codes[:, place]], size * len(alphabets[place])
     _check_distinct(column, numbers)
     return Key(name, dtype, _unused(numbers, 0, size, size), alphabets)
+
+
+def _most_alike(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return the texts of the most frequent length, where few are shorter or longer, and no text stands twice; else None."""
+    lengths = np.asarray(pc.utf8_length(column))
+    usual = int(np.bincount(lengths).argmax())
+    if (lengths == usual).mean() < MOSTLY or pc.count_distinct(column).as_py() < len(column):
+        return None
+    return column.filter(pa.chunked_array([lengths == usual]))
 
 
 def _ends(column: pa.ChunkedArray) -> tuple[int, int]:

@@ -22,7 +22,8 @@ from genus.codec.rewrites import Rewrite, Ties, place_columns
 from genus.errors import DataError
 from genus.kinds.steps import shortest_decimals
 
-__all__ = ["Order", "Sum", "check_fields", "column_type", "exact_numbers", "integers", "ticks"]
+__all__ = ["ALL_DIGITS", "WHOLE", "Order", "Sum", "check_fields", "column_type", "exact_numbers", "integers", "ticks",
+           "to_column", "with_decimals"]  # fmt: skip
 
 ALL_DIGITS = 17  # decimals of columns that are not rounded
 WHOLE = -1  # decimals of whole numbers and time, which are counted in integers
@@ -75,12 +76,12 @@ def _rounded(values: np.ndarray, decimals: int) -> np.ndarray:
     return values if values.dtype.kind == "i" or not 0 <= decimals < ALL_DIGITS else np.round(values, decimals)
 
 
-def _with_decimals(table: pa.Table, names: Sequence[str], decimals: int) -> pa.Table:
+def with_decimals(table: pa.Table, names: Sequence[str], decimals: int) -> pa.Table:
     """Return a table in which columns are rounded to their decimals, so that what is made of them agrees with what is shown."""
     for name in names if 0 <= decimals < ALL_DIGITS else ():
         column = table.column(name)
         if pa.types.is_floating(column.type):
-            rounded = _to_column(_rounded(exact_numbers(column), decimals), column.type)
+            rounded = to_column(_rounded(exact_numbers(column), decimals), column.type)
             table = table.set_column(table.column_names.index(name), name, rounded)
     return table
 
@@ -94,7 +95,7 @@ def _known(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     return values, ~np.isnan(values)
 
 
-def _to_column(values: np.ndarray, kind: pa.DataType, known: np.ndarray | None = None) -> pa.Array:
+def to_column(values: np.ndarray, kind: pa.DataType, known: np.ndarray | None = None) -> pa.Array:
     """Return numbers (N,) as a column of this type, null where they are not known; a fraction makes them floats."""
     null = np.isnan(values) if known is None else ~known
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -187,14 +188,14 @@ class Order(Rewrite):
             gap = gap // self.tick if not (gap % self.tick).any() else gap / self.tick
         lost = known & ~has_bound  # a gap from nothing would forget the value
         broken = (gap <= 0 if self.strict else gap < 0) & known & has_bound | lost
-        column = _to_column(gap, pa.int64() if self.decimals == WHOLE else pa.float64(), known & has_bound)
+        column = to_column(gap, pa.int64() if self.decimals == WHOLE else pa.float64(), known & has_bound)
         return place_columns(table, [self.column], {self.gap: column}), broken
 
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
-        table = _with_decimals(table, self.others, self.decimals)
+        table = with_decimals(table, self.others, self.decimals)
         (gap, known), (bound, has_bound) = _known(table.column(self.gap)), self._bound(table)
         values = _rounded(bound + gap * self.tick if self.above else bound - gap * self.tick, self.decimals)
-        column = _to_column(values, column_type(self.dtype), known & has_bound)
+        column = to_column(values, column_type(self.dtype), known & has_bound)
         return place_columns(table, [self.gap], {self.column: column})
 
     def tie(self, ties: Ties) -> None:
@@ -213,7 +214,7 @@ class Order(Rewrite):
             return table
         (value, has_value), (gap, has_gap) = _known(known.column(self.column)), _known(table.column(self.gap))
         found = _rounded(value - gap * self.tick if self.above else value + gap * self.tick, self.decimals)
-        column = _to_column(found, table.schema.field(other).type, has_value & has_gap)
+        column = to_column(found, table.schema.field(other).type, has_value & has_gap)
         return table.set_column(table.column_names.index(other), other, column)
 
     def describe(self) -> str:
@@ -265,6 +266,11 @@ class Sum(Rewrite):
     def reads(self) -> tuple[str, ...]:
         return (*self.plus, *self.minus)
 
+    @property
+    def subtracts(self) -> bool:
+        """Return whether a sum of columns that are not negative may be."""
+        return bool(self.minus)
+
     def _terms(self, table: pa.Table) -> dict[str, tuple[int, np.ndarray]]:
         signs = [(1, name) for name in self.plus] + [(-1, name) for name in self.minus]
         return {name: (sign, exact_numbers(table.column(name))) for sign, name in signs}
@@ -288,7 +294,7 @@ class Sum(Rewrite):
                 part = np.where(follows, sign * (total - self._add(others, self.constant)), values)
                 kind = table.column(name).type
                 place = table.column_names.index(name)
-                table = table.set_column(place, name, _to_column(_rounded(part, self.decimals), kind))
+                table = table.set_column(place, name, to_column(_rounded(part, self.decimals), kind))
         off = np.abs(self._add(list(terms.values()), self.constant) - total) > self._slack(total)
         return table.drop_columns([self.column]), known & ((lacking > 1) | ((lacking == 0) & off))
 
@@ -299,9 +305,9 @@ class Sum(Rewrite):
         return 1e-12 * np.abs(total)
 
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
-        table = _with_decimals(table, self.reads, self.decimals)
+        table = with_decimals(table, self.reads, self.decimals)
         total = self._add(list(self._terms(table).values()), self.constant)
-        return table.append_column(self.column, _to_column(total, column_type(self.dtype)))
+        return table.append_column(self.column, to_column(total, column_type(self.dtype)))
 
     def tie(self, ties: Ties) -> None:
         lacking = [name for name in self.reads if name not in ties.known]
@@ -319,7 +325,7 @@ class Sum(Rewrite):
         name, terms = lacking[0], self._terms(table)
         total, others = exact_numbers(known.column(self.column)), [term for other, term in terms.items() if other != name]
         part = _rounded(terms[name][0] * (total - self._add(others, self.constant)), self.decimals)
-        column = _to_column(part, table.schema.field(name).type, ~np.isnan(part))
+        column = to_column(part, table.schema.field(name).type, ~np.isnan(part))
         return table.set_column(table.column_names.index(name), name, column)
 
     def broken(self, table: pa.Table, row: int) -> str:

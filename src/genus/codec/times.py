@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.digits import CLOCK, template_of_digits
+from genus.codec.digits import CLOCK, excel_notes, template_of_digits
 from genus.codec.frames import ARRAYS, Form, is_text, type_name
 from genus.codec.looks import MOSTLY, templates_of
 from genus.codec.notes import Note
@@ -81,8 +81,9 @@ def read_times(
     for name in [name for name, times in found.items() if not times.is_certain and votes]:
         again = find_times(name, table.column(name), open_to[name], missing, votes)
         found[name] = again or found[name]
+    days = tuple(excel_notes(table, [name for name in table.column_names if name not in found and open_to[name] is None]))
     if not found:
-        return table, form, ()
+        return table, form, days
     writings = list(form.writings or [None] * table.num_columns)
     dtypes, columns = list(form.dtypes), list(table.columns)
     for i, name in enumerate(table.column_names):
@@ -94,7 +95,7 @@ def read_times(
             dtypes[i] = type_name(times.column.type)
     table = pa.table(columns, names=table.column_names)
     notes = tuple(note for times in found.values() for note in times.notes)
-    return table, replace(form, writings=tuple(writings), dtypes=tuple(dtypes)), notes
+    return table, replace(form, writings=tuple(writings), dtypes=tuple(dtypes)), (*notes, *days)
 
 
 def _asked(kind: Any) -> str | bool | None:
@@ -260,7 +261,7 @@ def _read(
     parsed: list[tuple[Writing, pa.Array]] = []
     notes: list[Note] = []
     certain = True
-    for group in groups:
+    for group in _and_those_of_the_rest(groups, texts, open_rows):
         rows = np.flatnonzero(open_rows)
         if not len(rows):
             break
@@ -285,11 +286,21 @@ def _read(
         raise DataError(
             Note(f"Column {name!r} holds {present - count:,} times but also {others}", remedy, {"kinds": {name: "category"}})
         )
-    found = _joined(name, parsed, notes, numbers)
+    found = _joined(name, texts, parsed, notes, numbers)
     return found if found is None else replace(found, is_certain=certain)
 
 
-def _joined(name: str, parsed: list[tuple[Writing, pa.Array]], notes: list[Note], numbers: bool) -> Times | None:
+def _and_those_of_the_rest(groups: list[tuple[str, ...]], texts: pa.Array, left: np.ndarray) -> Iterator[tuple[str, ...]]:
+    """Yield groups of templates, and after them those of the texts (N,) that are then left, which no sample may have held."""
+    yield from groups
+    rows = np.flatnonzero(left)[:SAMPLED]
+    if len(rows):
+        yield from (group for group in templates_of(texts.take(pa.array(rows)).to_pylist()) if group not in groups)
+
+
+def _joined(
+    name: str, texts: pa.Array, parsed: Sequence[tuple[Writing, pa.Array]], notes: list[Note], numbers: bool
+) -> Times | None:
     """Return the values of several ways of writing as one column, written as the finest of them."""
     writing, array = parsed[0]
     for other, more in parsed[1:]:
@@ -313,9 +324,15 @@ def _joined(name: str, parsed: list[tuple[Writing, pa.Array]], notes: list[Note]
         noun = "dates" if not writing.has_clock else "times" if writing.has_date else "times of day"
         reason = f"column {name!r} holds whole numbers that are {noun}"
         notes = [*notes, Note(reason, "{} keeps numbers", {"kinds": {name: "lattice"}}, name)]
+    if writing.has_clock and not writing.has_date and not writing.is_duration and _has_end_of_day(texts):
+        notes = [*notes, Note(f"column {name!r} has 24:00, which is taken for 00:00, and written so", column=name)]
     if len(writing.offsets) > 1:
         notes = [*notes, Note(f"column {name!r} has several offsets from UTC, and is measured in UTC", column=name)]
     return Times(pa.chunked_array([array]), writing, tuple(notes))
+
+
+def _has_end_of_day(texts: pa.Array) -> bool:
+    return bool(pc.any(pc.match_substring_regex(texts, r"^24[:.hH]?00")).as_py())
 
 
 def _rank(kind: pa.DataType) -> int:

@@ -24,6 +24,7 @@ TOKEN = re.compile(r"%(?:(?P<point>[.,])(?P<few>-?)(?P<digits>\d?)f|(?P<flag>[-+
                    r"(?:\((?P<language>[a-z]{2})\))?(?P<letter>[YymdjbBaAoqVuHIMSspzDEGP%]))")  # fmt: skip
 ISO_DURATION = "%P"
 SINCE = {"%s": "s", "%:s": "ms"}
+EXCEL, BEFORE_1970 = "%#s", 25_569  # days as spreadsheets count them, of which so many come before 1970
 UTC = ((0, 0), (0, 0))  # offsets of times that are counted, and written, in UTC
 MANY = 50_000  # texts of which each different one is read once, where a few thousand show that they repeat
 
@@ -33,7 +34,8 @@ class Writing:
     """Describes how the times of a column are written, and reads and writes them so.
 
     Templates are those of strftime: %Y %y %m %d %j %b %B %a %A %H %I %M %S %p %z, and %q for quarters; %V is the week and %u
-    the weekday of ISO 8601, whose year is then %Y; %s counts seconds since 1970 and %:s milliseconds. %(de)B is the name in
+    the weekday of ISO 8601, whose year is then %Y; %s counts seconds since 1970, %:s milliseconds, and
+    %#s alone days as spreadsheets do. %(de)B is the name in
     German; there are also fr, es, it, pt and nl. %o is st, nd, rd or th after a day, %(fr)o er after the first. Further: %.3f
     for a point and three digits of seconds, %.-6f for six digits that are left out where they are zero, %.-f for as many as
     needed; %-d for a number without leading zeros, %_d with a blank in its place; %^b for JUN and %#b for jun; %:z for +02:00,
@@ -86,7 +88,7 @@ class Writing:
     @property
     def has_clock(self) -> bool:
         """Return whether there is a time of day in it."""
-        return bool(self.letters & set("HIs"))
+        return bool(self.letters & set("HIs")) and self.template != EXCEL
 
     @property
     def is_duration(self) -> bool:
@@ -129,8 +131,10 @@ class Writing:
         if self.template == ISO_DURATION:
             return parse_iso(values)
         texts = values.cast(pa.large_string())
-        if self.template in SINCE:
+        if self.template in (*SINCE, EXCEL):
             whole = pc.if_else(pc.match_substring_regex(texts, r"^-?\d{1,18}$"), texts, pa.scalar(None, texts.type))
+            if self.template == EXCEL:
+                return pc.subtract(whole.cast(pa.int64()), BEFORE_1970).cast(pa.int32()).cast(pa.date32())
             return whole.cast(pa.int64()).cast(pa.timestamp(SINCE[self.template]))
         if len(texts) > MANY and _repeat(texts):
             encoded = texts.dictionary_encode()
@@ -182,6 +186,8 @@ class Writing:
         """Return times (N,) of one of Arrow's types as texts; the inverse of `parse`."""
         if self.template == ISO_DURATION:
             return format_iso(values)
+        if self.template == EXCEL:
+            return pc.add(values.cast(pa.int32()), BEFORE_1970).cast(pa.string())
         if self.template in SINCE:
             return values.cast(pa.timestamp(SINCE[self.template])).cast(pa.int64()).cast(pa.string())
         unit = "D" if pa.types.is_date32(values.type) else "ms" if pa.types.is_date(values.type) else str(values.type.unit)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.kinds import Kind
+from genus.kinds import Category, Kind, Lattice
 from genus.space import Space
 
 __all__ = ["mark_unknown"]
@@ -19,6 +19,7 @@ LEVELS = 256  # the most values by which a column may tell where another is blan
 FEWEST = 5  # blanks, and rows with a value, of which a pattern can be told
 AGREEING = 0.98  # of the blanks, and of the other rows, are told by another column where a blank means something
 GLANCE = 16_384  # rows that nearly always show that no column tells
+MANY = 0.1  # of the rows are blank, at least, where a column has one value and the blank is another
 FEW = 100  # blanks among these rows that say too little
 NEARLY = 0.9  # of them are told where all rows may agree
 
@@ -34,7 +35,8 @@ def mark_unknown(
     """Return a table's space in which every column with blanks says whether they are unknown values.
 
     A blank is a value where the values of another column tell which rows are blank, as "no basement" tells that its area is
-    blank; where none does, it is an unknown value (van Buuren 2018, "Flexible Imputation of Missing Data", section 1.2).
+    blank; where one of two columns is blank, as of debit and credit; and in a column of a single value, as of a box that is
+    ticked or not. Elsewhere it is an unknown value (van Buuren 2018, "Flexible Imputation of Missing Data", section 1.2).
 
     Args:
         space: of the table.
@@ -55,20 +57,35 @@ def mark_unknown(
     _check(space, unknown, blank_is_a_value)
     if not space.has_missing:
         return space
-    told = _told_by_another(space, x)
+    told, ticks = _told_by_another(space, x), _ticks(space, x)
     said = {*unknown, *blank_is_a_value}
     chosen = []
     for i, name in enumerate(space.names or ()):
         stays = name in fixed and name not in said
         if not space.kinds[i].has_missing or getattr(space.kinds[i], "levels", ()) == (None,):
             continue  # a column without any value has nothing to be drawn in place of blanks
-        if space.kinds[i].unknown if stays else name in unknown or (name not in said and i not in told and name not in related):
+        told_here = i in told or name in related or i in ticks
+        if space.kinds[i].unknown if stays else name in unknown or (name not in said and not told_here):
             chosen.append(i)
     kinds = [
         kind if kind.unknown == (i in chosen) else replace(kind, unknown=not kind.unknown)  # type: ignore[type-var]
         for i, kind in enumerate(space.kinds)
     ]
     return Space(kinds, names=space.names)
+
+
+def _ticks(space: Space, x: Tensor) -> set[int]:
+    """Return the columns with many blanks and one value beside them, as of a box that is ticked or not: the blank says no."""
+    lacking = [i for i, kind in enumerate(space.kinds) if kind.has_missing]
+    share = (space.select(lacking).tables(x).blanks(x[:, lacking]).sum(0) / max(1, len(x))).tolist()
+    return {i for i, blank in zip(lacking, share, strict=True) if blank > MANY and _has_one_value(space.kinds[i])}
+
+
+def _has_one_value(kind: Kind) -> bool:
+    """Return whether a kind has a single value beside the blank."""
+    if isinstance(kind, Category):
+        return kind.states == 2
+    return isinstance(kind, Lattice) and kind.size == 1 and all(atom != atom or atom == kind.low for atom in kind.atoms)
 
 
 def _check(space: Space, unknown: Collection[str], blank_is_a_value: Collection[str]) -> None:
@@ -101,6 +118,8 @@ def _told(space: Space, x: Tensor, waiting: list[int], agreeing: float) -> set[i
         return told
     blank = space.tables(x).blanks(x).cpu().numpy()
     counts = blank.sum(0)
+    for i in waiting:  # of debit and credit one is blank
+        told |= {i for j in waiting if i != j and (blank[:, i] != blank[:, j]).mean() >= agreeing}
     for j in range(space.dim):
         there = ~blank[:, j]
         code = _codes(space.kinds[j], x[:, j].double().cpu().numpy()[there])

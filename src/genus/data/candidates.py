@@ -11,15 +11,16 @@ from genus.codec.frames import type_name
 from genus.codec.relations import ALL_DIGITS, WHOLE, exact_numbers
 from genus.kinds import Category, Kind
 
-__all__ = ["BROKEN", "PROBED", "SURE", "Candidate", "candidate"]
+__all__ = ["BROKEN", "FEWEST_ROWS", "MOST_COLUMNS", "PROBED", "SURE", "Candidate", "candidate"]
 
+MOST_COLUMNS, FEWEST_ROWS = 64, 50  # a search among more columns, or in fewer rows, finds what is not there
 BROKEN = 0.01  # of shuffled rows must break a relation, or it says nothing
 SURE = 15.0  # nats: how improbable it must be that unrelated columns never break it
 PROBED = 1000  # rows that rule most pairs out
 FINE = 4  # decimals: columns of so many or more are of one unit, as far as their decimals tell
 
 
-@dataclass
+@dataclass(eq=False)
 class Candidate:
     """Holds a column for the search: its values as numbers (NaN where missing), or codes of a few."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,6 +39,13 @@ GROUPED = {  # what marks thousands, and the pattern of numbers in which it does
     ".": (r"^[-+]?\d{1,3}(\.\d{3})*(,\d+)?$", r"\.\d{3}[.,]"),
 }
 VERSION = r"^\d{1,2}\.(0|[1-9]\d?)$"  # such as 3.9 and 3.10, which as numbers would be 3.9 and 3.1
+CODE = r"^([A-Za-z]{1,4}[-_/]?\d{2,}|\d{2,}[-_/]?[A-Za-z]{1,2})$"  # a number with a few letters before or behind it
+IDS = {"id", "ids", "key", "code", "codes", "no", "nr", "num", "number", "invoice", "order", "ticket", "ref", "reference",
+       "sku", "serial", "account", "room", "flight", "bus", "line", "route"}  # fmt: skip
+OPEN_ENDED = r"^([<>≤≥]=?\s?\d+([.,]\d+)?|\d+([.,]\d+)?\s?\+|\d+ (and|or) (more|over|older|above|less|under|fewer|younger))$"
+LEVELS = 128  # different texts, at most, of numbers of which some are open to one side
+MANY = 20  # different numbers, all with three digits after a comma: those of decimals would not all have three
+MOSTLY = 0.9
 FEW = 3  # different whole numbers beside 1,500: of three decimals they would be as rare as 1 in 1000
 NUMERIC = ("real", "lattice")
 
@@ -153,7 +161,8 @@ def typed_text(
         return bare.column(numbers)
     if bare.all(TRUTH):  # as text, so that samples are written alike, unless Arrow writes them so by itself
         return bare.column(pc.equal(bare.values, "true") if bare.all("^[tf]") else None)
-    _refuse_mostly_numbers(name, bare, column, kind)
+    if not _are_ids(name, bare) and not (bare.present <= LEVELS and _are_open_ended(bare)):
+        _refuse_mostly_numbers(name, bare, column, kind)
     return _as_levels(name, texts, notes)
 
 
@@ -197,7 +206,12 @@ def _are_versions(name: str, texts: _Texts, notes: list[str]) -> bool:
 def _with_commas(name: str, texts: _Texts, decimal: bool, numeric: bool, notes: list[str]) -> pa.Array | None:
     """Return the numbers of texts whose commas are decimal or mark thousands; None where they are to stay text."""
     for mark, (pattern, beyond_doubt) in GROUPED.items():
-        told = texts.any(beyond_doubt) or (mark == "," and not decimal and texts.all(THOUSANDS) and texts.count(WHOLE) >= FEW)
+        many = mark == "," and not decimal and texts.present >= MANY and texts.all(r"^[-+]?[1-9]\d{0,2},\d{3}$")
+        told = (
+            texts.any(beyond_doubt)
+            or many
+            or (mark == "," and not decimal and texts.all(THOUSANDS) and texts.count(WHOLE) >= FEW)
+        )
         if texts.all(pattern) and told:
             notes.append(Note(f"column {name!r} has marks of thousands, and samples of it have none", column=name))
             return _floats(pc.replace_substring(pc.replace_substring(texts.values, mark, ""), ",", "."))
@@ -225,6 +239,32 @@ def _amounts(name: str, texts: _Texts, decimal: bool, numeric: bool, notes: list
     notes += [Note(f"column {name!r} has {said}", column=name) for said in read.notes]
     numbers = iter(read.numbers)
     return pa.array([next(numbers) if valid else None for valid in pc.is_valid(texts.values).to_pylist()])
+
+
+def _are_ids(name: str, texts: _Texts) -> bool:
+    """Return whether whole numbers are ids since the texts beside them are, digits with a few letters: 536365 and C536379.
+
+    The column is called as ids are; or its values differ, nearly all numbers have as many digits, and the others as many
+    signs or more.
+    """
+    known = texts.values.drop_null()
+    whole = pc.match_substring_regex(known, r"^\d+$")
+    codes, numbers = known.filter(pc.invert(whole)), known.filter(whole)
+    if not (0 < len(codes) < len(numbers)) or not pc.all(pc.match_substring_regex(codes, CODE)).as_py():
+        return False
+    widths = np.asarray(pc.utf8_length(numbers))
+    usual = int(np.bincount(widths).argmax())
+    alike = (widths == usual).mean() >= MOSTLY and pc.min(pc.utf8_length(codes)).as_py() >= usual
+    differ = alike and texts.present == texts.rows(pc.is_valid(texts.values))
+    words = {*re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())}
+    return bool(words & IDS) or bool(differ)
+
+
+def _are_open_ended(texts: _Texts) -> bool:
+    """Return whether the texts beside numbers are such as 90+, <5 and "12 or more": the column is one of levels."""
+    known = texts.values.drop_null()
+    others = known.filter(pc.invert(pc.match_substring_regex(known, NUMBER)))
+    return len(others) > 0 and bool(pc.all(pc.match_substring_regex(others, OPEN_ENDED)).as_py())
 
 
 def _refuse_mostly_numbers(name: str, texts: _Texts, column: pa.ChunkedArray, kind: Any) -> None:

@@ -24,6 +24,7 @@ from genus.data.files import File, as_utf8, beginning, guess_encoding, single_by
 from genus.data.headers import has_header, is_number, names_of
 from genus.data.sequences import Options
 from genus.data.surroundings import DELIMITERS, bare_table
+from genus.data.unit_lines import without_units
 from genus.errors import DataError
 from genus.kinds import Category
 from genus.kinds.numbers import EXACT
@@ -120,14 +121,17 @@ def _opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list
     lines, delimiter = _head(buffer, file, table.delimiter)
     if delimiter == " ":
         buffer = _with_single_blanks(buffer)
-    header, more = has_header(lines, options.kinds) if options.header is None else (options.header, [])
+    lines, units = without_units(lines) if options.header is not False else (lines, [])
+    told = options.header is not None or units
+    header, more = (options.header is not False, []) if told else has_header(lines, options.kinds)
     if len(lines) < 1 + header:
         raise DataError(f"The file {file.name} has a header but no rows; expected rows of data below it.")
     names, renamed = names_of(lines[0]) if header else ([f"x{i}" for i in range(len(lines[0]))], [])
-    layout = _Layout(file.name, buffer, delimiter, tuple(names), int(header), tuple(missing_words(options.missing)))
+    skipped = int(header) + len(units)
+    layout = _Layout(file.name, buffer, delimiter, tuple(names), skipped, tuple(missing_words(options.missing)))
     as_text = [name for name in names if is_category(kind := options.kinds.get(name)) and not _of_numbers(kind)]
     as_text += [name for name in _told_by_texts(lines[int(header) :], names) if name not in as_text]
-    return layout, as_text, lines[int(header) :], [*notes, *more, *renamed]
+    return layout, as_text, lines[int(header) :], [*notes, *more, *units, *renamed]
 
 
 def _typed(

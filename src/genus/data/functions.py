@@ -16,7 +16,7 @@ from genus.codec.functions import Function, plain_values
 from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
 from genus.kinds import Category, Lattice
 
-__all__ = ["find_functions", "first_of_two_values", "has_all_values", "made_function"]
+__all__ = ["codes_of", "find_functions", "first_of_two_values", "has_all_values", "is_function", "made_function"]
 
 LEVELS = 256  # a function has at most so many values
 SEEN = 0.5  # of the whole numbers that a column may have, which tell the function of the others
@@ -25,14 +25,14 @@ SEEN = 0.5  # of the whole numbers that a column may have, which tell the functi
 def find_functions(columns: Sequence[Candidate], target: str | None) -> list[Function]:
     """Return the columns of few values that follow from another's value, each as a function of it; the target is none."""
     by_name = {c.name: c for c in columns}
-    codes = {name: found for name in _related(columns, target) if (found := _codes(by_name[name])) is not None}
+    codes = {name: found for name in _related(columns, target) if (found := codes_of(by_name[name])) is not None}
     names = list(codes)
     few = sum(_has_few(c) for c in columns)
     follows = {
         (of, name)
         for of in names
         for name in names
-        if of != name and name != target and _is_function(*codes[of], *codes[name], pairs=few**2)
+        if of != name and name != target and is_function(*codes[of], *codes[name], pairs=few**2)
     }
     follows = {(of, name) for of, name in follows if has_all_values(by_name[of]) or _unseen(by_name[name], by_name[of])}
     rank = {name: (name != target, not isinstance(by_name[name].kind, Category), i) for i, name in enumerate(names)}
@@ -48,7 +48,7 @@ def find_functions(columns: Sequence[Candidate], target: str | None) -> list[Fun
 
 def _related(columns: Sequence[Candidate], target: str | None) -> list[str]:
     """Return the columns of which, in the first rows, one has one value for each of another's; a glance rules most out."""
-    heads = {c.name: found for c in columns if (found := _codes(replace(c, data=c.data.slice(0, PROBED)), 0)) is not None}
+    heads = {c.name: found for c in columns if (found := codes_of(replace(c, data=c.data.slice(0, PROBED)), 0)) is not None}
     related = {
         name
         for of, (key, keys) in heads.items()
@@ -80,7 +80,7 @@ def _depth(name: str, chosen: Mapping[str, str]) -> int:
     return depth
 
 
-def _codes(column: Candidate, fewest: int = 2) -> tuple[np.ndarray, int] | None:
+def codes_of(column: Candidate, fewest: int = 2) -> tuple[np.ndarray, int] | None:
     """Return a code for each row's value, missing a value like others, and the number of codes; None for many values.
 
     Nor is there a code where there are fewer different values than `fewest`.
@@ -98,7 +98,7 @@ def _codes(column: Candidate, fewest: int = 2) -> tuple[np.ndarray, int] | None:
     return (np.asarray(encoded.indices), count) if count >= fewest else None
 
 
-def _is_function(of: np.ndarray, keys: int, values: np.ndarray, distinct: int, pairs: int) -> bool:
+def is_function(of: np.ndarray, keys: int, values: np.ndarray, distinct: int, pairs: int) -> bool:
     """Return whether each key has one value, in rows enough to rule chance out."""
     if distinct > min(keys, LEVELS) or keys > len(of) / 5:
         return False
@@ -112,7 +112,7 @@ def _is_function(of: np.ndarray, keys: int, values: np.ndarray, distinct: int, p
 
 def has_all_values(column: Candidate) -> bool:
     """Return whether every value that a draw of a column may have was seen, so that each has a value of the function."""
-    kind, codes = column.kind, _codes(column)
+    kind, codes = column.kind, codes_of(column)
     if codes is None:
         return False
     return codes[1] == (kind.size + kind.has_missing if isinstance(kind, Lattice) else kind.states)

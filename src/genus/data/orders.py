@@ -12,7 +12,7 @@ from genus.codec.relations import ALL_DIGITS, Order, integers, ticks
 from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
 from genus.kinds.numbers import EXACT
 
-__all__ = ["add_order", "find_orders", "place_orders"]
+__all__ = ["add_order", "find_orders", "is_below", "place_orders"]
 
 FEWEST = 50  # rows where both are known
 SEVERAL = 5  # rows with the least gap, from which on a gap of 0 would have been seen too
@@ -48,13 +48,18 @@ def _pairs(columns: Sequence[Candidate]) -> list[tuple[str, str, bool]]:
     for i, low in enumerate(columns):
         fits = ~(probe[i] > probe).any(axis=1)
         for j in np.flatnonzero(fits).tolist():
-            if i != j and (strict := _is_below(low, columns[j])) is not None:
+            if i != j and (strict := is_below(low, columns[j])) is not None:
                 found.append((low.name, columns[j].name, strict))
     return found
 
 
-def _is_below(low: Candidate, high: Candidate) -> bool | None:
-    """Return whether one column is strictly below another in every row; None where it is not, or chance may have it so."""
+def is_below(low: Candidate, high: Candidate, nearly: bool = False) -> bool | None:
+    """Return whether one column is strictly below another in every row; None where it is not, or chance may have it so.
+
+    Args:
+        low, high: the columns.
+        nearly: rows that broke it are left out, so that gaps of numbers crowd at 0 anyway, and tell nothing.
+    """
     a, b = low.values, high.values
     known = ~(np.isnan(a) | np.isnan(b))
     if (a > b).any() or (np.isnan(a) & ~np.isnan(b)).any() or known.sum() < FEWEST:
@@ -68,7 +73,7 @@ def _is_below(low: Candidate, high: Candidate) -> bool | None:
     step = 0.0 if low.decimals == ALL_DIGITS else _step(gap)
     # What begins rarely ends before by chance alone; of numbers, the gaps have to look like those from a bound.
     told = pa.types.is_temporal(low.data.type) or _is_told(low.name, high.name)
-    bound = told or _is_bound(gap.astype(np.float64), step)
+    bound = told or (not nearly and _is_bound(gap.astype(np.float64), step))
     # Strict only where several gaps are the least one: elsewhere equal values may just not have come yet.
     return bool(gap[0] > 0 and step > 0 and np.count_nonzero(gap == gap[0]) >= SEVERAL) if bound else None
 

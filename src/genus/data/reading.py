@@ -22,7 +22,9 @@ from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
 from genus.data.grouped import take_group
 from genus.data.images import image_codec
+from genus.data.markers import marker_notes
 from genus.data.measured import measured, measured_context
+from genus.data.nearly import nearly_notes
 from genus.data.ordered import in_order, sequences_of, series_of
 from genus.data.relations import relate
 from genus.data.schema import Schema
@@ -106,8 +108,9 @@ def read(
         header: whether the first line of delimited text names the columns; None: the lines themselves decide.
         relations: look for relations that hold in every row, a <= b, a + b = c, b a function of a, and keep them; printing the
             Dataset shows them. Only in tables of 50 rows or more and of 64 columns or fewer.
-        constraints: relations that are declared, such as "checkin < checkout", "net + tax = total" or "city -> state"; other
-            comparisons, "2 * a < b" say, are kept by drawing again what breaks them.
+        constraints: relations that are declared, such as "checkin < checkout", "net + tax = total", "city -> state" or, of a
+            rounded column, "due ~ count * price"; other comparisons, "2 * a < b" say, are kept by drawing again what
+            breaks them.
         chart: "auto": models see every number of a table through the chart under which its column is likeliest, on the support
             that the column shows; or "affine": standardised by mean and deviation, as textbooks have it.
         unknown: columns whose blanks are values that are not known; nothing draws such a blank unless it is asked to.
@@ -239,11 +242,14 @@ def _measured_rows(
                 raise DataError(note.within(f"Column {target!r} cannot be the target: {{}}"))
             if note.column not in overrides and note.about in ("left out", "personal"):
                 warnings.warn(f"{'Left out: ' if note.about == 'left out' else ''}{note}.", UserWarning, stacklevel=3)
-        pairs = zip(codec.space.names or (), codec.space.kinds, strict=True)
+        pairs = [*zip(codec.space.names or (), codec.space.kinds, strict=True)]
         notes += [*said, *(rounded for n, kind in pairs if (rounded := rounding(n, found.columns.column(n), kind)))]
         target = target if target is not None else found.target
         fixed = [name for name, kind in overrides.items() if isinstance(kind, Kind)]
+        plain = {name: kind for name, kind in pairs if name not in fixed}
+        notes += marker_notes(found.columns.select(kept), overrides)
         codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
+        notes += nearly_notes(found.columns, plain, codec.rewrites, target) if relations else []
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
         related = {name for rewrite in codec.rewrites for name in rewrite.meaningful_blanks}
         codec = replace(codec, space=mark_unknown(codec.space, x, fixed, *blanks, related))

@@ -1,7 +1,7 @@
 """The search for relations between columns that hold in every row, and that chance does not explain.
 
-Sums come first, then functions, then orders, then sums of the gaps that orders leave: a stay's nights are the gap between its
-dates. Whatever is found is run forward and backward over all rows before it is believed.
+Sums come first, then formulas, then functions, then orders, then sums of the gaps that orders leave: a stay's nights are the
+gap between its dates. Whatever is found is run forward and backward over all rows before it is believed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import pyarrow as pa
 from genus.codec import Codec
 from genus.codec.absence import Absent, Together
 from genus.codec.constraints import Constraint
+from genus.codec.formulas import Formula
 from genus.codec.frames import to_numbers
 from genus.codec.functions import Function
 from genus.codec.onehot import OneHot
 from genus.codec.relations import Order, Sum, exact_numbers
 from genus.codec.rewrites import BrokenRelation, Rewrite, run_backward, run_forward
-from genus.data.candidates import Candidate, candidate
+from genus.data.candidates import FEWEST_ROWS, MOST_COLUMNS, Candidate, candidate
 from genus.data.declared import Declared
+from genus.data.dummies import declared_dummies, find_dummies, is_of_dummies
+from genus.data.formulas import declared_formula, find_formulas, is_near_constraint
 from genus.data.functions import find_functions
 from genus.data.measure import measure
 from genus.data.orders import add_order, find_orders, place_orders
@@ -30,9 +33,8 @@ from genus.errors import DataError
 from genus.kinds import Kind, Lattice, Real
 from genus.space import Space
 
-__all__ = ["FEWEST_ROWS", "MOST_COLUMNS", "find_relations", "relate"]
+__all__ = ["find_relations", "relate"]
 
-MOST_COLUMNS, FEWEST_ROWS = 64, 50  # a search among more columns, or in fewer rows, finds what is not there
 BEYOND = 0.002  # of rows with shuffled columns, at least, that leave an end of a replaced column which is kept,
 TOUCHING = 5, 0.005  # and rows, and a share of all, at least, that lie at it
 
@@ -63,11 +65,12 @@ def relate(
     names = codec.space.names or ()
     kinds = dict(zip(names, codec.space.kinds, strict=True))
     table = table.select(list(names))
-    declared, together = [], []
+    declared: list[Constraint | str] = []
+    together: list[Rewrite] = []
     for text in constraints:
         blanks = Together.declared(text, names) or Absent.declared(text, names)
         if blanks is None:
-            declared.append(Constraint(text, names))
+            declared.append(text if is_near_constraint(text, names) or is_of_dummies(text, names) else Constraint(text, names))
         else:
             together.append(blanks)
     free = {name: kind for name, kind in kinds.items() if name not in fixed}
@@ -83,6 +86,8 @@ def relate(
             kinds[order.gap] = _gap_kind(order.gap, after.column(order.gap), kinds[order.column], chart)
         elif isinstance(order, OneHot):
             kinds[order.into] = measure(order.into, after.column(order.into), "category")
+        elif isinstance(order, Formula) and order.rest:
+            kinds[order.rest] = measure(order.rest, after.column(order.rest), "lattice", chart=chart)
     space = Space([kinds[name] for name in after.column_names], names=after.column_names)
     return Codec(space, codec.form, (*codec.rewrites, *rewrites), codec.names or tuple(names))
 
@@ -99,7 +104,7 @@ def find_relations(
     table: pa.Table,
     kinds: Mapping[str, Kind],
     target: str | None = None,
-    declared: Sequence[Constraint] = (),
+    declared: Sequence[Constraint | str] = (),
     search: bool = True,
 ) -> list[Rewrite]:
     """Return the relations that hold in every row of a table, in the order in which a codec runs them.
@@ -108,7 +113,8 @@ def find_relations(
         table: the rows.
         kinds: of the columns among which to search.
         target: a column that must stay a column of x.
-        declared: relations that must hold; those that no rewrite represents are kept by rejection.
+        declared: relations that must hold; those that no rewrite represents are kept by rejection. Texts are formulas that
+            hold but for rounding, "total ~ net + tax".
         search: look for others too, in a table of 50 rows or more and of 64 columns or fewer.
 
     >>> days = {"start": [*range(30)] * 2, "end": [i % 30 + i % 7 for i in range(60)]}
@@ -120,12 +126,23 @@ def find_relations(
     """
     search = search and table.num_rows >= FEWEST_ROWS and 1 < len(kinds) <= MOST_COLUMNS
     columns = {name: candidate(name, kind, table.column(name)) for name, kind in kinds.items()} if search or declared else {}
-    wanted = Declared.of(declared, columns, target)
+    wanted = Declared.of([one for one in declared if isinstance(one, Constraint)], columns, target)
     numbers = [c for c in columns.values() if c.is_number]
     found: list[Rewrite] = [*_believed([*wanted.sums, *(find_sums(numbers, target) if search else [])], table)]
     sums = found
     found = [_one_hot(one, sums, columns, target) for one in sums]
     gone = {r.column for r in found if isinstance(r, Sum)}.union(*(r.columns for r in found if isinstance(r, OneHot)))
+    texts = [one for one in declared if isinstance(one, str)]
+    groups = [group for one in texts if (group := declared_dummies(one, columns)) is not None]
+    if search:
+        free = {name for group in groups for name in group.columns} | gone
+        groups += find_dummies([c for name, c in columns.items() if name not in free], target)
+    found += groups
+    gone |= {name for group in groups for name in group.columns}
+    formulas = [declared_formula(one, columns, target) for one in texts if is_near_constraint(one, [*columns])]
+    formulas += find_formulas([c for c in numbers if c.name not in gone], target) if search else []
+    found += _believed(formulas, _after(found, table))
+    gone |= {one.column for one in found if isinstance(one, Formula)}
     functions = find_functions([c for name, c in columns.items() if name not in gone], target) if search else []
     found += _believed([*wanted.functions, *functions], _after(found, table))
     gone |= {r.column for r in found if isinstance(r, Function)}
@@ -172,7 +189,7 @@ def _ends(found: Sequence[Rewrite], table: pa.Table, kinds: Mapping[str, Kind]) 
     An end is kept where several rows lie at it, and some would be beyond it if the columns that stand for it were shuffled; and
     always the sign of a difference, such as what is left of 100.
     """
-    replaced = [r for r in found if isinstance(r, Sum | Order) and isinstance(kinds.get(r.column), Real | Lattice)]
+    replaced = [r for r in found if isinstance(r, Sum | Order | Formula) and isinstance(kinds.get(r.column), Real | Lattice)]
     if not replaced:
         return []
     after, rng = _after(found, table), np.random.default_rng(0)
@@ -185,7 +202,8 @@ def _ends(found: Sequence[Rewrite], table: pa.Table, kinds: Mapping[str, Kind]) 
         least = max(TOUCHING[0], TOUCHING[1] * len(seen))
         both = zip((">=", "<="), _range(kinds[rewrite.column]), strict=True)
         ends = [(s, end) for s, end in both if (seen == end).sum() >= least and _beyond(values, s, end).mean() >= BEYOND]
-        if isinstance(rewrite, Sum) and rewrite.minus and np.nanmin(seen) >= 0 and not any(sign == ">=" for sign, _ in ends):
+        subtracts = isinstance(rewrite, Sum | Formula) and rewrite.subtracts
+        if subtracts and np.nanmin(seen) >= 0 and not any(sign == ">=" for sign, _ in ends):
             ends.append((">=", 0.0))
         for sign, end in ends:
             if (inside & ~_beyond(values, sign, end)).mean() >= ACCEPTED:
@@ -212,7 +230,7 @@ def _after(rewrites: Sequence[Rewrite], table: pa.Table) -> pa.Table:
     return table
 
 
-def _believed(rewrites: Sequence[Sum | Function | Order], table: pa.Table) -> list[Rewrite]:
+def _believed(rewrites: Sequence[Sum | Function | Order | Formula], table: pa.Table) -> list[Rewrite]:
     """Return the rewrites that every row obeys, and that give back what they took."""
     kept: list[Rewrite] = []
     for rewrite in rewrites:

@@ -22,6 +22,7 @@ from genus.data.cells import ALWAYS, NONE, SOMETIMES, typed_text
 from genus.data.files import File, as_utf8, beginning, guess_encoding
 from genus.data.headers import has_header, names_of
 from genus.data.sequences import Options
+from genus.data.unit_lines import without_units
 from genus.errors import DataError
 
 __all__ = ["mark_missing", "open_dataset", "read_arrow", "read_dataset", "read_excel", "read_json", "read_parquet",
@@ -253,16 +254,18 @@ def read_excel(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...]]
 def _from_cells(rows: list[list[Any]], options: Options, file: File) -> tuple[pa.Table, tuple[str, ...]]:
     """Return the cells of a sheet as a table."""
     shown = [[_text(cell) for cell in row] for row in rows[:1000]]
-    header, notes = has_header(shown, options.kinds) if options.header is None else (options.header, [])
+    shown, units = without_units(shown) if options.header is not False else (shown, [])
+    told = options.header is not None or units
+    header, notes = (options.header is not False, []) if told else has_header(shown, options.kinds)
     names, renamed = names_of(shown[0]) if header else ([f"x{i}" for i in range(len(rows[0]))], [])
-    body = rows[1:] if header else rows
+    body = rows[int(header) + len(units) :]
     if not body:
         raise DataError(f"The sheet of {file.name} has a header but no rows; expected rows of data below it.")
     columns = {}
     for i, name in enumerate(names):
         columns[name] = _cells(name, [row[i] for row in body])
     table, more = typed_columns(pa.table(columns), options)
-    return table, (*notes, *renamed, *more)
+    return table, (*notes, *units, *renamed, *more)
 
 
 def _cells(name: str, cells: list[Any]) -> pa.Array:

@@ -177,7 +177,8 @@ def _wanted(codec: Codec, columns: Sequence[str] | None) -> dict[str, bool]:
     for name in columns or ():
         if name not in known:
             raise DataError(f"The model knows no column {name!r} to fill; it knows {', '.join(known)}.")
-    return dict.fromkeys(known, False) if columns is None else dict.fromkeys(columns, True)
+    meant = {name for rewrite in codec.rewrites for name in rewrite.meaningful_blanks if codec.replaced(name)}
+    return dict.fromkeys([n for n in known if n not in meant], False) if columns is None else dict.fromkeys(columns, True)
 
 
 def _batches(data: Dataset) -> Iterator[Dataset]:

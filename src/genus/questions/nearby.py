@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from genus.codec import Codec, Function, OneHot, Order, Sum
+from genus.codec import Codec, Formula, Function, OneHot, Order, Sum
 from genus.codec.tabular import as_table
 from genus.data import Dataset
 from genus.errors import DataError, GenusError
@@ -184,6 +184,7 @@ def _changed(
     assert before.table is not None
     row = {name: before.table.column(name).to_pylist() for name in before.table.column_names}
     follow = [one.column for one in codec.rewrites if isinstance(one, Function | Sum)]
+    follow += [one.column for one in codec.rewrites if isinstance(one, Formula) and not one.rest]
     follow += [name for one in _groups(codec, change) for name in one.columns]
     row = {name: values for name, values in row.items() if name not in follow} | {name: [v] for name, v in change.items()}
     _, after = read_for(model, row, True, reading)
@@ -198,6 +199,7 @@ def _changed(
 def _moved(codec: Codec, change: Mapping[str, Any]) -> set[str]:
     """Return the columns of the space that a change of a person's columns fixes."""
     gaps = {one.gap for one in codec.rewrites if isinstance(one, Order) and {one.column, *one.others} & {*change}}
+    gaps |= {one.rest for one in codec.rewrites if isinstance(one, Formula) and one.rest and {one.column, *one.of} & {*change}}
     return {*change} | gaps | {one.into for one in _groups(codec, change)}
 
 

@@ -94,7 +94,8 @@ def held(codec: Codec, table: pa.Table, name: str) -> np.ndarray:
         return np.zeros(table.num_rows, dtype=bool)
     names = codec.space.names or ()
     kind = codec.space.kinds[names.index(name)] if name in names else None
-    if kind is not None and kind.has_missing and not kind.unknown:
+    meant = codec.replaced(name) and any(name in rewrite.meaningful_blanks for rewrite in codec.rewrites)
+    if meant or (kind is not None and kind.has_missing and not kind.unknown):
         return np.ones(table.num_rows, dtype=bool)
     return ~np.asarray(pc.is_null(table.column(name), nan_is_null=True))
 

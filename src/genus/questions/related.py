@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from genus.codec import Codec, Function, OneHot, Order, Sum
+from genus.codec import Codec, Formula, Function, OneHot, Order, Sum
 from genus.codec.relations import exact_numbers
 from genus.data import Dataset
 from genus.errors import GenusError
@@ -126,8 +126,9 @@ def _sources(codec: Codec, column: str) -> set[str]:
     """Return the columns of the space, and of tables between, of which a column of the person's is made."""
     wanted = {column}
     for rewrite in codec.rewrites:
-        if isinstance(rewrite, Order | Sum | Function) and rewrite.column in wanted:
-            wanted |= {*rewrite.reads, *([rewrite.gap] if isinstance(rewrite, Order) else [])}
+        if isinstance(rewrite, Order | Sum | Function | Formula) and rewrite.column in wanted:
+            more = rewrite.gap if isinstance(rewrite, Order) else rewrite.rest if isinstance(rewrite, Formula) else ""
+            wanted |= {*rewrite.reads, *filter(None, [more])}
         elif isinstance(rewrite, OneHot) and wanted & {*rewrite.columns}:
             wanted.add(rewrite.into)
     return wanted

@@ -1,0 +1,285 @@
+"""The search for columns that a formula gives to the last decimal: rounded sums, products, quotients and shares of others."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from genus.codec.constraints import Constraint, quoted
+from genus.codec.formulas import EXACTLY, Formula
+from genus.codec.relations import ALL_DIGITS
+from genus.data.candidates import BROKEN, SURE, Candidate
+from genus.errors import DataError
+
+__all__ = ["declared_formula", "find_formulas", "is_near_constraint"]
+
+GLANCE = 32  # rows that rule nearly all products out
+MATRIX = 4096  # rows by which sums are sought
+COARSE = 20  # units of the last decimal: what varies by less is near a sum by chance
+FEW = 0.005  # of the rows, at most, that are farther from a formula: a total that was not typed as it is
+FEWEST = 10  # different values of a column that is to be a multiple of another
+NEAR = 0.3  # of the spread of a column, at most, is left of it by a sum that few rows break, before these are left out
+SHORT = 4  # significant digits of a factor, at most: 0.19, 1.609
+
+
+def find_formulas(columns: Sequence[Candidate], target: str | None) -> list[Formula]:
+    """Return the columns that are sums, products, quotients or multiples of others up to rounding; the target is none.
+
+    Args:
+        columns: of numbers and of time, which is left out.
+        target: a column that must stay a column of x.
+    """
+    numbers = [c for c in columns if not pa.types.is_temporal(c.data.type)]
+    if len(numbers) < 2:
+        return []
+    found: list[Formula] = []
+    for one in (*_products(numbers, target), *_sums(numbers, target), *_multiples(numbers, target)):
+        names = {one.column, *one.of}
+        if not any({other.column} & names or one.column in other.of for other in found):
+            found.append(one)
+    return found
+
+
+def _made(column: Candidate, text: str, of: Sequence[Candidate], most: int) -> Formula | None:
+    """Return a column as a formula whose rest is at most some units of its last decimal in all rows but few; else None."""
+    one = Formula(column.name, text, tuple(c.name for c in of), tuple(c.decimals for c in of), column.dtype, column.decimals)
+    values, given = column.values, one.values(pa.table({c.name: c.data for c in of}))
+    known = ~np.isnan(values)
+    if (known & np.isnan(given)).any():
+        return None
+    left, blank = np.abs(values - given)[known], bool((~known & ~np.isnan(given)).any())
+    unit = 10.0 ** -max(column.decimals, 0)
+    if column.decimals >= ALL_DIGITS:
+        return one if (left <= EXACTLY * np.abs(values[known])).all() and not blank else None
+    if (left > (most + 0.25) * unit).sum() > FEW * len(left):
+        return None
+    if left.max(initial=0.0) <= 0.25 * unit and not blank:
+        return one
+    rest = f"{column.name} - ({text})" if re.search(r" [-+] ", text) else f"{column.name} - {text}"
+    return replace(one, rest=rest)
+
+
+def _says_something(one: Formula, column: Candidate, of: Sequence[Candidate], tries: float) -> bool:
+    """Return whether rows in which the column is shuffled would break a formula often enough."""
+    given = one.values(pa.table({c.name: c.data for c in of}))
+    rows = np.flatnonzero(~np.isnan(column.values) & ~np.isnan(given))
+    if len(rows) < 2:
+        return False
+    shuffled = column.values[np.random.default_rng(0).permutation(rows)]
+    unit = 10.0 ** -max(column.decimals, 0) if column.decimals < ALL_DIGITS else EXACTLY * np.abs(shuffled)
+    broken = float((np.abs(shuffled - given[rows]) > 1.25 * unit).mean())
+    return broken >= BROKEN and broken * len(rows) >= SURE + math.log(tries)
+
+
+# -- products and quotients -------------------------------------------------------------------------------------------------
+
+
+def _products(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
+    """Yield the columns that are the product, the quotient or the mean of others, rounded."""
+    many = [c for c in columns if len(np.unique(c.values[:4096])) > 2]  # of 0 and 1 a product is no amount
+    if len(many) < 3:
+        return
+    rows = np.linspace(0, len(many[0].values) - 1, GLANCE).astype(np.int64)
+    probe = np.stack([c.values[rows].astype(np.float64) for c in many])
+    units = np.array([10.0 ** -max(c.decimals, 0) if c.decimals < ALL_DIGITS else 0.0 for c in many])[:, None]
+    slack = 1.25 * units + 1e-9 * np.abs(probe)
+    tries = float(len(many)) ** 3
+    for made, text, used in _combinations([quoted(c.name) for c in many], probe):
+        with np.errstate(invalid="ignore"):
+            away = np.abs(probe - made)
+        near = ((away > slack).sum(axis=1) <= 1) & ((~np.isnan(away)).sum(axis=1) >= GLANCE // 4)
+        near[used] = False
+        for k in np.flatnonzero(near).tolist():
+            if many[k].name == target or np.nanmax(np.abs(probe[k])) < COARSE * units[k, 0]:
+                continue
+            of = [many[i] for i in used]
+            one = _made(many[k], text, of, 1)
+            if one is not None and _says_something(one, many[k], of, tries):
+                yield one
+
+
+def _combinations(names: Sequence[str], probe: np.ndarray) -> Iterator[tuple[np.ndarray, str, list[int]]]:
+    """Yield products and quotients of two columns, and means of two or of several that stand together.
+
+    Args:
+        names: of the columns, as a formula has them.
+        probe: some of their values (D, N).
+
+    Returns:
+        Of each its values (N,), its text, and the places of its columns.
+    """
+    for i, j in itertools.combinations(range(len(names)), 2):
+        yield probe[i] * probe[j], f"{names[i]} * {names[j]}", [i, j]
+    for i, j in itertools.permutations(range(len(names)), 2):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            yield probe[i] / probe[j], f"{names[i]} / {names[j]}", [i, j]
+    for i, j in itertools.combinations(range(len(names)), 2):
+        yield (probe[i] + probe[j]) / 2, f"({names[i]} + {names[j]}) / 2", [i, j]
+        if j > i + 1:
+            yield probe[i : j + 1].mean(axis=0), f"({' + '.join(names[i : j + 1])}) / {j + 1 - i}", [*range(i, j + 1)]
+
+
+# -- sums -------------------------------------------------------------------------------------------------------------------
+
+
+def _sums(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
+    """Yield the columns that are sums of others, missing in the same rows, but for rounding."""
+    groups: dict[bytes, list[Candidate]] = {}
+    for column in columns:
+        if column.decimals < ALL_DIGITS:
+            groups.setdefault(np.packbits(np.isnan(column.values)).tobytes(), []).append(column)
+    for group in groups.values():
+        if len(group) > 2:
+            yield from _sums_of(group, target)
+
+
+def _sums_of(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
+    """Yield sums among columns; one after another, the smallest first, from those before it."""
+    rows = np.flatnonzero(~np.isnan(columns[0].values))
+    if len(rows) < 2 * len(columns) + SURE:
+        return
+    part = rows[:: max(1, len(rows) // MATRIX)]
+    values = {c.name: c.values[part].astype(np.float64) for c in columns}
+    pivots: list[Candidate] = []
+    basis = [np.full(len(part), len(part) ** -0.5)]
+    for column in sorted(columns, key=lambda c: float(np.abs(values[c.name]).mean())):
+        left = values[column.name] - values[column.name].mean()
+        if left.std() == 0:
+            continue
+        unit = 10.0 ** -max(column.decimals, 0)
+        norm, wide = float(np.linalg.norm(left)), left.std() >= COARSE * unit and len(pivots) > 1
+        told = NEAR * float(np.median(np.abs(left)))
+        for _ in range(2):
+            for vector in basis:
+                left = left - vector * (vector @ left)
+        near = wide and np.median(np.abs(left)) <= max(told, unit)
+        one = _sum_of(column, pivots, values, target) if near else None
+        if one is not None:
+            yield one
+        elif np.linalg.norm(left) > 1e-9 * norm:
+            basis.append(left / np.linalg.norm(left))
+            pivots.append(column)
+
+
+def _sum_of(
+    column: Candidate, pivots: Sequence[Candidate], values: Mapping[str, np.ndarray], target: str | None
+) -> Formula | None:
+    """Return a column, or one that it is made of, as the sum of the others, where all weights are 1 or -1."""
+    goal = values[column.name]
+    matrix = np.stack([*(values[p.name] for p in pivots), np.ones(len(goal))], axis=1)
+    fine = np.ones(len(goal), dtype=bool)
+    for _ in range(3):  # without the few rows that are far from what the others say
+        fitted = np.linalg.lstsq(matrix[fine], goal[fine], rcond=None)[0]
+        away = np.abs(goal - matrix @ fitted)
+        fine = away <= max(10 * float(np.median(away)), 10.0 ** -max(column.decimals, 0))
+    weights, unit = fitted[:-1], 10.0 ** -max(column.decimals, 0)
+    signs = np.rint(weights)
+    if np.median(away) > len(pivots) * unit or np.abs(weights - signs).max() > 0.2 or np.abs(signs).max() > 1:
+        return None
+    terms = {p: int(sign) for p, sign in zip(pivots, signs, strict=True) if sign}
+    if len(terms) < 2:
+        return None
+    rest = goal - sum(sign * values[p.name] for p, sign in terms.items())
+    constant = float(np.round(np.median(rest), max(column.decimals, 0)))
+    order = [*values]
+    equation = {column: -1} | terms  # sum of signed columns + constant = 0
+    for one in sorted(equation, key=lambda c: c is not column):
+        flip = -equation[one]
+        others = {c: sign * flip for c, sign in equation.items() if c is not one}
+        if one.name != target and _keeps_sign(one, others, constant * flip) and np.ptp(values[one.name]) >= COARSE * unit:
+            others = {c: others[c] for c in sorted(others, key=lambda c: order.index(c.name))}
+            made = _made(one, _as_text(others, constant * flip), [*others], (len(terms) + 1) // 2)
+            return made if made is None or _says_something(made, one, [*others], 1.0) else None
+    return None
+
+
+def _keeps_sign(column: Candidate, others: Mapping[Candidate, int], constant: float) -> bool:
+    """Return whether a sum has no sign to keep, keeps it by itself, or is what others leave of a constant."""
+    low, high = np.nanmin(column.values), np.nanmax(column.values)
+    positive = all(np.nanmin(c.values) >= 0 for c in others) and low >= 0
+    signs = {*others.values()}
+    return bool(low < 0 < high) or (positive and ((signs == {1} and constant >= 0) or (signs == {-1} and constant > 0)))
+
+
+def _as_text(terms: Mapping[Candidate, int], constant: float) -> str:
+    """Return signed columns and a constant as a formula; what is added comes first."""
+    plus, minus = ([quoted(c.name) for c, sign in terms.items() if sign == wanted] for wanted in (1, -1))
+    number = f"{abs(constant):.15g}" if constant else ""
+    plus = [*([number] if constant > 0 and not plus else []), *plus, *([number] if constant > 0 and plus else [])]
+    minus += [number] if constant < 0 else []
+    return " - ".join([" + ".join(plus), *minus]).removeprefix(" ")
+
+
+# -- multiples --------------------------------------------------------------------------------------------------------------
+
+
+def _multiples(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
+    """Yield the columns that are another times a short number, rounded: a tax of 19 percent, miles beside kilometres."""
+    many = [c for c in columns if len(np.unique(c.values[:4096])) >= FEWEST]
+    for column in many:
+        if column.decimals >= ALL_DIGITS or column.name == target:
+            continue
+        unit = 10.0 ** -max(column.decimals, 0)
+        for other in many:
+            if other is column or np.nanmax(np.abs(column.values[:GLANCE]), initial=0.0) < COARSE * unit:
+                continue
+            factor = _factor(column.values[:GLANCE], other.values[:GLANCE], unit)
+            factor = _factor(column.values, other.values, unit) if factor else 0.0
+            if not factor or factor == 1:
+                continue
+            one = _made(column, f"{factor:.15g} * {quoted(other.name)}", (other,), 1)
+            if one is not None and _says_something(one, column, (other,), float(len(many)) ** 2):
+                yield one
+
+
+def _factor(values: np.ndarray, of: np.ndarray, unit: float) -> float:
+    """Return the shortest positive number that makes values of others, up to half a unit; 0.0 where none of few digits does."""
+    known = ~(np.isnan(values) | np.isnan(of))
+    values, of = values[known].astype(np.float64), of[known].astype(np.float64)
+    there = of != 0
+    if not there.any() or (np.abs(values[~there]) > unit).any():
+        return 0.0
+    ends = np.stack([(values[there] + sign * 0.5001 * unit) / of[there] for sign in (-1, 1)])
+    low, high = float(ends.min(axis=0).max()), float(ends.max(axis=0).min())
+    if not 0 < low <= high:
+        return 0.0
+    first = math.floor(math.log10(high))
+    for digits in range(SHORT):
+        step = 10.0 ** (first - digits)
+        if math.ceil(low / step - 1e-9) * step <= high:
+            return float(f"{math.ceil(low / step - 1e-9) * step:.{SHORT}g}")
+    return 0.0
+
+
+# -- declared ---------------------------------------------------------------------------------------------------------------
+
+
+def is_near_constraint(text: str, names: Sequence[str]) -> bool:
+    """Return whether a constraint is "column ~ formula"."""
+    return "~" in text and text not in names
+
+
+def declared_formula(text: str, columns: Mapping[str, Candidate], target: str | None) -> Formula:
+    """Return the formula that "total ~ net + tax" declares: the column is rounded to its decimals, and x holds what is left.
+
+    Raises:
+        DataError: the text is no formula of other columns of numbers for a column of numbers.
+    """
+    left, _, right = text.partition("~")
+    name, names = left.strip().strip('"`'), tuple(columns)
+    rule = Constraint(f"{right.strip()} = 0", names)
+    of = [columns[n] for n in rule.reads]
+    used = [*of, *(columns[n] for n in names if n == name)]
+    numbers = all(c.is_number and not pa.types.is_temporal(c.data.type) for c in used)
+    if name not in columns or name in rule.reads or name == target or not numbers:
+        raise DataError(f"The constraint {text!r} is no formula; expected a column of numbers, ~, and a formula of others.")
+    made = _made(columns[name], right.strip(), of, 10**15)
+    if made is None:
+        raise DataError(f"The constraint {text!r} gives no number in some row in which {name!r} has one; leave it out.")
+    return made

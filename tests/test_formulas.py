@@ -1,0 +1,204 @@
+"""Columns that a formula of others gives, to the last decimal: rounded totals, shares, amounts, unit prices, taxes."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import genus
+from genus.codec import Formula
+from genus.codec.rewrites import rewrite_from_json
+from genus.data.schema import Schema
+from genus.errors import DataError
+
+
+def found(data: genus.Dataset) -> set[str]:
+    assert data.codec is not None
+    return {rewrite.describe() for rewrite in data.codec.rewrites}
+
+
+def draws(data: genus.Dataset, n: int = 500) -> pd.DataFrame:
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, seed=0, progress=False)
+    drawn = model.decode(model.sample(n, seed=1))
+    assert isinstance(drawn, pd.DataFrame)
+    return drawn
+
+
+def bills(n: int = 600) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    count, price = rng.integers(1, 12, n), np.round(rng.gamma(3, 7, n) + 0.5, 2)
+    return pd.DataFrame({"item": rng.choice(list("pqr"), n), "count": count, "price": price, "due": np.round(count * price, 2)})
+
+
+def test_an_amount_is_count_times_price() -> None:
+    frame = bills()
+    data = genus.read(frame)
+    assert found(data) == {"due = count * price"}
+    assert data.space.names == ("item", "count", "price")
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    drawn = draws(data)
+    np.testing.assert_allclose(drawn["due"], drawn["count"] * drawn["price"], atol=1e-9)
+    assert found(genus.read(frame, schema=Schema.of(data))) == {"due = count * price"}
+    assert found(genus.read(frame, target="due")) >= {"price = due / count"}
+    assert found(genus.read(frame, relations=False)) == set()
+    assert data.codec is not None
+    assert [rewrite_from_json(one.to_json()) for one in data.codec.rewrites] == [*data.codec.rewrites]
+    wrong = data.codec.encode(frame.assign(due=frame["due"] + (frame.index == 7)), beyond=True)
+    assert np.flatnonzero(wrong.isinf().any(1)).tolist() == [7]
+    with pytest.raises(DataError, match="breaks due = count \\* price"):
+        genus.read(frame.assign(due=frame["due"] + 1), space=data.codec)
+
+
+def test_a_unit_price_is_an_amount_by_its_count() -> None:
+    frame = bills()
+    frame["due"] = np.round(frame["due"] * 0.93, 2)
+    frame["each"] = np.round(frame["due"] / frame["count"] + 1e-9, 2)
+    assert "each = due / count" in found(genus.read(frame))
+
+
+def test_what_is_blank_follows_from_the_others() -> None:
+    frame = bills()
+    data = genus.read(frame)
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, seed=0, progress=False)
+    blank = frame.astype({"count": float})
+    blank.loc[:29, "due"] = np.nan
+    blank.loc[30:59, "price"] = np.nan
+    blank.loc[60:89, ["price", "due"]] = np.nan
+    filled = genus.impute(model, blank, seed=0).tables[0].to_pandas()
+    assert filled.notna().all().all()
+    np.testing.assert_allclose(filled["due"], (filled["count"] * filled["price"]).round(2), atol=1e-9)
+    np.testing.assert_allclose(filled["price"][30:60], frame["price"][30:60], atol=0.011)
+    assert (filled["due"][30:60] == frame["due"][30:60]).all()
+
+
+def test_a_blank_below_the_line_is_tried() -> None:
+    rng = np.random.default_rng(6)
+    count, due = rng.integers(1, 6, 500), rng.integers(100, 9000, 500) / 100
+    frame = pd.DataFrame({"due": due, "count": count, "each": (due / count + 1e-9).round(2)})
+    data = genus.read(frame)
+    assert {"each = due / count"} & {text.removesuffix(", nearly") for text in found(data)}
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, seed=0, progress=False)
+    blank = frame.head(40).astype({"count": float})
+    blank["count"] = np.nan
+    filled = genus.impute(model, blank, seed=0).tables[0].to_pandas()
+    assert (filled["count"] == frame["count"][:40]).mean() > 0.9
+
+
+def rounded(n: int = 600) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    net, tax = rng.gamma(3, 20, n), rng.gamma(2, 30, n)
+    shares = rng.dirichlet([3, 2, 1], n) * 100
+    names = {"coal": shares[:, 0], "gas": shares[:, 1], "wind": shares[:, 2]}
+    return pd.DataFrame({"net": net, "tax": tax, "total": net + tax, **names}).round(1)
+
+
+def test_rounded_sums_and_shares_keep_their_totals() -> None:
+    frame = rounded()
+    data = genus.read(frame)
+    formulas = {"total = net + tax, nearly", "coal = 100 - gas - wind, nearly"}
+    assert found(data) == {*formulas, "coal >= 0"}
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    assert found(genus.read(frame, schema=Schema.of(data))) == {*formulas, "coal >= 0"}
+    drawn = draws(data)
+    assert (drawn["net"] + drawn["tax"] - drawn["total"]).abs().max() < 0.11
+    assert (drawn["coal"] + drawn["gas"] + drawn["wind"] - 100).abs().max() < 0.11
+    assert drawn["coal"].min() >= 0
+    share = (frame["net"] + frame["tax"] - frame["total"]).abs().gt(0.05).mean()
+    assert abs((drawn["net"] + drawn["tax"] - drawn["total"]).abs().gt(0.05).mean() - share) < 0.08
+
+
+def test_a_known_total_holds_in_what_is_filled() -> None:
+    frame = rounded()
+    data = genus.read(frame)
+    model = genus.build("naive-bayes", data.space)
+    genus.fit(model, data, seed=0, progress=False)
+    blank = frame.head(60).copy()
+    blank.loc[:19, "tax"] = np.nan
+    blank.loc[20:39, "total"] = np.nan
+    filled = genus.impute(model, blank, seed=0).tables[0].to_pandas()
+    assert filled.notna().all().all()
+    assert (filled["total"][:20] == frame["total"][:20]).all()
+    assert (filled["net"] + filled["tax"] - filled["total"]).abs().max() < 0.11
+
+
+def test_a_tax_is_a_share_of_the_price() -> None:
+    rng = np.random.default_rng(2)
+    net = rng.gamma(3, 20, 500).round(2)
+    km = rng.gamma(3, 20, 500).round(1)
+    frame = pd.DataFrame({"net": net, "vat": (0.19 * net).round(2), "km": km, "miles": (km / 1.609).round(1)})
+    assert {"vat = 0.19 * net", "vat = 0.19 * net, nearly"} & found(genus.read(frame))
+    drawn = draws(genus.read(frame))
+    assert (drawn["vat"] - 0.19 * drawn["net"]).abs().max() < 0.0151
+    assert (drawn["miles"] - drawn["km"] / 1.609).abs().max() < 0.16
+
+
+def test_chance_is_no_formula() -> None:
+    rng = np.random.default_rng(3)
+    small = {f"flag {i}": rng.integers(0, 2, 800) for i in range(4)} | {f"few {i}": rng.integers(0, 5, 800) for i in range(4)}
+    wide = {f"wide {i}": rng.normal(50, 20, 800).round(1) for i in range(4)}
+    assert found(genus.read(pd.DataFrame(small | wide))) == set()
+
+
+def test_a_formula_is_declared(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    height, weight = rng.normal(1.72, 0.09, 300).round(2), rng.normal(72, 12, 300).round(1)
+    frame = pd.DataFrame({"height": height, "weight": weight, "bmi": (weight / height**2).round(1)})
+    data = genus.read(frame, constraints=["bmi ~ weight / height / height"])
+    assert {"bmi = weight / height / height"} <= {text.removesuffix(", nearly") for text in found(data)}
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    drawn = draws(data)
+    assert (drawn["bmi"] - drawn["weight"] / drawn["height"] ** 2).abs().max() < 0.151
+    for text in ("bmi ~ weight +", "bmi ~ bmi * 2", "size ~ weight"):
+        with pytest.raises(DataError, match="constraint"):
+            genus.read(frame, constraints=[text])
+
+
+def test_a_formula_of_a_file_is_checked() -> None:
+    good = Formula("c", "a * b", ("a", "b"), (-1, 2), "double", 2)
+    assert good.declarations == ("c ~ a * b",)
+    changes: list[dict[str, Any]] = [
+        {"text": "a *"},
+        {"text": "a * d"},
+        {"places": (1,)},
+        {"dtype": "what"},
+        {"of": ("a", "c")},
+    ]
+    for change in changes:
+        with pytest.raises(DataError):
+            replace(good, **change)
+
+
+def test_a_formula_that_few_rows_break_is_kept_and_told() -> None:
+    frame = rounded()[["net", "tax", "total"]]
+    frame.loc[[5, 300], "total"] = (frame["total"] * 10).round(1)
+    data = genus.read(frame)
+    assert found(data) == {"total = net + tax, nearly"}
+    assert any("total = net + tax in all rows but 2 of 600, such as row 5" in note for note in data.notes)
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    drawn = draws(data)
+    assert (drawn["net"] + drawn["tax"] - drawn["total"]).abs().gt(0.3).mean() < 0.02
+
+
+def test_orders_and_functions_that_few_rows_break_are_told() -> None:
+    rng = np.random.default_rng(5)
+    states = {"Austin": "TX", "Dallas": "TX", "Miami": "FL", "Boston": "MA"}
+    start = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, 600), "D")
+    city = rng.choice([*states], 600)
+    frame = pd.DataFrame({"start": start, "end": start + pd.to_timedelta(rng.integers(1, 15, 600), "D"), "city": city})
+    frame["state"] = frame["city"].map(states)
+    assert not any("in all rows but" in note for note in genus.read(frame).notes)
+    frame.loc[17, "end"] = frame.loc[17, "start"] - pd.Timedelta(days=3)
+    frame.loc[[40, 41], "city"], frame.loc[[40, 41], "state"] = "Austin", "MA"
+    notes = [note for note in genus.read(frame).notes if "in all rows but" in note]
+    assert any(note.startswith("start < end in all rows but row 17, where start is") for note in notes)
+    assert any("state follows from city in all rows but 2 of 600, such as row 40, where city is Austin" in n for n in notes)
+    assert len(notes) == 2
+    assert not any("in all rows but" in note for note in genus.read(frame, relations=False).notes)
+    few = {f"c{i}": rng.choice(["a", "b"], 600, p=[0.99, 0.01]) for i in range(6)}
+    assert not any("in all rows but" in note for note in genus.read(pd.DataFrame(few | {"x": rng.normal(0, 1, 600)})).notes)
