@@ -297,7 +297,8 @@ def test_draws_of_joint_numbers_on_lattices_are_as_frequent_as_their_masses(on_l
 
 def test_dependence_between_lattices_is_found(tmp_path: Path) -> None:
     model, alone = (learned(LATTICES, steps(600), covariance=name, components=1) for name in ("full", "diagonal"))
-    assert model.parts.gaussians is not None and model.parts.smooth == (0, 2)
+    assert model.parts.gaussians is not None
+    assert model.parts.smooth == (0, 2)
     fresh = steps(500, seed=5)
     assert float((model.log_prob(fresh) - alone.log_prob(fresh)).mean()) > 1.0
     path = tmp_path / "m.genus"

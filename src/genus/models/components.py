@@ -93,10 +93,10 @@ class MixtureRows(NamedTuple):
 class Components(nn.Module):
     """Hold a mixture's components, p(k | c) p(x | k), which are learned from expected counts.
 
-    Within a component states (categories, atoms, short lattices) are independent of all else; numbers are jointly normal, beside
-    atoms and missing values those that are present, and those on lattices have the masses of cells (see `Cut`). Blanks that
-    stand for unknown values are left out (Little & Rubin 1987: missing at random): rows are as likely as the values that they
-    have.
+    Within a component states (categories, atoms, short lattices) are independent of all else; numbers are jointly normal,
+    beside atoms and missing values those that are present, and those on lattices have the masses of cells (see `Cut`). Blanks
+    that stand for unknown values are left out (Little & Rubin 1987: missing at random): rows are as likely as the values that
+    they have.
 
     Args:
         space: of x.

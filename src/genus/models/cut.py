@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from genus.models.masses import interval_mass
+from genus.models.masses import SERIES, interval_mass, log_bend
 from genus.nets.cells import atom_cells
 from genus.random import normal_like
 from genus.space import Kind, Lattice, Space
@@ -17,7 +17,6 @@ from genus.space import Kind, Lattice, Space
 __all__ = ["Cut"]
 
 LEAST, TRIES = 1e-9, 64  # of a lattice's mass without its atoms; draws in its place of what falls on them
-NARROW = 0.05  # standard deviations, times one and the distance from the mean, that a cell is wide whose mass is a short series
 
 
 class Cut:
@@ -70,10 +69,9 @@ class Cut:
         z, scale = z[..., self.places], scale[..., self.places]
         lower, upper = edges.unsqueeze(2) / scale  # (B, K, L)
         half, middle = 0.5 * (upper - lower), z + 0.5 * (upper + lower)
-        square, h2 = middle.square(), half.square()
-        bend = h2 / 6 * (square - 1) + h2.square() / 120 * (square.square() - 6 * square + 3)  # to 1e-9 where cells are narrow
-        out = 0.5 * (z.square() - square) + (edges[1] - edges[0]).log().unsqueeze(1) + torch.log1p(bend)
-        wide = ~(half * (1 + middle.abs()) < NARROW)
+        square = middle.square()
+        out = 0.5 * (z.square() - square) + (edges[1] - edges[0]).log().unsqueeze(1) + log_bend(square, half.square())
+        wide = ~(half * (1 + middle.abs()) < SERIES)
         if bool(wide.any()):
             at = z[wide]
             mass = interval_mass(at + lower[wide], at + upper[wide])
@@ -90,7 +88,7 @@ class Cut:
         return (1 - (upper - lower).sum(0)).clamp(min=LEAST).log()
 
     def draw(self, j: int, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
-        """Return numbers (B,) at place j around means (B,), by standard noise (B,); on a lattice they are values and no atoms."""
+        """Return numbers (B,) at place j around means (B,), by standard noise (B,): of a lattice values that are no atoms."""
         u = self.snap(j, mean + std * noise)
         for _ in range(TRIES if j in self.atoms else 0):
             lower, upper = self.atoms[j].to(u.device)

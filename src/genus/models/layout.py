@@ -93,7 +93,7 @@ def smooth_lattices(space: Space, x: Tensor) -> tuple[int, ...]:
 
 
 def _roughness(kind: Lattice, distinct: np.ndarray, counts: np.ndarray) -> float:
-    """Return the nats a row that the counts of a short lattice's values say beyond those of their neighbours, less chance's part."""
+    """Return how many nats a row the counts of a short lattice's values say beyond those of their neighbours, less chance's."""
     count = np.zeros(kind.size)
     count[np.rint((distinct - kind.low) / kind.step).astype(int)] = counts
     seen, rows = count > 0, counts.sum()

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LatticeRows", "interval_mass", "lattice_moments", "likeliest_prior", "normal_cell_mass"]
+__all__ = ["SERIES", "LatticeRows", "interval_mass", "lattice_moments", "likeliest_prior", "log_bend", "normal_cell_mass"]
 
 NARROW = 5e-4  # standard deviations that a cell is wide whose mass is its density times its width, to 1e-7
+SERIES = 0.5  # standard deviations, see `log_bend`
 LEANS = 2.0  # rows' worth
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # pseudo-counts of a table to choose from
 SHARED = 1024  # cells of a lattice, at most, that rows look up
@@ -62,11 +63,8 @@ def normal_cell_mass(cell: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         mass = log_width.unsqueeze(1) - torch.add(std.log() + 0.5 * math.log(2 * math.pi), square, alpha=0.5)
         return _with_ends(mass, ends, lower, upper, mean, std)
     half = 0.5 * width.unsqueeze(1) / std
-    if len(z) and bool((half * (1 + z.abs())).max() < 0.05):
-        # A cell this narrow is its density times its width; two more terms of the series make it so to 1e-9.
-        h2 = half.square()
-        bend = h2 / 6 * (square - 1) + h2.square() / 120 * (square.square() - 6 * square + 3)
-        mass = -0.5 * square + (2 * half).log() - 0.5 * math.log(2 * math.pi) + torch.log1p(bend)
+    if len(z) and bool((half * (1 + z.abs())).max() < SERIES):
+        mass = -0.5 * square + (2 * half).log() - 0.5 * math.log(2 * math.pi) + log_bend(square, half.square())
     else:
         mass = interval_mass(z - half, z + half)
     return _with_ends(mass, ends, lower, upper, mean, std)
@@ -78,6 +76,24 @@ def _with_ends(mass: Tensor, ends: Tensor, lower: Tensor, upper: Tensor, mean: T
         return mass
     a, b = ((t[ends].unsqueeze(1) - mean) / std for t in (lower, upper))
     return mass.index_copy(0, ends, interval_mass(a, b))
+
+
+def log_bend(square: Tensor, h2: Tensor) -> Tensor:
+    """Return the log of a cell's mass less that of its density times its width, by a series in the width.
+
+    Args:
+        square: of the distance of the cell's middle from the mean, in standard deviations.
+        h2: the square of half its width, h; right to 1e-10 where h (1 + the distance) is below `SERIES`.
+    """
+    terms = ((1, -1), (1, -6, 3), (1, -15, 45, -15), (1, -28, 210, -420, 105))  # Hermite polynomials, of the square
+    out, power = torch.zeros_like(square), 1.0
+    for k, hermite in enumerate(terms, 1):
+        value = torch.full_like(square, hermite[0])
+        for coefficient in hermite[1:]:
+            value = value * square + coefficient
+        power = power * h2
+        out += power * value / math.factorial(2 * k + 1)
+    return torch.log1p(out)
 
 
 def interval_mass(a: Tensor, b: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ LEVELS = (2.0, 0.1, 0.5, 8.0, 30.0)  # as POOLS, of the tables of levels and ato
 SHAPES = (30.0, 0.0, 300.0)  # rows' worth of a normal in tables of short lattices, of few rows
 MANY_POOL = 8.0  # the first of more than few rows
 NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
+LARGE = 4  # numbers whose covariance may be worth some factors, or to be shared
 NUMBERS = 2**22  # of all covariances together, at most
 
 
@@ -244,6 +245,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         """Return the forms to choose from, for n rows of which so many are fitted at a time."""
         reals, tables = len(self.parts.joint) + len(layouts.lattices), self.parts.product.cells.total > 0
         covariance = list(COVARIANCES[::-1]) if self.covariance == "auto" else [self.covariance]  # the freest leads soonest
+        if reals < LARGE and self.covariance == "auto":  # whose covariances in between are hardly simpler
+            covariance = ["full", "diagonal"]
         if reals < 2 or (self.covariance == "auto" and 8 * reals**2 > NUMBERS):
             covariance = ["diagonal"]
         most = fitted // 8 if covariance == ["diagonal"] else min(fitted // 8, NUMBERS // reals**2)
