@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import inspect
 import os
 import re
@@ -10,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html import unescape
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -69,17 +67,6 @@ def test_every_family_has_a_page_with_its_figure(site: Path) -> None:
         assert re.search(r"\b(?:19|20)\d\d\b", text), f"the paper of {name}"
         assert ">>> " in text, f"an example of {name}"
         assert (site / "families" / f"{name}.png").stat().st_size > 5_000
-
-
-def test_formulas_in_docstrings_are_no_tags() -> None:
-    pytest.importorskip("griffe", reason="the site's tools are not installed: pip install 'genus[docs]'")
-    spec = spec_from_file_location("doctests", ROOT / "tools" / "doctests.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert doctest.testmod(module).failed == 0
-    assert "m_i(x_&lt;i)" in module.fenced(inspect.getdoc(genus.MAF))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Fence the doctests of docstrings, as an extension of Griffe, and keep their formulas: nothing in them is read as HTML."""
+"""Fence the doctests of docstrings, as an extension of Griffe: pages show them as code and never read them as Markdown."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 from griffe import Extension, Object
 
-# An example, from a prompt to the next blank line; code within a line; what would begin a tag, as in x_<i.
-PART = re.compile(r"^( *)>>> .*(?:\n\1.*\S.*)*|`[^`\n]+`|<(?=[A-Za-z/!?])", re.MULTILINE)
+EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1.*\S.*)*", re.MULTILINE)  # from a prompt to the next blank line
 
 
 class Doctests(Extension):
@@ -21,17 +20,5 @@ class Doctests(Extension):
 
 
 def fenced(text: str) -> str:
-    r"""Return text with a fence around each block of lines that begins with a prompt, and with no tags of HTML outside of code.
-
-    >>> fenced("p(x_i given x_<i), `a<b`")
-    'p(x_i given x_&lt;i), `a<b`'
-    >>> fenced(">>> type(1)\n<class 'int'>\n\nmore")
-    "```pycon\n>>> type(1)\n<class 'int'>\n```\n\nmore"
-    """
-
-    def instead(found: re.Match[str]) -> str:
-        if found[1] is not None:
-            return f"{found[1]}```pycon\n{found[0]}\n{found[1]}```"
-        return "&lt;" if found[0] == "<" else found[0]
-
-    return PART.sub(instead, text)
+    """Return text with a fence around each block of lines that begins with a prompt and ends before a blank line."""
+    return EXAMPLE.sub(lambda found: f"{found[1]}```pycon\n{found[0]}\n{found[1]}```", text)
