@@ -31,12 +31,14 @@ import pyarrow as pa
 import pyarrow.csv
 import sklearn
 import torch
+from records import Record
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 import genus
 
+RECORD = Record(__doc__, "scikit-learn")
 TARGET, FOLDS = "income", 4
 PUBLISHED = {
     "TabSyn": (0.631, 0.908),
@@ -103,6 +105,7 @@ def shuffled(table: pa.Table) -> pa.Table:
 def line(name: str, fidelity: float, utility: float, density: float | None = None, note: str = "") -> None:
     nats = "" if density is None else f"{density:.3f}"
     print(f"  {name:<38}{fidelity:>7.3f}{utility:>8.3f}{nats:>12}   {note}", flush=True)
+    RECORD.row(rows=name, C2ST=fidelity, TSTR=utility, **({} if density is None else {"nats": density}), note=note)
 
 
 def judged(
@@ -153,6 +156,7 @@ def main() -> None:
     names = arguments.families.split(",")
     found = {name: judged(name, data, test, real, arguments.seconds, arguments.seed) for name in names}
 
+    RECORD.keep([arguments.seed])
     floor = found.pop("mixture", (0.0, 0.0, None))[2] or -float("inf")
     missed = [
         name

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from records import Record
 from torch import Tensor, nn
 
 import genus
@@ -29,6 +30,7 @@ from genus import Lattice, Space
 from genus.files import read_tensors, write_tensors
 from genus.nets.dense import dense
 
+RECORD = Record(__doc__)
 IMAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "images" / "binarized_mnist.npz"
 SPACE = Space(Lattice(0, 1), shape=(28, 28))
 PUBLISHED = {
@@ -114,7 +116,17 @@ def main() -> None:
             f"{model.use(data['valid']).active} of {model.latent} units active",
             flush=True,
         )
+        RECORD.row(
+            model=name,
+            nats_an_image=(float(evidence.mean()), float(error)),
+            bound=float(bound.mean()),
+            published=-figure,
+            codes_an_image=samples,
+            images=len(test),
+            minutes=minutes,
+        )
         missed |= bool(-evidence.mean() > figure)
+    RECORD.keep()
     if missed:
         sys.exit("a figure misses the one published")
 

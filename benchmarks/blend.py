@@ -16,11 +16,13 @@ import time
 from pathlib import Path
 
 import torch
+from records import Record
 from torch import Tensor
 
 import genus
 from genus import Category, Dataset, Space
 
+RECORD = Record(__doc__)
 TEXT = Path(__file__).resolve().parents[2] / "shared" / "data" / "text" / "tinyshakespeare.txt"
 
 
@@ -61,12 +63,20 @@ def main() -> None:
 
     together, missed = scores(model), []
     print(f"  {'blend':<8}{-together.mean():7.4f} nats a character")
+    RECORD.row(model="blend", nats_a_character=-float(together.mean()), seconds=arguments.seconds)
     for name, models in zip(model.weights, model.fits, strict=True):
         alone = scores(models[0])
         gain = together - alone
         error = float(gain.std()) / len(gain) ** 0.5
         print(f"  {name:<8}{-alone.mean():7.4f}  weight {model.weights[name]:.3f}  the blend {gain.mean():+.4f} ± {error:.4f}")
+        RECORD.row(
+            model=name,
+            nats_a_character=-float(alone.mean()),
+            weight=float(model.weights[name]),
+            gain_of_the_blend=(float(gain.mean()), error),
+        )
         missed += [name] if float(gain.mean()) < -error else []
+    RECORD.keep([arguments.seed])
     if missed:
         sys.exit(f"The blend is worse than {', '.join(missed)}.")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from records import Record
 from sklearn.ensemble import RandomForestClassifier
 
 import genus
@@ -26,6 +27,7 @@ from genus.data import Dataset
 from genus.registry import build
 from genus.training import choose_size
 
+RECORD = Record(__doc__, "scikit-learn")
 ROWS, DRAWS, TESTED = 3000, 500, 2000
 
 
@@ -73,7 +75,9 @@ def main() -> None:
     rare = {"class_weight": "balanced", "min_samples_leaf": 5} if arguments.table else {}
     forest = RandomForestClassifier(300, random_state=0, **rare)
     forest.fit(data.x.flatten(1).numpy(), data.c[:, 0].numpy())
-    print(f"real test rows: {np.mean(forest.predict(x_test) == y_test):.1%} found; chance {1 / levels:.0%}", flush=True)
+    real = np.mean(forest.predict(x_test) == y_test)
+    print(f"real test rows: {real:.1%} found; chance {1 / levels:.0%}", flush=True)
+    RECORD.row(of="real test rows", found_pct=100 * float(real), chance_pct=100 / levels)
     asked = (torch.arange(draws_asked) % levels).float()[:, None]
     for name in arguments.families.split(","):
         cls = genus.family(name)
@@ -94,9 +98,11 @@ def main() -> None:
             flush=True,
         )
         print(f"    {size.sentence}", flush=True)
+        RECORD.row(of=f"draws of {name}", found_pct=100 * float(found), steps=history.steps, fit_s=spent, draws_s=drawn)
         if arguments.out is not None and not arguments.table:
             arguments.out.mkdir(parents=True, exist_ok=True)
             save_grid(arguments.out / f"{name}.png", draws)
+    RECORD.keep([arguments.seed])
 
 
 def save_grid(path: Path, draws: torch.Tensor) -> None:

@@ -24,10 +24,12 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from records import Record
 
 import genus
 from genus import GPT, Category, Space
 
+RECORD = Record(__doc__)
 WIDTH, LAYERS, HEADS, SYMBOLS, WINDOW = 384, 6, 6, 65, 256
 
 
@@ -85,12 +87,15 @@ def main() -> None:
         line = f"{batch:>5} {precision:>8}" + "".join(f"{value:>16,.0f}" for value in rate.values())
         line += "       -" if ratio is None else f"{ratio:>8.1f}"
         print(f"{line}   (compiled in {first['compiled'] - statistics.median(times['compiled']):.0f} s)", flush=True)
+        RECORD.row(texts=batch, precision=precision, **{f"{name}, tokens a second": value for name, value in rate.items()})
         if precision == "float32" and peer is not None:
             default[batch] = rate["x-transformers"]
         if least and rate["compiled"] < least:
             missed.append(f"{least:,} tokens a second at batch {batch}, {precision}")
         if least and rate["compiled"] < 3 * default.get(batch, 0.0):
             missed.append(f"three times x-transformers in float32 at batch {batch}, {precision}")
+    RECORD.peers = ("x-transformers",) if peer is not None else ()
+    RECORD.keep()
     if missed:
         raise SystemExit("Expected at least " + "; ".join(missed) + ".")
 

@@ -38,6 +38,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from records import Record
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -45,6 +46,7 @@ import genus
 from genus import GPT, Category, Dataset, Space
 from genus.training import choose_size
 
+RECORD = Record(__doc__)
 TEXT = Path(__file__).resolve().parents[2] / "shared" / "data" / "text" / "tinyshakespeare.txt"
 SIZE = {"width": 128, "layers": 4, "heads": 4}
 BLOCK, BATCH, WARMUP = 64, 12, 100
@@ -130,14 +132,24 @@ def against_peer(train: Tensor, validation: Tensor, letters: Category, iteration
     print(f"{'':<36}{'parameters':>11}{'steps':>7}{'epochs':>8}{'seconds':>9}{'nats':>8}")
     epochs = iterations * BATCH * BLOCK / len(train)
     print(f"{'nanoGPT, its recipe rewritten':<36}{parameters:>11,}{iterations:>7}{epochs:>8.2f}{seconds:>9.1f}{theirs:>8.4f}")
+    RECORD.row(model="nanoGPT, its recipe rewritten", steps=iterations, seconds=seconds, nats_a_character=theirs)
     ours = {}
     for share in (0.25, 1.0):
         model, history = trained(train, Space(letters, shape=(BLOCK + 1,), sequence=True), share * seconds, SIZE)
         ours[share] = loss(model, validation, BLOCK + 1, BLOCK, 1)
         row = f"{model.parameter_count:>11,}{history.steps:>7}{history.rows[-1]['epoch']:>8.2f}{history.seconds:>9.1f}"
         print(f"{f'genus.GPT, {share:.0%} of that time':<36}{row}{ours[share]:>8.4f}")
+        what = f"genus.GPT, {share:.0%} of that time"
+        RECORD.row(model=what, steps=history.steps, seconds=history.seconds, nats_a_character=ours[share])
+    RECORD.keep()
     if ours[0.25] > theirs or ours[1.0] > theirs - 0.2:
         raise SystemExit("Expected nanoGPT's loss after a quarter of its time, and 0.2 nats less after all of it.")
+
+
+def keep(**cells: str | float) -> None:
+    """Add a row, and write the record anew: the line that is asked for may be missed."""
+    RECORD.row(**cells)
+    RECORD.keep()
 
 
 def large(train: Tensor, validation: Tensor, letters: Category, seconds: float) -> None:
@@ -148,8 +160,10 @@ def large(train: Tensor, validation: Tensor, letters: Category, seconds: float) 
     print(f"{history.steps} steps, {history.rows[-1]['epoch']:.1f} epochs, {history.seconds:.0f} s")
     for row in history.rows[1 :: max(1, len(history.rows) // 12)]:
         print(f"  step {row['step']:>6} {row['seconds']:>6.0f} s  training loss {row['nll'] / space.dim:.4f}")
-    print(f"blocks of 256, cold: {loss(model, validation, 256, 256, 0):.4f} nats a character")
+    cold = loss(model, validation, 256, 256, 0)
+    print(f"blocks of 256, cold: {cold:.4f} nats a character")
     sliding = loss(model, validation, 256, 128, 128)
+    keep(model="GPT, larger", steps=history.steps, seconds=history.seconds, cold=cold, sliding=sliding)
     print(f"sliding, 128 to 255 characters given: {sliding:.4f}")
     if sliding > 1.5:
         raise SystemExit("Expected at most 1.50 nats a character.")
@@ -170,6 +184,7 @@ def by_default(train: Tensor, validation: Tensor, letters: Category, seconds: fl
     cold = loss(model, text, block, block, 0)
     later = loss(model, text, block, block // 2, block // 2)
     print(f"last 10 %: blocks of {block}, cold, {cold:.4f} nats a character; the later half of each, {later:.4f}")
+    keep(model="GPT by default", steps=history.steps, seconds=history.seconds, cold=cold, later_half=later)
     if cold > 1.7:
         raise SystemExit("Expected at most 1.70 nats a character.")
 
@@ -189,7 +204,9 @@ def ablation(train: Tensor, validation: Tensor, letters: Category, seconds: floa
 
     def show(name: str, **arguments: Any) -> None:
         model, history = trained(train, space, seconds, SIZE, **arguments)
-        print(f"{name:<46}{history.steps:>7}{loss(model, validation, BLOCK + 1, BLOCK, 1):>8.4f}", flush=True)
+        nats = loss(model, validation, BLOCK + 1, BLOCK, 1)
+        print(f"{name:<46}{history.steps:>7}{nats:>8.4f}", flush=True)
+        keep(model=name, steps=history.steps, seconds=history.seconds, nats_a_character=nats)
 
     show("as it is: Muon, bfloat16, linear to 0")
     show("float32", precision="32-true")

@@ -1,5 +1,7 @@
-"""How many draws of a table are impossible: a negative amount, an end before its start, a total that is not the sum, a wrong
-state of a city, shares that do not add up, a day or a time that does not exist, a key that is there twice or is a real one.
+"""Count the draws of a table that are impossible.
+
+Such are a negative amount, an end before its start, a total that is not the sum, a wrong state of a city, shares that do not
+add up, a day or a time that does not exist, a key that is there twice or is a real one.
 
 The table is written as people write such tables, read from the file, and drawn from through the command line.
 
@@ -16,9 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from records import Record
 
 from genus.cli import main
 
+RECORD = Record(__doc__)
 CITIES = {"Reno": "NV", "Elko": "NV", "Utica": "NY", "Troy": "NY", "Salem": "OR", "Bend": "OR", "Provo": "UT"}
 FAMILIES = ("naive-bayes", "mixture", "made", "nsf")
 DAY, INSTANT, CLOCK = "%d.%m.%Y", "%Y-%m-%d %H:%M:%S", "%H:%M"
@@ -119,3 +123,5 @@ if __name__ == "__main__":
     for name in options.families:
         found = run(name, options.rows, options.draws, options.budget)
         print(f"{name:12}", ", ".join(f"{what} {count}" for what, count in found.items()), flush=True)
+        RECORD.row(family=name, rows=options.rows, draws=options.draws, **found)
+    RECORD.keep()

@@ -26,11 +26,13 @@ import sys
 import time
 
 import torch
+from records import Record
 from torch import Tensor
 
 import genus
 from genus import GAN, Real, Space
 
+RECORD = Record(__doc__)
 ROWS, SAMPLES = 100_000, 2_500
 ASKED = {"ring": 0.95, "grid": 0.92}
 SECONDS = 300
@@ -89,6 +91,7 @@ def main() -> None:
                 modes, share, seconds = trial(name, seed, arguments.steps, plain)
                 found.append((modes, share, seconds))
                 print(f"{name + ', ' + title:<22}{seed:>5}{modes:>7}{100 * share:>7.1f}{seconds:>6.0f}", flush=True)
+                RECORD.row(layout=name, model=title, seed=seed, modes=modes, of=count, high_quality_pct=100 * share, s=seconds)
                 if not plain and (modes < count or share < ASKED[name] or seconds > SECONDS):
                     missed.append(f"{name} seed {seed}")
             if found:
@@ -98,6 +101,7 @@ def main() -> None:
                 )
                 print(f"{name + ', ' + title:<22}{'mean':>5}{means[0]:>7.1f}{100 * means[1]:>7.1f}{means[2]:>6.0f}")
                 print(f"{name + ', ' + title:<22}{'least':>5}{least[0]:>7.0f}{100 * least[1]:>7.1f}\n", flush=True)
+    RECORD.keep(range(arguments.first, arguments.first + arguments.seeds))
     if missed:
         sys.exit(f"Not all modes, too few samples in them, or too slow: {', '.join(missed)}.")
 

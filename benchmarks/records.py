@@ -28,7 +28,8 @@ __all__ = ["Record", "tables", "written"]
 
 HERE = Path(__file__).resolve().parent
 BEGIN, END = "<!-- made by benchmarks/records.py -->", "<!-- end of what is made -->"
-PATHS = ("--data", "--tables", "--peer", "--mnist", "--out")  # options whose values say where things lie on one machine
+# Options whose values say where things lie on one machine.
+PATHS = ("--data", "--tables", "--peer", "--mnist", "--out", "--text", "--images", "--models")
 
 
 class Record:

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from records import Record
 
 import genus
 from genus.evaluation.intervals import compare_rows
+
+RECORD = Record(__doc__)
 
 TABLES = Path(__file__).resolve().parents[2] / "shared/data/tables"
 SETS = {"magic": "magic.csv.gz", "wine": "wine.csv.gz", "protein": "protein.csv.gz", "default": "default.csv.gz"}
@@ -34,7 +37,8 @@ def main() -> None:
         "--steps", type=int, help="of each refit, in place of seconds, of which a busy machine makes more or less"
     )
     options = parser.parse_args()
-    print(f"genus {genus.__version__}; {options.refits} refits of {options.seconds:g} s")
+    limit = f"{options.steps} steps" if options.steps else f"{options.seconds:g} s"
+    print(f"genus {genus.__version__}; {options.refits} refits of {limit}")
     for name in options.sets:
         data = genus.read(TABLES / SETS[name])
         train, held = data.split(test=0.5, seed=0)
@@ -44,19 +48,25 @@ def main() -> None:
             scores = []
             for seed in range(options.refits):
                 model = genus.build(family, train.space, seed=seed)
-                limit = {"max_steps": options.steps} if options.steps else {"max_seconds": options.seconds}
-                genus.fit(model, train, seed=seed, progress=False, **limit)
+                most = {"max_steps": options.steps} if options.steps else {"max_seconds": options.seconds}
+                genus.fit(model, train, seed=seed, progress=False, **most)
                 with torch.no_grad():
                     exact = isinstance(model, genus.TractableDensity)
                     scores.append((model.log_prob if exact else model.elbo)(held.x).double().numpy())
             ratio = [abs(a.mean() - b.mean()) / np.std(a - b) ** 2 for a, b in combinations(scores, 2)]
             spread = np.std([one.mean() for one in scores], ddof=1)
-            told = [f"{rows:,} rows: {share(np.stack(scores)[:, :rows]):.1%}" for rows in HELD if rows <= len(held)]
+            better = {rows: share(np.stack(scores)[:, :rows]) for rows in HELD if rows <= len(held)}
+            told = [f"{rows:,} rows: {part:.1%}" for rows, part in better.items()]
+            parts = {f"called better by {rows:,} rows, %": 100 * part for rows, part in better.items()}
+            RECORD.row(
+                table=name, family=family, refits=options.refits, pairs=len(ratio), differ_by_nats=float(spread), **parts
+            )
             print(
                 f"  {name:10} {family:6} refits differ by {spread:.3f} nats, {np.median(ratio):.3f} a squared nat of rows;"
                 f" called better, {', '.join(told)}",
                 flush=True,
             )
+    RECORD.keep(range(options.refits))
 
 
 def share(scores: np.ndarray) -> float:

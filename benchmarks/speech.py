@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from records import Record
 from timing import medians
 from torch import Tensor
 
@@ -39,6 +40,7 @@ from genus.divergences import Estimate, log_spectral_distance
 from genus.evaluation.excerpts import sounds
 from genus.ladder import isolated, map_batches
 
+RECORD = Record(__doc__)
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "audio" / "spoken-digits"
 RATE, LENGTH, STEP = 8_000, 4_096, 2.0**-15
 EACH = 10  # samples of every digit and speaker
@@ -193,6 +195,17 @@ def main() -> None:
     told = f"cached teacher {cached:.0f} ms ({cached / draw:.0f} times), naive {slow / 1e3:.0f} s ({slow / draw:.0f} times)"
     print(f"one utterance of {heard:.0f} ms: student {draw:.1f} ms, {told}")
 
+    RECORD.row(
+        teacher_bits=(real.value, real.error),
+        student_bits_pct=100 * away,
+        digits_known_pct=100 * real_right,
+        of_the_teacher_pct=100 * right["teacher"],
+        of_the_student_pct=100 * right["student"],
+        student_ms=draw,
+        teacher_ms=cached,
+        naive_ms=slow,
+    )
+    RECORD.keep()
     missed = {
         f"the student's samples are {away:+.1%} away": abs(away) > LIKELY,
         f"the student is recognised {share:.0%} as often": share < RECOGNISED,

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from records import Record
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,6 +29,7 @@ import genus
 from genus import GAN, Lattice, Space
 from genus.nets.strided import StridedEncoder
 
+RECORD = Record(__doc__)
 STACKS, SAMPLES, MODES, ASKED = 60_000, 25_600, 1000, 900
 
 
@@ -85,7 +87,9 @@ def main() -> None:
     net = classifier(train, parts["y_train"].long())
     right = (named(net, test) == parts["y_test"]).double().mean()
     print(f"The classifier names {100 * float(right):.2f} % of the test digits.\n\n{'':<22}{'modes':>6}{'KL':>8}")
-    print("{:<22}{:>6}{:>8.3f}".format("stacked test images", *judged(net, stacked(test, SAMPLES, 1))), flush=True)
+    found, apart = judged(net, stacked(test, SAMPLES, 1))
+    print(f"{'stacked test images':<22}{found:>6}{apart:>8.3f}", flush=True)
+    RECORD.row(what="stacked test images", modes=found, KL_nats=apart)
 
     space = Space(Lattice(0, 255, loc=33.3, scale=78.6), shape=(3, 28, 28))  # mean and deviation of MNIST's pixels
     torch.manual_seed(arguments.seed)
@@ -98,6 +102,8 @@ def main() -> None:
     samples = model.sample(SAMPLES, seed=arguments.seed, batch_size=1000)
     modes, divergence = judged(net, samples)
     print(f"{'gan':<22}{modes:>6}{divergence:>8.3f}   {seconds / 60:.1f} minutes, {history}")
+    RECORD.row(what="gan", modes=modes, KL_nats=divergence, minutes=seconds / 60, steps=history.steps)
+    RECORD.keep([arguments.seed])
     for sentence in history.alarms.values():
         print(sentence)
     if arguments.out:

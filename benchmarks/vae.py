@@ -25,12 +25,14 @@ from pathlib import Path
 
 import torch
 from binarized_mnist import IMAGES, SPACE, images
+from records import Record
 from timing import medians
 from torch import Tensor, nn
 
 import genus
 from genus.nets.dense import dense
 
+RECORD = Record(__doc__, "pythae")
 BATCH, LATENT, HIDDEN, EPOCHS, TURNS = 100, 50, 512, 2, 3
 
 
@@ -105,6 +107,9 @@ def main() -> None:
     print(f"training: genus {speed['genus']:,.0f} images a second, pythae {speed['pythae']:,.0f}: {ratio:.2f} times")
     step = medians(steps(x), 200)
     print(f"one step: genus {step['genus']:.2f} ms, pythae {step['pythae']:.2f} ms: {step['pythae'] / step['genus']:.2f} times")
+    RECORD.row(what="training, images a second", genus=speed["genus"], pythae=speed["pythae"], times=ratio)
+    RECORD.row(what="one step, ms", genus=step["genus"], pythae=step["pythae"], times=step["pythae"] / step["genus"])
+    RECORD.keep()
     if ratio < 3:
         sys.exit("training is less than 3 times as fast as pythae's")
 

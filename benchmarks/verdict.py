@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from records import Record
 from torch import Tensor
 
 import genus
@@ -20,6 +21,7 @@ from genus.data import Dataset
 from genus.evaluation.copying import find_copies
 from genus.evaluation.faults import find_faults
 
+RECORD = Record(__doc__)
 Change = Callable[[Tensor, Tensor, Tensor, float], Tensor]  # (drawn, train, held, strength) -> drawn
 
 
@@ -38,7 +40,10 @@ def main() -> None:
             named = sum(expected in one for one in found)
             others = sorted({test for one in found for test in one} - {expected})
             told.append(f"{strength:g}: {named}/{options.seeds}" + (f" (also {', '.join(others)})" if others else ""))
+            found_by = expected or "none is to be"
+            RECORD.row(planted=name, strength=strength, test=found_by, named=named, of=options.seeds, also=", ".join(others))
         print(f"  {name:34} {expected or 'nothing':9} " + "; ".join(told), flush=True)
+    RECORD.keep(range(options.seeds))
 
 
 def judged(data: Dataset, change: Change, strength: float, rows: int, seed: int) -> set[str]:

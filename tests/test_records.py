@@ -66,3 +66,9 @@ def test_the_tables_of_the_readme_are_those_of_the_records(benchmarks: None) -> 
     page = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     assert records.BEGIN in page
     assert page == records.written(page, records.tables(BENCHMARKS / "results")), "run python benchmarks/records.py"
+
+
+def test_every_benchmark_keeps_a_record() -> None:
+    scripts = {path.stem: path.read_text(encoding="utf-8") for path in BENCHMARKS.glob("*.py")}
+    without = {name for name, text in scripts.items() if not ("RECORD = Record(__doc__" in text and "RECORD.keep(" in text)}
+    assert without == {"records", "timing"}

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_family_has_a_page_with_its_figure(site: Path) -> None:
     for name in OURS:
         page = (site / "families" / name / "index.html").read_text(encoding="utf-8")
-        assert genus.family(name).info.good.split(";")[0] in page.replace("&#39;", "'")
+        page = re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)  # the source of its class
+        text, info = unescape(re.sub(r"<[^>]*>", "", page)), genus.family(name).info
+        assert all(said.replace("`", "") in text for said in (info.formula, info.good, info.bad)), name
+        assert re.search(r"\b(?:19|20)\d\d\b", text), f"the paper of {name}"
+        assert ">>> " in text, f"an example of {name}"
         assert (site / "families" / f"{name}.png").stat().st_size > 5_000
 
 

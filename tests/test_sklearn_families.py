@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from conftest import SMALL
-from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
+from sklearn.utils.estimator_checks import check_classifiers_train, check_estimator, parametrize_with_checks
 from test_sklearn import expected
 
 import genus
 from genus.ladder import ApproximateDensity, Counted, Learned
 from genus.sklearn import DensityClassifier, DensityEstimator
 
-# Families that take no table of real numbers: their refusal is what the checks see, in every one that fits.
+# Families that take no table of real numbers: their refusal is what the checks see, in every one that fits (below).
 OTHER_DATA = {"glow": "images", "pixelcnn": "images", "markov": "sequences", "wavenet": "sequences", "blend": "sequences"}
 # Steps after which nets tell the three classes of scikit-learn's blobs apart; its other checks need not wait for them.
 STEPS = {"gpt": 150, "rnn": 150, "vae": 400, "iwae": 400, "autoencoder": 400, "vq-vae": 400}
@@ -63,3 +63,25 @@ def test_nets_learn_to_classify(family: str, how: dict[str, Any]) -> None:
 def test_families_of_other_data_refuse_tables_in_a_sentence(family: str) -> None:
     with pytest.raises(genus.DataError, match="cannot model this"):
         DensityEstimator(family).fit([[1.5, 2.25], [2.75, 1.0], [0.5, 3.5]])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("cls", [DensityEstimator, DensityClassifier])
+@pytest.mark.parametrize("family", OTHER_DATA)
+@pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.SkipTestWarning", "ignore::sklearn.exceptions.EstimatorCheckFailedWarning"
+)
+def test_families_of_other_data_fail_no_check_but_by_that_refusal(family: str, cls: type[DensityEstimator]) -> None:
+    results = check_estimator(cls(family, random_state=0), on_fail=None)
+    failed = {result["check_name"]: _refusals(result["exception"]) for result in results if result["status"] == "failed"}
+    assert len(failed) < len(results) - 15  # what needs no fit passes
+    assert [check for check, refused in failed.items() if not refused] == []
+
+
+def _refusals(error: BaseException | None) -> int:
+    """Count the refusals of the data among an error, its causes and what it was raised during."""
+    count = 0
+    while error is not None:
+        count += isinstance(error, genus.DataError) and "cannot model this" in str(error)
+        error = error.__cause__ or error.__context__
+    return count

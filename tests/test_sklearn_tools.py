@@ -109,6 +109,14 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     assert mixture.fit(x, sample_weight=np.arange(90) % 3).score(x) < 0
 
 
+def test_training_by_gradients_draws_rows_by_fractions() -> None:
+    x = np.random.default_rng(0).normal(size=(200, 2)) + 4.0 * (np.arange(200) % 2)[:, None]
+    made = DensityEstimator("made", random_state=0, hidden=(8,), components=1, max_steps=150, validation=None)
+    weighed = clone(made).fit(x, sample_weight=np.where(np.arange(200) % 2, 0.9, 0.1))
+    assert clone(made).fit(x).sample(2000, random_state=0).mean() == pytest.approx(2.0, abs=0.4)
+    assert weighed.sample(2000, random_state=0).mean() == pytest.approx(3.6, abs=0.4)
+
+
 def test_rows_may_come_in_parts() -> None:
     x, y = rows()
     x = np.round(x)

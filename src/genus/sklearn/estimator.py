@@ -26,7 +26,7 @@ from genus.sklearn.names import check_names, distinct_labels, known_family, labe
 from genus.sklearn.questions import AnswersQuestions
 from genus.sklearn.rownoise import log_weights
 from genus.sklearn.tables import Wish
-from genus.sklearn.weights import checked_weights, count, repeated, streams, weighs
+from genus.sklearn.weights import checked_weights, count, draws, repeated, streams, weighs
 from genus.space import Category, Real, Space
 from genus.training import History, fit
 
@@ -176,7 +176,8 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         Args:
             X: (n, d), a table; NaN and None are missing values.
             y: (n,) labels; the density then is that of X given y, and the estimator a classifier too. None: of X alone.
-            sample_weight: (n,) how often each row counts. Families that do not weigh rows repeat them, as whole numbers say.
+            sample_weight: (n,) how often each row counts. Families that do not count by weights repeat rows, as whole numbers
+                say; training by gradients draws them by fractions.
                 The kinds of columns are those of all rows, whatever their weights.
 
         Raises:
@@ -187,12 +188,14 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         data, classes = self._labelled(self._read(X), y)
         weights = checked_weights(sample_weight, len(data))
         counted = weights is not None and weighs(of)
-        rows = data if weights is None or counted else repeated(data, weights, self.family)
+        drawn = draws(of, weights)
+        rows = data if weights is None or counted or drawn else repeated(data, weights, self.family)
         model = self._built(data, seed)
         if counted:
             return self._keep(model, data, classes, count(model, data.x, data.c, weights), seed)
         names = ("max_seconds", "max_steps", "epochs", "batch_size", "validation", "device")
-        history = fit(model, rows, seed=seed, progress=False, **{name: getattr(self, name) for name in names})
+        options = {name: getattr(self, name) for name in names} | ({"row_weights": weights} if drawn else {})
+        history = fit(model, rows, seed=seed, progress=False, **options)
         return self._keep(model, data, classes, history, seed)
 
     @available_if(_is_streamed)

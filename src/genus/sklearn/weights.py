@@ -1,4 +1,4 @@
-"""Weights of rows: counted as they are, or rows that are repeated."""
+"""Weights of rows: counted as they are, or rows that are drawn by them or repeated."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from genus.data import Dataset
 from genus.errors import DataError, GenusError
-from genus.ladder import Counted, GenerativeModel
+from genus.ladder import Composed, Counted, GenerativeModel, Learned
 from genus.models import NaiveBayes
 from genus.training import History
 
-__all__ = ["checked_weights", "count", "repeated", "streams", "weighs"]
+__all__ = ["checked_weights", "count", "draws", "repeated", "streams", "weighs"]
 
 
 def checked_weights(sample_weight: Any, rows: int) -> np.ndarray | None:
@@ -48,6 +48,12 @@ def weighs(family: type[GenerativeModel]) -> bool:
     return streams(family) and cast(type[Counted], family).weighs
 
 
+def draws(family: type[GenerativeModel], weights: np.ndarray | None) -> bool:
+    """Return whether training draws rows by their weights: where some are fractions and the family is trained by gradients."""
+    by_gradients = not issubclass(family, Counted | Learned | Composed)
+    return by_gradients and weights is not None and bool((weights != weights.round()).any())
+
+
 def repeated(data: Dataset, weights: np.ndarray, family: str) -> Dataset:
     """Return data whose rows stand as often as their weights say; copies of a row stay together in splits.
 
@@ -57,7 +63,7 @@ def repeated(data: Dataset, weights: np.ndarray, family: str) -> Dataset:
     if (weights != weights.round()).any():
         raise GenusError(
             f"The family {family!r} does not weigh rows, so sample_weight must hold whole numbers, as which rows are repeated;"
-            f" round the weights, or take {NaiveBayes.name!r}."
+            f" round the weights, or take {NaiveBayes.name!r} or a family that is trained by gradients."
         )
     index = torch.from_numpy(np.repeat(np.arange(len(data)), weights.astype(np.int64)))
     return replace(data.rows(index), groups=index)
