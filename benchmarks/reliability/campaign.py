@@ -14,11 +14,12 @@ from typing import Protocol
 from .inputs import FORMATS, Inputs
 from .kills import Kills
 from .models import FAMILIES, Models
+from .truth import Truth
 from .worker import MEGABYTE, Outcome, Work, commands, forked, forked_together, warm_up
 
 __all__ = ["PARTS", "Cases", "Result", "part", "run_part"]
 
-PARTS = (*FORMATS, "models", "checkpoints", "kills")
+PARTS = (*FORMATS, "truth", "models", "checkpoints", "kills")
 MODEL_ROOM, INPUT_ROOM = 64 * MEGABYTE, 512 * MEGABYTE  # beyond what the least command takes
 
 
@@ -86,6 +87,8 @@ def part(name: str, seed: int, home: Path, families: tuple[str, ...] = tuple(FAM
     warm_up(home)
     if name == "kills":
         return Kills(seed, home)
+    if name == "truth":
+        return Truth(seed)
     return inputs if name in FORMATS else Models(seed, home, families, name == "checkpoints")
 
 

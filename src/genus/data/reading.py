@@ -24,6 +24,7 @@ from genus.data.grouped import take_group
 from genus.data.images import image_codec
 from genus.data.measured import measured, measured_context
 from genus.data.ordered import in_order, sequences_of, series_of
+from genus.data.precision import rounded_numbers
 from genus.data.relations import relate
 from genus.data.schema import Schema
 from genus.data.sequences import Options
@@ -245,6 +246,7 @@ def _measured_rows(
         fixed = [name for name, kind in overrides.items() if isinstance(kind, Kind)]
         codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
+        notes += rounded_numbers(codec.space, found.columns) if found.form.container not in ARRAYS else []
         related = {name for rewrite in codec.rewrites for name in rewrite.meaningful_blanks}
         codec = replace(codec, space=mark_unknown(codec.space, x, fixed, *blanks, related))
     target = target if target is not None else found.target
