@@ -28,6 +28,7 @@ from genus.data.cells import (
     beyond_exact,
     is_category,
     loses_versions,
+    may_be_versions,  # fmt: skip
     missing_words,
     typed_text,
 )
