@@ -42,20 +42,21 @@ def as_rows(columns: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
     return out
 
 
-def held(values: np.ndarray, dtype: Any, label: str) -> np.ndarray:
+def held(values: np.ndarray, dtype: Any, label: str, beyond: bool = False) -> np.ndarray:
     """Return numbers (N,) in a type of floating point.
 
     Args:
-        values: finite, or NaN.
+        values: of a column.
         dtype: of the result.
         label: of the column, for messages.
+        beyond: a number that the type is too small for becomes infinite.
 
     Raises:
         DataError: the type is single precision, and a number is too large for it.
     """
     with np.errstate(over="ignore"):
         out = values.astype(dtype, copy=False)
-    if len(out) and np.isinf(np.nanmax(np.abs(out), initial=0.0)):
+    if not beyond and np.isinf(np.nanmax(np.abs(out), initial=0.0)):
         row = int(np.flatnonzero(np.isinf(out))[0])
         raise DataError(
             f"The {label} is {values[row]:g} in row {row}, beyond the single precision that holds its other rows; replace such"

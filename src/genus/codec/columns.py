@@ -48,7 +48,7 @@ def encode(space: Space, form: Form | None, source: Any, allow_missing: bool = F
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
         writing = form.writing(i) if form is not None else None
         values = encode_column(kind, table.column(name), space.label(i), allow_missing, writing, beyond)
-        columns.append(values.astype(_dtype(space), copy=False) if beyond else held(values, _dtype(space), space.label(i)))
+        columns.append(held(values, _dtype(space), space.label(i), beyond))
     return torch.from_numpy(as_rows(columns, _dtype(space)))
 
 

@@ -67,8 +67,10 @@ def may_be_versions(column: pa.ChunkedArray) -> bool:
         return False
     for part in (column.slice(0, GLANCE), column):
         values = np.asarray(part.drop_null())
+        if not len(values) or not (np.abs(values) < 100).all():
+            return False
         cents = np.rint(values * 100)
-        odd = (cents / 100 != values) | (cents < 0) | (cents >= 10_000) | ((cents % 100 < 10) & (cents % 10 > 0))
+        odd = (cents / 100 != values) | (cents < 0) | ((cents % 100 < 10) & (cents % 10 > 0))
         if odd.any():
             return False
     return True
