@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sample parquet": ("sample M -n 100000 --seed 1 --quiet --out out.parquet", ("out.parquet",)),
     "score": ("score M W --quiet --out out.csv", ("out.csv",)),
     "impute": ("impute C W --seed 1 --quiet --out out.csv", ("out.csv",)),
-    "tune": ("tune N --family maf --set transforms=1 --trials 2 --seed 1 --quiet --out out.genus", ("out.genus",)),
+    "tune": ("tune N --family chow-liu --trials 3 --seed 1 --quiet --out out.genus", ("out.genus",)),
     "forecast": ("forecast R S --steps 3 --times 200 --seed 1 --quiet --out out.csv", ("out.csv",)),
     "serve": ("serve M --port PORT", ()),
     "compare": (
