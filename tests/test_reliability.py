@@ -32,6 +32,7 @@ from genus.training.options import FitOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.reliability.campaign import PARTS, part, run_part
+from benchmarks.reliability.serving import end_serving
 from benchmarks.reliability.worker import MEGABYTE, forked
 
 REALS = Space([Real(), Real()])
@@ -426,6 +427,19 @@ def test_a_signal_that_a_library_turns_into_an_error_is_that_signal(
     monkeypatch.setattr("genus.data.read", lambda *a, **k: 1 / 0)
     assert main(["describe", "iris"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_server_that_is_hung_up_ends_without_a_traceback(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    data = genus.read("iris")
+    model = genus.NaiveBayes(data.space)
+    genus.fit(model, data, progress=False)
+    genus.save(model, tmp_path / "m.genus")
+    (tmp_path / "here").mkdir()
+    words = ["serve", str(tmp_path / "m.genus"), "--port", "PORT"]
+    outcome = forked(lambda: end_serving(words, signal.SIGHUP, "during", random.Random(0)), tmp_path / "here")
+    assert outcome.code == 128 + signal.SIGHUP, outcome.err
+    assert "genus: ended by SIGHUP; nothing half-written is left." in outcome.err
 
 
 def _half_written(path: Path, number: int) -> None:

@@ -9,6 +9,7 @@ import random
 import resource
 import select
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -270,9 +271,12 @@ def _run(words: list[str], plan: Plan | None, folder: Path | None, times: Path |
                     [max(watch.begun[0], watch.start + MOST * (time.perf_counter() - watch.start)) - watch.start, *writes]
                 )
             )
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
+        within = any("/genus/" in frame.filename for frame in traceback.extract_tb(error.__traceback__))
+        code = 130 if isinstance(error, KeyboardInterrupt) and not within else code  # before the command began
     finally:
+        sys.stderr.flush()
         os._exit(code)
 
 

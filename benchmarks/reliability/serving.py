@@ -9,6 +9,7 @@ import random
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -56,7 +57,8 @@ def end_serving(words: Sequence[str], number: signal.Signals, moment: str, rng: 
         raise AssertionError(f"serve: {number.name} ended it with {code}")
     if left := [name for name in os.listdir() if not name.startswith(".")]:
         raise AssertionError(f"serve: {number.name} left {left}")
-    if "Traceback" in Path(".err").read_text():
+    said = Path(".err").read_text(errors="replace")
+    if "Traceback" in said and "KeyboardInterrupt" not in said.splitlines()[-1]:
         raise AssertionError(f"serve: {number.name} {moment} ended it with a traceback")
     again = _started(words)
     _wait_for_answer(again, port)
@@ -81,9 +83,11 @@ def _started(words: Sequence[str]) -> int:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             code = main(words)
-        except BaseException:
+        except BaseException as error:
             traceback.print_exc()
+            code = 130 if isinstance(error, KeyboardInterrupt) else code  # before the command began
         finally:
+            sys.stderr.flush()
             os._exit(code)
     return pid
 
