@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
@@ -422,6 +423,15 @@ def test_a_signal_that_a_library_turns_into_an_error_is_that_signal(
             raise ImportError("cannot import name") from error
 
     monkeypatch.setattr("genus.data.read", interrupted)
+    assert main(["describe", "iris"]) == 130
+    assert capsys.readouterr().err == "genus: interrupted.\n"
+
+    def swallowed(*a: Any, **k: Any) -> None:  # as safetensors does, whose error says nothing of it
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("could not determine the shape")
+
+    monkeypatch.setattr("genus.data.read", swallowed)
     assert main(["describe", "iris"]) == 130
     assert capsys.readouterr().err == "genus: interrupted.\n"
     monkeypatch.setattr("genus.data.read", lambda *a, **k: 1 / 0)
