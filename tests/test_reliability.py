@@ -26,6 +26,7 @@ from genus.cli.errors import explain
 from genus.codec.columns import level_array
 from genus.files import describe, read_tensors, write_tensors
 from genus.models.bases import Student
+from genus.models.maximising import clusters
 from genus.nets.state import NoMoreThan
 from genus.random import draw_places
 from genus.training.history import History
@@ -476,6 +477,12 @@ def test_a_closed_stdout_and_a_terminal_without_letters_are_a_sentence(tmp_path:
 def test_weights_that_are_no_distribution_are_a_sentence(weights: list[list[float]]) -> None:
     with pytest.raises(GenusError, match="no probabilities to draw by"):
         draw_places(torch.tensor(weights))
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, 1e30])
+def test_rows_that_are_infinitely_far_apart_have_no_clusters(odd: float) -> None:
+    with pytest.raises(GenusError, match="no clusters to begin from"):
+        clusters(torch.tensor([[0.0], [1.0], [odd]]), 2, seed=0)
 
 
 def test_numbers_of_many_digits_are_no_arguments() -> None:
