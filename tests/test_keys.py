@@ -387,7 +387,7 @@ def test_a_report_names_what_is_left_out(tmp_path: Path) -> None:
     report = genus.compare(data, ["naive-bayes"], budget=5, seeds=1, jobs=1, progress=False)
     page = report.write(tmp_path).read_text(encoding="utf-8")
     notes = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["notes"]
-    assert [(note["about"], note["column"]) for note in notes] == [
+    assert [(note["about"], note["column"]) for note in notes if note["about"]] == [
         ("key", "order"), ("personal", "email"), ("left out", "comment"), ("left out", "mobile")
     ]  # fmt: skip
     assert "keep it with --kind comment=category" in notes[2]["shell"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
@@ -25,6 +26,7 @@ from genus.cli.errors import explain
 from genus.codec.columns import level_array
 from genus.files import describe, read_tensors, write_tensors
 from genus.models.bases import Student
+from genus.models.maximising import clusters
 from genus.nets.state import NoMoreThan
 from genus.random import draw_places
 from genus.training.history import History
@@ -32,6 +34,7 @@ from genus.training.options import FitOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.reliability.campaign import PARTS, part, run_part
+from benchmarks.reliability.serving import end_serving
 from benchmarks.reliability.worker import MEGABYTE, forked
 
 REALS = Space([Real(), Real()])
@@ -423,9 +426,31 @@ def test_a_signal_that_a_library_turns_into_an_error_is_that_signal(
     monkeypatch.setattr("genus.data.read", interrupted)
     assert main(["describe", "iris"]) == 130
     assert capsys.readouterr().err == "genus: interrupted.\n"
+
+    def swallowed(*a: Any, **k: Any) -> None:  # as safetensors does, whose error says nothing of it
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("could not determine the shape")
+
+    monkeypatch.setattr("genus.data.read", swallowed)
+    assert main(["describe", "iris"]) == 130
+    assert capsys.readouterr().err == "genus: interrupted.\n"
     monkeypatch.setattr("genus.data.read", lambda *a, **k: 1 / 0)
     assert main(["describe", "iris"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_server_that_is_hung_up_ends_without_a_traceback(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    data = genus.read("iris")
+    model = genus.NaiveBayes(data.space)
+    genus.fit(model, data, progress=False)
+    genus.save(model, tmp_path / "m.genus")
+    (tmp_path / "here").mkdir()
+    words = ["serve", str(tmp_path / "m.genus"), "--port", "PORT"]
+    outcome = forked(lambda: end_serving(words, signal.SIGHUP, "during", random.Random(0)), tmp_path / "here")
+    assert outcome.code == 128 + signal.SIGHUP, outcome.err
+    assert "genus: ended by SIGHUP; nothing half-written is left." in outcome.err
 
 
 def _half_written(path: Path, number: int) -> None:
@@ -452,6 +477,12 @@ def test_a_closed_stdout_and_a_terminal_without_letters_are_a_sentence(tmp_path:
 def test_weights_that_are_no_distribution_are_a_sentence(weights: list[list[float]]) -> None:
     with pytest.raises(GenusError, match="no probabilities to draw by"):
         draw_places(torch.tensor(weights))
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, 1e30])
+def test_rows_that_are_infinitely_far_apart_have_no_clusters(odd: float) -> None:
+    with pytest.raises(GenusError, match="no clusters to begin from"):
+        clusters(torch.tensor([[0.0], [1.0], [odd]]), 2, seed=0)
 
 
 def test_numbers_of_many_digits_are_no_arguments() -> None:

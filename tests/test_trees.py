@@ -48,6 +48,13 @@ def test_trees_learn_a_relation_and_smooth_their_bins(fitted: Trees) -> None:
     assert float(torch.corrcoef(drawn.T)[0, 1]) == pytest.approx(-(1 / 1.16**0.5), abs=0.06)
 
 
+def test_trees_of_one_level_learn_too() -> None:
+    model = Trees(PAIR, depth=1, rounds=20)
+    genus.fit(model, related(800), progress=False)
+    x = related(400, seed=1)
+    assert float(model.log_prob(x).mean()) > float(model.log_prob(x * torch.tensor([1.0, -1.0])).mean())
+
+
 def test_missing_values_and_levels_are_branches() -> None:
     """What is missing, or which of many levels it is, says what follows."""
     space = Space([Real(atoms=(math.nan,)), Category(tuple("abcdefgh")), Category((0, 1))])

@@ -11,14 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from .disks import Disks
 from .inputs import FORMATS, Inputs
 from .kills import Kills
 from .models import FAMILIES, Models
+from .truth import Truth
 from .worker import MEGABYTE, Outcome, Work, commands, forked, forked_together, warm_up
 
 __all__ = ["PARTS", "Cases", "Result", "part", "run_part"]
 
-PARTS = (*FORMATS, "models", "checkpoints", "kills")
+PARTS = (*FORMATS, "truth", "models", "checkpoints", "kills", "disks")
 MODEL_ROOM, INPUT_ROOM = 64 * MEGABYTE, 512 * MEGABYTE  # beyond what the least command takes
 
 
@@ -84,8 +86,10 @@ def part(name: str, seed: int, home: Path, families: tuple[str, ...] = tuple(FAM
     """
     inputs = Inputs(seed, name, home)
     warm_up(home)
-    if name == "kills":
-        return Kills(seed, home)
+    if name in ("kills", "disks"):
+        return Kills(seed, home) if name == "kills" else Disks(seed, home)
+    if name == "truth":
+        return Truth(seed)
     return inputs if name in FORMATS else Models(seed, home, families, name == "checkpoints")
 
 

@@ -60,7 +60,7 @@ def table(rng: random.Random, rows: int = ROWS) -> pa.Table:
 
 
 def workbook(cells: list[list[Any]]) -> bytes:
-    """Return the least that is a workbook, with one sheet of numbers and texts."""
+    """Return the least that is a workbook, with one sheet of numbers, texts, booleans and dates."""
     main_ns = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = 'xmlns="http://schemas.openxmlformats.org/package/2006/relationships"'
@@ -68,8 +68,16 @@ def workbook(cells: list[list[Any]]) -> bytes:
     def cell(value: Any) -> str:
         if value is None:
             return "<c/>"
-        text = str(value).replace("&", "&amp;").replace("<", "&lt;")
-        return f"<c><v>{value}</v></c>" if isinstance(value, int | float) else f'<c t="inlineStr"><is><t>{text}</t></is></c>'
+        if isinstance(value, bool):
+            return f'<c t="b"><v>{value:d}</v></c>'
+        if isinstance(value, datetime.date):
+            since = value - (datetime.datetime if isinstance(value, datetime.datetime) else datetime.date)(1899, 12, 30)
+            return f'<c s="1"><v>{since / datetime.timedelta(1)!r}</v></c>'
+        text = str(value).replace("&", "&amp;").replace("<", "&lt;").replace("\r", "&#13;")
+        if isinstance(value, int | float):
+            return f"<c><v>{value}</v></c>"
+        space = ' xml:space="preserve"' if text != text.strip() else ""
+        return f'<c t="inlineStr"><is><t{space}>{text}</t></is></c>'
 
     rows = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in cells)
     parts = {
@@ -81,6 +89,11 @@ def workbook(cells: list[list[Any]]) -> bytes:
         ' Target="worksheets/sheet1.xml"/></Relationships>',
         "xl/worksheets/sheet1.xml": f"<worksheet {main_ns}><sheetData>{rows}</sheetData></worksheet>",
     }
+    if any(isinstance(value, datetime.date) for row in cells for value in row):
+        parts["xl/_rels/workbook.xml.rels"] = parts["xl/_rels/workbook.xml.rels"].replace(
+            "</Relationships>", f'<Relationship Id="r2" Type="{office}/styles" Target="styles.xml"/></Relationships>'
+        )
+        parts["xl/styles.xml"] = f'<styleSheet {main_ns}><cellXfs><xf numFmtId="0"/><xf numFmtId="22"/></cellXfs></styleSheet>'
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in parts.items():

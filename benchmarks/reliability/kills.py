@@ -6,12 +6,14 @@ import itertools
 import json
 import os
 import random
+import resource
 import select
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,15 @@ from genus.cli import main
 from genus.files import load, read_tensors
 
 from .models import FAMILIES, fit_words, write_sources
+from .serving import end_serving
 
-__all__ = ["Kills"]
+__all__ = ["Kills", "check_each", "ended", "left_over"]
 
 SERIES = "shop,day,sales\n" + "".join(f"{s},2024-01-{d + 1:02},{(7 * s + 3 * d) % 11}\n" for s in range(12) for d in range(12))
 STEPS = 24
 LONGEST = 300.0  # seconds that a command may take
-# A command's words, and the files that it writes: M and C are models of the table W, T is a teacher of the numbers N, S a
-# table of series.
+# A command's words, and the files that it writes: M and C are models of the table W, T is a teacher of the numbers N, R a model
+# of the series S.
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fit series": (f"fit S --sequence shop,day --family rnn --steps {STEPS} --seed 1 --quiet --out out.genus", ("out.genus",)),
     "distill": (f"distill iaf T --steps {STEPS} --set hidden=8 --seed 1 --quiet --out out.genus", ("out.genus",)),
@@ -36,6 +39,9 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sample parquet": ("sample M -n 100000 --seed 1 --quiet --out out.parquet", ("out.parquet",)),
     "score": ("score M W --quiet --out out.csv", ("out.csv",)),
     "impute": ("impute C W --seed 1 --quiet --out out.csv", ("out.csv",)),
+    "tune": ("tune N --family chow-liu --trials 3 --seed 1 --quiet --out out.genus", ("out.genus",)),
+    "forecast": ("forecast R S --steps 3 --times 200 --seed 1 --quiet --out out.csv", ("out.csv",)),
+    "serve": ("serve M --port PORT", ()),
     "compare": (
         "compare N --families made --no-stack --seeds 1 --jobs 1 --budget 1s --quiet --out .",
         ("report.json", "index.html"),
@@ -106,29 +112,34 @@ class Kills:
         (home / "series.csv").write_text(SERIES)
         (home / "many.csv").write_text("a,b\n" + "".join(f"{i / 7:.3f},{i * i % 11 / 3:.3f}\n" for i in range(120)))
         places = {"W": home / "whole.csv", "M": home / "warm.genus", "S": home / "series.csv", "T": home / "teacher.genus"}
-        places |= {"N": home / "many.csv", "C": home / "table.genus"}
+        places |= {"N": home / "many.csv", "C": home / "table.genus", "R": home / "series.genus"}
         self.commands = {
             f"fit {family}": ([*fit_words(home, family, STEPS), "--out", "out.genus"], ("out.genus",)) for family in FAMILIES
         }
         for name, (words, files) in COMMANDS.items():
             self.commands[name] = ([str(places.get(word, word)) for word in words.split()], files)
         self.cells = list(itertools.product(self.commands, SIGNALS, MOMENTS))
-        if not places["T"].exists() and _ended([*fit_words(home, "maf", STEPS), "--out", str(places["T"])], folder=home):
+        if not places["T"].exists() and ended([*fit_words(home, "maf", STEPS), "--out", str(places["T"])], folder=home):
             raise RuntimeError("The teacher of the students could not be fitted.")
+        series = f"fit {places['S']} --sequence shop,day --family rnn --steps {STEPS} --seed 1 --quiet --out {places['R']}"
+        if not places["R"].exists() and ended(series.split(), folder=home):
+            raise RuntimeError("The model of series could not be fitted.")
 
     def work(self, number: int, folder: Path) -> Callable[[], int]:
         """Return the work of a case; the whole run that it is held against is done here, once a command."""
         turn, place = divmod(number, len(self.cells))
         name, number_of, moment = random.Random(f"{self.seed} kills {turn}").sample(self.cells, len(self.cells))[place]
         rng = random.Random(f"{self.seed} kill {number}")
-        whole = self._whole(name)
-        plan = _plan(whole, number_of, moment, rng)
-        old = rng.random() < 0.5  # a file that was there before stays until the new one is whole
+        whole = self.whole(name) if name != "serve" else None
 
         def work() -> int:
             record = {"command": name.split()[0], "signal": number_of.name, "moment": moment, "case": number, "right": False}
             try:
-                record["code"] = self._end_and_go_on(name, whole, plan, old)
+                if whole is None:
+                    record["code"] = end_serving(self.commands[name][0], number_of, moment, rng)
+                else:  # a file that was there before stays until the new one is whole
+                    plan, old = _plan(whole, number_of, moment, rng), rng.random() < 0.5
+                    record["code"] = self._end_and_go_on(name, whole, plan, old)
                 record["right"] = True
             finally:
                 with (self.home / "kills.jsonl").open("a") as records:
@@ -143,32 +154,37 @@ class Kills:
         resumed = name == "distill" or name.startswith("fit ")
         for file, content in files.items() if old and not resumed else ():
             Path(file).write_bytes(content)
-        code = _ended(words, plan)
+        code = ended(words, plan)
         print(f"{name}: {plan}: {code}")
-        if code not in CODES.get(plan.number, (0, 130, 128 + plan.number, -plan.number)):
+        if code not in codes_of(plan.number):
             raise AssertionError(f"{name}: {plan.number.name} ended it with {code}")
-        _check_each(files)
-        if plan.number != signal.SIGKILL and (parts := _parts()):
+        check_each(files)
+        if plan.number != signal.SIGKILL and (parts := left_over()):
             raise AssertionError(f"{name}: {plan.number.name} left {parts}")
         resume = ["--resume"] if resumed and Path("out.genus.ckpt").exists() else []
         for file in files if resumed and not resume else ():
             Path(file).unlink(missing_ok=True)  # of a training without steps, ended, what it had learned
-        if _ended([*words, *resume]):
-            raise AssertionError(f"{name}: the next run, {' '.join(resume) or 'from the beginning'}, was refused")
-        if parts := _parts():
-            raise AssertionError(f"{name}: the next run left {parts}")
-        if resumed and Path("out.genus").read_bytes() != files["out.genus"]:
-            raise AssertionError(f"{name}: what was {'resumed' if resume else 'begun again'} is not what was never ended")
+        self.go_on(name, resume)
         return code
 
-    def _whole(self, name: str) -> Whole:
+    def go_on(self, name: str, resume: Sequence[str]) -> None:
+        """Run a command to its end, with options that resume it, and raise where it leaves other files than it would alone."""
+        words, files = self.commands[name]
+        if ended([*words, *resume]):
+            raise AssertionError(f"{name}: the next run, {' '.join(resume) or 'from the beginning'}, was refused")
+        if parts := left_over():
+            raise AssertionError(f"{name}: the next run left {parts}")
+        if "out.genus" in files and Path("out.genus").read_bytes() != self.whole(name).files["out.genus"]:
+            raise AssertionError(f"{name}: what was {'resumed' if resume else 'begun again'} is not what was never ended")
+
+    def whole(self, name: str) -> Whole:
         """Return what a command does by itself."""
         if name not in self.wholes:
             words, files = self.commands[name]
             folder = self.home / name.replace(" ", "-")
             folder.mkdir(exist_ok=True)
             times = folder / "times.json"
-            if not times.exists() and (code := _ended(words, folder=folder, times=times)):
+            if not times.exists() and (code := ended(words, folder=folder, times=times)):
                 raise RuntimeError(f"{name} ended with {code} by itself")
             begin, *writes = json.loads(times.read_text())
             self.wholes[name] = Whole(begin, writes, {file: (folder / file).read_bytes() for file in files})
@@ -192,6 +208,11 @@ def table_of(path: Path) -> str:
     return "\n".join(lines)
 
 
+def codes_of(number: signal.Signals) -> tuple[int, ...]:
+    """Return the exit codes that a command may have after a signal."""
+    return CODES.get(number, (0, 130, 128 + number, -number))
+
+
 def _plan(whole: Whole, number: signal.Signals, moment: str, rng: random.Random) -> Plan:
     share = rng.random()
     if moment == "before":
@@ -202,11 +223,21 @@ def _plan(whole: Whole, number: signal.Signals, moment: str, rng: random.Random)
     return Plan(number, None, write, rng.choice((share, share, "at once", "placed")), whole.writes[write])
 
 
-def _ended(words: list[str], plan: Plan | None = None, folder: Path | None = None, times: Path | None = None) -> int:
-    """Run a command in a forked process, end it as planned, and return its exit code; write the times of its files down."""
+def ended(
+    words: list[str], plan: Plan | None = None, folder: Path | None = None, times: Path | None = None, room: int | None = None
+) -> int:
+    """Run a command in a forked process, end it as planned, and return its exit code.
+
+    Args:
+        words: of the command.
+        plan: of its end.
+        folder: the working directory; by default this one.
+        times: a file into which the times of the command's files are written.
+        room: the bytes that a file may have; None: any.
+    """
     pid = os.fork()
     if pid == 0:
-        _run(words, plan, folder, times)
+        _run(words, plan, folder, times, room)
     handle = os.pidfd_open(pid)
     after = LONGEST if plan is None or plan.seconds is None else plan.seconds
     try:
@@ -219,7 +250,7 @@ def _ended(words: list[str], plan: Plan | None = None, folder: Path | None = Non
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _run(words: list[str], plan: Plan | None, folder: Path | None, times: Path | None) -> None:
+def _run(words: list[str], plan: Plan | None, folder: Path | None, times: Path | None, room: int | None) -> None:
     """Run a command in this process, and leave."""
     code = 70
     try:
@@ -229,6 +260,8 @@ def _run(words: list[str], plan: Plan | None, folder: Path | None, times: Path |
             os.chdir(folder)
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
+        if room is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         watch = _Writes(plan)
         code = main(words)
         if times is not None:
@@ -238,9 +271,12 @@ def _run(words: list[str], plan: Plan | None, folder: Path | None, times: Path |
                     [max(watch.begun[0], watch.start + MOST * (time.perf_counter() - watch.start)) - watch.start, *writes]
                 )
             )
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
+        within = any("/genus/" in frame.filename for frame in traceback.extract_tb(error.__traceback__))
+        code = 130 if isinstance(error, KeyboardInterrupt) and not within else code  # before the command began
     finally:
+        sys.stderr.flush()
         os._exit(code)
 
 
@@ -275,7 +311,7 @@ class _Writes:
         return self.plan is not None and self.plan.seconds is None and len(self.begun) == self.plan.write + 1
 
 
-def _check_each(files: dict[str, bytes]) -> None:
+def check_each(files: dict[str, bytes]) -> None:
     """Raise where a file that is there is not whole: as long as the whole one, or a model or checkpoint that loads."""
     for file, content in files.items():
         path = Path(file)
@@ -289,5 +325,6 @@ def _check_each(files: dict[str, bytes]) -> None:
         read_tensors("out.genus.ckpt")
 
 
-def _parts() -> list[str]:
+def left_over() -> list[str]:
+    """Return the temporary files in the working directory."""
     return [name for name in os.listdir() if name.endswith(".part")]

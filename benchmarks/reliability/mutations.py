@@ -206,7 +206,8 @@ def _change(holder: Any, key: Any, others: list[Any], rng: random.Random) -> Non
     if way == 0:
         del holder[key]
     elif way == 1 and isinstance(value, int | float):
-        holder[key] = rng.choice((value * 1000, -value, value + 1, value - 1, float(value), str(value), value + 0.5))
+        near = min(max(value, -(10**300)), 10**300)  # a double that holds it, or nearly
+        holder[key] = rng.choice((value * 1000, -value, value + 1, value - 1, float(near), str(value), near + 0.5))
     elif way == 2 and isinstance(value, list):
         holder[key] = rng.choice(
             (value[:-1], value[1:], value * 2, value[:1] * 5000, value[::-1], dict(enumerate(map(str, value))))

@@ -146,7 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (Exception, KeyboardInterrupt, _Ended) as error:
-        if _Ended.came is not None:  # a library may have turned it into an error of its own
+        if _Ended.came == signal.SIGINT and not isinstance(error, KeyboardInterrupt):
+            error = KeyboardInterrupt()  # which a library has turned into an error of its own
+        elif _Ended.came is not None and _Ended.came != signal.SIGINT:
             print(f"genus: ended by {signal.Signals(_Ended.came).name}; nothing half-written is left.", file=sys.stderr)
             return 128 + _Ended.came
         if os.environ.get("GENUS_DEBUG"):
@@ -165,14 +167,14 @@ class _NoOutput(io.StringIO):
 
 
 class _Ended(BaseException):
-    """Signal that SIGTERM or SIGHUP came, so that what cleans up does so."""
+    """Signal that SIGTERM or SIGHUP came, so that what cleans up does so; at SIGINT that is KeyboardInterrupt."""
 
     came: int | None = None  # the signal that came last, in this command
 
 
 def _end(number: int, frame: Any) -> None:
     _Ended.came = number
-    raise _Ended(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else _Ended(number)
 
 
 _end.of_genus = True  # type: ignore[attr-defined]  # a training may put its own handler in this one's place
@@ -180,10 +182,11 @@ _end.of_genus = True  # type: ignore[attr-defined]  # a training may put its own
 
 @contextmanager
 def _ending_tidily() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as an error does, so that temporary files are removed."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    """Let SIGTERM and SIGHUP end the command as an error does, so that temporary files are removed, and remember SIGINT."""
+    handlers: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
+    handlers |= {getattr(signal, name): signal.SIG_DFL for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
     main = threading.current_thread() is threading.main_thread()
-    taken = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
+    taken = [number for number, usual in handlers.items() if main and signal.getsignal(number) is usual]
     _Ended.came = None
     for number in taken:
         signal.signal(number, _end)
@@ -191,7 +194,7 @@ def _ending_tidily() -> Iterator[None]:
         yield
     finally:
         for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, handlers[number])
 
 
 @cache

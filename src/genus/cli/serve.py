@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import signal
+from typing import Annotated, Any
 
 import typer
 
@@ -40,4 +41,26 @@ def serve(
     from genus.cli.service import application
     from genus.files import load
 
-    uvicorn.run(application(load(model), most_rows, most_megabytes), host=host, port=port, log_level="info")
+    config = uvicorn.Config(application(load(model), most_rows, most_megabytes), host=host, port=port, log_level="info")
+    _run(uvicorn.Server(config))
+
+
+def _run(server: Any) -> None:
+    """Run a server until a signal ends it; uvicorn knows what to do at SIGINT and SIGTERM, and not at SIGHUP."""
+    hung_up = []
+
+    def end(number: int, frame: Any) -> None:
+        hung_up.append(number)
+        server.should_exit = True
+
+    number = getattr(signal, "SIGHUP", None)
+    before = None if number is None else signal.getsignal(number)
+    if number is None or not getattr(before, "of_genus", False):  # nohup had it ignored
+        return server.run()
+    signal.signal(number, end)
+    try:
+        server.run()
+    finally:
+        signal.signal(number, before)
+    if hung_up:
+        signal.raise_signal(number)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_columns", "as_rows"]
+from genus.errors import DataError
+
+__all__ = ["as_columns", "as_rows", "held"]
 
 BLOCK = 4096  # rows
 
@@ -37,4 +39,27 @@ def as_rows(columns: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
         block = out[at : at + BLOCK]
         for i, column in enumerate(columns):
             block[:, i] = column[at : at + BLOCK]
+    return out
+
+
+def held(values: np.ndarray, dtype: Any, label: str, beyond: bool = False) -> np.ndarray:
+    """Return numbers (N,) in a type of floating point.
+
+    Args:
+        values: of a column.
+        dtype: of the result.
+        label: of the column, for messages.
+        beyond: a number that the type is too small for becomes infinite.
+
+    Raises:
+        DataError: the type is single precision, and a number is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        out = values.astype(dtype, copy=False)
+    if not beyond and np.isinf(np.nanmax(np.abs(out), initial=0.0)):
+        row = int(np.flatnonzero(np.isinf(out))[0])
+        raise DataError(
+            f"The {label} is {values[row]:g} in row {row}, beyond the single precision that holds its other rows; replace such"
+            " values by missing values, or leave them out."
+        )
     return out

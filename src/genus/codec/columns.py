@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from genus.codec.blocks import as_rows
+from genus.codec.blocks import as_rows, held
 from genus.codec.forms import to_frame
 from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, to_numbers, type_of
 from genus.codec.stamps import time_values, unit_of, within
@@ -48,7 +48,7 @@ def encode(space: Space, form: Form | None, source: Any, allow_missing: bool = F
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
         writing = form.writing(i) if form is not None else None
         values = encode_column(kind, table.column(name), space.label(i), allow_missing, writing, beyond)
-        columns.append(values.astype(_dtype(space), copy=False))
+        columns.append(held(values, _dtype(space), space.label(i), beyond))
     return torch.from_numpy(as_rows(columns, _dtype(space)))
 
 

@@ -72,6 +72,7 @@ def read_amounts(texts: Sequence[str], decimal: bool = False, numeric: bool = Fa
     notes = [f"the unit {unit}, and samples of it are the numbers alone"] if unit else []
     notes += ["negative amounts in parentheses, and samples of it have a minus"] if enclosed else []
     notes += ["marks of thousands, and samples of it have none"] if apart else []
+    notes += ["decimal commas, and samples of it have points"] if _has_decimal_commas(digits, plain) else []
     notes += ["a minus behind its amounts, and samples of it have one before them"] if behind else []
     notes += ["letters for thousands and millions, and samples of it are written out"] if times else []
     negative = [bool(part[1]) or part[7] == "-" or bool({*MINUS} & {part[2], part[4]}) for part in found]
@@ -79,6 +80,11 @@ def read_amounts(texts: Sequence[str], decimal: bool = False, numeric: bool = Fa
     whole = all(amount == int(amount) for amount in amounts) and (bool(times) or all(map(str.isdecimal, plain)))
     kind: type = int if whole else float
     return Amounts([-kind(amount) if minus else kind(amount) for amount, minus in zip(amounts, negative, strict=True)], notes)
+
+
+def _has_decimal_commas(digits: Sequence[str], plain: Sequence[str]) -> bool:
+    """Return whether a comma in some of the digits is the point of the number that they are read as."""
+    return any("," in text and "." in read for text, read in zip(digits, plain, strict=True) if "." not in text)
 
 
 def _unit(found: Sequence[re.Match[str]]) -> tuple[str | None, list[int]]:

@@ -16,8 +16,10 @@ from genus.codec.notes import Note
 from genus.data.amounts import AMOUNT, read_amounts
 from genus.errors import DataError
 from genus.kinds import Category, Lattice, Real
+from genus.kinds.numbers import EXACT
 
-__all__ = ["ALWAYS", "MISSING", "NONE", "NUMBER", "PADDED", "SOMETIMES", "WHOLE", "is_category", "missing_words", "typed_text"]
+__all__ = ["ALWAYS", "MISSING", "NONE", "NUMBER", "PADDED", "SOMETIMES", "WHOLE", "beyond_exact", "is_category",
+           "loses_versions", "may_be_versions", "missing_words", "typed_text"]  # fmt: skip
 
 # Missing wherever they stand; those of spreadsheets and of languages among them.
 ALWAYS = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "nan", "NaN", "NAN", "-nan", "-NaN", "NaT", "null",
@@ -46,6 +48,7 @@ OPEN_ENDED = r"^([<>≤≥]=?\s?\d+([.,]\d+)?|\d+([.,]\d+)?\s?\+|\d+ (and|or) (m
 LEVELS = 128  # different texts, at most, of numbers of which some are open to one side
 MANY = 20  # different numbers, all with three digits after a comma: those of decimals would not all have three
 MOSTLY = 0.9
+GLANCE = 1000  # rows that nearly always tell
 FEW = 3  # different whole numbers beside 1,500: of three decimals they would be as rare as 1 in 1000
 NUMERIC = ("real", "lattice")
 
@@ -53,6 +56,32 @@ NUMERIC = ("real", "lattice")
 def missing_words(more: Iterable[Any]) -> list[str]:
     """Return the texts that mean missing where a column otherwise holds numbers, dates or booleans, also beside blanks."""
     return sorted({text for m in (*MISSING, *map(str, more)) for text in (m, f" {m}", f"{m} ")})
+
+
+def beyond_exact(column: pa.ChunkedArray) -> bool:
+    """Return whether a column holds doubles that may have been other whole numbers in the text."""
+    return pa.types.is_floating(column.type) and bool(pc.any(pc.greater(pc.abs(column), float(EXACT))).as_py())
+
+
+def loses_versions(texts: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether texts are numbers of two digits at most behind the point, of which two are equal, as 1.1 and 1.10 are."""
+    different = pc.unique(texts.filter(pc.fill_null(pc.match_substring_regex(texts, VERSION), False)))
+    return pc.count_distinct(different.cast(pa.float64())).as_py() < len(different)
+
+
+def may_be_versions(column: pa.ChunkedArray) -> bool:
+    """Return whether all doubles of a column look like 3.9 and 3.10: below 100, and none like 3.05."""
+    if not pa.types.is_floating(column.type):
+        return False
+    for part in (column.slice(0, GLANCE), column):
+        values = np.asarray(part.drop_null())
+        if not len(values) or not (np.abs(values) < 100).all():
+            return False
+        cents = np.rint(values * 100)
+        odd = (cents / 100 != values) | (cents < 0) | ((cents % 100 < 10) & (cents % 10 > 0))
+        if odd.any():
+            return False
+    return True
 
 
 def is_category(kind: Any) -> bool:
@@ -154,6 +183,7 @@ def typed_text(
         known = isinstance(kind, Category)
         texts = texts.without({*SOMETIMES} - levels) if known else texts
         plain = texts.all(PLAIN) and not any(isinstance(level, str) for level in levels)
+        _note_merged(name, texts, notes)
         return texts.column(texts.values.cast(pa.int64())) if plain else texts.column()
     bare = texts.without({*SOMETIMES, *NONE})
     numbers = _as_numbers(name, bare, kind, decimal, notes)
@@ -192,7 +222,13 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
 
 def _are_versions(name: str, texts: _Texts, notes: list[str]) -> bool:
     """Return whether texts are versions, whose second part counts on from 9 to 10: as numbers some would be the same."""
-    if texts.present > 50 or not texts.any(r"\.[1-9]0$") or not texts.all(VERSION):
+    if not texts.any(r"\.[1-9]0$") or not texts.all(VERSION):
+        return False
+    if loses_versions(texts.values):
+        reason = f"column {name!r} has 1.1 beside 1.10, say, as versions have, and is read as text, which keeps both"
+        notes.append(Note(reason, "{} takes it for numbers", {"kinds": {name: "real"}}, name))
+        return True
+    if texts.present > 50:
         return False
     parts = [text.split(".") for text in texts.values.drop_null().to_pylist()]
     counted = {first for first, second in parts if len(second) == 1 and second != "0"}
@@ -214,7 +250,9 @@ def _with_commas(name: str, texts: _Texts, decimal: bool, numeric: bool, notes: 
         )
         if texts.all(pattern) and told:
             notes.append(Note(f"column {name!r} has marks of thousands, and samples of it have none", column=name))
-            return _floats(pc.replace_substring(pc.replace_substring(texts.values, mark, ""), ",", "."))
+            plain = pc.replace_substring(pc.replace_substring(texts.values, mark, ""), ",", ".")
+            whole = pc.all(pc.match_substring_regex(plain, r"^[-+]?\d{1,18}$")).as_py()  # which 64 bits hold
+            return pc.replace_substring_regex(plain, r"^\+", "").cast(pa.int64()) if whole else _floats(plain)
     if texts.all(COMMA):
         if decimal or numeric or not texts.all(THOUSANDS):
             notes.append(Note(f"column {name!r} has decimal commas, and samples of it have points"))
@@ -301,4 +339,16 @@ def _as_levels(name: str, texts: _Texts, notes: list[str]) -> pa.ChunkedArray:
     for word in texts.without(words).among(NONE):
         reason = f"column {name!r} holds {word!r}, which is taken for a level"
         notes.append(Note(reason, "{} takes it for missing", {"missing": [word]}, name))
+    _note_merged(name, texts.without(words), notes)
     return texts.without(words).column()
+
+
+def _note_merged(name: str, texts: _Texts, notes: list[str]) -> None:
+    """Add a note where texts differ in nothing but the blanks around them, and so are one level."""
+    bare = texts.values.drop_null()
+    if pc.count_distinct(bare).as_py() == len(bare):
+        return
+    first = next(entry["values"] for entry in pc.value_counts(bare).to_pylist() if entry["counts"] > 1)
+    one, other = texts.texts.filter(pc.fill_null(pc.equal(texts.values, first), False)).slice(0, 2).to_pylist()
+    reason = f"column {name!r} holds {one!r} and {other!r}, and texts that differ in blanks around them are one level"
+    notes.append(Note(reason, column=name))

@@ -19,7 +19,19 @@ import pyarrow.csv as pcsv
 from genus.codec.decimals import has_trailing_zeros
 from genus.codec.looks import looks_like_time
 from genus.codec.notes import Note
-from genus.data.cells import MISSING, NUMBER, PADDED, VERSION, WHOLE, is_category, missing_words, typed_text
+from genus.data.cells import (
+    MISSING,
+    NUMBER,
+    PADDED,
+    VERSION,
+    WHOLE,
+    beyond_exact,
+    is_category,
+    loses_versions,
+    may_be_versions,
+    missing_words,
+    typed_text,
+)  # fmt: skip
 from genus.data.files import File, as_utf8, beginning, guess_encoding, single_byte
 from genus.data.headers import has_header, is_number, names_of
 from genus.data.sequences import Options
@@ -27,7 +39,6 @@ from genus.data.surroundings import DELIMITERS, bare_table
 from genus.data.unit_lines import without_units
 from genus.errors import DataError
 from genus.kinds import Category
-from genus.kinds.numbers import EXACT
 
 __all__ = ["MISSING", "csv_parts", "read_csv"]
 
@@ -348,13 +359,17 @@ def _original_texts(layout: _Layout, columns: dict[str, pa.ChunkedArray], names:
     if doubtful:
         loses = _may_lose_digits(layout.buffer, layout.delimiter)
         doubtful = [name for name in doubtful if loses and _is_whole(columns[name])]
-    large = [name for name in names if _beyond_exact(columns[name])]
+    large = [name for name in names if beyond_exact(columns[name])]
     late = [name for name in names if pa.types.is_temporal(columns[name].type)]
-    if not doubtful and not large and not late:
+    versions = [name for name in names if may_be_versions(columns[name])]
+    versions = versions if versions and re.search(rb"\d\.[1-9]0[^\d.]", layout.buffer) else []
+    looked_at = list(dict.fromkeys([*doubtful, *large, *late, *versions]))
+    if not looked_at:
         return {}
-    texts = layout.read([*doubtful, *large, *late], [*doubtful, *large, *late])
+    texts = layout.read(looked_at, looked_at)
     kept = dict(zip(texts.column_names, texts.columns, strict=True))
     lost = {name for name in doubtful if pc.any(pc.match_substring_regex(kept[name], PADDED)).as_py()}
+    lost |= {name for name in versions if loses_versions(pc.utf8_trim_whitespace(kept[name]))}
     for name in large:
         missing = pc.is_in(kept[name], value_set=pa.array(layout.missing))
         if pc.all(pc.or_(missing, pc.match_substring_regex(kept[name], WHOLE))).as_py():
@@ -365,11 +380,6 @@ def _original_texts(layout: _Layout, columns: dict[str, pa.ChunkedArray], names:
 def _is_whole(column: pa.ChunkedArray) -> bool:
     """Return whether all numbers of a column are whole."""
     return pa.types.is_integer(column.type) or bool(pc.all(pc.equal(column, pc.round(column))).as_py())
-
-
-def _beyond_exact(column: pa.ChunkedArray) -> bool:
-    """Return whether a column holds doubles that may have been other whole numbers in the text."""
-    return pa.types.is_floating(column.type) and bool(pc.any(pc.greater(pc.abs(column), float(EXACT))).as_py())
 
 
 def _may_lose_digits(buffer: pa.Buffer, delimiter: str) -> bool:

@@ -206,7 +206,7 @@ def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: 
         _refuse_absurd(name, values)
     if math.isnan(low):
         return Category((None,))
-    if pa.types.is_integer(kind) and max(-low, high) > EXACT:
+    if (pa.types.is_integer(kind) or _is_whole_decimal(column)) and max(-low, high, high - low) > EXACT:
         return _beyond_exact(name, column)
     if discrete and override is None and _is_countable(values[~np.isnan(values)]):
         return _levels(name, column, False)
@@ -214,6 +214,11 @@ def _number(name: str, column: pa.ChunkedArray, override: str | None, discrete: 
     bounds = (-math.inf, math.inf) if limits is None else (float(limits.min), float(limits.max))
     single = pa.types.is_float32(kind)
     return measure_numbers(name, values, override, bounds, single, chart)
+
+
+def _is_whole_decimal(column: pa.ChunkedArray) -> bool:
+    """Return whether a column is of Arrow's decimals, and all of them are whole numbers."""
+    return pa.types.is_decimal(column.type) and bool(pc.all(pc.equal(column, pc.floor(column))).as_py())
 
 
 def _is_countable(present: np.ndarray) -> bool:
@@ -234,6 +239,8 @@ def _refuse_absurd(name: str, values: np.ndarray) -> None:
 
 def _beyond_exact(name: str, column: pa.ChunkedArray) -> Category:
     distinct: Any = pc.count_distinct(column).as_py()
+    if pa.types.is_decimal(column.type):
+        raise Unmeasurable(f"column {name!r} holds decimals that are whole numbers beyond 2**53; as text it is kept", name)
     if distinct > 1000 or distinct > 0.5 * len(column):
         raise Unmeasurable(
             f"column {name!r} holds whole numbers beyond 2**53, which floating point cannot tell apart, and looks like an"

@@ -26,6 +26,7 @@ from genus.data.markers import marker_notes
 from genus.data.measured import measured, measured_context
 from genus.data.nearly import nearly_notes
 from genus.data.ordered import in_order, sequences_of, series_of
+from genus.data.precision import rounded_numbers
 from genus.data.relations import relate
 from genus.data.schema import Schema
 from genus.data.sequences import Options
@@ -251,6 +252,7 @@ def _measured_rows(
         codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
         notes += nearly_notes(found.columns, plain, codec.rewrites, target) if relations else []
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
+        notes += rounded_numbers(codec.space, found.columns) if found.form.container not in ARRAYS else []
         related = {name for rewrite in codec.rewrites for name in rewrite.meaningful_blanks}
         codec = replace(codec, space=mark_unknown(codec.space, x, fixed, *blanks, related))
     target = target if target is not None else found.target

@@ -73,6 +73,8 @@ def _alike(values: np.ndarray) -> bool:
 
 def _sum_of(column: Candidate, pivots: Sequence[Candidate], rows: np.ndarray) -> Sum | None:
     """Return a column as the sum of others, where the weights are 1 and -1 and every row agrees."""
+    if not pivots:  # so far from 0 that all its values are nearly one
+        return None
     matrix = np.stack([*(p.values[rows] for p in pivots), np.ones(len(rows))], axis=1).astype(np.float64)
     weights = np.linalg.lstsq(matrix, column.values[rows].astype(np.float64), rcond=None)[0]
     signs = np.rint(weights[:-1])

@@ -18,7 +18,7 @@ import pyarrow.json as pj
 
 from genus.codec.frames import is_text, mixed_column
 from genus.codec.notes import Note
-from genus.data.cells import ALWAYS, NONE, SOMETIMES, typed_text
+from genus.data.cells import ALWAYS, NONE, SOMETIMES, beyond_exact, typed_text
 from genus.data.files import File, as_utf8, beginning, guess_encoding
 from genus.data.headers import has_header, names_of
 from genus.data.sequences import Options
@@ -125,15 +125,17 @@ def _read_lines(file: File, buffer: pa.Buffer) -> pa.Table:
         table = read(None)
         if times := [field.name for field in table.schema if pa.types.is_timestamp(field.type)]:
             table = read(pa.schema([(name, pa.string()) for name in times])).select(table.column_names)
+        if not any(map(beyond_exact, table.columns)):
+            return table
     except pa.ArrowInvalid:  # a type that changes, say from 1 to 1.5 to "x"
-        rows = []
-        for number, line in enumerate(bytes(buffer).decode("utf-8", errors="replace").splitlines()):
-            try:
-                rows += [json.loads(line)] if line.strip() else []
-            except ValueError as error:
-                raise DataError(f"Line {number + 1} of {file.name} is no JSON: {error}. Mend it, or leave it out.") from error
-        return _from_json(rows, file)
-    return table
+        pass
+    rows = []
+    for number, line in enumerate(bytes(buffer).decode("utf-8", errors="replace").split("\n")):
+        try:
+            rows += [json.loads(line)] if line.strip() else []
+        except ValueError as error:
+            raise DataError(f"Line {number + 1} of {file.name} is no JSON: {error}. Mend it, or leave it out.") from error
+    return _from_json(rows, file)
 
 
 def _from_json(value: Any, file: File) -> pa.Table:

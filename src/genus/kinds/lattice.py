@@ -13,7 +13,7 @@ from genus.kinds.atoms import distinct_counts, frequent, standard
 from genus.kinds.base import Number, atoms_text, chart_text, checked_atoms
 from genus.kinds.charts import AFFINE, Chart
 from genus.kinds.fitting import Fit, fit_chart
-from genus.kinds.steps import Steps, round_digits
+from genus.kinds.steps import EXACT, Steps, round_digits
 from genus.kinds.strays import ACCIDENT, without_strays
 
 __all__ = ["Lattice", "common_step"]
@@ -269,6 +269,8 @@ def _widened(steps: Steps, bounds: tuple[float, float]) -> tuple[float, float]:
         below = min(below, math.floor(low / step + 1e-9))
     if high <= 0:
         above = min(above, math.floor(-high / step + 1e-9))
+    room = max(0, (EXACT - max(size, *(round(2 * abs(end) / step) for end in (low, high)))) // 2)
+    below, above = min(below, room), min(above, room)  # a double keeps apart what lies within
     start, end = low - below * step, high + above * step
     if digits < 17:
         # Zero, and not the -5e-17 that is left of 0.42 - 42 * 0.01.

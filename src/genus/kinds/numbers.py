@@ -12,12 +12,11 @@ from genus.errors import DataError
 from genus.kinds.atoms import PROBED, distinct_counts
 from genus.kinds.lattice import EVERYWHERE, Lattice, common_step
 from genus.kinds.real import Real
-from genus.kinds.steps import find_steps, shortest_decimals
+from genus.kinds.steps import EXACT, find_steps, shortest_decimals
 
 __all__ = ["EXACT", "LARGEST", "measure_numbers"]
 
 LARGEST = 1e100  # beyond it squares overflow
-EXACT = 2**53  # beyond it a double skips whole numbers
 GLANCE = 4096  # rows that nearly always tell whether values repeat
 TIED = 0.5  # values repeat where a smaller share of them is different: a density would make spikes of them
 NEAR, SEVERAL = 0.02, 5  # so near to both ends of shares, so many rows show that there they end

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Steps", "find_steps", "half_unit", "points", "round_digits", "shortest_decimals", "significant_digits"]
+__all__ = ["EXACT", "Steps", "find_steps", "half_unit", "points", "round_digits", "shortest_decimals", "significant_digits"]
 
 DIGITS = 9  # more significant digits than these are no sign that a person or an instrument rounded
 WIDEST = 2**20  # a lattice of more values is as good as the real line
 NOISE = 0.02  # share of a step by which rounding to the column's digits may move a value off its lattice point
+EXACT = 2**53  # beyond it a double skips whole numbers
 FLOAT = 15  # the significant digits that every double keeps
 
 

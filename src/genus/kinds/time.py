@@ -10,6 +10,7 @@ import numpy as np
 
 from genus.errors import DataError
 from genus.kinds.lattice import EVERYWHERE, Lattice
+from genus.kinds.steps import EXACT
 
 __all__ = ["NANOSECONDS", "Time", "convert", "days_of_months", "months_of_days"]
 
@@ -17,7 +18,6 @@ NANOSECONDS = {"D": 86_400 * 10**9, "s": 10**9, "ms": 10**6, "us": 1000, "ns": 1
 CONCEPTS = ("date", "instant", "time of day", "duration")
 DAY, WEEK, YEAR = NANOSECONDS["D"], 7 * NANOSECONDS["D"], 31_556_952 * 10**9  # the mean year of the calendar
 WHOLE_DAY = 0.9  # times that cover so much of the day may be any time of it
-EXACT = 2**53  # beyond it a double skips whole numbers
 
 
 @dataclass(frozen=True, repr=False)

@@ -139,7 +139,8 @@ def grow(train: Any, held: Any, options: BoostingOptions) -> tuple[np.ndarray, n
     import lightgbm
 
     parameters = SILENT | {
-        "objective": "binary", "num_leaves": 2**options.depth - 1, "max_depth": options.depth, "learning_rate": options.rate,
+        "objective": "binary", "num_leaves": max(2, 2**options.depth - 1), "max_depth": options.depth,
+        "learning_rate": options.rate,
         "lambda_l2": SHRINKAGE, "min_data_in_leaf": LEAST, "feature_fraction": SEEN, "seed": options.seed,
     }  # fmt: skip
 

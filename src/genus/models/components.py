@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from genus.errors import DataError
+from genus.models.combinations import context_combinations, context_index
 from genus.models.gaussians import Gaps, Gaussians
-from genus.models.product import Product, ProductRows, context_combinations, context_index
+from genus.models.product import Product, ProductRows
 from genus.nets.cells import Cells
 from genus.random import draw_places
 from genus.space import Lattice, Real, Space

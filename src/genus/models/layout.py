@@ -83,7 +83,7 @@ def smooth_lattices(space: Space, x: Tensor) -> tuple[int, ...]:
         distinct, counts = distinct_counts(values[(values == values) & ~atoms])
         if len(distinct) > SHORT and not (kind.is_narrow and _roughness(kind, distinct, counts) > ROUGH):
             at_atom[i] = atoms
-    patterns, out = np.zeros(len(x), dtype=np.int64), []
+    patterns, out = np.zeros(len(x), dtype=np.int64), list[int]()
     for i in sorted(at_atom, key=lambda i: at_atom[i].sum()):
         more = np.unique(2 * patterns + at_atom[i], return_inverse=True)[1]
         if more.max(initial=0) >= PATTERNS:

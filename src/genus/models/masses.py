@@ -86,7 +86,7 @@ def log_bend(square: Tensor, h2: Tensor) -> Tensor:
         h2: the square of half its width, h; right to 1e-10 where h (1 + the distance) is below `SERIES`.
     """
     terms = ((1, -1), (1, -6, 3), (1, -15, 45, -15), (1, -28, 210, -420, 105))  # Hermite polynomials, of the square
-    out, power = torch.zeros_like(square), 1.0
+    out, power = torch.zeros_like(square), torch.ones_like(h2)
     for k, hermite in enumerate(terms, 1):
         value = torch.full_like(square, hermite[0])
         for coefficient in hermite[1:]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genus.errors import GenusError
 from genus.models.components import Components, Form, MixtureRows
 from genus.space import Space
 
@@ -54,11 +55,16 @@ def clusters(features: Tensor, count: int, seed: int) -> Tensor:
         features: (n, F).
         count: of clusters, some of which may end empty.
         seed: of the draws.
+
+    Raises:
+        GenusError: features whose squares are not finite.
     """
     generator, f = torch.Generator().manual_seed(seed), features.detach().cpu().float()
     square = f.square().sum(1)
     first = int(torch.randint(len(f), (), generator=generator))
     chosen, distance = [first], (square + square[first] - 2 * f @ f[first]).clamp(min=0)
+    if not bool(distance.isfinite().all()):  # of draws of a model whose weights are absurd
+        raise GenusError("The rows are infinitely far apart, or no numbers, so they have no clusters to begin from.")
     while len(chosen) < min(count, len(f)) and float(distance.sum()) > 0:
         tried = torch.multinomial(distance.double(), TRIES, replacement=True, generator=generator)
         found = torch.minimum((square + square[tried, None] - 2 * f[tried] @ f.T).clamp(min=0), distance)

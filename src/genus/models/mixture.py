@@ -13,11 +13,12 @@ from genus.errors import DataError, GenusError
 from genus.ladder import Learned, TractableDensity, WithContext
 from genus.ladder.unknown import Filled, set_columns
 from genus.models.choosing import Chooser, Options, cross_folds
+from genus.models.combinations import context_combinations, context_index, context_refusal
 from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
 from genus.models.layout import Layouts, coordinates
 from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
 from genus.models.patterns import BlankPatterns, set_blanks
-from genus.models.product import Product, context_combinations, context_index, context_refusal
+from genus.models.product import Product
 from genus.space import Space
 
 __all__ = ["Mixture"]

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from genus.errors import GenusError
 from genus.ladder import Counted, TractableDensity
+from genus.models.combinations import context_combinations, context_index, context_refusal
 from genus.models.private import add_noise, check_epsilon, clipped
-from genus.models.product import Product, ProductRows, context_combinations, context_index, context_refusal
+from genus.models.product import Product, ProductRows
 from genus.nets.cells import Cells
 from genus.space import Lattice, Space
 
