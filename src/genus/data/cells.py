@@ -18,7 +18,7 @@ from genus.errors import DataError
 from genus.kinds import Category, Lattice, Real
 from genus.kinds.numbers import EXACT
 
-__all__ = ["ALWAYS", "MISSING", "NONE", "NUMBER", "PADDED", "SOMETIMES", "WHOLE", "beyond_exact", "is_category",
+__all__ = ["ALWAYS", "MISSING", "NONE", "NUMBER", "PADDED", "SOMETIMES", "WHOLE", "beyond_exact", "is_category", "is_whole",
            "loses_versions", "may_be_versions", "missing_words", "typed_text"]  # fmt: skip
 
 # Missing wherever they stand; those of spreadsheets and of languages among them.
@@ -56,6 +56,11 @@ NUMERIC = ("real", "lattice")
 def missing_words(more: Iterable[Any]) -> list[str]:
     """Return the texts that mean missing where a column otherwise holds numbers, dates or booleans, also beside blanks."""
     return sorted({text for m in (*MISSING, *map(str, more)) for text in (m, f" {m}", f"{m} ")})
+
+
+def is_whole(column: pa.ChunkedArray) -> bool:
+    """Return whether all numbers of a column are whole."""
+    return pa.types.is_integer(column.type) or bool(pc.all(pc.equal(column, pc.round(column))).as_py())
 
 
 def beyond_exact(column: pa.ChunkedArray) -> bool:

@@ -27,6 +27,7 @@ from genus.data.cells import (
     WHOLE,
     beyond_exact,
     is_category,
+    is_whole,
     loses_versions,
     may_be_versions,
     missing_words,
@@ -358,7 +359,7 @@ def _original_texts(layout: _Layout, columns: dict[str, pa.ChunkedArray], names:
     doubtful = [name for name in names if pa.types.is_integer(kind := columns[name].type) or pa.types.is_floating(kind)]
     if doubtful:
         loses = _may_lose_digits(layout.buffer, layout.delimiter)
-        doubtful = [name for name in doubtful if loses and _is_whole(columns[name])]
+        doubtful = [name for name in doubtful if loses and is_whole(columns[name])]
     large = [name for name in names if beyond_exact(columns[name])]
     late = [name for name in names if pa.types.is_temporal(columns[name].type)]
     versions = [name for name in names if may_be_versions(columns[name])]
@@ -375,11 +376,6 @@ def _original_texts(layout: _Layout, columns: dict[str, pa.ChunkedArray], names:
         if pc.all(pc.or_(missing, pc.match_substring_regex(kept[name], WHOLE))).as_py():
             lost.add(name)
     return {name: kept[name] for name in [*lost, *late]}
-
-
-def _is_whole(column: pa.ChunkedArray) -> bool:
-    """Return whether all numbers of a column are whole."""
-    return pa.types.is_integer(column.type) or bool(pc.all(pc.equal(column, pc.round(column))).as_py())
 
 
 def _may_lose_digits(buffer: pa.Buffer, delimiter: str) -> bool:
