@@ -183,7 +183,7 @@ def test_dates_are_multiples_of_their_common_divisor() -> None:
 
 
 def test_identifiers_are_left_out_with_a_warning() -> None:
-    columns = {"id": [f"{'uvw'[i % 3]}{i}" for i in range(100)], "row": np.arange(100), "v": np.arange(100) % 3}
+    columns = {"id": [f"{'uvw'[i % 3] * (i % 7)}-{i}" for i in range(100)], "row": np.arange(100), "v": np.arange(100) % 3}
     with pytest.warns(UserWarning, match="Left out") as caught:
         data = read(columns)
     assert "'id' looks like an identifier" in str(caught[0].message)

@@ -55,8 +55,8 @@ def without_units(lines: Sequence[list[str]]) -> tuple[list[list[str]], list[Not
 def _is_unit(text: str) -> bool:
     """Return whether a text is a unit, or empty.
 
-    >>> [_is_unit(text) for text in ("", "[a.u.]", "kg/m^3", "m s-1", "°C", "USD", "absent", "12")]
-    [True, True, True, True, True, True, False, False]
+    >>> [_is_unit(text) for text in ("", "[a.u.]", "kg/m^3", "m s-1", "°C", "USD", "absent", "12", "04.12.2023 15:56")]
+    [True, True, True, True, True, True, False, False, False]
     """
     text = text.strip()
     if not text or re.fullmatch(BRACKETS, text) or re.fullmatch("[A-Z]{3}", text) or text.lower() in UNITS:
@@ -64,4 +64,4 @@ def _is_unit(text: str) -> bool:
     if re.fullmatch(r"[\d.,:/-]+", text):
         return False
     parts = [re.sub(POWERS, "", part.strip("()[]")).lower() for part in re.split(PARTS, text) if part]
-    return bool(parts) and all(part in ("", *UNITS) for part in parts)
+    return any(parts) and all(part in ("", *UNITS) for part in parts)

@@ -19,7 +19,8 @@ __all__ = ["Chooser", "Options", "cross_folds"]
 
 GAIN, PASSES = 3e-3, 24  # of the fits that are compared; see `climb`
 EARLY = 8  # passes after which a fit on a single fold may be given up
-HOPELESS = 0.3, 1.5  # nats that it is then behind the best, or fits of several folds on the first of them
+HOPELESS = 0.3  # nats that it is then behind the best;
+HOPELESS_AFTER = 1.5, 0.6, 0.4, 0.3  # or is, of several folds, on the first of them, on two, on three, on more
 LEAST, LEAST_MANY = 2e-3, 1e-2  # nats that a number's next value must bring, of several folds and of a single one
 BEHIND, LARGE = 1.0, 8  # nats by which components of one covariance, this many of them, may trail those of another
 CLOSE = 0.3  # nats by which the second best covariance may trail the best one and still be looked at closely
@@ -83,7 +84,7 @@ class Chooser:
         self.parts: dict[tuple[int, ...], list[tuple[MixtureRows, MixtureRows]]] = {}  # of the folds, in each layout
         self.labels: dict[tuple[int, int], Tensor] = {}
         self.scores: dict[Form, float] = {}
-        self.marks: dict[Form, float] = {}  # early values
+        self.marks: dict[Form, list[float]] = {}  # early values: of passes so far, or of folds
         self.best: Form | None = None  # so far
 
     def score(self, form: Form) -> float:
@@ -116,11 +117,11 @@ class Chooser:
             parts = new_components(self.space, self.context, form, train, self.labels[i, form.components])
             if single:
                 climb(parts, form, train, self.spent, gain=GAIN, passes=EARLY)
-                if (behind := self._behind(form, mean_log_density(parts, held), HOPELESS[0])) > 0:
+                if (behind := self._behind(form, mean_log_density(parts, held), HOPELESS)) > 0:
                     return values, behind
             climb(parts, form, train, self.spent, gain=GAIN, passes=PASSES - EARLY if single else PASSES)
             values.append(mean_log_density(parts, held))
-            if i == 0 and not single and (behind := self._behind(form, values[0], HOPELESS[1])) > 0:
+            if not single and (behind := self._behind(form, values[-1], HOPELESS_AFTER[min(i, len(HOPELESS_AFTER) - 1)])) > 0:
                 return values, behind
         return values, 0.0
 
@@ -132,9 +133,12 @@ class Chooser:
         return self.parts[form.smooth]
 
     def _behind(self, form: Form, value: float, margin: float) -> float:
-        """Note a form's early value; return by how much it is behind that of the best form, 0 where by less than the margin."""
-        self.marks[form] = value
-        behind = 0.0 if self.best is None else self.marks[self.best] - value
+        """Note a form's next early value; return by how much it is behind the best form's, 0 where by less than the margin."""
+        marks = self.marks.setdefault(form, [])
+        marks.append(value)
+        if self.best is None:
+            return 0.0
+        behind = sum(best - own for best, own in zip(self.marks[self.best], marks, strict=False)) / len(marks)
         return behind if behind > margin else 0.0
 
     def choose(self, options: Options) -> Form:

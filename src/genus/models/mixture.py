@@ -248,6 +248,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         covariance = list(COVARIANCES[::-1]) if self.covariance == "auto" else [self.covariance]  # the freest leads soonest
         if reals < LARGE and self.covariance == "auto":  # whose covariances in between are hardly simpler
             covariance = ["full", "diagonal"]
+        if layouts.lattices and self.covariance == "auto":  # tables of short lattices cost little
+            covariance = [covariance[-1], *covariance[:-1]]
         if reals < 2 or (self.covariance == "auto" and 8 * reals**2 > NUMBERS):
             covariance = ["diagonal"]
         most = fitted // 8 if covariance == ["diagonal"] else min(fitted // 8, NUMBERS // reals**2)
