@@ -29,7 +29,7 @@ from genus.space import Space
 __all__ = ["UNBELIEVABLE", "check_types", "load", "read_tensors", "save", "sealed", "write_tensors"]
 
 M = TypeVar("M", bound=GenerativeModel)
-FORMAT = 4
+FORMAT = 5
 DIGEST = re.compile(r', "digest": "([0-9a-f]{64})"(?=.\Z)', re.DOTALL)  # the last thing in a header
 # What constructors and decoders raise on values that nobody checked; anything else is a fault of genus.
 UNBELIEVABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
