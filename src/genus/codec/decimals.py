@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from genus.kinds.steps import DIGITS, round_digits, shortest_decimals, significant_digits
 
-__all__ = ["SPEC", "decimals_of", "has_trailing_zeros", "measure_decimals", "rounded", "with_trailing_zeros"]
+__all__ = ["SPEC", "decimals_of", "measure_decimals", "rounded", "trailing_decimals", "with_trailing_zeros"]
 
 PROBED = 1000  # so many values rule out most columns
 SPARE = (
@@ -22,7 +22,7 @@ NO_NEWS = ("7g", "8g", "9g")
 SPEC = re.compile(r"([+-]?)(#?)\.(\d+)([fg])")
 
 
-def measure_decimals(table: pa.Table, trailing: Sequence[str] = ()) -> tuple[str, ...]:
+def measure_decimals(table: pa.Table, trailing: Mapping[str, int] | None = None) -> tuple[str, ...]:
     """Return how many decimals the columns of a table have: a format for each, or "".
 
     Formats are those of Python: ".2f" for two decimals; ".6g" for six significant digits, where large numbers have fewer
@@ -31,7 +31,7 @@ def measure_decimals(table: pa.Table, trailing: Sequence[str] = ()) -> tuple[str
 
     Args:
         table: columns of any types; those of floating-point numbers have a format where nine digits suffice.
-        trailing: the names of columns whose texts have trailing zeros.
+        trailing: of columns whose texts have trailing zeros, how many decimals all of these texts have.
 
     >>> measure_decimals(pa.table({"bill": [12.5, 7.25, 100.0], "n": [1, 2, 3]}))
     ('+.2f', '')
@@ -39,7 +39,8 @@ def measure_decimals(table: pa.Table, trailing: Sequence[str] = ()) -> tuple[str
     out = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         spec = _spec(column) if pa.types.is_floating(column.type) else ""
-        out.append(re.sub(r"(?=\..*f)", "#", spec) if name in trailing else spec)
+        written = (trailing or {}).get(name, 0)
+        out.append(re.sub(r"\.(\d+)f", lambda own, n=written: f"#.{max(n, int(own[1]))}f", spec) if written else spec)
     return tuple(out)
 
 
@@ -112,14 +113,14 @@ def _parts(spec: str) -> tuple[str, bool, int, str]:
     return found[1], bool(found[2]), int(found[3]), found[4]
 
 
-def has_trailing_zeros(texts: Sequence[str]) -> bool:
-    """Return whether numbers are written with equally many decimals, zeros at the end included.
+def trailing_decimals(texts: Sequence[str]) -> int:
+    """Return how many decimals all numbers are written with, where some of these are zeros at the end; else 0.
 
-    >>> has_trailing_zeros(["3.50", "12.25"]), has_trailing_zeros(["3.5", "12.25"]), has_trailing_zeros(["3.5", "2.5"])
-    (True, False, False)
+    >>> trailing_decimals(["3.50", "12.25"]), trailing_decimals(["3.5", "12.25"]), trailing_decimals(["3.5", "2.5"])
+    (2, 0, 0)
     """
     decimals = {len(text.strip().partition(".")[2]) for text in texts}
-    return len(decimals) == 1 and decimals != {0} and any(text.strip().endswith("0") for text in texts)
+    return decimals.pop() if len(decimals) == 1 and any(text.strip().endswith("0") for text in texts) else 0
 
 
 def with_trailing_zeros(column: pa.ChunkedArray, spec: str) -> pa.ChunkedArray:

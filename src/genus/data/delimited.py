@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-from genus.codec.decimals import has_trailing_zeros
+from genus.codec.decimals import trailing_decimals
 from genus.codec.looks import looks_like_time
 from genus.codec.notes import Note
 from genus.data.cells import (
@@ -50,8 +50,8 @@ HEXADECIMAL = "0[xX][0-9a-fA-F]+"
 FIELD = r'"[^"]*"|\S+'  # of blank-separated text
 
 
-def read_csv(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
-    """Return the columns of delimited text, notes on how they were read, and which numbers have trailing zeros.
+def read_csv(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...], dict[str, int]]:
+    """Return the columns of delimited text, notes on how they were read, and the decimals of numbers with zeros at the end.
 
     The delimiter is that of tab, comma, semicolon and bar that line 1 has most of, or the semicolon where it separates numbers
     with decimal commas, or any run of blanks where these part every line alike. Blanks around fields and names are dropped.
@@ -175,14 +175,15 @@ def _in_single_precision(name: str, column: pa.ChunkedArray, notes: list[str]) -
     return column.cast(pa.float32())
 
 
-def _trailing(lines: Sequence[Sequence[str]], columns: Mapping[str, pa.ChunkedArray]) -> tuple[str, ...]:
-    """Return the columns of numbers whose first texts have equally many decimals, zeros at the end included."""
-    found = []
+def _trailing(lines: Sequence[Sequence[str]], columns: Mapping[str, pa.ChunkedArray]) -> dict[str, int]:
+    """Return how many decimals the first texts of columns of numbers all have, where zeros at the end are among them."""
+    found = {}
     for i, (name, column) in enumerate(columns.items()):
         if pa.types.is_floating(column.type):
             texts = [text for row in lines if i < len(row) and (text := _decimal_part(row[i]))]
-            found += [name] if texts and has_trailing_zeros(texts) else []
-    return tuple(found)
+            if decimals := trailing_decimals(texts):
+                found[name] = decimals
+    return found
 
 
 def _decimal_part(text: str) -> str:

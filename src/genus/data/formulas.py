@@ -17,7 +17,7 @@ from genus.codec.relations import ALL_DIGITS
 from genus.data.candidates import BROKEN, SURE, Candidate
 from genus.errors import DataError
 
-__all__ = ["declared_formula", "find_formulas", "is_near_constraint"]
+__all__ = ["declared_formula", "find_formulas", "in_order", "is_near_constraint"]
 
 GLANCE = 32  # rows that rule nearly all products out
 MATRIX = 4096  # rows by which sums are sought
@@ -40,10 +40,21 @@ def find_formulas(columns: Sequence[Candidate], target: str | None) -> list[Form
         return []
     found: list[Formula] = []
     for one in (*_products(numbers, target), *_sums(numbers, target), *_multiples(numbers, target)):
-        names = {one.column, *one.of}
-        if not any({other.column} & names or one.column in other.of for other in found):
+        if all(other.column != one.column for other in found) and len(in_order([*found, one])) > len(found):
             found.append(one)
     return found
+
+
+def in_order(formulas: Sequence[Formula]) -> list[Formula]:
+    """Return formulas such that each column is taken out after those that are made of it: a tax, and then the net amount.
+
+    Formulas that go round, each made of the next one's column, are left out.
+    """
+    left, out = list(formulas), list[Formula]()
+    while free := [one for one in left if not any(one.column in other.of for other in left)]:
+        out += free
+        left = [one for one in left if one not in free]
+    return out
 
 
 def _made(column: Candidate, text: str, of: Sequence[Candidate], most: int) -> Formula | None:

@@ -23,7 +23,7 @@ from genus.codec.rewrites import BrokenRelation, Rewrite, run_backward, run_forw
 from genus.data.candidates import FEWEST_ROWS, MOST_COLUMNS, Candidate, candidate
 from genus.data.declared import Declared
 from genus.data.dummies import declared_dummies, find_dummies, is_of_dummies
-from genus.data.formulas import declared_formula, find_formulas, is_near_constraint
+from genus.data.formulas import declared_formula, find_formulas, in_order, is_near_constraint
 from genus.data.functions import find_functions
 from genus.data.measure import measure
 from genus.data.orders import add_order, find_orders, place_orders
@@ -140,8 +140,10 @@ def find_relations(
     found += groups
     gone |= {name for group in groups for name in group.columns}
     formulas = [declared_formula(one, columns, target) for one in texts if is_near_constraint(one, [*columns])]
-    formulas += find_formulas([c for c in numbers if c.name not in gone], target) if search else []
-    found += _believed(formulas, _after(found, table))
+    made = {one.column for one in formulas}
+    more = find_formulas([c for c in numbers if c.name not in gone], target) if search else []
+    formulas += [one for one in more if one.column not in made]
+    found += _believed(in_order(formulas), _after(found, table))
     gone |= {one.column for one in found if isinstance(one, Formula)}
     functions = find_functions([c for name, c in columns.items() if name not in gone], target) if search else []
     found += _believed([*wanted.functions, *functions], _after(found, table))
