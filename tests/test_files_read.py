@@ -553,3 +553,15 @@ def test_a_field_of_very_many_digits_is_looked_at_once() -> None:
     start = time.process_time()
     assert not is_number("1" * 20_000 + "x")
     assert time.process_time() - start < 2  # eleven seconds where digits could be shared out in many ways
+
+
+def test_an_archive_of_a_later_form_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "t.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("t.csv", "a,b\n1,2\n")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 148  # the version that is needed to extract
+    path.write_bytes(content)
+    for source in (path, io.BytesIO(bytes(content))):
+        with pytest.raises(DataError, match=r"as \.zip: zip file version 14\.8"):
+            read(source)

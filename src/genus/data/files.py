@@ -91,7 +91,7 @@ class File:
             raise DataError(f"The input {name} is empty; expected rows of data.")
         suffix = next((known for mark, known in SIGNATURES.items() if content.startswith(mark)), "")
         if suffix == ".zip":
-            members = zipfile.ZipFile(io.BytesIO(content)).namelist()
+            members = _archive(content, name).namelist()
             if any(member.startswith("xl/") for member in members):
                 return cls(name, None, content, ".xlsx")
             if members and all(member.endswith(".npy") for member in members):
@@ -107,10 +107,7 @@ class File:
 
     def _unzipped(self, content: bytes) -> File:
         """Return the one file that a .zip holds."""
-        try:
-            archive = zipfile.ZipFile(io.BytesIO(content))
-        except zipfile.BadZipFile as error:
-            raise DataError(f"Cannot read {self.name} as .zip: {error}. Check that the file is whole.") from error
+        archive = _archive(content, self.name)
         members = [m for m in archive.namelist() if not m.endswith("/") and not PurePath(m).name.startswith((".", "_"))]
         members = [m for m in members if not m.startswith("__MACOSX/")]
         if len(members) != 1:
@@ -149,6 +146,14 @@ class File:
     def source(self) -> Any:
         """Return what libraries take that read files: the path, or a file object."""
         return io.BytesIO(self.content) if self.content is not None else str(self.path)
+
+
+def _archive(content: bytes, name: str) -> zipfile.ZipFile:
+    """Return the archive that bytes are; raise DataError where they are none, or one of a later form of .zip."""
+    try:
+        return zipfile.ZipFile(io.BytesIO(content))
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        raise DataError(f"Cannot read {name} as .zip: {error}. Check that the file is whole.") from error
 
 
 def beginning(buffer: pa.Buffer) -> bytes:
