@@ -101,13 +101,17 @@ def _products(columns: Sequence[Candidate], target: str | None) -> Iterator[Form
     units = np.array([10.0 ** -max(c.decimals, 0) if c.decimals < ALL_DIGITS else 0.0 for c in many])[:, None]
     slack = 1.25 * units + 1e-9 * np.abs(probe)
     tries = float(len(many)) ** 3
+    largest = np.array([np.nanmax(np.abs(column), initial=0.0) for column in probe])
+    given = np.flatnonzero((largest >= COARSE * units[:, 0]) & np.array([c.name != target for c in many]))
+    if not len(given):
+        return
+    goal, slack = probe[given], slack[given]
     for made, text, used in _combinations([quoted(c.name) for c in many], probe):
         with np.errstate(invalid="ignore"):
-            away = np.abs(probe - made)
+            away = np.abs(goal - made)
         near = ((away > slack).sum(axis=1) <= 1) & ((~np.isnan(away)).sum(axis=1) >= GLANCE // 4)
-        near[used] = False
-        for k in np.flatnonzero(near).tolist():
-            if many[k].name == target or np.nanmax(np.abs(probe[k])) < COARSE * units[k, 0]:
+        for k in given[near].tolist():
+            if k in used:
                 continue
             of = [many[i] for i in used]
             one = _made(many[k], text, of, 1)
