@@ -253,6 +253,7 @@ def _text(table: pa.Table, suffix: str, header: bool = True) -> str:
     from genus.codec.tabular import DECIMALS
 
     plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
+    plain = [_as_json(c) if pa.types.is_nested(c.type) else c for c in plain]  # of columns that pass through as they came
     specs = [(field.metadata or {}).get(DECIMALS, b"").decode() for field in table.schema]
     plain = [with_trailing_zeros(column, spec) for column, spec in zip(plain, specs, strict=True)]
     if len(plain) == 1 and plain[0].null_count:  # an empty line would be no row to whoever reads it
@@ -271,6 +272,14 @@ def _text(table: pa.Table, suffix: str, header: bool = True) -> str:
         ]
         return names.getvalue() + "".join(f"{line}\n" for part in lines for line in part.to_pylist())
     return names.getvalue() + buffer.getvalue().to_pybytes().decode()
+
+
+def _as_json(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of lists or of structs as texts of JSON."""
+    import pyarrow as pa
+
+    texts = [None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _quoted(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from genus.codec.frames import to_numbers
 from genus.codec.notes import Note
@@ -25,12 +26,13 @@ def marker_notes(table: pa.Table, fixed: Container[str] = ()) -> Iterator[Note]:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if name in fixed or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
             continue
-        values = to_numbers(column)
+        ends = pc.min_max(column).as_py().values()
+        markers = [(end, m) for end in ends for m in MARKERS if end is not None and abs(end - m) < 1e-4]
+        values = to_numbers(column) if markers else np.empty(0)
         values = values[~np.isnan(values)]
-        for end in (values.min(), values.max()) if len(values) else ():
-            marker = next((m for m in MARKERS if abs(end - m) < 1e-4), None)
+        for end, marker in markers:
             rest, count = values[values != end], int((values == end).sum())
-            if marker is None or count < FEWEST or len(rest) < FEWEST or not np.ptp(rest):
+            if count < FEWEST or len(rest) < FEWEST or not np.ptp(rest):
                 continue
             if np.abs(rest - end).min() > np.ptp(rest):
                 reason = f"column {name!r} holds {marker} in {count:,} rows, far from its other values"
