@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -34,8 +35,11 @@ def nearly_notes(table: pa.Table, kinds: Mapping[str, Kind], rewrites: Sequence[
     if table.num_rows < FEWEST_ROWS or not 1 < len(kinds) <= MOST_COLUMNS:
         return []
     gone = {name for one in rewrites for name in (getattr(one, "column", ""), *getattr(one, "columns", ()))}
-    columns = {name: candidate(name, kind, table.column(name)) for name, kind in kinds.items()}
-    free = [column for name, column in columns.items() if name not in gone]
+    first = table.slice(0, PROBED)
+    near = _near([candidate(name, kind, first.column(name)) for name, kind in kinds.items() if name not in gone], target)
+    made = {name for one in rewrites if isinstance(one, Formula) and one.rest for name in (one.column, *one.of)}
+    columns = {name: candidate(name, kind, table.column(name)) for name, kind in kinds.items() if name in near | made}
+    free = [column for name, column in columns.items() if name in near]
     notes = [*_orders([c for c in free if c.is_number]), *_functions(free, target)]
     for one in rewrites:
         if isinstance(one, Formula) and one.rest and one.column in columns:
@@ -45,6 +49,20 @@ def nearly_notes(table: pa.Table, kinds: Mapping[str, Kind], rewrites: Sequence[
                 said = _shown(broken, [*(columns[name] for name in one.of if name in columns), columns[one.column]])
                 notes.append(Note(f"{one.column} = {one.text} in all rows but {said}; draws break it as often"))
     return notes
+
+
+def _near(columns: Sequence[Candidate], target: str | None) -> set[str]:
+    """Return the columns that the first rows leave as parts of an order or a function that few rows break, if any do."""
+    most, near = max(1, 2 * FEW * PROBED), set[str]()
+    for low, high in itertools.permutations([c for c in columns if c.is_number], 2):
+        if (low.values > high.values).sum() <= most:
+            near |= {low.name, high.name}
+    coded = {c.name: found for c in columns if (found := codes_of(c)) is not None}
+    for of, name in itertools.permutations(coded, 2):
+        (key, keys), (value, distinct) = coded[of], coded[name]
+        if name != target and distinct <= keys and _off(key, keys, value, distinct).sum() <= most:
+            near |= {of, name}
+    return near
 
 
 def _shown(broken: np.ndarray, columns: Sequence[Candidate]) -> str:
