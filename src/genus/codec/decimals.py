@@ -39,8 +39,10 @@ def measure_decimals(table: pa.Table, trailing: Mapping[str, int] | None = None)
     out = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         spec = _spec(column) if pa.types.is_floating(column.type) else ""
-        written = (trailing or {}).get(name, 0)
-        out.append(re.sub(r"\.(\d+)f", lambda own, n=written: f"#.{max(n, int(own[1]))}f", spec) if written else spec)
+        written, found = (trailing or {}).get(name, 0), SPEC.fullmatch(spec)
+        if written and found is not None and found[4] == "f":
+            spec = f"{found[1]}#.{max(written, int(found[3]))}f"
+        out.append(spec)
     return tuple(out)
 
 
