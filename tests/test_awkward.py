@@ -131,6 +131,7 @@ def test_many_numbers_with_three_digits_behind_a_comma_are_thousands(tmp_path: P
     data = genus.read(written(tmp_path / "t.csv", "seen,v", *(f'"{one:,}",{i % 7}' for i, one in enumerate(seen))))
     assert data.frame().to_pandas()["seen"].tolist() == seen.tolist()
     assert "marks of thousands" in notes(data)
+    assert "takes them for decimal commas" in notes(data)
 
 
 def test_a_marker_of_missing_values_is_told(tmp_path: Path) -> None:

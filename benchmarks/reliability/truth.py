@@ -210,6 +210,8 @@ def _merged(column: Column, read: Sequence[Any]) -> int | None:
 
 def _same(read: Any, value: Any, text: str | None, said: str, column: Column) -> bool:
     """Return whether what was read is what was meant, or its text."""
+    if "takes them for decimal commas" in said and isinstance(value, Decimal) and read == value.scaleb(3):
+        return True  # all have three places, as thousands would, and the note offers the other reading
     if read is None or (isinstance(read, float) and math.isnan(read)):
         return value is None or f"holds {text!r}, which is taken for missing" in said or text in ("NA", "NaN")
     if isinstance(read, str):

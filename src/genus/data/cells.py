@@ -247,14 +247,12 @@ def _are_versions(name: str, texts: _Texts, notes: list[str]) -> bool:
 def _with_commas(name: str, texts: _Texts, decimal: bool, numeric: bool, notes: list[str]) -> pa.Array | None:
     """Return the numbers of texts whose commas are decimal or mark thousands; None where they are to stay text."""
     for mark, (pattern, beyond_doubt) in GROUPED.items():
-        many = mark == "," and not decimal and texts.present >= MANY and texts.all(r"^[-+]?[1-9]\d{0,2},\d{3}$")
-        told = (
-            texts.any(beyond_doubt)
-            or many
-            or (mark == "," and not decimal and texts.all(THOUSANDS) and texts.count(WHOLE) >= FEW)
-        )
-        if texts.all(pattern) and told:
-            notes.append(Note(f"column {name!r} has marks of thousands, and samples of it have none", column=name))
+        many = mark == "," and not (decimal or numeric) and texts.present >= MANY and texts.all(r"^[-+]?[1-9]\d{0,2},\d{3}$")
+        told = texts.any(beyond_doubt) or (mark == "," and not decimal and texts.all(THOUSANDS) and texts.count(WHOLE) >= FEW)
+        if texts.all(pattern) and (told or many):
+            reason = f"column {name!r} has marks of thousands, and samples of it have none"
+            remedy, option = ("", None) if told else ("{} takes them for decimal commas", {"kinds": {name: "real"}})
+            notes.append(Note(reason, remedy, option, name))
             plain = pc.replace_substring(pc.replace_substring(texts.values, mark, ""), ",", ".")
             whole = pc.all(pc.match_substring_regex(plain, r"^[-+]?\d{1,18}$")).as_py()  # which 64 bits hold
             return pc.replace_substring_regex(plain, r"^\+", "").cast(pa.int64()) if whole else _floats(plain)
