@@ -494,3 +494,10 @@ def test_numbers_of_many_digits_are_no_arguments() -> None:
 def test_a_history_without_rows_is_none(rows: Any) -> None:
     with pytest.raises(ValueError, match="history has no rows"):
         History.from_json(History().to_json() | {"rows": rows})
+
+
+@pytest.mark.parametrize("row", [{"watched": {"distance": 10**400}}, {"step": 10**400}, {"criterion": 10**400}])
+def test_a_history_with_a_number_that_no_float_reaches_is_refused(row: dict[str, object]) -> None:
+    rows = [{"step": 1, "epoch": 1.0, "seconds": 0.1, "criterion": 2.0} | row]
+    with pytest.raises(ValueError, match="the history has a row"):
+        genus.History.from_json({"rows": rows})

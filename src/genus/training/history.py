@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["History", "alarms"]
 
+MOST = 2**63  # of whole numbers in a file
 EXPLODED = 100.0  # times the median gradient before
 PLACES = 0.5  # of the widest spread so far, under which samples have fallen together
 FEW = 0.2  # a spread that is too small at the end, whatever it was
@@ -132,23 +133,28 @@ class History:
             ValueError: it is none.
         """
         history = cls(**data)
-        number = (int, float)
         if not isinstance(history.rows, list) or not all(isinstance(row, dict) for row in history.rows):
             raise ValueError("the history has no rows")
         for row in history.rows:
             flat = {name: value for name, value in row.items() if name != "watched"}
             fine = {"step", "epoch", "seconds", "criterion"} <= row.keys() and type(row["step"]) is int and row["step"] >= 0
-            fine = fine and all(isinstance(value, (*number, type(None))) for value in flat.values())
+            fine = fine and all(value is None or _is_number(value) for value in flat.values())
             sure = [row["epoch"], row["seconds"], *row.get("watched", {}).values()] if fine else []
-            if not fine or not all(isinstance(value, number) for value in sure):
+            if not fine or not all(map(_is_number, sure)):
                 raise ValueError(f"the history has a row {str(row)[:80]}")
         texts = [text for pair in history.alarms.items() for text in pair] + [history.stopped, history.unit]
         counts = [history.best_step, history.parameters, history.steps, history.seen]
         numbers = [history.seconds, history.acceptance, history.scale]
-        fine = all(isinstance(value, str) for value in texts) and all(type(value) is int and value >= 0 for value in counts)
-        if not fine or not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
+        fine = all(isinstance(value, str) for value in texts)
+        fine = fine and all(type(value) is int and value >= 0 and _is_number(value) for value in counts)
+        if not fine or not all(_is_number(value) and math.isfinite(value) for value in numbers):
             raise ValueError("the history has other values than it should")
         return history
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number that counts and floating-point numbers reach: JSON has whole ones of any length."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < MOST)
 
 
 def alarms(rows: list[dict[str, Any]], ended: bool = False) -> dict[str, str]:
