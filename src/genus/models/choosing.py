@@ -150,6 +150,8 @@ class Chooser:
         if options.is_one:
             return options.first
         found = []
+        for covariance in options.covariance:  # the smallest of each, so that what is far behind another is given up early
+            self.score(options.first._replace(covariance=covariance))
         for covariance in options.covariance:
             found.append(self._upwards(options, options.first._replace(covariance=covariance)))
         found.sort(key=self.score, reverse=True)

@@ -341,17 +341,19 @@ def described(state: Mapping[str, Any], prefix: str, space: Space) -> tuple[int,
         None where it holds no mixture.
 
     Raises:
-        DataError: columns are said to be among the joint normals that are no lattices.
+        DataError: columns are said to be among the joint normals that are no lattices, or have atoms among their values.
     """
     names = ("log_weights", "gaussians.factor", "is_smooth")
     weights, factor, smooth = (state.get(prefix + name) for name in names)
-    if weights is None or weights.ndim != 2 or smooth is None:
+    if weights is None or weights.ndim != 2:
         return None
-    if smooth.shape != (space.dim,) or smooth.dtype != torch.bool:
+    if smooth is None or smooth.shape != (space.dim,) or smooth.dtype != torch.bool:
         raise DataError("A mixture says of every column whether it is a lattice among its joint normals.")
     lattices = tuple(smooth.nonzero().squeeze(1).tolist())
-    if any(not isinstance(space.kinds[i], Lattice) for i in lattices):
-        raise DataError("Among the joint normals of a mixture are real numbers and lattices alone.")
+    if any(not isinstance(kind := space.kinds[i], Lattice) or kind.lattice_atoms for i in lattices):
+        raise DataError("Among the joint normals of a mixture are real numbers, and lattices without atoms among their values.")
     if factor is None:
         return weights.shape[1], "diagonal", lattices
+    if factor.ndim != 3:
+        raise DataError("The covariances of a mixture have a factor each, a matrix.")
     return weights.shape[1], "tied" if len(factor) == 1 and weights.shape[1] != 1 else "full", lattices

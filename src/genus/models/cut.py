@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from genus.models.masses import SERIES, interval_mass, log_bend
-from genus.nets.cells import atom_cells
-from genus.random import normal_like
 from genus.space import Kind, Lattice, Space
 
 __all__ = ["Cut"]
 
-LEAST, TRIES = 1e-9, 64  # of a lattice's mass without its atoms; draws in its place of what falls on them
+FAR = 1e3  # standard deviations, to the end of a cell that has none: no mass lies beyond, and gradients are finite
 
 
 class Cut:
@@ -24,11 +22,12 @@ class Cut:
 
     A normal of several lattices has no cells in closed form, but a chain of conditionals has: given the values before it, a
     number is normal around a mean that these decide, and the masses of its cells add up to 1. So the masses of all rows do too.
-    A number that is left out is left out of the normal: for the last ones that is the sum over their values, for others nearly,
-    up to the square of a cell's width in standard deviations, over 12.
+    To leave out the last numbers is exact; where others are left out, the normal of those that stay takes the place of the sum
+    over cells, which differs by what a cell's width adds to a variance. Where much mass lies in the cell at an end the
+    difference is larger, so such lattices should not be among the kinds, nor those of which values are atoms.
 
     Args:
-        kinds: of the R numbers. Values of a lattice with a mass of their own are taken out of it.
+        kinds: of the R numbers.
 
     >>> from genus import Lattice, Real
     >>> Cut([Real(), Lattice(0, 300)]).places
@@ -45,58 +44,36 @@ class Cut:
         """Return the space of the numbers on lattices."""
         return Space([self.kinds[j] for j in self.places])
 
-    @cached_property
-    def atoms(self) -> dict[int, Tensor]:
-        """Return both ends (2, A) of the cells of values with a mass of their own, of the lattices that have such."""
-        cells = {j: atom_cells([self.kinds[j]])[:2, 0] for j in self.places}
-        return {j: ends for j, ends in cells.items() if ends.shape[1]}
-
     def __bool__(self) -> bool:  # whether any number lies on a lattice
         return bool(self.places)
 
-    def log_ratio(self, u: Tensor, z: Tensor, edges: Tensor, scale: Tensor, present: Tensor | None = None) -> Tensor:
+    def log_ratio(self, z: Tensor, edges: Tensor, scale: Tensor, present: Tensor | None = None) -> Tensor:
         """Return the log (B, K) of how much greater the masses of cells are than the densities at their values.
 
         Args:
-            u: (B, R) the numbers.
-            z: (B, K, R) these, less their means given those before, in standard deviations.
+            z: (B, K, R) the numbers, less their means given those before, in standard deviations.
             edges: (2, B, L) from the number to both ends of its cell, of L numbers on lattices; infinite at a lattice's ends.
             scale: (B or 1, K or 1, R) the standard deviations given the numbers before.
             present: (B, R) which numbers rows have; None: all.
         """
-        scale = scale.expand(-1, z.shape[1], -1)
-        taken = {j: self._log_left(j, u[:, j, None] - z[..., j] * scale[..., j], scale[..., j]) for j in self.atoms}
-        z, scale = z[..., self.places], scale[..., self.places]
+        z, scale = z[..., self.places], scale[..., self.places].expand(-1, z.shape[1], -1)
         lower, upper = edges.unsqueeze(2) / scale  # (B, K, L)
         half, middle = 0.5 * (upper - lower), z + 0.5 * (upper + lower)
-        square = middle.square()
-        out = 0.5 * (z.square() - square) + (edges[1] - edges[0]).log().unsqueeze(1) + log_bend(square, half.square())
         wide = ~(half * (1 + middle.abs()) < SERIES)
+        if present is not None:
+            wide = wide & present[:, None, self.places]
+        # What is wide, or absent, has no place in the series: infinite cells would leave NaN in its gradients.
+        usual = (half * (1 + middle.abs()) < SERIES) & ~wide
+        half, middle = half.where(usual, 1.0), middle.where(usual, 0.0)
+        square = middle.square()
+        out = 0.5 * (z.square() - square) + (2 * half * scale).log() + log_bend(square, half.square())
+        out = out.where(usual, 0.0)
         if bool(wide.any()):
-            at = z[wide]
-            mass = interval_mass(at + lower[wide], at + upper[wide])
-            out[wide] = mass + 0.5 * (at.square() + math.log(2 * math.pi)) + scale.log().expand_as(wide)[wide]
-        for i, j in enumerate(self.places):
-            if j in taken:
-                out[..., i] -= taken[j]
-        return (out if present is None else out.masked_fill(~present[:, None, self.places], 0.0)).sum(2)
-
-    def _log_left(self, j: int, mean: Tensor, std: Tensor) -> Tensor:
-        """Return the log of the mass that a lattice has without its atoms, under normals of means (B, K)."""
-        ends = self.atoms[j].to(mean.device)[..., None, None]
-        lower, upper = torch.special.ndtr((ends - mean) / std)
-        return (1 - (upper - lower).sum(0)).clamp(min=LEAST).log()
-
-    def draw(self, j: int, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
-        """Return numbers (B,) at place j around means (B,), by standard noise (B,): of a lattice values that are no atoms."""
-        u = self.snap(j, mean + std * noise)
-        for _ in range(TRIES if j in self.atoms else 0):
-            lower, upper = self.atoms[j].to(u.device)
-            hit = ((u[:, None] > lower) & (u[:, None] < upper)).any(1)
-            if not bool(hit.any()):
-                break
-            u = torch.where(hit, self.snap(j, mean + std * normal_like(mean)), u)
-        return u
+            at, low, high = z[wide], lower[wide], upper[wide]
+            low, high = low.where(low.isfinite(), high - FAR), high.where(high.isfinite(), low + FAR)
+            mass = interval_mass(at + low, at + high) + 0.5 * (at.square() + math.log(2 * math.pi))
+            out = out.masked_scatter(wide, mass + scale.log().expand_as(wide)[wide])
+        return (out if present is None else out.where(present[:, None, self.places], 0.0)).sum(2)
 
     def snap(self, j: int, u: Tensor) -> Tensor:
         """Return for numbers u (B,) at place j those of the nearest values of its lattice; others as they are."""

@@ -89,6 +89,9 @@ class Gaussians(nn.Module):
             raise DataError("A normal of the mixture has a mean or a covariance that is not finite.")
         if bool((diagonal <= 0).any()) or bool(self.factor.triu(1).any()):
             raise DataError("The factors of covariances must be lower triangular, with a positive diagonal.")
+        squares = self.factor.square().sum(2), self.mean.square(), diagonal.pow(-2)
+        if not all(bool(value.isfinite().all()) for value in squares):
+            raise DataError("A normal of the mixture is so far off, so wide or so narrow that its density is no number.")
 
     def select(self, places: list[int]) -> Gaussians:
         """Return the normals of some of the numbers."""
@@ -218,7 +221,7 @@ class Gaussians(nn.Module):
             z = (u[at : at + size] @ stacked).unflatten(1, (-1, self.dim)) - centre
             out[at : at + size] = constant - 0.5 * z.square().sum(2)
             if edges is not None:
-                out[at : at + size] += self.cut.log_ratio(u[at : at + size], z, edges[:, at : at + size], scale.unsqueeze(0))
+                out[at : at + size] += self.cut.log_ratio(z, edges[:, at : at + size], scale.unsqueeze(0))
         return out
 
     def _log_part(self, u: Tensor, edges: Tensor | None, present: Tensor, which: Tensor) -> Tensor:
@@ -227,7 +230,7 @@ class Gaussians(nn.Module):
         z = _times(inverse, which, torch.where(there.unsqueeze(1), u.unsqueeze(1) - self.mean, 0.0))
         slope = inverse.diagonal(dim1=2, dim2=3)[which]  # 1 where a number is absent
         out = slope.log().sum(2) - 0.5 * LOG_TURN * there.double().sum(1, keepdim=True) - 0.5 * z.square().sum(2)
-        return out if edges is None else out + self.cut.log_ratio(u, z, edges, 1 / slope, there)
+        return out if edges is None else out + self.cut.log_ratio(z, edges, 1 / slope, there)
 
     def draw(self, k: Tensor, u: Tensor, known: Tensor | None) -> Tensor:
         """Return u (B, R) with all numbers drawn that are not known, given those that are.
@@ -250,18 +253,17 @@ class Gaussians(nn.Module):
             factor = _factor(rest + torch.diag_embed(present.to(rest)))[which]
             known_u = torch.where(present[which], u[rows] - self.mean[k[rows]], 0.0).unsqueeze(2)
             mean = self.mean[k[rows]] + (across.transpose(1, 2)[which] @ (inverse[which] @ known_u)).squeeze(2)
-            value = self._drawn(mean, factor, noise[rows].masked_fill(present[which], 0.0))
+            value = self._drawn(mean, factor, noise[rows], present[which])
             out[rows] = torch.where(present[which], u[rows], value)
         return out
 
-    def _drawn(self, mean: Tensor, factor: Tensor, noise: Tensor) -> Tensor:
-        """Return draws (B, R) around means (B, R) with factors (B, R, R) of standard noise (B, R); 0 of what is known."""
-        if not self.cut:
-            return mean + (factor @ noise.unsqueeze(2)).squeeze(2)
-        for j in range(self.dim):
+    def _drawn(self, mean: Tensor, factor: Tensor, noise: Tensor, known: Tensor) -> Tensor:
+        """Return draws (B, R) around means (B, R) with factors (B, R, R) of standard noise (B, R); what is known has none."""
+        noise = noise.masked_fill(known, 0.0)
+        for j in self.cut.places:
             centre = mean[:, j] + (factor[:, j, :j] * noise[:, :j]).sum(1)
-            value = self.cut.draw(j, centre, factor[:, j, j], noise[:, j])
-            noise[:, j] = torch.where(noise[:, j] == 0, 0.0, (value - centre) / factor[:, j, j])  # those after it see the value
+            value = self.cut.snap(j, centre + factor[:, j, j] * noise[:, j])
+            noise[:, j] = torch.where(known[:, j], 0.0, (value - centre) / factor[:, j, j])  # those after it see the value
         return mean + (factor @ noise.unsqueeze(2)).squeeze(2)
 
 

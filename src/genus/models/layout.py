@@ -17,7 +17,8 @@ __all__ = ["Layouts", "coordinates", "smooth_lattices"]
 
 SHORT = 12  # values of a lattice that is a scale and no number: its table says more than a normal
 WIDEST = 64  # columns of a table whose lattices may be among the joint normals
-ATOMS, PATTERNS = 16, 64  # of such a lattice, and sets of columns at whose atoms a row lies, at most
+SETS = 2**16  # of numbers that rows have, times the square of how many columns there are, at most
+AT_ENDS = 0.02  # of the rows, at most, at an end of a lattice where they are more than at the values next to it
 ROUGH = 0.15  # nats a row that the table of a short lattice may say and a normal cannot
 AROUND = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # weights of a value and its neighbours
 MOST = 50_000  # rows that show what a column, and the background, are like
@@ -35,7 +36,8 @@ class Layouts:
     """
 
     def __init__(self, space: Space, context: Space | None, x: Tensor, c: Tensor | None, rare: float) -> None:
-        x, c = x[:MOST], None if c is None else c[:MOST]
+        some = slice(None, None, max(1, len(x) // MOST))
+        x, c = x[some], None if c is None else c[some]
         self.lattices = smooth_lattices(space, x)
         self.rare = rare
         self._parts, self._wide = dict[tuple[int, ...], Components](), dict[tuple[int, ...], Components]()
@@ -65,8 +67,9 @@ class Layouts:
 def smooth_lattices(space: Space, x: Tensor) -> tuple[int, ...]:
     """Return the columns of lattices that normals may describe: of many values, about as frequent as their neighbours.
 
-    Rows that are at atoms of different columns lack different numbers, and each set of them needs a normal of its own: columns
-    at whose atoms many rows lie are left out where there are too many sets.
+    Left out are lattices of which values are atoms, or whose ends hold many rows: a normal has no such mass, see `Cut`. Rows
+    that lack different numbers, at atoms or as blanks, need normals of their own: columns that most rows lack are left out
+    where there are too many sets of these.
 
     Args:
         space: of a table; other spaces have none.
@@ -74,22 +77,30 @@ def smooth_lattices(space: Space, x: Tensor) -> tuple[int, ...]:
     """
     if space.sequence or len(space.shape) != 1 or space.dim > WIDEST:
         return ()
-    at_atom = {}
+    lacking = {}
     for i, kind in enumerate(space.kinds):
-        if not isinstance(kind, Lattice) or kind.size <= SHORT or len(kind.lattice_atoms) > ATOMS:
+        if not isinstance(kind, Lattice) or kind.size <= SHORT or kind.lattice_atoms:
             continue
         values = x[:, i].double().cpu().numpy()
-        atoms = np.isin(values, kind.numbers)
-        distinct, counts = distinct_counts(values[(values == values) & ~atoms])
-        if len(distinct) > SHORT and not (kind.is_narrow and _roughness(kind, distinct, counts) > ROUGH):
-            at_atom[i] = atoms
+        gone = np.isnan(values) | np.isin(values, kind.numbers)
+        distinct, counts = distinct_counts(values[~gone])
+        if len(distinct) <= SHORT or _heaped(counts, distinct[0] <= kind.low, distinct[-1] >= kind.high):
+            continue
+        if not (kind.is_narrow and _roughness(kind, distinct, counts) > ROUGH):
+            lacking[i] = gone
     patterns, out = np.zeros(len(x), dtype=np.int64), list[int]()
-    for i in sorted(at_atom, key=lambda i: at_atom[i].sum()):
-        more = np.unique(2 * patterns + at_atom[i], return_inverse=True)[1]
-        if more.max(initial=0) >= PATTERNS:
+    for i in sorted(lacking, key=lambda i: lacking[i].sum()):
+        more = np.unique(2 * patterns + lacking[i], return_inverse=True)[1]
+        if more.max(initial=0) > 0 and (1 + more.max()) * (len(out) + 1) ** 2 > SETS:
             break
         patterns, out = more, [*out, i]
     return tuple(sorted(out))
+
+
+def _heaped(counts: np.ndarray, low: bool, high: bool) -> bool:
+    """Return whether many rows lie at an end of a lattice, more than at the values next to it: at the low one, the high one."""
+    ends = [at for at, there in ((counts[:4], low), (counts[:-5:-1], high)) if there]
+    return any(at[0] > max(AT_ENDS * counts.sum(), at[1:].max()) for at in ends)
 
 
 def _roughness(kind: Lattice, distinct: np.ndarray, counts: np.ndarray) -> float:

@@ -51,8 +51,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     Within a component numbers are jointly normal in their charts; categories, atoms, missing values and scales of few values
     have tables, and are independent of all else given the component. Numbers on lattices have the masses of cells, each given
     the numbers before it, so that all masses add up to 1; marginals and conditionals of several such numbers are exact but
-    for what a cell's width adds to a variance. A short lattice with values that are far more frequent than their neighbours is
-    independent too, as are all columns where the covariance is diagonal.
+    for what a cell's width adds to a variance (see `Cut`). Independent too are lattices with values far more frequent than
+    their neighbours, and all columns where the covariance is diagonal.
 
     What the constructor leaves open is chosen by rows that did not fit it: of 2,000 rows or more by the validation rows, of
     fewer by all rows, each of which is scored by a fit to most of the others; the training rows are then fitted once more. A
@@ -81,7 +81,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         group="counted",
         takes="any table or image; a discrete context",
         formula="p(x) = Σₖ wₖ p(x | k), normals of numbers beside tables of states",
-        good="tables of a hundred to a million rows; blanks, marginals and conditionals of any columns, exactly",
+        good="tables of a hundred to a million rows; blanks, marginals and conditionals of any columns in closed form",
         bad="sharp functions between columns; images and sequences",
     )
 
