@@ -19,11 +19,12 @@ import pytest
 import torch
 
 import genus
-from genus import Category, GenusError, Lattice, ModelFileError, Real, Space, TrainingError
+from genus import Category, DataError, GenusError, Lattice, ModelFileError, Real, Space, TrainingError
 from genus.atomic import HOST, atomic_write
 from genus.cli import main
 from genus.cli.errors import explain
 from genus.codec.columns import level_array
+from genus.codec.text import Characters
 from genus.files import describe, read_tensors, write_tensors
 from genus.models.bases import Student
 from genus.models.maximising import clusters
@@ -501,3 +502,10 @@ def test_a_history_with_a_number_that_no_float_reaches_is_refused(row: dict[str,
     rows = [{"step": 1, "epoch": 1.0, "seconds": 0.1, "criterion": 2.0} | row]
     with pytest.raises(ValueError, match="the history has a row"):
         genus.History.from_json({"rows": rows})
+
+
+def test_a_symbol_that_is_no_character_of_the_codec_is_a_sentence() -> None:
+    coding = Characters(["a", "b"])
+    assert coding.decode(np.array([1, 0])) == "ba"
+    with pytest.raises(DataError, match="Symbol 2 is none of the codec's 2 characters"):
+        coding.decode(np.array([1, 2]))

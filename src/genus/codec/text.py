@@ -96,6 +96,8 @@ class Characters(Coding):
         )
 
     def decode(self, index: np.ndarray) -> str:
+        if len(index) and index.max() >= len(self.points):
+            raise DataError(f"Symbol {index.max()} is none of the codec's {len(self.points)} characters; the file is damaged.")
         return self.points[index].tobytes().decode("utf-32-le", "surrogatepass")
 
 

@@ -111,9 +111,9 @@ class ColumnLeaves(nn.Module):
     @property
     def _blank_item(self) -> int:  # its place among the values that are leaves
         state = self.cells.total - self.kind.states + self.kind.missing_state  # a narrow lattice's values come before atoms
+        if state not in self.kept:
+            raise DataError("A column of the file has blanks, and no leaf for them; somebody changed the file.")
         return int(np.flatnonzero(self.kept == state)[0])
-
-    # -- what is learned ----------------------------------------------------------------------------------------------
 
     def measure(self, x: Tensor, ranks: np.ndarray) -> None:
         """Set bins and questions from training values x (n, 1); ranks (levels,) put the levels of a category in order."""
