@@ -1,4 +1,4 @@
-"""What of a table's numbers single precision does not hold, said to whoever reads it."""
+"""Note the columns of which single precision does not hold every number."""
 
 from __future__ import annotations
 

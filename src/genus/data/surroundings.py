@@ -1,4 +1,4 @@
-"""What stands around a table in delimited text: comments and titles before it, notes after it, delimiters that close a line."""
+"""Tell a table in delimited text from what stands around it: comments, titles, notes, delimiters that close a line."""
 
 from __future__ import annotations
 

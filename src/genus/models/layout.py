@@ -1,4 +1,4 @@
-"""How the components of a mixture see rows, and which lattices are among their joint normals."""
+"""Show rows to the components of a mixture, and choose the lattices that are among their joint normals."""
 
 from __future__ import annotations
 
