@@ -288,3 +288,13 @@ def test_few_rows_of_many_whole_numbers_are_pooled_into_bins() -> None:
     low, high = data.space.kinds[0].low, data.space.kinds[0].high
     grid = torch.cartesian_prod(torch.arange(low, high + 1), torch.tensor([0.0, 1.0]))
     assert float(model.log_prob(grid).exp().sum()) == pytest.approx(1)
+
+
+def test_a_column_without_blanks_draws_whatever_is_said_of_them() -> None:
+    """A kind may say what its blanks would mean, and have none: nothing is to be left out of its draws."""
+    space = Space([Category(("a", "b", "c"), unknown=True), Real(atoms=(math.nan,), unknown=True)])
+    x = draw(space, 300).double()
+    model = Trees(space)
+    genus.fit(model, x, seed=0, progress=False)
+    assert not space.kinds[0].has_unknown
+    space.check(model.sample(50, seed=0))

@@ -83,7 +83,7 @@ class Space:
         self.dtype = torch.float64 if finest > Kind.FINEST else torch.float32  # which keeps every column's values apart
         self.is_discrete = all(isinstance(kind, Category) for kind in kinds)
         self.has_missing = any(kind.has_missing for kind in kinds)
-        self.has_unknown = not sequence and any(kind.has_missing and kind.unknown for kind in kinds)
+        self.has_unknown = not sequence and any(kind.has_unknown for kind in kinds)
         self.has_lattice = any(isinstance(kind, Lattice) for kind in kinds)
         self._all_tables = Tables.of(self.kinds[: self.period] if sequence else self.kinds)
         self.has_states = self._all_tables.has_states  # besides continuous parts

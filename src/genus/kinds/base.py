@@ -94,6 +94,11 @@ class Kind(ABC):
         return False
 
     @property
+    def has_unknown(self) -> bool:
+        """Return whether a value can be missing, and a blank then stands for one that is not known, see `unknown`."""
+        return self.has_missing and self.unknown
+
+    @property
     def chart(self) -> Chart:
         """Return the form of the map from x to the standardised number u; the identity for a category."""
         return AFFINE

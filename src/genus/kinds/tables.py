@@ -92,7 +92,7 @@ class Tables(NamedTuple):
             states=column(lambda kind: kind.states, torch.long),
             atoms=torch.tensor(padded, dtype=torch.float64, device="cpu").reshape(depth, len(kinds)),
             missing=column(lambda kind: kind.missing_state, torch.long),
-            unknown=column(lambda kind: kind.has_missing and kind.unknown, torch.bool),
+            unknown=column(lambda kind: kind.has_unknown, torch.bool),
             category=column(lambda kind: isinstance(kind, Category), torch.bool),
             has_states=any(isinstance(kind, Category) or kind.states > 1 for kind in kinds),
             has_lattice=any(kind.step > 0 for kind in kinds),

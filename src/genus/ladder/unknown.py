@@ -134,7 +134,7 @@ class Combinations(NamedTuple):
         kinds = [space.kinds[i] for i in self.columns]
         blank = torch.zeros_like(self.values, dtype=torch.bool)
         for j, kind in enumerate(kinds):
-            if kind.has_missing and kind.unknown:
+            if kind.has_unknown:
                 value = self.values[:, j]
                 blank[:, j] = value == kind.end if isinstance(kind, Category) else value.isnan()
         fine = ~blank.any(1)

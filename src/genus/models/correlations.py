@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genus.models.recursion import Chains, arrange
-from genus.models.scores import LevelScores, NumberScores, Scored, left_out, mean_scores
+from genus.models.scores import LevelScores, NumberScores, Scored, mean_scores
 from genus.random import rng
 from genus.space import Category
 
@@ -139,13 +139,13 @@ def _put_in_order(columns: Sequence[LevelScores | NumberScores], x: Tensor, scor
 
 def _has_choice(column: LevelScores | NumberScores) -> bool:
     if isinstance(column.kind, Category):
-        return column.kind.states - left_out(column.kind) > 2
-    return column.kind.has_missing and not left_out(column.kind)
+        return column.kind.states - column.kind.has_unknown > 2
+    return column.kind.has_missing and not column.kind.has_unknown
 
 
 def _order_levels(column: LevelScores, x: Tensor, others: Tensor) -> None:
     """Order levels by the combination of the other scores that tells them apart best: Fisher's discriminant."""
-    if left_out(column.kind):
+    if column.kind.has_unknown:
         known = x != column.kind.end
         x, others = x[known], others[known]
     level, dim = x.long(), others.shape[1]

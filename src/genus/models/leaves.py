@@ -111,9 +111,9 @@ class ColumnLeaves(nn.Module):
     @property
     def _blank_item(self) -> int:  # its place among the values that are leaves
         state = self.cells.total - self.kind.states + self.kind.missing_state  # a narrow lattice's values come before atoms
-        if state not in self.kept:
-            raise DataError("A column of the file has blanks, and no leaf for them; somebody changed the file.")
         return int(np.flatnonzero(self.kept == state)[0])
+
+    # -- what is learned ----------------------------------------------------------------------------------------------
 
     def measure(self, x: Tensor, ranks: np.ndarray) -> None:
         """Set bins and questions from training values x (n, 1); ranks (levels,) put the levels of a category in order."""
@@ -189,7 +189,7 @@ class ColumnLeaves(nn.Module):
                 middles = torch.as_tensor((ends[1:] + ends[:-1]) / 2)[:, None]
                 values = np.concatenate([values, self.space.join(torch.zeros_like(middles).long(), middles)[:, 0].numpy()])
             order = np.argsort(np.nan_to_num(values, nan=np.inf), kind="stable")
-        apart = self.kind.has_missing and self.kind.unknown and len(counts) > 1
+        apart = self.kind.has_unknown and len(counts) > 1
         if apart:
             blank = self._blank_item
             order = np.append(order[order != blank], blank)

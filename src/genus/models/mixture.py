@@ -284,8 +284,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     def _log_values(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
         own = self.parts.alone(i)
         kind, others = self.space.kinds[i], [j for j in range(self.space.dim) if j != i]
-        unknown = kind.has_missing and kind.unknown  # a blank of such a column is in the patterns, not in the components
-        if own is None or not others or (unknown and bool(Space([kind]).unknown_blanks(values[:, None].to(x)).any())):
+        # A blank for an unknown value is in the patterns, not in the components.
+        if own is None or not others or (kind.has_unknown and bool(Space([kind]).unknown_blanks(values[:, None].to(x)).any())):
             return super()._log_values(x, i, values, c)
         flat = x.flatten(1)
         rest = self.parts.select(others).log_joint_of(flat[:, others], c)

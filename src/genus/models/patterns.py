@@ -44,7 +44,7 @@ class BlankPatterns(nn.Module):
         super().__init__()
         self.space = space
         kinds = [] if space.sequence else space.kinds
-        self.columns = [i for i, kind in enumerate(kinds) if kind.has_missing and kind.unknown]
+        self.columns = [i for i, kind in enumerate(kinds) if kind.has_unknown]
         self.register_buffer("patterns", torch.zeros(0, len(self.columns), dtype=torch.bool))
         self.register_buffer("weights", torch.ones(1, dtype=torch.float64))
         self.register_buffer("rates", torch.full((len(self.columns),), 0.5, dtype=torch.float64))

@@ -51,7 +51,7 @@ class Conditional:
 
     def log_not_blank(self) -> np.ndarray | None:
         """Return the log-probability (n,) that the value is no blank that stands for an unknown value; None where none does."""
-        if not (self.column.kind.has_missing and self.column.kind.unknown):
+        if not self.column.kind.has_unknown:
             return None
         log_p = self.log_leaves(np.full((self.codes.shape[1], 1), self.column.blank))[:, 0]
         return np.log(-np.expm1(np.minimum(log_p, -1e-12)))
@@ -100,7 +100,7 @@ class Conditional:
     def sample(self, options: SamplingOptions = UNCHANGED) -> Tensor:
         """Draw a value for every row: (n, 1)."""
         leaf = self._draw_leaf() if options._replace(blanks=True) == UNCHANGED else self._choose_leaf(options)
-        excluded = not options.blanks and self.column.kind.unknown
+        excluded = not options.blanks and self.column.kind.has_unknown
         blank = np.flatnonzero(leaf == self.column.blank) if excluded else np.zeros(0, dtype=int)
         if len(blank):  # of these rows alone all leaves are looked at
             some = Conditional(self.column, self.forest, self.first, self.codes[:, blank], self.device)
@@ -125,7 +125,7 @@ class Conditional:
         """Draw leaves by changed probabilities: first a value or all bins together, then a bin by how high it is: (n,)."""
         every = np.tile(np.arange(self.column.count), (self.codes.shape[1], 1))
         log_p, widths = torch.as_tensor(self.log_leaves(every)), torch.as_tensor(self.column.log_widths())
-        if not options.blanks and self.column.kind.unknown:
+        if not options.blanks and self.column.kind.has_unknown:
             log_p[:, self.column.blank] = -math.inf
         values, bins = (where.nonzero()[:, 0] for where in (widths.isnan(), ~widths.isnan()))
         if not len(bins):

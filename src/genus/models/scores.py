@@ -59,11 +59,6 @@ def mean_scores(scored: Scored) -> Tensor:
     return torch.where(scored.point, lower, torch.where(flip, -mean, mean))
 
 
-def left_out(kind: Kind) -> bool:
-    """Return whether blanks of a kind stand for unknown values: they have no score of their own, and could have any."""
-    return kind.has_missing and kind.unknown
-
-
 class LevelScores(nn.Module):
     """Give each of a column's finitely many values an interval of scores, one beside the other, by their order.
 
@@ -124,7 +119,7 @@ class LevelScores(nn.Module):
         edges, cell = self.edges(), self.index(x)
         place, none = self.rank[cell], torch.zeros_like(cell, dtype=torch.bool)
         lower, upper = edges[place], edges[place + 1]
-        if left_out(self.kind):
+        if self.kind.has_unknown:
             blank = self.cells.unknown[cell]
             lower, upper = lower.masked_fill(blank, -math.inf), upper.masked_fill(blank, math.inf)
         return Scored(lower, upper, none, none.double())
@@ -179,7 +174,7 @@ class NumberScores(nn.Module):
         """Keep the log-probabilities of the states (states,), empty where there is one, and the mixture of the numbers."""
         if len(log_table):
             shares = log_table.exp()
-            if left_out(self.kind):
+            if self.kind.has_unknown:
                 shares[-1] = 0.0
             self.shares.copy_(shares / shares.sum())
         if mixture is not None:
@@ -254,7 +249,7 @@ class NumberScores(nn.Module):
         place = torch.arange(len(self.atoms), device=out.device)
         out[0, self.states] = jumps.score(jumps.lower, place)
         out[1, self.states] = jumps.score(jumps.upper, place + 1)
-        if left_out(self.kind):
+        if self.kind.has_unknown:
             out[:, -1] = out[:, 0]  # the whole line
         elif self.kind.has_missing:
             low, high = jumps.continuous()

@@ -75,7 +75,7 @@ class Cells(nn.Module):
         self.register_buffer("values", torch.tensor(values, dtype=torch.float64), persistent=False)
         unknown = torch.zeros(self.total, dtype=torch.bool)
         for j, i in enumerate(tabled):
-            if (kind := space.kinds[i]).has_missing and kind.unknown:
+            if (kind := space.kinds[i]).has_unknown:
                 unknown[offset[j] + kind.missing_state + (count[i] - kind.states)] = True
         self.register_buffer("unknown", unknown, persistent=False)
         # Which cells are values of a lattice, no atoms, and how far these are apart.

@@ -96,7 +96,7 @@ def _levels(model: GenerativeModel, column: str) -> list[Any]:
         raise DataError(f"{column!r} has more than {LEVELS} values, so there is no share for each; use where= with ranges.")
     if isinstance(kind, Category):
         return [level for level in kind.levels if level is not None or not kind.unknown]
-    numbers = grid[~grid.isnan()] if kind.has_missing and kind.unknown else grid
+    numbers = grid[~grid.isnan()] if kind.has_unknown else grid
     return [None if math.isnan(v) else v for v in numbers.sort().values.tolist()]
 
 
