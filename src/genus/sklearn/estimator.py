@@ -176,9 +176,9 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         Args:
             X: (n, d), a table; NaN and None are missing values.
             y: (n,) labels; the density then is that of X given y, and the estimator a classifier too. None: of X alone.
-            sample_weight: (n,) how often each row counts. Families that do not count by weights repeat rows, as whole numbers
-                say; training by gradients draws them by fractions.
-                The kinds of columns are those of all rows, whatever their weights.
+            sample_weight: (n,) how often each row counts. Families that do not count repeat rows as often as whole numbers
+                say; where some weights are fractions, training by gradients draws rows by them, and others refuse them. The
+                kinds of columns are those of all rows, whatever their weights.
 
         Raises:
             DataError: the data cannot be read, or the family cannot model them; a weight is negative, or all are zero.
