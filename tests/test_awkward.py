@@ -132,6 +132,8 @@ def test_many_numbers_with_three_digits_behind_a_comma_are_thousands(tmp_path: P
     assert data.frame().to_pandas()["seen"].tolist() == seen.tolist()
     assert "marks of thousands" in notes(data)
     assert "takes them for decimal commas" in notes(data)
+    decimal = genus.read(tmp_path / "t.csv", kinds={"seen": "real"})
+    assert decimal.frame().to_pandas()["seen"].tolist() == pytest.approx((seen / 1000).tolist())
 
 
 def test_a_marker_of_missing_values_is_told(tmp_path: Path) -> None:

@@ -226,5 +226,15 @@ def test_a_formula_may_read_what_another_makes(tmp_path: Path) -> None:
     assert np.abs(drawn["tax"] - 0.22 * drawn["net"]).max() < 0.0051
     assert np.abs(drawn["total"] - drawn["net"] - drawn["tax"]).max() < 0.0051
     # The tax is found beside a declared net amount, and both are taken out in the right order.
+    assert data.codec is not None
+    assert set(data.codec.form.decimals) >= {"+#.2f", "#.2f"}  # what was shipped for 4.50 is not written 4.5
     declared = genus.read(path, constraints=["net ~ count * price"])
     assert declared.space.names == data.space.names
+
+
+def test_a_product_that_shuffled_rows_would_hardly_break_is_no_formula() -> None:
+    rng = np.random.default_rng(0)
+    first, second = np.full(2000, 20.0), np.full(2000, 5.0)
+    first[:3], second[3:6] = rng.integers(21, 40, 3), rng.integers(6, 12, 3)
+    frame = pd.DataFrame({"first": first, "second": second, "product": first * second, "v": rng.normal(size=2000)})
+    assert not [told for told in found(genus.read(frame)) if "*" in told]

@@ -18,6 +18,7 @@ from genus import Category, Lattice, Mixture, ModelFileError, Real, Space
 from genus.files import read_tensors, write_tensors
 from genus.models.components import COVARIANCES, Components, Form
 from genus.models.gaussians import Gaps, Gaussians
+from genus.models.layout import smooth_lattices
 from genus.models.maximising import expect, new_components, starting_labels
 
 REALS = Space([Real()] * 3)
@@ -135,6 +136,10 @@ CRAFTED: dict[str, Callable[[dict[str, Tensor]], object]] = {
     "a mean that is no number": lambda t: t["parts.gaussians.mean"].fill_(math.nan),
     "a covariance that is none": lambda t: t["parts.gaussians.factor"].neg_(),
     "a factor above its diagonal": lambda t: t["parts.gaussians.factor"].fill_(1.0),
+    "a covariance beyond all numbers": lambda t: t["parts.gaussians.factor"].mul_(1e200),
+    "a lattice with an atom among the normals": lambda t: t.update(
+        {"parts.is_smooth": torch.tensor([True, False, False, False])}
+    ),
     "covariances of other columns": lambda t: t.update({"parts.gaussians.factor": torch.ones(2, 5, 5).double()}),
     "more components than tables": lambda t: t.update({"parts.log_weights": torch.zeros(1, 10**6).double()}),
     "a table of no mass": lambda t: t["parts.product.log_table"].fill_(-50.0),
@@ -312,3 +317,28 @@ def test_gradients_in_real_columns_are_finite_at_the_ends_of_lattices(on_lattice
     on_lattices.log_prob(x).sum().backward()
     assert x.grad is not None
     assert bool(x.grad[:, 1].isfinite().all())
+
+
+def test_a_value_of_a_lattice_decides_those_after_it() -> None:
+    """Cells as wide as the noise: the second number follows the first one's value, and not where in its cell it was drawn."""
+    kinds = [Lattice(0, 40)] * 2
+    normals = Gaussians(kinds, components=1, tied=False)
+    step = 1 / kinds[0].scale
+    normals.factor[0] = torch.tensor([[2 * step, 0.0], [2 * step, 0.5 * step]])
+    k, u = torch.zeros(20_000, dtype=torch.long), torch.zeros(20_000, 2, dtype=torch.float64)
+    with genus.random.isolated(0):
+        drawn = normals.draw(k, u, None)
+    same = float(((drawn[:, 0] - drawn[:, 1]).abs() < step / 2).double().mean())
+    assert same == pytest.approx(math.erf(1 / 2**0.5), abs=0.015)  # half a cell is a standard deviation; .57 without
+
+
+def test_lattices_that_no_normal_describes_have_tables() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = (20 + 6 * torch.randn(1000, 5, generator=generator, dtype=torch.float64)).round().clamp(0, 60)
+    x[:, 1] = (x[:, 1] - 18).clamp(min=0)  # four in ten rows at an end
+    x[::3, 2] = 25.0  # a heap
+    x[::4, 3] = 7.0
+    kinds = [Lattice(0, 60), Lattice(0, 60), Lattice(0, 60), Lattice(0, 60, atoms=(7.0,)), Lattice(0, 60, atoms=(math.nan,))]
+    assert smooth_lattices(Space(kinds), x) == (0, 4)
+    x[:, 4] = (x[:, 4] / 10).round()  # a scale of few values
+    assert smooth_lattices(Space(kinds), x) == (0,)

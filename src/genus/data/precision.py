@@ -18,7 +18,6 @@ __all__ = ["rounded_numbers"]
 
 GLANCE = 1000  # rows that nearly always tell
 NAMED = 6  # columns
-SEVEN_DIGITS = 1e7  # steps from 0, up to which all values of a lattice come back
 
 
 def rounded_numbers(space: Space, table: pa.Table) -> list[Note]:
@@ -42,7 +41,7 @@ def rounded_numbers(space: Space, table: pa.Table) -> list[Note]:
 def _is_rounded(kind: Kind, column: pa.ChunkedArray) -> bool:
     """Return whether some number of a column is rounded."""
     numbers = (pa.types.is_floating(column.type) and not pa.types.is_float32(column.type)) or pa.types.is_decimal(column.type)
-    if isinstance(kind, Category | Time) or not numbers or (isinstance(kind, Lattice) and kind.magnitude < SEVEN_DIGITS):
+    if isinstance(kind, Category | Lattice | Time) or not numbers:  # a lattice that single precision does not hold has double
         return False
     for rows in (column.slice(0, GLANCE), column):
         values = to_numbers(rows)
