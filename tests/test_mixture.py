@@ -328,14 +328,15 @@ def test_a_value_of_a_lattice_decides_those_after_it() -> None:
     k, u = torch.zeros(20_000, dtype=torch.long), torch.zeros(20_000, 2, dtype=torch.float64)
     with genus.random.isolated(0):
         drawn = normals.draw(k, u, None)
-    same = float(((drawn[:, 0] - drawn[:, 1]).abs() < step / 2).double().mean())
+    values = (drawn / step).round()
+    same = float((values[:, 0] == values[:, 1]).double().mean())
     assert same == pytest.approx(math.erf(1 / 2**0.5), abs=0.015)  # half a cell is a standard deviation; .57 without
 
 
 def test_lattices_that_no_normal_describes_have_tables() -> None:
     generator = torch.Generator().manual_seed(0)
     x = (20 + 6 * torch.randn(1000, 5, generator=generator, dtype=torch.float64)).round().clamp(0, 60)
-    x[:, 1] = (x[:, 1] - 18).clamp(min=0)  # four in ten rows at an end
+    x[:, 1] = (x[:, 1] - 10).clamp(min=0)  # one in twenty rows at an end
     x[::3, 2] = 25.0  # a heap
     x[::4, 3] = 7.0
     kinds = [Lattice(0, 60), Lattice(0, 60), Lattice(0, 60), Lattice(0, 60, atoms=(7.0,)), Lattice(0, 60, atoms=(math.nan,))]
