@@ -46,13 +46,9 @@ class Layouts:
             if rare and len(parts.product.cells.rest):
                 self._wide[smooth] = Components.background(space, context, parts.rows_of(x, c), smooth)
 
-    def parts(self, form: Form) -> Components:
-        """Return components of independent columns, laid out as those of a form."""
-        return self._parts[form.smooth]
-
     def rows(self, form: Form, x: Tensor, c: Tensor | None) -> MixtureRows:
         """Return what components of a form see of rows, with the log-joint density of the background where there is one."""
-        rows, wide = self.parts(form).rows_of(x, c), self._wide.get(form.smooth)
+        rows, wide = self._parts[form.smooth].rows_of(x, c), self._wide.get(form.smooth)
         if wide is None:
             return rows
         rare = wide.log_joint(rows, wide.product.joint_tables(len(rows))).squeeze(1) + math.log(self.rare)
