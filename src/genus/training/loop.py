@@ -90,9 +90,10 @@ def fit(
             drawn when the model was made.
         validation: the share of rows held out (at most 20 000), or rows of their own in any form that `data` takes, or None.
             A model that counts in one pass has no use for a share and trains on all rows.
-            With max_seconds, trainings that evaluate again and again do so on a random choice of these rows, 256 or more, such
-            that an evaluation takes a thirtieth of the time; what is evaluated once has all of them. Charts, types and
-            levels of columns were measured when the data were read, on all rows; `compare` measures charts on training rows.
+            With max_seconds, trainings that evaluate again and again do so on a random choice of these rows, 256 or more (16
+            of long sequences), such that an evaluation takes a thirtieth of the time; what is evaluated once has all of them.
+            Charts, types and levels of columns were measured when the data were read, on all rows; `compare` measures charts on
+            training rows.
         patience: how many evaluations without a better criterion to wait; 20, for EM 3. An evaluation is due once an
             epoch, within 50 to 500 steps.
         ema_decay: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.

@@ -31,7 +31,8 @@ from genus.training.terminal import Interrupt, Progress, TrainingInterrupted
 
 __all__ = ["CountingTrainer", "Job", "LearningTrainer", "Trainer"]
 
-PROBE = 256  # rows whose evaluation is timed, to learn how many are affordable
+PROBE, LEAST_PROBE = 256, 16  # rows whose evaluation is timed, to learn how many are affordable; of long sequences fewer
+PROBE_ELEMENTS = 2**17
 EVALUATIONS_PER_BUDGET = 30  # one evaluation takes at most 1 / 30 of max_seconds
 SAVE_SECONDS = 60.0
 COUNTED = 1000  # rows of which the mean length is that of all
@@ -179,18 +180,19 @@ class Trainer(ABC):
             return (self.model.criterion(rows.x, rows.c) if value is None else value), numbers
 
     def limit_validation_rows(self) -> None:
-        """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, though PROBE rows at least.
+        """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, though `probe` rows at least.
 
-        The time is that of the first PROBE rows. Without max_seconds all rows stay, and so they do where there is but one
+        The time is that of the first such rows. Without max_seconds all rows stay, and so they do where there is but one
         evaluation, after all learning: a model that counts in one pass, or learns in one call, has no density before.
         """
         budget = self.budget.seconds
-        if self.validation is None or budget is None or self.is_evaluated_once or len(self.validation) <= PROBE:
+        probe = max(LEAST_PROBE, min(PROBE, PROBE_ELEMENTS // self.model.space.dim))
+        if self.validation is None or budget is None or self.is_evaluated_once or len(self.validation) <= probe:
             return
         start = time.perf_counter()
-        self.measure(self.validation[:PROBE])
+        self.measure(self.validation[:probe])
         seconds = max(time.perf_counter() - start, 1e-6)
-        affordable = max(PROBE, int(PROBE * budget / EVALUATIONS_PER_BUDGET / seconds))
+        affordable = max(probe, int(probe * budget / EVALUATIONS_PER_BUDGET / seconds))
         self.validation = self.validation.some(affordable, self.options.seed)  # the rows may be sorted
 
     def evaluate_and_keep_best(self) -> tuple[float | None, dict[str, float]]:
