@@ -43,8 +43,10 @@ def test_nothing_is_measured_without_a_time_or_where_a_size_is_given(monkeypatch
 
 
 def test_a_step_is_timed_and_every_size_of_every_family_can_be_built() -> None:
-    for family, space in (("gpt", Space(Category(tuple("abc")), shape=(256,), sequence=True)), ("gan", IMAGES.space)):
+    text = Space(Category(tuple("abc")), shape=(256,), sequence=True)
+    for family, space in (("gpt", text), ("rnn", text), ("wavenet", text), ("gan", IMAGES.space)):
         cls = genus.family(family)
+        assert cls.sizes(space, 10_000), family
         for size in cls.sizes(space, 10_000):
             genus.build(cls, space, None, 0, **size.hyper)
     size = Size({"net": "dense", "hidden": [8]}, 0, 8)
