@@ -22,7 +22,7 @@ class Learned(ABC):
     statistics: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
+    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> str | None:
         """Learn from rows, as far as the budget goes; a short one too must leave a model.
 
         Args:
@@ -30,6 +30,10 @@ class Learned(ABC):
             validation: rows to stop and choose by; None: the model holds some of the training rows out where it needs any.
             budget: () -> the seconds that are left: inf where there is no limit, 0 once training has been interrupted.
             seed: of whatever is random.
+
+        Returns:
+            Why it ended, where the budget did not end it: "converged", "closed form", or a limit, "100 passes". None: held-out
+            rows gained nothing more, or there was nothing to wait for.
         """
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ PASSES = 100  # of EM, at most
 PATIENCE = 3  # evaluations without a gain before training stops
 GAIN = 1e-4  # nats a row below which a pass has gained nothing
 PART = 8192  # rows of a step on a part, at least
+DISTANCES = 2**24  # between rows and centres, at once
 SLOWING = 0.6  # the weight of step t is (t + 2) to the power of minus this (Cappe & Moulines 2009)
 
 
@@ -71,10 +72,10 @@ def clusters(features: Tensor, count: int, seed: int) -> Tensor:
         best = int(found.sum(1).argmin())
         chosen.append(int(tried[best]))
         distance = found[best]
-    centres = f[chosen]
+    centres, parts = f[chosen], f.split(max(1, min(PART, DISTANCES // len(chosen))))
     labels = torch.zeros(len(f), dtype=torch.long)
     for _ in range(LLOYD):
-        new = torch.cat([(c2 - 2 * part @ centres.T).argmin(1) for c2 in [centres.square().sum(1)] for part in f.split(PART)])
+        new = torch.cat([(c2 - 2 * part @ centres.T).argmin(1) for c2 in [centres.square().sum(1)] for part in parts])
         if torch.equal(new, labels):
             break
         labels = new
@@ -129,7 +130,7 @@ def climb(
     held: MixtureRows | None = None,
     gain: float = GAIN,
     passes: int = PASSES,
-) -> float:
+) -> Climbed:
     """Raise the likelihood of rows by passes of EM (Dempster et al. 1977), until a pass gains too little.
 
     Args:
@@ -142,19 +143,28 @@ def climb(
         passes: the most of them.
 
     Returns:
-        The mean log-density of the held rows, or else of the training rows, in nats.
+        The mean log-density of the held rows, or else of the training rows, and why the passes ended.
     """
     best = BestComponents(parts, held)
-    last = -math.inf
+    last, ended = -math.inf, f"{passes} passes"
     for _ in range(passes):
         value = expect(parts, rows)
         if value - last < gain or spent():
+            ended = "converged" if value - last < gain else ""
             break
         last = value
         parts.conclude(form)
         if held is not None and best.offer() >= PATIENCE:
+            ended = "early stopping"
             break
-    return best.restore() if held is not None else max(last, value)
+    return Climbed(best.restore() if held is not None else max(last, value), ended)
+
+
+class Climbed(NamedTuple):
+    """Hold the mean log-density that passes of EM came to, in nats, and why they ended; "" where the time was over."""
+
+    value: float
+    ended: str
 
 
 class BestComponents:

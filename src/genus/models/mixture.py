@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +17,10 @@ from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.combinations import context_combinations, context_index, context_refusal
 from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
 from genus.models.layout import Layouts, coordinates
-from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
+from genus.models.maximising import Climbed, climb, mean_log_density, new_components, starting_labels, step_through
 from genus.models.patterns import BlankPatterns, set_blanks
 from genus.models.product import Product
+from genus.nets.room import afford, numbers_of
 from genus.space import Space
 
 __all__ = ["Mixture"]
@@ -41,8 +43,10 @@ LEVELS = (2.0, 0.1, 0.5, 8.0, 30.0)  # as POOLS, of the tables of levels and ato
 SHAPES = (30.0, 0.0, 300.0)  # rows' worth of a normal in tables of short lattices, of few rows
 MANY_POOL = 8.0  # the first of more than few rows
 NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
+LEAST, GIVEN = 8, 16  # components that covariances are to be few enough for; of those that somebody asked for, one in so many
 LARGE = 4  # numbers whose covariance may be worth some factors, or to be shared
 NUMBERS = 2**22  # of all covariances together, at most
+TABLES = 2**24  # of all tables together, at most
 
 
 class Mixture(Learned, TractableDensity, name="mixture"):
@@ -119,12 +123,12 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
+    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> str | None:
         """Choose the form of the mixture and fit it; see `Learned.learn`."""
         limit = budget() if math.isfinite(budget()) else 0.0
         x, c = train
         if len(x) == 0:
-            return
+            return None
         self.blanks.learn(x)
         rare = min(1 / (len(x) + 1), BACKGROUND) if self.components is None else 0.0
         layouts = Layouts(self.space, self.context, x, c, rare)
@@ -142,12 +146,13 @@ class Mixture(Learned, TractableDensity, name="mixture"):
 
         over = (spent_to(1 - CHOICE), spent_to(RESERVE))
         if few:
-            form = self._learn_few(layouts, x, c, count, over, seed)
+            form, ended = self._learn_few(layouts, x, c, count, over, seed)
         else:
             assert validation is not None
-            form = self._learn_many(layouts, (x, c), validation, limit, over, seed)
+            form, ended = self._learn_many(layouts, (x, c), validation, limit, over, seed)
         self.parts = layouts.beside(form, self.parts)
         self.parts.scale(0)
+        return ended
 
     def _learn_few(
         self,
@@ -157,8 +162,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         count: int,
         over: tuple[Callable[[], bool], Callable[[], bool]],
         seed: int,
-    ) -> Form:
-        """Choose the form by all rows in turns, and fit it to the first `count`: the others, validation rows, stay unseen."""
+    ) -> tuple[Form, str]:
+        """Choose the form by all rows in turns; fit it to the first `count`, not to validation rows. Return why it ended."""
         chosen, spent = over
         features = coordinates(self.space, x, self.blanks.columns)
         folds = cross_folds(len(x), min(FOLDS, max(2, len(x))), seed, x.device)
@@ -166,16 +171,17 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         form = options.first
         if not options.is_one and len(x) >= 2 * FOLDS:
             form = Chooser(self.space, self.context, layouts, (x, c), features, folds, seed, chosen).choose(options)
-        rows, features, best = layouts.rows(form, x[:count], None if c is None else c[:count]), features[:count], -math.inf
+        rows, features = layouts.rows(form, x[:count], None if c is None else c[:count]), features[:count]
+        best = Climbed(-math.inf, "")
         for start in range(STARTS if not options.is_one else 1):
             labels = starting_labels(features, rows.context, form, seed + 101 * start)
             parts = new_components(self.space, self.context, form, rows, labels)
-            value = climb(parts, form, rows, spent)
-            if value > best:
-                best, self.parts = value, parts
+            found = climb(parts, form, rows, spent)
+            if found.value > best.value:
+                best, self.parts = found, parts
             if spent():
                 break
-        return form
+        return form, best.ended
 
     def _learn_many(
         self,
@@ -185,7 +191,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         limit: float,
         over: tuple[Callable[[], bool], Callable[[], bool]],
         seed: int,
-    ) -> Form:
+    ) -> tuple[Form, str]:
         (x, c), (chosen, spent) = train, over
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
         judges = torch.randperm(len(validation[0]), generator=torch.Generator().manual_seed(seed)).to(x.device)
@@ -209,12 +215,13 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             if found[1] <= fitted[1]:
                 break
             form, fitted = other, found
-        self.parts = fitted[0]
+        self.parts, ended = fitted[0], ""
         if not spent():
-            climb(self.parts, form, rows, spent, held, gain=LATE_GAIN)
+            ended = climb(self.parts, form, rows, spent, held, gain=LATE_GAIN).ended
         if len(x) > whole:
             step_through(self.parts, form, x, c, held, spent, seed)
-        return form
+            ended = "early stopping"
+        return form, ended
 
     def _chosen(
         self,
@@ -250,9 +257,11 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             covariance = ["full", "diagonal"]
         if layouts.lattices and self.covariance == "auto":  # tables of short lattices cost little
             covariance = [covariance[-1], *covariance[:-1]]
-        if reals < 2 or (self.covariance == "auto" and 8 * reals**2 > NUMBERS):
+        count = max(LEAST, (self.components or 1) * self.owners // GIVEN)
+        if reals < 2 or (self.covariance == "auto" and count * reals**2 > NUMBERS):
             covariance = ["diagonal"]
-        most = fitted // 8 if covariance == ["diagonal"] else min(fitted // 8, NUMBERS // reals**2)
+        most = min(fitted // 8, TABLES // max(1, self.parts.product.cells.total))
+        most = most if covariance == ["diagonal"] else min(most, NUMBERS // reals**2)
         sizes = [k for k in SIZES if k <= max(1, most // self.owners)] if self.components is None else [self.components]
         ranks = sorted({max(1, round(reals * share)) for share in (0.15, 0.3, 0.5)})
         if self.shrinkage is not None:
@@ -267,6 +276,10 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         both = lattices and not bool(self.parts.product._of_lattice.all())  # what suits short lattices blurs levels
         levels = LEVELS if both and self.pool is None and n < FEW else (None,)
         ranks = [ranks[len(ranks) // 2], *ranks]
+        for one in covariance:
+            smooth = () if one == "diagonal" else layouts.lattices
+            parts = partial(Components, self.space, self.context, sizes[0] * self.owners, one, self.owners, smooth)
+            afford(self.name, numbers_of(parts))
         return Options(sizes, covariance, ranks, shrinkage, pool, shape, levels, (self.owners,), (layouts.lattices,))
 
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from genus.codec import Codec
 from genus.codec.units import Unit
-from genus.errors import ModelFileError, NonFiniteLossError, TrainingError
+from genus.errors import ModelFileError, NonFiniteLossError, TrainingError, lacks_memory
 from genus.files import check_types
 from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
+from genus.nets.room import free_memory, in_words
 from genus.nets.state import check_numbers, evaluating
 from genus.random import passed_along, random_state, restore_random_state
 from genus.threads import threads_for, torch_threads
@@ -116,9 +117,14 @@ class Trainer(ABC):
             if self.group.is_first:  # which evaluates
                 self.limit_validation_rows()
             return self.finish(self.loop())
-        except TrainingError:
+        except (TrainingError, MemoryError, RuntimeError) as error:
             self.best.restore(self.model)
-            raise
+            if not lacks_memory(error):
+                raise
+            raise TrainingError(
+                f"There is not enough memory to train {self.model.family_name} on {len(self.train):,} rows:"
+                f" {in_words(free_memory())} are free; choose a smaller size by its hyper-parameters, or fewer rows."
+            ) from error
         except TrainingInterrupted:  # its message is complete
             raise
         except KeyboardInterrupt as error:
@@ -374,17 +380,18 @@ class LearningTrainer(Trainer):
     @torch.no_grad()
     def loop(self) -> str:
         self.model.eval()
+        ended = None
         if self.step == 0:
             train = self.train[:].to(self.device)
             held = None if self.validation is None else (self.validation.x, self.validation.c)
             with passed_along(self.model), torch_threads(threads_for(train.x.numel())):
-                cast(Learned, self.model).learn((train.x, train.c), held, self.seconds_left, self.options.seed)
+                ended = cast(Learned, self.model).learn((train.x, train.c), held, self.seconds_left, self.options.seed)
             self.step = 1
             self.record({}, *self.evaluate_and_keep_best())
         if not self.interrupt.asked:  # what was cut short is no training that another could go on from
             self.save()
         self.history.parameters = self.model.parameter_count
-        return INTERRUPTED if self.interrupt.asked else "early stopping" if self.seconds_left() else "max_seconds"
+        return INTERRUPTED if self.interrupt.asked else ended or "early stopping" if self.seconds_left() else "max_seconds"
 
     def seconds_left(self) -> float:
         """Return the seconds that learning may still take: none after Ctrl-C, inf without a limit."""
