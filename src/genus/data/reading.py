@@ -128,7 +128,7 @@ def read(
             there in training, or a row breaks a relation; otherwise that is an error.
         stream: the table is never in memory as a whole: files of Parquet, Arrow or delimited text are read block by block, and
             what comes once, from a reader of Arrow's batches, a generator of frames or an `IterableDataset`, from a temporary
-            copy on disk. The Dataset holds a sample, and families that count or descend gradients go on to all rows.
+            copy on disk. The Dataset holds a sample; families that count or descend gradients, and mixtures, go on.
 
     Returns:
         A Dataset; print it to see the kinds, and the columns that were left out.

@@ -33,8 +33,8 @@ MISFITS = 100  # rows that did not fit, of one block, by which the kinds are mea
 class Stream(Dataset):
     """Holds a uniform sample of a table's rows as a `Dataset` does, and goes over all rows block by block.
 
-    What learns by counting (naive Bayes, independent columns) passes over all rows, and so does what learns by gradients, the
-    sample first and then the rest; every other use sees the sample: splits, comparisons, mixtures, trees.
+    What learns by counting (naive Bayes, independent columns) passes over all rows; what learns by gradients, mixtures and
+    Chow-Liu trees begin with the sample and go on to the rest; every other use sees the sample: splits, comparisons, trees.
 
     Args:
         parts: of the table.
@@ -137,9 +137,9 @@ def measure_stream(parts: Parts, prepared: Callable[[pa.Table], pa.Table], read:
         if not misfits:
             chosen = measured if not odd else measured.rows(slice(0, sample.num_rows))
             plain = {one.name: getattr(chosen, one.name) for one in fields(Dataset)}
-            told = f"{total:,} rows are read block by block; what learns neither by counting nor by gradients sees"
-            seen = "all of them" if sample.num_rows == total else f"a sample of {sample.num_rows:,}"
-            plain["name"], plain["notes"] = parts.name, (*measured.notes, Note(f"{told} {seen}"))
+            kept = "all of them fit" if sample.num_rows == total else f"a sample of {sample.num_rows:,} is kept"
+            told = Note(f"{total:,} rows are read block by block, and {kept} in memory")
+            plain["name"], plain["notes"] = parts.name, (*measured.notes, told)
             return Stream(**plain, parts=parts, total=total, limit=limit, prepared=prepared)
         odd += misfits
     raise DataError(f"The kinds of {parts.name} changed with every pass; name those of its columns in kinds=.")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genus.errors import DataError, GenusError
-from genus.ladder import Learned, TractableDensity, WithContext
+from genus.ladder import Learned, Rest, TractableDensity, WithContext
 from genus.ladder.unknown import Filled, set_columns
 from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.combinations import context_combinations, context_index, context_refusal
 from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
 from genus.models.layout import Layouts, coordinates
-from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
+from genus.models.maximising import climb, climb_stream, mean_log_density, new_components, starting_labels, step_through
 from genus.models.patterns import BlankPatterns, set_blanks
 from genus.models.product import Product
 from genus.space import Space
@@ -35,6 +36,7 @@ EARLY, EARLY_GAIN = 6, 1e-3  # passes, and nats a pass, of fits of several sizes
 LATE_GAIN = 4e-4  # nats that a pass of the last fit to many rows must gain
 GROWTH = 2.0  # by how much sizes at least differ that are tried on all rows
 RESERVE = 0.06  # of the time, for evaluations
+STREAMED = 0.3  # of the time, for the passes over a stream
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
 LEVELS = (2.0, 0.1, 0.5, 8.0, 30.0)  # as POOLS, of the tables of levels and atoms beside short lattices, of few rows
@@ -57,7 +59,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     What the constructor leaves open is chosen by rows that did not fit it: of 2,000 rows or more by the validation rows, of
     fewer by all rows, each of which is scored by a fit to most of the others; the training rows are then fitted once more. A
     component's covariance and tables are drawn towards what is typical of all, by as many rows' worth as those rows like best.
-    Above 50,000 rows EM takes steps on parts of them.
+    Above 50,000 rows EM takes steps on parts of them; of a stream passes over all rows follow.
 
     Args:
         components: K; None: chosen.
@@ -76,6 +78,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     torch.Size([150])
     """
 
+    streams = True
     info = TractableDensity.info.replace(
         title="mixture of normals and tables, by EM",
         group="counted",
@@ -119,7 +122,14 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
+    def learn(
+        self,
+        train: WithContext,
+        validation: WithContext | None,
+        budget: Callable[[], float],
+        seed: int,
+        rest: Rest | None = None,
+    ) -> None:
         """Choose the form of the mixture and fit it; see `Learned.learn`."""
         limit = budget() if math.isfinite(budget()) else 0.0
         x, c = train
@@ -128,7 +138,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         self.blanks.learn(x)
         rare = min(1 / (len(x) + 1), BACKGROUND) if self.components is None else 0.0
         layouts = Layouts(self.space, self.context, x, c, rare)
-        few = len(x) + (0 if validation is None else len(validation[0])) < FEW
+        few = rest is None and len(x) + (0 if validation is None else len(validation[0])) < FEW
         count = len(x)
         if few and validation is not None:
             x, c = _together((x, c), validation)
@@ -140,12 +150,16 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         def spent_to(share: float) -> Callable[[], bool]:
             return lambda: budget() <= limit * share
 
-        over = (spent_to(1 - CHOICE), spent_to(RESERVE))
+        over = (spent_to(1 - CHOICE), spent_to(RESERVE if rest is None else RESERVE + STREAMED))
         if few:
             form = self._learn_few(layouts, x, c, count, over, seed)
         else:
             assert validation is not None
             form = self._learn_many(layouts, (x, c), validation, limit, over, seed)
+        if rest is not None:
+            assert validation is not None
+            rows_of = partial(layouts.rows, form)
+            climb_stream(self.parts, form, rows_of, (x, c), rest, spent_to(RESERVE), rows_of(*validation))
         self.parts = layouts.beside(form, self.parts)
         self.parts.scale(0)
 

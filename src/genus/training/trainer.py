@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -17,7 +17,7 @@ from genus.codec import Codec
 from genus.codec.units import Unit
 from genus.errors import ModelFileError, NonFiniteLossError, TrainingError
 from genus.files import check_types
-from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
+from genus.ladder import Counted, GenerativeModel, Learned, Loss, Rest, WithContext, isolated
 from genus.nets.state import check_numbers, evaluating
 from genus.random import passed_along, random_state, restore_random_state
 from genus.threads import threads_for, torch_threads
@@ -373,16 +373,25 @@ class LearningTrainer(Trainer):
     def loop(self) -> str:
         self.model.eval()
         if self.step == 0:
-            train = self.train[:].to(self.device)
+            train, learned, more = self.train[:].to(self.device), cast(Learned, self.model), dict[str, Any]()
             held = None if self.validation is None else (self.validation.x, self.validation.c)
+            if self.train.rest is not None:
+                self.history.seen, more = len(train), {"rest": self.rest} if learned.streams else {}
             with passed_along(self.model), torch_threads(threads_for(train.x.numel())):
-                cast(Learned, self.model).learn((train.x, train.c), held, self.seconds_left, self.options.seed)
+                learned.learn((train.x, train.c), held, self.seconds_left, self.options.seed, **more)
             self.step = 1
             self.record({}, *self.evaluate_and_keep_best())
         if not self.interrupt.asked:  # what was cut short is no training that another could go on from
             self.save()
         self.history.parameters = self.model.parameter_count
         return INTERRUPTED if self.interrupt.asked else "early stopping" if self.seconds_left() else "max_seconds"
+
+    def rest(self, size: int) -> Iterator[WithContext]:
+        """Yield the rows of a stream beside its sample, in blocks, and note how many have been seen."""
+        seen, rest = len(self.train), cast(Rest, self.train.rest)
+        for block in (Rows(x, c).to(self.device) for x, c in rest(size)):
+            yield block.x, block.c
+            self.history.seen = max(self.history.seen, seen := seen + len(block))
 
     def seconds_left(self) -> float:
         """Return the seconds that learning may still take: none after Ctrl-C, inf without a limit."""
