@@ -278,6 +278,32 @@ def test_the_command_says_how_many_rows_of_a_stream_were_seen(monkeypatch: pytes
     assert "of 1,000 rows" in done.out
 
 
+def test_files_of_several_schemas_and_folders_stream_as_they_are_read() -> None:
+    rows = table(900, seed=9)
+    for year, part in enumerate((rows.slice(0, 300), rows.slice(300, 300).drop(["price"]), rows.slice(600))):
+        Path(f"years/year={2020 + year}").mkdir(parents=True, exist_ok=True)
+        pq.write_table(part, f"years/year={2020 + year}/part.parquet")
+        Path("ages").mkdir(exist_ok=True)
+        pq.write_table(part, f"ages/{year}.parquet", row_group_size=70)
+    for source in ("years", "ages"):
+        memory, stream = genus.read(source), genus.read(source, stream=True)
+        assert stream.space == memory.space
+        assert torch.equal(torch.cat([x for x, _ in stream.blocks(170)]).nan_to_num(), memory.x.nan_to_num())
+        assert ("year" in memory.space.names) == (source == "years")
+
+
+def test_a_file_of_one_large_group_of_rows_is_never_decoded_as_a_whole() -> None:
+    rows = pa.table({name: np.random.default_rng(0).integers(0, 9, 500_000) for name in "abcd"})
+    pq.write_table(rows, "group.parquet")
+    size = rows.nbytes
+    del rows
+    parts = table_parts("group.parquet", Options())
+    assert parts is not None
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() - before for _ in parts.blocks(10_000))
+    assert most < size / 2
+
+
 def test_what_is_damaged_within_a_file_is_a_sentence(folder: Path) -> None:
     csv_path = Path("rows.csv.gz")
     packed = gzip.compress("\n".join(["count,place,id,price", *(f"{i % 50},there,{i},1.5" for i in range(3000))]).encode())

@@ -160,9 +160,9 @@ def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.T
     The limit is the greatest hash of a row in the sample.
     """
     kept: list[pa.Table] = []
-    hashes = np.empty(0, dtype=np.uint64)
+    hashes: list[np.ndarray] = []
     odd: list[pa.Table] = []
-    total, limit, seen = 0, EVERY, _Seen()
+    total, count, limit, seen = 0, 0, EVERY, _Seen()
     for block in parts.blocks(AT_ONCE):
         table, own = prepared(block), _hashes(total, block.num_rows)
         most = max(2, CELLS // max(1, table.num_columns))
@@ -170,24 +170,31 @@ def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.T
             odd.append(table.take(pa.array(new)))
         low = np.flatnonzero(own <= limit)
         kept.append(table if len(low) == len(own) else table.take(pa.array(low)))
-        hashes = np.concatenate([hashes, own[low]])
-        total += block.num_rows
-        if len(hashes) > most + most // 2:
-            kept, hashes, limit = _least(kept, hashes, most)
+        hashes.append(own[low])
+        total, count = total + block.num_rows, count + len(low)
+        if count > most + most // 4:
+            limit = _cut(kept, hashes, most)
+            count = sum(map(len, hashes))
     if total == 0:
         raise DataError(f"{parts.name} has no rows; expected rows of data.")
-    # `_least` cuts what is too many now and then, so that the limit of the last cut is that of the sample only if it cut again.
-    kept, hashes, last = _least(kept, hashes, most)
-    return joined(kept), odd if len(hashes) < total else [], total, min(limit, last)
+    # What is too many is cut now and then, so that the limit of the last cut is that of the sample only if it was cut again.
+    limit = min(limit, _cut(kept, hashes, most))
+    sample = joined(kept)
+    kept.clear()
+    pa.default_memory_pool().release_unused()  # the pool would hold what the blocks took for the rest of the work
+    return sample, odd if sample.num_rows < total else [], total, limit
 
 
-def _least(kept: list[pa.Table], hashes: np.ndarray, most: int) -> tuple[list[pa.Table], np.ndarray, np.uint64]:
-    """Return the rows of the least hashes, in their order, and the greatest of these."""
-    if len(hashes) <= most:
-        return kept, hashes, EVERY
-    limit = np.partition(hashes, most - 1)[most - 1]
-    low = np.flatnonzero(hashes <= limit)
-    return [joined(kept).take(pa.array(low))], hashes[low], limit
+def _cut(kept: list[pa.Table], hashes: list[np.ndarray], most: int) -> np.uint64:
+    """Leave so many rows of the least hashes, block by block so that no copy of all is made; return the greatest of these."""
+    every = np.concatenate(hashes)
+    if len(every) <= most:
+        return EVERY
+    limit = np.partition(every, most - 1)[most - 1]
+    for i, (table, own) in enumerate(zip(kept, hashes, strict=True)):
+        low = np.flatnonzero(own <= limit)
+        kept[i], hashes[i] = table.take(pa.array(low)), own[low]
+    return np.uint64(limit)
 
 
 class _Seen:
