@@ -21,6 +21,7 @@ from command import run
 import genus
 import genus.cli.jobs
 from genus import DataError
+from genus.data.audio import write_wav
 from genus.data.parts import table_parts
 from genus.data.sequences import Options
 from genus.training import TrainingInterrupted
@@ -232,7 +233,9 @@ def test_the_command_streams_and_says_what_does_not() -> None:
     done = run("fit", source, "--family", "naive-bayes", "--stream", "--out", "streamed.genus")
     assert done.code == 0, done.err
     assert "1,000 rows are read block by block" in done.err
-    run("fit", "iris", "--family", "naive-bayes", "--stream", "--out", "no.genus").refused(1, "Only tables stream")
+    run("fit", "iris", "--family", "naive-bayes", "--stream", "--out", "no.genus").refused(
+        1, "Only tables, text and sound stream"
+    )
 
 
 def test_gradients_go_on_to_rows_that_were_not_in_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,6 +305,30 @@ def test_a_file_of_one_large_group_of_rows_is_never_decoded_as_a_whole() -> None
     before = pa.total_allocated_bytes()
     most = max(pa.total_allocated_bytes() - before for _ in parts.blocks(10_000))
     assert most < size / 2
+
+
+def test_text_and_sound_of_many_files_are_mapped_and_those_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    Path("texts").mkdir()
+    Path("clips").mkdir()
+    for i in range(4):
+        Path(f"texts/{i}.txt").write_text(" ".join(random.choice(["stream", "river", "down"], 2000)))
+        write_wav(Path(f"clips/{i}.wav"), random.uniform(-1, 1, 9000 + i), 8000)
+    memory = [genus.read(name) for name in ("texts", "clips")]
+    monkeypatch.setattr("genus.data.sequences.LARGE", 1000)
+    monkeypatch.setattr("genus.data.sequences.PIECE", 5000)
+    for name, expected in zip(("texts", "clips"), memory, strict=True):
+        mapped = genus.read(name, stream=True)
+        assert mapped.space == expected.space
+        assert torch.equal(mapped.x, expected.x)
+        maps = Path("/proc/self/maps")  # of Linux
+        found = [line.split() for line in maps.read_text().splitlines() if "deleted" in line] if maps.exists() else []
+        at = mapped.x.data_ptr()
+        assert not maps.exists() or any(int(a, 16) <= at < int(b, 16) for a, b in (line[0].split("-") for line in found))
+        models = [genus.build("markov", expected.space) for _ in range(2)]
+        for model, data in zip(models, (expected, mapped), strict=True):
+            genus.fit(model, data, progress=False)
+        assert models[0].log_prob(expected.x[:3]).tolist() == models[1].log_prob(expected.x[:3]).tolist()
 
 
 def test_what_is_damaged_within_a_file_is_a_sentence(folder: Path) -> None:

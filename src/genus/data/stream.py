@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -26,6 +27,10 @@ CELLS = 2**24  # values that are kept: rows times columns
 LEVELS = 10_000  # texts of a column that are looked for, each with a row
 ROUNDS = 8  # passes until the kinds hold every row
 EVERY = np.uint64(2**64 - 1)  # no hash is greater
+ONLY = (
+    "Only tables, text and sound stream: files of Parquet, Arrow or delimited text, a folder of files of Parquet, of text or of"
+    " sound, or a reader, a generator or an iterable data set of batches of a table."
+)
 MISFITS = 100  # rows that did not fit, of one block, by which the kinds are measured anew
 
 
@@ -84,27 +89,34 @@ class Stream(Dataset):
         return Dataset(**plain).rows(index)
 
 
-def read_stream(source: Any, given: Mapping[str, Any], read: Callable[..., Dataset]) -> Stream:
-    """Return a table in files, or one that comes batch by batch.
+def read_stream(source: Any, given: Mapping[str, Any], read: Callable[..., Dataset]) -> Dataset:
+    """Return a table in files, or one that comes batch by batch; or text or sound, as it is read without a stream.
+
+    Long text and sound need none: their symbols and samples are in a memory-mapped file, see `collected`.
 
     Args:
-        source: what `table_parts` or `spooled` takes.
+        source: what `table_parts` or `spooled` takes; or a file or folder of text or sound.
         given: the arguments of `read`.
         read: `genus.read` itself, which measures a sample.
 
     Raises:
         DataError: the source is no such table, or an argument has no meaning for one that streams.
     """
+    missing = tuple(given["missing"] or ())
+    options = Options(missing, header=given["header"], encoding=given["encoding"], kinds=dict(given["kinds"] or {}))
+    parts = table_parts(source, options)
+    if parts is None and isinstance(source, str | os.PathLike):
+        data = read(**(dict(given) | {"stream": False}))
+        if data.codec is None or not (data.codec.is_text or data.codec.is_sound):
+            raise DataError(ONLY)
+        return data
     for name in ("space", "schema", "sequence", "group", "documents", "tokens", "length", "rate"):
         if given[name] is not None:
             raise DataError(f"{name}= is not for data that stream; leave it out, or read the data without stream=True.")
-    known = ("context", "target", "kinds", "constraints", "relations", "chart", "unknown", "blank_is_a_value")
-    missing = tuple(given["missing"] or ())
-    options = Options(missing, header=given["header"], encoding=given["encoding"], kinds=dict(given["kinds"] or {}))
-    parts = table_parts(source, options) or spooled(source)
+    parts = parts or spooled(source)
     if parts is None:
-        files = "files of Parquet, Arrow or delimited text, a folder of Parquet files"
-        raise DataError(f"Only tables stream: {files}, or from a reader, a generator or an iterable data set of their batches.")
+        raise DataError(ONLY)
+    known = ("context", "target", "kinds", "constraints", "relations", "chart", "unknown", "blank_is_a_value")
 
     def prepared(table: pa.Table) -> pa.Table:
         plain = to_arrow(table)[0]
