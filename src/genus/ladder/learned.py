@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from torch import Tensor
 
-__all__ = ["Learned", "WithContext"]
+__all__ = ["Learned", "Rest", "WithContext"]
 
 WithContext = tuple[Tensor, Tensor | None]  # rows x (n, *space.shape) and their contexts c (n, *context.shape), or None
+Rest = Callable[[int], Iterator[WithContext]]  # of a number of rows: blocks of so many, one after another
 
 
 class Learned(ABC):
     """Learns in one call that sees all rows: neither by gradients nor from counts that add up.
 
-    A subclass, which is also a model, must give `learn`. Its numbers are buffers.
+    A subclass, which is also a model, must give `learn`. Its numbers are buffers. It may set `streams` to True:
+    where the training rows are a sample of a stream, its `learn(..., rest)` then gets what goes over the others, as often as it
+    is called.
     """
+
+    streams: ClassVar[bool] = False
 
     statistics: ClassVar[tuple[str, ...]] = ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genus.errors import GenusError
+from genus.ladder import Rest, WithContext
 from genus.models.components import Components, Form, MixtureRows
 from genus.space import Space
 
-__all__ = ["climb", "mean_log_density", "new_components", "starting_labels", "step_through"]
+__all__ = ["climb", "climb_stream", "mean_log_density", "new_components", "starting_labels", "step_through"]
 
 Spent = Callable[[], bool]  # whether the time is over
 
@@ -25,6 +26,7 @@ PATIENCE = 3  # evaluations without a gain before training stops
 GAIN = 1e-4  # nats a row below which a pass has gained nothing
 PART = 8192  # rows of a step on a part, at least
 DISTANCES = 2**24  # between rows and centres, at once
+BLOCK = 2**16  # rows of a stream that are encoded together
 SLOWING = 0.6  # the weight of step t is (t + 2) to the power of minus this (Cappe & Moulines 2009)
 
 
@@ -97,14 +99,21 @@ def new_components(space: Space, context: Space | None, form: Form, rows: Mixtur
 def expect(parts: Components, rows: MixtureRows) -> float:
     """Set the expected counts from rows by the parameters as they are; return the mean log-density, in nats."""
     parts.scale(0)
+    return _add_expected(parts, rows, lambda: False) / max(1, len(rows))
+
+
+def _add_expected(parts: Components, rows: MixtureRows, spent: Spent) -> float:
+    """Add rows, up to those where the time is over, to the expected counts; return the sum of their log-densities, in nats."""
     total, tables = 0.0, parts.product.joint_tables(len(rows))
     for at in parts.product.chunks(len(rows)):
+        if spent():
+            break
         some = rows.some(at)
         joint = parts.log_joint(some, tables)
         value = log_density(joint, some)[:, None]
         parts.observe(some, (joint - value).exp_())
         total += float(value.sum())
-    return total / max(1, len(rows))
+    return total
 
 
 def mean_log_density(parts: Components, rows: MixtureRows) -> float:
@@ -165,6 +174,50 @@ class Climbed(NamedTuple):
 
     value: float
     ended: str
+
+
+def climb_stream(
+    parts: Components,
+    form: Form,
+    rows_of: Callable[[Tensor, Tensor | None], MixtureRows],
+    train: WithContext,
+    rest: Rest,
+    spent: Spent,
+    held: MixtureRows,
+) -> None:
+    """Raise the likelihood of more rows than are in memory by passes of EM, while each makes held rows likelier.
+
+    A pass goes over the sample first, so that one which the time ends has learned from rows of all places.
+
+    Args:
+        parts: the components, learned in place.
+        form: what they are like.
+        rows_of: shows rows to the components.
+        train: a sample of the rows.
+        rest: gives the others.
+        spent: whether to stop; asked within blocks.
+        held: rows whose likelihood says when to stop, and which parameters to keep.
+    """
+    x, c = train
+
+    def blocks() -> Iterator[WithContext]:
+        for at in range(0, len(x), BLOCK):
+            yield x[at : at + BLOCK], None if c is None else c[at : at + BLOCK]
+        yield from rest(BLOCK)
+
+    best = BestComponents(parts, held)
+    for _ in range(PASSES):
+        if spent():
+            break
+        parts.scale(0)
+        for block in blocks():
+            _add_expected(parts, rows_of(*block), spent)
+            if spent():
+                break
+        parts.conclude(form)
+        if best.offer():
+            break
+    best.restore()
 
 
 class BestComponents:

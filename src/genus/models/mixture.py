@@ -10,14 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genus.errors import DataError, GenusError
-from genus.ladder import Learned, TractableDensity, WithContext
+from genus.errors import GenusError
+from genus.ladder import Learned, Rest, TractableDensity, WithContext
 from genus.ladder.unknown import Filled, set_columns
 from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.combinations import context_combinations, context_index, context_refusal
-from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
+from genus.models.components import COVARIANCES, Components, Form, MixtureRows, saved_components
 from genus.models.layout import Layouts, coordinates
-from genus.models.maximising import Climbed, climb, mean_log_density, new_components, starting_labels, step_through
+from genus.models.maximising import (
+    Climbed,
+    climb,
+    climb_stream,
+    mean_log_density,
+    new_components,
+    starting_labels,
+    step_through,
+)
 from genus.models.patterns import BlankPatterns, set_blanks
 from genus.models.product import Product
 from genus.nets.room import afford, numbers_of
@@ -37,6 +45,7 @@ EARLY, EARLY_GAIN = 6, 1e-3  # passes, and nats a pass, of fits of several sizes
 LATE_GAIN = 4e-4  # nats that a pass of the last fit to many rows must gain
 GROWTH = 2.0  # by how much sizes at least differ that are tried on all rows
 RESERVE = 0.06  # of the time, for evaluations
+STREAMED = 0.3  # of the time, for the passes over a stream
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
 LEVELS = (2.0, 0.1, 0.5, 8.0, 30.0)  # as POOLS, of the tables of levels and atoms beside short lattices, of few rows
@@ -61,7 +70,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     What the constructor leaves open is chosen by rows that did not fit it: of 2,000 rows or more by the validation rows, of
     fewer by all rows, each of which is scored by a fit to most of the others; the training rows are then fitted once more. A
     component's covariance and tables are drawn towards what is typical of all, by as many rows' worth as those rows like best.
-    Above 50,000 rows EM takes steps on parts of them.
+    Above 50,000 rows EM takes steps on parts of them; of a stream passes over all rows follow.
 
     Args:
         components: K; None: chosen.
@@ -80,6 +89,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     torch.Size([150])
     """
 
+    streams = True
     info = TractableDensity.info.replace(
         title="mixture of normals and tables, by EM",
         group="counted",
@@ -118,12 +128,20 @@ class Mixture(Learned, TractableDensity, name="mixture"):
 
     def _learned(self) -> list[Tensor]:
         learned = ("parts.", "blanks.") if self.blanks.columns else ("parts.",)
-        return [t for name, t in self.state_dict(keep_vars=True).items() if name.startswith(learned) and not _counts(name)]
+        state, forgotten = self.state_dict(keep_vars=True), {f"parts.product.{name}" for name in Product.statistics}
+        return [t for name, t in state.items() if name.startswith(learned) and name not in forgotten]
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> str | None:
+    def learn(
+        self,
+        train: WithContext,
+        validation: WithContext | None,
+        budget: Callable[[], float],
+        seed: int,
+        rest: Rest | None = None,
+    ) -> str | None:
         """Choose the form of the mixture and fit it; see `Learned.learn`."""
         limit = budget() if math.isfinite(budget()) else 0.0
         x, c = train
@@ -132,7 +150,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         self.blanks.learn(x)
         rare = min(1 / (len(x) + 1), BACKGROUND) if self.components is None else 0.0
         layouts = Layouts(self.space, self.context, x, c, rare)
-        few = len(x) + (0 if validation is None else len(validation[0])) < FEW
+        few = rest is None and len(x) + (0 if validation is None else len(validation[0])) < FEW
         count = len(x)
         if few and validation is not None:
             x, c = _together((x, c), validation)
@@ -144,12 +162,16 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         def spent_to(share: float) -> Callable[[], bool]:
             return lambda: budget() <= limit * share
 
-        over = (spent_to(1 - CHOICE), spent_to(RESERVE))
+        over = (spent_to(1 - CHOICE), spent_to(RESERVE if rest is None else RESERVE + STREAMED))
         if few:
             form, ended = self._learn_few(layouts, x, c, count, over, seed)
         else:
             assert validation is not None
             form, ended = self._learn_many(layouts, (x, c), validation, limit, over, seed)
+        if rest is not None:
+            assert validation is not None
+            rows_of = partial(layouts.rows, form)
+            climb_stream(self.parts, form, rows_of, (x, c), rest, spent_to(RESERVE), rows_of(*validation))
         self.parts = layouts.beside(form, self.parts)
         self.parts.scale(0)
         return ended
@@ -346,23 +368,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Read as many components, and normals as free, as a file holds, where the constructor left them open."""
-        found = described(state_dict, prefix + "parts.", self.space)
-        if found is not None:
-            count, covariance, smooth = found
-            if self.components is not None and count != self.components * self.owners:
-                raise DataError(f"The mixture has {self.components * self.owners} components, and the file {count}.")
-            # All tensors of the size that this asks for must be in the file, or its size would be anyone's choice.
-            table = state_dict.get(prefix + "parts.product.log_table")
-            mean = state_dict.get(prefix + "parts.product.mean")
-            one = Components(self.space, self.context, 1, "diagonal", smooth=smooth)
-            total, rest = one.product.cells.total, len(one.product.cells.rest)
-            if table is None or mean is None or table.shape != (count, total) or mean.shape != (count, rest):
-                raise DataError(f"The tables and normals of the file are not those of {count} components.")
-            factor = state_dict.get(prefix + "parts.gaussians.factor")
-            if factor is not None and tuple(factor.shape[1:]) != (len(one.joint),) * 2:
-                raise DataError("The covariances of the file are not those of the joint numbers of its space.")
-            device = self.parts.log_weights.device
-            self.parts = Components(self.space, self.context, count, covariance, smooth=smooth).to(device)
+        count = None if self.components is None else self.components * self.owners
+        if (parts := saved_components(state_dict, prefix + "parts.", self.space, self.context, count)) is not None:
+            self.parts = parts.to(self.parts.log_weights.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -375,11 +383,6 @@ def log_matmul(a: Tensor, b: Tensor) -> Tensor:
     for some in low.split(max(1, 2**20 // b.numel())):
         out[some] = (a[some, None] + b).logsumexp(2)
     return out
-
-
-def _counts(name: str) -> bool:
-    """Return whether a buffer holds what is forgotten after learning."""
-    return name.removeprefix("parts.product.") in Product.statistics
 
 
 def _some(x: Tensor, c: Tensor | None, rows: Tensor) -> WithContext:

@@ -21,7 +21,8 @@ from genus.training.options import FitOptions, find_device
 from genus.training.players import trainable
 from genus.training.rows import HELD_OUT, Rows, batch_size_for, prepare
 from genus.training.terminal import Interrupt, Progress
-from genus.training.trainer import CountingTrainer, Job, LearningTrainer, Trainer
+from genus.training.trainer import Job, Trainer
+from genus.training.whole import CountingTrainer, LearningTrainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -123,7 +124,8 @@ def fit(
             process's own. What counts adds up its counts; a `Learned` or `Composed` model learns in rank 0, for all.
 
     Data are in memory, or memory-mapped tensors, or a stream (see `genus.read`): counting sees all of its rows, and none are
-    held out from it; gradients begin with a sample and go on to the rest, epoch by epoch; what learns at once sees the sample.
+    held out from it; gradients begin with a sample and go on to the rest, epoch by epoch, and so do passes of a mixture and the
+    counts of a Chow-Liu tree; what else learns at once sees the sample.
     For steps of another sort write the loop: `model.losses()` says what to lower.
 
     Raises:
