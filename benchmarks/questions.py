@@ -20,10 +20,12 @@ forests (MissForest's), which give one value; and chained forests that draw a va
 stack of two families. Time is processor time. `protocol` takes scikit-learn's tables and those in the folder of --data, --rows
 of each drawn at random; with --out a run goes on where another ended.
 
+Questions about Adult are asked of test rows that are no copies of training rows or of each other; the first --rows of them.
 `adult-where` compares draws where income is '>50K' and sex is Female with such test rows, by the area under the curve of trees
-that tell them apart, and draws without conditions with as many test rows. `adult-columns` predicts every column of test rows
-from the others: areas under the curve (each level against the others) and calibration errors, or R2, beside boosted trees that
-learned that column alone.
+that tell them apart, and draws without conditions with as many test rows; beside them draws without conditions of which those
+that fulfil them are kept, and such training rows. `adult-columns` predicts every column of test rows from the others: areas
+under the curve (each level against the others) and calibration errors, or R2, beside boosted trees that learned that column
+alone, and the calibration error that so many rows would show if their levels were drawn by the very probabilities.
 
 `adult-anomalies` plants 200 anomalies: in a test row of Adult a level is moved to another that training never saw beside the
 level of some other column, its companion, though 5 rows or more would have both if the columns did not depend on each other. It
@@ -55,6 +57,7 @@ from genus.questions.calibration import calibration_error
 RECORD = Record(__doc__, "scikit-learn")
 
 COLUMNS = "Each column of Adult predicted from the others, beside boosted trees that learned that column alone"
+SEEDS = 3  # of the draws given two columns
 FILLED = ("error", "inside_90_%", "correlations", "seconds")
 PROTOCOL = "iris,wine,breast-cancer,diabetes,file:wine,file:magic,file:protein,file:default,file:adult-train"
 
@@ -179,38 +182,71 @@ def explained(folder: Path, families: list[str], seconds: float) -> None:
 
 
 def adult(folder: Path) -> tuple[genus.Dataset, genus.Dataset]:
-    """Adult's training rows and test rows, on one space."""
+    """Adult's training rows, and the test rows that are no copies of these or of each other, on one space."""
     known = genus.read(folder / "tables" / "adult-train.csv")
-    return known, genus.read(folder / "tables" / "adult-test.csv", space=known.codec, beyond=True)
+    test = genus.read(folder / "tables" / "adult-test.csv", space=known.codec, beyond=True)
+    seen, new = {*map(tuple, known.x.nan_to_num(-1.0).tolist())}, []
+    for k, row in enumerate(map(tuple, test.x.nan_to_num(-1.0).tolist())):
+        if row not in seen:
+            new.append(k)
+            seen.add(row)
+    return known, test.rows(torch.tensor(new))
+
+
+def without_blanks(data: genus.Dataset, where: dict[str, str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The different rows of which something holds, and all, without those that have a blank: draws have none."""
+    table = data.frame()
+    fits = np.all([np.array(table.column(name).to_pylist()) == value for name, value in where.items()], axis=0)
+    fine = ~data.space.unknown_blanks(data.x).any(1).numpy() & np.isfinite(data.x.numpy()).all(1)
+    every = data.x[torch.as_tensor(fine)]
+    return every[torch.as_tensor(fits[fine])].unique(dim=0), every.unique(dim=0)
+
+
+def kept(model: genus.GenerativeModel, like: torch.Tensor, where: dict[str, str], most: int = 100_000) -> torch.Tensor:
+    """As many draws without conditions as there are rows that fulfil them, of which they hold; fewer after so many draws."""
+    columns = [model.space.index(name) for name in where]
+    found, drawn = [like[:0]], 0
+    while sum(map(len, found)) < len(like) and drawn < most:
+        x = model.sample(5000, seed=1000 + drawn)
+        found.append(x[(x[:, columns] == like[0, columns]).all(1)])
+        drawn += len(x)
+    return torch.cat(found)[: len(like)]
 
 
 def conditioned(folder: Path, families: list[str], seconds: float) -> None:
     """Print how well trees tell draws given two columns from such real rows, and draws from real rows without conditions."""
     where = {"income": ">50K", "sex": "Female"}
     known, test = adult(folder)
-    table = test.frame()
-    fits = np.all([np.array(table.column(name).to_pylist()) == value for name, value in where.items()], axis=0)
-    fine = ~test.space.unknown_blanks(test.x).any(1).numpy() & np.isfinite(test.x.numpy()).all(1)  # draws have no blanks
-    every = test.x[np.flatnonzero(fine)]
-    rare = torch.as_tensor(fits[fine])
-    such, every = every[rare].unique(dim=0), every.unique(dim=0)  # a row that is there twice gives away its copy
+    such, every = without_blanks(test, where)
+    count = len(such)
+
+    def some(rows: torch.Tensor, seed: int) -> torch.Tensor:
+        return rows[torch.as_tensor(np.random.default_rng(seed).permutation(len(rows))[:count])]
+
+    def told(real: list[torch.Tensor], drawn: list[torch.Tensor]) -> tuple[float, float]:
+        areas = [c2st(known.space, a, b, seed).value for seed, (a, b) in enumerate(zip(real, drawn, strict=True))]
+        return float(np.mean(areas)), float(np.std(areas)) / len(areas) ** 0.5
+
+    free = [some(every, seed) for seed in range(SEEDS)]
+
+    def show(who: str, found: dict[str, tuple[float, float]], seconds: float) -> None:
+        shown = ", ".join(f"{name} {mean:.3f} ± {error:.3f}" for name, (mean, error) in found.items())
+        print(f"adult where income='>50K', sex=Female, {count} rows, {who}: {shown}, {seconds:.0f} s", flush=True)
+        RECORD.row(draws=who, **found, seconds=seconds, rows=count)
+
+    learned = without_blanks(known, where)
+    found = [
+        told(real, [some(rows, seed + SEEDS) for seed in range(SEEDS)]) for real, rows in zip(([such] * SEEDS, free), learned)
+    ]
+    show("training rows", {"where": found[0], "unconditional": found[1]}, 0.0)
     for family in families:
         model = built(family, known)
         genus.fit(model, known, seed=0, max_seconds=seconds, progress=False)
-        told, start = {True: list[float](), False: list[float]()}, time.process_time()
-        for seed in range(3):
-            free = every[np.random.default_rng(seed).permutation(len(every))[: len(such)]]
-            for given, real in ((True, such), (False, free)):
-                drawn = model.sample(len(such), seed=seed, where=where if given else None)
-                told[given].append(c2st(known.space, real, drawn, seed).value)
-        areas = [(float(np.mean(told[key])), float(np.std(told[key])) / 3**0.5) for key in (True, False)]
-        RECORD.row(where="income='>50K', sex=Female", family=family, AUC=areas[0], unconditional=areas[1], rows=len(such))
-        given, free = (f"{np.mean(told[key]):.3f} ± {np.std(told[key]) / 3**0.5:.3f}" for key in (True, False))
-        print(
-            f"adult where income='>50K', sex=Female, {family}: AUC {given}, unconditional {free}, {len(such)} rows,"
-            f" {time.process_time() - start:.0f} s",
-            flush=True,
-        )
+        start = time.process_time()
+        given = told([such] * SEEDS, [model.sample(count, seed=seed, where=where) for seed in range(SEEDS)])
+        spent = time.process_time() - start
+        areas = {"where": given, "unconditional": told(free, [model.sample(count, seed=seed) for seed in range(SEEDS)])}
+        show(family, areas | {"kept_of_unconditional": told([such], [kept(model, such, where)])}, spent)
 
 
 def one_from_the_rest(folder: Path, families: list[str], seconds: float, rows: int) -> None:
@@ -232,7 +268,7 @@ def one_from_the_rest(folder: Path, families: list[str], seconds: float, rows: i
         boosted = HistGradientBoostingClassifier if levels[i] else HistGradientBoostingRegressor
         found = boosted(categorical_features=[levels[j] for j in others], early_stopping=False, random_state=0)
         found.fit(learned[some][:, others], learned[some, i])
-        line = []
+        line, chance = [], dict[str, float]()
         if levels[i]:
             told = found.predict_proba(asked[tested][:, others])
             line.append(("boosted", auc(asked[tested, i], told, found.classes_), error(told, asked[tested, i], found.classes_)))
@@ -244,10 +280,20 @@ def one_from_the_rest(folder: Path, families: list[str], seconds: float, rows: i
                 told = np.stack(list(predicted.probabilities.values()), axis=1)[tested]
                 values = np.array(list(predicted.probabilities))
                 line.append((family, auc(truth, told, values), error(told, truth, values)))
+                chance[family] = by_chance(told)
             else:
                 line.append((family, r2_score(truth, predicted.value[tested]), float("nan")))
-        RECORD.row(column=name, figure="AUC" if levels[i] else "R2", **{who: float(value) for who, value, _ in line})
-        shown = ", ".join(f"{who} {value:.3f}" + (f" (off {off:.3f})" if levels[i] else "") for who, value, off in line)
+        cells = {who: float(value) for who, value, _ in line}
+        if levels[i]:
+            cells |= {f"{who}_off": float(off) for who, _, off in line} | {
+                f"{who}_by_chance": off for who, off in chance.items()
+            }
+        RECORD.row(column=name, figure="AUC" if levels[i] else "R2", rows=len(truth), **cells)
+        shown = ", ".join(
+            f"{who} {value:.3f}"
+            + (f" (off {off:.3f}" + (f", {chance[who]:.3f} by chance)" if who in chance else ")") if levels[i] else "")
+            for who, value, off in line
+        )
         print(f"{name} {'AUC' if levels[i] else 'R2'}: {shown}", flush=True)
 
 
@@ -263,6 +309,13 @@ def error(told: np.ndarray, truth: np.ndarray, values: np.ndarray) -> float:
     """The expected calibration error."""
     place = np.array([int(np.argmax(values == v)) for v in truth])
     return calibration_error(torch.as_tensor(told), torch.as_tensor(place))
+
+
+def by_chance(told: np.ndarray) -> float:
+    """The mean calibration error of rows whose values are drawn by these very probabilities (N, K)."""
+    rng, ends = np.random.default_rng(0), told.cumsum(1)
+    drawn = [(rng.random((len(told), 1)) * ends[:, -1:] > ends).sum(1).clip(max=told.shape[1] - 1) for _ in range(20)]
+    return float(np.mean([calibration_error(torch.as_tensor(told), torch.as_tensor(place)) for place in drawn]))
 
 
 def main() -> None:

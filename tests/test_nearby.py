@@ -130,6 +130,17 @@ def test_only_what_has_to_change_does(joint: Any) -> None:
         genus.counterfactuals(joint, row, {})
 
 
+def test_a_change_is_likely_given_the_rest_too() -> None:
+    """A setosa's petals are denser than any virginica is, and no virginica has them: the density alone would keep them."""
+    data = genus.read("iris")
+    model = genus.build("mixture", data.space, components=6, covariance="full", shrinkage=3.0, pool=2.0, seed=0)
+    genus.fit(model, data, seed=0, progress=False)
+    row = {name: values[0] for name, values in data.frame().to_pydict().items()}
+    near = genus.counterfactuals(model, row, {"species": "virginica"}, n=3, seed=0).table
+    assert min(near.column("petal length (cm)").to_pylist()) > 4
+    assert min(near.column("petal width (cm)").to_pylist()) > 1
+
+
 def test_relations_hold_in_rows_near_a_row() -> None:
     rng = np.random.default_rng(0)
     start = rng.integers(0, 100, 500)

@@ -205,23 +205,29 @@ class Components(nn.Module):
         wide.product.std.copy_(torch.maximum(wide.product.std, far.amax(0)))
         return wide
 
+    @classmethod
     @torch.no_grad()
-    def beside(self, wide: Components, weight: float) -> Components:
-        """Return these components and one more, which has that weight for every context."""
-        several = "full" if self.gaussians is not None else "diagonal"
-        both = Components(self.space, self.context, self.count + 1, several, smooth=self.smooth).to(self.log_weights.device)
-        state, more = self.state_dict(), wide.state_dict()
-        last = self.log_weights.new_full((len(self.log_weights), 1), math.log(weight))
-        joined = {"log_weights": torch.cat([self.log_weights + math.log1p(-weight), last], dim=1)}
-        if self.gaussians is not None:
-            factor = self.gaussians.factor.expand(self.count, -1, -1)
-            joined["gaussians.mean"] = torch.cat([self.gaussians.mean, wide.product.mean[:, self.joint]])
-            joined["gaussians.factor"] = torch.cat([factor, torch.diag_embed(wide.product.std[:, self.joint])])
-        joined["is_smooth"] = self.is_smooth
-        others = {name: value for name, value in state.items() if name not in joined}
-        joined |= {name: torch.cat([value, more[name]]) if value.ndim else value for name, value in others.items()}
-        both.load_state_dict(joined)
-        return both
+    def together(cls, parts: Sequence[Components], shares: Sequence[float]) -> Components:
+        """Return the components of several mixtures as those of one, in which each mixture has a share for every context."""
+        first, count = parts[0], sum(one.count for one in parts)
+        several = "full" if first.gaussians is not None else "diagonal"
+        joined = cls(first.space, first.context, count, several, smooth=first.smooth).to(first.log_weights.device)
+        weights = [one.log_weights + math.log(share) for one, share in zip(parts, shares, strict=True)]
+        state = {"log_weights": torch.cat(weights, dim=1), "is_smooth": first.is_smooth}
+        if first.gaussians is not None:
+            means, factors = zip(*(one._normals() for one in parts), strict=True)
+            state |= {"gaussians.mean": torch.cat(means), "gaussians.factor": torch.cat(factors)}
+        states = [one.state_dict() for one in parts]
+        others = {name: value for name, value in states[0].items() if name not in state}
+        state |= {n: torch.cat([one[n] for one in states]) if value.ndim else value for n, value in others.items()}
+        joined.load_state_dict(state)
+        return joined
+
+    def _normals(self) -> tuple[Tensor, Tensor]:
+        """Return the means (K, R) and factors (K, R, R) of the joint numbers, which may be independent of each other."""
+        if self.gaussians is None:
+            return self.product.mean[:, self.joint], torch.diag_embed(self.product.std[:, self.joint])
+        return self.gaussians.mean, self.gaussians.factor.expand(self.count, -1, -1)
 
     # -- answering ----------------------------------------------------------------------------------------------------
 

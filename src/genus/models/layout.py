@@ -58,7 +58,7 @@ class Layouts:
     def beside(self, form: Form, parts: Components) -> Components:
         """Return the components of a form and the background, where there is one."""
         wide = self._wide.get(form.smooth)
-        return parts if wide is None else parts.beside(wide, self.rare)
+        return parts if wide is None else Components.together([parts, wide], [1 - self.rare, self.rare])
 
 
 def smooth_lattices(space: Space, x: Tensor) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from genus.kinds import Category, Kind, Lattice
 from genus.kinds.charts import Charts
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity
 from genus.ladder.unknown import set_columns, unknown_entries
+from genus.questions.conditional import column_given, points_of
 from genus.questions.reading import read_for
 from genus.space import Space
 
@@ -53,10 +54,11 @@ def counterfactuals(
 ) -> Nearby:
     """Return the nearest likely rows in which some columns have other values: the same customer at another age.
 
-    A row is likely where at most a tenth of the model's own draws with the change are less likely. If the row with the change
-    alone is, it is the answer. Otherwise columns are drawn anew given all others, one more at a time, each time the one that
-    makes the row likeliest, until it is; of several such rows those with the smallest differences come first. The model knows
-    which columns go together, and not what causes what.
+    A row is likely where at most a tenth of the model's own draws with the change are less likely, and at most a tenth of them
+    have a changed value that is less likely given all other columns. If the row with the change alone is, it is the answer.
+    Otherwise columns are drawn anew given all others, one more at a time, each time the one that makes the row likeliest, until
+    it is; of several such rows those with the smallest differences come first. The model knows which columns go together, and
+    not what causes what.
 
     Args:
         model: of a table, with a density.
@@ -86,22 +88,22 @@ def counterfactuals(
     after = _changed(model, codec, before, change, reading)
     space, c = model.space, after.c
     fixed = [i for i, name in enumerate(space.names or ()) if name in _moved(codec, change)]
+    likelihood = _Likelihood(model, c, fixed)
     if fixed and len(fixed) < space.dim:
         others = [i for i in range(space.dim) if i not in fixed]
         own = model.fill(after.x.repeat(OWN, 1), _many(c, OWN), _mask(space, OWN, others), seed)
-        usual = float(_density(model, own.x, _many(c, OWN)).quantile(USUAL))
-    else:
-        usual = -math.inf
-    best, follows = after.x, list[int]()
-    rows, density = best, _density(model, best, c)
-    while float(density.max()) < usual and len(follows) + len(fixed) < space.dim:
+        likelihood.measure(own.x)
+    rows, follows = after.x, list[int]()
+    density, margin = likelihood(rows)
+    while float(margin.max()) < 0 and len(follows) + len(fixed) < space.dim:
         tried = {}
         for i in range(space.dim):
             if i not in fixed and i not in follows:
-                tried[i] = _tried(model, after.x, c, [*follows, i], seed)
-        follows.append(max(tried, key=lambda i: float(tried[i][1].max())))
-        rows, density = tried[follows[-1]]
-    likely = (density >= min(usual, float(density.max()))).nonzero()[:, 0]
+                drawn = _tried(model, after.x, c, [*follows, i], seed)
+                tried[i] = (drawn, *likelihood(drawn))
+        follows.append(max(tried, key=lambda i: float(tried[i][2].max())))
+        rows, density, margin = tried[follows[-1]]
+    likely = (margin >= min(0.0, float(margin.max()))).nonzero()[:, 0]
     rows, density = rows[likely], density[likely]
     order = _distance(space, rows, before.x).argsort(stable=True).tolist()
     kept: list[int] = []
@@ -110,7 +112,7 @@ def counterfactuals(
             kept.append(k)
     names = space.names or ()
     differ = [tuple(names[i] for i in follows if not _equal(rows[k, i], before.x[0, i])) for k in kept]
-    return Nearby(as_table(codec, rows[kept], seed), differ, tuple(density[kept].tolist()), usual if fixed else None)
+    return Nearby(as_table(codec, rows[kept], seed), differ, tuple(density[kept].tolist()), likelihood.usual)
 
 
 def interpolate(model: GenerativeModel, first: Any, second: Any, steps: int = 5, **reading: Any) -> Nearby:
@@ -208,11 +210,47 @@ def _groups(codec: Codec, change: Mapping[str, Any]) -> list[OneHot]:
     return [one for one in codec.rewrites if isinstance(one, OneHot) and {*one.columns} & {*change}]
 
 
-def _tried(model: GenerativeModel, x: Tensor, c: Tensor | None, columns: list[int], seed: int) -> tuple[Tensor, Tensor]:
-    """Return draws of some columns of a row given the others, and their log-densities; one draw for each of some tries."""
-    many = x.repeat(TRIES, 1)
-    drawn = model.fill(many, _many(c, TRIES), _mask(model.space, TRIES, columns), seed).x
-    return drawn, _density(model, drawn, _many(c, TRIES))
+class _Likelihood:
+    """Tells how likely rows are, beside the model's own draws with the same change.
+
+    The density alone would not do: where rows of another level lie much closer together, a row that contradicts its new level
+    is denser than rows of that level are.
+    """
+
+    def __init__(self, model: GenerativeModel, c: Tensor | None, changed: list[int]) -> None:
+        self.model, self.c, self.changed = model, c, changed
+        self.points = [points_of(model, c, i) for i in changed]
+        self.least: Tensor | None = None  # what a tenth of the draws lie below: of the density, and of each changed value
+
+    @property
+    def usual(self) -> float | None:
+        """Return the log-density that a tenth of the draws lie below; None where nothing was changed by itself."""
+        return float(self.least[0]) if self.least is not None else -math.inf if self.changed else None
+
+    def measure(self, own: Tensor) -> None:
+        """Learn what is usual from the model's own draws (N, D)."""
+        self.least = self._of(own).quantile(USUAL, dim=1)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-densities (B,) of rows x (B, D), and by how much they are usual (B,), both in nats."""
+        found = self._of(x)
+        if self.least is None:
+            return found[0], found[0].new_full((len(x),), math.inf)
+        return found[0], (found - self.least[:, None]).amin(0)
+
+    def _of(self, x: Tensor) -> Tensor:
+        """Return the log-densities of rows x (B, D) and of each changed value given all others, (1 + changes, B)."""
+        c = _many(self.c, len(x))
+        given = [
+            column_given(self.model, x, c, i, points=points).log_density.cpu()
+            for i, points in zip(self.changed, self.points, strict=True)
+        ]
+        return torch.stack([_density(self.model, x, c), *given])
+
+
+def _tried(model: GenerativeModel, x: Tensor, c: Tensor | None, columns: list[int], seed: int) -> Tensor:
+    """Return draws of some columns of a row given the others; one draw for each of some tries."""
+    return model.fill(x.repeat(TRIES, 1), _many(c, TRIES), _mask(model.space, TRIES, columns), seed).x
 
 
 def _many(c: Tensor | None, n: int) -> Tensor | None:
