@@ -207,7 +207,7 @@ def stopped_training(path: Path, x: torch.Tensor) -> genus.GenerativeModel:
     ids=["chow-liu", "trees", "parallel-wavenet"],
 )
 def test_large_models_that_are_honest_are_loaded(family: str, space: Space, tmp_path: Path) -> None:
-    hyper = {"width": 4, "layers": [2, 2]} if family == "parallel-wavenet" else {}
+    hyper = {"width": 16, "layers": [10, 10, 10]} if family == "parallel-wavenet" else {}
     genus.save(genus.build(family, space, seed=0, **hyper), tmp_path / "m.genus")
     assert genus.load(tmp_path / "m.genus").space == space
 

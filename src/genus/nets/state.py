@@ -18,8 +18,6 @@ __all__ = ["NoMoreThan", "check_numbers", "digest", "evaluating", "in_full_preci
            "has_tensor", "on_meta", "reach", "size_of_result"]  # fmt: skip
 
 
-JOINS = (torch.cat, torch.stack)  # of what was counted when it was made
-
 _evaluated: dict[nn.Module, tuple[int, bool]] = {}  # parts inside `evaluating`: how many times, and their mode outside
 _changing = threading.Lock()
 
@@ -163,7 +161,7 @@ class NoMoreThan(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         self.steps -= 1
-        if func not in JOINS and reach((args, kwargs)) > SMALL:
+        if reach((args, kwargs)) > SMALL:
             size = size_of_result(func, args, kwargs)
             self.built += size
             if size > 4 * self.largest + SPARE or self.built > TIMES * self.count + SPARE:
