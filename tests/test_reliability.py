@@ -202,9 +202,10 @@ def stopped_training(path: Path, x: torch.Tensor) -> genus.GenerativeModel:
     [
         pytest.param("chow-liu", Space([Category(("a", "b"))] * 300), marks=pytest.mark.nightly),
         ("trees", Space([Real()] * 200)),
+        ("real-nvp", Space(Real(), shape=(64, 64))),
         ("parallel-wavenet", Space(Real(), shape=(4000,), sequence=True)),
     ],
-    ids=["chow-liu", "trees", "parallel-wavenet"],
+    ids=["chow-liu", "trees", "real-nvp", "parallel-wavenet"],
 )
 def test_large_models_that_are_honest_are_loaded(family: str, space: Space, tmp_path: Path) -> None:
     hyper = {"width": 16, "layers": [10, 10, 10]} if family == "parallel-wavenet" else {}

@@ -119,7 +119,11 @@ def check_numbers(module: nn.Module) -> None:
 LONG = 16  # values of an argument; a longer list is no shape
 SMALL = 2**16  # numbers that may be made uncounted
 SPARE = 2**20  # numbers that any model may make at once beside those of its file
-PAIRED = {"outer", "ger", "kron", "cdist", "einsum", "cartesian_prod", "meshgrid", "tensordot", "matmul", "__matmul__", "mm"}
+# Functions of several tensors whose sizes meet in other ways than elementwise.
+PAIRED = {
+    "outer", "ger", "kron", "cdist", "einsum", "cartesian_prod", "meshgrid", "tensordot",
+    "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv", "addmm", "addmv", "baddbmm", "linear", "bilinear",
+}  # fmt: skip
 # Functions of one tensor that return a view of it, or one number.
 MAKE_NOTHING = {
     "__len__", "dim", "size", "numel", "detach", "view", "expand", "unsqueeze", "squeeze", "t",
