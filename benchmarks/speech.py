@@ -38,6 +38,7 @@ from torch import Tensor
 import genus
 from genus import Category, ParallelWaveNet, Real, Space, WaveNet
 from genus.cli.inputs import parse_duration
+from genus.codec import Codec, Form
 from genus.divergences import Estimate, log_spectral_distance
 from genus.evaluation.excerpts import sounds
 from genus.ladder import isolated, map_batches
@@ -132,7 +133,7 @@ def naive(teacher: WaveNet, c: Tensor) -> float:
 
 
 def page(path: Path, space: Space, samples: dict[str, Tensor]) -> None:
-    heard = sounds(space, samples, most=10)
+    heard = sounds(Codec(space, Form("audio", ("float32",), coding="real", rate=RATE)), samples, most=10)
     cells = [
         f"<h2>{name}</h2>" + "".join(f'<figure>{one.svg}<br><audio controls src="{one.uri}"></audio></figure>' for one in many)
         for name, many in heard.items()
