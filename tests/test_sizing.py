@@ -67,6 +67,16 @@ def test_larger_sizes_are_not_timed_once_their_share_of_the_time_is_gone(monkeyp
     assert len(timed) == 1
 
 
+def test_a_slow_step_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[int] = []
+    monkeypatch.setattr(sizing, "fit", lambda model, data, max_steps, **_: fitted.append(max_steps))
+    size = Size({"net": "dense", "hidden": [8]}, 0, 8)
+    sizing.seconds_of_a_step(genus.VAE, IMAGES, size.hyper, size, 0, "cpu", 0.0)
+    assert fitted == [1, 1]  # the first allocates
+    sizing.seconds_of_a_step(genus.VAE, IMAGES, size.hyper, size, 0, "cpu", 60.0)
+    assert fitted[2:] == [1, 1, 1 + sizing.TIMED]
+
+
 def test_a_resumed_training_keeps_its_size(tmp_path: Path) -> None:
     model = genus.VAE(IMAGES.space, hidden=(8,), latent=3)
     genus.fit(model, IMAGES, max_steps=2, batch_size=7, checkpoint=tmp_path / "c", progress=False)
