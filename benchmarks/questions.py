@@ -65,7 +65,7 @@ PROTOCOL = "iris,wine,breast-cancer,diabetes,file:wine,file:magic,file:protein,f
 def columns_of(name: str, folder: Path, rows: int) -> dict[str, list[Any]]:
     """The columns of one of scikit-learn's tables, or of a file in the folder; at most so many rows, drawn at random."""
     file = next(iter((folder / "tables").glob(f"{name.removeprefix('file:')}.csv*")), None) if ":" in name else None
-    table = genus.read(file or name, relations=False).frame()
+    table = genus.read(file or name, relations=False).frame().drop_null()  # of cells that are blank there is no truth
     some = np.sort(np.random.default_rng(0).permutation(table.num_rows)[:rows])
     return table.take(some).to_pydict()
 

@@ -124,11 +124,26 @@ def test_the_form_is_chosen_by_rows_that_did_not_fit_it() -> None:
     x[:, 1] = x[:, 0] + 0.1 * x[:, 1]
     model = learned(Space([Real()] * 2), x, components=None, covariance="auto")
     assert model.parts.gaussians is not None
-    assert model.parts.count <= 2
+    assert model.parts.count <= 12  # of eleven fits one component each, and the background
     held = torch.randn(2000, 2, generator=generator, dtype=torch.float64)
     held[:, 1] = held[:, 0] + 0.1 * held[:, 1]
     truth = -math.log(2 * math.pi) - 1 - math.log(0.1)
     assert float(model.log_prob(held).mean()) > truth - 0.1
+
+
+def test_the_density_of_few_rows_is_the_mean_of_several_fits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.stack([torch.randn(60, generator=generator), torch.randint(3, (60,), generator=generator)], 1).double()
+    space = Space([Real(), Category(("a", "b", "c"))])
+    first, second = (learned(space, rows, components=2, covariance="full") for rows in (x[:30], x[30:]))
+    both = Components.together([first.parts, second.parts], [0.25, 0.75])
+    alone = torch.stack([0.25 * first.log_prob(x).exp(), 0.75 * second.log_prob(x).exp()]).sum(0).log()
+    assert torch.allclose(both.log_joint_of(x, None).logsumexp(1), alone)
+    several = learned(space, x, components=None)
+    own = several.parts.log_weights.exp()[0]
+    assert len(own) % 11 == 1  # eleven fits of one size, and the background
+    parts = own[:-1].view(11, -1).sum(1)
+    assert torch.allclose(parts, parts[:1].expand(11))
 
 
 CRAFTED: dict[str, Callable[[dict[str, Tensor]], object]] = {

@@ -29,7 +29,8 @@ BACKGROUND = 1e-3  # at most, the weight of the component that takes rows far fr
 HELD = 0.1  # of more rows, held out where no validation rows are given
 SUBSET, JUDGES = 4000, 2000  # rows that forms are compared on, and by
 WHOLE = 50_000  # rows that passes of EM go through whole; of more they start the steps
-STARTS = 4  # of the last fit to few rows
+STARTS = 4  # of the last fit to few rows, where the number of components is given
+FITS = 10  # else: beside that to all few rows, as many fits, each without a tenth of them
 CHOICE = 0.5  # of the time for the choice
 EARLY, EARLY_GAIN = 6, 1e-3  # passes, and nats a pass, of fits of several sizes to all rows
 LATE_GAIN = 4e-4  # nats that a pass of the last fit to many rows must gain
@@ -55,8 +56,10 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     their neighbours, and all columns where the covariance is diagonal.
 
     What the constructor leaves open is chosen by rows that did not fit it: of 2,000 rows or more by the validation rows, of
-    fewer by all rows, each of which is scored by a fit to most of the others; the training rows are then fitted once more. A
-    component's covariance and tables are drawn towards what is typical of all, by as many rows' worth as those rows like best.
+    fewer by all rows, each of which is scored by a fit to most of the others. These are then fitted once more, and ten times
+    without a tenth of them; the components of all fits stay, since the mean of their densities is less sure of what few rows
+    tell than one of them is (Ormoneit & Tresp 1996). A component's covariance and tables are drawn towards what is typical of
+    all, by as many rows' worth as those rows like best.
     Above 50,000 rows EM takes steps on parts of them.
 
     Args:
@@ -166,15 +169,25 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         form = options.first
         if not options.is_one and len(x) >= 2 * FOLDS:
             form = Chooser(self.space, self.context, layouts, (x, c), features, folds, seed, chosen).choose(options)
-        rows, features, best = layouts.rows(form, x[:count], None if c is None else c[:count]), features[:count], -math.inf
-        for start in range(STARTS if not options.is_one else 1):
-            labels = starting_labels(features, rows.context, form, seed + 101 * start)
-            parts = new_components(self.space, self.context, form, rows, labels)
-            value = climb(parts, form, rows, spent)
-            if value > best:
-                best, self.parts = value, parts
+        rows, features = layouts.rows(form, x[:count], None if c is None else c[:count]), features[:count]
+
+        def fitted(some: Tensor, start: int) -> tuple[Components, float]:
+            part, generator = rows.some(some), seed + 101 * start
+            labels = starting_labels(features[some], part.context, form, generator)
+            parts = new_components(self.space, self.context, form, part, labels)
+            return parts, climb(parts, form, part, spent)
+
+        every, given = torch.arange(count, device=x.device), self.components is not None
+        others = [every] * (STARTS - 1) if given else [part for part, _ in cross_folds(count, min(FITS, count), seed, x.device)]
+        found = [fitted(every, 0)]
+        for start, some in enumerate(others if not options.is_one and count > 1 else [], 1):
             if spent():
                 break
+            found.append(fitted(some, start))
+        if given:
+            self.parts = max(found, key=lambda one: one[1])[0]
+        else:
+            self.parts = Components.together([parts for parts, _ in found], [1 / len(found)] * len(found))
         return form
 
     def _learn_many(
