@@ -29,7 +29,7 @@ __all__ = ["Record", "tables", "written"]
 HERE = Path(__file__).resolve().parent
 BEGIN, END = "<!-- made by benchmarks/records.py -->", "<!-- end of what is made -->"
 # Options whose values say where things lie on one machine.
-PATHS = ("--data", "--tables", "--peer", "--mnist", "--out", "--text", "--images", "--models")
+PATHS = ("--data", "--tables", "--peer", "--mnist", "--out", "--text", "--images", "--models", "--home")
 
 
 class Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import resource
 import subprocess
 import sys
@@ -155,6 +156,15 @@ def test_import_genus_is_light() -> None:
     heavy = ["torch", "numpy", "sklearn", "matplotlib", "pandas", "polars", "pyarrow", "lightning_fabric", "rich", "typer"]
     code = f"import sys, genus; dir(genus); print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("set_before", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_somebody_chose(set_before: str | None, found: str) -> None:
+    given = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    given |= {"OMP_WAIT_POLICY": set_before} if set_before else {}
+    code = "import genus, os; print(os.environ['OMP_WAIT_POLICY'])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=given).stdout
+    assert said.strip() == found
 
 
 def test_import_genus_takes_a_tenth_of_a_second_at_most() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from genus.files import read_tensors, write_tensors
 from genus.models.components import COVARIANCES, Components, Form
 from genus.models.gaussians import Gaps, Gaussians
 from genus.models.layout import smooth_lattices
-from genus.models.maximising import expect, new_components, starting_labels
+from genus.models.maximising import climb_stream, expect, mean_log_density, new_components, starting_labels
 
 REALS = Space([Real()] * 3)
 GAPS = Space([Real(1.0, 2.0, atoms=(0.0, math.nan)), Category(("a", "b")), Real(), Real(2.0, 0.5, atoms=(math.nan,))])
@@ -58,6 +58,44 @@ def test_em_never_lowers_the_likelihood(covariance: str) -> None:
         parts.conclude(form)
     assert np.diff(values).min() > -1e-3
     assert values[-1] > values[0] + 0.01
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_passes_over_a_stream_are_those_over_all_rows_in_memory(covariance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genus.models.maximising.BLOCK", 170)
+    x, form = draw(GAPS, 1000).double(), Form(3, covariance, 1, 0.5, 1.0)
+    seen = Components(GAPS, None, 1, "diagonal")
+    every, some, held = (seen.rows_of(rows, None) for rows in (x, x[:300], draw(GAPS, 200, seed=1).double()))
+    labels = starting_labels(GAPS.coordinates(x[:300]).float(), some.context, form, 0)
+    memory, stream = (new_components(GAPS, None, form, some, labels) for _ in range(2))
+    values = [mean_log_density(memory, held)]
+    while len(values) < 2 or values[-1] > values[-2] + 1e-4:
+        expect(memory, every)
+        memory.conclude(form)
+        values.append(mean_log_density(memory, held))
+    assert values[-1] > values[0]
+
+    def rest(size: int) -> Iterator[tuple[Tensor, None]]:
+        return ((part, None) for part in x[300:].split(size))
+
+    climb_stream(stream, form, lambda x, c: seen.rows_of(x, c), (x[:300], None), rest, lambda: False, held)
+    assert mean_log_density(stream, held) == pytest.approx(max(values), abs=1e-9)
+    if values[-1] == max(values):
+        for name, tensor in memory.state_dict().items():
+            assert torch.allclose(tensor, stream.state_dict()[name], rtol=1e-9, atol=1e-9, equal_nan=True), name
+
+
+@pytest.mark.parametrize("asked", [0, 4])
+def test_a_pass_that_the_time_ends_keeps_what_held_rows_like_best(asked: int) -> None:
+    x, form = blobs(900), Form(2, "full", 1, 0.5, 1.0)
+    seen = Components(REALS, None, 1, "diagonal")
+    some, held = seen.rows_of(x[:60], None), seen.rows_of(blobs(300, 1), None)
+    parts = new_components(REALS, None, form, some, starting_labels(x[:60].float(), some.context, form, 0))
+    before, times = mean_log_density(parts, held), iter(range(10**6))
+    rest = [(x[60:480], None), (x[480:] + 100.0, None)]  # the last block is of another place, and comes too late
+    climb_stream(parts, form, seen.rows_of, (x[:60], None), lambda size: iter(rest), lambda: next(times) > asked, held)
+    after = mean_log_density(parts, held)
+    assert after == before if asked == 0 else after > before
 
 
 def test_absent_numbers_leave_the_normal_of_those_present() -> None:

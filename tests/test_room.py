@@ -10,8 +10,8 @@ import torch
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.ladder import Composed, Counted, Learned
-from genus.nets.room import Numbers, built, free_memory, in_words, numbers_of
-from genus.registry import MOST, refusal, suggested
+from genus.nets.room import MOST, Numbers, built, free_memory, in_words, numbers_of
+from genus.registry import refusal, suggested
 
 COLOURS = Space(Lattice(0, 255), shape=(3, 28, 28))
 LEVELS = Category(tuple(range(20_000)))
@@ -75,7 +75,7 @@ def test_a_model_too_large_is_refused_with_its_number_before_memory_is_taken(nam
 
 
 def test_the_memory_there_is_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genus.registry.free_memory", lambda: 10**8)
+    monkeypatch.setattr("genus.nets.room.free_memory", lambda: 10**8)
     with pytest.raises(genus.GenusError, match="100 MB of memory are free; choose a smaller size"):
         genus.build("gan", BIG["levels"])
     assert genus.build("gan", Space([Real()] * 3)).parameter_count > 1000

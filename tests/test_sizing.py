@@ -43,12 +43,28 @@ def test_nothing_is_measured_without_a_time_or_where_a_size_is_given(monkeypatch
 
 
 def test_a_step_is_timed_and_every_size_of_every_family_can_be_built() -> None:
-    for family, space in (("gpt", Space(Category(tuple("abc")), shape=(256,), sequence=True)), ("gan", IMAGES.space)):
+    text = Space(Category(tuple("abc")), shape=(256,), sequence=True)
+    for family, space in (("gpt", text), ("rnn", text), ("wavenet", text), ("gan", IMAGES.space)):
         cls = genus.family(family)
+        assert cls.sizes(space, 10_000), family
         for size in cls.sizes(space, 10_000):
             genus.build(cls, space, None, 0, **size.hyper)
     size = Size({"net": "dense", "hidden": [8]}, 0, 8)
-    assert 0 < sizing.seconds_of_a_step(genus.VAE, IMAGES, size.hyper, size, 0, "cpu") < 60
+    assert 0 < sizing.seconds_of_a_step(genus.VAE, IMAGES, size.hyper, size, 0, "cpu", 1.0) < 60
+
+
+def test_larger_sizes_are_not_timed_once_their_share_of_the_time_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, timed = [0.0], []
+
+    def slow(cls: Any, data: Any, hyper: dict[str, Any], *_: Any) -> float:
+        timed.append(hyper["net"])
+        clock[0] += 20.0
+        return 1e-4
+
+    monkeypatch.setattr(sizing, "seconds_of_a_step", slow)
+    monkeypatch.setattr(sizing.time, "perf_counter", lambda: clock[0])
+    choose_size(genus.VAE, IMAGES, 60.0, {})
+    assert len(timed) == 1
 
 
 def test_a_resumed_training_keeps_its_size(tmp_path: Path) -> None:

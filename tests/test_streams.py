@@ -21,6 +21,7 @@ from command import run
 import genus
 import genus.cli.jobs
 from genus import DataError
+from genus.data.audio import write_wav
 from genus.data.parts import table_parts
 from genus.data.sequences import Options
 from genus.training import TrainingInterrupted
@@ -195,15 +196,36 @@ def test_a_large_stream_has_levels_and_ends_of_all_rows_and_counts_all(monkeypat
     assert type(stream.rows(slice(0, 5))) is genus.Dataset
 
 
+@pytest.mark.parametrize("family", ["independent", "mixture", "chow-liu"])
+def test_families_that_pass_over_all_rows(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genus.data.stream.CELLS", 3 * 300)
+    x = np.random.default_rng(6).integers(0, 3, 2000)
+    rows = pa.table(
+        {"a": x, "b": (x + np.arange(2000) % 2) % 3, "c": (x * 1.5 + np.random.default_rng(7).normal(size=2000)).round(2)}
+    )
+    stream = genus.read(parts_of(rows, f"more-{family}"), stream=True)
+    assert len(stream) == 300
+    hyper = {"components": 3, "covariance": "diagonal", "pool": 8.0} if family == "mixture" else {}
+    model, sample = (genus.build(family, stream.space, **hyper) for _ in range(2))
+    history = genus.fit(model, stream, batch_size=500, progress=False)
+    if family == "independent":
+        assert int(model.product.rows.sum()) == 2000
+        return
+    assert history.seen == 1970  # but for the validation rows, a tenth of the sample
+    genus.fit(sample, stream.rows(slice(None)), progress=False)
+    other = torch.cat([x for x, _ in stream.rest(500)])
+    assert model.log_prob(other).mean() > sample.log_prob(other).mean()
+    if family == "chow-liu":
+        assert not torch.equal(model.tree.table, sample.tree.table)
+
+
 @pytest.mark.nightly
-def test_independent_columns_count_all_rows_and_others_see_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_see_the_sample_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genus.data.stream.CELLS", 5 * 300)
-    stream = genus.read(parts_of(table(2000, seed=6), "more"), stream=True)
-    columns = genus.build("independent", stream.space)
-    genus.fit(columns, stream, batch_size=500, progress=False)
-    assert int(columns.product.rows.sum()) == 2000
-    for family in ("made", "mixture"):
-        genus.fit(genus.build(family, stream.space), stream, max_steps=5, max_seconds=1, progress=False)
+    stream = genus.read(parts_of(table(2000, seed=6), "sampled"), stream=True)
+    history = genus.fit(genus.build("trees", stream.space), stream, max_seconds=1, progress=False)
+    assert history.seen == 270
+    genus.fit(genus.build("made", stream.space), stream, max_steps=5, max_seconds=1, progress=False)
 
 
 def test_the_command_streams_and_says_what_does_not() -> None:
@@ -211,7 +233,9 @@ def test_the_command_streams_and_says_what_does_not() -> None:
     done = run("fit", source, "--family", "naive-bayes", "--stream", "--out", "streamed.genus")
     assert done.code == 0, done.err
     assert "1,000 rows are read block by block" in done.err
-    run("fit", "iris", "--family", "naive-bayes", "--stream", "--out", "no.genus").refused(1, "Only tables stream")
+    run("fit", "iris", "--family", "naive-bayes", "--stream", "--out", "no.genus").refused(
+        1, "Only tables, text and sound stream"
+    )
 
 
 def test_gradients_go_on_to_rows_that_were_not_in_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +279,56 @@ def test_the_command_says_how_many_rows_of_a_stream_were_seen(monkeypatch: pytes
     done = run("fit", source, "--family", "made", "--set", "hidden=8", "--stream", "--steps", "30", "--out", "seen.genus")
     assert done.code == 0, done.err
     assert "of 1,000 rows" in done.out
+
+
+def test_files_of_several_schemas_and_folders_stream_as_they_are_read() -> None:
+    rows = table(900, seed=9)
+    for year, part in enumerate((rows.slice(0, 300), rows.slice(300, 300).drop(["price"]), rows.slice(600))):
+        Path(f"years/year={2020 + year}").mkdir(parents=True, exist_ok=True)
+        pq.write_table(part, f"years/year={2020 + year}/part.parquet")
+        Path("ages").mkdir(exist_ok=True)
+        pq.write_table(part, f"ages/{year}.parquet", row_group_size=70)
+    for source in ("years", "ages"):
+        memory, stream = genus.read(source), genus.read(source, stream=True)
+        assert stream.space == memory.space
+        assert torch.equal(torch.cat([x for x, _ in stream.blocks(170)]).nan_to_num(), memory.x.nan_to_num())
+        assert ("year" in memory.space.names) == (source == "years")
+
+
+def test_a_file_of_one_large_group_of_rows_is_never_decoded_as_a_whole() -> None:
+    rows = pa.table({name: np.random.default_rng(0).integers(0, 9, 500_000) for name in "abcd"})
+    pq.write_table(rows, "group.parquet")
+    size = rows.nbytes
+    del rows
+    parts = table_parts("group.parquet", Options())
+    assert parts is not None
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() - before for _ in parts.blocks(10_000))
+    assert most < size / 2
+
+
+def test_text_and_sound_of_many_files_are_mapped_and_those_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    Path("texts").mkdir()
+    Path("clips").mkdir()
+    for i in range(4):
+        Path(f"texts/{i}.txt").write_text(" ".join(random.choice(["stream", "river", "down"], 2000)))
+        write_wav(Path(f"clips/{i}.wav"), random.uniform(-1, 1, 9000 + i), 8000)
+    memory = [genus.read(name) for name in ("texts", "clips")]
+    monkeypatch.setattr("genus.data.sequences.LARGE", 1000)
+    monkeypatch.setattr("genus.data.sequences.PIECE", 5000)
+    for name, expected in zip(("texts", "clips"), memory, strict=True):
+        mapped = genus.read(name, stream=True)
+        assert mapped.space == expected.space
+        assert torch.equal(mapped.x, expected.x)
+        maps = Path("/proc/self/maps")  # of Linux
+        found = [line.split() for line in maps.read_text().splitlines() if "deleted" in line] if maps.exists() else []
+        at = mapped.x.data_ptr()
+        assert not maps.exists() or any(int(a, 16) <= at < int(b, 16) for a, b in (line[0].split("-") for line in found))
+        models = [genus.build("markov", expected.space) for _ in range(2)]
+        for model, data in zip(models, (expected, mapped), strict=True):
+            genus.fit(model, data, progress=False)
+        assert models[0].log_prob(expected.x[:3]).tolist() == models[1].log_prob(expected.x[:3]).tolist()
 
 
 def test_what_is_damaged_within_a_file_is_a_sentence(folder: Path) -> None:

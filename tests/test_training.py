@@ -760,3 +760,19 @@ def test_what_is_evaluated_once_is_evaluated_on_all_validation_rows() -> None:
     histories = [genus.fit(limited, x[:500], validation=x[500:], max_seconds=1e-3, progress=False)]
     histories.append(genus.fit(free, x[:500], validation=x[500:], progress=False))
     assert histories[0].rows[-1]["criterion"] == histories[1].rows[-1]["criterion"]
+
+
+def test_few_long_sequences_are_evaluated_where_seconds_are_few() -> None:
+    """256 recordings of 2,000 samples took half of a short training before its first step."""
+    rows: list[int] = []
+
+    class Counting(genus.GPT):
+        def criterion(self, x: Tensor, c: Tensor | None = None) -> float:
+            rows.append(len(x))
+            return super().criterion(x, c)
+
+    space = Space(Category(("a", "b")), shape=(2_048,), sequence=True)
+    x = torch.randint(0, 2, (400, 2_048), generator=torch.Generator().manual_seed(0)).float()
+    model = Counting(space, width=8, layers=1, heads=1, window=8)
+    genus.fit(model, x[:100], validation=x[100:], max_seconds=1e-3, progress=False)
+    assert max(rows) == 2**17 // 2_048

@@ -8,10 +8,15 @@
 torch.Size([3, 5])
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
+
+# OpenMP's threads spin while they wait for one another, which on a machine with other work makes torch several times slower
+# than one thread; asleep they cost next to nothing. OpenMP reads this when torch is loaded; whoever has set it keeps it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Public name -> module. Nothing is imported before it is asked for: `genus --help` must not wait for torch.
 _names = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import entry_points
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, overload
@@ -26,7 +26,7 @@ from genus.ladder import (
     registered_family,
 )
 from genus.models.dequantised import Dequantised
-from genus.nets.room import built, free_memory, in_words, numbers_of
+from genus.nets.room import afford, built, is_wide, shrunk
 from genus.space import Lattice, Space
 
 __all__ = ["build", "families", "family", "hyper_of", "hyper_parameters", "hyper_type", "refusal", "suggested"]
@@ -142,34 +142,11 @@ def suggested(cls: type[GenerativeModel], space: Space, rows: int) -> dict[str, 
         return {}
     names = hyper_parameters(cls)
     chosen = {name: value for name, value in cls.default_hyperparameters(space, rows).items() if name in names}
-    if _is_wide(space) and not issubclass(cls, Counted | Learned | Composed):
+    if is_wide(space) and not issubclass(cls, Counted | Learned | Composed):
         whole = (_arguments(cls) if cls.accepts(space) else names) | chosen  # without noise where there are no lattices
-        while numbers_of(partial(build, cls, space, None, 0, **whole)).parameters > MOST:
-            smaller = _smaller(whole)
-            if smaller == whole:
-                break
-            chosen |= {name: value for name, value in smaller.items() if value != whole[name]}
-            whole = smaller
+        smaller = shrunk(lambda hyper: build(cls, space, None, 0, **hyper), whole)
+        chosen |= {name: value for name, value in smaller.items() if value != whole[name]}
     return chosen
-
-
-MOST = 2**26  # parameters of a model whose size nobody chose
-WIDE = 2**14  # states of all columns, of which fewer make no model that large
-
-
-def _smaller(hyper: dict[str, Any]) -> dict[str, Any]:
-    """Return hyper-parameters without the direct map, which grows with the square of the columns; else of half the width."""
-    if hyper.get("direct"):
-        return hyper | {"direct": False}
-    hidden, width = hyper.get("hidden"), hyper.get("width")
-    narrower = {"hidden": tuple(max(16, units // 2) for units in hidden)} if hidden else {}
-    return hyper | narrower | ({"width": max(16, width // 2)} if width else {})
-
-
-def _is_wide(space: Space) -> bool:
-    """Return whether a default model of this space may be so large that its parameters are to be counted first."""
-    kinds = space.kinds[: space.period] if space.sequence else space.kinds
-    return len(kinds) ** 2 > WIDE or sum(kind.states for kind in kinds) > WIDE
 
 
 def refusal(name: str | type[GenerativeModel], space: Space, context: Space | None = None) -> str | None:
@@ -250,14 +227,7 @@ def _built(cls: type[GenerativeModel], seed: int | None, make: Callable[[], Gene
         model, numbers = built(make)
     if model is not None:
         return model
-    free = free_memory()
-    if numbers.bytes > free:
-        more = "" if numbers.whole else "more than "
-        raise GenusError(
-            f"{cls.name} of this size would have {more}{numbers.parameters:,} parameters and {numbers.buffers:,} other numbers,"
-            f" which take {in_words(numbers.bytes)} to train, and {in_words(free)} of memory are free; choose a smaller size"
-            " by its hyper-parameters, or another family."
-        )
+    afford(cls.name, numbers)
     if seed is None:
         torch.set_rng_state(before)  # what was counted drew some of the numbers that the model is for
     with isolated(seed):

@@ -296,7 +296,7 @@ def _summary(model: GenerativeModel, history: History, out: Path, unit: Unit) ->
 
 
 def _rows_seen(dataset: Dataset, history: History) -> dict[str, int]:
-    """Return, of data that stream, how many of their rows a training by gradients has seen; nothing of others."""
+    """Return, of data that stream, how many of their rows a training has seen that does not count all; nothing of others."""
     total = getattr(dataset, "total", 0)
     return {"rows_seen": min(history.seen, total), "rows": total} if history.seen else {}
 

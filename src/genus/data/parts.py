@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from genus.data.delimited import csv_parts
 from genus.data.files import COMPRESSED, File, unreadable
@@ -21,6 +22,7 @@ __all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts"]
 PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
 TEXT = (".csv", ".tsv", ".tab", ".data", ".dat")
 AT_ONCE = 2**16  # rows of a file that are decoded together
+AHEAD = {"batch_size": AT_ONCE, "batch_readahead": 1, "fragment_readahead": 1}  # scans in the order of rows that hold few
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def table_parts(source: Any, options: Options) -> Parts | None:
         DataError: delimited text that cannot be read.
     """
     if isinstance(source, ds.Dataset):
-        return Parts("data", lambda: _scanned(source, "the dataset"))
+        return Parts("data", lambda: _tables(lambda: source.scanner(**AHEAD).to_batches(), "the dataset"))
     if not isinstance(source, str | os.PathLike):
         return None
     path = Path(source).expanduser()
@@ -112,14 +114,24 @@ def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:
         found = open_dataset(folder, sorted(files))
     except (pa.ArrowException, OSError):  # Arrow's stream has no index; what is damaged is said by who reads it whole
         return None
-    return Parts(name, lambda: _scanned(found, name))
+    return Parts(name, lambda: _tables(lambda: _file_by_file(found), name))
 
 
-def _scanned(dataset: ds.Dataset, name: str) -> Iterator[pa.Table]:
-    """Yield rows in the order of the files, without reading far ahead; a page that is damaged is met on the way."""
-    scanner = dataset.scanner(batch_size=AT_ONCE, batch_readahead=1, fragment_readahead=1)
+def _file_by_file(dataset: ds.Dataset) -> Iterator[pa.RecordBatch]:
+    """Yield rows in the order of the files, which of Parquet are decoded page by page: a scan holds whole groups of rows."""
+    plain = dataset.schema.remove_metadata()
+    for fragment in dataset.get_fragments():
+        if isinstance(fragment, ds.ParquetFileFragment) and fragment.physical_schema.remove_metadata().equals(plain):
+            with pq.ParquetFile(fragment.path) as file:
+                yield from file.iter_batches(AT_ONCE)
+        else:  # columns are lacking, of another type, or in the names of folders
+            yield from fragment.scanner(schema=dataset.schema, **AHEAD).to_batches()
+
+
+def _tables(batches: Callable[[], Iterator[pa.RecordBatch]], name: str) -> Iterator[pa.Table]:
+    """Yield batches that have rows as tables; a page that is damaged is met on the way."""
     try:
-        for batch in scanner.to_batches():
+        for batch in batches():
             if batch.num_rows:
                 yield valid(pa.Table.from_batches([batch]))
     except (pa.ArrowException, OSError, UnicodeError) as error:

@@ -128,7 +128,8 @@ def read(
             there in training, or a row breaks a relation; otherwise that is an error.
         stream: the table is never in memory as a whole: files of Parquet, Arrow or delimited text are read block by block, and
             what comes once, from a reader of Arrow's batches, a generator of frames or an `IterableDataset`, from a temporary
-            copy on disk. The Dataset holds a sample, and families that count or descend gradients go on to all rows.
+            copy on disk. The Dataset holds a sample; families that count or descend gradients, and mixtures, go on.
+            Text and sound are as without it: in a memory-mapped temporary file where they are large.
 
     Returns:
         A Dataset; print it to see the kinds, and the columns that were left out.
@@ -146,12 +147,12 @@ def read(
     data: 3 rows
     x  Space(sequence of Category('a', 'h', 'n', 'o', 't', missing; 6 levels), length up to 7)
     """
+    if stream:
+        return read_stream(source, locals(), read)
     if schema is not None:
         said = Schema.read(schema).arguments()
         context, target = context if context is not None else said["context"], target if target is not None else said["target"]
         kinds, constraints, relations = said["kinds"] | dict(kinds or {}), (*said["constraints"], *constraints), False
-    if stream:
-        return read_stream(source, locals(), read)
     codec, context_codec = (_codec(given) for given in (space if isinstance(space, tuple) else (space, None)))
     overrides = dict(kinds or {})
     spaces = [known.space for known in (context_codec, codec) if known is not None]

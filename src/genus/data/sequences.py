@@ -22,6 +22,7 @@ from genus.space import Category, Kind, Space
 __all__ = ["Arranged", "Options", "Sequences", "arrange", "collected"]
 
 LARGE = 2**28  # sequences of more bytes are kept in a memory-mapped file
+PIECE = 2**22  # elements of windows that are cut out together
 PADDED = 2**31  # sequences filled up with ends may have so many elements
 BLOCKS = 10  # the number of blocks of a short sequence, unless length= says otherwise
 
@@ -163,7 +164,9 @@ def _windows(sequences: Sequences, length: int, space: Space | None) -> Arranged
     origin = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(len(origin)) - np.repeat(np.cumsum(counts) - counts, counts)
     starts = (np.cumsum(sequences.lengths) - sequences.lengths)[origin] + within * length
-    x = _tensor(np.lib.stride_tricks.sliding_window_view(sequences.values, length)[starts])
+    every, at_once = np.lib.stride_tricks.sliding_window_view(sequences.values, length), max(1, PIECE // length)
+    pieces = (every[starts[at : at + at_once]].reshape(-1) for at in range(0, len(starts), at_once))
+    x = _tensor(collected(pieces, every.dtype)).view(-1, length)
     short, lost = int((counts == 0).sum()), len(sequences.values) - x.numel()
     note = f"{lost:,} of {len(sequences.values):,} {sequences.unit} fill no window of {length:,}"
     note += f" ({short:,} of {len(counts):,} sequences are shorter)" if short else ""

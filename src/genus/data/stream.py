@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -26,6 +27,10 @@ CELLS = 2**24  # values that are kept: rows times columns
 LEVELS = 10_000  # texts of a column that are looked for, each with a row
 ROUNDS = 8  # passes until the kinds hold every row
 EVERY = np.uint64(2**64 - 1)  # no hash is greater
+ONLY = (
+    "Only tables, text and sound stream: files of Parquet, Arrow or delimited text, a folder of files of Parquet, of text or of"
+    " sound, or a reader, a generator or an iterable data set of batches of a table."
+)
 MISFITS = 100  # rows that did not fit, of one block, by which the kinds are measured anew
 
 
@@ -33,8 +38,8 @@ MISFITS = 100  # rows that did not fit, of one block, by which the kinds are mea
 class Stream(Dataset):
     """Holds a uniform sample of a table's rows as a `Dataset` does, and goes over all rows block by block.
 
-    What learns by counting (naive Bayes, independent columns) passes over all rows, and so does what learns by gradients, the
-    sample first and then the rest; every other use sees the sample: splits, comparisons, mixtures, trees.
+    What learns by counting (naive Bayes, independent columns) passes over all rows; what learns by gradients, mixtures and
+    Chow-Liu trees begin with the sample and go on to the rest; every other use sees the sample: splits, comparisons, trees.
 
     Args:
         parts: of the table.
@@ -84,27 +89,34 @@ class Stream(Dataset):
         return Dataset(**plain).rows(index)
 
 
-def read_stream(source: Any, given: Mapping[str, Any], read: Callable[..., Dataset]) -> Stream:
-    """Return a table in files, or one that comes batch by batch.
+def read_stream(source: Any, given: Mapping[str, Any], read: Callable[..., Dataset]) -> Dataset:
+    """Return a table in files, or one that comes batch by batch; or text or sound, as it is read without a stream.
+
+    Long text and sound need none: their symbols and samples are in a memory-mapped file, see `collected`.
 
     Args:
-        source: what `table_parts` or `spooled` takes.
+        source: what `table_parts` or `spooled` takes; or a file or folder of text or sound.
         given: the arguments of `read`.
         read: `genus.read` itself, which measures a sample.
 
     Raises:
         DataError: the source is no such table, or an argument has no meaning for one that streams.
     """
+    missing = tuple(given["missing"] or ())
+    options = Options(missing, header=given["header"], encoding=given["encoding"], kinds=dict(given["kinds"] or {}))
+    parts = table_parts(source, options)
+    if parts is None and isinstance(source, str | os.PathLike):
+        data = read(**(dict(given) | {"stream": False}))
+        if data.codec is None or not (data.codec.is_text or data.codec.is_sound):
+            raise DataError(ONLY)
+        return data
     for name in ("space", "schema", "sequence", "group", "documents", "tokens", "length", "rate"):
         if given[name] is not None:
             raise DataError(f"{name}= is not for data that stream; leave it out, or read the data without stream=True.")
-    known = ("context", "target", "kinds", "constraints", "relations", "chart", "unknown", "blank_is_a_value")
-    missing = tuple(given["missing"] or ())
-    options = Options(missing, header=given["header"], encoding=given["encoding"], kinds=dict(given["kinds"] or {}))
-    parts = table_parts(source, options) or spooled(source)
+    parts = parts or spooled(source)
     if parts is None:
-        files = "files of Parquet, Arrow or delimited text, a folder of Parquet files"
-        raise DataError(f"Only tables stream: {files}, or from a reader, a generator or an iterable data set of their batches.")
+        raise DataError(ONLY)
+    known = ("context", "target", "kinds", "constraints", "relations", "chart", "unknown", "blank_is_a_value")
 
     def prepared(table: pa.Table) -> pa.Table:
         plain = to_arrow(table)[0]
@@ -137,9 +149,9 @@ def measure_stream(parts: Parts, prepared: Callable[[pa.Table], pa.Table], read:
         if not misfits:
             chosen = measured if not odd else measured.rows(slice(0, sample.num_rows))
             plain = {one.name: getattr(chosen, one.name) for one in fields(Dataset)}
-            told = f"{total:,} rows are read block by block; what learns neither by counting nor by gradients sees"
-            seen = "all of them" if sample.num_rows == total else f"a sample of {sample.num_rows:,}"
-            plain["name"], plain["notes"] = parts.name, (*measured.notes, Note(f"{told} {seen}"))
+            kept = "all of them fit" if sample.num_rows == total else f"a sample of {sample.num_rows:,} is kept"
+            told = Note(f"{total:,} rows are read block by block, and {kept} in memory")
+            plain["name"], plain["notes"] = parts.name, (*measured.notes, told)
             return Stream(**plain, parts=parts, total=total, limit=limit, prepared=prepared)
         odd += misfits
     raise DataError(f"The kinds of {parts.name} changed with every pass; name those of its columns in kinds=.")
@@ -160,9 +172,9 @@ def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.T
     The limit is the greatest hash of a row in the sample.
     """
     kept: list[pa.Table] = []
-    hashes = np.empty(0, dtype=np.uint64)
+    hashes: list[np.ndarray] = []
     odd: list[pa.Table] = []
-    total, limit, seen = 0, EVERY, _Seen()
+    total, count, limit, seen = 0, 0, EVERY, _Seen()
     for block in parts.blocks(AT_ONCE):
         table, own = prepared(block), _hashes(total, block.num_rows)
         most = max(2, CELLS // max(1, table.num_columns))
@@ -170,24 +182,31 @@ def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.T
             odd.append(table.take(pa.array(new)))
         low = np.flatnonzero(own <= limit)
         kept.append(table if len(low) == len(own) else table.take(pa.array(low)))
-        hashes = np.concatenate([hashes, own[low]])
-        total += block.num_rows
-        if len(hashes) > most + most // 2:
-            kept, hashes, limit = _least(kept, hashes, most)
+        hashes.append(own[low])
+        total, count = total + block.num_rows, count + len(low)
+        if count > most + most // 4:
+            limit = _cut(kept, hashes, most)
+            count = sum(map(len, hashes))
     if total == 0:
         raise DataError(f"{parts.name} has no rows; expected rows of data.")
-    # `_least` cuts what is too many now and then, so that the limit of the last cut is that of the sample only if it cut again.
-    kept, hashes, last = _least(kept, hashes, most)
-    return joined(kept), odd if len(hashes) < total else [], total, min(limit, last)
+    # What is too many is cut now and then, so that the limit of the last cut is that of the sample only if it was cut again.
+    limit = min(limit, _cut(kept, hashes, most))
+    sample = joined(kept)
+    kept.clear()
+    pa.default_memory_pool().release_unused()  # the pool would hold what the blocks took for the rest of the work
+    return sample, odd if sample.num_rows < total else [], total, limit
 
 
-def _least(kept: list[pa.Table], hashes: np.ndarray, most: int) -> tuple[list[pa.Table], np.ndarray, np.uint64]:
-    """Return the rows of the least hashes, in their order, and the greatest of these."""
-    if len(hashes) <= most:
-        return kept, hashes, EVERY
-    limit = np.partition(hashes, most - 1)[most - 1]
-    low = np.flatnonzero(hashes <= limit)
-    return [joined(kept).take(pa.array(low))], hashes[low], limit
+def _cut(kept: list[pa.Table], hashes: list[np.ndarray], most: int) -> np.uint64:
+    """Leave so many rows of the least hashes, block by block so that no copy of all is made; return the greatest of these."""
+    every = np.concatenate(hashes)
+    if len(every) <= most:
+        return EVERY
+    limit = np.partition(every, most - 1)[most - 1]
+    for i, (table, own) in enumerate(zip(kept, hashes, strict=True)):
+        low = np.flatnonzero(own <= limit)
+        kept[i], hashes[i] = table.take(pa.array(low)), own[low]
+    return np.uint64(limit)
 
 
 class _Seen:

@@ -16,7 +16,7 @@ from genus.ladder.families import build_family, registered_families, registered_
 from genus.ladder.functions import check_count, check_shape, map_batches, without_parameter_gradients
 from genus.ladder.held_out import HeldOut
 from genus.ladder.info import FamilyInfo, Size
-from genus.ladder.learned import Learned, WithContext
+from genus.ladder.learned import Learned, Rest, WithContext
 from genus.ladder.loss import Loss
 from genus.random import isolated
 
@@ -31,6 +31,7 @@ __all__ = [
     "HeldOut",
     "Learned",
     "Loss",
+    "Rest",
     "Size",
     "TractableDensity",
     "WithContext",

@@ -156,7 +156,7 @@ class Chooser:
             found.append(self._upwards(options, options.first._replace(covariance=covariance)))
         found.sort(key=self.score, reverse=True)
         found = [self._refined(options, form) for form in found[:2] if self.score(form) > self.score(found[0]) - CLOSE]
-        return max(found, key=self.score)
+        return max(found, key=self.score, default=self.best or options.first)  # none had been scored when the time was over
 
     def _upwards(self, options: Options, form: Form) -> Form:
         if len(options.covariance) == 1:  # of no others whose small sizes may be enough

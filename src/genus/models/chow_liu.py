@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.ladder import WithContext
+from genus.ladder import Rest, WithContext
 from genus.models.circuit import TreeCircuit
 from genus.models.dependence import mutual_informations, one_hot, spanning_tree
 from genus.models.states import smoothed
@@ -18,6 +18,7 @@ from genus.space import Space
 __all__ = ["ChowLiu"]
 
 COUNTED = 2**18  # cells of tables smoothed together
+BLOCK = 2**16  # rows of a stream that are counted together
 
 
 class ChowLiu(TreeCircuit, name="chow-liu"):
@@ -39,6 +40,7 @@ class ChowLiu(TreeCircuit, name="chow-liu"):
     torch.Size([150])
     """
 
+    streams = True
     info = TreeCircuit.info.replace(
         title="a tree of dependences",
         formula="p(x) = ∏ᵢ p(xᵢ | x of the parent of i), the best tree",
@@ -51,24 +53,42 @@ class ChowLiu(TreeCircuit, name="chow-liu"):
         self.tree.take(self.tree.parent, self._shares()[:, None].expand_as(self.tree.table))
 
     @torch.no_grad()
-    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
-        """Measure the states, find the tree and count its tables; see `Learned.learn`."""
+    def learn(
+        self,
+        train: WithContext,
+        validation: WithContext | None,
+        budget: Callable[[], float],
+        seed: int,
+        rest: Rest | None = None,
+    ) -> str:
+        """Measure the states, find the tree and count its tables, these in all rows of a stream; see `Learned.learn`."""
         self._measure(*train)
         state, sizes, width = self._states(*train), self._sizes(), self.tree.table.shape[1]
         with isolated(seed, self):
             parent = spanning_tree(mutual_informations(state, sizes))
-        shares, tables = self._shares(), torch.zeros_like(self.tree.table)
-        for part in torch.arange(len(sizes)).split(max(1, COUNTED // width**2)):
-            counts = torch.stack(
-                [
-                    torch.bincount(state[:, max(p, 0)] * width * (p >= 0) + state[:, i], minlength=width**2).view(width, width)
-                    for i, p in zip(part.tolist(), parent[part].tolist(), strict=True)
-                ]
-            )
-            tables[part] = smoothed(counts.double(), shares[part][:, None])
+        shares, counts = self._shares(), torch.zeros_like(self.tree.table)
+        self._count(counts, state, parent)
+        for block in rest(BLOCK) if rest is not None else ():
+            if budget() <= 0:
+                break
+            self._count(counts, self._states(*block), parent)
+        tables = torch.cat(
+            [
+                smoothed(counts[part], shares[part][:, None])
+                for part in torch.arange(len(sizes)).split(max(1, COUNTED // width**2))
+            ]
+        )
         root = int((parent < 0).nonzero()[0])
         tables[root] = shares[root]
         self.tree.take(parent, tables)
+        return "closed form"
+
+    def _count(self, counts: Tensor, state: Tensor, parent: Tensor) -> None:
+        """Add the states (N, D) of rows to the counts (D, S, S) of each column's given those of its parent."""
+        width = counts.shape[1]
+        for i, p in enumerate(parent.tolist()):
+            both = state[:, max(p, 0)] * width * (p >= 0) + state[:, i]
+            counts[i] += torch.bincount(both, minlength=width**2).view(width, width)
 
     def _evidence(self, i: int, state: Tensor) -> Tensor:
         return one_hot(state, self.tree.table.shape[1])

@@ -335,6 +335,39 @@ class Components(nn.Module):
             self.gaussians.check()
 
 
+def saved_components(
+    state: Mapping[str, Any], prefix: str, space: Space, context: Space | None, most: int | None
+) -> Components | None:
+    """Return components of the number and the freedom that a file holds, to take in its tensors; None: it holds no mixture.
+
+    Args:
+        state: the tensors of the file.
+        prefix: of their names.
+        space: of x.
+        context: of c.
+        most: the number that there must be; None: any.
+
+    Raises:
+        DataError: the file holds another number, or tensors that do not agree with one another.
+    """
+    found = described(state, prefix, space)
+    if found is None:
+        return None
+    count, covariance, smooth = found
+    if most is not None and count != most:
+        raise DataError(f"The mixture has {most} components, and the file {count}.")
+    # All tensors of the size that this asks for must be in the file, or its size would be anyone's choice.
+    table, mean = state.get(prefix + "product.log_table"), state.get(prefix + "product.mean")
+    one = Components(space, context, 1, "diagonal", smooth=smooth)
+    total, rest = one.product.cells.total, len(one.product.cells.rest)
+    if table is None or mean is None or table.shape != (count, total) or mean.shape != (count, rest):
+        raise DataError(f"The tables and normals of the file are not those of {count} components.")
+    factor = state.get(prefix + "gaussians.factor")
+    if factor is not None and tuple(factor.shape[1:]) != (len(one.joint),) * 2:
+        raise DataError("The covariances of the file are not those of the joint numbers of its space.")
+    return Components(space, context, count, covariance, smooth=smooth)
+
+
 def described(state: Mapping[str, Any], prefix: str, space: Space) -> tuple[int, str, tuple[int, ...]] | None:
     """Return the number of components, the kind of covariance, and the lattices among the joint normals that a file holds.
 

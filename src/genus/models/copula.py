@@ -27,6 +27,7 @@ from genus.models.independent import Independent, Mixtures
 from genus.models.patterns import BlankPatterns, set_blanks
 from genus.models.recursion import Chains, arrange
 from genus.models.scores import LevelScores, NumberScores, Scored, column_scores
+from genus.nets.room import Numbers, afford
 from genus.random import gumbel_like, normal_like, rng
 from genus.space import Real, Space
 
@@ -99,6 +100,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         self.order = sorted(own, key=lambda i: not plain[i])
         self.plain = [i - self.before for i in own if plain[i]]
         self.register_buffer("correlation", torch.eye(len(kinds), dtype=torch.float64))
+        afford(self.name, Numbers(0, points * len(kinds), double=points * len(kinds)))  # which cannot be drawn without memory
         drawn = SobolEngine(len(kinds), scramble=True, seed=0).draw(points, dtype=torch.float64)
         self.register_buffer("points", drawn.clamp(1e-6, 1 - 1e-6))
         self.register_buffer("learned", torch.zeros((), dtype=torch.bool))
@@ -122,7 +124,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
+    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> str:
         """Fit the columns, then their correlations; see `Learned.learn`."""
         self.blanks.learn(train[0])
         x = self._joined(*train)
@@ -132,9 +134,10 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         marginals.conclude()
         self._take(marginals)
         with isolated(seed, self):
-            found = learn_correlations(self._columns, x, [*self.first, *self.order], budget)
+            found, ended = learn_correlations(self._columns, x, [*self.first, *self.order], budget)
         self.correlation.copy_(found)
         self.learned.fill_(True)
+        return ended
 
     def _take(self, marginals: Independent) -> None:
         """Keep the distributions of all columns."""

@@ -33,8 +33,8 @@ def learn_correlations(
     x: Tensor,
     order: Sequence[int],
     budget: Callable[[], float],
-) -> Tensor:
-    """Put the levels of the columns in order, and return the correlations of the columns' scores.
+) -> tuple[Tensor, str]:
+    """Put the levels of the columns in order, and learn the correlations of the columns' scores.
 
     Args:
         columns: the maps from values to scores, whose distributions are known.
@@ -43,7 +43,7 @@ def learn_correlations(
         budget: () -> the seconds that are left.
 
     Returns:
-        (D, D), positive definite, 1 on the diagonal.
+        (D, D), positive definite, 1 on the diagonal; and why it ended.
     """
     scores = torch.stack([mean_scores(column(x[:, i])) for i, column in enumerate(columns)], dim=1)
     _put_in_order(columns, x, scores)
@@ -52,7 +52,7 @@ def learn_correlations(
     moments = scores.T @ scores / (known.T @ known).clamp(min=1)
     correlation = _correlation(moments, len(x))
     if all(bool(one.point.all()) for one in scored):
-        return correlation
+        return correlation, "converged"
     for step in range(1, STEPS + 1):
         if budget() <= 0:
             break
@@ -63,8 +63,8 @@ def learn_correlations(
         moments = torch.lerp(moments, found, share)
         before, correlation = correlation, _correlation(moments, len(x))
         if float((correlation - before).abs().max()) < STILL * (1.0 if len(x) <= ROWS else share):
-            break
-    return correlation
+            return correlation, "converged"
+    return correlation, f"{STEPS} steps of EM"
 
 
 def _expected_moments(scored: Sequence[Scored], correlation: Tensor, order: Sequence[int]) -> Tensor:
@@ -148,14 +148,14 @@ def _order_levels(column: LevelScores, x: Tensor, others: Tensor) -> None:
     if column.kind.has_unknown:
         known = x != column.kind.end
         x, others = x[known], others[known]
-    level, dim = x.long(), others.shape[1]
-    counts = torch.bincount(level, minlength=column.count).double()
-    sums = torch.zeros(column.count, dim, dtype=others.dtype, device=others.device).index_add_(0, level, others)
+    seen, level = x.long().unique(return_inverse=True)
+    counts = torch.bincount(level).double()
+    sums = torch.zeros(len(seen), others.shape[1], dtype=others.dtype, device=others.device).index_add_(0, level, others)
     means = sums / (counts + RARE).unsqueeze(1)
     factor = torch.linalg.cholesky(_covariance(others))
     white = torch.linalg.solve_triangular(factor, means.T, upper=False)  # (dim, levels)
     _, vectors = torch.linalg.eigh((white * counts) @ white.T)
-    along = vectors[:, -1] @ white
+    along = white.new_zeros(column.count).index_copy_(0, seen, vectors[:, -1] @ white)
     column.rank.copy_(along.argsort(stable=True).argsort())
 
 

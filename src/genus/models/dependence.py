@@ -15,7 +15,8 @@ from genus.random import rng
 __all__ = ["StateTree", "mutual_informations", "spanning_tree"]
 
 OPERATIONS = 1e12  # multiplications, at most, that pairs of columns are counted by; of more rows some are taken at random
-BLOCK, ROWS = 2048, 4096  # states, and rows, that are counted together
+BLOCK, ROWS = 2048, 4096  # states, and rows, that are counted together, at most
+AT_ONCE = 2**26  # numbers of these, with all states, at most
 SUM_SLACK = 1e-4  # by which a row of a table that was read may sum to another number than 1
 
 
@@ -42,10 +43,11 @@ def mutual_informations(state: Tensor, sizes: Sequence[int]) -> Tensor:
     seen = torch.zeros(len(sizes), dtype=torch.float64, device=state.device).index_add_(0, column, (single > 0).double())
     entropy = torch.zeros_like(seen).index_add_(0, column, torch.special.xlogy(single, single))
     both, at = torch.zeros(len(sizes), len(sizes), dtype=torch.float64, device=state.device), 0
+    together = max(1, AT_ONCE // total)
     while at < len(sizes):
-        end = max(at + 1, int(np.searchsorted(starts, starts[at] + BLOCK, side="right")) - 1)
+        end = max(at + 1, int(np.searchsorted(starts, starts[at] + min(BLOCK, together), side="right")) - 1)
         counts = torch.zeros(int(starts[end] - starts[at]), total, device=state.device)
-        for rows in place.split(ROWS):
+        for rows in place.split(min(ROWS, together)):
             whole = torch.zeros(len(rows), total, device=state.device).scatter_(1, rows, 1.0)
             counts += whole[:, starts[at] : starts[end]].T @ whole
         part = torch.zeros(len(counts), len(sizes), dtype=torch.float64, device=state.device)

@@ -91,7 +91,7 @@ class HCLT(TreeCircuit, name="hclt"):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
+    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> str | None:
         """Measure the states, find the tree and learn its tables by EM; see `Learned.learn`."""
         self._measure(*train)
         with isolated(seed, self):
@@ -102,10 +102,10 @@ class HCLT(TreeCircuit, name="hclt"):
             else:
                 held = self._states(*validation)
             parent = spanning_tree(mutual_informations(state, self._sizes()))
-            self._em(parent, state, held, budget)
+            return self._em(parent, state, held, budget)
 
-    def _em(self, parent: Tensor, state: Tensor, held: Tensor, budget: Callable[[], float]) -> None:
-        """Learn the tables by EM; those under which held-out rows are likeliest are kept."""
+    def _em(self, parent: Tensor, state: Tensor, held: Tensor, budget: Callable[[], float]) -> str:
+        """Learn the tables by EM; those under which held-out rows are likeliest are kept. Return why it ended."""
         shares, (variables, width) = self._shares(), (len(parent), self.latent)
         tree = StateTree(variables, width).to(self.device)
         tree.take(parent, tree.table)
@@ -129,7 +129,8 @@ class HCLT(TreeCircuit, name="hclt"):
                 self.tree.take(parent, normalised(tree.table.double()))
                 self.emission.copy_(normalised(emission.transpose(1, 2).double()))
             if waited >= self.patience or budget() <= 0:
-                break
+                return "early stopping"
+        return f"{self.epochs} epochs"
 
     def _take(self, tree: StateTree, counts: Counts, shares: Tensor) -> Tensor:
         """Set the tables by expected counts, and return those of the columns (D, S, H)."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from genus.kinds.atoms import distinct_counts
 from genus.models.components import Components, Form, MixtureRows
-from genus.space import Lattice, Space
+from genus.space import Category, Lattice, Space
 
 __all__ = ["Layouts", "coordinates", "smooth_lattices"]
 
@@ -21,6 +21,7 @@ SETS = 2**16  # of numbers that rows have, times the square of how many columns 
 AT_ENDS = 0.02  # of the rows, at most, at an end of a lattice where they are more than at the values next to it
 ROUGH = 0.15  # nats a row that the table of a short lattice may say and a normal cannot
 AROUND = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # weights of a value and its neighbours
+SEEN = 2**27  # numbers that k-means sees, at most
 MOST = 50_000  # rows that show what a column, and the background, are like
 
 
@@ -112,7 +113,8 @@ def _roughness(kind: Lattice, distinct: np.ndarray, counts: np.ndarray) -> float
 def coordinates(space: Space, x: Tensor, blanks: list[int]) -> Tensor:
     """Return what k-means sees of rows (N, F): their coordinates, and a zero where constant data have none.
 
-    In place of a blank that stands for an unknown value, in one of the columns `blanks`, it sees one of another row.
+    In place of a blank that stands for an unknown value, in one of the columns `blanks`, it sees one of another row. Of columns
+    with very many levels it sees the remainders of their numbers, so that some look alike (Weinberger et al. 2009).
     """
     blank = space.unknown_blanks(x) if blanks else x.new_zeros(len(x), 0, dtype=torch.bool)
     if bool(blank.any()):
@@ -123,4 +125,10 @@ def coordinates(space: Space, x: Tensor, blanks: list[int]) -> Tensor:
                 chosen = torch.randint(len(known), (int(blank[:, i].sum()),), generator=generator).to(x.device)
                 x[blank[:, i], i] = x[known[chosen], i]
         x = x.view(-1, *space.shape)
+    most = max(SHORT, SEEN // max(1, len(x) * space.dim))
+    if any(isinstance(kind, Category) and kind.states > most for kind in space.kinds):
+        few = [Category(tuple(range(min(kind.states, most)))) if isinstance(kind, Category) else kind for kind in space.kinds]
+        levels = torch.tensor([kind.states if isinstance(kind, Category) else 1 for kind in few], device=x.device)
+        numbers = torch.tensor([not isinstance(kind, Category) for kind in few], device=x.device)
+        x, space = torch.where(numbers, x.flatten(1), x.flatten(1) % levels), Space(few)
     return F.pad(space.coordinates(x).float(), (0, 1))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from genus.errors import GenusError
+from genus.ladder import Rest, WithContext
 from genus.models.components import Components, Form, MixtureRows
 from genus.space import Space
 
-__all__ = ["climb", "mean_log_density", "new_components", "starting_labels", "step_through"]
+__all__ = ["climb", "climb_stream", "fit_parts", "mean_log_density", "new_components", "starting_labels", "step_through"]
 
 Spent = Callable[[], bool]  # whether the time is over
 
@@ -24,6 +25,8 @@ PASSES = 100  # of EM, at most
 PATIENCE = 3  # evaluations without a gain before training stops
 GAIN = 1e-4  # nats a row below which a pass has gained nothing
 PART = 8192  # rows of a step on a part, at least
+DISTANCES = 2**24  # between rows and centres, at once
+BLOCK = 2**16  # rows of a stream that are encoded together
 SLOWING = 0.6  # the weight of step t is (t + 2) to the power of minus this (Cappe & Moulines 2009)
 
 
@@ -71,10 +74,10 @@ def clusters(features: Tensor, count: int, seed: int) -> Tensor:
         best = int(found.sum(1).argmin())
         chosen.append(int(tried[best]))
         distance = found[best]
-    centres = f[chosen]
+    centres, parts = f[chosen], f.split(max(1, min(PART, DISTANCES // len(chosen))))
     labels = torch.zeros(len(f), dtype=torch.long)
     for _ in range(LLOYD):
-        new = torch.cat([(c2 - 2 * part @ centres.T).argmin(1) for c2 in [centres.square().sum(1)] for part in f.split(PART)])
+        new = torch.cat([(c2 - 2 * part @ centres.T).argmin(1) for c2 in [centres.square().sum(1)] for part in parts])
         if torch.equal(new, labels):
             break
         labels = new
@@ -96,14 +99,21 @@ def new_components(space: Space, context: Space | None, form: Form, rows: Mixtur
 def expect(parts: Components, rows: MixtureRows) -> float:
     """Set the expected counts from rows by the parameters as they are; return the mean log-density, in nats."""
     parts.scale(0)
+    return _add_expected(parts, rows, lambda: False) / max(1, len(rows))
+
+
+def _add_expected(parts: Components, rows: MixtureRows, spent: Spent) -> float:
+    """Add rows, up to those where the time is over, to the expected counts; return the sum of their log-densities, in nats."""
     total, tables = 0.0, parts.product.joint_tables(len(rows))
     for at in parts.product.chunks(len(rows)):
+        if spent():
+            break
         some = rows.some(at)
         joint = parts.log_joint(some, tables)
         value = log_density(joint, some)[:, None]
         parts.observe(some, (joint - value).exp_())
         total += float(value.sum())
-    return total / max(1, len(rows))
+    return total
 
 
 def mean_log_density(parts: Components, rows: MixtureRows) -> float:
@@ -129,7 +139,7 @@ def climb(
     held: MixtureRows | None = None,
     gain: float = GAIN,
     passes: int = PASSES,
-) -> float:
+) -> Climbed:
     """Raise the likelihood of rows by passes of EM (Dempster et al. 1977), until a pass gains too little.
 
     Args:
@@ -142,19 +152,99 @@ def climb(
         passes: the most of them.
 
     Returns:
-        The mean log-density of the held rows, or else of the training rows, in nats.
+        The mean log-density of the held rows, or else of the training rows, and why the passes ended.
     """
     best = BestComponents(parts, held)
-    last = -math.inf
+    last, ended = -math.inf, f"{passes} passes"
     for _ in range(passes):
         value = expect(parts, rows)
         if value - last < gain or spent():
+            ended = "converged" if value - last < gain else ""
             break
         last = value
         parts.conclude(form)
         if held is not None and best.offer() >= PATIENCE:
+            ended = "early stopping"
             break
-    return best.restore() if held is not None else max(last, value)
+    return Climbed(best.restore() if held is not None else max(last, value), ended)
+
+
+class Climbed(NamedTuple):
+    """Hold the mean log-density that passes of EM came to, in nats, and why they ended; "" where the time was over."""
+
+    value: float
+    ended: str
+
+
+def climb_stream(
+    parts: Components,
+    form: Form,
+    rows_of: Callable[[Tensor, Tensor | None], MixtureRows],
+    train: WithContext,
+    rest: Rest,
+    spent: Spent,
+    held: MixtureRows,
+) -> None:
+    """Raise the likelihood of more rows than are in memory by passes of EM, while each makes held rows likelier.
+
+    A pass goes over the sample first, so that one which the time ends has learned from rows of all places.
+
+    Args:
+        parts: the components, learned in place.
+        form: what they are like.
+        rows_of: shows rows to the components.
+        train: a sample of the rows.
+        rest: gives the others.
+        spent: whether to stop; asked within blocks.
+        held: rows whose likelihood says when to stop, and which parameters to keep.
+    """
+    x, c = train
+
+    def blocks() -> Iterator[WithContext]:
+        for at in range(0, len(x), BLOCK):
+            yield x[at : at + BLOCK], None if c is None else c[at : at + BLOCK]
+        yield from rest(BLOCK)
+
+    best = BestComponents(parts, held)
+    for _ in range(PASSES):
+        if spent():
+            break
+        parts.scale(0)
+        for block in blocks():
+            _add_expected(parts, rows_of(*block), spent)
+            if spent():
+                break
+        parts.conclude(form)
+        if best.offer():
+            break
+    best.restore()
+
+
+def fit_parts(
+    space: Space,
+    context: Space | None,
+    form: Form,
+    rows: MixtureRows,
+    features: Tensor,
+    parts: Sequence[Tensor],
+    spent: Spent,
+    seed: int,
+) -> list[tuple[Components, Climbed]]:
+    """Return a fit of one form to each of several parts of rows, each from a start of its own; one fit where the time is over.
+
+    Args:
+        features: (n, F) what k-means sees of the rows.
+        parts: places among the rows.
+    """
+    found: list[tuple[Components, Climbed]] = []
+    for start, places in enumerate(parts):
+        if found and spent():
+            break
+        some = rows.some(places)
+        labels = starting_labels(features[places], some.context, form, seed + 101 * start)
+        one = new_components(space, context, form, some, labels)
+        found.append((one, climb(one, form, some, spent)))
+    return found
 
 
 class BestComponents:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genus.errors import DataError, GenusError
-from genus.ladder import Learned, TractableDensity, WithContext
+from genus.errors import GenusError
+from genus.ladder import Learned, Rest, TractableDensity, WithContext
 from genus.ladder.unknown import Filled, set_columns
 from genus.models.choosing import Chooser, Options, cross_folds
 from genus.models.combinations import context_combinations, context_index, context_refusal
-from genus.models.components import COVARIANCES, Components, Form, MixtureRows, described
+from genus.models.components import COVARIANCES, Components, Form, MixtureRows, saved_components
 from genus.models.layout import Layouts, coordinates
-from genus.models.maximising import climb, mean_log_density, new_components, starting_labels, step_through
+from genus.models.maximising import (
+    climb,
+    climb_stream,
+    fit_parts,
+    mean_log_density,
+    new_components,
+    starting_labels,
+    step_through,
+)
 from genus.models.patterns import BlankPatterns, set_blanks
 from genus.models.product import Product
+from genus.nets.room import afford, numbers_of
 from genus.space import Space
 
 __all__ = ["Mixture"]
@@ -36,14 +46,17 @@ EARLY, EARLY_GAIN = 6, 1e-3  # passes, and nats a pass, of fits of several sizes
 LATE_GAIN = 4e-4  # nats that a pass of the last fit to many rows must gain
 GROWTH = 2.0  # by how much sizes at least differ that are tried on all rows
 RESERVE = 0.06  # of the time, for evaluations
+STREAMED = 0.3  # of the time, for the passes over a stream
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
 LEVELS = (2.0, 0.1, 0.5, 8.0, 30.0)  # as POOLS, of the tables of levels and atoms beside short lattices, of few rows
 SHAPES = (30.0, 0.0, 300.0)  # rows' worth of a normal in tables of short lattices, of few rows
 MANY_POOL = 8.0  # the first of more than few rows
 NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
+LEAST, GIVEN = 8, 16  # components that covariances are to be few enough for; of those that somebody asked for, one in so many
 LARGE = 4  # numbers whose covariance may be worth some factors, or to be shared
 NUMBERS = 2**22  # of all covariances together, at most
+TABLES = 2**24  # of all tables together, at most
 
 
 class Mixture(Learned, TractableDensity, name="mixture"):
@@ -60,7 +73,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     without a tenth of them; the components of all fits stay, since the mean of their densities is less sure of what few rows
     tell than one of them is (Ormoneit & Tresp 1996). A component's covariance and tables are drawn towards what is typical of
     all, by as many rows' worth as those rows like best.
-    Above 50,000 rows EM takes steps on parts of them.
+    Above 50,000 rows EM takes steps on parts of them; of a stream passes over all rows follow.
 
     Args:
         components: K; None: chosen.
@@ -79,6 +92,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     torch.Size([150])
     """
 
+    streams = True
     info = TractableDensity.info.replace(
         title="mixture of normals and tables, by EM",
         group="counted",
@@ -117,21 +131,29 @@ class Mixture(Learned, TractableDensity, name="mixture"):
 
     def _learned(self) -> list[Tensor]:
         learned = ("parts.", "blanks.") if self.blanks.columns else ("parts.",)
-        return [t for name, t in self.state_dict(keep_vars=True).items() if name.startswith(learned) and not _counts(name)]
+        state, forgotten = self.state_dict(keep_vars=True), {f"parts.product.{name}" for name in Product.statistics}
+        return [t for name, t in state.items() if name.startswith(learned) and name not in forgotten]
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
+    def learn(
+        self,
+        train: WithContext,
+        validation: WithContext | None,
+        budget: Callable[[], float],
+        seed: int,
+        rest: Rest | None = None,
+    ) -> str | None:
         """Choose the form of the mixture and fit it; see `Learned.learn`."""
         limit = budget() if math.isfinite(budget()) else 0.0
         x, c = train
         if len(x) == 0:
-            return
+            return None
         self.blanks.learn(x)
         rare = min(1 / (len(x) + 1), BACKGROUND) if self.components is None else 0.0
         layouts = Layouts(self.space, self.context, x, c, rare)
-        few = len(x) + (0 if validation is None else len(validation[0])) < FEW
+        few = rest is None and len(x) + (0 if validation is None else len(validation[0])) < FEW
         count = len(x)
         if few and validation is not None:
             x, c = _together((x, c), validation)
@@ -143,14 +165,19 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         def spent_to(share: float) -> Callable[[], bool]:
             return lambda: budget() <= limit * share
 
-        over = (spent_to(1 - CHOICE), spent_to(RESERVE))
+        over = (spent_to(1 - CHOICE), spent_to(RESERVE if rest is None else RESERVE + STREAMED))
         if few:
-            form = self._learn_few(layouts, x, c, count, over, seed)
+            form, ended = self._learn_few(layouts, x, c, count, over, seed)
         else:
             assert validation is not None
-            form = self._learn_many(layouts, (x, c), validation, limit, over, seed)
+            form, ended = self._learn_many(layouts, (x, c), validation, limit, over, seed)
+        if rest is not None:
+            assert validation is not None
+            rows_of = partial(layouts.rows, form)
+            climb_stream(self.parts, form, rows_of, (x, c), rest, spent_to(RESERVE), rows_of(*validation))
         self.parts = layouts.beside(form, self.parts)
         self.parts.scale(0)
+        return ended
 
     def _learn_few(
         self,
@@ -160,8 +187,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         count: int,
         over: tuple[Callable[[], bool], Callable[[], bool]],
         seed: int,
-    ) -> Form:
-        """Choose the form by all rows in turns, and fit it to the first `count`: the others, validation rows, stay unseen."""
+    ) -> tuple[Form, str]:
+        """Choose the form by all rows in turns; fit it to the first `count`, not to validation rows. Return why it ended."""
         chosen, spent = over
         features = coordinates(self.space, x, self.blanks.columns)
         folds = cross_folds(len(x), min(FOLDS, max(2, len(x))), seed, x.device)
@@ -170,25 +197,13 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         if not options.is_one and len(x) >= 2 * FOLDS:
             form = Chooser(self.space, self.context, layouts, (x, c), features, folds, seed, chosen).choose(options)
         rows, features = layouts.rows(form, x[:count], None if c is None else c[:count]), features[:count]
-
-        def fitted(some: Tensor, start: int) -> tuple[Components, float]:
-            part, generator = rows.some(some), seed + 101 * start
-            labels = starting_labels(features[some], part.context, form, generator)
-            parts = new_components(self.space, self.context, form, part, labels)
-            return parts, climb(parts, form, part, spent)
-
-        every, given = torch.arange(count, device=x.device), self.components is not None
-        others = [every] * (STARTS - 1) if given else [part for part, _ in cross_folds(count, min(FITS, count), seed, x.device)]
-        found = [fitted(every, 0)]
-        for start, some in enumerate(others if not options.is_one and count > 1 else [], 1):
-            if spent():
-                break
-            found.append(fitted(some, start))
-        if given:
-            self.parts = max(found, key=lambda one: one[1])[0]
-        else:
-            self.parts = Components.together([parts for parts, _ in found], [1 / len(found)] * len(found))
-        return form
+        every, single = torch.arange(count, device=x.device), options.is_one or count < 2
+        others = [every] * (STARTS - 1) if self.components else [at for at, _ in cross_folds(count, FITS, seed, x.device)]
+        found = fit_parts(self.space, self.context, form, rows, features, [every, *([] if single else others)], spent, seed)
+        self.parts, best = max(found, key=lambda one: one[1].value)
+        if self.components is None:
+            self.parts = Components.together([one for one, _ in found], [1 / len(found)] * len(found))
+        return form, best.ended
 
     def _learn_many(
         self,
@@ -198,7 +213,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         limit: float,
         over: tuple[Callable[[], bool], Callable[[], bool]],
         seed: int,
-    ) -> Form:
+    ) -> tuple[Form, str]:
         (x, c), (chosen, spent) = train, over
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
         judges = torch.randperm(len(validation[0]), generator=torch.Generator().manual_seed(seed)).to(x.device)
@@ -222,12 +237,13 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             if found[1] <= fitted[1]:
                 break
             form, fitted = other, found
-        self.parts = fitted[0]
+        self.parts, ended = fitted[0], ""
         if not spent():
-            climb(self.parts, form, rows, spent, held, gain=LATE_GAIN)
+            ended = climb(self.parts, form, rows, spent, held, gain=LATE_GAIN).ended
         if len(x) > whole:
             step_through(self.parts, form, x, c, held, spent, seed)
-        return form
+            ended = "early stopping"
+        return form, ended
 
     def _chosen(
         self,
@@ -263,9 +279,11 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             covariance = ["full", "diagonal"]
         if layouts.lattices and self.covariance == "auto":  # tables of short lattices cost little
             covariance = [covariance[-1], *covariance[:-1]]
-        if reals < 2 or (self.covariance == "auto" and 8 * reals**2 > NUMBERS):
+        count = max(LEAST, (self.components or 1) * self.owners // GIVEN)
+        if reals < 2 or (self.covariance == "auto" and count * reals**2 > NUMBERS):
             covariance = ["diagonal"]
-        most = fitted // 8 if covariance == ["diagonal"] else min(fitted // 8, NUMBERS // reals**2)
+        most = min(fitted // 8, TABLES // max(1, self.parts.product.cells.total))
+        most = most if covariance == ["diagonal"] else min(most, NUMBERS // reals**2)
         sizes = [k for k in SIZES if k <= max(1, most // self.owners)] if self.components is None else [self.components]
         ranks = sorted({max(1, round(reals * share)) for share in (0.15, 0.3, 0.5)})
         if self.shrinkage is not None:
@@ -280,6 +298,10 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         both = lattices and not bool(self.parts.product._of_lattice.all())  # what suits short lattices blurs levels
         levels = LEVELS if both and self.pool is None and n < FEW else (None,)
         ranks = [ranks[len(ranks) // 2], *ranks]
+        for one in covariance:
+            smooth = () if one == "diagonal" else layouts.lattices
+            parts = partial(Components, self.space, self.context, sizes[0] * self.owners, one, self.owners, smooth)
+            afford(self.name, numbers_of(parts))
         return Options(sizes, covariance, ranks, shrinkage, pool, shape, levels, (self.owners,), (layouts.lattices,))
 
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
@@ -346,23 +368,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Read as many components, and normals as free, as a file holds, where the constructor left them open."""
-        found = described(state_dict, prefix + "parts.", self.space)
-        if found is not None:
-            count, covariance, smooth = found
-            if self.components is not None and count != self.components * self.owners:
-                raise DataError(f"The mixture has {self.components * self.owners} components, and the file {count}.")
-            # All tensors of the size that this asks for must be in the file, or its size would be anyone's choice.
-            table = state_dict.get(prefix + "parts.product.log_table")
-            mean = state_dict.get(prefix + "parts.product.mean")
-            one = Components(self.space, self.context, 1, "diagonal", smooth=smooth)
-            total, rest = one.product.cells.total, len(one.product.cells.rest)
-            if table is None or mean is None or table.shape != (count, total) or mean.shape != (count, rest):
-                raise DataError(f"The tables and normals of the file are not those of {count} components.")
-            factor = state_dict.get(prefix + "parts.gaussians.factor")
-            if factor is not None and tuple(factor.shape[1:]) != (len(one.joint),) * 2:
-                raise DataError("The covariances of the file are not those of the joint numbers of its space.")
-            device = self.parts.log_weights.device
-            self.parts = Components(self.space, self.context, count, covariance, smooth=smooth).to(device)
+        count = None if self.components is None else self.components * self.owners
+        if (parts := saved_components(state_dict, prefix + "parts.", self.space, self.context, count)) is not None:
+            self.parts = parts.to(self.parts.log_weights.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -375,11 +383,6 @@ def log_matmul(a: Tensor, b: Tensor) -> Tensor:
     for some in low.split(max(1, 2**20 // b.numel())):
         out[some] = (a[some, None] + b).logsumexp(2)
     return out
-
-
-def _counts(name: str) -> bool:
-    """Return whether a buffer holds what is forgotten after learning."""
-    return name.removeprefix("parts.product.") in Product.statistics
 
 
 def _some(x: Tensor, c: Tensor | None, rows: Tensor) -> WithContext:

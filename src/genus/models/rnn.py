@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from genus.errors import GenusError
+from genus.ladder import Size
 from genus.models.autoregressive import Autoregressive
 from genus.nets.causal import CausalNet
 from genus.nets.recurrent import CELLS, MeanMemory, RecurrentMemory
@@ -78,3 +79,14 @@ class RNN(Autoregressive, name="rnn"):
         values = rows * space.dim
         width = 64 if values < 50_000 else 128 if values < 2_000_000 else 256
         return {"width": width, "dropout": 0.1 if values < 2_000_000 else 0.0}
+
+    @classmethod
+    def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
+        """Return a growing width, then larger batches: of long sequences, in a short time, many small steps are worth most."""
+        if space.is_table or rows * space.dim < 500_000:
+            return ()
+        default, batch = cls.default_hyperparameters(space, rows), max(1, 2048 // space.dim)
+        return [
+            *(Size({"width": width}, steps, batch) for width, steps in ((64, 0), (128, 250), (256, 500))),
+            Size(default, 2000),
+        ]

@@ -16,7 +16,9 @@ from genus.errors import DataError, GenusError
 from genus.ladder import (
     ApproximateDensity,
     Composed,
+    Counted,
     GenerativeModel,
+    Learned,
     TractableDensity,
     build_family,
     map_batches,
@@ -26,6 +28,7 @@ from genus.ladder.unknown import WHO_CAN, Filled, list_columns, rows_by_pattern
 from genus.models.chain_rule import nothing_to_learn
 from genus.models.dequantised import Dequantised
 from genus.models.weights import mixture_weights
+from genus.nets.room import is_wide, shrunk
 from genus.nets.state import evaluating
 from genus.random import gumbel_like
 from genus.space import Space
@@ -139,6 +142,9 @@ class Stacked(Composed, ApproximateDensity):
             described = {"class": described, **{name: value for name, value in suited.items() if name in parameters}}
             if not cls.accepts(self.space, self.context) and not Dequantised.refusal_of(cls, self.space, self.context):
                 described = {**described, "class": "dequantised", "family": described["class"]}
+            if is_wide(self.space) and not issubclass(cls, Counted | Learned):
+                defaults = {name: one.default for name, one in parameters.items() if name in ("direct", "hidden", "width")}
+                described = shrunk(lambda hyper: build_family(hyper, self.space, self.context), defaults | described)
         elif not isinstance(described, Mapping):
             raise GenusError(f"A member is the name of a family, or {{'class': name, ...}}; got {described!r}.")
         model = build_family(described, self.space, self.context)

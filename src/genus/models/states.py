@@ -96,14 +96,11 @@ class ColumnStates(nn.Module):
                 state = runs(count[:present], most - kind.has_missing)
                 state = np.append(state, state.max(initial=-1) + 1) if kind.has_missing else state
             states.append(state)
-            table = torch.zeros(state.max() + 1, leaves.count, dtype=torch.float64)
-            table[state, np.arange(leaves.count)] = torch.as_tensor(count, dtype=torch.float64)
-            inside = torch.zeros_like(table)
-            inside[state, np.arange(leaves.count)] = 1.0
-            of_state = table.sum(1)
+            of_state, number = (torch.as_tensor(np.bincount(state, w)).double() for w in (count, np.ones(leaves.count)))
             mass = smoothed(of_state[None, None], torch.ones_like(of_state)[None, None] / len(of_state))[0, 0]
-            share = smoothed(table[None], (inside / inside.sum(1, keepdim=True))[None])[0]
-            log_leaf.append((mass[:, None] * share).sum(0).log())
+            leaf = torch.as_tensor(count, dtype=torch.float64)[None, None]
+            share = smoothed(leaf, 1 / number[state][None, None], of_state[state][None, None])[0, 0]
+            log_leaf.append((mass[state] * share).log())
         self.state, self.log_leaf = torch.as_tensor(np.concatenate(states)), torch.cat(log_leaf)
         self._prepare()
 
@@ -212,7 +209,7 @@ class ColumnStates(nn.Module):
         return out
 
 
-def smoothed(counts: Tensor, prior: Tensor) -> Tensor:
+def smoothed(counts: Tensor, prior: Tensor, total: Tensor | None = None) -> Tensor:
     """Return the rows of tables as probabilities, drawn towards a prior by as many rows' worth as suits each table best.
 
     How many is the one of `STRENGTHS` under which every counted row is likeliest when it is left out of its table itself.
@@ -220,11 +217,12 @@ def smoothed(counts: Tensor, prior: Tensor) -> Tensor:
     Args:
         counts: (T, R, S), of T tables of R rows.
         prior: (T, 1 or R, S), of which the last dimension sums to 1.
+        total: (T, R, S), of how many rows each count is a part, where rows of a table are not those of `counts`.
 
     Returns:
         (T, R, S); rows without counts are the prior.
     """
-    total = counts.sum(-1, keepdim=True)
+    total = counts.sum(-1, keepdim=True) if total is None else total
     best, chosen = (
         torch.full((len(counts),), -torch.inf, dtype=counts.dtype, device=counts.device),
         torch.ones_like(counts[:, 0, 0]),

@@ -22,6 +22,7 @@ from genus.models.particles import Particles, last_known, mixed, resampled, run_
 from genus.models.questions import Conditional
 from genus.nets.forest import ByteCodes, Forest
 from genus.nets.heads import SamplingOptions
+from genus.nets.room import Numbers, afford
 from genus.random import isolated, rng
 from genus.space import Category, Lattice, Space, Time
 
@@ -105,6 +106,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
         self.context_codes = None if context is None else ByteCodes(context)
         self.before = 0 if context is None else context.dim  # the bytes of the context come first
         self.forest = Forest(0, self.before + space.dim, depth)
+        afford(self.name, Numbers(0, 128 * orders * self._starts[-1]))  # a question's answer takes so many while it is learned
         self._take([[column.untrained(depth) for column in self._columns] for _ in range(orders)])
         self.register_load_state_dict_post_hook(_check_loaded)
 

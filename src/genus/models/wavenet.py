@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 from genus.errors import GenusError
+from genus.ladder import Size
 from genus.models.autoregressive import Autoregressive
 from genus.nets.dilated import DilatedMemory
 from genus.nets.tokens import NARROW, SeriesOutputs, SeriesTokens, SharedOutputs, SharedTokens
@@ -86,3 +88,14 @@ class WaveNet(Autoregressive, name="wavenet"):
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
         """Return a net that looks back by the length of sequences, up to 1,024 positions; narrower for long sequences."""
         return {"layers": min(max(2, math.ceil(math.log2(space.dim + 1))), 10), "width": 128 if space.dim <= 512 else 64}
+
+    @classmethod
+    def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
+        """Return a growing width, then larger batches: of long sequences, in a short time, many small steps are worth most."""
+        if rows * space.dim < 500_000:
+            return ()
+        default, batch = cls.default_hyperparameters(space, rows), max(1, 2048 // space.dim)
+        return [
+            *(Size({"width": width}, steps, batch) for width, steps in ((16, 0), (32, 400), (64, 1000))),
+            Size(default, 3000),
+        ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,9 +13,11 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
-from genus.nets.state import NoMoreThan, on_meta, reach, size_of_result
+from genus.errors import GenusError
+from genus.nets.state import NoMoreThan, has_tensor, on_meta, reach, size_of_result
+from genus.space import Space
 
-__all__ = ["Numbers", "built", "free_memory", "in_words", "numbers_of"]
+__all__ = ["MOST", "Numbers", "afford", "built", "free_memory", "in_words", "is_wide", "numbers_of", "shrunk"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -23,19 +26,30 @@ FEW = 2**20  # numbers of tensors that are made where they are only to be counte
 ONE, ALL = 2**22, 2**26  # numbers of one tensor, and of all that were ever made, beyond which a model is counted first
 TRAINED = 5 * 4  # bytes of a parameter: itself, its gradient, two moments, and its best value
 COUNTED = 2 * 4  # bytes of a number of a buffer: itself and its best value
+LEARNED = 6 * 8  # of one in double precision, as counts have: itself, its best value, and what is made of it when they conclude
+MOST = 2**26  # parameters of a model whose size nobody chose
+WIDE = 2**14  # states of all columns, of which fewer make no model that large
 
 
 class Numbers(NamedTuple):
-    """Hold how many numbers a model would hold: those that it learns, and its buffers; `whole` where all were counted."""
+    """Hold how many numbers a model would hold.
+
+    Attributes:
+        parameters: those that gradients change.
+        buffers: all others.
+        whole: whether all were counted.
+        double: how many of the buffers are in double precision.
+    """
 
     parameters: int
     buffers: int
     whole: bool = True
+    double: int = 0
 
     @property
     def bytes(self) -> int:
         """Return the memory that training takes for them, activations aside."""
-        return TRAINED * self.parameters + COUNTED * self.buffers
+        return TRAINED * self.parameters + COUNTED * (self.buffers - self.double) + LEARNED * self.double
 
 
 class Counting(TorchFunctionMode):
@@ -72,7 +86,7 @@ class Counting(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name.endswith("_") and not name.endswith("__"):
             return args[0] if args else kwargs["tensor"]  # as `nn.init` calls it
-        places = {} if any(isinstance(value, torch.Tensor) for value in args) else {"device": "meta"}
+        places = {} if has_tensor(args) else {"device": "meta"}
         named = {name: value for name, value in kwargs.items() if name != "generator"}
         return func(*on_meta(args), **{**on_meta(named), **places})
 
@@ -104,8 +118,57 @@ def _made(make: Callable[[], M], counting: Counting) -> tuple[M | None, Numbers]
         if not counting.left_out:
             raise
         return None, Numbers(counting.largest, 0, whole=False)
-    parameters, buffers = (sum(tensor.numel() for tensor in held) for held in (module.parameters(), module.buffers()))
-    return module, Numbers(parameters, buffers)
+    double = [buffer for buffer in module.buffers() if buffer.dtype == torch.float64]
+    parameters, buffers, doubles = (sum(map(torch.numel, held)) for held in (module.parameters(), module.buffers(), double))
+    return module, Numbers(parameters, buffers, double=doubles)
+
+
+def afford(name: str, numbers: Numbers) -> None:
+    """Raise GenusError, before memory is reserved, where training a model of so many numbers would not fit the memory there is.
+
+    Args:
+        name: of the model's family.
+        numbers: of the model.
+    """
+    free = free_memory()
+    if numbers.bytes > free:
+        more = "" if numbers.whole else "more than "
+        raise GenusError(
+            f"{name} of this size would have {more}{numbers.parameters:,} parameters and {numbers.buffers:,} other numbers,"
+            f" which take {in_words(numbers.bytes)} to train, and {in_words(free)} of memory are free; choose a smaller size"
+            " by its hyper-parameters, or another family."
+        )
+
+
+def is_wide(space: Space) -> bool:
+    """Return whether a default model of this space may be so large that its parameters are to be counted first."""
+    kinds = space.kinds[: space.period] if space.sequence else space.kinds
+    return len(kinds) ** 2 > WIDE or sum(kind.states for kind in kinds) > WIDE
+
+
+def shrunk(make: Callable[[dict[str, Any]], nn.Module], hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyper-parameters without the direct map, then of half the width, until a model has at most 67 million parameters.
+
+    Args:
+        make: makes a model of hyper-parameters.
+        hyper: those that nobody chose.
+    """
+    whole = dict(hyper)
+    while numbers_of(partial(make, whole)).parameters > MOST:
+        smaller = _smaller(whole)
+        if smaller == whole:
+            break
+        whole = smaller
+    return whole
+
+
+def _smaller(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Return hyper-parameters without the direct map, which grows with the square of the columns; else of half the width."""
+    if hyper.get("direct"):
+        return hyper | {"direct": False}
+    hidden, width = hyper.get("hidden"), hyper.get("width")
+    narrower = {"hidden": tuple(max(16, units // 2) for units in hidden)} if hidden else {}
+    return hyper | narrower | ({"width": max(16, width // 2)} if width else {})
 
 
 def _has_meta(values: Any) -> bool:
@@ -116,7 +179,7 @@ def _has_meta(values: Any) -> bool:
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Return the bytes that a new tensor could take on a device, by what the system says; of the process's group, if less.
+    """Return the bytes that a new tensor could take on a device, by what the system says; of the process or its group, if less.
 
     Args:
         device: None: of the processor.
@@ -127,6 +190,9 @@ def free_memory(device: torch.device | None = None) -> int:
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             found.append(1024 * int(line.split()[1]))
+    of_process = [line.split()[3] for line in _lines("/proc/self/limits") if line.startswith("Max address space")]
+    if of_process and of_process[0].isdecimal():  # as `ulimit -v` sets it
+        found.append(max(0, int(of_process[0]) - os.sysconf("SC_PAGE_SIZE") * int(_lines("/proc/self/statm")[0].split()[0])))
     limit, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
     if limit and used and limit[0].isdecimal():
         found.append(max(0, int(limit[0]) - int(used[0])))

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 __all__ = ["NoMoreThan", "check_numbers", "digest", "evaluating", "in_full_precision", "keeping_frozen",
-           "on_meta", "reach", "size_of_result"]  # fmt: skip
+           "has_tensor", "on_meta", "reach", "size_of_result"]  # fmt: skip
 
+
+JOINS = (torch.cat, torch.stack)  # of what was counted when it was made
 
 _evaluated: dict[nn.Module, tuple[int, bool]] = {}  # parts inside `evaluating`: how many times, and their mode outside
 _changing = threading.Lock()
@@ -161,7 +163,7 @@ class NoMoreThan(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         self.steps -= 1
-        if reach((args, kwargs)) > SMALL:
+        if func not in JOINS and reach((args, kwargs)) > SMALL:
             size = size_of_result(func, args, kwargs)
             self.built += size
             if size > 4 * self.largest + SPARE or self.built > TIMES * self.count + SPARE:
@@ -198,7 +200,7 @@ def size_of_result(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) 
     shapes = [value.shape for value in args if isinstance(value, Tensor)]
     if len(shapes) == len(args) + len(kwargs) and name not in PAIRED:  # the first sum on `meta` would import for seconds
         return math.prod(max(sizes) for sizes in zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1))
-    places = {} if any(isinstance(value, Tensor) for value in args) else {"device": "meta"}
+    places = {} if has_tensor(args) else {"device": "meta"}
     try:
         found = func(*on_meta(args), **{**on_meta({k: v for k, v in kwargs.items() if k != "generator"}), **places})
     except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
@@ -210,6 +212,11 @@ def size_of_result(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) 
 def _length(value: Any) -> int:
     """Return how many numbers a list of lists holds, all as long as the first."""
     return len(value) * _length(value[0]) if isinstance(value, list | tuple) and value else 1
+
+
+def has_tensor(values: Any) -> bool:
+    """Return whether a tensor is among arguments, or in a list among them."""
+    return isinstance(values, Tensor) or (isinstance(values, list | tuple) and any(map(has_tensor, values)))
 
 
 def on_meta(value: Any) -> Any:

@@ -41,7 +41,7 @@ class History:
         acceptance: the share of the model's draws that obey the constraints of the data; the others are drawn again.
         unit: in which people compare losses and criterion, such as "bits a character"; empty where they are no likelihoods.
         scale: by which losses and criterion are multiplied to be in it.
-        seen: of a training by gradients on a stream, how many rows it has held; 0 otherwise.
+        seen: of a training on a stream, by gradients or at once, how many of its rows it has seen; 0 otherwise.
 
     >>> history = History(rows=[{"step": 10, "epoch": 1.0, "seconds": 0.1, "nll": 2.5, "criterion": 2.6}])
     >>> history.players

@@ -21,7 +21,8 @@ from genus.training.options import FitOptions, find_device
 from genus.training.players import trainable
 from genus.training.rows import HELD_OUT, Rows, batch_size_for, prepare
 from genus.training.terminal import Interrupt, Progress
-from genus.training.trainer import CountingTrainer, Job, LearningTrainer, Trainer
+from genus.training.trainer import Job, Trainer
+from genus.training.whole import CountingTrainer, LearningTrainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -90,9 +91,10 @@ def fit(
             drawn when the model was made.
         validation: the share of rows held out (at most 20 000), or rows of their own in any form that `data` takes, or None.
             A model that counts in one pass has no use for a share and trains on all rows.
-            With max_seconds, trainings that evaluate again and again do so on a random choice of these rows, 256 or more, such
-            that an evaluation takes a thirtieth of the time; what is evaluated once has all of them. Charts, types and
-            levels of columns were measured when the data were read, on all rows; `compare` measures charts on training rows.
+            With max_seconds, trainings that evaluate again and again do so on a random choice of these rows, 256 or more (16
+            of long sequences), such that an evaluation takes a thirtieth of the time; what is evaluated once has all of them.
+            Charts, types and levels of columns were measured when the data were read, on all rows; `compare` measures charts on
+            training rows.
         patience: how many evaluations without a better criterion to wait; 20, for EM 3. An evaluation is due once an
             epoch, within 50 to 500 steps.
         ema_decay: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
@@ -122,7 +124,8 @@ def fit(
             process's own. What counts adds up its counts; a `Learned` or `Composed` model learns in rank 0, for all.
 
     Data are in memory, or memory-mapped tensors, or a stream (see `genus.read`): counting sees all of its rows, and none are
-    held out from it; gradients begin with a sample and go on to the rest, epoch by epoch; what learns at once sees the sample.
+    held out from it; gradients begin with a sample and go on to the rest, epoch by epoch, and so do passes of a mixture and the
+    counts of a Chow-Liu tree; what else learns at once sees the sample.
     For steps of another sort write the loop: `model.losses()` says what to lower.
 
     Raises:

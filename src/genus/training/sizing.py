@@ -20,6 +20,7 @@ __all__ = ["Choice", "built_as_saved", "choose_size", "saved_choice", "saved_set
 
 M = TypeVar("M", bound=GenerativeModel)
 TIMED = 3  # steps
+SPENT = 0.15  # of the time goes into choosing at most, but for the smallest size
 USED = 0.85  # of the time goes into steps, the rest into evaluations
 
 
@@ -73,7 +74,9 @@ def choose_size(
         return Choice(default)
     begin, chosen, step, larger = time.perf_counter(), sizes[0], 0.0, ""
     for size in sizes:
-        took = seconds_of_a_step(cls, data, default | size.hyper, size, seed, device)
+        if time.perf_counter() - begin > SPENT * seconds:
+            break
+        took = seconds_of_a_step(cls, data, default | size.hyper, size, seed, device, SPENT * seconds / len(sizes))
         fitting = USED * seconds / took
         if size is not sizes[0] and fitting < size.steps:
             larger = f"; {_words(size)} would make {fitting:,.0f}, and needs some {size.steps:,}"
@@ -85,9 +88,12 @@ def choose_size(
 
 
 def seconds_of_a_step(
-    cls: type[GenerativeModel], data: Any, hyper: dict[str, Any], size: Size, seed: int, device: str
+    cls: type[GenerativeModel], data: Any, hyper: dict[str, Any], size: Size, seed: int, device: str, seconds: float
 ) -> float:
-    """Return the seconds of a step of training; the first, which allocates, is not counted."""
+    """Return the seconds of a step of training, by some steps or, where one alone takes longer than `seconds`, by that.
+
+    The first step, which allocates, is not counted.
+    """
     model = build(cls, data.space, data.context, seed, **hyper)
     options: dict[str, Any] = {"batch_size": size.batch_size, "device": device, "validation": None, "progress": False}
     with warnings.catch_warnings():
@@ -98,6 +104,8 @@ def seconds_of_a_step(
             begin = time.perf_counter()
             fit(model, data, max_steps=steps, **options)
             took.append(time.perf_counter() - begin)
+            if took[0] > seconds:
+                return took[0]
     return max((took[1] - took[0]) / TIMED, 1e-6)
 
 

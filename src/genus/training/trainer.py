@@ -1,8 +1,7 @@
-"""The parts that every training has (a clock, evaluations, a record, a file to resume from), and training by counting."""
+"""The parts that every training has: a clock, evaluations, a record, a file to resume from."""
 
 from __future__ import annotations
 
-import math
 import os
 import time
 import warnings
@@ -15,12 +14,12 @@ from torch import Tensor, nn
 
 from genus.codec import Codec
 from genus.codec.units import Unit
-from genus.errors import ModelFileError, NonFiniteLossError, TrainingError
+from genus.errors import ModelFileError, NonFiniteLossError, TrainingError, lacks_memory
 from genus.files import check_types
-from genus.ladder import Counted, GenerativeModel, Learned, Loss, isolated
+from genus.ladder import GenerativeModel, Loss, isolated
+from genus.nets.room import free_memory, in_words
 from genus.nets.state import check_numbers, evaluating
-from genus.random import passed_along, random_state, restore_random_state
-from genus.threads import threads_for, torch_threads
+from genus.random import random_state, restore_random_state
 from genus.training import checkpoint
 from genus.training.checkpoint import BestWeights
 from genus.training.group import Group
@@ -29,14 +28,14 @@ from genus.training.options import Budget, FitOptions
 from genus.training.rows import Rows
 from genus.training.terminal import Interrupt, Progress, TrainingInterrupted
 
-__all__ = ["CountingTrainer", "Job", "LearningTrainer", "Trainer"]
+__all__ = ["Job", "Trainer"]
 
-PROBE = 256  # rows whose evaluation is timed, to learn how many are affordable
+PROBE, LEAST_PROBE = 256, 16  # rows whose evaluation is timed, to learn how many are affordable; of long sequences fewer
+PROBE_ELEMENTS = 2**17
 EVALUATIONS_PER_BUDGET = 30  # one evaluation takes at most 1 / 30 of max_seconds
 SAVE_SECONDS = 60.0
 COUNTED = 1000  # rows of which the mean length is that of all
 INTERRUPTED = "interrupted"  # the one end of a training that `finish` raises instead of returning
-ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small enough not to fill the memory
 
 
 class Job(NamedTuple):
@@ -115,9 +114,14 @@ class Trainer(ABC):
             if self.group.is_first:  # which evaluates
                 self.limit_validation_rows()
             return self.finish(self.loop())
-        except TrainingError:
+        except (TrainingError, MemoryError, RuntimeError) as error:
             self.best.restore(self.model)
-            raise
+            if not lacks_memory(error):
+                raise
+            raise TrainingError(
+                f"There is not enough memory to train {self.model.family_name} on {len(self.train):,} rows:"
+                f" {in_words(free_memory())} are free; choose a smaller size by its hyper-parameters, or fewer rows."
+            ) from error
         except TrainingInterrupted:  # its message is complete
             raise
         except KeyboardInterrupt as error:
@@ -179,18 +183,19 @@ class Trainer(ABC):
             return (self.model.criterion(rows.x, rows.c) if value is None else value), numbers
 
     def limit_validation_rows(self) -> None:
-        """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, though PROBE rows at least.
+        """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, though `probe` rows at least.
 
-        The time is that of the first PROBE rows. Without max_seconds all rows stay, and so they do where there is but one
+        The time is that of the first such rows. Without max_seconds all rows stay, and so they do where there is but one
         evaluation, after all learning: a model that counts in one pass, or learns in one call, has no density before.
         """
         budget = self.budget.seconds
-        if self.validation is None or budget is None or self.is_evaluated_once or len(self.validation) <= PROBE:
+        probe = max(LEAST_PROBE, min(PROBE, PROBE_ELEMENTS // self.model.space.dim))
+        if self.validation is None or budget is None or self.is_evaluated_once or len(self.validation) <= probe:
             return
         start = time.perf_counter()
-        self.measure(self.validation[:PROBE])
+        self.measure(self.validation[:probe])
         seconds = max(time.perf_counter() - start, 1e-6)
-        affordable = max(PROBE, int(PROBE * budget / EVALUATIONS_PER_BUDGET / seconds))
+        affordable = max(probe, int(probe * budget / EVALUATIONS_PER_BUDGET / seconds))
         self.validation = self.validation.some(affordable, self.options.seed)  # the rows may be sorted
 
     def evaluate_and_keep_best(self) -> tuple[float | None, dict[str, float]]:
@@ -300,92 +305,3 @@ class Trainer(ABC):
     def restore(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
         """Take in what `tensors` and `numbers` returned."""
         self.model.load_state_dict(groups["weights"])
-
-
-class CountingTrainer(Trainer):
-    """Train a `Counted` model: in one pass over the rows where it has a closed form, in passes of EM until none improves it."""
-
-    patience_over = "converged"
-    tolerance = 1e-4
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(job, batch_size=job.options.batch_size, steps_per_epoch=1, most_steps=200)
-        self.batch_size = job.options.batch_size or max(1, ELEMENTS // job.model.space.dim)
-        self.counted = cast(Counted, job.model)
-        self.passes = self.counted.passes
-        self.is_evaluated_once = self.passes == 1
-        self.history.parameters = job.model.parameter_count
-
-    @torch.no_grad()
-    def loop(self) -> str:
-        self.model.eval()
-        while (stopped := self.finished() or self.over()) is None:
-            with passed_along(self.model):  # functions of torch that are given no generator draw from the seed's too
-                whole = self.one_pass()
-            if not whole:
-                stopped = self.over() or INTERRUPTED
-                break
-            self.step += 1
-            value, numbers = self.evaluate_and_keep_best()
-            self.record({}, value, numbers)
-            if self.save_due():
-                self.save()
-        self.save()
-        self.best.restore(self.model)
-        self.history.parameters = self.model.parameter_count  # of some models the data decide
-        return stopped
-
-    def finished(self) -> str | None:
-        """Return "closed form" where all passes of a closed form have been made; None otherwise."""
-        return "closed form" if self.passes is not None and self.step >= self.passes else None
-
-    def one_pass(self) -> bool:
-        """Observe all rows and conclude; return False where time ran out, or Ctrl-C came, and the pass is void.
-
-        The first pass is concluded from the rows seen by then, so that a short time still gives a model.
-        """
-        self.counted.clear()
-        cut = False
-        for number, block in enumerate(self.train.blocks(self.batch_size, self.group.rank, self.group.count)):
-            cut = number > 0 and self.over() is not None
-            if cut:
-                break
-            if not len(block):
-                continue
-            rows = block.to(self.device)
-            self.counted.observe(*rows.observed())  # type: ignore[arg-type]
-        if cut and self.step > 0:
-            return False
-        self.group.conclude(self.counted, self.model)
-        return True
-
-
-class LearningTrainer(Trainer):
-    """Train a `Learned` model: one call, which is one step. It is not resumed midway, but starts over."""
-
-    is_evaluated_once = True
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(job, batch_size=None, steps_per_epoch=1, most_steps=1)
-        self.history.parameters = job.model.parameter_count
-
-    @torch.no_grad()
-    def loop(self) -> str:
-        self.model.eval()
-        if self.step == 0:
-            train = self.train[:].to(self.device)
-            held = None if self.validation is None else (self.validation.x, self.validation.c)
-            with passed_along(self.model), torch_threads(threads_for(train.x.numel())):
-                cast(Learned, self.model).learn((train.x, train.c), held, self.seconds_left, self.options.seed)
-            self.step = 1
-            self.record({}, *self.evaluate_and_keep_best())
-        if not self.interrupt.asked:  # what was cut short is no training that another could go on from
-            self.save()
-        self.history.parameters = self.model.parameter_count
-        return INTERRUPTED if self.interrupt.asked else "early stopping" if self.seconds_left() else "max_seconds"
-
-    def seconds_left(self) -> float:
-        """Return the seconds that learning may still take: none after Ctrl-C, inf without a limit."""
-        if self.interrupt.asked:
-            return 0.0
-        return math.inf if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)

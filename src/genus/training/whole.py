@@ -1,0 +1,118 @@
+"""Training by whole passes: of models that count all rows, and of those that learn from them in one call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+
+from genus.ladder import Counted, Learned, Rest, WithContext
+from genus.random import passed_along
+from genus.threads import threads_for, torch_threads
+from genus.training.rows import Rows
+from genus.training.trainer import INTERRUPTED, Job, Trainer
+
+__all__ = ["CountingTrainer", "LearningTrainer"]
+
+ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small enough not to fill the memory
+
+
+class CountingTrainer(Trainer):
+    """Train a `Counted` model: in one pass over the rows where it has a closed form, in passes of EM until none improves it."""
+
+    patience_over = "converged"
+    tolerance = 1e-4
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job, batch_size=job.options.batch_size, steps_per_epoch=1, most_steps=200)
+        self.batch_size = job.options.batch_size or max(1, ELEMENTS // job.model.space.dim)
+        self.counted = cast(Counted, job.model)
+        self.passes = self.counted.passes
+        self.is_evaluated_once = self.passes == 1
+        self.history.parameters = job.model.parameter_count
+
+    @torch.no_grad()
+    def loop(self) -> str:
+        self.model.eval()
+        while (stopped := self.finished() or self.over()) is None:
+            with passed_along(self.model):  # functions of torch that are given no generator draw from the seed's too
+                whole = self.one_pass()
+            if not whole:
+                stopped = self.over() or INTERRUPTED
+                break
+            self.step += 1
+            value, numbers = self.evaluate_and_keep_best()
+            self.record({}, value, numbers)
+            if self.save_due():
+                self.save()
+        self.save()
+        self.best.restore(self.model)
+        self.history.parameters = self.model.parameter_count  # of some models the data decide
+        return stopped
+
+    def finished(self) -> str | None:
+        """Return "closed form" where all passes of a closed form have been made; None otherwise."""
+        return "closed form" if self.passes is not None and self.step >= self.passes else None
+
+    def one_pass(self) -> bool:
+        """Observe all rows and conclude; return False where time ran out, or Ctrl-C came, and the pass is void.
+
+        The first pass is concluded from the rows seen by then, so that a short time still gives a model.
+        """
+        self.counted.clear()
+        cut = False
+        for number, block in enumerate(self.train.blocks(self.batch_size, self.group.rank, self.group.count)):
+            cut = number > 0 and self.over() is not None
+            if cut:
+                break
+            if not len(block):
+                continue
+            rows = block.to(self.device)
+            self.counted.observe(*rows.observed())  # type: ignore[arg-type]
+        if cut and self.step > 0:
+            return False
+        self.group.conclude(self.counted, self.model)
+        return True
+
+
+class LearningTrainer(Trainer):
+    """Train a `Learned` model: one call, which is one step. It is not resumed midway, but starts over."""
+
+    is_evaluated_once = True
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job, batch_size=None, steps_per_epoch=1, most_steps=1)
+        self.history.parameters = job.model.parameter_count
+
+    @torch.no_grad()
+    def loop(self) -> str:
+        self.model.eval()
+        ended = None
+        if self.step == 0:
+            train, learned, more = self.train[:].to(self.device), cast(Learned, self.model), dict[str, Any]()
+            held = None if self.validation is None else (self.validation.x, self.validation.c)
+            if self.train.rest is not None:
+                self.history.seen, more = len(train), {"rest": self.rest} if learned.streams else {}
+            with passed_along(self.model), torch_threads(threads_for(train.x.numel())):
+                ended = learned.learn((train.x, train.c), held, self.seconds_left, self.options.seed, **more)
+            self.step = 1
+            self.record({}, *self.evaluate_and_keep_best())
+        if not self.interrupt.asked:  # what was cut short is no training that another could go on from
+            self.save()
+        self.history.parameters = self.model.parameter_count
+        return INTERRUPTED if self.interrupt.asked else ended or "early stopping" if self.seconds_left() else "max_seconds"
+
+    def rest(self, size: int) -> Iterator[WithContext]:
+        """Yield the rows of a stream beside its sample, in blocks, and note how many have been seen."""
+        seen, rest = len(self.train), cast(Rest, self.train.rest)
+        for block in (Rows(x, c).to(self.device) for x, c in rest(size)):
+            yield block.x, block.c
+            self.history.seen = max(self.history.seen, seen := seen + len(block))
+
+    def seconds_left(self) -> float:
+        """Return the seconds that learning may still take: none after Ctrl-C, inf without a limit."""
+        if self.interrupt.asked:
+            return 0.0
+        return math.inf if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)
