@@ -203,14 +203,14 @@ def without_blanks(data: genus.Dataset, where: dict[str, str]) -> tuple[torch.Te
 
 
 def kept(model: genus.GenerativeModel, like: torch.Tensor, where: dict[str, str], most: int = 100_000) -> torch.Tensor:
-    """As many draws without conditions as there are rows that fulfil them, of which they hold; fewer after so many draws."""
+    """Of draws without conditions those that fulfil them, SEEDS times as many as there are rows; fewer after so many draws."""
     columns = [model.space.index(name) for name in where]
     found, drawn = [like[:0]], 0
-    while sum(map(len, found)) < len(like) and drawn < most:
+    while sum(map(len, found)) < SEEDS * len(like) and drawn < most:
         x = model.sample(5000, seed=1000 + drawn)
         found.append(x[(x[:, columns] == like[0, columns]).all(1)])
         drawn += len(x)
-    return torch.cat(found)[: len(like)]
+    return torch.cat(found)[: SEEDS * len(like)]
 
 
 def conditioned(folder: Path, families: list[str], seconds: float) -> None:
@@ -246,7 +246,8 @@ def conditioned(folder: Path, families: list[str], seconds: float) -> None:
         given = told([such] * SEEDS, [model.sample(count, seed=seed, where=where) for seed in range(SEEDS)])
         spent = time.process_time() - start
         areas = {"where": given, "unconditional": told(free, [model.sample(count, seed=seed) for seed in range(SEEDS)])}
-        show(family, areas | {"kept_of_unconditional": told([such], [kept(model, such, where)])}, spent)
+        chosen = kept(model, such, where).tensor_split(SEEDS)
+        show(family, areas | {"kept_of_unconditional": told([such] * SEEDS, [*chosen])}, spent)
 
 
 def one_from_the_rest(folder: Path, families: list[str], seconds: float, rows: int) -> None:
@@ -258,6 +259,7 @@ def one_from_the_rest(folder: Path, families: list[str], seconds: float, rows: i
         models[family] = built(family, known)
         genus.fit(models[family], known, seed=0, max_seconds=seconds, progress=False)
     space, names = known.space, known.space.names or ()
+    table = test.frame().select(names)  # without what a relation tells: education.num would give education away
     levels = [isinstance(kind, genus.Category) for kind in space.kinds]
     learned, asked = known.x.double().numpy(), test.x.double().numpy()
     for i, name in enumerate(names):
@@ -275,7 +277,7 @@ def one_from_the_rest(folder: Path, families: list[str], seconds: float, rows: i
         else:
             line.append(("boosted", r2_score(truth, found.predict(asked[tested][:, others])), float("nan")))
         for family, model in models.items():
-            predicted = genus.predict(model, test.frame(), name)
+            predicted = genus.predict(model, table, name)
             if levels[i]:
                 told = np.stack(list(predicted.probabilities.values()), axis=1)[tested]
                 values = np.array(list(predicted.probabilities))
