@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ __all__ = ["Boosted", "BoostingOptions", "boost"]
 FEWEST, FEW = 20, 4  # rows, and rows that answer either way, below which a question gets no trees
 LEAST, SHRINKAGE = 10, 3.0  # rows of a leaf; rows' worth of second derivatives that draw a leaf towards 0
 SEEN = 0.7  # the share of the columns that a tree sees
-PATIENCE = 10  # rounds without a better likelihood of the validation rows
+PATIENCE = 1.0  # the sum of the rates of trees without a better likelihood of the validation rows
 PRIOR = 0.5  # rows that each leaf counts more than it has
 
 SILENT = {
@@ -148,7 +149,7 @@ def grow(train: Any, held: Any, options: BoostingOptions) -> tuple[np.ndarray, n
         if options.spent():
             raise lightgbm.callback.EarlyStopException(state.iteration, state.evaluation_result_list)
 
-    early = lightgbm.early_stopping(PATIENCE, verbose=False)
+    early = lightgbm.early_stopping(math.ceil(PATIENCE / options.rate), verbose=False)
     booster = lightgbm.train(parameters, train, options.rounds, valid_sets=[held], callbacks=[early, stop])
     return complete(booster.model_to_string(num_iteration=booster.best_iteration), options.depth)
 

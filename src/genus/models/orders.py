@@ -14,8 +14,9 @@ from genus.errors import DataError, GenusError
 from genus.models.chain_rule import ChainRule
 from genus.models.sampling import GenerationOptions, draw_positions
 from genus.random import rng
+from genus.space import Category, Lattice, Space, Time
 
-__all__ = ["SeveralOrders"]
+__all__ = ["SeveralOrders", "backwards", "few_first"]
 
 
 class SeveralOrders(ChainRule):
@@ -86,3 +87,42 @@ class SeveralOrders(ChainRule):
             part = draw_positions(steps, len(rows), None if c is None else c[rows], None, options, self.space, x)
             x[rows] = part[:, self.orders[k].argsort()]
         return x.reshape(-1, *self.space.shape)
+
+
+def few_first(space: Space, shuffled: bool = False) -> list[int]:
+    """Return the columns by how many values they have, times first: what has a season depends on them.
+
+    Args:
+        space: of the rows.
+        shuffled: only times, columns that are counted and other numbers stand in this order, each at random.
+
+    >>> from genus import Category, Real
+    >>> few_first(Space([Real(), Category(("a", "b", "c")), Category((0, 1))]))
+    [2, 1, 0]
+    """
+
+    if not shuffled:
+        return sorted(range(space.dim), key=lambda i: values_of(space, i))
+    return sorted(torch.randperm(space.dim).tolist(), key=lambda i: sort_of_values(space, i))
+
+
+def backwards(space: Space, order: Sequence[int]) -> list[int]:
+    """Return an order backwards within times, within columns that are counted, and within other numbers."""
+    last_first = list(order)[::-1]
+    return sorted(last_first, key=lambda i: sort_of_values(space, i))  # sorting keeps the order of equals
+
+
+def values_of(space: Space, i: int) -> float:
+    """Return how many values a column has, below 0 for a time."""
+    kind = space.kinds[i]
+    if isinstance(kind, Time):
+        return -1.0
+    if isinstance(kind, Category):
+        return kind.states
+    return kind.size + kind.states - 1 if isinstance(kind, Lattice) and kind.is_narrow else math.inf
+
+
+def sort_of_values(space: Space, i: int) -> int:
+    """Return 0 for a time, 1 for a column that is counted, and 2 for other numbers."""
+    values = values_of(space, i)
+    return (values >= 0) + (values == math.inf)

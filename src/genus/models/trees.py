@@ -17,14 +17,14 @@ from genus.ladder.unknown import Filled, fill_unknown, rows_by_pattern
 from genus.models.boosting import Boosted, BoostingOptions, boost, empty
 from genus.models.chain_rule import checked_order
 from genus.models.leaves import ColumnLeaves
-from genus.models.orders import SeveralOrders
+from genus.models.orders import SeveralOrders, backwards, few_first
 from genus.models.particles import Particles, last_known, mixed, resampled, run_until
 from genus.models.questions import Conditional
 from genus.nets.forest import ByteCodes, Forest
 from genus.nets.heads import SamplingOptions
 from genus.nets.room import Numbers, afford
 from genus.random import isolated, rng
-from genus.space import Category, Lattice, Space, Time
+from genus.space import Space
 
 __all__ = ["Trees"]
 
@@ -51,8 +51,9 @@ class Trees(Learned, SeveralOrders, name="trees"):
     draws such an estimate is worth.
 
     Args:
-        orders: the number of chains, each in an order of the columns of its own, the first in `order`, the others random among
-            the columns of few values, then among those of many. The density is the mean of theirs.
+        orders: the number of chains, each in an order of the columns of its own: the first in `order`, the second backwards, so
+            that of two columns each is learned given the other, the rest random; in these the columns of few values come before
+            those of many. The density is the mean of theirs.
         order: the order of the columns; by default times come first, then columns of few values before those of many, so that
             numbers are drawn given levels: on Adult a classifier tells such samples less well from real rows.
         rounds: the most trees of a question.
@@ -97,8 +98,8 @@ class Trees(Learned, SeveralOrders, name="trees"):
         super().__init__(space, context)
         self.order = checked_order(space, few_first(space) if order is None else order)
         self.rounds, self.rate = rounds, rate
-        shuffles = (torch.tensor(few_first(space, shuffled=True)) for _ in range(orders - 1))
-        self.register_buffer("orders", torch.stack([torch.tensor(self.order), *shuffles]))
+        others = [backwards(space, self.order), *(few_first(space, shuffled=True) for _ in range(orders - 2))]
+        self.register_buffer("orders", torch.tensor([self.order, *others[: orders - 1]]))
         if orders > 1:
             self.order = None
         self.leaves = nn.ModuleList(ColumnLeaves(Space([kind]), bins, pooled=True) for kind in space.kinds)
@@ -334,32 +335,6 @@ class TreeChain:
         for i in self.order[last_known(self.order, unknown) + 1 :]:
             self.draw_column(i, seen, x)
         return x
-
-
-def few_first(space: Space, shuffled: bool = False) -> list[int]:
-    """Return the columns by how many values they have, times first: what has a season depends on them.
-
-    Args:
-        space: of the rows.
-        shuffled: only times, columns that are counted and other numbers stand in this order, each at random.
-
-    >>> from genus import Category, Real
-    >>> few_first(Space([Real(), Category(("a", "b", "c")), Category((0, 1))]))
-    [2, 1, 0]
-    """
-
-    def values(i: int) -> float:
-        kind = space.kinds[i]
-        if isinstance(kind, Time):
-            return -1.0
-        if isinstance(kind, Category):
-            return kind.states
-        return kind.size + kind.states - 1 if isinstance(kind, Lattice) and kind.is_narrow else math.inf
-
-    keys = [values(i) for i in range(space.dim)]
-    if not shuffled:
-        return sorted(range(space.dim), key=keys.__getitem__)
-    return sorted(torch.randperm(space.dim).tolist(), key=lambda i: (keys[i] >= 0) + (keys[i] == math.inf))
 
 
 def _divided(train: WithContext, validation: WithContext | None, seconds: float) -> tuple[WithContext, WithContext]:
