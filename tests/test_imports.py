@@ -50,7 +50,7 @@ BELOW: dict[str, set[str]] = {
     "testing": TENSORS | {"transforms", "ladder", "divergences", "models", "training", "laws"},
     "evaluation": FORMS
     | TENSORS
-    | {"data", "nets", "ladder", "divergences", "models", "registry", "files", "training", "laws"},
+    | {"data", "nets", "ladder", "divergences", "models", "registry", "files", "training", "laws", "questions"},
 }
 BELOW["questions"] = FORMS | {"data", "ladder", "random"}
 BELOW["export"] = VALUES | {"atomic", "ladder"}

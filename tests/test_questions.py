@@ -363,6 +363,34 @@ def test_a_number_is_given_to_a_density_by_weights_and_refused_without_one() -> 
         make("wgan-gp", space).sample(1, seed=0, where={"y": 0.25})
 
 
+@pytest.mark.parametrize("family", ["maf", "vae"])
+def test_rows_that_a_condition_leaves_out_cost_no_blanks_and_few_passes(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of draws without conditions the blanks are drawn where the row may be kept, by as many draws at once as should do."""
+    blank = Category(("a", "b", None), unknown=True)
+    space = Space([Category(tuple("klmnopqrstuvwxyz")), blank, Lattice(0, 300), blank], names=["level", "hole", "x", "hat"])
+    model = make(family, space)
+    passes, filled = list[int](), list[torch.Tensor]()
+    own, checked = type(model)._without_blanks, type(model)._checked_draw
+
+    def draw(self: Any, c: Any, blanks: bool, index: torch.Tensor, *more: Any) -> torch.Tensor:
+        passes.append(len(index))
+        return checked(self, c, blanks, index, *more)
+
+    def without(self: Any, x: torch.Tensor, c: Any) -> torch.Tensor:
+        filled.append(x)
+        return own(self, x, c)
+
+    monkeypatch.setattr(type(model), "_without_blanks", without)
+    monkeypatch.setattr(type(model), "_checked_draw", draw)
+    drawn = model.sample(100, seed=0, where={"level": "k"})
+    assert sum(passes) > 1000
+    assert len(passes) < 40  # 80 and more by 256 or fewer at once
+    assert drawn[:, 0].tolist() == [0.0] * 100
+    assert not space.unknown_blanks(drawn).any()
+    for rows in filled if family == "maf" else []:
+        assert (rows[:, 0] == 0).all()
+
+
 def test_the_command_takes_conditions(tmp_path: Path) -> None:
     model = tmp_path / "iris.genus"
     run("fit", "iris", "--family", "mixture", "--seed", "0", "--out", model)

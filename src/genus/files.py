@@ -21,7 +21,7 @@ from genus.atomic import atomic_write
 from genus.codec import Codec
 from genus.configurable import unregistered_reason
 from genus.errors import GenusError, ModelFileError
-from genus.ladder import Contexts, GenerativeModel, HeldOut, build_family, isolated
+from genus.ladder import Contexts, GenerativeModel, HeldOut, build_family, calibrations_from_json, isolated
 from genus.nets.state import NoMoreThan, check_numbers
 from genus.registry import family
 from genus.space import Space
@@ -131,6 +131,7 @@ def describe(model: GenerativeModel) -> dict[str, Any]:
         "context": model.context.to_json() if model.context is not None else None,
         "acceptance": model.acceptance,
         "held_out": model.held_out.to_json() if model.held_out is not None else None,
+        "calibrations": {name: one.to_json() for name, one in model.calibrations.items()},
         "contexts": model.contexts.to_json() if model.contexts is not None else None,
         "codec": model.codec.to_json() if model.codec is not None else None,
         "context_codec": model.context_codec.to_json() if model.context_codec is not None else None,
@@ -168,6 +169,7 @@ def load(path: str | os.PathLike[str], into: GenerativeModel | None = None) -> G
         check_numbers(model)
         model.acceptance = _share(header.get("acceptance", 1.0))
         model.held_out = HeldOut.from_json(header.get("held_out"))
+        model.calibrations = calibrations_from_json(header.get("calibrations"), model.space)
         model.codec = _codec(model.space, header["codec"])
         if model.context is not None:
             model.context_codec = _codec(model.context, header["context_codec"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from genus.ladder import GenerativeModel
-    from genus.questions import Calibration, Imputed
+    from genus.questions import Imputed
 
 __all__ = ["Filling", "FilledBlock", "Predicting", "PredictedBlock", "filled", "predicted"]
 
@@ -120,7 +120,7 @@ class Predicting:
         model: of a table.
         reading: the arguments of `genus.read`.
         column, level, probabilities: the options of the command.
-        calibration: by held-out rows; None without.
+        calibrated: whether by what the model keeps of held-out rows.
     """
 
     model: GenerativeModel
@@ -128,7 +128,7 @@ class Predicting:
     column: str
     level: float
     probabilities: bool
-    calibration: Calibration | None
+    calibrated: bool
 
 
 @dataclass
@@ -158,7 +158,7 @@ def predicted(task: Predicting, block: tuple[int, Any, bool]) -> PredictedBlock:
     start, source, several = block
     reading = _reading(task.reading, several)
     try:
-        found = predict(task.model, source, task.column, task.level, calibration=task.calibration, **reading)
+        found = predict(task.model, source, task.column, task.level, calibrated=task.calibrated, **reading)
     except DataError as error:
         if not several:
             raise

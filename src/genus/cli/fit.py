@@ -56,6 +56,12 @@ def fit(
             help="Choose a hyper-parameter, such as hidden=64,64; the others suit the number of rows.",
         ),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Calibrate predictions of this column by validation rows, and keep that in the model's file."
+        ),
+    ] = None,
     reading: ReadingOptions,
     stream: Annotated[
         bool,
@@ -105,7 +111,7 @@ def fit(
         given |= {"--stream": stream, "--processes": processes}
         if odd := [option for option, value in given.items() if value]:
             raise UsageError(f"{odd[0]} is for one family, and none is named; add --family, or leave it out")
-        _fit_best(data, reading, limit or BEST_SECONDS, seed, out, output, ctx)
+        _fit_best(data, reading, limit or BEST_SECONDS, seed, target, out, output, ctx)
         return
     cls = find_family(name)
     chosen = parse_hyperparameters(cls, settings or ())
@@ -115,7 +121,7 @@ def fit(
 
     from genus.data import read
 
-    dataset = read(source_of(data), **reading.arguments(), stream=stream)
+    dataset = read(source_of(data), target=target, **reading.arguments(), stream=stream)
     from genus.training.group import Group
     from genus.training.sizing import built_as_saved, choose_size, saved_choice
 
@@ -155,7 +161,8 @@ def fit(
     if group.is_first:
         kept.unlink(missing_ok=True)
         unit = Unit.of(codec_of(model), dataset.x[:1000])
-        summary = _summary(model, history, out, unit) | _rows_seen(dataset, history)
+        predictions = _keep_calibration(model, dataset, target, seed, out) if target is not None else {}
+        summary = _summary(model, history, out, unit) | _rows_seen(dataset, history) | predictions
         if output.as_json:
             print_json(summary)
         else:
@@ -183,8 +190,38 @@ def _train(model: GenerativeModel, dataset: Dataset, group: Group, out: Path, ct
     return history
 
 
+def _keep_calibration(model: GenerativeModel, dataset: Dataset, target: str, seed: int, out: Path) -> dict[str, dict[str, Any]]:
+    """Calibrate predictions of a column by the rows that stopped the training, write it into the file, and return it."""
+    from genus.files import save
+    from genus.questions.trust import keep_calibration
+    from genus.training.options import FitOptions
+    from genus.training.rows import prepare
+
+    held = None
+    if model.held_out is not None and not hasattr(dataset, "blocks"):
+        held = prepare(model, dataset, FitOptions.validation, seed)[1]
+    found, reason = None, "no row was held out of this training"
+    if held is not None:
+        try:
+            found = keep_calibration(model, held.x, held.c, target)
+            reason = "this family's density is a bound"
+        except DataError as error:
+            reason = str(error).rstrip(".")
+    if found is None:
+        return {"predictions": {"column": target, "calibration": None, "reason": reason}}
+    save(model, out)
+    return {"predictions": {"column": target, "calibration": found.to_json(), "reason": str(found)}}
+
+
 def _fit_best(
-    data: str, reading: ReadingOptions, seconds: float, seed: int, out: Path, output: Output, ctx: typer.Context
+    data: str,
+    reading: ReadingOptions,
+    seconds: float,
+    seed: int,
+    target: str | None,
+    out: Path,
+    output: Output,
+    ctx: typer.Context,
 ) -> None:
     """Compare all families in that time, and write the winner."""
     check_files(out, out.parent / f"{out.name}.ckpt", False)
@@ -199,7 +236,7 @@ def _fit_best(
     from genus.evaluation.figures import density_text, number
     from genus.files import load
 
-    dataset = read(source_of(data), **reading.arguments())
+    dataset = read(source_of(data), target=target, **reading.arguments())
     output.note(f"{dataset.summary(shell=True)}\n")
     with TemporaryDirectory() as folder:
         report = compare(dataset, time_limit=seconds, folder=folder, progress=False if output.quiet else output.note)
@@ -330,5 +367,10 @@ def _print_summary(summary: dict[str, Any], unit: Unit, then: str) -> None:
         say(f"warning   {sentence}")
     if summary["privacy"] is not None:
         say(f"privacy   {summary['privacy']}")
+    if "predictions" in summary:
+        found = summary["predictions"]
+        how = "" if found["calibration"] else "not calibrated, "
+        then_by = "" if found["calibration"] else "; genus predict --held-out FILE --keep does it by rows of a file"
+        say(f"predict   {found['column']}: {how}{found['reason']}{then_by}")
     say(f"model     {summary['out']} ({file_size(Path(summary['out']))}, {summary['parameters']:,} parameters)")
     say(f"next      {then}")

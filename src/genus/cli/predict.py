@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from genus.cli import filling
+from genus.cli.errors import UsageError
 from genus.cli.filling import PredictedBlock, Predicting, predicted
 from genus.cli.inputs import source_of
 from genus.cli.jobs import in_order
@@ -36,6 +37,8 @@ def predict(
             metavar="FILE", exists=True, help="Calibrate by these rows, which hold the column and were not in training."
         ),
     ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Write the calibration by --held-out into the model's file.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Leave out a calibration that the model's file keeps.")] = False,
     out: TableFile = None,
     jobs: Jobs = None,
     reading: TableOptions,
@@ -46,24 +49,32 @@ def predict(
     A category gets its likeliest level, a number its mean and an interval. The column may be there, and is not looked at;
     blanks of other columns are averaged over. Any family with a density answers. Rows come in the order of the table. With
     --held-out the probabilities and intervals are calibrated by rows of another file, and the last line says how far they
-    were off. Parquet, Arrow and delimited text of many rows are read and predicted in blocks of 10,000.
+    were off; with --keep all later predictions of the column are too, as they are where genus fit or genus compare was told
+    the column with --target. Parquet, Arrow and delimited text of many rows are read and predicted in blocks of 10,000.
 
     \b
     Examples:
       genus predict adult.genus adult.csv --column income --probabilities
       genus predict adult.genus adult.csv --column age --level 0.8 --out ages.csv
-      genus predict adult.genus adult.csv --column income --held-out adult.csv
+      genus predict adult.genus adult.csv --column income --held-out adult.csv --keep
       genus predict adult.genus adult.csv --column income --json
     """
     output.check_one_place(out)
     check_suffix(out)
+    if keep and held_out is None:
+        raise UsageError("--keep keeps the calibration by --held-out, and there is none; add --held-out FILE, or leave it out")
+    if plain and held_out is not None:
+        raise UsageError("--plain is without calibration, and --held-out asks for one; leave one of them out")
 
-    from genus.files import load
+    from genus.files import load, save
     from genus.questions import calibrate
 
     loaded, given = load(model), reading.arguments()
-    calibration = None if held_out is None else calibrate(loaded, held_out, column, level, **given)
-    task = Predicting(loaded, given, column, level, probabilities, calibration)
+    if held_out is not None:
+        calibrate(loaded, held_out, column, level, **given)
+    if keep:
+        save(loaded, model)
+    task = Predicting(loaded, given, column, level, probabilities, not plain)
     total = PredictedBlock()
     with table_writer(out, output) as write:
         for found in in_order(predicted, task, block_sources(loaded, given, source_of(data), filling.PREDICTED), jobs):
@@ -73,5 +84,6 @@ def predict(
         output.note(f"{count:,} row{'s' if count > 1 else ''}: {reason}.")
     where = f"; they are in {out}" if out is not None else ""
     output.note(f"{total.rows:,} predictions of {column!r} ({total.label}){where}.")
+    calibration = None if plain else loaded.calibrations.get(column)
     mended = f"{calibration}" if calibration is not None else "none; --held-out FILE calibrates by rows that trained nothing"
-    output.note(f"Calibration: {mended}.")
+    output.note(f"Calibration: {mended}{f'; {model} keeps it' if keep else ''}.")

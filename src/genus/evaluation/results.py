@@ -181,8 +181,8 @@ class Results:
         judged_rows: how many held-out rows samples were compared with.
         outlook: what is still to come, or what more time might change; "" for nothing.
         weights: of the members of the stack among the rows, with the first seed, by family.
-        winner: the file of the leading model beside the report, its family, seed and hyper-parameters, its draws and the
-            command that fits it; empty where it was not saved.
+        winner: the file of the leading model beside the report, its family, seed and hyper-parameters, its draws, the
+            command that fits it, and of a target how far predictions are off; empty where it was not saved.
         references: "real against real", "independent columns", "copy of the training set" -> their metrics; of sequences
             "symbols shuffled" in place of the second.
         metrics: key -> the `Metric` that says how to read it.

@@ -34,7 +34,8 @@ BEYOND = {"markov": "counts of n-grams", "independent-steps": "single steps"}  #
 
 def verdict(results: Results) -> list[str]:
     """Return which family leads and by how much, in a few sentences, the most important first."""
-    return _verdict(results) + ([results.outlook] if results.outlook else [])
+    predicted = results.winner.get("predictions", {}).get("sentence")
+    return _verdict(results) + ([predicted] if predicted else []) + ([results.outlook] if results.outlook else [])
 
 
 def _verdict(results: Results) -> list[str]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from genus.errors import GenusError
+from genus.evaluation.predictions import calibrate_winner
 from genus.evaluation.report import Report
 from genus.evaluation.stacking import STACKED
 from genus.evaluation.trial import Protocol, stopping_rows
@@ -56,7 +57,12 @@ def keep_winner(report: Report, kept: Path, folder: Path, protocol: Protocol) ->
     else:
         model = models[0]
         shutil.copyfile(files[0], folder / BEST)
+    trust = calibrate_winner(model, models, protocol, seed)
+    if trust is not None:
+        save(model, folder / BEST)
     report.winner = {"family": first.family, "file": BEST, "seed": seed, "hyper": hyper_of(model)}
+    if trust is not None:
+        report.winner["predictions"] = trust.to_json() | {"sentence": trust.sentence(first.family)}
     if model.space.is_table and not model.space.sequence and model.context is None and model.codec is not None:
         with suppress(GenusError), warnings.catch_warnings():
             warnings.simplefilter("ignore")

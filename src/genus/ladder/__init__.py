@@ -8,6 +8,7 @@ A model that cannot answer a question does not have the method.
 """
 
 from genus.ladder.base import GenerativeModel
+from genus.ladder.calibration import Calibration, calibrations_from_json
 from genus.ladder.composed import Composed
 from genus.ladder.contexts import Contexts
 from genus.ladder.counted import Counted
@@ -23,6 +24,7 @@ from genus.random import isolated
 __all__ = [
     "BOUND_DRAWS",
     "ApproximateDensity",
+    "Calibration",
     "Composed",
     "Contexts",
     "Counted",
@@ -36,6 +38,7 @@ __all__ = [
     "TractableDensity",
     "WithContext",
     "build_family",
+    "calibrations_from_json",
     "check_count",
     "check_shape",
     "isolated",

@@ -69,6 +69,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     context_codec: Any = None
     fit_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     held_out: Any = None  # a HeldOut: the log-density of validation rows, where `fit` had any of a table
+    calibrations: Mapping[str, Any] = MappingProxyType({})  # of columns, a Calibration each: how `predict` mends what it says
     context_counts: Tensor | None  # (levels,): how often training saw each level of a context that is one category
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:

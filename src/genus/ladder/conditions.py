@@ -211,7 +211,12 @@ class _Drawing:
         some = bool(conditions.fixed) and bool(self.others)
         first = self._context(torch.zeros(1, dtype=torch.long))
         self.related = any(how == "is" for how, _ in conditions.replaced.values())
-        self.exact = some and not self.related and model._draw_given(self.rows[:1], self.others, first, False) is not None
+        self.exact = (
+            some
+            and not self.related
+            and model.draws_given_exactly
+            and model._draw_given(self.rows[:1], self.others, first, False) is not None
+        )
 
     def _context(self, index: Tensor) -> Tensor | None:
         return None if self.c is None else self.c[index.to(self.c.device)]
@@ -228,8 +233,7 @@ class _Drawing:
 
     def free(self, index: Tensor) -> Tensor:
         """Draw rows of these numbers, whatever the conditions."""
-        context = self._context(index)
-        return self.model._without_blanks(self.model._sample(len(index), context), context)
+        return self.model._checked_draw(self.c, False, index, self.may_hold)
 
     def given(self, index: Tensor) -> Tensor:
         """Draw rows of these numbers given the fixed values."""
@@ -245,6 +249,13 @@ class _Drawing:
             found = self.model._given(rows, self.others, self._context(index), False)
         self.sizes.append(found.size)
         return found.x
+
+    def may_hold(self, x: Tensor) -> Tensor:
+        """Return which rows fulfil the conditions, or may once their blanks for unknown values have been drawn."""
+        if self.conditions.replaced:
+            return torch.ones(len(x), dtype=torch.bool, device=x.device)
+        named = [*self.conditions.fixed, *self.conditions.ranges, *self.conditions.sets]
+        return self.conditions.hold(x, self.model.codec) | self.model.space.unknown_blanks(x)[:, named].any(1)
 
     def hold(self, x: Tensor) -> Tensor:
         """Return which rows fulfil the conditions and the codec's constraints, and have no blank for an unknown value."""

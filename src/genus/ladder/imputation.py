@@ -39,9 +39,11 @@ class Imputation:
 
     Attributes:
         draws_given_others: whether a model can draw some columns given others; those without density cannot.
+        draws_given_exactly: whether `_conditional`, where it answers, draws exactly, and not by a chain that comes near.
     """
 
     draws_given_others: ClassVar[bool] = False
+    draws_given_exactly: ClassVar[bool] = True
 
     def impute(self: Any, x: Tensor, c: Tensor | None = None, missing: Tensor | None = None, seed: int | None = None) -> Tensor:
         """Return x with its unknown entries drawn given the others, by the model's distribution.

@@ -18,7 +18,7 @@ __all__ = ["Rejection", "draw_obeying", "draw_until"]
 
 MEASURED = 10_000  # draws by which the acceptance rate is measured
 TRIES = 1000  # draws for each row that is asked for, before there is an error
-AT_LEAST = 256  # draws at once, while a few rows are still sought
+AT_LEAST, AT_MOST = 256, 10_000  # draws at once, while a few rows are still sought: as many as should do for all of them
 
 
 def draw_until(
@@ -38,11 +38,13 @@ def draw_until(
     """
     x = draw(torch.arange(n)) if x is None else x
     left = (~obeys(x)).nonzero()[:, 0].cpu()
-    drawn = n
+    drawn, obeyed = n, n - len(left)
     while len(left) and drawn <= most:
-        times = math.ceil(AT_LEAST / len(left))
+        wanted = min(len(left) * drawn // max(obeyed, 1), AT_MOST)
+        times = max(wanted // len(left), math.ceil(AT_LEAST / len(left)))
         again = draw(left.repeat(times))
         fine = obeys(again).cpu().view(times, len(left))
+        obeyed += int(fine.sum())
         found = fine.any(0)
         first = fine.to(torch.uint8).argmax(0)
         chosen = (first * len(left) + torch.arange(len(left)))[found]
@@ -98,12 +100,25 @@ class Rejection:
 
         return draw_obeying(obeys, draw, n)
 
-    def _checked_draw(self: Any, c: Tensor | None, blanks: bool, index: Tensor) -> Tensor:
-        """Return a draw for each of these rows of c, of the right shape."""
+    def _checked_draw(
+        self: Any, c: Tensor | None, blanks: bool, index: Tensor, needed: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Return a draw for each of these rows of c, of the right shape.
+
+        Args:
+            c: contexts, or None.
+            blanks: whether a draw may hold a blank that stands for an unknown value.
+            index: the numbers of the rows (N,).
+            needed: which of the draws (N, *shape) need values in the place of such blanks; None: all.
+        """
         context = None if c is None else c[index.to(c.device)]
         drawn = self._sample(len(index), context)
         check_shape(drawn, (len(index), *self.space.shape), f"{type(self).__name__}._sample")
-        return drawn if blanks else self._without_blanks(drawn, context)
+        if blanks or needed is None:
+            return drawn if blanks else self._without_blanks(drawn, context)
+        some = needed(drawn).nonzero()[:, 0]
+        drawn[some] = self._without_blanks(drawn[some], None if context is None else context[some]).to(drawn)
+        return drawn
 
     @torch.no_grad()
     def measure_acceptance(self: Any, c: Tensor | None = None, seed: int = 0) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -55,6 +55,7 @@ class LatentVariable(GenerativeModel):
 
     info = GenerativeModel.info.replace(group="latent variables")
     draws_given_others = True
+    draws_given_exactly = False
     impute_steps: ClassVar[int] = 50
     latent: int
 
@@ -307,13 +308,15 @@ class LatentVariable(GenerativeModel):
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         return self._likelihood(self._draw_code(n, c), c).sample()
 
-    def _checked_draw(self, c: Tensor | None, blanks: bool, index: Tensor) -> Tensor:
+    def _checked_draw(
+        self, c: Tensor | None, blanks: bool, index: Tensor, needed: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Draw rows; of blanks that stand for unknown values the entries are drawn again from the same code's decoder.
 
         Entries are independent given the code, so that what is drawn has p(entry | z, it is known).
         """
         if blanks or not self.space.has_unknown:
-            return super()._checked_draw(c, blanks, index)
+            return super()._checked_draw(c, blanks, index, needed)
         context = None if c is None else c[index.to(c.device)]
         z = self._draw_code(len(index), context)
         x = self._likelihood(z, context).sample()

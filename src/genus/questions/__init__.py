@@ -1,6 +1,7 @@
 """The questions that people ask of a fitted model about a table of theirs."""
 
-from genus.questions.calibration import Calibration, calibration_error
+from genus.ladder import Calibration
+from genus.questions.calibration import calibration_error
 from genus.questions.conditional import ColumnGiven, column_given
 from genus.questions.explanation import Explained, explain, surprise
 from genus.questions.forecasting import Forecast, forecast, infill

@@ -3,85 +3,61 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from genus.errors import DataError
+from genus.ladder import Calibration, isolated
+from genus.ladder.calibration import LEVELS
 from genus.questions.conditional import ColumnGiven
 
-__all__ = ["Calibration", "calibration_error", "interval_of"]
+__all__ = ["by_probability", "calibration_error", "error_by_chance", "interval_of", "measured", "mended", "places_of"]
 
 LEAST = 20  # rows that can calibrate anything
 TEMPERATURES = torch.linspace(-1.5, 1.5, 121, dtype=torch.float64).exp()
 BINS = 10  # of equally many rows
+CHANCE = 20  # draws of values by which the error that is chance is measured
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Holds how predictions of a column are mended, and how far they were off.
+def measured(found: ColumnGiven, truth: Tensor, level: float, interval: bool) -> Calibration:
+    """Measure predictions of held-out rows.
 
-    Attributes:
-        rows: the held-out rows that tell.
-        temperature: by which log-probabilities are divided, so that held-out values are likeliest.
-        stretch: by which the ends of an interval move away from the mean, so that it holds its share of further values.
-        before, after: of a column whose likeliest value is predicted the expected calibration error, as the model says it and
-            with a temperature from the other half of these rows; of numbers the share of held-out values inside the interval.
-        interval: whether they are shares inside intervals.
+    Args:
+        found: the distributions that the model predicts for N rows.
+        truth: (N,) the values that these rows have, in data units.
+        level: that an interval is to hold.
+        interval: whether the column is predicted by its mean and an interval.
+
+    Raises:
+        DataError: the rows are too few.
     """
+    if len(truth) < LEAST:
+        raise DataError(f"{len(truth)} rows with a value of the column cannot calibrate it; give {LEAST} or more.")
+    half = torch.arange(len(truth)) % 2 == 0
+    if interval:
+        reach = _reach(found, truth, level)
+        inside = [(reach[part] <= _conformal(reach[~part], level)).double().mean() for part in (half, ~half)]
+        stretches = [(one, _conformal(_reach(found, truth, one), one)) for one in sorted({*LEVELS, level})]
+        before = float((reach <= 1).double().mean())
+        return Calibration(len(truth), 1.0, tuple(stretches), before, float(sum(inside)) / 2, level)
+    place = places_of(found, truth)
+    share = found.log_share.double()
+    again = torch.empty_like(share)
+    for part in (half, ~half):
+        again[part] = (share[part] / _temperature(share[~part], place[~part])).log_softmax(1)
+    before, after = (calibration_error(p.exp(), place) for p in (share, again))
+    return Calibration(len(truth), _temperature(share, place), (), before, after, None)
 
-    rows: int
-    temperature: float
-    stretch: float
-    before: float
-    after: float
-    interval: bool
 
-    @classmethod
-    def of(cls, found: ColumnGiven, truth: Tensor, level: float, interval: bool) -> Calibration:
-        """Measure predictions of held-out rows.
+def mended(found: ColumnGiven, calibration: Calibration) -> ColumnGiven:
+    """Return distributions whose probabilities have the temperature of a calibration."""
+    return found._replace(log_share=(found.log_share / calibration.temperature).log_softmax(1))
 
-        Args:
-            found: the distributions that the model predicts for N rows.
-            truth: (N,) the values that these rows have, in data units.
-            level: that an interval is to hold.
-            interval: whether the column is predicted by its mean and an interval.
 
-        Raises:
-            DataError: the rows are too few.
-        """
-        if len(truth) < LEAST:
-            raise DataError(f"{len(truth)} rows with a value of the column cannot calibrate it; give {LEAST} or more.")
-        half = torch.arange(len(truth)) % 2 == 0
-        if interval:
-            reach = _reach(found, truth, level)
-            inside = [(reach[part] <= _conformal(reach[~part], level)).double().mean() for part in (half, ~half)]
-            before = float((reach <= 1).double().mean())
-            return cls(len(truth), 1.0, _conformal(reach, level), before, float(sum(inside)) / 2, True)
-        place = (found.values - truth[:, None].double()).abs().argmin(1)
-        share = found.log_share.double()
-        mended = torch.empty_like(share)
-        for part in (half, ~half):
-            mended[part] = (share[part] / _temperature(share[~part], place[~part])).log_softmax(1)
-        before, after = (calibration_error(p.exp(), place) for p in (share, mended))
-        return cls(len(truth), _temperature(share, place), 1.0, before, after, False)
-
-    def apply(self, found: ColumnGiven) -> ColumnGiven:
-        """Return mended distributions."""
-        return found._replace(log_share=(found.log_share / self.temperature).log_softmax(1))
-
-    def __str__(self) -> str:
-        if self.interval:
-            told = (
-                f"of {self.rows:,} held-out rows {self.before:.1%} were inside the interval, {self.after:.1%} when calibrated"
-            )
-        else:
-            told = (
-                f"the expected calibration error was {self.before:.3f} on {self.rows:,} held-out rows, {self.after:.3f} when"
-                " calibrated by the other half of them"
-            )
-        return told
+def places_of(found: ColumnGiven, truth: Tensor) -> Tensor:
+    """Return which value of a distribution each row has, (N,)."""
+    return (found.values - truth[:, None].double()).abs().argmin(1)
 
 
 def calibration_error(probability: Tensor, place: Tensor) -> float:
@@ -97,11 +73,27 @@ def calibration_error(probability: Tensor, place: Tensor) -> float:
     >>> calibration_error(torch.tensor([[0.75, 0.25]] * 10), torch.tensor([0] * 10))
     0.25
     """
+    groups = by_probability(probability, place)
+    return sum(count * abs(said - right) for said, right, count in groups) / max(len(place), 1)
+
+
+def by_probability(probability: Tensor, place: Tensor) -> list[tuple[float, float, int]]:
+    """Return groups of rows, by the probability of their likeliest value: its mean, the share that is right, and the rows.
+
+    Args:
+        probability, place: as of `calibration_error`.
+    """
     highest, chosen = probability.max(1)
     right = (chosen == place).double()
-    order = highest.argsort()
-    groups = [g for g in order.tensor_split(BINS) if len(g)]
-    return float(sum(len(g) * (highest[g].double().mean() - right[g].mean()).abs() for g in groups)) / max(len(order), 1)
+    groups = [group for group in highest.argsort().tensor_split(BINS) if len(group)]
+    return [(float(highest[group].double().mean()), float(right[group].mean()), len(group)) for group in groups]
+
+
+def error_by_chance(probability: Tensor, seed: int = 0) -> float:
+    """Return the calibration error that so many rows show on average though probabilities (N, K) are right."""
+    with isolated(seed):
+        drawn = [probability.double().multinomial(1)[:, 0] for _ in range(CHANCE)]
+    return sum(calibration_error(probability, place) for place in drawn) / CHANCE
 
 
 def _temperature(log_share: Tensor, place: Tensor) -> float:

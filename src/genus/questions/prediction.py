@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +15,15 @@ from torch import Tensor
 from genus.codec import Codec
 from genus.codec.tabular import as_table
 from genus.errors import GenusError
-from genus.ladder import GenerativeModel
+from genus.ladder import Calibration, GenerativeModel
 from genus.ladder.unknown import placeholder_row, unknown_entries
-from genus.questions.calibration import Calibration, interval_of
+from genus.questions.calibration import interval_of, measured, mended
 from genus.questions.conditional import ColumnGiven, column_given, points_of
 from genus.questions.reading import odd_entries, read_for
 from genus.questions.related import predict_related
 from genus.space import Category, Time
 
-__all__ = ["Predicted", "calibrate", "predict"]
+__all__ = ["Predicted", "by_mean", "calibrate", "calibration_of", "predict", "predicted_rows"]
 
 FILLS = 5  # draws of the blanks of other columns, over which a prediction is averaged
 
@@ -39,7 +40,7 @@ class Predicted:
         level: of the interval.
         label: "exact", or "estimate" where values are points or the density is one.
         reasons: why rows were not looked at whole, with how many they are.
-        calibration: what held-out rows say of the predictions, which it has mended; None without such rows.
+        calibration: what held-out rows say of the predictions, which it has mended; None without one.
     """
 
     column: str
@@ -68,22 +69,23 @@ def predict(
     column: str,
     level: float = 0.9,
     held_out: Any = None,
-    calibration: Calibration | None = None,
+    calibrated: bool = True,
     **reading: Any,
 ) -> Predicted:
     """Predict one column of a table from all others that a row has, by a model of their joint distribution.
 
     The probability of a value is proportional to the joint density with that value in the column. Blanks of other columns are
-    drawn first, and predictions averaged over some draws. Values of the column itself are not looked at.
+    drawn first, and predictions averaged over some draws. Values of the column itself are not looked at. Where the model keeps
+    a calibration of the column, see `calibrate`, it mends probabilities and intervals.
 
     Args:
         model: of a table, with a density.
         source: the table, as `genus.read` takes it; it may lack the column, and others.
         column: its name.
         level: the probability that the interval of a number is to hold.
-        held_out: rows that the model did not learn from, with values of the column, by which probabilities and intervals are
-            calibrated; None: they are the model's own.
-        calibration: what `calibrate` measured of held-out rows; None: without, or by `held_out`.
+        held_out: rows that the model did not learn from, with values of the column, by which these predictions are calibrated;
+            None: by what the model keeps, if anything.
+        calibrated: False for the model's own probabilities and intervals, whatever it keeps.
         reading: further arguments of `genus.read`.
 
     Raises:
@@ -100,16 +102,16 @@ def predict(
     """
     if not 0 < level < 1:
         raise GenusError(f"level is the probability that an interval holds, between 0 and 1; got {level}.")
-    calibrated = held_out is not None or calibration is not None
-    if (apart := predict_related(model, source, column, level, calibrated, reading)) is not None:
+    if (apart := predict_related(model, source, column, level, held_out is not None, reading)) is not None:
         return Predicted(column, *apart)
     i = model.space.index(column)
     codec, found, _, reasons = _given(model, source, i, reading)
-    numbers = _by_mean(model, i, found)
+    numbers = by_mean(model, i, found)
+    calibration = model.calibrations.get(column) if calibrated else None
     if held_out is not None:
-        calibration = calibrate(model, held_out, column, level, **reading)
+        calibration = calibration_of(model, i, _given(model, held_out, i, reading)[1:3], level)
     if calibration is not None:
-        found = calibration.apply(found)
+        found = mended(found, calibration)
     decoded = _decoded(codec, i, found.values)
     value = found.mean.numpy() if numbers else np.array(decoded, dtype=object)[found.log_share.argmax(1).numpy()]
     low, high = _interval(codec, i, found, level, calibration) if numbers else (None, None)
@@ -119,24 +121,48 @@ def predict(
 
 
 def calibrate(model: GenerativeModel, held_out: Any, column: str, level: float = 0.9, **reading: Any) -> Calibration:
-    """Measure how far predictions of a column are off on rows that the model did not learn from, for `predict`.
+    """Measure how far predictions of a column are off on rows that the model did not learn from, and keep it with the model.
+
+    From then on `predict` mends its probabilities and intervals of this column by it; `save` writes it into the model's file,
+    and another training forgets it.
 
     Args:
-        model, column, level, reading: as of `predict`.
-        held_out: the rows, with values of the column.
+        model: of a table, with a density.
+        held_out: the rows, as `genus.read` takes them, with values of the column.
+        column: its name.
+        level: the probability that the interval of a number is to hold, of which `before` and `after` tell; intervals of other
+            probabilities are calibrated too.
+        reading: further arguments of `genus.read`.
 
     Raises:
         DataError: the data cannot be read, the model has no such column, or the rows are too few.
         GenusError: the model has no density, or no table.
+
+    >>> import genus
+    >>> data = genus.read("iris")
+    >>> train, held_out = data.split(test=0.3, seed=0)
+    >>> model = genus.build("mixture", data.space, components=6)
+    >>> _ = genus.fit(model, train, seed=0, progress=False)
+    >>> genus.calibrate(model, held_out.frame(), "species").rows
+    45
+    >>> genus.predict(model, {"petal width (cm)": [0.2]}, "species").calibration is model.calibrations["species"]
+    True
     """
     i = model.space.index(column)
-    _, found, truth, _ = _given(model, held_out, i, reading)
-    numbers = _by_mean(model, i, found)
+    found = calibration_of(model, i, _given(model, held_out, i, reading)[1:3], level)
+    model.calibrations = {**model.calibrations, column: found}
+    return found
+
+
+def calibration_of(model: GenerativeModel, i: int, given: tuple[ColumnGiven, Tensor], level: float = 0.9) -> Calibration:
+    """Return the calibration of column i by the distributions of rows, and the values (N,) that they have."""
+    found, truth = given
+    numbers = by_mean(model, i, found)
     fine = truth.isfinite() & (found.values == truth[:, None]).any(1) if not numbers else truth.isfinite()
-    return Calibration.of(found._replace(log_share=found.log_share[fine]), truth[fine], level, numbers)
+    return measured(found._replace(log_share=found.log_share[fine]), truth[fine], level, numbers)
 
 
-def _by_mean(model: GenerativeModel, i: int, found: ColumnGiven) -> bool:
+def by_mean(model: GenerativeModel, i: int, found: ColumnGiven) -> bool:
     """Return whether a column is predicted by its mean; of two values the likelier is predicted."""
     return not isinstance(model.space.kinds[i], Category | Time) and len(found.values) > 2
 
@@ -148,7 +174,7 @@ def _interval(
     if calibration is None:
         decoded = np.array(_decoded(codec, i, found.values), dtype=np.float64)
         return decoded[found.quantile((1 - level) / 2).numpy()], decoded[found.quantile((1 + level) / 2).numpy()]
-    _, low, high = interval_of(found, level, calibration.stretch)
+    _, low, high = interval_of(found, level, calibration.stretch(level))
     kind = codec.space.kinds[i]
     least, most = getattr(kind, "low", kind.chart.support[0]), getattr(kind, "high", kind.chart.support[1])
     return low.clamp(least, most).numpy(), high.clamp(least, most).numpy()
@@ -158,18 +184,31 @@ def _given(
     model: GenerativeModel, source: Any, i: int, reading: dict[str, Any]
 ) -> tuple[Codec, ColumnGiven, Tensor, dict[str, int]]:
     """Return the distribution of column i in the rows of a table, the values (N,) that it has there, and what is odd."""
-    space = model.space
     codec, data = read_for(model, source, True, reading)
-    odd, reasons = odd_entries(space, data.x, leave_out=i)
-    x = data.x.masked_fill(odd, math.nan)  # a level that training never saw is drawn anew, as a blank is
-    lacking = unknown_entries(space, x)
+    odd, reasons = odd_entries(model.space, data.x, leave_out=i)
     there = {*(data.table.column_names if data.table is not None else ())}
-    for j, name in enumerate(space.names or ()):  # a column that the table lacks says nothing, whatever its blanks mean
-        lacking[:, j] |= name in codec.column_names and name not in there
+    # A column that the table lacks says nothing, whatever its blanks mean.
+    absent = [j for j, n in enumerate(model.space.names or ()) if n in codec.column_names and n not in there]
+    # A level that training never saw is drawn anew, as a blank is.
+    found, truth = predicted_rows(model, data.x.masked_fill(odd, math.nan), data.c, i, absent)
+    return codec, found, truth, reasons
+
+
+def predicted_rows(
+    model: GenerativeModel, x: Tensor, c: Tensor | None, i: int, absent: Sequence[int] = ()
+) -> tuple[ColumnGiven, Tensor]:
+    """Return the distribution of column i given the others of rows x (N, D), and the values (N,) that they have in it.
+
+    Args:
+        absent: columns of which nothing is known.
+    """
+    space, x = model.space, x.clone()
+    lacking = unknown_entries(space, x)
+    lacking[:, list(absent)] = True
     truth = x[:, i].double().masked_fill(lacking[:, i], math.nan)
     lacking[:, i] = True
     x[:, i] = placeholder_row(space, x)[i]
-    return codec, _averaged(model, x, lacking, data.c, i), truth, reasons
+    return _averaged(model, x, lacking, c, i), truth
 
 
 def _averaged(model: GenerativeModel, x: Tensor, lacking: Tensor, c: Tensor | None, i: int) -> ColumnGiven:

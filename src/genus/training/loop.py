@@ -199,6 +199,7 @@ def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, optio
             history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None, group=group)
     is_private = getattr(model, "privacy", None) is not None  # then nothing of single rows is kept beside what has noise
     model.held_out = None if held is None or is_private else HeldOut.of(model, held.x, held.c)
+    model.calibrations = {}  # what they mended was the model before
     model.contexts = None if is_private else _contexts(train)
     group.call("on_fit_end", model=model, history=history)
     return history

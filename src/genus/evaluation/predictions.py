@@ -1,0 +1,36 @@
+"""Predictions of the target by the winner of a comparison: calibrated by validation rows, and looked at in held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from genus.errors import DataError
+from genus.evaluation.trial import Protocol, stopping_rows
+from genus.ladder import GenerativeModel
+from genus.questions.trust import Trust, keep_calibration, trust_in
+
+__all__ = ["calibrate_winner"]
+
+
+def calibrate_winner(model: GenerativeModel, members: Sequence[GenerativeModel], protocol: Protocol, seed: int) -> Trust | None:
+    """Keep with a model the calibration of the target, and return what it does to held-out rows.
+
+    Args:
+        model: the winner.
+        members: of which it is made, or itself.
+        protocol: of the comparison; the rows that stop a training calibrate, the test rows tell.
+        seed: of the training.
+
+    Returns:
+        None where there is no target, no density, or no row that trained none of the members; then nothing is kept.
+    """
+    target, held = protocol.train.target, stopping_rows(protocol, members[0], seed)
+    if target is None or held is None or target not in (model.space.names or ()):
+        return None
+    if any(one.held_out is None for one in members):  # what counts, counts all rows
+        return None
+    try:
+        keep_calibration(model, held.x, held.c, target)
+    except DataError:  # too few rows to say anything
+        return None
+    return trust_in(model, protocol.test.x, protocol.test.c, target)
