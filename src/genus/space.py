@@ -7,7 +7,7 @@ standardised continuous part; log-densities are given back in data units.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from genus.compiled import is_traced
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice, Real, Time, check_layout, kind_from_json
 from genus.kinds.calendar import Calendar
-from genus.kinds.checks import check_rows
+from genus.kinds.checks import check_rows, checked_sums
 from genus.kinds.numbers import measure_numbers
 from genus.kinds.tables import Parts, Tables
 from genus.notebook import preformatted
@@ -42,6 +42,8 @@ class Space:
             of different lengths share a space, and their total mass is 1. With C kinds it is a series of C values a step, x
             (B, C steps) step after step; `names` are then those of the values, the `channels`, and a missing value of the first
             is the end.
+        sums: of columns of numbers, each times a factor, that are quantities too, such as a gap plus what it is the gap to: for
+            each its columns and their factors, in data units. They are no columns, but say what others may depend on.
 
     >>> print(Space([Real(), Category(("no", "yes"))], names=["age", "smokes"]))
     Space of 2 columns
@@ -57,6 +59,7 @@ class Space:
         shape: Sequence[int] | None = None,
         names: Sequence[str] | None = None,
         sequence: bool = False,
+        sums: Sequence[Mapping[str, float]] = (),
     ) -> None:
         kinds = (kinds,) if isinstance(kinds, Kind) else tuple(kinds)
         self.shape: tuple[int, ...] = tuple(int(s) for s in shape) if shape is not None else (len(kinds),)
@@ -78,6 +81,7 @@ class Space:
         if names is not None and (len(names) != self.dim or len(set(names)) != self.dim):
             raise DataError(f"A Space of {self.dim} columns needs {self.dim} different names; got {list(names)!r}.")
         self.names: tuple[str, ...] | None = tuple(names) if names is not None else None
+        self.sums: tuple[dict[str, float], ...] = checked_sums(sums, dict(zip(self.names or (), self.kinds, strict=False)))
         # Facts of all kinds are looked up here, once: a compiler that follows a density finds numbers.
         finest = max(kind.magnitude for kind in kinds)
         self.dtype = torch.float64 if finest > Kind.FINEST else torch.float32  # which keeps every column's values apart
@@ -172,7 +176,13 @@ class Space:
     def select(self, columns: Sequence[int]) -> Space:
         """Return the space of some columns of a table."""
         names = self.names or tuple(f"x{i}" for i in range(self.dim))
-        return Space([self.kinds[i] for i in columns], names=[names[i] for i in columns])
+        chosen = [names[i] for i in columns]
+        sums = [one for one in self.sums if one.keys() <= {*chosen}]
+        return Space([self.kinds[i] for i in columns], names=chosen, sums=sums)
+
+    def with_kinds(self, kinds: Sequence[Kind]) -> Space:
+        """Return the space of the same columns of a table with other kinds, (D,)."""
+        return Space(kinds, names=self.names, sums=self.sums)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Space) and self.to_json() == other.to_json())
@@ -361,15 +371,19 @@ class Space:
         """Return the space as JSON values; `from_json` is the inverse."""
         shared = len(set(map(repr, self.kinds))) == 1 and len(set(self.kinds)) == 1
         kinds = self.kinds[: self.period] if shared or self.sequence else self.kinds
-        return {
-            "kinds": [kind.to_json() for kind in kinds],
-            "shape": list(self.shape),
-            "names": list(self.names or self.channels) or None,
-        } | ({"sequence": True} if self.sequence else {})
+        return (
+            {
+                "kinds": [kind.to_json() for kind in kinds],
+                "shape": list(self.shape),
+                "names": list(self.names or self.channels) or None,
+            }
+            | ({"sequence": True} if self.sequence else {})
+            | ({"sums": list(self.sums)} if self.sums else {})
+        )
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Space:
         """Return the space that `to_json` described; raise DataError where it is of other types."""
         check_layout(data["names"], data["shape"], data.get("sequence", False))
         kinds = [kind_from_json(kind) for kind in data["kinds"]]
-        return cls(kinds, data["shape"], data["names"], data.get("sequence", False))
+        return cls(kinds, data["shape"], data["names"], data.get("sequence", False), data.get("sums", ()))

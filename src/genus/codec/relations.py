@@ -174,6 +174,11 @@ class Order(Rewrite):
     def reads(self) -> tuple[str, ...]:
         return (*self.others, self.column) if self.above else (self.column, *self.others)
 
+    @property
+    def days(self) -> float:
+        """Return how many days a gap of 1 is, of columns of time."""
+        return self.tick / ticks(column_type(self.dtype))["days"]
+
     def _bound(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Return the nearest of the others, (N,), and where all of them are known, (N,)."""
         nearest: Callable[[Any, Any], Any] = np.maximum if self.above else np.minimum

@@ -71,7 +71,7 @@ def mark_unknown(
         kind if kind.unknown == (i in chosen) else replace(kind, unknown=not kind.unknown)  # type: ignore[type-var]
         for i, kind in enumerate(space.kinds)
     ]
-    return Space(kinds, names=space.names)
+    return space.with_kinds(kinds)
 
 
 def _ticks(space: Space, x: Tensor) -> set[int]:

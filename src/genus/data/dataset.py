@@ -164,7 +164,7 @@ class Dataset:
             if isinstance(kind, Real | Lattice) and not isinstance(kind, Time):
                 values = decode_column(kind, rows.x[:, i].double().cpu().numpy(), single)
                 kinds[i] = measure_again(kind, values, groups) if atoms else kind.charted(values, groups)
-        return self.within(Space(kinds, names=self.space.names))
+        return self.within(self.space.with_kinds(kinds))
 
     def within(self, space: Space) -> Dataset:
         """Return these data in a space of the same columns, whose kinds have a place for all of their values."""

@@ -30,7 +30,8 @@ from genus.data.orders import add_order, find_orders, place_orders
 from genus.data.sums import find_sums
 from genus.data.together import ACCEPTED, find_together
 from genus.errors import DataError
-from genus.kinds import Kind, Lattice, Real
+from genus.kinds import Kind, Lattice, Real, Time
+from genus.kinds.time import NANOSECONDS
 from genus.space import Space
 
 __all__ = ["find_relations", "relate"]
@@ -88,8 +89,28 @@ def relate(
             kinds[order.into] = measure(order.into, after.column(order.into), "category")
         elif isinstance(order, Formula) and order.rest:
             kinds[order.rest] = measure(order.rest, after.column(order.rest), "lattice", chart=chart)
-    space = Space([kinds[name] for name in after.column_names], names=after.column_names)
+    kinds = {name: kinds[name] for name in after.column_names}
+    space = Space(list(kinds.values()), names=list(kinds), sums=_replaced(rewrites, kinds))
     return Codec(space, codec.form, (*codec.rewrites, *rewrites), codec.names or tuple(names))
+
+
+def _replaced(rewrites: Sequence[Rewrite], kinds: Mapping[str, Kind]) -> list[dict[str, float]]:
+    """Return the columns that gaps replace as sums of the space's columns: for each their factors, in the unit of the first.
+
+    There is none of a column that is above several others, since the nearest is another one in each row, nor of one that is
+    counted from dates in months, which differ in length.
+    """
+    made = {name: {name: 1.0} for name, kind in kinds.items() if isinstance(kind, Real | Lattice)}
+    found = []
+    for order in reversed(rewrites):  # a gap may be one to a column that a gap replaces itself
+        if isinstance(order, Order) and len(order.others) == 1 and {order.gap, *order.others} <= made.keys():
+            base = made[order.others[0]]
+            unit = kinds[next(iter(base))]
+            if not isinstance(unit, Time) or unit.unit in NANOSECONDS:
+                factor = order.days * NANOSECONDS["D"] / NANOSECONDS[unit.unit] if isinstance(unit, Time) else 1.0
+                made[order.column] = base | {order.gap: factor if order.above else -factor}
+                found.append(made[order.column])
+    return found
 
 
 def _gap_kind(name: str, gap: pa.ChunkedArray, replaced: Kind, chart: str) -> Kind:

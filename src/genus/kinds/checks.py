@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from genus.errors import DataError
+from genus.kinds.base import Kind
+from genus.kinds.category import Category
 
-__all__ = ["check_rows", "fits"]
+__all__ = ["check_rows", "checked_sums", "fits"]
 
 CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
 
@@ -47,6 +50,17 @@ def check_rows(space: Any, x: Any, name: str) -> None:
             if bool(resumed.any()):
                 row = start + int(resumed.nonzero()[0])
                 raise DataError(f"{name} goes on after its end in row {row}; an end must be followed by ends alone.")
+
+
+def checked_sums(sums: Sequence[Mapping[str, float]], kinds: Mapping[str, Kind]) -> tuple[dict[str, float], ...]:
+    """Return the sums of a space, their factors as floats; raise DataError where they are none of its columns of numbers."""
+    for one in sums:
+        fine = isinstance(one, Mapping) and len(one) > 1 and all(name in kinds for name in one)
+        if not fine or any(isinstance(kinds[name], Category) for name in one):
+            raise DataError(f"A sum is of two or more columns of numbers of its space; got {one!r}.")
+        if not all(isinstance(f, int | float) and math.isfinite(f) and f for f in one.values()):
+            raise DataError(f"Every column of a sum has a finite factor that is not 0; got {one!r}.")
+    return tuple({name: float(factor) for name, factor in one.items()} for one in sums)
 
 
 def _outside(space: Any, value: float, row: int, column: int, name: str) -> str:

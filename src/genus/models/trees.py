@@ -45,6 +45,9 @@ class Trees(Learned, SeveralOrders, name="trees"):
     of the validation rows that a question concerns gain nothing more. They are kept as arrays, which a file holds and NumPy
     sums, so that LightGBM is needed for learning alone.
 
+    Where a relation has put a gap in a column's place, other columns may depend on that column, and a sum is hard for trees: so
+    they see the sums of the space beside its columns, each once all its columns are known.
+
     `impute` and `log_marginal` answer for any columns: exactly where the unknown ones come last in the order or have few
     values, otherwise by particles: each unknown column is drawn in turn, given the columns before, the draws are weighted by
     the densities of the known columns after it, and drawn again where few carry the weight. `effective_size` says how many
@@ -105,8 +108,8 @@ class Trees(Learned, SeveralOrders, name="trees"):
         self.leaves = nn.ModuleList(ColumnLeaves(Space([kind]), bins, pooled=True) for kind in space.kinds)
         self.codes = ByteCodes(space)
         self.context_codes = None if context is None else ByteCodes(context)
-        self.before = 0 if context is None else context.dim  # the bytes of the context come first
-        self.forest = Forest(0, self.before + space.dim, depth)
+        self.before = 0 if self.context_codes is None else self.context_codes.features  # the bytes of the context come first
+        self.forest = Forest(0, self.before + self.codes.features, depth)
         afford(self.name, Numbers(0, 128 * orders * self._starts[-1]))  # a question's answer takes so many while it is learned
         self._take([[column.untrained(depth) for column in self._columns] for _ in range(orders)])
         self.register_load_state_dict_post_hook(_check_loaded)
@@ -158,14 +161,19 @@ class Trees(Learned, SeveralOrders, name="trees"):
         self, k: int, p: int, parts: list[tuple[np.ndarray, list[np.ndarray]]], spent: Callable[[], bool], seed: int
     ) -> list[Boosted]:
         """Return the classifiers of the column at position p of an order."""
-        order = self.orders[k].tolist()
-        seen = np.array([*range(self.before), *(self.before + i for i in order[:p])], dtype=np.intp)
+        order, known = self.orders[k].tolist(), self._known_at(k)
+        seen = np.argsort(known, kind="stable")[: (known < p).sum()]
         mine, held = ((np.ascontiguousarray(codes[seen].T), leaf[order[p]]) for codes, leaf in parts)
         options = BoostingOptions(self.rounds, self.rate, self.forest.depth, seed % 2**31, spent)
         with warnings.catch_warnings():  # LightGBM says that parts of its data keep the parameters of the whole, as they are to
             warnings.filterwarnings("ignore", "Overriding the parameters")
             found = boost(mine, held, self._columns[order[p]].nodes.cpu().numpy(), options)
         return [one._replace(feature=np.append(seen, 0)[one.feature]) for one in found]
+
+    def _known_at(self, k: int) -> np.ndarray:
+        """Return the position in an order from which on each byte is known: -1 of the context, that of the last of a sum."""
+        at = self.orders[k].argsort().tolist()
+        return np.array([-1] * self.before + at + [max(at[i] for i in one) for one in self.codes.sums])
 
     def _take(self, found: list[list[list[Boosted]]]) -> None:
         """Keep the classifiers of every question of every column of every order."""
@@ -221,9 +229,13 @@ class Trees(Learned, SeveralOrders, name="trees"):
         if c is not None and self.context_codes is not None:
             codes[: self.before] = self.context_codes(c)
         begun = 0 if prefix is None else prefix.shape[1]
+        columns = torch.zeros(self.space.dim, n if self.codes.sums else 0, dtype=torch.float64)  # so far
         for p, i in enumerate(order):
             value = prefix[:, p : p + 1] if prefix is not None and p < begun else (yield self._column(k, i, codes))
             codes[self.before + i] = self.codes.column(i, value[:, 0])
+            if self.codes.sums:
+                columns[i] = value[:, 0]
+                self.codes.put_sums(codes[self.before :], i, columns)
 
     # -- any columns given the others ---------------------------------------------------------------------------------
 
@@ -326,7 +338,9 @@ class TreeChain:
         """Draw column i of rows x (B, D) and of their bytes, in place; return the log of what blanks leave, (B,)."""
         conditional = self.model._column(self.k, i, seen)
         value = conditional.sample(self.options)
-        x[:, i], seen[self.model.before + i] = value[:, 0].to(x), self.model.codes.column(i, value[:, 0])
+        own = seen[self.model.before :]
+        x[:, i], own[i] = value[:, 0].to(x), self.model.codes.column(i, value[:, 0])
+        self.model.codes.put_sums(own, i, x.T)
         return None if self.options.blanks else conditional.log_not_blank()
 
     def draw_rest(self, x: Tensor, unknown: list[int], c: Tensor | None) -> Tensor:
@@ -362,10 +376,10 @@ def _check_loaded(model: Any, keys: Any) -> None:
     forest = model.forest
     if forest.boosters != len(orders) * questions:
         raise DataError(f"There are {forest.boosters} boosters for {len(orders) * questions} questions.")
-    # A tree that asks for a later column would make the product no density.
-    place = torch.tensor([[-1] * model.before + torch.tensor(order).argsort().tolist() for order in orders])
+    # A tree that asks for a later column, or a sum with it, would make the product no density.
+    place = torch.tensor(np.stack([model._known_at(k) for k in range(len(orders))]))
     sizes = torch.tensor([len(column.nodes) for column in model._columns])
-    own = torch.cat([row[model.before :].repeat_interleave(sizes) for row in place])
+    own = torch.cat([row[model.before :][: model.space.dim].repeat_interleave(sizes) for row in place])
     chain = torch.arange(len(orders)).repeat_interleave(questions)
     counts = forest.first.diff().cpu()
     own, chain = own.repeat_interleave(counts), chain.repeat_interleave(counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +27,8 @@ class ByteCodes(nn.Module):
 
     A category is the rank of its level, of more than 256 levels a share of it; levels whose rows are alike in all that varies
     most stand next to each other, so that few thresholds tell groups of levels apart. A number is the rank of its value among
-    cuts, 1 or more, and 0 where it is missing, so that one question tells missing values from others.
+    cuts, 1 or more, and 0 where it is missing, so that one question tells missing values from others. After the columns come
+    the sums of the space: numbers too, missing where a column of theirs is.
 
     Args:
         space: of the rows.
@@ -39,14 +41,17 @@ class ByteCodes(nn.Module):
 
     not_finite = MappingProxyType({"cuts": "inf"})
 
-    cuts: Tensor  # (columns that are numbers, CUTS) ascending; inf after the last
+    cuts: Tensor  # (columns that are numbers + sums, CUTS) ascending; inf after the last
     ranks: Tensor  # (levels of all categories,) the place of each level among those of its column
 
     def __init__(self, space: Space) -> None:
         super().__init__()
         self.space = space
         self.numbers = [i for i, kind in enumerate(space.kinds) if not isinstance(kind, Category)]
-        self.register_buffer("cuts", torch.full((len(self.numbers), CUTS), torch.inf, dtype=torch.float64))
+        self.sums = [{space.index(name): factor for name, factor in one.items()} for one in space.sums]
+        self.features = space.dim + len(self.sums)
+        count = len(self.numbers) + len(self.sums)
+        self.register_buffer("cuts", torch.full((count, CUTS), torch.inf, dtype=torch.float64))
         counts = [0 if i in self.numbers else kind.states for i, kind in enumerate(space.kinds)]
         self.starts = np.cumsum([0, *counts]).tolist()
         self.register_buffer("ranks", torch.cat([torch.arange(count) for count in counts]))
@@ -55,9 +60,9 @@ class ByteCodes(nn.Module):
         """Set the cuts, between all values (n, *shape) of a column where there are few, else at quantiles; rank levels."""
         self._rank(x)
         flat = x.flatten(1)
-        for j, i in enumerate(self.numbers):
-            values = np.sort(self._standard(i, flat[:, i]))
-            values = values[~np.isnan(values)]
+        numbers = (self._standard(i, flat[:, i]) for i in self.numbers)
+        for j, values in enumerate(chain(numbers, (self._standard_sum(one, flat.T) for one in self.sums))):
+            values = np.sort(values[~np.isnan(values)])
             distinct = np.unique(values)
             between = (distinct[1:] + distinct[:-1]) / 2
             if len(between) > CUTS:
@@ -88,7 +93,14 @@ class ByteCodes(nn.Module):
     def forward(self, x: Tensor) -> np.ndarray:
         """Return rows x (n, *shape) as bytes (D, n)."""
         flat = x.detach().flatten(1).cpu()
-        return np.stack([self.column(i, flat[:, i]) for i in range(self.space.dim)]) if len(x) else self.none
+        if not len(x):
+            return self.none
+        codes = np.empty((self.features, len(x)), dtype=np.uint8)
+        for i in range(self.space.dim):
+            codes[i] = self.column(i, flat[:, i])
+        for s in range(len(self.sums)):
+            self._put_sum(s, codes, flat.T)
+        return codes
 
     def column(self, i: int, values: Tensor) -> np.ndarray:
         """Return the values (n,) of column i as bytes (n,)."""
@@ -96,18 +108,35 @@ class ByteCodes(nn.Module):
         if isinstance(kind, Category):
             rank = self.ranks_of(i)[numbers.astype(np.intp)]
             return (rank if kind.states <= 256 else rank * 256 // kind.states).astype(np.uint8)
-        cuts = self.cuts[self.numbers.index(i)].cpu().numpy()
-        return np.where(np.isnan(numbers), 0, 1 + np.searchsorted(cuts, numbers)).astype(np.uint8)
+        return self._among_cuts(self.numbers.index(i), numbers)
+
+    def put_sums(self, codes: np.ndarray, i: int, columns: Tensor) -> None:
+        """Set the bytes (features, n) of the sums that column i is in, given the values (D, n) of the columns."""
+        for s, one in enumerate(self.sums):
+            if i in one:
+                self._put_sum(s, codes, columns)
+
+    def _put_sum(self, s: int, codes: np.ndarray, columns: Tensor) -> None:
+        codes[self.space.dim + s] = self._among_cuts(len(self.numbers) + s, self._standard_sum(self.sums[s], columns))
+
+    def _among_cuts(self, j: int, values: np.ndarray) -> np.ndarray:
+        return np.where(np.isnan(values), 0, 1 + np.searchsorted(self.cuts[j].cpu().numpy(), values)).astype(np.uint8)
 
     def _standard(self, i: int, values: Tensor) -> np.ndarray:
         """Return values (n,) of column i by its own scale, so that cuts do not depend on the unit; levels as they are."""
         kind = self.space.kinds[i]
         return (values.detach().double().cpu().numpy() - kind.loc) / kind.scale
 
+    def _standard_sum(self, one: Mapping[int, float], columns: Tensor) -> np.ndarray:
+        """Return a sum of the values (D, n) of columns by the widest of their scales, (n,)."""
+        scale = max(abs(factor) * self.space.kinds[i].scale for i, factor in one.items())
+        parts = [factor * self.space.kinds[i].scale / scale * self._standard(i, columns[i]) for i, factor in one.items()]
+        return np.sum(parts, axis=0)
+
     @property
     def none(self) -> np.ndarray:
         """Return the bytes of no row."""
-        return np.zeros((self.space.dim, 0), dtype=np.uint8)
+        return np.zeros((self.features, 0), dtype=np.uint8)
 
     def check(self) -> None:
         """Raise DataError where the cuts do not ascend."""
