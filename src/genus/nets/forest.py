@@ -91,7 +91,7 @@ class ByteCodes(nn.Module):
         return self.ranks[self.starts[i] : self.starts[i + 1]].cpu().numpy()
 
     def forward(self, x: Tensor) -> np.ndarray:
-        """Return rows x (n, *shape) as bytes (D, n)."""
+        """Return rows x (n, *shape) as bytes (features, n)."""
         flat = x.detach().flatten(1).cpu()
         if not len(x):
             return self.none
