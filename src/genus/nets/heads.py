@@ -14,7 +14,7 @@ from genus.errors import GenusError
 from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.nets.regression import Unit
 from genus.random import gumbel_like, normal_like, rng, uniform_like
-from genus.space import Lattice, Space
+from genus.space import Lattice, Parts, Space
 
 __all__ = ["Coordinates", "Head", "SamplingOptions"]
 
@@ -168,8 +168,10 @@ class Coordinates:
             self._log_cells = self.head.cells.log_tables(self.tables)
         return self._log_cells
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, parts: Parts | None = None) -> Tensor:
         """Return the log-density of every coordinate of x (B, *shape) in data units, (B, D), in nats.
+
+        `parts` are those of x, see `Space.split`, where they are known already.
 
         Where the numbers are those of several draws for every datum, (draws B, width), all data of one draw after those of
         another, it is (draws B, D).
@@ -177,7 +179,7 @@ class Coordinates:
         head, cells = self.head, self.head.cells
         if cells.is_lattice:  # which has neither states nor a continuous part
             return self._of_cells(cells.index(x, x))
-        state, u, log_slope, _ = head.space.split(x)
+        state, u, log_slope, _ = head.space.split(x) if parts is None else parts
         out = torch.zeros(len(self.tables), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
         if cells.total:
             tables = self._of_cells(cells.index(x, state))
@@ -205,8 +207,7 @@ class Coordinates:
             chosen = cell.to(logits.dtype).expand_as(logits)
             return -F.binary_cross_entropy_with_logits(logits, chosen, reduction="none").flatten(0, 1)
         draws = len(self.tables) // max(len(cell), 1)
-        at = cell + self.head.cells.offset
-        return self.log_cells.gather(1, at if draws == 1 else at.repeat(draws, 1))
+        return self.head.cells.log_probs(self.tables, cell if draws == 1 else cell.repeat(draws, 1))
 
     def _rest_log_prob(self, u: Tensor, cell: Tensor | None = None) -> Tensor:
         """Return log-densities (B, R) of the continuous parts u (B, R), with what a lattice's atoms take of it still in.
