@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from genus.cli import filling
 from genus.cli.filling import PredictedBlock, Predicting, predicted
 from genus.cli.inputs import source_of
 from genus.cli.jobs import in_order
@@ -60,13 +59,14 @@ def predict(
 
     from genus.files import load
     from genus.questions import calibrate
+    from genus.questions.blocks import PREDICTED
 
     loaded, given = load(model), reading.arguments()
     calibration = None if held_out is None else calibrate(loaded, held_out, column, level, **given)
     task = Predicting(loaded, given, column, level, probabilities, calibration)
     total = PredictedBlock()
     with table_writer(out, output) as write:
-        for found in in_order(predicted, task, block_sources(loaded, given, source_of(data), filling.PREDICTED), jobs):
+        for found in in_order(predicted, task, block_sources(loaded, given, source_of(data), PREDICTED), jobs):
             write(found.table)
             total.add(found)
     for reason, count in total.reasons.items():
