@@ -16,18 +16,23 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from reading import columns
 from records import Record
+
+import genus
 
 RECORD = Record(__doc__)
 
@@ -67,17 +72,11 @@ QUESTIONS = {
 
 def ask_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
     """Return the seconds and the peak memory in GB of every question, and print them."""
-    import genus
-
     table, found = home / f"rows-{rows}", {}
-    write(table, rows)
-    first = pq.read_table(table / "000.parquet").slice(0, 50_000)
+    apart(write, table, rows)
     for family in options.families:
-        model, data = home / f"{family}.genus", genus.read(first)
-        fitted = genus.build(family, data.space, seed=0)
-        fitted.codec = data.codec
-        genus.fit(fitted, data, progress=False, seed=0, **({} if family in COUNTED else {"max_seconds": 30}))
-        genus.save(fitted, model)
+        model = home / f"{family}.genus"
+        apart(fit_some, table / "000.parquet", family, model)
         score = ["-m", "genus", "score", str(model), str(table), "--out", str(home / "scores.parquet")]
         asked = {name: ["-c", f"import genus, sys\nprint({what})", str(model), str(table)] for name, what in QUESTIONS.items()}
         for name, words in {"score": score, **asked}.items():
@@ -88,11 +87,28 @@ def ask_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tup
     return found
 
 
+def fit_some(path: Path, family: str, model: Path) -> None:
+    """Fit a family to the first rows of a file."""
+    data = genus.read(pq.read_table(path).slice(0, 50_000))
+    fitted = genus.build(family, data.space, seed=0)
+    genus.fit(fitted, data, progress=False, seed=0, max_seconds=None if family in COUNTED else 30)
+    genus.save(fitted, model)
+
+
+def apart(work: Callable[..., None], *words: Any) -> None:
+    """Do what needs much memory in a process of its own: a process that is started counts that of the one that starts it."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=words)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{work.__name__} ended with {process.exitcode}")
+
+
 def run_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
     """Return the seconds and the peak memory in GB of every command, and print them."""
     table, found = home / f"rows-{rows}", {}
     begin = time.perf_counter()
-    write(table, rows)
+    apart(write, table, rows)
     size = sum(path.stat().st_size for path in table.iterdir()) / 1e9
     print(f"{rows:,} rows x 15 columns, {size:.2f} GB of Parquet, in {time.perf_counter() - begin:.0f} s", flush=True)
     for family in options.families:

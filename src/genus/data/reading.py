@@ -71,9 +71,9 @@ def read(
     """Read data and measure the kind of every column.
 
     Args:
-        source: a path, a folder, an open file, data in memory, or the name of an embedded set: digits, wine, breast-cancer,
-            iris, diabetes, topics (text), strings (sound). Tables: .csv, .tsv, .data, .json, .jsonl, .xlsx, .parquet, .arrow,
-            .feather, .npz, .npy; text: .txt, .text, .md; sound: .wav, .flac, .ogg; all may be compressed. Folders hold images,
+        source: a path, a folder, a pattern such as "parts/*.csv", an open file, data in memory, or the name of an embedded
+            set: digits, wine, breast-cancer, iris, diabetes, topics (text), strings (sound). Tables: .csv, .tsv, .data, .json,
+            .jsonl, .xlsx, .parquet, .arrow, .feather, .npz, .npy; text: .txt, .text, .md; sound: .wav, .flac, .ogg; all may be compressed. Folders hold images,
             texts, recordings, or the Parquet files of one table. In memory: a frame that narwhals supports (pandas, polars),
             a data set of Hugging Face's library, an array, tensor or sparse matrix (N, D), images (N, H, W), (N, H, W, C) or
             (N, C, H, W), a dictionary of columns.
