@@ -124,7 +124,9 @@ def run_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tup
             found[f"{family} {name}"] = seconds, peak
             seen = next((line for line in out.splitlines() if line.startswith("seen")), "")
             print(f"  {family:12} {name:7} {seconds:7.1f} s  {peak:5.2f} GB  {seen}", flush=True)
-            RECORD.row(rows=rows, family=family, what=name, seconds=seconds, peak_GB=peak)
+            RECORD.row(
+                rows=rows, family=family, what=name, seconds=seconds, peak_GB=peak, seen=seen.removeprefix("seen").strip()
+            )
     return found
 
 

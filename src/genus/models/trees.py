@@ -129,7 +129,9 @@ class Trees(Learned, SeveralOrders, name="trees"):
     def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
         """Grow the trees of all columns, in every order; see `Learned.learn`."""
         with isolated(seed, self):
+            own = validation is None
             train, validation = _divided(train, validation, budget())
+        self.rows_used = len(train[0]) + (len(validation[0]) if own else 0)
         for codes, rows in ((self.codes, train[0]), (self.context_codes, train[1])):
             if codes is not None and rows is not None:
                 codes.measure(rows)
