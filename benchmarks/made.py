@@ -86,7 +86,7 @@ def table(rows: int, repetitions: int) -> None:
         work: dict[str, Callable[[], Any]] = {
             "products": partial(products, net, whole=False),
             "whole products": partial(products, net, whole=True),
-            "score": partial(map_batches, model.log_prob, data.x),
+            "score": torch.inference_mode()(partial(map_batches, model.log_prob, data.x)),  # as the command line scores
             "sample": partial(model.sample, BLOCK, seed=0),
         }
         taken: dict[str, list[float]] = {name: [] for name in work}
