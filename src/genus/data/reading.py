@@ -71,12 +71,12 @@ def read(
     """Read data and measure the kind of every column.
 
     Args:
-        source: a path, a folder, an open file, data in memory, or the name of an embedded set: digits, wine, breast-cancer,
-            iris, diabetes, topics (text), strings (sound). Tables: .csv, .tsv, .data, .json, .jsonl, .xlsx, .parquet, .arrow,
-            .feather, .npz, .npy; text: .txt, .text, .md; sound: .wav, .flac, .ogg; all may be compressed. Folders hold images,
-            texts, recordings, or the Parquet files of one table. In memory: a frame that narwhals supports (pandas, polars),
-            a data set of Hugging Face's library, an array, tensor or sparse matrix (N, D), images (N, H, W), (N, H, W, C) or
-            (N, C, H, W), a dictionary of columns.
+        source: a path, a folder, a pattern such as "parts/*.csv", an open file, data in memory, or the name of an embedded set:
+            digits, wine, breast-cancer, iris, diabetes, topics (text), strings (sound). Tables: .csv, .tsv, .data, .json,
+            .jsonl, .xlsx, .parquet, .arrow, .feather, .npz, .npy; text: .txt, .text, .md; sound: .wav, .flac, .ogg; all may be
+            compressed. Folders hold images, texts, recordings, or the Parquet files of one table. In memory: a frame that
+            narwhals supports (pandas, polars), a data set of Hugging Face's library, an array, tensor or sparse matrix (N, D),
+            images (N, H, W), (N, H, W, C) or (N, C, H, W), a dictionary of columns.
         context: the columns that become c and leave x, by name or position; of files in sub-folders, "label".
         target: a column that stays in x and that an evaluation should predict.
         kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category", "time", the

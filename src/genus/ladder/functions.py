@@ -55,7 +55,7 @@ def map_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, ro
         c: (B, ...) or None.
         rows: of a chunk; by default fewer for longer rows.
     """
-    rows = rows or max(1, min(8192, 2**17 // max(x[:1].numel(), 1)))
+    rows = rows or max(1, min(8192, 2**16 // max(x[:1].numel(), 1)))
     if len(x) <= rows:
         return f(x, c)
     return torch.cat([f(x[i : i + rows], None if c is None else c[i : i + rows]) for i in range(0, len(x), rows)])

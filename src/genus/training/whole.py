@@ -97,6 +97,8 @@ class LearningTrainer(Trainer):
                 self.history.seen, more = len(train), {"rest": self.rest} if learned.streams else {}
             with passed_along(self.model), torch_threads(threads_for(train.x.numel())):
                 ended = learned.learn((train.x, train.c), held, self.seconds_left, self.options.seed, **more)
+            if self.train.rest is not None and learned.rows_used is not None:
+                self.history.seen = learned.rows_used
             self.step = 1
             self.record({}, *self.evaluate_and_keep_best())
         if not self.interrupt.asked:  # what was cut short is no training that another could go on from
