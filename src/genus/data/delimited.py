@@ -212,7 +212,7 @@ def _are_codes(texts: Sequence[str]) -> bool:
     """Return whether texts are hexadecimal numbers, or versions of which one ends in a zero that a number would lose."""
     if texts and all(re.fullmatch(HEXADECIMAL, text) for text in texts):
         return True
-    return any(re.search(r"\.[1-9]0$", text) for text in texts) and all(re.match(VERSION, text) for text in texts)
+    return all(re.match(VERSION, text) for text in texts) and any(re.search(r"\.[1-9]0$", text) for text in texts)
 
 
 def _of_numbers(kind: object) -> bool:
@@ -343,7 +343,7 @@ class _Layout:
     def _read(self, as_text: Collection[str], columns: Sequence[str] | None, line_breaks: bool) -> pa.Table:
         return pcsv.read_csv(
             pa.BufferReader(self.buffer),
-            pcsv.ReadOptions(column_names=list(self.names), skip_rows=self.skipped, block_size=64 << 20),
+            pcsv.ReadOptions(column_names=list(self.names), skip_rows=self.skipped, block_size=PART << 3 * line_breaks),
             pcsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=line_breaks),
             pcsv.ConvertOptions(
                 null_values=list(self.missing),
@@ -352,7 +352,7 @@ class _Layout:
                 column_types=dict.fromkeys(as_text, pa.string()),
                 include_columns=list(columns or self.names),
             ),
-        )
+        ).combine_chunks()  # once: whoever looks at a column as an array would do it each time
 
 
 def _original_texts(layout: _Layout, columns: dict[str, pa.ChunkedArray], names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
@@ -388,11 +388,11 @@ def _may_lose_digits(buffer: pa.Buffer, delimiter: str) -> bool:
         second, before, first, after = part[:-3], part[1:-2], part[2:-1], part[3:]
         hit = (first == zero) | (first == ord("+"))
         hit &= after - zero < 10
-        start = before < zero
+        start = before < ord("-")  # line breaks, blanks, quotes and the other delimiters, but no sign, point or slash
         for one in late:
             start |= before == one
         hit &= start
-        rows = np.flatnonzero(hit)  # few are left, since most zeros stand within a number
+        rows = np.flatnonzero(hit)
         second, before = second[rows], before[rows]
         start = (before == ord("\n")) | (before == ord('"')) | (before == ord(delimiter))
         if (start | ((before == ord(" ")) & (second == ord(delimiter)))).any():
