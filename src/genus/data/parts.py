@@ -16,8 +16,9 @@ from genus.data.delimited import csv_parts
 from genus.data.files import COMPRESSED, File, unreadable
 from genus.data.sequences import Options
 from genus.data.tables import open_dataset, valid
+from genus.data.written import csv_texts
 
-__all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts"]
+__all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts", "text_parts"]
 
 PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
 TEXT = (".csv", ".tsv", ".tab", ".data", ".dat")
@@ -94,8 +95,7 @@ def table_parts(source: Any, options: Options) -> Parts | None:
     if path.is_file():
         if path.suffix.lower() in PARQUET + ARROW:
             return _of_files(path.parent, [path], path.stem)
-        plain = Path(path.stem).suffix.lower() if path.suffix.lower() in COMPRESSED else path.suffix.lower()
-        return Parts(path.stem, lambda: csv_parts(File.at(path), options)) if plain in TEXT else None
+        return Parts(path.stem, lambda: csv_parts(File.at(path), options)) if _is_text(path) else None
     if path.is_dir():
         files = [p for p in path.rglob("*") if p.is_file() and not p.name.startswith((".", "_"))]
         return _of_files(path, files, path.resolve().name)
@@ -103,6 +103,23 @@ def table_parts(source: Any, options: Options) -> Parts | None:
     if "*" in str(path) and folder.is_dir():
         return _of_files(folder, [*folder.glob(str(path.relative_to(folder)))], folder.resolve().name)
     return None
+
+
+def text_parts(source: Any, options: Options) -> Parts | None:
+    """Return the parts of a file of delimited text with its cells as they were written; None for other data.
+
+    Args:
+        source, options: as of `table_parts`.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return None
+    path = Path(source).expanduser()
+    return Parts(path.stem, lambda: csv_texts(File.at(path), options)) if path.is_file() and _is_text(path) else None
+
+
+def _is_text(path: Path) -> bool:
+    """Return whether a file is of delimited text by its name."""
+    return (Path(path.stem).suffix if path.suffix.lower() in COMPRESSED else path.suffix).lower() in TEXT
 
 
 def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:
