@@ -250,11 +250,16 @@ def test_degrees_are_a_line_in_other_degrees() -> None:
     exact = frame.assign(f=(1.8 * frame["c"] + 32).round(1), k=(frame["c"] + 273.15).round(2))
     data = genus.read(exact)
     assert found(data) == {"f = 1.8 * c + 32", "k = c + 273.15"}
+    assert found(genus.read(exact[["f", "c", "k"]])) == {
+        "f = 1.8 * c + 32",
+        "k = c + 273.15",
+    }
     pd.testing.assert_frame_equal(data.frame(), exact)
     drawn = draws(data)
     np.testing.assert_allclose(drawn["f"], (1.8 * drawn["c"] + 32).round(1), atol=1e-9)
     data = genus.read(frame)
     assert found(data) == {"f = 1.8 * c + 32, nearly"}
+    assert found(genus.read(frame[["f", "c"]])) == {"f = 1.8 * c + 32, nearly"}
     pd.testing.assert_frame_equal(data.frame(), frame)
     drawn = draws(data)
     assert np.abs(drawn["f"] - 1.8 * drawn["c"] - 32).max() < 0.2

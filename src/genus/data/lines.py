@@ -120,7 +120,7 @@ def _products_of(
 def find_lines(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
     """Yield the columns that are a short multiple of another and a short number, as degrees Fahrenheit are of Celsius.
 
-    Both may have been rounded by themselves; what is left is then a few units of the last decimal.
+    Both may have been rounded by themselves; what is left is then a few units of the last decimal. The best come first.
 
     Args:
         columns: of numbers.
@@ -135,6 +135,7 @@ def find_lines(columns: Sequence[Candidate], target: str | None) -> Iterator[For
     with np.errstate(divide="ignore", invalid="ignore"):
         straight = np.abs(away @ away.T) / np.sqrt((away**2 @ known.T) * (known @ (away**2).T))
     spread = np.array([np.ptp(row[there]) if there.any() else 0.0 for row, there in zip(probe, known, strict=True)])
+    found: list[tuple[bool, int, int, Formula]] = []
     for k, j in np.argwhere((straight >= STRAIGHT) & (spread >= COARSE * units)[:, None]).tolist():
         column, other = many[k], many[j]
         if k == j or column.name == target:
@@ -149,7 +150,10 @@ def find_lines(columns: Sequence[Candidate], target: str | None) -> Iterator[For
         most = 1 if not units[k] else math.ceil(abs(slope) * units[j] / units[k] / 2 + 1)
         one = formula_of(column, text, (other,), most)
         if one is not None and says_something(one, column, (other,), float(len(many)) ** 2):
-            yield one
+            digits = sum(sign.isdigit() for sign in f"{slope:.15g}{offset:.15g}")
+            found.append((one.rest != "", digits, -k, one))
+    # Of a line and its inverse, which is no short one, the exact and the shorter; else what stands later is made of the other.
+    yield from (one for *_, one in sorted(found, key=lambda each: each[:3]))
 
 
 def _line(values: np.ndarray, of: np.ndarray, unit: float, unit_of: float) -> tuple[float, float] | None:
