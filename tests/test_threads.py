@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import genus
 from genus import Category, Lattice, Real, Space
+from genus.data import reading
 from genus.errors import GenusError
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, map_batches
 from genus.random import isolated
@@ -219,3 +220,18 @@ def test_models_that_count_score_on_one_thread_and_others_on_all() -> None:
         assert torch.get_num_threads() == 2
     assert seen == [*[1] * 15, 2, 2]
     assert torch.equal(together, model.log_prob(data.x))
+
+
+def test_reading_measures_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    measured = reading.measured
+
+    def seeing(*arguments: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return measured(*arguments)
+
+    monkeypatch.setattr(reading, "measured", seeing)
+    with torch_threads(2):
+        genus.read({"a": [1.5, 2.25, 3.0], "b": ["x", "y", "x"]})
+        assert torch.get_num_threads() == 2
+    assert seen == [1]
