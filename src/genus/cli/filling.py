@@ -12,6 +12,7 @@ from genus.cli.inputs import codec_of
 from genus.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from genus.ladder import GenerativeModel
@@ -53,6 +54,7 @@ class FilledBlock:
     cells: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     size: float = math.inf
+    where: dict[str, np.ndarray] = field(default_factory=dict)  # of this block alone: which rows (N,) of a column are filled
 
     def add(self, other: FilledBlock) -> None:
         """Add the sums of another block."""
@@ -73,7 +75,7 @@ def filled(task: Filling, block: tuple[int, Any, bool]) -> FilledBlock:
     table = found.summary() if task.mean else _stacked(found)
     cells = Counter({name: int(where.sum()) for name, where in found.filled.items()})
     table = with_decimals_of(codec_of(task.model), steady(task.model, table) if several else table)
-    return FilledBlock(table, found.tables[0].num_rows, found.rows, cells, Counter(found.reasons), found.size)
+    return FilledBlock(table, found.tables[0].num_rows, found.rows, cells, Counter(found.reasons), found.size, found.filled)
 
 
 def _stacked(found: Imputed) -> pa.Table:

@@ -17,8 +17,9 @@ from genus.data.files import File, unreadable
 from genus.data.patterns import alike, ending, matched
 from genus.data.sequences import Options
 from genus.data.tables import open_dataset, valid
+from genus.data.written import csv_texts
 
-__all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts"]
+__all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts", "text_parts"]
 
 PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
 TEXT = (".csv", ".tsv", ".tab", ".data", ".dat")
@@ -111,6 +112,18 @@ def _delimited(files: list[Path], options: Options) -> Iterator[tuple[str, pa.Ta
     """Yield the rows of files of delimited text in tables, each with the name of its file."""
     for file in files:
         yield from ((str(file), table) for table in csv_parts(File.at(file), options))
+
+
+def text_parts(source: Any, options: Options) -> Parts | None:
+    """Return the parts of a file of delimited text with its cells as they were written; None for other data.
+
+    Args:
+        source, options: as of `table_parts`.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return None
+    path = Path(source).expanduser()
+    return Parts(path.stem, lambda: csv_texts(File.at(path), options)) if path.is_file() and ending(path) in TEXT else None
 
 
 def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:

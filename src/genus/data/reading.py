@@ -36,6 +36,7 @@ from genus.data.tables import mark_missing
 from genus.errors import DataError
 from genus.kinds import Kind
 from genus.space import Space
+from genus.threads import torch_threads
 
 __all__ = ["read"]
 SpaceOrCodec = Space | Codec
@@ -190,7 +191,8 @@ def read(
     chosen = context_names(context, found.columns.column_names)
     if chart not in ("auto", "affine"):
         raise DataError(f"chart={chart!r} is not known; expected 'auto' or 'affine'.")
-    rows = _measured_rows(found, chosen, target, overrides, relations, constraints, chart, (unknown, blank_is_a_value))
+    with torch_threads(1):  # charts are fitted by short loops, after each of which threads would wait for one another
+        rows = _measured_rows(found, chosen, target, overrides, relations, constraints, chart, (unknown, blank_is_a_value))
     return replace(rows, groups=groups)
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 
 from genus.ladder import Counted, Learned, Rest, WithContext
+from genus.ladder.functions import counted_threads
 from genus.random import passed_along
 from genus.threads import threads_for, torch_threads
 from genus.training.rows import Rows
@@ -70,7 +71,8 @@ class CountingTrainer(Trainer):
             if not len(block):
                 continue
             rows = block.to(self.device)
-            self.counted.observe(*rows.observed())  # type: ignore[arg-type]
+            with counted_threads(self.counted):
+                self.counted.observe(*rows.observed())  # type: ignore[arg-type]
         if cut and self.step > 0:
             return False
         self.group.conclude(self.counted, self.model)
