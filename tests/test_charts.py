@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+import genus
 from genus import Category, Lattice, Real, Space
 from genus.errors import DataError
 from genus.kinds import Chart, kind_from_json
@@ -92,3 +93,24 @@ def test_charts_are_json_and_wrong_ones_are_refused() -> None:
             Chart(**wrong)
     with pytest.raises(DataError, match="holds all its cells"):
         Lattice(0, 9, chart=Chart("log", 0.0))
+
+
+@pytest.mark.filterwarnings("ignore:The numbers of column")
+@pytest.mark.parametrize("name", ["independent", "naive-bayes", "mixture"])
+def test_draws_of_fewer_digits_stay_inside_their_ends(name: str) -> None:
+    """Draws are made in double precision: in single precision 1e-60 is 0, and 100 less 1e-9 is 100."""
+    space = Space(
+        [Real(0.0, 1.0, chart=Chart("softplus")), Real(0.0, 1.0, chart=Chart("logit", 0.0, 100.0)), Real(atoms=(0.0,))]
+    )
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(300, 3, generator=generator, dtype=torch.float64) * 150
+    x = space.join(torch.zeros(300, 3, dtype=torch.long), u, torch.float64)
+    x[:100, 2] = 0.0
+    model = genus.build(name, space)
+    genus.fit(model, x, seed=0, progress=False)
+    drawn = model.sample(5000, seed=0)
+    assert drawn.dtype == torch.float32
+    space.check(drawn)
+    assert (drawn[:, 2] == 0).any()
+    filled = model.impute(drawn, missing=torch.ones_like(drawn, dtype=torch.bool), seed=1)
+    space.check(filled)

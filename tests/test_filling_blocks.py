@@ -37,7 +37,7 @@ def folder(tmp_path_factory: Any) -> Path:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules["genus.cli.impute"].__dict__, "BLOCK", 300)
-    monkeypatch.setattr("genus.cli.filling.PREDICTED", 300)
+    monkeypatch.setattr("genus.questions.blocks.PREDICTED", 300)
 
 
 def test_a_table_is_filled_block_by_block(folder: Path) -> None:
@@ -89,3 +89,28 @@ def test_known_numbers_are_written_with_the_zeros_that_they_came_with(tmp_path: 
     assert lines[62].startswith("4.0,")
     path.write_text("t,w\n1.125,\n2.0,1.50\n")  # more digits than the training data had are kept
     assert run("impute", tmp_path / "m.genus", path).out.splitlines()[1].startswith("1.125,")
+
+
+def test_a_stream_is_asked_about_in_python_block_by_block(folder: Path) -> None:
+    model, path = genus.load(folder / "m.genus"), folder / "rows.parquet"
+    data = genus.read(path, stream=True, kinds={"id": "omit"}, relations=False)
+    run("impute", folder / "m.genus", path, "--seed", 4, "--out", folder / "filled.parquet")
+    for source in (data, path):
+        blocks = list(genus.impute_blocks(model, source, seed=4, rows=300))
+        assert [block.tables[0].num_rows for block in blocks] == [300, 300, 300, 100]
+        filled = pa.concat_tables([block.tables[0] for block in blocks])
+        assert filled.to_pylist() == pq.read_table(folder / "filled.parquet").to_pylist()
+    run("predict", folder / "m.genus", path, "--column", "plan", "--out", folder / "plans.parquet")
+    parts = list(genus.predict_blocks(model, data, "plan", rows=300))
+    told = pq.read_table(folder / "plans.parquet").column("plan predicted").to_pylist()
+    assert [value for part in parts for value in part.value] == told
+    with pytest.raises(genus.DataError, match="impute_blocks"):
+        genus.impute(model, data)
+
+
+def test_a_misfit_is_found_in_whichever_block_of_a_stream_it_is(folder: Path) -> None:
+    rows = pq.read_table(folder / "rows.parquet").drop_columns(["age", "plan"])
+    pq.write_table(rows, folder / "other.parquet")
+    blocks = genus.predict_blocks(genus.load(folder / "m.genus"), folder / "other.parquet", "plan", rows=300)
+    with pytest.raises(genus.DataError, match="In the rows from 0 on"):
+        next(blocks)

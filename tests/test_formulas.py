@@ -238,3 +238,54 @@ def test_a_product_that_shuffled_rows_would_hardly_break_is_no_formula() -> None
     first[:3], second[3:6] = rng.integers(21, 40, 3), rng.integers(6, 12, 3)
     frame = pd.DataFrame({"first": first, "second": second, "product": first * second, "v": rng.normal(size=2000)})
     assert not [told for told in found(genus.read(frame)) if "*" in told]
+
+
+def weather(n: int = 600) -> pd.DataFrame:
+    celsius = np.random.default_rng(0).normal(12, 8, n)
+    return pd.DataFrame({"c": celsius.round(1), "f": (1.8 * celsius + 32).round(1)})
+
+
+def test_degrees_are_a_line_in_other_degrees() -> None:
+    frame = weather()
+    exact = frame.assign(f=(1.8 * frame["c"] + 32).round(1), k=(frame["c"] + 273.15).round(2))
+    data = genus.read(exact)
+    assert found(data) == {"f = 1.8 * c + 32", "k = c + 273.15"}
+    assert found(genus.read(exact[["f", "c", "k"]])) == {
+        "f = 1.8 * c + 32",
+        "k = c + 273.15",
+    }
+    pd.testing.assert_frame_equal(data.frame(), exact)
+    drawn = draws(data)
+    np.testing.assert_allclose(drawn["f"], (1.8 * drawn["c"] + 32).round(1), atol=1e-9)
+    data = genus.read(frame)
+    assert found(data) == {"f = 1.8 * c + 32, nearly"}
+    assert found(genus.read(frame[["f", "c"]])) == {"f = 1.8 * c + 32, nearly"}
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    drawn = draws(data)
+    assert np.abs(drawn["f"] - 1.8 * drawn["c"] - 32).max() < 0.2
+    born = np.random.default_rng(1).integers(1930, 2005, 600)
+    assert "age = 2024 - born" in found(genus.read(pd.DataFrame({"born": born, "age": 2024 - born})))
+
+
+def test_numbers_that_go_together_are_no_line() -> None:
+    frame = weather()
+    frame["f"] = (frame["f"] + np.random.default_rng(1).normal(0, 0.5, len(frame))).round(1)
+    assert found(genus.read(frame)) == set()
+
+
+def test_an_amount_is_count_times_price_less_a_discount() -> None:
+    frame = bills()
+    off = np.random.default_rng(1).choice([0, 0.1, 0.2, 0.25], len(frame))
+    frame["off"] = off
+    frame["due"] = (frame["count"] * frame["price"] * (1 - off) + 1e-9).round(2)
+    data = genus.read(frame)
+    assert found(data) >= {"due = count * price * (1 - off)"}
+    pd.testing.assert_frame_equal(data.frame(), frame)
+    drawn = draws(data)
+    np.testing.assert_allclose(drawn["due"], drawn["count"] * drawn["price"] * (1 - drawn["off"]), atol=0.0051)
+    rng = np.random.default_rng(2)
+    sides = pd.DataFrame(rng.integers(2, 30, (600, 3)), columns=["long", "wide", "high"])
+    sides["volume"] = sides.prod(axis=1)
+    assert found(genus.read(sides)) == {"volume = long * wide * high"}
+    sides["volume"] = rng.permutation(sides["volume"])
+    assert found(genus.read(sides)) == set()

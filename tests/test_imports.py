@@ -36,7 +36,7 @@ BELOW: dict[str, set[str]] = {
     "kinds": {"errors"},
     "codec": VALUES | {"space"},
     "space": VALUES | {"compiled"},
-    "data": FORMS,
+    "data": FORMS | {"threads"},
     "nets": TENSORS,
     "transforms": TENSORS | {"nets"},
     "ladder": TENSORS | {"nets"},

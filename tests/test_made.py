@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import genus
 from genus import MADE, Category, DataError, GenusError, Lattice, Space
+from genus.nets.cells import Cells
 from genus.nets.masked import MaskedMLP
 
 ROWS = [name for name, space in SPACES.items() if not space.sequence]
@@ -91,6 +93,23 @@ def test_a_pass_without_gradients_is_one_with_them(sizes: tuple[int, int, int], 
     with torch.no_grad():
         assert torch.allclose(net(x, c), expected, atol=1e-9)
     assert width < 300 or len(net.blocks[1]) > 1
+
+
+def test_a_pass_in_another_order_skips_what_its_masks_cut_away() -> None:
+    net, x, order = shaken(MaskedMLP([2] * 6, (300, 300), [50] * 6)), torch.randn(1500, 12).double(), shuffled(6)
+    expected = net(x, order=order)
+    with torch.no_grad():
+        assert torch.allclose(net(x, order=order), expected, atol=1e-9)
+    kept = sum((last - first) * seen for part in net._masks_in(order)[1] for first, last, seen in part)
+    assert kept < 0.9 * sum(weight.numel() for weight in net.matrices())
+
+
+def test_cells_of_tables_of_many_sizes_have_the_log_probabilities_of_their_tables() -> None:
+    cells = Cells(Space([Category(tuple(map(str, range(n)))) for n in (2, 40, 3, 2, 5)]), 32)
+    numbers, cell = torch.randn(7, sum(cells.needs)).double(), torch.stack([torch.randint(n, (7,)) for n in cells.sizes], 1)
+    with mock.patch.object(cells, "log_tables", side_effect=AssertionError):  # it takes the way without padding
+        found = cells.log_probs(numbers, cell)
+    assert torch.allclose(found, cells.log_tables(numbers).gather(1, cell + cells.offset))
 
 
 def test_a_pass_follows_the_weights_and_the_order() -> None:

@@ -225,6 +225,10 @@ def test_others_see_the_sample_and_say_so(monkeypatch: pytest.MonkeyPatch) -> No
     stream = genus.read(parts_of(table(2000, seed=6), "sampled"), stream=True)
     history = genus.fit(genus.build("trees", stream.space), stream, max_seconds=1, progress=False)
     assert history.seen == 270
+    monkeypatch.setattr("genus.models.trees.LEARNED", 1)  # so short a time is enough for the least number of rows alone
+    monkeypatch.setattr("genus.data.stream.CELLS", 5 * 1800)
+    large = genus.read("sampled", stream=True)
+    assert genus.fit(genus.build("trees", large.space), large, max_seconds=1, progress=False).seen == 1000
     genus.fit(genus.build("made", stream.space), stream, max_steps=5, max_seconds=1, progress=False)
 
 

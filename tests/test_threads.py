@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 import genus
 from genus import Category, Lattice, Real, Space
+from genus.data import reading
 from genus.errors import GenusError
-from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity
+from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, map_batches
 from genus.random import isolated
-from genus.registry import build, refusal
+from genus.registry import build, family, refusal
+from genus.threads import torch_threads
 
 THREADS, SEEDS = 4, range(4)
 TABLE = Space([Real(), Real(), Category(("a", "b", "c"))])
@@ -200,3 +202,36 @@ def test_loading_while_building(tmp_path: Path) -> None:
         return torch.cat(parts)
 
     check_threads(work)
+
+
+def test_models_that_count_score_on_one_thread_and_others_on_all() -> None:
+    data, seen = genus.read("iris"), []
+
+    class Counting(family("naive-bayes")):  # type: ignore[misc]
+        def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+            seen.append(torch.get_num_threads())
+            return super().log_prob(x, c)
+
+    model = Counting(data.space)
+    genus.fit(model, data)
+    with torch_threads(2):
+        together = map_batches(model.log_prob, data.x, rows=10)
+        map_batches(lambda x, c: model.log_prob(x), data.x, rows=100)
+        assert torch.get_num_threads() == 2
+    assert seen == [*[1] * 15, 2, 2]
+    assert torch.equal(together, model.log_prob(data.x))
+
+
+def test_reading_measures_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    measured = reading.measured
+
+    def seeing(*arguments: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return measured(*arguments)
+
+    monkeypatch.setattr(reading, "measured", seeing)
+    with torch_threads(2):
+        genus.read({"a": [1.5, 2.25, 3.0], "b": ["x", "y", "x"]})
+        assert torch.get_num_threads() == 2
+    assert seen == [1]

@@ -75,8 +75,10 @@ _names = {
         "explain",
         "forecast",
         "impute",
+        "impute_blocks",
         "interpolate",
         "predict",
+        "predict_blocks",
         "rebalance",
     ),
 }
@@ -149,8 +151,10 @@ if TYPE_CHECKING:
         explain as explain,
         forecast as forecast,
         impute as impute,
+        impute_blocks as impute_blocks,
         interpolate as interpolate,
         predict as predict,
+        predict_blocks as predict_blocks,
         rebalance as rebalance,
     )
     from genus.registry import build as build, families as families, family as family

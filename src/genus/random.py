@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -15,8 +16,8 @@ from torch.overrides import TorchFunctionMode
 from genus.errors import GenusError
 
 __all__ = [
-    "bound", "rng", "draw_places", "draws_by_generator", "dropout", "gumbel_like", "isolated", "normal_like", "passed_along",
-    "random_state", "restore_random_state", "torch_seeded", "uniform_like",
+    "block_seed", "bound", "rng", "draw_places", "draws_by_generator", "dropout", "gumbel_like", "isolated", "normal_like",
+    "passed_along", "random_state", "restore_random_state", "torch_seeded", "uniform_like",
 ]  # fmt: skip
 
 
@@ -269,3 +270,12 @@ def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None
             torch.random.set_rng_state(tensor)
         elif name == "cuda":
             torch.cuda.set_rng_state(tensor, device)
+
+
+def block_seed(number: int, seed: int) -> int:
+    """Return the seed of a block of rows, counted from 0, of a draw with a seed, which the first block has itself.
+
+    >>> block_seed(0, 5)
+    5
+    """
+    return seed if number == 0 else int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 1)

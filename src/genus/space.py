@@ -279,6 +279,15 @@ class Space:
             return self._in_line(self.tables(u).join(state, u, dtype))
         return self.tables(u).join(state, u, dtype).reshape(-1, *self.shape)
 
+    def rounded(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return draws x (B, *shape) in a type of fewer digits, perhaps, where no number but an atom lies on an end."""
+        out, tables = x.to(dtype), self.tables(x)
+        if self.sequence or not len(tables.charts.forms):
+            return out
+        flat = out.flatten(1)
+        on_atom = (flat == tables.atoms.to(dtype).unsqueeze(1)).any(0)
+        return torch.where(on_atom, flat, tables.inside_ends(flat)).view_as(out)
+
     def unknown_blanks(self, x: Tensor) -> Tensor:
         """Return which entries of x (B, *shape) are blanks that stand for unknown values, bool (B, D)."""
         return self.tables(x).blanks(x.flatten(1)) & self.tables(x).unknown

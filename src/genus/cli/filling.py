@@ -12,14 +12,13 @@ from genus.cli.inputs import codec_of
 from genus.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from genus.ladder import GenerativeModel
     from genus.questions import Imputed
 
 __all__ = ["Filling", "FilledBlock", "Predicting", "PredictedBlock", "filled", "predicted"]
-
-PREDICTED = 10_000  # rows of a block of predictions: each has the probabilities of up to 256 values
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class FilledBlock:
     cells: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     size: float = math.inf
+    where: dict[str, np.ndarray] = field(default_factory=dict)  # of this block alone: which rows (N,) of a column are filled
 
     def add(self, other: FilledBlock) -> None:
         """Add the sums of another block."""
@@ -67,37 +67,15 @@ def filled(task: Filling, block: tuple[int, Any, bool]) -> FilledBlock:
     """Return a block of `block_sources`, filled."""
     from genus.codec.tabular import with_decimals_of
     from genus.questions import impute
+    from genus.questions.blocks import reading_of, steady
 
     start, source, several = block
     seed = jobs.seed_of(start // task.block, task.seed)
-    found = impute(task.model, source, task.columns, task.times, seed, **_reading(task.reading, several))
+    found = impute(task.model, source, task.columns, task.times, seed, **reading_of(task.reading, several))
     table = found.summary() if task.mean else _stacked(found)
     cells = Counter({name: int(where.sum()) for name, where in found.filled.items()})
-    table = with_decimals_of(codec_of(task.model), _steady(task.model, table) if several else table)
-    return FilledBlock(table, found.tables[0].num_rows, found.rows, cells, Counter(found.reasons), found.size)
-
-
-def _reading(reading: dict[str, Any], several: bool) -> dict[str, Any]:
-    """Return the arguments of `genus.read` for a block, whose header was read."""
-    return {name: value for name, value in reading.items() if name != "header"} if several else reading
-
-
-def _steady(model: GenerativeModel, table: pa.Table) -> pa.Table:
-    """Return a table whose types do not depend on which of its rows have blanks, since blocks are written one after another."""
-    import pyarrow as pa
-
-    codec = codec_of(model)
-    for i, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
-        wanted = kind
-        if pa.types.is_dictionary(kind):
-            wanted = kind.value_type
-        elif pa.types.is_null(kind):
-            wanted = pa.string()
-        elif pa.types.is_integer(kind) and name in codec.column_names and pa.types.is_floating(codec.type_of(name)):
-            wanted = pa.float64()
-        if wanted != kind:
-            table = table.set_column(i, table.schema.field(name).with_type(wanted), table.column(name).cast(wanted))
-    return table
+    table = with_decimals_of(codec_of(task.model), steady(task.model, table) if several else table)
+    return FilledBlock(table, found.tables[0].num_rows, found.rows, cells, Counter(found.reasons), found.size, found.filled)
 
 
 def _stacked(found: Imputed) -> pa.Table:
@@ -154,9 +132,10 @@ def predicted(task: Predicting, block: tuple[int, Any, bool]) -> PredictedBlock:
         DataError: the rows do not fit the model.
     """
     from genus.questions import predict
+    from genus.questions.blocks import reading_of
 
     start, source, several = block
-    reading = _reading(task.reading, several)
+    reading = reading_of(task.reading, several)
     try:
         found = predict(task.model, source, task.column, task.level, calibrated=task.calibrated, **reading)
     except DataError as error:

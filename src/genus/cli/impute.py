@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from genus.cli.asis import AsWritten
 from genus.cli.errors import UsageError
 from genus.cli.filling import FilledBlock, Filling, filled
 from genus.cli.inputs import codec_of, source_of
@@ -71,7 +72,8 @@ def impute(
 
     A blank is filled where it stands for an unknown value; where it means something it stays, unless --columns names it
     (genus describe says which is which). Columns that the model does not know pass through; a column that the file lacks is
-    added. One draw is one of many possible values: --times and --mean show how sure it is. Any family with a density answers.
+    added. In delimited text the other cells stand as they were written. One draw is one of many possible values: --times and
+    --mean show how sure it is. Any family with a density answers.
     Parquet, Arrow and delimited text of many rows are read, filled and written in blocks of 50,000, each with a seed of its own
     that follows from --seed; the draws of --times then stand block by block.
 
@@ -104,9 +106,11 @@ def impute(
     start = int(torch.randint(2**31, ())) if seed is None else seed
     task = Filling(loaded, reading.arguments(), chosen, times or (MEAN_DRAWS if mean else 1), mean, start, BLOCK)
     total = FilledBlock()
+    source = source_of(data)
+    written = AsWritten(source, task.reading, out, output)
     with table_writer(out, output) as write:
-        for found in in_order(filled, task, block_sources(loaded, task.reading, source_of(data), BLOCK), jobs):
-            write(found.table)
+        for found in in_order(filled, task, block_sources(loaded, task.reading, source, BLOCK), jobs):
+            write(written(found))
             total.add(found)
     for note in codec_of(loaded).notes:
         if note.about == "left out":

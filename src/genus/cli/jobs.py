@@ -30,9 +30,9 @@ def seeded_blocks(rows: int, seed: int) -> Iterator[tuple[int, int, int]]:
 
 def seed_of(number: int, seed: int) -> int:
     """Return the seed of a block, counted from 0, of a draw with a seed."""
-    import numpy as np
+    from genus.random import block_seed
 
-    return seed if number == 0 else int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 1)
+    return block_seed(number, seed)
 
 
 def in_order(work: Callable[[Any, Any], Any], shared: Any, tasks: Iterable[Any], jobs: int | None) -> Iterator[Any]:

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TABLES",
+    "WRITTEN",
+    "as_cells",
     "check_suffix",
     "file_size",
     "print_json",
     "put",
+    "quoted",
     "say",
     "sample_notes",
     "table_writer",
@@ -35,6 +38,7 @@ __all__ = [
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin what a spreadsheet computes, in text
 BEGINS = r"^[=+\-@\t\r]"
+WRITTEN = b"written"  # of a column of text: its cells are what delimited text has, quotes included; says if they were text
 TABLES = (".csv", ".tsv", ".parquet", ".npz", ".npy", ".json")
 
 
@@ -195,8 +199,10 @@ def formula_columns(table: pa.Table) -> list[str]:
     found = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         cells = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        text = pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
-        if name.startswith(FORMULA) or (text and pc.any(pc.match_substring_regex(cells, BEGINS)).as_py()):
+        written = (table.schema.field(name).metadata or {}).get(WRITTEN)
+        text = written != b"other" and (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type))
+        begins = BEGINS if written is None else BEGINS.replace("^", '^"?')
+        if name.startswith(FORMULA) or (text and pc.any(pc.match_substring_regex(cells, begins)).as_py()):
             found.append(name)
     return found
 
@@ -255,6 +261,7 @@ def _text(table: pa.Table, suffix: str, header: bool = True) -> str:
     plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
     plain = [_as_json(c) if pa.types.is_nested(c.type) else c for c in plain]  # of columns that pass through as they came
     specs = [(field.metadata or {}).get(DECIMALS, b"").decode() for field in table.schema]
+    written = [WRITTEN in (field.metadata or {}) for field in table.schema]
     plain = [with_trailing_zeros(column, spec) for column, spec in zip(plain, specs, strict=True)]
     if len(plain) == 1 and plain[0].null_count:  # an empty line would be no row to whoever reads it
         plain = [plain[0].cast(pa.string()).fill_null("NA")]
@@ -266,9 +273,10 @@ def _text(table: pa.Table, suffix: str, header: bool = True) -> str:
     try:
         pcsv.write_csv(table, buffer, pcsv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none"))
     except pa.ArrowInvalid:  # a text holds a comma, say; Arrow would quote every text for it
-        quoted = pa.table([_quoted(column, delimiter) for column in table.columns], names=table.column_names)
+        cells = [c if done else quoted(c, delimiter) for c, done in zip(table.columns, written, strict=True)]
+        whole = pa.table(cells, names=table.column_names)
         lines = [
-            pc.binary_join_element_wise(*batch.columns, delimiter, null_handling="replace") for batch in quoted.to_batches()
+            pc.binary_join_element_wise(*batch.columns, delimiter, null_handling="replace") for batch in whole.to_batches()
         ]
         return names.getvalue() + "".join(f"{line}\n" for part in lines for line in part.to_pylist())
     return names.getvalue() + buffer.getvalue().to_pybytes().decode()
@@ -282,7 +290,24 @@ def _as_json(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(texts, pa.string())])
 
 
-def _quoted(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
+def as_cells(column: pa.ChunkedArray, field: pa.Field, delimiter: str) -> pa.ChunkedArray:
+    """Return a column as the cells of delimited text, null where blank.
+
+    Args:
+        column: of a table.
+        field: of its schema, which may say how many decimals are written.
+        delimiter: of the text.
+    """
+    import pyarrow as pa
+
+    from genus.codec.decimals import with_trailing_zeros
+    from genus.codec.tabular import DECIMALS
+
+    column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    return quoted(with_trailing_zeros(column, (field.metadata or {}).get(DECIMALS, b"").decode()), delimiter)
+
+
+def quoted(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
     """Return a column as text, quoted where a field of delimited text needs it."""
     import pyarrow as pa
     import pyarrow.compute as pc

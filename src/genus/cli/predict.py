@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from genus.cli import filling
 from genus.cli.errors import UsageError
 from genus.cli.filling import PredictedBlock, Predicting, predicted
 from genus.cli.inputs import source_of
@@ -68,6 +67,7 @@ def predict(
 
     from genus.files import load, save
     from genus.questions import calibrate
+    from genus.questions.blocks import PREDICTED
 
     loaded, given = load(model), reading.arguments()
     if held_out is not None:
@@ -77,7 +77,7 @@ def predict(
     task = Predicting(loaded, given, column, level, probabilities, not plain)
     total = PredictedBlock()
     with table_writer(out, output) as write:
-        for found in in_order(predicted, task, block_sources(loaded, given, source_of(data), filling.PREDICTED), jobs):
+        for found in in_order(predicted, task, block_sources(loaded, given, source_of(data), PREDICTED), jobs):
             write(found.table)
             total.add(found)
     for reason, count in total.reasons.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -150,7 +149,7 @@ class Totals:
 def block_sources(
     model: GenerativeModel, given: dict[str, Any], source: Any, rows: int | None = None
 ) -> Iterator[tuple[int, Any, bool]]:
-    """Yield blocks of a table with the number of rows before each, and whether they are several.
+    """Return the blocks of a table with the number of rows before each, and whether they are several.
 
     Args:
         model: whose columns they are.
@@ -160,22 +159,9 @@ def block_sources(
 
     What fits into one block, and what cannot be read part by part, is the source itself.
     """
-    from genus.data.parts import table_parts
-    from genus.data.sequences import Options
+    from genus.questions import blocks
 
-    spaces = [space for space in (model.context, model.space) if space is not None]
-    kinds = {name: kind for space in spaces for name, kind in zip(space.names or (), space.kinds, strict=False)}
-    others = [name for name, value in given.items() if value is not None and name not in ("missing", "header")]
-    options = Options(missing=tuple(given["missing"] or ()), header=given["header"], kinds=kinds)
-    parts = None if others else table_parts(source, options)
-    blocks = iter(()) if parts is None else parts.blocks(rows or jobs.BLOCK)
-    if len(first := [*itertools.islice(blocks, 2)]) < 2:
-        yield 0, source, False
-        return
-    start = 0
-    for block in itertools.chain(first, blocks):
-        yield start, block, True
-        start += block.num_rows
+    return blocks.block_sources(model, given, source, rows or jobs.BLOCK)
 
 
 def scored(task: Scoring, block: tuple[int, Any, bool]) -> Scored:
@@ -185,9 +171,10 @@ def scored(task: Scoring, block: tuple[int, Any, bool]) -> Scored:
         DataError: the rows do not fit the model's spaces; rows without mass do.
     """
     start, source, several = block
-    reading = {name: value for name, value in task.reading.items() if name != "header"} if several else task.reading
+    from genus.questions.blocks import reading_of
+
     try:
-        return _scored(replace(task, reading=reading), start, source, several)
+        return _scored(replace(task, reading=reading_of(task.reading, several)), start, source, several)
     except DataError as error:
         if not several:
             raise

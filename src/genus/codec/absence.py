@@ -134,6 +134,8 @@ def _different(words: Sequence[str], names: Sequence[str], text: str) -> list[st
 
 def is_blank(column: pa.ChunkedArray) -> np.ndarray:
     """Return which values of a column are missing, (N,) bool."""
+    if not column.null_count and not pa.types.is_floating(column.type):
+        return np.zeros(len(column), dtype=bool)
     return np.asarray(pc.is_null(column, nan_is_null=True), dtype=bool)
 
 

@@ -157,13 +157,17 @@ def _encode_levels(
         array = pc.add(array, pa.scalar(0.0, array.type))  # -0.0 and 0.0 are one level
     levels = level_array([level for level in kind.levels if level is not None])
     position = np.array([i for i, level in enumerate(kind.levels) if level is not None] + [-1])
-    null = np.asarray(pc.is_null(array, nan_is_null=True))
+    given = array
     if pa.types.is_null(array.type) or pa.types.is_null(levels.type):
         index = np.full(len(array), -1)
     else:
         if array.type != levels.type:
             array, levels = common_type(array, levels)
-        index = np.asarray(pc.fill_null(pc.index_in(array, value_set=levels), -1))
+        found = pc.index_in(array, value_set=levels)
+        if not found.null_count and not pa.types.is_floating(given.type):
+            return position.astype(np.float64)[np.asarray(found)]
+        index = np.asarray(pc.fill_null(found, -1))
+    null = np.asarray(pc.is_null(given, nan_is_null=True))
     unseen = (index < 0) & ~(null & (allow_missing or None in kind.levels))
     if unseen.any() and not (beyond and not null[unseen].any()):
         rows = np.flatnonzero(unseen)

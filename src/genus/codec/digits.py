@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import pyarrow as pa
 
+from genus.codec.blocks import ends_of
 from genus.codec.notes import Note
 
 __all__ = ["CLOCK", "excel_notes", "template_of_digits"]
@@ -72,18 +73,22 @@ def excel_notes(table: pa.Table, names: Collection[str]) -> Iterator[Note]:
     """Yield notes on columns of numbers with fractions that spreadsheets have written for instants."""
     for name in names:
         column = table.column(name)
-        if pa.types.is_floating(column.type) and _counts_days(name, np.asarray(column.drop_null())):
+        if pa.types.is_floating(column.type) and _counts_days(name, column):
             reason = f"column {name!r} looks like days with a time as spreadsheets count them, and is read as numbers"
             yield Note(f"{reason}; to read times, show the column as times in the spreadsheet and save it anew", column=name)
 
 
-def _counts_days(name: str, values: np.ndarray) -> bool:
+def _counts_days(name: str, column: pa.ChunkedArray) -> bool:
     """Return whether numbers (N,), some with fractions, are instants as a spreadsheet counts them, in days since 1899.
 
-    >>> _counts_days("Date", np.array([43831.25, 44012.5])), _counts_days("price", np.array([43831.25, 44012.5]))
+    >>> column = pa.chunked_array([[43831.25, 44012.5]])
+    >>> _counts_days("Date", column), _counts_days("price", column)
     (True, False)
     """
-    return len(values) > 0 and EXCEL_DAYS[0] <= values.min() and values.max() <= EXCEL_DAYS[1] and bool(_words(name) & DATES)
+    if not _words(name) & DATES:
+        return False
+    low, high = ends_of(column)
+    return EXCEL_DAYS[0] <= low and high <= EXCEL_DAYS[1]
 
 
 def _words(name: str) -> set[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.blocks import ends_of
 from genus.codec.digits import CLOCK, excel_notes, template_of_digits
 from genus.codec.frames import ARRAYS, Form, is_text, type_name
 from genus.codec.looks import MOSTLY, templates_of
@@ -209,10 +210,8 @@ def _template_of_digits(name: str, column: pa.ChunkedArray) -> str | None:
 
 def _is_dated(column: pa.ChunkedArray) -> bool:
     """Return whether whole numbers could be days of a plausible century, perhaps followed by a time, as in 20230623235959."""
-    ends = pc.min_max(column).as_py()
-    return ends["min"] is not None and any(
-        CENTURY[0] * n <= ends["min"] and ends["max"] <= (CENTURY[1] + 1) * n for n in CLOCKS
-    )
+    low, high = ends_of(column)
+    return any(CENTURY[0] * n <= low and high <= (CENTURY[1] + 1) * n for n in CLOCKS)
 
 
 def _null(texts: pa.Array) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -57,7 +57,9 @@ def mark_unknown(
     _check(space, unknown, blank_is_a_value)
     if not space.has_missing:
         return space
-    told, ticks = _told_by_another(space, x), _ticks(space, x)
+    lacking = [i for i, kind in enumerate(space.kinds) if kind.has_missing]
+    blanks = dict(zip(lacking, space.select(lacking).tables(x).blanks(x[:, lacking]).sum(0).tolist(), strict=True))
+    told, ticks = _told_by_another(space, x, blanks), _ticks(space, len(x), blanks)
     said = {*unknown, *blank_is_a_value}
     chosen = []
     for i, name in enumerate(space.names or ()):
@@ -74,11 +76,9 @@ def mark_unknown(
     return space.with_kinds(kinds)
 
 
-def _ticks(space: Space, x: Tensor) -> set[int]:
+def _ticks(space: Space, rows: int, blanks: Mapping[int, int]) -> set[int]:
     """Return the columns with many blanks and one value beside them, as of a box that is ticked or not: the blank says no."""
-    lacking = [i for i, kind in enumerate(space.kinds) if kind.has_missing]
-    share = (space.select(lacking).tables(x).blanks(x[:, lacking]).sum(0) / max(1, len(x))).tolist()
-    return {i for i, blank in zip(lacking, share, strict=True) if blank > MANY and _has_one_value(space.kinds[i])}
+    return {i for i, count in blanks.items() if count > MANY * rows and _has_one_value(space.kinds[i])}
 
 
 def _has_one_value(kind: Kind) -> bool:
@@ -98,11 +98,9 @@ def _check(space: Space, unknown: Collection[str], blank_is_a_value: Collection[
         raise DataError(f"Column {both[0]!r} is named in unknown= and in blank_is_a_value=; choose one.")
 
 
-def _told_by_another(space: Space, x: Tensor) -> set[int]:
-    """Return the columns whose blanks are told by the values of another column."""
-    lacking = [i for i, kind in enumerate(space.kinds) if kind.has_missing]
-    blanks = space.select(lacking).tables(x).blanks(x[:, lacking]).sum(0).tolist()
-    waiting = [i for i, count in zip(lacking, blanks, strict=True) if min(count, len(x) - count) >= FEWEST]
+def _told_by_another(space: Space, x: Tensor, blanks: Mapping[int, int]) -> set[int]:
+    """Return the columns whose blanks, of which each column has so many, are told by the values of another column."""
+    waiting = [i for i, count in blanks.items() if min(count, len(x) - count) >= FEWEST]
     if len(x) > 4 * GLANCE and waiting:  # nearly always a part of the rows shows that no column tells
         part = x[:: len(x) // GLANCE]
         seen = space.tables(part).blanks(part).sum(0).tolist()

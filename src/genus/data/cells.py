@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.blocks import ends_of
 from genus.codec.notes import Note
 from genus.data.amounts import AMOUNT, read_amounts
 from genus.errors import DataError
@@ -65,7 +66,7 @@ def is_whole(column: pa.ChunkedArray) -> bool:
 
 def beyond_exact(column: pa.ChunkedArray) -> bool:
     """Return whether a column holds doubles that may have been other whole numbers in the text."""
-    return pa.types.is_floating(column.type) and bool(pc.any(pc.greater(pc.abs(column), float(EXACT))).as_py())
+    return pa.types.is_floating(column.type) and bool(np.abs(ends_of(column)).max() > EXACT)
 
 
 def loses_versions(texts: pa.Array | pa.ChunkedArray) -> bool:
@@ -75,16 +76,16 @@ def loses_versions(texts: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def may_be_versions(column: pa.ChunkedArray) -> bool:
-    """Return whether all doubles of a column look like 3.9 and 3.10: below 100, and none like 3.05."""
+    """Return whether all doubles of a column look like 3.9 and 3.10: from 0 to below 100, and none like 3.05."""
     if not pa.types.is_floating(column.type):
+        return False
+    low, high = ends_of(column)
+    if not 0 <= low <= high < 100:
         return False
     for part in (column.slice(0, GLANCE), column):
         values = np.asarray(part.drop_null())
-        if not len(values) or not (np.abs(values) < 100).all():
-            return False
         cents = np.rint(values * 100)
-        odd = (cents / 100 != values) | (cents < 0) | ((cents % 100 < 10) & (cents % 10 > 0))
-        if odd.any():
+        if ((cents / 100 != values) | ((cents % 100 < 10) & (cents % 10 > 0))).any():
             return False
     return True
 

@@ -41,7 +41,7 @@ from genus.data.unit_lines import without_units
 from genus.errors import DataError
 from genus.kinds import Category
 
-__all__ = ["MISSING", "csv_parts", "read_csv"]
+__all__ = ["MISSING", "csv_parts", "cuts", "opened", "read_csv"]
 
 PART = 2**23  # bytes of text that are read together where it is read part by part
 LOOKED_AT = 1000  # so many rows decide whether line 1 is a header
@@ -69,7 +69,7 @@ def read_csv(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...], d
         DataError: no rows, ragged rows, bytes that are no text, or a few texts in a column of numbers that `kinds` makes no
             category.
     """
-    layout, as_text, lines, notes = _opened(file, options)
+    layout, as_text, lines, notes = opened(file, options)
     try:
         table = layout.read(as_text)
         if table is None:  # bytes that are no UTF-8, far down
@@ -93,8 +93,8 @@ def csv_parts(file: File, options: Options) -> Iterator[pa.Table]:
     Raises:
         DataError: as `read_csv` does.
     """
-    layout, as_text, _, _ = _opened(file, options)
-    for number, (start, stop) in enumerate(_cuts(layout.buffer)):
+    layout, as_text, _, _ = opened(file, options)
+    for number, (start, stop) in enumerate(cuts(layout.buffer)):
         part = replace(layout, buffer=layout.buffer.slice(start, stop - start), skipped=layout.skipped if number == 0 else 0)
         try:
             table = part.read(as_text)
@@ -107,7 +107,7 @@ def csv_parts(file: File, options: Options) -> Iterator[pa.Table]:
         yield pa.table(_typed(part, table, as_text, options, []))
 
 
-def _cuts(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
+def cuts(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
     """Yield where parts of whole lines begin and end; a line break within quotes ends no line."""
     text, at, size = np.frombuffer(buffer, dtype=np.uint8), 0, PART
     while at < len(text):
@@ -125,7 +125,7 @@ def _cuts(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
         at, size = stop, PART
 
 
-def _opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list[str]], list[str]]:
+def opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list[str]], list[str]]:
     """Return how a text is laid out, which columns are read as text, the fields of its first lines, and notes."""
     buffer, notes = _decoded(file, options.encoding)
     table = bare_table(buffer)
@@ -212,7 +212,7 @@ def _are_codes(texts: Sequence[str]) -> bool:
     """Return whether texts are hexadecimal numbers, or versions of which one ends in a zero that a number would lose."""
     if texts and all(re.fullmatch(HEXADECIMAL, text) for text in texts):
         return True
-    return any(re.search(r"\.[1-9]0$", text) for text in texts) and all(re.match(VERSION, text) for text in texts)
+    return all(re.match(VERSION, text) for text in texts) and any(re.search(r"\.[1-9]0$", text) for text in texts)
 
 
 def _of_numbers(kind: object) -> bool:
@@ -343,7 +343,7 @@ class _Layout:
     def _read(self, as_text: Collection[str], columns: Sequence[str] | None, line_breaks: bool) -> pa.Table:
         return pcsv.read_csv(
             pa.BufferReader(self.buffer),
-            pcsv.ReadOptions(column_names=list(self.names), skip_rows=self.skipped, block_size=64 << 20),
+            pcsv.ReadOptions(column_names=list(self.names), skip_rows=self.skipped, block_size=PART << 3 * line_breaks),
             pcsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=line_breaks),
             pcsv.ConvertOptions(
                 null_values=list(self.missing),
@@ -352,7 +352,7 @@ class _Layout:
                 column_types=dict.fromkeys(as_text, pa.string()),
                 include_columns=list(columns or self.names),
             ),
-        )
+        ).combine_chunks()  # once: whoever looks at a column as an array would do it each time
 
 
 def _original_texts(layout: _Layout, columns: dict[str, pa.ChunkedArray], names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
@@ -388,11 +388,11 @@ def _may_lose_digits(buffer: pa.Buffer, delimiter: str) -> bool:
         second, before, first, after = part[:-3], part[1:-2], part[2:-1], part[3:]
         hit = (first == zero) | (first == ord("+"))
         hit &= after - zero < 10
-        start = before < zero
+        start = before < ord("-")  # line breaks, blanks, quotes and the other delimiters, but no sign, point or slash
         for one in late:
             start |= before == one
         hit &= start
-        rows = np.flatnonzero(hit)  # few are left, since most zeros stand within a number
+        rows = np.flatnonzero(hit)
         second, before = second[rows], before[rows]
         start = (before == ord("\n")) | (before == ord('"')) | (before == ord(delimiter))
         if (start | ((before == ord(" ")) & (second == ord(delimiter)))).any():

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from genus.codec.constraints import Constraint, quoted
-from genus.codec.formulas import EXACTLY, Formula
+from genus.codec.formulas import Formula
 from genus.codec.relations import ALL_DIGITS
-from genus.data.candidates import BROKEN, SURE, Candidate
+from genus.data.candidates import SURE, Candidate
+from genus.data.equations import COARSE, FEWEST, GLANCE, SHORT, formula_of, says_something
+from genus.data.lines import find_lines, find_triples
 from genus.errors import DataError
 
 __all__ = ["declared_formula", "find_formulas", "in_order", "is_near_constraint"]
 
-GLANCE = 32  # rows that rule nearly all products out
 MATRIX = 4096  # rows by which sums are sought
-COARSE = 20  # units of the last decimal: what varies by less is near a sum by chance
-FEW = 0.005  # of the rows, at most, that are farther from a formula: a total that was not typed as it is
-FEWEST = 10  # different values of a column that is to be a multiple of another
 NEAR = 0.3  # of the spread of a column, at most, is left of it by a sum that few rows break, before these are left out
-SHORT = 4  # significant digits of a factor, at most: 0.19, 1.609
 
 
 def find_formulas(columns: Sequence[Candidate], target: str | None) -> list[Formula]:
@@ -39,10 +34,15 @@ def find_formulas(columns: Sequence[Candidate], target: str | None) -> list[Form
     if len(numbers) < 2:
         return []
     found: list[Formula] = []
-    for one in (*_products(numbers, target), *_sums(numbers, target), *_multiples(numbers, target)):
+    for one in _all_of(numbers, target):
         if all(other.column != one.column for other in found) and len(in_order([*found, one])) > len(found):
             found.append(one)
     return found
+
+
+def _all_of(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
+    for search in (_products, find_triples, _sums, _multiples, find_lines):
+        yield from search(columns, target)
 
 
 def in_order(formulas: Sequence[Formula]) -> list[Formula]:
@@ -55,37 +55,6 @@ def in_order(formulas: Sequence[Formula]) -> list[Formula]:
         out += free
         left = [one for one in left if one not in free]
     return out
-
-
-def _made(column: Candidate, text: str, of: Sequence[Candidate], most: int) -> Formula | None:
-    """Return a column as a formula whose rest is at most some units of its last decimal in all rows but few; else None."""
-    one = Formula(column.name, text, tuple(c.name for c in of), tuple(c.decimals for c in of), column.dtype, column.decimals)
-    values, given = column.values, one.values(pa.table({c.name: c.data for c in of}))
-    known = ~np.isnan(values)
-    if (known & np.isnan(given)).any():
-        return None
-    left, blank = np.abs(values - given)[known], bool((~known & ~np.isnan(given)).any())
-    unit = 10.0 ** -max(column.decimals, 0)
-    if column.decimals >= ALL_DIGITS:
-        return one if (left <= EXACTLY * np.abs(values[known])).all() and not blank else None
-    if (left > (most + 0.25) * unit).sum() > FEW * len(left):
-        return None
-    if left.max(initial=0.0) <= 0.25 * unit and not blank:
-        return one
-    rest = f"{column.name} - ({text})" if re.search(r" [-+] ", text) else f"{column.name} - {text}"
-    return replace(one, rest=rest)
-
-
-def _says_something(one: Formula, column: Candidate, of: Sequence[Candidate], tries: float) -> bool:
-    """Return whether rows in which the column is shuffled would break a formula often enough."""
-    given = one.values(pa.table({c.name: c.data for c in of}))
-    rows = np.flatnonzero(~np.isnan(column.values) & ~np.isnan(given))
-    if len(rows) < 2:
-        return False
-    shuffled = column.values[np.random.default_rng(0).permutation(rows)]
-    unit = 10.0 ** -max(column.decimals, 0) if column.decimals < ALL_DIGITS else EXACTLY * np.abs(shuffled)
-    broken = float((np.abs(shuffled - given[rows]) > 1.25 * unit).mean())
-    return broken >= BROKEN and broken * len(rows) >= SURE + math.log(tries)
 
 
 # -- products and quotients -------------------------------------------------------------------------------------------------
@@ -114,8 +83,8 @@ def _products(columns: Sequence[Candidate], target: str | None) -> Iterator[Form
             if k in used:
                 continue
             of = [many[i] for i in used]
-            one = _made(many[k], text, of, 1)
-            if one is not None and _says_something(one, many[k], of, tries):
+            one = formula_of(many[k], text, of, 1)
+            if one is not None and says_something(one, many[k], of, tries):
                 yield one
 
 
@@ -209,8 +178,8 @@ def _sum_of(
         others = {c: sign * flip for c, sign in equation.items() if c is not one}
         if one.name != target and _keeps_sign(one, others, constant * flip) and np.ptp(values[one.name]) >= COARSE * unit:
             others = {c: others[c] for c in sorted(others, key=lambda c: order.index(c.name))}
-            made = _made(one, _as_text(others, constant * flip), [*others], (len(terms) + 1) // 2)
-            return made if made is None or _says_something(made, one, [*others], 1.0) else None
+            made = formula_of(one, _as_text(others, constant * flip), [*others], (len(terms) + 1) // 2)
+            return made if made is None or says_something(made, one, [*others], 1.0) else None
     return None
 
 
@@ -248,8 +217,8 @@ def _multiples(columns: Sequence[Candidate], target: str | None) -> Iterator[For
             factor = _factor(column.values, other.values, unit) if factor else 0.0
             if not factor or factor == 1:
                 continue
-            one = _made(column, f"{factor:.15g} * {quoted(other.name)}", (other,), 1)
-            if one is not None and _says_something(one, column, (other,), float(len(many)) ** 2):
+            one = formula_of(column, f"{factor:.15g} * {quoted(other.name)}", (other,), 1)
+            if one is not None and says_something(one, column, (other,), float(len(many)) ** 2):
                 yield one
 
 
@@ -294,7 +263,7 @@ def declared_formula(text: str, columns: Mapping[str, Candidate], target: str | 
     numbers = all(c.is_number and not pa.types.is_temporal(c.data.type) for c in used)
     if name not in columns or name in rule.reads or name == target or not numbers:
         raise DataError(f"The constraint {text!r} is no formula; expected a column of numbers, ~, and a formula of others.")
-    made = _made(columns[name], right.strip(), of, 10**15)
+    made = formula_of(columns[name], right.strip(), of, 10**15)
     if made is None:
         raise DataError(f"The constraint {text!r} gives no number in some row in which {name!r} has one; leave it out.")
     return made

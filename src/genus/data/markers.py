@@ -6,8 +6,8 @@ from collections.abc import Container, Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from genus.codec.blocks import ends_of
 from genus.codec.frames import to_numbers
 from genus.codec.notes import Note
 
@@ -26,8 +26,7 @@ def marker_notes(table: pa.Table, fixed: Container[str] = ()) -> Iterator[Note]:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if name in fixed or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
             continue
-        ends = pc.min_max(column).as_py().values()
-        markers = [(end, m) for end in ends for m in MARKERS if end is not None and abs(end - m) < 1e-4]
+        markers = [(end, m) for end in ends_of(column) for m in MARKERS if abs(end - m) < 1e-4]
         values = to_numbers(column) if markers else np.empty(0)
         values = values[~np.isnan(values)]
         for end, marker in markers:

@@ -13,11 +13,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from genus.data.delimited import csv_parts
-from genus.data.files import COMPRESSED, File, unreadable
+from genus.data.files import File, unreadable
+from genus.data.patterns import alike, ending, matched
 from genus.data.sequences import Options
 from genus.data.tables import open_dataset, valid
+from genus.data.written import csv_texts
 
-__all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts"]
+__all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts", "text_parts"]
 
 PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
 TEXT = (".csv", ".tsv", ".tab", ".data", ".dat")
@@ -79,8 +81,8 @@ def table_parts(source: Any, options: Options) -> Parts | None:
     """Return the parts of a table in files; None for data that are read as a whole.
 
     Args:
-        source: a file of Parquet, Arrow or delimited text, a folder or a pattern (*) of files of Parquet or Arrow, or a
-            data set of pyarrow.
+        source: a file of Parquet, Arrow or delimited text, a folder of files of Parquet or Arrow, a
+            pattern (*) of files of one of these types, or a data set of pyarrow.
         options: the arguments of `read`.
 
     Raises:
@@ -94,15 +96,34 @@ def table_parts(source: Any, options: Options) -> Parts | None:
     if path.is_file():
         if path.suffix.lower() in PARQUET + ARROW:
             return _of_files(path.parent, [path], path.stem)
-        plain = Path(path.stem).suffix.lower() if path.suffix.lower() in COMPRESSED else path.suffix.lower()
-        return Parts(path.stem, lambda: csv_parts(File.at(path), options)) if plain in TEXT else None
+        return Parts(path.stem, lambda: csv_parts(File.at(path), options)) if ending(path) in TEXT else None
     if path.is_dir():
         files = [p for p in path.rglob("*") if p.is_file() and not p.name.startswith((".", "_"))]
         return _of_files(path, files, path.resolve().name)
-    folder = next(parent for parent in path.parents if "*" not in str(parent))
-    if "*" in str(path) and folder.is_dir():
-        return _of_files(folder, [*folder.glob(str(path.relative_to(folder)))], folder.resolve().name)
-    return None
+    if (found := matched(path)) is None:
+        return None
+    folder, files = found
+    if {ending(file) for file in files} <= {*TEXT}:
+        return Parts(folder.resolve().name, lambda: alike(_delimited(files, options)))
+    return _of_files(folder, files, folder.resolve().name)
+
+
+def _delimited(files: list[Path], options: Options) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the rows of files of delimited text in tables, each with the name of its file."""
+    for file in files:
+        yield from ((str(file), table) for table in csv_parts(File.at(file), options))
+
+
+def text_parts(source: Any, options: Options) -> Parts | None:
+    """Return the parts of a file of delimited text with its cells as they were written; None for other data.
+
+    Args:
+        source, options: as of `table_parts`.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return None
+    path = Path(source).expanduser()
+    return Parts(path.stem, lambda: csv_texts(File.at(path), options)) if path.is_file() and ending(path) in TEXT else None
 
 
 def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:

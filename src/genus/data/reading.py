@@ -36,6 +36,7 @@ from genus.data.tables import mark_missing
 from genus.errors import DataError
 from genus.kinds import Kind
 from genus.space import Space
+from genus.threads import torch_threads
 
 __all__ = ["read"]
 SpaceOrCodec = Space | Codec
@@ -71,12 +72,12 @@ def read(
     """Read data and measure the kind of every column.
 
     Args:
-        source: a path, a folder, an open file, data in memory, or the name of an embedded set: digits, wine, breast-cancer,
-            iris, diabetes, topics (text), strings (sound). Tables: .csv, .tsv, .data, .json, .jsonl, .xlsx, .parquet, .arrow,
-            .feather, .npz, .npy; text: .txt, .text, .md; sound: .wav, .flac, .ogg; all may be compressed. Folders hold images,
-            texts, recordings, or the Parquet files of one table. In memory: a frame that narwhals supports (pandas, polars),
-            a data set of Hugging Face's library, an array, tensor or sparse matrix (N, D), images (N, H, W), (N, H, W, C) or
-            (N, C, H, W), a dictionary of columns.
+        source: a path, a folder, a pattern such as "parts/*.csv", an open file, data in memory, or the name of an embedded set:
+            digits, wine, breast-cancer, iris, diabetes, topics (text), strings (sound). Tables: .csv, .tsv, .data, .json,
+            .jsonl, .xlsx, .parquet, .arrow, .feather, .npz, .npy; text: .txt, .text, .md; sound: .wav, .flac, .ogg; all may be
+            compressed. Folders hold images, texts, recordings, or the Parquet files of one table. In memory: a frame that
+            narwhals supports (pandas, polars), a data set of Hugging Face's library, an array, tensor or sparse matrix (N, D),
+            images (N, H, W), (N, H, W, C) or (N, C, H, W), a dictionary of columns.
         context: the columns that become c and leave x, by name or position; of files in sub-folders, "label".
         target: a column that stays in x and that an evaluation should predict.
         kinds: the kinds of columns, where the measured kind is not the right one: "real", "lattice", "category", "time", the
@@ -190,7 +191,8 @@ def read(
     chosen = context_names(context, found.columns.column_names)
     if chart not in ("auto", "affine"):
         raise DataError(f"chart={chart!r} is not known; expected 'auto' or 'affine'.")
-    rows = _measured_rows(found, chosen, target, overrides, relations, constraints, chart, (unknown, blank_is_a_value))
+    with torch_threads(1):  # charts are fitted by short loops, after each of which threads would wait for one another
+        rows = _measured_rows(found, chosen, target, overrides, relations, constraints, chart, (unknown, blank_is_a_value))
     return replace(rows, groups=groups)
 
 

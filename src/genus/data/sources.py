@@ -26,6 +26,8 @@ from genus.data import audio, images, numbers, text
 from genus.data.collections import Labelled, gathered
 from genus.data.delimited import read_csv
 from genus.data.files import COMPRESSED, File, as_utf8, unreadable
+from genus.data.parts import joined
+from genus.data.patterns import alike, ending, matched
 from genus.data.sequences import Options, Sequences
 from genus.data.series import Series, is_series, of_arrays
 from genus.data.surroundings import looks_like_table
@@ -123,6 +125,8 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
         )
     if path.is_dir():
         return _believed(lambda: _folder(path, options), f"the folder {name}")
+    if (found := matched(path)) is not None:
+        return _believed(lambda: _matched(*found, options), f"the files {name}")
     if not path.exists():
         if name in EMBEDDED:
             return EMBEDDED[name](options)
@@ -288,6 +292,22 @@ def _path_of(file: File) -> Path:
 def _folder(folder: Path, options: Options) -> Source:
     """Return the images, texts, recordings or one table of a folder and those below it, whichever are the most files."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
+    return _of_files(folder, files, options)
+
+
+def _matched(folder: Path, files: list[Path], options: Options) -> Source:
+    """Return the files of a pattern as those of a folder, and tables of other types as one table with the same columns."""
+    if not {ending(path) for path in files} <= TABLES:
+        return _of_files(folder, files, options)
+    found = [(path, READERS[ending(path)](File.at(path), options)) for path in files]
+    table = joined([*alike((str(path), part.columns) for path, part in found)])
+    form = replace(found[0][1].form, dtypes=tuple(map(type_name, table.schema.types)), decimals=measure_decimals(table))
+    notes = tuple(dict.fromkeys(note for _, part in found for note in part.notes))
+    return replace(found[0][1], name=folder.resolve().name, columns=table, form=form, notes=notes)
+
+
+def _of_files(folder: Path, files: list[Path], options: Options) -> Source:
+    """Return the images, texts, recordings or one table of some files below a folder, whichever are the most."""
     known = (images.SUFFIXES, text.SUFFIXES, audio.SUFFIXES, PARQUET, ARROW)
     groups = ((suffixes, [p for p in files if p.suffix.lower() in suffixes]) for suffixes in known)
     suffixes, paths = max(groups, key=lambda group: len(group[1]))
@@ -323,6 +343,7 @@ READERS: dict[str, Callable[[File, Options], Source]] = {
     **dict.fromkeys(text.SUFFIXES, _text),
     **dict.fromkeys(audio.SUFFIXES, _audio),
 }
+TABLES = {suffix for suffix, reader in READERS.items() if reader in (_csv, _json, _excel)}
 
 # -- sets that need no file -----------------------------------------------------------------------------------------------
 

@@ -188,18 +188,22 @@ class Tables(NamedTuple):
 
     def join(self, state: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the numbers x (..., D) of states and standardised numbers, in this type; see `Space.join`."""
-        value = self._snapped(self.charts.inverse(u)).to(dtype)
-        if len(self.charts.forms):  # rounding must not put a number on the end of its support, where there is no density
-            low, high = self.low.to(dtype), self.high.to(dtype)
-            least = torch.nextafter(low, torch.full_like(low, math.inf))
-            most = torch.nextafter(high, torch.full_like(high, -math.inf))
-            value = torch.where(self.real, torch.minimum(torch.maximum(value, least), most), value)
+        value = self.inside_ends(self._snapped(self.charts.inverse(u)).to(dtype))
         if self.has_states:
             for i, atom in enumerate(self.atoms):
                 value = torch.where((state == i + 1) & ~atom.isnan(), atom.to(dtype), value)
             value = torch.where(self.category, state.to(dtype), value)
             value = torch.where(~self.category & (state == self.missing), math.nan, value)
         return value
+
+    def inside_ends(self, x: Tensor) -> Tensor:
+        """Return x (..., D) with numbers that rounding put on an end of their support, where there is no density, beside it."""
+        if not len(self.charts.forms):
+            return x
+        low, high = self.low.to(x.dtype), self.high.to(x.dtype)
+        least = torch.nextafter(low, torch.full_like(low, math.inf))
+        most = torch.nextafter(high, torch.full_like(high, -math.inf))
+        return torch.where(self.real, torch.minimum(torch.maximum(x, least), most), x)
 
     def blanks(self, x: Tensor) -> Tensor:
         """Return which entries of x (..., D) are blank, bool: NaN, or a category's level that means missing."""

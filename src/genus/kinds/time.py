@@ -17,6 +17,7 @@ __all__ = ["NANOSECONDS", "Time", "convert", "days_of_months", "months_of_days"]
 NANOSECONDS = {"D": 86_400 * 10**9, "s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}  # in each unit; a month has no fixed length
 CONCEPTS = ("date", "instant", "time of day", "duration")
 DAY, WEEK, YEAR = NANOSECONDS["D"], 7 * NANOSECONDS["D"], 31_556_952 * 10**9  # the mean year of the calendar
+HEAD = 100  # days that nearly always show that they share no day of the month
 WHOLE_DAY = 0.9  # times that cover so much of the day may be any time of it
 
 
@@ -210,22 +211,20 @@ def convert(ticks: np.ndarray, unit: str, other: str) -> tuple[np.ndarray, np.nd
 
 
 def months_of_days(days: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the months since 1970 of days since 1970, and the day of the month that all share; 0 where they share none.
+    """Return the months since 1970 of days since 1970, and the day of the month that all share; no months and 0 without one.
 
     A month that is too short for the day has it at its end, so 31 is the last day of every month.
 
     >>> months_of_days(np.array(["2020-01-31", "2020-02-29"], dtype="M8[D]").astype(np.int64))
     (array([600, 601]), 31)
     """
+    if len(days) > HEAD and not months_of_days(days[:HEAD])[1]:
+        return np.empty(0, dtype=np.int64), 0
     months = days.astype("M8[D]").astype("M8[M]").astype(np.int64)
-    head, own = days[:100], months[:100]  # nearly always these show that there is none
-    day = int((head - days_of_months(own, 1)).max()) + 1
-    if not any(np.array_equal(days_of_months(own, d), head) for d in (day, 31)):
-        return months, 0
     day = int((days - days_of_months(months, 1)).max()) + 1
     if np.array_equal(days_of_months(months, 31), days):
         return months, 31  # the last day of each, though it may be the 28th or the 30th
-    return months, day if np.array_equal(days_of_months(months, day), days) else 0
+    return (months, day) if np.array_equal(days_of_months(months, day), days) else (np.empty(0, dtype=np.int64), 0)
 
 
 def days_of_months(months: np.ndarray, day: int) -> np.ndarray:

@@ -224,7 +224,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
             for at in range(0, max(n, 1), batch_size):  # once where n is 0, for the shape
                 draw = partial(self._checked_draw, None if c is None else c[at : at + batch_size], blanks)
                 parts.append(self._obeying(draw, min(batch_size, n - at), blanks))
-        return torch.cat(parts).to(self._empty_draw().dtype)
+        return self.space.rounded(torch.cat(parts), self._empty_draw().dtype)
 
     def _empty_draw(self) -> Tensor:
         """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, or the space's."""

@@ -192,7 +192,7 @@ def draw_where(model: Any, n: int, where: Mapping[str, Any] | Conditions, c: Ten
             f" conditions are rare under this {model.name}; widen them, or take a family that draws columns given others"
             " exactly, such as mixture."
         )
-    return x.to(model._empty_draw().dtype)
+    return model.space.rounded(x, model._empty_draw().dtype)
 
 
 class _Drawing:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from genus.errors import GenusError
+from genus.ladder.counted import Counted
+from genus.threads import torch_threads
 
-__all__ = ["check_count", "check_shape", "map_batches", "without_parameter_gradients"]
+__all__ = ["check_count", "check_shape", "counted_threads", "map_batches", "without_parameter_gradients"]
 
 
 def check_shape(found: Tensor, shape: tuple[int, ...], method: str) -> Tensor:
@@ -50,15 +52,25 @@ def map_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, ro
     """Return f(x, c), computed over chunks of rows, so that memory does not grow with their number.
 
     Args:
-        f: (x, c) -> one entry for each row.
+        f: (x, c) -> one entry for each row. Methods of models that count run on one thread, see `counted_threads`.
         x: (B, ...).
         c: (B, ...) or None.
         rows: of a chunk; by default fewer for longer rows.
     """
-    rows = rows or max(1, min(8192, 2**17 // max(x[:1].numel(), 1)))
+    rows = rows or max(1, min(8192, 2**16 // max(x[:1].numel(), 1)))
     if len(x) <= rows:
         return f(x, c)
-    return torch.cat([f(x[i : i + rows], None if c is None else c[i : i + rows]) for i in range(0, len(x), rows)])
+    with counted_threads(getattr(f, "__self__", None)):
+        return torch.cat([f(x[i : i + rows], None if c is None else c[i : i + rows]) for i in range(0, len(x), rows)])
+
+
+def counted_threads(model: object) -> AbstractContextManager[None]:
+    """Run torch on one thread inside the block where a model counts in one pass, and otherwise as ever.
+
+    The tables and normals of a chunk are a few short loops over its numbers. Two threads that share these wait for one another
+    after each, which costs ten times the work where other programs are busy.
+    """
+    return torch_threads(1) if isinstance(model, Counted) and model.passes == 1 else nullcontext()
 
 
 @contextmanager

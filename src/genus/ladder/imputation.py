@@ -111,7 +111,8 @@ class Imputation:
                 drawn = draw()
             # Known entries come back as they were given: x may have more digits than the space's type holds.
             dtype = torch.promote_types(whole.dtype, drawn.x.dtype)
-            yield drawn._replace(x=torch.where(unknown.view_as(whole), drawn.x.to(dtype), whole.to(dtype)))
+            found = self.space.rounded(drawn.x, dtype)
+            yield drawn._replace(x=torch.where(unknown.view_as(whole), found, whole.to(dtype)))
 
     @torch.no_grad()
     def fill_known(self: Any, known: Any, c: Tensor | None = None, seed: int | None = None) -> Filled:

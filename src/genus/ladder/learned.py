@@ -19,10 +19,11 @@ class Learned(ABC):
 
     A subclass, which is also a model, must give `learn`. Its numbers are buffers. It may set `streams` to True:
     where the training rows are a sample of a stream, its `learn(..., rest)` then gets what goes over the others, as often as it
-    is called.
+    is called. One that leaves training rows out where the budget is short says in `rows_used` how many it looked at.
     """
 
     streams: ClassVar[bool] = False
+    rows_used: int | None = None
 
     statistics: ClassVar[tuple[str, ...]] = ()
 

@@ -12,6 +12,7 @@ from genus.ladder import Counted, TractableDensity
 from genus.ladder.unknown import placeholder_row, set_columns
 from genus.models.masses import normal_cell_mass
 from genus.models.product import Product
+from genus.models.student import log_student, student_cell_mass, student_quantile
 from genus.nets.cells import lattice_cells
 from genus.random import gumbel_like, normal_like, uniform_like
 from genus.space import Space
@@ -32,8 +33,8 @@ class Independent(Counted, TractableDensity, name="independent"):
 
     A log-density above this one measures dependence, and nothing else. Categories, atoms and short lattices are counted. Other
     numbers have a mixture of 1, 2, 4 or 8 normals in their chart u, as many as give a fifth of the rows the highest likelihood,
-    by EM (Dempster et al. 1977). Beside the normals stands a Student's t with the weight of one row, so that a single row far
-    out cannot topple the mean.
+    by EM (Dempster et al. 1977). Beside the normals stands a Student's t of four degrees of freedom with the weight of one row,
+    so that a single row far out cannot topple the mean.
 
     >>> import genus
     >>> data = genus.read("iris")
@@ -185,7 +186,7 @@ class Independent(Counted, TractableDensity, name="independent"):
         which = (log_weights + gumbel_like(log_weights)).argmax(-1, keepdim=True)
         mean, std = (t.expand_as(log_weights).gather(-1, which).squeeze(-1) for t in (self.mean, self.std))
         level = uniform_like(mean).clamp(1e-12, 1 - 1e-12)
-        student = (2 * level - 1) / (2 * level * (1 - level)).sqrt()
+        student = student_quantile(level, 1 - level)
         return mean + std * torch.where(which.squeeze(-1) == SIZES[-1], student, normal_like(mean))
 
 
@@ -193,7 +194,7 @@ class Independent(Counted, TractableDensity, name="independent"):
 
 
 class Mixtures(NamedTuple):
-    """Holds a mixture for each of C columns: normals, and last a Student's t of two degrees of freedom; all are (C, K + 1)."""
+    """Holds a mixture for each of C columns: normals, and last a Student's t, see `log_student`; all are (C, K + 1)."""
 
     log_weights: Tensor
     mean: Tensor
@@ -221,22 +222,8 @@ def quantiles(u: Tensor, count: int) -> Tensor:
 def log_components(u: Tensor, mixtures: Mixtures) -> Tensor:
     """Return log(weight times density) of u (N, C) under every component, (N, C, K + 1), in nats."""
     z = (u.unsqueeze(-1) - mixtures.mean) / mixtures.std
-    heavy = -1.5 * torch.log(2 + z[..., -1:].square())  # the density of this t is (2 + z^2)^(-3/2)
-    log_density = torch.cat([-0.5 * z[..., :-1].square() - 0.5 * math.log(2 * math.pi), heavy], dim=-1)
+    log_density = torch.cat([-0.5 * z[..., :-1].square() - 0.5 * math.log(2 * math.pi), log_student(z[..., -1:])], dim=-1)
     return mixtures.log_weights + log_density - mixtures.std.log()
-
-
-def student_cell_mass(lower: Tensor, upper: Tensor) -> Tensor:
-    """Return the log-mass of cells under a Student's t of two degrees of freedom, computed in the tail where it is exact."""
-    flip = lower > 0
-    a, b = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
-
-    def below(u: Tensor) -> Tensor:  # of -|u|
-        size = u.abs()
-        root = (2 + size.square()).sqrt()
-        return torch.where(size.isinf(), 0.0, 1 / (root * (root + size)))
-
-    return (torch.where(b > 0, 1 - below(b), below(b)) - below(a)).clamp(min=1e-300).log()
 
 
 def fit_columns(u: Tensor, floor: Floor) -> Mixtures:

@@ -18,7 +18,7 @@ from genus.nets.heads import Coordinates
 from genus.nets.masked import MaskedMLP
 from genus.nets.regression import KnownNumbers, Unit, regressed
 from genus.nets.tokens import NARROW, ColumnOutputs, Columns, singles, spread_
-from genus.space import Real, Space
+from genus.space import Parts, Real, Space
 
 __all__ = ["MADE"]
 
@@ -132,7 +132,8 @@ class MADE(SeveralOrders, name="made"):
         """Centre what the net sees, and start from the share of every value."""
         if self.regression is not None:
             self.regression.measure(x, self.orders.tolist())
-        self.centre.copy_(torch.stack([self._seen(x, k)[1].mean(0) for k in range(len(self.nets))]).mean(0))
+        parts = self.space.split(x)
+        self.centre.copy_(torch.stack([self._seen(x, parts, k)[1].mean(0) for k in range(len(self.nets))]).mean(0))
         cells = self.outputs.head.cells
         if cells.total:
             numbers = cells.shares(x)
@@ -144,14 +145,15 @@ class MADE(SeveralOrders, name="made"):
     def _log_conditionals(self, x: Tensor, c: Tensor | None, k: int = 0) -> Tensor:
         # The compiler cannot look into a buffer, and masks can be made of it as it is.
         order = self.order or (self.orders[k] if is_traced() else self.orders[k].tolist())
-        unit, seen = self._seen(x, k)
+        parts = self.space.split(x)
+        unit, seen = self._seen(x, parts, k)
         h = self.nets[k](seen - self.centre, self._context_features(c), order)
-        return self.outputs.log_prob(h, x, unit)
+        return self.outputs.log_prob(h, x, unit, parts)
 
-    def _seen(self, x: Tensor, k: int) -> tuple[Unit | None, Tensor]:
+    def _seen(self, x: Tensor, parts: Parts, k: int) -> tuple[Unit | None, Tensor]:
         """Return where the mixtures of rows x stand in the k-th order, and what its net sees, (B, its inputs)."""
-        unit, residual = (None, None) if self.regression is None else self.regression(self.space.split(x).u, k)
-        return unit, self.tokens(x, self.dtype, residual)
+        unit, residual = (None, None) if self.regression is None else self.regression(parts.u, k)
+        return unit, self.tokens(x, self.dtype, residual, parts)
 
     def losses(self) -> list[Loss]:
         return [Loss("nll", self.parameters(), self._loss)]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genus.errors import DataError
 from genus.models.independent import SIZES, Mixtures, log_components
+from genus.models.student import student_quantile, student_tail
 from genus.nets.cells import Cells
 from genus.space import Category, Kind, Lattice, Space
 
@@ -195,10 +196,7 @@ class NumberScores(nn.Module):
         """Return the mass of the mixture below and above u (n,), each computed without loss of digits."""
         t = (u.unsqueeze(-1) - self.mean) / self.std
         weights, heavy = self.log_weights.exp(), t[..., -1]
-        size = heavy.abs()
-        root = (2 + size.square()).sqrt()
-        small = torch.where(size.isinf(), 0.0, 1 / (root * (root + size)))  # of a Student's t of two degrees of freedom
-        out = []
+        small, out = student_tail(heavy.abs()), []
         for sign in (1.0, -1.0):
             student = torch.where(sign * heavy < 0, small, 1 - small)
             out.append(torch.special.ndtr(sign * t[..., :-1]) @ weights[:-1] + weights[-1] * student)
@@ -280,9 +278,7 @@ class NumberScores(nn.Module):
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
         """Return u (n,) with these masses of the mixture below and above it."""
         z = score(below, above).clamp(-FARTHEST, FARTHEST).unsqueeze(-1)
-        small = torch.minimum(below, above).clamp(min=1e-300)
-        student = (1 - 2 * small) / (2 * small * (1 - small)).sqrt()
-        student = torch.where(below < above, -student, student).unsqueeze(-1)
+        student = student_quantile(below, above).unsqueeze(-1)
         every = torch.cat([self.mean[:-1] + self.std[:-1] * z, self.mean[-1:] + self.std[-1:] * student], dim=-1)
         used = self.log_weights > -math.inf
         low, high = every[..., used].amin(-1), every[..., used].amax(-1)  # the quantile lies among those of the parts

@@ -133,7 +133,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
     def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> None:
         """Grow the trees of all columns, in every order; see `Learned.learn`."""
         with isolated(seed, self):
-            train, validation = _divided(train, validation, budget())
+            train, validation, self.rows_used = _divided(train, validation, budget())
         for codes, rows in ((self.codes, train[0]), (self.context_codes, train[1])):
             if codes is not None and rows is not None:
                 codes.measure(rows)
@@ -351,8 +351,8 @@ class TreeChain:
         return x
 
 
-def _divided(train: WithContext, validation: WithContext | None, seconds: float) -> tuple[WithContext, WithContext]:
-    """Return the rows that a budget is enough for, and validation rows, taken from them where there are none."""
+def _divided(train: WithContext, validation: WithContext | None, seconds: float) -> tuple[WithContext, WithContext, int]:
+    """Return the rows that a budget is enough for, validation rows, from them where there are none, and how many they are."""
     (x, c), order = train, torch.randperm(len(train[0]), generator=rng()).to(train[0].device)
     most = max(1000.0, seconds * LEARNED / x[0].numel()) if len(x) else 0.0
     order = order[: int(most)] if most < len(x) else order
@@ -362,8 +362,8 @@ def _divided(train: WithContext, validation: WithContext | None, seconds: float)
 
     if validation is None:
         count = round(HELD * len(order))
-        return rows(order[count:]), rows(order[:count])
-    return (rows(order) if len(order) < len(x) else train), validation
+        return rows(order[count:]), rows(order[:count]), len(order)
+    return (rows(order) if len(order) < len(x) else train), validation, len(order)
 
 
 def _check_loaded(model: Any, keys: Any) -> None:

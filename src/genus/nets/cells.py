@@ -26,7 +26,8 @@ class Cells(nn.Module):
     Attributes:
         tabled: (J,) the coordinates with a table; sizes: (J,) their cells; offset: (J,) where each starts.
         total: cells in all.
-        needs: (J,) how many numbers of a net make each table: as many as cells, but of two cells the log-odds alone.
+        needs: (J,) how many numbers of a net make each table: as many as cells, but of two cells the log-odds alone (`two`);
+            first: (J,) where they start.
         alive: (total,) False at a lattice value that an atom stands for already.
         lattice: (total,) True at the values of a lattice that are alive; step: (total,) how far these are apart.
         unknown: (total,) True at a blank that stands for a value that is not known, see `Kind.unknown`.
@@ -87,7 +88,8 @@ class Cells(nn.Module):
         for name, value in {
             "tabled": torch.tensor(tabled, dtype=torch.long), "sizes": sizes, "offset": offset[:-1], "alive": alive, "pad": pad,
             "narrow": torch.tensor(narrow), "rest": torch.tensor(rest, dtype=torch.long),
-            "source": torch.tensor(source, dtype=torch.long),
+            "source": torch.tensor(source, dtype=torch.long), "first": torch.tensor(starts[:-1], dtype=torch.long),
+            "two": torch.tensor(self.needs, dtype=torch.long) == 1,
         }.items():  # fmt: skip
             self.register_buffer(name, value, persistent=False)
 
@@ -103,6 +105,8 @@ class Cells(nn.Module):
     narrow: Tensor
     rest: Tensor
     source: Tensor
+    first: Tensor
+    two: Tensor
 
     def index(self, x: Tensor, state: Tensor) -> Tensor:
         """Return the cell of every tabled coordinate of x, (B, J), counted within its own table.
@@ -178,6 +182,17 @@ class Cells(nn.Module):
         if numbers.shape[-1] == self.total:
             return self.log_softmax(numbers)
         return self.log_softmax(torch.cat([numbers, torch.zeros_like(numbers[:, :1])], dim=-1)[:, self.source])
+
+    def log_probs(self, numbers: Tensor, cell: Tensor) -> Tensor:
+        """Return the log-probabilities (B, J) of cells (B, J) within each table, by a net's numbers (B, sum of needs)."""
+        # Tables of many sizes would be mostly padding as rows of one length, which `log_tables` needs.
+        if self.even or self.every_two or not self.all_alive or len(self.sizes) * self.pad.shape[1] < 2 * self.total:
+            return self.log_tables(numbers).gather(1, cell + self.offset)
+        logit = numbers.gather(1, self.first + torch.where(self.two, 0, cell))
+        logit = torch.where(self.two, logit * cell, logit)  # of two cells the first has the logit 0
+        parts = numbers.split(self.needs, dim=1)
+        total = [F.softplus(part[:, 0]) if part.shape[1] == 1 else part.logsumexp(1) for part in parts]
+        return logit - torch.stack(total, dim=1)
 
     def shares(self, x: Tensor) -> Tensor:
         """Return numbers (sum of needs,) whose tables are the shares of the cells in x (B, *shape), one row more in each."""

@@ -14,7 +14,7 @@ from genus.errors import GenusError
 from genus.nets.cells import Cells, atom_cells, lattice_cells
 from genus.nets.regression import Unit
 from genus.random import gumbel_like, normal_like, rng, uniform_like
-from genus.space import Lattice, Space
+from genus.space import Lattice, Parts, Space
 
 __all__ = ["Coordinates", "Head", "SamplingOptions"]
 
@@ -97,7 +97,14 @@ class Head(nn.Module):
             "lattice", torch.tensor([isinstance(k, Lattice) for k in rest], dtype=torch.bool), persistent=False
         )
         self.register_buffer("atoms", atom_cells(rest), persistent=False)
+        # Normals and logistics are each computed for their own columns alone.
+        at = [torch.tensor([i for i, k in enumerate(rest) if isinstance(k, Lattice) == wide]).long() for wide in (False, True)]
+        for name, value in {"real_at": at[0], "lattice_at": at[1], "place": torch.cat(at).argsort()}.items():
+            self.register_buffer(name, value, persistent=False)
 
+    real_at: Tensor
+    lattice_at: Tensor
+    place: Tensor
     averaged: Tensor
     lattice: Tensor
     atoms: Tensor
@@ -168,8 +175,10 @@ class Coordinates:
             self._log_cells = self.head.cells.log_tables(self.tables)
         return self._log_cells
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, parts: Parts | None = None) -> Tensor:
         """Return the log-density of every coordinate of x (B, *shape) in data units, (B, D), in nats.
+
+        `parts` are those of x, see `Space.split`, where they are known already.
 
         Where the numbers are those of several draws for every datum, (draws B, width), all data of one draw after those of
         another, it is (draws B, D).
@@ -177,7 +186,7 @@ class Coordinates:
         head, cells = self.head, self.head.cells
         if cells.is_lattice:  # which has neither states nor a continuous part
             return self._of_cells(cells.index(x, x))
-        state, u, log_slope, _ = head.space.split(x)
+        state, u, log_slope, _ = head.space.split(x) if parts is None else parts
         out = torch.zeros(len(self.tables), head.space.dim, dtype=self.log_scale.dtype, device=x.device)
         if cells.total:
             tables = self._of_cells(cells.index(x, state))
@@ -205,8 +214,7 @@ class Coordinates:
             chosen = cell.to(logits.dtype).expand_as(logits)
             return -F.binary_cross_entropy_with_logits(logits, chosen, reduction="none").flatten(0, 1)
         draws = len(self.tables) // max(len(cell), 1)
-        at = cell + self.head.cells.offset
-        return self.log_cells.gather(1, at if draws == 1 else at.repeat(draws, 1))
+        return self.head.cells.log_probs(self.tables, cell if draws == 1 else cell.repeat(draws, 1))
 
     def _rest_log_prob(self, u: Tensor, cell: Tensor | None = None) -> Tensor:
         """Return log-densities (B, R) of the continuous parts u (B, R), with what a lattice's atoms take of it still in.
@@ -216,12 +224,18 @@ class Coordinates:
             cell: where a column is on a lattice, the cells of all values as `cell_mass` takes them, (3, B, R).
         """
         u = u.to(self.loc.dtype)
-        z = (u.unsqueeze(-1) - self.loc) * torch.exp(-self.log_scale)
-        parts = -0.5 * z.square() - self.log_scale - 0.5 * math.log(2 * math.pi)
-        if cell is not None:
-            mass = cell_mass(cell.to(u.dtype), self.loc, self.log_scale)
-            parts = torch.where(self.head.lattice.unsqueeze(-1), mass, parts)
-        return (self.log_weights + parts).logsumexp(-1)
+        if cell is None:
+            return (self.log_weights + _log_normal(u, self.loc, self.log_scale)).logsumexp(-1)
+        cell = cell.to(u.dtype)
+        if not len(reals := self.head.real_at):
+            return (self.log_weights + cell_mass(cell, self.loc, self.log_scale)).logsumexp(-1)
+        lattices = self.head.lattice_at
+        mixtures = self.log_weights, self.loc, self.log_scale
+        weights, *normal = (t[:, reals] for t in mixtures)
+        found = (weights + _log_normal(u[:, reals], *normal)).logsumexp(-1)
+        weights, *logistic = (t[:, lattices] for t in mixtures)
+        masses = (weights + cell_mass(cell[..., lattices], *logistic)).logsumexp(-1)
+        return torch.cat([found, masses], dim=1)[:, self.head.place]
 
     def expected_log_prob(self, loc: Tensor, log_scale: Tensor, draws: int = 8) -> Tensor:
         """Return E_q log p(u) of the continuous parts, (B, R), in nats; q a normal of loc, log_scale (B, R), all standardised.
@@ -318,6 +332,12 @@ class Coordinates:
         if head.has_lattice:
             noise = torch.where(head.lattice, uniform_like(loc).clamp(1e-7, 1 - 1e-7).logit(), noise)
         return loc + temperature * scale * noise
+
+
+def _log_normal(u: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density (..., M) of numbers u (...) under each normal, in nats."""
+    z = (u.unsqueeze(-1) - loc) * torch.exp(-log_scale)
+    return -0.5 * z.square() - log_scale - 0.5 * math.log(2 * math.pi)
 
 
 def _log_rest(log_weights: Tensor, loc: Tensor, log_scale: Tensor, atoms: Tensor) -> Tensor:

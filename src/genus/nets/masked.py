@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from genus.compiled import is_traced
 from genus.configurable import check_dropout
 from genus.nets.dense import linear
-from genus.nets.kernels.blocks import blocks, masked_pass
+from genus.nets.kernels.blocks import Block, blocks, masked_pass
 from genus.nets.kernels.incremental import IncrementalPass
 from genus.nets.state import in_full_precision
 from genus.random import dropout
@@ -88,7 +88,7 @@ class MaskedMLP(nn.Module):
         if places is not None and reach is not None:
             near = (places[:, None] - places[None]).abs().amax(2) <= reach  # (groups, groups)
         self.register_buffer("near", near, persistent=False)
-        self._last_masks: tuple[object, list[Tensor]] | None = None
+        self._last_masks: tuple[object, list[Tensor], list[list[Block]]] | None = None
         own = self.masks()
         self.blocks = [blocks(mask) for mask in own[: len(hidden) + 1]]
         for i, mask in enumerate(own):
@@ -127,19 +127,25 @@ class MaskedMLP(nn.Module):
             return [layer.weight * getattr(self, f"mask{i}") for i, layer in enumerate(layers)]
         if is_traced():
             return [layer.weight * mask for layer, mask in zip(layers, self.masks(order), strict=True)]
+        return [layer.weight * mask for layer, mask in zip(layers, self._masks_in(order)[0], strict=True)]
+
+    def _masks_in(self, order: Sequence[int] | Tensor) -> tuple[list[Tensor], list[list[Block]]]:
+        """Return the masks of an order as numbers, and the blocks of the layers; those of the last order are kept."""
         key = tuple(order), self.out.weight.device, self.out.weight.dtype
         if self._last_masks is None or self._last_masks[0] != key:  # making them takes a quarter of a training step on images
-            self._last_masks = key, [mask.to(self.out.weight.dtype) for mask in self.masks(order)]
-        return [layer.weight * mask for layer, mask in zip(layers, self._last_masks[1], strict=True)]
+            masks = self.masks(order)
+            parts = [blocks(mask) for mask in masks[: len(self.layers) + 1]]
+            self._last_masks = key, [mask.to(self.out.weight.dtype) for mask in masks], parts
+        return self._last_masks[1], self._last_masks[2]
 
     def _is_own_order(self, order: Sequence[int] | Tensor | None) -> bool:
         """Return whether an order is the groups' own, as far as can be told without looking into a tensor."""
         return order is None or (not isinstance(order, Tensor) and list(order) == list(range(self.dim)))
 
-    def _can_use_blocks(self, x: Tensor, order: Sequence[int] | Tensor | None) -> bool:
+    def _can_use_blocks(self, x: Tensor) -> bool:
         """Return whether the kernel that skips what the masks cut away gives the same outputs, and sooner."""
         plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not is_traced()
-        return plain and not torch.is_grad_enabled() and not (self.training and self.dropout) and self._is_own_order(order)
+        return plain and not torch.is_grad_enabled() and not (self.training and self.dropout)
 
     def forward(self, x: Tensor, c: Tensor | None = None, order: Sequence[int] | Tensor | None = None) -> Tensor:
         """Return all outputs, (B, sum of outputs), group after group whatever their order.
@@ -150,11 +156,12 @@ class MaskedMLP(nn.Module):
             order: the group at every position; the groups' own order where not given.
         """
         weights = self._weights(order)
-        if self._can_use_blocks(x, order):
+        if self._can_use_blocks(x):
+            parts = self.blocks if order is None or self._is_own_order(order) else self._masks_in(order)[1]
             direct, biases = None if self.direct is None else weights.pop(), [layer.bias for layer in (*self.layers, self.out)]
             if len(self.contexts):
                 biases = [bias + context(c) for bias, context in zip(biases, self.contexts, strict=True)]
-            return masked_pass(x, weights, biases, self.blocks, self.skips, direct)
+            return masked_pass(x, weights, biases, parts, self.skips, direct)
         h = x
         for i, layer in enumerate(self.layers):
             new = F.linear(h, weights[i], layer.bias)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from genus.nets.cells import Cells
 from genus.nets.dense import linear
 from genus.nets.heads import Coordinates, Head
 from genus.nets.regression import Unit
-from genus.space import Category, Lattice, Space
+from genus.space import Category, Lattice, Parts, Space
 
 __all__ = ["ColumnOutputs", "ColumnTokens", "Columns", "SeriesOutputs", "SeriesTokens", "SharedOutputs", "SharedTokens"]
 
@@ -221,10 +221,15 @@ class Columns(nn.Module):
         """Return how many numbers the net sees of all columns."""
         return sum(self.widths)
 
-    def forward(self, x: Tensor, dtype: torch.dtype = torch.float32, residual: Tensor | None = None) -> Tensor:
-        """Return what the net sees of x (B, *shape), and of the residuals (B, D) of its numbers: (B, total)."""
+    def forward(
+        self, x: Tensor, dtype: torch.dtype = torch.float32, residual: Tensor | None = None, parts: Parts | None = None
+    ) -> Tensor:
+        """Return what the net sees of x (B, *shape), and of the residuals (B, D) of its numbers: (B, total).
+
+        `parts` are those of x, see `Space.split`, where they are known already.
+        """
         flat = x.reshape(len(x), self.space.dim)
-        state, u, *_ = self.space.split(flat if self.space.is_table else x)
+        state, u, *_ = self.space.split(flat if self.space.is_table else x) if parts is None else parts
         if self.plain:
             return u.to(dtype)
         out = torch.zeros(len(x), self.total, dtype=dtype, device=x.device)
@@ -299,17 +304,18 @@ class ColumnOutputs(nn.Module):
 
     index: Tensor
 
-    def log_prob(self, h: Tensor, x: Tensor, unit: Unit | None = None) -> Tensor:
+    def log_prob(self, h: Tensor, x: Tensor, unit: Unit | None = None, parts: Parts | None = None) -> Tensor:
         """Return the log-density of every coordinate of x (B, *shape), (B, D), in nats.
 
         Args:
             h: (B, P, width), or (B, sum of widths) where the net gives the numbers themselves.
             x: in data units.
             unit: where the mixtures stand, (B, D); by default at 0.
+            parts: those of x, see `Space.split`, where they are known already.
         """
         if self.linear is not None:
             h = torch.cat([layer(h[:, p]) for p, layer in enumerate(self.linear)], dim=1)
-        return self.head(h if self.sorted else h[:, self.index]).moved(unit).log_prob(x)
+        return self.head(h if self.sorted else h[:, self.index]).moved(unit).log_prob(x, parts)
 
     def at(self, i: int, h: Tensor, unit: Unit | None = None) -> Coordinates:
         """Return the distribution of the coordinate at position i, given the output h (B, width) there.

@@ -1,6 +1,7 @@
 """The questions that people ask of a fitted model about a table of theirs."""
 
 from genus.ladder import Calibration
+from genus.questions.blocks import impute_blocks, predict_blocks
 from genus.questions.calibration import calibration_error
 from genus.questions.conditional import ColumnGiven, column_given
 from genus.questions.explanation import Explained, explain, surprise
@@ -26,9 +27,11 @@ __all__ = [
     "explain",
     "forecast",
     "impute",
+    "impute_blocks",
     "infill",
     "interpolate",
     "predict",
+    "predict_blocks",
     "rebalance",
     "shares_of",
     "surprise",

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from genus.codec import Codec
 from genus.data import Dataset, read
-from genus.errors import GenusError
+from genus.data.stream import Stream
+from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel
 from genus.space import Space
 
@@ -32,11 +33,16 @@ def read_for(model: GenerativeModel, source: Any, absent: bool, reading: dict[st
         reading: further arguments of `genus.read`.
 
     Raises:
-        DataError: the data cannot be read.
+        DataError: the data cannot be read, or stream.
         GenusError: the model is of no table.
     """
     if not model.space.is_table:
         raise GenusError(f"This is a model of {model.space!r}, not of a table; these questions are about columns.")
+    if isinstance(source, Stream):
+        raise DataError(
+            "A stream is asked about block by block, by impute_blocks or predict_blocks; for other questions read the data"
+            " without stream=True."
+        )
     codec, context = model.codec or Codec(model.space), model.context_codec
     if model.context is not None and context is None:
         context = Codec(model.context)

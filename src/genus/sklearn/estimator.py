@@ -19,6 +19,7 @@ from genus.data import Dataset
 from genus.data.tails import Tails
 from genus.errors import DataError
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, isolated, map_batches
+from genus.ladder.functions import counted_threads
 from genus.random import draw_places
 from genus.registry import build, family, hyper_parameters, suggested
 from genus.sklearn.coding import Codes
@@ -318,7 +319,7 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
     def _class_log_joint(self, x: Tensor) -> Tensor:
         """Return log p(x, y), (n, k), of encoded rows under a model with an exact density."""
         model = cast(TractableDensity, self.model_)
-        with torch.no_grad(), isolated(0):
+        with torch.no_grad(), isolated(0, model), counted_threads(model):
             return map_batches(lambda x, c: model.class_log_joint(x), x).double().cpu()
 
     @staticmethod

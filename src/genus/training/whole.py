@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 
 from genus.ladder import Counted, Learned, Rest, WithContext
+from genus.ladder.functions import counted_threads
 from genus.random import passed_along
 from genus.threads import threads_for, torch_threads
 from genus.training.rows import Rows
@@ -70,7 +71,8 @@ class CountingTrainer(Trainer):
             if not len(block):
                 continue
             rows = block.to(self.device)
-            self.counted.observe(*rows.observed())  # type: ignore[arg-type]
+            with counted_threads(self.counted):
+                self.counted.observe(*rows.observed())  # type: ignore[arg-type]
         if cut and self.step > 0:
             return False
         self.group.conclude(self.counted, self.model)
@@ -97,6 +99,8 @@ class LearningTrainer(Trainer):
                 self.history.seen, more = len(train), {"rest": self.rest} if learned.streams else {}
             with passed_along(self.model), torch_threads(threads_for(train.x.numel())):
                 ended = learned.learn((train.x, train.c), held, self.seconds_left, self.options.seed, **more)
+            if self.train.rest is not None and learned.rows_used is not None:
+                self.history.seen = learned.rows_used
             self.step = 1
             self.record({}, *self.evaluate_and_keep_best())
         if not self.interrupt.asked:  # what was cut short is no training that another could go on from
