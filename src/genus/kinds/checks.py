@@ -54,6 +54,8 @@ def check_rows(space: Any, x: Any, name: str) -> None:
 
 def checked_sums(sums: Sequence[Mapping[str, float]], kinds: Mapping[str, Kind]) -> tuple[dict[str, float], ...]:
     """Return the sums of a space, their factors as floats; raise DataError where they are none of its columns of numbers."""
+    if len(sums) > len(kinds):
+        raise DataError(f"A space of {len(kinds):,} columns has at most as many sums; got {len(sums):,}.")
     for one in sums:
         fine = isinstance(one, Mapping) and len(one) > 1 and all(name in kinds for name in one)
         if not fine or any(isinstance(kinds[name], Category) for name in one):
