@@ -103,9 +103,9 @@ def test_draws_of_fewer_digits_stay_inside_their_ends(name: str) -> None:
         [Real(0.0, 1.0, chart=Chart("softplus")), Real(0.0, 1.0, chart=Chart("logit", 0.0, 100.0)), Real(atoms=(0.0,))]
     )
     generator = torch.Generator().manual_seed(0)
-    u = torch.randn(300, 3, generator=generator, dtype=torch.float64) * 150
-    x = space.join(torch.zeros(300, 3, dtype=torch.long), u, torch.float64)
-    x[:100, 2] = 0.0
+    u = torch.randn(120, 3, generator=generator, dtype=torch.float64) * 150
+    x = space.join(torch.zeros(120, 3, dtype=torch.long), u, torch.float64)
+    x[:40, 2] = 0.0
     model = genus.build(name, space)
     genus.fit(model, x, seed=0, progress=False)
     drawn = model.sample(5000, seed=0)

@@ -34,13 +34,17 @@ class GPT(Autoregressive, name="gpt"):
         window: the number of positions it looks back; by default the length of the data. Longer sequences slide through it.
         dropout: the share of tokens, and of the outputs of every part of a block, that are dropped in training.
         components: the number of components of the mixtures that model numbers.
-        order: the order of the columns of a table; by default their own.
+        order: the order of the columns of a table; by default their own. For several orders take a `Stack` of as many, whose
+            density is the mean of theirs, weighted by validation rows.
 
-    >>> from genus import Category, Space
+    >>> from genus import Category, Real, Space, Stack
     >>> letters = Space(Category(("a", "b", None)), shape=(5,), sequence=True)
     >>> model = GPT(letters, width=8, layers=1, heads=2)
     >>> [x.shape for x in (model.sample(2, seed=0), model.sample(2, length=9, seed=0))]
     [torch.Size([2, 5]), torch.Size([2, 9])]
+    >>> table = Space([Real(), Category(("no", "yes"))])
+    >>> Stack(table, members=[{"class": "gpt", "order": order} for order in ([0, 1], [1, 0])]).log_prob(torch.zeros(3, 2)).shape
+    torch.Size([3])
     """
 
     info = Autoregressive.info.replace(
