@@ -84,3 +84,20 @@ def test_signs_that_samples_do_not_have_are_said(tmp_path: Path) -> None:
     notes = genus.read(path).notes
     assert "column 'change' has a plus before its amounts, and samples of it have none" in notes
     assert "column 'degrees' has a longer sign for a minus, and samples of it have a hyphen" in notes
+
+
+def test_several_numbers_in_a_cell_are_told_from_free_text_and_from_keys() -> None:
+    rng = np.random.default_rng(0)
+    high, low = rng.integers(95, 180, 300), rng.integers(50, 95, 300)
+    columns = {
+        "pressure": [f"{a}/{b}" for a, b in zip(high, low, strict=True)],
+        "place": [f"({a / 7:.4f}, {-b / 7:.4f})" for a, b in zip(range(300), range(300), strict=True)],
+        "code": [f"AB-{i:05}/{i % 7}" for i in range(300)],
+        "age": rng.integers(18, 90, 300).tolist(),
+    }
+    with pytest.warns(UserWarning, match="several numbers"):
+        data = genus.read(columns)
+    notes = {note.column: note for note in map(Note.of, data.notes)}
+    assert "as in '" + columns["pressure"][0] + "', which in columns of their own would be numbers" in notes["pressure"]
+    assert "several numbers" in notes["place"]
+    assert notes["code"].about == "key"
