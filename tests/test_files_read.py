@@ -329,7 +329,9 @@ def test_shares_and_amounts_are_numbers(tmp_path: Path) -> None:
     assert grouped.frame().slice(0, 2).to_pylist() == [{"a": 1234.5, "b": 1234.5}, {"a": 7.25, "b": 12.0}]
     assert "column 'b' has marks of thousands, and samples of it have none" in grouped.notes
     half = read(written(tmp_path / "t.csv", "v\n" + "1\n2\nlow\n" * 9))
-    assert half.notes == ("column 'v' holds 18 numbers but also 9 other texts, and is read as text",)
+    assert half.notes == (
+        "column 'v' holds 18 numbers but also 9 other texts, and is read as text; missing=['low'] takes 'low' for missing",
+    )
     assert len(read(written(tmp_path / "mac.csv", "a,b\r1,2\r3,4\r"))) == 2
     with pytest.raises(DataError, match="50 numbers but also 1 other texts"):
         read(written(tmp_path / "t.csv", "v\n" + "1\n" * 50 + "5%\n"))

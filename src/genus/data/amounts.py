@@ -74,6 +74,8 @@ def read_amounts(texts: Sequence[str], decimal: bool = False, numeric: bool = Fa
     notes += ["marks of thousands, and samples of it have none"] if apart else []
     notes += ["decimal commas, and samples of it have points"] if _has_decimal_commas(digits, plain) else []
     notes += ["a minus behind its amounts, and samples of it have one before them"] if behind else []
+    notes += ["a plus before its amounts, and samples of it have none"] if any("+" in (p[2], p[4]) for p in found) else []
+    notes += ["a longer sign for a minus, and samples of it have a hyphen"] if odd and not behind else []
     notes += ["letters for thousands and millions, and samples of it are written out"] if times else []
     negative = [bool(part[1]) or part[7] == "-" or bool({*MINUS} & {part[2], part[4]}) for part in found]
     amounts = [Decimal(text) * by for text, by in zip(plain, times or [1] * len(plain), strict=True)]

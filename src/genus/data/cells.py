@@ -207,13 +207,17 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
     numeric = _is_numeric(kind)
     if texts.all(NUMBER):
         if not texts.all(WHOLE):
-            return _floats(texts.values) if numeric or not _are_versions(name, texts, notes) else None
+            if not numeric and _are_versions(name, texts, notes):
+                return None
+            _note_plus(name, texts, notes)
+            return _floats(texts.values)
         if not numeric and texts.any(PADDED):
             reason = f"column {name!r} has leading zeros and is read as text, which keeps them"
             if not texts.any(r"^[-+]?0\d"):
                 reason = f"column {name!r} has a plus before its digits and is read as text, which keeps it"
             notes.append(Note(reason, "{} takes it for numbers", {"kinds": {name: "lattice"}}, name))
             return None
+        _note_plus(name, texts, notes)
         try:
             return pc.replace_substring_regex(texts.values, r"^\+", "").cast(pa.int64())
         except pa.ArrowInvalid:
@@ -224,6 +228,12 @@ def _as_numbers(name: str, texts: _Texts, kind: Any, decimal: bool, notes: list[
     if texts.all(r"[.,]|^[-+]?\d+$") and texts.any(","):
         return _with_commas(name, texts, decimal, numeric, notes)
     return _amounts(name, texts, decimal, numeric, notes)
+
+
+def _note_plus(name: str, texts: _Texts, notes: list[str]) -> None:
+    """Add a note where numbers have a plus, which samples will not have."""
+    if texts.any(r"^\+"):
+        notes.append(Note(f"column {name!r} has a plus before its numbers, and samples of it have none", column=name))
 
 
 def _are_versions(name: str, texts: _Texts, notes: list[str]) -> bool:
@@ -330,9 +340,11 @@ def _as_levels(name: str, texts: _Texts, notes: list[str]) -> pa.ChunkedArray:
     number = pc.match_substring_regex(texts.values, NUMBER)
     count, present = texts.rows(number), texts.rows(pc.is_valid(texts.values))
     if 0.5 * present < count < present:
-        notes.append(
-            Note(f"column {name!r} holds {count:,} numbers but also {present - count:,} other texts, and is read as text")
-        )
+        reason = f"column {name!r} holds {count:,} numbers but also {present - count:,} other texts, and is read as text"
+        others = texts.values.filter(pc.fill_null(pc.invert(number), False)).unique().to_pylist()
+        word = len(others) == 1 and others[0].replace(" ", "").isalpha()
+        remedy = ("{} takes " + repr(others[0]) + " for missing", {"missing": others}, name) if word else ()
+        notes.append(Note(reason, *remedy))
     signs = texts.among({"+", "-"})
     words = [word for word in texts.among(SOMETIMES) if not (word == "-" and len(signs) == 2)]
     if texts.without({*SOMETIMES, *NONE}).all(r"\d"):  # codes or dates, of which none is called None

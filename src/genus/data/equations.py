@@ -14,13 +14,14 @@ from genus.codec.formulas import EXACTLY, Formula
 from genus.codec.relations import ALL_DIGITS
 from genus.data.candidates import BROKEN, SURE, Candidate
 
-__all__ = ["COARSE", "FEWEST", "GLANCE", "SHORT", "formula_of", "says_something"]
+__all__ = ["COARSE", "FEWEST", "GLANCE", "LONG", "SHORT", "formula_of", "says_something"]
 
 GLANCE = 32  # rows that rule nearly all products out
 COARSE = 20  # units of the last decimal: what varies by less is near a sum by chance
 FEW = 0.005  # of the rows, at most, that are farther from a formula: a total that was not typed as it is
 FEWEST = 10  # different values of a column that is to be a multiple of another
-SHORT = 4  # significant digits of a factor, at most: 0.19, 1.609
+SHORT = 4  # significant digits of the factor of a line, at most: 1.8, 1.609
+LONG = 7  # of a factor alone, which all rows bound from both sides: 0.19, 0.621371, 2.204623
 
 
 def formula_of(column: Candidate, text: str, of: Sequence[Candidate], most: int) -> Formula | None:

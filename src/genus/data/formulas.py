@@ -13,7 +13,7 @@ from genus.codec.constraints import Constraint, quoted
 from genus.codec.formulas import Formula
 from genus.codec.relations import ALL_DIGITS
 from genus.data.candidates import SURE, Candidate
-from genus.data.equations import COARSE, FEWEST, GLANCE, SHORT, formula_of, says_something
+from genus.data.equations import COARSE, FEWEST, GLANCE, LONG, formula_of, says_something
 from genus.data.lines import find_lines, find_triples
 from genus.errors import DataError
 
@@ -234,10 +234,10 @@ def _factor(values: np.ndarray, of: np.ndarray, unit: float) -> float:
     if not 0 < low <= high:
         return 0.0
     first = math.floor(math.log10(high))
-    for digits in range(SHORT):
+    for digits in range(LONG):
         step = 10.0 ** (first - digits)
         if math.ceil(low / step - 1e-9) * step <= high:
-            return float(f"{math.ceil(low / step - 1e-9) * step:.{SHORT}g}")
+            return float(f"{math.ceil(low / step - 1e-9) * step:.{LONG}g}")
     return 0.0
 
 

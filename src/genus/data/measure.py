@@ -6,6 +6,7 @@ Every rule has the same aim: no flexible density may win by spikes on values tha
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = ["Unmeasurable", "measure", "measure_column"]
 COUNTED = 20  # a context of at most so many different whole numbers is a Category
 REPEATED = 3  # levels: fewer e-mail addresses in a column are of nobody in particular
 PHONE = 10**6  # phone numbers have seven digits or more
+NUMBERS = r"(?<![\d.])[-+−]?(?:0|[1-9]\d*)(?:\.\d+)?(?!\d)"  # without zeros before them, as codes have
 PROBED = 10_000  # rows in which texts that name persons are looked for
 TIME_WORDS = {"year", "years", "yr", "month", "week", "day", "days", "hour", "minute", "second", "time", "date", "age"}
 KEY_WORDS = {"id", "ids", "key", "uid", "guid", "uuid", "nr", "no", "num", "number", "code", "index", "pk", "serial"}
@@ -74,6 +76,8 @@ def measure_column(
     personal = _personal(name, column) if override in (None, "category") or isinstance(override, Kind) else None
     may_be = override is None and keys and not (pa.types.is_integer(column.type) and words_of(name) & TIME_WORDS)
     key = measure_key(name, column, override == "key") if override == "key" or may_be else None
+    if key is not None and override is None and key.has_text and (_several_numbers(column) or ("", 0))[1] > 1:
+        key = None  # decimals, as points have them: (40.7128, -74.0060)
     if key is not None and (personal is None or override == "key"):
         undo = {"kinds": {name: "category" if key.has_text else "lattice"}}
         return key, [Note(f"column {key.describe()}", "{} models its values instead", undo, name, "key")]
@@ -174,6 +178,19 @@ def _without_arithmetic(name: str, column: pa.ChunkedArray, override: str | None
     return _levels(name, column, False) if pa.types.is_boolean(kind) or override == "category" else None
 
 
+def _several_numbers(column: pa.ChunkedArray) -> tuple[str, int] | None:
+    """Return a text, and how many decimal points all have at least, where all have several numbers amid the same signs.
+
+    >>> _several_numbers(pa.chunked_array([["120/80", "98/61"]])), _several_numbers(pa.chunked_array([["12.5-20.5", "007/3"]]))
+    (('120/80', 0), None)
+    """
+    texts = [text for text in column.slice(0, PROBED).drop_null().to_pylist() if text]
+    around = {re.sub(NUMBERS, "#", text) for text in texts}
+    if len(around) != 1 or (signs := around.pop()).count("#") < 2 or re.search(r"[.#]#|#\.|\d", signs):
+        return None
+    return texts[0], min(text.count(".") for text in texts)
+
+
 def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
@@ -186,11 +203,10 @@ def _levels(name: str, column: pa.ChunkedArray, may_be_free: bool) -> Category:
     levels = pc.unique(column)
     distinct, rows = len(levels) - (levels.null_count > 0), len(column) - column.null_count
     if may_be_free and Category.is_text_free(distinct, rows):
-        raise Unmeasurable(
-            f"column {name!r} looks like an identifier or free text ({distinct:,} different values in {rows:,} rows)",
-            name,
-            "category",
-        )
+        looks, several = "looks like an identifier or free text", _several_numbers(column)
+        if several is not None:
+            looks = f"holds several numbers in each cell, as in {several[0]!r}, which in columns of their own would be numbers"
+        raise Unmeasurable(f"column {name!r} {looks} ({distinct:,} different values in {rows:,} rows)", name, "category")
     return Category.measure([v for v in levels.to_pylist() if v is not None], missing=column.null_count > 0)
 
 

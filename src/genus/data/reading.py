@@ -251,7 +251,7 @@ def _measured_rows(
         target = target if target is not None else found.target
         fixed = [name for name, kind in overrides.items() if isinstance(kind, Kind)]
         plain = {name: kind for name, kind in pairs if name not in fixed}
-        notes += marker_notes(found.columns.select(kept), overrides)
+        notes += marker_notes(found.columns.select(kept), overrides, dict(zip(names, found.form.writings, strict=False)))
         codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
         notes += nearly_notes(found.columns, plain, codec.rewrites, target) if relations else []
         x = codec.encode(found.columns.select(codec.names or codec.space.names))

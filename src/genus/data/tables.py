@@ -299,6 +299,8 @@ def mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
         kind = column.type
         if texts and is_text(kind):
             hit = pc.is_in(column, value_set=pa.array(texts, type=kind))
+        elif texts and (pa.types.is_date32(kind) or pa.types.is_timestamp(kind)):
+            hit = pc.is_in(column.cast(pa.string()), value_set=pa.array(texts))
         elif numbers and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             hit = pc.is_in(column.cast(pa.float64(), safe=False), value_set=pa.array(numbers))
         else:

@@ -13,8 +13,8 @@ from genus.kinds.atoms import distinct_counts, frequent, standard
 from genus.kinds.base import Number, atoms_text, chart_text, checked_atoms
 from genus.kinds.charts import AFFINE, Chart
 from genus.kinds.fitting import Fit, fit_chart
-from genus.kinds.steps import EXACT, Steps, round_digits
-from genus.kinds.strays import ACCIDENT, without_strays
+from genus.kinds.steps import ACCIDENT, EXACT, Steps, round_digits
+from genus.kinds.strays import without_strays
 
 __all__ = ["Lattice", "common_step"]
 

@@ -11,12 +11,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["EXACT", "Steps", "find_steps", "half_unit", "points", "round_digits", "shortest_decimals", "significant_digits"]
+__all__ = [
+    "ACCIDENT",
+    "EXACT",
+    "Steps",
+    "find_steps",
+    "half_unit",
+    "points",
+    "round_digits",
+    "shortest_decimals",
+    "significant_digits",
+]
 
 DIGITS = 9  # more significant digits than these are no sign that a person or an instrument rounded
 WIDEST = 2**20  # a lattice of more values is as good as the real line
 NOISE = 0.02  # share of a step by which rounding to the column's digits may move a value off its lattice point
 EXACT = 2**53  # beyond it a double skips whole numbers
+ACCIDENT = 1000.0  # to one are the odds that a common step of numbers is none
 FLOAT = 15  # the significant digits that every double keeps
 
 
@@ -125,7 +136,7 @@ def find_steps(values: np.ndarray, counts: np.ndarray, single: bool = False) -> 
             for factor in (1.0, 0.5, 0.25, 0.2):
                 step = float(f"{factor}e{exponent}")
                 if spread / WIDEST <= step <= spread and (steps := _decimal(values, counts, step, digits)):
-                    return steps
+                    return _coarser(steps, values)
     return next(filter(None, (_affine(values, counts, step, single) for step in _candidate_steps(values))), None)
 
 
@@ -152,6 +163,15 @@ def _decimal(values: np.ndarray, counts: np.ndarray, step: float, digits: int) -
         return None
     low, high = (_tidy(low + i * step, values) for i in (index[on].min(), index[on].max()))
     return Steps(low, high, step, digits, on)
+
+
+def _coarser(steps: Steps, values: np.ndarray) -> Steps:
+    """Return a lattice as one whose step is as many of its own as all its values are apart: eighths, not fortieths."""
+    index = np.rint((values[steps.on] - steps.low) / steps.step).astype(np.int64)
+    factor = int(np.gcd.reduce(index))
+    if factor == 1 or (len(index) - 1) * math.log(factor) < math.log(ACCIDENT):
+        return steps
+    return steps._replace(step=float(f"{factor * steps.step:.{FLOAT}g}"))
 
 
 def _tidy(x: float, values: np.ndarray) -> float:

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 
-from genus.kinds.steps import Steps
+from genus.kinds.steps import ACCIDENT, Steps
 
-__all__ = ["ACCIDENT", "STRAY", "without_strays"]
+__all__ = ["STRAY", "without_strays"]
 
-ACCIDENT = 1000.0  # to one are the odds that a common step of whole numbers is none
 MOST = 5  # different values that may be strays,
 STRAY = 0.002  # and the share of the rows that they may have
 TRIES, DRAWN = 64, 4  # sets of so many values, whose common step is tried; most of them hold no stray

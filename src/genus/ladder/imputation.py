@@ -39,11 +39,13 @@ class Imputation:
 
     Attributes:
         draws_given_others: whether a model can draw some columns given others; those without density cannot.
+        draws_apart: whether columns are independent, so that `_draw_given` draws all of them too, without blanks where asked.
         draws_given_exactly: whether `_conditional`, where it answers, draws exactly, and not by a chain that comes near.
     """
 
     draws_given_others: ClassVar[bool] = False
     draws_given_exactly: ClassVar[bool] = True
+    draws_apart: ClassVar[bool] = False
 
     def impute(self: Any, x: Tensor, c: Tensor | None = None, missing: Tensor | None = None, seed: int | None = None) -> Tensor:
         """Return x with its unknown entries drawn given the others, by the model's distribution.
@@ -169,7 +171,7 @@ class Imputation:
 
     def _rejected(self: Any, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled | None:
         """Draw columns as `_given` does, rows with a blank for an unknown value again; None where there is no way."""
-        whole = len(columns) == self.space.dim
+        whole = len(columns) == self.space.dim and not self.draws_apart
 
         def draw(index: Tensor) -> Any:
             index = index.to(x.device)

@@ -44,6 +44,7 @@ class Independent(Counted, TractableDensity, name="independent"):
     torch.Size([150])
     """
 
+    draws_apart = True
     info = TractableDensity.info.replace(
         title="independent columns", group="counted", takes="any table or image; it ignores the context", listed=False
     )

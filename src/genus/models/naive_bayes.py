@@ -50,6 +50,7 @@ class NaiveBayes(Counted, TractableDensity, name="naive-bayes"):
         bad="columns that depend on one another where the context is known",
     )
     weighs = True
+    draws_apart = True
     statistics = tuple(f"product.{name}" for name in Product.statistics)
 
     def __init__(

@@ -202,15 +202,17 @@ class Product(nn.Module):
             else:
                 every = self.counts.sum(0, keepdim=True)
                 pooled = (every + self._shape(every, None, smoothing))[0].masked_fill(left_out, 0.0)
-                mass = self.cells.padded(pooled).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes)
+                mass = self._of_table(pooled)
                 prior = (pool if levels is None else torch.where(self._of_lattice, pool, levels)) * pooled / mass
                 if shape > 0:
                     normals = self._shape(self.counts, shrinkage) * self.cells.lattice
-                    of_table = self.cells.padded(normals).nan_to_num(neginf=0.0).sum(-1).clamp(min=1e-300)
-                    prior = prior + shape * normals / of_table.repeat_interleave(self.cells.sizes, dim=-1)
+                    normals = normals / self._of_table(normals).clamp(min=1e-300)
+                    share = pooled / mass * self._of_lattice  # atoms beside the lattice keep theirs
+                    prior = prior + shape * torch.where(
+                        self.cells.lattice, normals * self._of_table(share * self.cells.lattice), share
+                    )
             counts = (self.counts + prior).masked_fill(left_out, 0.0)
-            total = self.cells.padded(counts).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes, dim=-1)
-            self.log_table.copy_((counts / total).log().masked_fill(left_out, 0.0))
+            self.log_table.copy_((counts / self._of_table(counts)).log().masked_fill(left_out, 0.0))
         if len(self.cells.rest):
             n = self.inside.sum(0)
             pooled_mean = self.sums.sum(0) / n.clamp(min=1)
@@ -233,6 +235,10 @@ class Product(nn.Module):
         self.concluded.fill_(True)
         return least
 
+    def _of_table(self, cells: Tensor) -> Tensor:
+        """Return for numbers of cells (..., total) the sum over the table in which each stands."""
+        return self.cells.padded(cells).nan_to_num(neginf=0.0).sum(-1).repeat_interleave(self.cells.sizes, dim=-1)
+
     @property
     def _of_lattice(self) -> Tensor:
         """Return which cells (total,) are in the table of a short lattice."""
@@ -242,7 +248,8 @@ class Product(nn.Module):
     def _shape(self, counts: Tensor, shrinkage: float | None, smoothing: float | None = None) -> Tensor:
         """Return pseudo-counts for counts (K, total), of a lattice most in the shape of a normal; see `lattice_moments`.
 
-        Where `smoothing` is given every cell has so many, and a lattice as many as predict its rows best; else one in the mean.
+        Where `smoothing` is given every cell has so many, and a lattice as many as predict its rows best, with as many more at
+        the atoms beside it as keep their share. Else a lattice has one in the mean.
         """
         shape = self.cells.alive.double().expand_as(counts) * (1.0 if smoothing is None else smoothing)
         starts, sizes = self.cells.offset.tolist(), self.cells.sizes.tolist()
@@ -259,7 +266,11 @@ class Product(nn.Module):
             q = q / q.sum(-1, keepdim=True).clamp(min=1e-300)
             shapes = [torch.lerp(even.expand_as(q), q, share) for share in SHAPED]
             prior = shapes[0] * on.sum(-1, keepdim=True) if smoothing is None else likeliest_prior(count, shapes)
-            shape[:, cell] = torch.where(on, prior, shape[:, cell])
+            beside = shape[:, cell]
+            if smoothing is not None:  # what smooths a lattice says nothing of how many rows are at the atoms beside it
+                n = count.sum(-1, keepdim=True)
+                beside = beside + counts[:, cell] * torch.where(n > 0, prior.sum(-1, keepdim=True) / n.clamp(min=1e-300), 0.0)
+            shape[:, cell] = torch.where(on, prior, beside)
         return shape
 
     def _interval_mass(self, value: Tensor, step: Tensor, mean: Tensor, var: Tensor) -> Tensor:
