@@ -142,7 +142,7 @@ def test_what_follows_is_certain(tree: Any) -> None:
         genus.predict(tree, table, "total", held_out=table)
 
 
-@pytest.mark.parametrize("family", ["made", "mixture"])
+@pytest.mark.parametrize("family", ["made", pytest.param("mixture", marks=pytest.mark.nightly)])
 def test_other_families_and_times(family: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     start = rng.integers(0, 300, 400)

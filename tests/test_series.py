@@ -220,6 +220,7 @@ def test_ids_of_tokens_are_symbols_and_numbers_are_numbers() -> None:
     assert "sequence=True" not in str(genus.read(rng.poisson(900, (200, 6))))
 
 
+@pytest.mark.nightly
 def test_independent_steps_are_the_floor_of_series_in_a_comparison() -> None:
     x = RNG.normal(size=(60, 6, 2))
     report = genus.compare(genus.read(x, sequence=True), families=["rnn"], budget=1, progress=False)

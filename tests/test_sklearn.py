@@ -323,7 +323,7 @@ def test_seeds() -> None:
 # -- within scikit-learn --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["naive-bayes", "mixture"])
+@pytest.mark.parametrize("family", ["naive-bayes", pytest.param("mixture", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("load", [load_iris, pytest.param(load_wine, marks=pytest.mark.nightly)], ids=["iris", "wine"])
 def test_cross_validation_meets_records_and_goes_on(family: str, load: Any) -> None:
     x, _ = load(return_X_y=True)
