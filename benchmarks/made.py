@@ -34,6 +34,7 @@ import pyarrow as pa
 import torch
 from reading import columns
 from records import Record
+from timing import medians
 
 import genus
 from genus import MADE, Lattice, Space
@@ -89,14 +90,7 @@ def table(rows: int, repetitions: int) -> None:
             "score": torch.inference_mode()(partial(map_batches, model.log_prob, data.x)),  # as the command line scores
             "sample": partial(model.sample, BLOCK, seed=0),
         }
-        taken: dict[str, list[float]] = {name: [] for name in work}
-        for repetition in range(repetitions + 1):
-            for name, f in work.items():
-                begin = time.process_time()
-                f()
-                if repetition:  # the first warms up
-                    taken[name].append(time.process_time() - begin)
-        us = {name: 1e6 * statistics.median(found) / BLOCK for name, found in taken.items()}
+        us = {name: 1e3 * taken / BLOCK for name, taken in medians(work, repetitions, time.process_time).items()}
         for name, most in (("score", 2.0), ("sample", 4.0)):
             ratio = us[name] / us["products"]
             print(f"  15 {what} columns, {name}: {us[name]:.1f} µs a row / products {us['products']:.1f} = {ratio:.2f}")

@@ -25,15 +25,17 @@ def best(seconds: Callable[[], float]) -> float:
     return min(found)
 
 
-def medians(work: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
-    """Milliseconds of each, in turns."""
+def medians(
+    work: dict[str, Callable[[], Any]], repetitions: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Milliseconds of each, in turns, by a clock of seconds."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for repetition in range(repetitions + 1):
         for name, f in work.items():
-            start = time.perf_counter()
+            start = clock()
             f()
             if repetition:  # the first warms up
-                times[name].append(1e3 * (time.perf_counter() - start))
+                times[name].append(1e3 * (clock() - start))
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 

@@ -298,3 +298,18 @@ def test_a_column_without_blanks_draws_whatever_is_said_of_them() -> None:
     genus.fit(model, x, seed=0, progress=False)
     assert not space.kinds[0].has_unknown
     space.check(model.sample(50, seed=0))
+
+
+@pytest.mark.parametrize(("rate", "rounds"), [(0.1, 10), (0.05, 20), (0.3, 4)])
+def test_small_steps_wait_for_a_gain_as_far_as_large_ones(monkeypatch: pytest.MonkeyPatch, rate: float, rounds: int) -> None:
+    import lightgbm
+
+    waited, stopping = set[int](), lightgbm.early_stopping
+
+    def seeing(patience: int, **options: Any) -> Any:
+        waited.add(patience)
+        return stopping(patience, **options)
+
+    monkeypatch.setattr(lightgbm, "early_stopping", seeing)
+    genus.fit(Trees(PAIR, rate=rate, rounds=3), draw(PAIR, 200), progress=False)
+    assert waited == {rounds}

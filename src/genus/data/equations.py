@@ -1,4 +1,4 @@
-"""Whether a formula of other columns gives a column, and whether that says something."""
+"""Decide whether a formula of other columns gives a column, and whether that says something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether predictions of a column can be trusted: calibrated by some held-out rows, and looked at in others."""
+"""Tell whether predictions of a column can be trusted: calibrated by some held-out rows, and looked at in others."""
 
 from __future__ import annotations
 
