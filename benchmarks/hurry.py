@@ -4,10 +4,10 @@
         [--seeds 0,1,2] [--time 2m] [--reference 20m] [--home kept/]
 
 Every set is compared once in the longer time, then in the shorter one (five times it for MNIST) with each seed, by the command
-itself. A short run is right where the first family that is no stack leads the long run too, or is tied with its leader; it is
-doubted where its page says that more time may change the order and names the leader of the long run, or calls the two tied. Seconds
-until the first page and until the end, and the most memory of all processes together (their proportional sets, sampled five times
-a second), stand beside. With --home the reports are kept, and a run that is there is not made again.
+itself. A short run is right where the first family that is no stack leads the long run too, or is tied with its leader. It is
+rightly doubted where its page says that more time may change the order and names the leader of the long run, or calls the two
+tied. Seconds until the first page and until the end stand beside, and the most memory of all processes together: their
+proportional sets, sampled five times a second. With --home the reports are kept, and a run that is there is not made again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from records import Record
-
-import genus
 
 RECORD = Record(__doc__)
 SETS: dict[str, list[str]] = {
@@ -66,8 +64,8 @@ class Outcome:
 
     @property
     def doubt(self) -> str:
-        said = [one for one in (*self.report["verdict"], *self.report["notes"]) if "More time may change" in one]
-        return " ".join(said)
+        """What the page says more time may change; "" where it says nothing."""
+        return str(self.report["outlook"])
 
 
 def main() -> None:
@@ -151,11 +149,9 @@ def seconds(asked: str) -> float:
 
 
 def _tied(first: dict[str, Any], row: dict[str, Any]) -> bool:
-    """Whether a row's difference to the first is within two of its errors."""
-    if row["difference"] is None or first["difference"] is None:
-        return False
-    gap, error = row["best_difference"], row["best_difference_se"]
-    return gap is not None and error is not None and abs(gap) <= 2 * error
+    """Whether two rows are within two errors of one another, by their differences to the best row, which may be a stack."""
+    gap = (first["best_difference"] or 0.0) - (row["best_difference"] or 0.0)
+    return abs(gap) <= 2 * max(one["best_difference_se"] or 0.0 for one in (first, row))
 
 
 def _said(one: Outcome) -> str:

@@ -63,7 +63,7 @@ def test_a_member_that_is_best_alone_has_all_weight(scale: float) -> None:
 
 
 def test_a_member_that_adds_nothing_has_no_weight_but_by_chance() -> None:
-    """Where E exp(d) = 1, d the difference in log-density, no weight gains on new rows; the likelihood would give some to half."""
+    """Where E exp(d) = 1, d the difference in log-density, no weight gains on new rows; EM alone gives some to half of them."""
     generator, weighted = torch.Generator().manual_seed(2), 0
     for _ in range(200):
         difference = torch.randn(500, generator=generator) - 0.5
