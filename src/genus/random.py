@@ -104,12 +104,13 @@ def gumbel_like(x: Tensor) -> Tensor:
     return -torch.empty_like(x, requires_grad=False).exponential_(generator=rng(x.device)).log()
 
 
-def draw_places(weights: Tensor, count: int | None = None) -> Tensor:
+def draw_places(weights: Tensor, count: int | None = None, check: bool = True) -> Tensor:
     """Draw places by weights that need not add up to 1.
 
     Args:
         weights: (B, N), of which each row draws one place; or (N,).
         count: with weights (N,), how many places are drawn, a place as often as it comes.
+        check: look at the weights first, for which the processor waits for a GPU; False where they cannot be wrong.
 
     Raises:
         GenusError: the weights are not finite, or all of them are 0: a training has diverged, or a file is damaged.
@@ -117,9 +118,7 @@ def draw_places(weights: Tensor, count: int | None = None) -> Tensor:
     >>> draw_places(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
     tensor([1, 0])
     """
-    mass = weights.sum(-1)
-    fine = (mass.isfinite() & (mass > 0)).all() & (weights >= 0).all()
-    if not torch.compiler.is_compiling() and not bool(fine):  # a trace cannot look at values
+    if check and not torch.compiler.is_compiling() and not _are_weights(weights):  # a trace cannot look at values
         raise GenusError(
             "The model has no probabilities to draw by: its numbers are not finite, or 0. Its training has diverged, or its"
             " file is damaged; train it again, with a smaller learning rate."
@@ -127,6 +126,12 @@ def draw_places(weights: Tensor, count: int | None = None) -> Tensor:
     if count is None:
         return torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(-1)
     return torch.multinomial(weights, max(count, 1), replacement=True, generator=rng(weights.device))[:count]
+
+
+def _are_weights(weights: Tensor) -> bool:
+    """Return whether every row (..., N) can be drawn from: finite, none below 0, not all 0."""
+    mass = weights.sum(-1)
+    return bool((mass.isfinite() & (mass > 0)).all() & (weights >= 0).all())
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -149,9 +154,10 @@ LIKE = {"rand_like": "uniform_", "randn_like": "normal_"}
 TAKE_NONE = set(
     """randint_like dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout dropout_ rrelu rrelu_
     gumbel_softmax fractional_max_pool2d fractional_max_pool3d fractional_max_pool2d_with_indices
-    fractional_max_pool3d_with_indices multi_head_attention_forward scaled_dot_product_attention lstm gru rnn_tanh
-    rnn_relu""".split()  # noqa: SIM905 - shorter
+    fractional_max_pool3d_with_indices multi_head_attention_forward scaled_dot_product_attention""".split()  # noqa: SIM905
 )
+RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+TAKE_NONE |= RECURRENT
 DRAWS = TAKE_GENERATOR | TAKE_NONE | {*LIKE, "dropout"}
 
 
@@ -173,15 +179,17 @@ class PassedAlong(TorchFunctionMode):
                 return getattr(empty, LIKE[name])(generator=rng(empty.device))
         elif name == "dropout" and func is nn.functional.dropout:
             return dropout(*args, **kwargs)
-        elif name in TAKE_NONE and not (name == "scaled_dot_product_attention" and not _dropout_p(args, kwargs)):
+        elif name in TAKE_NONE and not _is_certain(name, args, kwargs):
             with torch_seeded():
                 return func(*args, **kwargs)
         return func(*args, **kwargs)
 
 
-def _dropout_p(args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
-    """Return the dropout of a call of attention, its fifth argument: without any it draws nothing."""
-    return kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
+def _is_certain(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether attention or a recurrent net draws nothing, since it has no dropout."""
+    if name == "scaled_dot_product_attention":
+        return not kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
+    return name in RECURRENT and not any(isinstance(value, float) and value for value in args)  # the one number is dropout
 
 
 def _place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:

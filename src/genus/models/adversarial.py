@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from genus.divergences.f import DIVERGENCES
 from genus.divergences.games import Game
@@ -213,12 +212,13 @@ class Adversarial(GenerativeModel):
             return context
         states = self._states(x)
         chances = self._state_chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
-        column = draw_places(chances).unsqueeze(1)
+        column = draw_places(chances, check=False).unsqueeze(1)  # counts are fine, and a step must not wait for the GPU
         return self._with_states(states.gather(1, column).squeeze(1), context)
 
     def _with_states(self, states: Tensor, context: Tensor | None) -> Tensor:
         """Append one-hots of states (B,) to the features of the context: (B, features + states)."""
-        one_hots = F.one_hot(states.long(), len(self.occurs)).to(self.device, self.dtype)  # type: ignore[arg-type]
+        every = torch.arange(len(self.occurs), device=self.device)  # type: ignore[arg-type]
+        one_hots = (states.to(self.device).unsqueeze(1) == every).to(self.dtype)
         return one_hots if context is None else torch.cat([context, one_hots], dim=1)
 
     def _states(self, x: Tensor) -> Tensor:
