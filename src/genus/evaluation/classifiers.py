@@ -137,12 +137,12 @@ def is_classified(kind: Kind) -> bool:
 
 
 def tstr(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int = 0) -> float:
-    """Return what a model learnt from samples is worth on real rows; see `transfer`."""
+    """Return the score on real rows of a predictor that was trained on samples; see `transfer`."""
     return transfer(space, target, fake, real, seed).value
 
 
 def transfer(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int = 0) -> Estimate:
-    """Train on synthetic, test on real: estimate what a model learnt from samples is worth on real rows.
+    """Train on synthetic, test on real: estimate how well a predictor that was trained on samples predicts real rows.
 
     Boosted trees predict one column from all others. Rows that lack the target are left out of both.
 

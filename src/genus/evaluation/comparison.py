@@ -274,7 +274,7 @@ def _report(setup: Setup, trials: Sequence[Trial], references: dict[str, dict[st
 
 
 def _judged(protocol: Protocol) -> int:
-    """Return how many real rows samples are compared with: of sequences no more than are drawn."""
+    """Return how many real rows are compared with samples; for sequences, no more than samples are drawn."""
     if not protocol.train.space.sequence:
         return len(protocol.half)
     count, length = draws(protocol.train.space, protocol.train.consecutive)
@@ -282,7 +282,7 @@ def _judged(protocol: Protocol) -> int:
 
 
 def _spread(count: int, wanted: int) -> torch.Tensor:
-    """Return the numbers of so many rows among all, in order and evenly apart."""
+    """Return the indices of so many rows, in order and evenly spaced."""
     return (torch.arange(wanted) * count) // wanted
 
 

@@ -1,4 +1,4 @@
-"""Score samples of images, sounds and texts as such: by features and n-grams, beside what tables have."""
+"""Score samples of images, sounds and texts by features and n-grams, in addition to the metrics that tables have."""
 
 from __future__ import annotations
 

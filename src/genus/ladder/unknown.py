@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.random import draw_places
+from genus.random import draw_indices
 from genus.space import Category, Kind, Lattice, Space
 
 __all__ = [
@@ -145,7 +145,7 @@ class Combinations(NamedTuple):
         if not self.columns:
             return x
         share = (self.log_densities - self.log_densities.amax(1, keepdim=True)).exp()
-        return set_columns(x, self.columns, self.values[draw_places(share)])
+        return set_columns(x, self.columns, self.values[draw_indices(share)])
 
 
 def enumerate_unknown(

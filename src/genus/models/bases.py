@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genus.configurable import Configurable
 from genus.errors import GenusError
 from genus.ladder import Counted, GenerativeModel, Learned, TractableDensity, build_family, registered_families
-from genus.random import draw_places, normal_like, rng
+from genus.random import draw_indices, normal_like, rng
 from genus.space import Real, Space
 
 __all__ = ["Base", "Normal", "NormalMixture", "Student", "make_base"]
@@ -109,7 +109,7 @@ class NormalMixture(Base):
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n rows (n, D) on the device of `like`."""
         weights = self.weights.detach().softmax(0)
-        component = draw_places(weights, n)
+        component = draw_indices(weights, n)
         means, scales = self.means[component], self.log_scales[component].exp()
         return means + scales * normal_like(means)
 

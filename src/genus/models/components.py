@@ -15,7 +15,7 @@ from genus.models.combinations import context_combinations, context_index
 from genus.models.gaussians import Gaps, Gaussians
 from genus.models.product import Product, ProductRows
 from genus.nets.cells import Cells
-from genus.random import draw_places
+from genus.random import draw_indices
 from genus.space import Lattice, Real, Space
 
 __all__ = ["COVARIANCES", "Components", "Form", "MixtureRows"]
@@ -271,7 +271,7 @@ class Components(nn.Module):
 
     def sample(self, weights: Tensor) -> Tensor:
         """Draw a component for every row by its weights (n, K), and all columns given the component."""
-        k = draw_places(weights)
+        k = draw_indices(weights)
         cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
         if self.gaussians is not None:
             u[:, self.joint] = self.gaussians.draw(k, u[:, self.joint], None)
@@ -304,7 +304,7 @@ class Components(nn.Module):
         weights = log_weights.softmax(1)
 
         def draw() -> Tensor:
-            k = draw_places(weights)
+            k = draw_indices(weights)
             cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
             if self.gaussians is not None:
                 u[:, self.joint] = self.gaussians.draw(k, joint, there)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -69,7 +69,7 @@ class ContinuousDensity(TractableDensity):
             hot = dict(zip(self.state_space.columns_with_states(), self.state_space.one_hots(), strict=True))
         absent_features = [(real_columns.index(i), hot[j].start) for j, i in enumerate(state_columns) if i in real_columns]
         time_columns = [(j, i) for j, i in enumerate(state_columns) if i in times]
-        places = {"real_columns": real_columns, "state_columns": state_columns}
+        places: dict[str, Sequence[Any]] = {"real_columns": real_columns, "state_columns": state_columns}
         places |= {"absent_features": absent_features, "time_columns": time_columns}
         for name, indices in places.items():
             self.register_buffer(name, torch.tensor(indices, dtype=torch.long), persistent=False)

@@ -19,7 +19,7 @@ from genus.ladder import GenerativeModel, Loss
 from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
-__all__ = ["BestWeights", "believing", "check_count", "check_number", "optimizer_tensors", "read", "restore_optimizer",
+__all__ = ["BestWeights", "explain_damage", "check_count", "check_number", "optimizer_tensors", "read", "restore_optimizer",
            "settings", "write"]  # fmt: skip
 
 STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum_buffer"}}
@@ -29,7 +29,7 @@ SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay",
 
 
 @contextmanager
-def believing(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
+def explain_damage(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
     """Turn whatever goes wrong with what a checkpoint says into one sentence; errors of genus stay as they are.
 
     Args:

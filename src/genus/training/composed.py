@@ -111,7 +111,7 @@ class ComposedTrainer(Trainer):
     def among(rows: Rows, index: Tensor) -> Rows:
         """Return some of the rows, without a copy."""
         index = index.to(rows.x.device)
-        return Rows(rows.x, rows.c, among=index if rows.among is None else rows.among[index])
+        return Rows(rows.x, rows.c, selection=index if rows.selection is None else rows.selection[index])
 
     def train_one(self, member: GenerativeModel, m: int, fold: int, train: Rows, held: Rows, left: int) -> str:
         """Train a model with its share of the time; return why it failed, or nothing."""

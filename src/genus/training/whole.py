@@ -1,4 +1,4 @@
-"""Training by whole passes: of models that count all rows, and of those that learn from them in one call."""
+"""Training by whole passes over the rows: of `Counted` models, and of `Learned` ones, whose pass is one call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from genus.ladder import Counted, Learned, Rest, WithContext
 from genus.ladder.functions import counted_threads
-from genus.random import passed_along
+from genus.random import torch_functions_seeded
 from genus.threads import threads_for, torch_threads
 from genus.training.rows import Rows
 from genus.training.trainer import INTERRUPTED, Job, Trainer
@@ -21,7 +21,7 @@ ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small en
 
 
 class CountingTrainer(Trainer):
-    """Train a `Counted` model: in one pass over the rows where it has a closed form, in passes of EM until none improves it."""
+    """Train a `Counted` model: in one pass where the fit has a closed form, otherwise in passes of EM until it converges."""
 
     patience_over = "converged"
     tolerance = 1e-4
@@ -38,7 +38,7 @@ class CountingTrainer(Trainer):
     def loop(self) -> str:
         self.model.eval()
         while (stopped := self.finished() or self.over()) is None:
-            with passed_along(self.model):  # functions of torch that are given no generator draw from the seed's too
+            with torch_functions_seeded(self.model):  # functions of torch that are given no generator draw from the seed's too
                 whole = self.one_pass()
             if not whole:
                 stopped = self.over() or INTERRUPTED
@@ -50,7 +50,7 @@ class CountingTrainer(Trainer):
                 self.save()
         self.save()
         self.best.restore(self.model)
-        self.history.parameters = self.model.parameter_count  # of some models the data decide
+        self.history.parameters = self.model.parameter_count  # of some models it depends on the data
         return stopped
 
     def finished(self) -> str | None:
@@ -58,9 +58,9 @@ class CountingTrainer(Trainer):
         return "closed form" if self.passes is not None and self.step >= self.passes else None
 
     def one_pass(self) -> bool:
-        """Observe all rows and conclude; return False where time ran out, or Ctrl-C came, and the pass is void.
+        """Observe all rows and conclude; return False where the budget or Ctrl-C cut the pass short, which is then discarded.
 
-        The first pass is concluded from the rows seen by then, so that a short time still gives a model.
+        The first pass is concluded in any case, from the rows seen by then, so that a short time still gives a model.
         """
         self.counted.clear()
         cut = False
@@ -97,13 +97,13 @@ class LearningTrainer(Trainer):
             held = None if self.validation is None else (self.validation.x, self.validation.c)
             if self.train.rest is not None:
                 self.history.seen, more = len(train), {"rest": self.rest} if learned.streams else {}
-            with passed_along(self.model), torch_threads(threads_for(train.x.numel())):
+            with torch_functions_seeded(self.model), torch_threads(threads_for(train.x.numel())):
                 ended = learned.learn((train.x, train.c), held, self.seconds_left, self.options.seed, **more)
             if self.train.rest is not None and learned.rows_used is not None:
                 self.history.seen = learned.rows_used
             self.step = 1
             self.record({}, *self.evaluate_and_keep_best())
-        if not self.interrupt.asked:  # what was cut short is no training that another could go on from
+        if not self.interrupt.asked:  # learning that was cut short cannot be resumed
             self.save()
         self.history.parameters = self.model.parameter_count
         return INTERRUPTED if self.interrupt.asked else ended or "early stopping" if self.seconds_left() else "max_seconds"
@@ -116,7 +116,7 @@ class LearningTrainer(Trainer):
             self.history.seen = max(self.history.seen, seen := seen + len(block))
 
     def seconds_left(self) -> float:
-        """Return the seconds that learning may still take: none after Ctrl-C, inf without a limit."""
+        """Return the seconds that learning may still take: 0 after Ctrl-C, inf without max_seconds."""
         if self.interrupt.asked:
             return 0.0
         return math.inf if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)
