@@ -256,6 +256,7 @@ class RepeatedFlow(NormalisingFlow):
     # How many transforms `default_hyperparameters` takes for fewer than 1,000 rows; for more rows it takes 2.5 times as many.
     # Couplings, each of which moves half of the coordinates, set 4, so that they have 4 or 10 where others have 2 or 5.
     few_transforms = 2
+    WIDEST = 2048  # coordinates, above which none has a linear map of all, whose weights grow with the square of their number
 
     def __init__(
         self,
