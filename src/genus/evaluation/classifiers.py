@@ -18,7 +18,7 @@ from genus.evaluation.intervals import auc_error
 from genus.kinds import Kind, Lattice
 from genus.space import Category, Space
 
-__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "grown", "is_classified", "transfer", "tree_columns", "tstr",
+__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "grown", "is_classified", "transfer", "tree_columns",
            "two_sample"]  # fmt: skip
 
 FOLDS = 4
@@ -134,11 +134,6 @@ def _jensen_shannon(odds: np.ndarray, label: np.ndarray, fold: np.ndarray) -> Es
 def is_classified(kind: Kind) -> bool:
     """Return True where to predict a column is to tell its values apart: a category, or numbers of which there are two."""
     return isinstance(kind, Category) or (isinstance(kind, Lattice) and round((kind.high - kind.low) / kind.step) == 1)
-
-
-def tstr(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int = 0) -> float:
-    """Return the score on real rows of a predictor that was trained on samples; see `transfer`."""
-    return transfer(space, target, fake, real, seed).value
 
 
 def transfer(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int = 0) -> Estimate:

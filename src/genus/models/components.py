@@ -277,15 +277,12 @@ class Components(nn.Module):
             u[:, self.joint] = self.gaussians.draw(k, u[:, self.joint], None)
         return self.product.cells.compose(cell, u)
 
-    def sample_given(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
-        """Draw a component given the known entries of rows x (B, *shape), then those of `missing` (B, D) given it and these.
-
-        Rows may lack different columns; what x holds there must be possible, and is not looked at. Known entries are not kept.
-        """
-        return self.given(x, missing, c)()
-
     def given(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Tensor]:
-        """Return what draws as `sample_given` does, again and again: each row's weights are computed once."""
+        """Return a function that draws the entries of `missing` (B, D) given the others of rows x (B, *shape) at each call.
+
+        A draw is a component given the known entries, then the others given it and these. Rows may lack different columns; x
+        holds any possible value there. Known entries are not kept.
+        """
         cells, known = self.product.cells, ~missing
         parts = self.product.rows_of(x)
         joint, inside = self._numbers(parts)
