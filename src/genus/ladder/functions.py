@@ -65,12 +65,12 @@ def map_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, ro
 
 
 def counted_threads(model: object) -> AbstractContextManager[None]:
-    """Run torch on one thread inside the block where a model counts in one pass, and otherwise as ever.
+    """Run torch on one thread inside the context where a model counts, and otherwise on as many as before.
 
     The tables and normals of a chunk are a few short loops over its numbers. Two threads that share these wait for one another
     after each, which costs ten times the work where other programs are busy.
     """
-    return torch_threads(1) if isinstance(model, Counted) and model.passes == 1 else nullcontext()
+    return torch_threads(1) if isinstance(model, Counted) else nullcontext()
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from genus.random import gumbel_like, isolated
 __all__ = ["Proposal", "proposal_for", "resample"]
 
 OWN_DRAWS = 5000  # of the model, to which its proposal is fitted
-PASSES = 20  # over these draws
 PROPOSED = (  # a mixture whose form need not be searched for, and independent columns
     {"class": "mixture", "components": 16, "covariance": "full", "shrinkage": 3.0, "pool": 2.0},
     {"class": "independent"},
@@ -76,10 +75,8 @@ def _fitted(model: Any, x: Tensor) -> Any:
     """Return a model that has learned from rows without gradients."""
     with torch.no_grad():
         if isinstance(model, Counted):
-            model.initialise(x, None)  # type: ignore[attr-defined]
-            for _ in range(1 if model.passes else PASSES):
-                model.observe(x, None)
-                model.conclude()
+            model.observe(x, None)
+            model.conclude()
         else:
             model.learn((x, None), None, lambda: math.inf, seed=0)
     return model.eval()

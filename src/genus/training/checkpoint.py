@@ -197,19 +197,16 @@ class BestWeights:
         self.waited = 0
         self.weights: dict[str, Tensor] = {}
 
-    def offer(self, model: nn.Module, step: int, value: float | None, tolerance: float = 0.0) -> None:
-        """Keep the model's weights if they are better, or if there is no criterion (value None) to say.
-
-        An improvement smaller than `tolerance` is kept, but counts as none for the patience.
-        """
+    def offer(self, model: nn.Module, step: int, value: float | None) -> None:
+        """Keep the model's weights if they are better, or if there is no criterion (value None) to say."""
         if value is None:
             self._keep(model, step)
             return
-        gain = -math.inf if math.isnan(value) else math.inf if self.value is None else self.value - value
-        self.waited = 0 if gain > tolerance else self.waited + 1
-        if gain > 0:
+        better = not math.isnan(value) and (self.value is None or value < self.value)
+        self.waited = 0 if better else self.waited + 1
+        if better:
             self.value = value
-        if gain > 0 or not self.weights:
+        if better or not self.weights:
             self._keep(model, step)
 
     def _keep(self, model: nn.Module, step: int) -> None:

@@ -19,7 +19,7 @@ from genus.training.group import Group
 from genus.training.history import History
 from genus.training.objectives import trainable
 from genus.training.options import FitOptions, find_device
-from genus.training.rows import HELD_OUT, Rows, batch_size_for, prepare
+from genus.training.rows import Rows, batch_size_for, prepare
 from genus.training.terminal import Interrupt, Progress
 from genus.training.trainer import Job, Trainer
 from genus.training.whole import CountingTrainer, LearningTrainer
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["fit"]
 
 INITIAL_ROWS = 8192  # rows from which `initialise` sets a model's starting values
-INITIAL_ROWS_COUNTED = 20_000  # the same for a model that counts, which may start from a clustering
 
 
 @torch.enable_grad()  # so that fit works inside a caller's no_grad
@@ -67,8 +66,8 @@ def fit(
 
     A model with losses is trained by gradients: each loss of `model.losses()` has an Adam of its own (Kingma & Ba 2015,
     arXiv:1412.6980), and a Muon for the matrices that it names (Jordan et al. 2024, kellerjordan.github.io/posts/muon). A
-    `Counted` model observes all rows once, or in pass after pass of EM; it uses the budgets, seed, validation, patience,
-    batch_size and the checkpoint, and ignores the other arguments. A `Learned` model learns in one call from all rows, anew at
+    `Counted` model observes all rows once; it uses max_seconds, seed, validation, batch_size, row_weights and the checkpoint,
+    and ignores the other arguments. A `Learned` model learns in one call from all rows, anew at
     each call of `fit`; it uses max_seconds, seed, validation and the checkpoint, which is written at the end. A `Composed`
     model, a stack, trains its members one after the other, each with an equal share of the seconds that are left and with all
     of the other budgets; it writes no checkpoint.
@@ -83,7 +82,7 @@ def fit(
         data: a Dataset, x of shape (N, *space.shape), or (x, c) with c of shape (N, *context.shape).
         losses: losses to lower in place of the model's own.
         epochs, max_steps, max_seconds: budgets; whichever ends first ends the training, the final evaluation included. With
-            none of them, early stopping ends it, or a limit of 100 epochs (3000 to 30 000 steps; 200 passes of EM).
+            none of them, early stopping ends it, or a limit of 100 epochs (3000 to 30 000 steps).
         batch_size: by default 64 for hundreds of rows to 512 for tens of thousands; of sequences some 8,000 elements.
         accumulate: the number of parts in which the gradient of a batch is computed, one after another, in the memory of one
             part. A loss that is no mean over rows becomes the mean of its parts.
@@ -91,12 +90,12 @@ def fit(
         seed: of the split, the order of the rows, the noise in losses and the model's `initialise`. The weights were
             drawn when the model was made.
         validation: the share of rows held out (at most 20 000), or rows of their own in any form that `data` takes, or None.
-            A model that counts in one pass does not stop early, so a share is ignored and all rows train it.
+            A model that counts does not stop early, so a share is ignored and all rows train it.
             With max_seconds, a training that evaluates repeatedly does so on a random choice of these rows, 256 or more (16 of
             long sequences), so that an evaluation takes a thirtieth of the time; one that evaluates once uses all of them.
             Charts, types and levels of columns were measured when the data were read, on all rows; `compare` measures charts on
             training rows.
-        patience: how many evaluations without a better criterion to wait; 20, for EM 3. An evaluation is due once an
+        patience: how many evaluations without a better criterion to wait; 20. An evaluation is due once an
             epoch, within 50 to 500 steps.
         ema_decay: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
             This, batch_size, learning_rate, weight_decay, lr_schedule and patience default to the family's `fit_defaults`.
@@ -230,7 +229,7 @@ def _fit_one(
     is_learned = isinstance(model, Learned) and not own_losses
     if losses is None:
         losses = [] if is_counted or is_learned else trainable(model, model.losses())
-    options = options.with_defaults({} if own_losses else model.fit_defaults, patience=3 if is_counted else 20)
+    options = options.with_defaults({} if own_losses else model.fit_defaults)
     # All of genus's own draws inside come from the generators of this seed.
     with seed_bound(options.seed), Progress(title or model.family_name, options.progress) as bar:
         if not options.resume:
@@ -238,8 +237,7 @@ def _fit_one(
             with torch_functions_seeded():
                 _count_labels(model, train, held)
                 if model.untrained:
-                    rows = train.random_rows(INITIAL_ROWS_COUNTED if is_counted else INITIAL_ROWS, options.seed)
-                    rows = rows.to(model.device)
+                    rows = train.random_rows(INITIAL_ROWS, options.seed).to(model.device)
                     model.initialise(rows.x, rows.c)
         group.broadcast_state(model)
         job = Job(model, train, held, options, interrupt, bar, group)
@@ -274,8 +272,7 @@ def _fit_composed(
     def fit_member(member: GenerativeModel, train: Rows, held: Rows, options: FitOptions, title: str) -> History:
         if isinstance(member, Composed):
             return _fit_composed(member, train, held, options, interrupt)
-        single_pass = isinstance(member, Counted) and member.passes is not None
-        return _fit_one(member, train, None if single_pass else held, options, interrupt, title=title)
+        return _fit_one(member, train, None if isinstance(member, Counted) else held, options, interrupt, title=title)
 
     with seed_bound(options.seed), Progress(model.family_name, options.progress) as bar:
         _count_labels(model, train, held)
@@ -295,7 +292,6 @@ def _split(model: GenerativeModel, data: Any, options: FitOptions, by_model: boo
         by_model: whether the model is trained in its own way, and not by losses that the caller passed.
     """
     is_counted = isinstance(model, Counted) and by_model
-    single_pass = is_counted and isinstance(model, Counted) and model.passes is not None
     crosses_folds = by_model and isinstance(model, Composed) and len(model.fits[0]) > 1  # each fold validates the others
     is_share = isinstance(options.validation, int | float)
     if crosses_folds and not is_share and options.validation is not None:
@@ -303,16 +299,12 @@ def _split(model: GenerativeModel, data: Any, options: FitOptions, by_model: boo
             f"This {model.name} crosses folds and has no use for other validation rows; leave validation out, or build it with"
             " folds=1."
         )
-    streams = is_counted and hasattr(data, "blocks")  # all rows are counted, and none held out
-    not_split = (single_pass or crosses_folds or streams) and is_share
+    not_split = (is_counted or crosses_folds) and is_share  # all rows are counted, and none held out
     if options.row_weights is not None and (not _weighs(model, by_model) or hasattr(data, "blocks")):
         raise TrainingError(
             f"The training of this {model.name} does not weigh rows; leave row_weights out and repeat rows, or pass losses=."
         )
-    train, held = prepare(model, data, None if not_split else options.validation, options.seed, options.row_weights)
-    if is_counted and not single_pass and held is None:
-        held = train.random_rows(HELD_OUT, options.seed)  # EM then stops by rows that train it
-    return train, held
+    return prepare(model, data, None if not_split else options.validation, options.seed, options.row_weights)
 
 
 def _weighs(model: GenerativeModel, by_model: bool) -> bool:

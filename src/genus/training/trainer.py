@@ -73,9 +73,7 @@ class Trainer(ABC):
         losses: the losses to lower; none for a model that counts.
     """
 
-    tolerance = 0.0  # the least decrease of the criterion that counts as an improvement
     is_evaluated_once = False  # whether the model is evaluated once, at the end
-    patience_over = "early stopping"  # the reason of the end when `patience` evaluations brought no improvement
 
     def __init__(
         self, job: Job, *, batch_size: int | None, steps_per_epoch: int, most_steps: int, losses: Sequence[Loss] = ()
@@ -104,7 +102,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def loop(self) -> str:
-        """Train to the end, and return the reason of the end for the history: "closed form", `patience_over`, the name of the
+        """Train to the end, and return the reason of the end for the history: "closed form", "early stopping", the name of the
         budget that ran out, or INTERRUPTED.
         """
 
@@ -163,7 +161,7 @@ class Trainer(ABC):
         if self._agreed[1]:
             return INTERRUPTED
         if self.best.waited >= self.options.patience:  # type: ignore[operator]
-            return self.patience_over
+            return "early stopping"
         return self.budget.over(self.step, self.seconds + self.evaluation_seconds)
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
@@ -212,7 +210,7 @@ class Trainer(ABC):
                 f"The weights stopped being finite before step {self.step}, and the model has kept those of step"
                 f" {self.best.step}. Try a smaller learning_rate or max_grad_norm, or look for extreme values in the data."
             )
-        self.best.offer(self.model, self.step, value, self.tolerance)
+        self.best.offer(self.model, self.step, value)
         self.all_evaluation_seconds += self.evaluation_seconds
         return value, numbers
 

@@ -21,62 +21,40 @@ ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small en
 
 
 class CountingTrainer(Trainer):
-    """Train a `Counted` model: in one pass where the fit has a closed form, otherwise in passes of EM until it converges."""
+    """Train a `Counted` model: in one pass over the rows, which is one step."""
 
-    patience_over = "converged"
-    tolerance = 1e-4
+    is_evaluated_once = True
 
     def __init__(self, job: Job) -> None:
-        super().__init__(job, batch_size=job.options.batch_size, steps_per_epoch=1, most_steps=200)
+        super().__init__(job, batch_size=job.options.batch_size, steps_per_epoch=1, most_steps=1)
         self.batch_size = job.options.batch_size or max(1, ELEMENTS // job.model.space.dim)
         self.counted = cast(Counted, job.model)
-        self.passes = self.counted.passes
-        self.is_evaluated_once = self.passes == 1
         self.history.parameters = job.model.parameter_count
 
     @torch.no_grad()
     def loop(self) -> str:
         self.model.eval()
-        while (stopped := self.finished() or self.over()) is None:
+        stopped = None if self.step else self.over()  # a training that is resumed has made its pass
+        if not self.step and stopped is None:
             with torch_functions_seeded(self.model):  # functions of torch that are given no generator draw from the seed's too
-                whole = self.one_pass()
-            if not whole:
-                stopped = self.over() or INTERRUPTED
-                break
-            self.step += 1
-            value, numbers = self.evaluate_and_keep_best()
-            self.record({}, value, numbers)
-            if self.save_due():
-                self.save()
+                self.count_rows()
+            self.step = 1
+            self.record({}, *self.evaluate_and_keep_best())
         self.save()
         self.best.restore(self.model)
         self.history.parameters = self.model.parameter_count  # of some models it depends on the data
-        return stopped
+        return stopped or "closed form"
 
-    def finished(self) -> str | None:
-        """Return "closed form" where all passes of a closed form have been made; None otherwise."""
-        return "closed form" if self.passes is not None and self.step >= self.passes else None
-
-    def one_pass(self) -> bool:
-        """Observe all rows and conclude; return False where the budget or Ctrl-C cut the pass short, which is then discarded.
-
-        The first pass is concluded in any case, from the rows seen by then, so that a short time still gives a model.
-        """
+    def count_rows(self) -> None:
+        """Observe all rows, or as many blocks as the budget or Ctrl-C leave time for, one at least, and conclude."""
         self.counted.clear()
-        cut = False
         for number, block in enumerate(self.train.blocks(self.batch_size, self.group.rank, self.group.count)):
-            cut = number > 0 and self.over() is not None
-            if cut:
+            if number > 0 and self.over() is not None:
                 break
-            if not len(block):
-                continue
-            rows = block.to(self.device)
-            with counted_threads(self.counted):
-                self.counted.observe(*rows.observed())  # type: ignore[arg-type]
-        if cut and self.step > 0:
-            return False
+            if len(block):
+                with counted_threads(self.counted):
+                    self.counted.observe(*block.to(self.device).observed())  # type: ignore[arg-type]
         self.group.conclude(self.counted, self.model)
-        return True
 
 
 class LearningTrainer(Trainer):
