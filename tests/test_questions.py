@@ -96,7 +96,6 @@ def test_a_kind_keeps_what_a_blank_is_in_files() -> None:
 @pytest.mark.parametrize("family", ["mixture", "independent", "made", "gpt", "trees", "maf", "vae", "wgan-gp"])
 def test_no_family_draws_a_blank_that_stands_for_an_unknown_value(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resampling, "OWN_DRAWS", 200)
-    monkeypatch.setattr(resampling, "PASSES", 3)
     model = make(family, UNKNOWN) if family != "independent" else _independent()
     drawn = model.sample(300, seed=0)
     UNKNOWN.check(drawn)

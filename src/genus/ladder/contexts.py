@@ -17,9 +17,9 @@ from genus.space import Space
 
 __all__ = ["Contexts", "KeepsContexts"]
 
-MOST = 1000  # different contexts; of more, so many are kept as they come
-LOOKED_AT = 1_000_000  # rows
-WIDEST = 64  # columns
+MOST = 1000  # different contexts that are kept; where there are more, as many rows are kept, evenly spaced
+LOOKED_AT = 1_000_000  # the most rows whose contexts are counted
+WIDEST = 64  # columns, above which no contexts are kept
 
 
 @dataclass(frozen=True)

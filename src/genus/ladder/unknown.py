@@ -1,4 +1,4 @@
-"""Rows with unknown entries: their positions, and sums over their possible values."""
+"""Rows with unknown entries: find these, and enumerate their possible values."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Filled(NamedTuple):
     Attributes:
         x: (B, *shape) in data units.
         size: (B,) the effective number of candidates that each draw was chosen from (Kong 1992); infinite where it is exact.
-        done: (B,) bool, whether all unknown entries of a row have a value: a blank is none where it stands for an unknown one.
+        done: (B,) bool, whether every unknown entry of a row has been given a value.
     """
 
     x: Tensor
