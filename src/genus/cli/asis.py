@@ -1,4 +1,4 @@
-"""Filled tables in delimited text: cells that held a value stand as they were written, `4e-04` and blanks around texts too."""
+"""Write filled tables as delimited text in which every cell that held a value is exactly as it was, `4e-04` for instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A column predicted where relations between columns count: one that another replaced, or that a known one is measured from."""
+"""Predict a column that relations concern: one that another column replaced, or from which a known one is measured."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Weighed(NamedTuple):
 def predict_related(
     model: GenerativeModel, source: Any, column: str, level: float, calibrated: bool, reading: dict[str, Any]
 ) -> tuple[Any, ...] | None:
-    """Return what `predict` finds of a column that a relation concerns; None where none does.
+    """Return the result of `predict` for a column that a relation concerns; None where none does.
 
     A value that a relation replaced is predicted through the columns that stand in its place, and where a known one is measured
     from the column, only values that agree with it have a probability.
