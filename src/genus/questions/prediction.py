@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -116,7 +116,7 @@ def predict(
         raise GenusError(f"level is the probability that an interval holds, between 0 and 1; got {level}.")
     if (apart := predict_related(model, source, column, level, held_out is not None, reading)) is not None:
         fields, rows = apart
-        return Predicted(column, *fields, rows=rows)
+        return replace(Predicted(column, *fields), rows=rows)
     i = model.space.index(column)
     codec, found, _, reasons, rows = _given(model, source, i, reading)
     numbers = by_mean(model, i, found)
