@@ -6,8 +6,9 @@ Rows of six numbers that depend on one another and of two categories, which are 
 reading.py and scale.py. A fit is one pass over the rows for families that count or descend gradients, and a fixed number of
 passes, rounds or epochs for the others (a mixture stops when validation rows no longer gain, so its passes may differ); nets
 are small, since their size changes the time of a row and not how many rows there are. Times are of a processor, of short steps
-the median of five. A step goes on to more rows as long as it is expected to take `--limit` seconds at most. The exponent is the
-slope of log time in log rows between the last two numbers of rows; 1.05 at most is asked for.
+the median of five, and of the smaller number of rows before and after the larger. A step goes on to more rows as long as it is
+expected to take `--limit` seconds at most. The exponent is the slope of log time in log rows between the last two numbers of
+rows; 1.05 at most is asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -83,7 +85,7 @@ def affordable(taken: dict[int, float], rows: int, limit: float) -> bool:
 
 
 def measure(name: str, sizes: list[int], limit: float) -> dict[str, dict[int, float]]:
-    """Return the seconds of each step of a family by the number of rows; models are scored that learned from the most rows."""
+    """Return the seconds of each step of a family by the number of rows."""
     hyper, options = FAMILIES[name]
     found: dict[str, dict[int, float]] = {"fit": {}, "score": {}, "sample": {}}
     models: list[genus.GenerativeModel] = []
@@ -99,11 +101,14 @@ def measure(name: str, sizes: list[int], limit: float) -> dict[str, dict[int, fl
     if not issubclass(genus.family(name), ApproximateDensity):
         del work["score"]
     for n in sizes:
-        x = rows_of(n)
         for step, once in work.items():
-            if affordable(found[step], n, limit):
-                with torch.set_grad_enabled(step == "fit"):
-                    found[step][n] = seconds(lambda: once(x))  # noqa: B023
+            if not affordable(taken := found[step], n, limit):
+                continue
+            before = max(taken, default=0)
+            with torch.set_grad_enabled(step == "fit"):
+                taken[n] = seconds(partial(once, rows_of(n)))
+                if before:  # again, since other work on the machine comes and goes
+                    taken[before] = (taken[before] + seconds(partial(once, rows_of(before)))) / 2
     return {step: taken for step, taken in found.items() if taken}
 
 
