@@ -40,6 +40,16 @@ def report() -> genus.Report:
     )
 
 
+def test_a_seed_is_the_first_of_those_that_are_used() -> None:
+    first, other = (
+        genus.compare(table(), ["mixture"], seeds=2, seed=seed, jobs=1, budget=2, progress=False, stack=False)
+        for seed in (0, 5)
+    )
+    assert (first.seeds, other.seeds, other.rows[1].seeds) == ([0, 1], [5, 6], [5, 6])
+    assert first.rows[0].log_density == other.rows[0].log_density  # the same rows are held out
+    assert first.rows[1].log_density != other.rows[1].log_density
+
+
 def test_every_family_has_a_row_with_its_label(report: genus.Report) -> None:
     rows = {row.family: row for row in report.rows}
     assert list(rows) == ["independent", "mixture", "made", "maf", "vae", "wgan-gp", "pixelcnn"]

@@ -36,7 +36,8 @@ def test_a_default_model_of_a_large_space_is_counted_whole_and_can_be_trained(na
     if refusal(name, BIG[space]) is not None:
         return
     cls = genus.family(name)
-    numbers = numbers_of(lambda: genus.build(name, BIG[space], **suggested(cls, BIG[space], 5000)))
+    hyper = suggested(cls, BIG[space], 5000)
+    numbers = numbers_of(lambda: genus.build(name, BIG[space], **hyper))
     assert numbers.whole
     assert numbers.parameters <= MOST
     assert numbers.bytes < 4e9

@@ -225,8 +225,6 @@ def _fit_best(
 ) -> None:
     """Compare all families in that time, and write the winner."""
     check_files(out, out.parent / f"{out.name}.ckpt", False)
-    if seed:
-        raise UsageError("--seed is for one family, and none is named; add --family, or leave it out")
 
     from genus.atomic import atomic_write
     from genus.codec import Codec
@@ -239,7 +237,8 @@ def _fit_best(
     dataset = read(source_of(data), target=target, **reading.arguments())
     output.note(f"{dataset.summary(shell=True)}\n")
     with TemporaryDirectory() as folder:
-        report = compare(dataset, time_limit=seconds, folder=folder, progress=False if output.quiet else output.note)
+        say_fit = False if output.quiet else output.note
+        report = compare(dataset, time_limit=seconds, seed=seed, folder=folder, progress=say_fit)
         if not report.winner:
             raise GenusError("No family could be fitted in this time; give more with --budget, or name one with --family.")
         with atomic_write(out) as temporary:

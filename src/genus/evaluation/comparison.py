@@ -55,6 +55,7 @@ def compare(
     *,
     budget: float = 30.0,
     seeds: int | None = None,
+    seed: int = 0,
     test: float = 0.2,
     hyper: Mapping[str, Mapping[str, Any]] | None = None,
     jobs: int | None = None,
@@ -83,7 +84,8 @@ def compare(
         families: names, or classes of one's own; by default every family. The baseline is always among them: independent
             columns, whatever the context, and of sequences a Markov chain. What is above it is dependence, and nothing else.
         budget: seconds of fitting for each family and seed; a family that is done sooner stops sooner.
-        seeds: how often every family is fitted, with seeds 0, 1, ...; by default three times, with `time_limit` once.
+        seeds: how often every family is fitted, with seeds one after another; by default three times, with `time_limit` once.
+        seed: the first of them. Whatever it is, the same rows are held out.
         test: the share of rows held out.
         hyper: hyper-parameters by family name; by default what `family.default_hyperparameters` says of this many rows.
         jobs: processes at once; by default one for each core. Joblib runs them, on its active backend.
@@ -116,12 +118,12 @@ def compare(
     ['independent', 'naive-bayes', 'mixture']
     """
     clock = Clock(time.time(), math.inf if time_limit is None else time_limit)
-    seeds = seeds or (3 if time_limit is None else 1)
+    every = range(seed, seed + (seeds or (3 if time_limit is None else 1)))
     data = data if isinstance(data, Dataset) else read(data)
     _check_data(data, test)
     say = progress if callable(progress) else _print_line if progress else _say_nothing
     chosen = _chosen(families, baseline_of(data.space, data.context))
-    setup, rest = _set_up(data, chosen, samples, hold_out(data, test, split), clock, (budget, seeds, split, stack))
+    setup, rest = _set_up(data, chosen, samples, hold_out(data, test, split), clock, (budget, every, split, stack))
     setup = replace(setup, protocol=replace(setup.protocol, hyper=dict(hyper or {})))
     for name, reason in setup.refused.items():
         say(f"{name}: left out, {reason}")
@@ -135,14 +137,14 @@ def _compared(
     """Return the report of a comparison that is set up."""
     clock, seeds = setup.clock, setup.seeds
     cores = cores_here()
-    jobs = min(jobs or (cores if cluster is None else cluster.jobs), max(len(setup.fitted) * seeds, 1))
+    jobs = min(jobs or (cores if cluster is None else cluster.jobs), max(len(setup.fitted) * len(seeds), 1))
     threads = min(torch.get_num_threads(), max(1, cores // jobs))  # fewer where the caller says so
     extractor = make_extractor(setup.protocol.train, min(SENSED * clock.seconds, max(setup.protocol.budget, LEAST_SENSED)))
     setup = replace(setup, protocol=replace(setup.protocol, threads=threads, extractor=extractor))
     if extractor is not None:
         say(f"features to judge samples by: {extractor.words}, {extractor.seconds:.1f} s")
     setup, rest = _hurry(setup, rest, jobs, say, cluster) if clock.seconds < math.inf else _bounded(setup, rest)
-    work = [(cls, seed) for seed in range(seeds) for cls in setup.heats.finalists]
+    work = [(cls, seed) for seed in seeds for cls in setup.heats.finalists]
 
     def publish(trials: Sequence[Trial]) -> None:
         """Rewrite the page with what has ended, without pictures, where there is a folder and the time is short."""
@@ -179,7 +181,7 @@ class Setup:
     given: list[Given]
     heats: Heats
     clock: Clock
-    seeds: int
+    seeds: range
     split: str
 
     @property
@@ -194,7 +196,7 @@ def _set_up(
     samples: Mapping[str, Any] | None,
     parts: tuple[Dataset, Dataset],
     clock: Clock,
-    options: tuple[float, int, str, bool],
+    options: tuple[float, range, str, bool],
 ) -> tuple[Setup, Tensor]:
     """Return the set-up of a comparison, and the held-out rows that samples are not compared with."""
     budget, seeds, split, stack = options
@@ -228,8 +230,8 @@ def _hurry(setup: Setup, rest: Tensor, jobs: int, say: Say, cluster: Cluster | N
     if not setup.data.space.sequence:
         judged = judge_time(protocol, rest, JUDGED * clock.seconds)
         protocol, rest = shorten(protocol, judged), rest[:judged]
-    heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say, cluster)
-    rounds = math.ceil(len(heats.finalists) * setup.seeds / jobs)
+    heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say, cluster, setup.seeds[0])
+    rounds = math.ceil(len(heats.finalists) * len(setup.seeds) / jobs)
     each = max(0.3, clock.left(FITTED) / rounds - JUDGED * clock.seconds)
     protocol = replace(protocol, budget=each, deadline=clock.begin + FITTED * clock.seconds)
     return replace(setup, protocol=protocol, heats=heats), rest
@@ -265,7 +267,7 @@ def _report(setup: Setup, trials: Sequence[Trial], references: dict[str, dict[st
         budget_seconds=protocol.budget,
         time_seconds=setup.clock.seconds if setup.clock.seconds < math.inf else None,
         judged_rows=_judged(protocol),
-        seeds=list(range(setup.seeds)),
+        seeds=list(setup.seeds),
         sample_count=protocol.sample_count if setup.data.space.sequence else len(protocol.half),
         cores=cores_here(),
         outlook=outlook,

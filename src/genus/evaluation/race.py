@@ -109,6 +109,7 @@ def run_heats(
     clock: Clock,
     say: Say,
     cluster: Cluster | None = None,
+    seed: int = 0,
 ) -> Heats:
     """Fit every family to some of the rows for a little while, and choose those that go on.
 
@@ -120,6 +121,7 @@ def run_heats(
         clock: of the comparison.
         say: is called with a line for each fit.
         cluster: where the fits run; None: here.
+        seed: of the small fits, and of the rows that they see.
     """
     dense: list[Family] = [cls for cls in chosen if issubclass(cls, ApproximateDensity) and cls.name != "stack"]
     rivals = [cls for cls in dense if cls.name != baseline]
@@ -131,12 +133,12 @@ def run_heats(
     share = max(clock.left(SMALL), LATE * clock.left(FITTED))
     tried, untried = _affordable(rivals, 0.8 * share * jobs)
     budget = max(0.3, 0.8 * share * jobs / max(len(tried), 1))
-    rows = _small(protocol)
+    rows = _small(protocol, seed)
     small = replace(protocol, train=rows, heat=True, budget=budget, deadline=time.time() + 1.2 * share)
     floor = next(cls for cls in dense if cls.name == baseline)
     say(f"small fits of {len(tried)} families, {budget:.1f} s each, to {len(rows):,} rows")
     trials = {
-        t.family: t for t in run_trials(small, [(cls, 0) for cls in (floor, *tried)], jobs, baseline, say, cluster=cluster)
+        t.family: t for t in run_trials(small, [(cls, seed) for cls in (floor, *tried)], jobs, baseline, say, cluster=cluster)
     }
     score = {name: _score(trial) for name, trial in trials.items()}
     tried.sort(key=lambda cls: -score[cls.name])
@@ -152,14 +154,14 @@ def run_heats(
     return Heats([floor, *going], given_up + left_out + [_given_up(cls, UNTRIED) for cls in untried], learning, close)
 
 
-def _small(protocol: Protocol) -> Dataset:
+def _small(protocol: Protocol, seed: int) -> Dataset:
     """Return the training rows of the small fits: some at random, or the last ones where the order matters."""
     train = protocol.train
     if len(train) <= HEAT_ROWS:
         return train
     if protocol.ordered or train.space.sequence:
         return train.rows(slice(len(train) - HEAT_ROWS, None))
-    return train.rows(torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:HEAT_ROWS])
+    return train.rows(torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:HEAT_ROWS])
 
 
 def _affordable(rivals: Sequence[Family], seconds: float) -> tuple[list[Family], list[Family]]:

@@ -257,6 +257,7 @@ class Repeated(NormalisingFlow):
     # The default number of transforms below 1,000 rows; from there on 2.5 times as many: 2 and 5, of couplings, of which each
     # moves half of the coordinates, 4 and 10.
     few_transforms = 2
+    WIDEST = 2048  # coordinates, above which none has a linear map of all, whose weights grow with the square of their number
 
     def __init__(
         self,

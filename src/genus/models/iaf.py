@@ -39,6 +39,5 @@ class IAF(Repeated, name="iaf"):
     )
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        return [
-            Inverse(MaskedAutoregressive(dim, order=self.alternating(dim, i), direct=True, **net)) for i in range(transforms)
-        ]
+        net = net | {"direct": dim <= self.WIDEST}
+        return [Inverse(MaskedAutoregressive(dim, order=self.alternating(dim, i), **net)) for i in range(transforms)]

@@ -21,8 +21,8 @@ class MAF(Repeated, name="maf"):
         space: of x.
         context: the space of what is given; None, the default, for a model without context.
         transforms: how many masked autoregressive transforms, 5 by default; every second reverses the order of coordinates.
-        hidden: widths of every transform's hidden layers, (128, 128) by default. Each transform also has a masked linear map,
-            so that one alone can fit any Gaussian.
+        hidden: widths of every transform's hidden layers, (128, 128) by default. Each transform of up to 2,048 coordinates also
+            has a masked linear map, so that one alone can fit any Gaussian.
         dropout: the probability that a hidden unit is dropped in training, in [0, 1); 0 by default.
         base: "normal", the default, "student" or "mixture"; see `Flow`.
         context_net: widths of a dense net between the context and the transforms; none by default.
@@ -43,4 +43,5 @@ class MAF(Repeated, name="maf"):
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         # direct: a masked linear map beside each net, which starts as the whitening of the data
-        return [MaskedAutoregressive(dim, order=self.alternating(dim, i), direct=True, **net) for i in range(transforms)]
+        net = net | {"direct": dim <= self.WIDEST}
+        return [MaskedAutoregressive(dim, order=self.alternating(dim, i), **net) for i in range(transforms)]

@@ -17,7 +17,7 @@ class NSF(Repeated, name="nsf"):
 
     See Durkan et al. 2019, arXiv:1906.04032. With couplings both directions take one pass; with masked nets the density takes
     one pass, and sampling about as long in small steps. Linear transforms between the splines mix the coordinates; where
-    numbers may be missing, orders and halves alternate instead.
+    numbers may be missing, or are more than 2,048, orders and halves alternate instead.
 
     Args:
         transforms: the number of splines, each after another.
@@ -55,14 +55,12 @@ class NSF(Repeated, name="nsf"):
         super().__init__(space, context, transforms, hidden, dropout, base, context_net)
 
     def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        allow_missing, spline = net["allow_missing"], Spline(self.config["bins"])
+        spline, mixed = Spline(self.config["bins"]), not net["allow_missing"] and dim <= self.WIDEST
         chain: list[Transform] = []
         for i in range(transforms):
-            chain += [Linear(dim)] if i and not allow_missing else []
+            chain += [Linear(dim)] if i and mixed else []
             if self.config["autoregressive"]:
-                chain.append(
-                    MaskedAutoregressive(dim, map=spline, order=self.alternating(dim, i) if allow_missing else None, **net)
-                )
+                chain.append(MaskedAutoregressive(dim, map=spline, order=None if mixed else self.alternating(dim, i), **net))
             else:
                 chain.append(Coupling(halves(dim, i % 2 == 0), map=spline, **net))
         return chain

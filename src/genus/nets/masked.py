@@ -49,7 +49,7 @@ class MaskedMLP(nn.Module):
 
     group_of_input: Tensor
     group_of_output: Tensor
-    near: Tensor
+    places: Tensor | None
 
     def __init__(
         self,
@@ -84,10 +84,8 @@ class MaskedMLP(nn.Module):
         groups = torch.arange(self.dim)
         self.register_buffer("group_of_input", groups.repeat_interleave(torch.tensor(inputs)), persistent=False)
         self.register_buffer("group_of_output", groups.repeat_interleave(torch.tensor(outputs)), persistent=False)
-        near = None
-        if places is not None and reach is not None:
-            near = (places[:, None] - places[None]).abs().amax(2) <= reach  # (groups, groups)
-        self.register_buffer("near", near, persistent=False)
+        self.reach = reach
+        self.register_buffer("places", None if reach is None else places, persistent=False)
         self._last_masks: tuple[object, list[Tensor], list[list[Block]]] | None = None
         own = self.masks()
         self.blocks = [blocks(mask) for mask in own[: len(hidden) + 1]]
@@ -108,13 +106,20 @@ class MaskedMLP(nn.Module):
         masks = [upper[:, None] >= lower[None, :] for lower, upper in pairwise(degrees)]
         if self.direct is not None:
             masks.append(of_outputs[:, None] >= of_inputs[None, :])
-        if self.near is not None:
+        if self.places is not None:
             # A unit of degree d stands at position d - 1, the last input it sees; one of degree 0, which sees none, at 0.
             seen = self.group_of_input if not self.degrees else group_at[degrees[-2].clamp(min=1) - 1]
-            masks[len(self.layers)] &= self.near[self.group_of_output][:, seen]
+            masks[len(self.layers)] &= self._near(seen)
             if self.direct is not None:
-                masks[-1] &= self.near[self.group_of_output][:, self.group_of_input]
+                masks[-1] &= self._near(self.group_of_input)
         return masks
+
+    def _near(self, groups: Tensor) -> Tensor:
+        """Return which outputs (out,) are no farther than the reach from the places of groups (n,): (out, n)."""
+        assert self.places is not None
+        assert self.reach is not None
+        away = (self.places[:, None] - self.places[groups][None]).abs().amax(2)
+        return (away <= self.reach)[self.group_of_output]
 
     def matrices(self) -> list[nn.Parameter]:
         """Return the weights of all layers, which Muon may train; the direct map, a linear model of its own, is left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -344,14 +345,13 @@ def spread_(layer: nn.Linear, heads: Sequence[Head]) -> None:
 
     The numbers of the heads follow one another in the layer's output.
     """
+    starts: dict[tuple[int, int, int], Tensor] = {}
+    sizes = [(head.tables, head.components, (head.width - head.tables) // (3 * head.components)) for head in heads]
+    for tables, m, mixtures in set(sizes):
+        mixture = torch.tensor([0.0] * m + [3 * k / (m - 1) - 1.5 if m > 1 else 0.0 for k in range(m)] + [-math.log(m)] * m)
+        starts[tables, m, mixtures] = torch.cat([torch.zeros(tables), mixture.repeat(mixtures)])
     with torch.no_grad():
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
-        at = 0
-        for head in heads:
-            at += head.tables
-            for _ in range(len(head.cells.rest)):
-                m = head.components
-                layer.bias[at + m : at + 2 * m] = torch.linspace(-1.5, 1.5, m) if m > 1 else 0.0
-                layer.bias[at + 2 * m : at + 3 * m] = -torch.tensor(float(m)).log() if m > 1 else 0.0
-                at += 3 * m
+        begin = torch.cat([starts[size] for size in sizes])
+        layer.bias[: len(begin)] = begin
