@@ -21,6 +21,7 @@ import genus
 from genus import Category, Lattice, Real, Space, Time
 from genus.configurable import classes
 from genus.divergences import DIVERGENCES
+from genus.files import read_tensors, write_tensors
 from genus.kinds import Chart
 from genus.models.flow import NormalisingFlow
 from genus.registry import refusal
@@ -166,6 +167,16 @@ def count(model: genus.GenerativeModel, x: torch.Tensor, c: torch.Tensor | None)
         model.initialise(x, c)
         model.observe(x, c)
         model.conclude()
+
+
+def refused_once_changed(model: genus.GenerativeModel, change: Callable[[dict[str, torch.Tensor]], Any], path: Path) -> None:
+    """Save a model, change the tensors of its file, in place or by those returned, and see that the file is refused."""
+    genus.save(model, path)
+    tensors, header = read_tensors(path)
+    changed = change(tensors)
+    write_tensors(path, changed if isinstance(changed, dict) else tensors, header)
+    with pytest.raises(genus.ModelFileError, match="does not describe a model"):
+        genus.load(path)
 
 
 def make(family: str, space: Space, context: Space | None = None, seed: int = 0, double: bool = True) -> genus.GenerativeModel:

@@ -405,7 +405,7 @@ def test_a_flow_trained_by_a_divergence_comes_closer_and_still_tells_its_likelih
     history = fitted(model, losses, max_steps=250, learning_rate=4e-3, batch_size=64)
     after = float(energy_distance(model.sample(1000, seed=0), x))
     assert after < 0.4 * before, (before, after)
-    assert history.players == ["critic", "generator"]
+    assert history.loss_names == ["critic", "generator"]
     assert history.best is not None
     assert history.best < 0.4 * before, "chosen by the distance of samples, not by the likelihood"
     assert bool(model.log_prob(x).isfinite().all())

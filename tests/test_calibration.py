@@ -48,6 +48,7 @@ def test_a_model_keeps_how_its_predictions_are_mended_until_it_is_trained_again(
 ) -> None:
     held, asked = rows(2000, 0.8, 0.9, 1), {"side": ["left", "right"] * 50}
     found = genus.calibrate(sure, held, "level")
+    assert found.after < 0.05 < 0.1 < found.before
     once = genus.predict(sure, asked, "level", held_out=held)
     genus.save(sure, tmp_path / "m.genus")
     loaded = genus.load(tmp_path / "m.genus")
@@ -68,6 +69,12 @@ def test_kept_intervals_hold_their_share_whatever_it_is(sure: genus.GenerativeMo
         told = genus.predict(sure, {"side": fresh["side"]}, "number", level=level)
         assert told.low is not None
         assert np.mean((told.low <= fresh["number"]) & (fresh["number"] <= told.high)) == pytest.approx(level, abs=0.06)
+
+
+def test_a_few_rows_cannot_calibrate(sure: genus.GenerativeModel) -> None:
+    few = rows(5, 0.8, 0.9, 1)
+    with pytest.raises(DataError, match="cannot calibrate"):
+        genus.predict(sure, {"side": ["left"]}, "number", held_out=few)
 
 
 def test_files_whose_calibration_is_no_such_thing_are_refused(sure: genus.GenerativeModel) -> None:

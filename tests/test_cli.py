@@ -55,6 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     here = tmp_path_factory.mktemp("genus")
     (here / "adult.csv").write_text(adult())
     (here / "adult-test.csv").write_text(adult(80))
+    (here / "new.csv").write_text(adult(20))
     (here / "tabsyn.csv").write_text(adult(100))
     pq.write_table(
         pa.table({"age": [30, 40] * 50, "workclass": [" ?"] * 100, "income": ["<=50K"] * 100}), here / "ctgan.parquet"

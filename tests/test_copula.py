@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SPACES, draw, make
+from conftest import SPACES, draw, make, refused_once_changed
 from torch import Tensor
 
 import genus
-from genus import Category, GaussianCopula, Lattice, ModelFileError, Real, Space
-from genus.files import read_tensors, write_tensors
+from genus import Category, GaussianCopula, Lattice, Real, Space
 from genus.laws.core import base_measure
 from genus.models.scores import LevelScores, column_scores, mean_scores
 
@@ -157,13 +156,7 @@ CRAFTED: dict[str, Callable[[dict[str, Tensor]], None]] = {
 @pytest.mark.parametrize("change", CRAFTED.values(), ids=list(CRAFTED))
 def test_a_file_that_was_tampered_with_is_refused(change: Callable[[dict[str, Tensor]], None], tmp_path: Path) -> None:
     model = GaussianCopula(Space([Real(), Lattice(0, 3), Category(("a", "b", "c")), Lattice(0, 300)]), points=4)
-    path = tmp_path / "m.genus"
-    genus.save(model, path)
-    tensors, header = read_tensors(path)
-    change(tensors)
-    write_tensors(path, tensors, header)
-    with pytest.raises(ModelFileError):
-        genus.load(path)
+    refused_once_changed(model, change, tmp_path / "m.genus")
 
 
 def test_what_it_cannot_do_is_said() -> None:

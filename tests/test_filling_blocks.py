@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def test_the_draws_of_a_block_stand_together(folder: Path) -> None:
 
 
 def test_a_column_is_predicted_block_by_block(folder: Path) -> None:
-    command = ("predict", folder / "m.genus", folder / "rows.parquet", "--column", "plan", "--probabilities")
+    command = ("predict", folder / "m.genus", folder / "rows.parquet", "--column", "plan", "--probabilities", "--alone")
     for jobs in (1, 2):
         done = run(*command, "--jobs", jobs, "--out", folder / f"p{jobs}.csv", "--held-out", folder / "rows.parquet")
         assert done.code == 0, done.err
@@ -76,6 +77,44 @@ def test_a_column_is_predicted_block_by_block(folder: Path) -> None:
     shown = np.genfromtxt(folder / "p1.csv", delimiter=",", skip_header=1, usecols=0, dtype=str)
     fine = known["age"].notna() & known["plan"].notna()
     assert (shown[fine] == known["plan"][fine]).mean() > 0.95
+
+
+def test_the_columns_of_the_data_stand_before_the_predictions_as_they_were_written(folder: Path, tmp_path: Path) -> None:
+    known = pq.read_table(folder / "rows.parquet")
+    columns = known.to_pydict()
+    cells = {
+        name: ["" if v is None else f" {v}" if k % 7 == 0 else str(v) for k, v in enumerate(values)]
+        for name, values in columns.items()
+    }
+    lines = [",".join(row) for row in zip(*cells.values(), strict=True)]
+    path, command = tmp_path / "rows.csv", ("predict", folder / "m.genus")
+    path.write_text("\n".join([",".join(cells), *lines]) + "\n")
+    for jobs in (1, 2):
+        done = run(*command, path, "--column", "plan", "--jobs", jobs)
+        assert done.code == 0, done.err
+        head, *rows = done.out.splitlines()
+        assert head == ",".join([*cells, "plan predicted"])
+        assert [row.rsplit(",", 1)[0] for row in rows] == lines
+    alone = run(*command, path, "--column", "plan", "--alone").out.splitlines()
+    assert alone == [row.rsplit(",", 1)[1] for row in (head, *rows)]
+    (tmp_path / "again.csv").write_text(done.out)  # its own output: the older predictions make way
+    assert run(*command, tmp_path / "again.csv", "--column", "plan").out == done.out
+    for name in ("whole.parquet", "whole.json"):
+        done = run(*command, folder / "rows.parquet", "--column", "age", "--out", tmp_path / name)
+        assert done.code == 0, done.err
+    whole = pq.read_table(tmp_path / "whole.parquet")
+    assert whole.column_names == [*columns, "age predicted", "age low", "age high"]
+    assert whole.select([*columns]).to_pydict() == columns
+    assert [row["id"] for row in json.loads((tmp_path / "whole.json").read_text())] == columns["id"]
+    numbers = pa.table({"id": [1.5, float("nan")], "age": [20.0, 31.0], "tags": [["a"], []]})
+    pq.write_table(numbers, tmp_path / "some.parquet")  # what has no number in it, and lists
+    told = json.loads(run(*command, tmp_path / "some.parquet", "--column", "plan", "--json").out)
+    assert [row["id"] for row in told] == [1.5, None]
+    assert run(*command, tmp_path / "some.parquet", "--column", "plan", "--out", tmp_path / "some.npz").code == 0
+    assert np.load(tmp_path / "some.npz")["tags"].tolist() == ['["a"]', "[]"]
+    frame = genus.predict(genus.load(folder / "m.genus"), known.slice(0, 3), "plan")
+    assert frame.table(beside=True).column_names == [*columns, "plan predicted"]
+    assert frame.table().column_names == ["plan predicted"]
 
 
 def test_known_numbers_are_written_with_the_zeros_that_they_came_with(tmp_path: Path) -> None:

@@ -447,10 +447,10 @@ WIDE = Space([Real()] * 3)
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (lambda: genus.Flow(WIDE, transforms=[Permutation([1, 0])]), "make \\(2,\\) of the 3 numbers"),
+        (lambda: genus.Flow(WIDE, transforms=[Permutation([1, 0])]), "the 3 numbers of a row into a tensor of shape \\(2,\\)"),
         (lambda: genus.Flow(WIDE, transforms=[Linear(2)]), "do not fit the 3 numbers"),
         (lambda: genus.Flow(WIDE, transforms=[SoftClip(1.0)]), "add Logit after it"),
-        (lambda: genus.Flow(Space(Real(), shape=(1, 4, 4)), transforms=[Reshape((1, 4, 4))]), "end with Inverse\\(Reshape"),
+        (lambda: genus.Flow(Space(Real(), shape=(1, 4, 4)), transforms=[Reshape((1, 4, 4))]), "put Inverse\\(Reshape"),
         (
             lambda: genus.Flow(WIDE, Space([Category(("u", "v"))]), [MaskedAutoregressive(3, (8,))]),
             "MaskedAutoregressive has context_dim=0.*context_dim=2",

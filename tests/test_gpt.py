@@ -14,7 +14,8 @@ from genus import GPT, Category, GenusError, Space
 from genus.compiled import Compiled
 from genus.nets import attention
 from genus.nets.attention import Transformer, attend
-from genus.nets.kernels.decoding import decode_step, norm
+from genus.nets.dense import rms_norm
+from genus.nets.kernels.decoding import decode_step
 from genus.training import TrainingInterrupted
 
 LETTERS = Space(Category(("a", "b", "c", "d")), shape=(6,), sequence=True)
@@ -79,8 +80,8 @@ def test_attention_in_chunks_is_attention_at_once(window: int, monkeypatch: pyte
 
 def test_the_norm_s_gradient() -> None:
     x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(norm, x)
-    assert torch.allclose(norm(x), torch.nn.functional.rms_norm(x, (5,), eps=0.0), atol=1e-12)
+    assert torch.autograd.gradcheck(rms_norm, x)
+    assert torch.allclose(rms_norm(x), torch.nn.functional.rms_norm(x, (5,), eps=0.0), atol=1e-12)
 
 
 def test_second_derivatives_of_attention_are_those_of_finite_differences() -> None:

@@ -13,7 +13,7 @@ from conftest import CONTEXTS, SMALL, SPACES, count, draw, law, make
 
 import genus
 from genus import Category, Lattice, Real, Space
-from genus.ladder import ApproximateDensity, Counted, GenerativeModel, Learned, TractableDensity
+from genus.ladder import ApproximateDensity, Composed, Counted, GenerativeModel, Learned, TractableDensity
 from genus.laws import models as laws
 from genus.laws.core import base_measure
 
@@ -111,6 +111,13 @@ def test_every_parameter_gets_a_gradient(family: str, space: Space, context: Spa
     if not isinstance(model, Counted | Learned):
         x = draw(space, 30).double()
         assert laws.gradients_reach_every_parameter(model, x, None if c is None else c.double())
+
+
+@law()
+def test_no_loss_waits_for_a_gpu(family: str, space: Space, context: Space | None) -> None:
+    model = make(family, space, context, double=False)
+    if not isinstance(model, Counted | Learned | Composed):
+        laws.losses_do_not_wait(model, draw(space, 30), condition(context, 30))
 
 
 @law(ApproximateDensity)

@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from genus.divergences import Estimate, jensen_shannon
 from genus.errors import DataError
 from genus.evaluation import neighbours
-from genus.evaluation.classifiers import c2st, canonical, tstr, two_sample
+from genus.evaluation.classifiers import c2st, canonical, transfer, two_sample
 from genus.evaluation.metrics import METRICS, independent_columns, score_samples
 from genus.evaluation.neighbours import memorisation, precision_recall_density_coverage
 from genus.space import Category, Lattice, Real, Space
@@ -213,23 +213,23 @@ def test_c2st_on_a_handful_of_rows():
 
 def test_tstr_by_kind_of_target(rows):
     train, test, _ = rows
-    assert tstr(MIXED, "label", train, test) > 0.9
-    assert tstr(MIXED, "level", train, test) > 0.9
-    assert tstr(MIXED, "count", train, test) > 0.85  # R^2
-    assert tstr(MIXED, "x", train, test) > 0.85  # rows that lack the target are left out
+    assert transfer(MIXED, "label", train, test).value > 0.9
+    assert transfer(MIXED, "level", train, test).value > 0.9
+    assert transfer(MIXED, "count", train, test).value > 0.85  # R^2
+    assert transfer(MIXED, "x", train, test).value > 0.85  # rows that lack the target are left out
     shuffled = independent_columns(train, 1500)
-    assert tstr(MIXED, "level", shuffled, test) == pytest.approx(0.5, abs=0.12)
-    assert tstr(MIXED, "count", shuffled, test) < 0.1
+    assert transfer(MIXED, "level", shuffled, test).value == pytest.approx(0.5, abs=0.12)
+    assert transfer(MIXED, "count", shuffled, test).value < 0.1
 
 
 def test_tstr_where_samples_lack_a_class(rows):
     train, test, _ = rows
-    whole = tstr(MIXED, "level", train, test)
-    lacking = tstr(MIXED, "level", train[train[:, 3] != 2], test)
+    whole = transfer(MIXED, "level", train, test).value
+    lacking = transfer(MIXED, "level", train[train[:, 3] != 2], test).value
     assert lacking < whole - 0.1  # a third of it is chance
     assert lacking > 0.6
-    assert tstr(MIXED, "level", train[train[:, 3] == 1], test) == 0.5
-    assert math.isnan(tstr(MIXED, "level", train, test[test[:, 3] == 1]))
+    assert transfer(MIXED, "level", train[train[:, 3] == 1], test).value == 0.5
+    assert math.isnan(transfer(MIXED, "level", train, test[test[:, 3] == 1]).value)
 
 
 def test_tstr_leaves_rows_out_whose_category_is_missing():
@@ -237,17 +237,17 @@ def test_tstr_leaves_rows_out_whose_category_is_missing():
     x = normal(900, 1)
     data = torch.cat([x, 2 * (x > 0)], dim=1)
     data[::3, 1] = 1
-    assert tstr(space, "y", data[:600], data[600:]) > 0.97
+    assert transfer(space, "y", data[:600], data[600:]).value > 0.97
     only_no = data[:600].clone()
     only_no[only_no[:, 1] == 2, 1] = 1
-    assert tstr(space, "y", only_no, data[600:]) == 0.5
+    assert transfer(space, "y", only_no, data[600:]).value == 0.5
 
 
 def test_tstr_needs_something_to_predict_from():
     with pytest.raises(DataError, match="two or more columns"):
-        tstr(Space([Real()]), 0, normal(20, 1), normal(20, 1))
+        transfer(Space([Real()]), 0, normal(20, 1), normal(20, 1))
     with pytest.raises(DataError, match="two or more columns"):
-        tstr(Space(Real(), shape=(2, 2)), 0, normal(20, 2, 2), normal(20, 2, 2))
+        transfer(Space(Real(), shape=(2, 2)), 0, normal(20, 2, 2), normal(20, 2, 2))
 
 
 # -- nearest neighbours ---------------------------------------------------------------------------------------------------

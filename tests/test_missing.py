@@ -50,7 +50,6 @@ def test_every_density_draws_any_entries_given_others(
     family: str, space: Space, context: Space | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resampling, "OWN_DRAWS", 200)
-    monkeypatch.setattr(resampling, "PASSES", 3)
     model = make(family, space, context)
     if isinstance(model, LatentVariable):  # of random nets the posterior is far from q, and the chain may run away
         model = genus.build(family, space, context, **SMALL[family]).double().eval()

@@ -35,7 +35,7 @@ def trained(family, rows, hyper, options, fabric=None):
     with torch.no_grad():
         scores = model.log_prob(found.x[:200]).tolist() if hasattr(model, "log_prob") else []
     weights = sum(float(t.double().nan_to_num().sum()) for t in model.state_dict().values())
-    losses = [row[name] for row in history.rows for name in history.players]
+    losses = [row[name] for row in history.rows for name in history.loss_names]
     return {"scores": scores, "losses": losses, "steps": history.steps, "seconds": history.seconds,
             "weights": weights}
 """

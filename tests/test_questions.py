@@ -96,7 +96,6 @@ def test_a_kind_keeps_what_a_blank_is_in_files() -> None:
 @pytest.mark.parametrize("family", ["mixture", "independent", "made", "gpt", "trees", "maf", "vae", "wgan-gp"])
 def test_no_family_draws_a_blank_that_stands_for_an_unknown_value(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resampling, "OWN_DRAWS", 200)
-    monkeypatch.setattr(resampling, "PASSES", 3)
     model = make(family, UNKNOWN) if family != "independent" else _independent()
     drawn = model.sample(300, seed=0)
     UNKNOWN.check(drawn)
@@ -518,43 +517,6 @@ def test_a_threshold_raises_no_more_false_alarms_than_it_is_asked_for(tmp_path: 
     told = json.loads(run("score", tmp_path / "m.genus", rows, "--false-alarms", ".01", "--json").out)
     assert told["odd"] == [False, True]
     assert told["threshold"] == held.threshold(0.01)
-
-
-def test_predictions_are_calibrated_by_held_out_rows() -> None:
-    """A model that is far too sure of a level, and of a number, is as sure as it should be once rows have told."""
-    rng = np.random.default_rng(0)
-
-    def rows(n: int, sure: float, noise: float) -> dict[str, Any]:
-        side = rng.integers(0, 2, n)
-        level = np.where(rng.random(n) < sure, side, 1 - side)
-        return {
-            "side": np.where(side, "left", "right").tolist(),
-            "level": np.where(level, "high", "low").tolist(),
-            "number": (3.0 * side + noise * rng.normal(size=n)).tolist(),
-        }
-
-    learned, held, fresh = rows(600, 0.97, 0.3), rows(2000, 0.8, 0.9), rows(2000, 0.8, 0.9)
-    data = genus.read(learned, relations=False)
-    model = genus.build("mixture", data.space, components=2, covariance="diagonal", shrinkage=1.0, pool=0.5)
-    genus.fit(model, data, seed=0, progress=False)
-    given = {"side": fresh["side"]}
-    sure, mended = (genus.predict(model, given, "level", held_out=table) for table in (None, held))
-    right = np.mean(mended.value == np.array(fresh["level"]))
-    assert right == pytest.approx(0.8, abs=0.03)
-    highest = [np.mean(np.maximum(*found.probabilities.values())) for found in (sure, mended)]
-    assert highest[0] > 0.93
-    assert highest[1] == pytest.approx(0.8, abs=0.04)
-    assert mended.calibration is not None
-    assert mended.calibration.before > 0.1
-    assert mended.calibration.after < 0.05
-    held, given = {name: held[name] for name in ("side", "number")}, {"side": fresh["side"]}
-    wide = genus.predict(model, given, "number", held_out=held)
-    assert wide.low is not None
-    assert np.mean((wide.low <= fresh["number"]) & (fresh["number"] <= wide.high)) == pytest.approx(0.9, abs=0.05)
-    assert wide.calibration is not None
-    assert wide.calibration.before < 0.7
-    with pytest.raises(DataError, match="cannot calibrate"):
-        genus.predict(model, given, "number", held_out={name: values[:5] for name, values in held.items()})
 
 
 def test_trees_ask_first_whether_a_value_is_known() -> None:

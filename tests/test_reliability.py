@@ -29,7 +29,7 @@ from genus.files import describe, read_tensors, write_tensors
 from genus.models.bases import Student
 from genus.models.maximising import clusters
 from genus.nets.state import NoMoreThan
-from genus.random import draw_places
+from genus.random import draw_indices
 from genus.training.history import History
 from genus.training.options import FitOptions
 
@@ -478,7 +478,7 @@ def test_a_closed_stdout_and_a_terminal_without_letters_are_a_sentence(tmp_path:
 @pytest.mark.parametrize("weights", [[[0.5, math.nan]], [[0.0, 0.0]], [[1.0, -0.5]], [[math.inf, 1.0]]])
 def test_weights_that_are_no_distribution_are_a_sentence(weights: list[list[float]]) -> None:
     with pytest.raises(GenusError, match="no probabilities to draw by"):
-        draw_places(torch.tensor(weights))
+        draw_indices(torch.tensor(weights))
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, 1e30])

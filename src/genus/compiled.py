@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from genus.random import passed_along, torch_seeded
+from genus.random import torch_functions_seeded, torch_state_seeded
 
 __all__ = ["Compiled", "is_traced"]
 
@@ -47,11 +47,11 @@ class Compiled:
             self.faster = self.faster or torch.compile(self.function)
         else:
             try:
-                with torch_seeded() if self.draws else nullcontext():
+                with torch_state_seeded() if self.draws else nullcontext():
                     return self.faster(*args)  # type: ignore[misc]
             except Exception as error:
                 self.give_up(error)
-        with passed_along() if self.draws else nullcontext():
+        with torch_functions_seeded() if self.draws else nullcontext():
             return self.function(*args)
 
     @property

@@ -1,4 +1,4 @@
-"""Random numbers of a seed's own: every draw in genus comes from the generator that `isolated` binds in this thread."""
+"""Seeds that hold in threads: every draw in genus comes from the generator that `isolated` binds to this thread."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from torch.overrides import TorchFunctionMode
 from genus.errors import GenusError
 
 __all__ = [
-    "block_seed", "bound", "rng", "draw_places", "draws_by_generator", "dropout", "gumbel_like", "isolated", "normal_like",
-    "passed_along", "random_state", "restore_random_state", "torch_seeded", "uniform_like",
+    "block_seed", "draw_indices", "draws_by_generator", "dropout", "gumbel_like", "isolated", "normal_like", "random_state",
+    "restore_random_state", "rng", "seed_bound", "torch_functions_seeded", "torch_state_seeded", "uniform_like",
 ]  # fmt: skip
 
 
 class Source:
-    """Hold the generators of one seed, one for each device, made when they are first asked for."""
+    """Hold the generators of one seed, one for each device, made at the first draw there."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -37,7 +37,7 @@ class Source:
 
 # A context variable is a thread's own, so threads with seeds share nothing.
 _bound: ContextVar[Source | None] = ContextVar("_bound", default=None)
-_passing: ContextVar[bool] = ContextVar("_passing", default=False)
+_torch_functions_are_seeded: ContextVar[bool] = ContextVar("_torch_functions_are_seeded", default=False)
 _torch_state = threading.RLock()  # held while torch's global random state stands in for a generator
 
 
@@ -65,13 +65,13 @@ def isolated(seed: int | None, *modules: nn.Module) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with bound(seed), passed_along(*modules):
+    with seed_bound(seed), torch_functions_seeded(*modules):
         yield
 
 
 @contextmanager
-def bound(seed: int) -> Iterator[None]:
-    """Bind a seed's generators as `isolated` does, for genus's own draws alone."""
+def seed_bound(seed: int) -> Iterator[None]:
+    """Bind a seed's generators in this thread as `isolated` does, for genus's own draws alone: `rng` returns them inside."""
     token = _bound.set(Source(seed))
     try:
         yield
@@ -104,22 +104,21 @@ def gumbel_like(x: Tensor) -> Tensor:
     return -torch.empty_like(x, requires_grad=False).exponential_(generator=rng(x.device)).log()
 
 
-def draw_places(weights: Tensor, count: int | None = None) -> Tensor:
-    """Draw places by weights that need not add up to 1.
+def draw_indices(weights: Tensor, count: int | None = None, check: bool = True) -> Tensor:
+    """Draw indices in proportion to weights, which need not add up to 1: a categorical distribution.
 
     Args:
-        weights: (B, N), of which each row draws one place; or (N,).
-        count: with weights (N,), how many places are drawn, a place as often as it comes.
+        weights: (B, N), each row of which draws one index; or (N,).
+        count: with weights (N,), how many indices are drawn, with replacement.
+        check: look at the weights first, for which the processor waits for a GPU; False where they cannot be wrong.
 
     Raises:
         GenusError: the weights are not finite, or all of them are 0: a training has diverged, or a file is damaged.
 
-    >>> draw_places(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
+    >>> draw_indices(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
     tensor([1, 0])
     """
-    mass = weights.sum(-1)
-    fine = (mass.isfinite() & (mass > 0)).all() & (weights >= 0).all()
-    if not torch.compiler.is_compiling() and not bool(fine):  # a trace cannot look at values
+    if check and not torch.compiler.is_compiling() and not _are_weights(weights):  # a trace cannot look at values
         raise GenusError(
             "The model has no probabilities to draw by: its numbers are not finite, or 0. Its training has diverged, or its"
             " file is damaged; train it again, with a smaller learning rate."
@@ -127,6 +126,12 @@ def draw_places(weights: Tensor, count: int | None = None) -> Tensor:
     if count is None:
         return torch.multinomial(weights, 1, generator=rng(weights.device)).squeeze(-1)
     return torch.multinomial(weights, max(count, 1), replacement=True, generator=rng(weights.device))[:count]
+
+
+def _are_weights(weights: Tensor) -> bool:
+    """Return whether every row (..., N) can be drawn from: finite, none below 0, not all 0."""
+    mass = weights.sum(-1)
+    return bool((mass.isfinite() & (mass > 0)).all() & (weights >= 0).all())
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -149,13 +154,14 @@ LIKE = {"rand_like": "uniform_", "randn_like": "normal_"}
 TAKE_NONE = set(
     """randint_like dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout dropout_ rrelu rrelu_
     gumbel_softmax fractional_max_pool2d fractional_max_pool3d fractional_max_pool2d_with_indices
-    fractional_max_pool3d_with_indices multi_head_attention_forward scaled_dot_product_attention lstm gru rnn_tanh
-    rnn_relu""".split()  # noqa: SIM905 - shorter
+    fractional_max_pool3d_with_indices multi_head_attention_forward scaled_dot_product_attention""".split()  # noqa: SIM905
 )
+RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+TAKE_NONE |= RECURRENT
 DRAWS = TAKE_GENERATOR | TAKE_NONE | {*LIKE, "dropout"}
 
 
-class PassedAlong(TorchFunctionMode):
+class SeededTorchFunctions(TorchFunctionMode):
     """Hand the bound generator to every function of torch that draws, in this thread, as `with torch.device` does a device."""
 
     def __torch_function__(
@@ -173,15 +179,17 @@ class PassedAlong(TorchFunctionMode):
                 return getattr(empty, LIKE[name])(generator=rng(empty.device))
         elif name == "dropout" and func is nn.functional.dropout:
             return dropout(*args, **kwargs)
-        elif name in TAKE_NONE and not (name == "scaled_dot_product_attention" and not _dropout_p(args, kwargs)):
-            with torch_seeded():
+        elif name in TAKE_NONE and not _is_certain(name, args, kwargs):
+            with torch_state_seeded():
                 return func(*args, **kwargs)
         return func(*args, **kwargs)
 
 
-def _dropout_p(args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
-    """Return the dropout of a call of attention, its fifth argument: without any it draws nothing."""
-    return kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
+def _is_certain(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether attention or a recurrent net draws nothing, since it has no dropout."""
+    if name == "scaled_dot_product_attention":
+        return not kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
+    return name in RECURRENT and not any(isinstance(value, float) and value for value in args)  # the one number is dropout
 
 
 def _place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
@@ -194,27 +202,30 @@ def _place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
 
 
 @contextmanager
-def passed_along(*modules: nn.Module) -> Iterator[None]:
-    """Let torch's own functions draw from the bound generator inside the context; without one they draw as ever.
+def torch_functions_seeded(*modules: nn.Module) -> Iterator[None]:
+    """Let torch's own functions draw from the bound generator inside the context; without one they draw as usual.
 
-    This costs some 4 microseconds for every function of torch that is called, so it is left out where `modules`, all that draws
-    inside, are known and draw by the generator themselves.
+    This costs some 4 microseconds for every call of a torch function. It is left out where `modules` names all that draws
+    inside, and all of it passes the generator to torch's functions itself.
     """
-    own = bool(modules) and all(map(draws_by_generator, modules))
-    if own or _bound.get() is None or _passing.get():
+    pass_generators = bool(modules) and all(map(draws_by_generator, modules))
+    if pass_generators or _bound.get() is None or _torch_functions_are_seeded.get():
         yield
         return
-    token = _passing.set(True)
+    token = _torch_functions_are_seeded.set(True)
     try:
-        with PassedAlong():
+        with SeededTorchFunctions():
             yield
     finally:
-        _passing.reset(token)
+        _torch_functions_are_seeded.reset(token)
 
 
 @contextmanager
-def torch_seeded() -> Iterator[None]:
-    """Seed torch's global random state from the bound generator, and put it back afterwards; one thread at a time does."""
+def torch_state_seeded() -> Iterator[None]:
+    """Seed torch's global random state from the bound generator, under a lock, and restore it afterwards.
+
+    For functions of torch that take no generator.
+    """
     generator = rng()
     if generator is None:
         yield
@@ -226,12 +237,12 @@ def torch_seeded() -> Iterator[None]:
         try:
             yield
         except BaseException:
-            generator.set_state(state)  # who tries again in another way draws the same
+            generator.set_state(state)  # so that another attempt, uncompiled for instance, draws the same
             raise
 
 
 def draws_by_generator(module: nn.Module) -> bool:
-    """Return whether a module and all within it are genus's, or layers of torch that draw nothing."""
+    """Return whether every part of a module is of genus, which passes generators on, or a torch layer that draws nothing."""
     return all(
         _of_genus(type(part)) and (type(part).__module__.startswith("genus.") or not _drops(part)) for part in module.modules()
     )
@@ -262,7 +273,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Put the states back that `random_state` returned."""
+    """Restore the states that `random_state` returned."""
     for name, tensor in state.items():
         if (bound := rng("cpu" if name == "cpu" else device)) is not None:
             bound.set_state(tensor)

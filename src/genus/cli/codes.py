@@ -1,4 +1,4 @@
-"""`genus reconstruct` and `genus interpolate`: data decoded from their codes, and what lies between two of them."""
+"""`genus reconstruct` and `genus interpolate`: decode data from their codes, and from codes between two of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of `genus score` beside the log-density: of some columns alone, what explains a row, why it has no mass."""
+"""The other columns of `genus score`: densities of some columns alone, the most surprising column, why a row has no mass."""
 
 from __future__ import annotations
 

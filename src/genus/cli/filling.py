@@ -99,6 +99,7 @@ class Predicting:
         reading: the arguments of `genus.read`.
         column, level, probabilities: the options of the command.
         calibrated: whether by what the model keeps of held-out rows.
+        beside: whether the columns of the data stand before the predictions.
     """
 
     model: GenerativeModel
@@ -107,6 +108,7 @@ class Predicting:
     level: float
     probabilities: bool
     calibrated: bool
+    beside: bool
 
 
 @dataclass
@@ -131,8 +133,9 @@ def predicted(task: Predicting, block: tuple[int, Any, bool]) -> PredictedBlock:
     Raises:
         DataError: the rows do not fit the model.
     """
+    from genus.codec.tabular import with_decimals_of
     from genus.questions import predict
-    from genus.questions.blocks import reading_of
+    from genus.questions.blocks import reading_of, steady
 
     start, source, several = block
     reading = reading_of(task.reading, several)
@@ -142,4 +145,7 @@ def predicted(task: Predicting, block: tuple[int, Any, bool]) -> PredictedBlock:
         if not several:
             raise
         raise DataError(f"In the rows from {start:,} on, counted from there: {error}") from error
-    return PredictedBlock(found.table(task.probabilities), len(found.value), found.label, Counter(found.reasons))
+    table = found.table(task.probabilities, task.beside)
+    if task.beside:
+        table = with_decimals_of(codec_of(task.model), steady(task.model, table) if several else table)
+    return PredictedBlock(table, len(found.value), found.label, Counter(found.reasons))

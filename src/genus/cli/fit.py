@@ -129,7 +129,7 @@ def fit(
     output = output if group.is_first else replace(output, quiet=True)
     dataset = _measured_to_train_on(dataset, cls, seed)
     output.note(f"{dataset.summary(shell=True)}\n")
-    size = group.by_first(lambda: saved_choice(kept) if resume else choose_size(cls, dataset, limit, chosen, seed, device))
+    size = group.run_on_first(lambda: saved_choice(kept) if resume else choose_size(cls, dataset, limit, chosen, seed, device))
     if size.sentence:
         output.note(f"size      {size.sentence}; --set chooses another\n")
     limit = limit if limit is None else max(limit - size.seconds, limit / 2)
@@ -272,7 +272,7 @@ def check_files(out: Path, kept: Path, resume: bool) -> None:
 
 
 def _measured_to_train_on(dataset: Dataset, cls: type[GenerativeModel], seed: int) -> Dataset:
-    """Return the data with charts and atoms of the rows that will train, where others will say how good the model is."""
+    """Return the data with charts and atoms measured on the rows that will train, where others will evaluate the model."""
     from genus.ladder import Counted
     from genus.training.options import FitOptions
     from genus.training.rows import rows_to_train_on
@@ -332,13 +332,13 @@ def _summary(model: GenerativeModel, history: History, out: Path, unit: Unit) ->
 
 
 def _rows_seen(dataset: Dataset, history: History) -> dict[str, int]:
-    """Return, of data that stream, how many of their rows a training has seen that does not count all; nothing of others."""
+    """Return how many rows of a stream a training has seen, and of how many; {} for other data, or where it counts all."""
     total = getattr(dataset, "total", 0)
     return {"rows_seen": min(history.seen, total), "rows": total} if history.seen else {}
 
 
 def _normalised(history: History, model: GenerativeModel) -> float | None:
-    """Return the least criterion; of a density, that among the rows which obey the constraints."""
+    """Return the least criterion; for a density, renormalised to the rows that obey the constraints."""
     if history.best is None or model.info.likelihood == "none":
         return history.best
     return history.best + math.log(history.acceptance)

@@ -110,7 +110,7 @@ def impute(
     written = AsWritten(source, task.reading, out, output)
     with table_writer(out, output) as write:
         for found in in_order(filled, task, block_sources(loaded, task.reading, source, BLOCK), jobs):
-            write(written(found))
+            write(written(found.table, found.total, found.where))
             total.add(found)
     for note in codec_of(loaded).notes:
         if note.about == "left out":

@@ -1,4 +1,4 @@
-"""Words of the command line that become values."""
+"""Parse words of the command line into values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work on blocks of rows, one after the other or in several processes, with results that do not depend on how many."""
+"""Process blocks of rows, serially or in several processes, with the same results for any number of processes."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _written(suffix: str, put: Callable[[str], Any], output: TableNotes | None) 
         schemas.append(table.schema) if first else None
         table = table if first else table.cast(schemas[0])
         if suffix == ".json":
-            text = json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, default=str)[1:-1]
+            text = json.dumps(_without_nan(table).to_pylist(), ensure_ascii=False, allow_nan=False, default=str)[1:-1]
             put(text if first or not text else f", {text}")
         else:
             found = formula_columns(table) if output is not None else []
@@ -189,6 +189,17 @@ def _written(suffix: str, put: Callable[[str], Any], output: TableNotes | None) 
     if formulas and output is not None:
         done = "have a ' before them" if output.safe_csv else "stand as they are; --safe-csv puts a ' before them"
         output.note(f"formulas  cells of {', '.join(formulas)} that a spreadsheet would run {done}")
+
+
+def _without_nan(table: pa.Table) -> pa.Table:
+    """Return a table with null for the numbers that JSON has no word for."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for i, (field, column) in enumerate(zip(table.schema, table.columns, strict=True)):
+        if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(column)).as_py():
+            table = table.set_column(i, field, pc.if_else(pc.is_finite(column), column, None))
+    return table
 
 
 def formula_columns(table: pa.Table) -> list[str]:
@@ -242,9 +253,10 @@ def _write_arrays(table: pa.Table, path: Path, suffix: str) -> None:
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of text with "" for missing values, as CSV has it; another column as it is."""
+    """Return a column of text with "" for missing values, as CSV has it, lists and structs as text; another as it is."""
     import pyarrow as pa
 
+    column = _as_json(column) if pa.types.is_nested(column.type) else column
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     return column.fill_null("") if text else column
 

@@ -70,7 +70,7 @@ def train_together(processes: int | None, device: str, ctx: typer.Context) -> Fa
 
 
 def _watch(children: list[Child], formed: threading.Event) -> None:
-    """End this process where another has ended before all have met: it would be waited for, for half an hour."""
+    """End this process where another ended before all were connected; torch would wait for that one for half an hour."""
     while not formed.wait(0.2):
         if any(child.poll() is not None for child, _ in children) and not formed.wait(1.0):
             _explain(children)

@@ -1,4 +1,4 @@
-"""Parts of images and sequences drawn anew, given the rest."""
+"""Draw parts of images and sequences anew, given the rest."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Codec:
         return x
 
     def as_read(self, source: Any) -> pa.Table:
-        """Return data as a table with the person's columns, of time where they were time."""
+        """Return data as an Arrow table with the columns of the data that were read; written times are columns of time."""
         table, form = to_arrow(source)
         if form.container in ARRAYS and table.num_columns == len(self.names) and not set(self.names) <= set(table.column_names):
             table = table.rename_columns(list(self.names))
@@ -201,7 +201,7 @@ class Codec:
         return to_form(table.select(list(self.names)), self.form)
 
     def check(self) -> None:
-        """Decode a row, as whoever loads a file does that somebody may have changed.
+        """Decode one row, to find out whether a file that was loaded describes a codec that works.
 
         Raises:
             Exception: of any class: the form, or the rewrites, are not those of the space.
@@ -253,7 +253,7 @@ class Codec:
         return with_known(self.space, self.space_form, self.rewrites, x, known)
 
     def tie(self, known: Sequence[str]) -> Ties:
-        """Return what follows from the values of these columns of the person's; see `genus.codec.ties`."""
+        """Return which columns follow from known values of these columns, and which are tied; see `genus.codec.ties`."""
         return tie(self.rewrites, known, self.space)
 
     def replaced(self, name: str) -> bool:

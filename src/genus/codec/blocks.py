@@ -1,4 +1,4 @@
-"""Rows turned into columns and back, a few thousand at a time, which stay in the cache: four times as fast; ends of columns."""
+"""Transpose rows to columns and back, a few thousand at a time so that they stay in the cache, four times as fast."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ STAMPS = {
 
 
 def template_of_digits(name: str, values: np.ndarray) -> str | None:
-    """Return the template of times that whole numbers stand for, beside whole dates, which are told by their looks.
+    """Return the template of the times that whole numbers stand for, or None; complete dates, 20230623, are found elsewhere.
 
     These are months, 202306; days of a year, 2023174; times of day, 729 and 2157, where the last two digits never reach 60;
     seconds or milliseconds since 1970 in a column that is called as a time is; and the days that spreadsheets count, 43831, in
@@ -70,7 +70,7 @@ def template_of_digits(name: str, values: np.ndarray) -> str | None:
 
 
 def excel_notes(table: pa.Table, names: Collection[str]) -> Iterator[Note]:
-    """Yield notes on columns of numbers with fractions that spreadsheets have written for instants."""
+    """Yield notes on columns of fractional numbers that look like instants as spreadsheets store them, in days."""
     for name in names:
         column = table.column(name)
         if pa.types.is_floating(column.type) and _counts_days(name, column):

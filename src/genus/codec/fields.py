@@ -1,4 +1,4 @@
-"""Days and seconds of the numbers that stand in written times."""
+"""Convert the fields of written times (year, month, hour, ...) to days and seconds."""
 
 from __future__ import annotations
 

@@ -310,7 +310,9 @@ def _from_frame(frame: Any) -> tuple[pa.Table, Form]:
         native = tuple(map(str, frame.dtypes))
         table = _with_names(wrapped, frame, container, names)
     columns = [_plain(column) for column in table.columns]
-    labels = tuple(int(n) if not isinstance(n, str) else n for n in raw) if any(_is_int(n) for n in raw) else ()
+    labels = (
+        tuple(int(n) if not isinstance(n, str) else n for n in raw) if any(isinstance(n, int | np.integer) for n in raw) else ()
+    )
     return pa.table(columns, names=names), Form(
         container, tuple(type_name(c.type) for c in table.columns), native, labels=labels
     )
@@ -329,10 +331,6 @@ def _with_index(frame: Any) -> Any:
         if name not in frame.columns:
             frame.insert(0, name, level)
     return frame
-
-
-def _is_int(name: Any) -> bool:
-    return isinstance(name, int | np.integer)
 
 
 def _with_names(wrapped: Any, frame: Any, container: str, names: list[str]) -> pa.Table:

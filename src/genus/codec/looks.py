@@ -1,4 +1,4 @@
-"""Ways of writing that a text may be a date, a time or a duration by, told by its looks."""
+"""Guess from a text's appearance the templates by which it may be a date, a time or a duration."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _DATES = [
 
 
 def looks_like_time(texts: Sequence[str]) -> bool:
-    """Return whether most texts of a sample are dates, times or durations by their looks.
+    """Return whether most texts of a sample look like dates, times or durations.
 
     >>> looks_like_time(["17/10/2022", "7/1/2014"]), looks_like_time(["3.14", "12"])
     (True, False)
@@ -152,7 +152,7 @@ def _with_days(group: tuple[str, ...], every: set[str]) -> tuple[str, ...]:
 
 
 def candidates(text: str) -> tuple[str, ...]:
-    """Return the bare templates by which a text may be written, without flags; none where it is no time."""
+    """Return the templates, without flags for zeros or capitals, that fit a text; none where it is no time."""
     if not 3 <= len(text) <= 44 or not any(c.isdigit() for c in text):
         return ()
     if text[0] == "[" and text[-1] == "]":  # as web servers log them

@@ -1,4 +1,4 @@
-"""Columns of two values, of which exactly one is true in every row, or at most one, as one column of levels."""
+"""Rewrite one-hot columns, of which exactly one or at most one is true in every row, as one column of levels."""
 
 from __future__ import annotations
 

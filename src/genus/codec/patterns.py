@@ -1,4 +1,4 @@
-"""The pattern of a column of keys, measured from its values: what they look like, and which numbers none of them has."""
+"""Measure the pattern of a column of keys from its values: their alphabets, and the numbers that no key uses yet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[89abAB][0-9a-fA-F]{3}-[0-
 
 
 def measure_key(name: str, column: pa.ChunkedArray, declared: bool = False) -> Key | None:
-    """Return the key that a column is, or None.
+    """Return the `Key` that a column is; None where it is none.
 
     Whole numbers are keys where they fill a run, from the least to the greatest; texts where they have one pattern with a
     digit: the same characters around one number, or as many characters in all, with signs in the same places. Keys differ in

@@ -45,7 +45,7 @@ class Ties:
             self.solved.add(solved)
 
     def widest(self, names: Sequence[str]) -> str:
-        """Return the column whose values lie farthest apart: candidates of the others hit it more often than the reverse."""
+        """Return the column of the widest range, best to solve for: draws of the others often leave it a possible value."""
         return max(names, key=lambda name: self.spread.get(name, 0.0))
 
 
@@ -87,7 +87,7 @@ class Rewrite(ABC):
 
     @property
     def meaningful_blanks(self) -> tuple[str, ...]:
-        """Return the columns whose blanks say something of another column, so that they stand for no value to be found."""
+        """Return the columns whose blanks are determined by another column, so that they stand for no unknown value."""
         return ()
 
     @abstractmethod
@@ -109,7 +109,7 @@ class Rewrite(ABC):
         return table
 
     def tie(self, ties: Ties) -> None:  # noqa: B027 - most rewrites change no column
-        """Replace what is known of the columns of `forward`'s table by what is known of the columns that it returns."""
+        """Replace knowledge of the columns that `forward` takes by knowledge of the columns that it returns."""
 
     def pin(self, table: pa.Table, known: pa.Table, solved: Container[str]) -> pa.Table:
         """Return a table as the space sees it, changed so that `backward` gives the values of `known` where it can.

@@ -1,4 +1,4 @@
-"""Numbers out of texts that are all written alike, without a loop over rows."""
+"""Parse the numbers in texts that share a layout, without a loop over rows."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ __all__ = ["as_times", "rounding", "time_values", "type_of_time", "unit_of", "wi
 
 
 def as_times(column: pa.ChunkedArray, writing: Writing | None) -> tuple[pa.ChunkedArray, tuple[int, str, int] | None] | None:
-    """Return new data of a column as times, and where some are none the first of these: its row, its text, and how many.
+    """Return new values of a column as times, and of those that are no times the first one's row and text, and their number.
 
     Args:
         column: text, or whole numbers that are written times.

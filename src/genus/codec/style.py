@@ -1,4 +1,4 @@
-"""Guess how exactly the times of a column are written: leading zeros, capitals, digits of seconds, offsets from UTC."""
+"""Measure the details of how a column's times are written: leading zeros, capitals, digits of seconds, offsets from UTC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of a person's columns that rewrites took out of the space, and what they say of the columns that it has."""
+"""Translate known values of a person's columns, some of which rewrites replaced, to the columns of the space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["fulfil", "tie", "to_person", "with_known"]
 
 
 def tie(rewrites: Sequence[Rewrite], known: Iterable[str], space: Space) -> Ties:
-    """Return what follows from the values of some of a person's columns, in the columns of the space and other ones."""
+    """Return which columns follow from known values of some of a person's columns, and which are tied to one another."""
     numbers = [
         (name, kind) for name, kind in zip(space.names or (), space.kinds, strict=False) if not isinstance(kind, Category)
     ]

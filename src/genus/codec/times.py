@@ -1,4 +1,4 @@
-"""Columns of text, or of whole numbers, that hold times: found by all their rows, in whatever way they were written."""
+"""Find the columns of text, or of whole numbers, all of whose values are times in one or several ways of writing."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def _read(
 
 
 def _and_those_of_the_rest(groups: list[tuple[str, ...]], texts: pa.Array, left: np.ndarray) -> Iterator[tuple[str, ...]]:
-    """Yield groups of templates, and after them those of the texts (N,) that are then left, which no sample may have held."""
+    """Yield groups of templates, then further ones for the texts (N,) that these leave unread, missed by the sample."""
     yield from groups
     rows = np.flatnonzero(left)[:SAMPLED]
     if len(rows):

@@ -1,4 +1,4 @@
-"""The units in which people compare densities: bits a character, a pixel, a sample of sound; nats of a whole beside."""
+"""The units in which people compare densities: bits a character, a pixel or a sample of sound, and nats of a whole datum."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def mark_unknown(
 
 
 def _ticks(space: Space, rows: int, blanks: Mapping[int, int]) -> set[int]:
-    """Return the columns with many blanks and one value beside them, as of a box that is ticked or not: the blank says no."""
+    """Return the columns with many blanks and a single value, as a box that is ticked or not has: a blank there means no."""
     return {i for i, count in blanks.items() if count > MANY * rows and _has_one_value(space.kinds[i])}
 
 
@@ -110,7 +110,7 @@ def _told_by_another(space: Space, x: Tensor, blanks: Mapping[int, int]) -> set[
 
 
 def _told(space: Space, x: Tensor, waiting: list[int], agreeing: float) -> set[int]:
-    """Return which of some columns have blanks that the values of another column tell, to this share of the rows."""
+    """Return which of some columns have blanks that the values of another column predict in this share of the rows."""
     told: set[int] = set()
     if not waiting:
         return told

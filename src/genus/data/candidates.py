@@ -1,4 +1,4 @@
-"""Columns as the search for relations sees them, and how sure it has to be."""
+"""Columns as the search for relations sees them, and its thresholds of evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The texts of a column: which mean missing, and which are numbers, shares or amounts in disguise."""
+"""Type a column of texts: which of them mean missing, and whether the others are numbers, shares or amounts."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def _note_plus(name: str, texts: _Texts, notes: list[str]) -> None:
 
 
 def _are_versions(name: str, texts: _Texts, notes: list[str]) -> bool:
-    """Return whether texts are versions, whose second part counts on from 9 to 10: as numbers some would be the same."""
+    """Return whether texts are versions such as 3.9 and 3.10: as numbers, 3.1 and 3.10 would be the same."""
     if not texts.any(r"\.[1-9]0$") or not texts.all(VERSION):
         return False
     if loses_versions(texts.values):
@@ -360,7 +360,7 @@ def _as_levels(name: str, texts: _Texts, notes: list[str]) -> pa.ChunkedArray:
 
 
 def _note_merged(name: str, texts: _Texts, notes: list[str]) -> None:
-    """Add a note where texts differ in nothing but the blanks around them, and so are one level."""
+    """Add a note where texts that differ only in the blanks around them become one level."""
     bare = texts.values.drop_null()
     if pc.count_distinct(bare).as_py() == len(bare):
         return

@@ -142,7 +142,7 @@ class Dataset:
         return tuple(self.rows(order[a:b]) for a, b in itertools.pairwise(edges))
 
     def charted_on(self, rows: Dataset, atoms: bool = True) -> Dataset:
-        """Return these data in a space whose atoms and charts are measured on some of the rows alone: others stay unseen.
+        """Return these data in a space whose atoms and charts are measured on some of the rows alone, the training rows.
 
         Supports and steps stay as they are, so that every row keeps its place, and so does what a person gave. With a context
         of a few combinations of levels, charts are those that suit the values given it.

@@ -1,4 +1,4 @@
-"""Constraints that a person declares, as far as rewrites represent them."""
+"""Turn declared constraints into rewrites where there is one, and leave the others to rejection."""
 
 from __future__ import annotations
 

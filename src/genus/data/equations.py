@@ -1,4 +1,4 @@
-"""Decide whether a formula of other columns gives a column, and whether that says something."""
+"""Test whether a formula of other columns gives a column, and whether chance alone would not."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def find_functions(columns: Sequence[Candidate], target: str | None) -> list[Fun
 
 
 def _related(columns: Sequence[Candidate], target: str | None) -> list[str]:
-    """Return the columns of which, in the first rows, one has one value for each of another's; a glance rules most out."""
+    """Return the columns that determine another, or are determined, in the first rows; this quick test rules most out."""
     heads = {c.name: found for c in columns if (found := codes_of(replace(c, data=c.data.slice(0, PROBED)), 0)) is not None}
     related = {
         name
@@ -111,7 +111,7 @@ def is_function(of: np.ndarray, keys: int, values: np.ndarray, distinct: int, pa
 
 
 def has_all_values(column: Candidate) -> bool:
-    """Return whether every value that a draw of a column may have was seen, so that each has a value of the function."""
+    """Return whether the rows have every value that a draw of a column may have, so that the function is defined for each."""
     kind, codes = column.kind, codes_of(column)
     if codes is None:
         return False

@@ -77,7 +77,7 @@ def _pixel_kind(array: np.ndarray) -> Kind:
 
 
 def _few(flat: np.ndarray) -> Lattice | None:
-    """Return the lattice of whole numbers of which few occur, each often; None where many occur, or a single one."""
+    """Return the lattice that spans pixels of few different whole numbers, each frequent; None where many occur, or one."""
     values = np.array([], dtype=flat.dtype)
     for at in range(0, len(flat), PIECE):
         values = np.union1d(values, flat[at : at + PIECE])

@@ -1,4 +1,4 @@
-"""The measured codec of a table's columns."""
+"""Measure the codec of a table: the kind of every column, which columns are keys, and which are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes on relations that all rows but a few obey: an end before its start, a city with another state. They are not kept."""
+"""Notes on relations that all but a few rows obey, such as an end after its start. They are not enforced on draws."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def nearly_notes(table: pa.Table, kinds: Mapping[str, Kind], rewrites: Sequence[
 
 
 def _near(columns: Sequence[Candidate], target: str | None) -> set[str]:
-    """Return the columns that the first rows leave as parts of an order or a function that few rows break, if any do."""
+    """Return the columns that may belong to an order or a function with few exceptions, judged by the first rows."""
     most, near = max(1, 2 * FEW * PROBED), set[str]()
     for low, high in itertools.permutations([c for c in columns if c.is_number], 2):
         if (low.values > high.values).sum() <= most:

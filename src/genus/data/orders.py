@@ -79,7 +79,7 @@ def is_below(low: Candidate, high: Candidate, nearly: bool = False) -> bool | No
 
 
 def _is_told(low: str, high: str) -> bool:
-    """Return whether the names of two columns say their order, and nothing else parts them.
+    """Return whether the names of two columns differ only in words for an order, such as min and max.
 
     >>> _is_told("temp_min", "temp_max"), _is_told("low", "High"), _is_told("max_t", "max_u"), _is_told("min_t", "max_u")
     (True, True, False, False)
@@ -97,7 +97,7 @@ def _step(gap: np.ndarray) -> float:
 
 
 def _is_bound(gap: np.ndarray, step: float) -> bool:
-    """Return whether gaps crowd at their lower end, as they do at a bound; those of mere chance thin out before it.
+    """Return whether gaps are frequent at their lower end, as at a bound; by chance alone they would thin out before it.
 
     Hill's estimate of the power with which the share of gaps below g falls, from the twentieth of the rows that have the
     smallest: 1 for an even or exponential density, 2 for one that vanishes linearly.

@@ -1,4 +1,4 @@
-"""Tables in files, read part by part: what has too many rows for the memory is never there as a whole."""
+"""Tables in files, read part by part, so that a table larger than the memory is never held as a whole."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def _table(batch: Any, number: int) -> pa.Table:
 
 
 def _read(folder: tempfile.TemporaryDirectory[str], paths: list[Path]) -> Iterator[pa.Table]:
-    """Yield the tables of files, of which the folder is there as long as somebody reads."""
+    """Yield the tables of files, whose temporary folder is kept until the last reader is done."""
     for path in paths:
         with pa.memory_map(str(path)) as file:
             reader = pa.ipc.open_file(file)

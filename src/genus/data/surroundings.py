@@ -1,4 +1,4 @@
-"""Tell a table in delimited text from what stands around it: comments, titles, notes, delimiters that close a line."""
+"""Cut a table out of delimited text with comments, titles and notes around it, or delimiters at the ends of lines."""
 
 from __future__ import annotations
 

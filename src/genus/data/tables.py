@@ -68,7 +68,7 @@ def read_arrow(file: File) -> pa.Table:
 
 
 def valid(table: pa.Table) -> pa.Table:
-    """Return a table whose offsets, dictionaries and texts hold together: whoever uses others may crash the interpreter."""
+    """Return the table after checking its offsets, dictionaries and texts: damaged ones may crash the interpreter."""
     table.validate(full=True)
     return table
 
@@ -206,7 +206,7 @@ def _text(value: Any) -> str:
 
 
 def typed_columns(table: pa.Table, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
-    """Return a table whose columns of text are what their texts are, as in delimited text, and notes on them."""
+    """Return a table with its columns of text typed as in delimited text (numbers, times, levels), and notes on them."""
     notes: list[str] = []
     columns = {name: table.column(name) for name in table.column_names}
     for name, column in columns.items():

@@ -1,4 +1,4 @@
-"""The cells of delimited text as they were written: spelling, blanks and quotes of each, for who writes the table again."""
+"""The cells of delimited text exactly as they were written, with blanks and quotes, so that a table can be written back."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from genus.divergences.f import Estimate, FDivergence, divergence
 from genus.divergences.lipschitz import MaxMin, clip, gradient_norm, gradient_penalty, spectral
 from genus.errors import DataError, GenusError
 from genus.nets.dense import dense
-from genus.random import bound, passed_along, rng
+from genus.random import rng, seed_bound, torch_functions_seeded
 
 __all__ = ["Dual", "Witness", "dual", "variational"]
 
@@ -109,9 +109,9 @@ def dual(
             f" {tuple(hidden)}."
         )
     (x, x_test), (y, y_test) = _split(x, y, held_out, seed)
-    with bound(seed):
+    with seed_bound(seed):
         width = x[0].numel()
-        with passed_along():
+        with torch_functions_seeded():
             net = spectral(width, hidden) if constraint == "spectral-norm" else dense(width, hidden, 1, MaxMin)
         critic = Witness(net.to(x), torch.cat([x, y]).flatten(1), homogeneous=True)
         size = float(critic.scale)
@@ -175,8 +175,8 @@ def variational(
     """
     d = divergence(name)
     (x, x_test), (y, y_test) = _split(x, y, held_out, seed)
-    with bound(seed):
-        with passed_along():
+    with seed_bound(seed):
+        with torch_functions_seeded():
             net = dense(x[0].numel(), hidden, 1).to(x)
         critic = Witness(net, torch.cat([x, y]).flatten(1), homogeneous=False)
         softplus = nn.functional.softplus

@@ -6,6 +6,7 @@ A critic gives a log-odds or a score, unbounded, of every row. `critic(real, fak
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,11 +19,6 @@ from genus.errors import GenusError
 __all__ = ["GAMES", "Game", "game"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def _minus(loss: Tensor) -> Tensor:
-    """Return the distance of which the critic's loss is the negative."""
-    return -loss
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Game:
     critic: Loss
     generator: Loss
     estimates: str
-    distance: Callable[[Tensor], Tensor] = _minus
+    distance: Callable[[Tensor], Tensor] = operator.neg
     paired: bool = False
     lipschitz: bool = False
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from genus.codec.notes import Note
 from genus.data import Dataset
 from genus.evaluation.attacks import ATTACKS
-from genus.evaluation.classifiers import is_classified, tstr
+from genus.evaluation.classifiers import is_classified, transfer
 from genus.evaluation.metrics import LEARNT, METRICS, independent_columns
 from genus.evaluation.ngrams import cut_alike
-from genus.evaluation.perceived import PERCEIVED, ordering, other_pieces, score_sequences, shuffled
+from genus.evaluation.perceived import PERCEIVED, ordering, real_pieces, score_sequences, shuffled
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences
@@ -52,7 +52,7 @@ def reference_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
         if target is not None:  # as many rows to learn from as a model's samples
             column = space.index(target) if isinstance(target, str) else target
             key = "tstr_auc" if is_classified(space.kinds[column]) else "tstr_r2"
-            scores["real against real"][key] = tstr(space, target, train[:n], protocol.half, 0)
+            scores["real against real"][key] = transfer(space, target, train[:n], protocol.half, 0).value
     # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
     kinds = {key: metric.kind for key, metric in (PERCEIVED | METRICS | ATTACKS).items()}
     copier = scores["copy of the training set"]
@@ -68,7 +68,7 @@ def _sequence_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
     count, length = draws(train.space, train.consecutive)
     c = None if train.c is None or protocol.test.c is None else protocol.test.c[half : half + len(rest)]
     rows = {
-        "real against real": (other_pieces(train, rest, length)[:count], c),
+        "real against real": (real_pieces(train, rest, length, 1)[:count], c),
         "symbols shuffled": (shuffled(train, count, length), None),
         "copy of the training set": (cut_alike(train.space, train.x, length, train.consecutive)[:count], None),
     }

@@ -18,7 +18,7 @@ from genus.evaluation.intervals import auc_error
 from genus.kinds import Kind, Lattice
 from genus.space import Category, Space
 
-__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "grown", "is_classified", "transfer", "tree_columns", "tstr",
+__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "grown", "is_classified", "transfer", "tree_columns",
            "two_sample"]  # fmt: skip
 
 FOLDS = 4
@@ -136,13 +136,8 @@ def is_classified(kind: Kind) -> bool:
     return isinstance(kind, Category) or (isinstance(kind, Lattice) and round((kind.high - kind.low) / kind.step) == 1)
 
 
-def tstr(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int = 0) -> float:
-    """Return what a model learnt from samples is worth on real rows; see `transfer`."""
-    return transfer(space, target, fake, real, seed).value
-
-
 def transfer(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int = 0) -> Estimate:
-    """Train on synthetic, test on real: estimate what a model learnt from samples is worth on real rows.
+    """Train on synthetic, test on real: estimate how well a predictor that was trained on samples predicts real rows.
 
     Boosted trees predict one column from all others. Rows that lack the target are left out of both.
 

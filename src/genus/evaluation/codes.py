@@ -11,7 +11,7 @@ from genus.ladder import GenerativeModel, map_batches
 from genus.models.latent import LatentVariable
 from genus.space import Space
 
-__all__ = ["SIDE", "Codes", "codes_of", "mosaic", "reconstructions"]
+__all__ = ["SIDE", "Codes", "codes_of", "mosaic"]
 
 REBUILT, UNITS = 8, 6  # images shown beside their reconstructions; units of a code that are walked along
 LINES, STEPS = 4, 8  # images from which a line leads to another, and images along it
@@ -81,8 +81,3 @@ def mosaic(space: Space, plane: Tensor, x: Tensor, side: int = SIDE) -> Tensor:
     out = torch.full((side * side, *space.shape), torch.nan)
     out[(side - 1 - at[:, 1]) * side + at[:, 0]] = x.reshape(-1, *space.shape).to(out.dtype)
     return out
-
-
-def reconstructions(real: Tensor, rebuilt: Tensor) -> Tensor:
-    """Return real images in one line and their reconstructions in the next."""
-    return torch.cat([real[: len(rebuilt)].to(rebuilt.dtype), rebuilt])

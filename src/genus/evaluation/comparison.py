@@ -121,7 +121,7 @@ def compare(
     every = range(seed, seed + (seeds or (3 if time_limit is None else 1)))
     data = data if isinstance(data, Dataset) else read(data)
     _check_data(data, test)
-    say = progress if callable(progress) else _print_line if progress else _say_nothing
+    say = progress if callable(progress) else _print_line if progress else lambda line: None
     chosen = _chosen(families, baseline_of(data.space, data.context))
     setup, rest = _set_up(data, chosen, samples, hold_out(data, test, split), clock, (budget, every, split, stack))
     setup = replace(setup, protocol=replace(setup.protocol, hyper=dict(hyper or {})))
@@ -203,7 +203,8 @@ def _set_up(
     train = parts[0].charted_on(parts[0])
     held = parts[1].within(train.space)
     if clock.seconds < math.inf and not held.consecutive:
-        held = held.rows(_spread(len(held), held_out_rows(len(held), clock)))
+        count = held_out_rows(len(held), clock)
+        held = held.rows((torch.arange(count) * len(held)) // count)  # evenly spaced
     given = read_samples(samples, train, [cls.name for cls in chosen])
     refused = {cls.name: reason for cls in chosen if (reason := refusal(cls.name, data.space, data.context))}
     fitted = [cls for cls in chosen if cls.name not in refused]
@@ -276,16 +277,11 @@ def _report(setup: Setup, trials: Sequence[Trial], references: dict[str, dict[st
 
 
 def _judged(protocol: Protocol) -> int:
-    """Return how many real rows samples are compared with: of sequences no more than are drawn."""
+    """Return how many real rows are compared with samples; for sequences, no more than samples are drawn."""
     if not protocol.train.space.sequence:
         return len(protocol.half)
     count, length = draws(protocol.train.space, protocol.train.consecutive)
     return min(count, protocol.train.x.numel() // (2 * length) if protocol.train.consecutive else len(protocol.half))
-
-
-def _spread(count: int, wanted: int) -> torch.Tensor:
-    """Return the numbers of so many rows among all, in order and evenly apart."""
-    return (torch.arange(wanted) * count) // wanted
 
 
 # -- before it starts -----------------------------------------------------------------------------------------------------
@@ -318,7 +314,3 @@ def _family(wanted: str | Family, listed: Mapping[str, Family]) -> Family:
 
 def _print_line(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
-
-
-def _say_nothing(line: str) -> None:
-    pass

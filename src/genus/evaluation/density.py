@@ -1,4 +1,4 @@
-"""Check densities on the spot: what a family says is exact, or a bound, is no better than its mass."""
+"""Check the densities of fitted families: one that claims to be exact, or a bound, must not integrate to more than 1."""
 
 from __future__ import annotations
 

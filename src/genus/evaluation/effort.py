@@ -1,4 +1,4 @@
-"""Measure what a piece of work costs: seconds of the processor, and the memory that its process held at most."""
+"""Measure the cost of a piece of work: processor seconds, and the peak memory of its process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Effort:
-    """Measure from now on what this process does.
+    """Measure the cost of this process from the moment the object is made.
 
     On Linux the greatest memory is that since the measurement began; elsewhere that since the process did.
 
@@ -35,7 +35,7 @@ class Effort:
 
     @property
     def memory(self) -> float:
-        """Return the bytes that the process held at most."""
+        """Return the peak memory of the process, in bytes."""
         with suppress(OSError):
             for line in STATUS.read_text().splitlines():
                 if line.startswith("VmHWM:"):

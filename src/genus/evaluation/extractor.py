@@ -1,4 +1,4 @@
-"""Turn images and sounds into features in which samples are compared with real rows, since trees over pixels order nothing."""
+"""Map images and sounds to features, by which samples are compared with real rows: trees over pixels do not rank families."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEAST = 20  # rows below which nothing is trained
 
 @dataclass(frozen=True)
 class Extractor:
-    """Hold the features of images or sounds, and where there are labels what a network takes a row for.
+    """Compute features of images or sounds, and where there are labels the probabilities that a network gives them.
 
     Args:
         words: what the features are, for the page.
@@ -65,7 +65,7 @@ class Extractor:
 
     @torch.no_grad()
     def probabilities(self, x: Tensor) -> np.ndarray | None:
-        """Return (N, labels), what the network takes each row for; None without labels."""
+        """Return the network's probability of each label, (N, labels); None without labels."""
         if self._net is None or self._head is None or self.label is None:
             return None
         parts = [self._head(F.leaky_relu(self._net(part), 0.2)).softmax(1) for part in self._pictures(x).split(512)]

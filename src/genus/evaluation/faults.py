@@ -1,4 +1,4 @@
-"""Find what samples lack or have too much of: levels, pairs of values that no real row has, tails, digits."""
+"""Find what samples lack, or have although no real row does: levels, pairs of values, tails, digits."""
 
 from __future__ import annotations
 

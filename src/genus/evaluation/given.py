@@ -1,4 +1,4 @@
-"""Samples of any generator, from a file or a frame, as rows of the space of the real data; every repair is a finding."""
+"""Read samples of any generator, a file or a frame, into the space of the real data; every repair becomes a finding."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Given:
 
 
 def read_given(name: str, source: Any, real: Dataset) -> Given:
-    """Return samples in the space of the real rows, whatever it takes; what it took is said in the findings.
+    """Return samples in the space of the real rows, with repairs where they do not fit it, which the findings name.
 
     Tensors beside real rows that were tensors are taken as they are, where they fit. Columns may stand in any order and be
     spelled otherwise; numbers are rounded to the lattice of their column and moved inside its ends; levels are found whatever

@@ -1,4 +1,4 @@
-"""Errors of mean differences that hold: of rows and seeds together, with heavy tails, and for many families at once."""
+"""Confidence intervals of mean differences: over rows and seeds, with heavy tails, and for many families at once."""
 
 from __future__ import annotations
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import torch
 from markupsafe import Markup
 from torch import Tensor
 
 from genus.codec import Codec
 from genus.codec.units import Unit, element
 from genus.evaluation import plots
-from genus.evaluation.codes import SIDE, Codes, mosaic, reconstructions
-from genus.evaluation.excerpts import Excerpt, Sound, excerpts, sounds
+from genus.evaluation.codes import SIDE, Codes, mosaic
+from genus.evaluation.excerpts import Excerpt, excerpts, sounds
 from genus.evaluation.figures import number, plus_minus
 from genus.evaluation.grids import image_grid
 from genus.evaluation.ranking import ranking
@@ -69,7 +70,7 @@ def render(results: Results) -> str:
         codes=_codes(results, {p.row.family: p.row.codes for p in fitted if p.row.codes is not None}),
         pictures=_pictures(results, drawn),
         texts=_texts(results, drawn),
-        sounds=_sounds(results, drawn),
+        sounds=sounds(results.codec, _shown(results, drawn)) if results.codec.is_sound else {},
         symbol=element(results.codec) if Unit.of(results.codec).is_shown else "",
         curves=[(name, svg) for name, svg in curves.items() if svg],
         without_curve=[name for name, svg in curves.items() if not svg],
@@ -195,11 +196,6 @@ def _texts(results: Results, drawn: dict[str, Tensor]) -> dict[str, list[Excerpt
     return {name: excerpts(results.codec, x) for name, x in _shown(results, drawn).items()}
 
 
-def _sounds(results: Results, drawn: dict[str, Tensor]) -> dict[str, list[Sound]]:
-    """Return a few real sounds, and samples by family, to be heard and seen."""
-    return sounds(results.codec, _shown(results, drawn)) if results.codec.is_sound else {}
-
-
 def _images(results: Results, drawn: dict[str, Tensor]) -> list[tuple[str, str]]:
     """Return (title, data URI) of real images and of every family's."""
     if len(results.space.shape) < 2:
@@ -234,10 +230,11 @@ def _codes(results: Results, codes: dict[str, Codes]) -> list[Latent]:
         if code.walks is None or code.rebuilt is None:
             shown = [(about, Markup(plots.plane(space, code.plane[:n], real[:n], results.target, f"Codes of {family}")))]
         else:
+            beside = real[: len(code.rebuilt)].to(code.rebuilt.dtype)
             grids = [
                 (about, mosaic(space, code.plane[:n], real[:n]), SIDE),
                 ("one number of a code changed at a time, from less to more", code.walks.flatten(0, 1), code.walks.shape[1]),
-                ("held-out images, and below each what its code gives", reconstructions(real, code.rebuilt), len(code.rebuilt)),
+                ("held-out images, and below each its reconstruction", torch.cat([beside, code.rebuilt]), len(beside)),
             ]
             if code.lines is not None:
                 title = "from one held-out image to another, along the line between their codes"

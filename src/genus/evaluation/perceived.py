@@ -1,4 +1,4 @@
-"""Score samples of images, sounds and texts as such: by features and n-grams, beside what tables have."""
+"""Score samples of images, sounds and texts by features and n-grams, in addition to the metrics that tables have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import NEIGHBOURS, Metric
 from genus.evaluation.ngrams import WORDED, cut_alike, score_symbols
 
-__all__ = ["PERCEIVED", "find_ignored_label", "other_pieces", "ordering", "score_images", "score_sequences", "shuffled"]
+__all__ = ["PERCEIVED", "find_ignored_label", "ordering", "real_pieces", "score_images", "score_sequences", "shuffled"]
 
 PERCEIVED: dict[str, Metric] = FEATURED | WORDED
 HEEDED, SIGMAS = 0.75, 4.0  # of the share of real rows, and standard errors below it, from which on a label is ignored
@@ -77,24 +77,22 @@ def score_sequences(
         samples: (M, T).
         c: the contexts of the samples.
     """
-    length = samples.shape[1]
-    real = pieces(train, length)[0] if train.consecutive else cut_alike(train.space, held, length, False)
+    real = real_pieces(train, held, samples.shape[1], 0)
     if extractor is None:
         return score_symbols(train.space, real, samples)
     labels = None if c is None or extractor.label is None else c[:, extractor.label]
     return score_features(extractor, real, samples, labels)
 
 
-def pieces(train: Dataset, length: int) -> tuple[Tensor, Tensor]:
-    """Return two halves, drawn at random, of the pieces of one long training sequence."""
+def real_pieces(train: Dataset, held: Tensor, length: int, half: int) -> Tensor:
+    """Return real rows as samples of that length are: held-out rows, or one half of the pieces of one long training sequence.
+
+    The halves 0 and 1 are drawn at random; samples are compared with the first, and the second stands for perfect samples.
+    """
+    if not train.consecutive:
+        return cut_alike(train.space, held, length, False)
     every = cut_alike(train.space, train.x, length, True)
-    every = every[torch.randperm(len(every), generator=torch.Generator().manual_seed(0))]
-    return every[0::2], every[1::2]
-
-
-def other_pieces(train: Dataset, rest: Tensor, length: int) -> Tensor:
-    """Return the real rows that stand for perfect samples: other pieces of one long sequence, or other held-out rows."""
-    return pieces(train, length)[1] if train.consecutive else cut_alike(train.space, rest, length, False)
+    return every[torch.randperm(len(every), generator=torch.Generator().manual_seed(0))][half::2]
 
 
 def shuffled(train: Dataset, n: int, length: int) -> Tensor:

@@ -174,7 +174,7 @@ def _draw_bins(axes: Axes, m: Marginal) -> None:
 
 
 def _number_axis(axis: Axis, ticks: int, whole: bool = False, known: Time | None = None) -> None:
-    """Set at most so many ticks, at whole numbers where there are no others; 150k instead of 150000, and dates as such."""
+    """Set at most so many ticks on an axis: whole numbers where values are whole, 150k for 150000, and dates."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(ticks, integer=whole))

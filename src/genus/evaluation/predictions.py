@@ -1,4 +1,4 @@
-"""Predictions of the target by the winner of a comparison: calibrated by validation rows, and looked at in held-out rows."""
+"""Predictions of the target by the winner of a comparison, calibrated on validation rows and tested on held-out rows."""
 
 from __future__ import annotations
 

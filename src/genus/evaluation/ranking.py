@@ -10,7 +10,7 @@ from genus.evaluation.intervals import FEW_ROWS, LEVEL
 from genus.evaluation.results import GIVEN, Results, Row
 from genus.evaluation.wording import accusation, listed, measure
 
-__all__ = ["Place", "UNTRAINED", "differs", "distance", "hurried", "meaningful", "ranking", "real_rows", "tied", "too_few",
+__all__ = ["Place", "UNTRAINED", "differs", "distance", "hurried", "ranking", "real_rows", "tied", "too_few",
            "untrained"]  # fmt: skip
 
 ROUNDING = 1e-9  # nats
@@ -57,17 +57,13 @@ def tied(row: Row) -> bool:
     return not differs(row.best_difference, row.best_difference_se, row.best_difference_p)
 
 
-def meaningful(results: Results) -> float:
-    """Return the difference, in nats a row, that rows should be able to show before a tie is called one."""
-    return max(MEANT, MEANT_SHARE * results.space.dim)
-
-
 def too_few(results: Results, row: Row) -> bool:
     """Return True where held-out rows are too few to tell a family from the best, rather than the two being alike."""
     units = results.held_out_groups or results.test_rows
     if row.shows is None or not tied(row):
         return False
-    return units < FEW_ROWS or row.shows > meaningful(results)
+    # Rows should be able to show a difference of this size, in nats a row, before a tie is called one.
+    return units < FEW_ROWS or row.shows > max(MEANT, MEANT_SHARE * results.space.dim)
 
 
 def distance(results: Results, key: str, value: float) -> float:

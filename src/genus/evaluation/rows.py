@@ -1,4 +1,4 @@
-"""From the trials of a family to its row: means over seeds, errors of rows and seeds, differences paired by row."""
+"""Make the row of a family from its trials: means over seeds, errors over rows and seeds, differences paired by row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BASELINES = {
 
 
 def baseline_of(space: Space, context: Space | None) -> str:
-    """Return the name of the family that always takes part: counts of n-grams of symbols, else what lacks all dependence."""
+    """Return the name of the baseline: n-gram counts for sequences of symbols, otherwise a family of independent columns."""
     if not space.sequence:
         return "independent"
     return "markov" if refusal("markov", space, context) is None else "independent-steps"

@@ -73,7 +73,7 @@ def warm_up(jobs: int) -> None:
 
 
 def _nothing() -> None:
-    """Do nothing: to find this function a worker imports this module, and with it all that a trial needs."""
+    """Do nothing; a worker that unpickles this function imports this module, and with it all that a trial needs."""
 
 
 def _run(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int) -> Iterator[Trial]:

@@ -189,7 +189,8 @@ def _print_line(line: str) -> None:
 def _real_rows(real: Any, held_out: Any, reading: Mapping[str, Any]) -> tuple[Dataset, Dataset]:
     """Return training and held-out rows in one space, which both were measured for, as `compare` has it."""
     if not isinstance(real, Dataset):
-        options = Options(**{name: _option(name, reading[name]) for name in OPENING if reading.get(name) is not None})
+        opening = {name: reading[name] for name in OPENING if reading.get(name) is not None}
+        options = Options(**opening | {"missing": tuple(opening.get("missing", ()))})
         first, second = (open_source(source, options) for source in (real, held_out))
         if first.sequences is None and second.sequences is None and not options.sequence:
             kept = {name: value for name, value in reading.items() if name not in ("header", "encoding")}
@@ -205,10 +206,6 @@ def _real_rows(real: Any, held_out: Any, reading: Mapping[str, Any]) -> tuple[Da
     if held_out.space != real.space or held_out.context != real.context:
         raise DataError("Training and held-out rows are of different spaces; read both together, or pass both as paths.")
     return real, held_out
-
-
-def _option(name: str, value: Any) -> Any:
-    return tuple(value) if name == "missing" else value
 
 
 def _joined(first: Source, second: Source) -> Any:

@@ -1,4 +1,4 @@
-"""Sentences on samples: their order where no density is there, and what was found wrong with them."""
+"""Write sentences on samples: their ranking where there is no density, and what was found wrong with them."""
 
 from __future__ import annotations
 

@@ -53,23 +53,23 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     - `default_hyperparameters(space, rows)`: hyper-parameters that suit so many rows, where the defaults would not;
     - `fit_defaults`: arguments of `fit` that its training is known to need; of the class, or of one model;
     - `_initialise(x, c)`: what is set from data before the first step of training, a scale or a centre;
-    - `row_weights(x, c)`: how often training draws each row;
-    - `criterion(x, c)`: how far the model is from validation rows, by which training stops.
+    - `row_weights(x, c)`: weights by which training draws rows;
+    - `criterion(x, c)`: a distance of the model from validation rows, by which training stops early.
 
     Args:
-        space: of x.
-        context: the space of what x is conditioned on; None: of nothing.
-        context_net: widths of a dense net, trained with the model, whose last layer is what the family sees of the context;
-            none: the family sees the context's features themselves.
+        space: the space of x.
+        context: the space of what x is conditioned on; None for a model without context.
+        context_net: widths of a dense net, trained with the model, between the context's features and the family; none by
+            default.
     """
 
-    not_in_config = ("space", "context")  # which files keep apart from the other arguments of a constructor
+    not_in_config = ("space", "context")  # arguments of the constructor that files keep apart from the others
     info: ClassVar[FamilyInfo] = FamilyInfo()
-    codec: Any = None  # turns what the training rows were read from into tensors, and back; None for tensors
+    codec: Any = None  # the `Codec` between the data that were read and tensors; None where they were tensors
     context_codec: Any = None
     fit_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    held_out: Any = None  # a HeldOut: the log-density of validation rows, where `fit` had any of a table
-    calibrations: Mapping[str, Any] = MappingProxyType({})  # of columns, a Calibration each: how `predict` mends what it says
+    held_out: Any = None  # a `HeldOut`: the log-densities of a table's validation rows, where `fit` had any
+    calibrations: Mapping[str, Any] = MappingProxyType({})  # a `Calibration` by column, by which `predict` corrects itself
     context_counts: Tensor | None  # (levels,): how often training saw each level of a context that is one category
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
@@ -77,7 +77,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
 
     @classmethod
     def _register(cls, name: str) -> None:
-        # Other classes without name= are registered by that of the class; a model without one is a base of families.
+        # `Configurable` registers other classes by the name of the class; a model without name= is a base of families.
         if not name:
             return
         parameters = inspect.signature(cls.__init__).parameters
@@ -129,15 +129,15 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
 
     @classmethod
     def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
-        """Return the sizes of net among which a time and the speed of the machine decide, the smallest first.
+        """Return sizes of the family's net, the smallest first, from which `choose_size` takes the one that a time allows.
 
-        None where `default_hyperparameters` is the only one. Hyper-parameters that a size leaves out are the default ones.
+        Empty where `default_hyperparameters` is the only one. Hyper-parameters that a size leaves out are the default ones.
         """
         return ()
 
     @property
     def family_name(self) -> str:
-        """Return the family's name; of a model that wraps another, the other's."""
+        """Return the family's name; for a model that wraps another, the other's."""
         return self.name or type(self).__name__
 
     @property
@@ -168,7 +168,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
         """Set the starting values; a family that needs none leaves this out."""
 
     def row_weights(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
-        """Return how often training draws each row, in proportion, (B,); None: all alike.
+        """Return weights by which training draws rows, (B,); None where all are drawn alike.
 
         Args:
             x: all rows of the training set, (B, *shape).
@@ -177,15 +177,15 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
         return None
 
     def criterion(self, x: Tensor, c: Tensor | None = None) -> float | None:
-        """Return how far the model is from validation rows, lower is better, in the units of its loss; None: unknown."""
+        """Return a distance of the model from validation rows, in the units of its loss; None where there is no such number."""
         return None
 
     # -- sampling -----------------------------------------------------------------------------------------------------
 
     def decode(self, x: Tensor, /, seed: int | None = None) -> Any:
-        """Return x (n, *shape) in the form of the training data: a frame, an array, texts; as it is where they were tensors.
+        """Return x (n, *shape) in the form of the training data: a frame, an array, texts; unchanged where they were tensors.
 
-        Where a column of the data is a key, `seed` repeats the keys that are made for it.
+        Where a column of the data is a key, `seed` repeats the new keys.
         """
         return x if self.codec is None else self.codec.decode(x, seed)
 
@@ -210,7 +210,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
             batch_size: rows drawn at once.
             where: what columns of a table are to be, {"income": ">50K", "age": (30, 40), "city": ["Rome", "Oslo"]}: a value, a
                 pair of ends, a list of values.
-            blanks: whether blanks that stand for unknown values are drawn as training saw them, and not values in their place.
+            blanks: whether to draw blanks that stand for unknown values as often as in training, rather than values.
 
         Returns:
             x of shape (n, *space.shape) in data units; `decode` turns it into a frame.

@@ -1,4 +1,4 @@
-"""A digest of the numbers that a model was made with, so that training knows whether anything has trained it before.
+"""Whether a model has been trained: a digest of its initial weights, kept in the buffer `birth`, is compared with them now.
 
 A flag that `fit` sets would not do: weights change in a person's own loop too, or by `load_state_dict`.
 """
@@ -18,7 +18,7 @@ __all__ = ["ModelType", "DetectsTraining"]
 
 
 class ModelType(ABCMeta):
-    """Let a model remember the numbers that the last of its constructors left; the type of model classes."""
+    """Has a model remember its initial weights when all of its constructors have run; the metaclass of models."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         model = super().__call__(*args, **kwargs)
@@ -27,7 +27,7 @@ class ModelType(ABCMeta):
 
 
 class DetectsTraining(nn.Module, metaclass=ModelType):
-    """Remember, as a digest in the buffer `birth`, the numbers that a model was made with."""
+    """Remember a digest of the initial weights in the buffer `birth`, for `untrained`."""
 
     birth: Tensor  # int64
 
@@ -37,10 +37,10 @@ class DetectsTraining(nn.Module, metaclass=ModelType):
 
     @property
     def untrained(self) -> bool:
-        """Return whether every learned number still is the one that the model was made with.
+        """Return whether all weights are still the initial ones.
 
-        Files, copies, devices and precisions do not change the answer. `fit` initialises an untrained model and goes on from
-        any other, whoever trained it; after putting weights into a part of a new model, call `initialise` where it is wanted.
+        Saving, copying and moving to a device or precision do not change the answer. `fit` initialises an untrained model and
+        goes on from any other. So after putting weights into a part of a new model, call `initialise` yourself if you want it.
         """
         return bool(digest(self._learned()) == self.birth)
 
@@ -48,12 +48,12 @@ class DetectsTraining(nn.Module, metaclass=ModelType):
         return self.parameters()
 
     def _remember_birth(self) -> None:
-        if not any(tensor.is_meta for tensor in self._learned()):  # a model that is only counted has no numbers
+        if not any(tensor.is_meta for tensor in self._learned()):  # on `meta` only the size of a model is found
             self.birth.copy_(digest(self._learned()))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         untrained = not self.birth.is_meta and self.untrained
         super()._apply(fn, recurse)
-        if untrained:  # a shorter precision rounds the numbers
+        if untrained:  # a lower precision rounds the weights
             self._remember_birth()
         return self

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from genus.errors import DataError
 from genus.ladder.functions import check_count
-from genus.random import draw_places, isolated
+from genus.random import draw_indices, isolated
 from genus.space import Space
 
 __all__ = ["Contexts", "KeepsContexts"]
 
-MOST = 1000  # different contexts; of more, so many are kept as they come
-LOOKED_AT = 1_000_000  # rows
-WIDEST = 64  # columns
+MOST = 1000  # different contexts that are kept; where there are more, as many rows are kept, evenly spaced
+LOOKED_AT = 1_000_000  # the most rows whose contexts are counted
+WIDEST = 64  # columns, above which no contexts are kept
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Contexts:
         if not bool(fine.any()):
             asked = ", ".join(context.label(i) for i in given)
             raise DataError(f"No context that was kept of the training rows has these values of {asked}; give every column.")
-        chosen = draw_places(self.counts * fine, n)
+        chosen = draw_indices(self.counts * fine, n)
         return self.rows[chosen].to(context.dtype)
 
 

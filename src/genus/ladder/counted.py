@@ -7,11 +7,29 @@ from typing import ClassVar
 
 from torch import Tensor
 
-__all__ = ["Counted"]
+__all__ = ["Counted", "WithoutGradients"]
 
 
-class Counted(ABC):
-    """Learns from additive sufficient statistics, kept in buffers, that can be streamed and merged across workers.
+class WithoutGradients:
+    """Counts the numbers of a model that learns without gradients: its floating buffers that are not statistics."""
+
+    statistics: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def parameter_count(self) -> int:
+        """Return how many numbers the model learns."""
+        return sum(buffer.numel() for buffer in self._learned() if buffer.is_floating_point())
+
+    def _learned(self) -> list[Tensor]:
+        buffers = self.state_dict(keep_vars=True).items()  # type: ignore[attr-defined]
+        others = ("birth", "context_counts")
+        return [buffer for name, buffer in buffers if name not in self.statistics and name.split(".")[-1] not in others]
+
+
+class Counted(WithoutGradients, ABC):
+    """Learns from additive sufficient statistics, kept in buffers: one pass over the rows is the maximum-likelihood fit.
+
+    The statistics can be streamed, and merged across workers. A family of several passes, as of EM, is a `Learned` one.
 
     A subclass, which is also a model or a part of one, must give
 
@@ -19,14 +37,10 @@ class Counted(ABC):
     - `conclude()`: set the parameters from the statistics,
     - `statistics`: the names of the buffers that hold them, "part.buffer" where a part of the model does.
 
-    It may set `passes` to None where passes over the data repeat until the likelihood stands still (EM); 1 says that one pass
-    is the maximum-likelihood fit. It may set `weighs` to True; its `observe(x, c, weight)` then counts a row as often as its
-    weight (B,) says.
+    It may set `weighs` to True; its `observe(x, c, weight)` then counts a row as often as its weight (B,) says.
     """
 
-    passes: ClassVar[int | None] = 1
     weighs: ClassVar[bool] = False
-    statistics: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def observe(self, x: Tensor, c: Tensor | None = None) -> None:
@@ -35,16 +49,6 @@ class Counted(ABC):
     @abstractmethod
     def conclude(self) -> None:
         """Set the parameters from the statistics."""
-
-    @property
-    def parameter_count(self) -> int:
-        """Return how many numbers the model learns: its floating buffers that are not statistics."""
-        return sum(buffer.numel() for buffer in self._learned() if buffer.is_floating_point())
-
-    def _learned(self) -> list[Tensor]:
-        others = {*self.statistics, "context_counts"}
-        buffers = self.state_dict(keep_vars=True).items()  # type: ignore[attr-defined]
-        return [buffer for name, buffer in buffers if name not in others and name.split(".")[-1] != "birth"]
 
     def merge(self, other: Counted) -> None:
         """Add the statistics of another model of the same shape, which observed other rows; then call `conclude`."""

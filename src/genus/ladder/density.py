@@ -21,9 +21,9 @@ from genus.random import isolated
 
 __all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
 
-BOUND_DRAWS = 16  # importance weights that tighten a bound, wherever rows are scored
+BOUND_DRAWS = 16  # importance weights by which bounds are estimated, wherever rows are scored
 VALUES_AT_ONCE = 50_000  # rows times values of a column whose densities are computed together
-AT_ONCE = 2**21  # numbers decoded together for importance weights: 8 MB, which a processor's caches hold
+AT_ONCE = 2**21  # numbers decoded together for importance weights: 8 MB, which fit in a processor's caches
 
 
 class ApproximateDensity(GenerativeModel):
@@ -53,11 +53,11 @@ class ApproximateDensity(GenerativeModel):
         return -map_batches(self.elbo, x, c).mean().item()
 
     def _noise(self, n: int) -> Tensor:
-        """Return the random numbers of which `_elbo` makes one draw for each of n rows, (n, ...)."""
+        """Return the random numbers from which `_elbo` makes one draw for each of n rows, (n, ...)."""
         raise GenusError(f"{type(self).__name__} draws its noise itself; leave noise out, and repeat a draw by its seed.")
 
     def draw_noise(self, n: int, seed: int | None = None) -> Tensor:
-        """Draw the noise of which `elbo` makes one draw for each of n rows.
+        """Draw the noise from which `elbo` makes one draw for each of n rows.
 
         Args:
             n: the number of rows.
@@ -218,7 +218,7 @@ class TractableDensity(Marginals, ApproximateDensity):
             c: the context, as for `log_prob`.
 
         Returns:
-            (B, K) in nats. Families whose columns are factors of some state look at the others once, not K times.
+            (B, K) in nats. Families whose density factorises over columns compute the other columns' part once, not K times.
         """
         x, c = self._check(x, c)
         found = self._log_values(x, i, values, c)

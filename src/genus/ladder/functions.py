@@ -1,4 +1,4 @@
-"""Small functions that models and their users share: checked shapes and counts, and work in batches."""
+"""Small functions that models share: check shapes and counts, compute in chunks of rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["check_count", "check_shape", "counted_threads", "map_batches", "with
 
 
 def check_shape(found: Tensor, shape: tuple[int, ...], method: str) -> Tensor:
-    """Return the tensor of a family's method if it has this shape: another shape could be broadcast unnoticed.
+    """Return the result of a family's method after checking its shape: a wrong one could be broadcast unnoticed.
 
     Args:
         found: the result of the method.
@@ -34,7 +34,7 @@ def check_shape(found: Tensor, shape: tuple[int, ...], method: str) -> Tensor:
 
 
 def check_count(n: int) -> int:
-    """Return how many rows to draw, a whole number of any integer type.
+    """Return a number of rows to draw as an int, after checking it.
 
     Raises:
         GenusError: n is not a whole number, or below 0.
@@ -55,7 +55,7 @@ def map_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, ro
         f: (x, c) -> one entry for each row. Methods of models that count run on one thread, see `counted_threads`.
         x: (B, ...).
         c: (B, ...) or None.
-        rows: of a chunk; by default fewer for longer rows.
+        rows: the rows of a chunk; by default fewer for longer rows.
     """
     rows = rows or max(1, min(8192, 2**16 // max(x[:1].numel(), 1)))
     if len(x) <= rows:
@@ -65,17 +65,17 @@ def map_batches(f: Callable[..., Tensor], x: Tensor, c: Tensor | None = None, ro
 
 
 def counted_threads(model: object) -> AbstractContextManager[None]:
-    """Run torch on one thread inside the block where a model counts in one pass, and otherwise as ever.
+    """Run torch on one thread inside the context where a model counts, and otherwise on as many as before.
 
     The tables and normals of a chunk are a few short loops over its numbers. Two threads that share these wait for one another
     after each, which costs ten times the work where other programs are busy.
     """
-    return torch_threads(1) if isinstance(model, Counted) and model.passes == 1 else nullcontext()
+    return torch_threads(1) if isinstance(model, Counted) else nullcontext()
 
 
 @contextmanager
 def without_parameter_gradients(module: nn.Module) -> Iterator[None]:
-    """Give no gradients to the module's parameters by what is computed inside the context; those of its inputs flow on."""
+    """Compute inside the context without gradients for the module's parameters, but with gradients for its inputs."""
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Unknown entries of rows: drawn given the others (`impute`), or left out of a density (`log_marginal`)."""
+"""Unknown entries of rows: draw them given the others (`impute`), or leave them out of a density (`log_marginal`)."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from genus.space import Space
 
 __all__ = ["Imputation", "Marginals"]
 
-DRAWN_COMBINATIONS = 256  # of unknown values from which is drawn exactly; of more, weighted candidates are cheaper
-TRIES = 64  # draws of each row, before blanks are excluded by weights instead
+DRAWN_COMBINATIONS = 256  # the most combinations of unknown values to draw from exactly; beyond, resampling is cheaper
+TRIES = 64  # draws of a row with a blank, before blanks are excluded by weights instead
 
 
 class Imputation:
     """Gives every model `impute`. A family that can draw some columns given others defines `_conditional`.
 
     Attributes:
-        draws_given_others: whether a model can draw some columns given others; those without density cannot.
-        draws_apart: whether columns are independent, so that `_draw_given` draws all of them too, without blanks where asked.
-        draws_given_exactly: whether `_conditional`, where it answers, draws exactly, and not by a chain that comes near.
+        draws_given_others: whether a model can draw some columns given others; a model without a density cannot.
+        draws_apart: whether columns are independent; `_draw_given` then draws all columns too, without blanks where asked.
+        draws_given_exactly: whether `_conditional` draws exactly, rather than by a Markov chain that converges to it.
     """
 
     draws_given_others: ClassVar[bool] = False
@@ -88,7 +88,7 @@ class Imputation:
 
     @torch.no_grad()
     def fills(self: Any, x: Tensor, c: Tensor | None, missing: Tensor | None, seeds: Sequence[int | None]) -> Iterator[Filled]:
-        """Yield what `fill` returns for each of these seeds; what the known entries say is worked out once, where a family can.
+        """Yield what `fill` returns for each of these seeds; a family may compute what depends on the known entries once.
 
         Args:
             x, c, missing: as for `impute`.
@@ -136,9 +136,9 @@ class Imputation:
             return self._given_known(known, c)
 
     def _filler(self: Any, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Filled]:
-        """Return what draws the entries of missing (B, D), each time anew.
+        """Return a function that draws the entries of missing (B, D) anew at each call.
 
-        A family may do here, without random numbers, what is the same for every draw.
+        A family may override it to compute here, without random numbers, what is the same for every draw.
         """
         return partial(self._fill, x, missing, c)
 
@@ -163,14 +163,14 @@ class Imputation:
         if found is None:
             return self._resampled(x, columns, c, blanks)
         left = (~found.done).nonzero()[:, 0]
-        if len(left) and self.draws_given_others:  # the model draws hardly anything but the blank: weighted draws exclude it
+        if len(left) and self.draws_given_others:  # where nearly all draws are blanks, weighted candidates exclude these
             again = self._resampled(x[left], columns, None if c is None else c[left], blanks)
             for part, values in zip(found, again, strict=True):
                 part[left] = values.to(part)
         return found
 
     def _rejected(self: Any, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled | None:
-        """Draw columns as `_given` does, rows with a blank for an unknown value again; None where there is no way."""
+        """Draw columns as `_given` does, by drawing rows with a blank for an unknown value again; None where it cannot."""
         whole = len(columns) == self.space.dim and not self.draws_apart
 
         def draw(index: Tensor) -> Any:
@@ -191,7 +191,7 @@ class Imputation:
         return Filled(found, found.new_full((len(x),), torch.inf), done)
 
     def _draw_given(self: Any, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Tensor | None:
-        """Return x with these columns, which are not all, drawn given the others; None where there is no way.
+        """Return x with some columns, not all, drawn given the others; None where the family cannot.
 
         `blanks` as of `_given`; where it is False, blanks may be drawn nevertheless, and such rows are drawn again.
         """
@@ -212,11 +212,11 @@ class Imputation:
         return self._fill(x, missing, c).x if bool(missing.any()) else x
 
     def _conditional(self: Any, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor | None:
-        """Return x (B, *shape) with these columns, which are not all, drawn given the others; None where there is no way."""
+        """Return x (B, *shape) with some columns, not all, drawn given the others; None where the family cannot."""
         return None
 
     def _resampled(self: Any, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
-        """Draw columns as `_given` does, where `_conditional` knows no way."""
+        """Draw columns as `_given` does, where `_conditional` cannot."""
         raise GenusError(
             f"{self.name} has no density, so it cannot draw {list_columns(self.space, columns)} given the others; every family"
             " with one can, such as mixture, made or vae."

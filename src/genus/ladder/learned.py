@@ -8,13 +8,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from genus.ladder.counted import WithoutGradients
+
 __all__ = ["Learned", "Rest", "WithContext"]
 
 WithContext = tuple[Tensor, Tensor | None]  # rows x (n, *space.shape) and their contexts c (n, *context.shape), or None
 Rest = Callable[[int], Iterator[WithContext]]  # of a number of rows: blocks of so many, one after another
 
 
-class Learned(ABC):
+class Learned(WithoutGradients, ABC):
     """Learns in one call that sees all rows: neither by gradients nor from counts that add up.
 
     A subclass, which is also a model, must give `learn`. Its numbers are buffers. It may set `streams` to True:
@@ -24,8 +26,6 @@ class Learned(ABC):
 
     streams: ClassVar[bool] = False
     rows_used: int | None = None
-
-    statistics: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def learn(self, train: WithContext, validation: WithContext | None, budget: Callable[[], float], seed: int) -> str | None:
@@ -41,12 +41,3 @@ class Learned(ABC):
             Why it ended, where the budget did not end it: "converged", "closed form", or a limit, "100 passes". None: held-out
             rows gained nothing more, or there was nothing to wait for.
         """
-
-    @property
-    def parameter_count(self) -> int:
-        """Return how many numbers the model learns: those of its floating buffers."""
-        return sum(buffer.numel() for buffer in self._learned() if buffer.is_floating_point())
-
-    def _learned(self) -> list[Tensor]:
-        buffers = self.state_dict(keep_vars=True).items()  # type: ignore[attr-defined]
-        return [buffer for name, buffer in buffers if name.split(".")[-1] not in ("birth", "context_counts")]

@@ -1,4 +1,4 @@
-"""Draws that obey the constraints of a codec, and hold no blank that stands for an unknown value: others are drawn again."""
+"""Rejection sampling: draws that break a constraint of the codec, or hold a blank for an unknown value, are drawn again."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from genus.random import isolated
 __all__ = ["Rejection", "draw_obeying", "draw_until"]
 
 MEASURED = 10_000  # draws by which the acceptance rate is measured
-TRIES = 1000  # draws for each row that is asked for, before there is an error
-AT_LEAST, AT_MOST = 256, 10_000  # draws at once, while a few rows are still sought: as many as should do for all of them
+TRIES = 1000  # the most draws for each row that is asked for
+AT_LEAST, AT_MOST = 256, 10_000  # the least and the most draws at once for the rows that are left
 
 
 def draw_until(
     obeys: Callable[[Tensor], Tensor], draw: Callable[[Tensor], Tensor], n: int, most: int, x: Tensor | None = None
 ) -> tuple[Tensor, Tensor, int]:
-    """Draw n rows, each again until it obeys or so many rows have been drawn.
+    """Draw n rows, each again until it obeys, or until `most` rows have been drawn in all.
 
     Args:
-        obeys: which of the rows (N, *shape) do, (N,) bool.
-        draw: draws the rows of these numbers (N,) from 0 to n - 1; each may have a context of its own.
+        obeys: rows (N, *shape) -> whether each obeys, (N,) bool.
+        draw: indices of rows (N,), from 0 to n - 1 -> a draw for each, (N, *shape); each row may have a context of its own.
         n: the number of rows.
         most: the number of draws after which no more are made.
-        x: the first n draws (n, *shape), where they were made already; they are written over.
+        x: the first n draws (n, *shape), where they were made already; they are overwritten.
 
     Returns:
-        The rows (n, *shape), the numbers of those that still do not obey, and how many rows were drawn.
+        The rows (n, *shape), the indices of those that still do not obey, and how many rows were drawn.
     """
     x = draw(torch.arange(n)) if x is None else x
     left = (~obeys(x)).nonzero()[:, 0].cpu()
@@ -74,18 +74,18 @@ class Rejection:
     """Gives every model draws that obey the constraints of its codec, without blanks that stand for unknown values.
 
     Attributes:
-        acceptance: the share of the model's own draws that obey them, 1 without constraints. A log-density is divided by it,
-            so that the rows which obey them have mass 1; with a context it is that of all contexts together.
+        acceptance: the share of the model's own draws that obey the constraints, 1 without constraints. Densities are divided
+            by it, so that the rows which obey them have mass 1; with a context it is the mean over all contexts.
     """
 
     acceptance: float = 1.0
     codec: Any
 
     def _obeying(self: Any, draw: Callable[[Tensor], Tensor], n: int, blanks: bool = False) -> Tensor:
-        """Draw n rows, those that break a constraint of the codec again; `draw` is given the numbers of the rows.
+        """Draw n rows, and draw those that break a constraint of the codec again.
 
         Args:
-            draw: makes rows of their numbers, as of `draw_until`.
+            draw: as of `draw_until`.
             n: the number of rows.
             blanks: whether a draw may hold a blank that stands for an unknown value.
         """
@@ -108,7 +108,7 @@ class Rejection:
         Args:
             c: contexts, or None.
             blanks: whether a draw may hold a blank that stands for an unknown value.
-            index: the numbers of the rows (N,).
+            index: the indices of the rows (N,).
             needed: which of the draws (N, *shape) need values in the place of such blanks; None: all.
         """
         context = None if c is None else c[index.to(c.device)]

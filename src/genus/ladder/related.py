@@ -1,8 +1,8 @@
-"""Rows drawn given values of columns that a relation replaced: candidates that agree with them, chosen by the joint density.
+"""Draw rows given known values of a person's columns, some of which a relation replaced in the space of the model.
 
-Where x holds the gap b - a in the place of b, and b is known and a is not, neither column of x is known. Candidates of one are
-drawn, the other is solved for, so that b has its value, and the joint density over that of the proposal weighs them: the
-Jacobian of every relation is 1.
+Suppose that x holds the gap b - a in the place of b, and that b is known and a is not. Then neither column of x is known.
+Candidates of one are drawn from a proposal and the other is solved for, so that b has its value. A candidate is chosen by its
+joint density over the density of the proposal, since the Jacobian of every relation is 1: importance resampling.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from genus.random import gumbel_like
 
 __all__ = ["Candidates", "candidates", "fill_related"]
 
-CANDIDATES = 256  # of each row: relations exclude many
-ROUNDS = 8  # of new candidates, for rows none of whose candidates agrees
+CANDIDATES = 256  # candidates for each row; relations exclude many of them
+ROUNDS = 8  # how often rows without a possible candidate draw new ones
 AT_ONCE = 20_000  # candidates whose densities are computed together
 
 
 class Candidates(NamedTuple):
-    """Holds candidates of rows, all of which agree with what is known.
+    """Holds K candidates for each of B rows.
 
     Attributes:
-        x: (K, B, D) rows, of which the columns `left` hold anything.
-        log_weight: (K, B) the log of the probability of each, up to a constant for each row; -inf of those that do not agree.
-        left: columns that are left out of the densities, to be drawn given the others.
-        exact: whether the candidates are all that there are.
+        x: (K, B, D) rows, which may hold any values in the columns `left`.
+        log_weight: (K, B) the log of the weight of each candidate, up to a constant for each row; -inf where it contradicts the
+            known values.
+        left: the columns that are left out of the densities, to be drawn later given the others.
+        exact: whether the candidates are all possible ones.
     """
 
     x: Tensor
@@ -51,8 +52,8 @@ def fill_related(model: Any, known: Any, c: Tensor | None) -> Filled:
         c: the contexts of the rows, (N, *context.shape), or None.
 
     Returns:
-        The rows, the effective number of candidates, infinite where all there are were tried; and which rows were drawn at all:
-        no candidate of the others agrees with what is known.
+        The rows; the effective number of candidates, infinite where all possible ones were tried; and which rows are done: the
+        others have no candidate that agrees with the known values.
     """
     parts = []
     for at in range(0, max(known.num_rows, 1), AT_ONCE // CANDIDATES):
@@ -62,7 +63,7 @@ def fill_related(model: Any, known: Any, c: Tensor | None) -> Filled:
 
 
 def _fill(model: Any, known: Any, c: Tensor | None) -> Filled:
-    """Draw rows as `fill_related` does, new candidates where none agrees."""
+    """Draw rows as `fill_related` does, with new candidates for rows where none agrees with the known values."""
     out = _fill_once(model, known, c)
     for _ in range(ROUNDS):
         left = (~out.done).nonzero()[:, 0]
@@ -75,6 +76,7 @@ def _fill(model: Any, known: Any, c: Tensor | None) -> Filled:
 
 
 def _fill_once(model: Any, known: Any, c: Tensor | None) -> Filled:
+    """Draw rows from one set of candidates: one by its weight, and then the columns that are left, given it."""
     found = candidates(model, known, c)
     log_w = found.log_weight.double()
     chosen = (log_w + gumbel_like(log_w)).argmax(0)
@@ -97,7 +99,7 @@ def candidates(model: Any, known: Any, c: Tensor | None) -> Candidates:
         model, known, c: as of `fill_related`.
 
     Raises:
-        GenusError: the model has no density; or several relations hang on the same unknown columns.
+        GenusError: the model has no density; or several relations depend on the same unknown columns.
     """
     with evaluating(model):
         return _candidates(model, known, c)
@@ -113,6 +115,8 @@ def _candidates(model: Any, known: Any, c: Tensor | None) -> Candidates:
             f"Several relations tie {', '.join(sorted(ties.tied))} to the known values of {', '.join(known.column_names)} at"
             " once, and no draws agree with all; leave one of these blank or without a condition."
         )
+    # Columns of the space are fixed (known), core (unknown, and tied by a relation to known values), or left (other unknown
+    # ones). Of the core, the free ones are proposed and the others solved for.
     unknown = [i for i, name in enumerate(names) if name not in ties.known]
     free = [i for i in unknown if names[i] in ties.tied - ties.solved]
     core = [i for i in unknown if names[i] in ties.tied]
@@ -121,31 +125,31 @@ def _candidates(model: Any, known: Any, c: Tensor | None) -> Candidates:
     start = placeholder_row(space, model._empty_draw()).repeat(rows, 1)
     values, _ = codec.with_known(start, known)
     start[:, fixed] = values[:, fixed]
-    odd = start.isinf() | (start.isnan() & (space.tables(start).missing < 0))  # values that the model has no place for
-    start = torch.where(odd, placeholder_row(space, start), start)
+    impossible = start.isinf() | (start.isnan() & (space.tables(start).missing < 0))  # known values outside the space
+    start = torch.where(impossible, placeholder_row(space, start), start)
     left = [i for i in unknown if i not in core]
     if left and ties.tied and not _leaves_out(model, start[:1], [*fixed, *core], None if c is None else c[:1]):
-        core, left = unknown, []
+        core, left = unknown, []  # the model has the joint density alone, so all unknown columns are proposed
         free = [i for i in unknown if names[i] not in ties.solved]
-    if not ties.tied:  # all that is known is known of columns of the space
-        return Candidates(start[None], start.new_zeros(1, rows).masked_fill(odd.any(1), -math.inf), left, True)
+    if not ties.tied:  # every known value is one of a column of the space, so there is nothing to propose
+        return Candidates(start[None], start.new_zeros(1, rows).masked_fill(impossible.any(1), -math.inf), left, True)
     drawn, log_q, exact = _proposed(model, start, unknown, free, c)
-    x, fine = codec.with_known(drawn.flatten(0, 1), _repeated(known, len(drawn)))
+    x, agrees = codec.with_known(drawn.flatten(0, 1), _repeated(known, len(drawn)))
     x = x.to(drawn)
-    fine &= (~x[:, core].isinf()).all(1) & ~(x.isnan() & (space.tables(x).missing < 0))[:, core].any(1)
-    fine &= ~odd.any(1).repeat(len(drawn))
-    whole = start.repeat(len(drawn), 1)
-    x = torch.where(fine[:, None], x, whole)
-    x[:, left] = whole[:, left]
-    fine &= ~space.unknown_blanks(x)[:, core].any(1)
-    many = None if c is None else c.repeat(len(drawn), *[1] * (c.ndim - 1))
-    log_w = _density(model, x, [*fixed, *core], many).view(log_q.shape).to(log_q) - log_q
-    log_w = torch.where(fine.view(log_q.shape) & ~log_w.isnan(), log_w, -math.inf)
+    agrees &= (~x[:, core].isinf()).all(1) & ~(x.isnan() & (space.tables(x).missing < 0))[:, core].any(1)
+    agrees &= ~impossible.any(1).repeat(len(drawn))
+    starts = start.repeat(len(drawn), 1)
+    x = torch.where(agrees[:, None], x, starts)
+    x[:, left] = starts[:, left]
+    agrees &= ~space.unknown_blanks(x)[:, core].any(1)
+    contexts = None if c is None else c.repeat(len(drawn), *[1] * (c.ndim - 1))
+    log_w = _density(model, x, [*fixed, *core], contexts).view(log_q.shape).to(log_q) - log_q
+    log_w = torch.where(agrees.view(log_q.shape) & ~log_w.isnan(), log_w, -math.inf)
     return Candidates(x.view(len(drawn), rows, -1), log_w, left, exact and model.info.likelihood == "exact")
 
 
 def _proposed(model: Any, start: Tensor, unknown: list[int], free: list[int], c: Tensor | None) -> tuple[Tensor, Tensor, bool]:
-    """Return rows (K, B, D) with candidates, the log-density (K, B) of the free columns, and whether there are no others."""
+    """Return candidates (K, B, D), the log-density (K, B) by which their free columns were drawn, and whether they are all."""
     grid = all_values(model.space.kinds[free[0]]) if len(free) == 1 else None
     if grid is not None and len(grid) * len(start) <= 8 * AT_ONCE:
         many = start.repeat(len(grid), 1)
@@ -156,7 +160,7 @@ def _proposed(model: Any, start: Tensor, unknown: list[int], free: list[int], c:
 
 
 def _leaves_out(model: Any, x: Tensor, columns: list[int], c: Tensor | None) -> bool:
-    """Return whether a model tells the density of these columns alone."""
+    """Return whether a model has an exact density of these columns alone."""
     if model.info.likelihood != "exact":
         return False
     try:
@@ -167,7 +171,7 @@ def _leaves_out(model: Any, x: Tensor, columns: list[int], c: Tensor | None) -> 
 
 
 def _density(model: Any, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
-    """Return the log-density (B,) of some columns of rows, or a draw of the log of an importance weight of all."""
+    """Return the log-density (B,) of some columns of rows; of all columns, where there is a bound, a draw of it."""
     if len(columns) == model.space.dim:
         return model._elbo(x, c)
     at = sorted(columns)
@@ -175,6 +179,6 @@ def _density(model: Any, x: Tensor, columns: list[int], c: Tensor | None) -> Ten
 
 
 def _repeated(table: Any, times: int) -> Any:
-    """Return a table (N rows in Arrow) so many times, one after the other."""
+    """Return the rows of an Arrow table repeated, all N rows `times` times."""
     rows = torch.arange(table.num_rows).repeat(times)
     return table.take(rows.tolist())

@@ -1,4 +1,4 @@
-"""Some columns drawn given the others, by a model whose joint density alone is known: importance resampling."""
+"""Draw some columns given the others by importance resampling, from a model that has a joint density alone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from genus.random import gumbel_like, isolated
 
 __all__ = ["Proposal", "proposal_for", "resample"]
 
-OWN_DRAWS = 5000  # of the model, to which its proposal is fitted
-PASSES = 20  # over these draws
-PROPOSED = (  # a mixture whose form need not be searched for, and independent columns
+OWN_DRAWS = 5000  # draws of the model, to which its proposal is fitted
+PROPOSED = (  # a mixture of a fixed form, and independent columns
     {"class": "mixture", "components": 16, "covariance": "full", "shrinkage": 3.0, "pool": 2.0},
     {"class": "independent"},
 )
-CANDIDATES = 64  # values that each row chooses from
-ROUNDS = 16  # of new candidates, for rows all of whose candidates were excluded
+CANDIDATES = 64  # candidates for each row
+ROUNDS = 16  # how often rows whose candidates were all excluded draw new ones
 AT_ONCE = 20_000  # candidates whose densities are computed together
 
 
@@ -33,8 +32,8 @@ class Proposal:
     where the mixture misses a part of the model's distribution.
 
     Args:
-        model: with draws.
-        c: contexts among which the draws are spread, (B, *context.shape); None for a model without context.
+        model: the model that the proposal stands in for.
+        c: contexts of the draws to which it is fitted, (B, *context.shape), taken in turn; None for a model without context.
     """
 
     def __init__(self, model: Any, c: Tensor | None) -> None:
@@ -49,7 +48,7 @@ class Proposal:
 
         Args:
             count: candidates for each row.
-            weighed: the columns among these whose density is asked for; None: all.
+            weighed: those of the columns whose density is returned; None: all.
             blanks: whether a blank that stands for an unknown value may be drawn.
 
         Returns:
@@ -76,29 +75,27 @@ def _fitted(model: Any, x: Tensor) -> Any:
     """Return a model that has learned from rows without gradients."""
     with torch.no_grad():
         if isinstance(model, Counted):
-            model.initialise(x, None)  # type: ignore[attr-defined]
-            for _ in range(1 if model.passes else PASSES):
-                model.observe(x, None)
-                model.conclude()
+            model.observe(x, None)
+            model.conclude()
         else:
             model.learn((x, None), None, lambda: math.inf, seed=0)
     return model.eval()
 
 
 def resample(model: Any, proposal: Proposal, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
-    """Draw some columns of rows given the others: candidates of a proposal, chosen by the model's density over the proposal's.
+    """Draw some columns of rows given the others: choose candidates of a proposal by the model's density over the proposal's.
 
-    With many candidates these are draws from the model's own conditional (Rubin 1987, sampling importance resampling). A bound
-    that is one draw of an importance weight stands for the density, which leaves that limit as it is.
+    With many candidates these are draws from the model's own conditional (Rubin 1987, sampling importance resampling). Where
+    the model has a bound, one draw of its importance weight takes the place of the density, and the limit is the same.
 
     Args:
         model: with `_elbo`, a log-density or a draw of the log of an importance weight.
         proposal: fitted to the model.
-        x: rows (B, *shape), whatever they hold in the unknown columns.
+        x: rows (B, *shape), with any values in the unknown columns.
         columns: the unknown columns.
         c: the contexts of the rows, (B, *context.shape), or None.
-        blanks: whether a blank that stands for an unknown value may be drawn. Candidates with one weigh nothing otherwise; rows
-            without any other candidate draw new ones, a few times.
+        blanks: whether a blank that stands for an unknown value may be drawn. Otherwise candidates with one have weight 0, and
+            rows without any other candidate draw new ones, a few times.
     """
     found = _resample_once(model, proposal, x, columns, c, blanks)
     for _ in range(ROUNDS):
@@ -138,7 +135,7 @@ def proposal_for(model: Any, c: Tensor | None) -> Proposal:
     weights = tuple((t.data_ptr(), t._version) for t in (*model.parameters(), *model.buffers()))
     kept = model.__dict__.get("_kept_proposal")
     if kept is None or kept[0] != weights:
-        with isolated(0, model):  # the same proposal whatever was drawn before
+        with isolated(0, model):  # so that the proposal does not depend on the caller's random state
             kept = (weights, Proposal(model, c))
         model.__dict__["_kept_proposal"] = kept
     return kept[1]

@@ -1,4 +1,4 @@
-"""Rows with unknown entries: their positions, and sums over their possible values."""
+"""Rows with unknown entries: find these, and enumerate their possible values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genus.errors import DataError
-from genus.random import draw_places
+from genus.random import draw_indices
 from genus.space import Category, Kind, Lattice, Space
 
 __all__ = [
@@ -106,7 +106,7 @@ class Filled(NamedTuple):
     Attributes:
         x: (B, *shape) in data units.
         size: (B,) the effective number of candidates that each draw was chosen from (Kong 1992); infinite where it is exact.
-        done: (B,) bool, whether all unknown entries of a row have a value: a blank is none where it stands for an unknown one.
+        done: (B,) bool, whether every unknown entry of a row has been given a value.
     """
 
     x: Tensor
@@ -145,7 +145,7 @@ class Combinations(NamedTuple):
         if not self.columns:
             return x
         share = (self.log_densities - self.log_densities.amax(1, keepdim=True)).exp()
-        return set_columns(x, self.columns, self.values[draw_places(share)])
+        return set_columns(x, self.columns, self.values[draw_indices(share)])
 
 
 def enumerate_unknown(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from genus.errors import GenusError
 from genus.kinds import Category, Kind, Lattice, Real
 from genus.kinds.charts import Charts
 from genus.space import Space
 
-__all__ = ["LawError", "base_measure", "context_rows", "every_datum", "require", "require_close"]
+__all__ = ["LawError", "Waits", "base_measure", "context_rows", "every_datum", "require", "require_close"]
 
 POINTS = 2**16  # data, at most, of which every one is evaluated
 
@@ -43,6 +45,28 @@ def require_close(found: Tensor, expected: Tensor, sentence: str, tolerance: flo
 def context_rows(c: Tensor | None, n: int) -> Tensor | None:
     """Return n rows of the context c (B, *context.shape), repeated or cut; None without a context."""
     return None if c is None else c[torch.arange(n) % len(c)]
+
+
+class Waits(TorchDispatchMode):
+    """Count what a GPU would let the processor wait for: numbers that Python reads, results whose size depends on values, and,
+    where there is a GPU, copies from it. On a processor `tolist` and `numpy` are not seen.
+    """
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "equal")
+    INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_")  # which count where they are given a mask
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name, out = func.overloadpacket.__name__, func(*args, **(kwargs or {}))
+        masks = name in self.INDEXING and any(one is not None and one.dtype == torch.bool for one in args[1])
+        copied = name == "_to_copy" and args[0].is_cuda and not out.is_cuda
+        self.count += name in self.WAITING or masks or copied
+        return out
 
 
 def base_measure(kind: Kind, nodes: int = 4001, reach: float = 9.0) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -18,9 +19,9 @@ from torch import Tensor
 from genus.errors import GenusError, ModelFileError
 from genus.files import load, save
 from genus.ladder import ApproximateDensity, GenerativeModel, TractableDensity, build_family, isolated, map_batches
-from genus.laws.core import LawError, base_measure, context_rows, every_datum, require, require_close
+from genus.laws.core import LawError, Waits, base_measure, context_rows, every_datum, require, require_close
 from genus.models import MarkovChain, Mixture
-from genus.space import Category
+from genus.space import Category, Lattice
 from genus.training import fit
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "files_keep_the_model",
     "frequencies_are_probabilities",
     "gradients_reach_every_parameter",
+    "losses_do_not_wait",
     "mass_is_one",
     "mass_is_one_by_quadrature",
     "require_frequencies",
@@ -350,5 +352,26 @@ def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor
     left = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in owned]
     more = ", ..." if len(left) > 3 else ""
     require(not left, f"{name}: no loss has {', '.join(left[:3])}{more} among its parameters")
+    model.train(training)
+    return True
+
+
+def losses_do_not_wait(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
+    """Check that no loss, nor its gradient, asks for a number that a GPU has yet to compute, so that steps are queued ahead.
+
+    Lattices with atoms are not checked on a processor, which sums the mass between atoms for the rows alone that are there.
+    """
+    if x.device.type == "cpu" and any(isinstance(kind, Lattice) and kind.atoms for kind in model.space.kinds):
+        return False
+    training = model.training
+    model.train()
+    for loss in model.losses():
+        waits, parameters = Waits(), [p for p in loss.parameters if p.requires_grad]
+        for mode in (nullcontext(), waits):  # what the first step keeps for the next ones does not count
+            with isolated(0), mode:
+                value = loss.value(x, c)
+                torch.autograd.grad(value, parameters, allow_unused=True)
+        name = f"{type(model).__name__}: its loss {loss.name!r}"
+        require(not waits.count, f"{name} makes the processor wait for a GPU {waits.count} times a step")
     model.train(training)
     return True

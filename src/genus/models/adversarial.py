@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from genus.divergences.f import DIVERGENCES
 from genus.divergences.games import Game
 from genus.errors import DataError, GenusError
 from genus.ladder import GenerativeModel, Loss, Size, TractableDensity, isolated
-from genus.models.critic import Critic, generator_net, players
-from genus.random import draw_places, gumbel_like, rng, uniform_like
+from genus.models.critic import Critic, adversarial_losses, generator_net
+from genus.random import draw_indices, gumbel_like, rng, uniform_like
 from genus.space import Lattice, Real, Space
 
 __all__ = ["Adversarial", "adversarial"]
@@ -126,7 +125,9 @@ class Adversarial(GenerativeModel):
 
     def losses(self) -> list[Loss]:
         parameters = self.generator.parameters()
-        return players(self.critic, parameters, self._real, self._fake, self._row_context, self.adam, self.critic_steps)
+        return adversarial_losses(
+            self.critic, parameters, self._real, self._fake, self._row_context, self.adam, self.critic_steps
+        )
 
     def row_weights(self, x: Tensor, c: Tensor | None = None) -> Tensor | None:
         """Return how often to train on each row, in proportion, (B,); None where all rows count alike.
@@ -196,7 +197,7 @@ class Adversarial(GenerativeModel):
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         context = self._context_features(c)
         if self.occurs is not None:
-            states = draw_places(self.occurs, n)
+            states = draw_indices(self.occurs, n)
             context = self._with_states(states, context)
         return self.space.from_coordinates(self._fake(n, c, context))
 
@@ -213,12 +214,13 @@ class Adversarial(GenerativeModel):
             return context
         states = self._states(x)
         chances = self._state_chances(states) if self.training else torch.ones_like(states, dtype=self.occurs.dtype)
-        column = draw_places(chances).unsqueeze(1)
+        column = draw_indices(chances, check=False).unsqueeze(1)  # counts are fine, and a step must not wait for the GPU
         return self._with_states(states.gather(1, column).squeeze(1), context)
 
     def _with_states(self, states: Tensor, context: Tensor | None) -> Tensor:
         """Append one-hots of states (B,) to the features of the context: (B, features + states)."""
-        one_hots = F.one_hot(states.long(), len(self.occurs)).to(self.device, self.dtype)  # type: ignore[arg-type]
+        every = torch.arange(len(self.occurs), device=self.device)  # type: ignore[arg-type]
+        one_hots = (states.to(self.device).unsqueeze(1) == every).to(self.dtype)
         return one_hots if context is None else torch.cat([context, one_hots], dim=1)
 
     def _states(self, x: Tensor) -> Tensor:
@@ -281,7 +283,7 @@ def adversarial(
     >>> flow = RealNVP(Space([Real(), Real()]), transforms=2, hidden=(16,))
     >>> losses = adversarial(flow, "wasserstein", hidden=(16,))
     >>> history = genus.fit(flow, torch.randn(100, 2), losses=losses, max_steps=10, progress=False)
-    >>> history.players
+    >>> history.loss_names
     ['critic', 'generator']
     """
     if isinstance(model, Adversarial):
@@ -308,7 +310,7 @@ def adversarial(
     def features(x: Tensor) -> Tensor:
         return space.coordinates(x).to(model.dtype)
 
-    return players(
+    return adversarial_losses(
         critic,
         model.parameters(),
         features,

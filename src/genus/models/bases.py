@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genus.configurable import Configurable
 from genus.errors import GenusError
 from genus.ladder import Counted, GenerativeModel, Learned, TractableDensity, build_family, registered_families
-from genus.random import draw_places, normal_like, rng
+from genus.random import draw_indices, normal_like, rng
 from genus.space import Real, Space
 
 __all__ = ["Base", "Normal", "NormalMixture", "Student", "make_base"]
@@ -24,13 +24,13 @@ class Base(Configurable, nn.Module):
     """Define a distribution of D numbers: log_prob(z) of (B, D) is (B,), sample(n, like) is (n, D) on the device of `like`.
 
     Attributes:
-        independent: whether the numbers are; then `each` gives the log-density of every one by itself, (B, D).
+        independent: whether the D numbers are independent; `log_prob_by_number` then gives their log-densities, (B, D).
     """
 
     independent = False
     log_prob: Callable[[Tensor], Tensor]
     sample: Callable[[int, Tensor], Tensor]
-    each: Callable[[Tensor], Tensor]
+    log_prob_by_number: Callable[[Tensor], Tensor]
 
 
 class Normal(Base):
@@ -46,9 +46,9 @@ class Normal(Base):
         """Return the log-density (B,) of z (B, D), in nats."""
         if not self.allow_missing:
             return -0.5 * z.square().sum(1) - 0.5 * math.log(2 * math.pi) * z.shape[1]
-        return torch.where(z.isnan(), 0.0, self.each(z.nan_to_num())).sum(1)
+        return torch.where(z.isnan(), 0.0, self.log_prob_by_number(z.nan_to_num())).sum(1)
 
-    def each(self, z: Tensor) -> Tensor:
+    def log_prob_by_number(self, z: Tensor) -> Tensor:
         """Return the log-density of every number of z by itself, (B, D), in nats."""
         return -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
 
@@ -58,8 +58,8 @@ class Normal(Base):
 
 
 class Student(Base):
-    """Independent Student's t distributions, whose degrees of freedom are trained with the flow (Jaini et al. 2020,
-    arXiv:1907.04481): outliers cost their logarithm, not their square."""
+    """Represent independent Student's t distributions, whose degrees of freedom are trained with the flow (Jaini et al. 2020,
+    arXiv:1907.04481): an outlier costs nats by its logarithm, not by its square."""
 
     independent = True
 
@@ -73,9 +73,9 @@ class Student(Base):
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log-density (B,) of z (B, D), in nats."""
         gone = z.isnan()
-        return torch.where(gone, 0.0, self.each(torch.where(gone, 0.0, z))).sum(1)
+        return torch.where(gone, 0.0, self.log_prob_by_number(torch.where(gone, 0.0, z))).sum(1)
 
-    def each(self, z: Tensor) -> Tensor:
+    def log_prob_by_number(self, z: Tensor) -> Tensor:
         """Return the log-density of every number of z by itself, (B, D), in nats."""
         degrees = self._degrees()
         constant = 0.5 * (degrees * math.pi).log() + torch.lgamma(0.5 * degrees) - torch.lgamma(0.5 * (degrees + 1))
@@ -109,13 +109,13 @@ class NormalMixture(Base):
     def sample(self, n: int, like: Tensor) -> Tensor:
         """Draw n rows (n, D) on the device of `like`."""
         weights = self.weights.detach().softmax(0)
-        component = draw_places(weights, n)
+        component = draw_indices(weights, n)
         means, scales = self.means[component], self.log_scales[component].exp()
         return means + scales * normal_like(means)
 
 
-class Modelled(Base):
-    """A trainable model of D real numbers as a base."""
+class ModelBase(Base):
+    """Use a trainable model of D real numbers as a base."""
 
     def __init__(self, model: TractableDensity) -> None:
         super().__init__()
@@ -161,4 +161,4 @@ def make_base(base: str | TractableDensity | dict[str, Any], dim: int, allow_mis
         raise GenusError(
             f"A base must be a model of {dim} standard real numbers, Space(Real(), shape=({dim},)); got {base.space!r}."
         )
-    return Modelled(base)
+    return ModelBase(base)

@@ -11,7 +11,7 @@ from genus.errors import DataError
 from genus.ladder import Rest, WithContext
 from genus.models.circuit import TreeCircuit
 from genus.models.dependence import mutual_informations, one_hot, spanning_tree
-from genus.models.states import smoothed
+from genus.models.states import smoothed_apart
 from genus.random import isolated
 from genus.space import Space
 
@@ -26,8 +26,8 @@ class ChowLiu(TreeCircuit, name="chow-liu"):
 
     Of all trees the one with the greatest sum of mutual informations is the likeliest; it is found in closed form, in seconds.
     Every column has a few states, see `ColumnStates`, and what depends on the parent is the state: `smoothed` tables are
-    counts, drawn towards the column's own shares by as many rows' worth as suits each table. Any columns are left out, or drawn
-    given any others, exactly, and so a context may hold any columns.
+    counts, drawn towards the column's own shares by as many rows' worth as suits each table, where blanks have a weight apart
+    from that of values. Any columns are left out, or drawn given any others, exactly, and so a context may hold any columns.
 
     Args:
         states: the most states of a column; of a number fewer where rows are few.
@@ -66,7 +66,7 @@ class ChowLiu(TreeCircuit, name="chow-liu"):
         state, sizes, width = self._states(*train), self._sizes(), self.tree.table.shape[1]
         with isolated(seed, self):
             parent = spanning_tree(mutual_informations(state, sizes))
-        shares, counts = self._shares(), torch.zeros_like(self.tree.table)
+        shares, missing, counts = self._shares(), self._missing(), torch.zeros_like(self.tree.table)
         self._count(counts, state, parent)
         for block in rest(BLOCK) if rest is not None else ():
             if budget() <= 0:
@@ -74,7 +74,7 @@ class ChowLiu(TreeCircuit, name="chow-liu"):
             self._count(counts, self._states(*block), parent)
         tables = torch.cat(
             [
-                smoothed(counts[part], shares[part][:, None])
+                smoothed_apart(counts[part], shares[part][:, None], missing[part])
                 for part in torch.arange(len(sizes)).split(max(1, COUNTED // width**2))
             ]
         )

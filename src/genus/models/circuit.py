@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genus.errors import GenusError
 from genus.ladder import Learned, TractableDensity
@@ -89,8 +89,15 @@ class TreeCircuit(Learned, TractableDensity):
 
     def _shares(self) -> Tensor:
         """Return the share of every state of each column, (context columns + columns, states), 0 beyond its states."""
-        found = [torch.nn.functional.pad(part.shares(), (0, self.states - part.width)) for part in self._parts]
-        return torch.cat(found).to(self.device)
+        return self._of_columns([part.shares() for part in self._parts])
+
+    def _missing(self) -> Tensor:
+        """Return which state of each column is a missing value alone, (context columns + columns, states)."""
+        return self._of_columns([part.missing() for part in self._parts])
+
+    def _of_columns(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return what the context's columns and the others have, each (columns, states), with 0 beyond their states."""
+        return torch.cat([nn.functional.pad(part, (0, self.states - part.shape[1])) for part in parts]).to(self.device)
 
     # -- answering ----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from genus.models.combinations import context_combinations, context_index
 from genus.models.gaussians import Gaps, Gaussians
 from genus.models.product import Product, ProductRows
 from genus.nets.cells import Cells
-from genus.random import draw_places
+from genus.random import draw_indices
 from genus.space import Lattice, Real, Space
 
 __all__ = ["COVARIANCES", "Components", "Form", "MixtureRows"]
@@ -271,21 +271,18 @@ class Components(nn.Module):
 
     def sample(self, weights: Tensor) -> Tensor:
         """Draw a component for every row by its weights (n, K), and all columns given the component."""
-        k = draw_places(weights)
+        k = draw_indices(weights)
         cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
         if self.gaussians is not None:
             u[:, self.joint] = self.gaussians.draw(k, u[:, self.joint], None)
         return self.product.cells.compose(cell, u)
 
-    def sample_given(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Tensor:
-        """Draw a component given the known entries of rows x (B, *shape), then those of `missing` (B, D) given it and these.
-
-        Rows may lack different columns; what x holds there must be possible, and is not looked at. Known entries are not kept.
-        """
-        return self.given(x, missing, c)()
-
     def given(self, x: Tensor, missing: Tensor, c: Tensor | None) -> Callable[[], Tensor]:
-        """Return what draws as `sample_given` does, again and again: each row's weights are computed once."""
+        """Return a function that draws the entries of `missing` (B, D) given the others of rows x (B, *shape) at each call.
+
+        A draw is a component given the known entries, then the others given it and these. Rows may lack different columns; x
+        holds any possible value there. Known entries are not kept.
+        """
         cells, known = self.product.cells, ~missing
         parts = self.product.rows_of(x)
         joint, inside = self._numbers(parts)
@@ -304,7 +301,7 @@ class Components(nn.Module):
         weights = log_weights.softmax(1)
 
         def draw() -> Tensor:
-            k = draw_places(weights)
+            k = draw_indices(weights)
             cell, u = self.product.draw_cells(k), self.product.draw_numbers(k)
             if self.gaussians is not None:
                 u[:, self.joint] = self.gaussians.draw(k, joint, there)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from genus.ladder import TractableDensity, check_shape
 from genus.models.made import MADE
 from genus.space import Category, Lattice, Real, Space, Time
 
-__all__ = ["ContinuousDensity", "can_lack"]
+__all__ = ["ContinuousDensity", "numbers_can_be_absent"]
 
 
 class ContinuousDensity(TractableDensity):
@@ -33,7 +33,7 @@ class ContinuousDensity(TractableDensity):
     Attributes:
         dim: D, the number of real columns.
         feature_dim: the width of `features`; 0 for none.
-        can_lack: whether numbers of this space can be absent.
+        numbers_can_be_absent: whether a real column has atoms or a missing value, at which it has no number u.
 
     >>> import genus
     >>> from torch import nn
@@ -54,31 +54,35 @@ class ContinuousDensity(TractableDensity):
     allow_missing: ClassVar[bool] = False
 
     def __init__(
-        self, space: Space, context: Space | None = None, states_last: bool = False, context_net: Sequence[int] = ()
+        self, space: Space, context: Space | None = None, states_made_later: bool = False, context_net: Sequence[int] = ()
     ) -> None:
         super().__init__(space, context, context_net)
         times = _times(space)
-        varied = [i for i, kind in enumerate(space.kinds) if kind.states > 1 or i in times]
-        reals = space.columns(Real)
-        self.dim, self.can_lack = len(reals), can_lack(space)
-        self.state_space = _state_space(space, varied, times) if varied else None
+        state_columns = [i for i, kind in enumerate(space.kinds) if kind.states > 1 or i in times]
+        real_columns = space.columns(Real)
+        self.dim, self.numbers_can_be_absent = len(real_columns), numbers_can_be_absent(space)
+        self.state_space = _state_space(space, state_columns, times) if state_columns else None
         self.feature_dim = self.context_dim
         hot: dict[int, slice] = {}  # where among the features the one-hot of every column with states is
         if self.state_space is not None:
             self.feature_dim += self.state_space.feature_dim
             hot = dict(zip(self.state_space.columns_with_states(), self.state_space.one_hots(), strict=True))
-        lacking = [(reals.index(i), hot[j].start) for j, i in enumerate(varied) if i in reals]
-        timed = [(j, i) for j, i in enumerate(varied) if i in times]
-        for name, numbers in {"reals": reals, "varied": varied, "lacking": lacking, "timed": timed}.items():
-            self.register_buffer(name, torch.tensor(numbers, dtype=torch.long), persistent=False)
+        absent_features = [(real_columns.index(i), hot[j].start) for j, i in enumerate(state_columns) if i in real_columns]
+        time_columns = [(j, i) for j, i in enumerate(state_columns) if i in times]
+        places: dict[str, Sequence[Any]] = {"real_columns": real_columns, "state_columns": state_columns}
+        places |= {"absent_features": absent_features, "time_columns": time_columns}
+        for name, indices in places.items():
+            self.register_buffer(name, torch.tensor(indices, dtype=torch.long), persistent=False)
         self.states: MADE | None = None
-        if not states_last:  # a family whose other parts draw their first weights before calls it at its end
+        # A family whose own nets draw their first weights before the states' net does passes states_made_later=True, and calls
+        # `_model_states` at the end of its constructor.
+        if not states_made_later:
             self._model_states()
 
-    reals: Tensor
-    varied: Tensor
-    lacking: Tensor
-    timed: Tensor
+    real_columns: Tensor  # (D,) the columns that have a number u
+    state_columns: Tensor  # (S,) the columns whose state is modelled: those of several states, and times
+    absent_features: Tensor  # rows (i, f): number i is absent where feature f, the one-hot of the state "a number", is 0
+    time_columns: Tensor  # rows (s, i): state s is the time in column i
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
@@ -89,7 +93,7 @@ class ContinuousDensity(TractableDensity):
             return f"it is a density over real numbers, and {space.label(lattices[0])} is whole numbers{more}"
         if not space.columns(Real):
             return "it is a density over real numbers, and there is no column of them"
-        if can_lack(space) and not cls.allow_missing:
+        if numbers_can_be_absent(space) and not cls.allow_missing:
             odd = next(i for i in space.columns(Real) if space.kinds[i].states > 1)
             return f"it needs every number, and {space.label(odd)} has atoms or missing values, which have none"
         return None
@@ -137,16 +141,16 @@ class ContinuousDensity(TractableDensity):
             every number, (B, D), 0 where it is absent.
         """
         state, u, log_slope, _ = self.space.split(x)
-        if len(self.reals) < self.space.dim:
-            u, log_slope = u[:, self.reals], log_slope[:, self.reals]
+        if len(self.real_columns) < self.space.dim:
+            u, log_slope = u[:, self.real_columns], log_slope[:, self.real_columns]
         u, log_slope = u.to(self.dtype), log_slope.to(self.dtype)
         if self.states is None:
             return u, None, self._context_features(c), log_slope
-        values, absent = state[:, self.varied].to(self.states.space.dtype), state[:, self.reals] > 0
-        if self.can_lack:
+        values, absent = state[:, self.state_columns].to(self.states.space.dtype), state[:, self.real_columns] > 0
+        if self.numbers_can_be_absent:
             u, log_slope = u.masked_fill(absent, torch.nan), log_slope.masked_fill(absent, 0.0)
-        if len(self.timed):
-            place, column = self.timed.T
+        if len(self.time_columns):
+            place, column = self.time_columns.T
             values = values.index_copy(1, place, x.flatten(1)[:, column].to(values.dtype))
         return u, values, self._all_features(values, c), log_slope
 
@@ -165,7 +169,7 @@ class ContinuousDensity(TractableDensity):
 
     def _sample(self, n: int, c: Tensor | None) -> Tensor:
         state, features = self._draw_states(n, c)
-        return self._joined(self._draw(n, features), state)
+        return self._join_parts(self._draw(n, features), state)
 
     def _draw_states(self, n: int, c: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Draw the states (n, S); return them, None where no column has several, and the features of these rows."""
@@ -176,39 +180,39 @@ class ContinuousDensity(TractableDensity):
 
     def _absent(self, features: Tensor) -> Tensor:
         """Return which of the numbers (B, D) are absent in rows with these features."""
-        where, first = self.lacking.T
+        numbers, is_number = self.absent_features.T
         absent = torch.zeros(len(features), self.dim, dtype=torch.bool, device=features.device)
-        return absent.index_copy(1, where, features[:, first] == 0)
+        return absent.index_copy(1, numbers, features[:, is_number] == 0)
 
-    def _joined(self, u: Tensor, state: Tensor | None) -> Tensor:
+    def _join_parts(self, u: Tensor, state: Tensor | None) -> Tensor:
         """Return the data x with these numbers (B, D) and states (B, S)."""
-        if state is None and len(self.reals) == self.space.dim:
+        if state is None and len(self.real_columns) == self.space.dim:
             return self.space.join(torch.zeros(u.shape, dtype=torch.long, device=u.device), u)  # of sequences of any length
         full = torch.zeros(len(u), self.space.dim, dtype=torch.long, device=u.device)
-        full = full if state is None else full.index_copy(1, self.varied, self._indices(state))
-        x = self.space.join(full, u.new_zeros(len(u), self.space.dim).index_copy(1, self.reals, u.nan_to_num(0.0)))
-        if state is None or not len(self.timed):
+        full = full if state is None else full.index_copy(1, self.state_columns, self._indices(state))
+        x = self.space.join(full, u.new_zeros(len(u), self.space.dim).index_copy(1, self.real_columns, u.nan_to_num(0.0)))
+        if state is None or not len(self.time_columns):
             return x
-        place, column = self.timed.T
+        place, column = self.time_columns.T
         return x.index_copy(1, column, state[:, place].to(x.dtype))
 
     def _indices(self, state: Tensor) -> Tensor:
         """Return the states (B, S) as indices, with 0 in place of times, which are values."""
-        return (state.index_fill(1, self.timed[:, 0], 0.0) if len(self.timed) else state).long()
+        return (state.index_fill(1, self.time_columns[:, 0], 0.0) if len(self.time_columns) else state).long()
 
 
 def _times(space: Space) -> list[int]:
-    """Return the columns of times that vary, which are conditioned on as states are: a season depends on them."""
+    """Return the columns of times that have several values: numbers may depend on them, by season for instance."""
     times = [] if space.sequence else space.columns(Time)
     return [i for i in times if space.kinds[i].states > 1 or getattr(space.kinds[i], "size", 1) > 1]
 
 
-def _state_space(space: Space, varied: Sequence[int], times: Sequence[int]) -> Space:
+def _state_space(space: Space, state_columns: Sequence[int], times: Sequence[int]) -> Space:
     """Return the space of the columns' states, and of times as they are."""
-    kinds = [space.kinds[i] if i in times else Category(tuple(range(space.kinds[i].states))) for i in varied]
-    return Space(kinds, names=[space.names[i] for i in varied] if space.names is not None else None)
+    kinds = [space.kinds[i] if i in times else Category(tuple(range(space.kinds[i].states))) for i in state_columns]
+    return Space(kinds, names=[space.names[i] for i in state_columns] if space.names is not None else None)
 
 
-def can_lack(space: Space) -> bool:
-    """Tell whether a number can be absent: a real column has atoms, or a missing value."""
+def numbers_can_be_absent(space: Space) -> bool:
+    """Return whether a real column has atoms or a missing value, at which it has no number."""
     return any(isinstance(kind, Real) and kind.states > 1 for kind in space.kinds)

@@ -23,7 +23,7 @@ from genus.nets.strided import StridedDecoder, StridedEncoder
 from genus.random import rng
 from genus.space import Space
 
-__all__ = ["Critic", "generator_net", "players"]
+__all__ = ["Critic", "generator_net", "adversarial_losses"]
 
 EVALUATED = 2000  # held-out rows of an evaluation, and samples
 CELLS = 64  # among which samples are spread
@@ -183,7 +183,7 @@ def generator_net(inputs: int, space: Space, net: str, hidden: Sequence[int], ch
     return ImageDecoder(inputs, channels, pixels(space), 1, context_dim)
 
 
-def players(
+def adversarial_losses(
     critic: Critic,
     parameters: Iterable[nn.Parameter],
     real: Callable[[Tensor], Tensor],

@@ -32,14 +32,13 @@ class NormalisingFlow(ContinuousDensity):
     (Rezende & Mohamed 2015, arXiv:1505.05770).
 
     u are the numbers of the real columns x in their charts, standardised. A family makes its transforms of u and calls
-    `_compose`. A column may have states besides: which category it is, or which atom, or that it is missing (state 0 is an
-    ordinary number); `ContinuousDensity` models them, and gives them to the
-    transforms as features. An absent number passes through the transforms as NaN: no other coordinate depends on it,
-    and neither log-determinant nor base counts it.
+    `_compose`. A column may have states too: a category's levels, an atom, or that the value is missing (state 0 is an ordinary
+    number). `ContinuousDensity` models the states and gives them to the transforms as features. An absent number passes through
+    the transforms as NaN: no other coordinate depends on it, and neither log-determinant nor base counts it.
     """
 
     info = ContinuousDensity.info.replace(group="flows")
-    allow_missing = True  # as far as the transforms do, which `_compose` checks
+    allow_missing = True  # if all its transforms allow it, which `_compose` checks
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:
@@ -54,7 +53,7 @@ class NormalisingFlow(ContinuousDensity):
     # -- construction -------------------------------------------------------------------------------------------------
 
     def __init__(self, space: Space, context: Space | None = None, context_net: Sequence[int] = ()) -> None:
-        super().__init__(space, context, states_last=True, context_net=context_net)
+        super().__init__(space, context, states_made_later=True, context_net=context_net)
 
     @staticmethod
     def alternating(dim: int, i: int) -> list[int] | None:
@@ -66,7 +65,7 @@ class NormalisingFlow(ContinuousDensity):
         space = self.space
         self.transform = Chain(transforms)
         self.sequential = any(isinstance(t, Inverse) for t in transforms)  # the density is computed coordinate by coordinate
-        if self.can_lack and not self.transform.allow_missing:
+        if self.numbers_can_be_absent and not self.transform.allow_missing:
             odd = next(type(t).__name__ for t in transforms if not t.allow_missing)
             column = next(i for i in space.columns(Real) if space.kinds[i].states > 1)
             raise DataError(
@@ -74,7 +73,7 @@ class NormalisingFlow(ContinuousDensity):
                 " masked transforms with allow_missing=True, or a space without atoms."
             )
         self._check_transforms()
-        self.base: Base = make_base(base, self.dim, self.can_lack)
+        self.base: Base = make_base(base, self.dim, self.numbers_can_be_absent)
         self._model_states()
 
     def _check_transforms(self) -> None:
@@ -95,18 +94,18 @@ class NormalisingFlow(ContinuousDensity):
             raise GenusError(
                 f"SoftClip({ends[-1].bound:g}) puts out an interval, and the base is on the whole line: add Logit after it."
             )
-        # What is inverted throughout goes step by step one way, and the other way in one pass.
+        # A chain of inverted transforms takes a step for each coordinate forward and one pass backward: try the quick way.
         inverted = all(isinstance(t, Inverse | ActNorm) for t in self.transform.transforms)
-        either = self.transform.inverse if inverted else self.transform
+        quick_way = self.transform.inverse if inverted else self.transform
         try:
             with torch.no_grad(), isolated(0), evaluating(self.transform):
-                z, log_det = either(torch.zeros(2, dim), torch.zeros(2, width) if width else None)
+                z, log_det = quick_way(torch.zeros(2, dim), torch.zeros(2, width) if width else None)
         except (RuntimeError, IndexError) as error:
             raise GenusError(f"The transforms do not fit the {dim} numbers of a row: {error}.") from error
         if z.shape != (2, dim) or log_det.shape != (2,):
             raise GenusError(
-                f"The transforms make {tuple(z.shape[1:])} of the {dim} numbers of a row, and a flow needs as many again, in a"
-                " line: check their sizes, and end with Inverse(Reshape(...)) what works on images."
+                f"The transforms turn the {dim} numbers of a row into a tensor of shape {tuple(z.shape[1:])}, and a flow needs"
+                f" ({dim},): check their sizes, and put Inverse(Reshape(...)) after transforms of images."
             )
 
     def _initialise_numbers(self, u: Tensor, features: Tensor | None) -> None:
@@ -132,19 +131,19 @@ class NormalisingFlow(ContinuousDensity):
     # -- some columns alone ---------------------------------------------------------------------------------------------
 
     def _column_order(self) -> tuple[Sequence[int], int]:
-        """Return an order of the columns, and from how many leading columns on the density of the first columns is known.
+        """Return an order of the columns, and the least m for which the density of the first m columns is known.
 
-        Where all transforms share an order of the numbers, it is the columns with states, then the other numbers in that order:
-        a number depends on the states and on earlier numbers alone. The density of the first m columns is then known for every
-        m that takes in all columns with states, on which all numbers depend; otherwise that of all columns alone is.
+        Where all transforms share an order of the numbers, the order is first the columns with states, then the other numbers
+        as the transforms have them: a number depends on the states and on earlier numbers alone. The least m is then the number
+        of columns with states, on which all numbers depend. Otherwise only the density of all columns is known.
         """
         orders = [t.order for t in self.transform.transforms if isinstance(t, MaskedAutoregressive)]
         chained = len(orders) + sum(isinstance(t, ActNorm) for t in self.transform.transforms)
         # ActNorm works on each coordinate alone, so it keeps any order.
         one_order = all(order == orders[0] for order in orders) and chained == len(self.transform.transforms)
-        reals, states = self.reals.tolist(), self.varied.tolist()
+        reals, states = self.real_columns.tolist(), self.state_columns.tolist()
         numbers = [reals[i] for i in orders[0]] if orders else reals
-        mixed = [i for i in numbers if i in states]  # a number and states besides
+        mixed = [i for i in numbers if i in states]  # columns with a number and states too
         # A column with both is in every prefix, its number with its states. Its number must not depend on one that may be left
         # out, so it has to lead the transforms' order.
         if not one_order or not self.base.independent or mixed != numbers[: len(mixed)]:
@@ -158,28 +157,28 @@ class NormalisingFlow(ContinuousDensity):
         u, state, features, total = self._parts(x, c)
         z = u
         for transform in self.transform.transforms:
-            z, log_slope = transform.each(z, features)  # type: ignore[operator]
+            z, log_slope = transform.elementwise(z, features)  # type: ignore[operator]
             total = total + log_slope
-        total = torch.where(z.isnan(), 0.0, self.base.each(z) + total)
-        first = torch.isin(self.reals, torch.tensor(self._column_order()[0][:m], device=u.device))
+        total = torch.where(z.isnan(), 0.0, self.base.log_prob_by_number(z) + total)
+        first = torch.isin(self.real_columns, torch.tensor(self._column_order()[0][:m], device=u.device))
         return self._with_states(total[:, first].sum(1), state, c)
 
     def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None, blanks: bool = True) -> Tensor:
-        """Draw z anew for the other numbers; z of the first numbers depends on no others, and stays."""
+        """Draw z anew for the numbers after the first m columns; z of the first ones depends on no others, and stays."""
         if m == self.space.dim:
             return x
         u, state, features, _ = self._parts(x, c)
-        drawn = torch.isin(self.reals, torch.tensor(self._column_order()[0][m:], device=u.device))
-        z = torch.where(drawn, self.base.sample(len(x), self.reals).to(u), self.transform(u, features)[0])
-        return self._joined(self.transform.inverse(z, features)[0], state)
+        drawn = torch.isin(self.real_columns, torch.tensor(self._column_order()[0][m:], device=u.device))
+        z = torch.where(drawn, self.base.sample(len(x), self.real_columns).to(u), self.transform(u, features)[0])
+        return self._join_parts(self.transform.inverse(z, features)[0], state)
 
     # -- sampling -------------------------------------------------------------------------------------------------------
 
     def sample_and_log_prob(self, n: int, c: Tensor | None = None, seed: int | None = None) -> tuple[Tensor, Tensor]:
-        """Draw n data with their log-densities, by one pass through the inverse, with gradients.
+        """Draw n rows with their log-densities, by one pass through the inverse, with gradients.
 
-        Where the density goes coordinate by coordinate, as an inverse autoregressive flow's does, this does not. The component
-        of a mixture base and the states of columns are drawn without gradients.
+        An inverse autoregressive flow, whose `log_prob` takes a step for each coordinate, needs one pass here too. The
+        component of a mixture base and the states of columns are drawn without gradients.
 
         Returns:
             x (n, *shape) in data units, and log p(x | c) (n,) in nats.
@@ -199,7 +198,7 @@ class NormalisingFlow(ContinuousDensity):
     def to_base(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to the base: return z and the log-determinant of the map.
 
-        Of a table of real numbers, `log_prob(x)` is `base.log_prob(z)` plus the log-determinant; the states of other columns
+        For a table of real numbers, `log_prob(x)` is `base.log_prob(z)` plus the log-determinant; the states of other columns
         add their own log-probability.
 
         Args:
@@ -229,13 +228,13 @@ class NormalisingFlow(ContinuousDensity):
         if self.states is not None:
             raise DataError("from_base needs columns of real numbers alone: z does not tell the states of other columns.")
         u, log_det = self.transform.inverse(z, self._context_features(self._check_context(c, len(z))))
-        x = self._joined(u, None)
+        x = self._join_parts(u, None)
         return x, log_det - self._log_slope(x)
 
     def _sample_and_log_prob(self, n: int, c: Tensor | None) -> tuple[Tensor, Tensor]:
         state, features = self._draw_states(n, c)
         u, log_density = self._draw_with_density(n, features)
-        x = self._joined(u, state)
+        x = self._join_parts(u, state)
         return x, self._with_states(log_density + self._log_slope(x), state, c)
 
     def _draw(self, n: int, features: Tensor | None) -> Tensor:
@@ -243,19 +242,19 @@ class NormalisingFlow(ContinuousDensity):
 
     def _draw_with_density(self, n: int, features: Tensor | None) -> tuple[Tensor, Tensor]:
         """Draw u (n, D), NaN where absent; return it with its log-density (n,)."""
-        z = self.base.sample(n, self.reals).to(self.dtype)
-        if self.can_lack and features is not None:
+        z = self.base.sample(n, self.real_columns).to(self.dtype)
+        if self.numbers_can_be_absent and features is not None:
             z = z.masked_fill(self._absent(features), torch.nan)
         u, log_det = self.transform.inverse(z, features)
         return u, self.base.log_prob(z) - log_det
 
 
-class Repeated(NormalisingFlow):
-    """Compose several transforms of the same sort: a subclass gives `_layers`."""
+class RepeatedFlow(NormalisingFlow):
+    """Put an `ActNorm` before several transforms of the same sort, which a subclass gives by `_make_transforms`."""
 
     fit_defaults = MappingProxyType({"learning_rate": 1e-3, "weight_decay": 0.1})
-    # The default number of transforms below 1,000 rows; from there on 2.5 times as many: 2 and 5, of couplings, of which each
-    # moves half of the coordinates, 4 and 10.
+    # How many transforms `default_hyperparameters` takes for fewer than 1,000 rows; for more rows it takes 2.5 times as many.
+    # Couplings, each of which moves half of the coordinates, set 4, so that they have 4 or 10 where others have 2 or 5.
     few_transforms = 2
     WIDEST = 2048  # coordinates, above which none has a linear map of all, whose weights grow with the square of their number
 
@@ -270,13 +269,13 @@ class Repeated(NormalisingFlow):
         context_net: Sequence[int] = (),
     ) -> None:
         super().__init__(space, context, context_net)
-        dim, allow_missing = self.dim, self.can_lack
+        dim, allow_missing = self.dim, self.numbers_can_be_absent
         net = {"hidden": hidden, "dropout": dropout, "context_dim": self.feature_dim, "allow_missing": allow_missing}
-        self._compose([ActNorm(dim, allow_missing), *self._layers(dim, transforms, net)], base)
+        self._compose([ActNorm(dim, allow_missing), *self._make_transforms(dim, transforms, net)], base)
 
-    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        """Return the transforms of D numbers, with `net` as arguments of their nets."""
-        raise TypeError(f"{type(self).__name__} must define _layers(dim, transforms, net).")
+    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+        """Return so many transforms of D = dim numbers; `net` holds the arguments of the net of each."""
+        raise TypeError(f"{type(self).__name__} must define _make_transforms(dim, transforms, net).")
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:

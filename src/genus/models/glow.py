@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from genus.errors import DataError, GenusError
-from genus.models.continuous import can_lack
+from genus.models.continuous import numbers_can_be_absent
 from genus.models.flow import NormalisingFlow
 from genus.space import Space
 from genus.transforms import ActNorm, Chain, Coupling, Linear, Multiscale, Reshape, Squeeze, Transform
@@ -74,7 +74,7 @@ class Glow(NormalisingFlow, name="glow"):
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
         if len(space.shape) not in (2, 3) or space.shape[-1] % 2 or space.shape[-2] % 2:
             return "it models images of even height and width, (height, width) or (channels, height, width)"
-        if can_lack(space):
+        if numbers_can_be_absent(space):
             return "its convolutions cannot leave out pixels that have atoms or may be missing"
         return super().limits(space, context)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from genus.models.flow import Repeated
+from genus.models.flow import RepeatedFlow
 from genus.transforms import Inverse, MaskedAutoregressive, Transform
 
 __all__ = ["IAF"]
 
 
-class IAF(Repeated, name="iaf"):
+class IAF(RepeatedFlow, name="iaf"):
     """Map z to x by x_i = m_i(z_<i) + z_i exp(s_i(z_<i)), several times (inverse autoregressive flow; Kingma et al. 2016,
     arXiv:1606.04934).
 
@@ -31,13 +31,13 @@ class IAF(Repeated, name="iaf"):
     (torch.Size([3, 2]), torch.Size([3]))
     """
 
-    info = Repeated.info.replace(
+    info = RepeatedFlow.info.replace(
         title="inverse autoregressive flow",
         formula="xᵢ = mᵢ(z₁ … zᵢ₋₁) + zᵢ exp(sᵢ(z₁ … zᵢ₋₁)), several times",
         good="drawing in one pass: students and posteriors",
         bad="the density of given rows, which goes column by column",
     )
 
-    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         net = net | {"direct": dim <= self.WIDEST}
         return [Inverse(MaskedAutoregressive(dim, order=self.alternating(dim, i), **net)) for i in range(transforms)]

@@ -14,7 +14,7 @@ from genus.ladder.unknown import unknown_entries
 from genus.nets.dense import Modulated, dense
 from genus.nets.heads import Coordinates, Head
 from genus.nets.residual import ImageDecoder, ImageEncoder
-from genus.random import draw_places
+from genus.random import draw_indices
 from genus.space import Space
 
 __all__ = ["LatentVariable", "Use"]
@@ -294,7 +294,7 @@ class LatentVariable(GenerativeModel):
         present = ~missing.flatten(1).repeat(len(codes), 1)
         log_likelihood = self._likelihood(codes.flatten(0, 1), contexts).log_prob(x).flatten(1)
         log_weight = torch.where(present, log_likelihood, 0.0).sum(1).view(len(codes), len(x))
-        chosen = draw_places(log_weight.T.softmax(1))
+        chosen = draw_indices(log_weight.T.softmax(1))
         return codes[chosen, torch.arange(len(x), device=x.device)]
 
     def _draw_code(self, n: int, c: Tensor | None) -> Tensor:

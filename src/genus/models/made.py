@@ -101,6 +101,7 @@ class MADE(SeveralOrders, name="made"):
         shuffles = (torch.randperm(space.dim) for _ in range(orders))
         chosen = [torch.tensor(self.order)] if orders == 1 else [*scans(space), *shuffles][:orders]
         self.register_buffer("orders", torch.stack(chosen))
+        self._read_orders: list[list[int]] | None = None
         if orders > 1:
             self.order = None
         self.register_buffer("centre", torch.zeros(self.tokens.total))
@@ -144,11 +145,17 @@ class MADE(SeveralOrders, name="made"):
 
     def _log_conditionals(self, x: Tensor, c: Tensor | None, k: int = 0) -> Tensor:
         # The compiler cannot look into a buffer, and masks can be made of it as it is.
-        order = self.order or (self.orders[k] if is_traced() else self.orders[k].tolist())
+        order = self.order or (self.orders[k] if is_traced() else self._own_orders()[k])
         parts = self.space.split(x)
         unit, seen = self._seen(x, parts, k)
         h = self.nets[k](seen - self.centre, self._context_features(c), order)
         return self.outputs.log_prob(h, x, unit, parts)
+
+    def _own_orders(self) -> list[list[int]]:
+        """Return the order of every net, read from the buffer once: a step must not wait for a GPU."""
+        if self._read_orders is None:
+            self._read_orders = self.orders.tolist()
+        return self._read_orders
 
     def _seen(self, x: Tensor, parts: Parts, k: int) -> tuple[Unit | None, Tensor]:
         """Return where the mixtures of rows x stand in the k-th order, and what its net sees, (B, its inputs)."""
@@ -165,7 +172,7 @@ class MADE(SeveralOrders, name="made"):
     # -- sampling -------------------------------------------------------------------------------------------------------
 
     def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None, k: int = 0) -> Generator[Coordinates, Tensor, None]:
-        net, order, features = self.nets[k], self.orders[k].tolist(), self._context_features(c)
+        net, order, features = self.nets[k], self._own_orders()[k], self._context_features(c)
         known = None if self.regression is None else self.regression.start(n, k)
         if prefix is None:
             i, (h, state) = 0, net.start(n, features, order)  # type: ignore[operator]
@@ -209,6 +216,7 @@ def scans(space: Space) -> list[Tensor]:
 
 def _check_loaded(model: MADE, keys: Any) -> None:
     """Raise DataError where numbers that were read make no density."""
+    model._read_orders = None
     model.check_orders()
     if model.regression is not None:
         model.regression.check(model.orders.tolist())

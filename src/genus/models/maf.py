@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from genus.models.flow import Repeated
+from genus.models.flow import RepeatedFlow
 from genus.transforms import MaskedAutoregressive, Transform
 
 __all__ = ["MAF"]
 
 
-class MAF(Repeated, name="maf"):
+class MAF(RepeatedFlow, name="maf"):
     """Masked autoregressive flow: z_i = (x_i - m_i(x_<i)) exp(-s_i(x_<i)), several times (Papamakarios et al. 2017,
     arXiv:1705.07057).
 
@@ -19,7 +19,7 @@ class MAF(Repeated, name="maf"):
 
     Args:
         space: of x.
-        context: the space of what is given; None, the default, for a model without context.
+        context: the space of what x is conditioned on; None, the default, for a model without context.
         transforms: how many masked autoregressive transforms, 5 by default; every second reverses the order of coordinates.
         hidden: widths of every transform's hidden layers, (128, 128) by default. Each transform of up to 2,048 coordinates also
             has a masked linear map, so that one alone can fit any Gaussian.
@@ -30,18 +30,18 @@ class MAF(Repeated, name="maf"):
     >>> import torch
     >>> from genus import Real, Space
     >>> model = MAF(Space([Real(), Real(loc=5.0, scale=2.0)]), transforms=3, hidden=(32,))
-    >>> model.log_prob(torch.tensor([[0.0, 5.0]])).exp()  # at birth: a normal in data units
+    >>> model.log_prob(torch.tensor([[0.0, 5.0]])).exp()  # before training, a normal in data units
     tensor([0.0796], grad_fn=<ExpBackward0>)
     """
 
-    info = Repeated.info.replace(
+    info = RepeatedFlow.info.replace(
         title="masked autoregressive flow",
         formula="zᵢ = (xᵢ − mᵢ(x₁ … xᵢ₋₁)) exp(−sᵢ(x₁ … xᵢ₋₁)), several times",
         good="smooth numbers in tens of columns",
         bad="whole numbers and categories, of which it has a bound or a table; peaks far apart",
     )
 
-    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         # direct: a masked linear map beside each net, which starts as the whitening of the data
         net = net | {"direct": dim <= self.WIDEST}
         return [MaskedAutoregressive(dim, order=self.alternating(dim, i), **net) for i in range(transforms)]

@@ -333,7 +333,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
     def _draw_given(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Tensor:
         missing = torch.zeros(self.space.dim, dtype=torch.bool, device=x.device)
         missing[columns] = True
-        drawn = self.parts.sample_given(x, missing.expand(len(x), -1), c)
+        drawn = self.parts.given(x, missing.expand(len(x), -1), c)()
         if not blanks or not self.blanks.columns:
             return drawn
         return set_blanks(self.space, drawn, columns, self.blanks.draw(x, columns))

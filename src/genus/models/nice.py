@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from genus.models.flow import Repeated
+from genus.models.flow import RepeatedFlow
 from genus.transforms import Additive, Coupling, Elementwise, Transform, halves
 
 __all__ = ["NICE"]
 
 
-class NICE(Repeated, name="nice"):
+class NICE(RepeatedFlow, name="nice"):
     """Additive couplings, which keep volumes, then a scale for every coordinate (Dinh et al. 2015, arXiv:1410.8516).
 
     Both directions take one pass.
@@ -26,7 +26,7 @@ class NICE(Repeated, name="nice"):
     torch.Size([3, 2])
     """
 
-    info = Repeated.info.replace(
+    info = RepeatedFlow.info.replace(
         title="additive couplings",
         formula="x = f₁(… fₙ(z)), each adding to half of the columns a function of the other half",
         good="drawing and scoring in one pass each; a lesson in volumes that stay",
@@ -34,6 +34,6 @@ class NICE(Repeated, name="nice"):
     )
     few_transforms = 4
 
-    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         couplings = [Coupling(halves(dim, i % 2 == 0), map=Additive(), **net) for i in range(transforms)]
         return [*couplings, Elementwise(dim, context_dim=net["context_dim"])]

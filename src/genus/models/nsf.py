@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from genus.models.flow import Repeated
+from genus.models.flow import RepeatedFlow
 from genus.space import Space
 from genus.transforms import Coupling, Linear, MaskedAutoregressive, Spline, Transform, halves
 
 __all__ = ["NSF"]
 
 
-class NSF(Repeated, name="nsf"):
+class NSF(RepeatedFlow, name="nsf"):
     """Compose rational-quadratic splines whose parameters come from masked nets or couplings.
 
     See Durkan et al. 2019, arXiv:1906.04032. With couplings both directions take one pass; with masked nets the density takes
@@ -33,7 +33,7 @@ class NSF(Repeated, name="nsf"):
     torch.Size([3, 2])
     """
 
-    info = Repeated.info.replace(
+    info = RepeatedFlow.info.replace(
         title="neural spline flow",
         formula="zᵢ = a rational-quadratic spline of xᵢ whose knots depend on x₁ … xᵢ₋₁",
         good="numbers whose density has peaks and edges: the sharpest of the flows",
@@ -54,7 +54,7 @@ class NSF(Repeated, name="nsf"):
     ) -> None:
         super().__init__(space, context, transforms, hidden, dropout, base, context_net)
 
-    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         spline, mixed = Spline(self.config["bins"]), not net["allow_missing"] and dim <= self.WIDEST
         chain: list[Transform] = []
         for i in range(transforms):

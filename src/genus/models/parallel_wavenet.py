@@ -75,9 +75,9 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
 
         Every flow is affine in z_t, so their composition is: x_t is normal, given the noise before it.
         """
-        noise = self.base.sample(n, self.reals)[:, :length].to(self.dtype)
+        noise = self.base.sample(n, self.real_columns)[:, :length].to(self.dtype)
         features, u, log_scale = self._context_features(c), noise, noise.new_zeros(noise.shape)
         for inverse in reversed(self.transform.transforms):
-            u, log_slope = inverse.transform.each(u, features)  # type: ignore[union-attr, operator]
+            u, log_slope = inverse.transform.elementwise(u, features)  # type: ignore[union-attr, operator]
             log_scale = log_scale + log_slope
-        return NoiseSteps(self._joined(u, None), u - noise * log_scale.exp(), log_scale)
+        return NoiseSteps(self._join_parts(u, None), u - noise * log_scale.exp(), log_scale)

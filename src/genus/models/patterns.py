@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genus.errors import DataError
 from genus.models.gaussians import Gaps
-from genus.random import draw_places, rng
+from genus.random import draw_indices, rng
 from genus.space import Space
 
 __all__ = ["BlankPatterns", "set_blanks"]
@@ -99,7 +99,7 @@ class BlankPatterns(nn.Module):
         others = [i for i in self.columns if i not in columns]
         known = self.space.unknown_blanks(x)[:, others]
         shares = self._shares(known, self._places(others)[1])
-        part = draw_places(shares)
+        part = draw_indices(shares)
         noise = torch.rand(len(x), len(own), dtype=torch.float64, device=x.device, generator=rng(x.device))
         seen = torch.cat(
             [self.patterns, torch.zeros_like(self.patterns[:1])]

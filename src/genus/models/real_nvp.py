@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from genus.models.flow import Repeated
+from genus.models.flow import RepeatedFlow
 from genus.transforms import ActNorm, Coupling, Transform, halves
 
 __all__ = ["RealNVP"]
 
 
-class RealNVP(Repeated, name="real-nvp"):
+class RealNVP(RepeatedFlow, name="real-nvp"):
     """Affine couplings (Dinh et al. 2017, arXiv:1605.08803), with activation normalisation between them.
 
     Both directions take one pass. For images see `Glow`.
@@ -27,7 +27,7 @@ class RealNVP(Repeated, name="real-nvp"):
     torch.Size([3, 2])
     """
 
-    info = Repeated.info.replace(
+    info = RepeatedFlow.info.replace(
         title="affine couplings",
         formula="x = f₁(… fₙ(z)), each scaling and shifting half of the columns by the other half",
         good="drawing and scoring numbers in one pass each",
@@ -35,6 +35,6 @@ class RealNVP(Repeated, name="real-nvp"):
     )
     few_transforms = 4
 
-    def _layers(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
+    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
         pairs = [(Coupling(halves(dim, i % 2 == 0), **net), ActNorm(dim, net["allow_missing"])) for i in range(transforms)]
         return [layer for pair in pairs for layer in pair]

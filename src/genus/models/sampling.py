@@ -13,7 +13,7 @@ from genus.errors import DataError, GenusError
 from genus.nets.heads import Coordinates, SamplingOptions
 from genus.space import Kind, Space
 
-__all__ = ["GenerationOptions", "Steps", "checked_prefixes", "draw_positions", "end_value", "end_values", "total_length"]
+__all__ = ["GenerationOptions", "Steps", "checked_prefixes", "draw_positions", "end_value", "total_length"]
 
 # (n, c, prefix (n, m) or None) -> the distribution of every position in turn; it is sent the values (n, 1) drawn from each.
 Steps = Callable[[int, Tensor | None, Tensor | None], Generator[Coordinates, Tensor, None]]
@@ -69,7 +69,8 @@ def draw_positions(
     if common >= length:
         return x
     lengths = lengths.to(x.device)
-    ended = _Ended(x[:, :common], end_values(space), stop)
+    ends = [_end(kind) for kind in space.kinds[: space.period]] if space.ends else []
+    ended = _Ended(x[:, :common], ends, stop)
     distributions = steps(n, c, x[:, :common] if common else None)
     distribution = next(distributions)
     for i in range(common, length):
@@ -78,7 +79,7 @@ def draw_positions(
             value = torch.where(i < lengths, x[:, i], value)
         x[:, i] = value = ended.filled(value, i >= lengths, i)
         _report(callback, value)
-        if i + 1 >= longest and ended.everywhere():
+        if i + 1 >= longest and ended.can_end and bool(ended.rows.all()):
             ended.fill_rest(x, i + 1)
             break
         if i + 1 < length:
@@ -112,6 +113,7 @@ class _Ended:
     def __init__(self, prefix: Tensor, ends: Sequence[float], stop: float | None) -> None:
         self.ends, self.stop, self.period = ends, stop, max(1, len(ends))
         self.end = end = ends[0] if ends else None
+        self.can_end = end is not None or stop is not None
         self.rows, self.fill = torch.zeros(len(prefix), dtype=torch.bool, device=prefix.device), prefix.new_zeros(len(prefix))
         if end is not None:
             self._mark(_equal(prefix[:, :: self.period], end).any(1), end)
@@ -123,7 +125,7 @@ class _Ended:
         """
         if i % self.period:
             return torch.where(self.rows, self.ends[i % self.period], value)
-        value = torch.where(self.rows, self.fill, value) if self._can_end else value
+        value = torch.where(self.rows, self.fill, value) if self.can_end else value
         if self.stop is not None:
             self._mark(_equal(value, self.stop) & drawn, self.stop)
         if self.end is not None:
@@ -136,14 +138,6 @@ class _Ended:
         for i in range(1, self.period):
             x[:, start + (i - start) % self.period :: self.period] = self.ends[i]
 
-    def everywhere(self) -> bool:
-        """Tell whether every row has ended."""
-        return self._can_end and bool(self.rows.all())
-
-    @property
-    def _can_end(self) -> bool:
-        return self.end is not None or self.stop is not None
-
     def _mark(self, hit: Tensor, symbol: float) -> None:
         self.fill = torch.where(hit & ~self.rows, symbol, self.fill)
         self.rows = self.rows | hit
@@ -152,11 +146,6 @@ class _Ended:
 def _equal(value: Tensor, symbol: float) -> Tensor:
     """Compare with a symbol, which may be NaN."""
     return value.isnan() if symbol != symbol else value == symbol
-
-
-def end_values(space: Space) -> list[float]:
-    """Return the values that a step has at the end of a sequence and after it; none where sequences do not end."""
-    return [_end(kind) for kind in space.kinds[: space.period]] if space.ends else []
 
 
 def end_value(space: Space) -> float:

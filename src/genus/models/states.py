@@ -16,7 +16,7 @@ from genus.models.leaves import ColumnLeaves, Located
 from genus.random import rng
 from genus.space import Category, Space
 
-__all__ = ["ColumnStates", "smoothed"]
+__all__ = ["ColumnStates", "smoothed", "smoothed_apart"]
 
 STRENGTHS = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0)  # rows' worth of a prior, to choose from
 SMOOTH = (0.0, 0.5, 1.0)  # the shares of the slopes within bins to choose from
@@ -97,7 +97,8 @@ class ColumnStates(nn.Module):
                 state = np.append(state, state.max(initial=-1) + 1) if kind.has_missing else state
             states.append(state)
             of_state, number = (torch.as_tensor(np.bincount(state, w)).double() for w in (count, np.ones(leaves.count)))
-            mass = smoothed(of_state[None, None], torch.ones_like(of_state)[None, None] / len(of_state))[0, 0]
+            missing = torch.as_tensor(only_blanks(leaves, state))[None]
+            mass = smoothed_apart(of_state[None, None], torch.ones_like(of_state)[None, None] / len(of_state), missing)[0, 0]
             leaf = torch.as_tensor(count, dtype=torch.float64)[None, None]
             share = smoothed(leaf, 1 / number[state][None, None], of_state[state][None, None])[0, 0]
             log_leaf.append((mass[state] * share).log())
@@ -122,6 +123,13 @@ class ColumnStates(nn.Module):
         out = torch.zeros(self.space.dim, self.width, dtype=torch.float64)
         for i, mass in enumerate(self._mass):
             out[i, : len(mass)] = torch.as_tensor(mass / mass.sum())
+        return out
+
+    def missing(self) -> Tensor:
+        """Return which state of each column means a missing value and nothing else, (D, width)."""
+        out = torch.zeros(self.space.dim, self.width, dtype=torch.bool)
+        for i, (leaves, state) in enumerate(zip(self._leaves, self._state, strict=True)):
+            out[i, : self.sizes[i]] = torch.as_tensor(only_blanks(leaves, state))
         return out
 
     def check(self) -> None:
@@ -234,6 +242,32 @@ def smoothed(counts: Tensor, prior: Tensor, total: Tensor | None = None) -> Tens
         best = torch.maximum(best, value)
     strength = chosen[:, None, None]
     return (counts + strength * prior) / (total + strength)
+
+
+def smoothed_apart(counts: Tensor, prior: Tensor, missing: Tensor) -> Tensor:
+    """Return the rows of tables as probabilities, `smoothed` in two stages: missing or not, then which of the other states.
+
+    Values may depend on nothing where blanks follow from another column, so that each stage has a weight of its own.
+
+    Args:
+        counts: (T, R, S), of T tables of R rows.
+        prior: (T, 1 or R, S), of which the last dimension sums to 1.
+        missing: (T, S), the state of each table that means a missing value; none of a table without one.
+
+    Returns:
+        (T, R, S); rows without counts are the prior.
+    """
+    blank = missing[:, None].to(counts)
+    shares = [torch.stack([(part * blank).sum(-1), (part * (1 - blank)).sum(-1)], dim=-1) for part in (counts, prior)]
+    first, present = smoothed(*shares), shares[1][..., 1:].clamp(min=1e-300)
+    values = smoothed(counts * (1 - blank), prior * (1 - blank) / present)
+    return first[..., :1] * blank + first[..., 1:] * values
+
+
+def only_blanks(leaves: ColumnLeaves, state: np.ndarray) -> np.ndarray:
+    """Return for each state (states,) whether the missing value is all that it holds, by the states (leaves,) of leaves."""
+    blank = np.arange(len(state)) == (leaves.blank if leaves.kind.has_missing else -1)
+    return np.bincount(state, ~blank) == 0
 
 
 def runs(counts: np.ndarray, most: int) -> np.ndarray:

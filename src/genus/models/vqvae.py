@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from genus.errors import GenusError
 from genus.ladder import ApproximateDensity, Counted, Learned, Loss, TractableDensity, build_family
@@ -152,7 +151,7 @@ class VQVAE(LatentVariable, ApproximateDensity, name="vq-vae"):
     def _count(self, symbols: Tensor, h: Tensor) -> None:
         """Update how often each entry is used, and move entries that are hardly used."""
         levels = self.levels
-        share = F.one_hot(symbols, levels).to(self.used.dtype).mean(0)
+        share = (symbols.unsqueeze(2) == torch.arange(levels, device=symbols.device)).to(self.used.dtype).mean(0)
         self.used.mul_(MEMORY).add_((1 - MEMORY) * share)
         rare = self.used < RARE / levels
         self._move(rare, h)

@@ -1,4 +1,4 @@
-"""A causal transformer: every position attends to the last ones, in one pass, or in steps from cached keys and values."""
+"""A causal transformer with a window: outputs at all positions in one pass, or one by one from cached keys and values."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.nets.causal import CausalNet
-from genus.nets.dense import Dropout
-from genus.nets.kernels.decoding import KeyValueCache, compiled_decode_step, decode_step, norm
+from genus.nets.dense import Dropout, rms_norm
+from genus.nets.kernels.decoding import KeyValueCache, compiled_decode_step, decode_step
 
 __all__ = ["Transformer"]
 
-CHUNK = 64  # queries at a time, with the keys that any of them may see: most of the others are never multiplied
+CHUNK = 64  # queries at a time, multiplied only with the keys that one of them may see
 BASE = 10_000.0  # RoPE base: pair i turns by BASE^(-i / half) radians a position
 
 
@@ -28,7 +28,7 @@ class Transformer(CausalNet):
         layers: the number of blocks.
         heads: the number of heads of every attention; width / heads is even.
         window: output i attends to tokens i - window + 1 ... i, so a longer sequence slides through it.
-        dropout: the share that is dropped of tokens, and of what every part adds to the residual stream.
+        dropout: the probability of dropping a feature of the tokens, and of what attention and MLP add to the residual stream.
         context_dim: the width of the context's features.
     """
 
@@ -39,11 +39,11 @@ class Transformer(CausalNet):
         self.heads, self.window = heads, window
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.drop = SharedDropout(dropout)
-        # The token of the beginning carries the context too, but slides out of the window: so every token carries it.
+        # The first token carries the context (`CausalNet.first`), but slides out of the window, so every token carries it too.
         self.context_to_tokens = nn.Linear(context_dim, width, bias=False) if context_dim else None
 
     def matrices(self) -> list[nn.Parameter]:
-        """Return the weights that take a vector of the net to another, which Muon may train."""
+        """Return the weight matrices of the blocks, which Muon may train."""
         return [p for p in self.blocks.parameters() if p.ndim == 2]
 
     def rotations(self, start: int, stop: int, like: Tensor) -> Tensor:
@@ -60,13 +60,13 @@ class Transformer(CausalNet):
     def _pass(self, tokens: Tensor, c: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Return the outputs (B, P, width) for tokens (B, P, width), and the keys and values of every block."""
         x = tokens if self.context_to_tokens is None else tokens + self.context_to_tokens(c)[:, None]
-        x = self.drop(norm(x))
+        x = self.drop(rms_norm(x))
         rotation, cache = self.rotations(0, x.shape[1], x), []
         for block in self.blocks:
             q, k, v = block.project(x, rotation)  # type: ignore[operator]
             x = block.add(x, attend(q, k, v, self.window))  # type: ignore[operator]
             cache.append((k, v))
-        return norm(x), cache
+        return rms_norm(x), cache
 
     # -- one position after another, by the kernel ------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class Transformer(CausalNet):
     def empty(self, batch: int, c: Tensor | None) -> KeyValueCache:
         """Return a cache for B = batch sequences that has seen nothing: of every block (B, 2 heads, window, width / heads).
 
-        Its memory is not set: a step reads only the positions that are filled. With it is kept what the context
+        Its memory is not initialised: a step reads only the positions that are filled. The cache also keeps what the context
         c (B, context_dim) adds to every token, (B, width).
         """
         context = None if self.context_to_tokens is None else self.context_to_tokens(c).expand(batch, -1)
@@ -113,12 +113,12 @@ class Transformer(CausalNet):
         rotation = self.rotations(seen, seen + 1, x)
         place = seen % self.window
         state = state._replace(seen=seen + 1)
-        # torch.compile specialises on size 1: what it makes for one filled position serves no other, so that run is eager.
+        # torch.compile specialises on size 1: its code for one filled position serves no other, so that step runs eagerly.
         if not self.compiled or filled == 1:
             return decode_step(self.blocks, kv_cache, x, rotation, place), state  # type: ignore[arg-type]
         for cache in kv_cache:
             torch._dynamo.maybe_mark_dynamic(cache, 2)
-        # The place is a tensor: of a number the compiler would make a graph for each.
+        # The place is a tensor, since torch.compile would make a graph for each value of a number.
         return compiled_decode_step(self.blocks, kv_cache, x, rotation, torch.full((1,), place, device=x.device)), state
 
 
@@ -140,15 +140,15 @@ class Block(nn.Module):
 
     def project(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k, v (B, heads, P, width / heads) of the stream x (B, P, width); rotation (P, width / heads / 2, 2)."""
-        x, size = norm(x), (*x.shape[:2], self.heads, x.shape[2] // self.heads)
+        x, size = rms_norm(x), (*x.shape[:2], self.heads, x.shape[2] // self.heads)
         q, k, v = (to(x).view(size).transpose(1, 2) for to in (self.query, self.key, self.value))
-        q, k = rotate(norm(torch.stack([q, k]).to(rotation.dtype)), rotation).unbind()
+        q, k = rotate(rms_norm(torch.stack([q, k]).to(rotation.dtype)), rotation).unbind()
         return q, k, v
 
     def add(self, x: Tensor, attended: Tensor) -> Tensor:
         """Return the stream x (B, P, width) after this block, attended (B, heads, P, width / heads) being its attention."""
         x = x + self.drop(self.outward(attended.transpose(1, 2).flatten(2)))
-        active = F.relu(self.up(norm(x)))
+        active = F.relu(self.up(rms_norm(x)))
         return x + self.drop(self.down(active * active))  # on CPU, square() of few numbers takes three times as long
 
 

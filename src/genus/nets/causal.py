@@ -1,4 +1,4 @@
-"""The causal contract: one pass gives every position's output, and steps give them one at a time, the same."""
+"""The base of causal nets for sequences: one pass gives the outputs at all positions, and steps give the same one by one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ class CausalNet(nn.Module):
     - `empty(batch, c)`: the state before anything was seen;
     - `advance(state, token)`: token (B, width) -> output (B, width), and the state after it: what `parallel` would give,
       at the cost of one position;
-    - `rows(state, index)`, if it likes: the state of some of its sequences, by which draws that begin alike share the pass.
+    It may give `rows(state, index)`, the states of some of the sequences: draws that begin alike then share the pass over their
+    common beginning.
 
-    The state is whatever the net remembers: keys and values, a hidden vector, queues of past layers. It may be changed in
-    place, so a state is used once.
+    The state is whatever the net remembers: keys and values, a hidden vector, queues of past layers. `advance` may change it in
+    place, so a state may be used once only.
 
     Args:
         width: of tokens and outputs.
         context_dim: of the context's features c (B, context_dim); 0 for none. The beginning token depends on it.
     """
 
-    compiled: bool | None = None  # whether torch compiles the steps, as a model asks for; None: this net's it cannot compile
+    compiled: bool | None = None  # whether `advance` runs compiled; None: this net's steps cannot be compiled
 
     def __init__(self, width: int, context_dim: int = 0) -> None:
         super().__init__()
@@ -74,9 +75,9 @@ class CausalNet(nn.Module):
         return h, state
 
     def rows(self, state: Any, index: Tensor) -> Any:
-        """Return the state of sequences index (n,) of a state, each as often as it is named, in memory of its own.
+        """Return a copy of the states of sequences index (n,), in which a sequence may be named several times.
 
-        None, as here: every draw reads its beginning by itself.
+        None, as here, says that the net cannot copy states; each draw then reads its beginning anew.
         """
         return None
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from genus import random
 
-__all__ = ["Dropout", "Modulated", "Modulation", "dense", "linear", "modulate"]
+__all__ = ["Dropout", "Modulated", "Modulation", "dense", "linear", "modulate", "rms_norm"]
+
+EPSILON = 1e-6  # the length of a vector below which `rms_norm` does not scale it up
 
 
 class Dropout(nn.Dropout):
@@ -51,6 +53,12 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     with warnings.catch_warnings():  # constant data have no features; a layer without inputs is its bias
         warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
         return nn.Linear(inputs, outputs)
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """Return every vector (..., width) scaled to a root mean square of 1 (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=EPSILON)
+    return x / (length * x.shape[-1] ** -0.5)
 
 
 class Modulation(nn.Module):

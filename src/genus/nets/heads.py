@@ -262,7 +262,7 @@ class Coordinates:
         atoms = head.atoms.to(out.dtype)  # (3, R, A)
         affected = inside & ~atoms[0, :, 0].isnan()
         mixtures = (self.log_weights, self.loc, self.log_scale)
-        if is_traced():  # which data these are cannot be looked at
+        if is_traced() or affected.device.type != "cpu":  # which data these are cannot be looked at, or would be waited for
             return torch.where(affected, _log_rest(*mixtures, atoms), 0.0)
         row, column = affected.nonzero(as_tuple=True)
         if not len(row):

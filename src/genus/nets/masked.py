@@ -35,16 +35,16 @@ class MaskedMLP(nn.Module):
     `forward` computes all outputs in one pass; `start`, `step` and `prefill` the same, position by position, by a kernel.
 
     Args:
-        inputs: how many numbers each group of inputs has.
+        inputs: the size of each coordinate's group of inputs.
         hidden: widths of the hidden layers.
-        outputs: how many numbers each group of outputs has.
+        outputs: the size of each coordinate's group of outputs.
         context_dim: width of the context's features; 0 for none.
         dropout: the share of hidden units that is dropped in training.
         residual: add to a hidden layer the one below, where both are equally wide (Nash & Durkan 2019, arXiv:1904.05626).
-        direct: outputs see the inputs before them by a linear map too.
-        places: coordinates of every group in an image, (groups, axes); a hidden unit stands at the last input that it sees.
-        reach: mask weights from units of the last hidden layer, and direct weights from inputs, farther away than this along
-            any axis; None for no limit.
+        direct: add a masked linear map from inputs to outputs.
+        places: for images, the pixel of every group, (groups, axes). A hidden unit stands at the last input that it sees.
+        reach: for images, outputs see units of the last hidden layer, and inputs by the direct map, within this distance along
+            every axis; None for no limit.
     """
 
     group_of_input: Tensor
@@ -78,7 +78,7 @@ class MaskedMLP(nn.Module):
             nn.init.zeros_(self.direct.weight)
         if context_dim:
             nn.init.zeros_(self.contexts[-1].weight)  # type: ignore[arg-type]
-        # Units of degree 0 see no input, so they are useful only with a context; with one coordinate there is no other degree.
+        # Hidden units of degree 0 see no input, so without a context they would be constants; one coordinate leaves no other.
         least = 0 if context_dim or self.dim == 1 else 1
         self.degrees = [[least + k * max(self.dim - least, 1) // h for k in range(h)] for h in hidden]
         groups = torch.arange(self.dim)
@@ -135,20 +135,20 @@ class MaskedMLP(nn.Module):
         return [layer.weight * mask for layer, mask in zip(layers, self._masks_in(order)[0], strict=True)]
 
     def _masks_in(self, order: Sequence[int] | Tensor) -> tuple[list[Tensor], list[list[Block]]]:
-        """Return the masks of an order as numbers, and the blocks of the layers; those of the last order are kept."""
+        """Return the masks of an order as numbers, and the blocks of the layers; those of the last order are cached."""
         key = tuple(order), self.out.weight.device, self.out.weight.dtype
-        if self._last_masks is None or self._last_masks[0] != key:  # making them takes a quarter of a training step on images
+        if self._last_masks is None or self._last_masks[0] != key:  # computing them takes a quarter of a step on images
             masks = self.masks(order)
             parts = [blocks(mask) for mask in masks[: len(self.layers) + 1]]
             self._last_masks = key, [mask.to(self.out.weight.dtype) for mask in masks], parts
         return self._last_masks[1], self._last_masks[2]
 
     def _is_own_order(self, order: Sequence[int] | Tensor | None) -> bool:
-        """Return whether an order is the groups' own, as far as can be told without looking into a tensor."""
+        """Return whether an order is 0, 1, ...; a tensor's values are not read, so for one it is False."""
         return order is None or (not isinstance(order, Tensor) and list(order) == list(range(self.dim)))
 
     def _can_use_blocks(self, x: Tensor) -> bool:
-        """Return whether the kernel that skips what the masks cut away gives the same outputs, and sooner."""
+        """Return whether the kernel that skips masked weights applies: on a CPU, without gradients, dropout or tracing."""
         plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not is_traced()
         return plain and not torch.is_grad_enabled() and not (self.training and self.dropout)
 

@@ -1,4 +1,4 @@
-"""Measure how far predicted probabilities and intervals are off on rows that a model did not learn from, and mend them."""
+"""Measure the calibration of predicted probabilities and intervals on rows that a model did not learn from, and correct it."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def measured(found: ColumnGiven, truth: Tensor, level: float, interval: bool) ->
 
 
 def mended(found: ColumnGiven, calibration: Calibration) -> ColumnGiven:
-    """Return distributions whose probabilities have the temperature of a calibration."""
+    """Return distributions whose probabilities are rescaled by the temperature of a calibration."""
     return found._replace(log_share=(found.log_share / calibration.temperature).log_softmax(1))
 
 
 def places_of(found: ColumnGiven, truth: Tensor) -> Tensor:
-    """Return which value of a distribution each row has, (N,)."""
+    """Return the index, among the distribution's values, of the value that each row has, (N,)."""
     return (found.values - truth[:, None].double()).abs().argmin(1)
 
 
@@ -90,14 +90,14 @@ def by_probability(probability: Tensor, place: Tensor) -> list[tuple[float, floa
 
 
 def error_by_chance(probability: Tensor, seed: int = 0) -> float:
-    """Return the calibration error that so many rows show on average though probabilities (N, K) are right."""
+    """Return the calibration error that N rows show by chance, on average, when the probabilities (N, K) are right."""
     with isolated(seed):
         drawn = [probability.double().multinomial(1)[:, 0] for _ in range(CHANCE)]
     return sum(calibration_error(probability, place) for place in drawn) / CHANCE
 
 
 def _temperature(log_share: Tensor, place: Tensor) -> float:
-    """Return the temperature under which the values at these places are likeliest."""
+    """Return the temperature that maximises the likelihood of the values with these indices."""
     rows = torch.arange(len(place))
     loss = torch.stack([-(log_share / t).log_softmax(1)[rows, place].clamp(min=-50).mean() for t in TEMPERATURES])
     return float(TEMPERATURES[loss.argmin()])

@@ -124,7 +124,7 @@ def column_given(
 
 
 def is_listed(kind: Kind) -> bool:
-    """Return whether a column has so few values that all are gone through."""
+    """Return whether a column has so few values that its distribution is computed value by value."""
     grid = all_values(kind)
     return grid is not None and len(grid) <= LISTED
 

@@ -16,7 +16,7 @@ from genus.data import read
 from genus.errors import DataError, GenusError
 from genus.kinds.checks import fits
 from genus.ladder import GenerativeModel, isolated
-from genus.random import draw_places
+from genus.random import draw_indices
 from genus.space import Category, Space
 
 __all__ = ["Forecast", "forecast", "infill"]
@@ -182,7 +182,7 @@ def infill(
             weight = model.log_conditionals(whole[fine], given)[:, last:].double().sum(1).softmax(0)  # type: ignore[operator]
             worth = min(worth, float(1 / weight.square().sum()))
             with isolated(at):
-                whole = whole[fine][draw_places(weight, 1)]
+                whole = whole[fine][draw_indices(weight, 1)]
         found.append(whole[0])
     return torch.stack(found), worth
 

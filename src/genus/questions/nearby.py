@@ -206,12 +206,12 @@ def _moved(codec: Codec, change: Mapping[str, Any]) -> set[str]:
 
 
 def _groups(codec: Codec, change: Mapping[str, Any]) -> list[OneHot]:
-    """Return the columns of which one is 1 that a change concerns."""
+    """Return the one-hot groups of columns, exactly one of which is 1, that a change concerns."""
     return [one for one in codec.rewrites if isinstance(one, OneHot) and {*one.columns} & {*change}]
 
 
 class _Likelihood:
-    """Tells how likely rows are, beside the model's own draws with the same change.
+    """Compares the likelihood of rows with that of the model's own draws with the same change.
 
     The density alone would not do: where rows of another level lie much closer together, a row that contradicts its new level
     is denser than rows of that level are.
@@ -282,7 +282,7 @@ def _charts(space: Space, columns: list[int]) -> Charts:
 
 
 def _is_atom(kind: Kind, value: Tensor) -> bool:
-    """Return whether a number is a frequent one of a continuous column, or a blank: there is nothing between it and others."""
+    """Return whether a number is an atom of a continuous column, or a blank, between which and others there are no values."""
     return bool(value.isnan()) or (not isinstance(kind, Lattice) and float(value) in kind.atoms)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Predicted:
         label: "exact", or "estimate" where values are points or the density is one.
         reasons: why rows were not looked at whole, with how many they are.
         calibration: what held-out rows say of the predictions, which it has mended; None without one.
+        rows: the table itself, as it was read; None where the data are a tensor.
     """
 
     column: str
@@ -52,15 +53,26 @@ class Predicted:
     label: str
     reasons: dict[str, int]
     calibration: Calibration | None = None
+    rows: pa.Table | None = None
 
-    def table(self, probabilities: bool = False) -> pa.Table:
-        """Return the predictions as columns: the value, an interval of numbers, and where asked for the probabilities."""
+    def table(self, probabilities: bool = False, beside: bool = False) -> pa.Table:
+        """Return the predictions as columns: the value, an interval of numbers, and where asked for the probabilities.
+
+        Args:
+            probabilities: whether to add them.
+            beside: whether the columns of the data come first, less those of the names of the predictions.
+        """
         out = {f"{self.column} predicted": pa.array(self.value.tolist())}
         if self.low is not None and self.high is not None:
             out |= {f"{self.column} low": pa.array(self.low), f"{self.column} high": pa.array(self.high)}
         if probabilities:
             out |= {f"{self.column}={value}": pa.array(share) for value, share in self.probabilities.items()}
-        return pa.table(out)
+        if not beside or self.rows is None:
+            return pa.table(out)
+        rows = self.rows.drop_columns([name for name in out if name in self.rows.column_names])
+        for name, column in out.items():
+            rows = rows.append_column(name, column)
+        return rows
 
 
 def predict(
@@ -103,9 +115,10 @@ def predict(
     if not 0 < level < 1:
         raise GenusError(f"level is the probability that an interval holds, between 0 and 1; got {level}.")
     if (apart := predict_related(model, source, column, level, held_out is not None, reading)) is not None:
-        return Predicted(column, *apart)
+        fields, rows = apart
+        return replace(Predicted(column, *fields), rows=rows)
     i = model.space.index(column)
-    codec, found, _, reasons = _given(model, source, i, reading)
+    codec, found, _, reasons, rows = _given(model, source, i, reading)
     numbers = by_mean(model, i, found)
     calibration = model.calibrations.get(column) if calibrated else None
     if held_out is not None:
@@ -117,7 +130,7 @@ def predict(
     low, high = _interval(codec, i, found, level, calibration) if numbers else (None, None)
     shares = found.log_share.exp().numpy()
     probabilities = {v: shares[:, k] for k, v in enumerate(decoded)} if found.label == "exact" else {}
-    return Predicted(column, value, low, high, probabilities, level, found.label, reasons, calibration)
+    return Predicted(column, value, low, high, probabilities, level, found.label, reasons, calibration, rows)
 
 
 def calibrate(model: GenerativeModel, held_out: Any, column: str, level: float = 0.9, **reading: Any) -> Calibration:
@@ -182,8 +195,8 @@ def _interval(
 
 def _given(
     model: GenerativeModel, source: Any, i: int, reading: dict[str, Any]
-) -> tuple[Codec, ColumnGiven, Tensor, dict[str, int]]:
-    """Return the distribution of column i in the rows of a table, the values (N,) that it has there, and what is odd."""
+) -> tuple[Codec, ColumnGiven, Tensor, dict[str, int], pa.Table | None]:
+    """Return of a table's rows the distribution of column i, the values (N,) that it has there, what is odd, and the rows."""
     codec, data = read_for(model, source, True, reading)
     odd, reasons = odd_entries(model.space, data.x, leave_out=i)
     there = {*(data.table.column_names if data.table is not None else ())}
@@ -191,7 +204,7 @@ def _given(
     absent = [j for j, n in enumerate(model.space.names or ()) if n in codec.column_names and n not in there]
     # A level that training never saw is drawn anew, as a blank is.
     found, truth = predicted_rows(model, data.x.masked_fill(odd, math.nan), data.c, i, absent)
-    return codec, found, truth, reasons
+    return codec, found, truth, reasons, data.table
 
 
 def predicted_rows(

@@ -1,4 +1,4 @@
-"""Rows of a person's table as a model sees them, and what it has no place for."""
+"""Read rows of a person's table for a model, and name the values that its space does not hold."""
 
 from __future__ import annotations
 

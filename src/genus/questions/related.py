@@ -1,4 +1,4 @@
-"""A column predicted where relations between columns count: one that another replaced, or that a known one is measured from."""
+"""Predict a column that relations concern: one that another column replaced, or from which a known one is measured."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class _Weighed(NamedTuple):
 
 def predict_related(
     model: GenerativeModel, source: Any, column: str, level: float, calibrated: bool, reading: dict[str, Any]
-) -> tuple[Any, ...] | None:
-    """Return what `predict` finds of a column that a relation concerns; None where none does.
+) -> tuple[tuple[Any, ...], pa.Table] | None:
+    """Return the result of `predict` for a column that a relation concerns, and the table; None where none does.
 
     A value that a relation replaced is predicted through the columns that stand in its place, and where a known one is measured
     from the column, only values that agree with it have a probability.
@@ -48,7 +48,7 @@ def predict_related(
         calibrated: whether held-out rows are to calibrate it.
 
     Returns:
-        The fields of `Predicted` after the column's name.
+        The fields of `Predicted` after the column's name, and the table as it was read.
 
     Raises:
         GenusError: the model has no density, or such a column is to be calibrated.
@@ -83,7 +83,7 @@ def predict_related(
             if names not in possible:
                 found.share[lost[part].numpy()] = 0.0
             parts.append((part.numpy(), found))
-    return _summary(codec, column, parts, len(data), level)
+    return _summary(codec, column, parts, len(data), level), data.table
 
 
 def _says(codec: Codec, data: Dataset, name: str) -> bool:

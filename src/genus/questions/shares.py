@@ -1,4 +1,4 @@
-"""`rebalance`: rows of which each level of a column has a stated share."""
+"""`rebalance`: draw rows in which each level of a column has a stated share."""
 
 from __future__ import annotations
 

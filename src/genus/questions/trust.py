@@ -1,4 +1,4 @@
-"""Tell whether predictions of a column can be trusted: calibrated by some held-out rows, and looked at in others."""
+"""Report how far predictions of a column can be trusted: calibrated on some held-out rows and tested on others."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from genus.data.tails import Tails
 from genus.errors import DataError
 from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, isolated, map_batches
 from genus.ladder.functions import counted_threads
-from genus.random import draw_places
+from genus.random import draw_indices
 from genus.registry import build, family, hyper_parameters, suggested
 from genus.sklearn.coding import Codes
 from genus.sklearn.names import check_names, distinct_labels, known_family, label_codes
@@ -383,7 +383,7 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         if hasattr(self, "classes_"):
             if y is None:
                 with isolated(seed):
-                    codes = draw_places(self._log_prior().exp(), n_samples)
+                    codes = draw_indices(self._log_prior().exp(), n_samples)
             else:
                 codes = label_codes(y, n_samples, self.classes_)
             c = self._context(codes)

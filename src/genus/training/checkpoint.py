@@ -19,7 +19,7 @@ from genus.ladder import GenerativeModel, Loss
 from genus.training.options import FitOptions
 from genus.training.rows import Rows
 
-__all__ = ["BestWeights", "believing", "check_count", "check_number", "optimizer_tensors", "read", "restore_optimizer",
+__all__ = ["BestWeights", "explain_damage", "check_count", "check_number", "optimizer_tensors", "read", "restore_optimizer",
            "settings", "write"]  # fmt: skip
 
 STATES = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum_buffer"}}
@@ -29,7 +29,7 @@ SHARED = ("seed", "learning_rate", "ema_decay", "max_grad_norm", "weight_decay",
 
 
 @contextmanager
-def believing(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
+def explain_damage(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
     """Turn whatever goes wrong with what a checkpoint says into one sentence; errors of genus stay as they are.
 
     Args:
@@ -197,19 +197,16 @@ class BestWeights:
         self.waited = 0
         self.weights: dict[str, Tensor] = {}
 
-    def offer(self, model: nn.Module, step: int, value: float | None, tolerance: float = 0.0) -> None:
-        """Keep the model's weights if they are better, or if there is no criterion (value None) to say.
-
-        An improvement smaller than `tolerance` is kept, but counts as none for the patience.
-        """
+    def offer(self, model: nn.Module, step: int, value: float | None) -> None:
+        """Keep the model's weights if they are better, or if there is no criterion (value None) to say."""
         if value is None:
             self._keep(model, step)
             return
-        gain = -math.inf if math.isnan(value) else math.inf if self.value is None else self.value - value
-        self.waited = 0 if gain > tolerance else self.waited + 1
-        if gain > 0:
+        better = not math.isnan(value) and (self.value is None or value < self.value)
+        self.waited = 0 if better else self.waited + 1
+        if better:
             self.value = value
-        if gain > 0 or not self.weights:
+        if better or not self.weights:
             self._keep(model, step)
 
     def _keep(self, model: nn.Module, step: int) -> None:

@@ -104,14 +104,10 @@ class ComposedTrainer(Trainer):
         found = []
         for part in parts:
             others = torch.ones(count, dtype=torch.bool).index_fill(0, part, False).nonzero()[:, 0]
-            found.append((self.among(rows, others), rows[part.to(rows.x.device)].to(self.device)))
+            part, others = part.to(rows.x.device), others.to(rows.x.device)
+            without_copy = Rows(rows.x, rows.c, selection=others if rows.selection is None else rows.selection[others])
+            found.append((without_copy, rows[part].to(self.device)))
         return found
-
-    @staticmethod
-    def among(rows: Rows, index: Tensor) -> Rows:
-        """Return some of the rows, without a copy."""
-        index = index.to(rows.x.device)
-        return Rows(rows.x, rows.c, among=index if rows.among is None else rows.among[index])
 
     def train_one(self, member: GenerativeModel, m: int, fold: int, train: Rows, held: Rows, left: int) -> str:
         """Train a model with its share of the time; return why it failed, or nothing."""

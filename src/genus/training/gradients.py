@@ -1,4 +1,4 @@
-"""Training by gradients: any number of losses with optimizers of their own, on one tensor of data indexed by a permutation."""
+"""Training by gradients: steps on batches of shuffled rows, for any number of losses with optimizers of their own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from genus.errors import NonFiniteLossError, TrainingError, lacks_memory
 from genus.ladder import GenerativeModel, Loss
 from genus.training import checkpoint
 from genus.training.history import History, alarms
-from genus.training.players import Objective, Step, make_fabric, make_objectives
-from genus.training.rows import Window, generator
+from genus.training.objectives import Objective, Step, make_fabric, make_objectives
+from genus.training.rows import ShuffleBuffer, generator
 from genus.training.trainer import Job, Trainer
 
 __all__ = ["GradientTrainer"]
@@ -26,9 +26,9 @@ __all__ = ["GradientTrainer"]
 FLUSH_STEPS, FLUSH_SECONDS = 64, 0.5  # how often losses are copied to the host: a copy waits for the device
 EVALUATION_PERCENT = 10  # evaluation's share of the time
 PASSES_PER_STEP = 3  # what a step costs in forward passes over its batch: one forward, a backward of about two
-EPOCHS, LEAST_STEPS, MOST_STEPS = 100, 3_000, 30_000  # of a training without a budget: so many epochs, within these steps
+EPOCHS, LEAST_STEPS, MOST_STEPS = 100, 3_000, 30_000  # a training without a budget has so many epochs, within these steps
 LEAST_INTERVAL, MOST_INTERVAL = 50, 500  # steps between evaluations
-EVALUATIONS_AGAINST_THE_CLOCK = 20  # a budget of seconds has an evaluation due after every such part of it
+EVALUATIONS_AGAINST_THE_CLOCK = 20  # with max_seconds, an evaluation is due at least once in each 20th of them
 
 
 class GradientTrainer(Trainer):
@@ -55,14 +55,14 @@ class GradientTrainer(Trainer):
         if train.consecutive:
             self.window_length = train.x.shape[1]
             self.train = train.windows()
-        # Of a stream: the rows that are in memory, other ones every epoch.
-        self.window = Window(train, options.seed) if train.rest is not None and not train.consecutive else None
-        if self.window is not None:
-            self.train, self.history.seen = self.window.rows, self.window.seen
+        # Of a stream, part of the rows are in memory, and half of these are exchanged every epoch.
+        self.shuffle_buffer = ShuffleBuffer(train, options.seed) if train.rest is not None and not train.consecutive else None
+        if self.shuffle_buffer is not None:
+            self.train, self.history.seen = self.shuffle_buffer.rows, self.shuffle_buffer.seen
         self.module: Step = Step(model, losses, self.train, self.device, options.compile)
         self.fabric = make_fabric(self.device, str(options.precision))
-        # Fabric moves and registers the module; its wrapper is not used. In one process it would only autocast, which takes a
-        # tenth of a small step and has flags that threads share, so the loss is computed under `autocast` below instead.
+        # Fabric's wrapper of the module is not used: in one process it would only autocast, at a tenth of the time of a small
+        # step and with flags that threads share. The loss is computed under `autocast` below instead.
         self.fabric.setup_module(self.module)
         self.value: Callable[[int, Tensor], Tensor]
         self.backward: Callable[[Tensor], None]
@@ -80,27 +80,28 @@ class GradientTrainer(Trainer):
         self.pending_losses: list[tuple[int, Objective, Tensor, Tensor | None]] = []
         self.flushed_step, self.flushed_time = 0, 0.0
         self.active: Objective | None = None
-        # What a forward pass itself changes, a running mean, say: several processes take it from the first.
-        self.moving = [t for t in self.module.state_dict(keep_vars=True).values() if t.is_floating_point()]
-        self.moving = [t for t in self.moving if not isinstance(t, nn.Parameter)] if self.group.count > 1 else []
+        # Buffers may change in a forward pass, as a running mean does; several processes then take those of rank 0.
+        state = self.module.state_dict(keep_vars=True).values() if self.group.count > 1 else ()
+        self.moving_buffers = [t for t in state if t.is_floating_point() and not isinstance(t, nn.Parameter)]
         self.alarm_steps: dict[str, int] = {}
         self.history.parameters = sum(p.numel() for p in {p for one in self.objectives for p in one.parameters})
 
     def cumulate_row_weights(self) -> Tensor | None:
-        """Return the cumulative sum (N,) of the model's row weights, to draw rows by; None where all rows are seen alike."""
-        own, weights = getattr(self.model.row_weights, "__func__", None) is not GenerativeModel.row_weights, None
-        if self.window_length is None and own:  # the base class weights no row: no copy of all rows is needed
+        """Return the cumulative sum (N,) of the row weights of the model and of `fit`, or None where neither gives any."""
+        weights = None
+        is_own = getattr(self.model.row_weights, "__func__", None) is not GenerativeModel.row_weights
+        if self.window_length is None and is_own:  # that of the base class returns None, and is not worth a copy of all rows
             rows = self.train[:]
             weights = self.model.row_weights(rows.x, rows.c)
-        asked = self.train.row_weights()
-        weights = asked if weights is None else weights if asked is None else weights * asked.to(weights.device)
+        of_fit = self.train.row_weights()
+        weights = of_fit if weights is None else weights if of_fit is None else weights * of_fit.to(weights.device)
         return None if weights is None else weights.double().cpu().cumsum(0)
 
     def evaluation_interval(self) -> int:
         """Return the steps between evaluations: an epoch, within bounds that keep evaluation near a tenth of the time.
 
-        A step costs about PASSES_PER_STEP forward passes over a batch, an evaluation one over the validation rows. Steps and
-        not seconds, so that the same seed evaluates at the same steps.
+        A step costs about PASSES_PER_STEP forward passes over a batch, an evaluation one over the validation rows. The interval
+        is in steps, not in seconds, so that the same seed evaluates at the same steps.
         """
         rows = 0 if self.validation is None else len(self.validation)
         affordable = -(-rows * 100 // (PASSES_PER_STEP * EVALUATION_PERCENT * self.batch_size))  # rounded up
@@ -140,7 +141,7 @@ class GradientTrainer(Trainer):
                 self.evaluate_and_record()
             if self.save_due():
                 self.save()
-        # Saved before the final evaluation, so that a resumed training has made the evaluations of one never interrupted.
+        # Saved before the final evaluation: a training that is resumed with a larger budget would not have made it.
         self.save()
         if self.evaluated != self.step:
             self.evaluate_and_record()
@@ -151,14 +152,14 @@ class GradientTrainer(Trainer):
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
         """Return the training rows of an epoch in batches.
 
-        Unweighted, the rows come in a random order, and those left over after the last full batch, other ones every epoch, sit
-        this epoch out. Weighted, they are drawn with replacement: a row may come twice, or not at all.
+        Without weights, the rows come in a random order, and the last ones, too few for a batch, are left out of this epoch.
+        With weights, rows are drawn with replacement: a row may come twice, or not at all.
         """
         random = generator(self.options.seed, epoch + 1)
-        if self.window is not None and epoch > self.window.epoch:
-            self.window.turn_to(epoch)
+        if self.shuffle_buffer is not None and epoch > self.shuffle_buffer.epoch:
+            self.shuffle_buffer.advance_to(epoch)
             self.cumulative_weights = self.cumulate_row_weights()
-            self.history.seen = self.window.seen
+            self.history.seen = self.shuffle_buffer.seen
         if self.cumulative_weights is None:
             order = torch.randperm(self.rows_per_epoch, generator=random)
         else:
@@ -194,8 +195,8 @@ class GradientTrainer(Trainer):
         try:
             loss = self.shared_gradients(objective, index)
         except Exception as error:
-            # torch.compile builds the backward pass at its first call and cannot do double backward (gradient penalties): fall
-            # back to eager then.
+            # torch.compile builds the backward pass at its first call, and fails there for double backward (the gradient
+            # penalties of a critic): fall back to eager mode then.
             if lacks_memory(error):
                 raise TrainingError(
                     f"There is not enough memory for a step on {len(index):,} rows; choose a smaller batch_size, a shorter"
@@ -220,13 +221,14 @@ class GradientTrainer(Trainer):
         self.pending_losses.append((self.step + 1, objective, loss.detach(), norm))
 
     def shared_gradients(self, objective: Objective, index: Tensor) -> Tensor:
-        """Return a loss of some rows, each process having computed that of its part, and leave its gradients everywhere."""
+        """Return a loss of some rows and leave its gradients in every process, each of which computes those of its part."""
         if self.group.count == 1:
             return self.gradients(objective, index)
-        part, versions = self.group.part(index), [tensor._version for tensor in self.moving]
-        loss = self.group.add_gradients(objective.parameters, self.gradients(objective, part), len(part) / len(index))
-        if versions != [tensor._version for tensor in self.moving]:
-            self.group.copy_first([*self.moving, *self.module.parameters()])  # a forward pass that moves one may move the other
+        part, versions = self.group.part(index), [tensor._version for tensor in self.moving_buffers]
+        loss = self.group.reduce_gradients(objective.parameters, self.gradients(objective, part), len(part) / len(index))
+        if versions != [tensor._version for tensor in self.moving_buffers]:
+            # A forward pass that changes buffers may change parameters too.
+            self.group.broadcast([*self.moving_buffers, *self.module.parameters()])
         return loss
 
     def gradients(self, objective: Objective, index: Tensor) -> Tensor:
@@ -246,7 +248,7 @@ class GradientTrainer(Trainer):
         return torch.stack(losses).sum()
 
     def flush_losses(self) -> None:
-        """Copy the pending losses to the host, one synchronisation, check that they are finite, add them to the running means.
+        """Copy the pending losses to the host in one synchronisation, check that they are finite, and add them to the means.
 
         Raises:
             NonFiniteLossError: one of them is not finite.
@@ -281,7 +283,7 @@ class GradientTrainer(Trainer):
         """Return whether the weights are to be evaluated after this step."""
         if self.budget.seconds is None:
             return self.step % self.interval == 0
-        # Against the clock nothing repeats anyway: slow steps are evaluated now and then too, slow evaluations more rarely.
+        # With max_seconds no training repeats another anyway: the clock decides too, and costly evaluations wait.
         late = self.seconds - self.history.rows[-1]["seconds"] > self.budget.seconds / EVALUATIONS_AGAINST_THE_CLOCK
         affordable = self.all_evaluation_seconds < self.seconds * EVALUATION_PERCENT / 100
         return (late or self.step % self.interval == 0) and affordable
@@ -299,7 +301,7 @@ class GradientTrainer(Trainer):
         self.alarm()
 
     def alarm(self, ended: bool = False) -> None:
-        """Warn once for each kind; at the end drop alarms raised before the best step, since the weights kept are later."""
+        """Warn once for each kind of alarm; at the end drop those before the best step, whose weights are the ones kept."""
         for kind, sentence in alarms(self.history.rows, ended).items():
             if kind not in self.history.alarms:
                 self.history.alarms[kind], self.alarm_steps[kind] = sentence, self.step
@@ -323,7 +325,7 @@ class GradientTrainer(Trainer):
             finally:
                 torch._foreach_copy_(self.weights, weights)
 
-    # -- the file -----------------------------------------------------------------------------------------------------
+    # -- the checkpoint -----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         self.flush_losses()

@@ -1,4 +1,4 @@
-"""The processes of one training: they hold the same rows, share every batch, and rank 0 decides for all of them."""
+"""The processes of one distributed training: they hold the same rows, divide every batch, and rank 0 decides for all."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Group"]
 
-PATIENCE = timedelta(days=30)  # that decisions of rank 0 are waited for: it may learn alone for hours
+PATIENCE = timedelta(days=30)  # for decisions of rank 0, which may train alone for hours
 Value = TypeVar("Value")
 
 
 class Group:
     """Hold the processes that train one model together; without a Fabric, or in a Fabric of one process, this one alone.
 
-    What every process computes by itself must be the same in all (the order of rows, say, by the seed), or be settled here:
-    the first process's clock, evaluations and files are those of the group. A process that has ended ends the others by a
-    TrainingError.
+    Whatever processes compute independently must be equal by construction (the order of rows follows from the seed), or come
+    from rank 0 through this class: the clock, evaluations and files of rank 0 are those of the group. When one process ends,
+    the others end with a TrainingError.
 
     Args:
-        fabric: Lightning's, whose processes, device, precision, loggers and callbacks are used; it is launched where it has
-            not been.
+        fabric: Lightning's Fabric, whose processes, device, precision, loggers and callbacks are used; launched if need be.
 
     >>> group = Group()
-    >>> group.count, group.part(torch.arange(4)), group.first("a decision")
+    >>> group.count, group.part(torch.arange(4)), group.from_first("a decision")
     (1, tensor([0, 1, 2, 3]), 'a decision')
     """
 
@@ -49,11 +48,11 @@ class Group:
             fabric.launch()
         self.count, self.rank = fabric.world_size, fabric.global_rank
         with _whole_group():
-            # Decisions travel between the processors, so that no device is waited for.
+            # Decisions are exchanged by gloo, between CPUs, so that they do not wait for a device.
             self._decisions = dist.new_group(backend="gloo", timeout=PATIENCE)
 
     def alone(self) -> Group:
-        """Return this process as a group of its own that tells the same loggers and callbacks."""
+        """Return a group of this process alone, with the same loggers and callbacks."""
         group = Group()
         group.fabric = self.fabric
         return group
@@ -65,11 +64,11 @@ class Group:
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
-    def first(self, value: Value) -> Value:
-        """Return the value of rank 0."""
-        return value if self.count == 1 else cast(Value, self.all_of(value if self.is_first else None)[0])
+    def from_first(self, value: Value) -> Value:
+        """Return the value that rank 0 passes."""
+        return value if self.count == 1 else cast(Value, self.gather(value if self.is_first else None)[0])
 
-    def all_of(self, value: Value) -> list[Value]:
+    def gather(self, value: Value) -> list[Value]:
         """Return the values of all processes, by rank."""
         values: list[Any] = [value] * self.count
         if self.count > 1:
@@ -78,7 +77,7 @@ class Group:
         return values
 
     def agree(self, seconds: float, asked: bool) -> tuple[float, bool]:
-        """Return the seconds by the clock of rank 0, and whether any process was asked to stop."""
+        """Return the seconds on the clock of rank 0, and whether any process was asked to stop."""
         if self.count == 1:
             return seconds, asked
         both = torch.tensor([seconds if self.is_first else 0.0, float(asked)], dtype=torch.float64)
@@ -86,22 +85,22 @@ class Group:
             dist.all_reduce(both, group=self._decisions)
         return float(both[0]), bool(both[1] > 0)
 
-    def by_first(self, work: Callable[[], Value]) -> Value:
-        """Return what rank 0 returns from some work, which the others wait for, or raise what it raised there."""
+    def run_on_first(self, work: Callable[[], Value]) -> Value:
+        """Call `work` in rank 0 alone; return its result, or raise its error, in every process."""
         outcome: tuple[Any, BaseException | None] = (None, None)
         if self.is_first:
             try:
                 outcome = (work(), None)
             except (Exception, KeyboardInterrupt) as error:
                 outcome = (None, error)
-        value, raised = self.first(outcome)
+        value, raised = self.from_first(outcome)
         if raised is not None:
             raise raised
         return cast(Value, value)
 
     def check_same(self, value: Any, what: str) -> None:
         """Raise TrainingError where a value is not the same in all processes."""
-        if len(set(found := self.all_of(value))) > 1:
+        if len(set(found := self.gather(value))) > 1:
             raise TrainingError(
                 f"The processes of a training must hold the same data, and {what} differ: {', '.join(map(str, found))};"
                 " read the same source with the same arguments in each."
@@ -117,23 +116,23 @@ class Group:
         """Return the seed of this process's own noise."""
         return int(np.random.SeedSequence((seed, self.rank)).generate_state(1, np.uint64)[0] >> 1)
 
-    def own(self, name: str) -> str:
-        """Return the name by which a file holds what is this process's own; of rank 0 the name itself.
+    def own_key(self, name: str) -> str:
+        """Return the key under which a checkpoint keeps an entry of this process; of rank 0 the name itself.
 
-        >>> Group().own("random")
+        >>> Group().own_key("random")
         'random'
         """
         return f"{name} {self.rank}" if self.rank else name
 
-    def add_gradients(self, parameters: Sequence[Tensor], loss: Tensor, share: float) -> Tensor:
-        """Give parameters the gradients of a whole batch, and return its loss: means over all parts, weighted by their rows.
+    def reduce_gradients(self, parameters: Sequence[Tensor], loss: Tensor, share: float) -> Tensor:
+        """Average the gradients of all processes' parts of a batch, weighted by their rows, and return the batch's loss.
 
-        A parameter that no part's loss depends on keeps no gradient.
+        The gradient of a parameter on which no part's loss depends stays None.
 
         Args:
-            parameters: with the gradients of this part.
-            loss: of this part, a scalar.
-            share: of this part, of all rows.
+            parameters: the parameters, with the gradients of this process's part.
+            loss: the loss of this part, a scalar.
+            share: the number of this part's rows, divided by the batch's.
         """
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         present = loss.new_tensor([0.0 if p.grad is None else 1.0 for p in parameters])
@@ -146,8 +145,8 @@ class Group:
             parameter.grad = total.view_as(grad).to(grad.dtype) if found else None
         return sums[-2][0]
 
-    def copy_first(self, tensors: Sequence[Tensor]) -> None:
-        """Give tensors the numbers that they have in rank 0."""
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Copy the values of tensors from rank 0 to all processes."""
         if self.count == 1:
             return
         flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
@@ -157,26 +156,26 @@ class Group:
             tensor.detach().copy_(value.view_as(tensor))
 
     def conclude(self, counted: Counted, model: GenerativeModel) -> None:
-        """Set the parameters of a model that counts from what all processes have counted, in the order of ranks."""
+        """Merge the statistics that all processes have counted, in the order of ranks, and set the parameters from them."""
         if self.count > 1:
-            everyone = self.all_of(counted)
+            everyone = self.gather(counted)
             if self.is_first:
                 for other in everyone[1:]:
                     counted.merge(other)
         if self.is_first:
             counted.conclude()
-        self.copy_state(model)
+        self.broadcast_state(model)
 
-    def copy_state(self, model: nn.Module) -> None:
-        """Give a model the weights and buffers that it has in rank 0."""
-        state = self.first(model.state_dict()) if self.count > 1 else {}
+    def broadcast_state(self, model: nn.Module) -> None:
+        """Copy a model's weights and buffers from rank 0 to all processes."""
+        state = self.from_first(model.state_dict()) if self.count > 1 else {}
         if not self.is_first:
             model.load_state_dict(state)
 
     # -- what a person sees -------------------------------------------------------------------------------------------
 
-    def tell(self, row: Mapping[str, Any]) -> None:
-        """Give a row of the history to the Fabric's loggers, and to its callbacks as `on_evaluation(row)`."""
+    def log_row(self, row: Mapping[str, Any]) -> None:
+        """Pass a row of the history to the Fabric's loggers, and to its callbacks as `on_evaluation(row)`."""
         if self.fabric is not None and self.is_first:
             numbers = {name: value for name, value in row.items() if isinstance(value, int | float)} | row.get("watched", {})
             self.fabric.log_dict(numbers, step=row["step"])
@@ -189,7 +188,7 @@ class Group:
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """Have the Fabric's loggers write what they have kept, however the training inside ends."""
+        """Flush the Fabric's loggers when the training inside ends, in whatever way."""
         try:
             yield
         finally:

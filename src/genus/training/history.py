@@ -1,4 +1,4 @@
-"""The record of a training, evaluation by evaluation, and the trouble that it shows: collapse, divergence, nothing learned."""
+"""The record of a training, evaluation by evaluation, and alarms about it: collapse, divergence, nothing learned."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["History", "alarms"]
 
-MOST = 2**63  # of whole numbers in a file
-EXPLODED = 100.0  # times the median gradient before
-PLACES = 0.5  # of the widest spread so far, under which samples have fallen together
-FEW = 0.2  # a spread that is too small at the end, whatever it was
+MOST = 2**63  # the largest whole number that a file may hold
+EXPLODED = 100.0  # a gradient so many times the median of those before raises an alarm
+PLACES = 0.5  # a spread of samples below this share of the widest so far is a collapse
+FEW = 0.2  # a spread of samples below this at the end is a collapse, whatever it was before
 LONG = 10  # evaluations after which a game should have found the data
-BEFORE = 4  # evaluations that must have been, for there to be a usual value
-DIVERGED = 3.0  # times the least distance from the data so far; beyond it, and beyond the first one, a game runs away
-AWAY = 2  # evaluations one after another that must be so far away
+BEFORE = 4  # the least number of evaluations from which a usual value is taken
+DIVERGED = 3.0  # a distance so many times the least one so far, and above the first one, is a divergence
+AWAY = 2  # the number of consecutive evaluations that must be so far away
 
 
 @dataclass
@@ -29,10 +29,10 @@ class History:
     """Hold the record of one `fit`.
 
     Attributes:
-        rows: one dict an evaluation: step, epoch, seconds, every player's mean loss since the row before, criterion
+        rows: one dict an evaluation: step, epoch, seconds, the mean of every loss since the row before, criterion
             (that of the validation rows; None without them). Losses and criterion are in nats for likelihoods. Of
             games "watched" has more: the distance of validation rows that the critic estimates, how far samples are spread
-            beside the data (1: as far), the mean norm of every player's gradient.
+            beside the data (1: as far), the mean norm of every loss's gradient.
         alarms: what has gone wrong, a sentence for each kind: "collapse", "divergence", "nothing learned".
         best_step: the step whose weights the model has now.
         stopped: the reason for the end: "early stopping", "converged", "max_seconds", "epochs", "max_steps", "interrupted", ...
@@ -44,7 +44,7 @@ class History:
         seen: of a training on a stream, by gradients or at once, how many of its rows it has seen; 0 otherwise.
 
     >>> history = History(rows=[{"step": 10, "epoch": 1.0, "seconds": 0.1, "nll": 2.5, "criterion": 2.6}])
-    >>> history.players
+    >>> history.loss_names
     ['nll']
     >>> history.to_frame().column_names
     ['step', 'epoch', 'seconds', 'nll', 'criterion']
@@ -63,7 +63,7 @@ class History:
     seen: int = 0
 
     @property
-    def players(self) -> list[str]:
+    def loss_names(self) -> list[str]:
         """Return the names of the losses."""
         names = dict.fromkeys(name for row in self.rows for name in row)
         return [name for name in names if name not in ("step", "epoch", "seconds", "criterion", "watched")]
@@ -94,7 +94,7 @@ class History:
         import narwhals as nw
         import pyarrow as pa
 
-        columns = ["step", "epoch", "seconds", *self.players, "criterion", *self.watched]
+        columns = ["step", "epoch", "seconds", *self.loss_names, "criterion", *self.watched]
         kinds = [pa.int64()] + [pa.float64()] * (len(columns) - 1)
         rows = [row | row.get("watched", {}) for row in self.rows]
         arrays = [pa.array([row.get(name) for row in rows], kind) for name, kind in zip(columns, kinds, strict=True)]
@@ -107,7 +107,7 @@ class History:
 
         figure = Figure(figsize=(6, 3.6), layout="constrained")
         axes = figure.subplots()
-        for name in [*self.players, "criterion"]:
+        for name in [*self.loss_names, "criterion"]:
             points = [(row["step"], row[name] * self.scale) for row in self.rows if row.get(name) is not None]
             if points:
                 style: dict[str, Any] = (

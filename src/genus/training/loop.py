@@ -1,4 +1,4 @@
-"""`fit`: data in, a trained model out."""
+"""`fit` trains any model: by gradients, by counting, in one call that sees all rows, or member by member."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 
 from genus.errors import TrainingError
 from genus.ladder import Composed, Contexts, Counted, GenerativeModel, HeldOut, Learned, Loss
-from genus.random import bound, passed_along
+from genus.random import seed_bound, torch_functions_seeded
 from genus.training.composed import ComposedTrainer
 from genus.training.gradients import GradientTrainer
 from genus.training.group import Group
 from genus.training.history import History
+from genus.training.objectives import trainable
 from genus.training.options import FitOptions, find_device
-from genus.training.players import trainable
-from genus.training.rows import HELD_OUT, Rows, batch_size_for, prepare
+from genus.training.rows import Rows, batch_size_for, prepare
 from genus.training.terminal import Interrupt, Progress
 from genus.training.trainer import Job, Trainer
 from genus.training.whole import CountingTrainer, LearningTrainer
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-STARTING = 8192  # rows from which a model that is trained by gradients takes its first values
-STARTING_COUNTED = 20_000  # rows of the first clustering of a counted model
+INITIAL_ROWS = 8192  # rows from which `initialise` sets a model's starting values
 
 
 @torch.enable_grad()  # so that fit works inside a caller's no_grad
@@ -65,68 +64,69 @@ def fit(
 ) -> History:
     """Train a model in place; it ends in evaluation mode, on the device it was trained on, with its best weights.
 
-    A model with losses is trained by gradients: every player of `model.losses()` has an Adam of its own (Kingma & Ba 2015,
+    A model with losses is trained by gradients: each loss of `model.losses()` has an Adam of its own (Kingma & Ba 2015,
     arXiv:1412.6980), and a Muon for the matrices that it names (Jordan et al. 2024, kellerjordan.github.io/posts/muon). A
-    `Counted` model observes all rows once, or pass after pass where it learns by EM; of the arguments, the budgets, seed,
-    validation, patience, batch_size and the checkpoint concern it. A `Learned` model learns in one call from all rows, afresh
-    each time; max_seconds, seed, validation and the checkpoint concern it, which holds what was learned and nothing before.
-    A `Composed` model, a stack, trains its members one after the other, each with an equal share of the time that is left and
-    with the other budgets whole; it writes no checkpoint.
+    `Counted` model observes all rows once; it uses max_seconds, seed, validation, batch_size, row_weights and the checkpoint,
+    and ignores the other arguments. A `Learned` model learns in one call from all rows, anew at
+    each call of `fit`; it uses max_seconds, seed, validation and the checkpoint, which is written at the end. A `Composed`
+    model, a stack, trains its members one after the other, each with an equal share of the seconds that are left and with all
+    of the other budgets; it writes no checkpoint.
 
-    A model that has been trained, by `fit` or by a loop of one's own, goes on from its weights: with other rows, other losses,
-    a smaller learning rate. Parameters that require no gradients keep their values.
+    A model that has been trained before, by `fit` or by a loop of one's own, goes on from its weights. Parameters that require
+    no gradients keep their values.
 
-    The same seed gives the same weights bit for bit, except against `max_seconds`; the global random state is left alone.
+    The same seed gives the same weights bit for bit, unless `max_seconds` ends the training; the global random state is left
+    alone.
 
     Args:
         data: a Dataset, x of shape (N, *space.shape), or (x, c) with c of shape (N, *context.shape).
-        losses: other losses than the model's own, each a player.
+        losses: losses to lower in place of the model's own.
         epochs, max_steps, max_seconds: budgets; whichever ends first ends the training, the final evaluation included. With
-            none of them, early stopping ends it, or a limit of 100 epochs (3000 to 30 000 steps; 200 passes of EM).
+            none of them, early stopping ends it, or a limit of 100 epochs (3000 to 30 000 steps).
         batch_size: by default 64 for hundreds of rows to 512 for tens of thousands; of sequences some 8,000 elements.
-        accumulate: in how many parts, one after another, the gradient of a batch is computed, in the memory of one part. A loss
-            that is no mean over rows is the mean of its parts.
-        learning_rate: of every player; by default what the loss asks for, else 1e-3.
+        accumulate: the number of parts in which the gradient of a batch is computed, one after another, in the memory of one
+            part. A loss that is no mean over rows becomes the mean of its parts.
+        learning_rate: the learning rate of every loss; by default what the loss asks for, else 1e-3.
         seed: of the split, the order of the rows, the noise in losses and the model's `initialise`. The weights were
             drawn when the model was made.
         validation: the share of rows held out (at most 20 000), or rows of their own in any form that `data` takes, or None.
-            A model that counts in one pass has no use for a share and trains on all rows.
-            With max_seconds, trainings that evaluate again and again do so on a random choice of these rows, 256 or more (16
-            of long sequences), such that an evaluation takes a thirtieth of the time; what is evaluated once has all of them.
+            A model that counts does not stop early, so a share is ignored and all rows train it.
+            With max_seconds, a training that evaluates repeatedly does so on a random choice of these rows, 256 or more (16 of
+            long sequences), so that an evaluation takes a thirtieth of the time; one that evaluates once uses all of them.
             Charts, types and levels of columns were measured when the data were read, on all rows; `compare` measures charts on
             training rows.
-        patience: how many evaluations without a better criterion to wait; 20, for EM 3. An evaluation is due once an
+        patience: how many evaluations without a better criterion to wait; 20. An evaluation is due once an
             epoch, within 50 to 500 steps.
         ema_decay: decay of an exponential average of the weights, 0.999 say, which then is what is evaluated and kept; 0: none.
             This, batch_size, learning_rate, weight_decay, lr_schedule and patience default to the family's `fit_defaults`.
-        max_grad_norm: the largest norm of each player's gradient; None: any.
+        max_grad_norm: the norm to which the gradient of each loss is clipped; None: not clipped.
         weight_decay: Adam's and Muon's, decoupled.
         lr_schedule: how the learning rate goes over the budget: "cosine" or "linear" to 0, "constant", or a function from
             the share that is spent, 0 to 1, to the share of the learning rate. With max_seconds it follows the seconds.
-        optimizer: a function from the list of a player's parameters to an optimizer in place of Adam and Muon, such as
+        optimizer: a function from the list of a loss's parameters to an optimizer in place of Adam and Muon, such as
             `partial(torch.optim.SGD, lr=0.1)`; weight_decay is its own then. Its step must need no closure.
         row_weights: (N,) numbers of at least 0, how often each row of `data` counts: training by gradients draws rows by
             them, naive Bayes counts them, and a share of validation rows is drawn by them. Other families refuse them.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: Fabric's: "32-true" (every tensor as it is, so a float64 model trains in float64), "bf16-mixed", "16-mixed",
             "64-true". By default "32-true", or the family's "bf16-mixed" where the device multiplies bfloat16 matrices fast.
-        compile: torch.compile the losses, from the second step on; where that fails, a warning, and training without. A
-            training that was resumed then differs by rounding.
+        compile: torch.compile the losses, from the second step on; where that fails, warn and train uncompiled. A resumed
+            training then differs from an uninterrupted one by rounding.
         checkpoint: a file to resume from, written about once a minute, or at every `checkpoint_every` steps; at the end; and on
             Ctrl-C or SIGTERM.
         resume: go on from the checkpoint, bit for bit as if never stopped. Budgets and patience may be new ones.
         progress: a bar on a terminal, a line now and then elsewhere, both on stderr.
-        fabric: Lightning's, with the words of the machine: devices, nodes, precision; its loggers get each row of the history.
-            Its callbacks are called by the methods that they have of `on_fit_start(model)`, `on_train_batch_end(step, losses)`
-            after each step by gradients, `on_evaluation(row)` and `on_fit_end(model, history)`. Several processes, each with
-            the same data, share every batch, so that the same rows make a step whatever their number; they evaluate and end
-            together, and rank 0 writes the files. Losses that are means over rows are as in one process; noise is each
-            process's own. What counts adds up its counts; a `Learned` or `Composed` model learns in rank 0, for all.
+        fabric: a Lightning Fabric, which says the devices, nodes and precision; its loggers get each row of the history. Its
+            callbacks may have the methods `on_fit_start(model)`, `on_train_batch_end(step, losses)` after each step by
+            gradients, `on_evaluation(row)` and `on_fit_end(model, history)`. Several processes, each with the same data,
+            divide every batch, so that a step has the same rows whatever their number; they evaluate and end together, and
+            rank 0 writes the files. Losses that are means over rows are as in one process; each process has noise of its own.
+            A `Counted` model adds up the processes' counts; a `Learned` or `Composed` model is trained by rank 0, for all.
 
-    Data are in memory, or memory-mapped tensors, or a stream (see `genus.read`): counting sees all of its rows, and none are
-    held out from it; gradients begin with a sample and go on to the rest, epoch by epoch, and so do passes of a mixture and the
-    counts of a Chow-Liu tree; what else learns at once sees the sample.
-    For steps of another sort write the loop: `model.losses()` says what to lower.
+    Data are in memory, or memory-mapped tensors, or a stream (see `genus.read`). A `Counted` model sees all rows of a stream,
+    none of which are held out. Training by gradients begins with a sample and goes on to the rest, epoch by epoch, and so do
+    passes of a mixture and the counts of a Chow-Liu tree. Other `Learned` models see the sample alone.
+    For another sort of steps, write the loop: `model.losses()` says what to lower.
 
     Raises:
         DataError: the data do not fit the model's space.
@@ -149,12 +149,12 @@ def fit(
     group = Group(fabric)
     options = _shared(options, group)
     alone = losses is None and isinstance(model, Composed | Learned)
-    if group.count > 1 and alone:  # they are not divided, and every process gets what the first has learned
+    if group.count > 1 and alone:  # rank 0 trains them, and the others get a copy
         first = replace(options, device=str(fabric.device))  # type: ignore[union-attr]
-        history, model.held_out = group.by_first(lambda: (_fit(model, data, losses, first, group.alone()), model.held_out))
+        history, model.held_out = group.run_on_first(lambda: (_fit(model, data, losses, first, group.alone()), model.held_out))
         if not group.is_first:
             prepare(model, data, None, options.seed)  # for the codec
-        group.copy_state(model)
+        group.broadcast_state(model)
         return history
     return _fit(model, data, losses, options, group)
 
@@ -170,10 +170,10 @@ def _shared(options: FitOptions, group: Group) -> FitOptions:
     precision = options.precision or str(group.fabric.strategy.precision.precision)
     own = {"validation": options.validation, "device": str(group.fabric.device)}
     own |= {"progress": options.progress and group.is_first, "row_weights": options.row_weights}
-    # Data and functions are each process's own: they are not sent.
+    # Data and functions are not sent between processes: each keeps its own.
     own |= {name: getattr(options, name) for name in ("lr_schedule", "optimizer") if callable(getattr(options, name))}
     sent: dict[str, Any] = dict.fromkeys(own.keys() - {"device", "progress"})
-    first = group.first(replace(options, **sent, precision=None if precision == "32-true" else precision))
+    first = group.from_first(replace(options, **sent, precision=None if precision == "32-true" else precision))
     return replace(first, **own)
 
 
@@ -194,12 +194,12 @@ def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, optio
     group.call("on_fit_start", model=model)
     with Interrupt() as interrupt, group.logging():
         if is_composed:
-            history = _fit_together(model, train, held, options, interrupt, group)
+            history = _fit_composed(model, train, held, options, interrupt, group)
         else:
             history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None, group=group)
-    is_private = getattr(model, "privacy", None) is not None  # then nothing of single rows is kept beside what has noise
+    is_private = getattr(model, "privacy", None) is not None  # then nothing is kept that shows single rows without noise
     model.held_out = None if held is None or is_private else HeldOut.of(model, held.x, held.c)
-    model.calibrations = {}  # what they mended was the model before
+    model.calibrations = {}  # they calibrated the model as it was before
     model.contexts = None if is_private else _contexts(train)
     group.call("on_fit_end", model=model, history=history)
     return history
@@ -229,15 +229,17 @@ def _fit_one(
     is_learned = isinstance(model, Learned) and not own_losses
     if losses is None:
         losses = [] if is_counted or is_learned else trainable(model, model.losses())
-    options = options.with_defaults({} if own_losses else model.fit_defaults, patience=3 if is_counted else 20)
-    # `bound` binds the seed's generators in this thread: all of genus's own draws inside come from them.
-    with bound(options.seed), Progress(title or model.family_name, options.progress) as bar:
+    options = options.with_defaults({} if own_losses else model.fit_defaults)
+    # All of genus's own draws inside come from the generators of this seed.
+    with seed_bound(options.seed), Progress(title or model.family_name, options.progress) as bar:
         if not options.resume:
-            # `passed_along` hands them to functions of torch that are given no generator, as `initialise` may call.
-            with passed_along():
+            # `initialise` may also call functions of torch without a generator; they draw from the seed's too.
+            with torch_functions_seeded():
                 _count_labels(model, train, held)
-                _start(model, train.some(STARTING_COUNTED if is_counted else STARTING, options.seed))
-        group.copy_state(model)
+                if model.untrained:
+                    rows = train.random_rows(INITIAL_ROWS, options.seed).to(model.device)
+                    model.initialise(rows.x, rows.c)
+        group.broadcast_state(model)
         job = Job(model, train, held, options, interrupt, bar, group)
         trainer: Trainer
         if is_counted:
@@ -248,8 +250,8 @@ def _fit_one(
             length = model.space.dim if model.space.sequence else 1
             size = min(options.batch_size or batch_size_for(len(train), length), len(train))
             trainer = GradientTrainer(job, losses, size)
-            group.copy_first(list(trainer.module.parameters()))  # those of critics, say, that are no part of the model
-        with nullcontext() if group.is_first or is_counted else bound(group.noise_seed(options.seed)):
+            group.broadcast(list(trainer.module.parameters()))  # those of critics too, which are no part of the model
+        with nullcontext() if group.is_first or is_counted else seed_bound(group.noise_seed(options.seed)):
             if options.resume:
                 trainer.resume()
             history = trainer.run()
@@ -257,7 +259,7 @@ def _fit_one(
         return history
 
 
-def _fit_together(
+def _fit_composed(
     model: GenerativeModel,
     train: Rows,
     held: Rows | None,
@@ -269,70 +271,64 @@ def _fit_together(
 
     def fit_member(member: GenerativeModel, train: Rows, held: Rows, options: FitOptions, title: str) -> History:
         if isinstance(member, Composed):
-            return _fit_together(member, train, held, options, interrupt)
-        single_pass = isinstance(member, Counted) and member.passes is not None
-        return _fit_one(member, train, None if single_pass else held, options, interrupt, title=title)
+            return _fit_composed(member, train, held, options, interrupt)
+        return _fit_one(member, train, None if isinstance(member, Counted) else held, options, interrupt, title=title)
 
-    with bound(options.seed), Progress(model.family_name, options.progress) as bar:
+    with seed_bound(options.seed), Progress(model.family_name, options.progress) as bar:
         _count_labels(model, train, held)
-        settled = options.with_defaults(model.fit_defaults)
-        history = ComposedTrainer(Job(model, train, held, settled, interrupt, bar, group or Group()), options, fit_member).run()
+        filled_options = options.with_defaults(model.fit_defaults)
+        history = ComposedTrainer(
+            Job(model, train, held, filled_options, interrupt, bar, group or Group()), options, fit_member
+        ).run()
         history.acceptance = model.measure_acceptance(getattr(train, "c", None), options.seed)
         return history
 
 
-def _split(model: GenerativeModel, data: Any, options: FitOptions, own_way: bool) -> tuple[Rows, Rows | None]:
-    """Return the training rows and the validation rows, if any; `own_way`: it is trained by no losses of a caller's."""
-    is_counted = isinstance(model, Counted) and own_way
-    single_pass = is_counted and isinstance(model, Counted) and model.passes is not None
-    crossed = own_way and isinstance(model, Composed) and len(model.fits[0]) > 1  # folds are its validation rows
-    share = isinstance(options.validation, int | float)
-    if crossed and not share and options.validation is not None:
+def _split(model: GenerativeModel, data: Any, options: FitOptions, by_model: bool) -> tuple[Rows, Rows | None]:
+    """Return the training rows and the validation rows, if any.
+
+    Args:
+        model, data, options: as of `fit`.
+        by_model: whether the model is trained in its own way, and not by losses that the caller passed.
+    """
+    is_counted = isinstance(model, Counted) and by_model
+    crosses_folds = by_model and isinstance(model, Composed) and len(model.fits[0]) > 1  # each fold validates the others
+    is_share = isinstance(options.validation, int | float)
+    if crosses_folds and not is_share and options.validation is not None:
         raise TrainingError(
             f"This {model.name} crosses folds and has no use for other validation rows; leave validation out, or build it with"
             " folds=1."
         )
-    streams = is_counted and hasattr(data, "blocks")  # all rows are counted, and none held out
-    unused = (single_pass or crossed or streams) and share
-    if options.row_weights is not None and (not _weighs(model, own_way) or hasattr(data, "blocks")):
+    not_split = (is_counted or crosses_folds) and is_share  # all rows are counted, and none held out
+    if options.row_weights is not None and (not _weighs(model, by_model) or hasattr(data, "blocks")):
         raise TrainingError(
             f"The training of this {model.name} does not weigh rows; leave row_weights out and repeat rows, or pass losses=."
         )
-    train, held = prepare(model, data, None if unused else options.validation, options.seed, options.row_weights)
-    if is_counted and not single_pass and held is None:
-        held = train.some(HELD_OUT, options.seed)  # EM stops by the rows that it is trained on
-    return train, held
+    return prepare(model, data, None if not_split else options.validation, options.seed, options.row_weights)
 
 
-def _weighs(model: GenerativeModel, own_way: bool) -> bool:
-    """Return whether a training weighs rows: by gradients, or a count that does."""
-    return not own_way or (model.weighs if isinstance(model, Counted) else not isinstance(model, Composed | Learned))
+def _weighs(model: GenerativeModel, by_model: bool) -> bool:
+    """Return whether this training takes row_weights: by gradients it does, and by counting where the family can."""
+    return not by_model or (model.weighs if isinstance(model, Counted) else not isinstance(model, Composed | Learned))
 
 
 def _checked(losses: Sequence[Loss]) -> Sequence[Loss]:
-    """Return the losses; raise TrainingError where they are no list of Loss."""
+    """Return the losses, or raise TrainingError where they are no list of Loss."""
     if isinstance(losses, Loss) or not all(isinstance(loss, Loss) for loss in losses):
         raise TrainingError("losses must be a list of Loss, each with the parameters that it trains.")
     return losses
 
 
 def _contexts(train: Rows) -> Contexts | None:
-    """Return the contexts of training rows; of a table's alone, since others are not few numbers a row."""
-    return None if train.c is None else Contexts.of(train.c if train.among is None else train.c[train.among])
+    """Return the contexts of the training rows with their frequencies, which `sample` draws from; None where there are none."""
+    return None if train.c is None else Contexts.of(train.c if train.selection is None else train.c[train.selection])
 
 
 def _count_labels(model: GenerativeModel, train: Rows, held: Rows | None) -> None:
     """Count the labels of the context, which are the prior of the Bayes classifier."""
     label_counts = getattr(model, "context_counts", None)
-    weights = train.row_weights()  # drawn by weights, the validation rows say nothing more of how often labels are
+    weights = train.row_weights()  # with weights, the validation rows are draws, and do not count again
     labels = [rows.labels() for rows in (train, held if weights is None else None) if rows is not None and rows.c is not None]
     if label_counts is not None and labels:
         weights = None if weights is None else weights.cpu()
         label_counts.copy_(torch.bincount(torch.cat(labels), weights, minlength=len(label_counts)))
-
-
-def _start(model: GenerativeModel, some: Rows) -> None:
-    """Give a model that nothing has trained yet its starting values."""
-    if model.untrained:
-        rows = some.to(model.device)
-        model.initialise(rows.x, rows.c)

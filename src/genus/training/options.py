@@ -104,17 +104,16 @@ class FitOptions:
         schedule = self.lr_schedule if callable(self.lr_schedule) else SCHEDULES[str(self.lr_schedule)]
         return float(schedule(spent))
 
-    def with_defaults(self, family: Mapping[str, Any], patience: int = 20) -> FitOptions:
+    def with_defaults(self, family: Mapping[str, Any]) -> FitOptions:
         """Return the options with a default in place of every None that has one.
 
         Args:
             family: its `fit_defaults`, which come before the defaults of every training. A precision among them holds only
                 where the device multiplies bfloat16 matrices faster than float32 ones.
-            patience: where the family names none.
         """
         if unknown := sorted(set(family) - set(BY_FAMILY)):
             raise TrainingError(f"fit_defaults may hold {', '.join(BY_FAMILY)}; this family's hold {', '.join(unknown)}.")
-        common = {"ema_decay": 0.0, "weight_decay": 0.0, "lr_schedule": "cosine", "patience": patience, "precision": "32-true"}
+        common = {"ema_decay": 0.0, "weight_decay": 0.0, "lr_schedule": "cosine", "patience": 20, "precision": "32-true"}
         defaults = {**common, **family}
         if self.optimizer is not None:  # its own rate, unless the caller names one
             defaults.pop("learning_rate", None)

@@ -17,43 +17,47 @@ from genus.errors import DataError
 from genus.ladder import GenerativeModel
 from genus.space import Real, Space
 
-__all__ = ["Rows", "Window", "batch_size_for", "generator", "prepare", "rows_to_train_on"]
+__all__ = ["Rows", "ShuffleBuffer", "batch_size_for", "generator", "prepare", "rows_to_train_on"]
 
-SYMBOLS = 8192  # of sequences in a batch: each is a term of the mean that a step follows
-PROBED = 1000  # rows whose scale is compared with that of the space
-OFF_SCALE = 10.0  # standardised numbers whose median is beyond have another scale
-ALIGNED = 4096  # where processes divide many rows: at multiples of it
-NEW = 0.5  # of a window's rows, every epoch
+BATCH_ELEMENTS = 8192  # the most elements in a batch of sequences; each is a term of the mean that a step lowers
+SCALE_ROWS = 1000  # rows whose scale is compared with that of the space
+OFF_SCALE = 10.0  # the median |u| of standardised numbers beyond which the space's scale does not fit them
+ALIGNED = 4096  # processes divide many rows at multiples of this
+EXCHANGED = 0.5  # the share of the shuffle buffer's rows that every epoch exchanges
 BLOCK = 2**16  # rows of a stream that are encoded together
-HELD_OUT = 20_000  # rows; a mean over so many is known well enough to stop by, and the rest can train
+HELD_OUT = 20_000  # the most validation rows that are held out: the mean over so many is known well enough to stop by
 
 Stream = Callable[[int], Iterator[tuple[Tensor, Tensor | None]]]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Hold rows x (N, *shape) with contexts c (N, *context), or None; `consecutive` rows are the pieces of one long sequence.
+    """Hold rows x (N, *shape) with their contexts c (N, *context.shape), or None, without copying the data.
 
-    `among` says which of them are meant, and in which order: data are not copied where a share of them is held out. They may be
-    kept as small integers, memory-mapped even; rows that are taken out of them are floating-point numbers. Where they are a
-    sample of more, `stream(size)` gives all rows in blocks of x and c, and `rest(size)` those that are not in the sample.
-    `weights` (N,) are how often each row of x counts.
+    x may be small integers, and memory-mapped; indexing (`rows[index]`) returns floating-point numbers.
+
+    Attributes:
+        x, c: the data.
+        consecutive: whether the rows are the pieces of one long sequence, in their order.
+        selection: the indices of the rows that are meant, in order, where a share of the data is held out; None: all.
+        stream: where x is a sample of a stream, `stream(size)` yields all its rows in blocks (x, c) of so many.
+        rest: where x is a sample of a stream, `rest(size)` yields the rows that are not in the sample.
+        weights: (N,), how often each row of x counts; None where all count alike.
     """
 
     x: Tensor
     c: Tensor | None
     consecutive: bool = False
-    among: Tensor | None = None
+    selection: Tensor | None = None
     stream: Stream | None = None
     rest: Stream | None = None
     weights: Tensor | None = None
 
     def blocks(self, size: int, rank: int = 0, count: int = 1) -> Iterator[Rows]:
-        """Yield the rows in blocks of so many; where they are a sample of more, all of these.
+        """Yield the rows in blocks of `size`; where they are a sample of a stream, all rows of the stream.
 
-        Of several processes each gets its part of the rows, in as many blocks as the others, some of which may be empty: of
-        rows in memory one piece, so that the pieces follow one another by rank; of the blocks of one long sequence some; and of
-        every block of a stream a part.
+        Each of `count` processes gets its part, in as many blocks as the others, some of which may be empty. Rows in memory are
+        cut into one piece for each rank; one long sequence is dealt out block by block; every block of a stream is divided.
         """
         if self.stream is not None:
             for block in (Rows(x, c) for x, c in self.stream(size)):
@@ -64,7 +68,7 @@ class Rows:
             first, step, end, each = rank * size, count * size, len(self), -(-len(self) // (count * size))
         else:
             piece = len(self) if count == 1 else -(-len(self) // count)
-            if piece > ALIGNED:  # models that keep every second row, or fourth, keep the same ones in any number of processes
+            if piece > ALIGNED:  # so that a model that keeps every second or fourth row keeps the same ones in each division
                 piece = -(-piece // ALIGNED) * ALIGNED if count > 1 else piece
             first, step, end, each = rank * piece, size, min((rank + 1) * piece, len(self)), -(-piece // size)
         for number in range(each):
@@ -72,14 +76,14 @@ class Rows:
             yield self[at : max(at, min(at + size, end))]
 
     def __getitem__(self, index: slice | Tensor) -> Rows:
-        index = index if self.among is None else self.among[index]
-        x, c, weights = (None if t is None else _taken(t, index) for t in (self.x, self.c, self.weights))
+        index = index if self.selection is None else self.selection[index]
+        x, c, weights = (None if t is None else _select(t, index) for t in (self.x, self.c, self.weights))
         assert x is not None
         x = x if x.is_floating_point() else x.to(torch.float32)
         return Rows(x, c, self.consecutive and isinstance(index, slice), weights=weights)
 
-    def some(self, count: int, seed: int) -> Rows:
-        """Return a random choice of so many rows, all of them where there are fewer; with weights, as many draws by them."""
+    def random_rows(self, count: int, seed: int) -> Rows:
+        """Return `count` rows chosen at random, all where there are fewer; with weights, draws in proportion to these."""
         if (weights := self.row_weights()) is not None:
             drawn = torch.multinomial(weights.cpu(), min(count, len(self)), True, generator=generator(seed, 0))
             return replace(self[drawn.to(self.x.device)], weights=None)
@@ -89,52 +93,52 @@ class Rows:
 
     def row_weights(self) -> Tensor | None:
         """Return how often each of the rows counts, (N,); None where all count alike."""
-        return self.weights if self.weights is None or self.among is None else self.weights[self.among]
+        return self.weights if self.weights is None or self.selection is None else self.weights[self.selection]
 
     def windows(self) -> Rows:
-        """Return every window of the one long sequence, as many as it has places, without a copy."""
+        """Return the windows that begin at every position of the one long sequence, as rows of x that share its memory."""
         return Rows(self.x.reshape(-1).unfold(0, self.x.shape[1], 1), None)
 
     def observed(self) -> tuple[Tensor | None, ...]:
-        """Return x, c and, where rows are weighed, their weights, as a model counts them.
+        """Return the arguments of `Counted.observe`: x, c and, if there are any, the weights.
 
-        Pieces of one sequence are counted as one, so that nothing is lost at their edges.
+        The pieces of one long sequence are joined again, so that transitions at their edges are counted.
         """
         x = self.x.reshape(1, -1) if self.consecutive else self.x
         return (x, self.c) if self.weights is None else (x, self.c, self.weights)
 
     def __len__(self) -> int:
-        return len(self.x if self.among is None else self.among)
+        return len(self.x if self.selection is None else self.selection)
 
     def labels(self) -> Tensor:
         """Return c as whole numbers (N,) on the processor."""
         assert self.c is not None
-        c = self.c if self.among is None else self.c[self.among]
+        c = self.c if self.selection is None else self.c[self.selection]
         return c.flatten().long().cpu()
 
     def to(self, device: torch.device) -> Rows:
         """Return the rows on a device."""
-        x, c, among, weights = (None if t is None else t.to(device) for t in (self.x, self.c, self.among, self.weights))
+        x, c, selection, weights = (None if t is None else t.to(device) for t in (self.x, self.c, self.selection, self.weights))
         assert x is not None
-        return Rows(x, c, self.consecutive, among, self.stream, self.rest, weights)
+        return Rows(x, c, self.consecutive, selection, self.stream, self.rest, weights)
 
 
-class Window:
-    """Hold as many rows at a time as a sample of a stream has, and exchange a part of them, at random places, for later ones.
+class ShuffleBuffer:
+    """Hold part of a stream in memory, and exchange half of the rows, chosen at random, for the stream's next rows every epoch.
 
-    The first epoch sees the sample; before each further one half of the rows make room for the next of the stream, which is
-    gone through again and again, sample and rest. So rows are shuffled within about two windows, though files are in order, and
-    each is seen twice on average; what is there in an epoch depends on the seed and the epoch alone.
+    The first epoch sees the sample. The stream is then read again and again, the rest before the sample. So rows are shuffled
+    within about two buffers, although files are in order, and each is seen in two epochs on average. The content in an epoch
+    depends on the seed and the epoch alone.
 
     Args:
-        sample: rows with a `rest`.
-        seed: of the places.
+        sample: the first content, rows with a `rest`.
+        seed: of the choice of rows that are exchanged.
 
     >>> def rest(size):
     ...     return iter([(torch.full((4, 1), 7.0), None)])
-    >>> window = Window(Rows(torch.zeros(4, 1), None, rest=rest), seed=0)
-    >>> window.turn_to(1)
-    >>> sorted(window.rows.x.flatten().tolist()), window.seen
+    >>> buffer = ShuffleBuffer(Rows(torch.zeros(4, 1), None, rest=rest), seed=0)
+    >>> buffer.advance_to(1)
+    >>> sorted(buffer.rows.x.flatten().tolist()), buffer.seen
     ([0.0, 0.0, 7.0, 7.0], 6)
     """
 
@@ -142,26 +146,26 @@ class Window:
         self.sample, self.seed, self.epoch = sample, seed, 0
         kept = sample[:]
         self.rows = Rows(kept.x.clone(), None if kept.c is None else kept.c.clone())
-        self._new = self._later()
+        self._incoming = self._rows_to_come()
 
     @property
     def seen(self) -> int:
-        """Return how many rows have been in the window so far, those that came again included."""
+        """Return how many rows have been in the buffer so far, counting a row each time it came in."""
         return len(self.rows) + self.epoch * self._exchanged
 
     @property
     def _exchanged(self) -> int:
-        return max(1, round(NEW * len(self.rows)))
+        return max(1, round(EXCHANGED * len(self.rows)))
 
-    def turn_to(self, epoch: int) -> None:
-        """Hold the rows of an epoch, of this or a later one; of a resumed training all exchanges before are made again."""
+    def advance_to(self, epoch: int) -> None:
+        """Make all exchanges up to an epoch: one in an ordinary training, many where it is resumed."""
         while self.epoch < epoch:
             self.epoch += 1
             drawn = generator(self.seed, 2**32 - self.epoch)  # far from the numbers of the epochs, which order the rows
             places = torch.randperm(len(self.rows), generator=drawn)[: self._exchanged]
             at = 0
             while at < len(places):
-                block = next(self._new)
+                block = next(self._incoming)
                 part = block[: len(places) - at]
                 to = places[at : at + len(part)].to(self.rows.x.device)
                 self.rows.x[to] = part.x.to(self.rows.x)
@@ -169,10 +173,10 @@ class Window:
                     self.rows.c[to] = part.c.to(self.rows.c)
                 at += len(part)
                 if len(part) < len(block):
-                    self._new = itertools.chain([block[len(part) :]], self._new)
+                    self._incoming = itertools.chain([block[len(part) :]], self._incoming)
 
-    def _later(self) -> Iterator[Rows]:
-        """Yield the rows after the sample, then all of them again and again."""
+    def _rows_to_come(self) -> Iterator[Rows]:
+        """Yield blocks of the rows after the sample, then of the sample, and so on without end."""
         assert self.sample.rest is not None
         sample = replace(self.sample, stream=None)
         while True:
@@ -180,20 +184,20 @@ class Window:
             yield from sample.blocks(BLOCK)
 
 
-def _taken(rows: Tensor, index: slice | Tensor) -> Tensor:
-    # Whole rows are copied ten times as fast as numbers one after another.
+def _select(rows: Tensor, index: slice | Tensor) -> Tensor:
+    # index_select copies whole rows, ten times as fast as indexing, which copies number after number.
     return rows[index] if isinstance(index, slice) else rows.index_select(0, index)
 
 
 def generator(seed: int, stream: int) -> torch.Generator:
-    """Return a generator that depends on nothing but (seed, stream), so that an epoch's order need not be stored."""
+    """Return a generator that depends on (seed, stream) alone, such as (seed, epoch): an epoch's order need not be stored."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, stream)).generate_state(1)[0]))
 
 
 def batch_size_for(count: int, length: int = 1) -> int:
-    """Return a batch size: 64 for hundreds of rows, 512 for tens of thousands; of sequences at most 8,192 elements together."""
+    """Return a batch size: 64 for hundreds of rows, 512 for tens of thousands, at most 8,192 elements of sequences in all."""
     size = max(64, min(512, 2 ** round(math.log2(3 * math.sqrt(count)))))
-    return min(count, size, max(1, SYMBOLS // length))
+    return min(count, size, max(1, BATCH_ELEMENTS // length))
 
 
 def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int, weights: Any = None) -> tuple[Rows, Rows | None]:
@@ -220,9 +224,9 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int, weigh
     held = _held_out(len(rows), validation)
     if len(rows) < 2:
         raise DataError(f"{len(rows)} row cannot be split into training and validation rows; pass more, or validation=None.")
-    if rows.consecutive:  # neighbours are too alike to be told apart; and what will be asked for is most like the end
+    if rows.consecutive:  # a piece beside training pieces would be no test, and forecasts go on from the end
         return Rows(rows.x[held:], None, True), rows[:held]
-    if getattr(data, "groups", None) is not None:  # what was cut from one recording stays together
+    if getattr(data, "groups", None) is not None:  # pieces that were cut from one recording stay together
         if weights is not None:
             raise DataError("Rows that belong together cannot be weighed and split; pass validation rows, or validation=None.")
         parts = data.split(1 - validation, validation, seed=seed)
@@ -232,8 +236,8 @@ def prepare(model: GenerativeModel, data: Any, validation: Any, seed: int, weigh
     if kept.weights is not None:
         if not bool(kept.weights.any()):
             raise DataError("No validation row has a weight above 0; pass validation rows, or validation=None.")
-        kept = kept.some(held, seed)
-    return replace(rows, among=order[held:], stream=None), kept
+        kept = kept.random_rows(held, seed)
+    return replace(rows, selection=order[held:], stream=None), kept
 
 
 def rows_to_train_on(data: Any, validation: float, seed: int) -> Any:
@@ -262,11 +266,11 @@ def _checked_weights(weights: Any, rows: Rows) -> Tensor:
 
 
 def warn_of_scale(space: Space, x: Tensor, name: str) -> None:
-    """Warn where numbers of a Real lie far from its location and scale, on which nets see them and from which models start."""
+    """Warn where numbers of a Real column lie far from its location and scale, by which they are standardised for nets."""
     columns = space.columns(Real)
     if not columns or space.sequence:
         return
-    rows = x[:: max(1, len(x) // PROBED)].double()
+    rows = x[:: max(1, len(x) // SCALE_ROWS)].double()
     few, u = rows.flatten(1)[:, columns], space.split(rows).u[:, columns]
     far = u.abs().nanmedian(0).values > OFF_SCALE
     if bool(far.any()):

@@ -13,7 +13,7 @@ from genus.files import read_tensors
 from genus.ladder import GenerativeModel, Size
 from genus.nets.state import NoMoreThan
 from genus.registry import build, suggested
-from genus.training.checkpoint import believing
+from genus.training.checkpoint import explain_damage
 from genus.training.loop import fit
 
 __all__ = ["Choice", "built_as_saved", "choose_size", "saved_choice", "saved_settings"]
@@ -126,7 +126,7 @@ def built_as_saved(path: str | os.PathLike[str], build: Callable[[], M]) -> M:
         TrainingError: there is no such model, or it would have far more weights than the checkpoint.
     """
     tensors, _ = read_tensors(path)
-    with believing(path, "leave --resume out"), NoMoreThan(tensors.values()):
+    with explain_damage(path, "leave --resume out"), NoMoreThan(tensors.values()):
         return build()
 
 

@@ -1,4 +1,4 @@
-"""The parts that every training has: a clock, evaluations, a record, a file to resume from."""
+"""The base of all trainers: a clock, evaluations on validation rows, a history, a checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from genus.training.terminal import Interrupt, Progress, TrainingInterrupted
 __all__ = ["Job", "Trainer"]
 
 PROBE, LEAST_PROBE = 256, 16  # rows whose evaluation is timed, to learn how many are affordable; of long sequences fewer
-PROBE_ELEMENTS = 2**17
+PROBE_ELEMENTS = 2**17  # the most elements of long sequences among them
 EVALUATIONS_PER_BUDGET = 30  # one evaluation takes at most 1 / 30 of max_seconds
-SAVE_SECONDS = 60.0
-COUNTED = 1000  # rows of which the mean length is that of all
-INTERRUPTED = "interrupted"  # the one end of a training that `finish` raises instead of returning
+SAVE_SECONDS = 60.0  # between two checkpoints
+UNIT_ROWS = 1000  # rows by whose mean length the unit of the history is chosen
+INTERRUPTED = "interrupted"  # the reason of an end for which `finish` raises TrainingInterrupted instead of returning
 
 
 class Job(NamedTuple):
-    """Hold what every training is given.
+    """Hold the arguments of every trainer.
 
     Attributes:
         model: on the device where it is trained.
         train: the training rows, on any device.
         validation: the validation rows, on the model's device; None for none.
         options: the options of `fit`, with the family's defaults filled in.
-        interrupt: tells whether Ctrl-C has come.
-        progress: the bar that shows how far the training is.
+        interrupt: its `asked` is true once Ctrl-C was pressed.
+        progress: the progress bar.
         group: the processes that train together.
     """
 
@@ -61,21 +61,19 @@ class Job(NamedTuple):
 
 
 class Trainer(ABC):
-    """Train a model, evaluate it on validation rows, keep its best weights, and write a file to resume from.
+    """Train a model, evaluate it on validation rows, keep its best weights, and write a checkpoint to resume from.
 
-    A subclass gives `loop`, and `tensors`, `numbers` and `restore` where it goes on from more than the model's weights.
+    A subclass gives `loop`; and `tensors`, `numbers` and `restore` where a checkpoint needs more than the model's weights.
 
     Args:
         job: the model, its rows and the options.
-        batch_size: rows a step; None where the number of rows at a time changes nothing.
+        batch_size: rows a step; None where the result does not depend on it.
         steps_per_epoch: how many steps see all rows.
         most_steps: the greatest number of steps, where the options name no budget.
         losses: the losses to lower; none for a model that counts.
     """
 
-    tolerance = 0.0  # the least improvement that counts as one
-    is_evaluated_once = False  # the validation rows are needed once, when all is learned
-    patience_over = "early stopping"  # what ended a training whose evaluations brought no improvement
+    is_evaluated_once = False  # whether the model is evaluated once, at the end
 
     def __init__(
         self, job: Job, *, batch_size: int | None, steps_per_epoch: int, most_steps: int, losses: Sequence[Loss] = ()
@@ -84,34 +82,34 @@ class Trainer(ABC):
         self.device = self.model.device
         self.steps_per_epoch = steps_per_epoch
         self.budget = Budget.of(self.options, steps_per_epoch, most_steps)
-        self.module: nn.Module = self.model  # all that has weights
-        self.settings: dict[str, Any] = {}  # they take a look at all rows, and only a file needs them
+        self.module: nn.Module = self.model  # the module with all weights that are trained, those of a critic too
+        self.settings: dict[str, Any] = {}  # only a checkpoint needs them, and they read all rows
         if self.options.checkpoint is not None:
             self.settings = checkpoint.settings(self.model, self.train, self.validation, self.options, batch_size, losses)
         self.evaluated_losses = [loss for loss in losses if loss.evaluate is not None]
-        self.unit = Unit.of(self.model.codec or Codec(self.model.space), self.train[:COUNTED].x)
+        self.unit = Unit.of(self.model.codec or Codec(self.model.space), self.train[:UNIT_ROWS].x)
         in_nats = self.model.info.likelihood != "none" and all(loss.module is None for loss in losses)
         self.history = History(unit=self.unit.name, scale=self.unit.scale) if in_nats else History()
         self.best = BestWeights()
         self.step = 0
         self.evaluated = -1  # the step of the last evaluation
-        self.evaluation_seconds = 0.0  # of the last evaluation: time to keep for the final one
+        self.evaluation_seconds = 0.0  # of the last evaluation; as many are reserved for the final one
         self.all_evaluation_seconds = 0.0
         self._start, self._saved = time.perf_counter(), 0.0
-        self._agreed = (0.0, False)  # the seconds and the wish to stop, of all processes
+        self._agreed = (0.0, False)  # what `Group.agree` returned: seconds, and whether to stop
 
-    # -- the whole ----------------------------------------------------------------------------------------------------
+    # -- running ------------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def loop(self) -> str:
-        """Train to the end, and return its reason, of which INTERRUPTED alone decides anything: "closed form", `patience_over`,
-        or the spent budget.
+        """Train to the end, and return the reason of the end for the history: "closed form", "early stopping", the name of the
+        budget that ran out, or INTERRUPTED.
         """
 
     def run(self) -> History:
         """Train; whatever happens, leave the model with the best weights so far, in evaluation mode."""
         try:
-            if self.group.is_first:  # which evaluates
+            if self.group.is_first:  # rank 0 alone evaluates
                 self.limit_validation_rows()
             return self.finish(self.loop())
         except (TrainingError, MemoryError, RuntimeError) as error:
@@ -125,7 +123,7 @@ class Trainer(ABC):
         except TrainingInterrupted:  # its message is complete
             raise
         except KeyboardInterrupt as error:
-            # A second Ctrl-C, or one raised within a step: half a step cannot be saved, the file stays as last written.
+            # A second Ctrl-C came, or one within a step: half a step cannot be saved, so the checkpoint stays as last written.
             self.best.restore(self.model)
             raise TrainingInterrupted(self.interruption()) from error
         finally:
@@ -158,12 +156,12 @@ class Trainer(ABC):
         return self._agreed[0] if self.group.count > 1 else time.perf_counter() - self._start
 
     def over(self) -> str | None:
-        """Return why training must end now; None to go on. Several processes agree here, at the same steps, on the time."""
+        """Return why training must end now, or None to go on; all processes call it at the same steps, to agree on the time."""
         self._agreed = self.group.agree(time.perf_counter() - self._start, self.interrupt.asked)
         if self._agreed[1]:
             return INTERRUPTED
         if self.best.waited >= self.options.patience:  # type: ignore[operator]
-            return self.patience_over
+            return "early stopping"
         return self.budget.over(self.step, self.seconds + self.evaluation_seconds)
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
@@ -171,8 +169,8 @@ class Trainer(ABC):
     def measure(self, rows: Rows) -> tuple[float | None, dict[str, float]]:
         """Return the criterion of some rows, and the numbers that losses add to the history.
 
-        Evaluations have the same random numbers every time: their noise is then common to all of them, and training's own
-        random numbers are left alone.
+        Every evaluation draws from the same seed, so that criteria differ by the weights alone, and training's own random
+        numbers do not depend on evaluations.
         """
         modules = [loss.module for loss in self.evaluated_losses if loss.module is not None]
         with evaluating(self.model, *modules), isolated(self.options.seed), torch.no_grad():
@@ -183,10 +181,10 @@ class Trainer(ABC):
             return (self.model.criterion(rows.x, rows.c) if value is None else value), numbers
 
     def limit_validation_rows(self) -> None:
-        """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, though `probe` rows at least.
+        """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, but at least `probe` rows.
 
-        The time is that of the first such rows. Without max_seconds all rows stay, and so they do where there is but one
-        evaluation, after all learning: a model that counts in one pass, or learns in one call, has no density before.
+        The evaluation of the first `probe` rows is timed. All rows stay without max_seconds, and where there is one evaluation,
+        at the end: a model that counts in one pass, or learns in one call, has no density before.
         """
         budget = self.budget.seconds
         probe = max(LEAST_PROBE, min(PROBE, PROBE_ELEMENTS // self.model.space.dim))
@@ -196,7 +194,7 @@ class Trainer(ABC):
         self.measure(self.validation[:probe])
         seconds = max(time.perf_counter() - start, 1e-6)
         affordable = max(probe, int(probe * budget / EVALUATIONS_PER_BUDGET / seconds))
-        self.validation = self.validation.some(affordable, self.options.seed)  # the rows may be sorted
+        self.validation = self.validation.random_rows(affordable, self.options.seed)  # the rows may be sorted
 
     def evaluate_and_keep_best(self) -> tuple[float | None, dict[str, float]]:
         """Evaluate the weights on the validation rows, keep them if they are the best so far, and return what `measure` does.
@@ -206,13 +204,13 @@ class Trainer(ABC):
         """
         start = time.perf_counter()
         measured = (None, {}) if self.validation is None or not self.group.is_first else self.measure(self.validation)
-        (value, numbers), self.evaluation_seconds = self.group.first((measured, time.perf_counter() - start))
+        (value, numbers), self.evaluation_seconds = self.group.from_first((measured, time.perf_counter() - start))
         if value is None and not all(bool(p.isfinite().all()) for p in self.model.parameters()):
             raise NonFiniteLossError(
                 f"The weights stopped being finite before step {self.step}, and the model has kept those of step"
                 f" {self.best.step}. Try a smaller learning_rate or max_grad_norm, or look for extreme values in the data."
             )
-        self.best.offer(self.model, self.step, value, self.tolerance)
+        self.best.offer(self.model, self.step, value)
         self.all_evaluation_seconds += self.evaluation_seconds
         return value, numbers
 
@@ -221,7 +219,7 @@ class Trainer(ABC):
         epoch = self.step / self.steps_per_epoch
         row = {"step": self.step, "epoch": epoch, "seconds": self.seconds, **losses, "criterion": value}
         self.history.rows.append(row | ({"watched": numbers} if numbers else {}))
-        self.group.tell(self.history.rows[-1])
+        self.group.log_row(self.history.rows[-1])
         self.evaluated = self.step
         self.show(losses)
 
@@ -232,7 +230,7 @@ class Trainer(ABC):
         seconds = self.seconds
         self.progress.update(self.step, self.budget.spent(self.step, seconds), seconds, shown, self.history.unit)
 
-    # -- the file -----------------------------------------------------------------------------------------------------
+    # -- the checkpoint -----------------------------------------------------------------------------------------------
 
     def save_due(self) -> bool:
         """Return whether the checkpoint is to be written after this step."""
@@ -244,10 +242,10 @@ class Trainer(ABC):
         return self.seconds - self._saved > SAVE_SECONDS
 
     def save(self) -> None:
-        """Write everything that the training goes on from; nothing without a checkpoint's path."""
+        """Write the checkpoint, if there is to be one: all that `resume` needs to go on bit for bit."""
         if self.options.checkpoint is None:
             return
-        noise = self.group.all_of((self.group.own("random"), random_state(self.device)))  # so that as many go on bit for bit
+        noise = self.group.gather((self.group.own_key("random"), random_state(self.device)))
         self._saved = self.seconds
         if not self.group.is_first:
             return
@@ -259,7 +257,7 @@ class Trainer(ABC):
         }  # fmt: skip
         try:
             checkpoint.write(self.options.checkpoint, groups, {"settings": self.settings, "training": training})
-        except ModelFileError as error:  # what was learned is not lost for it
+        except ModelFileError as error:  # a full disk, for instance, need not end the training
             warnings.warn(f"The checkpoint could not be written, and the training goes on. {error}", stacklevel=2)
             self.progress.say(f"the checkpoint could not be written, and the training goes on: {error}")
 
@@ -271,12 +269,12 @@ class Trainer(ABC):
             TrainingError: it belongs to another training, or somebody changed it.
         """
         path = cast(str, self.options.checkpoint)
-        groups, header = self.group.by_first(lambda: checkpoint.read(path, self.settings))
-        with checkpoint.believing(path, "pass resume=False"):
-            self._take(groups, header["training"])
+        groups, header = self.group.run_on_first(lambda: checkpoint.read(path, self.settings))
+        with checkpoint.explain_damage(path, "pass resume=False"):
+            self._restore_training(groups, header["training"])
 
-    def _take(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
-        """Take in what `save` wrote."""
+    def _restore_training(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
+        """Set the state of the training to the one that `save` wrote."""
         for name, least in (("step", 0), ("evaluated", -1)):
             checkpoint.check_count(name, training[name], least)
         for name in ("seconds", "evaluation_seconds", "all_evaluation_seconds"):
@@ -291,17 +289,17 @@ class Trainer(ABC):
         self.restore(groups, training)
         check_numbers(self.module)
         self.best.load(training["best"], groups.get("best", {}), self.model)
-        if (name := self.group.own("random")) in groups or self.group.is_first:  # more processes than before have none
+        if (name := self.group.own_key("random")) in groups or self.group.is_first:  # fewer processes may have saved the file
             restore_random_state(groups[name], self.device)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return the groups of tensors that this kind of training goes on from."""
+        """Return the groups of tensors of the checkpoint that `restore` needs."""
         return {"weights": self.model.state_dict()}
 
     def numbers(self) -> dict[str, Any]:
-        """Return the numbers that it goes on from beside them, as JSON."""
+        """Return the other values of the checkpoint that `restore` needs, as JSON."""
         return {}
 
     def restore(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
-        """Take in what `tensors` and `numbers` returned."""
+        """Set the state from what `tensors` and `numbers` returned when the checkpoint was written."""
         self.model.load_state_dict(groups["weights"])

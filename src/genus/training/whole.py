@@ -1,4 +1,4 @@
-"""Training by whole passes: of models that count all rows, and of those that learn from them in one call."""
+"""Training by whole passes over the rows: of `Counted` models, and of `Learned` ones, whose pass is one call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from genus.ladder import Counted, Learned, Rest, WithContext
 from genus.ladder.functions import counted_threads
-from genus.random import passed_along
+from genus.random import torch_functions_seeded
 from genus.threads import threads_for, torch_threads
 from genus.training.rows import Rows
 from genus.training.trainer import INTERRUPTED, Job, Trainer
@@ -21,62 +21,40 @@ ELEMENTS = 2**22  # numbers counted at a time: large enough to be fast, small en
 
 
 class CountingTrainer(Trainer):
-    """Train a `Counted` model: in one pass over the rows where it has a closed form, in passes of EM until none improves it."""
+    """Train a `Counted` model: in one pass over the rows, which is one step."""
 
-    patience_over = "converged"
-    tolerance = 1e-4
+    is_evaluated_once = True
 
     def __init__(self, job: Job) -> None:
-        super().__init__(job, batch_size=job.options.batch_size, steps_per_epoch=1, most_steps=200)
+        super().__init__(job, batch_size=job.options.batch_size, steps_per_epoch=1, most_steps=1)
         self.batch_size = job.options.batch_size or max(1, ELEMENTS // job.model.space.dim)
         self.counted = cast(Counted, job.model)
-        self.passes = self.counted.passes
-        self.is_evaluated_once = self.passes == 1
         self.history.parameters = job.model.parameter_count
 
     @torch.no_grad()
     def loop(self) -> str:
         self.model.eval()
-        while (stopped := self.finished() or self.over()) is None:
-            with passed_along(self.model):  # functions of torch that are given no generator draw from the seed's too
-                whole = self.one_pass()
-            if not whole:
-                stopped = self.over() or INTERRUPTED
-                break
-            self.step += 1
-            value, numbers = self.evaluate_and_keep_best()
-            self.record({}, value, numbers)
-            if self.save_due():
-                self.save()
+        stopped = None if self.step else self.over()  # a training that is resumed has made its pass
+        if not self.step and stopped is None:
+            with torch_functions_seeded(self.model):  # functions of torch that are given no generator draw from the seed's too
+                self.count_rows()
+            self.step = 1
+            self.record({}, *self.evaluate_and_keep_best())
         self.save()
         self.best.restore(self.model)
-        self.history.parameters = self.model.parameter_count  # of some models the data decide
-        return stopped
+        self.history.parameters = self.model.parameter_count  # of some models it depends on the data
+        return stopped or "closed form"
 
-    def finished(self) -> str | None:
-        """Return "closed form" where all passes of a closed form have been made; None otherwise."""
-        return "closed form" if self.passes is not None and self.step >= self.passes else None
-
-    def one_pass(self) -> bool:
-        """Observe all rows and conclude; return False where time ran out, or Ctrl-C came, and the pass is void.
-
-        The first pass is concluded from the rows seen by then, so that a short time still gives a model.
-        """
+    def count_rows(self) -> None:
+        """Observe all rows, or as many blocks as the budget or Ctrl-C leave time for, one at least, and conclude."""
         self.counted.clear()
-        cut = False
         for number, block in enumerate(self.train.blocks(self.batch_size, self.group.rank, self.group.count)):
-            cut = number > 0 and self.over() is not None
-            if cut:
+            if number > 0 and self.over() is not None:
                 break
-            if not len(block):
-                continue
-            rows = block.to(self.device)
-            with counted_threads(self.counted):
-                self.counted.observe(*rows.observed())  # type: ignore[arg-type]
-        if cut and self.step > 0:
-            return False
+            if len(block):
+                with counted_threads(self.counted):
+                    self.counted.observe(*block.to(self.device).observed())  # type: ignore[arg-type]
         self.group.conclude(self.counted, self.model)
-        return True
 
 
 class LearningTrainer(Trainer):
@@ -97,13 +75,13 @@ class LearningTrainer(Trainer):
             held = None if self.validation is None else (self.validation.x, self.validation.c)
             if self.train.rest is not None:
                 self.history.seen, more = len(train), {"rest": self.rest} if learned.streams else {}
-            with passed_along(self.model), torch_threads(threads_for(train.x.numel())):
+            with torch_functions_seeded(self.model), torch_threads(threads_for(train.x.numel())):
                 ended = learned.learn((train.x, train.c), held, self.seconds_left, self.options.seed, **more)
             if self.train.rest is not None and learned.rows_used is not None:
                 self.history.seen = learned.rows_used
             self.step = 1
             self.record({}, *self.evaluate_and_keep_best())
-        if not self.interrupt.asked:  # what was cut short is no training that another could go on from
+        if not self.interrupt.asked:  # learning that was cut short cannot be resumed
             self.save()
         self.history.parameters = self.model.parameter_count
         return INTERRUPTED if self.interrupt.asked else ended or "early stopping" if self.seconds_left() else "max_seconds"
@@ -116,7 +94,7 @@ class LearningTrainer(Trainer):
             self.history.seen = max(self.history.seen, seen := seen + len(block))
 
     def seconds_left(self) -> float:
-        """Return the seconds that learning may still take: none after Ctrl-C, inf without a limit."""
+        """Return the seconds that learning may still take: 0 after Ctrl-C, inf without max_seconds."""
         if self.interrupt.asked:
             return 0.0
         return math.inf if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)

@@ -44,24 +44,24 @@ class Causal(Transform):
         return x
 
     def initialise_inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return z  # a pass from position to position would find the same
+        return z  # the inverse starts as the identity too
 
-    def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def elementwise(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return z and the log-slope at every position, (B, T) both."""
         return self.map.forward(x, self.out(self.net(self.token(clip_for_net(x, False).unsqueeze(2)), c)))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = self.each(x, c)
+        z, log_slope = self.elementwise(x, c)
         return z, log_slope.sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         h, state = self.net.start(len(z), c)
         x: list[Tensor] = []
         log_det = z.new_zeros(len(z))
-        for i, now in enumerate(z.unbind(1)):
-            value, log_slope = self.map.inverse(now, self.out(h))
-            x.append(value)
+        for i, z_i in enumerate(z.unbind(1)):
+            x_i, log_slope = self.map.inverse(z_i, self.out(h))
+            x.append(x_i)
             log_det = log_det + log_slope
             if i + 1 < z.shape[1]:
-                h, state = self.net.step(state, i, self.token(clip_for_net(value, False).unsqueeze(1)))
+                h, state = self.net.step(state, i, self.token(clip_for_net(x_i, False).unsqueeze(1)))
         return torch.stack(x, dim=1), log_det

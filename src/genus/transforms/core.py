@@ -16,10 +16,10 @@ class Transform(Configurable, nn.Module):
     """Map (B, *shape) by a bijection, which may depend on context features c (B, context_dim).
 
     `forward(x, c) -> (z, log|det dz/dx|)` and `inverse(z, c) -> (x, log|det dx/dz|)`, the log-determinants (B,). A subclass
-    gives both; what its constructor is given must be JSON values, maps or transforms, so that a model of it can be saved.
+    gives both. The arguments of its constructor must be JSON values, maps or transforms, so that a model of it can be saved.
     """
 
-    allow_missing: bool = False  # whether NaN, a coordinate that is not there, stays NaN and is seen by no other
+    allow_missing: bool = False  # whether a coordinate may be NaN, for absent: it stays NaN, and no other depends on it
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return z and log|det dz/dx| (B,) for x (B, *shape), c (B, context_dim) being the context's features."""
@@ -38,19 +38,22 @@ class Transform(Configurable, nn.Module):
         return shape
 
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Set what depends on the first rows x of the training data, and return z."""
+        """Set the weights that depend on data from the first training rows x (B, *shape), and return their z."""
         return self(x, c)[0]
 
     def initialise_inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Set what depends on rows z of the training data, where the inverse is used as the transform, and return x."""
+        """Set the weights that depend on data where `Inverse` maps the training rows, and return their images.
+
+        The training rows then take the place of z, as the argument of `inverse`.
+        """
         return self.inverse(z, c)[0]
 
 
 def check_apart(transforms: Sequence[Transform]) -> None:
-    """Check that no two of them share parameters: saved and loaded, each would have its own.
+    """Check that no two transforms share parameters: after saving and loading, each would have parameters of its own.
 
     Raises:
-        GenusError: two of them do.
+        GenusError: two of them share parameters.
     """
     owner: dict[int, int] = {}
     for i, transform in enumerate(transforms):

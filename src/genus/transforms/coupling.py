@@ -1,4 +1,4 @@
-"""Couplings: some coordinates stay, and say how the others move."""
+"""Coupling transforms: some coordinates stay, and the others are mapped with parameters that depend on them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Coupling(Transform):
     arXiv:1605.08803). Both directions are one pass.
 
     Args:
-        stay: which coordinates stay, a bool for each, nested as the shape is; of a table (D,), of an image (C, H, W).
-        hidden: widths of the net: dense of a table; of an image convolutions, 3x3 and between them 1x1.
-        map: of each moving coordinate; affine where not given.
-        context_dim: of the context's features.
-        dropout: of hidden units.
-        allow_missing: coordinates may be NaN, which are not there.
+        stay: a bool for each coordinate, true where it stays; nested as the shape is, (D,) for a table, (C, H, W) for an image.
+        hidden: widths of the net: a dense one for a table; for an image convolutions, first and last 3x3, between them 1x1.
+        map: the map of each coordinate that does not stay; affine by default.
+        context_dim: the width of the context's features.
+        dropout: the probability that a hidden unit of a dense net is dropped in training.
+        allow_missing: whether a coordinate may be NaN, for absent.
 
     >>> coupling = Coupling([True, False, True], hidden=(16,))
     >>> x = torch.randn(2, 3)
@@ -52,12 +52,12 @@ class Coupling(Transform):
         self.map = map if map is not None else Affine()
         self.allow_missing = allow_missing
         try:
-            given = torch.as_tensor(stay)
+            mask = torch.as_tensor(stay)
         except (RuntimeError, TypeError, ValueError) as error:
             raise DataError(f"stay must hold a bool for each coordinate, (D,) or (C, H, W): {error}.") from error
-        if len(odd := given[(given != 0) & (given != 1)]):
+        if len(odd := mask[(mask != 0) & (mask != 1)]):
             raise DataError(f"stay must hold a bool for each coordinate; it holds {odd[0].item():g}.")
-        self.register_buffer("stays", given == 1, persistent=False)
+        self.register_buffer("stays", mask == 1, persistent=False)
         if self.stays.ndim not in (1, 3):
             raise DataError(f"A coupling splits (D,) or (C, H, W); got a mask of shape {tuple(self.stays.shape)}.")
         moving = int((~self.stays).sum())
@@ -84,8 +84,8 @@ class Coupling(Transform):
     def _move(self, x: Tensor, c: Tensor | None, f: Any) -> tuple[Tensor, Tensor]:
         if self.stays.ndim == 3:
             return self._move_image(x, c, f)
-        given = clip_for_net(x[:, self.a], self.allow_missing)
-        p = self.net(given if c is None else torch.cat([given, c], dim=1)).view(len(x), len(self.b), self.map.size)
+        seen = clip_for_net(x[:, self.a], self.allow_missing)
+        p = self.net(seen if c is None else torch.cat([seen, c], dim=1)).view(len(x), len(self.b), self.map.size)
         moved, log_slope = skip_missing(f, x[:, self.b], p) if self.allow_missing else f(x[:, self.b], p)
         return x.index_copy(1, self.b, moved), log_slope.sum(1)
 
@@ -122,7 +122,7 @@ class Convolutions(nn.Module):
 
 
 def halves(dim: int, first: bool = True) -> list[bool]:
-    """Return which coordinates stay: every other one, from the first or from the second on.
+    """Return a bool for each of D = dim coordinates: every other one stays, from the first or from the second on.
 
     >>> halves(3), halves(3, first=False)
     ([True, False, True], [False, True, False])
@@ -131,7 +131,7 @@ def halves(dim: int, first: bool = True) -> list[bool]:
 
 
 def checkerboard(shape: Sequence[int], first: bool = True) -> list[list[list[bool]]]:
-    """Return which pixels of (C, H, W) stay: every other one, as on a chessboard.
+    """Return a bool for each pixel of (C, H, W): every other one stays, as on a chessboard.
 
     >>> checkerboard((1, 2, 3))
     [[[True, False, True], [False, True, False]]]

@@ -17,12 +17,12 @@ from genus.transforms.maps import Affine, Map
 __all__ = ["Elementwise", "Linear", "Logit", "ActNorm", "Permutation", "Reshape", "SoftClip"]
 
 Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # x and parameters -> a value and a log-slope for each of x
-SHRUNK = 0.1  # of D / N: the share of a covariance's diagonal alone
-CLIP = 10.0  # in standard deviations, where data are standardised
+SHRUNK = 0.1  # times D / N is the weight by which a covariance of N rows is shrunk towards its diagonal
+CLIP = 10.0  # nets see numbers clipped to this; in standard deviations, where data are standardised
 
 
 class Permutation(Transform):
-    """Reorders coordinates, or channels: z_i = x_order[i]. Its log-determinant is 0.
+    """Reorder coordinates, or channels: z_i = x_order[i]. Its log-determinant is 0.
 
     >>> Permutation([2, 0, 1])(torch.tensor([[10.0, 20.0, 30.0]]))[0]
     tensor([[30., 10., 20.]])
@@ -58,7 +58,7 @@ class ActNorm(Transform):
 
     Args:
         dim: coordinates of x (B, dim), or channels of x (B, dim, height, width).
-        allow_missing: coordinates may be NaN, which are not there.
+        allow_missing: whether a coordinate may be NaN, for absent.
     """
 
     def __init__(self, dim: int, allow_missing: bool = False) -> None:
@@ -69,15 +69,15 @@ class ActNorm(Transform):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Give z mean 0 and variance 1, of a few rows nearly: see `shrinkage`. A constant coordinate has a scale of 1e-3."""
+        """Give z mean 0 and variance 1, nearly so where rows are few: see `shrinkage`. The least scale is 1e-3."""
         flat = x.movedim(1, -1).reshape(-1, x.shape[1])
-        there = ~flat.isnan()
-        count = there.sum(0).clamp(min=1)
-        mean = torch.where(there, flat, 0.0).sum(0) / count
+        present = ~flat.isnan()
+        count = present.sum(0).clamp(min=1)
+        mean = torch.where(present, flat, 0.0).sum(0) / count
         share = torch.tensor([shrinkage(n) for n in count.tolist()]).to(flat)
-        spread = ((1 - share) * torch.where(there, flat - mean, 0.0).square().sum(0) / count + share).sqrt()
+        scale = ((1 - share) * torch.where(present, flat - mean, 0.0).square().sum(0) / count + share).sqrt()
         self.shift.copy_(mean)
-        self.log_scale.copy_(spread.clamp(min=1e-3).log())
+        self.log_scale.copy_(scale.clamp(min=1e-3).log())
         return self(x)[0]
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -86,7 +86,7 @@ class ActNorm(Transform):
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self._each(lambda z, p: (z * torch.exp(p[1]) + p[0], p[1]), z)
 
-    def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def elementwise(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return z and the log-slope of every coordinate, (B, D)."""
         return self(x)[0], torch.where(x.isnan(), 0.0, -self.log_scale)
 
@@ -158,8 +158,8 @@ class Elementwise(Transform):
 
     Args:
         dim: coordinates.
-        map: of each; affine where not given.
-        context_dim: of the context's features, which add to the parameters linearly.
+        map: the map of each coordinate; affine by default.
+        context_dim: the width of the context's features, a linear map of which is added to the parameters.
     """
 
     allow_missing = True
@@ -187,9 +187,9 @@ class Elementwise(Transform):
 
 
 class Logit(Transform):
-    """Map the open interval (low, high) to the whole line; its ends are kept `edge` of its width away.
+    """Map the open interval (low, high) to the whole line; numbers nearer to an end than `edge` of its width are moved there.
 
-    Beyond the interval there is no density. In a `Flow` the interval is of standardised numbers, as its transforms see them.
+    Outside the interval the density is 0. In a `Flow` the interval is one of standardised numbers, as its transforms see them.
 
     >>> Logit(0.0, 10.0)(torch.tensor([[5.0, 10.0]]))[0]
     tensor([[ 0.0000, 13.8023]])
@@ -275,20 +275,21 @@ class Reshape(Transform):
 
 
 def _check_loaded(linear: Linear, keys: Any) -> None:
-    """Raise DataError where what was read as P does not name every coordinate once."""
+    """Raise DataError where the permutation P that was read from a file does not name every coordinate once."""
     if sorted(linear.order.tolist()) != list(range(len(linear.order))):
         raise DataError(f"The order of a linear map must name each of {len(linear.order)} coordinates once.")
 
 
 def shrinkage(n: int) -> float:
-    """Return how far a variance of n rows is shrunk to 1: half for two, which may lie close together; 1e-5 for a thousand."""
+    """Return the weight by which a variance of n rows is shrunk to 1: a half for two rows, which may lie close together, and
+    1e-5 for a thousand."""
     return min(1 / max(n, 1), 9 / max(n, 1) ** 2)
 
 
 def decorrelation(x: Tensor) -> Tensor:
-    """Return a lower triangular W, (D, D), for x (N, D): W x has nearly the covariance 1.
+    """Return a lower triangular W (D, D) that whitens x (N, D): the covariance of W x is nearly the identity.
 
-    Correlations in few rows are shrunk to 0, and variances in a few to 1.
+    Where rows are few, correlations are shrunk to 0 and variances to 1.
     """
     n, dim = x.shape
     eye, share = torch.eye(dim, dtype=torch.float64, device=x.device), shrinkage(n)
@@ -300,12 +301,12 @@ def decorrelation(x: Tensor) -> Tensor:
 
 
 def skip_missing(f: Function, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a map's f(x, p), values and log-slopes; NaN stays NaN, has a log-slope of 0, and makes no gradient."""
-    gone = x.isnan()
-    z, log_slope = f(torch.where(gone, 0.0, x), p)
-    return torch.where(gone, torch.nan, z), torch.where(gone, 0.0, log_slope)
+    """Return a map's f(x, p), values and log-slopes; NaN stays NaN, has a log-slope of 0, and gives no gradient."""
+    absent = x.isnan()
+    z, log_slope = f(torch.where(absent, 0.0, x), p)
+    return torch.where(absent, torch.nan, z), torch.where(absent, 0.0, log_slope)
 
 
 def clip_for_net(x: Tensor, allow_missing: bool) -> Tensor:
-    """Return x as a net sees it: clipped, so that far outside the data it says what it does at the edge; 0 where missing."""
+    """Return x as a net sees it: clipped, so that outputs far outside the data are those at the edge; 0 where absent."""
     return torch.nan_to_num(x, 0.0).clamp(-CLIP, CLIP) if allow_missing else x.clamp(-CLIP, CLIP)

@@ -48,11 +48,12 @@ class Squeeze(Transform):
 
 
 class Multiscale(Transform):
-    """Map (B, C, H, W) to (B, C H W): after every level but the last, half of the channels leave (Dinh et al. 2017).
+    """Map (B, C, H, W) to (B, C H W): after every level but the last, half of the channels go to the output and the others to
+    the next level, a multi-scale architecture (Dinh et al. 2017, arXiv:1605.08803).
 
     Args:
-        shape: of the first level's input, (C, H, W).
-        levels: transforms, one after another; what the last gives leaves as a whole.
+        shape: the shape of the first level's input, (C, H, W).
+        levels: the transforms, in their order.
     """
 
     def __init__(self, shape: Sequence[int], levels: Sequence[Transform]) -> None:

@@ -11,8 +11,8 @@ from genus.errors import GenusError
 
 __all__ = ["Additive", "Affine", "Map", "Spline"]
 
-LEAST = 1e-3  # of the interval, the width and height that a bin of a spline keeps
-STEEPEST = 6.0  # the log of a slope at a knot, either way
+LEAST = 1e-3  # the least width and height of a spline's bin, as a share of the interval
+STEEPEST = 6.0  # the largest |log of a slope| at a knot
 
 
 class Map(Configurable):
@@ -36,7 +36,7 @@ class Map(Configurable):
 
 
 class Additive(Map):
-    """Map x to z = x - m: no volume is lost or won (Dinh et al. 2015, arXiv:1410.8516).
+    """Map x to z = x - m, which preserves volume (Dinh et al. 2015, arXiv:1410.8516).
 
     >>> Additive().forward(torch.tensor([3.0]), torch.tensor([[1.0]]))
     (tensor([2.]), tensor([0.]))
@@ -55,7 +55,7 @@ class Affine(Map):
     """Map x to z = (x - m) exp(-s), the log-scale s kept smoothly within a bound.
 
     Args:
-        bound: of |s|.
+        bound: the largest |s|.
 
     >>> z, log_slope = Affine().forward(torch.tensor([3.0]), torch.tensor([[1.0, 1e9]]))
     >>> log_slope  # however large the net's number is
@@ -83,8 +83,8 @@ class Spline(Map):
     arXiv:1906.04032).
 
     Args:
-        bins: pieces; every knot between two of them has a slope of its own.
-        bound: of the interval. Both directions are computed on numbers clipped into it, so that nothing outside makes NaN.
+        bins: the number of bins; every knot between two of them has a slope of its own.
+        bound: the end of the interval. Both directions are computed on numbers clipped into it, so that none outside makes NaN.
 
     >>> spline = Spline(bins=4)
     >>> x, p = torch.tensor([-1.0, 0.5, 1e9]), torch.linspace(-1, 1, 3 * spline.size).view(3, -1)
@@ -114,12 +114,12 @@ class Spline(Map):
         left, width, low, height, first, last = self._bins(at, p, by_value=False)
         slope, above = height / width, at - low
         bend = first + last - 2 * slope
-        # Of the quadratic divided by the height: low bins would leave its numbers tiny.
+        # The quadratic is divided by the bin's height, since in low bins its coefficients would be tiny.
         above = above / height
         a = slope - first + above * bend
         b = first - above * bend
         c = -slope * above
-        root = (b.square() - 4 * a * c).clamp(min=1e-30).sqrt()  # of 0 there would be no gradient
+        root = (b.square() - 4 * a * c).clamp(min=1e-30).sqrt()  # sqrt has no finite gradient at 0
         share = (2 * c / (-b - root)).clamp(0, 1)
         rest = share * (1 - share)
         below = slope + bend * rest
@@ -134,8 +134,8 @@ class Spline(Map):
         slopes = F.pad(soft_clip(slopes, STEEPEST).exp(), (1, 1), value=1.0)
         ends = lefts if by_value else lows
         index = (at.unsqueeze(-1) >= ends[..., 1:]).sum(-1, keepdim=True)
-        found = (lefts, widths, lows, heights, slopes, slopes[..., 1:])
-        return tuple(one.gather(-1, index).squeeze(-1) for one in found)
+        of_bins = (lefts, widths, lows, heights, slopes, slopes[..., 1:])
+        return tuple(values.gather(-1, index).squeeze(-1) for values in of_bins)
 
     def _cut(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Return where the pieces of the interval begin, and how wide they are, (..., bins) each."""
@@ -150,5 +150,5 @@ def soft_clip(value: Tensor, bound: float) -> Tensor:
 
 
 def soft_unclip(value: Tensor, bound: float) -> Tensor:
-    """Return the number that `soft_clip` takes to this value, nearly where it is near the bound."""
+    """Return the number that `soft_clip` maps to this value; within 5 % of the bound, where it grows fast, a smaller one."""
     return value / (1 - (value / bound).abs().clamp(max=0.95))

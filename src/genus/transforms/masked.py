@@ -18,8 +18,9 @@ __all__ = ["MaskedAutoregressive"]
 class MaskedAutoregressive(Transform):
     """Map x to z_i = f(x_i; p_i(x_<i, c)), all p_i by one masked net (Papamakarios et al. 2017, arXiv:1705.07057).
 
-    `forward` is one pass. `inverse` goes coordinate by coordinate, but computes every hidden unit once, so it costs about a
-    pass too; both have gradients. Far outside the data the net sees every coordinate clipped, so the map is then a fixed one.
+    `forward` is one pass of the net. `inverse` goes coordinate by coordinate, but computes every hidden unit once, so that it
+    costs about a pass too; both have gradients. The net sees coordinates clipped to 10 standard deviations, so that far outside
+    the data its parameters p_i are constant.
 
     Args:
         dim: the number of coordinates, D.
@@ -27,8 +28,8 @@ class MaskedAutoregressive(Transform):
         map: the map of each coordinate, whose parameters the net gives; affine by default.
         context_dim: the width of the context's features.
         order: the coordinate at every position; 0, 1, ... by default.
-        residual, direct, dropout: of the masked net, see `MaskedMLP`.
-        allow_missing: a coordinate may be absent: NaN, on which no other depends.
+        residual, direct, dropout: arguments of the masked net, see `MaskedMLP`.
+        allow_missing: whether a coordinate may be NaN, for absent; it then stays NaN, and no other depends on it.
 
     >>> masked = MaskedAutoregressive(3, (16,), order=[2, 1, 0])
     >>> z, log_det = masked(torch.randn(5, 3))
@@ -51,8 +52,8 @@ class MaskedAutoregressive(Transform):
         super().__init__()
         self.map = map if map is not None else Affine()
         self.allow_missing = allow_missing
-        # The coordinates are permuted, and the net keeps its own order: its masks are then nearly block-triangular, so that the
-        # kernel of nets/kernels/blocks.py skips most of what they cut away. (A MADE of several orders needs order= instead.)
+        # Instead of giving the net an order, the coordinates are permuted before it: with its own order its masks are nearly
+        # block-triangular, so that the kernel in nets/kernels/blocks.py skips most of the weights that they set to 0.
         self.net = MaskedMLP([1] * dim, hidden, [self.map.size] * dim, context_dim, dropout, residual, direct)
         self.permutation = Permutation(order) if order is not None else None
 
@@ -68,16 +69,16 @@ class MaskedAutoregressive(Transform):
         Only a net with a direct map can, and only where the map is affine and nothing is missing; others stay as they are. The
         rows are taken to be centred, as those after an `ActNorm` are.
         """
-        self._begin(x, inverse=False)
+        self._start_at_whitening(x, inverse=False)
         return self(x, c)[0]
 
     @torch.no_grad()
     def initialise_inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Start as the map whose inverse whitens z, as `initialise` does; return x."""
-        self._begin(z, inverse=True)
+        self._start_at_whitening(z, inverse=True)
         return self.inverse(z, c)[0]
 
-    def _begin(self, rows: Tensor, inverse: bool) -> None:
+    def _start_at_whitening(self, rows: Tensor, inverse: bool) -> None:
         """Start from the linear map that whitens these rows, or whose inverse does."""
         if self.net.direct is None or not isinstance(self.map, Affine) or self.allow_missing:
             return
@@ -90,19 +91,20 @@ class MaskedAutoregressive(Transform):
         self.net.direct.weight[::2] = -whitening.tril(-1) * scale[:, None]
         self.net.out.bias[1::2] = soft_unclip(scale.log(), self.map.bound)
 
-    def each(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def elementwise(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return z and log|dz_i/dx_i|, both (B, D); entries early in the order are right whatever later entries of x are.
 
         Args:
             x: (B, D).
             c: (B, context_dim), the context's features; None without a context.
         """
-        z, log_slope = self._placed(x, c)
-        back = self.permutation
-        return (z, log_slope) if back is None else (back.inverse(z)[0], back.inverse(log_slope)[0])
+        z, log_slope = self._elementwise_by_position(x, c)
+        if self.permutation is None:
+            return z, log_slope
+        return self.permutation.inverse(z)[0], self.permutation.inverse(log_slope)[0]
 
-    def _placed(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return what `each` does, in the order of positions."""
+    def _elementwise_by_position(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return z and log|dz_i/dx_i| as `elementwise` does, but in the net's order."""
         x = x if self.permutation is None else self.permutation(x)[0]
         p = self.net(clip_for_net(x, self.allow_missing), c).unflatten(1, (-1, self.map.size))
         return skip_missing(self.map.forward, x, p) if self.allow_missing else self.map.forward(x, p)
@@ -117,7 +119,7 @@ class MaskedAutoregressive(Transform):
         Returns:
             z (B, D), and log|det dz/dx| (B,) in nats.
         """
-        z, log_slope = self._placed(x, c)
+        z, log_slope = self._elementwise_by_position(x, c)
         return z if self.permutation is None else self.permutation.inverse(z)[0], log_slope.sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -134,11 +136,11 @@ class MaskedAutoregressive(Transform):
         p, state = self.net.start(len(z), c)  # p (B, the map's parameters) of the first coordinate
         x: list[Tensor] = []
         log_slopes: list[Tensor] = []
-        for i, now in enumerate(z.unbind(1)):
-            value, log_slope = skip_missing(self.map.inverse, now, p) if self.allow_missing else self.map.inverse(now, p)
-            x.append(value)
+        for i, z_i in enumerate(z.unbind(1)):
+            x_i, log_slope = skip_missing(self.map.inverse, z_i, p) if self.allow_missing else self.map.inverse(z_i, p)
+            x.append(x_i)
             log_slopes.append(log_slope)
             if i + 1 < self.net.dim:
-                p, state = self.net.step(state, i, clip_for_net(value, self.allow_missing).unsqueeze(1))
-        whole, log_det = torch.stack(x, dim=1), torch.stack(log_slopes).sum(0)
-        return whole if self.permutation is None else self.permutation.inverse(whole)[0], log_det
+                p, state = self.net.step(state, i, clip_for_net(x_i, self.allow_missing).unsqueeze(1))
+        in_order, log_det = torch.stack(x, dim=1), torch.stack(log_slopes).sum(0)
+        return in_order if self.permutation is None else self.permutation.inverse(in_order)[0], log_det

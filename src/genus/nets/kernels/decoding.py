@@ -13,16 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genus.compiled import Compiled
+from genus.nets.dense import rms_norm
 
-__all__ = ["KeyValueCache", "compiled_decode_step", "decode_step", "norm"]
-
-EPSILON = 1e-6  # the length of a vector below which it is not scaled up
-
-
-def norm(x: Tensor) -> Tensor:
-    """Return every vector (..., width) scaled to a root mean square of 1 (Zhang & Sennrich 2019, arXiv:1910.07467)."""
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=EPSILON)
-    return x / (length * x.shape[-1] ** -0.5)
+__all__ = ["KeyValueCache", "compiled_decode_step", "decode_step"]
 
 
 class KeyValueCache(NamedTuple):
@@ -52,7 +45,7 @@ def decode_step(
         rotation: (1, width / heads / 2, 2), cosine and sine of the position's angles.
         place: the index in the cache that the newest position takes; a number, or (1,) for the compiler.
     """
-    x = norm(x)[:, None]  # (B, 1, width)
+    x = rms_norm(x)[:, None]  # (B, 1, width)
     for block, cache in zip(blocks, kv_cache, strict=True):
         q, k, v = block.project(x, rotation)  # type: ignore[operator]  # (B, heads, 1, width / heads)
         newest = torch.cat([k, v], dim=1).to(cache.dtype)
@@ -62,7 +55,7 @@ def decode_step(
             cache[:, :, place : place + 1] = newest
         keys, values = cache.to(q.dtype).chunk(2, dim=1)
         x = block.add(x, F.scaled_dot_product_attention(q, keys, values))  # type: ignore[operator]
-    return norm(x[:, 0])
+    return rms_norm(x[:, 0])
 
 
 compiled_decode_step = Compiled(decode_step, "sampling", draws=False)

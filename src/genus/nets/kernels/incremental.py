@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 __all__ = ["IncrementalPass"]
 
-BLOCK = 8  # degrees whose sums over all earlier units are computed in one product: one product for each waits for memory
+BLOCK = 8  # degrees whose sums over all earlier units are computed in one product; one product a degree is bound by memory
 
 
 class Units:
-    """The values of one layer's units, (units, batch), that grow by rows: one tensor written in place without gradients, and
-    a list of parts with them, since autograd needs every part as it was."""
+    """Hold the values of one layer's units, (units, batch), to which rows are appended: one tensor, written in place, without
+    gradients; a list of parts with gradients, since autograd needs every part as it was."""
 
     def __init__(self, size: int, batch: int, like: Tensor) -> None:
         self.buffer = None if torch.is_grad_enabled() else like.new_empty(size, batch)
@@ -36,7 +36,7 @@ class Units:
         self.ends.append(end)
         if self.buffer is None:
             self.parts.append(new)
-        elif (rows := self.buffer[begin:end]).data_ptr() != new.data_ptr():  # a block's sums stand there already
+        elif (rows := self.buffer[begin:end]).data_ptr() != new.data_ptr():  # unless the sums were computed in place there
             if len(new) == 1:  # PyTorch takes ten times as long for a matrix of one row
                 rows, new = rows[0], new[0]
             rows.copy_(new)

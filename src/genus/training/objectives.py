@@ -1,4 +1,4 @@
-"""Each loss of a training with its optimizers, and the module that computes it."""
+"""The losses of a training: each with its parameters and optimizers, and the module that computes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genus.compiled import Compiled
 from genus.errors import TrainingError
 from genus.ladder import GenerativeModel, Loss
-from genus.random import draws_by_generator, passed_along
+from genus.random import draws_by_generator, torch_functions_seeded
 from genus.training.muon import SinglePrecisionMuon
 from genus.training.options import FitOptions, multiplies_halves
 from genus.training.rows import Rows
@@ -28,10 +28,10 @@ FUSED = ("cpu", "cuda", "mps")
 
 
 class Step(nn.Module):
-    """Compute a loss: forward(objective, index) -> that loss of those rows, a scalar.
+    """Compute a loss: forward(objective, index) -> the scalar loss number `objective` of the rows at `index`.
 
-    It takes the rows' index and not the rows: autocast casts a module's inputs, and data in their own units do not survive
-    bfloat16.
+    It takes the rows' index, not the rows: autocast would cast a module's inputs to bfloat16, in which data in their own units
+    lose their digits.
     """
 
     def __init__(self, model: nn.Module, losses: Sequence[Loss], rows: Rows, device: torch.device, compiled: bool) -> None:
@@ -46,8 +46,8 @@ class Step(nn.Module):
         self.values = [Compiled(loss.value, "training") if compiled else loss.value for loss in losses]
         foreign = any(str(getattr(loss.value, "__module__", "")).split(".")[0] != "genus" for loss in losses)
         self.drawing: Callable[[], AbstractContextManager[None]] = nullcontext
-        if not compiled and (foreign or not draws_by_generator(self)):  # what is compiled sees to it itself
-            self.drawing = passed_along
+        if not compiled and (foreign or not draws_by_generator(self)):  # `Compiled` seeds torch's functions itself
+            self.drawing = torch_functions_seeded
         self.rows = rows
         self.device = None if rows.x.device == device else device
 
@@ -96,7 +96,7 @@ class Objective:
 
 
 def trainable(model: GenerativeModel, losses: Sequence[Loss]) -> list[Loss]:
-    """Return the losses with lists of the parameters that require gradients: iterators can be walked through only once.
+    """Return the losses with their parameters as lists, without those that require no gradients.
 
     Raises:
         TrainingError: there is no loss, a loss has no parameters, or all of them were made for another model.
@@ -114,7 +114,7 @@ def trainable(model: GenerativeModel, losses: Sequence[Loss]) -> list[Loss]:
 
 
 def make_objectives(losses: Sequence[Loss], module: nn.Module, options: FitOptions, fused: bool) -> list[Objective]:
-    """Return every loss with its optimizers. A learning rate of `fit` wins over the loss's own, which wins over 1e-3.
+    """Return every loss with its optimizers. The learning rate is that of `fit`, else the loss's own, else 1e-3.
 
     Muon's steps are scaled to the size of Adam's (Liu et al. 2025, arXiv:2502.16982), so that one rate serves both.
     """
@@ -169,13 +169,13 @@ def make_fabric(device: torch.device, precision: str) -> Fabric:
 
     notes = logging.getLogger("lightning_fabric.utilities.rank_zero")
     level = notes.level
-    notes.setLevel(logging.WARNING)  # it would announce the precision, which is a default here
+    notes.setLevel(logging.WARNING)  # or Fabric would announce the precision, though nobody asked for another
     try:
         return Fabric(
             accelerator=device.type,
             devices=1 if device.index is None else [device.index],
             precision=precision,  # type: ignore[arg-type]
-            plugins=LightningEnvironment(),  # torchrun's, say, would want all of its processes here
+            plugins=LightningEnvironment(),  # under torchrun, the default would want all of its processes here
         )
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"Cannot train on device {str(device)!r} with precision {precision!r}: {error}") from error
