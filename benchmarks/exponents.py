@@ -5,18 +5,21 @@
 Rows of six numbers that depend on one another and of two categories, which are tensors already: reading is measured by
 reading.py and scale.py. A fit is one pass over the rows for families that count or descend gradients, and a fixed number of
 passes, rounds or epochs for the others (a mixture stops when validation rows no longer gain, so its passes may differ); nets
-are small, since their size changes the time of a row and not how many rows there are. Times are of a processor. A family goes
-on to more rows as long as each of its steps is expected to take `--limit` seconds at most. The exponent is the slope of log
-time in log rows between the last two numbers of rows; 1.05 at most is asked for.
+are small, since their size changes the time of a row and not how many rows there are. Times are of a processor, of short steps
+the median of five, and of the smaller number of rows before and after the larger. A step goes on to more rows as long as it is
+expected to take `--limit` seconds at most. The exponent is the slope of log time in log rows between the last two numbers of
+rows; 1.05 at most is asked for.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +32,7 @@ from genus.ladder import ApproximateDensity, map_batches
 RECORD = Record(__doc__)
 
 SPACE = genus.Space([genus.Real()] * 6 + [genus.Category("abcd"), genus.Category(("no", "yes"))])
+REPEATED, LONG = 5, 0.5  # calls of a step at most, of which the median counts; the seconds after which one is not repeated
 PASS = {"epochs": 1.0, "batch_size": 1024}
 NET: dict[str, Any] = {"hidden": (64, 64)}
 # Family -> its hyper-parameters and the options of its fit.
@@ -66,25 +70,45 @@ def rows_of(n: int) -> Tensor:
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
+    """Return the median seconds of calls, several where they are short."""
+    taken: list[float] = []
+    while not taken or (len(taken) < REPEATED and sum(taken) < LONG):
+        begin = time.process_time()
+        work()
+        taken.append(time.process_time() - begin)
+    return statistics.median(taken)
+
+
+def affordable(taken: dict[int, float], rows: int, limit: float) -> bool:
+    """Return whether a step that took so many seconds for some numbers of rows should keep the limit for more."""
+    return not taken or taken[max(taken)] * rows / max(taken) <= limit
 
 
 def measure(name: str, sizes: list[int], limit: float) -> dict[str, dict[int, float]]:
     """Return the seconds of each step of a family by the number of rows."""
     hyper, options = FAMILIES[name]
     found: dict[str, dict[int, float]] = {"fit": {}, "score": {}, "sample": {}}
+    models: list[genus.GenerativeModel] = []
+
+    def fit(x: Tensor) -> None:
+        models.append(genus.build(name, SPACE, seed=0, **hyper))
+        genus.fit(models[-1], x, seed=0, progress=False, **options)
+
+    def score(x: Tensor) -> None:
+        map_batches(models[-1].elbo, x)  # type: ignore[attr-defined]
+
+    work = {"fit": fit, "score": score, "sample": lambda x: models[-1].sample(len(x), seed=0)}
+    if not issubclass(genus.family(name), ApproximateDensity):
+        del work["score"]
     for n in sizes:
-        if any(taken and max(taken.values()) * n / max(taken) > limit for taken in found.values()):
-            break
-        x = rows_of(n)
-        model = genus.build(name, SPACE, seed=0, **hyper)
-        found["fit"][n] = seconds(lambda: genus.fit(model, x, seed=0, progress=False, **options))  # noqa: B023
-        with torch.no_grad():
-            if isinstance(model, ApproximateDensity):
-                found["score"][n] = seconds(lambda: map_batches(model.elbo, x))  # noqa: B023
-            found["sample"][n] = seconds(lambda: model.sample(n, seed=0))  # noqa: B023
+        for step, once in work.items():
+            if not affordable(taken := found[step], n, limit):
+                continue
+            before = max(taken, default=0)
+            with torch.set_grad_enabled(step == "fit"):
+                taken[n] = seconds(partial(once, rows_of(n)))
+                if before:  # again, since other work on the machine comes and goes
+                    taken[before] = (taken[before] + seconds(partial(once, rows_of(before)))) / 2
     return {step: taken for step, taken in found.items() if taken}
 
 

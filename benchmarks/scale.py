@@ -1,7 +1,7 @@
 """What a table that does not fit the memory costs: seconds and peak memory of every step, by the number of rows.
 
     python benchmarks/scale.py [--rows 2000000 20000000] [--families naive-bayes made] [--budget 60s] [--draws 500000]
-    python benchmarks/scale.py --ask [--rows 100000 1000000] [--families naive-bayes]     # score, fill and predict
+    python benchmarks/scale.py --ask [--rows 100000 1000000] [--families naive-bayes] [--questions score impute predict]
 
 A folder of Parquet of 15 mixed columns is written once for each number of rows; `genus fit --stream`, `sample` and `score` run
 as commands, each in a process of its own, whose greatest resident memory the operating system tells. Peaks should be the same
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--budget", default="60s")
     parser.add_argument("--draws", type=int, default=500_000, help="rows that are drawn and scored")
     parser.add_argument("--ask", action="store_true", help="score, fill and predict all rows by a model of some")
+    parser.add_argument("--questions", nargs="+", default=["score", *QUESTIONS], help="which, with --ask")
     parser.add_argument("--home", type=Path, help="a folder in which tables are kept from one run to the next")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -80,6 +81,8 @@ def ask_all(home: Path, rows: int, options: argparse.Namespace) -> dict[str, tup
         score = ["-m", "genus", "score", str(model), str(table), "--out", str(home / "scores.parquet")]
         asked = {name: ["-c", f"import genus, sys\nprint({what})", str(model), str(table)] for name, what in QUESTIONS.items()}
         for name, words in {"score": score, **asked}.items():
+            if name not in options.questions:
+                continue
             seconds, peak, out = measured(words)
             found[f"{family} {name}"] = seconds, peak
             print(f"  {rows:>9,} rows  {family:12} {name:7} {seconds:7.1f} s  {peak:5.2f} GB  {out.strip()}", flush=True)

@@ -25,6 +25,9 @@ PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
 TEXT = (".csv", ".tsv", ".tab", ".data", ".dat")
 AT_ONCE = 2**16  # rows of a file that are decoded together
 AHEAD = {"batch_size": AT_ONCE, "batch_readahead": 1, "fragment_readahead": 1}  # scans in the order of rows that hold few
+DECODED = 2**14  # rows of a file of Parquet that are decoded together: what Arrow holds beside them is less than of more
+# By default Arrow holds the compressed columns of all groups of rows of a file at once.
+PAGES: dict[str, Any] = {"pre_buffer": False, "buffer_size": 2**16}
 
 
 @dataclass(frozen=True)
@@ -140,13 +143,35 @@ def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:
 
 def _file_by_file(dataset: ds.Dataset) -> Iterator[pa.RecordBatch]:
     """Yield rows in the order of the files, which of Parquet are decoded page by page: a scan holds whole groups of rows."""
-    plain = dataset.schema.remove_metadata()
     for fragment in dataset.get_fragments():
-        if isinstance(fragment, ds.ParquetFileFragment) and fragment.physical_schema.remove_metadata().equals(plain):
-            with pq.ParquetFile(fragment.path) as file:
-                yield from file.iter_batches(AT_ONCE)
-        else:  # columns are lacking, of another type, or in the names of folders
+        if isinstance(fragment, ds.ParquetFileFragment) and _alike(fragment.physical_schema, dataset.schema):
+            yield from _by_pages(fragment, dataset.schema)
+        else:  # a column is of another type
             yield from fragment.scanner(schema=dataset.schema, **AHEAD).to_batches()
+
+
+def _alike(schema: pa.Schema, wanted: pa.Schema) -> bool:
+    """Return whether the columns that two schemas share have the same types, and no two of a schema the same name."""
+    names = set(schema.names)
+    types = all(schema.field(field.name).type == field.type for field in wanted if field.name in names)
+    return types and len(names) == len(schema) and len(set(wanted.names)) == len(wanted)
+
+
+def _by_pages(fragment: ds.ParquetFileFragment, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file with the columns of a data set: some may be in the names of folders, or lacking and so blank."""
+    in_path, pool = ds.get_partition_keys(fragment.partition_expression), pa.default_memory_pool()
+    with pq.ParquetFile(fragment.path, **PAGES) as file:
+        whole = not in_path and file.schema_arrow.names == wanted.names
+        for batch in file.iter_batches(DECODED):
+            yield batch if whole else _completed(batch, wanted, in_path)
+            pool.release_unused()  # else it keeps what one group of rows needed while others are read
+
+
+def _completed(batch: pa.RecordBatch, wanted: pa.Schema, in_path: dict[str, Any]) -> pa.RecordBatch:
+    rows, names = batch.num_rows, {*batch.schema.names} - {*in_path}
+    scalars = {field.name: pa.scalar(in_path.get(field.name), field.type) for field in wanted if field.name not in names}
+    columns = [batch.column(name) if name in names else pa.repeat(scalars[name], rows) for name in wanted.names]
+    return pa.record_batch(columns, schema=wanted)
 
 
 def _tables(batches: Callable[[], Iterator[pa.RecordBatch]], name: str) -> Iterator[pa.Table]:

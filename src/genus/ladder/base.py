@@ -219,12 +219,12 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
         c = self._context_for(c, n, seed)
         if where is not None:
             return draw_where(self, n, where, c, seed)
+        parts, dtype = [], self._empty_draw().dtype
         with evaluating(self), isolated(seed, self):
-            parts = []
             for at in range(0, max(n, 1), batch_size):  # once where n is 0, for the shape
                 draw = partial(self._checked_draw, None if c is None else c[at : at + batch_size], blanks)
-                parts.append(self._obeying(draw, min(batch_size, n - at), blanks))
-        return self.space.rounded(torch.cat(parts), self._empty_draw().dtype)
+                parts.append(self.space.rounded(self._obeying(draw, min(batch_size, n - at), blanks), dtype))
+        return torch.cat(parts)
 
     def _empty_draw(self) -> Tensor:
         """Return an empty tensor on the device and of the type of draws: float64 where a parameter is, or the space's."""

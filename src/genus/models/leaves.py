@@ -148,11 +148,11 @@ class ColumnLeaves(nn.Module):
 
     def _quantiles(self, x: Tensor, u: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
         """Return edges with about equally many values between them, at least one beyond either end, and lengths of tails."""
-        places = u if isinstance(self.kind, Real) else self._cell(x)[1]  # lattices are cut between their cells
-        distinct = np.unique(places)
-        if len(distinct) < 2:
+        ordered = np.sort(u if isinstance(self.kind, Real) else self._cell(x)[1])  # lattices are cut between their cells
+        if not len(ordered) or ordered[0] == ordered[-1]:
             return self._one_edge(), np.ones(2)
-        at = np.sort(places)[np.linspace(0, len(places), bins + 1)[1:-1].astype(int)]
+        distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+        at = ordered[np.linspace(0, len(ordered), bins + 1)[1:-1].astype(int)]
         which = np.unique(np.searchsorted(distinct, at).clip(0, len(distinct) - 2))
         edges = np.unique((distinct[which] + distinct[which + 1]) / 2 if isinstance(self.kind, Real) else distinct[which])
         lengths = [edges[0] - u[u <= edges[0]].mean(), u[u >= edges[-1]].mean() - edges[-1]]
