@@ -116,7 +116,9 @@ def test_a_class_of_a_few_equal_rows_borrows_deviations() -> None:
 
 
 def test_the_heavy_tail_is_students_t_and_its_draws_stay_in_sight() -> None:
-    """A t of two degrees of freedom, in a chart that is a logarithm, drew numbers 10^15 times the range of 250 rows."""
+    """A t of two degrees of freedom, in a chart that is a logarithm, drew numbers 10^15 times the range of 250 rows, one of four
+    degrees with the weight of a row a thousand times.
+    """
     t = torch.tensor([-1e8, -50.0, -3.0, -0.1, 0.0, 0.2, 4.0, 1e9], dtype=torch.float64)
     reference = stats.t(4)
     assert torch.allclose(log_student(t), torch.tensor(reference.logpdf(t)))
@@ -125,4 +127,4 @@ def test_the_heavy_tail_is_students_t_and_its_draws_stay_in_sight() -> None:
     assert torch.allclose(student_quantile(mass, 1 - mass), torch.tensor(reference.ppf(mass)), rtol=1e-6)
     x = torch.randn(250, 1, generator=torch.Generator().manual_seed(0)).double().exp()
     model = fitted(Space([Real(chart=Chart("log"))]), x)
-    assert float(model.sample(200_000, seed=0).max()) < 1e6
+    assert max(float(model.sample(200_000, seed=seed).max()) for seed in range(4)) < 10 * float(x.max())

@@ -96,6 +96,11 @@ class Chart:
         return self.form == "affine" and not self.knots
 
     @property
+    def grows(self) -> bool:
+        """Return whether x grows exponentially with u, so that what is a few deviations in u is thousands in x."""
+        return self.form in ("log", "asinh")
+
+    @property
     def support(self) -> tuple[float, float]:
         """Return the least and the greatest number of the support; infinite where it has no end."""
         ends = (self.origin + self.width * FORMS[self.form].low, self.origin + self.width * FORMS[self.form].high)

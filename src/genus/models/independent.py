@@ -34,7 +34,8 @@ class Independent(Counted, TractableDensity, name="independent"):
     A log-density above this one measures dependence, and nothing else. Categories, atoms and short lattices are counted. Other
     numbers have a mixture of 1, 2, 4 or 8 normals in their chart u, as many as give a fifth of the rows the highest likelihood,
     by EM (Dempster et al. 1977). Beside the normals stands a Student's t of four degrees of freedom with the weight of one row,
-    so that a single row far out cannot topple the mean.
+    so that a single row far out cannot topple the mean. In a chart in which x grows exponentially it has that of one row in n²,
+    since a few of its draws would be a thousand times the others.
 
     >>> import genus
     >>> data = genus.read("iris")
@@ -105,8 +106,10 @@ class Independent(Counted, TractableDensity, name="independent"):
             u = torch.cat(self._kept)
             at = quantiles(u, SIZES[-1])  # where in every column the least standard deviation is known
             least = self.product.cut.half_cells(at.T).T
+            charts = [self.space.kinds[i].chart for i in self.product.cells.rest.tolist()]  # type: ignore[union-attr]
+            grows = torch.tensor([chart.grows for chart in charts], device=u.device)
             for columns in torch.arange(u.shape[1], device=u.device).split(max(1, AT_ONCE // (len(u) * SIZES[-1]))):
-                fitted = fit_columns(u[:, columns], Floor(at[columns], least[columns]))
+                fitted = fit_columns(u[:, columns], Floor(at[columns], least[columns]), grows[columns])
                 for name, value in zip(("log_weights", "mean", "std"), fitted, strict=True):
                     getattr(self, name)[columns] = value
 
@@ -227,8 +230,14 @@ def log_components(u: Tensor, mixtures: Mixtures) -> Tensor:
     return mixtures.log_weights + log_density - mixtures.std.log()
 
 
-def fit_columns(u: Tensor, floor: Floor) -> Mixtures:
-    """Return for each column of u (N, C), NaN where absent, the mixture of as many normals as validation rows like best."""
+def fit_columns(u: Tensor, floor: Floor, grows: Tensor) -> Mixtures:
+    """Return for each column of u (N, C), NaN where absent, the mixture of as many normals as validation rows like best.
+
+    Args:
+        u: numbers in their charts.
+        floor: the least standard deviations.
+        grows: (C,) true where the chart's x grows exponentially with u.
+    """
     there, filled = ~u.isnan(), u.nan_to_num(0.0)
     rows = there.sum(0)
     held = torch.zeros(len(u), 1, dtype=torch.bool, device=u.device)
@@ -236,7 +245,7 @@ def fit_columns(u: Tensor, floor: Floor) -> Mixtures:
     low, centre, high = (torch.nanquantile(u, level, dim=0).nan_to_num(0.0) for level in (0.16, 0.5, 0.84))
     deviation = ((filled - centre).square() * there).sum(0).div(rows.clamp(min=1)).sqrt()
     spread = torch.where(high > low, (high - low) / 2, torch.where(deviation > 0, deviation, 1.0))
-    heavy = -torch.log(rows + 2.0)
+    heavy = -torch.log(rows + 2.0) * (1 + grows.double())
 
     seen = (there & held).double()
     count = seen.sum(0).clamp(min=1)
