@@ -116,8 +116,8 @@ def test_a_class_of_a_few_equal_rows_borrows_deviations() -> None:
 
 
 def test_the_heavy_tail_is_students_t_and_its_draws_stay_in_sight() -> None:
-    """A t of two degrees of freedom, in a chart that is a logarithm, drew numbers 10^15 times the range of 250 rows, one of four
-    degrees with the weight of a row a thousand times.
+    """In a chart that is a logarithm a t of two degrees of freedom drew numbers 10^15 times the range of 250 rows, and one of
+    four degrees a thousand times, with the weight of a row.
     """
     t = torch.tensor([-1e8, -50.0, -3.0, -0.1, 0.0, 0.2, 4.0, 1e9], dtype=torch.float64)
     reference = stats.t(4)

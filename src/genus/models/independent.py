@@ -106,7 +106,7 @@ class Independent(Counted, TractableDensity, name="independent"):
             u = torch.cat(self._kept)
             at = quantiles(u, SIZES[-1])  # where in every column the least standard deviation is known
             least = self.product.cut.half_cells(at.T).T
-            charts = [self.space.kinds[i].chart for i in self.product.cells.rest.tolist()]  # type: ignore[union-attr]
+            charts = [self.space.kinds[i].chart for i in self.product.cells.rest.tolist()]
             grows = torch.tensor([chart.grows for chart in charts], device=u.device)
             for columns in torch.arange(u.shape[1], device=u.device).split(max(1, AT_ONCE // (len(u) * SIZES[-1]))):
                 fitted = fit_columns(u[:, columns], Floor(at[columns], least[columns]), grows[columns])
