@@ -60,6 +60,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pq.write_table(
         pa.table({"age": [30, 40] * 50, "workclass": [" ?"] * 100, "income": ["<=50K"] * 100}), here / "ctgan.parquet"
     )
+    for name, days in (("sales", range(1, 25)), ("last-month", range(1, 9))):
+        lines = [f"{shop},2026-01-{day:02d},{20 + 3 * (day % 7)}" for shop in ("north", "south") for day in days]
+        (here / f"{name}.csv").write_text("\n".join(["shop,day,sold", *lines]) + "\n")
     (here / "book.txt").write_text("ROMEO:\nBut soft, what light?\n\nJULIET:\nAy me!\n\n" * 20)
     rng = np.random.default_rng(0)
     for label in ("cats", "dogs"):

@@ -53,8 +53,8 @@ def reconstruct(
 
     \b
     Examples:
-      genus reconstruct digits-vae.genus digits --out rebuilt.png
-      genus reconstruct digits-vae.genus digits -n 100 --out rebuilt
+      genus reconstruct digits.genus digits --out rebuilt.png
+      genus reconstruct digits.genus digits -n 100 --out rebuilt
     """
     import torch
 
@@ -87,8 +87,8 @@ def interpolate(
 
     \b
     Examples:
-      genus interpolate digits-vae.genus digits --between 3,17 --out between.png
-      genus interpolate digits-vae.genus digits --between 3,17 --steps 20 --out between
+      genus interpolate digits.genus digits --between 3,17 --out between.png
+      genus interpolate digits.genus digits --between 3,17 --steps 20 --out between
     """
     loaded = _coded(model, "interpolate")
     _check_out(loaded, out, output)

@@ -102,7 +102,7 @@ def fit(
       genus fit adult.csv --family vae --set hidden=64,64 --set latent=8 --budget 60s --out adult-vae.genus
       genus fit adult.csv --family mixture --context income --seed 1 --out income.genus
       genus fit book.txt --family rnn --budget 5m --out book.genus
-      genus fit digits --family wgan-gp --budget 2m --out digits.genus
+      genus fit digits --family vae --context label --budget 2m --out digits.genus
       genus fit iris --family maf --context species --steps 500 --json --out iris.genus
     """
     limit = parse_duration(budget)
