@@ -22,6 +22,7 @@ import torch
 from records import Record
 
 import genus
+from genus.ladder import Counted
 
 RECORD = Record(__doc__)
 
@@ -51,7 +52,7 @@ def line(name: str, family: str, parts: list[torch.Tensor], seconds: float, seed
     known = family.removesuffix("-2")
     hyper = genus.family(known).default_hyperparameters(space, len(train)) | ({"orders": 2} if known != family else {})
     model, begin = genus.build(known, space, seed=seed, **hyper), time.process_time()
-    held = None if getattr(model, "passes", None) == 1 else valid  # one pass of counting stops by itself
+    held = None if isinstance(model, Counted) else valid  # one pass of counting stops by itself
     genus.fit(model, train, validation=held, max_seconds=seconds, seed=seed, progress=False)
     took = time.process_time() - begin
     with torch.no_grad():
