@@ -369,8 +369,8 @@ def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor
 def losses_do_not_wait(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
     """Check that no loss, nor its gradient, asks for a number that a GPU has yet to compute, so that steps are queued ahead.
 
-    Whole numbers with atoms (a `Lattice`) are not checked on a processor: there their mass is summed for those rows alone that
-    lie between atoms, so that a result has a size which depends on values.
+    Whole numbers with atoms (a `Lattice`) are not checked on a processor: there the mass of the atoms is summed only for rows
+    that lie off them, whose number Python reads; on a GPU it is summed for all rows.
     """
     if x.device.type == "cpu" and any(isinstance(kind, Lattice) and kind.atoms for kind in model.space.kinds):
         return False
