@@ -46,7 +46,7 @@ class Job(NamedTuple):
         train: the training rows, on any device.
         validation: the validation rows, on the model's device; None for none.
         options: the options of `fit`, with the family's defaults filled in.
-        interrupt: its `asked` is true once Ctrl-C was pressed or SIGTERM came.
+        interrupt: its `asked` is true once Ctrl-C was pressed, or SIGTERM or SIGHUP came.
         progress: the progress bar.
         group: the processes that train together.
     """
