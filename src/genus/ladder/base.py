@@ -40,14 +40,13 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     A subclass must give
 
     - `_sample(n, c)`: n rows (n, *space.shape) in data units, c checked and of n rows, or None;
-    - one way to learn: `losses()`, whose parameters are trained by gradients, or the methods of `Counted` or of `Learned`;
+    - one way to learn: `losses()`, lowered by gradients, or the methods of `Counted` (sums over rows) or `Learned` (one call);
     - a constructor that takes `space`, `context=None` and hyper-parameters with defaults, and calls
       `super().__init__(space, context)`; the hyper-parameters are captured by themselves, see `Configurable`.
 
     It may give
 
-    - `name=` where the class is defined, `class MAF(TractableDensity, name="maf")`: files, comparisons and the command line
-      find the family by it;
+    - `name=` where the class is defined, `class MAF(RepeatedFlow, name="maf")`: files and the command line find it by that;
     - `info`: what listings and reports say of it, `FamilyInfo`;
     - `limits(space, context)`: why it cannot model some spaces, a sentence that a user will read;
     - `default_hyperparameters(space, rows)`: hyper-parameters that suit so many rows, where the defaults would not;
@@ -56,11 +55,15 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     - `row_weights(x, c)`: weights by which training draws rows;
     - `criterion(x, c)`: a distance of the model from validation rows, by which training stops early.
 
+    What is used below and not defined here comes from the other bases, each in a file of its own: `Imputation` draws unknown
+    columns; `Rejection` draws rows again that break a constraint (`_checked_draw`, `_obeying`, `acceptance`); `KeepsContexts`
+    draws contexts where none are given (`_context_for`); `AsDistribution` makes a torch.distributions.Distribution of the
+    model; `Configurable` keeps the constructor's arguments (`config`); `DetectsTraining` compares weights (`untrained`).
+
     Args:
         space: the space of x.
         context: the space of what x is conditioned on; None for a model without context.
-        context_net: widths of a dense net, trained with the model, between the context's features and the family; none by
-            default.
+        context_net: widths of a dense net between the context's features and the family, trained with it; none by default.
     """
 
     not_in_config = ("space", "context")  # arguments of the constructor that files keep apart from the others
@@ -80,20 +83,18 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
         # `Configurable` registers other classes by the name of the class; a model without name= is a base of families.
         if not name:
             return
-        parameters = inspect.signature(cls.__init__).parameters
-        if not {"space", "context"} <= parameters.keys():
+        if not {"space", "context"} <= inspect.signature(cls.__init__).parameters.keys():
             raise GenusError(f"The constructor of {cls.__name__} must take space and context, since files build it with them.")
         super()._register(name)
 
     def __init__(self, space: Space, context: Space | None = None, context_net: Sequence[int] = ()) -> None:
         super().__init__()
-        for name, one in {"space": space, "context": context}.items():
-            if not isinstance(one, Space) and not (one is None and name == "context"):
-                raise GenusError(f"{name} must be a Space; got {type(one).__name__}. Give other arguments by name.")
+        for name, value in {"space": space, "context": context}.items():
+            if not isinstance(value, Space) and not (value is None and name == "context"):
+                raise GenusError(f"{name} must be a Space; got {type(value).__name__}. Give other arguments by name.")
         if reason := self.refusal(space, context):
             raise DataError(f"{type(self).__name__} cannot model this: {reason}")
-        self.space = space
-        self.context = context
+        self.space, self.context = space, context
         if context_net and context is None:
             raise GenusError("context_net= is a net for the context, and this model has none; leave it out.")
         self.context_net = dense(context.feature_dim, context_net[:-1], context_net[-1]) if context and context_net else None
@@ -114,12 +115,12 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
 
     @classmethod
     def limits(cls, space: Space, context: Space | None = None) -> str | None:
-        """Return the family's own part of `refusal`."""
+        """Return why this family in particular cannot model such spaces; None where it can, as by default."""
         return None
 
     @classmethod
     def accepts(cls, space: Space, context: Space | None = None) -> bool:
-        """Return whether this family can model x in `space` given c in `context`; `refusal` says why not."""
+        """Return whether this family can model x in `space` given c in `context`; where not, `refusal` says why."""
         return cls.refusal(space, context) is None
 
     @classmethod
@@ -155,7 +156,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     def initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Set what depends on data, a scale or a centre; `fit` does it before the first step where the model is `untrained`.
 
-        Parameters that require no gradients keep their values.
+        Frozen parameters, which require no gradients, keep their values.
 
         Args:
             x: rows of the training set, (B, *shape).
@@ -204,8 +205,7 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
 
         Args:
             n: how many.
-            c: the context, (n, *context.shape), or one row that all share; None: contexts as often as training
-                rows had them (`sample_context` draws them), if the model has any.
+            c: the context, (n, *context.shape), or one row for all; None: contexts as often as training rows had them, if any.
             seed: repeats the draw bit for bit, and leaves the global random state alone.
             batch_size: rows drawn at once.
             where: what columns of a table are to be, {"income": ">50K", "age": (30, 40), "city": ["Rome", "Oslo"]}: a value, a
@@ -236,8 +236,8 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
         """Return n draws (n, *space.shape) in data units, given c of n rows."""
 
     def _repr_html_(self) -> str:
-        said = f"{self.name}: {self.info.title}, {self.parameter_count:,} parameters"
-        return preformatted(f"{said}\n{self.info.formula}\n{self.space}")
+        title = f"{self.name}: {self.info.title}, {self.parameter_count:,} parameters"
+        return preformatted(f"{title}\n{self.info.formula}\n{self.space}")
 
     # -- inputs of nets, and checks -----------------------------------------------------------------------------------
 
@@ -289,8 +289,8 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
                 raise DataError(f"This {type(self).__name__} has no context; call it without c, or build it with context=.")
             return None
         if c is None:
-            expected = f"c of shape ({n}, {self.context.shape[0]}) from {self.context!r}"
-            raise DataError(f"This {type(self).__name__} has a context; pass {expected}.")
+            name, width = type(self).__name__, self.context.shape[0]
+            raise DataError(f"This {name} has a context; pass c of shape ({n}, {width}) from {self.context!r}.")
         if not is_traced():
             if isinstance(c, Tensor):
                 c = c.to(self.device, c.dtype if c.is_floating_point() else self.context.dtype)

@@ -23,7 +23,7 @@ __all__ = ["BOUND_DRAWS", "ApproximateDensity", "TractableDensity"]
 
 BOUND_DRAWS = 16  # importance weights by which bounds are estimated, wherever rows are scored
 VALUES_AT_ONCE = 50_000  # rows times values of a column whose densities are computed together
-AT_ONCE = 2**21  # numbers decoded together for importance weights: 8 MB, which fit in a processor's caches
+AT_ONCE = 2**21  # numbers of rows, times draws, whose importance weights are computed together: 8 MB, which caches hold
 
 
 class ApproximateDensity(GenerativeModel):
@@ -38,7 +38,7 @@ class ApproximateDensity(GenerativeModel):
     """
 
     info = GenerativeModel.info.replace(likelihood="bound")
-    draws_given_others = True
+    draws_given_others = True  # any columns given the others, by resampling with importance weights; see `Imputation`
 
     @abstractmethod
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -95,6 +95,8 @@ class ApproximateDensity(GenerativeModel):
                 bound = self._elbo(x, c)
         return check_shape(bound, (len(x),), f"{type(self).__name__}._elbo") - math.log(self.acceptance)
 
+    # Two hooks of `Imputation`, for which a model needs a density: it calls them where no family's own method draws exactly.
+
     def _given_known(self, known: Any, c: Tensor | None) -> Filled:
         return fill_related(self, known, c)
 
@@ -124,7 +126,7 @@ class ApproximateDensity(GenerativeModel):
     def importance(
         self, x: Tensor, c: Tensor | None = None, samples: int = 64, seed: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return `log_evidence` and the number of equal weights that its weights are worth.
+        """Return `log_evidence` and the effective number of its weights: how many equal weights would be as certain.
 
         A small effective number (Kong 1992) says that the estimate is not to be trusted.
 
@@ -137,13 +139,14 @@ class ApproximateDensity(GenerativeModel):
         if samples < 1:
             raise GenusError(f"samples is how many importance weights are averaged, 1 or more; got {samples}.")
         x, c = self._check(x, c)
-        once = max(1, AT_ONCE // max(len(x) * self.space.dim, 1))
+        at_once = max(1, AT_ONCE // max(len(x) * self.space.dim, 1))  # draws
         with isolated(seed, self):
-            parts = [self._log_weights(x, c, min(once, samples - at)) for at in range(0, samples, once)]
+            parts = [self._log_weights(x, c, min(at_once, samples - start)) for start in range(0, samples, at_once)]
         log_sum = torch.stack([part.logsumexp(0) for part in parts]).logsumexp(0)
         log_sum_of_squares = torch.stack([(2 * part).logsumexp(0) for part in parts]).logsumexp(0)
-        size = (2 * log_sum - log_sum_of_squares).exp()  # (sum w)^2 / sum w^2
-        return log_sum - math.log(samples) - math.log(self.acceptance), size
+        effective = (2 * log_sum - log_sum_of_squares).exp()  # (sum w)^2 / sum w^2
+        # Draws that break a constraint are rejected, so a density is divided by the share that is accepted: see `Rejection`.
+        return log_sum - math.log(samples) - math.log(self.acceptance), effective
 
     def class_log_probs(self, x: Tensor) -> Tensor:
         """Return log p(y|x) for each level y of the one categorical context, by Bayes' rule p(y|x) ~ p(y) p(x|y).
@@ -172,16 +175,16 @@ class ApproximateDensity(GenerativeModel):
         if self.context is None or self.context_counts is None:
             raise DataError("Only a model whose context is one categorical column is a classifier; build it with that context.")
         prior = (self.context_counts / self.context_counts.sum()).log()
-        every = (torch.full((1, 1), float(y), dtype=self.context.dtype) for y in range(len(prior)))
-        rows = [self.log_evidence(x, c, seed=0) for c in every]
-        return torch.stack(rows, dim=1) + prior.to(rows[0].dtype)
+        labels = (torch.full((1, 1), float(y), dtype=self.context.dtype) for y in range(len(prior)))
+        log_likelihoods = [self.log_evidence(x, c, seed=0) for c in labels]  # (B,) of each label
+        return torch.stack(log_likelihoods, dim=1) + prior.to(log_likelihoods[0].dtype)
 
 
 class TractableDensity(Marginals, ApproximateDensity):
     """Gives a model its exact log-density, `log_prob`: bound and evidence are the log-density itself.
 
-    A subclass must give `_log_prob(x, c)`, (B,) in nats and in data units, beside `_sample`. `Marginals` names the methods by
-    which it can leave columns out, and draw some given others.
+    A subclass must give `_log_prob(x, c)`, (B,) in nats and in data units, beside `_sample`. `Marginals` (ladder/imputation.py)
+    names the methods by which it can leave columns out, and draw some given others.
     """
 
     info = ApproximateDensity.info.replace(likelihood="exact")
@@ -221,19 +224,21 @@ class TractableDensity(Marginals, ApproximateDensity):
             (B, K) in nats. Families whose density factorises over columns compute the other columns' part once, not K times.
         """
         x, c = self._check(x, c)
-        found = self._log_values(x, i, values, c)
-        return check_shape(found, (len(x), len(values)), f"{type(self).__name__}._log_values") - math.log(self.acceptance)
+        log_probs = self._log_values(x, i, values, c)
+        return check_shape(log_probs, (len(x), len(values)), f"{type(self).__name__}._log_values") - math.log(self.acceptance)
 
     def _log_values(self, x: Tensor, i: int, values: Tensor, c: Tensor | None) -> Tensor:
         """Return the log-density (B, K) of rows that were checked with each of these values in column i."""
 
-        def each(x: Tensor, c: Tensor | None) -> Tensor:
-            many = set_columns(x.repeat_interleave(len(values), 0), [i], values.repeat(len(x))[:, None].to(x))
-            return self._log_prob(many, None if c is None else c.repeat_interleave(len(values), 0)).view(len(x), -1)
+        def log_prob_of_values(x: Tensor, c: Tensor | None) -> Tensor:
+            """Return (B, K) for some of the rows: each is repeated K times, once for every value."""
+            repeated = set_columns(x.repeat_interleave(len(values), 0), [i], values.repeat(len(x))[:, None].to(x))
+            return self._log_prob(repeated, None if c is None else c.repeat_interleave(len(values), 0)).view(len(x), -1)
 
-        return map_batches(each, x, c, max(1, VALUES_AT_ONCE // len(values)))
+        return map_batches(log_prob_of_values, x, c, max(1, VALUES_AT_ONCE // len(values)))
 
     def _elbo(self, x: Tensor, c: Tensor | None) -> Tensor:
+        # The bound is tight: with no z, the one importance weight is the density itself.
         return check_shape(self._log_prob(x, c), (len(x),), f"{type(self).__name__}._log_prob")
 
     def log_evidence(self, x: Tensor, c: Tensor | None = None, samples: int = 1, seed: int | None = None) -> Tensor:

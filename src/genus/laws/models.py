@@ -1,8 +1,8 @@
-"""The laws of the ladder: each takes a model, data x (B, *shape) and context c, and raises `LawError` where it is broken.
+"""The laws of models: each takes a model, data x (B, *shape) and context c, and raises `LawError` where the model breaks it.
 
-A law returns True where it was checked and held, and False where it could not be checked (a space too large
-to sum over, say). All have x in their signature, so that one loop can call them alike, also those that make no use
-of it.
+A law returns True where it was checked and held, and False where it could not be checked (a space too large to sum over, say).
+All have x in their signature, so that one loop can call them alike, also those that make no use of it.
+`require(holds, message)` raises the error, and `isolated(seed)` makes what is drawn inside it come from the seed.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ __all__ = [
 ]
 
 DRAWS, NUMBERS = 4000, 40_000  # rows, at most, that the law of densities draws; numbers in all, where rows are long
-SURE = 0.99  # the mean of p / (p + q) over samples of p above which q is too unlike p to compare them
-BOUNDS = 32  # bounds that are averaged
+SURE = 0.99  # the mean of p / (p + q) over samples of p above which q is too unlike p for `_mass` to compare them
+BOUNDS = 32  # draws of a bound that are averaged
 ROUNDING = 1e-4  # of numbers in float32: relative, of a log-density; absolute, of a sum of probabilities
 MASS_SLACK = 0.01  # of a mass, beyond five standard errors: these are estimated too, and too small where weights are rare
 EVIDENCE_SLACK = 0.05  # of a mass, likewise, where the evidence itself is an estimate; and what counts as near 1
 BOUND_SLACK = 0.2  # nats by which a mean bound may exceed the evidence: both are estimated from samples
 FEW_DRAWS = 2  # draws by which a count may differ beyond five standard errors: small counts are not normal
 SIGMAS = 5  # standard errors by which an estimate may differ: in thousands of checks none exceeds them by chance
-NAN_STANDS_AS = -1e9  # a number that no datum has, for NaN (a missing value), since no NaN equals another
+NAN_STANDS_AS = -1e9  # a number that no datum has takes the place of NaN (a missing value), since no NaN equals another
 
 
 def files_keep_the_model(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
@@ -59,7 +59,7 @@ def files_keep_the_model(model: GenerativeModel, x: Tensor, c: Tensor | None) ->
     """
     name = type(model).__name__
     try:
-        with isolated(0):
+        with isolated(0):  # the weights of this build matter to nobody, and must not move torch's own random state
             built = build_family(model.config | {"class": model.name}, model.space, model.context)
     except (GenusError, TypeError, ValueError) as error:
         raise LawError(f"{name} cannot be built again from its hyper-parameters: {error}") from error
@@ -67,16 +67,16 @@ def files_keep_the_model(model: GenerativeModel, x: Tensor, c: Tensor | None) ->
         path = Path(folder) / "model.genus"
         save(model, path)
         try:
-            again = load(path, into=None if _structure(built) == _structure(model) else _blank(model)).to(model.device)
+            loaded = load(path, into=None if _structure(built) == _structure(model) else _blank(model)).to(model.device)
         except ModelFileError as error:
             raise LawError(f"{name} is saved but cannot be loaded: {error}") from error
     rows = context_rows(c, 20)
-    drawn, expected = again.sample(20, rows, seed=0), model.sample(20, rows, seed=0)
+    drawn, expected = loaded.sample(20, rows, seed=0), model.sample(20, rows, seed=0)
     require_close(drawn, expected, f"{name}: saved and loaded it draws otherwise")
-    if isinstance(model, ApproximateDensity) and isinstance(again, ApproximateDensity):
+    if isinstance(model, ApproximateDensity) and isinstance(loaded, ApproximateDensity):
         with torch.no_grad():
-            found, expected = again.elbo(x, c, seed=0), model.elbo(x, c, seed=0)
-        require_close(found, expected, f"{name}: saved and loaded it gives another log-density")
+            bound, expected = loaded.elbo(x, c, seed=0), model.elbo(x, c, seed=0)
+        require_close(bound, expected, f"{name}: saved and loaded it gives another log-density")
     return True
 
 
@@ -116,33 +116,33 @@ def samples_are_data(model: GenerativeModel, x: Tensor, c: Tensor | None) -> boo
 def rows_are_independent(model: ApproximateDensity, x: Tensor, c: Tensor | None) -> bool:
     """Check that the log-density of a row, or its bound on average, does not depend on the others."""
     name = type(model).__name__
-    if not isinstance(model, TractableDensity):  # whose noise is drawn for all rows together
-        few, rows = x[:8], None if c is None else c[:8]
-        alone = torch.stack([model.elbo(few[:1], None if rows is None else rows[:1], seed=s)[0] for s in range(BOUNDS)])
-        among = torch.stack([model.elbo(few, rows, seed=BOUNDS + s)[0] for s in range(BOUNDS)])
-        away = float((alone.double() - among.double()).mean())
-        error = float((alone.double().var() + among.double().var()).div(BOUNDS).sqrt())
-        near = abs(away) <= SIGMAS * error + ROUNDING * (1 + abs(float(alone.mean())))
-        require(near, f"{name}: the bound of a row alone is {away:.3g} nats another than among others, on average")
+    if not isinstance(model, TractableDensity):  # a bound draws noise for all rows together, so only its means can be compared
+        few, contexts = x[:8], None if c is None else c[:8]
+        alone = torch.stack([model.elbo(few[:1], None if c is None else c[:1], seed=s)[0] for s in range(BOUNDS)])
+        among_others = torch.stack([model.elbo(few, contexts, seed=BOUNDS + s)[0] for s in range(BOUNDS)])
+        difference = float((alone.double() - among_others.double()).mean())
+        error = float((alone.double().var() + among_others.double().var()).div(BOUNDS).sqrt())
+        near = abs(difference) <= SIGMAS * error + ROUNDING * (1 + abs(float(alone.mean())))
+        require(near, f"{name}: the bound of a row alone is {difference:.3g} nats another than among others, on average")
         return True
-    whole = model.log_prob(x, c)
-    require(not bool(whole.isnan().any()), f"{name}.log_prob is NaN of some data")
-    tolerance = ROUNDING if whole.dtype == torch.float32 else 1e-9
+    together = model.log_prob(x, c)
+    require(not bool(together.isnan().any()), f"{name}.log_prob is NaN of some data")
+    tolerance = ROUNDING if together.dtype == torch.float32 else 1e-9
     for part in (slice(0, 0), slice(0, 1), slice(1, None, 2)):  # no row, one row, every other row
         alone = model.log_prob(x[part], None if c is None else c[part])
-        require_close(alone, whole[part], f"{name}.log_prob of rows depends on those beside them", tolerance)
+        require_close(alone, together[part], f"{name}.log_prob of rows depends on those beside them", tolerance)
     return True
 
 
 @torch.no_grad()
 def mass_is_one(model: TractableDensity, x: Tensor, c: Tensor | None, tolerance: float = ROUNDING) -> bool:
     """Check that the probabilities of all data sum to 1, where they can be enumerated; of sequences for every such length."""
-    longest = every_datum(model.space)
-    if longest is None:
+    all_data = every_datum(model.space)  # of sequences, those of the greatest length of which there are few enough
+    if all_data is None:
         return False
-    lengths = range(1, longest.shape[1] + 1) if model.space.sequence else [None]
+    lengths = range(1, all_data.shape[1] + 1) if model.space.sequence else [None]
     for length in lengths:
-        points = longest if length is None else every_datum(model.space, length)
+        points = all_data if length is None else every_datum(model.space, length)
         assert points is not None
         mass = float(_probabilities(model, points, c).sum())
         what = "all data" if length is None else f"all sequences of length {length}"
@@ -158,22 +158,27 @@ def mass_is_one(model: TractableDensity, x: Tensor, c: Tensor | None, tolerance:
 def mass_is_one_by_quadrature(
     model: TractableDensity, x: Tensor, c: Tensor | None, tolerance: float = 1e-6, reach: float = 9.0
 ) -> bool:
-    """Check that the density of one or two columns integrates to 1, within the error of the quadrature."""
+    """Check that the density of one or two columns integrates to 1, within the error of the quadrature.
+
+    Args:
+        tolerance: the most by which the integral may differ from 1.
+        reach: as of `base_measure`, which gives the points and their weights.
+    """
     if model.space.sequence or model.space.dim > 2:
         return False
     nodes = 4001 if model.space.dim == 1 else 501
     points, weights = zip(*(base_measure(kind, nodes, reach) for kind in model.space.kinds), strict=True)
-    every = torch.stack(torch.meshgrid(*points, indexing="ij"), dim=-1).reshape(-1, *model.space.shape)
+    grid = torch.stack(torch.meshgrid(*points, indexing="ij"), dim=-1).reshape(-1, *model.space.shape)
     weight = weights[0] if len(weights) == 1 else torch.outer(*weights).flatten()
-    mass = float((_probabilities(model, every, c) * weight).sum())
+    mass = float((_probabilities(model, grid, c) * weight).sum())
     require(abs(mass - 1) <= tolerance, f"{type(model).__name__}: its density integrates to {mass:.6g}, not 1")
     return True
 
 
 def _probabilities(model: TractableDensity, points: Tensor, c: Tensor | None) -> Tensor:
     """Return the probabilities or densities (N,) of points, all with the first row of the context."""
-    one = context_rows(c, 1)
-    return map_batches(lambda x, _: model.log_prob(x, one), points).double().exp()
+    first = context_rows(c, 1)
+    return map_batches(lambda x, _: model.log_prob(x, first), points).double().exp()
 
 
 def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | None, most: int | None = None) -> bool:
@@ -185,10 +190,10 @@ def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | N
     Args:
         most: samples of each; by default 4,000, fewer where rows are long.
     """
-    found = _mass(model, c, model.log_prob, most)
-    if found is None:
+    estimate = _mass(model, c, model.log_prob, most)
+    if estimate is None:
         return False
-    mass, error = found
+    mass, error = estimate
     require(
         abs(mass - 1) < SIGMAS * error + MASS_SLACK,
         f"{type(model).__name__}: its samples do not follow its log-density, or the mass of that is not 1: by a model q"
@@ -199,10 +204,10 @@ def samples_follow_the_density(model: TractableDensity, x: Tensor, c: Tensor | N
 
 def evidence_has_mass_one_at_most(model: ApproximateDensity, x: Tensor, c: Tensor | None, most: int | None = None) -> bool:
     """Check that the mass of the evidence, by samples of the model and of another, `most` of each, is 1 at most."""
-    found = _mass(model, c, lambda x, c: model.log_evidence(x, c, samples=8, seed=5), most)
-    if found is None:
+    estimate = _mass(model, c, lambda x, c: model.log_evidence(x, c, samples=8, seed=5), most)
+    if estimate is None:
         return False
-    mass, error = found
+    mass, error = estimate
     require(
         mass < 1 + SIGMAS * error + EVIDENCE_SLACK,
         f"{type(model).__name__}: its bound is none, since the mass of the evidence is {mass:.4g}, more than 1 (standard error"
@@ -223,25 +228,26 @@ def _mass(
     space = model.space
     with isolated(0):
         if Mixture.refusal(space) is None:
-            other: TractableDensity = Mixture(space, components=8, covariance="diagonal", shrinkage=1.0, pool=1.0)
+            companion: TractableDensity = Mixture(space, components=8, covariance="diagonal", shrinkage=1.0, pool=1.0)
         elif MarkovChain.refusal(space) is None:
-            other = MarkovChain(space, order=1)
+            companion = MarkovChain(space, order=1)
         else:
             return None
     n = max(500, min(DRAWS if most is None else most, NUMBERS // space.dim))
     rows = context_rows(c, n)
-    fit(other, model.sample(n, rows, seed=1, blanks=True), validation=None, progress=False)
+    fit(companion, model.sample(n, rows, seed=1, blanks=True), validation=None, progress=False)
 
-    def share(points: Tensor) -> Tensor:
+    def share_of_p(points: Tensor) -> Tensor:
         """Return p / (p + q) of points."""
-        return torch.sigmoid(map_batches(log_p, points, rows, rows=2048).double() - other.log_prob(points).double())
+        return torch.sigmoid(map_batches(log_p, points, rows, rows=2048).double() - companion.log_prob(points).double())
 
     # E_p[p / (p + q)] + E_q[p / (p + q)] is the integral of (p + q) p / (p + q), and so of p.
-    of_p, of_q = share(model.sample(n, rows, seed=2, blanks=True)), share(other.sample(n, seed=3, blanks=True))
-    mass = float(of_p.mean() + of_q.mean())
-    error = float((of_p.var() + of_q.var()).div(n).sqrt())
+    over_p = share_of_p(model.sample(n, rows, seed=2, blanks=True))
+    over_q = share_of_p(companion.sample(n, seed=3, blanks=True))
+    mass = float(over_p.mean() + over_q.mean())
+    error = float((over_p.var() + over_q.var()).div(n).sqrt())
     near = abs(mass - 1) < SIGMAS * error + EVIDENCE_SLACK
-    return None if near and float(of_p.mean()) > SURE else (mass, error)
+    return None if near and float(over_p.mean()) > SURE else (mass, error)
 
 
 @torch.no_grad()
@@ -256,30 +262,32 @@ def frequencies_are_probabilities(
     points = every_datum(model.space)
     if points is None:
         return False
-    p, flat = _probabilities(model, points, c), points.flatten(1)
+    p, flat = _probabilities(model, points, c), points.flatten(1)  # (N,) and (N, positions)
     if prefix is None:
         sample = model.sample(draws, context_rows(c, 1), seed=3, blanks=True)
     else:
         order = list(getattr(model, "order", None) or range(flat.shape[1]))
-        beginning = (flat[:, order[: len(prefix)]] == prefix.to(flat)).all(1)
-        flat, p = flat[beginning], p[beginning] / p[beginning].sum()
+        # What goes on from the prefix has its probability among all data that begin so.
+        begins_so = (flat[:, order[: len(prefix)]] == prefix.to(flat)).all(1)
+        flat, p = flat[begins_so], p[begins_so] / p[begins_so].sum()
         sample = model.sample(draws, context_rows(c, 1), seed=3, blanks=True, prefix=prefix)  # type: ignore[call-arg]
     require_frequencies(sample, flat, p, type(model).__name__)
     return True
 
 
 def require_frequencies(sample: Tensor, points: Tensor, p: Tensor, name: str) -> None:
-    """Raise a `LawError` unless the frequencies of points (N, *shape) in a sample are the probabilities p (N,), about."""
+    """Raise a `LawError` unless the frequency of every point (N, *shape) in a sample is its probability p (N,), about."""
     both = torch.cat([points.flatten(1).to(sample), sample.flatten(1)]).nan_to_num(NAN_STANDS_AS)
     distinct, where = torch.unique(both, dim=0, return_inverse=True)
-    found = (torch.bincount(where[len(points) :], minlength=len(distinct)).double() / len(sample))[where[: len(points)]]
-    require(abs(float(found.sum()) - 1) < 1e-9, f"{name}: some samples are none of the data that may follow")
-    away, allowed = (found - p).abs(), SIGMAS * (p * (1 - p) / len(sample)).sqrt() + FEW_DRAWS / len(sample)
-    worst = int((away - allowed).argmax())
+    counts = torch.bincount(where[len(points) :], minlength=len(distinct))
+    frequency = (counts.double() / len(sample))[where[: len(points)]]  # (N,)
+    require(abs(float(frequency.sum()) - 1) < 1e-9, f"{name}: some samples are none of the data that may follow")
+    difference, allowed = (frequency - p).abs(), SIGMAS * (p * (1 - p) / len(sample)).sqrt() + FEW_DRAWS / len(sample)
+    worst = int((difference - allowed).argmax())
     require(
-        bool((away < allowed).all()),
+        bool((difference < allowed).all()),
         f"{name}: its samples do not follow its log-density: the frequency of {points[worst].flatten().tolist()} is"
-        f" {float(found[worst]):.4g}, its probability {float(p[worst]):.4g}",
+        f" {float(frequency[worst]):.4g}, its probability {float(p[worst]):.4g}",
     )
 
 
@@ -302,8 +310,8 @@ def bound_is_below_the_evidence(model: ApproximateDensity, x: Tensor, c: Tensor 
 def draws_follow_the_context(model: GenerativeModel, x: Tensor, c: Tensor | None, share: float = 0.6) -> bool:
     """Check that draws of a trained model change with a label as real rows do.
 
-    A row is taken for the label whose real rows have the nearest mean. Of the labels that are told so among real rows, beyond
-    what chance tells, this share at least must be told among draws.
+    A row is classified as the label whose real rows have the nearest mean. The accuracy on draws, beyond that of guessing the
+    most frequent label, must be at least this share of the accuracy on real rows beyond it.
 
     Args:
         model: trained on x and c.
@@ -318,19 +326,21 @@ def draws_follow_the_context(model: GenerativeModel, x: Tensor, c: Tensor | None
     draws = model.sample(len(x), c, seed=0)
     real, drawn = (model.space.features(rows).double().flatten(1) for rows in (x.to(draws), draws))
     centres = torch.stack([real[label == level].mean(0) for level in levels])
-    found = [float((levels[torch.cdist(rows, centres).argmin(1)] == label).double().mean()) for rows in (real, drawn)]
+    of_real, of_draws = (
+        float((levels[torch.cdist(rows, centres).argmin(1)] == label).double().mean()) for rows in (real, drawn)
+    )
     chance = float(torch.stack([(label == level).double().mean() for level in levels]).max())
-    least = chance + share * (found[0] - chance)
+    least = chance + share * (of_real - chance)
     require(
-        found[1] >= least,
-        f"the label that was asked for is told in {found[1]:.0%} of draws and in {found[0]:.0%} of real rows; expected"
+        of_draws >= least,
+        f"the label that was asked for is told in {of_draws:.0%} of draws and in {of_real:.0%} of real rows; expected"
         f" {least:.0%} or more: the model makes too little of its context.",
     )
     return True
 
 
 def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
-    """Check that every loss is a finite number, its gradients too, and that every parameter belongs to one loss."""
+    """Check that losses and their gradients are finite, and that every parameter belongs to one loss, which depends on it."""
     name = type(model).__name__
     x = x if x.is_floating_point() else x.to(model.space.dtype)
     training, owned = model.training, set[int]()
@@ -341,10 +351,10 @@ def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor
             value = loss.value(x, c)
         finite = not value.ndim and bool(value.isfinite())
         require(finite, f"{name}: its loss {loss.name!r} is {value.detach()}, not one number")
-        found = torch.autograd.grad(value, parameters, allow_unused=True)
-        missed = sum(gradient is None for gradient in found)
-        require(not missed, f"{name}: {missed} of the {len(found)} parameters of its loss {loss.name!r} have no part in it")
-        wild = sum(not bool(gradient.isfinite().all()) for gradient in found if gradient is not None)
+        gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+        missed = sum(gradient is None for gradient in gradients)
+        require(not missed, f"{name}: {missed} of the {len(gradients)} parameters of its loss {loss.name!r} have no part in it")
+        wild = sum(not bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None)
         require(not wild, f"{name}: {wild} parameters of its loss {loss.name!r} get gradients that are not finite")
         shared = sum(id(p) in owned for p in parameters)
         require(not shared, f"{name}: {shared} parameters of its loss {loss.name!r} belong to another of its losses too")
@@ -359,7 +369,8 @@ def gradients_reach_every_parameter(model: GenerativeModel, x: Tensor, c: Tensor
 def losses_do_not_wait(model: GenerativeModel, x: Tensor, c: Tensor | None) -> bool:
     """Check that no loss, nor its gradient, asks for a number that a GPU has yet to compute, so that steps are queued ahead.
 
-    Lattices with atoms are not checked on a processor, which sums the mass between atoms for the rows alone that are there.
+    Whole numbers with atoms (a `Lattice`) are not checked on a processor: there the mass of the atoms is summed only for rows
+    that lie off them, whose number Python reads; on a GPU it is summed for all rows.
     """
     if x.device.type == "cpu" and any(isinstance(kind, Lattice) and kind.atoms for kind in model.space.kinds):
         return False
@@ -367,8 +378,8 @@ def losses_do_not_wait(model: GenerativeModel, x: Tensor, c: Tensor | None) -> b
     model.train()
     for loss in model.losses():
         waits, parameters = Waits(), [p for p in loss.parameters if p.requires_grad]
-        for mode in (nullcontext(), waits):  # what the first step keeps for the next ones does not count
-            with isolated(0), mode:
+        for counter in (nullcontext(), waits):  # the first step may wait: what it computes is kept for those that follow
+            with isolated(0), counter:
                 value = loss.value(x, c)
                 torch.autograd.grad(value, parameters, allow_unused=True)
         name = f"{type(model).__name__}: its loss {loss.name!r}"

@@ -11,12 +11,14 @@ import numpy as np
 
 __all__ = ["Boosted", "BoostingOptions", "boost"]
 
-FEWEST, FEW = 20, 4  # rows, and rows that answer either way, below which a question gets no trees
-LEAST, SHRINKAGE = 10, 3.0  # rows of a leaf; rows' worth of second derivatives that draw a leaf towards 0
+# A leaf of a tree of LightGBM is not a leaf of a column (models/leaves.py), a value or bin that questions tell apart.
+FEWEST, FEW = 20, 4  # rows, and rows of the rarer answer, below which a question gets no trees
+LEAST, SHRINKAGE = 10, 3.0  # the fewest rows of a tree's leaf; LightGBM's lambda_l2, which draws its log-odds towards 0
 SEEN = 0.7  # the share of the columns that a tree sees
-PATIENCE = 1.0  # the sum of the rates of trees without a better likelihood of the validation rows
-PRIOR = 0.5  # rows that each leaf counts more than it has
+PATIENCE = 1.0  # so many trees, times the rate, may pass without a better likelihood of the validation rows
+PRIOR = 0.5  # rows that are added to those of each leaf of a column for the log-odds before any tree
 
+# LightGBM's parameters of every training: the data are bytes already, of which each value is a bin.
 SILENT = {
     "max_bin": 255, "min_data_in_bin": 1, "feature_pre_filter": False, "use_missing": False, "boost_from_average": False,
     "deterministic": True, "force_col_wise": True, "num_threads": 1, "verbosity": -1,
@@ -28,7 +30,7 @@ class BoostingOptions(NamedTuple):
 
     Attributes:
         rounds: the most trees of a question.
-        rate: by which every tree's leaves are shrunk.
+        rate: the learning rate, by which the log-odds that every tree adds are shrunk.
         depth: the most levels of a tree.
         seed: of the columns that each tree sees.
         spent: () -> True when there is no time for further trees.
@@ -42,12 +44,12 @@ class BoostingOptions(NamedTuple):
 
 
 class Boosted(NamedTuple):
-    """Hold one question's classifier: the log-odds before any tree, and T trees as `Forest` has them."""
+    """Hold one question's classifier: the log-odds before any tree, and T complete trees as `Forest` has them."""
 
     bias: float
-    feature: np.ndarray
-    threshold: np.ndarray
-    value: np.ndarray
+    feature: np.ndarray  # (T, 2^depth - 1) the byte that a node looks at, level by level
+    threshold: np.ndarray  # (T, 2^depth - 1) a greater byte goes right; 255 sends every row left
+    value: np.ndarray  # (T, 2^depth) the log-odds that a leaf of the tree adds
 
 
 Rows = tuple[np.ndarray, np.ndarray]  # what the trees see, (n, features) uint8, and the leaves of the column, (n,)
@@ -64,33 +66,36 @@ def boost(train: Rows, held: Rows, nodes: np.ndarray, options: BoostingOptions) 
         nodes: the questions (leaves - 1, 3), see `ColumnLeaves`.
         options: how trees are grown.
     """
-    leaf, held_leaf = train[1], held[1]
-    data: tuple[Any, Any] | None = None
-    total = np.searchsorted(np.sort(leaf), np.arange(nodes.max(initial=0) + 1))  # rows of the leaves before each
-    found: dict[int, Boosted] = {}
-    for at in np.argsort(total[nodes[:, 0]] - total[nodes[:, 2]], kind="stable").tolist():
-        lo, mid, hi = nodes[at].tolist()
-        no, yes = total[mid] - total[lo], total[hi] - total[mid]
+    (codes, leaf), (held_codes, held_leaf) = train, held
+    data: tuple[Any, Any] | None = None  # LightGBM's, made when a first question needs them
+    rows_before = np.searchsorted(np.sort(leaf), np.arange(nodes.max(initial=0) + 1))  # training rows in the leaves before each
+    boosted: dict[int, Boosted] = {}
+    for question in np.argsort(rows_before[nodes[:, 0]] - rows_before[nodes[:, 2]], kind="stable").tolist():
+        lo, mid, hi = nodes[question].tolist()
+        no, yes = rows_before[mid] - rows_before[lo], rows_before[hi] - rows_before[mid]
         bias = float(np.log((yes + PRIOR * (hi - mid)) / (no + PRIOR * (mid - lo))))
-        found[at] = Boosted(bias, *empty(options.depth))
-        if train[0].shape[1] == 0 or no + yes < FEWEST or min(no, yes) < FEW or options.spent():
+        boosted[question] = Boosted(bias, *empty(options.depth))
+        if codes.shape[1] == 0 or no + yes < FEWEST or min(no, yes) < FEW or options.spent():
             continue
-        rows, others = (np.flatnonzero((which >= lo) & (which < hi)) for which in (leaf, held_leaf))
-        if len(others):
-            data = data or datasets(train[0], held[0])
-            mine, theirs = part(data[0], rows, leaf[rows] >= mid, bias), part(data[1], others, held_leaf[others] >= mid, bias)
-            found[at] = Boosted(bias, *grow(mine, theirs, options))
-    return [found[at] for at in range(len(nodes))]
+        rows, held_rows = (np.flatnonzero((of >= lo) & (of < hi)) for of in (leaf, held_leaf))  # which the question concerns
+        if len(held_rows):
+            data = data or datasets(codes, held_codes)
+            to_train = part(data[0], rows, leaf[rows] >= mid, bias)
+            to_stop = part(data[1], held_rows, held_leaf[held_rows] >= mid, bias)
+            boosted[question] = Boosted(bias, *grow(to_train, to_stop, options))
+    return [boosted[question] for question in range(len(nodes))]
 
 
 def cuts(counts: np.ndarray) -> np.ndarray:
     """Return questions (leaves - 1, 3), lo, mid and hi, that halve the counts (leaves,) as nearly as they can.
 
+    A question tells leaves lo to mid - 1 from leaves mid to hi - 1, and comes before those that divide each of these two.
+
     >>> cuts(np.array([1.0, 1.0, 2.0])).tolist()
     [[0, 2, 3], [0, 1, 2]]
     """
     total = np.concatenate([[0.0], (counts + 0.01).cumsum()])  # leaves without rows are halved too
-    found, waiting = [], [(0, len(counts))]
+    questions, waiting = [], [(0, len(counts))]
     while waiting:
         lo, hi = waiting.pop()
         if hi - lo < 2:
@@ -99,13 +104,13 @@ def cuts(counts: np.ndarray) -> np.ndarray:
         mid = int(np.searchsorted(total, half).clip(lo + 1, hi - 1))
         if mid - 1 > lo and half - total[mid - 1] < total[mid] - half:
             mid -= 1
-        found.append((lo, mid, hi))
+        questions.append((lo, mid, hi))
         waiting += [(mid, hi), (lo, mid)]
-    return np.array(found, dtype=np.int64).reshape(-1, 3)
+    return np.array(questions, dtype=np.int64).reshape(-1, 3)
 
 
 def are_cuts(nodes: Sequence[Sequence[int]], count: int) -> bool:
-    """Return whether questions, lo, mid and hi, are a tree that tells so many leaves apart, as those of `cuts` are.
+    """Return whether questions (lo, mid, hi) form a tree that tells `count` leaves apart, as those of `cuts` do.
 
     >>> are_cuts([[0, 2, 3], [0, 1, 2]], 3), are_cuts([[0, 1, 3]], 3)
     (True, False)
@@ -128,7 +133,7 @@ def datasets(codes: np.ndarray, held: np.ndarray) -> tuple[Any, Any]:
 
 
 def part(data: Any, rows: np.ndarray, answers: np.ndarray, bias: float) -> Any:
-    """Return those rows of a data set of LightGBM, with their labels and the log-odds to start from."""
+    """Return some rows of a data set of LightGBM, with their answers as labels and the log-odds to start from."""
     data = data.subset(rows).construct()
     data.set_label(answers.astype(np.float32))
     data.set_init_score(np.full(len(rows), bias))
@@ -136,7 +141,10 @@ def part(data: Any, rows: np.ndarray, answers: np.ndarray, bias: float) -> Any:
 
 
 def grow(train: Any, held: Any, options: BoostingOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the trees that a data set of LightGBM grows until another one's likelihood improves no more."""
+    """Return trees grown on one data set of LightGBM until the likelihood of another one improves no more.
+
+    They are feature, threshold and value, as of `Boosted`.
+    """
     import lightgbm
 
     parameters = SILENT | {
@@ -158,7 +166,7 @@ FIELD = re.compile(r"^(split_feature|threshold|left_child|right_child|leaf_value
 
 
 def empty(depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return no trees of so many levels."""
+    """Return feature, threshold and value, as of `Boosted`, of no trees."""
     nodes = 2**depth - 1
     return (
         np.zeros((0, nodes), dtype=np.int32),
@@ -168,7 +176,9 @@ def empty(depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def complete(text: str, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the trees of a LightGBM model as complete trees of so many levels.
+    """Return the trees of a LightGBM model as complete trees of `depth` levels: feature, threshold and value, as of `Boosted`.
+
+    A leaf higher up becomes a whole subtree of it, whose nodes send every row left.
 
     Args:
         text: as `Booster.model_to_string` writes it.
@@ -180,12 +190,12 @@ def complete(text: str, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     parts = text.split("\nend of trees")[0].split("Tree=")[1:]
     feature, threshold = np.zeros((len(parts), 2**depth - 1), np.int32), np.full((len(parts), 2**depth - 1), 255, np.uint8)
     value = np.zeros((len(parts), 2**depth), np.float32)
-    for i, one in enumerate(parts):
-        fields = {name: text.split() for name, text in FIELD.findall(one)}
+    for i, tree in enumerate(parts):
+        fields = {name: text.split() for name, text in FIELD.findall(tree)}
         leaves = [float(v) for v in fields["leaf_value"]]
         splits = [
-            (int(f), int(float(t)), int(a), int(b))
-            for f, t, a, b in zip(
+            (int(split_feature), int(float(cut)), int(left), int(right))
+            for split_feature, cut, left, right in zip(
                 *(fields.get(n, []) for n in ("split_feature", "threshold", "left_child", "right_child")), strict=True
             )
         ]
@@ -196,7 +206,7 @@ def complete(text: str, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
                 span = 2 ** (depth - level)
                 value[i, place * span : (place + 1) * span] = leaves[~node]
                 continue
-            at = 2**level - 1 + place
-            feature[i, at], threshold[i, at], left, right = splits[node]
+            column = 2**level - 1 + place  # of the arrays, where nodes stand level by level
+            feature[i, column], threshold[i, column], left, right = splits[node]
             waiting += [(level + 1, 2 * place, left), (level + 1, 2 * place + 1, right)]
     return feature, threshold, value

@@ -31,10 +31,12 @@ class NormalisingFlow(ContinuousDensity):
     """Map data to a base distribution by bijections: log p(x) = log p_0(z) + log|det dz/du| + log|du/dx|, z = f_n(... f_1(u))
     (Rezende & Mohamed 2015, arXiv:1505.05770).
 
-    u are the numbers of the real columns x in their charts, standardised. A family makes its transforms of u and calls
-    `_compose`. A column may have states too: a category's levels, an atom, or that the value is missing (state 0 is an ordinary
-    number). `ContinuousDensity` models the states and gives them to the transforms as features. An absent number passes through
-    the transforms as NaN: no other coordinate depends on it, and neither log-determinant nor base counts it.
+    u are the numbers of the real columns x in their charts (a chart is a fixed map to the line, a logarithm say), standardised.
+    A family makes its transforms of u and calls `_compose`. A column may have states too: a category's levels, an atom (a value
+    that many rows share), or that the value is missing; state 0 is an ordinary number. `ContinuousDensity` models the states
+    and gives them to the transforms as features, beside those of the context: its `_parts` takes rows x apart into u, states,
+    features and log du/dx, and its `_join_parts` puts x together again. An absent number passes through the transforms as NaN:
+    no other coordinate depends on it, and neither log-determinant nor base counts it.
     """
 
     info = ContinuousDensity.info.replace(group="flows")
@@ -48,11 +50,12 @@ class NormalisingFlow(ContinuousDensity):
         `genus.build` puts around a flow for whole numbers.
         """
         small = not space.is_table and space.dim <= SMALL_IMAGE
-        return {"noise": "variational"} if small and space.columns(Lattice) else {}
+        return {"noise": "variational"} if small and space.columns(Lattice) else {}  # `Lattice` is whole numbers
 
     # -- construction -------------------------------------------------------------------------------------------------
 
     def __init__(self, space: Space, context: Space | None = None, context_net: Sequence[int] = ()) -> None:
+        # `_compose` makes the net of the states, so that the nets of the transforms draw their first weights before it does.
         super().__init__(space, context, states_made_later=True, context_net=context_net)
 
     @staticmethod
@@ -64,7 +67,8 @@ class NormalisingFlow(ContinuousDensity):
         """Set the chain of transforms, the base, and the distribution of the states."""
         space = self.space
         self.transform = Chain(transforms)
-        self.sequential = any(isinstance(t, Inverse) for t in transforms)  # the density is computed coordinate by coordinate
+        # An inverted transform, as of an IAF, computes the density coordinate by coordinate.
+        self.sequential = any(isinstance(t, Inverse) for t in transforms)
         if self.numbers_can_be_absent and not self.transform.allow_missing:
             odd = next(type(t).__name__ for t in transforms if not t.allow_missing)
             column = next(i for i in space.columns(Real) if space.kinds[i].states > 1)
@@ -79,15 +83,15 @@ class NormalisingFlow(ContinuousDensity):
     def _check_transforms(self) -> None:
         """Raise GenusError unless the chain maps D numbers to D, over the whole line, by nets for features of this width."""
         dim, width = self.dim, self.feature_dim
-        nets = [t for t in self.transform.modules() if isinstance(t, Transform) and "context_dim" in t.config]
-        widths = {t.config["context_dim"] or 0: type(t).__name__ for t in nets}
-        for given, name in widths.items():
-            none_sees = width > 0 and given == 0 and len(widths) == 1  # one transform at least must see the features
-            if given not in (0, width) or none_sees:
+        with_nets = [t for t in self.transform.modules() if isinstance(t, Transform) and "context_dim" in t.config]
+        names = {t.config["context_dim"] or 0: type(t).__name__ for t in with_nets}  # of a transform, by its context_dim
+        for context_dim, name in names.items():
+            none_sees = width > 0 and context_dim == 0 and len(names) == 1  # one transform at least must see the features
+            if context_dim not in (0, width) or none_sees:
                 right = f"context_dim={width}" if width else "no context_dim"
                 raise GenusError(
-                    f"{name} has context_dim={given}, and a flow gives its transforms the {width} numbers of the context and"
-                    f" of columns' states: give it {right}."
+                    f"{name} has context_dim={context_dim}, and a flow gives its transforms the {width} numbers of the context"
+                    f" and of columns' states: give it {right}."
                 )
         ends = [t for t in self.transform.transforms if isinstance(t, Logit | SoftClip)]
         if ends and isinstance(ends[-1], SoftClip):
@@ -109,6 +113,7 @@ class NormalisingFlow(ContinuousDensity):
             )
 
     def _initialise_numbers(self, u: Tensor, features: Tensor | None) -> None:
+        """Set the weights of the transforms that depend on data, as those of `ActNorm` do, from the first training rows."""
         self.transform.initialise(u, features)
 
     def matrices(self) -> list[nn.Parameter]:
@@ -119,7 +124,8 @@ class NormalisingFlow(ContinuousDensity):
     # -- density --------------------------------------------------------------------------------------------------------
 
     def _log_prob(self, x: Tensor, c: Tensor | None) -> Tensor:
-        rows = 2 * CACHED_ROWS if self.sequential else CACHED_ROWS  # steps of one coordinate fill the cache less
+        # The density comes from `ContinuousDensity` and `_log_density` below; here many rows are only cut into batches.
+        rows = 2 * CACHED_ROWS if self.sequential else CACHED_ROWS  # a step for one coordinate has fewer numbers to cache
         if not is_traced() and len(x) > rows and x.device.type == "cpu" and not torch.is_grad_enabled():
             return map_batches(super()._log_prob, x, c, rows)
         return super()._log_prob(x, c)
@@ -133,14 +139,15 @@ class NormalisingFlow(ContinuousDensity):
     def _column_order(self) -> tuple[Sequence[int], int]:
         """Return an order of the columns, and the least m for which the density of the first m columns is known.
 
+        `log_marginal` and `impute` use it, by `_log_prefix` and `_draw_suffix` below (see `Marginals` in ladder/imputation.py).
         Where all transforms share an order of the numbers, the order is first the columns with states, then the other numbers
         as the transforms have them: a number depends on the states and on earlier numbers alone. The least m is then the number
         of columns with states, on which all numbers depend. Otherwise only the density of all columns is known.
         """
         orders = [t.order for t in self.transform.transforms if isinstance(t, MaskedAutoregressive)]
-        chained = len(orders) + sum(isinstance(t, ActNorm) for t in self.transform.transforms)
-        # ActNorm works on each coordinate alone, so it keeps any order.
-        one_order = all(order == orders[0] for order in orders) and chained == len(self.transform.transforms)
+        # ActNorm works on each coordinate alone, so it keeps any order; other transforms keep none.
+        keep_an_order = len(orders) + sum(isinstance(t, ActNorm) for t in self.transform.transforms)
+        one_order = all(order == orders[0] for order in orders) and keep_an_order == len(self.transform.transforms)
         reals, states = self.real_columns.tolist(), self.state_columns.tolist()
         numbers = [reals[i] for i in orders[0]] if orders else reals
         mixed = [i for i in numbers if i in states]  # columns with a number and states too
@@ -148,10 +155,11 @@ class NormalisingFlow(ContinuousDensity):
         # out, so it has to lead the transforms' order.
         if not one_order or not self.base.independent or mixed != numbers[: len(mixed)]:
             return super()._column_order()
-        constant = [i for i in range(self.space.dim) if i not in {*reals, *states}]  # categories of one level
+        constant = [i for i in range(self.space.dim) if i not in {*reals, *states}]  # columns that have one value only
         return [*constant, *states, *numbers[len(mixed) :]], len(constant) + len(states)
 
     def _log_prefix(self, x: Tensor, m: int, c: Tensor | None) -> Tensor:
+        """Return the log-density (B,) of the first m columns of `_column_order`: the terms of their numbers alone."""
         if m == self.space.dim:
             return self._log_prob(x, c)
         u, state, features, total = self._parts(x, c)
@@ -164,7 +172,10 @@ class NormalisingFlow(ContinuousDensity):
         return self._with_states(total[:, first].sum(1), state, c)
 
     def _draw_suffix(self, x: Tensor, m: int, c: Tensor | None, blanks: bool = True) -> Tensor:
-        """Draw z anew for the numbers after the first m columns; z of the first ones depends on no others, and stays."""
+        """Return x with the columns after the first m drawn anew, by drawing their z; z of the first columns stays.
+
+        It may stay, since it depends on none of the others.
+        """
         if m == self.space.dim:
             return x
         u, state, features, _ = self._parts(x, c)
@@ -238,6 +249,7 @@ class NormalisingFlow(ContinuousDensity):
         return x, self._with_states(log_density + self._log_slope(x), state, c)
 
     def _draw(self, n: int, features: Tensor | None) -> Tensor:
+        # `ContinuousDensity._sample` calls it, and joins the numbers with states that it has drawn.
         return self._draw_with_density(n, features)[0]
 
     def _draw_with_density(self, n: int, features: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -256,7 +268,7 @@ class RepeatedFlow(NormalisingFlow):
     # How many transforms `default_hyperparameters` takes for fewer than 1,000 rows; for more rows it takes 2.5 times as many.
     # Couplings, each of which moves half of the coordinates, set 4, so that they have 4 or 10 where others have 2 or 5.
     few_transforms = 2
-    WIDEST = 2048  # coordinates, above which none has a linear map of all, whose weights grow with the square of their number
+    WIDEST = 2048  # the most coordinates for which transforms have a linear map of them all, whose weights are their square
 
     def __init__(
         self,
@@ -270,12 +282,16 @@ class RepeatedFlow(NormalisingFlow):
     ) -> None:
         super().__init__(space, context, context_net)
         dim, allow_missing = self.dim, self.numbers_can_be_absent
-        net = {"hidden": hidden, "dropout": dropout, "context_dim": self.feature_dim, "allow_missing": allow_missing}
-        self._compose([ActNorm(dim, allow_missing), *self._make_transforms(dim, transforms, net)], base)
+        # The transforms' context is all that they may depend on: the features of the context and of the columns' states.
+        options = {"hidden": hidden, "dropout": dropout, "context_dim": self.feature_dim, "allow_missing": allow_missing}
+        self._compose([ActNorm(dim, allow_missing), *self._make_transforms(dim, transforms, options)], base)
 
-    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        """Return so many transforms of D = dim numbers; `net` holds the arguments of the net of each."""
-        raise TypeError(f"{type(self).__name__} must define _make_transforms(dim, transforms, net).")
+    def _make_transforms(self, dim: int, count: int, options: dict[str, Any]) -> list[Transform]:
+        """Return `count` transforms of D = dim numbers; `options` are the arguments that transforms with a net share.
+
+        They are hidden, dropout, context_dim and allow_missing, as `MaskedAutoregressive` and `Coupling` take them.
+        """
+        raise TypeError(f"{type(self).__name__} must define _make_transforms(dim, count, options).")
 
     @classmethod
     def default_hyperparameters(cls, space: Space, rows: int) -> dict[str, Any]:

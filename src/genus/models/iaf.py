@@ -38,6 +38,6 @@ class IAF(RepeatedFlow, name="iaf"):
         bad="the density of given rows, which goes column by column",
     )
 
-    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        net = net | {"direct": dim <= self.WIDEST}
-        return [Inverse(MaskedAutoregressive(dim, order=self.alternating(dim, i), **net)) for i in range(transforms)]
+    def _make_transforms(self, dim: int, count: int, options: dict[str, Any]) -> list[Transform]:
+        options = options | {"direct": dim <= self.WIDEST}
+        return [Inverse(MaskedAutoregressive(dim, order=self.alternating(dim, i), **options)) for i in range(count)]

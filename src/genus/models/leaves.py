@@ -19,9 +19,9 @@ __all__ = ["ColumnLeaves", "Located"]
 
 STEEP = 0.98  # the steepest line within a bin; at 1 the density would reach 0 at one end
 TAIL = 1e-6  # the least length of a tail, in standardised units
-EACH = 8  # rows for each value of a narrow lattice, from which its values are leaves in any case,
-SCALE = 12  # as they are where there are no more than so many
-REDRAWS = 1000  # of lattice values that fell on an atom
+EACH = 8  # with so many rows for each of its values, a narrow lattice has leaves of its own for them instead of bins
+SCALE = 12  # and so has, whatever the rows, a lattice of no more values than this
+REDRAWS = 1000  # the most times that lattice values which fell on an atom are drawn again
 
 
 class Located(NamedTuple):
@@ -50,11 +50,11 @@ class Located(NamedTuple):
 class ColumnLeaves(nn.Module):
     """Divide the values of one column into leaves, and say by which yes-or-no questions a leaf is found.
 
-    Levels, atoms, missing values and the values of a narrow lattice are leaves; the continuous part of a Real or of a wide
-    Lattice, or of a narrow one of which few rows are known, is divided into bins, each a leaf, by quantiles. Within a bin the
-    density of u is a line, whose slope leads from the height of the bin before to that of the bin after; beyond the outer edges
-    it falls exponentially. A lattice value has the mass of its cell, and cells that atoms stand for are left out, so all masses
-    sum to 1. Lattice values that repeat far more often than that are `Heaps` of their own within their bin.
+    A lattice has evenly spaced values; u is a number in its chart. Levels, atoms, missing values and the values of a narrow
+    lattice are leaves; the continuous part of a Real or of a wide Lattice, or of a narrow one with few rows, is divided into
+    bins by quantiles, each a leaf. Within a bin the density of u is a line, whose slope leads from the height of the bin before
+    to that of the bin after; beyond the outer edges it falls exponentially. A lattice value has the mass of its cell, without
+    the cells of atoms, so all masses sum to 1. Lattice values that repeat far more often are `Heaps` of their own in their bin.
 
     Leaves are numbered so that a question is a place to cut: "leaf number mid or above?", asked of the leaves lo to hi - 1.
     Numbers go by size, levels by how alike their rows are (`ByteCodes`), and each cut halves the rows as nearly as it can (Fano
@@ -63,7 +63,7 @@ class ColumnLeaves(nn.Module):
     Args:
         space: of the one column.
         bins: the most bins.
-        pooled: a narrow lattice has bins where there are few rows for each of its values.
+        pooled: whether a narrow lattice has bins where there are few rows for each of its values.
     """
 
     binned: Tensor  # () whether a narrow lattice has bins
@@ -89,7 +89,7 @@ class ColumnLeaves(nn.Module):
         self._number(np.ones(self.count), np.arange(self.count))
 
     def _lay_out(self, binned: bool) -> None:
-        """Say which values are leaves, and whether there are others, which lie in bins."""
+        """Set which values are leaves (`kept`), and whether there are others, which lie in bins (`has_rest`)."""
         self.binned.fill_(binned)
         self.cells = Cells(self.space, 1 if binned else Lattice.NARROW)
         self.has_rest = len(self.cells.rest) > 0
@@ -139,11 +139,11 @@ class ColumnLeaves(nn.Module):
         """Set the heaps from values x (n, 1), those in the continuous part; bins and questions stay."""
         if not self.has_rest or not isinstance(self.kind, Lattice):
             return
-        at = self.locate(x)
-        at = at.take(np.flatnonzero(at.bin >= 0))
+        located = self.locate(x)
+        located = located.take(np.flatnonzero(located.bin >= 0))
         self.heaps.take(np.zeros(0), np.zeros(0))
-        if len(at.bin):
-            self.heaps.take(*weigh(at.cell, at.bin, np.exp(self.log_within(at, np.zeros(len(at.bin))))))
+        if len(located.bin):
+            self.heaps.take(*weigh(located.cell, located.bin, np.exp(self.log_within(located, np.zeros(len(located.bin))))))
         self._prepare()
 
     def _quantiles(self, x: Tensor, u: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
@@ -152,9 +152,9 @@ class ColumnLeaves(nn.Module):
         if not len(ordered) or ordered[0] == ordered[-1]:
             return self._one_edge(), np.ones(2)
         distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
-        at = ordered[np.linspace(0, len(ordered), bins + 1)[1:-1].astype(int)]
-        which = np.unique(np.searchsorted(distinct, at).clip(0, len(distinct) - 2))
-        edges = np.unique((distinct[which] + distinct[which + 1]) / 2 if isinstance(self.kind, Real) else distinct[which])
+        quantiles = ordered[np.linspace(0, len(ordered), bins + 1)[1:-1].astype(int)]
+        below = np.unique(np.searchsorted(distinct, quantiles).clip(0, len(distinct) - 2))
+        edges = np.unique((distinct[below] + distinct[below + 1]) / 2 if isinstance(self.kind, Real) else distinct[below])
         lengths = [edges[0] - u[u <= edges[0]].mean(), u[u >= edges[-1]].mean() - edges[-1]]
         return edges, np.maximum(lengths, max(TAIL, 0.01 * u.std()))
 
@@ -169,7 +169,7 @@ class ColumnLeaves(nn.Module):
         return self._cell(torch.tensor([[self.kind.low + free * self.kind.step]], dtype=torch.float64))[1]
 
     def _divide(self, edges: np.ndarray, tails: np.ndarray) -> None:
-        """Set the bins."""
+        """Set the edges between bins (bins - 1,) and the lengths of the two tails; number values before bins, without heaps."""
         self.edges, self.tails = torch.as_tensor(edges), torch.as_tensor(np.asarray(tails, dtype=np.float64))
         self.place = torch.arange(self.count)
         self.heaps.take(np.zeros(0), np.zeros(0))
@@ -255,8 +255,8 @@ class ColumnLeaves(nn.Module):
 
     def locate(self, x: Tensor) -> Located:
         """Return where the values x (n, 1) lie."""
-        found = self._items(x)
-        return found._replace(leaf=self._place[found.leaf])
+        items = self._items(x)
+        return items._replace(leaf=self._place[items.leaf])
 
     def _items(self, x: Tensor) -> Located:
         """Return where the values x (n, 1) lie, leaves counted as in `place`: values first, then bins."""
@@ -267,13 +267,13 @@ class ColumnLeaves(nn.Module):
             item = np.searchsorted(self.kept, self.cells.index(x, state)[:, 0].numpy()).clip(0, max(len(self.kept) - 1, 0))
         if not self.has_rest:
             return Located(item, none, none, none, none, none)
-        rest, (number, log_slope) = (state[:, 0] == 0).numpy(), self._numbers(x)
-        which = np.where(rest, np.searchsorted(self._edges, number), -1)
-        item = np.where(rest, len(self.kept) + which, item)
+        rest, (u, log_slope) = (state[:, 0] == 0).numpy(), self._numbers(x)
+        bins = np.where(rest, np.searchsorted(self._edges, u), -1)
+        item = np.where(rest, len(self.kept) + bins, item)
         if not isinstance(self.kind, Lattice):
-            return Located(item, which, number, number, log_slope, none)
+            return Located(item, bins, u, u, log_slope, none)
         cell = ((x.double()[:, 0] - self.kind.low) / self.kind.step).round().nan_to_num(-1.0).long().numpy()
-        return Located(item, which, *self._cell(x), log_slope, cell)
+        return Located(item, bins, *self._cell(x), log_slope, cell)
 
     def _cell(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends in u of the cells of lattice values x (n, 1), infinite at the ends of the lattice."""
@@ -292,15 +292,15 @@ class ColumnLeaves(nn.Module):
 
     # -- the density within a leaf ------------------------------------------------------------------------------------
 
-    def neighbours(self, which: np.ndarray) -> np.ndarray:
-        """Return the leaves of the bins before, at and after the bins which (n,), (n, 3); an outer bin stands for none."""
-        around = (which[:, None] + np.arange(-1, 2)).clip(0, len(self._edges))
+    def neighbours(self, bins: np.ndarray) -> np.ndarray:
+        """Return the leaves (n, 3) of the bins before, at and after each of bins (n,); an outer bin is its own neighbour."""
+        around = (bins[:, None] + np.arange(-1, 2)).clip(0, len(self._edges))
         return self._place[len(self.kept) + around]
 
-    def slopes(self, which: np.ndarray, log_p: np.ndarray) -> np.ndarray:
-        """Return the slopes of the lines within inner bins, -1 to 1, given log-probabilities (n, 3) of their `neighbours`."""
-        inner = (which > 0) & (which < len(self._edges))
-        k = np.where(inner, which, 0)
+    def slopes(self, bins: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+        """Return slopes -1 to 1 of the lines within bins (n,), 0 in outer ones, by log-probabilities (n, 3) of `neighbours`."""
+        inner = (bins > 0) & (bins < len(self._edges))
+        k = np.where(inner, bins, 0)
         before, own, after = (self._widths[(k + step).clip(0, len(self._edges))] for step in (-1, 0, 1))
         with np.errstate(over="ignore", invalid="ignore"):
             left, right = (np.exp(log_p[:, i] - log_p[:, 1]) * own / w for i, w in ((0, before), (2, after)))  # heights
@@ -315,14 +315,14 @@ class ColumnLeaves(nn.Module):
             return np.zeros(len(k))
         lattice = isinstance(self.kind, Lattice)
         level, tilt = self._masses(k, at.lower, at.upper) if lattice else self._heights(k, at.lower)
-        kept = 1 - (self._taken[0][k] + slope * self._taken[1][k])
+        not_atoms = 1 - (self._taken[0][k] + slope * self._taken[1][k])  # the share of the bin's mass
         with np.errstate(divide="ignore", invalid="ignore"):
-            log = np.log(level + slope * tilt) - np.log(kept) + (0.0 if lattice else at.log_slope)
+            log = np.log(level + slope * tilt) - np.log(not_atoms) + (0.0 if lattice else at.log_slope)
         log = self.heaps.log_mass(at.cell, k, log) if lattice else log
         return np.where(at.bin < 0, 0.0, log)
 
     def _heights(self, k: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return a and b so that a + slope * b is the density of u within bins k."""
+        """Return a and b (n,) such that a + slope * b is the density of u (n,) within bins k (n,)."""
         last, width = len(self._edges), self._widths[k]
         t = (u - self._edges[(k - 1).clip(0)]) / width
         first, beyond = k == 0, k == last
@@ -331,7 +331,7 @@ class ColumnLeaves(nn.Module):
         return height, np.where(first | beyond, 0.0, (2 * t - 1) / width)
 
     def _masses(self, k: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return a and b so that a + slope * b is the mass from lower to upper within bins k."""
+        """Return a and b (n,) such that a + slope * b is the mass from lower to upper (n,) within bins k (n,)."""
         last, width = len(self._edges), self._widths[k]
         first, beyond = k == 0, k == last
         start = self._edges[(k - 1).clip(0)]
@@ -353,19 +353,19 @@ class ColumnLeaves(nn.Module):
             slope: of the lines within bins, (n,).
             uniform: n -> n numbers from 0 to 1, drawn.
         """
-        item, which = self._place.argsort()[leaf], self.bins_of(leaf)
+        item, bins = self._place.argsort()[leaf], self.bins_of(leaf)
         cell = torch.as_tensor(self.kept[np.minimum(item, len(self.kept) - 1)] if len(self.kept) else np.zeros_like(item))
-        cell = torch.where(torch.as_tensor(which) < 0, cell, 0)[:, None][:, : len(self.cells.tabled)]
+        cell = torch.where(torch.as_tensor(bins) < 0, cell, 0)[:, None][:, : len(self.cells.tabled)]
         u = np.zeros((len(leaf), len(self.cells.rest)))
-        left = np.flatnonzero(which >= 0) if self.has_rest else np.zeros(0, dtype=np.intp)
+        left = np.flatnonzero(bins >= 0) if self.has_rest else np.zeros(0, dtype=np.intp)  # rows without a value yet
         heap = np.full(len(leaf), -1)
-        heap[left] = self.heaps.draw(which[left], uniform)
+        heap[left] = self.heaps.draw(bins[left], uniform)
         left = left[heap[left] < 0]  # the others are drawn from the smooth part
         for _ in range(REDRAWS):
             if not len(left):
                 break
-            u[left, 0] = self._inverse(which[left], slope[left], uniform(len(left)))
-            if not self._taken.any():
+            u[left, 0] = self._inverse(bins[left], slope[left], uniform(len(left)))
+            if not self._taken.any():  # without atoms no value has to be drawn again
                 break
             x = self.space.join(torch.zeros(len(left), 1).long(), torch.as_tensor(u[left]))
             left = left[(self.space.split(x).state[:, 0] != 0).numpy()]
@@ -387,7 +387,7 @@ class ColumnLeaves(nn.Module):
         return out
 
     def _inverse(self, k: np.ndarray, slope: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Return u within bins k with the shares v (n,) of their mass below."""
+        """Return u (n,) within bins k (n,) such that a share v (n,) of a bin's mass lies below."""
         width, v = self._widths[k], np.clip(v, 1e-300, 1 - 1e-16)
         t = 2 * v / (1 - slope + np.sqrt((1 - slope) ** 2 + 4 * slope * v))
         inner = self._edges[(k - 1).clip(0)] + width * t
@@ -396,5 +396,5 @@ class ColumnLeaves(nn.Module):
 
 
 def _check_loaded(column: Any, keys: Any) -> None:
-    """Raise DataError where numbers that were read are no division of a column."""
+    """Raise DataError where buffers that were read from a file do not divide the column."""
     column.check()

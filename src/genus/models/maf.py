@@ -14,8 +14,9 @@ class MAF(RepeatedFlow, name="maf"):
     """Masked autoregressive flow: z_i = (x_i - m_i(x_<i)) exp(-s_i(x_<i)), several times (Papamakarios et al. 2017,
     arXiv:1705.07057).
 
-    An `ActNorm` standardises the numbers, then come the masked transforms. The density takes one pass; sampling goes coordinate
-    by coordinate but computes every hidden unit once, so that it costs about a pass too.
+    An `ActNorm` standardises the numbers, then come the masked transforms, each a `MaskedAutoregressive`. The density takes one
+    pass of every masked net; sampling goes coordinate by coordinate but computes every hidden unit once, so that it costs about
+    a pass too.
 
     Args:
         space: of x.
@@ -41,7 +42,7 @@ class MAF(RepeatedFlow, name="maf"):
         bad="whole numbers and categories, of which it has a bound or a table; peaks far apart",
     )
 
-    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        # direct: a masked linear map beside each net, which starts as the whitening of the data
-        net = net | {"direct": dim <= self.WIDEST}
-        return [MaskedAutoregressive(dim, order=self.alternating(dim, i), **net) for i in range(transforms)]
+    def _make_transforms(self, dim: int, count: int, options: dict[str, Any]) -> list[Transform]:
+        # With direct=True each masked net also has a masked linear map, which training starts from the whitening of the data.
+        options = options | {"direct": dim <= self.WIDEST}
+        return [MaskedAutoregressive(dim, order=self.alternating(dim, i), **options) for i in range(count)]

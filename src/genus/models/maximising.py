@@ -19,23 +19,25 @@ __all__ = ["climb", "climb_stream", "mean_log_density", "new_components", "start
 
 Spent = Callable[[], bool]  # whether the time is over
 
-LLOYD = 10  # steps of k-means
+LLOYD = 10  # steps of k-means, at most
 TRIES = 4  # new centres that are tried for each that is kept
-PASSES = 100  # of EM, at most
-PATIENCE = 3  # evaluations without a gain before training stops
+PASSES = 100  # passes of EM, at most
+PATIENCE = 3  # evaluations without a gain after which training stops
 GAIN = 1e-4  # nats a row below which a pass has gained nothing
 PART = 8192  # rows of a step on a part, at least
-DISTANCES = 2**24  # between rows and centres, at once
+DISTANCES = 2**24  # distances between rows and centres that are computed at once
 BLOCK = 2**16  # rows of a stream that are encoded together
 SLOWING = 0.6  # the weight of step t is (t + 2) to the power of minus this (Cappe & Moulines 2009)
 
 
 def starting_labels(features: Tensor, context: Tensor, form: Form, seed: int) -> Tensor:
-    """Return the components (n,) in which rows begin, by `clusters` of all rows, or of those of each owner.
+    """Return the components (n,) in which rows begin, by `clusters` of all rows, or of the rows of each owner.
+
+    An owner is a combination of the context's values that has components of its own; see `Form`.
 
     Args:
-        features: (n, F).
-        context: (n,) the combinations of the context.
+        features: (n, F) the rows' numbers, by which they are clustered.
+        context: (n,) the number of each row's combination of the context's values.
         form: what the components are like.
         seed: of the clusters.
     """
@@ -43,8 +45,8 @@ def starting_labels(features: Tensor, context: Tensor, form: Form, seed: int) ->
         return clusters(features, form.components, seed)
     labels = context * form.components
     for combination in context.unique():
-        at = (context == combination).nonzero().squeeze(1)
-        labels[at] += clusters(features[at], form.components, seed)
+        rows = (context == combination).nonzero().squeeze(1)
+        labels[rows] += clusters(features[rows], form.components, seed)
     return labels
 
 
@@ -65,30 +67,33 @@ def clusters(features: Tensor, count: int, seed: int) -> Tensor:
     generator, f = torch.Generator().manual_seed(seed), features.detach().cpu().float()
     square = f.square().sum(1)
     first = int(torch.randint(len(f), (), generator=generator))
+    # Of every row, the squared distance from the nearest centre so far.
     chosen, distance = [first], (square + square[first] - 2 * f @ f[first]).clamp(min=0)
-    if not bool(distance.isfinite().all()):  # of draws of a model whose weights are absurd
+    if not bool(distance.isfinite().all()):  # the rows may be draws of a model whose weights are absurd
         raise GenusError("The rows are infinitely far apart, or no numbers, so they have no clusters to begin from.")
     while len(chosen) < min(count, len(f)) and float(distance.sum()) > 0:
         tried = torch.multinomial(distance.double(), TRIES, replacement=True, generator=generator)
-        found = torch.minimum((square + square[tried, None] - 2 * f[tried] @ f.T).clamp(min=0), distance)
-        best = int(found.sum(1).argmin())
+        distances = torch.minimum((square + square[tried, None] - 2 * f[tried] @ f.T).clamp(min=0), distance)  # (TRIES, n)
+        best = int(distances.sum(1).argmin())
         chosen.append(int(tried[best]))
-        distance = found[best]
+        distance = distances[best]
     centres, parts = f[chosen], f.split(max(1, min(PART, DISTANCES // len(chosen))))
     labels = torch.zeros(len(f), dtype=torch.long)
     for _ in range(LLOYD):
-        new = torch.cat([(c2 - 2 * part @ centres.T).argmin(1) for c2 in [centres.square().sum(1)] for part in parts])
+        # |f - centre|^2 less |f|^2, which is the same for all centres.
+        centre_square = centres.square().sum(1)
+        new = torch.cat([(centre_square - 2 * part @ centres.T).argmin(1) for part in parts])
         if torch.equal(new, labels):
             break
         labels = new
         sums = torch.zeros_like(centres).index_add_(0, labels, f)
         size = torch.bincount(labels, minlength=len(centres)).unsqueeze(1)
-        centres = torch.where(size > 0, sums / size.clamp(min=1), centres)
+        centres = torch.where(size > 0, sums / size.clamp(min=1), centres)  # an empty cluster keeps its centre
     return labels.to(features.device)
 
 
 def new_components(space: Space, context: Space | None, form: Form, rows: MixtureRows, labels: Tensor) -> Components:
-    """Return components that are learned from hard memberships labels (n,) of rows."""
+    """Return components that are learned from rows, each of which belongs to one component, its label (n,)."""
     parts = Components(space, context, form.total, form.covariance, form.owners, form.smooth).to(labels.device)
     for at in parts.product.chunks(len(rows)):
         parts.observe(rows.some(at), F.one_hot(labels[at], form.total).double())
@@ -97,38 +102,38 @@ def new_components(space: Space, context: Space | None, form: Form, rows: Mixtur
 
 
 def expect(parts: Components, rows: MixtureRows) -> float:
-    """Set the expected counts from rows by the parameters as they are; return the mean log-density, in nats."""
-    parts.scale(0)
+    """Make the E-step: set the expected counts from rows by the parameters; return the mean log-density, in nats."""
+    parts.scale(0)  # all counts so far become 0
     return _add_expected(parts, rows, lambda: False) / max(1, len(rows))
 
 
 def _add_expected(parts: Components, rows: MixtureRows, spent: Spent) -> float:
-    """Add rows, up to those where the time is over, to the expected counts; return the sum of their log-densities, in nats."""
+    """Add rows to the expected counts until the time is over; return the sum of the added rows' log-densities, in nats."""
     total, tables = 0.0, parts.product.joint_tables(len(rows))
-    for at in parts.product.chunks(len(rows)):
+    for chunk in parts.product.chunks(len(rows)):
         if spent():
             break
-        some = rows.some(at)
-        joint = parts.log_joint(some, tables)
-        value = log_density(joint, some)[:, None]
-        parts.observe(some, (joint - value).exp_())
-        total += float(value.sum())
+        some = rows.some(chunk)
+        joint = parts.log_joint(some, tables)  # (B, K) log p(k, x)
+        log_p = log_density(joint, some)[:, None]
+        parts.observe(some, (joint - log_p).exp_())  # p(k | x), the responsibilities
+        total += float(log_p.sum())
     return total
 
 
 def mean_log_density(parts: Components, rows: MixtureRows) -> float:
     """Return the mean log-density of rows, in nats."""
     tables, total = parts.product.joint_tables(len(rows)), 0.0
-    for at in parts.product.chunks(len(rows)):
-        some = rows.some(at)
+    for chunk in parts.product.chunks(len(rows)):
+        some = rows.some(chunk)
         total += float(log_density(parts.log_joint(some, tables), some).sum())
     return total / max(1, len(rows))
 
 
 def log_density(joint: Tensor, rows: MixtureRows) -> Tensor:
-    """Return (B,) nats from log-joint densities (B, K), with the component that stays as it is where rows have one."""
-    value = joint.logsumexp(1)
-    return value if rows.rare is None else torch.logaddexp(value, rows.rare)
+    """Return log p(x) (B,) in nats from log p(k, x) (B, K), with the fixed component `MixtureRows.rare` where rows have one."""
+    log_p = joint.logsumexp(1)
+    return log_p if rows.rare is None else torch.logaddexp(log_p, rows.rare)
 
 
 def climb(
@@ -146,10 +151,10 @@ def climb(
         parts: the components, learned in place.
         form: what they are like.
         rows: all training rows.
-        spent: whether to stop; after at most a pass.
+        spent: returns whether the time is over; it is asked after each pass.
         held: rows whose likelihood says when to stop, and which parameters to keep.
         gain: nats a row that a pass must gain.
-        passes: the most of them.
+        passes: the most passes.
 
     Returns:
         The mean log-density of the held rows, or else of the training rows, and why the passes ended.
@@ -162,7 +167,7 @@ def climb(
             ended = "converged" if value - last < gain else ""
             break
         last = value
-        parts.conclude(form)
+        parts.conclude(form)  # the M-step
         if held is not None and best.offer() >= PATIENCE:
             ended = "early stopping"
             break
@@ -187,15 +192,15 @@ def climb_stream(
 ) -> None:
     """Raise the likelihood of more rows than are in memory by passes of EM, while each makes held rows likelier.
 
-    A pass goes over the sample first, so that one which the time ends has learned from rows of all places.
+    A pass goes over the sample first, so that a pass which the time cuts short has learned from rows of all parts of the data.
 
     Args:
         parts: the components, learned in place.
         form: what they are like.
-        rows_of: shows rows to the components.
+        rows_of: turns (x, c) into rows as the components see them.
         train: a sample of the rows.
-        rest: gives the others.
-        spent: whether to stop; asked within blocks.
+        rest: a function from a number of rows to blocks of the other rows, of that size.
+        spent: returns whether the time is over; it is asked within blocks too.
         held: rows whose likelihood says when to stop, and which parameters to keep.
     """
     x, c = train
@@ -230,7 +235,7 @@ class BestComponents:
             self.offer()
 
     def offer(self) -> int:
-        """Keep the parameters as they are where they are better; return how many evaluations have brought nothing."""
+        """Keep the parameters if they are the best so far; return how many evaluations in a row have gained nothing."""
         assert self.held is not None
         value = mean_log_density(self.parts, self.held)
         self.waited = 0 if value > self.value + GAIN else self.waited + 1
@@ -253,17 +258,17 @@ def step_through(
     spent: Spent,
     seed: int,
 ) -> None:
-    """Go on from parameters and expected counts by steps on parts of many rows, until held rows gain no more.
+    """Make steps on parts of many rows, from the parameters and expected counts so far, until held rows gain no more.
 
     A step moves the expected counts towards those of its rows, by less the later it comes (stepwise EM, Cappe & Moulines 2009),
-    so that a budget shorter than a pass has learned from as many rows as it could.
+    so that a training whose time is shorter than a pass has learned from as many rows as it could.
 
     Args:
         parts: the components, with expected counts of some rows.
         form: what they are like.
         x, c: all training rows and their contexts.
-        held: rows by which to stop.
-        spent: whether to stop; after at most a step.
+        held: rows whose likelihood says when to stop, and which parameters to keep.
+        spent: returns whether the time is over; it is asked after each step.
         seed: of the order of the rows.
     """
     best, n = BestComponents(parts, held), len(x)
@@ -272,12 +277,12 @@ def step_through(
     generator, step = torch.Generator().manual_seed(seed), 0
     every = max(1, n // size // 4)  # steps between evaluations
     while not spent():
-        for at in torch.randperm(n, generator=generator).to(x.device).split(size):
+        for part in torch.randperm(n, generator=generator).to(x.device).split(size):
             weight = (step + 2.0) ** -SLOWING
-            share = weight * n / len(at)
+            share = weight * n / len(part)  # each row stands for n / len(part) rows
             parts.scale(1 - weight)
-            for piece in parts.product.chunks(len(at)):
-                rows = parts.rows_of(x[at[piece]], None if c is None else c[at[piece]])
+            for chunk in parts.product.chunks(len(part)):
+                rows = parts.rows_of(x[part[chunk]], None if c is None else c[part[chunk]])
                 joint = parts.log_joint(rows, parts.product.joint_tables(len(rows)))
                 parts.observe(rows, joint.softmax(1) * share)
             parts.conclude(form)

@@ -33,29 +33,30 @@ from genus.space import Space
 
 __all__ = ["Mixture"]
 
-FEW = 2000  # rows of which a tenth says too little: below, all of them choose, in turns
+FEW = 2000  # rows of which a tenth would be too few to choose by: with fewer, all rows choose, in FOLDS folds
 FOLDS = 5
 BACKGROUND = 1e-3  # at most, the weight of the component that takes rows far from all others; of n rows 1 / (n + 1)
-HELD = 0.1  # of more rows, held out where no validation rows are given
-SUBSET, JUDGES = 4000, 2000  # rows that forms are compared on, and by
-WHOLE = 50_000  # rows that passes of EM go through whole; of more they start the steps
-STARTS = 4  # of the last fit to few rows
-CHOICE = 0.5  # of the time for the choice
-EARLY, EARLY_GAIN = 6, 1e-3  # passes, and nats a pass, of fits of several sizes to all rows
+HELD = 0.1  # the share of many rows that is held out where no validation rows are given
+SUBSET, JUDGES = 4000, 2000  # training rows that forms are fitted to, and validation rows that compare the fits
+WHOLE = 50_000  # the most rows over which EM makes passes; of more rows so many come first, and steps on parts of all follow
+STARTS = 4  # different starts of the last fit to few rows, of which the best is kept
+CHOICE = 0.5  # the share of the time for the choice of the form
+EARLY, EARLY_GAIN = 6, 1e-3  # passes, and nats that each must gain, of fits of several sizes to all rows
 LATE_GAIN = 4e-4  # nats that a pass of the last fit to many rows must gain
-GROWTH = 2.0  # by how much sizes at least differ that are tried on all rows
-RESERVE = 0.06  # of the time, for evaluations
-STREAMED = 0.3  # of the time, for the passes over a stream
+GROWTH = 2.0  # the least ratio of the numbers of components that are tried on all rows
+RESERVE = 0.06  # the share of the time for evaluations
+STREAMED = 0.3  # the share of the time for the passes over a stream
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)  # the first where nothing is chosen
-LEVELS = (2.0, 0.1, 0.5, 8.0, 30.0)  # as POOLS, of the tables of levels and atoms beside short lattices, of few rows
-SHAPES = (30.0, 0.0, 300.0)  # rows' worth of a normal in tables of short lattices, of few rows
-MANY_POOL = 8.0  # the first of more than few rows
-NUMBERS_A_SECOND = 20_000  # of the time given, that the first passes of EM go through
-LEAST, GIVEN = 8, 16  # components that covariances are to be few enough for; of those that somebody asked for, one in so many
-LARGE = 4  # numbers whose covariance may be worth some factors, or to be shared
-NUMBERS = 2**22  # of all covariances together, at most
-TABLES = 2**24  # of all tables together, at most
+# Values of the attributes of a `Form` to choose from; the first is taken where nothing is chosen.
+SHRINKAGES, POOLS = (3.0, 0.03, 0.3, 10.0, 30.0, 100.0), (2.0, 0.5, 8.0, 30.0)
+LEVELS = (2.0, 0.1, 0.5, 8.0, 30.0)  # of few rows, where a table has short lattices beside levels and atoms
+SHAPES = (30.0, 0.0, 300.0)  # of few rows, where a table has short lattices
+MANY_POOL = 8.0  # the one of POOLS that comes first for more than few rows
+NUMBERS_A_SECOND = 20_000  # numbers for every second of the budget, which the first passes of EM go through
+LEAST, GIVEN = 8, 16  # for so many components the covariances must be few enough; or for one in GIVEN of those asked for
+LARGE = 4  # numbers from which on their covariance may be worth some factors, or be shared
+NUMBERS = 2**22  # the most numbers of all covariances together
+TABLES = 2**24  # the most numbers of all tables together
 
 
 class Mixture(Learned, TractableDensity, name="mixture"):
@@ -76,8 +77,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         components: K; None: chosen.
         covariance: of the numbers within a component: "diagonal"; "tied", of all components alike; "low-rank", some
             factors and a diagonal (Ghahramani & Hinton 1996); "full"; or "auto": chosen.
-        shrinkage: rows' worth of the typical (co)variance within components that is added to every component's; None: chosen.
-        pool: rows' worth of the tables of all rows that is added to every component's; None: chosen.
+        shrinkage: how many rows' worth of the typical (co)variance within components every component gets; None: chosen.
+        pool: how many rows' worth of the tables of all rows every component's tables get; None: chosen.
         shared: whether all values of the context share the K components; else each value, or combination of values, has K
             components of its own, as classes of a classifier should.
 
@@ -117,7 +118,7 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             raise GenusError(f"shrinkage and pool are numbers of rows, 0 or more; got {shrinkage} and {pool}.")
         super().__init__(space, context)
         self.components, self.covariance, self.shrinkage, self.pool = components, covariance, shrinkage, pool
-        self.owners = 1 if shared else context_combinations(context)  # those who have components of their own
+        self.owners = 1 if shared else context_combinations(context)  # values of the context with components of their own
         self.parts = Components(space, context, (components or 1) * self.owners, "diagonal", self.owners)
         self.blanks = BlankPatterns(space)
         self.register_load_state_dict_post_hook(_check_loaded)
@@ -148,8 +149,8 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         if len(x) == 0:
             return None
         self.blanks.learn(x)
-        rare = min(1 / (len(x) + 1), BACKGROUND) if self.components is None else 0.0
-        layouts = Layouts(self.space, self.context, x, c, rare)
+        background = min(1 / (len(x) + 1), BACKGROUND) if self.components is None else 0.0
+        layouts = Layouts(self.space, self.context, x, c, background)  # shows rows to components, by their form
         few = rest is None and len(x) + (0 if validation is None else len(validation[0])) < FEW
         count = len(x)
         if few and validation is not None:
@@ -162,12 +163,13 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         def spent_to(share: float) -> Callable[[], bool]:
             return lambda: budget() <= limit * share
 
-        over = (spent_to(1 - CHOICE), spent_to(RESERVE if rest is None else RESERVE + STREAMED))
+        # Whether the time for the choice is over, and that for all passes.
+        time_over = (spent_to(1 - CHOICE), spent_to(RESERVE if rest is None else RESERVE + STREAMED))
         if few:
-            form, ended = self._learn_few(layouts, x, c, count, over, seed)
+            form, ended = self._learn_few(layouts, x, c, count, time_over, seed)
         else:
             assert validation is not None
-            form, ended = self._learn_many(layouts, (x, c), validation, limit, over, seed)
+            form, ended = self._learn_many(layouts, (x, c), validation, limit, time_over, seed)
         if rest is not None:
             assert validation is not None
             rows_of = partial(layouts.rows, form)
@@ -182,25 +184,25 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         x: Tensor,
         c: Tensor | None,
         count: int,
-        over: tuple[Callable[[], bool], Callable[[], bool]],
+        time_over: tuple[Callable[[], bool], Callable[[], bool]],
         seed: int,
     ) -> tuple[Form, str]:
-        """Choose the form by all rows in turns; fit it to the first `count`, not to validation rows. Return why it ended."""
-        chosen, spent = over
+        """Choose the form by all rows in folds, fit it to the first `count`; return it, and why training ended."""
+        choice_over, spent = time_over
         features = coordinates(self.space, x, self.blanks.columns)
         folds = cross_folds(len(x), min(FOLDS, max(2, len(x))), seed, x.device)
         options = self._options(layouts, len(x), min(len(train) for train, _ in folds))
         form = options.first
         if not options.is_one and len(x) >= 2 * FOLDS:
-            form = Chooser(self.space, self.context, layouts, (x, c), features, folds, seed, chosen).choose(options)
+            form = Chooser(self.space, self.context, layouts, (x, c), features, folds, seed, choice_over).choose(options)
         rows, features = layouts.rows(form, x[:count], None if c is None else c[:count]), features[:count]
         best = Climbed(-math.inf, "")
         for start in range(STARTS if not options.is_one else 1):
             labels = starting_labels(features, rows.context, form, seed + 101 * start)
             parts = new_components(self.space, self.context, form, rows, labels)
-            found = climb(parts, form, rows, spent)
-            if found.value > best.value:
-                best, self.parts = found, parts
+            climbed = climb(parts, form, rows, spent)
+            if climbed.value > best.value:
+                best, self.parts = climbed, parts
             if spent():
                 break
         return form, best.ended
@@ -211,17 +213,18 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         train: WithContext,
         validation: WithContext,
         limit: float,
-        over: tuple[Callable[[], bool], Callable[[], bool]],
+        time_over: tuple[Callable[[], bool], Callable[[], bool]],
         seed: int,
     ) -> tuple[Form, str]:
-        (x, c), (chosen, spent) = train, over
+        """Choose the form by validation rows, fit it to training rows; return it, and why training ended."""
+        (x, c), (choice_over, spent) = train, time_over
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
         judges = torch.randperm(len(validation[0]), generator=torch.Generator().manual_seed(seed)).to(x.device)
         options = self._options(layouts, len(x), min(SUBSET, len(x)))
         form = options.first
         if not options.is_one:
             some, few = _some(x, c, order[:SUBSET]), _some(*validation, judges[:JUDGES])
-            form = self._chosen(layouts, options, some, few, chosen, seed)
+            form = self._choose(layouts, options, some, few, choice_over, seed)
         held = layouts.rows(form, *_some(*validation, judges[: 2 * JUDGES]))
         whole = WHOLE if limit == 0 else int(min(WHOLE, max(FEW, limit * NUMBERS_A_SECOND / self.space.dim)))
         some = _some(x, c, order[:whole])
@@ -230,13 +233,13 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         for size in options.components:  # more rows bear more components
             if size < GROWTH * form.components:
                 continue
-            if chosen():
+            if choice_over():
                 break
-            other = form._replace(components=size)
-            found = self._started(other, rows, features, held, chosen, seed)
-            if found[1] <= fitted[1]:
+            larger = form._replace(components=size)
+            refitted = self._started(larger, rows, features, held, choice_over, seed)
+            if refitted[1] <= fitted[1]:
                 break
-            form, fitted = other, found
+            form, fitted = larger, refitted
         self.parts, ended = fitted[0], ""
         if not spent():
             ended = climb(self.parts, form, rows, spent, held, gain=LATE_GAIN).ended
@@ -245,25 +248,25 @@ class Mixture(Learned, TractableDensity, name="mixture"):
             ended = "early stopping"
         return form, ended
 
-    def _chosen(
+    def _choose(
         self,
         layouts: Layouts,
         options: Options,
         train: WithContext,
         judges: WithContext,
-        chosen: Callable[[], bool],
+        choice_over: Callable[[], bool],
         seed: int,
     ) -> Form:
-        """Return the form that validation rows like best, fitted to some of the training rows."""
+        """Return the form under which validation rows, the judges, are likeliest, once fitted to some of the training rows."""
         x, c = _together(train, judges)
         place, features = torch.arange(len(x), device=x.device), coordinates(self.space, x, self.blanks.columns)
         fold = (place[: len(train[0])], place[len(train[0]) :])
-        return Chooser(self.space, self.context, layouts, (x, c), features, [fold], seed, chosen).choose(options)
+        return Chooser(self.space, self.context, layouts, (x, c), features, [fold], seed, choice_over).choose(options)
 
     def _started(
         self, form: Form, rows: MixtureRows, features: Tensor, held: MixtureRows, spent: Callable[[], bool], seed: int
     ) -> tuple[Components, float]:
-        """Return components after their first passes, some of the rows before all, and the value of held rows."""
+        """Return components after their first passes, over some rows and then over all, and held rows' mean log-density."""
         first = slice(0, max(FEW, len(rows) // 4))
         labels = starting_labels(features[first], rows.context[first], form, seed)
         parts = new_components(self.space, self.context, form, rows.some(first), labels)
@@ -272,10 +275,10 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         return parts, mean_log_density(parts, held)
 
     def _options(self, layouts: Layouts, n: int, fitted: int) -> Options:
-        """Return the forms to choose from, for n rows of which so many are fitted at a time."""
+        """Return the forms to choose from, for n rows of which `fitted` are fitted at a time."""
         reals, tables = len(self.parts.joint) + len(layouts.lattices), self.parts.product.cells.total > 0
-        covariance = list(COVARIANCES[::-1]) if self.covariance == "auto" else [self.covariance]  # the freest leads soonest
-        if reals < LARGE and self.covariance == "auto":  # whose covariances in between are hardly simpler
+        covariance = list(COVARIANCES[::-1]) if self.covariance == "auto" else [self.covariance]  # the freest first
+        if reals < LARGE and self.covariance == "auto":  # for few numbers those in between are hardly simpler
             covariance = ["full", "diagonal"]
         if layouts.lattices and self.covariance == "auto":  # tables of short lattices cost little
             covariance = [covariance[-1], *covariance[:-1]]
@@ -286,16 +289,13 @@ class Mixture(Learned, TractableDensity, name="mixture"):
         most = most if covariance == ["diagonal"] else min(most, NUMBERS // reals**2)
         sizes = [k for k in SIZES if k <= max(1, most // self.owners)] if self.components is None else [self.components]
         ranks = sorted({max(1, round(reals * share)) for share in (0.15, 0.3, 0.5)})
-        if self.shrinkage is not None:
-            shrinkage: tuple[float, ...] = (self.shrinkage,)
-        else:
-            cells = self.parts.product.cells
-            shrinkage = SHRINKAGES if len(cells.rest) or (bool(cells.lattice.any()) and n < FEW) else SHRINKAGES[:1]
+        cells, lattices = self.parts.product.cells, bool(self.parts.product.cells.lattice.any())
+        shrinkage: tuple[float, ...] = SHRINKAGES if len(cells.rest) or (lattices and n < FEW) else SHRINKAGES[:1]
+        shrinkage = shrinkage if self.shrinkage is None else (self.shrinkage,)
         pools = POOLS if fitted < FEW else sorted(POOLS, key=lambda pool: pool != MANY_POOL)
         pool = (self.pool,) if self.pool is not None else pools if tables else pools[:1]
-        lattices = bool(self.parts.product.cells.lattice.any())
         shape = SHAPES if lattices and self.pool is None and n < FEW else (0.0,)
-        both = lattices and not bool(self.parts.product._of_lattice.all())  # what suits short lattices blurs levels
+        both = lattices and not bool(self.parts.product._of_lattice.all())  # a pool that suits short lattices blurs levels
         levels = LEVELS if both and self.pool is None and n < FEW else (None,)
         ranks = [ranks[len(ranks) // 2], *ranks]
         for one in covariance:
@@ -377,9 +377,9 @@ class Mixture(Learned, TractableDensity, name="mixture"):
 def log_matmul(a: Tensor, b: Tensor) -> Tensor:
     """Return log sum_k exp(a[:, k] + b[:, k]) of every pair of rows, (B, V), of a (B, K) and b (V, K)."""
     high, top = a.amax(1, keepdim=True), b.amax(1)
-    found = (a - high).exp() @ (b - top[:, None]).exp().T
-    out = found.log() + high + top
-    low = (found < 1e-200).any(1).nonzero()[:, 0]  # what one component has alone, and the others' best hide
+    product = (a - high).exp() @ (b - top[:, None]).exp().T
+    out = product.log() + high + top
+    low = (product < 1e-200).any(1).nonzero()[:, 0]  # rows whose sums the greatest terms of a and b made vanish: do them alone
     for some in low.split(max(1, 2**20 // b.numel())):
         out[some] = (a[some, None] + b).logsumexp(2)
     return out

@@ -34,6 +34,6 @@ class NICE(RepeatedFlow, name="nice"):
     )
     few_transforms = 4
 
-    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        couplings = [Coupling(halves(dim, i % 2 == 0), map=Additive(), **net) for i in range(transforms)]
-        return [*couplings, Elementwise(dim, context_dim=net["context_dim"])]
+    def _make_transforms(self, dim: int, count: int, options: dict[str, Any]) -> list[Transform]:
+        couplings = [Coupling(halves(dim, i % 2 == 0), map=Additive(), **options) for i in range(count)]
+        return [*couplings, Elementwise(dim, context_dim=options["context_dim"])]

@@ -54,15 +54,16 @@ class NSF(RepeatedFlow, name="nsf"):
     ) -> None:
         super().__init__(space, context, transforms, hidden, dropout, base, context_net)
 
-    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        spline, mixed = Spline(self.config["bins"]), not net["allow_missing"] and dim <= self.WIDEST
+    def _make_transforms(self, dim: int, count: int, options: dict[str, Any]) -> list[Transform]:
+        spline, mixed = Spline(self.config["bins"]), not options["allow_missing"] and dim <= self.WIDEST
         chain: list[Transform] = []
-        for i in range(transforms):
+        for i in range(count):
             chain += [Linear(dim)] if i and mixed else []
             if self.config["autoregressive"]:
-                chain.append(MaskedAutoregressive(dim, map=spline, order=None if mixed else self.alternating(dim, i), **net))
+                order = None if mixed else self.alternating(dim, i)
+                chain.append(MaskedAutoregressive(dim, map=spline, order=order, **options))
             else:
-                chain.append(Coupling(halves(dim, i % 2 == 0), map=spline, **net))
+                chain.append(Coupling(halves(dim, i % 2 == 0), map=spline, **options))
         return chain
 
     @classmethod

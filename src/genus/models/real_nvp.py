@@ -35,6 +35,6 @@ class RealNVP(RepeatedFlow, name="real-nvp"):
     )
     few_transforms = 4
 
-    def _make_transforms(self, dim: int, transforms: int, net: dict[str, Any]) -> list[Transform]:
-        pairs = [(Coupling(halves(dim, i % 2 == 0), **net), ActNorm(dim, net["allow_missing"])) for i in range(transforms)]
+    def _make_transforms(self, dim: int, count: int, options: dict[str, Any]) -> list[Transform]:
+        pairs = [(Coupling(halves(dim, i % 2 == 0), **options), ActNorm(dim, options["allow_missing"])) for i in range(count)]
         return [layer for pair in pairs for layer in pair]

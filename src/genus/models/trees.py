@@ -30,9 +30,9 @@ __all__ = ["Trees"]
 
 SMOOTH = (0.0, 0.5, 1.0)  # the shares of the slopes within bins that validation rows choose from
 HELD = 0.1  # of the rows, held out where no validation rows are given
-ROWS = 256  # whose particles are handled together
-LEARNED = 150_000  # numbers a second that a short budget is expected to be enough for; rows beyond it are left out
-RESERVE = 0.1  # of the time, for choosing slopes and for the evaluation
+ROWS = 256  # rows whose particles are handled together
+LEARNED = 150_000  # numbers that are expected to be learned in a second; of a short budget, rows beyond it are left out
+RESERVE = 0.1  # the share of the time that is kept for choosing slopes and for the evaluation
 
 
 class Trees(Learned, SeveralOrders, name="trees"):
@@ -45,8 +45,9 @@ class Trees(Learned, SeveralOrders, name="trees"):
     of the validation rows that a question concerns gain nothing more. They are kept as arrays, which a file holds and NumPy
     sums, so that LightGBM is needed for learning alone.
 
-    Where a relation has put a gap in a column's place, other columns may depend on that column, and a sum is hard for trees: so
-    they see the sums of the space beside its columns, each once all its columns are known.
+    Where the codec has put a gap b - a in the place of a column b that is never below a, other columns may depend on b itself,
+    and trees learn a sum slowly: so they see the sums of the space (`Space.sums`, gap + a) beside its columns, each once all
+    the columns that it adds up are known.
 
     `impute` and `log_marginal` answer for any columns: exactly where the unknown ones come last in the order or have few
     values, otherwise by particles: each unknown column is drawn in turn, given the columns before, the draws are weighted by
@@ -60,7 +61,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
         order: the order of the columns; by default times come first, then columns of few values before those of many, so that
             numbers are drawn given levels: on Adult a classifier tells such samples less well from real rows.
         rounds: the most trees of a question.
-        rate: by which every tree's part is shrunk.
+        rate: the learning rate, by which the log-odds that every tree adds are shrunk.
         depth: the most levels of a tree, 1 to 8.
         bins: the most bins of a column's numbers; fewer rows have fewer.
 
@@ -104,13 +105,14 @@ class Trees(Learned, SeveralOrders, name="trees"):
         others = [backwards(space, self.order), *(few_first(space, shuffled=True) for _ in range(orders - 2))]
         self.register_buffer("orders", torch.tensor([self.order, *others[: orders - 1]]))
         if orders > 1:
-            self.order = None
+            self.order = None  # `ChainRule` reads it: the one order of the model, None where there are several
         self.leaves = nn.ModuleList(ColumnLeaves(Space([kind]), bins, pooled=True) for kind in space.kinds)
+        # Trees see one byte for each column of a row, and one for each sum.
         self.codes = ByteCodes(space)
         self.context_codes = None if context is None else ByteCodes(context)
         self.before = 0 if self.context_codes is None else self.context_codes.features  # the bytes of the context come first
         self.forest = Forest(0, self.before + self.codes.features, depth)
-        afford(self.name, Numbers(0, 128 * orders * self._starts[-1]))  # a question's answer takes so many while it is learned
+        afford(self.name, Numbers(0, 128 * orders * self._starts[-1]))  # a classifier takes the memory of 128 numbers to learn
         self._take([[column.untrained(depth) for column in self._columns] for _ in range(orders)])
         self.register_load_state_dict_post_hook(_check_loaded)
 
@@ -124,7 +126,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
 
     @property
     def _starts(self) -> list[int]:
-        """Return the first question of every column among those of an order, and how many there are."""
+        """Return the number of the first question of every column, and last how many questions an order has."""
         return np.cumsum([0, *(len(column.nodes) for column in self._columns)]).tolist()
 
     # -- learning -----------------------------------------------------------------------------------------------------
@@ -140,19 +142,20 @@ class Trees(Learned, SeveralOrders, name="trees"):
         columns, held = ([part[0].flatten(1)[:, i : i + 1] for i in range(self.space.dim)] for part in (train, validation))
         for i, (column, x) in enumerate(zip(self._columns, columns, strict=True)):
             column.measure(x, self.codes.ranks_of(i))
-        parts = [
-            (self._codes(*rows), [one.locate(x).leaf for one, x in zip(self._columns, values, strict=True)])
+        parts = [  # of the training rows and of the validation rows: the bytes of a row, and the leaf of every column's value
+            (self._codes(*rows), [column.locate(x).leaf for column, x in zip(self._columns, values, strict=True)])
             for rows, values in ((train, columns), (validation, held))
         ]
-        work = [(k, p) for k in range(len(self.orders)) for p in range(self.space.dim)]
-        # Of a column after p others: much of it is the same for all, and what depends much on few others takes many trees.
+        work = [(k, p) for k in range(len(self.orders)) for p in range(self.space.dim)]  # orders, positions in an order
+        # The expected time, up to a factor, of a column after p others: much of it is the same for all columns, and a column
+        # that depends much on few others takes many trees.
         cost = [self.before + p + 10.0 + self.space.dim / 2 for _, p in work]
-        found: list[list[list[Boosted]]] = [[[]] * self.space.dim for _ in self.orders]
+        boosted: list[list[list[Boosted]]] = [[[]] * self.space.dim for _ in self.orders]
         limit = budget() if math.isfinite(budget()) else 0.0
-        for at, (k, p) in enumerate(work):
-            stop = limit * (RESERVE + (1 - RESERVE) * sum(cost[at + 1 :]) / sum(cost))  # seconds to be left then
-            found[k][int(self.orders[k, p])] = self._learn_column(k, p, parts, lambda stop=stop: budget() <= stop, seed)  # type: ignore[misc]
-        self._take(found)
+        for done, (k, p) in enumerate(work):
+            stop = limit * (RESERVE + (1 - RESERVE) * sum(cost[done + 1 :]) / sum(cost))  # seconds to be left after this column
+            boosted[k][int(self.orders[k, p])] = self._learn_column(k, p, parts, lambda stop=stop: budget() <= stop, seed)  # type: ignore[misc]
+        self._take(boosted)
         for i, column in enumerate(self._columns):
             if column.has_rest and budget() > 0:
                 self._choose_smooth(column, i, parts[1][0], held[i])
@@ -161,39 +164,41 @@ class Trees(Learned, SeveralOrders, name="trees"):
         self, k: int, p: int, parts: list[tuple[np.ndarray, list[np.ndarray]]], spent: Callable[[], bool], seed: int
     ) -> list[Boosted]:
         """Return the classifiers of the column at position p of an order."""
-        order, known = self.orders[k].tolist(), self._known_at(k)
-        seen = np.argsort(known, kind="stable")[: (known < p).sum()]
-        mine, held = ((np.ascontiguousarray(codes[seen].T), leaf[order[p]]) for codes, leaf in parts)
+        order, known_at = self.orders[k].tolist(), self._known_at(k)
+        seen = np.argsort(known_at, kind="stable")[: (known_at < p).sum()]  # the bytes that these trees may look at
+        train, held = ((np.ascontiguousarray(codes[seen].T), leaf[order[p]]) for codes, leaf in parts)
         options = BoostingOptions(self.rounds, self.rate, self.forest.depth, seed % 2**31, spent)
-        with warnings.catch_warnings():  # LightGBM says that parts of its data keep the parameters of the whole, as they are to
+        # LightGBM warns that a part of its data keeps the parameters of the whole, which is what is wanted.
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Overriding the parameters")
-            found = boost(mine, held, self._columns[order[p]].nodes.cpu().numpy(), options)
-        return [one._replace(feature=np.append(seen, 0)[one.feature]) for one in found]
+            boosted = boost(train, held, self._columns[order[p]].nodes.cpu().numpy(), options)
+        # These trees number the bytes that they saw, and the forest numbers all; the 0 is for trees that saw none.
+        return [one._replace(feature=np.append(seen, 0)[one.feature]) for one in boosted]
 
     def _known_at(self, k: int) -> np.ndarray:
-        """Return the position in an order from which on each byte is known: -1 of the context, that of the last of a sum."""
+        """Return the position in an order after which each byte is known: -1 for the context, a sum's last column for a sum."""
         at = self.orders[k].argsort().tolist()
         return np.array([-1] * self.before + at + [max(at[i] for i in one) for one in self.codes.sums])
 
-    def _take(self, found: list[list[list[Boosted]]]) -> None:
-        """Keep the classifiers of every question of every column of every order."""
-        flat = [one for order in found for column in order for one in column]
+    def _take(self, boosted: list[list[list[Boosted]]]) -> None:
+        """Put the classifiers of every question, of every column of every order, into the forest."""
+        flat = [one for order in boosted for column in order for one in column]
         none = Boosted(0.0, *empty(self.forest.depth))
         feature, threshold, value = (np.concatenate([one[part] for one in (none, *flat)]) for part in (1, 2, 3))
         self.forest.take([len(one.feature) for one in flat], feature, threshold, value, np.array([one.bias for one in flat]))
 
     def _choose_smooth(self, column: ColumnLeaves, i: int, codes: np.ndarray, x: Tensor) -> None:
         """Choose the share of the slopes within a column's bins by the likelihood of validation rows."""
-        at = column.locate(x)
-        rows = np.flatnonzero(at.bin >= 0)
+        located = column.locate(x)
+        rows = np.flatnonzero(located.bin >= 0)
         if not len(rows):
             return
-        log_p = self._column(0, i, codes[:, rows]).log_leaves(column.neighbours(at.bin[rows]))
-        at, gains = at.take(rows), []
+        log_p = self._column(0, i, codes[:, rows]).log_leaves(column.neighbours(located.bin[rows]))
+        located, likelihoods = located.take(rows), []
         for smooth in SMOOTH:
             column.smooth.fill_(smooth)
-            gains.append(column.log_within(at, column.slopes(at.bin, log_p)).sum())
-        column.smooth.fill_(SMOOTH[int(np.argmax(gains))])
+            likelihoods.append(column.log_within(located, column.slopes(located.bin, log_p)).sum())
+        column.smooth.fill_(SMOOTH[int(np.argmax(likelihoods))])
 
     # -- density ------------------------------------------------------------------------------------------------------
 
@@ -205,13 +210,13 @@ class Trees(Learned, SeveralOrders, name="trees"):
         if self.order is None:
             return super()._log_prefix(x, m, c)
         codes, flat = self._codes(x, c), x.flatten(1)
-        found = [torch.zeros(len(x), dtype=torch.float64, device=self.device)]
-        return torch.stack(found + [self._log_column(0, i, codes, flat) for i in self.order[:m]]).sum(0)
+        zero = torch.zeros(len(x), dtype=torch.float64, device=self.device)  # the sum for m = 0
+        return torch.stack([zero] + [self._log_column(0, i, codes, flat) for i in self.order[:m]]).sum(0)
 
     def _codes(self, x: Tensor, c: Tensor | None) -> np.ndarray:
-        """Return what trees see of rows: bytes (context columns + columns, B)."""
-        own = self.codes(x)
-        return own if c is None or self.context_codes is None else np.concatenate([self.context_codes(c), own])
+        """Return what trees see of rows: bytes (context columns and their sums + columns and their sums, B)."""
+        of_x = self.codes(x)
+        return of_x if c is None or self.context_codes is None else np.concatenate([self.context_codes(c), of_x])
 
     def _column(self, k: int, i: int, codes: np.ndarray) -> Conditional:
         """Return the distribution of column i in an order, given the bytes of the rows."""
@@ -225,13 +230,14 @@ class Trees(Learned, SeveralOrders, name="trees"):
     # -- sampling -----------------------------------------------------------------------------------------------------
 
     def _steps(self, n: int, c: Tensor | None, prefix: Tensor | None, k: int = 0) -> Generator[Conditional, Tensor, None]:  # type: ignore[override]
+        # The caller draws a value from each conditional that is yielded, and sends it back; see `ChainRule._steps`.
         codes, order = np.zeros((self.forest.features, n), dtype=np.uint8), self.orders[k].tolist()
         if c is not None and self.context_codes is not None:
             codes[: self.before] = self.context_codes(c)
-        begun = 0 if prefix is None else prefix.shape[1]
-        columns = torch.zeros(self.space.dim, n if self.codes.sums else 0, dtype=torch.float64)  # so far
+        given = 0 if prefix is None else prefix.shape[1]
+        columns = torch.zeros(self.space.dim, n if self.codes.sums else 0, dtype=torch.float64)  # the values so far, for sums
         for p, i in enumerate(order):
-            value = prefix[:, p : p + 1] if prefix is not None and p < begun else (yield self._column(k, i, codes))
+            value = prefix[:, p : p + 1] if prefix is not None and p < given else (yield self._column(k, i, codes))
             codes[self.before + i] = self.codes.column(i, value[:, 0])
             if self.codes.sums:
                 columns[i] = value[:, 0]
@@ -269,8 +275,8 @@ class Trees(Learned, SeveralOrders, name="trees"):
                 and self._combinations(part[:1], columns, None if c is None else c[:1]) is None
             ):
                 with isolated(0, self):
-                    found = [mixed(chains)[1] for _, chains in self._particles(part, columns, context)]
-                out[rows] = torch.as_tensor(np.concatenate(found), device=self.device)
+                    sizes = [mixed(chains)[1] for _, chains in self._particles(part, columns, context)]
+                out[rows] = torch.as_tensor(np.concatenate(sizes), device=self.device)
         return out
 
     def _log_marginal(self, x: Tensor, columns: list[int], c: Tensor | None) -> Tensor:
@@ -281,8 +287,8 @@ class Trees(Learned, SeveralOrders, name="trees"):
             whole[:, columns] = x.double()
             unknown = [i for i in range(self.space.dim) if i not in columns]
         with isolated(0, self):  # the same draws each time
-            found = [mixed(chains)[0] for _, chains in self._particles(whole, unknown, c)]
-        return torch.as_tensor(np.concatenate(found or [np.zeros(0)]), device=self.device)
+            log_density = [mixed(chains)[0] for _, chains in self._particles(whole, unknown, c)]
+        return torch.as_tensor(np.concatenate(log_density or [np.zeros(0)]), device=self.device)
 
     def _resampled(self, x: Tensor, columns: list[int], c: Tensor | None, blanks: bool) -> Filled:
         """Draw some columns given the others by weighted particles of each order."""
@@ -291,6 +297,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
             context = None if c is None else c[rows]
 
             def rest(k: int, part: Tensor, at: Tensor, context: Tensor | None = context) -> Tensor:
+                """Draw the unknown columns after all known ones, which the particles leave open."""
                 return TreeChain(self, k, blanks).draw_rest(part, columns, None if context is None else context[at])
 
             out[rows] = resampled(chains, out[rows], rest)
@@ -310,7 +317,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
 
 
 class TreeChain:
-    """Give particles the conditionals of one order of a `Trees`.
+    """Give particles the conditionals of one order of a `Trees`: a `Chain` of models/particles.py.
 
     Args:
         model: the trees.
@@ -352,7 +359,10 @@ class TreeChain:
 
 
 def _divided(train: WithContext, validation: WithContext | None, seconds: float) -> tuple[WithContext, WithContext, int]:
-    """Return the rows that a budget is enough for, validation rows, from them where there are none, and how many they are."""
+    """Return the rows to train on in so many seconds, validation rows, and how many rows of `train` are used.
+
+    Where there are no validation rows, some rows of `train` are.
+    """
     (x, c), order = train, torch.randperm(len(train[0]), generator=rng()).to(train[0].device)
     most = max(1000.0, seconds * LEARNED / x[0].numel()) if len(x) else 0.0
     order = order[: int(most)] if most < len(x) else order

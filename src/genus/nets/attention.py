@@ -13,7 +13,7 @@ from genus.nets.kernels.decoding import KeyValueCache, compiled_decode_step, dec
 __all__ = ["Transformer"]
 
 CHUNK = 64  # queries at a time, multiplied only with the keys that one of them may see
-BASE = 10_000.0  # RoPE base: pair i turns by BASE^(-i / half) radians a position
+ROPE_BASE = 10_000.0  # pair i of the half = width / heads / 2 pairs turns by ROPE_BASE^(-i / half) radians a position
 
 
 class Transformer(CausalNet):
@@ -22,6 +22,10 @@ class Transformer(CausalNet):
     Pre-norm by RMSNorm without weights (Zhang & Sennrich 2019, arXiv:1910.07467), on queries and keys too (QK-norm, Henry et
     al. 2020, arXiv:2010.04245); rotary positions (RoPE, Su et al. 2021, arXiv:2104.09864); a dense net with a squared ReLU (So
     et al. 2021, arXiv:2109.08668); output projections that are zero at first.
+
+    Tokens are vectors: the model that owns the net embeds symbols before it and maps outputs to logits after it. `CausalNet`
+    defines `forward`, which puts a learned token before the others and leaves the last one out, so that output i depends on
+    tokens before i; it needs `parallel` for that, and `empty` and `advance` for `start` and `step`, which decode with a cache.
 
     Args:
         width: the width of tokens and outputs.
@@ -49,24 +53,24 @@ class Transformer(CausalNet):
     def rotations(self, start: int, stop: int, like: Tensor) -> Tensor:
         """Return cosine and sine of the angles of positions start ... stop - 1: (stop - start, width / heads / 2, 2)."""
         half = self.width // self.heads // 2
-        frequency = BASE ** (-torch.arange(half, dtype=torch.float64, device=like.device) / half)
+        frequency = ROPE_BASE ** (-torch.arange(half, dtype=torch.float64, device=like.device) / half)
         angle = torch.outer(torch.arange(start, stop, dtype=torch.float64, device=like.device), frequency)
         return torch.stack([angle.cos(), angle.sin()], dim=-1).to(torch.promote_types(like.dtype, torch.float32))
 
     def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
-        """Return outputs (B, P, width) for tokens (B, P, width) and c (B, context_dim) or None, each seeing its window."""
+        """Return outputs (B, P, width) for tokens (B, P, width) and c (B, context_dim) or None; output i sees token i too."""
         return self._pass(tokens, c)[0]
 
     def _pass(self, tokens: Tensor, c: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Return the outputs (B, P, width) for tokens (B, P, width), and the keys and values of every block."""
         x = tokens if self.context_to_tokens is None else tokens + self.context_to_tokens(c)[:, None]
         x = self.drop(rms_norm(x))
-        rotation, cache = self.rotations(0, x.shape[1], x), []
+        rotation, keys_and_values = self.rotations(0, x.shape[1], x), []
         for block in self.blocks:
             q, k, v = block.project(x, rotation)  # type: ignore[operator]
             x = block.add(x, attend(q, k, v, self.window))  # type: ignore[operator]
-            cache.append((k, v))
-        return rms_norm(x), cache
+            keys_and_values.append((k, v))
+        return rms_norm(x), keys_and_values
 
     # -- one position after another, by the kernel ------------------------------------------------------------------------
 
@@ -83,12 +87,12 @@ class Transformer(CausalNet):
         first = self.first(len(tokens), c).to(tokens.dtype)
         tokens = torch.cat([first[:, None], tokens], dim=1)
         seen = tokens.shape[1]
-        h, passed = self._pass(tokens, c)
+        outputs, keys_and_values = self._pass(tokens, c)
         state = self.empty(len(tokens), c)
-        last = torch.arange(max(0, seen - self.window), seen, device=tokens.device)
-        for cache, (k, v) in zip(state.kv_cache, passed, strict=True):
+        last = torch.arange(max(0, seen - self.window), seen, device=tokens.device)  # positions in the window
+        for cache, (k, v) in zip(state.kv_cache, keys_and_values, strict=True):
             cache[:, :, last % self.window] = torch.cat([k[:, :, last], v[:, :, last]], dim=1).to(cache.dtype)
-        return h[:, -1], state._replace(seen=seen)
+        return outputs[:, -1], state._replace(seen=seen)
 
     def empty(self, batch: int, c: Tensor | None) -> KeyValueCache:
         """Return a cache for B = batch sequences that has seen nothing: of every block (B, 2 heads, window, width / heads).
@@ -101,6 +105,7 @@ class Transformer(CausalNet):
         return KeyValueCache([self.begin.new_empty(size) for _ in self.blocks], context, 0)
 
     def rows(self, state: KeyValueCache, index: Tensor) -> KeyValueCache:
+        """Return the cache of the sequences at an index (n,), copied, in which a sequence may be named several times."""
         context = None if state.context is None else state.context[index]
         return KeyValueCache([cache[index] for cache in state.kv_cache], context, state.seen)
 
@@ -111,7 +116,7 @@ class Transformer(CausalNet):
         filled = min(seen + 1, self.window)  # positions in the cache, the newest included
         kv_cache = [cache[:, :, :filled] for cache in state.kv_cache]
         rotation = self.rotations(seen, seen + 1, x)
-        place = seen % self.window
+        place = seen % self.window  # the newest position takes the place of the one that slides out of the window
         state = state._replace(seen=seen + 1)
         # torch.compile specialises on size 1: its code for one filled position serves no other, so that step runs eagerly.
         if not self.compiled or filled == 1:
@@ -123,7 +128,10 @@ class Transformer(CausalNet):
 
 
 class Block(nn.Module):
-    """Add attention, then a dense net of four times the width, to a residual stream."""
+    """Add attention, then a dense net of four times the width, to a residual stream.
+
+    It has no `forward`: between `project` and `add` stands the attention, over all positions or over a cache.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -141,19 +149,19 @@ class Block(nn.Module):
     def project(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k, v (B, heads, P, width / heads) of the stream x (B, P, width); rotation (P, width / heads / 2, 2)."""
         x, size = rms_norm(x), (*x.shape[:2], self.heads, x.shape[2] // self.heads)
-        q, k, v = (to(x).view(size).transpose(1, 2) for to in (self.query, self.key, self.value))
+        q, k, v = (linear(x).view(size).transpose(1, 2) for linear in (self.query, self.key, self.value))
         q, k = rotate(rms_norm(torch.stack([q, k]).to(rotation.dtype)), rotation).unbind()
         return q, k, v
 
     def add(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Return the stream x (B, P, width) after this block, attended (B, heads, P, width / heads) being its attention."""
+        """Return the stream (B, P, width) after this block, given its x and its attention (B, heads, P, width / heads)."""
         x = x + self.drop(self.outward(attended.transpose(1, 2).flatten(2)))
         active = F.relu(self.up(rms_norm(x)))
         return x + self.drop(self.down(active * active))  # on CPU, square() of few numbers takes three times as long
 
 
 class SharedDropout(Dropout):
-    """Drop features of x (B, P, width) for all positions of a datum at once (Gal & Ghahramani 2016, arXiv:1512.05287)."""
+    """Drop features of x (B, P, width) for all positions of a sequence at once (Gal & Ghahramani 2016, arXiv:1512.05287)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.p else x
@@ -169,14 +177,14 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     """Return softmax(q k^T / sqrt(d)) v over the last `window` positions, itself included; q, k, v are (B, heads, P, d).
 
-    Written out, because PyTorch's fused kernel has no second derivative on CPU, which gradients of scores need.
+    It is written out, because PyTorch's fused kernel has no second derivative on CPU, which losses with gradients in x need.
     """
     length, parts = q.shape[2], []
     q = q * q.shape[3] ** -0.5
-    place = torch.arange(length, device=q.device)
+    position = torch.arange(length, device=q.device)
     for start in range(0, length, CHUNK):
         stop, first = min(start + CHUNK, length), max(0, start - window + 1)
-        ago = place[start:stop, None] - place[first:stop]
+        ago = position[start:stop, None] - position[first:stop]  # how many positions a key stands before a query
         scores = q[:, :, start:stop] @ k[:, :, first:stop].mT  # (B, heads, chunk, keys)
         scores = scores.masked_fill((ago < 0) | (ago >= window), -torch.inf)
         parts.append(scores.softmax(-1) @ v[:, :, first:stop])

@@ -32,7 +32,8 @@ class MaskedMLP(nn.Module):
         h_l = relu((M_l * W_l) h_{l-1} + b_l + V_l c)
 
     so an output at position p sees, through any path, inputs at positions below p only. Units of degree 0 see no input.
-    `forward` computes all outputs in one pass; `start`, `step` and `prefill` the same, position by position, by a kernel.
+    `forward` computes all outputs in one pass; `start`, `step` and `prefill` compute the same position by position. Two kernels
+    in nets/kernels/ only make it faster: `masked_pass` for a pass without gradients on a CPU, `IncrementalPass` for the steps.
 
     Args:
         inputs: the size of each coordinate's group of inputs.
@@ -43,8 +44,8 @@ class MaskedMLP(nn.Module):
         residual: add to a hidden layer the one below, where both are equally wide (Nash & Durkan 2019, arXiv:1904.05626).
         direct: add a masked linear map from inputs to outputs.
         places: for images, the pixel of every group, (groups, axes). A hidden unit stands at the last input that it sees.
-        reach: for images, outputs see units of the last hidden layer, and inputs by the direct map, within this distance along
-            every axis; None for no limit.
+        reach: for images, the distance along every axis within which an output sees units of the last hidden layer, and inputs
+            by the direct map; None for no limit.
     """
 
     group_of_input: Tensor
@@ -68,12 +69,13 @@ class MaskedMLP(nn.Module):
         self.dim, self.inputs, self.outputs, self.dropout = len(inputs), list(inputs), list(outputs), dropout
         sizes = [sum(inputs), *hidden, sum(outputs)]
         self.skips = [residual and i > 0 and sizes[i] == sizes[i + 1] for i in range(len(hidden))]
-        self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise(sizes[:-1]))
+        self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise(sizes[:-1]))  # `linear` is nn.Linear, of any size
         self.out = linear(sizes[-2], sizes[-1])
         self.contexts = nn.ModuleList(nn.Linear(context_dim, b, bias=False) for b in sizes[1:] if context_dim)
         self.direct = nn.Linear(sizes[0], sizes[-1], bias=False) if direct else None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        # Outputs are 0 before training, whatever the inputs and the context.
         if self.direct is not None:
             nn.init.zeros_(self.direct.weight)
         if context_dim:
@@ -86,14 +88,14 @@ class MaskedMLP(nn.Module):
         self.register_buffer("group_of_output", groups.repeat_interleave(torch.tensor(outputs)), persistent=False)
         self.reach = reach
         self.register_buffer("places", None if reach is None else places, persistent=False)
-        self._last_masks: tuple[object, list[Tensor], list[list[Block]]] | None = None
-        own = self.masks()
-        self.blocks = [blocks(mask) for mask in own[: len(hidden) + 1]]
-        for i, mask in enumerate(own):
+        self._last_masks: tuple[object, list[Tensor], list[list[Block]]] | None = None  # an order's masks and blocks
+        own_masks = self.masks()
+        self.blocks = [blocks(mask) for mask in own_masks[: len(hidden) + 1]]  # parts of a weight, for `masked_pass`
+        for i, mask in enumerate(own_masks):
             self.register_buffer(f"mask{i}", mask.to(self.out.weight.dtype), persistent=False)
 
     def masks(self, order: Sequence[int] | Tensor | None = None) -> list[Tensor]:
-        """Return the mask (out, in) of every layer, and of the direct map behind them: True where a weight is kept.
+        """Return the mask (out, in) of every layer, and last of the direct map: True where a weight is kept.
 
         Args:
             order: the group at every position; the groups' own order where not given.
@@ -126,7 +128,7 @@ class MaskedMLP(nn.Module):
         return [layer.weight for layer in (*self.layers, self.out)]
 
     def _weights(self, order: Sequence[int] | Tensor | None) -> list[Tensor]:
-        """Return the masked weights of the layers, and of the direct map behind them."""
+        """Return the masked weights of the layers, and last of the direct map if there is one."""
         layers = [*self.layers, self.out, *([] if self.direct is None else [self.direct])]
         if order is None or self._is_own_order(order):
             return [layer.weight * getattr(self, f"mask{i}") for i, layer in enumerate(layers)]
@@ -135,12 +137,12 @@ class MaskedMLP(nn.Module):
         return [layer.weight * mask for layer, mask in zip(layers, self._masks_in(order)[0], strict=True)]
 
     def _masks_in(self, order: Sequence[int] | Tensor) -> tuple[list[Tensor], list[list[Block]]]:
-        """Return the masks of an order as numbers, and the blocks of the layers; those of the last order are cached."""
+        """Return the masks of an order as 0 and 1, and the layers' blocks; those of the order asked for last are cached."""
         key = tuple(order), self.out.weight.device, self.out.weight.dtype
         if self._last_masks is None or self._last_masks[0] != key:  # computing them takes a quarter of a step on images
             masks = self.masks(order)
-            parts = [blocks(mask) for mask in masks[: len(self.layers) + 1]]
-            self._last_masks = key, [mask.to(self.out.weight.dtype) for mask in masks], parts
+            of_layers = [blocks(mask) for mask in masks[: len(self.layers) + 1]]
+            self._last_masks = key, [mask.to(self.out.weight.dtype) for mask in masks], of_layers
         return self._last_masks[1], self._last_masks[2]
 
     def _is_own_order(self, order: Sequence[int] | Tensor | None) -> bool:
@@ -162,22 +164,28 @@ class MaskedMLP(nn.Module):
         """
         weights = self._weights(order)
         if self._can_use_blocks(x):
-            parts = self.blocks if order is None or self._is_own_order(order) else self._masks_in(order)[1]
-            direct, biases = None if self.direct is None else weights.pop(), [layer.bias for layer in (*self.layers, self.out)]
-            if len(self.contexts):
-                biases = [bias + context(c) for bias, context in zip(biases, self.contexts, strict=True)]
-            return masked_pass(x, weights, biases, parts, self.skips, direct)
+            return self._forward_by_blocks(x, c, order, weights)
         h = x
         for i, layer in enumerate(self.layers):
             new = F.linear(h, weights[i], layer.bias)  # type: ignore[arg-type]
             if len(self.contexts):
                 new = new + self.contexts[i](c)
-            new = dropout(F.relu(new, inplace=True), self.dropout, self.training)
+            new = dropout(F.relu(new, inplace=True), self.dropout, self.training)  # F.dropout, by the generator of a seed
             h = h + new if self.skips[i] else new
         out = F.linear(h, weights[len(self.layers)], self.out.bias)
         if self.direct is not None:
             out = out + F.linear(x, weights[-1])
         return out + self.contexts[-1](c) if len(self.contexts) else out
+
+    def _forward_by_blocks(
+        self, x: Tensor, c: Tensor | None, order: Sequence[int] | Tensor | None, weights: list[Tensor]
+    ) -> Tensor:
+        """Return what `forward` does, by the kernel that skips most of the masked weights."""
+        of_layers = self.blocks if order is None or self._is_own_order(order) else self._masks_in(order)[1]
+        direct, biases = None if self.direct is None else weights.pop(), [layer.bias for layer in (*self.layers, self.out)]
+        if len(self.contexts):
+            biases = [bias + context(c) for bias, context in zip(biases, self.contexts, strict=True)]
+        return masked_pass(x, weights, biases, of_layers, self.skips, direct)
 
     # -- one position after another, by the kernel ------------------------------------------------------------------------
 
@@ -208,9 +216,9 @@ class MaskedMLP(nn.Module):
         weights, biases = self._weights(order), [layer.bias[:, None] for layer in (*self.layers, self.out)]
         for i, context in enumerate(self.contexts):
             biases[i] = biases[i] + context(c).T  # (out, B)
-        rank = torch.tensor(groups).argsort().to(self.group_of_input.device)
-        sorted_inputs = rank[self.group_of_input].argsort(stable=True)
-        sorted_outputs = rank[self.group_of_output].argsort(stable=True)
+        position = torch.tensor(groups).argsort().to(self.group_of_input.device)  # of every group
+        sorted_inputs = position[self.group_of_input].argsort(stable=True)
+        sorted_outputs = position[self.group_of_output].argsort(stable=True)
         weights[0] = weights[0][:, sorted_inputs]
         weights[len(self.layers)], biases[-1] = weights[len(self.layers)][sorted_outputs], biases[-1][sorted_outputs]
         direct = None if self.direct is None else weights.pop()[sorted_outputs][:, sorted_inputs]

@@ -23,7 +23,7 @@ from genus.random import block_seed
 __all__ = ["FILLED", "PREDICTED", "block_sources", "impute_blocks", "predict_blocks", "reading_of", "steady"]
 
 FILLED = 50_000  # rows of a block that is filled
-PREDICTED = 10_000  # rows of a block of predictions: each has the probabilities of up to 256 values
+PREDICTED = 10_000  # rows of a block of predictions, each of which has the probabilities of up to 256 values
 
 
 def impute_blocks(
@@ -60,8 +60,8 @@ def impute_blocks(
     """
     first = int(torch.randint(2**31, ())) if seed is None else seed
     for start, block, several in block_sources(model, reading, source, rows):
-        found = impute(model, block, columns, times, block_seed(start // rows, first), **reading_of(reading, several))
-        yield replace(found, tables=tuple(steady(model, table) for table in found.tables)) if several else found
+        filled = impute(model, block, columns, times, block_seed(start // rows, first), **reading_of(reading, several))
+        yield replace(filled, tables=tuple(steady(model, table) for table in filled.tables)) if several else filled
 
 
 def predict_blocks(
@@ -105,15 +105,15 @@ def predict_blocks(
 
 
 def block_sources(model: GenerativeModel, given: Mapping[str, Any], source: Any, rows: int) -> Iterator[tuple[int, Any, bool]]:
-    """Yield blocks of a table with the number of rows before each, and whether they are several.
+    """Yield blocks of a table, each with the number of rows before it, and whether there are several blocks.
+
+    A table that fits into one block, or that cannot be read part by part, is yielded as it is: the source itself.
 
     Args:
-        model: whose columns they are.
+        model: the model, whose columns say how to read the table.
         given: the arguments of `genus.read`.
         source: the table.
-        rows: of a block.
-
-    What fits into one block, and what cannot be read part by part, is the source itself.
+        rows: the number of rows of a block.
     """
     if isinstance(source, Stream):
         assert source.parts is not None
@@ -134,6 +134,7 @@ def block_sources(model: GenerativeModel, given: Mapping[str, Any], source: Any,
 
 
 def _numbered(blocks: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table, bool]]:
+    """Yield blocks as `block_sources` does where there are several."""
     start = 0
     for block in blocks:
         yield start, block, True
@@ -141,12 +142,12 @@ def _numbered(blocks: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table, bool]
 
 
 def reading_of(reading: Mapping[str, Any], several: bool) -> dict[str, Any]:
-    """Return the arguments of `genus.read` for a block, whose header was read."""
+    """Return the arguments of `genus.read` for a block: without `header` where there are several, whose header was read."""
     return {name: value for name, value in reading.items() if name != "header" or not several}
 
 
 def steady(model: GenerativeModel, table: pa.Table) -> pa.Table:
-    """Return a table whose types do not depend on which of its rows have blanks, since blocks are written one after another."""
+    """Return a table with types that do not depend on which rows have blanks, so that all blocks of a file have the same."""
     codec = model.codec or Codec(model.space)
     for i, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
         wanted = kind

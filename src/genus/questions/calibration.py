@@ -14,19 +14,21 @@ from genus.questions.conditional import ColumnGiven
 
 __all__ = ["by_probability", "calibration_error", "error_by_chance", "interval_of", "measured", "mended", "places_of"]
 
-LEAST = 20  # rows that can calibrate anything
-TEMPERATURES = torch.linspace(-1.5, 1.5, 121, dtype=torch.float64).exp()
-BINS = 10  # of equally many rows
+LEAST = 20  # the fewest rows that can calibrate anything
+TEMPERATURES = torch.linspace(-1.5, 1.5, 121, dtype=torch.float64).exp()  # the temperatures to choose from
+BINS = 10  # groups of equally many rows, over which the calibration error is a mean
 CHANCE = 20  # draws of values by which the error that is chance is measured
 
 
-def measured(found: ColumnGiven, truth: Tensor, level: float, interval: bool) -> Calibration:
-    """Measure predictions of held-out rows.
+def measured(distribution: ColumnGiven, truth: Tensor, level: float, interval: bool) -> Calibration:
+    """Measure how far predictions of held-out rows are off, and what corrects them: a temperature, or stretches of intervals.
+
+    Each half of the rows is corrected by the other for the figures after correction; the correction itself is by all rows.
 
     Args:
-        found: the distributions that the model predicts for N rows.
+        distribution: the distributions that the model predicts for N rows.
         truth: (N,) the values that these rows have, in data units.
-        level: that an interval is to hold.
+        level: the probability that an interval is to hold.
         interval: whether the column is predicted by its mean and an interval.
 
     Raises:
@@ -36,28 +38,28 @@ def measured(found: ColumnGiven, truth: Tensor, level: float, interval: bool) ->
         raise DataError(f"{len(truth)} rows with a value of the column cannot calibrate it; give {LEAST} or more.")
     half = torch.arange(len(truth)) % 2 == 0
     if interval:
-        reach = _reach(found, truth, level)
+        reach = _reach(distribution, truth, level)
         inside = [(reach[part] <= _conformal(reach[~part], level)).double().mean() for part in (half, ~half)]
-        stretches = [(one, _conformal(_reach(found, truth, one), one)) for one in sorted({*LEVELS, level})]
+        stretches = [(q, _conformal(_reach(distribution, truth, q), q)) for q in sorted({*LEVELS, level})]
         before = float((reach <= 1).double().mean())
         return Calibration(len(truth), 1.0, tuple(stretches), before, float(sum(inside)) / 2, level)
-    place = places_of(found, truth)
-    share = found.log_share.double()
-    again = torch.empty_like(share)
+    place = places_of(distribution, truth)
+    log_share = distribution.log_share.double()
+    corrected = torch.empty_like(log_share)
     for part in (half, ~half):
-        again[part] = (share[part] / _temperature(share[~part], place[~part])).log_softmax(1)
-    before, after = (calibration_error(p.exp(), place) for p in (share, again))
-    return Calibration(len(truth), _temperature(share, place), (), before, after, None)
+        corrected[part] = (log_share[part] / _temperature(log_share[~part], place[~part])).log_softmax(1)
+    before, after = (calibration_error(log_p.exp(), place) for log_p in (log_share, corrected))
+    return Calibration(len(truth), _temperature(log_share, place), (), before, after, None)
 
 
-def mended(found: ColumnGiven, calibration: Calibration) -> ColumnGiven:
+def mended(distribution: ColumnGiven, calibration: Calibration) -> ColumnGiven:
     """Return distributions whose probabilities are rescaled by the temperature of a calibration."""
-    return found._replace(log_share=(found.log_share / calibration.temperature).log_softmax(1))
+    return distribution._replace(log_share=(distribution.log_share / calibration.temperature).log_softmax(1))
 
 
-def places_of(found: ColumnGiven, truth: Tensor) -> Tensor:
+def places_of(distribution: ColumnGiven, truth: Tensor) -> Tensor:
     """Return the index, among the distribution's values, of the value that each row has, (N,)."""
-    return (found.values - truth[:, None].double()).abs().argmin(1)
+    return (distribution.values - truth[:, None].double()).abs().argmin(1)
 
 
 def calibration_error(probability: Tensor, place: Tensor) -> float:
@@ -78,13 +80,16 @@ def calibration_error(probability: Tensor, place: Tensor) -> float:
 
 
 def by_probability(probability: Tensor, place: Tensor) -> list[tuple[float, float, int]]:
-    """Return groups of rows, by the probability of their likeliest value: its mean, the share that is right, and the rows.
+    """Return ten groups of rows by the probability of their likeliest value.
 
     Args:
         probability, place: as of `calibration_error`.
+
+    Returns:
+        Of each group the mean of that probability, the share of rows that have that value, and the number of rows.
     """
-    highest, chosen = probability.max(1)
-    right = (chosen == place).double()
+    highest, likeliest = probability.max(1)
+    right = (likeliest == place).double()
     groups = [group for group in highest.argsort().tensor_split(BINS) if len(group)]
     return [(float(highest[group].double().mean()), float(right[group].mean()), len(group)) for group in groups]
 
@@ -103,23 +108,23 @@ def _temperature(log_share: Tensor, place: Tensor) -> float:
     return float(TEMPERATURES[loss.argmin()])
 
 
-def _reach(found: ColumnGiven, truth: Tensor, level: float) -> Tensor:
+def _reach(distribution: ColumnGiven, truth: Tensor, level: float) -> Tensor:
     """Return how far each value (N,) is from the mean, where the end of the model's interval on its side is 1."""
-    mean, low, high = interval_of(found, level)
+    mean, low, high = interval_of(distribution, level)
     least = 1e-6 * max(float(high.max() - low.min()), 1e-300)  # an interval may be a point
     end = torch.where(truth < mean, mean - low, high - mean).clamp(min=least)
     return (truth.double() - mean).abs() / end
 
 
-def interval_of(found: ColumnGiven, level: float, stretch: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the mean of each row's distribution, and the ends of the interval that holds `level`, stretched, (N,) each."""
-    mean = found.mean.double()
-    low, high = (found.values[found.quantile(q)].double() for q in ((1 - level) / 2, (1 + level) / 2))
+def interval_of(distribution: ColumnGiven, level: float, stretch: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each row's mean, and the ends of the interval that holds `level`, `stretch` times as far from it, (N,) each."""
+    mean = distribution.mean.double()
+    low, high = (distribution.values[distribution.quantile(q)].double() for q in ((1 - level) / 2, (1 + level) / 2))
     low, high = torch.minimum(low, mean), torch.maximum(high, mean)
     return mean, mean - stretch * (mean - low), mean + stretch * (high - mean)
 
 
 def _conformal(reach: Tensor, level: float) -> float:
-    """Return what a further value's reach is at most with probability `level`, by those of others (Vovk et al. 2005)."""
+    """Return the bound below which a further value's reach lies with probability `level`, by others (Vovk et al. 2005)."""
     k = math.ceil(level * (len(reach) + 1))
     return float(reach.sort().values[min(k, len(reach)) - 1])

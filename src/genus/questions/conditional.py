@@ -17,11 +17,11 @@ from genus.space import Space
 
 __all__ = ["ColumnGiven", "column_given", "points_of"]
 
-LISTED = 256  # values of a column that are gone through one by one
-POINTS = 256  # of a column with more, at which its density given the others is taken
-OWN_DRAWS = 5000  # of the model, of which the points are made
+LISTED = 256  # the most values of a column whose densities are all computed
+POINTS = 256  # points of a column with more values, at which its density given the others is computed
+OWN_DRAWS = 5000  # draws of the model, from which the points are made
 AT_ONCE = 50_000  # rows times values whose densities are computed together
-ROWS = 4096  # of an exact density that are asked together
+ROWS = 4096  # rows whose exact densities are computed together
 BOUND_SAMPLES = 64  # importance samples of a density that is only bounded
 
 
@@ -30,10 +30,10 @@ class ColumnGiven(NamedTuple):
 
     Attributes:
         values: (K,) values in data units, ascending where they are numbers, the blank last.
-        log_share: (B, K) the log of the probability that each value stands for; rows sum to 1.
-        log_density: (B,) log p(the row's value | the others), in nats; NaN where the row has none.
-        expected: (B,) what the log-density of a value drawn from this distribution is on average, in nats.
-        label: "exact" where all values are gone through and the density is exact; else "estimate".
+        log_share: (B, K) the log-probability of each value, or of the part of the column that a point stands for.
+        log_density: (B,) log p(the row's value | the others), in nats; NaN where the row has no value.
+        expected: (B,) the mean log-density of a value drawn from this distribution, in nats.
+        label: "exact" where `values` are all values and the density is exact; else "estimate".
     """
 
     values: Tensor
@@ -55,7 +55,7 @@ class ColumnGiven(NamedTuple):
         return share @ self.values[known].to(share)
 
     def quantile(self, level: float) -> Tensor:
-        """Return where among the values that lies below which this share of each row's probability is, (B,), blanks aside."""
+        """Return the index among the values of the quantile at this level of each row, (B,), blanks aside."""
         known = (~self.values.isnan()).nonzero()[:, 0]
         below = self.log_share[:, known].softmax(1).cumsum(1)
         return known[(below < level - 1e-9).sum(1).clamp(max=len(known) - 1)]
@@ -73,9 +73,9 @@ def column_given(
 ) -> ColumnGiven:
     """Return the distribution of column i given the other columns of rows.
 
-    p(v | others) is proportional to the joint density with v in the column. Of a column of few values all are gone through;
-    of others points are, drawn from a distribution that is fitted to the model's own draws, and weighted by the joint density
-    over that of these points.
+    p(v | others) is proportional to the joint density with v in the column. It is computed for all values of a column of few;
+    of other columns for points, which are drawn from a distribution q that is fitted to the model's own draws, and weighted by
+    the joint density over q.
 
     Args:
         model: with a density.
@@ -83,8 +83,8 @@ def column_given(
         c: their contexts, (B, *context.shape), or None.
         i: the column.
         blanks: whether a blank that stands for an unknown value is among the values.
-        values: whether x has values in the column, whose log-density is asked for.
-        points: of a column of many values, what `points_of` gave; None: by these contexts.
+        values: whether x has values in the column, of which to compute the log-density too.
+        points: what `points_of` returned, to use the same points in several calls; None: it is called with these contexts.
 
     Raises:
         GenusError: the model has no density.
@@ -100,16 +100,18 @@ def column_given(
     grid, log_q = grid.double(), log_q.double()
 
     def density(rows: Tensor, context: Tensor | None) -> Tensor:
+        """Return the log-density (B,) of rows, or an estimate of it."""
         if isinstance(model, TractableDensity):
             return model.log_prob(rows, context).double()
         return model.log_evidence(rows, context, BOUND_SAMPLES, seed=0).double()
 
     def joint(rows: Tensor, context: Tensor | None) -> Tensor:
+        """Return the log-weight (B, K) of every value in the column: its log joint density less log q."""
         if isinstance(model, TractableDensity):
             return model.log_values(rows, i, grid, context).double() - log_q
-        many = set_columns(rows.repeat_interleave(len(grid), 0), [i], grid.repeat(len(rows))[:, None].to(rows))
-        each = None if context is None else context.repeat_interleave(len(grid), 0)
-        return density(many, each).view(len(rows), len(grid)) - log_q
+        repeated = set_columns(rows.repeat_interleave(len(grid), 0), [i], grid.repeat(len(rows))[:, None].to(rows))
+        contexts = None if context is None else context.repeat_interleave(len(grid), 0)
+        return density(repeated, contexts).view(len(rows), len(grid)) - log_q
 
     log_joint = map_batches(joint, x, c, ROWS if isinstance(model, TractableDensity) else max(1, AT_ONCE // len(grid)))
     total = log_joint.logsumexp(1)
@@ -130,9 +132,9 @@ def is_listed(kind: Kind) -> bool:
 
 
 def points_of(model: GenerativeModel, c: Tensor | None, i: int) -> tuple[Tensor, Tensor]:
-    """Return all values (K,) of a column, with zeros, or points with the log of the density (K,) that they are drawn from.
+    """Return all values (K,) of a column, or points of it, and log q (K,) of the density that they are drawn from.
 
-    Points are ascending, and made of draws under the contexts c (B, *context.shape).
+    Of all values log q is 0. Points ascend; their density is fitted to the model's draws under contexts c (B, *context.shape).
     """
     grid = all_values(model.space.kinds[i])
     if grid is not None and len(grid) <= LISTED:
@@ -141,10 +143,10 @@ def points_of(model: GenerativeModel, c: Tensor | None, i: int) -> tuple[Tensor,
     column = Space([model.space.kinds[i]])
     with isolated(0, model):
         own = model.sample(OWN_DRAWS, context, seed=0, blanks=True)[:, i : i + 1].to(column.dtype)
-        single = build_family("independent", column)
-        single.observe(own)  # type: ignore[operator]
-        single.conclude()  # type: ignore[operator]
-        drawn = single.sample(OWN_DRAWS, seed=1, blanks=True)
+        q = build_family("independent", column)
+        q.observe(own)  # type: ignore[operator]
+        q.conclude()  # type: ignore[operator]
+        drawn = q.sample(OWN_DRAWS, seed=1, blanks=True)
     ordered = drawn[np.argsort(drawn[:, 0].double().nan_to_num(math.inf).numpy(), kind="stable")]
-    at = ((torch.arange(POINTS) + 0.5) / POINTS * OWN_DRAWS).long()
-    return ordered[at, 0], single.log_prob(ordered[at])  # type: ignore[operator]
+    quantiles = ((torch.arange(POINTS) + 0.5) / POINTS * OWN_DRAWS).long()
+    return ordered[quantiles, 0], q.log_prob(ordered[quantiles])  # type: ignore[operator]

@@ -27,7 +27,7 @@ class Explained:
         columns: the names of the columns.
         surprise: (N, D) nats by which a value's log-density given the others lies below what is to be expected of that column
             in that row; NaN where the row has no value. About 0 on average; 5 and more is odd.
-        label: "exact", or "estimate" where a column was looked at at points.
+        label: "exact", or "estimate" where the distribution of a column is one (see `ColumnGiven`).
     """
 
     columns: tuple[str, ...]
@@ -37,8 +37,8 @@ class Explained:
     @property
     def first(self) -> list[str | None]:
         """Return the most surprising column of each row; None where the row has no value."""
-        found = np.where(np.isnan(self.surprise), -np.inf, self.surprise)
-        return [self.columns[i] if found[row, i] > -np.inf else None for row, i in enumerate(found.argmax(1))]
+        known = np.where(np.isnan(self.surprise), -np.inf, self.surprise)
+        return [self.columns[i] if known[row, i] > -np.inf else None for row, i in enumerate(known.argmax(1))]
 
     def table(self) -> pa.Table:
         """Return the most surprising column of each row and its surprise, then the surprise of every column."""
@@ -65,9 +65,9 @@ def surprise(model: GenerativeModel, x: Tensor, c: Tensor | None = None) -> tupl
     Raises:
         GenusError: the model has no density.
     """
-    found = [column_given(model, x, c, i, blanks=True) for i in range(model.space.dim)]
-    label = "exact" if all(one.label == "exact" for one in found) else "estimate"
-    return torch.stack([one.expected - one.log_density for one in found], dim=1), label
+    columns = [column_given(model, x, c, i, blanks=True) for i in range(model.space.dim)]
+    label = "exact" if all(column.label == "exact" for column in columns) else "estimate"
+    return torch.stack([column.expected - column.log_density for column in columns], dim=1), label
 
 
 def explain(model: GenerativeModel, source: Any, **reading: Any) -> Explained:
@@ -93,7 +93,7 @@ def explain(model: GenerativeModel, source: Any, **reading: Any) -> Explained:
     """
     _, data = read_for(model, source, False, reading)
     x, space = data.x.clone(), model.space
-    odd = x.isinf()
+    odd = x.isinf()  # values for which the model has no place
     if bool(odd.all(1).any()):
         row = int(odd.all(1).nonzero()[0])
         raise DataError(f"Row {row} breaks a relation that held in training, which explains it; leave such rows out.")
@@ -104,6 +104,6 @@ def explain(model: GenerativeModel, source: Any, **reading: Any) -> Explained:
         x[odd] = float("nan")
         c = None if data.c is None else data.c[rows]
         x[rows] = model.fill(x[rows], c, missing[rows], seed=0).x.to(x)
-    found, label = surprise(model, x, data.c)
-    found = torch.where(odd, torch.inf, torch.where(missing, torch.nan, found))
-    return Explained(space.names or (), found.numpy(), label)
+    nats, label = surprise(model, x, data.c)
+    nats = torch.where(odd, torch.inf, torch.where(missing, torch.nan, nats))
+    return Explained(space.names or (), nats.numpy(), label)

@@ -21,8 +21,8 @@ from genus.space import Category, Space
 
 __all__ = ["Forecast", "forecast", "infill"]
 
-CANDIDATES = 200  # for a region of a sequence, of which one is drawn by what comes after it
-TIMES = 200  # draws: the ends of 90 % are the tenth from below and from above
+CANDIDATES = 200  # draws of a region of a sequence, one of which is chosen by what comes after the region
+TIMES = 200  # draws of what follows: the ends of 90 % are the tenth from below and from above
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Forecast:
         return torch.from_numpy(low), torch.from_numpy(high)
 
     def coverage(self, x: Tensor) -> Tensor:
-        """Return the share of what came, x (N, steps, C) in data units, that lies in the intervals, for each value, (C,)."""
+        """Return the share of true values x (N, steps, C) that lie in the intervals, for each of the C values a step, (C,)."""
         low, high = self.interval
         inside = (x >= low) & (x <= high)
         return inside.double().masked_fill(x.isnan(), torch.nan).nanmean((0, 1))
@@ -131,16 +131,16 @@ def forecast(
     rows, own, keys = _beginnings(model, prefix, reading)
     c = own if own is not None else c
     c = model._check_context(c, len(rows))
-    found = []
+    draws = []
     for i, row in enumerate(rows):
         contexts = None if c is None else c[i : i + 1]
         begin = row.view(-1, space.period) if space.channels else row
-        length = len(row) // space.period + steps
-        at = None if seed is None else seed + i
-        drawn = model.sample(times, contexts, at, prefix=[begin] if len(row) else None, length=length)  # type: ignore[call-arg]
-        found.append(drawn[:, len(row) :].double().cpu().view(times, steps, space.period))
+        length = len(row) // space.period + steps  # `period` is the number of values a step
+        own_seed = None if seed is None else seed + i
+        drawn = model.sample(times, contexts, own_seed, prefix=[begin] if len(row) else None, length=length)  # type: ignore[call-arg]
+        draws.append(drawn[:, len(row) :].double().cpu().view(times, steps, space.period))
     starts = tuple(len(row) // space.period for row in rows)
-    return Forecast(torch.stack(found), space.channels or ("value",), space, keys, starts, level)
+    return Forecast(torch.stack(draws), space.channels or ("value",), space, keys, starts, level)
 
 
 @torch.no_grad()

@@ -93,6 +93,7 @@ def counterfactuals(
         others = [i for i in range(space.dim) if i not in fixed]
         own = model.fill(after.x.repeat(OWN, 1), _many(c, OWN), _mask(space, OWN, others), seed)
         likelihood.measure(own.x)
+    # `margin` is by how much a row is likely enough; `follows` are the columns that are drawn anew so far.
     rows, follows = after.x, list[int]()
     density, margin = likelihood(rows)
     while float(margin.max()) < 0 and len(follows) + len(fixed) < space.dim:
@@ -141,16 +142,16 @@ def interpolate(model: GenerativeModel, first: Any, second: Any, steps: int = 5,
     """
     if steps < 2:
         raise GenusError(f"steps counts the two rows themselves, so 2 or more; got {steps}.")
-    codec, one = _one_row(model, first, reading)
-    _, other = _one_row(model, second, reading)
-    space, a, b = model.space, one.x, other.x
+    codec, start = _one_row(model, first, reading)
+    _, end = _one_row(model, second, reading)
+    space, a, b = model.space, start.x, end.x
     share = torch.linspace(0, 1, steps, dtype=torch.float64)[:, None]
-    c = None if one.c is None else one.c.repeat(steps, 1)
+    c = None if start.c is None else start.c.repeat(steps, 1)
     x = torch.where(share < 0.5, a, b).to(a)
-    numbers = [i for i in _numbers(space) if not any(_is_atom(space.kinds[i], end[0, i]) for end in (a, b))]
+    numbers = [i for i in _numbers(space) if not any(_is_atom(space.kinds[i], row[0, i]) for row in (a, b))]
     if numbers:
         charts = _charts(space, numbers)
-        ends = [charts.forward(end[:, numbers].double())[0] for end in (a, b)]
+        ends = [charts.forward(row[:, numbers].double())[0] for row in (a, b)]
         between = charts.inverse(ends[0] + share * (ends[1] - ends[0]))
         x = set_columns(
             x, numbers, torch.stack([_snapped(space.kinds[i], v) for i, v in zip(numbers, between.T, strict=True)], 1)
@@ -161,7 +162,7 @@ def interpolate(model: GenerativeModel, first: Any, second: Any, steps: int = 5,
 
 
 def _one_row(model: GenerativeModel, row: Any, reading: dict[str, Any]) -> tuple[Codec, Dataset]:
-    """Return a row as the model sees it, whole."""
+    """Return the model's codec and one row as the model sees it; raise DataError where a value is unknown to the model."""
     if not isinstance(model, ApproximateDensity):
         raise GenusError(f"{model.name} has no density, so it does not say what is likely; take mixture or made, say.")
     if isinstance(row, Mapping):
@@ -179,7 +180,7 @@ def _one_row(model: GenerativeModel, row: Any, reading: dict[str, Any]) -> tuple
 def _changed(
     model: GenerativeModel, codec: Codec, before: Dataset, change: Mapping[str, Any], reading: dict[str, Any]
 ) -> Dataset:
-    """Return the row with other values; columns that follow from others are left to them."""
+    """Return the row with the changed values, without columns that relations compute from others: these follow the change."""
     known = [*codec.column_names, *((model.context.names or ()) if model.context is not None else ())]
     if odd := [name for name in change if name not in known]:
         raise DataError(f"The model knows no column {odd[0]!r} to change; it knows {', '.join(known)}.")
@@ -232,11 +233,11 @@ class _Likelihood:
         self.least = self._of(own).quantile(USUAL, dim=1)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-densities (B,) of rows x (B, D), and by how much they are usual (B,), both in nats."""
-        found = self._of(x)
+        """Return the log-densities (B,) of rows x (B, D), and by how much they exceed what is usual (B,), both in nats."""
+        densities = self._of(x)  # of the row, and of each changed value
         if self.least is None:
-            return found[0], found[0].new_full((len(x),), math.inf)
-        return found[0], (found - self.least[:, None]).amin(0)
+            return densities[0], densities[0].new_full((len(x),), math.inf)
+        return densities[0], (densities - self.least[:, None]).amin(0)
 
     def _of(self, x: Tensor) -> Tensor:
         """Return the log-densities of rows x (B, D) and of each changed value given all others, (1 + changes, B)."""

@@ -34,13 +34,13 @@ class Predicted:
 
     Attributes:
         column: its name.
-        value: (N,) the likeliest value of a category, a time, or a column of two values; of other numbers the mean.
+        value: (N,) the likeliest value of a category, a time, or a column of two values; the mean of other numbers.
         low, high: (N,) the ends of the interval that holds `level` of the probability; None where the value is the likeliest.
         probabilities: of a column of at most 256 values, each value with its probability in every row (N,); else empty.
         level: of the interval.
-        label: "exact", or "estimate" where values are points or the density is one.
-        reasons: why rows were not looked at whole, with how many they are.
-        calibration: what held-out rows say of the predictions, which it has mended; None without one.
+        label: "exact", or "estimate" where the values are points of many, or the density is itself an estimate.
+        reasons: why values of rows were not looked at, each with the number of rows.
+        calibration: the calibration by held-out rows that has corrected the predictions; None without one.
         rows: the table itself, as it was read; None where the data are a tensor.
     """
 
@@ -60,7 +60,7 @@ class Predicted:
 
         Args:
             probabilities: whether to add them.
-            beside: whether the columns of the data come first, less those of the names of the predictions.
+            beside: whether the columns of the data come first, without those that have the name of a prediction.
         """
         out = {f"{self.column} predicted": pa.array(self.value.tolist())}
         if self.low is not None and self.high is not None:
@@ -114,23 +114,24 @@ def predict(
     """
     if not 0 < level < 1:
         raise GenusError(f"level is the probability that an interval holds, between 0 and 1; got {level}.")
-    if (apart := predict_related(model, source, column, level, held_out is not None, reading)) is not None:
-        fields, rows = apart
+    # A column that a relation of the codec replaced, or measures another column from, is predicted through the others.
+    if (by_relation := predict_related(model, source, column, level, held_out is not None, reading)) is not None:
+        fields, rows = by_relation
         return replace(Predicted(column, *fields), rows=rows)
     i = model.space.index(column)
-    codec, found, _, reasons, rows = _given(model, source, i, reading)
-    numbers = by_mean(model, i, found)
+    codec, given, _, reasons, rows = _given(model, source, i, reading)
+    numbers = by_mean(model, i, given)
     calibration = model.calibrations.get(column) if calibrated else None
     if held_out is not None:
         calibration = calibration_of(model, i, _given(model, held_out, i, reading)[1:3], level)
     if calibration is not None:
-        found = mended(found, calibration)
-    decoded = _decoded(codec, i, found.values)
-    value = found.mean.numpy() if numbers else np.array(decoded, dtype=object)[found.log_share.argmax(1).numpy()]
-    low, high = _interval(codec, i, found, level, calibration) if numbers else (None, None)
-    shares = found.log_share.exp().numpy()
-    probabilities = {v: shares[:, k] for k, v in enumerate(decoded)} if found.label == "exact" else {}
-    return Predicted(column, value, low, high, probabilities, level, found.label, reasons, calibration, rows)
+        given = mended(given, calibration)
+    decoded = _decoded(codec, i, given.values)
+    value = given.mean.numpy() if numbers else np.array(decoded, dtype=object)[given.log_share.argmax(1).numpy()]
+    low, high = _interval(codec, i, given, level, calibration) if numbers else (None, None)
+    shares = given.log_share.exp().numpy()
+    probabilities = {v: shares[:, k] for k, v in enumerate(decoded)} if given.label == "exact" else {}
+    return Predicted(column, value, low, high, probabilities, level, given.label, reasons, calibration, rows)
 
 
 def calibrate(model: GenerativeModel, held_out: Any, column: str, level: float = 0.9, **reading: Any) -> Calibration:
@@ -162,32 +163,32 @@ def calibrate(model: GenerativeModel, held_out: Any, column: str, level: float =
     True
     """
     i = model.space.index(column)
-    found = calibration_of(model, i, _given(model, held_out, i, reading)[1:3], level)
-    model.calibrations = {**model.calibrations, column: found}
-    return found
+    calibration = calibration_of(model, i, _given(model, held_out, i, reading)[1:3], level)
+    model.calibrations = {**model.calibrations, column: calibration}
+    return calibration
 
 
 def calibration_of(model: GenerativeModel, i: int, given: tuple[ColumnGiven, Tensor], level: float = 0.9) -> Calibration:
-    """Return the calibration of column i by the distributions of rows, and the values (N,) that they have."""
-    found, truth = given
-    numbers = by_mean(model, i, found)
-    fine = truth.isfinite() & (found.values == truth[:, None]).any(1) if not numbers else truth.isfinite()
-    return measured(found._replace(log_share=found.log_share[fine]), truth[fine], level, numbers)
+    """Return the calibration of column i by rows, of which `given` holds the distributions and the values (N,)."""
+    distribution, truth = given
+    numbers = by_mean(model, i, distribution)
+    usable = truth.isfinite() & (distribution.values == truth[:, None]).any(1) if not numbers else truth.isfinite()
+    return measured(distribution._replace(log_share=distribution.log_share[usable]), truth[usable], level, numbers)
 
 
-def by_mean(model: GenerativeModel, i: int, found: ColumnGiven) -> bool:
+def by_mean(model: GenerativeModel, i: int, given: ColumnGiven) -> bool:
     """Return whether a column is predicted by its mean; of two values the likelier is predicted."""
-    return not isinstance(model.space.kinds[i], Category | Time) and len(found.values) > 2
+    return not isinstance(model.space.kinds[i], Category | Time) and len(given.values) > 2
 
 
 def _interval(
-    codec: Codec, i: int, found: ColumnGiven, level: float, calibration: Calibration | None
+    codec: Codec, i: int, given: ColumnGiven, level: float, calibration: Calibration | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends (N,) of intervals of column i that hold `level`, inside the column's own ends."""
     if calibration is None:
-        decoded = np.array(_decoded(codec, i, found.values), dtype=np.float64)
-        return decoded[found.quantile((1 - level) / 2).numpy()], decoded[found.quantile((1 + level) / 2).numpy()]
-    _, low, high = interval_of(found, level, calibration.stretch(level))
+        decoded = np.array(_decoded(codec, i, given.values), dtype=np.float64)
+        return decoded[given.quantile((1 - level) / 2).numpy()], decoded[given.quantile((1 + level) / 2).numpy()]
+    _, low, high = interval_of(given, level, calibration.stretch(level))
     kind = codec.space.kinds[i]
     least, most = getattr(kind, "low", kind.chart.support[0]), getattr(kind, "high", kind.chart.support[1])
     return low.clamp(least, most).numpy(), high.clamp(least, most).numpy()
@@ -196,15 +197,20 @@ def _interval(
 def _given(
     model: GenerativeModel, source: Any, i: int, reading: dict[str, Any]
 ) -> tuple[Codec, ColumnGiven, Tensor, dict[str, int], pa.Table | None]:
-    """Return of a table's rows the distribution of column i, the values (N,) that it has there, what is odd, and the rows."""
+    """Read a table, and return the distribution of column i in its rows.
+
+    Returns:
+        The model's codec, the distribution, the values (N,) that the rows have in the column, in words which values the model
+        has no place for, and the table as it was read.
+    """
     codec, data = read_for(model, source, True, reading)
     odd, reasons = odd_entries(model.space, data.x, leave_out=i)
-    there = {*(data.table.column_names if data.table is not None else ())}
+    present = {*(data.table.column_names if data.table is not None else ())}
     # A column that the table lacks says nothing, whatever its blanks mean.
-    absent = [j for j, n in enumerate(model.space.names or ()) if n in codec.column_names and n not in there]
+    absent = [j for j, n in enumerate(model.space.names or ()) if n in codec.column_names and n not in present]
     # A level that training never saw is drawn anew, as a blank is.
-    found, truth = predicted_rows(model, data.x.masked_fill(odd, math.nan), data.c, i, absent)
-    return codec, found, truth, reasons, data.table
+    distribution, truth = predicted_rows(model, data.x.masked_fill(odd, math.nan), data.c, i, absent)
+    return codec, distribution, truth, reasons, data.table
 
 
 def predicted_rows(
@@ -216,17 +222,17 @@ def predicted_rows(
         absent: columns of which nothing is known.
     """
     space, x = model.space, x.clone()
-    lacking = unknown_entries(space, x)
-    lacking[:, list(absent)] = True
-    truth = x[:, i].double().masked_fill(lacking[:, i], math.nan)
-    lacking[:, i] = True
+    unknown = unknown_entries(space, x)
+    unknown[:, list(absent)] = True
+    truth = x[:, i].double().masked_fill(unknown[:, i], math.nan)
+    unknown[:, i] = True
     x[:, i] = placeholder_row(space, x)[i]
-    return _averaged(model, x, lacking, c, i), truth
+    return _averaged(model, x, unknown, c, i), truth
 
 
-def _averaged(model: GenerativeModel, x: Tensor, lacking: Tensor, c: Tensor | None, i: int) -> ColumnGiven:
-    """Return the distribution of column i, averaged over draws of what else the rows lack."""
-    others = lacking.clone()
+def _averaged(model: GenerativeModel, x: Tensor, unknown: Tensor, c: Tensor | None, i: int) -> ColumnGiven:
+    """Return the distribution of column i, averaged over draws of the other unknown entries, bool (N, D)."""
+    others = unknown.clone()
     others[:, i] = False
     rows = others.any(1)
     if not bool(rows.any()):
@@ -234,16 +240,16 @@ def _averaged(model: GenerativeModel, x: Tensor, lacking: Tensor, c: Tensor | No
     points, (c_whole, c_part) = points_of(model, c, i), (None, None) if c is None else (c[~rows], c[rows])
     parts = []
     for k in range(FILLS):
-        filled = model.fill(x[rows], c_part, lacking[rows], seed=k).x.to(x)
+        filled = model.fill(x[rows], c_part, unknown[rows], seed=k).x.to(x)
         filled[:, i] = x[rows, i]
-        found = column_given(model, filled, c_part, i, values=False, points=points)
-        parts.append(found.log_share)
+        given = column_given(model, filled, c_part, i, values=False, points=points)
+        parts.append(given.log_share)
     share = parts[0].new_empty(len(x), parts[0].shape[1])
     share[rows] = torch.stack(parts).logsumexp(0).log_softmax(1)
     if not bool(rows.all()):
         share[~rows] = column_given(model, x[~rows], c_whole, i, values=False, points=points).log_share
     nothing = share.new_full((len(x),), math.nan)
-    return found._replace(log_share=share, log_density=nothing, expected=nothing)
+    return given._replace(log_share=share, log_density=nothing, expected=nothing)
 
 
 def _decoded(codec: Codec, i: int, values: Tensor) -> list[Any]:

@@ -21,7 +21,7 @@ from genus.ladder.unknown import all_values
 
 __all__ = ["balanced_rows", "rebalance", "shares_of"]
 
-LEVELS = 256  # of a column whose levels can have shares
+LEVELS = 256  # the most levels of a column whose levels can have shares
 
 
 def rebalance(
@@ -32,15 +32,15 @@ def rebalance(
     Args:
         model: of a table.
         n: how many rows.
-        column: of few values, or of the context.
-        shares: of levels, 0 to 1; levels that are not named share the rest evenly. None: all levels evenly.
+        column: the name of a column of few values, of x or of the context.
+        shares: the share of each level, 0 to 1; levels that are not named share the rest evenly. None: all levels evenly.
         seed: repeats the draw.
 
     Returns:
         The rows in random order, with the columns that the data had, those of the context last.
 
     Raises:
-        DataError: there is no such column or level, it has too many, or shares are none.
+        DataError: there is no such column or level, the column has too many levels, or the shares do not add up to 1.
         GenusError: rows of a level are too rare under the model.
 
     >>> import genus
@@ -76,7 +76,7 @@ def shares_of(model: GenerativeModel, column: str, shares: Mapping[Any, float] |
 
 
 def _levels(model: GenerativeModel, column: str) -> list[Any]:
-    """Return the values of a column of x, of the context, or of one that a relation replaced by another's."""
+    """Return the levels of a column: one of x, of the context, or one that a relation replaced by other columns."""
     context = model.context
     codec, i = model.codec or Codec(model.space), None
     if context is not None and column in (context.names or ()):
@@ -101,9 +101,9 @@ def _levels(model: GenerativeModel, column: str) -> list[Any]:
 
 
 def _same(level: Any, levels: list[Any]) -> Any:
-    """Return the level that a person wrote, as text too."""
-    alike = [one for one in levels if one == level or (isinstance(level, str) and _text(one) == level.strip())]
-    return alike[0] if alike else level
+    """Return the one of the levels that a person means, who may write it as text; what they wrote where there is none."""
+    equal = [one for one in levels if one == level or (isinstance(level, str) and _text(one) == level.strip())]
+    return equal[0] if equal else level
 
 
 def _text(level: Any) -> str:
@@ -142,7 +142,7 @@ def balanced_rows(
 def _asked(
     model: GenerativeModel, column: str, level: Any, count: int, seed: int
 ) -> tuple[Tensor | None, Conditions | dict[str, Any] | None]:
-    """Return the contexts, and the conditions, under which all rows have a level."""
+    """Return the contexts (count, ...) or None, and the conditions or None, under which all rows have a level."""
     context = model.context
     if context is None or column not in (context.names or ()):
         c = None if context is None else model.sample_context(count, seed=seed + 1)

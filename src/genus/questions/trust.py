@@ -15,8 +15,8 @@ from genus.questions.prediction import by_mean, calibration_of, predicted_rows
 
 __all__ = ["Trust", "keep_calibration", "trust_in"]
 
-LEVEL = 0.9  # of the interval that the sentence tells of
-MOST, MOST_POINTS = 2000, 500  # rows that are predicted; of a column of many values, which takes as many densities a row
+LEVEL = 0.9  # the level of the interval that the sentence tells of
+MOST, MOST_POINTS = 2000, 500  # the most rows that are predicted; of a column of many values, each row of which costs more
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Trust:
     Attributes:
         column: its name.
         calibrated_by: the rows that calibrated it.
-        rows: the rows that tell.
-        before, after: of levels the expected calibration error, as the model says it and calibrated; of numbers the share of
+        rows: the number of rows on which the predictions were tested.
+        before, after: of levels the expected calibration error, by the model itself and calibrated; of numbers the share of
             values inside the interval of 90 %.
-        by_chance: the expected calibration error that so many rows show though the calibrated probabilities are right; None of
-            numbers.
-        level: of that interval; None of levels.
-        groups: of levels (mean probability, share right) of ten groups of rows as the model says it, and the same two figures
-            calibrated; of numbers the share that an interval is to hold, and the shares inside it, as the model says and
-            calibrated.
+        by_chance: the expected calibration error that so many rows would show if the calibrated probabilities were right; None
+            for numbers.
+        level: the level of that interval; None for levels.
+        groups: of levels, for each of ten groups of rows, (mean probability, share right) by the model itself and the same two
+            calibrated; of numbers, for several levels, the level and the shares of values inside its interval, by the model
+            itself and calibrated.
     """
 
     column: str
@@ -51,21 +51,21 @@ class Trust:
         return asdict(self)
 
     def sentence(self, who: str) -> str:
-        """Return what was found, in words.
+        """Return the figures in a sentence.
 
         Args:
-            who: the model.
+            who: the model, as the sentence names it.
         """
         rows = f"{self.rows:,} held-out row{'s' if self.rows > 1 else ''}"
-        mended = f"calibrated by {self.calibrated_by:,} validation rows, as its file keeps it"
+        after = f"calibrated by {self.calibrated_by:,} validation rows, as its file keeps it"
         if self.level is None:
-            said = f"the expected calibration error of {who} on {rows} is {self.before:.3f}, and {self.after:.3f} {mended}"
-            said += f"; {self.by_chance:.3f} would be chance"
+            figures = f"the expected calibration error of {who} on {rows} is {self.before:.3f}, and {self.after:.3f} {after}"
+            figures += f"; {self.by_chance:.3f} would be chance"
         else:
-            said = (
-                f"intervals of {self.level:.0%} by {who} hold {self.before:.1%} of {rows}, and {self.after:.1%} when {mended}"
+            figures = (
+                f"intervals of {self.level:.0%} by {who} hold {self.before:.1%} of {rows}, and {self.after:.1%} when {after}"
             )
-        return f"Of {self.column} predicted from the other columns, {said}."
+        return f"Of {self.column} predicted from the other columns, {figures}."
 
 
 def keep_calibration(model: GenerativeModel, x: Tensor, c: Tensor | None, column: str) -> Calibration | None:
@@ -86,16 +86,16 @@ def keep_calibration(model: GenerativeModel, x: Tensor, c: Tensor | None, column
     if not isinstance(model, TractableDensity):
         return None
     i = model.space.index(column)
-    found = calibration_of(model, i, predicted_rows(model, *_some(model, i, x, c), i), LEVEL)
-    model.calibrations = {**model.calibrations, column: found}
-    return found
+    calibration = calibration_of(model, i, predicted_rows(model, *_some(model, i, x, c), i), LEVEL)
+    model.calibrations = {**model.calibrations, column: calibration}
+    return calibration
 
 
 def trust_in(model: GenerativeModel, x: Tensor, c: Tensor | None, column: str) -> Trust | None:
-    """Return how far predictions of a column are off in rows, as the model says them and by the calibration that it keeps.
+    """Return how far predictions of a column are off in rows, by the model itself and by the calibration that it keeps.
 
     Args:
-        model, x, c, column: as of `keep_calibration`; the rows are others.
+        model, x, c, column: as of `keep_calibration`; rows that did not calibrate the column.
 
     Returns:
         None where the model keeps no calibration of the column, or no row has a value of it.
@@ -104,21 +104,24 @@ def trust_in(model: GenerativeModel, x: Tensor, c: Tensor | None, column: str) -
     if kept is None:
         return None
     i = model.space.index(column)
-    found, truth = predicted_rows(model, *_some(model, i, x, c), i)
-    numbers = by_mean(model, i, found)
-    fine = truth.isfinite() if numbers else truth.isfinite() & (found.values == truth[:, None]).any(1)
-    found, truth = found._replace(log_share=found.log_share[fine]), truth[fine]
+    distribution, truth = predicted_rows(model, *_some(model, i, x, c), i)
+    numbers = by_mean(model, i, distribution)
+    fine = truth.isfinite() if numbers else truth.isfinite() & (distribution.values == truth[:, None]).any(1)
+    distribution, truth = distribution._replace(log_share=distribution.log_share[fine]), truth[fine]
     if not len(truth):
         return None
     if numbers:
-        shares = [(one, _inside(found, truth, one, 1.0), _inside(found, truth, one, kept.stretch(one))) for one in LEVELS]
-        before, after = next((a, b) for one, a, b in shares if one == LEVEL)
+        shares = [
+            (level, _inside(distribution, truth, level, 1.0), _inside(distribution, truth, level, kept.stretch(level)))
+            for level in LEVELS
+        ]
+        before, after = next((own, corrected) for level, own, corrected in shares if level == LEVEL)
         return Trust(column, kept.rows, len(truth), before, after, None, LEVEL, [*shares])
-    place = places_of(found, truth)
-    said, again = (one.log_share.double().exp() for one in (found, mended(found, kept)))
-    groups = [(*a[:2], *b[:2]) for a, b in zip(by_probability(said, place), by_probability(again, place), strict=True)]
-    errors = calibration_error(said, place), calibration_error(again, place)
-    return Trust(column, kept.rows, len(truth), *errors, error_by_chance(again), None, [*groups])
+    place = places_of(distribution, truth)
+    own, corrected = (one.log_share.double().exp() for one in (distribution, mended(distribution, kept)))
+    groups = [(*a[:2], *b[:2]) for a, b in zip(by_probability(own, place), by_probability(corrected, place), strict=True)]
+    errors = calibration_error(own, place), calibration_error(corrected, place)
+    return Trust(column, kept.rows, len(truth), *errors, error_by_chance(corrected), None, [*groups])
 
 
 def _some(model: GenerativeModel, i: int, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -127,8 +130,8 @@ def _some(model: GenerativeModel, i: int, x: Tensor, c: Tensor | None) -> tuple[
     return x[:most], None if c is None else c[:most]
 
 
-def _inside(found: ColumnGiven, truth: Tensor, level: float, stretch: float) -> float:
-    """Return the share of values (N,) inside the interval that is to hold `level`."""
-    _, low, high = interval_of(found, level, stretch)
-    at = truth.double()
-    return float(((low <= at) & (at <= high)).double().mean())
+def _inside(distribution: ColumnGiven, truth: Tensor, level: float, stretch: float) -> float:
+    """Return the share of values (N,) inside the intervals that are to hold `level`, stretched."""
+    _, low, high = interval_of(distribution, level, stretch)
+    value = truth.double()
+    return float(((low <= value) & (value <= high)).double().mean())

@@ -31,7 +31,8 @@ def has_code(self: Any) -> bool:
 class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Give an estimator `transform`, where its family has codes.
 
-    A subclass has `family`, `model_`, `_encoded(X)` and `_likeliest(x)`, the context (n, 1) of rows or None.
+    A code is what a latent-variable model or a flow maps a row to: the mean of q(z | x), or z. A subclass has `family`,
+    `model_`, `_encoded(X)` of `ReadsTables`, and `_likeliest(x)`, the likeliest labels as a context (n, 1), or None.
     """
 
     family: str
@@ -57,18 +58,20 @@ class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self.fit(X, y, **fit_params).transform(X)
 
     def _codes(self, x: Tensor, c: Tensor | None) -> Tensor:
-        coded = self._coded
-        return coded.to_base(x, c)[0] if isinstance(coded, NormalisingFlow) else coded.encode(x, c)
+        """Return the codes (n, k) of encoded rows x (n, *shape)."""
+        coder = self._coder
+        return coder.to_base(x, c)[0] if isinstance(coder, NormalisingFlow) else coder.encode(x, c)
 
     @property
-    def _coded(self) -> NormalisingFlow | LatentVariable:
+    def _coder(self) -> NormalisingFlow | LatentVariable:
+        """Return the model that has the codes: of a dequantised model the one inside."""
         model = self.model_
         return cast(NormalisingFlow | LatentVariable, model.model if isinstance(model, Dequantised) else model)
 
     @property
     def _n_features_out(self) -> int:
-        coded = self._coded
-        return coded.dim if isinstance(coded, NormalisingFlow) else coded.latent
+        coder = self._coder
+        return coder.dim if isinstance(coder, NormalisingFlow) else coder.latent
 
 
 # scikit-learn wraps the methods for `set_output` while the class is made, and takes plain functions alone.

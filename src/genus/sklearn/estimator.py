@@ -185,11 +185,12 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
             DataError: the data cannot be read, or the family cannot model them; a weight is negative, or all are zero.
             GenusError: weights are no whole numbers, and the family does not weigh rows.
         """
-        seed, of = self._seed(), family(self.family)
+        seed, cls = self._seed(), family(self.family)
         data, classes = self._labelled(self._read(X), y)
         weights = checked_weights(sample_weight, len(data))
-        counted = weights is not None and weighs(of)
-        drawn = draws(of, weights)
+        # Weights are counted, or rows are drawn by them in training, or rows are repeated: see weights.py.
+        counted = weights is not None and weighs(cls)
+        drawn = draws(cls, weights)
         rows = data if weights is None or counted or drawn else repeated(data, weights, self.family)
         model = self._built(data, seed)
         if counted:
@@ -239,29 +240,30 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _labelled(self, data: Dataset, y: Any, classes: Any = None) -> tuple[Dataset, np.ndarray | None]:
-        """Return the rows with their labels as context, and the classes; as they are where there are no labels."""
+        """Return the rows with their labels as context, and the distinct labels; the rows and None where y is None."""
         if y is None:
             return data, None
-        found, codes = distinct_labels(y)
+        distinct, codes = distinct_labels(y)
         if len(codes) != len(data):
             raise DataError(f"X has {len(data)} rows and y {len(codes)} labels; give one label for each row.")
         if classes is not None:
-            found = np.unique(np.asarray(classes))
-            codes = label_codes(y, len(data), found).numpy()
-        context = Space([Category(tuple(found.tolist()))], names=["y"])
+            distinct = np.unique(np.asarray(classes))
+            codes = label_codes(y, len(data), distinct).numpy()
+        context = Space([Category(tuple(distinct.tolist()))], names=["y"])
         labelled = replace(data, c=torch.from_numpy(codes).to(context.dtype).unsqueeze(1), context=context)
-        return labelled.charted_on(labelled, atoms=False), found
+        return labelled.charted_on(labelled, atoms=False), distinct
 
     def _built(self, data: Dataset, seed: int) -> GenerativeModel:
-        of = family(self.family)
-        own = {"shared": False} if data.context is not None and "shared" in hyper_parameters(of) else {}
-        hyper = suggested(of, data.space, len(data)) | own | self._hyper
+        """Return a new model of the family for the data; a mixture has components of its own for each label."""
+        cls = family(self.family)
+        for_labels = {"shared": False} if data.context is not None and "shared" in hyper_parameters(cls) else {}
+        hyper = suggested(cls, data.space, len(data)) | for_labels | self._hyper
         return build(self.family, data.space, data.context, seed, **hyper)
 
     def _keep(
         self, model: GenerativeModel, data: Dataset, classes: np.ndarray | None, history: History, seed: int
     ) -> DensityEstimator:
-        """Take over a model that was trained."""
+        """Set the attributes of a fitted estimator from a trained model."""
         if model.codec is None and data.codec is not None:
             model.codec = data.codec
             history.acceptance = model.measure_acceptance(data.c, seed)
@@ -305,6 +307,7 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         return float(np.mean(self.score_samples(X, y)))
 
     def _log_density(self, x: Tensor, codes: Tensor | None) -> Tensor:
+        """Return log p(x), or log p(x | y) of labels by their codes (n,), (n,): a mean over draws where it is a bound."""
         c = None if codes is None else self._context(codes)
         return log_weights(cast(ApproximateDensity, self.model_), x, c, BOUND_DRAWS).mean(0)
 
@@ -313,8 +316,8 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         if isinstance(self.model_, TractableDensity):
             return self._class_log_joint(x).logsumexp(1)
         prior = self._log_prior()
-        rows = [self._log_density(x, torch.full((len(x),), k)) + prior[k] for k in range(len(prior))]
-        return torch.stack(rows).logsumexp(0)
+        log_joint = [self._log_density(x, torch.full((len(x),), k)) + prior[k] for k in range(len(prior))]
+        return torch.stack(log_joint).logsumexp(0)
 
     def _class_log_joint(self, x: Tensor) -> Tensor:
         """Return log p(x, y), (n, k), of encoded rows under a model with an exact density."""

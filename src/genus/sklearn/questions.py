@@ -24,7 +24,7 @@ LABEL = "y"  # the column that labels are, in the model's context
 
 
 class AnswersQuestions(ReadsTables):
-    """Give estimators of tables the questions about single columns; those fitted with labels are asked of rows with a label."""
+    """Give estimators of tables `impute` and predictions of columns; where fitted with labels, these need each row's label."""
 
     model_: GenerativeModel
 
@@ -44,13 +44,13 @@ class AnswersQuestions(ReadsTables):
             GenusError: the family has no density.
         """
         table, names = self._as_table(X, y), self._names
-        found: Imputed = impute(self.model_, table, seed=int(check_random_state(random_state).randint(2**31 - 1)))
+        filled: Imputed = impute(self.model_, table, seed=int(check_random_state(random_state).randint(2**31 - 1)))
         if y is not None:
-            names = [name for name in found.tables[0].column_names if name != LABEL]
-            found = replace(found, tables=(found.tables[0].select(names),))
+            names = [name for name in filled.tables[0].column_names if name != LABEL]
+            filled = replace(filled, tables=(filled.tables[0].select(names),))
         if not isinstance(X, np.ndarray | list | tuple | Tensor):
-            return found.frame(like=X if hasattr(X, "columns") else None)
-        columns = [np.asarray(found.tables[0].column(name).to_pylist()) for name in table.column_names if name in names]
+            return filled.frame(like=X if hasattr(X, "columns") else None)
+        columns = [np.asarray(filled.tables[0].column(name).to_pylist()) for name in table.column_names if name in names]
         kinds = {column.dtype.kind for column in columns}
         return np.stack(columns, axis=1) if kinds <= set("iufb") else np.array([c.astype(object) for c in columns]).T
 
@@ -73,10 +73,10 @@ class AnswersQuestions(ReadsTables):
         Raises:
             DataError: see `predict_column`; or the column has too many values, or none with a probability.
         """
-        found = self._predicted(X, column, y)
-        if not found.probabilities:
-            raise DataError(f"{found.column!r} has no few values whose probabilities could be listed; use predict_column.")
-        return np.stack(list(found.probabilities.values()), axis=1), list(found.probabilities)
+        predicted = self._predicted(X, column, y)
+        if not predicted.probabilities:
+            raise DataError(f"{predicted.column!r} has no few values whose probabilities could be listed; use predict_column.")
+        return np.stack(list(predicted.probabilities.values()), axis=1), list(predicted.probabilities)
 
     def _predicted(self, X: Any, column: str | int, y: Any) -> Predicted:
         check_is_fitted(self)

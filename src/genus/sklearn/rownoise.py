@@ -1,4 +1,4 @@
-"""Bounds by noise that belongs to each row: neither the order of rows nor the rows beside one change its bound."""
+"""Bounds whose noise follows from each row's values, so that neither the order of rows nor other rows change a row's bound."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genus.ladder import ApproximateDensity, TractableDensity, map_batches
 
 __all__ = ["log_weights"]
 
-POOL, NUMBERS = 4096, 2**22  # draws of noise from which rows take theirs, and numbers of them together
+POOL, NUMBERS = 4096, 2**22  # the most draws of noise from which rows take theirs, and the most numbers in all of these
 
 
 @torch.no_grad()
@@ -39,28 +39,28 @@ def log_weights(model: ApproximateDensity, x: Tensor, c: Tensor | None, draws: i
         together = [map_batches(lambda x, c, seed=seed: model.elbo(x, c, seed=seed), x, c) for seed in range(draws)]
         return torch.stack(together).double().cpu()
     draws = draws if width else 1  # without noise every draw is the same
-    number, once = _numbers(x), max(1, min(8192, 2**17 // max(x[:1].numel(), 1)))
+    hashes, at_once = _hashes(x), max(1, min(8192, 2**17 // max(x[:1].numel(), 1)))
     out = torch.empty(draws * len(x), dtype=torch.float64)
-    for at in range(0, len(out), once):  # many draws of few rows in one pass
-        draw, row = np.divmod(np.arange(at, min(at + once, len(out))), len(x))
-        place = (_mixed(number[row] + draw.astype(np.uint64)) % np.uint64(len(pool))).astype(np.int64)
+    for start in range(0, len(out), at_once):  # many draws of few rows in one pass
+        draw, row = np.divmod(np.arange(start, min(start + at_once, len(out))), len(x))
+        place = (_mixed(hashes[row] + draw.astype(np.uint64)) % np.uint64(len(pool))).astype(np.int64)
         noise, part = pool[torch.from_numpy(place).to(pool.device)], torch.from_numpy(row)
-        out[at : at + once] = model.elbo(x[part], None if c is None else c[part], noise=noise).double().cpu()
+        out[start : start + at_once] = model.elbo(x[part], None if c is None else c[part], noise=noise).double().cpu()
     return out.view(draws, len(x))
 
 
-def _numbers(x: Tensor) -> np.ndarray:
-    """Return 64 bits (n,) of each row of x (n, *shape) that follow from its values: equal for equal rows."""
+def _hashes(x: Tensor) -> np.ndarray:
+    """Return a hash of 64 bits (n,) of each row of x (n, *shape): equal for equal rows."""
     values = x.detach().cpu().double().reshape(len(x), -1).numpy() + 0.0  # -0 becomes 0
-    values[np.isnan(values)] = np.nan  # one of the many NaNs
-    number = np.zeros(len(x), dtype=np.uint64)
+    values[np.isnan(values)] = np.nan  # all NaNs get the same bits
+    hashes = np.zeros(len(x), dtype=np.uint64)
     for column in np.ascontiguousarray(values.T).view(np.uint64):
-        number = _mixed(number ^ column)
-    return number
+        hashes = _mixed(hashes ^ column)
+    return hashes
 
 
 def _mixed(number: np.ndarray) -> np.ndarray:
-    """Return whole numbers (n,) of 64 bits, each of which depends on every bit of its own (Steele et al. 2014, SplitMix)."""
+    """Return a hash (n,) of numbers of 64 bits, each bit of which depends on all of the number's (SplitMix, Steele 2014)."""
     number = number + np.uint64(0x9E3779B97F4A7C15)
     number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

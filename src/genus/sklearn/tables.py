@@ -20,8 +20,8 @@ from genus.space import Kind
 
 __all__ = ["ReadsTables", "Wish"]
 
-Wish = str | Kind
-# Every column of such an array is meant: none is left out as a row number or an identifier.
+Wish = str | Kind  # the kind that a caller wants for a column
+# The wish for all columns of an array, by NumPy's code of its type; so `read` leaves none out as a row number or identifier.
 WISHES = {"i": "lattice", "u": "lattice", "U": "category", "S": "category"}
 
 
@@ -37,6 +37,7 @@ class ReadsTables(BaseEstimator):
     chart: str
 
     def _read(self, X: Any) -> Dataset:
+        """Return X as a data set, measured as `genus.read` does; keep the names of its columns, and which were read."""
         X, names = self._validated(X, reset=True)
         wish = WISHES.get(np.asarray(X).dtype.kind) if isinstance(X, np.ndarray | Tensor) else None
         wishes: dict[str, Wish] = dict.fromkeys(names, wish) if wish else {}
@@ -79,7 +80,10 @@ class ReadsTables(BaseEstimator):
         return X if isinstance(X, Tensor) else array, [f"x{i}" for i in range(array.shape[1])]
 
     def _encoded(self, X: Any) -> tuple[Tensor, Tensor]:
-        """Return x (n, *shape) inside the space, and the terms (n,) that its tails add to the log-density."""
+        """Return x (n, *shape) inside the space, and the terms (n,) that its tails add to the log-density.
+
+        They come from the `Tails` that a subclass keeps as `_unseen` in its `fit`.
+        """
         columns = self._fitted_columns(X)
         return self._unseen(columns)
 

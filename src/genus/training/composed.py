@@ -23,9 +23,9 @@ from genus.training.trainer import INTERRUPTED, Job, Trainer
 
 __all__ = ["ComposedTrainer"]
 
-HELD = 0.1  # of the rows, held out where no validation rows are given
-RESERVE = 0.05  # of the time, for the log-densities of the validation rows
-LEAST_SECONDS = 1e-3  # of a training whose time is over: it makes its one step
+HELD = 0.1  # the share of the rows that is held out where no validation rows are given
+RESERVE = 0.05  # the share of the time for the log-densities of the validation rows
+LEAST_SECONDS = 1e-3  # seconds for a member when the time is over: it still makes one step
 
 FitMember = Callable[[GenerativeModel, Rows, Rows, FitOptions, str], History]
 
@@ -44,7 +44,7 @@ class ComposedTrainer(Trainer):
         self.fits = composed.fits
         self.folds = len(self.fits[0])
         super().__init__(job, batch_size=None, steps_per_epoch=1, most_steps=len(self.fits) * self.folds)
-        self.composed, self.given, self.fit_member = composed, options, fit_member
+        self.composed, self.options_of_fit, self.fit_member = composed, options, fit_member
         self.history.parameters = self.model.parameter_count
         self.acceptances = [[0.0] * self.folds for _ in self.fits]  # of each model; 0 while it is not trained
         self.log_densities: Tensor | None = None  # (N, members)
@@ -82,7 +82,7 @@ class ComposedTrainer(Trainer):
 
     @staticmethod
     def cost(member: GenerativeModel) -> int:
-        """Return a number by which members are ordered: what those leave of their time is the later ones'."""
+        """Return a number by which members are ordered, quick ones first: later ones get the time that these leave."""
         return 0 if isinstance(member, Counted) else 1 if isinstance(member, Learned) else 2
 
     def splits(self) -> list[tuple[Rows, Rows]]:
@@ -101,13 +101,13 @@ class ComposedTrainer(Trainer):
             parts = [order[: max(1, round(HELD * count))]]
         else:
             parts = [order[fold :: self.folds] for fold in range(self.folds)]
-        found = []
+        splits = []
         for part in parts:
             others = torch.ones(count, dtype=torch.bool).index_fill(0, part, False).nonzero()[:, 0]
             part, others = part.to(rows.x.device), others.to(rows.x.device)
             without_copy = Rows(rows.x, rows.c, selection=others if rows.selection is None else rows.selection[others])
-            found.append((without_copy, rows[part].to(self.device)))
-        return found
+            splits.append((without_copy, rows[part].to(self.device)))
+        return splits
 
     def train_one(self, member: GenerativeModel, m: int, fold: int, train: Rows, held: Rows, left: int) -> str:
         """Train a model with its share of the time; return why it failed, or nothing."""
@@ -115,7 +115,7 @@ class ComposedTrainer(Trainer):
         if self.budget.seconds is not None:
             spare = self.budget.seconds * (1 - RESERVE) - self.seconds
             seconds = max(spare / left, LEAST_SECONDS)
-        options = replace(self.given, max_seconds=seconds)
+        options = replace(self.options_of_fit, max_seconds=seconds)
         place = f" {fold + 1} of {self.folds}" if self.folds > 1 else ""
         member.codec = self.model.codec  # its constraints, by which the share of acceptable draws is measured
         try:

@@ -55,7 +55,7 @@ class GradientTrainer(Trainer):
         if train.consecutive:
             self.window_length = train.x.shape[1]
             self.train = train.windows()
-        # Of a stream, part of the rows are in memory, and half of these are exchanged every epoch.
+        # Of a stream, part of the rows (`train.rest` gives the others) are in memory, and half of these change every epoch.
         self.shuffle_buffer = ShuffleBuffer(train, options.seed) if train.rest is not None and not train.consecutive else None
         if self.shuffle_buffer is not None:
             self.train, self.history.seen = self.shuffle_buffer.rows, self.shuffle_buffer.seen
@@ -64,12 +64,13 @@ class GradientTrainer(Trainer):
         # Fabric's wrapper of the module is not used: in one process it would only autocast, at a tenth of the time of a small
         # step and with flags that threads share. The loss is computed under `autocast` below instead.
         self.fabric.setup_module(self.module)
-        self.value: Callable[[int, Tensor], Tensor]
+        # `compute_loss` takes a loss's place among the losses and the indices of rows; `backward` takes the loss.
+        self.compute_loss: Callable[[int, Tensor], Tensor]
         self.backward: Callable[[Tensor], None]
         if options.precision == "32-true":
-            self.value, self.backward = self.module.forward, Tensor.backward
+            self.compute_loss, self.backward = self.module.forward, Tensor.backward
         else:
-            self.value, self.backward = self.autocast, self.fabric.backward
+            self.compute_loss, self.backward = self.autocast, self.fabric.backward
         # A fused step would take over the gradient scaler's unscaling, too late for clipping.
         fused = options.precision != "16-mixed"
         self.objectives = make_objectives(losses, self.module, options, fused)
@@ -77,9 +78,10 @@ class GradientTrainer(Trainer):
         self.interval = self.evaluation_interval()
         self.weights: list[Tensor] = list(model.parameters())
         self.averages = [p.detach().clone() for p in self.weights] if options.ema_decay else []
+        # Of steps whose losses are not copied to the host yet: (step, objective, loss, norm of the gradient before clipping).
         self.pending_losses: list[tuple[int, Objective, Tensor, Tensor | None]] = []
         self.flushed_step, self.flushed_time = 0, 0.0
-        self.active: Objective | None = None
+        self.active: Objective | None = None  # the one whose parameters, and no others, require gradients now
         # Buffers may change in a forward pass, as a running mean does; several processes then take those of rank 0.
         state = self.module.state_dict(keep_vars=True).values() if self.group.count > 1 else ()
         self.moving_buffers = [t for t in state if t.is_floating_point() and not isinstance(t, nn.Parameter)]
@@ -89,12 +91,16 @@ class GradientTrainer(Trainer):
     def cumulate_row_weights(self) -> Tensor | None:
         """Return the cumulative sum (N,) of the row weights of the model and of `fit`, or None where neither gives any."""
         weights = None
-        is_own = getattr(self.model.row_weights, "__func__", None) is not GenerativeModel.row_weights
-        if self.window_length is None and is_own:  # that of the base class returns None, and is not worth a copy of all rows
+        # The base class's method returns None, and is not worth a copy of all rows.
+        is_overridden = getattr(self.model.row_weights, "__func__", None) is not GenerativeModel.row_weights
+        if self.window_length is None and is_overridden:
             rows = self.train[:]
             weights = self.model.row_weights(rows.x, rows.c)
         of_fit = self.train.row_weights()
-        weights = of_fit if weights is None else weights if of_fit is None else weights * of_fit.to(weights.device)
+        if weights is None or of_fit is None:
+            weights = of_fit if weights is None else weights
+        else:
+            weights = weights * of_fit.to(weights.device)
         return None if weights is None else weights.double().cpu().cumsum(0)
 
     def evaluation_interval(self) -> int:
@@ -107,10 +113,10 @@ class GradientTrainer(Trainer):
         affordable = -(-rows * 100 // (PASSES_PER_STEP * EVALUATION_PERCENT * self.batch_size))  # rounded up
         return max(min(max(self.steps_per_epoch, LEAST_INTERVAL), MOST_INTERVAL), affordable)
 
-    def autocast(self, objective: int, index: Tensor) -> Tensor:
-        """Return a loss of some rows, computed in the precision of the options."""
+    def autocast(self, place: int, row_index: Tensor) -> Tensor:
+        """Return the loss at a place among the losses, of some rows, computed in the precision of the options."""
         with self.fabric.autocast():
-            return self.module(objective, index)
+            return self.module(place, row_index)
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -125,15 +131,15 @@ class GradientTrainer(Trainer):
                 parameter.grad = None
 
     def loop(self) -> str:
-        epoch = -1  # none yet; a resumed training may begin within an epoch
-        batches: tuple[Tensor, ...] = ()
-        if self.evaluated < 0:
+        loaded_epoch = -1  # the epoch of `batches`: none yet, and a resumed training may begin within one
+        batches: tuple[Tensor, ...] = ()  # the row indices of every batch
+        if self.evaluated < 0:  # never
             self.evaluate_and_record()
         while (stopped := self.over()) is None:
-            now, at = divmod(self.step, self.steps_per_epoch)
-            if now != epoch:
-                epoch, batches = now, self.batches(now)
-            self.train_step(batches[at])
+            epoch, i = divmod(self.step, self.steps_per_epoch)
+            if epoch != loaded_epoch:
+                loaded_epoch, batches = epoch, self.batches(epoch)
+            self.train_step(batches[i])
             if self.step - self.flushed_step >= FLUSH_STEPS or self.seconds - self.flushed_time > FLUSH_SECONDS:
                 self.flush_losses()
                 self.show(self.means())
@@ -150,7 +156,7 @@ class GradientTrainer(Trainer):
         return stopped
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
-        """Return the training rows of an epoch in batches.
+        """Return the batches of an epoch, each as the indices of its training rows.
 
         Without weights, the rows come in a random order, and the last ones, too few for a batch, are left out of this epoch.
         With weights, rows are drawn with replacement: a row may come twice, or not at all.
@@ -167,17 +173,17 @@ class GradientTrainer(Trainer):
             drawn = torch.rand(self.rows_per_epoch, generator=random, dtype=torch.float64) * total
             order = torch.searchsorted(self.cumulative_weights, drawn, right=True).clamp(max=self.rows_per_epoch - 1)
         if self.window_length is not None:  # one long sequence is cut at other places every epoch
-            first = int(torch.randint(self.window_length, (1,), generator=random))
-            order = (order * self.window_length + first).clamp(max=len(self.train) - 1)
+            shift = int(torch.randint(self.window_length, (1,), generator=random))
+            order = (order * self.window_length + shift).clamp(max=len(self.train) - 1)
         order = order.to(self.train.x.device)
         return order[: self.steps_per_epoch * self.batch_size].split(self.batch_size)
 
-    def train_step(self, index: Tensor) -> None:
-        """Make one step: lower every loss whose interval it is on the rows of a batch, and average the weights."""
-        rate = self.options.rate(self.budget.spent(self.step, self.seconds))
+    def train_step(self, row_index: Tensor) -> None:
+        """Make one step on the rows of a batch: lower every loss that is due by its interval, and average the weights."""
+        rate = self.options.rate(self.budget.spent(self.step, self.seconds))  # the share of the learning rate, by the schedule
         for objective in self.objectives:
             if self.step % objective.interval == 0:
-                self.optimizer_step(objective, index, rate)
+                self.optimizer_step(objective, row_index, rate)
         self.step += 1
         if self.averages:
             # A warm-up of the average: early weights are poor, and are forgotten faster.
@@ -187,27 +193,27 @@ class GradientTrainer(Trainer):
             losses = {one.name: loss for step, one, loss, _ in self.pending_losses if step == self.step}
             self.group.call("on_train_batch_end", step=self.step, losses=losses)
 
-    def optimizer_step(self, objective: Objective, index: Tensor, rate: float) -> None:
+    def optimizer_step(self, objective: Objective, row_index: Tensor, rate: float) -> None:
         """Make one step of one loss; `rate` is the schedule's share of its learning rate."""
         if self.active is not objective:
             objective.require_gradients()
             self.active = objective
         try:
-            loss = self.shared_gradients(objective, index)
+            loss = self.shared_gradients(objective, row_index)
         except Exception as error:
             # torch.compile builds the backward pass at its first call, and fails there for double backward (the gradient
             # penalties of a critic): fall back to eager mode then.
             if lacks_memory(error):
                 raise TrainingError(
-                    f"There is not enough memory for a step on {len(index):,} rows; choose a smaller batch_size, a shorter"
+                    f"There is not enough memory for a step on {len(row_index):,} rows; choose a smaller batch_size, a shorter"
                     " length of sequences or a smaller model."
                 ) from error
-            value = self.module.values[objective.index]
-            if not (isinstance(value, Compiled) and value.compiled):
+            function = self.module.loss_functions[objective.place]
+            if not (isinstance(function, Compiled) and function.compiled):
                 raise
-            value.give_up(error)
-            loss = self.shared_gradients(objective, index)
-        precision, norm = self.fabric.strategy.precision, None
+            function.give_up(error)
+            loss = self.shared_gradients(objective, row_index)
+        precision, norm = self.fabric.strategy.precision, None  # with "16-mixed", `precision` scales losses and gradients
         if self.options.max_grad_norm is not None:
             for optimizer in objective.optimizers:
                 precision.unscale_gradients(optimizer)
@@ -220,29 +226,31 @@ class GradientTrainer(Trainer):
             objective.after()
         self.pending_losses.append((self.step + 1, objective, loss.detach(), norm))
 
-    def shared_gradients(self, objective: Objective, index: Tensor) -> Tensor:
+    def shared_gradients(self, objective: Objective, row_index: Tensor) -> Tensor:
         """Return a loss of some rows and leave its gradients in every process, each of which computes those of its part."""
         if self.group.count == 1:
-            return self.gradients(objective, index)
-        part, versions = self.group.part(index), [tensor._version for tensor in self.moving_buffers]
-        loss = self.group.reduce_gradients(objective.parameters, self.gradients(objective, part), len(part) / len(index))
+            return self.gradients(objective, row_index)
+        # PyTorch counts a tensor's changes in place in `_version`.
+        part, versions = self.group.part(row_index), [tensor._version for tensor in self.moving_buffers]
+        loss = self.group.reduce_gradients(objective.parameters, self.gradients(objective, part), len(part) / len(row_index))
         if versions != [tensor._version for tensor in self.moving_buffers]:
             # A forward pass that changes buffers may change parameters too.
             self.group.broadcast([*self.moving_buffers, *self.module.parameters()])
         return loss
 
-    def gradients(self, objective: Objective, index: Tensor) -> Tensor:
+    def gradients(self, objective: Objective, row_index: Tensor) -> Tensor:
         """Return a loss of some rows, and leave its gradients in its parameters."""
         for parameter in objective.parameters:
             parameter.grad = None
-        piece = min(objective.piece or len(index), -(-len(index) // self.options.accumulate))
-        if piece >= len(index):
-            loss = self.value(objective.index, index)
+        # `piece` rows at a time, in the memory that so many rows take; gradients, weighted by their rows, add up in `grad`.
+        piece = min(objective.piece or len(row_index), -(-len(row_index) // self.options.accumulate))
+        if piece >= len(row_index):
+            loss = self.compute_loss(objective.place, row_index)
             self.backward(loss)
             return loss
         losses = []
-        for part in index.split(piece):
-            loss = self.value(objective.index, part) * (len(part) / len(index))
+        for part in row_index.split(piece):
+            loss = self.compute_loss(objective.place, part) * (len(part) / len(row_index))
             self.backward(loss)
             losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -261,7 +269,7 @@ class GradientTrainer(Trainer):
         if self.evaluated_losses and self.options.max_grad_norm is not None:
             norms = torch.stack([norm for *_, norm in pending if norm is not None]).tolist()
             for (_, objective, _, _), norm in zip(pending, norms, strict=True):
-                objective.gradient += norm
+                objective.norm_sum += norm
         for (step, objective, _, _), value in zip(pending, values, strict=True):
             if not math.isfinite(value):
                 what = f"The loss {objective.name!r} became {value} at step {step}; expected a finite number"
@@ -269,13 +277,13 @@ class GradientTrainer(Trainer):
                 raise NonFiniteLossError(
                     f"{what}. {kept}. Try a smaller learning_rate or max_grad_norm, or look for extreme values in the data."
                 )
-            objective.total += value
-            objective.count += 1
+            objective.loss_sum += value
+            objective.steps += 1
 
     def means(self) -> dict[str, float | None]:
         """Return every loss's mean since the last row of the history; of likelihoods in nats a row."""
         sizes = {one.name: self.unit.elements if one.of_elements else 1.0 for one in self.objectives}
-        return {one.name: sizes[one.name] * one.total / one.count if one.count else None for one in self.objectives}
+        return {one.name: sizes[one.name] * one.loss_sum / one.steps if one.steps else None for one in self.objectives}
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
 
@@ -289,15 +297,15 @@ class GradientTrainer(Trainer):
         return (late or self.step % self.interval == 0) and affordable
 
     def evaluate_and_record(self) -> None:
-        """Evaluate the weights, averaged where they are, and record them with the mean losses since the last evaluation."""
+        """Evaluate the weights, or their average where there is one, and record it with the mean losses since the last time."""
         self.flush_losses()
         with self.averaged():
-            value, numbers = self.evaluate_and_keep_best()
+            criterion, numbers = self.evaluate_and_keep_best()
         if self.evaluated_losses:
-            numbers |= {f"gradient of {one.name}": one.gradient / one.count for one in self.objectives if one.gradient}
-        self.record(self.means(), value, numbers)
+            numbers |= {f"gradient of {one.name}": one.norm_sum / one.steps for one in self.objectives if one.norm_sum}
+        self.record(self.means(), criterion, numbers)
         for objective in self.objectives:
-            objective.total, objective.gradient, objective.count = 0.0, 0.0, 0
+            objective.loss_sum, objective.norm_sum, objective.steps = 0.0, 0.0, 0
         self.alarm()
 
     def alarm(self, ended: bool = False) -> None:
@@ -343,18 +351,18 @@ class GradientTrainer(Trainer):
         return [optimizer for objective in self.objectives for optimizer in objective.optimizers]
 
     def numbers(self) -> dict[str, Any]:
-        sums = [(one.total, one.gradient, one.count) for one in self.objectives]
+        sums = [(one.loss_sum, one.norm_sum, one.steps) for one in self.objectives]
         return {"losses": sums, "precision": self.fabric.strategy.precision.state_dict()}
 
     def restore(self, groups: dict[str, dict[str, Tensor]], training: dict[str, Any]) -> None:
         self.module.load_state_dict(groups["weights"])
         for i, average in enumerate(self.averages):
             average.copy_(groups["averages"][str(i)])
-        for objective, (total, gradient, count) in zip(self.objectives, training["losses"], strict=True):
-            checkpoint.check_number("sum of a loss", total)
-            checkpoint.check_number("sum of gradients", gradient, least=0)
-            checkpoint.check_count("number of losses", count)
-            objective.total, objective.gradient, objective.count = total, gradient, count
+        for objective, (loss_sum, norm_sum, steps) in zip(self.objectives, training["losses"], strict=True):
+            checkpoint.check_number("sum of a loss", loss_sum)
+            checkpoint.check_number("sum of gradients", norm_sum, least=0)
+            checkpoint.check_count("number of losses", steps)
+            objective.loss_sum, objective.norm_sum, objective.steps = loss_sum, norm_sum, steps
         for index, optimizer in enumerate(self.optimizers()):
             checkpoint.restore_optimizer(index, optimizer, groups.get("optimizer", {}))
         self.fabric.strategy.precision.load_state_dict(training["precision"])

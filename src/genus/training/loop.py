@@ -67,10 +67,10 @@ def fit(
     A model with losses is trained by gradients: each loss of `model.losses()` has an Adam of its own (Kingma & Ba 2015,
     arXiv:1412.6980), and a Muon for the matrices that it names (Jordan et al. 2024, kellerjordan.github.io/posts/muon). A
     `Counted` model observes all rows once; it uses max_seconds, seed, validation, batch_size, row_weights and the checkpoint,
-    and ignores the other arguments. A `Learned` model learns in one call from all rows, anew at
-    each call of `fit`; it uses max_seconds, seed, validation and the checkpoint, which is written at the end. A `Composed`
-    model, a stack, trains its members one after the other, each with an equal share of the seconds that are left and with all
-    of the other budgets; it writes no checkpoint.
+    and ignores the other arguments. A `Learned` model learns in one call from all rows, anew at each call of `fit`; it uses
+    max_seconds, seed, validation and the checkpoint, which is written at the end. A `Composed` model, a stack, trains its
+    members one after the other, each with an equal share of the seconds that are left and with all of the other budgets; it
+    writes no checkpoint.
 
     A model that has been trained before, by `fit` or by a loop of one's own, goes on from its weights. Parameters that require
     no gradients keep their values.
@@ -148,12 +148,12 @@ def fit(
     )  # fmt: skip
     group = Group(fabric)
     options = _shared(options, group)
-    alone = losses is None and isinstance(model, Composed | Learned)
-    if group.count > 1 and alone:  # rank 0 trains them, and the others get a copy
-        first = replace(options, device=str(fabric.device))  # type: ignore[union-attr]
-        history, model.held_out = group.run_on_first(lambda: (_fit(model, data, losses, first, group.alone()), model.held_out))
+    in_one_process = losses is None and isinstance(model, Composed | Learned)
+    if group.count > 1 and in_one_process:  # rank 0 trains the model, and the other processes get a copy
+        here = replace(options, device=str(fabric.device))  # type: ignore[union-attr]
+        history, model.held_out = group.run_on_first(lambda: (_fit(model, data, losses, here, group.alone()), model.held_out))
         if not group.is_first:
-            prepare(model, data, None, options.seed)  # for the codec
+            prepare(model, data, None, options.seed)  # it gives the model the codec of the data
         group.broadcast_state(model)
         return history
     return _fit(model, data, losses, options, group)
@@ -170,21 +170,21 @@ def _shared(options: FitOptions, group: Group) -> FitOptions:
     precision = options.precision or str(group.fabric.strategy.precision.precision)
     own = {"validation": options.validation, "device": str(group.fabric.device)}
     own |= {"progress": options.progress and group.is_first, "row_weights": options.row_weights}
-    # Data and functions are not sent between processes: each keeps its own.
+    # Data and functions are not sent between processes: each keeps its own, and None is sent in their place.
     own |= {name: getattr(options, name) for name in ("lr_schedule", "optimizer") if callable(getattr(options, name))}
-    sent: dict[str, Any] = dict.fromkeys(own.keys() - {"device", "progress"})
-    first = group.from_first(replace(options, **sent, precision=None if precision == "32-true" else precision))
-    return replace(first, **own)
+    not_sent: dict[str, Any] = dict.fromkeys(own.keys() - {"device", "progress"})
+    of_first = group.from_first(replace(options, **not_sent, precision=None if precision == "32-true" else precision))
+    return replace(of_first, **own)
 
 
 def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, options: FitOptions, group: Group) -> History:
-    """Train a model by options that are checked."""
+    """Train a model by options that are checked, and keep with it what later questions need of the rows."""
     is_composed = isinstance(model, Composed) and losses is None
     if is_composed and options.resume:
         raise TrainingError(f"The training of a {model.name} cannot be resumed; leave resume out, and it starts afresh.")
     if is_composed:
         options = replace(options, checkpoint=None, checkpoint_every=None)
-    train, held = _split(model, data, options, losses is None)
+    train, held = _split(model, data, options, losses is None)  # held: the validation rows, which are held out, or None
     group.check_same(len(train), "their numbers of rows")
     chosen_device = find_device(options.device)
     without_gradients = losses is None and isinstance(model, Composed | Counted | Learned)
@@ -197,7 +197,8 @@ def _fit(model: GenerativeModel, data: Any, losses: Sequence[Loss] | None, optio
             history = _fit_composed(model, train, held, options, interrupt, group)
         else:
             history = _fit_one(model, train, held, options, interrupt, losses_to_lower, losses is not None, group=group)
-    is_private = getattr(model, "privacy", None) is not None  # then nothing is kept that shows single rows without noise
+    # A family with differential privacy keeps nothing that shows single rows without noise.
+    is_private = getattr(model, "privacy", None) is not None
     model.held_out = None if held is None or is_private else HeldOut.of(model, held.x, held.c)
     model.calibrations = {}  # they calibrated the model as it was before
     model.contexts = None if is_private else _contexts(train)
@@ -216,7 +217,7 @@ def _fit_one(
     title: str = "",
     group: Group | None = None,
 ) -> History:
-    """Train a model that is no composition of others.
+    """Train a model that is not composed of others: initialise it, choose the trainer, and run that.
 
     Args:
         losses: to lower, none for a model that learns without gradients; None: the model's own.
@@ -230,10 +231,10 @@ def _fit_one(
     if losses is None:
         losses = [] if is_counted or is_learned else trainable(model, model.losses())
     options = options.with_defaults({} if own_losses else model.fit_defaults)
-    # All of genus's own draws inside come from the generators of this seed.
+    # Inside, genus's own draws come from the generators of this seed, which are bound to the thread (genus/random.py).
     with seed_bound(options.seed), Progress(title or model.family_name, options.progress) as bar:
         if not options.resume:
-            # `initialise` may also call functions of torch without a generator; they draw from the seed's too.
+            # `initialise` may also call functions of torch without a generator; these too then draw from the seed's.
             with torch_functions_seeded():
                 _count_labels(model, train, held)
                 if model.untrained:
@@ -251,6 +252,7 @@ def _fit_one(
             size = min(options.batch_size or batch_size_for(len(train), length), len(train))
             trainer = GradientTrainer(job, losses, size)
             group.broadcast(list(trainer.module.parameters()))  # those of critics too, which are no part of the model
+        # Each process has noise of its own in its losses; rank 0 keeps the seed's, as a training in one process has it.
         with nullcontext() if group.is_first or is_counted else seed_bound(group.noise_seed(options.seed)):
             if options.resume:
                 trainer.resume()
@@ -267,7 +269,11 @@ def _fit_composed(
     interrupt: Interrupt,
     group: Group | None = None,
 ) -> History:
-    """Train a model that is composed of others."""
+    """Train a model that is composed of others: every member by `_fit_one`, or by this function where it is composed too.
+
+    The arguments are those of `_fit_one`. The trainer gets `options` twice, with this model's defaults for itself, and without
+    for the members, each of which has its own.
+    """
 
     def fit_member(member: GenerativeModel, train: Rows, held: Rows, options: FitOptions, title: str) -> History:
         if isinstance(member, Composed):
@@ -292,14 +298,15 @@ def _split(model: GenerativeModel, data: Any, options: FitOptions, by_model: boo
         by_model: whether the model is trained in its own way, and not by losses that the caller passed.
     """
     is_counted = isinstance(model, Counted) and by_model
-    crosses_folds = by_model and isinstance(model, Composed) and len(model.fits[0]) > 1  # each fold validates the others
+    # A stack with folds trains each member once for every fold without the fold's rows, which then validate it.
+    crosses_folds = by_model and isinstance(model, Composed) and len(model.fits[0]) > 1
     is_share = isinstance(options.validation, int | float)
     if crosses_folds and not is_share and options.validation is not None:
         raise TrainingError(
             f"This {model.name} crosses folds and has no use for other validation rows; leave validation out, or build it with"
             " folds=1."
         )
-    not_split = (is_counted or crosses_folds) and is_share  # all rows are counted, and none held out
+    not_split = (is_counted or crosses_folds) and is_share  # all rows train the model, and none are held out
     if options.row_weights is not None and (not _weighs(model, by_model) or hasattr(data, "blocks")):
         raise TrainingError(
             f"The training of this {model.name} does not weigh rows; leave row_weights out and repeat rows, or pass losses=."
@@ -313,7 +320,7 @@ def _weighs(model: GenerativeModel, by_model: bool) -> bool:
 
 
 def _checked(losses: Sequence[Loss]) -> Sequence[Loss]:
-    """Return the losses, or raise TrainingError where they are no list of Loss."""
+    """Return the losses; raise TrainingError where they are not a list of `Loss`."""
     if isinstance(losses, Loss) or not all(isinstance(loss, Loss) for loss in losses):
         raise TrainingError("losses must be a list of Loss, each with the parameters that it trains.")
     return losses

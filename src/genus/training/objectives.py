@@ -28,9 +28,10 @@ FUSED = ("cpu", "cuda", "mps")
 
 
 class Step(nn.Module):
-    """Compute a loss: forward(objective, index) -> the scalar loss number `objective` of the rows at `index`.
+    """Compute a loss: forward(place, row_index) -> the scalar loss at that place among the losses, of the rows at the index.
 
-    It takes the rows' index, not the rows: autocast would cast a module's inputs to bfloat16, in which data in their own units
+    It is one module around the model and all that losses bring along, so that one device and one state_dict serve them. It
+    takes the rows' index, not the rows: autocast would cast a module's inputs to bfloat16, in which data in their own units
     lose their digits.
     """
 
@@ -43,24 +44,26 @@ class Step(nn.Module):
         self.modules_of_losses = nn.ModuleList(m for m in modules if not own.issuperset(map(id, m.parameters())))
         own.update(map(id, self.modules_of_losses.parameters()))
         self.others = nn.ParameterList(p for loss in losses for p in loss.parameters if id(p) not in own)
-        self.values = [Compiled(loss.value, "training") if compiled else loss.value for loss in losses]
+        self.loss_functions = [Compiled(loss.value, "training") if compiled else loss.value for loss in losses]
+        # Functions of others may call torch's functions that draw; those draw from the generator of the seed too.
         foreign = any(str(getattr(loss.value, "__module__", "")).split(".")[0] != "genus" for loss in losses)
-        self.drawing: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.seeded: Callable[[], AbstractContextManager[None]] = nullcontext
         if not compiled and (foreign or not draws_by_generator(self)):  # `Compiled` seeds torch's functions itself
-            self.drawing = torch_functions_seeded
+            self.seeded = torch_functions_seeded
         self.rows = rows
-        self.device = None if rows.x.device == device else device
+        self.device = None if rows.x.device == device else device  # where the rows of a batch are to be copied; None: nowhere
 
-    def forward(self, objective: int, index: Tensor) -> Tensor:
-        """Return a loss, by its place among the losses, of the rows of an index (B,)."""
-        rows = self.rows[index]
+    def forward(self, place: int, row_index: Tensor) -> Tensor:
+        """Return the loss at a place among the losses, of the rows at an index (B,)."""
+        rows = self.rows[row_index]
         if self.device is not None:
             rows = rows.to(self.device)
-        with self.drawing():
-            return _scalar(self.values[objective](rows.x, rows.c))
+        with self.seeded():
+            return _scalar(self.loss_functions[place](rows.x, rows.c))
 
 
 def _scalar(value: Tensor) -> Tensor:
+    """Return a loss; raise TrainingError unless it is one number with a gradient."""
     if not isinstance(value, Tensor):
         raise TrainingError(f"A loss must be a tensor of one number, with gradients; this one is a {type(value).__name__}.")
     if value.ndim:
@@ -74,18 +77,18 @@ def _scalar(value: Tensor) -> Tensor:
 class Objective:
     """Hold one loss with the parameters that it moves and their optimizers: Adam, and Muon for the matrices that it names."""
 
-    index: int
+    place: int  # among the losses of the training
     name: str
-    interval: int
+    interval: int  # the loss is lowered at every such step
     parameters: list[nn.Parameter]
     others: list[nn.Parameter]  # parameters that must not get gradients from this loss
     optimizers: list[torch.optim.Optimizer]  # "initial_lr" is the learning rate before the schedule
     after: Callable[[], None] | None = None  # called after each of its steps
     piece: int | None = None  # rows whose gradient is computed at a time
     of_elements: bool = False  # the loss is a mean over elements of sequences, not over rows
-    total: float = 0.0  # sum of the losses since the last row of the history
-    gradient: float = 0.0  # sum of the gradient's norms, likewise
-    count: int = 0  # of the steps in these sums
+    loss_sum: float = 0.0  # of the steps since the last row of the history
+    norm_sum: float = 0.0  # of the gradient's norms, likewise
+    steps: int = 0  # how many steps are in these sums
 
     def require_gradients(self) -> None:
         """Ask for gradients of this loss's parameters, and of no others."""
@@ -119,13 +122,13 @@ def make_objectives(losses: Sequence[Loss], module: nn.Module, options: FitOptio
     Muon's steps are scaled to the size of Adam's (Liu et al. 2025, arXiv:2502.16982), so that one rate serves both.
     """
     made = []
-    for index, loss in enumerate(losses):
+    for place, loss in enumerate(losses):
         parameters = list(loss.parameters)
         own = set(map(id, parameters))
         others = [p for p in module.parameters() if id(p) not in own]
         optimizers = _optimizers(loss, parameters, options, fused)
         made.append(
-            Objective(index, loss.name, loss.interval, parameters, others, optimizers, loss.after, loss.piece, loss.of_elements)
+            Objective(place, loss.name, loss.interval, parameters, others, optimizers, loss.after, loss.piece, loss.of_elements)
         )
     return made
 

@@ -46,7 +46,7 @@ class Job(NamedTuple):
         train: the training rows, on any device.
         validation: the validation rows, on the model's device; None for none.
         options: the options of `fit`, with the family's defaults filled in.
-        interrupt: its `asked` is true once Ctrl-C was pressed.
+        interrupt: its `asked` is true once Ctrl-C was pressed, or SIGTERM or SIGHUP came.
         progress: the progress bar.
         group: the processes that train together.
     """
@@ -63,7 +63,9 @@ class Job(NamedTuple):
 class Trainer(ABC):
     """Train a model, evaluate it on validation rows, keep its best weights, and write a checkpoint to resume from.
 
-    A subclass gives `loop`; and `tensors`, `numbers` and `restore` where a checkpoint needs more than the model's weights.
+    `run` calls `loop`, and does what every training does before and after it. A subclass gives `loop`, in which it calls
+    `over`, `evaluate_and_keep_best`, `record` and `save`; and `tensors`, `numbers` and `restore` where a checkpoint needs more
+    than the model's weights.
 
     Args:
         job: the model, its rows and the options.
@@ -83,10 +85,12 @@ class Trainer(ABC):
         self.steps_per_epoch = steps_per_epoch
         self.budget = Budget.of(self.options, steps_per_epoch, most_steps)
         self.module: nn.Module = self.model  # the module with all weights that are trained, those of a critic too
-        self.settings: dict[str, Any] = {}  # only a checkpoint needs them, and they read all rows
+        # What a resumed training must share with the saved one; only a checkpoint needs it, and it takes a look at all rows.
+        self.settings: dict[str, Any] = {}
         if self.options.checkpoint is not None:
             self.settings = checkpoint.settings(self.model, self.train, self.validation, self.options, batch_size, losses)
         self.evaluated_losses = [loss for loss in losses if loss.evaluate is not None]
+        # The history and the progress show a likelihood in the unit of the data: nats a row, or bits a character.
         self.unit = Unit.of(self.model.codec or Codec(self.model.space), self.train[:UNIT_ROWS].x)
         in_nats = self.model.info.likelihood != "none" and all(loss.module is None for loss in losses)
         self.history = History(unit=self.unit.name, scale=self.unit.scale) if in_nats else History()
@@ -95,8 +99,9 @@ class Trainer(ABC):
         self.evaluated = -1  # the step of the last evaluation
         self.evaluation_seconds = 0.0  # of the last evaluation; as many are reserved for the final one
         self.all_evaluation_seconds = 0.0
-        self._start, self._saved = time.perf_counter(), 0.0
-        self._agreed = (0.0, False)  # what `Group.agree` returned: seconds, and whether to stop
+        self._start = time.perf_counter()
+        self._saved = 0.0  # the seconds of training when the checkpoint was last written
+        self._agreed_seconds = 0.0  # the seconds of training by the clock of rank 0, where several processes train
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -143,22 +148,22 @@ class Trainer(ABC):
         """Return the message of an interruption: what the model holds now, and how to go on."""
         path = self.options.checkpoint
         kept = f"the model has its best weights so far, those of step {self.best.step}"
-        how = (
+        how_to_go_on = (
             "pass checkpoint= to be able to go on"
             if path is None
             else f"fit(..., checkpoint={os.fspath(path)!r}, resume=True) goes on"
         )
-        return f"Training was interrupted after step {self.step}; {kept}; {how}."
+        return f"Training was interrupted after step {self.step}; {kept}; {how_to_go_on}."
 
     @property
     def seconds(self) -> float:
         """Return the seconds of training so far; after a resume they include the time before it."""
-        return self._agreed[0] if self.group.count > 1 else time.perf_counter() - self._start
+        return self._agreed_seconds if self.group.count > 1 else time.perf_counter() - self._start
 
     def over(self) -> str | None:
         """Return why training must end now, or None to go on; all processes call it at the same steps, to agree on the time."""
-        self._agreed = self.group.agree(time.perf_counter() - self._start, self.interrupt.asked)
-        if self._agreed[1]:
+        self._agreed_seconds, asked = self.group.agree(time.perf_counter() - self._start, self.interrupt.asked)
+        if asked:
             return INTERRUPTED
         if self.best.waited >= self.options.patience:  # type: ignore[operator]
             return "early stopping"
@@ -167,8 +172,9 @@ class Trainer(ABC):
     # -- evaluation ---------------------------------------------------------------------------------------------------
 
     def measure(self, rows: Rows) -> tuple[float | None, dict[str, float]]:
-        """Return the criterion of some rows, and the numbers that losses add to the history.
+        """Return the criterion of some rows, lower being better, and the numbers that losses add to the history.
 
+        The criterion is that of a loss whose `evaluate` gives one, else `model.criterion`: minus the mean log-density, say.
         Every evaluation draws from the same seed, so that criteria differ by the weights alone, and training's own random
         numbers do not depend on evaluations.
         """
@@ -177,8 +183,8 @@ class Trainer(ABC):
             numbers: dict[str, float] = {}
             for loss in self.evaluated_losses:
                 numbers |= loss.evaluate(rows.x, rows.c) if loss.evaluate is not None else {}
-            value = numbers.pop("criterion", None)
-            return (self.model.criterion(rows.x, rows.c) if value is None else value), numbers
+            criterion = numbers.pop("criterion", None)
+            return (self.model.criterion(rows.x, rows.c) if criterion is None else criterion), numbers
 
     def limit_validation_rows(self) -> None:
         """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, but at least `probe` rows.
@@ -204,20 +210,20 @@ class Trainer(ABC):
         """
         start = time.perf_counter()
         measured = (None, {}) if self.validation is None or not self.group.is_first else self.measure(self.validation)
-        (value, numbers), self.evaluation_seconds = self.group.from_first((measured, time.perf_counter() - start))
-        if value is None and not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+        (criterion, numbers), self.evaluation_seconds = self.group.from_first((measured, time.perf_counter() - start))
+        if criterion is None and not all(bool(p.isfinite().all()) for p in self.model.parameters()):
             raise NonFiniteLossError(
                 f"The weights stopped being finite before step {self.step}, and the model has kept those of step"
                 f" {self.best.step}. Try a smaller learning_rate or max_grad_norm, or look for extreme values in the data."
             )
-        self.best.offer(self.model, self.step, value)
+        self.best.offer(self.model, self.step, criterion)
         self.all_evaluation_seconds += self.evaluation_seconds
-        return value, numbers
+        return criterion, numbers
 
-    def record(self, losses: dict[str, float | None], value: float | None, numbers: dict[str, float]) -> None:
+    def record(self, losses: dict[str, float | None], criterion: float | None, numbers: dict[str, float]) -> None:
         """Append an evaluation to the history, and show it."""
         epoch = self.step / self.steps_per_epoch
-        row = {"step": self.step, "epoch": epoch, "seconds": self.seconds, **losses, "criterion": value}
+        row = {"step": self.step, "epoch": epoch, "seconds": self.seconds, **losses, "criterion": criterion}
         self.history.rows.append(row | ({"watched": numbers} if numbers else {}))
         self.group.log_row(self.history.rows[-1])
         self.evaluated = self.step

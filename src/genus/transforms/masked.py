@@ -18,9 +18,10 @@ __all__ = ["MaskedAutoregressive"]
 class MaskedAutoregressive(Transform):
     """Map x to z_i = f(x_i; p_i(x_<i, c)), all p_i by one masked net (Papamakarios et al. 2017, arXiv:1705.07057).
 
-    `forward` is one pass of the net. `inverse` goes coordinate by coordinate, but computes every hidden unit once, so that it
-    costs about a pass too; both have gradients. The net sees coordinates clipped to 10 standard deviations, so that far outside
-    the data its parameters p_i are constant.
+    f is a `Map`, a bijection of one number, and p_i are its parameters: `Affine` has two, a shift and a log-scale. `forward` is
+    one pass of the net. `inverse` goes coordinate by coordinate, but computes every hidden unit once, so that it costs about a
+    pass too; both have gradients. The net sees coordinates clipped to -10 ... 10, which are standard deviations where data are
+    standardised, so that far outside the data the parameters p_i are constant.
 
     Args:
         dim: the number of coordinates, D.
@@ -54,6 +55,7 @@ class MaskedAutoregressive(Transform):
         self.allow_missing = allow_missing
         # Instead of giving the net an order, the coordinates are permuted before it: with its own order its masks are nearly
         # block-triangular, so that the kernel in nets/kernels/blocks.py skips most of the weights that they set to 0.
+        # Each coordinate is one input of the net, and has as many outputs as the map has parameters.
         self.net = MaskedMLP([1] * dim, hidden, [self.map.size] * dim, context_dim, dropout, residual, direct)
         self.permutation = Permutation(order) if order is not None else None
 
@@ -106,7 +108,7 @@ class MaskedAutoregressive(Transform):
     def _elementwise_by_position(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return z and log|dz_i/dx_i| as `elementwise` does, but in the net's order."""
         x = x if self.permutation is None else self.permutation(x)[0]
-        p = self.net(clip_for_net(x, self.allow_missing), c).unflatten(1, (-1, self.map.size))
+        p = self.net(clip_for_net(x, self.allow_missing), c).unflatten(1, (-1, self.map.size))  # (B, D, parameters of the map)
         return skip_missing(self.map.forward, x, p) if self.allow_missing else self.map.forward(x, p)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -133,14 +135,14 @@ class MaskedAutoregressive(Transform):
             x (B, D), and log|det dx/dz| (B,) in nats.
         """
         z = z if self.permutation is None else self.permutation(z)[0]
-        p, state = self.net.start(len(z), c)  # p (B, the map's parameters) of the first coordinate
+        p, state = self.net.start(len(z), c)  # p (B, parameters of the map) is that of the first coordinate
         x: list[Tensor] = []
         log_slopes: list[Tensor] = []
         for i, z_i in enumerate(z.unbind(1)):
             x_i, log_slope = skip_missing(self.map.inverse, z_i, p) if self.allow_missing else self.map.inverse(z_i, p)
             x.append(x_i)
             log_slopes.append(log_slope)
-            if i + 1 < self.net.dim:
+            if i + 1 < self.net.dim:  # x_i is now known to the net, which gives the parameters of the next coordinate
                 p, state = self.net.step(state, i, clip_for_net(x_i, self.allow_missing).unsqueeze(1))
         in_order, log_det = torch.stack(x, dim=1), torch.stack(log_slopes).sum(0)
         return in_order if self.permutation is None else self.permutation.inverse(in_order)[0], log_det
