@@ -71,6 +71,11 @@ def test_a_member_that_adds_nothing_has_no_weight_but_by_chance() -> None:
     assert weighted <= 10
 
 
+def test_members_that_are_equal_but_for_rounding_are_not_mixed() -> None:
+    table = torch.full((10, 3), -0.6931471805599453, dtype=torch.float64) + torch.tensor([0.0, 1e-16, -1e-16])
+    assert sorted(mixture_weights(table).tolist()) == [0, 0, 1]
+
+
 def test_rows_without_mass_leave_weights_finite() -> None:
     table = torch.tensor([[-1.0, -math.inf, -math.inf], [-math.inf, -1.0, math.nan], [-math.inf] * 3] * 10)
     assert mixture_weights(table).tolist() == pytest.approx([0.5, 0.5, 0.0], abs=0.02)

@@ -266,7 +266,8 @@ def smoothed_apart(counts: Tensor, prior: Tensor, missing: Tensor) -> Tensor:
 
 def only_blanks(leaves: ColumnLeaves, state: np.ndarray) -> np.ndarray:
     """Return for each state (states,) whether the missing value is all that it holds, by the states (leaves,) of leaves."""
-    blank = np.arange(len(state)) == (leaves.blank if leaves.kind.has_missing else -1)
+    several = leaves.kind.has_missing and leaves.count > 1  # in a column of nothing but blanks there is nothing to tell apart
+    blank = np.arange(len(state)) == (leaves.blank if several else -1)
     return np.bincount(state, ~blank) == 0
 
 

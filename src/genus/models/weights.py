@@ -10,7 +10,7 @@ from torch import Tensor
 __all__ = ["mixture_weights"]
 
 PASSES = 500  # of EM, at most
-TOLERANCE = 1e-7  # nats a row, below which a pass has gained nothing
+TOLERANCE = 1e-7  # nats a row, below which a pass, or a mixture, has gained nothing
 ROW = 1.0  # rows' worth that is spread evenly over the members, so that none of them has no weight by accident
 STEPS = 100  # on the way from the best member alone to the weights of EM
 ERRORS = 2.0  # standard errors by which a gain has to be above nothing
@@ -54,7 +54,7 @@ def _surely_better(table: Tensor, fitted: Tensor) -> Tensor:
     shares = torch.linspace(0, 1, STEPS + 1, dtype=torch.float64)
     gain = torch.logaddexp((1 - shares).log()[:, None], shares.log()[:, None] + above)
     sure = gain.mean(1) - ERRORS * gain.std(1, correction=0) / math.sqrt(len(table))
-    share = shares[int(sure.argmax())]
+    share = shares[int(sure.argmax())] if float(sure.max()) > TOLERANCE else 0.0
     weights = share * fitted
     weights[best] += 1 - share
     return weights
