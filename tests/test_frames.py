@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
+import genus
 from genus import read
 from genus.codec import Codec
 
@@ -214,3 +217,38 @@ def test_numbers_without_a_place_on_the_lattice_may_be_infinite() -> None:
     space = read(np.array([[0.5], [1.0], [1.5]] * 30)).codec
     found = space.encode(np.array([[0.5], [0.75], [1.0], [9.0], [-1.0]]), beyond=True).flatten().tolist()
     assert found == [0.5, math.inf, 1.0, math.inf, math.inf]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [dt.date(2020, 1, day) for day in range(1, 11)],
+        [dt.time(3, 4), dt.time(5, 6)] * 5,
+        [dt.timedelta(days=3), dt.timedelta(days=5)] * 5,
+        [Decimal("1.5"), Decimal("2.5")] * 5,
+    ],
+    ids=lambda values: type(values[0]).__name__,
+)
+def test_dictionaries_of_times_and_decimals_are_columns_of_these(values: list[Any], tmp_path: Path) -> None:
+    """They were levels that no file could hold."""
+    table = pa.table({"a": [1.0, 2.5] * 15, "b": pa.array(values * 3).dictionary_encode()})
+    data = genus.read(table)
+    model = genus.NaiveBayes(data.space)
+    genus.fit(model, data, progress=False)
+    genus.save(model, tmp_path / "m.genus")
+    drawn = genus.load(tmp_path / "m.genus").decode(model.sample(20, seed=0))["b"].to_pylist()
+    assert {type(value) for value in drawn} == {type(values[0])}
+    assert min(values) <= min(drawn) <= max(drawn) <= max(values)
+
+
+def test_a_dictionary_of_bytes_is_left_out() -> None:
+    table = pa.table({"a": [1.0, 2.5] * 15, "b": pa.array([b"x", b"y"] * 15).dictionary_encode()})
+    with pytest.warns(UserWarning, match="column 'b' holds binary values"):
+        assert genus.read(table).space.names == ("a",)
+
+
+def test_numbers_below_all_normal_ones_have_no_formula() -> None:
+    """A multiple of them overflowed."""
+    rng = np.random.default_rng(0)
+    table = {"age": rng.integers(10, 80, 60) * 5e-324, "height": rng.normal(170, 9, 60).round(1), "mass": rng.normal(70, 9, 60)}
+    assert genus.read(table).space.dim == 3

@@ -56,12 +56,16 @@ class Outcome:
     seconds: float
 
     def shows(self, room: int) -> str | None:
-        """Return which fault this is, where a refusal may hold so many bytes; None where it is none."""
+        """Return which fault this is, where a refusal may hold so many bytes; None where it is none.
+
+        A training that went on from a file, and whose model then could not be saved, has refused no file.
+        """
         if self.status not in ("done", "refused"):
             return self.status
         if "SILENT" in self.out:
             return "silent"
-        return "memory" if self.status == "refused" and self.peak > room else None
+        trained = "This model cannot be saved" in self.err
+        return "memory" if self.status == "refused" and self.peak > room and not trained else None
 
     @property
     def kind(self) -> str:

@@ -313,9 +313,10 @@ def _from_frame(frame: Any) -> tuple[pa.Table, Form]:
     labels = (
         tuple(int(n) if not isinstance(n, str) else n for n in raw) if any(isinstance(n, int | np.integer) for n in raw) else ()
     )
-    return pa.table(columns, names=names), Form(
-        container, tuple(type_name(c.type) for c in table.columns), native, labels=labels
-    )
+    # What comes back has the type that it came in, but for dictionaries of what cannot be levels.
+    both = zip((c.type for c in table.columns), (c.type for c in columns), strict=True)
+    types = [new if pa.types.is_dictionary(old) and not pa.types.is_dictionary(new) else old for old, new in both]
+    return pa.table(columns, names=names), Form(container, tuple(map(type_name, types)), native, labels=labels)
 
 
 def _with_index(frame: Any) -> Any:
@@ -374,15 +375,20 @@ def _narrowed(frame: Any) -> list[Any]:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column without the encodings, and the floating-point numbers of 16 bits, that some of Arrow's functions lack."""
+    """Return a column without the encodings, and the numbers of 16 bits, that some of Arrow's functions, or levels, lack."""
     kind = column.type
     if pa.types.is_float16(kind):
         return column.cast(pa.float32())
     if str(kind) == "string_view":
         return column.cast(pa.large_string())
-    if pa.types.is_dictionary(kind) and str(kind.value_type) == "string_view":
+    if not pa.types.is_dictionary(kind):
+        return column
+    held = kind.value_type
+    if str(held) == "string_view":
         return column.cast(pa.dictionary(kind.index_type, pa.large_string(), kind.ordered))
-    return column
+    # Times, decimals and bytes are no levels.
+    odd = pa.types.is_temporal(held) or pa.types.is_decimal(held) or "binary" in str(held)
+    return column.cast(held) if odd else column
 
 
 def to_numbers(column: pa.ChunkedArray) -> np.ndarray:

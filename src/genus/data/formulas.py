@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -14,7 +13,7 @@ from genus.codec.formulas import Formula
 from genus.codec.relations import ALL_DIGITS
 from genus.data.candidates import SURE, Candidate
 from genus.data.equations import COARSE, FEWEST, GLANCE, LONG, formula_of, says_something
-from genus.data.lines import find_lines, find_triples
+from genus.data.lines import TINY, find_lines, find_triples, shortest
 from genus.errors import DataError
 
 __all__ = ["declared_formula", "find_formulas", "in_order", "is_near_constraint"]
@@ -226,19 +225,12 @@ def _factor(values: np.ndarray, of: np.ndarray, unit: float) -> float:
     """Return the shortest positive number that makes values of others, up to half a unit; 0.0 where none of few digits does."""
     known = ~(np.isnan(values) | np.isnan(of))
     values, of = values[known].astype(np.float64), of[known].astype(np.float64)
-    there = of != 0
+    there = np.abs(of) > TINY
     if not there.any() or (np.abs(values[~there]) > unit).any():
         return 0.0
     ends = np.stack([(values[there] + sign * 0.5001 * unit) / of[there] for sign in (-1, 1)])
     low, high = float(ends.min(axis=0).max()), float(ends.max(axis=0).min())
-    if not 0 < low <= high:
-        return 0.0
-    first = math.floor(math.log10(high))
-    for digits in range(LONG):
-        step = 10.0 ** (first - digits)
-        if math.ceil(low / step - 1e-9) * step <= high:
-            return float(f"{math.ceil(low / step - 1e-9) * step:.{LONG}g}")
-    return 0.0
+    return shortest(low, high, LONG) if low > 0 else 0.0
 
 
 # -- declared ---------------------------------------------------------------------------------------------------------------

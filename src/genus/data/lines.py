@@ -14,8 +14,9 @@ from genus.codec.relations import ALL_DIGITS
 from genus.data.candidates import Candidate
 from genus.data.equations import COARSE, FEWEST, GLANCE, SHORT, formula_of, says_something
 
-__all__ = ["find_lines", "find_triples"]
+__all__ = ["TINY", "find_lines", "find_triples", "shortest"]
 
+TINY = 1e-290  # numbers below which a quotient would be infinite, and the powers of ten that round them 0
 STRAIGHT = 0.98  # correlation in a few rows that a line has, rounded to `COARSE` units or finer
 AT_MOST = 1000  # products that are looked at in all rows of a glance, for a column
 
@@ -164,36 +165,36 @@ def _line(values: np.ndarray, of: np.ndarray, unit: float, unit_of: float) -> tu
     """
     known = ~(np.isnan(values) | np.isnan(of))
     values, of = values[known].astype(np.float64), of[known].astype(np.float64)
-    if len(of) < 2 or not np.ptp(of) > 0:
+    if len(of) < 2 or not np.ptp(of) > TINY:
         return None
     i, j = int(of.argmin()), int(of.argmax())
     rise, run = values[j] - values[i], of[j] - of[i]
     exact = EXACTLY * float(np.abs(values).max())
     slack = 0.5001 * (unit + abs(rise / run) * unit_of) + exact
-    slope = _shortest((rise - 2 * slack) / run, (rise + 2 * slack) / run)
+    slope = shortest((rise - 2 * slack) / run, (rise + 2 * slack) / run)
     if not slope:
         return None
     left = values - slope * of
     low, high = float(left.max()) - slack, float(left.min()) + slack
     if low > high or low <= 0 <= high:  # no line, or a multiple
         return None
-    offset = _shortest(low, high)
+    offset = shortest(low, high)
     return (slope, offset) if offset and (slope > 0 or offset > 0) else None
 
 
-def _shortest(low: float, high: float) -> float:
-    """Return the number of fewest digits from low to high, both of one sign; 0.0 where none is short enough.
+def shortest(low: float, high: float, most: int = SHORT + 1) -> float:
+    """Return the number of fewest digits from low to high, both of one sign; 0.0 where none of so many digits is there.
 
-    >>> _shortest(1.79, 1.83), _shortest(-0.31, -0.29), _shortest(273.149, 273.151)
+    >>> shortest(1.79, 1.83), shortest(-0.31, -0.29), shortest(273.149, 273.151)
     (1.8, -0.3, 273.15)
     """
     if low < 0 and high < 0:
-        return -_shortest(-high, -low)
-    if not 0 < low <= high:
+        return -shortest(-high, -low, most)
+    if not TINY < low <= high < math.inf:
         return 0.0
     first = math.floor(math.log10(high))
-    for digits in range(SHORT + 1):
+    for digits in range(most):
         step = 10.0 ** (first - digits)
         if math.ceil(low / step - 1e-9) * step <= high * (1 + 1e-12):
-            return float(f"{math.ceil(low / step - 1e-9) * step:.{SHORT + 1}g}")
+            return float(f"{math.ceil(low / step - 1e-9) * step:.{most}g}")
     return 0.0
