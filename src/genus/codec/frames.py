@@ -386,9 +386,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     held = kind.value_type
     if str(held) == "string_view":
         return column.cast(pa.dictionary(kind.index_type, pa.large_string(), kind.ordered))
-    # Times, decimals and bytes are no levels.
-    odd = pa.types.is_temporal(held) or pa.types.is_decimal(held) or "binary" in str(held)
-    return column.cast(held) if odd else column
+    no_levels = pa.types.is_temporal(held) or pa.types.is_decimal(held) or "binary" in str(held)
+    return column.cast(held) if no_levels else column
 
 
 def to_numbers(column: pa.ChunkedArray) -> np.ndarray:
