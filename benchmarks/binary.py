@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--sets", default=",".join(PUBLISHED))
     parser.add_argument("--families", default=",".join(FAMILIES))
-    parser.add_argument("--seconds", type=float, default=120, help="the most seconds that a family learns for")
+    parser.add_argument("--seconds", type=float, default=600, help="the most seconds that a family learns for")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if not (arguments.data / "binary").is_dir():
