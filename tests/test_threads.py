@@ -235,3 +235,17 @@ def test_reading_measures_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None
         genus.read({"a": [1.5, 2.25, 3.0], "b": ["x", "y", "x"]})
         assert torch.get_num_threads() == 2
     assert seen == [1]
+
+
+def test_dropout_of_a_recurrent_net_of_torch_has_the_seed_too() -> None:
+    """A net without dropout draws nothing, so that no seed is set for it; one with dropout must repeat."""
+    net, x = nn.GRU(3, 4, num_layers=2, dropout=0.5, batch_first=True), torch.randn(2, 5, 3)
+
+    def once(seed: int) -> Tensor:
+        with isolated(seed):
+            return net(x)[0]  # type: ignore[no-any-return]
+
+    before = torch.get_rng_state()
+    assert torch.equal(once(1), once(1))
+    assert not torch.equal(once(1), once(2))
+    assert torch.equal(torch.get_rng_state(), before)

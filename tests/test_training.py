@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import genus
 from genus.errors import DataError, ModelFileError, TrainingError
 from genus.ladder import Counted, GenerativeModel, Loss, TractableDensity
+from genus.laws.core import Waits
 from genus.space import Category, Real, Space
 from genus.training import History, TrainingInterrupted, fit
 from genus.training.checkpoint import BestWeights
@@ -762,3 +763,19 @@ def test_few_long_sequences_are_evaluated_where_seconds_are_few() -> None:
     model = Counting(space, width=8, layers=1, heads=1, window=8)
     genus.fit(model, x[:100], validation=x[100:], max_seconds=1e-3, progress=False)
     assert max(rows) == 2**17 // 2_048
+
+
+def test_a_step_of_fit_does_not_wait_for_a_gpu() -> None:
+    """What waits is done once, or when rows are evaluated; the number of steps changes nothing."""
+    x, counts = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)), []
+    for steps in (10, 30):
+        with Waits() as waits:
+            fit(
+                genus.MAF(Space([Real(), Real()]), transforms=1, hidden=(8,)),
+                x,
+                max_steps=steps,
+                validation=None,
+                progress=False,
+            )
+        counts.append(waits.count)
+    assert counts[0] == counts[1]

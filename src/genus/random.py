@@ -189,7 +189,8 @@ def _is_certain(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> boo
     """Return whether attention or a recurrent net draws nothing, since it has no dropout."""
     if name == "scaled_dot_product_attention":
         return not kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
-    return name in RECURRENT and not any(isinstance(value, float) and value for value in args)  # the one number is dropout
+    # Of what a recurrent net is given, its dropout alone is a floating-point number.
+    return name in RECURRENT and not any(isinstance(value, float) and value for value in (*args, *kwargs.values()))
 
 
 def _place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:

@@ -50,7 +50,9 @@ def compare(
         int | None,
         typer.Option(metavar="N", min=1, help="Fit each family N times, with a seed each time; by default 3, with --time 1."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Take this seed for the first fit, the next for the next.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Fit each family with this seed first, then with those after it.")
+    ] = 0,
     stack: Annotated[
         bool, typer.Option("--stack/--no-stack", help="Add the mixture of the exact families, for which nothing is fitted.")
     ] = True,

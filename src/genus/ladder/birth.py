@@ -1,4 +1,4 @@
-"""Whether a model has been trained: a digest of its initial weights, kept in the buffer `birth`, is compared with them now.
+"""Tell whether a model has been trained: a digest of its initial weights, in the buffer `birth`, is compared with them now.
 
 A flag that `fit` sets would not do: weights change in a person's own loop too, or by `load_state_dict`.
 """
