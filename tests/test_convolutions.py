@@ -91,6 +91,7 @@ def test_colour_is_exact() -> None:
     "net",
     [
         lambda context_dim: DilatedMemory(5, 3, 2, context_dim=context_dim),
+        lambda context_dim: DilatedMemory(5, 3, context_dim=context_dim, frame=3, length=16),
         lambda context_dim: PixelStacks((1, 6, 4), 5, 2, 1, context_dim=context_dim),
         lambda context_dim: PixelStacks((3, 2, 4), 5, 3, 2, context_dim=context_dim),
     ],
@@ -111,6 +112,23 @@ def test_steps_are_the_parallel_pass_after_any_prefix_and_in_turns(net, context_
             if i < 23:
                 h, state = net.step(state, i, first[:, i])
                 g, beside = net.step(beside, i - known, second[:, i - known])
+
+
+def test_frames_tell_a_net_of_one_position_what_comes_when() -> None:
+    """Noise that is loud in the first half after "a" and in the second after "b": nothing but the position says when."""
+    space, words = Space(Real(), shape=(32,), sequence=True), Space(Category(("a", "b")))
+    c = torch.arange(400) % 2
+    x = torch.randn(400, 32, generator=torch.Generator().manual_seed(0)) * 0.1
+    x[c == 0, :16] *= 10
+    x[c == 1, 16:] *= 10
+    losses = {}
+    for frame in (0, 4):
+        model = WaveNet(space, words, width=8, layers=1, components=1, frame=frame)
+        genus.fit(model, (x, c[:, None].float()), max_steps=150, seed=0, progress=False)
+        losses[frame] = -model.log_prob(x, c[:, None].float()).mean().item() / 32
+    assert losses[4] < 0.4 < 0.5 < losses[0]  # the entropy of the two normals is 0.268 nats an element
+    with pytest.raises(GenusError, match="frame must be a number of positions"):
+        WaveNet(space, frame=-1)
 
 
 def test_sound_is_sampled_with_gradients_step_by_step() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import genus
-from genus.evaluation.race import Clock, held_out_rows, run_heats, unsettled
+from genus.evaluation.race import Clock, Heats, held_out_rows, run_heats, share_time, unsettled
 from genus.evaluation.rows import family_row
 from genus.evaluation.stacking import stack_row
 from genus.evaluation.trial import OUT_OF_TIME, Protocol, Trial, run_trial, stopping_rows
@@ -86,19 +86,50 @@ def test_time_decides_how_many_rows_are_scored() -> None:
     assert Clock(now, math.inf).left() == math.inf
 
 
-def test_what_more_time_might_change_is_said() -> None:
-    from genus.evaluation.race import Heats
-    from genus.evaluation.trial import Trial
+def _cut_off(family: str, score: float, gain: float, evaluations: int = 6) -> Trial:
+    """Return a trial that the clock ended, whose criterion fell by that much in the second half of its time."""
+    trial = Trial(family, 0, log_density=np.full(10, score))
+    trial.history.rows = [{"criterion": -score + gain * max(0.0, 2 - 0.4 * i)} for i in range(evaluations)]
+    trial.history.stopped, trial.history.unit = "max_seconds", "nats a row"
+    trial.history.steps, trial.history.seconds = 100, 10.0
+    return trial
 
-    trial = Trial("made", 0)
-    trial.history.rows = [{"criterion": 9.0 - i} for i in range(6)]
-    trial.history.stopped = "max_seconds"
-    assert unsettled(Heats([], [], ["gpt"], []), [trial]) == (
-        "More time may change the order: made might still have improved when the clock ended the training;"
-        " gpt was still learning when given up."
+
+def test_what_more_time_might_change_is_said() -> None:
+    """It is the order, where a family may come before the first; that the first improves is no doubt."""
+    data = genus.read("iris")
+    protocol = Protocol(data, data, data.x[:20], 10.0, {}, 1)
+    none, floor = Heats([], [], [], []), _cut_off("independent", -20.0, 0.0)
+    made = _cut_off("made", -9.0, 1.0)
+    near, far = _cut_off("gpt", -11.0, 1.0), _cut_off("gpt", -15.0, 1.0)
+    order = "More time may change the order: gpt might still have improved when the clock ended the training."
+    assert unsettled(none, [floor, made, near], protocol) == order
+    assert unsettled(none, [floor, made, far], protocol) == (
+        "made, which leads, was still improving when the clock ended the training."
     )
-    trial.history.stopped = "early stopping"
-    assert not unsettled(Heats([], [], [], []), [trial])
+    assert unsettled(Heats([], [], ["rnn"], ["maf"]), [floor, made, far], protocol) == (
+        "More time may change the order: maf was given up close behind; rnn was still learning when given up."
+    )
+    for history in (made.history, near.history):
+        history.stopped = "early stopping"
+    assert not unsettled(none, [floor, made, near], protocol)
+    assert "trees might still" in unsettled(none, [floor, made, _cut_off("trees", -11.0, 0.0, 1)], protocol)
+    assert not unsettled(none, [floor, made, _cut_off("trees", -16.0, 0.0, 1)], protocol)
+
+
+def test_families_that_are_done_leave_their_time_to_the_others() -> None:
+    """Of 100 seconds and two processes, trees need a few, so pixelcnn has nearly all of one process."""
+    families = [genus.family(name) for name in ("independent", "trees", "pixelcnn", "mixture", "hclt")]
+    heats = Heats(families, [], [], [], {"trees": 3.0, "mixture": 4.0, "hclt": 2.0})
+    order, seconds = share_time(heats, 2, 1, Clock(time.time(), 100))
+    assert order[0].name == "pixelcnn"
+    assert seconds["pixelcnn"] > 75
+    assert seconds["trees"] == pytest.approx(38, abs=1)
+    several = Heats(families, [], [], [], {"trees": 3.0})
+    order, seconds = share_time(several, 2, 1, Clock(time.time(), 100))
+    assert order[0].name == "trees"
+    assert sum(seconds[name] + 6 for name in ("pixelcnn", "mixture", "hclt")) == pytest.approx(2 * 88 - 9, abs=1)
+    assert {round(one) for one in share_time(Heats(families, [], [], []), 2, 1, Clock(time.time(), 100))[1].values()} == {38}
 
 
 def test_families_that_the_small_fits_left_no_time_for_are_fitted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,18 @@ from genus.evaluation.extractor import make_extractor
 from genus.evaluation.given import Given
 from genus.evaluation.metrics import LEAST
 from genus.evaluation.partition import hold_out, partition_notes
-from genus.evaluation.race import FITTED, JUDGED, Clock, Heats, held_out_rows, judge_time, run_heats, shorten, unsettled
+from genus.evaluation.race import (
+    FITTED,
+    JUDGED,
+    Clock,
+    Heats,
+    held_out_rows,
+    judge_time,
+    run_heats,
+    share_time,
+    shorten,
+    unsettled,
+)
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.rows import BASELINES, baseline_of, family_row, names, pair_rows
@@ -43,6 +54,7 @@ from genus.registry import families as all_families, family, refusal
 __all__ = ["compare"]
 
 PATIENCE = 60.0  # seconds of judging one family's samples, where its budget is less; more take fewer rows
+AT_ONCE = 0.05  # of the time, for fitting the baseline, of which the first page is
 SENSED, LEAST_SENSED = 0.04, 2.0  # of the time, or seconds of a budget, that features of images and sounds are trained
 
 Family = type[GenerativeModel]
@@ -143,23 +155,15 @@ def _compared(
     setup = replace(setup, protocol=replace(setup.protocol, threads=threads, extractor=extractor))
     if extractor is not None:
         say(f"features to judge samples by: {extractor.words}, {extractor.seconds:.1f} s")
-    setup, rest = _hurry(setup, rest, jobs, say, cluster) if clock.seconds < math.inf else _bounded(setup, rest)
-    work = [(cls, seed) for seed in seeds for cls in setup.heats.finalists]
-
-    def publish(trials: Sequence[Trial]) -> None:
-        """Rewrite the page with what has ended, without pictures, where there is a folder and the time is short."""
-        if folder is None or clock.seconds == math.inf or len(trials) == len(work) or all(trial.error for trial in trials):
-            return
-        left = len(work) - len(trials)
-        early = _report(setup, trials, {}, f"{left} of {len(work)} fits are still to come, so this is no verdict yet.")
-        for row in early.rows:
-            row.samples = row.codes = None
-        early.real = None
-        early.write(folder)
-
+    setup, rest = _limited(setup, rest)
     with TemporaryDirectory() if folder is not None else nullcontext() as kept:
-        trials = run_trials(replace(setup.protocol, folder=kept), work, jobs, setup.baseline, say, publish, cluster)
-        outlook = unsettled(setup.heats, trials, setup.protocol.budget) if clock.seconds < math.inf else ""
+        setup = replace(setup, protocol=replace(setup.protocol, folder=kept))
+        if clock.seconds < math.inf:
+            setup, trials = _hurried(setup, jobs, folder, cluster, say)
+            outlook = unsettled(setup.heats, trials, setup.protocol)
+        else:
+            work = [(cls, seed) for seed in seeds for cls in setup.fitted]
+            trials, outlook = run_trials(setup.protocol, work, jobs, setup.baseline, say, cluster=cluster), ""
         whole = _report(setup, trials, reference_scores(setup.protocol, rest), outlook)
         if folder is not None and kept is not None:
             try:
@@ -214,28 +218,60 @@ def _set_up(
     return Setup(data, protocol, chosen, fitted, refused, given, Heats(fitted, [], [], []), clock, seeds, split), rows[half:]
 
 
-def _bounded(setup: Setup, rest: Tensor) -> tuple[Setup, Tensor]:
-    """Return the set-up with fewer rows that judge samples, where judging one family would take longer than its budget."""
+def _limited(setup: Setup, rest: Tensor) -> tuple[Setup, Tensor]:
+    """Return the set-up with fewer rows that judge samples, where judging one family would take longer than its share of the
+    time, or than its budget.
+    """
+    protocol, clock = setup.protocol, setup.clock
     if setup.data.space.sequence:
         return setup, rest
-    judged = judge_time(setup.protocol, rest, max(setup.protocol.budget, PATIENCE))
-    if judged == len(setup.protocol.half):
+    in_time = clock.seconds < math.inf
+    judged = judge_time(protocol, rest, JUDGED * clock.seconds if in_time else max(protocol.budget, PATIENCE))
+    if judged == len(protocol.half) and not in_time:
         return setup, rest
-    return replace(setup, protocol=shorten(setup.protocol, judged)), rest[:judged]
+    return replace(setup, protocol=shorten(protocol, judged)), rest[:judged]
 
 
-def _hurry(setup: Setup, rest: Tensor, jobs: int, say: Say, cluster: Cluster | None) -> tuple[Setup, Tensor]:
-    """Return the set-up after the small fits, with as much time and as many rows for the others as there are."""
-    protocol, clock = setup.protocol, setup.clock
+def _hurried(
+    setup: Setup, jobs: int, folder: str | os.PathLike[str] | None, cluster: Cluster | None, say: Say
+) -> tuple[Setup, list[Trial]]:
+    """Return the set-up after the small fits, and the trials of the families that went on, all within the time.
+
+    The baseline is fitted first, so that there is a page at once; the page is rewritten with whatever ends.
+    """
+    protocol, clock, seeds = setup.protocol, setup.clock, setup.seeds
+
+    def publish(trials: Sequence[Trial], left: str) -> None:
+        """Rewrite the page with what has ended, without pictures, where there is a folder."""
+        if folder is None or all(trial.error for trial in trials):
+            return
+        early = _report(setup, trials, {}, f"{left} still to come, so this is no verdict yet.")
+        for row in early.rows:
+            row.samples = row.codes = None
+        early.real = None
+        early.write(folder)
+
+    floor = family(setup.baseline)
+    soon = replace(protocol, budget=max(1.0, AT_ONCE * clock.seconds))
     warm_up(jobs)
-    if not setup.data.space.sequence:
-        judged = judge_time(protocol, rest, JUDGED * clock.seconds)
-        protocol, rest = shorten(protocol, judged), rest[:judged]
-    heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say, cluster, setup.seeds[0])
-    rounds = math.ceil(len(heats.finalists) * len(setup.seeds) / jobs)
-    each = max(0.3, clock.left(FITTED) / rounds - JUDGED * clock.seconds)
-    protocol = replace(protocol, budget=each, deadline=clock.begin + FITTED * clock.seconds)
-    return replace(setup, protocol=protocol, heats=heats), rest
+    trials = run_trials(soon, [(floor, seed) for seed in seeds], jobs, setup.baseline, say, cluster=cluster)
+    publish(trials, f"Small fits of {len(setup.fitted) - 1} families are")
+    heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say, cluster, seeds[0])
+    order, budgets = share_time(heats, jobs, len(seeds), clock)
+    protocol = replace(
+        protocol, budget=max(budgets.values(), default=soon.budget), deadline=clock.begin + FITTED * clock.seconds
+    )
+    setup = replace(setup, heats=heats, protocol=replace(protocol, budgets=budgets))
+    work = [(cls, seed) for seed in seeds for cls in order]
+    if not work:
+        return setup, trials
+
+    def rewrite(more: Sequence[Trial]) -> None:
+        if len(more) < len(work):
+            publish([*trials, *more], f"{len(work) - len(more)} of {len(work)} fits are")
+
+    publish(trials, f"{len(work)} fits are")
+    return setup, trials + run_trials(setup.protocol, work, jobs, setup.baseline, say, rewrite, cluster, trials)
 
 
 def _report(setup: Setup, trials: Sequence[Trial], references: dict[str, dict[str, float]], outlook: str) -> Report:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from genus.evaluation.wording import listed
 from genus.ladder import ApproximateDensity
 from genus.registry import families as all_families
 
-__all__ = ["Clock", "Heats", "held_out_rows", "judge_time", "run_heats", "shorten", "unsettled"]
+__all__ = ["Clock", "Heats", "held_out_rows", "judge_time", "run_heats", "share_time", "shorten", "unsettled"]
 
 SMALL = 0.25  # of the time, for small fits
 FITTED = 0.88  # of the time, when the last trial should have ended
@@ -40,6 +40,7 @@ PROMISING = ("naive-bayes", "trees", "gaussian-copula", "mixture", "chow-liu", "
 FINALISTS = 4  # beside the baseline; of one process 3
 CLOSE = 0.02  # of the lead over the baseline, within which a family that was given up may be as good
 UNTRIED = "not tried, since the time was too short for all; name it in --families, or give more time"
+TENFOLD = 3  # doublings of the time, each of which may bring as much as the last one: what ten times as long might
 PROBE = 300  # rows of each kind whose judging is timed
 A_SECOND = 25  # held-out rows for each second of the time, 1,000 at least
 LEAST_ROWS = 1_000
@@ -65,12 +66,14 @@ class Heats:
         given_up: a row for each of the others.
         learning: the families given up whose criterion still fell when the clock ended them.
         close: the families given up that were within a fiftieth of the lead.
+        quick: of finalists whose small fits came to their end, the seconds that a fit to all rows may need by these.
     """
 
     finalists: list[Family]
     given_up: list[Row]
     learning: list[str]
     close: list[str]
+    quick: dict[str, float] = field(default_factory=dict)
 
 
 def held_out_rows(count: int, clock: Clock) -> int:
@@ -150,8 +153,35 @@ def run_heats(
     given_up = [_loser(cls, trials[cls.name], score[cls.name], first) for cls in out]
     within = max(CLOSE * (first - score[baseline]), 0.05)
     close = [cls.name for cls in out if score[cls.name] > first - within]
-    learning = [cls.name for cls in out if cls.name not in close and _falls(trials[cls.name], first)]
-    return Heats([floor, *going], given_up + left_out + [_given_up(cls, UNTRIED) for cls in untried], learning, close)
+    learning = [cls.name for cls in out if cls.name not in close and _may_reach(trials[cls.name], score[cls.name], first)]
+    finalists = [floor, *going]
+    ended = {cls.name: trials[cls.name].history for cls in finalists if not trials[cls.name].error}
+    times = len(protocol.train) / len(rows)
+    quick = {name: times * history.seconds for name, history in ended.items() if history.stopped != "max_seconds"}
+    return Heats(finalists, given_up + left_out + [_given_up(cls, UNTRIED) for cls in untried], learning, close, quick)
+
+
+def share_time(heats: Heats, jobs: int, seeds: int, clock: Clock) -> tuple[list[Family], dict[str, float]]:
+    """Return the finalists beside the baseline in the order in which they start, and the seconds that each may train.
+
+    Families whose small fits came to their end leave what they do not need to those that the clock ended.
+
+    Args:
+        heats: the outcome of the small fits.
+        jobs: processes at once.
+        seeds: how often each is fitted.
+        clock: of the comparison.
+    """
+    rivals, judging, left = heats.finalists[1:], JUDGED * clock.seconds, clock.left(FITTED)
+    equal = left / max(math.ceil(len(rivals) * seeds / jobs), 1)
+    quick = [cls for cls in rivals if cls.name in heats.quick]
+    hungry = [cls for cls in rivals if cls not in quick]
+    needed = sum(min(heats.quick[cls.name], equal - judging) + judging for cls in quick)
+    more = min(left, (jobs * left / seeds - needed) / max(len(hungry), 1))
+    spans = {cls.name: equal if cls in quick else max(equal, more) for cls in rivals}
+    # Where processes are left for the quick ones, the others start at once; else they start when the quick ones have ended.
+    order = [*hungry, *quick] if len(hungry) * seeds < jobs else [*quick, *hungry]
+    return order, {name: max(0.3, span - judging) for name, span in spans.items()}
 
 
 def _small(protocol: Protocol, seed: int) -> Dataset:
@@ -199,24 +229,39 @@ def _loser(cls: Family, trial: Trial, score: float, first: float) -> Row:
     return _given_up(cls, said.replace("-", "−"))
 
 
-def unsettled(heats: Heats, trials: Sequence[Trial], budget: float = math.inf) -> str:
+def unsettled(heats: Heats, trials: Sequence[Trial], protocol: Protocol) -> str:
     """Return a sentence on what more time might change; "" where nothing suggests that it would.
+
+    Only what may come before the first is a doubt: of the first itself it is said that its figure may still improve.
 
     Args:
         heats: of the comparison.
         trials: of the finalists.
-        budget: seconds of each; one that sees all rows at once and took four fifths of them was shaped by the time.
+        protocol: of the comparison.
     """
-    done = [trial for trial in trials if not trial.error]
-    cut = list(dict.fromkeys(t.family for t in done if _falls(t) or _filled(t, budget)))
+    done = [trial for trial in trials if not trial.error and trial.log_density is not None]
+    score = {trial.family: float(np.mean(trial.log_density)) for trial in done if trial.log_density is not None}
+    if not score:
+        return ""
+    first = max(score, key=lambda name: score[name])
+    cut = [
+        trial.family
+        for trial in done
+        if trial.family != first
+        and (_may_reach(trial, score[trial.family], score[first]) or _shaped(trial, score, protocol.seconds(trial.family)))
+    ]
     said = []
-    if cut:
+    if cut := list(dict.fromkeys(cut)):
         said.append(f"{listed(cut)} might still have improved when the clock ended the training")
     if heats.close:
         said.append(f"{listed(heats.close)} {'was' if len(heats.close) == 1 else 'were'} given up close behind")
     if heats.learning:
         said.append(f"{listed(heats.learning)} {'was' if len(heats.learning) == 1 else 'were'} still learning when given up")
-    return f"More time may change the order: {'; '.join(said)}." if said else ""
+    if said:
+        return f"More time may change the order: {'; '.join(said)}."
+    if any(_gain(trial) > 0.01 for trial in done if trial.family == first):
+        return f"{first}, which leads, was still improving when the clock ended the training."
+    return ""
 
 
 def _without_density(cls: Family) -> str:
@@ -233,22 +278,21 @@ def _score(trial: Trial) -> float:
     return value if math.isfinite(value) else -math.inf
 
 
-def _filled(trial: Trial, budget: float) -> bool:
-    """Return whether a training of hardly any evaluations took most of its time."""
-    return len(trial.history.rows) < 4 and trial.history.steps > 0 and trial.history.seconds > 0.8 * budget
+def _shaped(trial: Trial, score: Mapping[str, float], seconds: float) -> bool:
+    """Return whether a training of hardly any evaluations, whose seconds shaped it, is in the better half of the scores."""
+    near = score[trial.family] > (max(score.values()) + min(score.values())) / 2
+    return near and len(trial.history.rows) < 4 and trial.history.steps > 0 and trial.history.seconds > 0.8 * seconds
 
 
-def _falls(trial: Trial, goal: float | None = None) -> bool:
-    """Return whether the criterion still fell at the end of a training, so fast that the goal was in sight.
-
-    Args:
-        trial: with its history.
-        goal: the log-density that would have to be reached if as much again were gained; None: any gain counts.
-    """
+def _gain(trial: Trial) -> float:
+    """Return by how many nats a row the criterion fell in the second half of a training that the clock ended; 0 of others."""
     found = [row["criterion"] for row in trial.history.rows if row.get("criterion") is not None]
-    if trial.history.stopped != "max_seconds":
-        return False
-    if len(found) < 4:  # one that sees all rows at once was not done with them
-        return goal is None
-    gain = found[len(found) // 2] - min(found[len(found) // 2 :])  # of the second half of the evaluations
-    return gain > 0.01 if goal is None else -min(found) + gain > goal
+    if trial.history.stopped != "max_seconds" or len(found) < 4 or not trial.history.unit:
+        return 0.0
+    return float(found[len(found) // 2] - min(found[len(found) // 2 :]))
+
+
+def _may_reach(trial: Trial, score: float, goal: float) -> bool:
+    """Return whether a model of this log-density might reach the goal in ten times as long, by what it gained of late."""
+    gain = _gain(trial)
+    return gain > 0.01 and score + TENFOLD * gain > goal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +30,7 @@ def run_trials(
     say: Say,
     ended: Callable[[Sequence[Trial]], None] = lambda trials: None,
     cluster: Cluster | None = None,
+    before: Sequence[Trial] = (),
 ) -> list[Trial]:
     """Return all trials by seed; where Ctrl-C ends them, those that have not ended are errors.
 
@@ -40,11 +42,12 @@ def run_trials(
         say: is called with a line for each trial.
         ended: is called after each trial with all that have ended.
         cluster: of other machines, that run the trials; None: processes of this one.
+        before: trials that ended before these, the baseline's among them perhaps.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came before the baseline had ended.
     """
-    at_most = math.ceil(len(work) / jobs) * protocol.budget
+    at_most = min(math.ceil(len(work) / jobs) * protocol.budget, protocol.deadline - time.time())
     whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
     say(f"{len(work)} fits of {protocol.budget:g} s at most, {jobs} at once: {whole} at most, and evaluating them")
     trials: list[Trial] = []
@@ -56,7 +59,7 @@ def run_trials(
             ended(trials)
     except KeyboardInterrupt:
         done = {(trial.family, trial.seed) for trial in trials}
-        if not any(trial.family == baseline and not trial.error for trial in trials):
+        if not any(trial.family == baseline and not trial.error for trial in (*before, *trials)):
             raise KeyboardInterrupt("interrupted before there was anything to compare.") from None
         say(f"interrupted: the report is of the {len(trials)} fits that have ended")
         open_work = [(cls, seed) for cls, seed in work if (cls.name, seed) not in done]

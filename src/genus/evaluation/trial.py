@@ -101,6 +101,7 @@ class Protocol:
         test: the held-out rows.
         half: the half of the held-out rows that samples are compared with, the context beside each.
         budget: seconds of fitting.
+        budgets: seconds by family name, where they differ.
         hyper: hyper-parameters by family name.
         threads: of torch, meanwhile.
         ordered: the training rows are in order of time, so that the last of them stop a training.
@@ -125,6 +126,11 @@ class Protocol:
     stacked: bool = False
     folder: str | None = None
     extractor: Extractor | None = None
+    budgets: Mapping[str, float] = field(default_factory=dict)
+
+    def seconds(self, family: str) -> float:
+        """Return the seconds of fitting that a family has."""
+        return self.budgets.get(family, self.budget)
 
     @property
     def training(self) -> tuple[Dataset, Dataset | float]:
@@ -154,9 +160,11 @@ def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> T
         with torch_threads(protocol.threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             space, context = protocol.train.space, protocol.train.context
-            seconds = min(protocol.budget, protocol.deadline - time.time())
+            seconds = min(protocol.seconds(family.name), protocol.deadline - time.time())
             if seconds <= 0 and issubclass(family, Counted):
-                seconds = protocol.budget  # one pass over the rows, and without the baseline there is nothing to report
+                seconds = protocol.seconds(
+                    family.name
+                )  # one pass over the rows, and without the baseline there is nothing to report
             if seconds <= 0:
                 raise GenusError(OUT_OF_TIME)
             given = protocol.hyper.get(family.name, {})

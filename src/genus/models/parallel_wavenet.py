@@ -36,6 +36,7 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
     Args:
         width: the width of every layer.
         layers: the number of layers of each flow; the last of n layers looks 2^(n - 1) positions back.
+        frame: the number of positions that share learned features of where they are, as those of `WaveNet`; 0 for none.
 
     >>> space = Space(Real(0.0, 0.1), shape=(100,), sequence=True)
     >>> model = ParallelWaveNet(space, width=8, layers=(3, 3))
@@ -52,12 +53,19 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
     )
 
     def __init__(
-        self, space: Space, context: Space | None = None, width: int = 32, layers: Sequence[int] = (10, 10, 10, 10)
+        self,
+        space: Space,
+        context: Space | None = None,
+        width: int = 32,
+        layers: Sequence[int] = (10, 10, 10, 10),
+        frame: int = 0,
     ) -> None:
         super().__init__(space, context)
         if min(width, *layers, len(layers)) < 1:
             raise GenusError(f"width and layers must be 1 or more; got {width} and {list(layers)}.")
-        self._compose([Inverse(Causal(width, n, context_dim=self.context_dim)) for n in layers])
+        if frame < 0:
+            raise GenusError(f"frame must be a number of positions, or 0 for none; got {frame}.")
+        self._compose([Inverse(Causal(width, n, context_dim=self.context_dim, frame=frame, length=space.dim)) for n in layers])
 
     def _check_transforms(self) -> None:
         """Try nothing: its transforms fit sequences of any length, and a pass over a long one makes more than its weights."""

@@ -36,6 +36,8 @@ class WaveNet(Autoregressive, name="wavenet"):
             discretised logistics, for which near values are alike. Real numbers always get a mixture, of normals; symbols
             always a softmax.
         components: the number of components of a mixture; 1 with real numbers is a single Gaussian.
+        frame: the number of positions that share learned features of where they are, by which the context says what comes when:
+            for recordings that begin alike, as words do. 0, for none, suits text and other windows that begin anywhere.
 
     >>> from genus import Lattice, Space
     >>> sound = Space(Lattice(0, 255), shape=(100,), sequence=True)
@@ -64,17 +66,20 @@ class WaveNet(Autoregressive, name="wavenet"):
         dropout: float = 0.0,
         output: str = "softmax",
         components: int = 10,
+        frame: int = 0,
     ) -> None:
         if output not in OUTPUTS:
             raise GenusError(f"There is no output {output!r}; there are {' and '.join(OUTPUTS)}.")
         if min(width, layers, stacks) < 1:
             raise GenusError(f"width, layers and stacks must be 1 or more; got {width}, {layers} and {stacks}.")
+        if frame < 0:
+            raise GenusError(f"frame must be a number of positions, or 0 for none; got {frame}.")
         super().__init__(space, context)
         several = space.period > 1
         self.tokens = (SeriesTokens if several else SharedTokens)(space, width, size=1.0)
         self.outputs = (SeriesOutputs if several else SharedOutputs)(space, width, components, OUTPUTS[output])
         self.position_embedding = None
-        self.net = DilatedMemory(width, layers, stacks, dropout, self.context_dim)
+        self.net = DilatedMemory(width, layers, stacks, dropout, self.context_dim, frame, space.dim)
         if space.dim > 256:
             self.fit_defaults = {**self.fit_defaults, "batch_size": max(1, STEP // space.dim)}  # type: ignore[misc, assignment]
 

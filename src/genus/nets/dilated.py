@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from genus.nets.causal import CausalNet
 from genus.nets.dense import Dropout
 
-__all__ = ["DilatedMemory", "GatedStack", "Queues", "gate"]
+__all__ = ["DilatedMemory", "Frames", "GatedStack", "Queues", "gate"]
 
 
 def gate(both: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ class GatedStack(nn.Module):
         return [*self.taps, *self.residual, self.skip.weight]
 
     def forward(
-        self, h: Tensor, given: Sequence[Tensor] | Tensor | None = None, seen: Callable[[int, Tensor], None] | None = None
+        self, h: Tensor, given: Iterable[Tensor] | None = None, seen: Callable[[int, Tensor], None] | None = None
     ) -> Tensor:
         """Return the outputs (B, T, width) for inputs h (B, T, width).
 
@@ -82,12 +83,15 @@ class GatedStack(nn.Module):
         """
         out = self.skip.bias
         skips = self.skip.weight.T.split(self.width)
-        for i, (taps, bias, dilation) in enumerate(zip(self.taps, self.bias, self.dilations, strict=True)):
+        layers = zip(
+            self.taps, self.bias, self.dilations, repeat(None, len(self.taps)) if given is None else given, strict=True
+        )
+        for i, (taps, bias, dilation, moved) in enumerate(layers):
             if seen is not None:
                 seen(i, h)
             past = F.pad(h[:, :-dilation], (0, 0, min(dilation, h.shape[1]), 0))
             both = F.linear(torch.cat([past, h], dim=2), taps.T, bias[0])
-            z = self.drop(gate(both if given is None else both + given[i]))
+            z = self.drop(gate(both if moved is None else both + moved))
             out = out + z @ skips[i]
             if i < len(self.residual):
                 h = h + z @ self.residual[i]
@@ -100,7 +104,7 @@ class GatedStack(nn.Module):
         inputs = [deque([zero] * dilation, maxlen=dilation) for dilation in self.dilations]
         return Queues(inputs, past, now.unbind(), [*self.residual])
 
-    def prefill(self, h: Tensor, given: Sequence[Tensor] | Tensor | None = None) -> tuple[Tensor, Queues]:
+    def prefill(self, h: Tensor, given: Iterable[Tensor] | None = None) -> tuple[Tensor, Queues]:
         """Return what `forward` does, (B, T, width), and the queues after the last position."""
         queues = self.empty(len(h))
         out = self(h, given, lambda i, h: queues.inputs[i].extend(h[:, -self.dilations[i] :].unbind(1)))
@@ -122,6 +126,51 @@ class GatedStack(nn.Module):
         return self.skip(torch.cat(passed, dim=1))
 
 
+class Frames(nn.Module):
+    """Learn features of where in a sequence a position is, (width,), alike for all positions of a frame.
+
+    They are the local conditioning of van den Oord et al. 2016 (section 2.5), learned and not given: with the context they
+    tell a net what comes when, which it would otherwise have to count from the beginning of the sequence.
+
+    Args:
+        length: of sequences; later positions have the features of the last frame.
+        frame: the number of positions of a frame.
+        width: of the features.
+        context_dim: of the context's features; 0 for none.
+    """
+
+    def __init__(self, length: int, frame: int, width: int, context_dim: int = 0) -> None:
+        super().__init__()
+        self.frame = frame
+        self.when = nn.Parameter(torch.randn(-(-length // frame), width) * width**-0.5)
+        self.given = nn.Linear(context_dim, width) if context_dim else None
+        self.mixed = nn.Linear(width, width)
+
+    def forward(self, c: Tensor | None) -> Tensor:
+        """Return the features of every frame, (B or 1, frames, width), for the context's features c (B, context_dim)."""
+        when = self.when if self.given is None else self.when + self.given(c).unsqueeze(1)
+        return F.relu(self.mixed(F.relu(when.reshape(-1, *self.when.shape))))
+
+    def spread(self, of_frames: Tensor, length: int) -> Tensor:
+        """Return (B, length, n): what each position has of its frame, of (B, frames, n)."""
+        positions = of_frames.unsqueeze(2).expand(-1, -1, self.frame, -1).flatten(1, 2)[:, :length]
+        rest = length - positions.shape[1]
+        return positions if not rest else torch.cat([positions, positions[:, -1:].expand(-1, rest, -1)], dim=1)
+
+    def at(self, features: Tensor, i: int) -> Tensor:
+        """Return the features of position i, (B, width), of those of all frames, (B, frames, width)."""
+        return features[:, min(i // self.frame, features.shape[1] - 1)]
+
+
+class Steps(NamedTuple):
+    """Hold what `DilatedMemory` remembers between steps."""
+
+    queues: Queues
+    features: Tensor | None  # what moves the gates: of the context (B, n), or of the context in every frame (B, frames, n)
+    given: Tensor | None  # what the gates are moved by at position i, (L, B, 2 width)
+    i: int  # the next position
+
+
 class DilatedMemory(CausalNet):
     """Repeat WaveNet's stack of dilations 1, 2, 4, ..., with the context in every gate.
 
@@ -133,38 +182,71 @@ class DilatedMemory(CausalNet):
         stacks: one upon another.
         dropout: of what every gate lets through.
         context_dim: of the context's features.
+        frame: the number of positions that share features of where they are (`Frames`); 0 for none.
+        length: of the sequences, where they have frames.
     """
 
-    def __init__(self, width: int, layers: int = 10, stacks: int = 1, dropout: float = 0.0, context_dim: int = 0) -> None:
+    def __init__(
+        self,
+        width: int,
+        layers: int = 10,
+        stacks: int = 1,
+        dropout: float = 0.0,
+        context_dim: int = 0,
+        frame: int = 0,
+        length: int = 0,
+    ) -> None:
         super().__init__(width, context_dim)
         self.stack = GatedStack(width, [2**i for i in range(layers)] * stacks, dropout)
         self.last = nn.Linear(width, width)
-        self.moved = nn.Linear(context_dim, layers * stacks * 2 * width, bias=False) if context_dim else None
+        self.frames = Frames(length, frame, width, context_dim) if frame else None
+        moving = width if frame else context_dim
+        self.moved = nn.Linear(moving, layers * stacks * 2 * width, bias=False) if moving else None
 
-    def _given(self, c: Tensor | None) -> Tensor | None:
-        """Return the context's part of every gate, (L, B, 2 width)."""
-        return None if self.moved is None else self.moved(c).unflatten(1, (-1, 2 * self.width)).transpose(0, 1)
+    def _features(self, c: Tensor | None) -> Tensor | None:
+        """Return what moves the gates: the features of the context (B, n), or of all frames (B or 1, frames, n)."""
+        return c if self.frames is None else self.frames(c)
+
+    def _given(self, features: Tensor | None) -> Tensor | None:
+        """Return the part of every gate that features (..., n) make, (L, ..., 2 width)."""
+        return None if self.moved is None else self.moved(features).unflatten(-1, (-1, 2 * self.width)).movedim(-2, 0)
+
+    def _over_positions(self, features: Tensor | None, length: int) -> Iterable[Tensor] | None:
+        """Return what is added to the gates of every layer at all positions, (B, length or 1, 2 width)."""
+        given = self._given(features)
+        if given is None:
+            return None
+        if self.frames is None:
+            return given.unsqueeze(2)
+        frames = self.frames
+        return (frames.spread(one, length) for one in given)  # one layer's at a time: they are as large as all its gates
 
     def _out(self, skips: Tensor) -> Tensor:
         return F.relu(self.last(F.relu(skips)))
 
     def parallel(self, tokens: Tensor, c: Tensor | None) -> Tensor:
-        given = self._given(c)
-        return self._out(self.stack(tokens, None if given is None else given.unsqueeze(2)))
+        return self._out(self.stack(tokens, self._over_positions(self._features(c), tokens.shape[1])))
 
-    def empty(self, batch: int, c: Tensor | None) -> tuple[Queues, Tensor | None]:
-        return self.stack.empty(batch), self._given(c)
+    def empty(self, batch: int, c: Tensor | None) -> Steps:
+        features = self._features(c)
+        if self.frames is not None and features is not None:
+            features = features.expand(batch, -1, -1)
+        return Steps(self.stack.empty(batch), features, self._given(features) if self.frames is None else None, 0)
 
-    def advance(self, state: tuple[Queues, Tensor | None], token: Tensor) -> tuple[Tensor, tuple[Queues, Tensor | None]]:
-        return self._out(self.stack.advance(state[0], token, state[1])), state
+    def advance(self, state: Steps, token: Tensor) -> tuple[Tensor, Steps]:
+        given = state.given
+        if self.frames is not None and state.features is not None and (given is None or state.i % self.frames.frame == 0):
+            given = self._given(self.frames.at(state.features, state.i))
+        return self._out(self.stack.advance(state.queues, token, given)), state._replace(given=given, i=state.i + 1)
 
-    def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, tuple[Queues, Tensor | None]]:
+    def prefill(self, tokens: Tensor, c: Tensor | None = None) -> tuple[Tensor, Steps]:
         first = self.first(len(tokens), c).to(tokens.dtype)
-        given = self._given(c)
+        state = self.empty(len(tokens), c)
         known = torch.cat([first[:, None], tokens], dim=1)
-        skips, queues = self.stack.prefill(known, None if given is None else given.unsqueeze(2))
-        return self._out(skips[:, -1]), (queues, given)
+        skips, queues = self.stack.prefill(known, self._over_positions(state.features, known.shape[1]))
+        return self._out(skips[:, -1]), state._replace(queues=queues, i=known.shape[1])
 
-    def rows(self, state: tuple[Queues, Tensor | None], index: Tensor) -> tuple[Queues, Tensor | None]:
-        queues, given = state
-        return queues.rows(index), None if given is None else given[:, index]
+    def rows(self, state: Steps, index: Tensor) -> Steps:
+        features = None if state.features is None else state.features[index]
+        given = None if state.given is None else state.given[:, index]
+        return Steps(state.queues.rows(index), features, given, state.i)

@@ -24,6 +24,8 @@ class Causal(Transform):
         layers: the last looks 2^(layers - 1) positions back.
         map: of every number; affine where not given.
         context_dim: of the context's features.
+        frame: the number of positions that share learned features of where they are; 0 for none.
+        length: of the sequences, where they have frames.
 
     >>> causal = Causal(width=8, layers=3)
     >>> z, log_det = causal(torch.randn(2, 50))
@@ -31,11 +33,13 @@ class Causal(Transform):
     (torch.Size([2, 50]), torch.Size([2]))
     """
 
-    def __init__(self, width: int, layers: int, map: Map | None = None, context_dim: int = 0) -> None:
+    def __init__(
+        self, width: int, layers: int, map: Map | None = None, context_dim: int = 0, frame: int = 0, length: int = 0
+    ) -> None:
         super().__init__()
         self.map = map if map is not None else Affine()
         self.token = nn.Linear(1, width)
-        self.net = DilatedMemory(width, layers, context_dim=context_dim)
+        self.net = DilatedMemory(width, layers, context_dim=context_dim, frame=frame, length=length)
         self.out = nn.Linear(width, self.map.size)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
