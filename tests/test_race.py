@@ -80,9 +80,10 @@ def test_the_stack_is_the_mixture_of_its_members_and_its_file_says_the_same(tmp_
 
 def test_time_decides_how_many_rows_are_scored() -> None:
     now = time.time()
-    assert held_out_rows(50_000, Clock(now, 120)) == 3_000
-    assert held_out_rows(50_000, Clock(now, 10)) == 1_000
-    assert held_out_rows(500, Clock(now, 10)) == 500
+    assert held_out_rows(50_000, Clock(now, 120), 15) == 3_000
+    assert held_out_rows(50_000, Clock(now, 10), 15) == 1_000
+    assert held_out_rows(500, Clock(now, 10), 15) == 500
+    assert held_out_rows(50_000, Clock(now, 600), 784) == 1_224
     assert Clock(now, math.inf).left() == math.inf
 
 

@@ -207,7 +207,7 @@ def _set_up(
     train = parts[0].charted_on(parts[0])
     held = parts[1].within(train.space)
     if clock.seconds < math.inf and not held.consecutive:
-        count = held_out_rows(len(held), clock)
+        count = held_out_rows(len(held), clock, held.space.dim)
         held = held.rows((torch.arange(count) * len(held)) // count)  # evenly spaced
     given = read_samples(samples, train, [cls.name for cls in chosen])
     refused = {cls.name: reason for cls in chosen if (reason := refusal(cls.name, data.space, data.context))}

@@ -43,7 +43,7 @@ UNTRIED = "not tried, since the time was too short for all; name it in --familie
 TENFOLD = 3  # doublings of the time, each of which may bring as much as the last one: what ten times as long might
 PROBE = 300  # rows of each kind whose judging is timed
 A_SECOND = 25  # held-out rows for each second of the time, 1,000 at least
-LEAST_ROWS = 1_000
+LEAST_ROWS, WIDE = 1_000, 64  # coordinates of a row, above which rows are fewer in proportion
 
 
 class Clock(NamedTuple):
@@ -76,9 +76,9 @@ class Heats:
     quick: dict[str, float] = field(default_factory=dict)
 
 
-def held_out_rows(count: int, clock: Clock) -> int:
-    """Return how many of so many held-out rows a comparison of that time scores."""
-    return min(count, max(LEAST_ROWS, round(A_SECOND * clock.seconds)))
+def held_out_rows(count: int, clock: Clock, dim: int) -> int:
+    """Return how many of so many held-out rows of `dim` coordinates a comparison of that time scores."""
+    return min(count, max(LEAST_ROWS, round(A_SECOND * clock.seconds * min(1.0, WIDE / dim))))
 
 
 def judge_time(protocol: Protocol, rest: Tensor, seconds: float) -> int:

@@ -58,7 +58,8 @@ EVIDENCE = 64  # importance samples of the estimate that stands beside a bound
 EVIDENCE_SHARE, LEAST_EVIDENCE = 0.25, 2.0  # of the budget, and seconds, that these may take, by fewer rows
 CHECKING = 0.1  # of the budget, likewise, for checking a built-in density
 BLOCK = 128  # rows of them at once
-STOPPED = 2_000  # of them, at most, whose log-densities are kept
+STOPPED = 2_000  # rows that stop a training, at most, whose log-densities are kept
+LEAST_STOPPED, STOPPED_VALUES = 500, 2**18  # and these many numbers, or so many rows
 STOPPING = 0.1  # of the training rows, which stop a training
 VALUES = 2**18  # coordinates that a chain rule draws at once
 
@@ -189,10 +190,11 @@ def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> T
 
 
 def stopping_rows(protocol: Protocol, model: GenerativeModel, seed: int) -> Rows | None:
-    """Return the rows that stopped a training with that seed, 2,000 of them at most; they trained no family."""
+    """Return the rows that stopped a training with that seed, 2,000 at most, fewer of wide ones; they trained no family."""
     rows, stopping = protocol.training
     held = prepare(model, rows, stopping, seed)[1]
-    return None if held is None else held[: min(len(held), STOPPED)]
+    most = min(STOPPED, max(LEAST_STOPPED, STOPPED_VALUES // protocol.train.space.dim))
+    return None if held is None else held[: min(len(held), most)]
 
 
 @torch.no_grad()

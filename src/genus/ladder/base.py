@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -263,7 +262,8 @@ class GenerativeModel(Imputation, Rejection, KeepsContexts, AsDistribution, Conf
     @property
     def device(self) -> torch.device:
         """Return the device of the model's numbers."""
-        return next((t.device for t in itertools.chain(self.parameters(), self.buffers())), torch.device("cpu"))
+        each = (t.device for m in self.modules() for t in (*m.parameters(False), *m.buffers(False)))
+        return next(each, torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:

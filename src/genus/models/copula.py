@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,8 @@ from genus.space import Real, Space
 __all__ = ["GaussianCopula"]
 
 MOST = 2048  # columns
+SCORED = 1024  # rows that are turned into scores at a time
+LEAST_ROWS = 32  # that go through the columns together, however many these are: a step has a cost of its own
 AT_ONCE = 2**18  # numbers of all chains and columns together, which stay in the processor's cache
 ENUMERATED = 2**16  # intervals, at most, by which a row's unknown values are summed over one by one
 OBSERVED = 2**16  # rows given to the marginals at once
@@ -171,8 +173,7 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         order = [*self.first, *own]
         joined = self._joined(x, c)
         out = [joined.new_zeros(0, dtype=torch.float64)]
-        for part in joined.split(self._rows_at_once(len(order))):
-            scored = [self._columns[i](part[:, i]) for i in order]
+        for part, scored in self._scored(joined, order):
             steps, factor, shares, _ = arrange(
                 scored, self._put_last(part, order), self.correlation[order][:, order], self.points[:, order]
             )
@@ -188,10 +189,18 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
             out.append(ratio + (torch.stack(slopes).sum(0) if slopes else 0.0))
         return torch.cat(out)
 
+    def _scored(self, joined: Tensor, order: Sequence[int]) -> Iterator[tuple[Tensor, list[Scored]]]:
+        """Yield parts of rows (B, D) that the cache holds, and their scores of each column of the order."""
+        for many in joined.split(SCORED):
+            scores = [self._columns[i](many[:, i]) for i in order]
+            size = self._rows_at_once(len(order))
+            for at in range(0, len(many), size):
+                yield many[at : at + size], [Scored(*(t[at : at + size] for t in one)) for one in scores]
+
     def _rows_at_once(self, steps: int) -> int:
         """Return how many rows go through so many columns together."""
         each = max(len(self.points), steps if self.space.has_unknown and steps <= REORDERED else 0)
-        return max(1, AT_ONCE // (each * max(steps, 1)))
+        return max(LEAST_ROWS, AT_ONCE // (each * max(steps, 1)))
 
     def _put_last(self, joined: Tensor, order: Sequence[int]) -> Tensor | None:
         """Return which entries (B, S) of these columns of rows stand for unknown values; None where no row puts them last."""

@@ -24,7 +24,7 @@ STEPS, STILL = (
 )  # of EM, at most; the change of all correlations below which it stands still
 FADING = 0.6  # the weight of step t is t^-FADING where it looks at a part of the rows (Cappé and Moulines 2009)
 REORDERED = 256  # columns, up to which each row goes through its blanks last
-AT_ONCE = 2**18  # numbers of all chains and columns together
+AT_ONCE, LEAST_ROWS = 2**18, 64  # numbers of all chains and columns together, and rows however many columns these have
 LEAST_SHRINKAGE = 1e-6
 
 
@@ -58,7 +58,7 @@ def learn_correlations(
             break
         rows = torch.randperm(len(x), generator=rng())[:ROWS].to(x.device)
         part = [Scored(*(t[rows] for t in one)) for one in scored] if len(x) > ROWS else scored
-        found = _expected_moments(part, correlation, order)
+        found = _expected_moments(part, correlation, order, budget)
         share = 1.0 if step == 1 or len(x) <= ROWS else max(step**-FADING, ROWS / len(x))
         moments = torch.lerp(moments, found, share)
         before, correlation = correlation, _correlation(moments, len(x))
@@ -67,19 +67,26 @@ def learn_correlations(
     return correlation, f"{STEPS} steps of EM"
 
 
-def _expected_moments(scored: Sequence[Scored], correlation: Tensor, order: Sequence[int]) -> Tensor:
+def _expected_moments(
+    scored: Sequence[Scored], correlation: Tensor, order: Sequence[int], budget: Callable[[], float]
+) -> Tensor:
     """Return the mean of z z' over the rows, given their intervals (D, D): each row's chains are weighted by its density.
 
     Every row has chains of its own: what places of a fixed set happen to have in common would be taken for a correlation.
+    Where the budget ends, the mean is over the rows so far, which are spread over all.
     """
     index = torch.tensor(order, device=correlation.device)
     ordered = correlation[index][:, index]
     blanks = len(order) <= REORDERED and any(bool(_blank(one).any()) for one in scored)
     count, total = len(scored[0].lower), torch.zeros_like(correlation)
-    size = max(1, AT_ONCE // (max(CHAINS, len(order) if blanks else 0) * len(order)))
-    for at in range(0, count, size):
-        part = [Scored(*(t[at : at + size] for t in scored[i])) for i in order]
+    size = max(LEAST_ROWS, AT_ONCE // (max(CHAINS, len(order) if blanks else 0) * len(order)))
+    parts, seen = -(-count // size), 0
+    for at in range(parts):
+        if at and budget() <= 0:
+            break
+        part = [Scored(*(t[at::parts] for t in scored[i])) for i in order]
         rows = len(part[0].lower)
+        seen += rows
         shares = torch.rand(
             rows,
             CHAINS,
@@ -99,7 +106,7 @@ def _expected_moments(scored: Sequence[Scored], correlation: Tensor, order: Sequ
         z = z.flatten(0, 1)
         total += z.T @ (z * chains.log_weights.softmax(1).flatten().unsqueeze(1))
     out = torch.zeros_like(total)
-    out[index[:, None], index] = total / max(count, 1)
+    out[index[:, None], index] = total / max(seen, 1)
     return out
 
 

@@ -112,6 +112,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
         self.context_codes = None if context is None else ByteCodes(context)
         self.before = 0 if self.context_codes is None else self.context_codes.features  # the bytes of the context come first
         self.forest = Forest(0, self.before + self.codes.features, depth)
+        self._starts = self._count_questions()
         afford(self.name, Numbers(0, 128 * orders * self._starts[-1]))  # a classifier takes the memory of 128 numbers to learn
         self._take([[column.untrained(depth) for column in self._columns] for _ in range(orders)])
         self.register_load_state_dict_post_hook(_check_loaded)
@@ -124,8 +125,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
     def _columns(self) -> list[ColumnLeaves]:
         return list(self.leaves)  # type: ignore[arg-type]
 
-    @property
-    def _starts(self) -> list[int]:
+    def _count_questions(self) -> list[int]:
         """Return the number of the first question of every column, and last how many questions an order has."""
         return np.cumsum([0, *(len(column.nodes) for column in self._columns)]).tolist()
 
@@ -182,6 +182,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
 
     def _take(self, boosted: list[list[list[Boosted]]]) -> None:
         """Put the classifiers of every question, of every column of every order, into the forest."""
+        self._starts = self._count_questions()
         flat = [one for order in boosted for column in order for one in column]
         none = Boosted(0.0, *empty(self.forest.depth))
         feature, threshold, value = (np.concatenate([one[part] for one in (none, *flat)]) for part in (1, 2, 3))
@@ -220,8 +221,7 @@ class Trees(Learned, SeveralOrders, name="trees"):
 
     def _column(self, k: int, i: int, codes: np.ndarray) -> Conditional:
         """Return the distribution of column i in an order, given the bytes of the rows."""
-        starts = self._starts
-        return Conditional(self._columns[i], self.forest, k * starts[-1] + starts[i], codes, self.device)
+        return Conditional(self._columns[i], self.forest, k * self._starts[-1] + self._starts[i], codes, self.device)
 
     def _log_column(self, k: int, i: int, codes: np.ndarray, x: Tensor) -> Tensor:
         """Return the log-density (B,) of the values of column i among rows x (B, D) in an order."""
@@ -378,6 +378,7 @@ def _divided(train: WithContext, validation: WithContext | None, seconds: float)
 
 def _check_loaded(model: Any, keys: Any) -> None:
     """Raise DataError where numbers that were read are no such model."""
+    model._starts = model._count_questions()
     orders, questions = model.orders.tolist(), model._starts[-1]
     model.check_orders()
     for codes in (model.codes, model.context_codes):

@@ -49,7 +49,7 @@ class ComposedTrainer(Trainer):
         self.acceptances = [[0.0] * self.folds for _ in self.fits]  # of each model; 0 while it is not trained
         self.log_densities: Tensor | None = None  # (N, members)
 
-    def limit_validation_rows(self) -> None:
+    def limit_validation_rows(self, share: float, least: float = 0.0) -> None:
         """Keep all validation rows: every member is scored on them once."""
 
     def interruption(self) -> str:

@@ -33,6 +33,7 @@ __all__ = ["Job", "Trainer"]
 PROBE, LEAST_PROBE = 256, 16  # rows whose evaluation is timed, to learn how many are affordable; of long sequences fewer
 PROBE_ELEMENTS = 2**17  # the most elements of long sequences among them
 EVALUATIONS_PER_BUDGET = 30  # one evaluation takes at most 1 / 30 of max_seconds
+ONCE, LEAST_ONCE = 0.1, 1.0  # of max_seconds, or seconds, that the only evaluation of a model takes at most
 SAVE_SECONDS = 60.0  # between two checkpoints
 UNIT_ROWS = 1000  # rows by whose mean length the unit of the history is chosen
 INTERRUPTED = "interrupted"  # the reason of an end for which `finish` raises TrainingInterrupted instead of returning
@@ -114,8 +115,8 @@ class Trainer(ABC):
     def run(self) -> History:
         """Train; whatever happens, leave the model with the best weights so far, in evaluation mode."""
         try:
-            if self.group.is_first:  # rank 0 alone evaluates
-                self.limit_validation_rows()
+            if self.group.is_first and not self.is_evaluated_once:  # rank 0 alone evaluates
+                self.limit_validation_rows(1 / EVALUATIONS_PER_BUDGET)
             return self.finish(self.loop())
         except (TrainingError, MemoryError, RuntimeError) as error:
             self.best.restore(self.model)
@@ -186,21 +187,26 @@ class Trainer(ABC):
             criterion = numbers.pop("criterion", None)
             return (self.model.criterion(rows.x, rows.c) if criterion is None else criterion), numbers
 
-    def limit_validation_rows(self) -> None:
-        """Choose so few validation rows that one evaluation takes at most 1/30 of max_seconds, but at least `probe` rows.
+    def limit_validation_rows(self, share: float, least: float = 0.0) -> None:
+        """Choose so few validation rows that an evaluation takes at most this share of max_seconds, or `least` seconds.
 
-        The evaluation of the first `probe` rows is timed. All rows stay without max_seconds, and where there is one evaluation,
-        at the end: a model that counts in one pass, or learns in one call, has no density before.
+        The evaluation of some rows is timed, and at least these stay. All rows stay without max_seconds.
         """
         budget = self.budget.seconds
         probe = max(LEAST_PROBE, min(PROBE, PROBE_ELEMENTS // self.model.space.dim))
-        if self.validation is None or budget is None or self.is_evaluated_once or len(self.validation) <= probe:
+        if self.validation is None or budget is None or len(self.validation) <= probe:
             return
         start = time.perf_counter()
         self.measure(self.validation[:probe])
         seconds = max(time.perf_counter() - start, 1e-6)
-        affordable = max(probe, int(probe * budget / EVALUATIONS_PER_BUDGET / seconds))
+        affordable = max(probe, int(probe * max(least, budget * share) / seconds))
         self.validation = self.validation.random_rows(affordable, self.options.seed)  # the rows may be sorted
+
+    def evaluate_once(self) -> None:
+        """Evaluate and record a model that has a density only now that it has counted its rows, or learned from them."""
+        if self.group.is_first:
+            self.limit_validation_rows(ONCE, LEAST_ONCE)
+        self.record({}, *self.evaluate_and_keep_best())
 
     def evaluate_and_keep_best(self) -> tuple[float | None, dict[str, float]]:
         """Evaluate the weights on the validation rows, keep them if they are the best so far, and return what `measure` does.

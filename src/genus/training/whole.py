@@ -39,7 +39,7 @@ class CountingTrainer(Trainer):
             with torch_functions_seeded(self.model):  # functions of torch that are given no generator draw from the seed's too
                 self.count_rows()
             self.step = 1
-            self.record({}, *self.evaluate_and_keep_best())
+            self.evaluate_once()
         self.save()
         self.best.restore(self.model)
         self.history.parameters = self.model.parameter_count  # of some models it depends on the data
@@ -80,7 +80,7 @@ class LearningTrainer(Trainer):
             if self.train.rest is not None and learned.rows_used is not None:
                 self.history.seen = learned.rows_used
             self.step = 1
-            self.record({}, *self.evaluate_and_keep_best())
+            self.evaluate_once()
         if not self.interrupt.asked:  # learning that was cut short cannot be resumed
             self.save()
         self.history.parameters = self.model.parameter_count
