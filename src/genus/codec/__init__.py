@@ -19,10 +19,11 @@ from torch import Tensor
 
 from genus.codec import columns, sequences, series
 from genus.codec.absence import Absent, Together
+from genus.codec.arrow import type_name, type_of, value_type
 from genus.codec.constraints import Constraint
 from genus.codec.forms import to_form
 from genus.codec.formulas import Formula
-from genus.codec.frames import ARRAYS, Form, to_arrow, type_name, type_of
+from genus.codec.frames import ARRAYS, Form, to_arrow
 from genus.codec.functions import Function
 from genus.codec.keys import Key
 from genus.codec.notes import Note
@@ -269,8 +270,7 @@ class Codec:
         try:
             written = pa.chunked_array([pa.array(list(values))])
             column = self.as_read(pa.table({name: written})).column(name)
-            kind = self.type_of(name)
-            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            kind = value_type(self.type_of(name))
             return column if pa.types.is_null(kind) else column.cast(kind)
         except pa.ArrowException as error:
             raise DataError(f"The column {name!r} holds {self.type_of(name)} values, and {values[0]!r} is none.") from error

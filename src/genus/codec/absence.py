@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.arrow import is_blank, without_dictionary
 from genus.codec.rewrites import Rewrite
 from genus.errors import DataError
 
-__all__ = ["Absent", "Together", "is_blank", "levels_of"]
+__all__ = ["Absent", "Together", "levels_of"]
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,6 @@ def _different(words: Sequence[str], names: Sequence[str], text: str) -> list[st
     return columns
 
 
-def is_blank(column: pa.ChunkedArray) -> np.ndarray:
-    """Return which values of a column are missing, (N,) bool."""
-    if not column.null_count and not pa.types.is_floating(column.type):
-        return np.zeros(len(column), dtype=bool)
-    return np.asarray(pc.is_null(column, nan_is_null=True), dtype=bool)
-
-
 def levels_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the values of a column as text."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return column.cast(pa.string())
+    return without_dictionary(column).cast(pa.string())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from genus.errors import DataError
 
-__all__ = ["as_columns", "as_rows", "ends_of", "held"]
+__all__ = ["as_columns", "as_rows", "held"]
 
 BLOCK = 4096  # rows
 
@@ -65,14 +63,3 @@ def held(values: np.ndarray, dtype: Any, label: str, beyond: bool = False) -> np
             " values by missing values, or leave them out."
         )
     return out
-
-
-def ends_of(column: pa.ChunkedArray) -> tuple[float, float]:
-    """Return the least and the greatest number of a column; NaN where it has none.
-
-    >>> ends_of(pa.chunked_array([[3.0, None], [-1.0]]))
-    (-1.0, 3.0)
-    """
-    parts = [np.asarray(part) for chunk in column.chunks if len(part := chunk.drop_null() if chunk.null_count else chunk)]
-    low, high = ([end.reduce(part) for part in parts] or [math.nan] for end in (np.fmin, np.fmax))
-    return float(np.fmin.reduce(low)), float(np.fmax.reduce(high))

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from genus.codec.arrow import from_ticks, is_blank, is_numeric, to_dictionary, type_of, without_dictionary
 from genus.codec.blocks import as_rows, held
 from genus.codec.forms import to_frame
-from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, to_numbers, type_of
+from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, to_numbers
 from genus.codec.stamps import time_values, unit_of, within
 from genus.codec.writing import Writing
 from genus.errors import DataError
@@ -125,8 +126,7 @@ def encode_column(
     Raises:
         DataError: values of another type, an unseen level, a missing value, or a number off the lattice.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = without_dictionary(column)
     if isinstance(kind, Category):
         return _encode_levels(kind, column, label, allow_missing, beyond)
     if column.null_count == len(column):
@@ -167,7 +167,7 @@ def _encode_levels(
         if not found.null_count and not pa.types.is_floating(given.type):
             return position.astype(np.float64)[np.asarray(found)]
         index = np.asarray(pc.fill_null(found, -1))
-    null = np.asarray(pc.is_null(given, nan_is_null=True))
+    null = is_blank(given)
     unseen = (index < 0) & ~(null & (allow_missing or None in kind.levels))
     if unseen.any() and not (beyond and not null[unseen].any()):
         rows = np.flatnonzero(unseen)
@@ -197,7 +197,7 @@ def level_array(levels: Sequence[Any]) -> pa.Array:
 
 def common_type(array: pa.Array, levels: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return both as numbers where both are, so that they match by value; else both as text, in which true is TRUE."""
-    if all(pa.types.is_floating(t) or pa.types.is_integer(t) for t in (array.type, levels.type)):
+    if is_numeric(array.type) and is_numeric(levels.type):
         return array.cast(pa.float64(), safe=False), levels.cast(pa.float64(), safe=False)
     if pa.types.is_boolean(array.type) != pa.types.is_boolean(levels.type):
         return pc.utf8_lower(array.cast(pa.large_string())), pc.utf8_lower(levels.cast(pa.large_string()))
@@ -365,32 +365,22 @@ def decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
 
 
 def _to_type(column: np.ndarray, kind: Kind, name: str) -> pa.Array:
+    """Return the values of a column, as `decode_column` gives them, in Arrow's type of this name."""
     target = type_of(name)
+    null = None if column.dtype == object else np.isnan(column)  # objects are levels
+    values = level_array(column.tolist()) if null is None else pa.array(column, mask=null)
     if pa.types.is_dictionary(target):
-        return _to_dictionary(column, kind, target)
-    if column.dtype == object:
-        return pa.nulls(len(column), target) if all(v is None for v in column) else level_array(column.tolist()).cast(target)
-    null = np.isnan(column)
+        levels = (
+            pa.array(np.unique(column[~null])) if null is not None else level_array([v for v in kind.levels if v is not None])
+        )
+        return to_dictionary(values, levels, target)
+    if null is None:
+        return values.cast(target)
     if pa.types.is_floating(target) or pa.types.is_decimal(target):
-        return pa.array(column, mask=null).cast(target, safe=False)
+        return values.cast(target, safe=False)
     if pa.types.is_null(target):
         return pa.nulls(len(column))
     whole = np.round(np.where(null, 0, column))
     if isinstance(kind, Time) and pa.types.is_temporal(target):
         whole = kind.to_ticks(whole, unit_of(target)[0])
-    if pa.types.is_integer(target):
-        bounds = np.iinfo(target.to_pandas_dtype())
-        whole = whole.clip(float(bounds.min), float(bounds.max))
-    numbers = pa.array(whole.astype(np.int64), mask=null)
-    if pa.types.is_temporal(target) and target.bit_width == 32:
-        numbers = numbers.cast(pa.int32())
-    return numbers.cast(target)
-
-
-def _to_dictionary(column: np.ndarray, kind: Kind, target: pa.DataType) -> pa.Array:
-    values = kind.levels if isinstance(kind, Category) else np.unique(column[~np.isnan(column)]).tolist()
-    levels = [level for level in values if level is not None]
-    dictionary = pa.array(levels).cast(target.value_type)
-    place = {level: i for i, level in enumerate(levels)}
-    codes = pa.array([place.get(v) for v in column.tolist()], type=target.index_type)
-    return pa.DictionaryArray.from_arrays(codes, dictionary, ordered=target.ordered)
+    return from_ticks(whole, target, null)

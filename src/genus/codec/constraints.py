@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from genus.codec.arrow import is_numeric, value_type
 from genus.codec.frames import to_numbers
 from genus.codec.relations import exact_numbers
 from genus.codec.rewrites import Rewrite
@@ -285,11 +286,10 @@ class Constraint(Rewrite):
         """Return the value of an expression in every row, (N,)."""
         if isinstance(node, ast.Name):
             column = table.column(self.names[int(node.id[1:])])
-            kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+            kind = value_type(column.type)
             if pa.types.is_boolean(kind):
                 return to_numbers(column.cast(kind))
-            numeric = pa.types.is_temporal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
-            if numeric or pa.types.is_decimal(kind):
+            if is_numeric(kind) or pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
                 return exact_numbers(column.cast(kind))
             texts = np.empty(len(column), dtype=object)
             texts[:] = column.to_pylist()

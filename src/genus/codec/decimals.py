@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.arrow import is_blank
 from genus.kinds.steps import DIGITS, round_digits, shortest_decimals, significant_digits
 
 __all__ = ["SPEC", "decimals_of", "measure_decimals", "rounded", "trailing_decimals", "with_trailing_zeros"]
 
 PROBED = 1000  # so many values rule out most columns
-SPARE = (
-    1  # a column is written to significant digits where its greatest number has more than so many fewer decimals than others
-)
+# A column is written to significant digits where its greatest number has more than so many fewer decimals than others.
+SPARE = 1
 NO_NEWS = ("7g", "8g", "9g")
 SPEC = re.compile(r"([+-]?)(#?)\.(\d+)([fg])")
 
@@ -98,7 +98,7 @@ def rounded(table: pa.Table, decimals: Sequence[str]) -> pa.Table:
 
 def _rounded(column: pa.ChunkedArray, spec: str) -> pa.Array:
     sign, _, digits, form = _parts(spec)
-    null = np.asarray(pc.is_null(column, nan_is_null=True))
+    null = is_blank(column)
     values = np.asarray(pc.fill_null(column.cast(pa.float64()), 0.0))
     with np.errstate(invalid="ignore"):
         out = round_digits(values, digits) if form == "g" else np.round(values, digits)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import pyarrow as pa
 
-from genus.codec.blocks import ends_of
+from genus.codec.arrow import ends_of
 from genus.codec.notes import Note
 
 __all__ = ["CLOCK", "excel_notes", "template_of_digits"]

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from genus.codec.arrow import type_of
 from genus.codec.decimals import rounded
-from genus.codec.frames import ARRAYS, Form, to_numbers, type_of
+from genus.codec.frames import ARRAYS, Form, to_numbers
 from genus.codec.stamps import written
 
 __all__ = ["to_form", "to_frame"]

@@ -135,10 +135,6 @@ class Formula(Rewrite):
         first, second = np.diff(self._formula.left_side(table))
         return bool(np.isfinite(first) and first != 0 and abs(first - second) < 1e-9 * abs(first))
 
-    def broken(self, table: pa.Table, row: int) -> str:
-        shown = super().broken(table, row)
-        return shown if self.rest else f"{shown} and {self.column!r} is {table.column(self.column)[row].as_py()}"
-
     def describe(self) -> str:
         return f"{self.column} = {self.text}{', nearly' if self.rest else ''}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,12 +15,13 @@ import pyarrow.compute as pc
 import scipy.sparse
 from torch import Tensor
 
+from genus.codec.arrow import ticks_of, type_name, type_of
 from genus.codec.blocks import as_columns
 from genus.codec.decimals import SPEC
 from genus.codec.writing import Writing
 from genus.errors import DataError
 
-__all__ = ["Form", "check_unicode", "is_frame", "is_text", "mixed_column", "to_arrow", "to_numbers", "type_name", "type_of"]
+__all__ = ["Form", "check_unicode", "is_frame", "is_text", "mixed_column", "to_arrow", "to_numbers"]
 
 DENSE = 2**28  # a sparse matrix of more places stays one
 FRAMES = ("pandas", "polars", "pyarrow", "dict")
@@ -110,31 +110,6 @@ class Form:
             raise DataError(f"A form holds the names of types, and whole numbers; got {str(odd or data)[:80]}.")
         values["writings"] = tuple(w and Writing(**w) for w in values.get("writings", ()))
         return cls(**values)
-
-
-# -- the names of types ---------------------------------------------------------------------------------------------------
-
-
-def type_name(kind: pa.DataType) -> str:
-    """Return a name of Arrow's type that `type_of` reads back: Arrow's own wherever it has one."""
-    if pa.types.is_dictionary(kind):
-        return f"dictionary({type_name(kind.value_type)}, {kind.index_type}, {'ordered' if kind.ordered else 'unordered'})"
-    return str(kind)
-
-
-def type_of(name: str) -> pa.DataType:
-    """Return Arrow's type of the name that `type_name` gave it.
-
-    >>> type_of("timestamp[us, tz=UTC]")
-    TimestampType(timestamp[us, tz=UTC])
-    """
-    if found := re.fullmatch(r"dictionary\((.+), (\w+), (\w+)\)", name):
-        return pa.dictionary(pa.type_for_alias(found[2]), type_of(found[1]), found[3] == "ordered")
-    if found := re.fullmatch(r"timestamp\[(\w+), tz=(.+)\]", name):
-        return pa.timestamp(found[1], found[2])
-    if found := re.fullmatch(r"decimal(\d+)\((\d+), (-?\d+)\)", name):
-        return getattr(pa, f"decimal{found[1]}")(int(found[2]), int(found[3]))
-    return pa.type_for_alias(name)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -394,7 +369,7 @@ def to_numbers(column: pa.ChunkedArray) -> np.ndarray:
     """Return a numeric, boolean or temporal column as float64, (N,), NaN where null; time in the column's own unit."""
     kind = column.type
     if pa.types.is_temporal(kind):
-        column = column.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
+        column = ticks_of(column)
     elif pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.arrow import is_blank, to_dictionary, value_type, without_dictionary
 from genus.codec.columns import common_type
 from genus.codec.relations import WHOLE, check_fields, column_type
 from genus.codec.rewrites import Rewrite, Ties
@@ -25,8 +26,7 @@ def plain_values(values: pa.Array | pa.ChunkedArray) -> list[Any]:
 
 def _places(column: pa.ChunkedArray, among: Sequence[Any]) -> np.ndarray:
     """Return the place of each value of a column among others (N,), None standing for a missing one; their number for none."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = without_dictionary(column)
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.string())
     array, present = column.combine_chunks(), [value for value in among if value is not None]
@@ -36,7 +36,7 @@ def _places(column: pa.ChunkedArray, among: Sequence[Any]) -> np.ndarray:
         array, listed = common_type(array, pa.array(present))
         places = position[np.asarray(pc.fill_null(pc.index_in(array, value_set=listed), -1))]
     if None in among:
-        places[np.asarray(pc.is_null(array, nan_is_null=True))] = among.index(None)
+        places[is_blank(array)] = among.index(None)
     return places
 
 
@@ -46,15 +46,12 @@ def _values_at(values: Sequence[Any], places: np.ndarray, kind: pa.DataType, lev
     Args:
         levels: of a dictionary; none: those that occur.
     """
-    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    plain = value_type(kind)
     listed = pa.array([*values, None], pa.string()) if pa.types.is_temporal(plain) else pa.array([*values, None])
     column = listed.cast(plain, safe=False).take(pa.array(places % (len(values) + 1)))
     if not pa.types.is_dictionary(kind):
         return column
-    dictionary = pa.array(list(levels)).cast(plain) if levels else column.unique().drop_null()
-    return pa.DictionaryArray.from_arrays(
-        pc.index_in(column, dictionary).cast(kind.index_type), dictionary, ordered=kind.ordered
-    )
+    return to_dictionary(column, pa.array(list(levels)) if levels else column.unique().drop_null(), kind)
 
 
 @dataclass(frozen=True)
@@ -114,8 +111,8 @@ class Function(Rewrite):
         if self.column not in table.column_names:
             return table, np.zeros(table.num_rows, dtype=bool)
         key, given = _places(table.column(self.of), self.keys), _places(table.column(self.column), self._distinct)
-        known = ~np.asarray(pc.is_null(table.column(self.column), nan_is_null=True))
-        lacking = np.asarray(pc.is_null(table.column(self.of), nan_is_null=True)) & (key == len(self.keys))
+        known = ~is_blank(table.column(self.column))
+        lacking = is_blank(table.column(self.of)) & (key == len(self.keys))
         if (known & lacking).any():  # a key that is missing follows from a value that no other key has
             image = self._image[:-1]
             single = {i: int(np.flatnonzero(image == i)[0]) for i in range(len(self._distinct)) if (image == i).sum() == 1}
@@ -135,9 +132,6 @@ class Function(Rewrite):
         if self.column in ties.known and self.of not in ties.known:
             ties.bind([self.of], None)
         ties.known.discard(self.column)
-
-    def broken(self, table: pa.Table, row: int) -> str:
-        return f"{super().broken(table, row)} and {self.column!r} is {table.column(self.column)[row].as_py()}"
 
     def describe(self) -> str:
         return f"{self.column} is a function of {self.of}"

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.arrow import is_blank, is_numeric, to_dictionary, value_type, without_dictionary
 from genus.codec.constraints import quoted
 from genus.codec.relations import check_fields, column_type
 from genus.codec.rewrites import Rewrite, Ties, place_columns
@@ -69,8 +70,8 @@ class OneHot(Rewrite):
     def _is(self, column: pa.ChunkedArray, mark: Mark) -> np.ndarray:
         """Return where a column has a value (N,), None standing for a blank."""
         if mark is None:
-            return np.asarray(pc.is_null(column, nan_is_null=True), dtype=bool)
-        column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+            return is_blank(column)
+        column = without_dictionary(column)
         if pa.types.is_null(column.type):
             return np.zeros(len(column), dtype=bool)
         column, value = _alike(column, mark)
@@ -95,8 +96,7 @@ class OneHot(Rewrite):
         return place_columns(table, self.columns, {self.into: levels}), broken
 
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
-        level = table.column(self.into)
-        level = level.cast(level.type.value_type) if pa.types.is_dictionary(level.type) else level
+        level = without_dictionary(table.column(self.into))
         places = np.asarray(pc.fill_null(pc.index_in(level, value_set=pa.array([*self.columns, self.none])), -1))
         new = {
             name: _marked(np.where(places < 0, 2, places != i), mark, dtype)
@@ -145,9 +145,7 @@ def _is_plain(mark: Any) -> bool:
 
 def _alike(column: pa.ChunkedArray, mark: Mark) -> tuple[pa.ChunkedArray, pa.Scalar]:
     """Return a column and a value of one type, to be compared: texts where one of them is text, else numbers."""
-    if isinstance(mark, str) or not (
-        pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    ):
+    if isinstance(mark, str) or not (pa.types.is_boolean(column.type) or is_numeric(column.type)):
         text = str(mark).lower() if isinstance(mark, bool) else str(mark)
         return column.cast(pa.string()), pa.scalar(text, pa.string())
     column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
@@ -157,11 +155,7 @@ def _alike(column: pa.ChunkedArray, mark: Mark) -> tuple[pa.ChunkedArray, pa.Sca
 def _marked(places: np.ndarray, mark: tuple[Mark, Mark], dtype: str) -> pa.Array:
     """Return the values of a column: true where the place (N,) is 0, false where it is 1, and null where it is 2."""
     kind = column_type(dtype)
-    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    values = pa.array([*mark, None]).cast(plain).take(pa.array(places))
+    values = pa.array([*mark, None]).cast(value_type(kind)).take(pa.array(places))
     if not pa.types.is_dictionary(kind):
         return values
-    dictionary = pa.array([one for one in mark if one is not None]).cast(plain)
-    return pa.DictionaryArray.from_arrays(
-        pc.index_in(values, dictionary).cast(kind.index_type), dictionary, ordered=kind.ordered
-    )
+    return to_dictionary(values, pa.array([one for one in mark if one is not None]), kind)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["mix", "permute"]
+__all__ = ["GOLDEN", "mix", "permute"]
 
 ROUNDS = 6
+GOLDEN = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio, by which SplitMix64 counts
 LARGEST = 2**62  # sizes up to here have indices that are int64, with room for the cycle walk
 
 
@@ -56,7 +57,7 @@ def mix(numbers: np.ndarray) -> np.ndarray:
         numbers: (N,) uint64.
     """
     with np.errstate(over="ignore"):
-        numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+        numbers = numbers + np.uint64(GOLDEN)
         numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))

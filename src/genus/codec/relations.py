@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.frames import to_numbers, type_of
+from genus.codec.arrow import from_ticks, is_blank, ticks_of, type_of
+from genus.codec.frames import to_numbers
 from genus.codec.rewrites import Rewrite, Ties, place_columns
 from genus.errors import DataError
 from genus.kinds.steps import shortest_decimals
@@ -34,15 +35,11 @@ def exact_numbers(column: pa.ChunkedArray) -> np.ndarray:
 
     Numbers of single precision are the shortest decimals that they stand for; a missing value is NaN.
     """
-    kind = column.type
-    if pa.types.is_temporal(kind) or pa.types.is_integer(kind):
-        if not column.null_count:
-            if pa.types.is_temporal(kind):
-                column = column.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
-            return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
-        return to_numbers(column)
+    whole = integers(column) if not column.null_count else None
+    if whole is not None:
+        return whole[0]
     values = to_numbers(column)
-    return shortest_decimals(values) if pa.types.is_float32(kind) else values
+    return shortest_decimals(values) if pa.types.is_float32(column.type) else values
 
 
 def integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -50,11 +47,7 @@ def integers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray] | None:
     kind = column.type
     if not (pa.types.is_temporal(kind) or pa.types.is_integer(kind)):
         return None
-    known = np.asarray(pc.is_valid(column), dtype=bool)
-    if pa.types.is_temporal(kind):
-        column = column.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
-    whole = pc.fill_null(column.cast(pa.int64(), safe=False), 0)
-    return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.int64), known
+    return np.asarray(pc.fill_null(ticks_of(column), 0)), ~is_blank(column)
 
 
 def ticks(kind: pa.DataType) -> dict[str, int]:
@@ -103,13 +96,7 @@ def to_column(values: np.ndarray, kind: pa.DataType, known: np.ndarray | None = 
     filled = np.where(null, 0, values)
     if filled.dtype.kind == "f" and not np.array_equal(filled, np.rint(filled)):
         return pa.array(values, mask=null)
-    whole = pa.array(filled.astype(np.int64), mask=null)
-    if pa.types.is_integer(kind):
-        low, high = (int(end) for end in (np.iinfo(kind.to_pandas_dtype()).min, np.iinfo(kind.to_pandas_dtype()).max))
-        whole = pa.array(filled.astype(np.int64).clip(max(low, -(2**63)), min(high, 2**63 - 1)), mask=null)
-    if pa.types.is_temporal(kind) and kind.bit_width == 32:
-        whole = whole.cast(pa.int32())
-    return whole.cast(kind)
+    return from_ticks(filled, kind, null)
 
 
 def check_fields(names: Sequence[Any], decimals: Any, dtype: Any) -> None:
@@ -332,9 +319,6 @@ class Sum(Rewrite):
         part = _rounded(terms[name][0] * (total - self._add(others, self.constant)), self.decimals)
         column = to_column(part, table.schema.field(name).type, ~np.isnan(part))
         return table.set_column(table.column_names.index(name), name, column)
-
-    def broken(self, table: pa.Table, row: int) -> str:
-        return f"{super().broken(table, row)} and {self.column!r} is {table.column(self.column)[row].as_py()}"
 
     def describe(self) -> str:
         terms = [*(f"+ {name}" for name in self.plus), *(f"- {name}" for name in self.minus)]

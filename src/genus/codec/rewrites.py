@@ -139,8 +139,8 @@ class Rewrite(ABC):
 
     def broken(self, table: pa.Table, row: int) -> str:
         """Return how a row of the person's table breaks the relation, for messages: the values that it has."""
-        shown = (f"{name!r} is {table.column(name)[row].as_py()!s}" for name in self.reads if name in table.column_names)
-        return " and ".join(shown)
+        names = dict.fromkeys([*self.reads, getattr(self, "column", None)])  # the column that it takes out comes last
+        return " and ".join(f"{name!r} is {table.column(name)[row].as_py()!s}" for name in names if name in table.column_names)
 
     def to_json(self) -> dict[str, Any]:
         """Return the rewrite as JSON values; `rewrite_from_json` is the inverse."""

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.frames import type_of
+from genus.codec.arrow import is_numeric, ticks_of, type_of
 from genus.codec.notes import Note
 from genus.codec.times import find_times, is_missing, texts_of
 from genus.codec.writing import Writing
@@ -29,9 +29,8 @@ def as_times(column: pa.ChunkedArray, writing: Writing | None) -> tuple[pa.Chunk
     Returns:
         None where the column holds no times at all.
     """
-    whole = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     texts = texts_of(column, writing)
-    if texts is None or (whole and writing is None):
+    if texts is None or (is_numeric(column.type) and writing is None):
         return None
     array = writing.parse(texts) if writing is not None else None
     odd = (
@@ -63,8 +62,7 @@ def time_values(kind: Time, column: pa.ChunkedArray, label: str, writing: Writin
     unit, concept = unit_of(column.type)
     if (concept in ("date", "instant")) != (kind.concept in ("date", "instant")) and concept != kind.concept:
         return None
-    ticks = column.cast(pa.int32()) if column.type.bit_width == 32 else column
-    array = ticks.cast(pa.int64()).combine_chunks()
+    array = ticks_of(column).combine_chunks()
     null = np.asarray(pc.is_null(array))
     return np.where(null, math.nan, kind.from_ticks(np.asarray(pc.fill_null(array, 0)), unit))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.arrow import sample_rows
 from genus.codec.writing import UTC, Writing
 
 __all__ = ["refined", "with_offsets"]
@@ -20,7 +21,7 @@ LONG_AGO = -(2**53)
 
 def refined(writing: Writing, texts: pa.Array) -> Writing:
     """Return a bare template with the flags by which it writes texts, all of them times: zeros, capitals, digits, zones."""
-    some = texts.take(pa.array(np.linspace(0, len(texts) - 1, min(len(texts), STYLED)).astype(np.int64)))
+    some = sample_rows(texts, STYLED)
     groups = pc.extract_regex(some, writing.pattern)
     values = {groups.type.field(i).name: pc.struct_field(groups, i) for i in range(groups.type.num_fields)}
     template = writing.template

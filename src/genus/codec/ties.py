@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import columns
+from genus.codec.arrow import without_dictionary
 from genus.codec.frames import Form
 from genus.codec.rewrites import Rewrite, Ties, place_columns, run_forward
 from genus.kinds.charts import Charts
@@ -85,8 +86,7 @@ def fulfil(table: pa.Table, conditions: Mapping[str, tuple[str, pa.ChunkedArray]
     """
     fine = np.ones(table.num_rows, dtype=bool)
     for name, (how, values) in conditions.items():
-        column = table.column(name)
-        column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        column = without_dictionary(table.column(name))
         ends = values.cast(column.type, safe=False)
         if how != "between":
             fine &= np.asarray(pc.is_in(column, value_set=ends.combine_chunks()))

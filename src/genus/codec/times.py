@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.blocks import ends_of
+from genus.codec.arrow import ends_of, is_numeric, sample_rows, ticks_of, type_name
 from genus.codec.digits import CLOCK, excel_notes, template_of_digits
-from genus.codec.frames import ARRAYS, Form, is_text, type_name
+from genus.codec.frames import ARRAYS, Form, is_text
 from genus.codec.looks import MOSTLY, templates_of
 from genus.codec.notes import Note
 from genus.codec.style import refined, with_offsets
@@ -152,7 +152,7 @@ def find_times(
 
 
 def _may_be_times(kind: pa.DataType) -> bool:
-    return is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return is_text(kind) or is_numeric(kind)
 
 
 def _shown(texts: pa.Array, rows: np.ndarray) -> str:
@@ -171,10 +171,10 @@ def texts_of(column: pa.ChunkedArray, writing: Writing | None = None) -> pa.Arra
         writing: by which whole numbers are times, where that is known; of a time of day they get four digits.
     """
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(kind):
         array = pc.utf8_trim_whitespace(column).combine_chunks().cast(pa.large_string())
         return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+    if not is_numeric(kind):
         return None
     try:
         array = column.combine_chunks().cast(pa.int64())
@@ -189,7 +189,7 @@ def _template_of_digits(name: str, column: pa.ChunkedArray) -> str | None:
 
     A few rows from all over rule out most columns.
     """
-    part = column.take(pa.array(np.linspace(0, len(column) - 1, min(len(column), PROBED)).astype(np.int64)))
+    part = sample_rows(column, PROBED)
     for rows in (part, column) if len(column) > PROBED else (part,):
         texts = pc.utf8_trim_whitespace(rows) if is_text(rows.type) else rows
         if is_text(rows.type):
@@ -220,8 +220,7 @@ def _null(texts: pa.Array) -> np.ndarray:
 
 def _groups(texts: pa.Array | pa.ChunkedArray, missing: Collection[str]) -> list[tuple[str, ...]]:
     """Return the templates by which values of a sample may be written, a group for each build, the most frequent first."""
-    place = np.linspace(0, len(texts) - 1, min(len(texts), SAMPLED)).astype(np.int64)
-    sample = _present(texts.take(pa.array(place)), missing)
+    sample = _present(sample_rows(texts, SAMPLED), missing)
     return templates_of(sample or _present(pc.unique(texts.drop_null()), missing)[:SAMPLED])
 
 
@@ -344,7 +343,7 @@ def _best(name: str, group: tuple[str, ...], texts: pa.Array, votes: Mapping[str
     """Return the template of a group by which most rows are times, those times, and a note where several are as good."""
     writings = [Writing(template) for template in group]
     if len(group) > 1 and len(texts) > SCREENED:  # a part may leave one alone
-        part = texts.take(pa.array(np.linspace(0, len(texts) - 1, SCREENED).astype(np.int64)))
+        part = sample_rows(texts, SCREENED)
         faults = [writing.parse(part).null_count for writing in writings]
         writings = [writing for writing, count in zip(writings, faults, strict=True) if count == min(faults)]
     tries = [(writing, writing.parse(texts)) for writing in writings]
@@ -374,12 +373,8 @@ def _decided(good: list[tuple[Writing, pa.Array]], votes: Mapping[str, str]) -> 
 
 
 def _ascends(array: pa.Array) -> bool:
-    ticks = np.asarray(_ticks(array.drop_null()))
+    ticks = np.asarray(ticks_of(array.drop_null()))
     return len(ticks) > 2 and bool((np.diff(ticks) >= 0).all()) and ticks[-1] > ticks[0]
-
-
-def _ticks(array: pa.Array) -> pa.Array:
-    return (array.cast(pa.int32()) if array.type.bit_width == 32 else array).cast(pa.int64())
 
 
 def order_of(template: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.arrow import from_ticks, sample_rows, ticks_of
 from genus.codec.durations import format_iso, parse_iso
 from genus.codec.fields import days_of, seconds_of
 from genus.codec.names import LANGUAGES, names
@@ -143,7 +144,8 @@ class Writing:
         digits = max(int(groups.digits), self._digits)
         kind = self.type_for(digits)
         ticks, good = self._ticks(groups.fields, str(kind.unit) if not pa.types.is_date(kind) else "D")
-        return _of_ticks(ticks, kind, ~(good & groups.matched))
+        null = ~(good & groups.matched)
+        return from_ticks(np.where(null, 0, ticks), kind, null)
 
     def instants(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """Return the instants (M,) of texts with a zone, in seconds since 1970, and their offsets from UTC in seconds."""
@@ -192,8 +194,7 @@ class Writing:
             return values.cast(pa.timestamp(SINCE[self.template])).cast(pa.int64()).cast(pa.string())
         unit = "D" if pa.types.is_date32(values.type) else "ms" if pa.types.is_date(values.type) else str(values.type.unit)
         null = np.asarray(pc.is_null(values))
-        whole = values.cast(pa.int32()) if values.type.bit_width == 32 else values
-        ticks = np.asarray(pc.fill_null(whole.cast(pa.int64()), 0))
+        ticks = np.asarray(pc.fill_null(ticks_of(values), 0))
         parts = _Parts(ticks, unit, self)
         out: list[Any] = []
         at = 0
@@ -250,13 +251,8 @@ def _group(letter: str, narrow: bool, language: str, flag: str) -> str:
 
 def _repeat(texts: pa.Array) -> bool:
     """Return whether at most half of some texts, from all over, are different."""
-    part = texts.take(pa.array(np.linspace(0, len(texts) - 1, MANY // 10).astype(np.int64)))
+    part = sample_rows(texts, MANY // 10)
     return bool(pc.count_distinct(part).as_py() <= len(part) // 2)
-
-
-def _of_ticks(ticks: np.ndarray, kind: pa.DataType, null: np.ndarray) -> pa.Array:
-    array = pa.array(np.where(null, 0, ticks), pa.int64(), mask=null)
-    return (array.cast(pa.int32()) if kind.bit_width == 32 else array).cast(kind)
 
 
 class _Parts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from genus.codec.frames import type_name
+from genus.codec.arrow import type_name
 from genus.codec.relations import ALL_DIGITS, WHOLE, exact_numbers
 from genus.kinds import Category, Kind
 

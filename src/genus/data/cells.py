@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.blocks import ends_of
+from genus.codec.arrow import ends_of
 from genus.codec.notes import Note
 from genus.data.amounts import AMOUNT, read_amounts
 from genus.errors import DataError

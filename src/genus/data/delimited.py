@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from genus.codec.arrow import is_numeric
 from genus.codec.decimals import trailing_decimals
 from genus.codec.looks import looks_like_time
 from genus.codec.notes import Note
@@ -268,11 +269,7 @@ def _head(buffer: pa.Buffer, file: File, told: str | None = None) -> tuple[list[
     delimiter = told or delimiter
     lines: list[list[str]] = []
     with suppress(csv.Error):  # a text too long for this module, below lines that are enough
-        rows = (
-            row
-            for row in csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
-            if any(field.strip() for field in row)
-        )
+        rows = (row for row in csv.reader(io.StringIO(text, newline=None), delimiter=delimiter) if any(map(str.strip, row)))
         lines.extend(itertools.islice(rows, LOOKED_AT))
     return lines or [first.split(delimiter)], delimiter
 
@@ -357,7 +354,7 @@ class _Layout:
 
 def _original_texts(layout: _Layout, columns: dict[str, pa.ChunkedArray], names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
     """Return the texts of columns that lost something: leading zeros, digits that no double holds, or how times are written."""
-    doubtful = [name for name in names if pa.types.is_integer(kind := columns[name].type) or pa.types.is_floating(kind)]
+    doubtful = [name for name in names if is_numeric(columns[name].type)]
     if doubtful:
         loses = _may_lose_digits(layout.buffer, layout.delimiter)
         doubtful = [name for name in doubtful if loses and is_whole(columns[name])]

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.arrow import without_dictionary
 from genus.codec.onehot import NUMBERS, OneHot
 from genus.data.candidates import BROKEN, SURE, Candidate
 from genus.errors import DataError
@@ -85,7 +86,7 @@ def _marked(column: Candidate) -> tuple[tuple[Any, Any], np.ndarray] | None:
     data, kind = column.data, column.kind
     if not isinstance(kind, Category) or not 2 <= kind.states <= 3 or pa.types.is_null(data.type):
         return None
-    data = data.cast(data.type.value_type) if pa.types.is_dictionary(data.type) else data
+    data = without_dictionary(data)
     levels = [level for level in pc.unique(data).to_pylist() if level is not None]
     if pa.types.is_boolean(data.type) and not data.null_count and len(levels) == 2:
         return (True, False), np.asarray(data)

@@ -39,7 +39,7 @@ MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (code
          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 
 
-def unreadable(what: str, error: Exception) -> DataError:
+def unreadable(what: str, error: BaseException) -> DataError:
     """Return the error of bytes that a library could not read, to be raised from its own."""
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     return DataError(f"Cannot read {what}: {reason}. Check that the file is whole and of this type.")

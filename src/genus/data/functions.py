@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.arrow import without_dictionary
 from genus.codec.functions import Function, plain_values
 from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
 from genus.kinds import Category, Lattice
@@ -87,13 +88,7 @@ def codes_of(column: Candidate, fewest: int = 2) -> tuple[np.ndarray, int] | Non
     """
     if not _has_few(column):
         return None
-    if pa.types.is_dictionary(column.data.type):
-        encoded = column.data.cast(column.data.type.value_type).combine_chunks().dictionary_encode("encode")
-    else:
-        data = column.data.combine_chunks()
-        if pa.types.is_floating(data.type):
-            data = pc.if_else(pc.is_nan(data), pa.scalar(None, data.type), data)
-        encoded = data.dictionary_encode("encode")
+    encoded = _plain(column.data).combine_chunks().dictionary_encode("encode")
     count = len(encoded.dictionary)
     return (np.asarray(encoded.indices), count) if count >= fewest else None
 
@@ -166,5 +161,6 @@ def made_function(column: Candidate, of: Candidate) -> Function:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    """Return a column without a dictionary, and with null for NaN."""
+    column = without_dictionary(column)
     return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column) if pa.types.is_floating(column.type) else column

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genus.codec.blocks import ends_of
+from genus.codec.arrow import ends_of, is_numeric
 from genus.codec.frames import to_numbers
 from genus.codec.notes import Note
 from genus.codec.writing import Writing
@@ -43,7 +43,7 @@ def marker_notes(table: pa.Table, fixed: Container[str] = (), writings: Mapping[
         writing = (writings or {}).get(name)
         if pa.types.is_date32(column.type) or pa.types.is_timestamp(column.type):
             yield from _of_days(name, column, writing)
-        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        if not is_numeric(column.type):
             continue
         markers = [(end, m) for end in ends_of(column) for m in MARKERS if abs(end - m) < 1e-4]
         values = to_numbers(column) if markers else np.empty(0)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genus.codec.arrow import is_numeric, ticks_of, without_dictionary
 from genus.codec.frames import is_text, to_numbers
 from genus.codec.keys import Key
 from genus.codec.notes import Note
@@ -99,9 +100,7 @@ def measure_column(
 
 def _personal(name: str, column: pa.ChunkedArray) -> str | None:
     """Return what a column of text, or of phone numbers, holds where it may name persons."""
-    head = column.slice(0, PROBED).drop_null()
-    if pa.types.is_dictionary(head.type):
-        head = head.cast(head.type.value_type)
+    head = without_dictionary(column.slice(0, PROBED).drop_null())
     if is_text(head.type):
         return looks_personal(name, pc.unique(head).to_pylist())
     numbers = pa.types.is_integer(head.type) and words_of(name) & PHONE_WORDS
@@ -173,7 +172,7 @@ def _without_arithmetic(name: str, column: pa.ChunkedArray, override: str | None
             first = next((v for v in column.to_pylist() if v is not None), None)
             raise DataError(f"Column {name!r} holds text such as {first!r}; it cannot be read as {override!r}.")
         return _levels(name, column, override is None)
-    if not (pa.types.is_boolean(kind) or _is_number(kind) or pa.types.is_temporal(kind)):
+    if not (pa.types.is_boolean(kind) or is_numeric(kind) or pa.types.is_decimal(kind) or pa.types.is_temporal(kind)):
         raise Unmeasurable(f"column {name!r} holds {kind} values, neither numbers, text nor dates", name)
     return _levels(name, column, False) if pa.types.is_boolean(kind) or override == "category" else None
 
@@ -189,10 +188,6 @@ def _several_numbers(column: pa.ChunkedArray) -> tuple[str, int] | None:
     if len(around) != 1 or (signs := around.pop()).count("#") < 2 or re.search(r"[.#]#|#\.|\d", signs):
         return None
     return texts[0], min(text.count(".") for text in texts)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
 def _levels(name: str, column: pa.ChunkedArray, may_be_free: bool) -> Category:
@@ -270,6 +265,5 @@ def _beyond_exact(name: str, column: pa.ChunkedArray) -> Category:
 def _time(column: pa.ChunkedArray, chart: str) -> Time:
     """Return the Time of a column of one of Arrow's types of time."""
     unit, concept = unit_of(column.type)
-    present = column.drop_null()
-    ticks = (present.cast(pa.int32()) if column.type.bit_width == 32 else present).cast(pa.int64()).to_numpy()
+    ticks = ticks_of(column.drop_null()).to_numpy()
     return Time.measure_ticks(ticks, unit, concept, column.null_count > 0, chart)

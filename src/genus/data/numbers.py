@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
+from genus.codec.arrow import is_blank, is_numeric, without_dictionary
 from genus.codec.columns import encode_column
-from genus.codec.frames import Form
+from genus.codec.frames import Form, is_text
 from genus.codec.text import smallest_type
 from genus.data.measure import measure
 from genus.data.sequences import Options, Sequences, collected
@@ -80,7 +81,7 @@ def read_columns(table: pa.Table, options: Options) -> Sequences:
         if name not in names:
             raise DataError(f"There is no column {name!r}, named in sequence=; the columns are {', '.join(names)}.")
         return _read_column(name, table.column(name), options)
-    odd = next((n for n in names if not (pa.types.is_integer(t := table.column(n).type) or pa.types.is_floating(t))), None)
+    odd = next((n for n in names if not is_numeric(table.column(n).type)), None)
     if odd is not None:
         raise DataError(f"Rows of numbers can be sequences, and column {odd!r} holds no numbers; name a column in sequence=.")
     return read_array(np.stack([table.column(n).to_numpy() for n in names], axis=1), options)
@@ -89,14 +90,12 @@ def read_columns(table: pa.Table, options: Options) -> Sequences:
 def _read_column(name: str, column: pa.ChunkedArray, options: Options) -> Sequences:
     """Return a column as one sequence in the order of its rows; lists as a sequence each, texts that differ as documents."""
     kind = column.type
-    if column.null_count or (pa.types.is_floating(kind) and pc.any(pc.is_nan(column)).as_py()):
-        row = int(np.flatnonzero(np.asarray(pc.is_null(column, nan_is_null=True)))[0])
-        raise DataError(f"The sequence {name!r} has no value in row {row}; fill such rows or drop them.")
+    if (blank := is_blank(column)).any():
+        raise DataError(f"The sequence {name!r} has no value in row {int(blank.argmax())}; fill such rows or drop them.")
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _read_lists([np.asarray(item) for item in column.to_pylist()], options)
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    column = without_dictionary(column)
+    if is_text(column.type):
         distinct = pc.count_distinct(column).as_py()
         form = options.form
         if (distinct >= DOCUMENTS and distinct > 0.5 * len(column)) or (form is not None and form.container == "text"):

@@ -12,7 +12,8 @@ import pyarrow as pa
 import torch
 
 from genus.codec import Codec
-from genus.codec.frames import Form, type_name
+from genus.codec.arrow import type_name
+from genus.codec.frames import Form
 from genus.codec.times import read_times
 from genus.data.arguments import KindOverride, context_names
 from genus.data.dataset import Dataset

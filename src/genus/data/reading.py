@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from genus.codec import Codec
+from genus.codec.arrow import type_name
 from genus.codec.decimals import measure_decimals
-from genus.codec.frames import ARRAYS, Form, type_name
+from genus.codec.frames import ARRAYS, Form
 from genus.codec.notes import Note
 from genus.codec.stamps import rounding
 from genus.codec.times import read_times

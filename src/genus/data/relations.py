@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from genus.codec import Codec
 from genus.codec.absence import Absent, Together
+from genus.codec.arrow import without_dictionary
 from genus.codec.constraints import Constraint
 from genus.codec.formulas import Formula
 from genus.codec.frames import to_numbers
@@ -275,7 +276,7 @@ def _same(first: pa.ChunkedArray, second: pa.ChunkedArray) -> bool:
     if first is second or first.equals(second):
         return True
     if pa.types.is_dictionary(first.type):
-        return first.cast(first.type.value_type).equals(second.cast(second.type.value_type))
+        return without_dictionary(first).equals(without_dictionary(second))
     if not pa.types.is_floating(first.type):
         return False
     a, b = exact_numbers(first), exact_numbers(second)

@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from genus.codec.arrow import type_name
 from genus.codec.decimals import measure_decimals
-from genus.codec.frames import Form, check_unicode, to_arrow, type_name
+from genus.codec.frames import Form, check_unicode, to_arrow
 from genus.codec.notes import Note
 from genus.data import audio, images, numbers, text
 from genus.data.collections import Labelled, gathered

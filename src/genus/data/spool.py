@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from genus.codec.arrow import without_dictionary
 from genus.codec.frames import is_frame, to_arrow
 from genus.data.parts import AT_ONCE, Parts, joined
 from genus.errors import DataError
@@ -90,8 +91,7 @@ def _table(batch: Any, number: int) -> pa.Table:
         if not (isinstance(batch, Mapping) or is_frame(batch)):
             raise DataError(f"Item {number} of the iterator is a {type(batch).__name__}; expected a frame, or columns by name.")
         batch = to_arrow(batch)[0]
-    plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in batch.columns]
-    return pa.table(plain, names=batch.column_names)
+    return pa.table([*map(without_dictionary, batch.columns)], names=batch.column_names)
 
 
 def _read(folder: tempfile.TemporaryDirectory[str], paths: list[Path]) -> Iterator[pa.Table]:

@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
-from genus.codec.frames import to_arrow
+from genus.codec.arrow import is_numeric, without_dictionary
+from genus.codec.frames import is_text, to_arrow
 from genus.codec.notes import Note
+from genus.codec.permutation import GOLDEN, mix
 from genus.data.dataset import Dataset
 from genus.data.parts import AT_ONCE, Parts, joined, table_parts
 from genus.data.sequences import Options
@@ -158,12 +160,9 @@ def measure_stream(parts: Parts, prepared: Callable[[pa.Table], pa.Table], read:
 
 
 def _hashes(start: int, rows: int) -> np.ndarray:
-    """Return a number for each row by its place, (rows,) uint64, as good as drawn: splitmix64 (Steele et al. 2014)."""
+    """Return a number for each row by its place, (rows,) uint64, as good as drawn: SplitMix64 (Steele et al. 2014)."""
     with np.errstate(over="ignore"):
-        z = (np.arange(start, start + rows, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        return mix(np.arange(start, start + rows, dtype=np.uint64) * np.uint64(GOLDEN))
 
 
 def _drawn(parts: Parts, prepared: Callable[[pa.Table], pa.Table]) -> tuple[pa.Table, list[pa.Table], int, np.uint64]:
@@ -221,14 +220,13 @@ class _Seen:
         """Return the places of rows that hold what no row before had."""
         found: set[int] = set()
         for name in table.column_names:
-            column = table.column(name).combine_chunks()
-            column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+            column = without_dictionary(table.column(name).combine_chunks())
             if column.null_count and name not in self.blank:
                 self.blank.add(name)
                 found.add(pc.index(pc.is_null(column), True).as_py())
-            if pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_temporal(column.type):
+            if is_numeric(column.type) or pa.types.is_temporal(column.type):
                 found |= self._beyond(name, column)
-            elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_boolean(column.type):
+            elif is_text(column.type) or pa.types.is_boolean(column.type):
                 texts = self.texts.setdefault(name, set())
                 new = [v for v in pc.unique(column.drop_null()).to_pylist() if v not in texts][: max(0, LEVELS - len(texts))]
                 texts.update(new)

@@ -16,10 +16,11 @@ import pyarrow.dataset as ds
 import pyarrow.feather as feather
 import pyarrow.json as pj
 
+from genus.codec.arrow import is_numeric
 from genus.codec.frames import is_text, mixed_column
 from genus.codec.notes import Note
 from genus.data.cells import ALWAYS, NONE, SOMETIMES, beyond_exact, typed_text
-from genus.data.files import File, as_utf8, beginning, guess_encoding
+from genus.data.files import File, as_utf8, beginning, guess_encoding, unreadable
 from genus.data.headers import has_header, names_of
 from genus.data.sequences import Options
 from genus.data.unit_lines import without_units
@@ -97,12 +98,8 @@ def read_json(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...]]:
         except (ValueError, RecursionError) as error:
             if isinstance(error, DataError):
                 raise
-            raise _unreadable(file, "JSON", error) from error
+            raise unreadable(f"{file.name} as JSON", error) from error
     return typed_columns(table, options)
-
-
-def _unreadable(file: File, what: str, error: BaseException) -> DataError:
-    return DataError(f"Cannot read {file.name} as {what}: {error}. Check that the file is whole and of this type.")
 
 
 def _has_lines(head: bytes) -> bool:
@@ -240,7 +237,7 @@ def read_excel(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...]]
     except BaseException as error:
         # What the package, which is written in Rust, calls a panic is no Exception.
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            raise _unreadable(file, "a workbook", error) from error
+            raise unreadable(f"{file.name} as a workbook", error) from error
         raise
     full = {name: rows for name, rows in sheets.items() if any(cell != "" for row in rows for cell in row)}
     if not full:
@@ -263,9 +260,7 @@ def _from_cells(rows: list[list[Any]], options: Options, file: File) -> tuple[pa
     body = rows[int(header) + len(units) :]
     if not body:
         raise DataError(f"The sheet of {file.name} has a header but no rows; expected rows of data below it.")
-    columns = {}
-    for i, name in enumerate(names):
-        columns[name] = _cells(name, [row[i] for row in body])
+    columns = {name: _cells(name, [row[i] for row in body]) for i, name in enumerate(names)}
     table, more = typed_columns(pa.table(columns), options)
     return table, (*notes, *units, *renamed, *more)
 
@@ -301,7 +296,7 @@ def mark_missing(table: pa.Table, markers: Sequence[Any]) -> pa.Table:
             hit = pc.is_in(column, value_set=pa.array(texts, type=kind))
         elif texts and (pa.types.is_date32(kind) or pa.types.is_timestamp(kind)):
             hit = pc.is_in(column.cast(pa.string()), value_set=pa.array(texts))
-        elif numbers and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        elif numbers and is_numeric(kind):
             hit = pc.is_in(column.cast(pa.float64(), safe=False), value_set=pa.array(numbers))
         else:
             columns.append(column)

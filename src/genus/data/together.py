@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.absence import Absent, Together, is_blank, levels_of
+from genus.codec.absence import Absent, Together, levels_of
+from genus.codec.arrow import is_blank
 from genus.data.candidates import BROKEN, SURE, Candidate
 
 __all__ = ["ACCEPTED", "find_together"]

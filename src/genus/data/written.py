@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from genus.codec.arrow import is_numeric
 from genus.codec.frames import to_numbers
 from genus.data.delimited import cuts, opened
 from genus.data.files import File
@@ -91,7 +92,7 @@ def means_the_same(texts: pa.ChunkedArray, values: pa.ChunkedArray, rows: np.nda
         texts: as `csv_texts` gives them.
         values: that were read of them.
     """
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+    if not is_numeric(values.type):
         return True
     there = pa.array(rows & np.asarray(pc.is_valid(values)))
     plain = pc.utf8_trim_whitespace(unquoted(texts.filter(there)))

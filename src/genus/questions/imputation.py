@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import Codec
+from genus.codec.arrow import is_blank, is_numeric, without_dictionary
 from genus.codec.tabular import as_table
 from genus.data import Dataset
 from genus.errors import DataError, GenusError
@@ -101,7 +102,7 @@ class Imputed:
         """Return the draws of the filled blanks of a column (draws, cells): float64 of numbers, else objects."""
         where = pa.array(self.filled[name])
         columns = [table.column(name).filter(where) for table in self.tables]
-        if pa.types.is_floating(columns[0].type) or pa.types.is_integer(columns[0].type):
+        if is_numeric(columns[0].type):
             return np.array([np.asarray(column.cast(pa.float64())) for column in columns], dtype=np.float64)
         found = np.empty((len(columns), int(self.filled[name].sum())), dtype=object)
         for row, column in zip(found, columns, strict=True):
@@ -311,22 +312,16 @@ def _blank_cells(table: pa.Table | None, name: str, rows: int) -> np.ndarray:
     """Return which cells of a column are blank (N,); all where the table lacks it."""
     if table is None or name not in table.column_names:
         return np.ones(rows, dtype=bool)
-    return np.asarray(pc.is_null(table.column(name), nan_is_null=True))
+    return is_blank(table.column(name))
 
 
 def _merged(column: pa.ChunkedArray, values: pa.ChunkedArray, where: np.ndarray) -> pa.ChunkedArray:
     """Return a column with these values in these rows (N,), in a type that holds both."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
+    column, values = without_dictionary(column), without_dictionary(values)
     kind = values.type if pa.types.is_null(column.type) else column.type
     try:
         values, column = values.cast(kind), column.cast(kind)
     except pa.ArrowInvalid:  # whole numbers that are filled with fractions, say
-        values, column = (
-            (part.cast(pa.float64()) for part in (values, column))
-            if pa.types.is_integer(kind) or pa.types.is_floating(kind)
-            else (part.cast(pa.string()) for part in (values, column))
-        )
+        both = pa.float64() if is_numeric(kind) else pa.string()
+        values, column = values.cast(both), column.cast(both)
     return pc.if_else(pa.chunked_array([pa.array(where)]), values, column)

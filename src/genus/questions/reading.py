@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from genus.codec import Codec
+from genus.codec.arrow import is_blank
 from genus.data import Dataset, read
 from genus.data.stream import Stream
 from genus.errors import DataError, GenusError
@@ -103,7 +103,7 @@ def held(codec: Codec, table: pa.Table, name: str) -> np.ndarray:
     meant = codec.replaced(name) and any(name in rewrite.meaningful_blanks for rewrite in codec.rewrites)
     if meant or (kind is not None and kind.has_missing and not kind.unknown):
         return np.ones(table.num_rows, dtype=bool)
-    return ~np.asarray(pc.is_null(table.column(name), nan_is_null=True))
+    return ~is_blank(table.column(name))
 
 
 def known_cells(codec: Codec, table: pa.Table, names: Sequence[str], rows: Tensor) -> pa.Table:

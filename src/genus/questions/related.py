@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import Codec, Formula, Function, OneHot, Order, Sum
+from genus.codec.arrow import is_numeric, without_dictionary
 from genus.codec.relations import exact_numbers
 from genus.data import Dataset
 from genus.errors import GenusError
@@ -136,8 +137,7 @@ def _sources(codec: Codec, column: str) -> set[str]:
 
 def _decoded(codec: Codec, x: Tensor, column: str) -> pa.ChunkedArray:
     """Return the values of a column in rows x (B, K, D), one row after the other."""
-    values = codec.to_person(x.reshape(-1, x.shape[-1])).column(column)
-    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+    return without_dictionary(codec.to_person(x.reshape(-1, x.shape[-1])).column(column))
 
 
 def _summary(codec: Codec, column: str, parts: list[tuple[np.ndarray, _Weighed]], rows: int, level: float) -> tuple[Any, ...]:
@@ -146,7 +146,7 @@ def _summary(codec: Codec, column: str, parts: list[tuple[np.ndarray, _Weighed]]
     failed = sum(int((one.share.sum(1) <= 0).sum()) for _, one in parts)
     reasons = {BROKEN: failed} if failed else {}
     kind = codec.type_of(column)
-    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    numbers = is_numeric(kind) or pa.types.is_decimal(kind)
     if numbers:
         value, low, high = (np.full(rows, math.nan) for _ in range(3))
         for at, one in parts:
