@@ -17,9 +17,9 @@ from torch import Tensor
 
 from genus.compiled import is_traced
 from genus.errors import DataError
-from genus.kinds import Category, Kind, Lattice, Real, Time, check_layout, kind_from_json
+from genus.kinds import Category, Kind, Lattice, Real, Time, kind_from_json
 from genus.kinds.calendar import Calendar
-from genus.kinds.checks import check_rows, checked_sums
+from genus.kinds.checks import check_layout, check_rows, checked_sums
 from genus.kinds.numbers import measure_numbers
 from genus.kinds.tables import Parts, Tables
 from genus.notebook import preformatted
@@ -292,6 +292,11 @@ class Space:
         """Return which entries of x (B, *shape) are blanks that stand for unknown values, bool (B, D)."""
         return self.tables(x).blanks(x.flatten(1)) & self.tables(x).unknown
 
+    def ended(self, x: Tensor) -> Tensor:
+        """Return at which steps sequences x (B, T) have ended, bool (B, steps); at none where sequences do not end."""
+        flat = self._flat(x)
+        return self.tables(flat).blanks(flat)[..., 0] & self.ends  # the first value of a step says
+
     def check(self, x: Tensor, name: str = "x") -> None:
         """Raise DataError where x is not a batch of this space: wrong shape, a value outside a lattice, NaN or inf.
 
@@ -380,15 +385,9 @@ class Space:
         """Return the space as JSON values; `from_json` is the inverse."""
         shared = len(set(map(repr, self.kinds))) == 1 and len(set(self.kinds)) == 1
         kinds = self.kinds[: self.period] if shared or self.sequence else self.kinds
-        return (
-            {
-                "kinds": [kind.to_json() for kind in kinds],
-                "shape": list(self.shape),
-                "names": list(self.names or self.channels) or None,
-            }
-            | ({"sequence": True} if self.sequence else {})
-            | ({"sums": list(self.sums)} if self.sums else {})
-        )
+        names = list(self.names or self.channels) or None
+        data = {"kinds": [kind.to_json() for kind in kinds], "shape": list(self.shape), "names": names}
+        return data | ({"sequence": True} if self.sequence else {}) | ({"sums": list(self.sums)} if self.sums else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Space:

@@ -227,13 +227,13 @@ def _encode_numbers(
             shown = kind.text(values[row]) if isinstance(kind, Time) else f"{values[row]:.10g}"
             raise DataError(f"The {label} holds {shown} in row {row} ({count} such in all); expected {expected}.")
 
-    atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
+    atoms = np.sort(kind.numbers)
     low, high = (float(values.min()), float(values.max())) if len(values) else (math.nan, math.nan)
     if _stand_as_they_are(kind, low, high, whole):
         return values
     refuse(np.isinf(values), "finite numbers; replace infinities by missing values")
     nan = np.isnan(values)
-    if not allow_missing and not any(map(math.isnan, kind.atoms)):
+    if not allow_missing and not kind.has_missing:
         refuse(nan, "no missing value, since there was none in training; drop or fill such rows")
     eps = float(np.finfo(np.float32 if single else np.float64).eps) if single or isinstance(kind, Lattice) else 0.0
     if not isinstance(kind, Lattice):
@@ -269,8 +269,7 @@ def _stand_as_they_are(kind: Kind, low: float, high: float, whole: bool) -> bool
     """Return whether values from low to high, whole numbers perhaps, need no arithmetic to be coordinates of a kind."""
     if isinstance(kind, Lattice):
         return whole and kind.is_whole and kind.step == 1 and kind.low <= low <= high <= kind.high
-    no_atoms = all(map(math.isnan, kind.atoms))
-    return no_atoms and kind.chart.support[0] < low <= high < kind.chart.support[1]  # finite, since the support is open
+    return not kind.numbers and kind.chart.support[0] < low <= high < kind.chart.support[1]  # finite, since the support is open
 
 
 def _snap(values: np.ndarray, atoms: np.ndarray, slack: Callable[[np.ndarray], Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -350,7 +349,7 @@ def decode_column(kind: Kind, column: np.ndarray, single: bool) -> np.ndarray:
         levels = np.empty(len(kind.levels), dtype=object)
         levels[:] = kind.levels
         return levels[column.astype(np.int64)]
-    atoms = np.sort([a for a in kind.atoms if not math.isnan(a)])
+    atoms = np.sort(kind.numbers)
     eps = float(np.finfo(np.float32 if single else np.float64).eps)
     if not isinstance(kind, Lattice):
         return _snap(shortest_decimals(column) if single else column, atoms, lambda a: eps * np.abs(a))[0]

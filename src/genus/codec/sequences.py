@@ -15,7 +15,6 @@ from genus.codec.columns import decode_column, encode_column
 from genus.codec.frames import Form, to_arrow
 from genus.codec.sound import from_wave, to_wave
 from genus.errors import DataError
-from genus.kinds import Category
 from genus.space import Space
 
 __all__ = ["decode", "encode", "encode_prefix", "filled"]
@@ -56,7 +55,7 @@ def encode(space: Space, form: Form | None, source: Any) -> Tensor:
             " one length."
         )
     values = values.astype(np.float64 if space.dtype == torch.float64 else np.float32)
-    return torch.from_numpy(filled(values, lengths, space.kinds[0].end if space.ends else 0.0, width))
+    return torch.from_numpy(filled(values, lengths, space.kinds[0].missing_value if space.ends else 0.0, width))
 
 
 def encode_prefix(space: Space, form: Form | None, start: Any) -> Tensor:
@@ -141,9 +140,7 @@ def decode(space: Space, form: Form | None, x: Tensor) -> Any:
     if form is None:
         return x
     flat = x.detach().cpu().numpy()
-    ended = np.zeros(flat.shape, dtype=bool)
-    if space.ends:
-        ended = flat == kind.end if isinstance(kind, Category) else np.isnan(flat)
+    ended = space.ended(x).cpu().numpy()
     lengths = (~ended).sum(1)
     if form.container == "text":
         coding = text.coding(form.coding, kind.levels)  # type: ignore[attr-defined]

@@ -15,7 +15,6 @@ from genus.codec.columns import decode_column, encode_column
 from genus.codec.forms import to_form
 from genus.codec.frames import ARRAYS, Form
 from genus.errors import DataError
-from genus.kinds import Category
 from genus.space import Space
 
 __all__ = ["as_arrays", "decode", "encode"]
@@ -53,7 +52,7 @@ def encode(space: Space, columns: Sequence[pa.ChunkedArray], lengths: np.ndarray
         what = "beginnings of one length" if space.ends else "series of one length, since this space has no end"
         raise DataError(f"The series have from {lengths.min()} to {width} steps; expected {what}.")
     out = np.empty((len(lengths), width + ends, space.period), dtype=dtype)
-    lasts = [kind.end if space.ends else 0.0 for kind in space.kinds[: space.period]]
+    lasts = [kind.missing_value if space.ends else 0.0 for kind in space.kinds[: space.period]]
     out[:] = np.array(lasts, dtype=dtype)
     out[np.arange(width + ends) < lengths[:, None]] = np.stack(values, axis=1)
     return torch.from_numpy(out).flatten(1)
@@ -71,14 +70,11 @@ def decode(space: Space, form: Form | None, names: Sequence[str], x: Tensor) -> 
     if form is None:
         return x
     steps = x.detach().cpu().double().numpy().reshape(len(x), -1, space.period)
-    first, kinds = steps[:, :, 0], space.kinds[: space.period]
-    ended = np.zeros(first.shape, dtype=bool)
-    if space.ends:
-        ended = first == kinds[0].end if isinstance(kinds[0], Category) else np.isnan(first)
+    kinds, ended = space.kinds[: space.period], space.ended(x).cpu().numpy()
     flat, single = steps[~ended], x.dtype == torch.float32
     columns = [decode_column(kind, flat[:, i], single) for i, kind in enumerate(kinds)]
     if form.container not in ARRAYS:
-        key, time = (ended == 0).nonzero()
+        key, time = (~ended).nonzero()
         table = {names[0]: pa.array(key + 1), names[1]: pa.array(time)}
         table |= {name: pa.array(column, from_pandas=True) for name, column in zip(space.channels, columns, strict=True)}
         return to_form(pa.table(table), _numbered(form))

@@ -69,10 +69,7 @@ def time_values(kind: Time, column: pa.ChunkedArray, label: str, writing: Writin
 
 def within(kind: Kind) -> str:
     """Return what a column's values are, for messages: "values in Lattice(0, 9)", or dates with the first and the last."""
-    if not isinstance(kind, Time):
-        return f"values in {kind!r}"
-    noun = {"date": "dates", "instant": "times", "time of day": "times of day", "duration": "durations"}[kind.concept]
-    return f"{noun} from {kind.text(kind.low)} to {kind.text(kind.high)}"
+    return kind.range_text(kind.low, kind.high) if isinstance(kind, Time) else f"values in {kind!r}"
 
 
 def written(column: pa.ChunkedArray, writing: Writing) -> pa.ChunkedArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -44,7 +43,7 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
             return level_array(kind.levels).type
         if isinstance(kind, Time):
             return type_of_time(kind)
-        whole = isinstance(kind, Lattice) and _whole(kind)
+        whole = isinstance(kind, Lattice) and kind.is_whole and all(map(float.is_integer, kind.numbers))
         if array is not None and (array.kind in "iu" if whole else array in (np.float32, np.float64)):
             return pa.from_numpy_dtype(array)
         return pa.int64() if whole else pa.float64()
@@ -78,7 +77,3 @@ def with_decimals_of(codec: Codec, table: pa.Table) -> pa.Table:
             if np.array_equal(np.round(values, int(found[3])), values):
                 table = table.set_column(i, table.schema.field(i).with_metadata({DECIMALS: specs[name]}), column)
     return table
-
-
-def _whole(kind: Any) -> bool:
-    return all(float(v).is_integer() for v in (kind.low, kind.step, *kind.atoms) if not math.isnan(v))

@@ -22,12 +22,11 @@ __all__ = ["fulfil", "tie", "to_person", "with_known"]
 
 def tie(rewrites: Sequence[Rewrite], known: Iterable[str], space: Space) -> Ties:
     """Return which columns follow from known values of some of a person's columns, and which are tied to one another."""
-    numbers = [
-        (name, kind) for name, kind in zip(space.names or (), space.kinds, strict=False) if not isinstance(kind, Category)
-    ]
-    charts = Charts.of(*([getattr(kind, what) for _, kind in numbers] for what in ("chart", "loc", "scale")))
-    ends = charts.inverse(torch.tensor([[-1.0], [1.0]], dtype=torch.float64).expand(-1, len(numbers))).diff(dim=0)[0].tolist()
-    ties = Ties(set(known), {name: end for (name, _), end in zip(numbers, ends, strict=True)})
+    pairs = zip(space.names or (), space.kinds, strict=False)
+    numbers = {name: kind for name, kind in pairs if not isinstance(kind, Category)}
+    ends = torch.tensor([[-1.0], [1.0]], dtype=torch.float64).expand(-1, len(numbers))
+    spread = Charts.of([*numbers.values()]).inverse(ends).diff(dim=0)[0].tolist()
+    ties = Ties(set(known), dict(zip(numbers, spread, strict=True)))
     for rewrite in rewrites:
         rewrite.tie(ties)
     ties.refused |= not ties.tied <= set(space.names or ()) or bool(ties.tied & ties.known)

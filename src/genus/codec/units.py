@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from genus.codec import Codec
@@ -107,14 +106,12 @@ def element(codec: Codec) -> str:
 
 
 def spans(space: Space, x: Tensor) -> Tensor:
-    """Return (B,) how many symbols each sequence of x (B, T) has, the end included.
+    """Return the number of symbols of each sequence of x (B, T), (B,), the end included.
+
+    >>> import torch
 
     >>> word = Space(Category(("a", None)), shape=(3,), sequence=True)
     >>> spans(word, torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])).tolist()
     [2, 3]
     """
-    if not space.ends:
-        return torch.full((len(x),), x.shape[1])
-    x = x.to(space.dtype)
-    ended = space.split(x).state[:, :: space.period] == space.tables(x).missing[0]  # the first value of a step says
-    return (~ended).sum(1).mul(space.period).add(1).clamp(max=x.shape[1])
+    return (~space.ended(x)).sum(1).mul(space.period).add(1).clamp(max=x.shape[1])

@@ -85,7 +85,7 @@ def _has_one_value(kind: Kind) -> bool:
     """Return whether a kind has a single value beside the blank."""
     if isinstance(kind, Category):
         return kind.states == 2
-    return isinstance(kind, Lattice) and kind.size == 1 and all(atom != atom or atom == kind.low for atom in kind.atoms)
+    return isinstance(kind, Lattice) and kind.size == 1 and {*kind.numbers} <= {kind.low}
 
 
 def _check(space: Space, unknown: Collection[str], blank_is_a_value: Collection[str]) -> None:
@@ -132,7 +132,7 @@ def _codes(kind: Kind, values: np.ndarray) -> np.ndarray | None:
 
     Of a long column of numbers the frequent values have a number each, and all others together one.
     """
-    atoms = np.sort([atom for atom in kind.atoms if atom == atom])
+    atoms = np.sort(kind.numbers)
     distinct = np.unique(values[:: max(1, len(values) // 4096)])
     if len(distinct) > LEVELS and not len(atoms):
         return None

@@ -17,7 +17,7 @@ from genus.codec.notes import Note
 from genus.data.amounts import AMOUNT, read_amounts
 from genus.errors import DataError
 from genus.kinds import Category, Lattice, Real
-from genus.kinds.numbers import EXACT
+from genus.kinds.steps import EXACT
 
 __all__ = ["ALWAYS", "MISSING", "NONE", "NUMBER", "PADDED", "SOMETIMES", "WHOLE", "beyond_exact", "is_category", "is_whole",
            "loses_versions", "may_be_versions", "missing_words", "typed_text"]  # fmt: skip

@@ -18,7 +18,7 @@ from genus.codec.columns import decode_column
 from genus.codec.notes import Note
 from genus.errors import DataError
 from genus.kinds import Time
-from genus.kinds.again import measure_again
+from genus.kinds.remeasure import remeasured
 from genus.notebook import preformatted
 from genus.space import Category, Lattice, Real, Space
 
@@ -163,7 +163,7 @@ class Dataset:
             kind = kinds[i]
             if isinstance(kind, Real | Lattice) and not isinstance(kind, Time):
                 values = decode_column(kind, rows.x[:, i].double().cpu().numpy(), single)
-                kinds[i] = measure_again(kind, values, groups) if atoms else kind.charted(values, groups)
+                kinds[i] = remeasured(kind, values, groups) if atoms else kind.with_chart_of(values, groups)
         return self.within(self.space.with_kinds(kinds))
 
     def within(self, space: Space) -> Dataset:

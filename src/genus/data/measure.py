@@ -22,7 +22,8 @@ from genus.codec.stamps import unit_of
 from genus.data.personal import PHONE_WORDS, looks_personal, words_of
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Time
-from genus.kinds.numbers import EXACT, LARGEST, measure_numbers
+from genus.kinds.numbers import LARGEST, measure_numbers
+from genus.kinds.steps import EXACT
 
 __all__ = ["Unmeasurable", "measure", "measure_column"]
 
@@ -110,7 +111,7 @@ def _personal(name: str, column: pa.ChunkedArray) -> str | None:
 def _refuse_personal(name: str, column: pa.ChunkedArray, personal: str, patterned: bool) -> None:
     """Raise Unmeasurable for a column of such values where most of them differ."""
     distinct, rows = pc.count_distinct(column).as_py(), len(column) - column.null_count
-    if not Category.is_text_free(distinct, rows):
+    if not Category.is_free_text(distinct, rows):
         return
     reason = f"column {name!r} holds {personal} ({distinct:,} different in {rows:,} rows), which samples would repeat"
     if patterned:
@@ -197,7 +198,7 @@ def _levels(name: str, column: pa.ChunkedArray, may_be_free: bool) -> Category:
         column = pc.add(column, pa.scalar(0.0, column.type))  # -0.0 and 0.0 are one level
     levels = pc.unique(column)
     distinct, rows = len(levels) - (levels.null_count > 0), len(column) - column.null_count
-    if may_be_free and Category.is_text_free(distinct, rows):
+    if may_be_free and Category.is_free_text(distinct, rows):
         looks, several = "looks like an identifier or free text", _several_numbers(column)
         if several is not None:
             looks = f"holds several numbers in each cell, as in {several[0]!r}, which in columns of their own would be numbers"

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from genus.codec.relations import ALL_DIGITS, Order, integers, ticks
 from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
-from genus.kinds.numbers import EXACT
+from genus.kinds.steps import EXACT
 
 __all__ = ["add_order", "find_orders", "is_below", "place_orders"]
 

@@ -244,8 +244,7 @@ def _beyond(values: np.ndarray, sign: str, end: float) -> np.ndarray:
 def _range(kind: Kind) -> tuple[float, float]:
     """Return the least and the greatest number of a kind of numbers."""
     low, high = (kind.low, kind.high) if isinstance(kind, Lattice) else kind.chart.support
-    numbers = [atom for atom in kind.atoms if atom == atom]
-    return min([low, *numbers]), max([high, *numbers])
+    return min([low, *kind.numbers]), max([high, *kind.numbers])
 
 
 def _after(rewrites: Sequence[Rewrite], table: pa.Table) -> pa.Table:

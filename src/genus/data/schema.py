@@ -165,7 +165,7 @@ def _measured(codec: Codec, x: Any, role: str | None) -> dict[str, dict[str, Any
         else:
             kind = kinds[name]
             entry = {"reads": sentence(kind, values[:, space.index(name)])}
-            writing = codec.form.writings[i] if codec.form is not None and codec.form.writings else None
+            writing = codec.form.writing(i) if codec.form is not None else None
             if isinstance(kind, Time):
                 entry |= {"kind": "time"} | ({"written": writing.template} if writing is not None else {})
             elif name not in related:  # those of relations are measured again, so that gaps fit them
@@ -210,7 +210,7 @@ def sentence(kind: Kind, values: np.ndarray) -> str:
         levels = [blank if level is None else str(level) for level in kind.levels]
         few = ", ".join(levels[:SHOWN]) + (", ..." if len(levels) > SHOWN else "")
         return f"one of {len(levels)} levels: {few}" if len(levels) > 1 else f"always {few}"
-    atoms = [atom for atom in kind.atoms if not math.isnan(atom)]
+    atoms = kind.numbers
     present = values[~np.isnan(values)]
     if not len(present):
         parts = []
@@ -237,8 +237,7 @@ def _range(kind: Kind, inside: np.ndarray) -> str:
     """Return the range of the values that were seen, and the steps that they lie on."""
     low, high = float(inside.min()), float(inside.max())
     if isinstance(kind, Time):
-        noun = {"date": "dates", "instant": "times", "time of day": "times of day", "duration": "durations"}[kind.concept]
-        return f"{noun} from {kind.text(low)} to {kind.text(high)}"
+        return kind.range_text(low, high)
     ends = f"{low:.10g} to {high:.10g}"
     if isinstance(kind, Lattice):
         whole = kind.step == 1 and kind.is_whole

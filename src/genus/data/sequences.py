@@ -194,7 +194,7 @@ def _documents(sequences: Sequences, length: int | None, space: Space | None) ->
             " numbers; leave out the longest with length=, or read them as one with documents='one'."
         )
     kind = space.kinds[0] if space is not None else sequences.kind.with_end()
-    end = kind.end
+    end = kind.missing_value
     if isinstance(kind, Category) and values.dtype.kind != "f":
         values = values.astype(smallest_type(kind.states), copy=False)
     elif values.dtype.kind != "f":

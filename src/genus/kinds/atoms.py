@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-__all__ = ["PROBED", "distinct_counts", "frequent", "standard", "worth"]
+__all__ = ["PROBED", "distinct_counts", "clear_spikes", "robust_moments", "spikes"]
 
 WORTH = 0.02  # nats a row that a spike on a value must be worth before the value becomes an atom
 HEAD = 1000  # values that nearly always show whether all are decimals; fewer are sorted
@@ -38,8 +38,8 @@ def _whole(values: np.ndarray, scale: float) -> np.ndarray | None:
     return whole.astype(np.int64) if np.array_equal(whole / scale, values) else None
 
 
-def worth(counts: np.ndarray, rows: int) -> np.ndarray:
-    """Return which values are worth an atom although their neighbours are unknown, bool (M,).
+def clear_spikes(counts: np.ndarray, rows: int) -> np.ndarray:
+    """Return which values deserve an atom, bool (M,), where the rows of their neighbours are not known; see `spikes`.
 
     Args:
         counts: (M,) the rows of each value.
@@ -48,7 +48,7 @@ def worth(counts: np.ndarray, rows: int) -> np.ndarray:
     return counts * np.log(np.maximum(counts, 1)) >= WORTH * rows
 
 
-def frequent(distinct: np.ndarray, counts: np.ndarray, rows: int, step: float | None) -> np.ndarray:
+def spikes(distinct: np.ndarray, counts: np.ndarray, rows: int, step: float | None) -> np.ndarray:
     """Return which values deserve an atom: those of far more rows than by chance, with a spike worth 0.02 nats a row.
 
     The expected rows of a value on a lattice are the median of the ten values on either side; off a lattice, the rows by which
@@ -76,7 +76,7 @@ def frequent(distinct: np.ndarray, counts: np.ndarray, rows: int, step: float | 
     return out
 
 
-def standard(present: np.ndarray, atoms: np.ndarray) -> tuple[float, float]:
+def robust_moments(present: np.ndarray, atoms: np.ndarray) -> tuple[float, float]:
     """Return mean and standard deviation off the atoms, outliers pulled in: one absurd value must not squash the rest.
 
     Args:

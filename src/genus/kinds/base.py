@@ -61,6 +61,11 @@ class Kind(ABC):
         return ()
 
     @property
+    def numbers(self) -> tuple[float, ...]:
+        """Return the atoms that are numbers: all but a missing value."""
+        return tuple(atom for atom in self.atoms if not math.isnan(atom))
+
+    @property
     def is_narrow(self) -> bool:
         """Return True for a lattice of at most `NARROW` values."""
         return False
@@ -99,6 +104,11 @@ class Kind(ABC):
         return self.has_missing and self.unknown
 
     @property
+    def blank_text(self) -> str:
+        """Return what a blank is called in a repr."""
+        return "blanks unknown" if self.unknown else "missing"
+
+    @property
     def chart(self) -> Chart:
         """Return the form of the map from x to the standardised number u; the identity for a category."""
         return AFFINE
@@ -118,8 +128,8 @@ class Kind(ABC):
 
     @property
     @abstractmethod
-    def end(self) -> float:
-        """Return the value of x that stands for a missing value, or for the end of a sequence."""
+    def missing_value(self) -> float:
+        """Return the value of x that stands for a missing value, and so for the end of a sequence."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the kind as plain JSON values; `kind_from_json` is the inverse."""
@@ -161,14 +171,6 @@ def kind_from_json(data: dict[str, Any]) -> Kind:
     return _kinds[values.pop("kind")].from_values(values)
 
 
-def check_layout(names: Any, shape: Any, sequence: Any) -> None:
-    """Raise DataError unless these are the names, the shape and the being a sequence of a space, as files bring them."""
-    if not all(isinstance(name, str) for name in names or ()) or any(type(size) is not int or size < 1 for size in shape):
-        raise DataError("A space has names that are texts, and a shape of whole numbers, 1 or more.")
-    if not isinstance(sequence, bool):
-        raise DataError("A space is one of sequences or not: true or false.")
-
-
 def checked_atoms(atoms: Sequence[float]) -> tuple[float, ...]:
     """Return atoms as floats, NaN last; raise DataError where one occurs twice or is infinite."""
     numbers = [float(a) for a in atoms if not math.isnan(a)]
@@ -177,14 +179,11 @@ def checked_atoms(atoms: Sequence[float]) -> tuple[float, ...]:
     return (*numbers, math.nan) if len(numbers) < len(atoms) else tuple(numbers)
 
 
-def atoms_text(atoms: tuple[float, ...], unknown: bool = False) -> str:
-    """Return how atoms are written at the end of a kind's repr; `unknown` as of `Kind`."""
-    numbers = tuple(a for a in atoms if not math.isnan(a))
-    few = ", ".join(f"{a:.6g}" for a in numbers[:4])
-    shown = f"({few}, ... {len(numbers)} in all)" if len(numbers) > 4 else f"({few}{',' if len(numbers) == 1 else ''})"
-    return (f", atoms={shown}" if numbers else "") + (
-        (", blanks unknown" if unknown else ", missing") if len(numbers) < len(atoms) else ""
-    )
+def atoms_text(kind: Kind) -> str:
+    """Return how the atoms of a kind are written at the end of its repr."""
+    few, count = ", ".join(f"{atom:.6g}" for atom in kind.numbers[:4]), len(kind.numbers)
+    shown = f"({few}, ... {count} in all)" if count > 4 else f"({few}{',' if count == 1 else ''})"
+    return (f", atoms={shown}" if count else "") + (f", {kind.blank_text}" if kind.has_missing else "")
 
 
 def chart_text(kind: Kind) -> str:
@@ -216,12 +215,7 @@ class Number(Kind):
         return self.states - 1 if any(map(math.isnan, self.atoms)) else -1
 
     @property
-    def numbers(self) -> tuple[float, ...]:
-        """Return the atoms that are numbers: all but a missing value."""
-        return tuple(a for a in self.atoms if not math.isnan(a))
-
-    @property
-    def end(self) -> float:
+    def missing_value(self) -> float:
         return math.nan
 
     def with_end(self) -> Kind:
@@ -230,7 +224,7 @@ class Number(Kind):
     def without_end(self) -> Kind:
         return self._with_atoms(self.numbers)
 
-    def charted(self, values: np.ndarray, groups: np.ndarray | None = None) -> Self:
+    def with_chart_of(self, values: np.ndarray, groups: np.ndarray | None = None) -> Self:
         """Return this kind with the chart, on the same support, under which these values are likeliest.
 
         Args:

@@ -49,8 +49,7 @@ class Category(Kind):
         return types <= {str} or types <= {bool} or types <= {int, float}
 
     def __repr__(self) -> str:
-        none = "blanks unknown" if self.unknown else "missing"
-        shown = ", ".join(none if level is None else repr(level) for level in self.levels[:6])
+        shown = ", ".join(self.blank_text if level is None else repr(level) for level in self.levels[:6])
         return f"Category({shown}{', ...' if len(self.levels) > 6 else ''}; {len(self.levels)} levels)"
 
     @property
@@ -66,7 +65,7 @@ class Category(Kind):
         return self.levels.index(None) if None in self.levels else -1
 
     @property
-    def end(self) -> float:
+    def missing_value(self) -> float:
         return float(self.missing_state) if self.has_missing else math.nan
 
     def with_end(self) -> Category:
@@ -81,7 +80,7 @@ class Category(Kind):
         return cls((*natural_order(levels), *([None] if missing else [])))
 
     @classmethod
-    def is_text_free(cls, distinct: int, rows: int) -> bool:
+    def is_free_text(cls, distinct: int, rows: int) -> bool:
         """Return whether text of so many different values in so many rows is an identifier or free text, no category."""
         return distinct >= 50 and (distinct > 0.5 * rows or distinct > cls.MOST)
 

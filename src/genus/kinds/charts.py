@@ -139,8 +139,13 @@ class Charts(NamedTuple):
     knots: Tensor
 
     @classmethod
-    def of(cls, charts: Sequence[Chart], loc: Sequence[float], scale: Sequence[float]) -> Charts:
-        """Return the charts of D columns as tensors, in double precision, on the processor whatever the default is."""
+    def of(cls, owners: Sequence[Any]) -> Charts:
+        """Return the charts of D columns as tensors, in double precision, on the processor whatever the default is.
+
+        Args:
+            owners: of each column a kind, or a `Fit`: what has a chart, a loc and a scale.
+        """
+        charts = [owner.chart for owner in owners]
         columns: dict[str, list[int]] = {}
         for i, chart in enumerate(charts):
             columns.setdefault(chart.form, []).append(i)
@@ -149,13 +154,9 @@ class Charts(NamedTuple):
         depth = max((len(charts[i].knots) for i in curved), default=0)
         padded = [_padded(charts[i].knots, depth) for i in curved]
         with torch.device("cpu"):
-            numbers = [[c.origin for c in charts], [c.width for c in charts], [*loc], [*scale]]
-            origin, width, loc_, scale_ = torch.tensor(numbers, dtype=torch.float64)
+            numbers = [(owner.chart.origin, owner.chart.width, owner.loc, owner.scale) for owner in owners]
             return cls(
-                origin,
-                width,
-                loc_,
-                scale_,
+                *torch.tensor(numbers, dtype=torch.float64).reshape(-1, 4).T.contiguous(),
                 tuple((form, torch.tensor(at, dtype=torch.long)) for form, at in columns.items()),
                 torch.tensor(curved, dtype=torch.long),
                 torch.tensor(padded, dtype=torch.float64).reshape(len(curved), depth, 3).permute(2, 0, 1).contiguous(),

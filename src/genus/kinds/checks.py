@@ -1,4 +1,4 @@
-"""The check that rows are data of a space: its shape, and values that every kind has a place for."""
+"""Check that rows are data of a space, and that what a file says of a space is one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genus.errors import DataError
 from genus.kinds.base import Kind
 from genus.kinds.category import Category
 
-__all__ = ["check_rows", "checked_sums", "fits"]
+__all__ = ["check_layout", "check_rows", "checked_sums", "fits"]
 
 CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
 
@@ -45,11 +45,19 @@ def check_rows(space: Any, x: Any, name: str) -> None:
             row, column = divmod(outside[0] * space.period + outside[1], part.shape[1]) if space.sequence else outside
             raise DataError(_outside(space, part[row, column].item(), start + row, column, name))
         if space.ends:
-            ended = (space.split(part).state == space.tables(part).missing[0])[:, :: space.period]
+            ended = space.ended(part)
             resumed = (ended[:, :-1] & ~ended[:, 1:]).any(1)
             if bool(resumed.any()):
                 row = start + int(resumed.nonzero()[0])
                 raise DataError(f"{name} goes on after its end in row {row}; an end must be followed by ends alone.")
+
+
+def check_layout(names: Any, shape: Any, sequence: Any) -> None:
+    """Raise DataError unless these are the names, the shape and the `sequence` of a space, as files bring them."""
+    if not all(isinstance(name, str) for name in names or ()) or any(type(size) is not int or size < 1 for size in shape):
+        raise DataError("A space has names that are texts, and a shape of whole numbers, 1 or more.")
+    if not isinstance(sequence, bool):
+        raise DataError("A space is one of sequences or not: true or false.")
 
 
 def checked_sums(sums: Sequence[Mapping[str, float]], kinds: Mapping[str, Kind]) -> tuple[dict[str, float], ...]:

@@ -114,7 +114,7 @@ def fit_chart(
 
 def _score_in_groups(values: np.ndarray, groups: np.ndarray, fit: Fit) -> float:
     """Return the mean log-density of every second value under a normal in u for each group of the others, in nats."""
-    charts = Charts.of([fit.chart], [fit.loc], [fit.scale])
+    charts = Charts.of([fit])
     u, log_slope = (t[:, 0].numpy() for t in charts.forward(torch.from_numpy(values)[:, None]))
     train, other = slice(None, None, 2), slice(1, None, 2)
     size = int(groups.max()) + 1
@@ -215,7 +215,7 @@ def _score(column: _Column, fit: Fit) -> float:
 
 def _scores(column: _Column, fits: Sequence[Fit]) -> np.ndarray:
     """Return the mean log-density of the values under each of C charts (C,), in nats."""
-    charts = Charts.of([fit.chart for fit in fits], [fit.loc for fit in fits], [fit.scale for fit in fits])
+    charts = Charts.of(fits)
 
     def u(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         at, slope = charts.forward(torch.from_numpy(np.repeat(x[:, None], len(fits), axis=1)))

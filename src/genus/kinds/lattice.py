@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from genus.errors import DataError
-from genus.kinds.atoms import distinct_counts, frequent, standard
+from genus.kinds.atoms import distinct_counts, robust_moments, spikes
 from genus.kinds.base import Number, atoms_text, chart_text, checked_atoms
 from genus.kinds.charts import AFFINE, Chart
 from genus.kinds.fitting import Fit, fit_chart
@@ -83,7 +83,7 @@ class Lattice(Number):
 
     def __repr__(self) -> str:
         step = "" if self.step == 1 else f", step={self.step:.6g}"
-        return f"Lattice({self.low:.10g}, {self.high:.10g}{step}{atoms_text(self.atoms, self.unknown)}{chart_text(self)})"
+        return f"Lattice({self.low:.10g}, {self.high:.10g}{step}{atoms_text(self)}{chart_text(self)})"
 
     @property
     def size(self) -> int:
@@ -178,7 +178,7 @@ class Lattice(Number):
         atoms = start + np.round((distinct[spikes] - start) / step) * step  # as the lattice writes them
         rest = on & ~spikes
         if chart == "affine" or rest.sum() < 2:
-            loc, scale = standard(present, np.concatenate([distinct[spikes], off]))
+            loc, scale = robust_moments(present, np.concatenate([distinct[spikes], off]))
             fit = Fit(AFFINE, loc, max(scale, step / 4))
         else:
             # An end at 0, or at a value of many rows, is one of the support; the cell at another end holds a tail.
@@ -196,7 +196,7 @@ class Lattice(Number):
             rows: the number of rows.
             steps: the least and the greatest of the values that lie on the lattice, and its step.
         """
-        return counts > 1 if cls._is_list(distinct, counts, steps) else frequent(distinct, counts, rows, steps.step)
+        return counts > 1 if cls._is_list(distinct, counts, steps) else spikes(distinct, counts, rows, steps.step)
 
     @classmethod
     def _is_list(cls, distinct: np.ndarray, counts: np.ndarray, steps: Steps) -> bool:

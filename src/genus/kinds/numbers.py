@@ -12,9 +12,9 @@ from genus.errors import DataError
 from genus.kinds.atoms import PROBED, distinct_counts
 from genus.kinds.lattice import EVERYWHERE, Lattice, common_step
 from genus.kinds.real import Real
-from genus.kinds.steps import EXACT, find_steps, shortest_decimals
+from genus.kinds.steps import find_steps, shortest_decimals
 
-__all__ = ["EXACT", "LARGEST", "measure_numbers"]
+__all__ = ["LARGEST", "measure_numbers"]
 
 LARGEST = 1e100  # beyond it squares overflow
 GLANCE = 4096  # rows that nearly always tell whether values repeat

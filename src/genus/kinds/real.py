@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from genus.errors import DataError
-from genus.kinds.atoms import frequent, standard, worth
+from genus.kinds.atoms import clear_spikes, robust_moments, spikes
 from genus.kinds.base import Number, atoms_text, chart_text, checked_atoms, support_text
 from genus.kinds.charts import AFFINE, Chart, Charts
 from genus.kinds.fitting import fit_chart
@@ -53,9 +53,9 @@ class Real(Number):
 
     def __repr__(self) -> str:
         if self.chart.is_affine:
-            return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self.atoms, self.unknown)})"
+            return f"Real({self.loc:.6g}, {self.scale:.6g}{atoms_text(self)})"
         middle = self._typical[0][1]  # loc and scale are in the units of the chart's form, which say little to a person
-        return f"Real(about {middle:.6g}{support_text(self)}{atoms_text(self.atoms, self.unknown)}{chart_text(self)})"
+        return f"Real(about {middle:.6g}{support_text(self)}{atoms_text(self)}{chart_text(self)})"
 
     @property
     def magnitude(self) -> float:
@@ -70,7 +70,7 @@ class Real(Number):
         """Return numbers in the middle and in the tails, and the dx/du of each."""
         if self.chart.is_affine:
             return [self.loc], [self.scale]
-        charts = Charts.of([self.chart], [self.loc], [self.scale])
+        charts = Charts.of([self])
         x = charts.inverse(torch.tensor([[-REACH], [0.0], [REACH]], dtype=torch.float64))
         return x[:, 0].tolist(), (-charts.forward(x)[1][:, 0]).exp().tolist()
 
@@ -89,7 +89,7 @@ class Real(Number):
         blank = (*map(float, atoms), *([math.nan] if missing else []))
         values = present[~np.isin(present, listed)] if len(listed) else present
         if chart == "affine" or len(values) < 2 or not values.min() < values.max():
-            return cls(*standard(present, listed), blank)
+            return cls(*robust_moments(present, listed), blank)
         fit = fit_chart(values, *_support(values, listed))
         return cls(fit.loc, fit.scale, blank, fit.chart)
 
@@ -106,10 +106,10 @@ class Real(Number):
             repeated: every value that repeats deserves an atom.
         """
         if all_counted:
-            return distinct[counts > 1 if repeated else frequent(distinct, counts, len(present), None)]
+            return distinct[counts > 1 if repeated else spikes(distinct, counts, len(present), None)]
         chosen = distinct[counts >= 3]  # only what repeats in the part can hold a share worth an atom
         counts = np.array([np.count_nonzero(present == v) for v in chosen], dtype=np.int64)
-        return chosen[worth(counts, len(present))]
+        return chosen[clear_spikes(counts, len(present))]
 
 
 def _support(values: np.ndarray, atoms: np.ndarray) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from genus.kinds.steps import ACCIDENT, Steps
+from genus.kinds.steps import ACCIDENT, EXACT, Steps
 
 __all__ = ["STRAY", "without_strays"]
 
@@ -34,7 +34,7 @@ def without_strays(distinct: np.ndarray, counts: np.ndarray, step: float) -> Ste
     whole = Steps(float(distinct[0]), float(distinct[-1]), step, 17, np.ones(len(distinct), dtype=bool))
     spare = int(STRAY * counts.sum())
     places = (distinct - distinct[0]) / step
-    if not spare or len(distinct) < 2 * DRAWN or not places[-1] < 2**53:
+    if not spare or len(distinct) < 2 * DRAWN or not places[-1] < EXACT:
         return whole
     rng = np.random.default_rng(0)
     index = np.rint(places).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from operator import attrgetter
@@ -75,10 +76,8 @@ class Tables(NamedTuple):
         def column(value: Any, dtype: torch.dtype = torch.float64) -> Tensor:
             return torch.tensor([value(kind) for kind in kinds], dtype=dtype, device="cpu")
 
-        atoms = [[atom for atom in kind.atoms if not math.isnan(atom)] for kind in kinds]
-        depth = max(map(len, atoms), default=0)
-        padded = [[row[i] if i < len(row) else math.nan for row in atoms] for i in range(depth)]
-        charts = Charts.of([kind.chart for kind in kinds], [kind.loc for kind in kinds], [kind.scale for kind in kinds])
+        atoms = [*itertools.zip_longest(*(kind.numbers for kind in kinds), fillvalue=math.nan)]
+        charts = Charts.of(kinds)
         low = column(lambda kind: getattr(kind, "low", kind.chart.support[0]))
         high = column(lambda kind: getattr(kind, "high", kind.chart.support[1]))
         step = column(attrgetter("step"))
@@ -90,7 +89,7 @@ class Tables(NamedTuple):
             step=step,
             points=torch.stack([low, high, step]),
             states=column(lambda kind: kind.states, torch.long),
-            atoms=torch.tensor(padded, dtype=torch.float64, device="cpu").reshape(depth, len(kinds)),
+            atoms=torch.tensor(atoms, dtype=torch.float64, device="cpu").reshape(-1, len(kinds)),
             missing=column(lambda kind: kind.missing_state, torch.long),
             unknown=column(lambda kind: kind.has_unknown, torch.bool),
             category=column(lambda kind: isinstance(kind, Category), torch.bool),

@@ -61,7 +61,7 @@ class Time(Lattice):
 
     def __repr__(self) -> str:
         step = f", every {self._every()}" if self._every() else ""
-        missing = (", blanks unknown" if self.unknown else ", missing") if self.has_missing else ""
+        missing = f", {self.blank_text}" if self.has_missing else ""
         return f"Time({self.text(self.low)} to {self.text(self.high)}{step}{missing})"
 
     def _every(self) -> str:
@@ -167,6 +167,11 @@ class Time(Lattice):
         days = seconds // 86_400
         noun = f"{days} day{'' if days == 1 else 's'}"
         return ("-" if tick < 0 else "") + (noun if self.unit == "D" else f"{noun} {clock}" if days else clock)
+
+    def range_text(self, low: float, high: float) -> str:
+        """Return a range of values as a person says it: dates from 2023-01-06 to 2023-01-19."""
+        noun = {"date": "dates", "instant": "times", "time of day": "times of day", "duration": "durations"}[self.concept]
+        return f"{noun} from {self.text(low)} to {self.text(high)}"
 
     # -- the calendar -------------------------------------------------------------------------------------------------
 

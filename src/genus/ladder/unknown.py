@@ -136,7 +136,7 @@ class Combinations(NamedTuple):
         for j, kind in enumerate(kinds):
             if kind.has_unknown:
                 value = self.values[:, j]
-                blank[:, j] = value == kind.end if isinstance(kind, Category) else value.isnan()
+                blank[:, j] = value == kind.missing_value if isinstance(kind, Category) else value.isnan()
         fine = ~blank.any(1)
         return self._replace(values=self.values[fine], log_densities=self.log_densities[:, fine])
 

@@ -91,7 +91,7 @@ def base_measure(kind: Kind, nodes: int = 4001, reach: float = 9.0) -> tuple[Ten
     # u = sinh(t) is fine near the middle, and reaches far into the tails.
     t = torch.linspace(-reach, reach, nodes, dtype=torch.float64)
     u, weight = torch.sinh(t), torch.cosh(t) * (t[1] - t[0])
-    chart = Charts.of([kind.chart], [kind.loc], [kind.scale])
+    chart = Charts.of([kind])
     x = chart.inverse(u.unsqueeze(1))
     back, log_slope = (t.squeeze(1) for t in chart.forward(x))
     kept = (back - u).abs() < 1e-6 * (1 + u.abs())

@@ -117,7 +117,7 @@ class ChainRule(TractableDensity):
         if not self.space.ends:
             return None
         period = self.space.period
-        ended = self.space.split(x).state[:, ::period] == self.space.tables(x).missing[0]
+        ended = self.space.ended(x)
         if period > 1:  # with the first value of a step the others end too
             before = F.pad(ended[:, :-1], (1, 0))
             return torch.stack([before, *[ended] * (period - 1)], dim=2).flatten(1)

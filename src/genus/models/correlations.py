@@ -153,7 +153,7 @@ def _has_choice(column: LevelScores | NumberScores) -> bool:
 def _order_levels(column: LevelScores, x: Tensor, others: Tensor) -> None:
     """Order levels by the combination of the other scores that tells them apart best: Fisher's discriminant."""
     if column.kind.has_unknown:
-        known = x != column.kind.end
+        known = x != column.kind.missing_value
         x, others = x[known], others[known]
     seen, level = x.long().unique(return_inverse=True)
     counts = torch.bincount(level).double()

@@ -132,5 +132,5 @@ def set_blanks(space: Space, x: Tensor, columns: Sequence[int], blank: Tensor) -
     for j, i in enumerate(columns):
         kind = space.kinds[i]
         if bool(blank[:, j].any()):
-            flat[blank[:, j], i] = kind.end  # of numbers it is NaN
+            flat[blank[:, j], i] = kind.missing_value  # of numbers it is NaN
     return flat.view_as(x)

@@ -156,7 +156,7 @@ class NumberScores(nn.Module):
         self.register_buffer("missing_above", torch.zeros((), dtype=torch.bool))
         for name, value in {"log_weights": -math.log(SIZES[-1] + 1), "mean": 0.0, "std": 1.0}.items():
             self.register_buffer(name, torch.full((SIZES[-1] + 1,), value, dtype=torch.float64))
-        numbers = [a for a in kind.atoms if not math.isnan(a)]
+        numbers = kind.numbers
         states = sorted(range(len(numbers)), key=numbers.__getitem__)
         atoms = torch.tensor([numbers[i] for i in states], dtype=torch.float64)
         self.register_buffer("atoms", atoms, persistent=False)

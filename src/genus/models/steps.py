@@ -51,9 +51,7 @@ class IndependentSteps(Counted, TractableDensity, name="independent-steps"):
     def _steps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the steps of x (B, T C), (B, T, C); which of them are there, and which are the first behind an end, (B, T)."""
         steps = x.reshape(len(x), -1, self.space.period)
-        if not self.space.ends:
-            return steps, torch.ones_like(steps[..., 0], dtype=torch.bool), torch.zeros_like(steps[..., 0], dtype=torch.bool)
-        gone = self.space.split(x).state[:, :: self.space.period] == self.space.tables(x).missing[0]
+        gone = self.space.ended(x)
         return steps, ~gone, gone & (gone.cumsum(1) == 1)
 
     def observe(self, x: Tensor, c: Tensor | None = None) -> None:
@@ -95,5 +93,5 @@ class IndependentSteps(Counted, TractableDensity, name="independent-steps"):
         if not self.space.ends:
             return x.flatten(1)
         on = uniform_like(torch.empty(n, length, dtype=torch.float64, device=x.device)) >= self._log_end()[0].exp()
-        lasts = torch.tensor([kind.end for kind in self.space.kinds[:period]], dtype=x.dtype, device=x.device)
+        lasts = torch.tensor([kind.missing_value for kind in self.space.kinds[:period]], dtype=x.dtype, device=x.device)
         return torch.where(on.cumprod(1).bool()[..., None], x, lasts).flatten(1)

@@ -94,7 +94,7 @@ def column_given(
     kind = model.space.kinds[i]
     listed = is_listed(kind)
     grid, log_q = points_of(model, c, i) if points is None else points
-    blank = grid == kind.end if math.isfinite(kind.end) else grid.isnan()
+    blank = grid == kind.missing_value if math.isfinite(kind.missing_value) else grid.isnan()
     if kind.has_unknown and not blanks:
         grid, log_q = grid[~blank], log_q[~blank]
     grid, log_q = grid.double(), log_q.double()

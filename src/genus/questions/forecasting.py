@@ -202,12 +202,6 @@ def _beginnings(
     if data.space != space:
         raise DataError(f"The beginnings are {data.space!r}, and the model's space is {space!r}.")
     x = data.x.to(space.dtype)
-    if not space.ends:
-        rows = list(x)
-    else:
-        first = x[:, :: space.period]
-        end = space.kinds[0].end
-        steps = (first == end if end == end else first.isnan()).logical_not().sum(1)
-        rows = [row[: int(count) * space.period] for row, count in zip(x, steps, strict=True)]
+    rows = [row[: int(count) * space.period] for row, count in zip(x, (~space.ended(x)).sum(1), strict=True)]
     keys = range(1, len(rows) + 1) if data.keys is None else data.keys.column(0).to_pylist()
     return rows, data.c, tuple(keys)

@@ -278,8 +278,7 @@ def _numbers(space: Space) -> list[int]:
 
 
 def _charts(space: Space, columns: list[int]) -> Charts:
-    kinds = [space.kinds[i] for i in columns]
-    return Charts.of([k.chart for k in kinds], [k.loc for k in kinds], [k.scale for k in kinds])
+    return Charts.of([space.kinds[i] for i in columns])
 
 
 def _is_atom(kind: Kind, value: Tensor) -> bool:

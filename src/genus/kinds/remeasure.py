@@ -1,4 +1,4 @@
-"""A kind measured again on a part of the rows, so that what the others hold stays unseen."""
+"""Measure a kind again on a part of the rows, so that what the others hold stays unseen."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from genus.kinds.numbers import measure_numbers
 from genus.kinds.real import Real
 from genus.kinds.steps import Steps, points
 
-__all__ = ["measure_again"]
+__all__ = ["remeasured"]
 
 
-def measure_again(kind: Real | Lattice, values: np.ndarray, groups: np.ndarray | None = None) -> Real | Lattice:
+def remeasured(kind: Real | Lattice, values: np.ndarray, groups: np.ndarray | None = None) -> Real | Lattice:
     """Return a kind with the atoms and the chart that some values show, on the same lattice or support.
 
     Atoms that have no other place stay: those off the lattice, or at an end of the support. So every value that the kind has a
@@ -28,7 +28,7 @@ def measure_again(kind: Real | Lattice, values: np.ndarray, groups: np.ndarray |
         groups: (N,) the group of each, see `fit_chart`.
 
     >>> kind = Real(3.0, 1.0, atoms=(3.5,))
-    >>> measure_again(kind, np.random.default_rng(0).normal(3, 1, 1000)).atoms
+    >>> remeasured(kind, np.random.default_rng(0).normal(3, 1, 1000)).atoms
     ()
     """
     present = values[~np.isnan(values)]
@@ -37,7 +37,7 @@ def measure_again(kind: Real | Lattice, values: np.ndarray, groups: np.ndarray |
     atoms = {*_fixed(kind), *(_spikes(kind, present) if isinstance(kind, Lattice) else _repeated(present))}
     blank = [math.nan] if kind.has_missing else []
     again: Real | Lattice = replace(kind, atoms=(*sorted(atoms), *blank))
-    return again.charted(values, groups)
+    return again.with_chart_of(values, groups)
 
 
 def _fixed(kind: Real | Lattice) -> list[float]:
