@@ -243,13 +243,13 @@ def values_by_column(words: Sequence[str], names: Sequence[str], unknown: Callab
 
 
 def _context_text(codec: Codec) -> str:
-    from genus.codec.stamps import within
+    from genus.codec.stamps import values_in
     from genus.space import Category
 
     def one(i: int, name: str) -> str:
         kind = codec.space.kinds[i]
         if not isinstance(kind, Category):
-            return f"{name!r} takes {within(kind)}"
+            return f"{name!r} takes {values_in(kind)}"
         return f"{name!r} is one of {', '.join(level_text(level) for level in kind.levels)}"
 
     return "; ".join(one(i, name) for i, name in enumerate(codec.space.names or ()))

@@ -30,7 +30,7 @@ from genus.codec.notes import Note
 from genus.codec.onehot import OneHot
 from genus.codec.relations import Order, Sum
 from genus.codec.rewrites import BrokenRelation, Rewrite, Ties, place_columns, rewrite_from_json, run_backward, run_forward
-from genus.codec.stamps import as_times, within
+from genus.codec.stamps import as_times, values_in
 from genus.codec.ties import fulfil, tie, to_person, with_known
 from genus.errors import DataError
 from genus.space import Category, Real, Space
@@ -76,7 +76,7 @@ class Codec:
     def __str__(self) -> str:
         if not self.space.is_table:
             return str(self.space)
-        lines = self.space.lines(lambda i: within(self.space.kinds[i]).removeprefix("values in "))
+        lines = self.space.lines(lambda i: values_in(self.space.kinds[i]).removeprefix("values in "))
         return "\n".join([lines, *(f"  {rewrite.noun}  {rewrite}" for rewrite in self.rewrites)])
 
     def encode(self, source: Any, allow_missing: bool = False, beyond: bool = False) -> Tensor:

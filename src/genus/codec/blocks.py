@@ -9,7 +9,7 @@ import numpy as np
 
 from genus.errors import DataError
 
-__all__ = ["as_columns", "as_rows", "held"]
+__all__ = ["as_columns", "as_rows", "to_floats"]
 
 BLOCK = 4096  # rows
 
@@ -42,7 +42,7 @@ def as_rows(columns: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
     return out
 
 
-def held(values: np.ndarray, dtype: Any, label: str, beyond: bool = False) -> np.ndarray:
+def to_floats(values: np.ndarray, dtype: Any, label: str, beyond: bool = False) -> np.ndarray:
     """Return numbers (N,) in a type of floating point.
 
     Args:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from genus.codec.arrow import from_ticks, is_blank, is_numeric, to_dictionary, type_of, without_dictionary
-from genus.codec.blocks import as_rows, held
+from genus.codec.blocks import as_rows, to_floats
 from genus.codec.forms import to_frame
 from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, to_numbers
-from genus.codec.stamps import time_values, unit_of, within
+from genus.codec.stamps import time_values, unit_of, values_in
 from genus.codec.writing import Writing
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice, Real, Time
@@ -24,7 +24,7 @@ from genus.kinds.steps import DIGITS, half_unit, points, round_digits, shortest_
 from genus.kinds.time import NANOSECONDS
 from genus.space import Space
 
-__all__ = ["common_type", "decode", "decode_column", "encode", "encode_column", "level_array", "within"]
+__all__ = ["common_type", "decode", "decode_column", "encode", "encode_column", "level_array"]
 
 # -- encoding --------------------------------------------------------------------------------------------------------
 
@@ -49,7 +49,7 @@ def encode(space: Space, form: Form | None, source: Any, allow_missing: bool = F
     for i, (kind, name) in enumerate(zip(space.kinds, names, strict=True)):
         writing = form.writing(i) if form is not None else None
         values = encode_column(kind, table.column(name), space.label(i), allow_missing, writing, beyond)
-        columns.append(held(values, _dtype(space), space.label(i), beyond))
+        columns.append(to_floats(values, _dtype(space), space.label(i), beyond))
     return torch.from_numpy(as_rows(columns, _dtype(space)))
 
 
@@ -142,7 +142,7 @@ def encode_column(
     if values is None:
         shown = next((v for v in column.to_pylist() if v is not None), None)
         shown = repr(shown) if isinstance(shown, str) else shown
-        expected = within(kind) if isinstance(kind, Time) else f"numbers, as in {kind!r}"
+        expected = values_in(kind) if isinstance(kind, Time) else f"numbers, as in {kind!r}"
         raise DataError(f"The {label} holds values of type {column.type} such as {shown}; expected {expected}.")
     single, whole = pa.types.is_float32(column.type), pa.types.is_integer(column.type)
     return _encode_numbers(kind, values, label, single, allow_missing, beyond, whole)
@@ -256,7 +256,7 @@ def _encode_numbers(
     off &= away > 4 * eps * np.abs(values)
     off &= not (isinstance(kind, Time) and kind.is_rounded)
     snapped, atom = _snap(np.where(off, values, lattice), atoms, lambda a: np.maximum(1e-6 * step, 4 * eps * np.abs(a)))
-    admitted, other = within(kind), ~atom & ~nan
+    admitted, other = values_in(kind), ~atom & ~nan
     outside = other & ((place < 0) | (place >= size))
     if beyond:
         return np.where(outside | (other & off), math.inf, np.where(nan, math.nan, snapped))
@@ -369,10 +369,8 @@ def _to_type(column: np.ndarray, kind: Kind, name: str) -> pa.Array:
     null = None if column.dtype == object else np.isnan(column)  # objects are levels
     values = level_array(column.tolist()) if null is None else pa.array(column, mask=null)
     if pa.types.is_dictionary(target):
-        levels = (
-            pa.array(np.unique(column[~null])) if null is not None else level_array([v for v in kind.levels if v is not None])
-        )
-        return to_dictionary(values, levels, target)
+        levels = kind.levels if isinstance(kind, Category) else np.unique(column[~np.isnan(column)]).tolist()
+        return to_dictionary(values, level_array([level for level in levels if level is not None]), target)
     if null is None:
         return values.cast(target)
     if pa.types.is_floating(target) or pa.types.is_decimal(target):

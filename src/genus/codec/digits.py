@@ -11,7 +11,7 @@ import pyarrow as pa
 from genus.codec.arrow import ends_of
 from genus.codec.notes import Note
 
-__all__ = ["CLOCK", "excel_notes", "template_of_digits"]
+__all__ = ["CLOCK", "excel_notes", "template_of_digits", "words_of"]
 
 CLOCK = "%H%M"
 EXCEL = "%#s"
@@ -20,21 +20,8 @@ DATES = {"date", "dates", "datum", "fecha", "data", "datetime"}
 CENTURIES = (1900, 2100)
 FEWEST, HOURS, MINUTES = 30, 6, 10  # different values, hours and minutes, of which chance makes no clock
 SINCE = (946_684_800, 2_051_222_400)  # seconds since 1970 of the years 2000 and 2035
-STAMPS = {
-    "time",
-    "timestamp",
-    "ts",
-    "date",
-    "datetime",
-    "epoch",
-    "unix",
-    "created",
-    "updated",
-    "modified",
-    "at",
-    "when",
-    "seen",
-}
+STAMPS = {"time", "timestamp", "ts", "date", "datetime", "epoch", "unix", "created", "updated", "modified", "at", "when",
+          "seen"}  # fmt: skip
 
 
 def template_of_digits(name: str, values: np.ndarray) -> str | None:
@@ -60,7 +47,7 @@ def template_of_digits(name: str, values: np.ndarray) -> str | None:
         return "%Y%j"
     if _are_clocks(distinct):
         return CLOCK
-    words = _words(name)
+    words = words_of(name)
     for template, ratio in (("%s", 1), ("%:s", 1000)):
         if SINCE[0] * ratio <= low and high < SINCE[1] * ratio and words & STAMPS:
             return template
@@ -85,14 +72,15 @@ def _counts_days(name: str, column: pa.ChunkedArray) -> bool:
     >>> _counts_days("Date", column), _counts_days("price", column)
     (True, False)
     """
-    if not _words(name) & DATES:
+    if not words_of(name) & DATES:
         return False
     low, high = ends_of(column)
     return EXCEL_DAYS[0] <= low and high <= EXCEL_DAYS[1]
 
 
-def _words(name: str) -> set[str]:
-    return {*re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())}
+def words_of(name: str) -> set[str]:
+    """Return the words of a column's name: those of firstName and first_name are first and name."""
+    return {*re.findall(r"[^\W\d_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())}
 
 
 def _are_clocks(distinct: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ import torch
 from genus.codec.arrow import type_of
 from genus.codec.decimals import rounded
 from genus.codec.frames import ARRAYS, Form, to_numbers
-from genus.codec.stamps import written
+from genus.codec.stamps import write_times
 
 __all__ = ["to_form", "to_frame"]
 
@@ -39,7 +39,7 @@ def to_frame(table: pa.Table, form: Form) -> Any:
     table = rounded(table, form.decimals)
     for i, writing in enumerate(form.writings):
         if writing is not None:
-            table = table.set_column(i, table.column_names[i], written(table.column(i), writing))
+            table = table.set_column(i, table.column_names[i], write_times(table.column(i), writing))
     if form.container == "pyarrow":
         return table
     if form.container == "dict":

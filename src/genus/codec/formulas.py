@@ -10,13 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from genus.codec.constraints import Constraint, quoted
-from genus.codec.relations import ALL_DIGITS, WHOLE, check_fields, column_type, exact_numbers, to_column, with_decimals
+from genus.codec.relations import ALL_DIGITS, WHOLE, check_fields, column_type, exact_numbers, slack, to_column, with_decimals
 from genus.codec.rewrites import Rewrite, Ties, place_columns
 from genus.errors import DataError
 
-__all__ = ["EXACTLY", "Formula", "rounded_half_up"]
+__all__ = ["Formula", "rounded_half_up"]
 
-EXACTLY = 1e-12  # how far, relative to its size, a column of all digits may be from its formula
 HALF = 1e-7  # of the last decimal: a product that is so near to a half is one
 
 
@@ -92,8 +91,7 @@ class Formula(Rewrite):
         column, given = exact_numbers(table.column(self.column)).astype(np.float64), self.values(table)
         left, known = column - given, ~np.isnan(column)
         if not self.rest:
-            slack = EXACTLY * np.abs(column) if self.decimals >= ALL_DIGITS else 0.25 * 10.0 ** -max(self.decimals, 0)
-            return table.drop_columns([self.column]), known & ~(np.abs(left) <= slack)
+            return table.drop_columns([self.column]), known & ~(np.abs(left) <= slack(column, self.decimals))
         kind = pa.int64() if self.decimals == WHOLE else pa.float64()
         rest = to_column(rounded_half_up(left, self.decimals), kind)
         return place_columns(table, [self.column], {self.rest: rest}), known & np.isnan(given)

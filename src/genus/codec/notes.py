@@ -74,10 +74,11 @@ class Note(str):
         """Return the option alone, in the words of the command line and of Python; "" where there is none."""
         return _options(self.option), _arguments(self.option)
 
-    def within(self, sentence: str) -> Note:
+    def in_sentence(self, sentence: str) -> Note:
         """Return the note with its reason in the place of {} in a sentence, and a full stop at the end: for errors.
 
-        >>> Note("column 'id' is a key", "undo it with {}", {"kinds": {"id": "category"}}).within("No column is left: {}").shell
+        >>> note = Note("column 'id' is a key", "undo it with {}", {"kinds": {"id": "category"}})
+        >>> note.in_sentence("No column is left: {}").shell
         "No column is left: column 'id' is a key; undo it with --kind id=category."
         """
         reason, remedy = sentence.replace("{}", self.reason), f"{self.remedy}." if self.remedy else ""

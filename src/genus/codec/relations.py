@@ -23,10 +23,11 @@ from genus.codec.rewrites import Rewrite, Ties, place_columns
 from genus.errors import DataError
 from genus.kinds.steps import shortest_decimals
 
-__all__ = ["ALL_DIGITS", "WHOLE", "Order", "Sum", "check_fields", "column_type", "exact_numbers", "integers", "ticks",
-           "to_column", "with_decimals"]  # fmt: skip
+__all__ = ["ALL_DIGITS", "EXACTLY", "Order", "Sum", "WHOLE", "check_fields", "column_type", "exact_numbers",
+           "integers", "last_place", "slack", "ticks", "to_column", "with_decimals"]  # fmt: skip
 
 ALL_DIGITS = 17  # decimals of columns that are not rounded
+EXACTLY = 1e-12  # how far, relative to its size, a column of all digits may be from what gives it
 WHOLE = -1  # decimals of whole numbers and time, which are counted in integers
 
 
@@ -62,6 +63,16 @@ def ticks(kind: pa.DataType) -> dict[str, int]:
         return {"days": 1}
     second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}["ms" if pa.types.is_date64(kind) else kind.unit]
     return {"days": 86400 * second, "hours": 3600 * second, "minutes": 60 * second, "seconds": second}
+
+
+def last_place(decimals: int) -> float:
+    """Return the unit of the last decimal, 0.01 where there are two; 1 of whole numbers, and 0 where nothing is rounded."""
+    return 10.0 ** -max(decimals, 0) if decimals < ALL_DIGITS else 0.0
+
+
+def slack(values: np.ndarray, decimals: int) -> Any:
+    """Return how far what a relation gives may be from values (N,) of these decimals that obey it."""
+    return 0.25 * last_place(decimals) if decimals < ALL_DIGITS else EXACTLY * np.abs(values)
 
 
 def _rounded(values: np.ndarray, decimals: int) -> np.ndarray:
@@ -287,14 +298,8 @@ class Sum(Rewrite):
                 kind = table.column(name).type
                 place = table.column_names.index(name)
                 table = table.set_column(place, name, to_column(_rounded(part, self.decimals), kind))
-        off = np.abs(self._add(list(terms.values()), self.constant) - total) > self._slack(total)
+        off = np.abs(self._add(list(terms.values()), self.constant) - total) > slack(total, self.decimals)
         return table.drop_columns([self.column]), known & ((lacking > 1) | ((lacking == 0) & off))
-
-    def _slack(self, total: np.ndarray) -> Any:
-        """Return how far a sum may be from the total where it is written with all digits."""
-        if self.decimals < ALL_DIGITS:
-            return 0.25 * 10.0 ** -max(self.decimals, 0)
-        return 1e-12 * np.abs(total)
 
     def backward(self, table: pa.Table, seed: int = 0, start: int = 0) -> pa.Table:
         table = with_decimals(table, self.reads, self.decimals)

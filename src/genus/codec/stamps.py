@@ -16,7 +16,7 @@ from genus.errors import DataError
 from genus.kinds import Kind, Time
 from genus.kinds.time import NANOSECONDS
 
-__all__ = ["as_times", "rounding", "time_values", "type_of_time", "unit_of", "within", "written"]
+__all__ = ["as_times", "rounding_note", "time_values", "type_of_time", "unit_of", "values_in", "write_times"]
 
 
 def as_times(column: pa.ChunkedArray, writing: Writing | None) -> tuple[pa.ChunkedArray, tuple[int, str, int] | None] | None:
@@ -58,7 +58,7 @@ def time_values(kind: Time, column: pa.ChunkedArray, label: str, writing: Writin
         column, odd = found
         if odd:
             row, text, count = odd
-            raise DataError(f"The {label} holds {text!r} in row {row} ({count} such in all); expected {within(kind)}.")
+            raise DataError(f"The {label} holds {text!r} in row {row} ({count} such in all); expected {values_in(kind)}.")
     unit, concept = unit_of(column.type)
     if (concept in ("date", "instant")) != (kind.concept in ("date", "instant")) and concept != kind.concept:
         return None
@@ -67,12 +67,12 @@ def time_values(kind: Time, column: pa.ChunkedArray, label: str, writing: Writin
     return np.where(null, math.nan, kind.from_ticks(np.asarray(pc.fill_null(array, 0)), unit))
 
 
-def within(kind: Kind) -> str:
+def values_in(kind: Kind) -> str:
     """Return what a column's values are, for messages: "values in Lattice(0, 9)", or dates with the first and the last."""
     return kind.range_text(kind.low, kind.high) if isinstance(kind, Time) else f"values in {kind!r}"
 
 
-def written(column: pa.ChunkedArray, writing: Writing) -> pa.ChunkedArray:
+def write_times(column: pa.ChunkedArray, writing: Writing) -> pa.ChunkedArray:
     """Return times as they were written: text, or whole numbers."""
     return pa.chunked_array([writing.format(chunk) for chunk in column.chunks], pa.string()).cast(type_of(writing.dtype))
 
@@ -89,7 +89,7 @@ def unit_of(kind: pa.DataType) -> tuple[str, str]:
     return str(kind.unit), concept
 
 
-def rounding(name: str, column: pa.ChunkedArray, kind: Kind) -> Note | None:
+def rounding_note(name: str, column: pa.ChunkedArray, kind: Kind) -> Note | None:
     """Return a note where the times of a column are finer than a double can count over their range; else None."""
     if not isinstance(kind, Time) or not kind.is_rounded or not pa.types.is_temporal(column.type):
         return None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from genus.codec.arrow import type_name
-from genus.codec.relations import ALL_DIGITS, WHOLE, exact_numbers
+from genus.codec.relations import ALL_DIGITS, WHOLE, exact_numbers, last_place
 from genus.kinds import Category, Kind
 
-__all__ = ["BROKEN", "FEWEST_ROWS", "MOST_COLUMNS", "PROBED", "SURE", "Candidate", "candidate"]
+__all__ = ["BROKEN", "FEWEST_ROWS", "MOST_COLUMNS", "PROBED", "SURE", "Candidate", "missing_alike"]
 
 MOST_COLUMNS, FEWEST_ROWS = 64, 50  # a search among more columns, or in fewer rows, finds what is not there
 BROKEN = 0.01  # of shuffled rows must break a relation, or it says nothing
@@ -22,14 +23,33 @@ FINE = 4  # decimals: columns of so many or more are of one unit, as far as thei
 
 @dataclass(eq=False)
 class Candidate:
-    """Holds a column for the search: its values as numbers (NaN where missing), or codes of a few."""
+    """Holds a column for the search.
+
+    Attributes:
+        name, kind, data: of the column.
+        values: (N,) its numbers, or times in whole ticks, NaN where missing; (0,) of levels.
+        unit: columns with the same can be compared.
+        decimals: of the numbers, as relations count them.
+    """
 
     name: str
     kind: Kind
     data: pa.ChunkedArray
-    values: np.ndarray = field(default_factory=lambda: np.empty(0))  # of a number or of time
-    unit: str = ""  # columns of one unit can be compared
+    values: np.ndarray = field(default_factory=lambda: np.empty(0))
+    unit: str = ""
     decimals: int = WHOLE
+
+    @classmethod
+    def of(cls, name: str, kind: Kind, data: pa.ChunkedArray) -> Candidate:
+        """Return a column of a table for the search, with its kind."""
+        plain = pa.types.is_boolean(data.type) or pa.types.is_dictionary(data.type) or pa.types.is_null(data.type)
+        if plain or isinstance(kind, Category):
+            return cls(name, kind, data)
+        values = exact_numbers(data)
+        if pa.types.is_temporal(data.type):
+            return cls(name, kind, data, values, str(data.type))
+        decimals = WHOLE if pa.types.is_integer(data.type) else _decimals(values)
+        return cls(name, kind, data, values, f"{min(max(decimals, 0), FINE)} decimals", decimals)
 
     @property
     def is_number(self) -> bool:
@@ -41,25 +61,18 @@ class Candidate:
         """Return the name of Arrow's type of the column."""
         return type_name(self.data.type)
 
+    @property
+    def last_place(self) -> float:
+        """Return the unit of the last decimal, 0 where there is none."""
+        return last_place(self.decimals)
 
-def candidate(name: str, kind: Kind, data: pa.ChunkedArray) -> Candidate:
-    """Return a column of a table for the search, with its kind."""
-    found = Candidate(name, kind, data)
-    if (
-        isinstance(kind, Category)
-        or pa.types.is_boolean(data.type)
-        or pa.types.is_dictionary(data.type)
-        or pa.types.is_null(data.type)
-    ):
-        return found
-    found.values = exact_numbers(data)
-    if pa.types.is_temporal(data.type):
-        found.unit = str(data.type)
-        return found
-    if not pa.types.is_integer(data.type):
-        found.decimals = _decimals(found.values)
-    found.unit = f"{min(max(found.decimals, 0), FINE)} decimals"
-    return found
+
+def missing_alike(columns: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Return columns of numbers in groups, each of those that are missing in the same rows."""
+    groups: dict[bytes, list[Candidate]] = {}
+    for column in columns:
+        groups.setdefault(np.packbits(np.isnan(column.values)).tobytes(), []).append(column)
+    return [*groups.values()]
 
 
 def _decimals(values: np.ndarray) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genus.codec.arrow import ends_of
+from genus.codec.digits import words_of
 from genus.codec.notes import Note
 from genus.data.amounts import AMOUNT, read_amounts
 from genus.errors import DataError
@@ -308,8 +308,7 @@ def _are_ids(name: str, texts: _Texts) -> bool:
     usual = int(np.bincount(widths).argmax())
     alike = (widths == usual).mean() >= MOSTLY and pc.min(pc.utf8_length(codes)).as_py() >= usual
     differ = alike and texts.present == texts.rows(pc.is_valid(texts.values))
-    words = {*re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())}
-    return bool(words & IDS) or bool(differ)
+    return bool(words_of(name) & IDS) or bool(differ)
 
 
 def _are_open_ended(texts: _Texts) -> bool:

@@ -42,7 +42,7 @@ from genus.data.unit_lines import without_units
 from genus.errors import DataError
 from genus.kinds import Category
 
-__all__ = ["MISSING", "csv_parts", "cuts", "opened", "read_csv"]
+__all__ = ["MISSING", "csv_parts", "lay_out", "read_csv", "whole_lines"]
 
 PART = 2**23  # bytes of text that are read together where it is read part by part
 LOOKED_AT = 1000  # so many rows decide whether line 1 is a header
@@ -70,7 +70,7 @@ def read_csv(file: File, options: Options) -> tuple[pa.Table, tuple[str, ...], d
         DataError: no rows, ragged rows, bytes that are no text, or a few texts in a column of numbers that `kinds` makes no
             category.
     """
-    layout, as_text, lines, notes = opened(file, options)
+    layout, as_text, lines, notes = lay_out(file, options)
     try:
         table = layout.read(as_text)
         if table is None:  # bytes that are no UTF-8, far down
@@ -94,8 +94,8 @@ def csv_parts(file: File, options: Options) -> Iterator[pa.Table]:
     Raises:
         DataError: as `read_csv` does.
     """
-    layout, as_text, _, _ = opened(file, options)
-    for number, (start, stop) in enumerate(cuts(layout.buffer)):
+    layout, as_text, _, _ = lay_out(file, options)
+    for number, (start, stop) in enumerate(whole_lines(layout.buffer)):
         part = replace(layout, buffer=layout.buffer.slice(start, stop - start), skipped=layout.skipped if number == 0 else 0)
         try:
             table = part.read(as_text)
@@ -108,7 +108,7 @@ def csv_parts(file: File, options: Options) -> Iterator[pa.Table]:
         yield pa.table(_typed(part, table, as_text, options, []))
 
 
-def cuts(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
+def whole_lines(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
     """Yield where parts of whole lines begin and end; a line break within quotes ends no line."""
     text, at, size = np.frombuffer(buffer, dtype=np.uint8), 0, PART
     while at < len(text):
@@ -126,7 +126,7 @@ def cuts(buffer: pa.Buffer) -> Iterator[tuple[int, int]]:
         at, size = stop, PART
 
 
-def opened(file: File, options: Options) -> tuple[_Layout, list[str], list[list[str]], list[str]]:
+def lay_out(file: File, options: Options) -> tuple[_Layout, list[str], list[list[str]], list[str]]:
     """Return how a text is laid out, which columns are read as text, the fields of its first lines, and notes."""
     buffer, notes = _decoded(file, options.encoding)
     table = bare_table(buffer)

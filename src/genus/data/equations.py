@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from genus.codec.formulas import EXACTLY, Formula
-from genus.codec.relations import ALL_DIGITS
+from genus.codec.formulas import Formula
+from genus.codec.relations import ALL_DIGITS, EXACTLY
 from genus.data.candidates import BROKEN, SURE, Candidate
 
-__all__ = ["COARSE", "FEWEST", "GLANCE", "LONG", "SHORT", "formula_of", "says_something"]
+__all__ = ["COARSE", "FEWEST", "GLANCE", "LONG", "SHORT", "formula_of", "glance", "says_something"]
 
 GLANCE = 32  # rows that rule nearly all products out
 COARSE = 20  # units of the last decimal: what varies by less is near a sum by chance
@@ -22,6 +22,12 @@ FEW = 0.005  # of the rows, at most, that are farther from a formula: a total th
 FEWEST = 10  # different values of a column that is to be a multiple of another
 SHORT = 4  # significant digits of the factor of a line, at most: 1.8, 1.609
 LONG = 7  # of a factor alone, which all rows bound from both sides: 0.19, 0.621371, 2.204623
+
+
+def glance(columns: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
+    """Return values of a few rows from all over (D, GLANCE), and the units of the last decimals (D,), 0 of all digits."""
+    rows = np.linspace(0, len(columns[0].values) - 1, GLANCE).astype(np.int64)
+    return np.stack([c.values[rows].astype(np.float64) for c in columns]), np.array([c.last_place for c in columns])
 
 
 def formula_of(column: Candidate, text: str, of: Sequence[Candidate], most: int) -> Formula | None:
@@ -32,7 +38,7 @@ def formula_of(column: Candidate, text: str, of: Sequence[Candidate], most: int)
     if (known & np.isnan(given)).any():
         return None
     left, blank = np.abs(values - given)[known], bool((~known & ~np.isnan(given)).any())
-    unit = 10.0 ** -max(column.decimals, 0)
+    unit = column.last_place
     if column.decimals >= ALL_DIGITS:
         return one if (left <= EXACTLY * np.abs(values[known])).all() and not blank else None
     if (left > (most + 0.25) * unit).sum() > FEW * len(left):
@@ -50,6 +56,6 @@ def says_something(one: Formula, column: Candidate, of: Sequence[Candidate], tri
     if len(rows) < 2:
         return False
     shuffled = column.values[np.random.default_rng(0).permutation(rows)]
-    unit = 10.0 ** -max(column.decimals, 0) if column.decimals < ALL_DIGITS else EXACTLY * np.abs(shuffled)
+    unit = column.last_place or EXACTLY * np.abs(shuffled)
     broken = float((np.abs(shuffled - given[rows]) > 1.25 * unit).mean())
     return broken >= BROKEN and broken * len(rows) >= SURE + math.log(tries)

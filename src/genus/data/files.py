@@ -15,8 +15,11 @@ import pyarrow as pa
 
 from genus.errors import DataError
 
-__all__ = ["COMPRESSED", "File", "as_utf8", "beginning", "guess_encoding", "single_byte", "unreadable"]
+__all__ = ["ARROW", "COMPRESSED", "DELIMITED", "PARQUET", "File", "as_utf8", "beginning", "files_below", "guess_encoding",
+           "single_byte", "unreadable"]  # fmt: skip
 
+PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
+DELIMITED = (".csv", ".tsv", ".tab", ".data", ".dat")
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zip": "zip"}
 HEAD = 1 << 20  # bytes that are looked at to find an encoding
 # The first bytes of what may come without a name.
@@ -37,6 +40,11 @@ SIGNATURES = {
 }
 MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files of a folder and of those below it, sorted, but for hidden ones."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", "_")))
 
 
 def unreadable(what: str, error: BaseException) -> DataError:

@@ -11,12 +11,12 @@ import pyarrow as pa
 from genus.codec.constraints import Constraint, quoted
 from genus.codec.formulas import Formula
 from genus.codec.relations import ALL_DIGITS
-from genus.data.candidates import SURE, Candidate
-from genus.data.equations import COARSE, FEWEST, GLANCE, LONG, formula_of, says_something
+from genus.data.candidates import SURE, Candidate, missing_alike
+from genus.data.equations import COARSE, FEWEST, GLANCE, LONG, formula_of, glance, says_something
 from genus.data.lines import TINY, find_lines, find_triples, shortest
 from genus.errors import DataError
 
-__all__ = ["declared_formula", "find_formulas", "in_order", "is_near_constraint"]
+__all__ = ["declared_formula", "dependents_first", "find_formulas", "is_near_constraint"]
 
 MATRIX = 4096  # rows by which sums are sought
 NEAR = 0.3  # of the spread of a column, at most, is left of it by a sum that few rows break, before these are left out
@@ -34,7 +34,7 @@ def find_formulas(columns: Sequence[Candidate], target: str | None) -> list[Form
         return []
     found: list[Formula] = []
     for one in _all_of(numbers, target):
-        if all(other.column != one.column for other in found) and len(in_order([*found, one])) > len(found):
+        if all(other.column != one.column for other in found) and len(dependents_first([*found, one])) > len(found):
             found.append(one)
     return found
 
@@ -44,7 +44,7 @@ def _all_of(columns: Sequence[Candidate], target: str | None) -> Iterator[Formul
         yield from search(columns, target)
 
 
-def in_order(formulas: Sequence[Formula]) -> list[Formula]:
+def dependents_first(formulas: Sequence[Formula]) -> list[Formula]:
     """Return formulas such that each column is taken out after those that are made of it: a tax, and then the net amount.
 
     Formulas that go round, each made of the next one's column, are left out.
@@ -64,13 +64,11 @@ def _products(columns: Sequence[Candidate], target: str | None) -> Iterator[Form
     many = [c for c in columns if len(np.unique(c.values[:4096])) > 2]  # of 0 and 1 a product is no amount
     if len(many) < 3:
         return
-    rows = np.linspace(0, len(many[0].values) - 1, GLANCE).astype(np.int64)
-    probe = np.stack([c.values[rows].astype(np.float64) for c in many])
-    units = np.array([10.0 ** -max(c.decimals, 0) if c.decimals < ALL_DIGITS else 0.0 for c in many])[:, None]
-    slack = 1.25 * units + 1e-9 * np.abs(probe)
+    probe, units = glance(many)
+    slack = 1.25 * units[:, None] + 1e-9 * np.abs(probe)
     tries = float(len(many)) ** 3
     largest = np.array([np.nanmax(np.abs(column), initial=0.0) for column in probe])
-    given = np.flatnonzero((largest >= COARSE * units[:, 0]) & np.array([c.name != target for c in many]))
+    given = np.flatnonzero((largest >= COARSE * units) & np.array([c.name != target for c in many]))
     if not len(given):
         return
     goal, slack = probe[given], slack[given]
@@ -113,11 +111,7 @@ def _combinations(names: Sequence[str], probe: np.ndarray) -> Iterator[tuple[np.
 
 def _sums(columns: Sequence[Candidate], target: str | None) -> Iterator[Formula]:
     """Yield the columns that are sums of others, missing in the same rows, but for rounding."""
-    groups: dict[bytes, list[Candidate]] = {}
-    for column in columns:
-        if column.decimals < ALL_DIGITS:
-            groups.setdefault(np.packbits(np.isnan(column.values)).tobytes(), []).append(column)
-    for group in groups.values():
+    for group in missing_alike([column for column in columns if column.decimals < ALL_DIGITS]):
         if len(group) > 2:
             yield from _sums_of(group, target)
 
@@ -135,13 +129,12 @@ def _sums_of(columns: Sequence[Candidate], target: str | None) -> Iterator[Formu
         left = values[column.name] - values[column.name].mean()
         if left.std() == 0:
             continue
-        unit = 10.0 ** -max(column.decimals, 0)
-        norm, wide = float(np.linalg.norm(left)), left.std() >= COARSE * unit and len(pivots) > 1
+        norm, wide = float(np.linalg.norm(left)), left.std() >= COARSE * column.last_place and len(pivots) > 1
         told = NEAR * float(np.median(np.abs(left)))
         for _ in range(2):
             for vector in basis:
                 left = left - vector * (vector @ left)
-        near = wide and np.median(np.abs(left)) <= max(told, unit)
+        near = wide and np.median(np.abs(left)) <= max(told, column.last_place)
         one = _sum_of(column, pivots, values, target) if near else None
         if one is not None:
             yield one
@@ -154,14 +147,14 @@ def _sum_of(
     column: Candidate, pivots: Sequence[Candidate], values: Mapping[str, np.ndarray], target: str | None
 ) -> Formula | None:
     """Return a column, or one that it is made of, as the sum of the others, where all weights are 1 or -1."""
-    goal = values[column.name]
+    goal, unit = values[column.name], column.last_place
     matrix = np.stack([*(values[p.name] for p in pivots), np.ones(len(goal))], axis=1)
     fine = np.ones(len(goal), dtype=bool)
     for _ in range(3):  # without the few rows that are far from what the others say
         fitted = np.linalg.lstsq(matrix[fine], goal[fine], rcond=None)[0]
         away = np.abs(goal - matrix @ fitted)
-        fine = away <= max(10 * float(np.median(away)), 10.0 ** -max(column.decimals, 0))
-    weights, unit = fitted[:-1], 10.0 ** -max(column.decimals, 0)
+        fine = away <= max(10 * float(np.median(away)), unit)
+    weights = fitted[:-1]
     signs = np.rint(weights)
     if np.median(away) > len(pivots) * unit or np.abs(weights - signs).max() > 0.2 or np.abs(signs).max() > 1:
         return None
@@ -208,7 +201,7 @@ def _multiples(columns: Sequence[Candidate], target: str | None) -> Iterator[For
     for column in many:
         if column.decimals >= ALL_DIGITS or column.name == target:
             continue
-        unit = 10.0 ** -max(column.decimals, 0)
+        unit = column.last_place
         for other in many:
             if other is column or np.nanmax(np.abs(column.values[:GLANCE]), initial=0.0) < COARSE * unit:
                 continue

@@ -18,7 +18,7 @@ from genus.space import Kind, Lattice, Real, Space
 if TYPE_CHECKING:
     import PIL.Image
 
-__all__ = ["SUFFIXES", "image_codec", "look_like_series", "read_files"]
+__all__ = ["SUFFIXES", "image_codec", "series_notes", "read_files"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow opens others by starting programs
@@ -88,7 +88,7 @@ def _few(flat: np.ndarray) -> Lattice | None:
     return Lattice(float(values[0]), float(values[-1]), float(np.gcd.reduce(np.diff(values.astype(np.int64)))))
 
 
-def look_like_series(array: np.ndarray) -> tuple[str, ...]:
+def series_notes(array: np.ndarray) -> tuple[str, ...]:
     """Return a note on an array (N, H, W) of numbers that are no greys: it may be N series of H steps with W values each."""
     if array.ndim != 3 or array.dtype.kind != "f" or not array.size or (np.nanmin(array) >= 0 and np.nanmax(array) <= 255):
         return ()

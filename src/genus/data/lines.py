@@ -9,23 +9,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from genus.codec.constraints import quoted
-from genus.codec.formulas import EXACTLY, Formula
-from genus.codec.relations import ALL_DIGITS
+from genus.codec.formulas import Formula
+from genus.codec.relations import EXACTLY
 from genus.data.candidates import Candidate
-from genus.data.equations import COARSE, FEWEST, GLANCE, SHORT, formula_of, says_something
+from genus.data.equations import COARSE, FEWEST, GLANCE, SHORT, formula_of, glance, says_something
 
 __all__ = ["TINY", "find_lines", "find_triples", "shortest"]
 
 TINY = 1e-290  # numbers below which a quotient would be infinite, and the powers of ten that round them 0
 STRAIGHT = 0.98  # correlation in a few rows that a line has, rounded to `COARSE` units or finer
 AT_MOST = 1000  # products that are looked at in all rows of a glance, for a column
-
-
-def _glance(columns: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
-    """Return values of a few rows from all over (D, N), and the units of the last decimals (D,), 0 of all digits."""
-    rows = np.linspace(0, len(columns[0].values) - 1, GLANCE).astype(np.int64)
-    units = [10.0 ** -max(c.decimals, 0) if c.decimals < ALL_DIGITS else 0.0 for c in columns]
-    return np.stack([c.values[rows].astype(np.float64) for c in columns]), np.array(units)
 
 
 # -- three factors --------------------------------------------------------------------------------------------------------
@@ -44,7 +37,7 @@ def find_triples(columns: Sequence[Candidate], target: str | None) -> Iterator[F
     many = [c for c in columns if len(np.unique(c.values[:4096])) > 2]
     if len(many) < 3:
         return
-    probe, units = _glance(many)
+    probe, units = glance(many)
     names, of, factors = [quoted(c.name) for c in many], [*range(len(many))], [*probe]
     for i, column in enumerate(many):
         if np.nanmin(column.values) >= 0 and np.nanmax(column.values) <= 1:
@@ -130,7 +123,7 @@ def find_lines(columns: Sequence[Candidate], target: str | None) -> Iterator[For
     many = [c for c in columns if len(np.unique(c.values[:4096])) >= FEWEST]
     if len(many) < 2:
         return
-    probe, units = _glance(many)
+    probe, units = glance(many)
     known = ~np.isnan(probe)
     away = np.where(known, probe - np.nan_to_num(probe).sum(1, keepdims=True) / known.sum(1, keepdims=True).clip(1), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):

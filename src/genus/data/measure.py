@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genus.codec.arrow import is_numeric, ticks_of, without_dictionary
+from genus.codec.digits import words_of
 from genus.codec.frames import is_text, to_numbers
 from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.codec.patterns import FEWEST, measure_key
 from genus.codec.stamps import unit_of
-from genus.data.personal import PHONE_WORDS, looks_personal, words_of
+from genus.data.personal import PHONE_WORDS, looks_personal
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Time
 from genus.kinds.numbers import LARGEST, measure_numbers

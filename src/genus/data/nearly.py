@@ -12,7 +12,7 @@ import pyarrow as pa
 from genus.codec.formulas import Formula
 from genus.codec.notes import Note
 from genus.codec.rewrites import Rewrite
-from genus.data.candidates import FEWEST_ROWS, MOST_COLUMNS, PROBED, Candidate, candidate
+from genus.data.candidates import FEWEST_ROWS, MOST_COLUMNS, PROBED, Candidate
 from genus.data.functions import codes_of, is_function
 from genus.data.orders import is_below
 from genus.kinds import Kind
@@ -36,17 +36,17 @@ def nearly_notes(table: pa.Table, kinds: Mapping[str, Kind], rewrites: Sequence[
         return []
     gone = {name for one in rewrites for name in (getattr(one, "column", ""), *getattr(one, "columns", ()))}
     first = table.slice(0, PROBED)
-    near = _near([candidate(name, kind, first.column(name)) for name, kind in kinds.items() if name not in gone], target)
+    near = _near([Candidate.of(name, kind, first.column(name)) for name, kind in kinds.items() if name not in gone], target)
     made = {name for one in rewrites if isinstance(one, Formula) and one.rest for name in (one.column, *one.of)}
-    columns = {name: candidate(name, kind, table.column(name)) for name, kind in kinds.items() if name in near | made}
+    columns = {name: Candidate.of(name, kind, table.column(name)) for name, kind in kinds.items() if name in near | made}
     free = [column for name, column in columns.items() if name in near]
     notes = [*_orders([c for c in free if c.is_number]), *_functions(free, target)]
     for one in rewrites:
         if isinstance(one, Formula) and one.rest and one.column in columns:
-            unit = 10.0 ** -max(one.decimals, 0)
-            broken = np.abs(columns[one.column].values - one.values(table)) > (len(one.of) // 2 + 1.25) * unit
+            column = columns[one.column]
+            broken = np.abs(column.values - one.values(table)) > (len(one.of) // 2 + 1.25) * column.last_place
             if 0 < broken.sum() <= FEW * len(broken):
-                said = _shown(broken, [*(columns[name] for name in one.of if name in columns), columns[one.column]])
+                said = _shown(broken, [*(columns[name] for name in one.of if name in columns), column])
                 notes.append(Note(f"{one.column} = {one.text} in all rows but {said}; draws break it as often"))
     return notes
 

@@ -18,24 +18,24 @@ from genus.codec.times import read_times
 from genus.data.arguments import KindOverride, context_names
 from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
-from genus.data.measured import measured_context
 from genus.data.numbers import read_columns
 from genus.data.sequences import Options, arrange
 from genus.data.series import of_table, series_rows
 from genus.data.sources import Source
+from genus.data.table_codec import measure_context
 from genus.errors import DataError
 
-__all__ = ["in_order", "sequences_of", "series_of"]
+__all__ = ["as_sequences", "sequences_of", "series_of"]
 
 
-def in_order(
-    found: Source, options: Options, columns: Any, context: Codec | None, overrides: Mapping[str, KindOverride]
+def as_sequences(
+    found: Source, options: Options, context: Any, context_codec: Codec | None, overrides: Mapping[str, KindOverride]
 ) -> Source:
     """Return a table's column, or its rows, as sequences; the context's columns stay beside them."""
     if found.images is not None:
         raise DataError(f"{found.name} are images and not sequences; pass them as an array (N, T) to read their rows so.")
     names = found.columns.column_names
-    beside = context_names(columns, names) if context is None else [n for n in context.space.names or () if n in names]
+    beside = [name for name in _context_names(context, context_codec, names) if name in names]
     if options.sequence in beside:
         raise DataError(f"Column {options.sequence!r} cannot be both the context and the sequence; choose one.")
     kept = [name for name in names if name not in beside]
@@ -55,16 +55,16 @@ def in_order(
 def sequences_of(
     found: Source,
     options: Options,
-    columns: Any,
+    context: Any,
     target: str | None,
     overrides: Mapping[str, KindOverride],
-    context: Codec | None,
+    context_codec: Codec | None,
 ) -> Dataset:
     """Return text, sound or numbers in their order, each with its context where the data have one."""
     sequences = found.sequences
     assert sequences is not None
     names = found.columns.column_names
-    chosen = context_names(columns, names) if context is None else [*(context.space.names or ())]
+    chosen = _context_names(context, context_codec, names)
     odd = next((name for name in overrides if name != "values" and name not in chosen), None)
     if odd is not None or ("values" in overrides and sequences.form.coding):
         raise DataError(f"There is no column {odd or 'values'!r}, named in kinds=; {found.name} holds sequences.")
@@ -77,37 +77,37 @@ def sequences_of(
         raise DataError(f"The data have {len(x)} sequence; at least 2 are needed.")
     c = None
     if chosen:
-        table, context = _context_of(found, chosen, overrides, context)
-        c = context.encode(table.take(pa.array(origin)))
+        table, context_codec = _context_of(found, chosen, overrides, context_codec)
+        c = context_codec.encode(table.take(pa.array(origin)))
     several = sequences.layout == "windows" and len(np.unique(origin)) < len(origin)
     return Dataset(
         x,
         c,
         space,
-        context.space if context is not None else None,
+        context_codec.space if context_codec is not None else None,
         name=found.name,
         notes=(*found.notes, *notes),
         consecutive=consecutive,
         groups=torch.from_numpy(origin) if several else None,
         codec=options.codec or Codec(space, sequences.form),
-        context_codec=context,
+        context_codec=context_codec,
     )
 
 
 def series_of(
     found: Source,
     options: Options,
-    columns: Any,
+    context: Any,
     target: str | None,
     overrides: Mapping[str, KindOverride],
-    context: Codec | None,
+    context_codec: Codec | None,
 ) -> Dataset:
     """Return series of several values a step, each with its context where the data have one."""
     assert found.series is not None
     if target is not None:
         raise DataError(f"Series have no column {target!r} to predict; leave target= out.")
     names = found.columns.column_names
-    chosen = context_names(columns, names) if context is None else [*(context.space.names or ())]
+    chosen = _context_names(context, context_codec, names)
     c = None
     if odd := [name for name in overrides if name not in {*found.series.columns.column_names, *chosen}]:
         raise DataError(f"There is no column {odd[0]!r}, named in kinds=; expected one of the series.")
@@ -115,20 +115,33 @@ def series_of(
     if len(x) < 2 and options.codec is None:
         raise DataError(f"The data have {len(x)} series; at least 2 are needed.")
     if chosen:
-        table, context = _context_of(found, chosen, overrides, context)
-        c = context.encode(table)
-    space = context.space if context is not None else None
+        table, context_codec = _context_of(found, chosen, overrides, context_codec)
+        c = context_codec.encode(table)
+    space = context_codec.space if context_codec is not None else None
     return Dataset(
-        x, c, codec.space, space, name=found.name, notes=found.notes, codec=codec, context_codec=context, keys=found.series.keys
+        x,
+        c,
+        codec.space,
+        space,
+        name=found.name,
+        notes=found.notes,
+        codec=codec,
+        context_codec=context_codec,
+        keys=found.series.keys,
     )
 
 
+def _context_names(context: Any, codec: Codec | None, names: list[str]) -> list[str]:
+    """Return the names of the context's columns: those of the codec that is given, else those that the caller named."""
+    return context_names(context, names) if codec is None else [*(codec.space.names or ())]
+
+
 def _context_of(
-    found: Source, chosen: Sequence[str], overrides: Mapping[str, KindOverride], context: Codec | None
+    found: Source, chosen: Sequence[str], overrides: Mapping[str, KindOverride], codec: Codec | None
 ) -> tuple[pa.Table, Codec]:
     """Return the columns of the context, and their codec: the one that is given, or one that is measured from them."""
     if lacking := [name for name in chosen if name not in found.columns.column_names]:
         raise DataError(f"{found.name} lacks its context {lacking[0]!r}; expected {', '.join(chosen)}.")
     table = found.columns.select(chosen)
     form = Form("pyarrow", tuple(type_name(column.type) for column in table.columns))
-    return table, measured_context(table, form, overrides, chart="affine") if context is None else context
+    return table, measure_context(table, form, overrides, chart="affine") if codec is None else codec

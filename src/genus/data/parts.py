@@ -13,16 +13,14 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from genus.data.delimited import csv_parts
-from genus.data.files import File, unreadable
-from genus.data.patterns import alike, ending, matched
+from genus.data.files import ARROW, DELIMITED, PARQUET, File, files_below, unreadable
+from genus.data.globs import ending, files_of_pattern, with_same_columns
 from genus.data.sequences import Options
 from genus.data.tables import open_dataset, valid
 from genus.data.written import csv_texts
 
 __all__ = ["AT_ONCE", "Parts", "blocks_of", "joined", "table_parts", "text_parts"]
 
-PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
-TEXT = (".csv", ".tsv", ".tab", ".data", ".dat")
 AT_ONCE = 2**16  # rows of a file that are decoded together
 AHEAD = {"batch_size": AT_ONCE, "batch_readahead": 1, "fragment_readahead": 1}  # scans in the order of rows that hold few
 DECODED = 2**14  # rows of a file of Parquet that are decoded together: what Arrow holds beside them is less than of more
@@ -99,15 +97,14 @@ def table_parts(source: Any, options: Options) -> Parts | None:
     if path.is_file():
         if path.suffix.lower() in PARQUET + ARROW:
             return _of_files(path.parent, [path], path.stem)
-        return Parts(path.stem, lambda: csv_parts(File.at(path), options)) if ending(path) in TEXT else None
+        return Parts(path.stem, lambda: csv_parts(File.at(path), options)) if ending(path) in DELIMITED else None
     if path.is_dir():
-        files = [p for p in path.rglob("*") if p.is_file() and not p.name.startswith((".", "_"))]
-        return _of_files(path, files, path.resolve().name)
-    if (found := matched(path)) is None:
+        return _of_files(path, files_below(path), path.resolve().name)
+    if (found := files_of_pattern(path)) is None:
         return None
     folder, files = found
-    if {ending(file) for file in files} <= {*TEXT}:
-        return Parts(folder.resolve().name, lambda: alike(_delimited(files, options)))
+    if {ending(file) for file in files} <= {*DELIMITED}:
+        return Parts(folder.resolve().name, lambda: with_same_columns(_delimited(files, options)))
     return _of_files(folder, files, folder.resolve().name)
 
 
@@ -126,7 +123,7 @@ def text_parts(source: Any, options: Options) -> Parts | None:
     if not isinstance(source, str | os.PathLike):
         return None
     path = Path(source).expanduser()
-    return Parts(path.stem, lambda: csv_texts(File.at(path), options)) if path.is_file() and ending(path) in TEXT else None
+    return Parts(path.stem, lambda: csv_texts(File.at(path), options)) if path.is_file() and ending(path) in DELIMITED else None
 
 
 def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:

@@ -10,7 +10,9 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 
-__all__ = ["PHONE_WORDS", "looks_personal", "words_of"]
+from genus.codec.digits import words_of
+
+__all__ = ["PHONE_WORDS", "looks_personal"]
 
 MANY = 20  # levels: so many different names are names of persons sooner than of groups
 SHARE = 0.9  # of values that look alike
@@ -75,11 +77,6 @@ def looks_personal(name: str, values: Sequence[str]) -> str | None:
     if len(shown) >= MANY and not words & OTHER_WORDS:
         tests.append(("names of persons", NAMES.fullmatch if named else FULL_NAME.fullmatch))
     return next((noun for noun, test in tests if shown and sum(map(bool, map(test, shown))) >= SHARE * len(shown)), None)
-
-
-def words_of(name: str) -> set[str]:
-    """Return the words of a column's name: those of firstName and first_name are first and name."""
-    return set(re.findall(r"[^\W\d_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()))
 
 
 def _is_machine(text: str) -> bool:

@@ -14,13 +14,13 @@ from genus.codec.notes import Note
 from genus.kinds import Category, Kind, Lattice, Time
 from genus.space import Space
 
-__all__ = ["rounded_numbers"]
+__all__ = ["precision_notes"]
 
 GLANCE = 1000  # rows that nearly always tell
 NAMED = 6  # columns
 
 
-def rounded_numbers(space: Space, table: pa.Table) -> list[Note]:
+def precision_notes(space: Space, table: pa.Table) -> list[Note]:
     """Return a note on the columns of which some number is another one when it comes back from a space of single precision.
 
     Args:

@@ -15,7 +15,7 @@ from genus.codec.arrow import type_name
 from genus.codec.decimals import measure_decimals
 from genus.codec.frames import ARRAYS, Form
 from genus.codec.notes import Note
-from genus.codec.stamps import rounding
+from genus.codec.stamps import rounding_note
 from genus.codec.times import read_times
 from genus.data.arguments import KindOverride, check_arguments, check_names, context_names, pixels_kind
 from genus.data.blanks import mark_unknown
@@ -24,15 +24,15 @@ from genus.data.delimited import MISSING
 from genus.data.grouped import take_group
 from genus.data.images import image_codec
 from genus.data.markers import marker_notes
-from genus.data.measured import measured, measured_context
 from genus.data.nearly import nearly_notes
-from genus.data.ordered import in_order, sequences_of, series_of
-from genus.data.precision import rounded_numbers
+from genus.data.ordered import as_sequences, sequences_of, series_of
+from genus.data.precision import precision_notes
 from genus.data.relations import relate
 from genus.data.schema import Schema
 from genus.data.sequences import Options
 from genus.data.sources import Source, open_source
 from genus.data.stream import read_stream
+from genus.data.table_codec import measure_context, measure_table
 from genus.data.tables import mark_missing
 from genus.errors import DataError
 from genus.kinds import Kind
@@ -179,7 +179,7 @@ def read(
     if missing:
         found = replace(found, columns=mark_missing(found.columns, missing))
     if options.sequence and found.sequences is None and found.series is None:
-        found = in_order(found, options, context, context_codec, overrides)
+        found = as_sequences(found, options, context, context_codec, overrides)
     check_arguments(arguments, found)
     found, groups = take_group(found, group)
     if found.series is not None:
@@ -232,7 +232,7 @@ def _measured_rows(
         table, form = found.columns.select(chosen), found.form.select_names(names, chosen)
         if found.images is not None and any(pa.types.is_string(kind) for kind in table.schema.types):  # no pixels, but words
             form = Form("pyarrow", tuple(type_name(kind) for kind in table.schema.types))
-        context = measured_context(table, form, overrides, chart)
+        context = measure_context(table, form, overrides, chart)
         c = context.encode(table)
     if found.images is not None:
         codec = image_codec(found.images, found.form.container, pixels_kind(overrides))
@@ -241,14 +241,14 @@ def _measured_rows(
         kept = [name for name in names if name not in chosen]
         if not kept:
             raise DataError("Every column is context; leave at least one for x.")
-        codec, said = measured(found.columns.select(kept), found.form.select_names(names, kept), overrides, False, chart)
+        codec, said = measure_table(found.columns.select(kept), found.form.select_names(names, kept), overrides, False, chart)
         for note in said:
             if note.column == target and note.about in ("left out", "key"):
-                raise DataError(note.within(f"Column {target!r} cannot be the target: {{}}"))
+                raise DataError(note.in_sentence(f"Column {target!r} cannot be the target: {{}}"))
             if note.column not in overrides and note.about in ("left out", "personal"):
                 warnings.warn(f"{'Left out: ' if note.about == 'left out' else ''}{note}.", UserWarning, stacklevel=3)
         pairs = [*zip(codec.space.names or (), codec.space.kinds, strict=True)]
-        notes += [*said, *(rounded for n, kind in pairs if (rounded := rounding(n, found.columns.column(n), kind)))]
+        notes += [*said, *(rounded for n, kind in pairs if (rounded := rounding_note(n, found.columns.column(n), kind)))]
         target = target if target is not None else found.target
         fixed = [name for name, kind in overrides.items() if isinstance(kind, Kind)]
         plain = {name: kind for name, kind in pairs if name not in fixed}
@@ -256,7 +256,7 @@ def _measured_rows(
         codec = relate(codec, found.columns, relations, constraints, target, fixed, chart)
         notes += nearly_notes(found.columns, plain, codec.rewrites, target) if relations else []
         x = codec.encode(found.columns.select(codec.names or codec.space.names))
-        notes += rounded_numbers(codec.space, found.columns) if found.form.container not in ARRAYS else []
+        notes += precision_notes(codec.space, found.columns) if found.form.container not in ARRAYS else []
         related = {name for rewrite in codec.rewrites for name in rewrite.meaningful_blanks}
         codec = replace(codec, space=mark_unknown(codec.space, x, fixed, *blanks, related))
     target = target if target is not None else found.target

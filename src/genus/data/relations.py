@@ -21,10 +21,10 @@ from genus.codec.functions import Function
 from genus.codec.onehot import OneHot
 from genus.codec.relations import Order, Sum, exact_numbers
 from genus.codec.rewrites import BrokenRelation, Rewrite, run_backward, run_forward
-from genus.data.candidates import FEWEST_ROWS, MOST_COLUMNS, Candidate, candidate
+from genus.data.candidates import FEWEST_ROWS, MOST_COLUMNS, Candidate
 from genus.data.declared import Declared
 from genus.data.dummies import declared_dummies, find_dummies, is_of_dummies
-from genus.data.formulas import declared_formula, find_formulas, in_order, is_near_constraint
+from genus.data.formulas import declared_formula, dependents_first, find_formulas, is_near_constraint
 from genus.data.functions import find_functions
 from genus.data.measure import measure
 from genus.data.orders import add_order, find_orders, place_orders
@@ -147,10 +147,10 @@ def find_relations(
         DataError: a declared function has two values for one key.
     """
     search = search and table.num_rows >= FEWEST_ROWS and 1 < len(kinds) <= MOST_COLUMNS
-    columns = {name: candidate(name, kind, table.column(name)) for name, kind in kinds.items()} if search or declared else {}
+    columns = {name: Candidate.of(name, kind, table.column(name)) for name, kind in kinds.items()} if search or declared else {}
     wanted = Declared.of([one for one in declared if isinstance(one, Constraint)], columns, target)
     numbers = [c for c in columns.values() if c.is_number]
-    found: list[Rewrite] = [*_believed([*wanted.sums, *(find_sums(numbers, target) if search else [])], table)]
+    found: list[Rewrite] = [*_proven([*wanted.sums, *(find_sums(numbers, target) if search else [])], table)]
     sums = found
     found = [_one_hot(one, sums, columns, target) for one in sums]
     gone = {r.column for r in found if isinstance(r, Sum)}.union(*(r.columns for r in found if isinstance(r, OneHot)))
@@ -165,10 +165,10 @@ def find_relations(
     made = {one.column for one in formulas}
     more = find_formulas([c for c in numbers if c.name not in gone], target) if search else []
     formulas += [one for one in more if one.column not in made]
-    found += _believed(in_order(formulas), _after(found, table))
+    found += _proven(dependents_first(formulas), _after(found, table))
     gone |= {one.column for one in found if isinstance(one, Formula)}
     functions = find_functions([c for name, c in columns.items() if name not in gone], target) if search else []
-    found += _believed([*wanted.functions, *functions], _after(found, table))
+    found += _proven([*wanted.functions, *functions], _after(found, table))
     gone |= {r.column for r in found if isinstance(r, Function)}
     orders = find_orders([c for c in numbers if c.name not in gone]) if search else {}
     edges: dict[tuple[str, str], bool] = {}
@@ -182,7 +182,7 @@ def find_relations(
             rejected.append(Constraint.order(low, high, strict, tuple(table.column_names)))
         elif low not in clocks and add_order(edges, low, high, strict):
             edges[low, high] = edges[low, high] or strict
-    found += _believed(place_orders(columns, edges, target), _after(found, table))
+    found += _proven(place_orders(columns, edges, target), _after(found, table))
     if search:
         found += _sums_of_gaps(found, table, kinds, target)
         rejected += find_together(list(columns.values()))
@@ -253,7 +253,7 @@ def _after(rewrites: Sequence[Rewrite], table: pa.Table) -> pa.Table:
     return table
 
 
-def _believed(rewrites: Sequence[Sum | Function | Order | Formula], table: pa.Table) -> list[Rewrite]:
+def _proven(rewrites: Sequence[Sum | Function | Order | Formula], table: pa.Table) -> list[Rewrite]:
     """Return the rewrites that every row obeys, and that give back what they took."""
     kept: list[Rewrite] = []
     for rewrite in rewrites:
@@ -289,9 +289,9 @@ def _sums_of_gaps(found: Sequence[Rewrite], table: pa.Table, kinds: Mapping[str,
         return []
     table = _after(found, table)
     columns = [
-        candidate(name, kinds.get(name, Lattice(0, 1)), table.column(name))
+        Candidate.of(name, kinds.get(name, Lattice(0, 1)), table.column(name))
         for name in table.column_names
         if name in {*kinds, *gaps}
     ]
     sums = find_sums([c for c in columns if c.is_number], target, gaps)
-    return _believed([one for one in sums if one.column not in gaps], table)
+    return _proven([one for one in sums if one.column not in gaps], table)

@@ -26,9 +26,9 @@ from genus.codec.notes import Note
 from genus.data import audio, images, numbers, text
 from genus.data.collections import Labelled, gathered
 from genus.data.delimited import read_csv
-from genus.data.files import COMPRESSED, File, as_utf8, unreadable
+from genus.data.files import ARROW, COMPRESSED, DELIMITED, PARQUET, File, as_utf8, files_below, unreadable
+from genus.data.globs import ending, files_of_pattern, with_same_columns
 from genus.data.parts import joined
-from genus.data.patterns import alike, ending, matched
 from genus.data.sequences import Options, Sequences
 from genus.data.series import Series, is_series, of_arrays
 from genus.data.surroundings import looks_like_table
@@ -36,8 +36,6 @@ from genus.data.tables import read_arrow, read_dataset, read_excel, read_json, r
 from genus.errors import DataError
 
 __all__ = ["EMBEDDED", "READERS", "Source", "open_source"]
-
-PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def open_source(source: Any, options: Options = Options()) -> Source:  # noqa: B
     array = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
     if isinstance(array, np.ndarray) and array.ndim > 2:
         container = "torch" if isinstance(source, Tensor) else "images"
-        return Source("images", pa.table({}), Form(container, (str(array.dtype),)), array, notes=images.look_like_series(array))
+        return Source("images", pa.table({}), Form(container, (str(array.dtype),)), array, notes=images.series_notes(array))
     if isinstance(source, Mapping) and any(getattr(v, "ndim", 1) > 1 for v in source.values()):
         return _named_arrays(source, "arrays")
     table, form = to_arrow(source)
@@ -125,14 +123,14 @@ def _open_path(source: str | os.PathLike[str], options: Options) -> Source:
             f"{name[:40]!r}... is no path but a text; write it to a .txt file, or give a list of texts with sequence=True."
         )
     if path.is_dir():
-        return _believed(lambda: _folder(path, options), f"the folder {name}")
-    if (found := matched(path)) is not None:
-        return _believed(lambda: _matched(*found, options), f"the files {name}")
+        return _or_unreadable(lambda: _folder(path, options), f"the folder {name}")
+    if (found := files_of_pattern(path)) is not None:
+        return _or_unreadable(lambda: _matched(*found, options), f"the files {name}")
     if not path.exists():
         if name in EMBEDDED:
             return EMBEDDED[name](options)
         raise DataError(f"There is no file, folder or embedded set {name!r}; {_suggestions(name, path)}")
-    return _open_file(_believed(lambda: File.at(path), name), options, _stem(path))
+    return _open_file(_or_unreadable(lambda: File.at(path), name), options, _stem(path))
 
 
 def _open_file(file: File, options: Options, name: str) -> Source:
@@ -141,10 +139,10 @@ def _open_file(file: File, options: Options, name: str) -> Source:
             f"Cannot read {file.name}: files ending in {file.suffix or 'nothing'} are unknown; expected one of"
             f" {', '.join(READERS)}, perhaps compressed ({', '.join(COMPRESSED)})."
         )
-    return _believed(lambda: replace(READERS[file.suffix](file, options), name=name), f"{file.name} as {file.suffix}")
+    return _or_unreadable(lambda: replace(READERS[file.suffix](file, options), name=name), f"{file.name} as {file.suffix}")
 
 
-def _believed(read: Callable[[], Any], what: str) -> Any:
+def _or_unreadable(read: Callable[[], Any], what: str) -> Any:
     """Return what is read; raise DataError where that fails, whatever a library raises on bytes that are damaged or lie."""
     try:
         return read()
@@ -169,7 +167,7 @@ def _open_stream(stream: Any, options: Options) -> Source:
     if options.documents or options.tokens is not None or (options.form is not None and options.form.container == "text"):
         given = as_utf8(pa.py_buffer(content), options.encoding or "utf-8", name)
         return _of_sequences(name, text.read_texts([text.Text(name, bytes(given).decode("utf-8"))], options))
-    return _open_file(_believed(lambda: File.of(content, name), name), options, name)
+    return _open_file(_or_unreadable(lambda: File.of(content, name), name), options, name)
 
 
 def _suggestions(text: str, path: Path) -> str:
@@ -292,8 +290,7 @@ def _path_of(file: File) -> Path:
 
 def _folder(folder: Path, options: Options) -> Source:
     """Return the images, texts, recordings or one table of a folder and those below it, whichever are the most files."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
-    return _of_files(folder, files, options)
+    return _of_files(folder, files_below(folder), options)
 
 
 def _matched(folder: Path, files: list[Path], options: Options) -> Source:
@@ -301,7 +298,7 @@ def _matched(folder: Path, files: list[Path], options: Options) -> Source:
     if not {ending(path) for path in files} <= TABLES:
         return _of_files(folder, files, options)
     found = [(path, READERS[ending(path)](File.at(path), options)) for path in files]
-    table = joined([*alike((str(path), part.columns) for path, part in found)])
+    table = joined([*with_same_columns((str(path), part.columns) for path, part in found)])
     form = replace(found[0][1].form, dtypes=tuple(map(type_name, table.schema.types)), decimals=measure_decimals(table))
     notes = tuple(dict.fromkeys(note for _, part in found for note in part.notes))
     return replace(found[0][1], name=folder.resolve().name, columns=table, form=form, notes=notes)
@@ -334,7 +331,7 @@ def _of_files(folder: Path, files: list[Path], options: Options) -> Source:
 
 
 READERS: dict[str, Callable[[File, Options], Source]] = {
-    **dict.fromkeys((".csv", ".tsv", ".tab", ".data", ".dat"), _csv),
+    **dict.fromkeys(DELIMITED, _csv),
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), _json),
     **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), _excel),
     **dict.fromkeys(PARQUET, lambda file, options: _of_table(read_parquet(file))),

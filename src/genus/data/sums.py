@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from genus.codec.relations import ALL_DIGITS, Sum
-from genus.data.candidates import BROKEN, PROBED, SURE, Candidate
+from genus.data.candidates import BROKEN, PROBED, SURE, Candidate, missing_alike
 
 __all__ = ["find_sums", "keeps_sign", "made_sum"]
 
@@ -16,11 +16,8 @@ MATRIX = 4096  # rows by which sums are sought
 
 def find_sums(columns: Sequence[Candidate], target: str | None, among: frozenset[str] = frozenset()) -> list[Sum]:
     """Return the columns that are sums of others, with signs and a constant; with `among`, such as hold one of these."""
-    groups: dict[bytes, list[Candidate]] = {}
-    for column in columns:
-        if not column.unit.startswith(("date", "time", "duration")):
-            groups.setdefault(np.packbits(np.isnan(column.values)).tobytes(), []).append(column)
-    found = [one for group in groups.values() for one in _sums_of(group, target)]
+    numbers = [column for column in columns if not column.unit.startswith(("date", "time", "duration"))]
+    found = [one for group in missing_alike(numbers) for one in _sums_of(group, target)]
     return [one for one in found if not among or among & {one.column, *one.reads}]
 
 

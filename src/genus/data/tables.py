@@ -20,7 +20,7 @@ from genus.codec.arrow import is_numeric
 from genus.codec.frames import is_text, mixed_column
 from genus.codec.notes import Note
 from genus.data.cells import ALWAYS, NONE, SOMETIMES, beyond_exact, typed_text
-from genus.data.files import File, as_utf8, beginning, guess_encoding, unreadable
+from genus.data.files import PARQUET, File, as_utf8, beginning, guess_encoding, unreadable
 from genus.data.headers import has_header, names_of
 from genus.data.sequences import Options
 from genus.data.unit_lines import without_units
@@ -53,7 +53,7 @@ def open_dataset(folder: Path, paths: Sequence[Path]) -> ds.Dataset:
         folder: with files of Parquet, or of Arrow.
         paths: of the files.
     """
-    kind = "parquet" if paths[0].suffix.lower() in (".parquet", ".pq") else "feather"
+    kind = "parquet" if paths[0].suffix.lower() in PARQUET else "feather"
     partitioning = ds.partitioning(flavor="hive")
     files = [str(path) for path in paths]
     return ds.dataset(files, format=kind, partitioning=partitioning, partition_base_dir=str(folder))

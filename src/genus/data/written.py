@@ -12,7 +12,7 @@ import pyarrow.csv as pcsv
 
 from genus.codec.arrow import is_numeric
 from genus.codec.frames import to_numbers
-from genus.data.delimited import cuts, opened
+from genus.data.delimited import lay_out, whole_lines
 from genus.data.files import File
 from genus.data.sequences import Options
 
@@ -31,8 +31,8 @@ def csv_texts(file: File, options: Options) -> Iterator[pa.Table]:
     Raises:
         DataError: as `read_csv` does, or rows of other widths.
     """
-    layout = opened(file, options)[0]
-    for number, (start, stop) in enumerate(cuts(layout.buffer)):
+    layout = lay_out(file, options)[0]
+    for number, (start, stop) in enumerate(whole_lines(layout.buffer)):
         part = layout.buffer.slice(start, stop - start)
         skipped = layout.skipped if number == 0 else 0
         try:

@@ -155,8 +155,12 @@ class Charts(NamedTuple):
         padded = [_padded(charts[i].knots, depth) for i in curved]
         with torch.device("cpu"):
             numbers = [(owner.chart.origin, owner.chart.width, owner.loc, owner.scale) for owner in owners]
+            origin, width, loc, scale = torch.tensor(numbers, dtype=torch.float64).reshape(-1, 4).T.contiguous()
             return cls(
-                *torch.tensor(numbers, dtype=torch.float64).reshape(-1, 4).T.contiguous(),
+                origin,
+                width,
+                loc,
+                scale,
                 tuple((form, torch.tensor(at, dtype=torch.long)) for form, at in columns.items()),
                 torch.tensor(curved, dtype=torch.long),
                 torch.tensor(padded, dtype=torch.float64).reshape(len(curved), depth, 3).permute(2, 0, 1).contiguous(),

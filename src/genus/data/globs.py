@@ -11,10 +11,10 @@ import pyarrow as pa
 from genus.data.files import COMPRESSED
 from genus.errors import DataError
 
-__all__ = ["alike", "ending", "matched"]
+__all__ = ["ending", "files_of_pattern", "with_same_columns"]
 
 
-def matched(pattern: str | os.PathLike[str]) -> tuple[Path, list[Path]] | None:
+def files_of_pattern(pattern: str | os.PathLike[str]) -> tuple[Path, list[Path]] | None:
     """Return the folder of a pattern and the files that it stands for, sorted; None where a path is no pattern, or is there.
 
     `*` stands for any part of a name, `**` for folders of any depth.
@@ -44,7 +44,7 @@ def ending(path: Path) -> str:
     return Path(path.stem).suffix.lower() if path.suffix.lower() in COMPRESSED else path.suffix.lower()
 
 
-def alike(tables: Iterable[tuple[str, pa.Table]]) -> Iterator[pa.Table]:
+def with_same_columns(tables: Iterable[tuple[str, pa.Table]]) -> Iterator[pa.Table]:
     """Yield tables, each with the name of its file, with their columns in the order of the first.
 
     Raises:

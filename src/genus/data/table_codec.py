@@ -17,18 +17,18 @@ from genus.errors import DataError
 from genus.kinds import Kind
 from genus.space import Space
 
-__all__ = ["measured", "measured_context"]
+__all__ = ["measure_table", "measure_context"]
 
 
-def measured_context(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], chart: str) -> Codec:
+def measure_context(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], chart: str) -> Codec:
     """Return the measured codec of the context, every column of which is needed."""
-    codec, notes = measured(table, form, overrides, True, chart)
+    codec, notes = measure_table(table, form, overrides, True, chart)
     if lost := [note for note in notes if note.about in ("left out", "key")]:
-        raise DataError(lost[0].within("The context cannot be used: {}"))
+        raise DataError(lost[0].in_sentence("The context cannot be used: {}"))
     return codec
 
 
-def measured(
+def measure_table(
     table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], discrete: bool, chart: str
 ) -> tuple[Codec, list[Note]]:
     """Return the codec of the columns that can be measured or are keys, and notes on columns: on each that is left out one."""
@@ -44,7 +44,7 @@ def measured(
         elif found is not None:
             kinds[name] = found
     if not kinds:
-        raise DataError(notes[0].within(f"{'The context cannot be used' if discrete else 'No column is left'}: {{}}"))
+        raise DataError(notes[0].in_sentence(f"{'The context cannot be used' if discrete else 'No column is left'}: {{}}"))
     space = Space(list(kinds.values()), names=list(kinds))
     known = {*kinds, *(key.column for key in keys)}
     names = [name for name in table.column_names if name in known]
