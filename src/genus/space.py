@@ -280,7 +280,7 @@ class Space:
         return self.tables(u).join(state, u, dtype).reshape(-1, *self.shape)
 
     def rounded(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return draws x (B, *shape) in a type of fewer digits, perhaps, where no number but an atom lies on an end."""
+        """Return draws x (B, *shape) in another type, off the ends of supports that rounding to fewer digits put them on."""
         out, tables = x.to(dtype), self.tables(x)
         if self.sequence or not len(tables.charts.forms):
             return out

@@ -1,6 +1,7 @@
 """Codecs between the data that a person has (a frame, an array, text or sound) and tensors of a space.
 
-`columns` encodes tables, arrays and images, `sequences` data in an order, with `text` and `sound`; `frames` converts to Arrow.
+`columns` encodes tables, arrays and images, `sequences` data in an order, with `text` and `sound`; `frames` converts to Arrow,
+and `arrow` holds what several files do with its columns.
 `rewrites` stand between a person's table and the columns of the space.
 """
 

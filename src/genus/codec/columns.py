@@ -69,7 +69,7 @@ def _encode_array(space: Space, form: Form | None, array: np.ndarray, allow_miss
     if array.shape[1:] != space.shape:
         raise DataError(f"Expected an array of shape (N, {_dims(space.shape)}); got {array.shape}.")
     shared = _shared(space)
-    if shared is not None and array.dtype.kind in "bu" and _plain(shared) and array.size:  # noqa: SIM102
+    if shared is not None and array.dtype.kind in "bu" and _is_range(shared) and array.size:  # noqa: SIM102
         if shared.low <= array.min() and array.max() <= shared.high:
             return torch.from_numpy(array.astype(np.float32)).to(space.dtype)
     if shared is not None and array.dtype.kind in "biuf":
@@ -100,7 +100,7 @@ def _takes_all(kind: Kind) -> bool:
     return isinstance(kind, Real) and not kind.atoms and kind.chart.support == (-math.inf, math.inf)
 
 
-def _plain(kind: Kind) -> TypeGuard[Lattice]:
+def _is_range(kind: Kind) -> TypeGuard[Lattice]:
     """Return whether a kind is the whole numbers low..high without atoms: bytes then need no arithmetic."""
     return isinstance(kind, Lattice) and kind.step == 1 and not kind.atoms and kind.is_whole
 
@@ -310,7 +310,7 @@ def _to_array(space: Space, form: Form, flat: np.ndarray, single: bool) -> Any:
     single = single and dtype.itemsize > 4
     shared = _shared(space)
     if shared is not None:
-        array = (np.round(flat) if _plain(shared) else decode_column(shared, flat.ravel(), single)).reshape(-1, *space.shape)
+        array = (np.round(flat) if _is_range(shared) else decode_column(shared, flat.ravel(), single)).reshape(-1, *space.shape)
     else:
         columns = [decode_column(kind, flat[:, i], single) for i, kind in enumerate(space.kinds)]
         array = np.stack(columns, axis=1).reshape(-1, *space.shape)

@@ -23,7 +23,7 @@ from genus.codec.rewrites import Rewrite, Ties, place_columns
 from genus.errors import DataError
 from genus.kinds.steps import shortest_decimals
 
-__all__ = ["ALL_DIGITS", "EXACTLY", "Order", "Sum", "WHOLE", "check_fields", "column_type", "exact_numbers",
+__all__ = ["ALL_DIGITS", "EXACTLY", "WHOLE", "Order", "Sum", "check_fields", "column_type", "exact_numbers",
            "integers", "last_place", "slack", "ticks", "to_column", "with_decimals"]  # fmt: skip
 
 ALL_DIGITS = 17  # decimals of columns that are not rounded

@@ -18,7 +18,7 @@ from genus.space import Kind, Lattice, Real, Space
 if TYPE_CHECKING:
     import PIL.Image
 
-__all__ = ["SUFFIXES", "image_codec", "series_notes", "read_files"]
+__all__ = ["SUFFIXES", "image_codec", "read_files", "series_notes"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow opens others by starting programs

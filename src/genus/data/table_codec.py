@@ -17,7 +17,7 @@ from genus.errors import DataError
 from genus.kinds import Kind
 from genus.space import Space
 
-__all__ = ["measure_table", "measure_context"]
+__all__ = ["measure_context", "measure_table"]
 
 
 def measure_context(table: pa.Table, form: Form, overrides: Mapping[str, KindOverride], chart: str) -> Codec:

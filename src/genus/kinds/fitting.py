@@ -252,7 +252,10 @@ def _log_mass(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
 
 
 def _bent(column: _Column, base: Fit, needed: float) -> tuple[Fit, float]:
-    """Return the chart with the spline that other rows like best, and the score of these; the score is -inf below `needed`."""
+    """Return the chart with the spline under which rows that did not make it are likeliest, and their mean log-density.
+
+    That is -inf, and the chart the base, where no spline reaches `needed`.
+    """
     counts = [k for k in KNOTS if k == KNOTS[0] or k * 10 <= column.total]
     folds = _folds(column)[: 1 if column.total >= MANY else 2]
     scores = np.mean([_scores(other, _splines(part, base, counts)) for part, other in folds], axis=0)
@@ -298,9 +301,10 @@ def _candidates(v: np.ndarray, below: np.ndarray, total: float) -> tuple[np.ndar
 
 
 def _segments(v: np.ndarray, sums: np.ndarray, z: np.ndarray, gaps: np.ndarray, most: int) -> np.ndarray:
-    """Return the place before each of P places at which the last piece of the best line of k pieces starts, (most, P).
+    """Return where the last of 1, 2, ... pieces of the best line that ends at each of P places begins, (most, P).
 
-    The pieces of the best line are those under which all rows are likeliest, and each is the sum of its own rows.
+    The best line is the one under which all rows are likeliest. Its log-likelihood is a sum over pieces, so that dynamic
+    programming finds it. -1 stands for a place that so many pieces do not reach.
     """
     rows, first, second = sums[:, None, :] - sums[:, :, None]
     ahead = np.triu(np.ones(rows.shape, dtype=bool), 1)
@@ -323,7 +327,12 @@ def _segments(v: np.ndarray, sums: np.ndarray, z: np.ndarray, gaps: np.ndarray, 
 
 
 def _ways(ways: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
-    """Return the places of so many knots, or of the most that there can be; none where there can be no knots."""
+    """Return the places of the knots of the best lines, found backward from the last place.
+
+    Args:
+        ways: as `_segments` returns them.
+        counts: of the knots of each line; where so many cannot be, it has the most that can, and there is none without knots.
+    """
     possible = np.flatnonzero(ways[:, -1] >= 0)
     out = []
     for count in counts if len(possible) else ():

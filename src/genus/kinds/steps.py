@@ -166,7 +166,7 @@ def _decimal(values: np.ndarray, counts: np.ndarray, step: float, digits: int) -
 
 
 def _coarser(steps: Steps, values: np.ndarray) -> Steps:
-    """Return a lattice as one whose step is as many of its own as all its values are apart: eighths, not fortieths."""
+    """Return a lattice with the greatest step of which its values are whole multiples apart: eighths, not fortieths."""
     index = np.rint((values[steps.on] - steps.low) / steps.step).astype(np.int64)
     factor = int(np.gcd.reduce(index))
     if factor == 1 or (len(index) - 1) * math.log(factor) < math.log(ACCIDENT):
