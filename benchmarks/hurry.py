@@ -64,8 +64,9 @@ class Outcome:
 
     @property
     def doubt(self) -> str:
-        """What the page says more time may change; "" where it says nothing."""
-        return str(self.report["outlook"])
+        """What the page says may change the order; "" where it says nothing, or only that the first was still improving."""
+        outlook = str(self.report["outlook"])
+        return outlook if outlook.startswith("More time may change") else ""
 
 
 def main() -> None:

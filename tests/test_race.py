@@ -114,8 +114,8 @@ def test_what_more_time_might_change_is_said() -> None:
     for history in (made.history, near.history):
         history.stopped = "early stopping"
     assert not unsettled(none, [floor, made, near], protocol)
-    assert "trees might still" in unsettled(none, [floor, made, _cut_off("trees", -11.0, 0.0, 1)], protocol)
-    assert not unsettled(none, [floor, made, _cut_off("trees", -16.0, 0.0, 1)], protocol)
+    assert "trees might still" in unsettled(none, [floor, made, _cut_off("trees", -10.5, 0.0, 1)], protocol)
+    assert not unsettled(none, [floor, made, _cut_off("trees", -13.0, 0.0, 1)], protocol)
 
 
 def test_families_that_are_done_leave_their_time_to_the_others() -> None:

@@ -38,6 +38,7 @@ LATE = 0.2  # of the time that is left, for small fits, at least
 # What is tried first, so that the clock cuts off what mostly needs more time.
 PROMISING = ("naive-bayes", "trees", "gaussian-copula", "mixture", "chow-liu", "made", "hclt", "nsf", "maf", "pixelcnn", "gpt")
 FINALISTS = 4  # beside the baseline; of one process 3
+NEAR = 0.2  # of the distance of the first to the last, within which a family that the clock cut off may come first
 CLOSE = 0.02  # of the lead over the baseline, within which a family that was given up may be as good
 UNTRIED = "not tried, since the time was too short for all; name it in --families, or give more time"
 TENFOLD = 3  # doublings of the time, each of which may bring as much as the last one: what ten times as long might
@@ -279,8 +280,9 @@ def _score(trial: Trial) -> float:
 
 
 def _shaped(trial: Trial, score: Mapping[str, float], seconds: float) -> bool:
-    """Return whether a training of hardly any evaluations, whose seconds shaped it, is in the better half of the scores."""
-    near = score[trial.family] > (max(score.values()) + min(score.values())) / 2
+    """Return whether a training of hardly any evaluations, whose seconds shaped it, came near the first."""
+    best, worst = max(score.values()), min(score.values())
+    near = score[trial.family] > best - NEAR * (best - worst)
     return near and len(trial.history.rows) < 4 and trial.history.steps > 0 and trial.history.seconds > 0.8 * seconds
 
 
