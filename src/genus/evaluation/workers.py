@@ -97,7 +97,7 @@ class Bundle:
         return _ArrayUnpickler(io.BytesIO(self.content), self.arrays).load()
 
 
-class _ArrayPickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _ArrayPickler(cloudpickle.Pickler):
     """Keep large tensors of the processor aside, as arrays that share their memory."""
 
     def __init__(self, file: io.BytesIO) -> None:
