@@ -104,8 +104,8 @@ def test_what_more_time_might_change_is_said() -> None:
     data = genus.read("iris")
     protocol = Protocol(data, data, data.x[:20], 10.0, {}, 1)
     none, floor = Heats([], [], [], []), _cut_off("independent", -20.0, 0.0)
-    made = _cut_off("made", -9.0, 1.0)
-    near, far = _cut_off("gpt", -11.0, 1.0), _cut_off("gpt", -15.0, 1.0)
+    made = _cut_off("made", -9.0, 0.1)
+    near, far = _cut_off("gpt", -11.0, 1.0), _cut_off("gpt", -12.0, 1.0)
     order = "More time may change the order: gpt might still have improved when the clock ended the training."
     assert unsettled(none, [floor, made, near], protocol) == order
     assert unsettled(none, [floor, made, far], protocol) == (
@@ -114,6 +114,8 @@ def test_what_more_time_might_change_is_said() -> None:
     assert unsettled(Heats([], [], ["rnn"], ["maf"]), [floor, made, far], protocol) == (
         "More time may change the order: maf was given up close behind; rnn was still learning when given up."
     )
+    fast = _cut_off("made", -9.0, 1.0)  # that gpt would reach, were it to stand still
+    assert unsettled(none, [floor, fast, near], protocol).startswith("made, which leads")
     for history in (made.history, near.history):
         history.stopped = "early stopping"
     assert not unsettled(none, [floor, made, near], protocol)
