@@ -33,10 +33,11 @@ FITTED = 0.88  # of the time, when the last trial should have ended
 JUDGED = 0.06  # of the time, for judging one family
 HEAT_ROWS = 4_000  # of training, in a small fit
 ENOUGH = 2.0  # seconds of a small fit, below which only the promising families are tried
-TRUSTED = ("trees", "pixelcnn")  # go on whatever a small fit says, which comes to its end only with more rows and time
+TRUSTED = ("pixelcnn", "trees")  # go on whatever a small fit says, which comes to its end only with more rows and time
+FORESTS = 256  # columns, above which trees have too little time for each to be trusted
 LATE = 0.2  # of the time that is left, for small fits, at least
 # What is tried first, so that the clock cuts off what mostly needs more time.
-PROMISING = ("naive-bayes", "trees", "gaussian-copula", "mixture", "chow-liu", "made", "hclt", "nsf", "maf", "pixelcnn", "gpt")
+PROMISING = ("naive-bayes", "pixelcnn", "trees", "gaussian-copula", "mixture", "chow-liu", "made", "hclt", "nsf", "maf", "gpt")
 FINALISTS = 4  # beside the baseline; of one process 3
 NEAR = 0.2  # of the distance of the first to the last, within which a family that the clock cut off may come first
 CLOSE = 0.02  # of the lead over the baseline, within which a family that was given up may be as good
@@ -147,7 +148,7 @@ def run_heats(
     score = {name: _score(trial) for name, trial in trials.items()}
     tried.sort(key=lambda cls: -score[cls.name])
     late = [cls for cls in sorted(tried, key=_promise) if trials[cls.name].error == OUT_OF_TIME]
-    going = _finalists(tried, score, most)
+    going = _finalists(tried, score, most, protocol.train.space.dim)
     going += late[: most - len(going)]  # of which nothing is known, since the small fits ended too late for them
     first = max((score[cls.name] for cls in going), default=-math.inf)
     goal = max((_reached(trials[cls.name], score[cls.name]) for cls in going), default=-math.inf)
@@ -210,10 +211,10 @@ def _promise(cls: Family) -> int:
     return PROMISING.index(cls.name) if cls.name in PROMISING else len(PROMISING)
 
 
-def _finalists(tried: Sequence[Family], score: dict[str, float], most: int) -> list[Family]:
+def _finalists(tried: Sequence[Family], score: dict[str, float], most: int, dim: int) -> list[Family]:
     """Return the families that go on: of those with a score the trusted, then the best, the first of `tried` first."""
     able = [cls for cls in tried if score[cls.name] > -math.inf]
-    trusted = [cls for cls in able if cls.name in TRUSTED][:most]
+    trusted = [cls for cls in able if cls.name in TRUSTED and (cls.name != "trees" or dim <= FORESTS)][:most]
     return trusted + [cls for cls in able if cls not in trusted][: most - len(trusted)]
 
 
