@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from genus.codec import Codec
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.evaluation.metrics import METRICS
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row

@@ -17,7 +17,7 @@ from command import run
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.codec import Codec
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 
 STUDENT = ["--set", "transforms=2", "--set", "hidden=8", "--steps", 30]
 

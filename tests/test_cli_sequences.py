@@ -19,7 +19,7 @@ import genus
 from genus import Category, Lattice, Real, Space
 from genus.cli.sequences import TextStream
 from genus.codec import Codec
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 
 
 def text_space(levels: tuple[object, ...], length: int, coding: str = "characters") -> Codec:

@@ -17,7 +17,7 @@ from fake_reports import XSS, names, tones
 import genus
 from genus import Category, Lattice, Real, Space
 from genus.codec import Codec
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.codec.units import Unit, element, spans
 from genus.data import Dataset
 from genus.evaluation.excerpts import excerpts, sounds, texts

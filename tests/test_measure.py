@@ -257,7 +257,7 @@ def test_atoms_are_measured_on_the_rows_to_train_on() -> None:
     assert [kind.numbers for kind in train.space.kinds] == [(0.0,), ()]
     model = build("naive-bayes", train.space)
     fit(model, train, progress=False)
-    assert torch.isfinite(model.log_prob(held.within(train.space).x)).all()
+    assert torch.isfinite(model.log_prob(held.with_space(train.space).x)).all()
 
 
 def test_fit_at_the_command_line_measures_charts_on_the_rows_that_train(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 import genus
 from genus import Category, Lattice, Space
 from genus.codec import Codec
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.data import Dataset
 from genus.evaluation.extractor import Extractor, make_extractor
 from genus.evaluation.feature_metrics import frechet, kernel_distance, score_features

@@ -20,7 +20,7 @@ from command import run
 import genus
 from genus.codec import Codec
 from genus.codec.constraints import Constraint
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.codec.rewrites import Rewrite, _rewrites, place_columns, rewrite_from_json
 from genus.data import Schema
 from genus.errors import DataError

@@ -188,7 +188,7 @@ def test_decode_restores_all_digits() -> None:
     space = Space([Real(0.0, 1.0, atoms=(0.123456789012,)), Lattice(0, 10, step=0.1)], names=["r", "t"])
     x = Codec(space).encode({"r": [0.123456789012, 0.7], "t": [0.3, 9.9]})
     assert x.dtype == torch.float32
-    from genus.codec.frames import Form
+    from genus.codec.forms import Form
 
     known = Codec(space, Form("dict", ("double", "double"), ("list", "list")))
     assert known.decode(x) == {"r": [0.123456789012, 0.7], "t": [0.3, 9.9]}

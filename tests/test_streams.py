@@ -21,9 +21,9 @@ from command import run
 import genus
 import genus.cli.jobs
 from genus import DataError
+from genus.data.arguments import Options
 from genus.data.audio import write_wav
 from genus.data.parts import table_parts
-from genus.data.sequences import Options
 from genus.training import TrainingInterrupted
 from genus.training.gradients import GradientTrainer
 

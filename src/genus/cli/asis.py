@@ -60,8 +60,8 @@ class AsWritten:
 
     def _next(self, rows: int) -> pa.Table | None:
         """Return the cells of the next rows of the file; None where there are none, or it is no delimited text."""
+        from genus.data.arguments import Options
         from genus.data.parts import text_parts
-        from genus.data.sequences import Options
         from genus.errors import DataError
 
         try:

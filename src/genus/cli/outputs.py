@@ -204,14 +204,15 @@ def _without_nan(table: pa.Table) -> pa.Table:
 
 def formula_columns(table: pa.Table) -> list[str]:
     """Return the names of the columns of text in which a cell, or the name, begins as a spreadsheet's formula does."""
-    import pyarrow as pa
     import pyarrow.compute as pc
+
+    from genus.codec.arrow import is_text, without_dictionary
 
     found = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        cells = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        cells = without_dictionary(column)
         written = (table.schema.field(name).metadata or {}).get(WRITTEN)
-        text = written != b"other" and (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type))
+        text = written != b"other" and is_text(cells.type)
         begins = BEGINS if written is None else BEGINS.replace("^", '^"?')
         if name.startswith(FORMULA) or (text and pc.any(pc.match_substring_regex(cells, begins)).as_py()):
             found.append(name)
@@ -220,12 +221,13 @@ def formula_columns(table: pa.Table) -> list[str]:
 
 def without_formulas(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """Return a table in whose columns of these names no cell, and no name, begins a formula: ' stands before it."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
+    from genus.codec.arrow import is_text, without_dictionary
+
     for place, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
-        cells = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        if name in names and (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
+        cells = without_dictionary(column)
+        if name in names and is_text(cells.type):
             marked = pc.if_else(pc.match_substring_regex(cells, BEGINS), pc.binary_join_element_wise("'", cells, ""), cells)
             table = table.set_column(place, table.schema.field(place).with_type(cells.type), marked)
     return table.rename_columns([f"'{name}" if name.startswith(FORMULA) else name for name in table.column_names])
@@ -256,9 +258,10 @@ def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column of text with "" for missing values, as CSV has it, lists and structs as text; another as it is."""
     import pyarrow as pa
 
+    from genus.codec.arrow import is_text
+
     column = _as_json(column) if pa.types.is_nested(column.type) else column
-    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    return column.fill_null("") if text else column
+    return column.fill_null("") if is_text(column.type) else column
 
 
 def _text(table: pa.Table, suffix: str, header: bool = True) -> str:
@@ -267,14 +270,8 @@ def _text(table: pa.Table, suffix: str, header: bool = True) -> str:
     import pyarrow.compute as pc
     import pyarrow.csv as pcsv
 
-    from genus.codec.decimals import with_trailing_zeros
-    from genus.codec.tabular import DECIMALS
-
-    plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
-    plain = [_as_json(c) if pa.types.is_nested(c.type) else c for c in plain]  # of columns that pass through as they came
-    specs = [(field.metadata or {}).get(DECIMALS, b"").decode() for field in table.schema]
+    plain = [_with_decimals(column, field) for column, field in zip(table.columns, table.schema, strict=True)]
     written = [WRITTEN in (field.metadata or {}) for field in table.schema]
-    plain = [with_trailing_zeros(column, spec) for column, spec in zip(plain, specs, strict=True)]
     if len(plain) == 1 and plain[0].null_count:  # an empty line would be no row to whoever reads it
         plain = [plain[0].cast(pa.string()).fill_null("NA")]
     table, delimiter = pa.table(plain, names=table.column_names), "\t" if suffix == ".tsv" else ","
@@ -310,13 +307,19 @@ def as_cells(column: pa.ChunkedArray, field: pa.Field, delimiter: str) -> pa.Chu
         field: of its schema, which may say how many decimals are written.
         delimiter: of the text.
     """
+    return quoted(_with_decimals(column, field), delimiter)
+
+
+def _with_decimals(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    """Return a column as its values, with as many decimals as its field says; lists and structs, passed through, as JSON."""
     import pyarrow as pa
 
+    from genus.codec.arrow import without_dictionary
     from genus.codec.decimals import with_trailing_zeros
     from genus.codec.tabular import DECIMALS
 
-    column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-    return quoted(with_trailing_zeros(column, (field.metadata or {}).get(DECIMALS, b"").decode()), delimiter)
+    values = _as_json(column) if pa.types.is_nested(column.type) else without_dictionary(column)
+    return with_trailing_zeros(values, (field.metadata or {}).get(DECIMALS, b"").decode())
 
 
 def quoted(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
@@ -324,7 +327,9 @@ def quoted(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    from genus.codec.arrow import is_text
+
+    if not is_text(column.type):
         return column.cast(pa.string())
     text = column.cast(pa.string())
     needs = pc.match_substring_regex(text, f'[{delimiter}"\r\n]')

@@ -22,9 +22,9 @@ from genus.codec import columns, sequences, series
 from genus.codec.absence import Absent, Together
 from genus.codec.arrow import type_name, type_of, value_type
 from genus.codec.constraints import Constraint
-from genus.codec.forms import to_form
+from genus.codec.forms import ARRAYS, Form
 from genus.codec.formulas import Formula
-from genus.codec.frames import ARRAYS, Form, to_arrow
+from genus.codec.frames import to_arrow, to_form
 from genus.codec.functions import Function
 from genus.codec.keys import Key
 from genus.codec.notes import Note

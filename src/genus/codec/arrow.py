@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["ends_of", "from_ticks", "is_blank", "is_numeric", "sample_rows", "ticks_of", "to_dictionary", "type_name",
-           "type_of", "value_type", "without_dictionary"]  # fmt: skip
+__all__ = ["ends_of", "from_ticks", "is_blank", "is_numeric", "is_text", "sample_rows", "ticks_of", "to_dictionary",
+           "to_numbers", "type_name", "type_of", "value_type", "without_dictionary"]  # fmt: skip
 
 Column = TypeVar("Column", pa.Array, pa.ChunkedArray)
 
@@ -43,6 +43,11 @@ def type_of(name: str) -> pa.DataType:
 def is_numeric(kind: pa.DataType) -> bool:
     """Return whether a type is one of whole or floating-point numbers."""
     return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a type of Arrow is one of text."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def value_type(kind: pa.DataType) -> pa.DataType:
@@ -95,6 +100,16 @@ def from_ticks(whole: np.ndarray, kind: pa.DataType, null: np.ndarray) -> pa.Arr
         whole = whole.clip(max(int(ends.min), -(2**63)), min(int(ends.max), 2**63 - 1))
     array = pa.array(whole.astype(np.int64), mask=null)
     return (array.cast(pa.int32()) if pa.types.is_temporal(kind) and kind.bit_width == 32 else array).cast(kind)
+
+
+def to_numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a numeric, boolean or temporal column as float64, (N,), NaN where null; time in the column's own unit."""
+    kind = column.type
+    if pa.types.is_temporal(kind):
+        column = ticks_of(column)
+    elif pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def ends_of(column: pa.ChunkedArray) -> tuple[float, float]:

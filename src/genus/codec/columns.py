@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from genus.codec.arrow import from_ticks, is_blank, is_numeric, to_dictionary, type_of, without_dictionary
+from genus.codec.arrow import from_ticks, is_blank, is_numeric, is_text, to_dictionary, to_numbers, type_of, without_dictionary
 from genus.codec.blocks import as_rows, to_floats
-from genus.codec.forms import to_frame
-from genus.codec.frames import ARRAYS, Form, is_text, to_arrow, to_numbers
+from genus.codec.forms import ARRAYS, Form
+from genus.codec.frames import to_arrow, to_frame
 from genus.codec.stamps import time_values, unit_of, values_in
 from genus.codec.writing import Writing
 from genus.errors import DataError

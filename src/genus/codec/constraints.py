@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genus.codec.arrow import is_numeric, value_type
-from genus.codec.frames import to_numbers
+from genus.codec.arrow import is_numeric, to_numbers, value_type
 from genus.codec.relations import exact_numbers
 from genus.codec.rewrites import Rewrite
 from genus.errors import DataError

@@ -9,8 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from genus.codec.arrow import type_of
-from genus.codec.frames import is_text
+from genus.codec.arrow import is_text, type_of
 from genus.codec.notes import Note
 from genus.codec.permutation import LARGEST, mix, permute
 from genus.codec.rewrites import Rewrite, Ties, place_columns

@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.arrow import type_name
-from genus.codec.frames import is_text
+from genus.codec.arrow import is_text, type_name
 from genus.codec.keys import DIGITS, LONGEST, Key, Range
 from genus.codec.permutation import LARGEST
 from genus.errors import DataError

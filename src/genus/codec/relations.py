@@ -17,8 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.arrow import from_ticks, is_blank, ticks_of, type_of
-from genus.codec.frames import to_numbers
+from genus.codec.arrow import from_ticks, is_blank, ticks_of, to_numbers, type_of
 from genus.codec.rewrites import Rewrite, Ties, place_columns
 from genus.errors import DataError
 from genus.kinds.steps import shortest_decimals

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from genus.codec import text
 from genus.codec.columns import decode_column, encode_column
-from genus.codec.frames import Form, to_arrow
+from genus.codec.forms import Form
+from genus.codec.frames import to_arrow
 from genus.codec.sound import from_wave, to_wave
 from genus.errors import DataError
 from genus.space import Space

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from genus.codec.columns import decode_column, encode_column
-from genus.codec.forms import to_form
-from genus.codec.frames import ARRAYS, Form
+from genus.codec.forms import ARRAYS, Form
+from genus.codec.frames import to_form
 from genus.errors import DataError
 from genus.space import Space
 

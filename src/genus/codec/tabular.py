@@ -14,7 +14,7 @@ from genus.codec import Codec
 from genus.codec.arrow import type_name
 from genus.codec.columns import level_array
 from genus.codec.decimals import SPEC
-from genus.codec.frames import ARRAYS, Form
+from genus.codec.forms import ARRAYS, Form
 from genus.codec.stamps import type_of_time
 from genus.space import Category, Lattice, Time
 

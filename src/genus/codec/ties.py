@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genus.codec import columns
 from genus.codec.arrow import without_dictionary
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.codec.rewrites import Rewrite, Ties, place_columns, run_forward
 from genus.kinds.charts import Charts
 from genus.space import Category, Space

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.arrow import ends_of, is_numeric, sample_rows, ticks_of, type_name
+from genus.codec.arrow import ends_of, is_numeric, is_text, sample_rows, ticks_of, type_name
 from genus.codec.digits import CLOCK, excel_notes, template_of_digits
-from genus.codec.frames import ARRAYS, Form, is_text
+from genus.codec.forms import ARRAYS, Form
 from genus.codec.looks import MOSTLY, templates_of
 from genus.codec.notes import Note
 from genus.codec.style import refined, with_offsets

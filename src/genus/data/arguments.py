@@ -1,29 +1,53 @@
-"""Checks of the arguments of `read`, and the names among them."""
+"""Hold the arguments of `read`, and find what they name."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from genus.data.sources import Source
+from genus.codec import Codec
+from genus.codec.forms import Form
 from genus.errors import DataError
-from genus.kinds import Kind
+from genus.space import Kind, Space
 
-__all__ = ["KindOverride", "check_arguments", "check_names", "context_names", "pixels_kind"]
+__all__ = ["KindOverride", "Options", "context_names", "pixels_kind"]
 
 KindOverride = str | Kind
 
 
-def check_names(found: Source, chosen: list[str], target: str | None, overrides: Mapping[str, KindOverride]) -> None:
-    """Raise DataError for a name that no column has, or a column that is both context and target."""
-    named = [*found.columns.column_names, *(["pixels"] if found.images is not None else [])]
-    for name, argument in [*((n, "kinds") for n in overrides), *([(target, "target")] if target is not None else [])]:
-        if name not in named:
-            raise DataError(
-                f"There is no column {name!r}, named in {argument}=;"
-                f" the columns are {', '.join(map(str, named)) or 'not named'}."
-            )
-    if target in chosen:
-        raise DataError(f"Column {target!r} cannot be both the context and the target; choose one.")
+@dataclass(frozen=True)
+class Options:
+    """Hold arguments of `read`, which documents them."""
+
+    missing: tuple[Any, ...] = ()
+    tokens: str | int | os.PathLike[str] | None = None
+    documents: str | None = None
+    length: int | None = None
+    rate: int | None = None
+    encoding: str | None = None
+    sequence: bool | str | tuple[str, str] | None = None
+    header: bool | None = None
+    kinds: Mapping[str, Any] = field(default_factory=dict)  # of columns, by the caller or by the spaces passed along
+    conditioned: bool = False  # the data have a context, so pieces cannot be joined
+    codec: Codec | None = None  # that x is to be encoded with; None: measure the data
+    beyond: bool = False  # x is infinite where the codec has no symbol for a character
+
+    @property
+    def space(self) -> Space | None:
+        """Return the space of the codec; None without one."""
+        return self.codec.space if self.codec is not None else None
+
+    @property
+    def form(self) -> Form | None:
+        """Return the form of the codec; None without one."""
+        return self.codec.form if self.codec is not None else None
+
+    def used_arguments(self) -> list[str]:
+        """Return the names of arguments that the caller set and that have a meaning for some data only."""
+        names = ("tokens", "documents", "length", "rate", "encoding", "sequence", "header")
+        return [name for name in names if getattr(self, name) is not None]
 
 
 def pixels_kind(overrides: Mapping[str, KindOverride]) -> Kind | None:
@@ -32,15 +56,6 @@ def pixels_kind(overrides: Mapping[str, KindOverride]) -> Kind | None:
     if isinstance(kind, str):
         raise DataError(f"The kind of pixels is a Kind, kinds={{'pixels': genus.Lattice(0, 255)}} say; got {kind!r}.")
     return kind
-
-
-def check_arguments(arguments: Sequence[str], found: Source) -> None:
-    """Raise DataError for an argument that has no meaning for these data."""
-    uses = found.uses | (found.sequences.uses if found.sequences is not None else frozenset())
-    if odd := [name for name in arguments if name not in uses]:
-        noun = "a table" if found.images is None else "images"
-        noun = f"sequences of {found.sequences.unit}" if found.sequences is not None else noun
-        raise DataError(f"The argument {odd[0]}= has no meaning for {found.name}, which is {noun}; leave it out.")
 
 
 def context_names(context: str | int | Sequence[str | int] | None, names: list[str]) -> list[str]:

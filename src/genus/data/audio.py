@@ -10,9 +10,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.codec.sound import check_encoding, from_wave, sample_kind, to_wave
-from genus.data.sequences import Options, Sequences, collected
+from genus.data.arguments import Options
+from genus.data.sequences import Sequences, collected
 from genus.errors import DataError
 
 __all__ = ["SUFFIXES", "plucked_strings", "read_recordings", "resample", "sequences_of", "write_wav"]

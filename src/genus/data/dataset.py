@@ -164,9 +164,9 @@ class Dataset:
             if isinstance(kind, Real | Lattice) and not isinstance(kind, Time):
                 values = decode_column(kind, rows.x[:, i].double().cpu().numpy(), single)
                 kinds[i] = remeasured(kind, values, groups) if atoms else kind.with_chart_of(values, groups)
-        return self.within(self.space.with_kinds(kinds))
+        return self.with_space(self.space.with_kinds(kinds))
 
-    def within(self, space: Space) -> Dataset:
+    def with_space(self, space: Space) -> Dataset:
         """Return these data in a space of the same columns, whose kinds have a place for all of their values."""
         codec = replace(self.codec, space=space) if self.codec is not None else None
         return replace(self, x=self.x.to(space.dtype), space=space, codec=codec)

@@ -20,6 +20,7 @@ from genus.codec.arrow import is_numeric
 from genus.codec.decimals import trailing_decimals
 from genus.codec.looks import looks_like_time
 from genus.codec.notes import Note
+from genus.data.arguments import Options
 from genus.data.cells import (
     MISSING,
     NUMBER,
@@ -36,7 +37,6 @@ from genus.data.cells import (
 )  # fmt: skip
 from genus.data.files import File, as_utf8, beginning, guess_encoding, single_byte
 from genus.data.headers import has_header, is_number, names_of
-from genus.data.sequences import Options
 from genus.data.surroundings import DELIMITERS, bare_table
 from genus.data.unit_lines import without_units
 from genus.errors import DataError

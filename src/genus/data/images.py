@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genus.codec import Codec
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.errors import DataError
 from genus.kinds.numbers import measure_numbers
 from genus.kinds.steps import find_steps

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genus.codec.arrow import ends_of, is_numeric
-from genus.codec.frames import to_numbers
+from genus.codec.arrow import ends_of, is_numeric, to_numbers
 from genus.codec.notes import Note
 from genus.codec.writing import Writing
 

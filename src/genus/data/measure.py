@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genus.codec.arrow import is_numeric, ticks_of, without_dictionary
+from genus.codec.arrow import is_numeric, is_text, ticks_of, to_numbers, without_dictionary
 from genus.codec.digits import words_of
-from genus.codec.frames import is_text, to_numbers
 from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.codec.patterns import FEWEST, measure_key

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
-from genus.codec.arrow import is_blank, is_numeric, without_dictionary
+from genus.codec.arrow import is_blank, is_numeric, is_text, without_dictionary
 from genus.codec.columns import encode_column
-from genus.codec.frames import Form, is_text
+from genus.codec.forms import Form
 from genus.codec.text import smallest_type
+from genus.data.arguments import Options
 from genus.data.measure import measure
-from genus.data.sequences import Options, Sequences, collected
+from genus.data.sequences import Sequences, collected
 from genus.data.text import read_documents
 from genus.errors import DataError
 from genus.kinds import Category, Kind, Lattice

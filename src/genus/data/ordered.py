@@ -13,13 +13,13 @@ import torch
 
 from genus.codec import Codec
 from genus.codec.arrow import type_name
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.codec.times import read_times
-from genus.data.arguments import KindOverride, context_names
+from genus.data.arguments import KindOverride, Options, context_names
 from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
 from genus.data.numbers import read_columns
-from genus.data.sequences import Options, arrange
+from genus.data.sequences import arrange
 from genus.data.series import of_table, series_rows
 from genus.data.sources import Source
 from genus.data.table_codec import measure_context

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from genus.data.arguments import Options
 from genus.data.delimited import csv_parts
 from genus.data.files import ARROW, DELIMITED, PARQUET, File, files_below, unreadable
 from genus.data.globs import ending, files_of_pattern, with_same_columns
-from genus.data.sequences import Options
 from genus.data.tables import open_dataset, valid
 from genus.data.written import csv_texts
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from genus.codec.arrow import to_numbers
 from genus.codec.columns import decode_column
-from genus.codec.frames import to_numbers
 from genus.codec.notes import Note
 from genus.kinds import Category, Kind, Lattice, Time
 from genus.space import Space

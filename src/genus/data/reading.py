@@ -13,12 +13,13 @@ import pyarrow as pa
 from genus.codec import Codec
 from genus.codec.arrow import type_name
 from genus.codec.decimals import measure_decimals
-from genus.codec.frames import ARRAYS, Form
+from genus.codec.forms import ARRAYS, Form
 from genus.codec.notes import Note
 from genus.codec.stamps import rounding_note
 from genus.codec.times import read_times
-from genus.data.arguments import KindOverride, check_arguments, check_names, context_names, pixels_kind
+from genus.data.arguments import KindOverride, Options, context_names, pixels_kind
 from genus.data.blanks import mark_unknown
+from genus.data.checks import check_arguments, check_names
 from genus.data.dataset import Dataset
 from genus.data.delimited import MISSING
 from genus.data.grouped import take_group
@@ -29,7 +30,6 @@ from genus.data.ordered import as_sequences, sequences_of, series_of
 from genus.data.precision import precision_notes
 from genus.data.relations import relate
 from genus.data.schema import Schema
-from genus.data.sequences import Options
 from genus.data.sources import Source, open_source
 from genus.data.stream import read_stream
 from genus.data.table_codec import measure_context, measure_table

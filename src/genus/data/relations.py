@@ -13,10 +13,9 @@ import pyarrow as pa
 
 from genus.codec import Codec
 from genus.codec.absence import Absent, Together
-from genus.codec.arrow import without_dictionary
+from genus.codec.arrow import to_numbers, without_dictionary
 from genus.codec.constraints import Constraint
 from genus.codec.formulas import Formula
-from genus.codec.frames import to_numbers
 from genus.codec.functions import Function
 from genus.codec.onehot import OneHot
 from genus.codec.relations import Order, Sum, exact_numbers

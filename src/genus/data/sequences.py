@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genus.codec import Codec
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.codec.sequences import filled
 from genus.codec.text import smallest_type
 from genus.errors import DataError
 from genus.space import Category, Kind, Space
 
-__all__ = ["Arranged", "Options", "Sequences", "arrange", "collected"]
+__all__ = ["Arranged", "Sequences", "arrange", "collected"]
 
 LARGE = 2**28  # sequences of more bytes are kept in a memory-mapped file
 PIECE = 2**22  # elements of windows that are cut out together
 PADDED = 2**31  # sequences filled up with ends may have so many elements
 BLOCKS = 10  # the number of blocks of a short sequence, unless length= says otherwise
-
-
-@dataclass(frozen=True)
-class Options:
-    """Holds arguments of `read`, which documents them."""
-
-    missing: tuple[Any, ...] = ()
-    tokens: str | int | os.PathLike[str] | None = None
-    documents: str | None = None
-    length: int | None = None
-    rate: int | None = None
-    encoding: str | None = None
-    sequence: bool | str | tuple[str, str] | None = None
-    header: bool | None = None
-    kinds: Mapping[str, Any] = field(default_factory=dict)  # of columns, by the caller or by the spaces passed along
-    conditioned: bool = False  # the data have a context, so pieces cannot be joined
-    codec: Codec | None = None  # that x is to be encoded with; None: measure the data
-    beyond: bool = False  # x is infinite where the codec has no symbol for a character
-
-    @property
-    def space(self) -> Space | None:
-        """Return the space of the codec; None without one."""
-        return self.codec.space if self.codec is not None else None
-
-    @property
-    def form(self) -> Form | None:
-        """Return the form of the codec; None without one."""
-        return self.codec.form if self.codec is not None else None
-
-    def used_arguments(self) -> list[str]:
-        """Return the names of arguments that the caller set and that have a meaning for some data only."""
-        names = ("tokens", "documents", "length", "rate", "encoding", "sequence", "header")
-        return [name for name in names if getattr(self, name) is not None]
 
 
 @dataclass(frozen=True)

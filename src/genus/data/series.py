@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from torch import Tensor
 
 from genus.codec import Codec
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.codec.series import as_arrays, encode
 from genus.data.measure import Unmeasurable, measure
 from genus.errors import DataError

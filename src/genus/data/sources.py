@@ -21,15 +21,17 @@ from torch import Tensor
 
 from genus.codec.arrow import type_name
 from genus.codec.decimals import measure_decimals
-from genus.codec.frames import Form, check_unicode, to_arrow
+from genus.codec.forms import Form
+from genus.codec.frames import check_unicode, to_arrow
 from genus.codec.notes import Note
 from genus.data import audio, images, numbers, text
+from genus.data.arguments import Options
 from genus.data.collections import Labelled, gathered
 from genus.data.delimited import read_csv
 from genus.data.files import ARROW, COMPRESSED, DELIMITED, PARQUET, File, as_utf8, files_below, unreadable
 from genus.data.globs import ending, files_of_pattern, with_same_columns
 from genus.data.parts import joined
-from genus.data.sequences import Options, Sequences
+from genus.data.sequences import Sequences
 from genus.data.series import Series, is_series, of_arrays
 from genus.data.surroundings import looks_like_table
 from genus.data.tables import read_arrow, read_dataset, read_excel, read_json, read_parquet

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
-from genus.codec.arrow import is_numeric, without_dictionary
-from genus.codec.frames import is_text, to_arrow
+from genus.codec.arrow import is_numeric, is_text, without_dictionary
+from genus.codec.frames import to_arrow
 from genus.codec.notes import Note
 from genus.codec.permutation import GOLDEN, mix
+from genus.data.arguments import Options
 from genus.data.dataset import Dataset
 from genus.data.parts import AT_ONCE, Parts, joined, table_parts
-from genus.data.sequences import Options
 from genus.data.spool import spooled
 from genus.data.tables import mark_missing
 from genus.errors import DataError

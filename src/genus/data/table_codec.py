@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from genus.codec import Codec
-from genus.codec.frames import ARRAYS, Form
+from genus.codec.forms import ARRAYS, Form
 from genus.codec.keys import Key
 from genus.codec.notes import Note
 from genus.data.arguments import KindOverride

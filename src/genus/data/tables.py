@@ -16,13 +16,13 @@ import pyarrow.dataset as ds
 import pyarrow.feather as feather
 import pyarrow.json as pj
 
-from genus.codec.arrow import is_numeric
-from genus.codec.frames import is_text, mixed_column
+from genus.codec.arrow import is_numeric, is_text
+from genus.codec.frames import mixed_column
 from genus.codec.notes import Note
+from genus.data.arguments import Options
 from genus.data.cells import ALWAYS, NONE, SOMETIMES, beyond_exact, typed_text
 from genus.data.files import PARQUET, File, as_utf8, beginning, guess_encoding, unreadable
 from genus.data.headers import has_header, names_of
-from genus.data.sequences import Options
 from genus.data.unit_lines import without_units
 from genus.errors import DataError
 

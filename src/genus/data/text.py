@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genus.codec.frames import Form
+from genus.codec.forms import Form
 from genus.codec.text import Bytes, Characters, Coding, Tokens, coding, train_tokens
-from genus.data.sequences import Options, Sequences, collected
+from genus.data.arguments import Options
+from genus.data.sequences import Sequences, collected
 from genus.errors import DataError
 from genus.kinds import Category
 

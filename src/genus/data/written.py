@@ -10,11 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-from genus.codec.arrow import is_numeric
-from genus.codec.frames import to_numbers
+from genus.codec.arrow import is_numeric, to_numbers
+from genus.data.arguments import Options
 from genus.data.delimited import lay_out, whole_lines
 from genus.data.files import File
-from genus.data.sequences import Options
 
 __all__ = ["csv_texts", "means_the_same", "unquoted"]
 

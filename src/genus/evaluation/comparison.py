@@ -206,7 +206,7 @@ def _set_up(
     """Return the set-up of a comparison, and the held-out rows that samples are not compared with."""
     budget, seeds, split, stack = options
     train = parts[0].charted_on(parts[0])
-    held = parts[1].within(train.space)
+    held = parts[1].with_space(train.space)
     if clock.seconds < math.inf and not held.consecutive:
         count = held_out_rows(len(held), clock, held.space.dim)
         held = held.rows((torch.arange(count) * len(held)) // count)  # evenly spaced

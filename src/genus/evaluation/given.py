@@ -16,18 +16,19 @@ import torch
 from torch import Tensor
 
 from genus.codec import Codec
+from genus.codec.arrow import is_text, to_numbers, without_dictionary
 from genus.codec.columns import encode_column
-from genus.codec.frames import ARRAYS, is_text, to_numbers
+from genus.codec.forms import ARRAYS
 from genus.codec.rewrites import run_forward
 from genus.codec.stamps import time_values
 from genus.codec.writing import Writing
 from genus.data import Dataset, read
-from genus.data.sequences import Options
+from genus.data.arguments import Options
 from genus.data.sources import Source, open_source
 from genus.errors import DataError
 from genus.evaluation.findings import Finding
 from genus.kinds import Category, Kind, Lattice, Real, Time
-from genus.kinds.checks import fits
+from genus.kinds.checks import is_batch
 
 __all__ = ["Given", "read_given"]
 
@@ -80,7 +81,7 @@ def read_given(name: str, source: Any, real: Dataset) -> Given:
             return Given(name, found.x, found.c)
         if isinstance(source, Dataset):
             source = source.frame()
-        if isinstance(source, Tensor) and real.codec is None and real.context is None and fits(real.space, source):
+        if isinstance(source, Tensor) and real.codec is None and real.context is None and is_batch(real.space, source):
             return Given(name, source)
         opened = open_source(source, Options(kinds=_kinds(real)))
         if opened.sequences is not None:
@@ -200,9 +201,7 @@ def _encoded(table: pa.Table, codec: Codec, real: Tensor, repairs: Repairs) -> T
         if name not in table.column_names:
             columns.append(np.full(table.num_rows, _filling(kind, values)))
             continue
-        column = table.column(name)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
+        column = without_dictionary(table.column(name))
         writing = form.writing(i) if form is not None else None
         columns.append(_column(kind, column, name, values, writing, repairs))
     return torch.from_numpy(np.stack(columns, axis=1)).to(space.dtype)

@@ -15,9 +15,10 @@ import pyarrow as pa
 import torch
 
 from genus.codec import Codec
+from genus.codec.arrow import is_text
 from genus.codec.notes import Note
 from genus.data import Dataset, read
-from genus.data.sequences import Options
+from genus.data.arguments import Options
 from genus.data.sources import Source, open_source
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
@@ -95,7 +96,7 @@ def evaluate(
         if len(part) < least:
             raise DataError(f"There are {len(part)} {noun} rows; to judge samples takes {least} or more.")
     train = train.charted_on(train)
-    held = held.within(train.space)
+    held = held.with_space(train.space)
     held, notes = _without_leaks(train, held, least)
     held_rows, half = with_context(held), len(held) // 2
     extractor = make_extractor(train)
@@ -236,6 +237,6 @@ def _as_text(table: pa.Table, pair: Sequence[pa.Table]) -> pa.Table:
     """Return a table whose columns are text where the two tables do not agree on their types."""
     for i, name in enumerate(table.column_names):
         types = {one.column(name).type for one in pair}
-        if any(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in types) and len(types) > 1:
+        if any(map(is_text, types)) and len(types) > 1:
             table = table.set_column(i, name, table.column(name).cast(pa.large_string()))
     return table

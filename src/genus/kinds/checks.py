@@ -12,12 +12,12 @@ from genus.errors import DataError
 from genus.kinds.base import Kind
 from genus.kinds.category import Category
 
-__all__ = ["check_layout", "check_rows", "checked_sums", "fits"]
+__all__ = ["check_layout", "check_rows", "checked_sums", "is_batch"]
 
 CHECKED = 2**18  # numbers checked at a time, so that what is made on the way stays in the processor's cache
 
 
-def fits(space: Any, x: Any) -> bool:
+def is_batch(space: Any, x: Any) -> bool:
     """Return whether x is a batch of a space, as models draw them; see `Space.check`."""
     try:
         check_rows(space, x, "x")

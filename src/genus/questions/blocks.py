@@ -11,8 +11,8 @@ import pyarrow as pa
 import torch
 
 from genus.codec import Codec
+from genus.data.arguments import Options
 from genus.data.parts import table_parts
-from genus.data.sequences import Options
 from genus.data.stream import Stream
 from genus.errors import DataError
 from genus.ladder import GenerativeModel

@@ -14,7 +14,7 @@ from torch import Tensor
 from genus.codec import Codec
 from genus.data import read
 from genus.errors import DataError, GenusError
-from genus.kinds.checks import fits
+from genus.kinds.checks import is_batch
 from genus.ladder import GenerativeModel, isolated
 from genus.random import draw_indices
 from genus.space import Category, Space
@@ -176,7 +176,7 @@ def infill(
         drawn = model.sample(n, given, at, prefix=[begin] if first else None, length=last // period)  # type: ignore[call-arg]
         whole = torch.cat([drawn, row[last:].expand(n, -1)], dim=1)
         if n > 1:
-            fine = torch.tensor([fits(model.space, one[None]) for one in whole])
+            fine = torch.tensor([is_batch(model.space, one[None]) for one in whole])
             if not fine.any():
                 raise GenusError(f"Sequence {i} goes on where each of {n} draws has ended; draw a shorter region.")
             weight = model.log_conditionals(whole[fine], given)[:, last:].double().sum(1).softmax(0)  # type: ignore[operator]

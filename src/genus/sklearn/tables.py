@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genus.codec.frames import is_frame, to_arrow
 from genus.data import Dataset, read
-from genus.data.sequences import Options
+from genus.data.arguments import Options
 from genus.data.sources import open_source
 from genus.space import Kind
 
