@@ -17,8 +17,9 @@ import genus
 from genus import Category, Lattice, Real, Space
 from genus.data import Dataset
 from genus.evaluation.comparison import _chosen
+from genus.evaluation.protocol import Protocol
 from genus.evaluation.rows import family_row, pair_rows
-from genus.evaluation.trial import Protocol, run_trial
+from genus.evaluation.trial import run_trial
 from genus.evaluation.workers import Bundle
 from genus.ladder import TractableDensity
 from genus.models import Independent

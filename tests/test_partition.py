@@ -5,7 +5,7 @@ import pytest
 
 import genus
 from genus.evaluation.partition import hold_out, partition_notes
-from genus.evaluation.trial import Protocol
+from genus.evaluation.protocol import Protocol
 
 
 def orders(n: int = 200) -> dict[str, list]:

@@ -21,7 +21,7 @@ from genus.evaluation.ngrams import score_symbols
 from genus.evaluation.perceived import find_ignored_label, ordering, shuffled
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
-from genus.evaluation.sequence_faults import find_sequence_wrongs
+from genus.evaluation.sequence_faults import find_sequence_faults
 
 SQUARE = Space(Lattice(0, 15), shape=(12, 12))
 LABELS = Space([Category((0, 1, 2))], names=["shape"])
@@ -227,7 +227,7 @@ def test_lengths_alone_are_told() -> None:
 
 
 def kinds_of(samples: Tensor) -> set[tuple[str, str]]:
-    found = find_sequence_wrongs(WORD, samples, words(600, 0), words(200, 1))
+    found = find_sequence_faults(WORD, samples, words(600, 0), words(200, 1))
     return {(one.kind, one.test) for one in found}
 
 
@@ -267,9 +267,9 @@ def test_copied_passages_of_one_long_text_are_named() -> None:
     space = Space(Category(tuple("abcdefgh")), shape=(200,), sequence=True)
     x = torch.randint(8, (100, 200), generator=torch.Generator().manual_seed(0)).float()
     train, held = x[:70], x[70:85]
-    assert find_sequence_wrongs(space, x[85:], train, held, consecutive=True) == []
+    assert find_sequence_faults(space, x[85:], train, held, consecutive=True) == []
     passages = train.reshape(-1)[37 : 37 + 15 * 200].reshape(15, 200)  # which begin where no row does
-    (finding,) = find_sequence_wrongs(space, passages, train, held, consecutive=True)
+    (finding,) = find_sequence_faults(space, passages, train, held, consecutive=True)
     assert (finding.kind, finding.test) == ("accused", "copies")
     assert "pieces of 50 symbols" in finding.sentence
 

@@ -16,14 +16,15 @@ from torch import Tensor
 from genus.codec.notes import Note
 from genus.data import Dataset
 from genus.evaluation.attacks import ATTACKS
-from genus.evaluation.classifiers import is_classified, transfer
+from genus.evaluation.classifiers import transfer, transfer_key
 from genus.evaluation.metrics import LEARNT, METRICS, independent_columns
 from genus.evaluation.ngrams import cut_alike
 from genus.evaluation.perceived import PERCEIVED, ordering, real_pieces, score_sequences, shuffled
+from genus.evaluation.protocol import Protocol, joint_space, pictured, target_column, with_context
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
+from genus.evaluation.scoring import score_attacks, score_rows
 from genus.evaluation.sequences import NOVELTY, draws, evaluate_sequences
-from genus.evaluation.trial import Protocol, joint_space, pictured, predicted, score_attacks, score_rows, with_context
 
 __all__ = ["assemble", "cores_here", "reference_scores"]
 
@@ -37,34 +38,32 @@ def reference_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
     """
     if protocol.train.space.sequence:
         return _sequence_scores(protocol, rest)
-    train, n = with_context(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.half))
+    train, n = with_context(protocol.train), max(min(len(protocol.train), LEARNT), len(protocol.compared))
     rows = {
         "real against real": rest,
         "independent columns": independent_columns(train, n),
         "copy of the training set": train,
     }
-    space, target = joint_space(protocol.train), predicted(protocol.train)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scores = {name: score_rows(protocol, x)[0] for name, x in rows.items()}
         for name in ("real against real", "copy of the training set"):
             scores[name] |= score_attacks(protocol, rows[name], honest=name == "real against real")[0]
-        if target is not None:  # as many rows to learn from as a model's samples
-            column = space.index(target) if isinstance(target, str) else target
-            key = "tstr_auc" if is_classified(space.kinds[column]) else "tstr_r2"
-            scores["real against real"][key] = transfer(space, target, train[:n], protocol.half, 0).value
+        if (column := target_column(protocol.train)) is not None:  # as many rows to learn from as a model's samples
+            space = joint_space(protocol.train)
+            told = transfer(space, column, train[:n], protocol.compared, 0).value
+            scores["real against real"][transfer_key(space.kinds[column])] = told
     # A copier's rows are real rows: only the memorisation columns tell it from an honest model.
     kinds = {key: metric.kind for key, metric in (PERCEIVED | METRICS | ATTACKS).items()}
     copier = scores["copy of the training set"]
-    scores["copy of the training set"] = {
-        key: value for key, value in copier.items() if kinds[key] in ("memorisation", "membership")
-    }
+    told_by = ("memorisation", "membership")
+    scores["copy of the training set"] = {key: value for key, value in copier.items() if kinds[key] in told_by}
     return scores
 
 
 def _sequence_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, float]]:
     """Return the metrics of other real rows, of training rows with their symbols shuffled, and of training rows."""
-    train, half = protocol.train, len(protocol.half)
+    train, half = protocol.train, len(protocol.compared)
     count, length = draws(train.space, train.consecutive)
     c = None if train.c is None or protocol.test.c is None else protocol.test.c[half : half + len(rest)]
     rows = {
@@ -72,10 +71,10 @@ def _sequence_scores(protocol: Protocol, rest: Tensor) -> dict[str, dict[str, fl
         "symbols shuffled": (shuffled(train, count, length), None),
         "copy of the training set": (cut_alike(train.space, train.x, length, train.consecutive)[:count], None),
     }
-    scores = {name: score_sequences(protocol.extractor, train, protocol.half, x, y)[0] for name, (x, y) in rows.items()}
+    scores = {name: score_sequences(protocol.extractor, train, protocol.compared, x, y)[0] for name, (x, y) in rows.items()}
     found = {"real against real": rest, "copy of the training set": rows["copy of the training set"][0]}
     for name, x in found.items():
-        scores[name] |= evaluate_sequences(train.space, x, train=train.x, held=protocol.half, consecutive=train.consecutive)
+        scores[name] |= evaluate_sequences(train.space, x, train=train.x, held=protocol.compared, consecutive=train.consecutive)
     copier = scores["copy of the training set"]
     scores["copy of the training set"] = {key: value for key, value in copier.items() if key in NOVELTY}
     return {name: found for name, found in scores.items() if found}
@@ -118,7 +117,7 @@ def assemble(
         metrics={key: metric for key, metric in (PERCEIVED | METRICS | ATTACKS | NOVELTY).items() if key in used},
         samples_metric=ordering([row.metrics for row in rows if row.status == "ok" and not row.accused]),
         features=protocol.extractor.words if protocol.extractor is not None else "",
-        real=held.x[: len(protocol.half)][: pictured(data.space)].to(data.space.dtype),
+        real=held.x[: len(protocol.compared)][: pictured(data.space)].to(data.space.dtype),
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.time() - begin,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genus.evaluation.figures import percent
 from genus.evaluation.findings import Finding
 from genus.evaluation.intervals import auc_error
 from genus.evaluation.metrics import Metric
@@ -164,7 +165,7 @@ def find_betrayal(scores: dict[str, float], errors: dict[str, float]) -> list[Fi
     by = next(words for key, words in how.items() if scores.get(key) == auc)
     said = f"an attacker tells training rows from other real rows with AUC {auc:.2f}, by {by}"
     if "attack_tpr" in scores:
-        said += f", and finds {100 * scores['attack_tpr']:.0f} % of them at 1 % false alarms"
+        said += f", and finds {percent(scores['attack_tpr'])} of them at 1 % false alarms"
     return [Finding("flaw", "membership", said, {key: value for key, value in scores.items() if key in ATTACKS})]
 
 

@@ -18,8 +18,8 @@ from genus.evaluation.intervals import auc_error
 from genus.kinds import Kind, Lattice
 from genus.space import Category, Space
 
-__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "grown", "is_classified", "transfer", "tree_columns",
-           "two_sample"]  # fmt: skip
+__all__ = ["Estimate", "TwoSample", "c2st", "canonical", "grown", "is_classified", "transfer",
+           "transfer_key", "tree_columns", "two_sample"]  # fmt: skip
 
 FOLDS = 4
 CERTAIN = 30.0  # log-odds of a tree that has no doubt
@@ -134,6 +134,11 @@ def _jensen_shannon(odds: np.ndarray, label: np.ndarray, fold: np.ndarray) -> Es
 def is_classified(kind: Kind) -> bool:
     """Return True where to predict a column is to tell its values apart: a category, or numbers of which there are two."""
     return isinstance(kind, Category) or (isinstance(kind, Lattice) and round((kind.high - kind.low) / kind.step) == 1)
+
+
+def transfer_key(kind: Kind) -> str:
+    """Return the key of the metric by which the prediction of a column is scored: its AUC, or its R^2."""
+    return "tstr_auc" if is_classified(kind) else "tstr_r2"
 
 
 def transfer(space: Space, target: str | int, fake: Tensor, real: Tensor, seed: int = 0) -> Estimate:

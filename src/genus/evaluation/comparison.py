@@ -1,14 +1,13 @@
-"""Every applicable family on one data set, with equal budgets, several seeds, and one protocol."""
+"""Compare every applicable family on one data set, with equal budgets, several seeds, and one protocol."""
 
 from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,34 +20,33 @@ from genus.configurable import unregistered_reason
 from genus.data import Dataset, read
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
-from genus.evaluation.cluster import Cluster, connected
+from genus.evaluation.cluster import connected
 from genus.evaluation.extractor import make_extractor
 from genus.evaluation.given import Given
-from genus.evaluation.metrics import LEAST
-from genus.evaluation.partition import hold_out, partition_notes
-from genus.evaluation.race import (
+from genus.evaluation.halving import (
     FITTED,
     JUDGED,
     Clock,
-    Heats,
+    SmallFits,
     held_out_rows,
-    judge_time,
-    run_heats,
+    limit_rows,
+    run_small_fits,
     share_time,
-    shorten,
     unsettled,
 )
+from genus.evaluation.metrics import LEAST
+from genus.evaluation.partition import hold_out, partition_notes
+from genus.evaluation.protocol import Protocol, with_context
 from genus.evaluation.report import Report
 from genus.evaluation.results import Row
 from genus.evaluation.rows import BASELINES, baseline_of, family_row, names, pair_rows
-from genus.evaluation.running import run_trials, warm_up
+from genus.evaluation.running import Family, Runner, line_printer, warm_up
 from genus.evaluation.samples import given_row, read_samples
 from genus.evaluation.sequences import draws
 from genus.evaluation.stacking import stack_row
-from genus.evaluation.trial import Protocol, Trial, with_context
+from genus.evaluation.trial import Trial
 from genus.evaluation.winner import keep_winner
 from genus.ladder import GenerativeModel
-from genus.notebook import printable
 from genus.registry import families as all_families, family, refusal
 
 __all__ = ["compare"]
@@ -57,9 +55,6 @@ PATIENCE = 60.0  # seconds of judging one family's samples, where its budget is 
 CALIBRATED = 2.0  # seconds of calibrating the winner's predictions, at least
 AT_ONCE = 0.05  # of the time, for fitting the baseline, of which the first page is
 SENSED, LEAST_SENSED = 0.04, 2.0  # of the time, or seconds of a budget, that features of images and sounds are trained
-
-Family = type[GenerativeModel]
-Say = Callable[[str], None]
 
 
 def compare(
@@ -86,8 +81,7 @@ def compare(
     between families are paired row by row. Samples are compared with one half of them; the other half against it is
     the row of real data. With a context, rows are compared together with it. The space is the same for every family: its
     charts and atoms are measured on the training rows; types, levels, steps and bounds on all rows, as the data are read, so
-    that every held-out row has a place. A family that
-    refuses the data or fails is a row that says so.
+    that every held-out row has a place. A family that refuses the data or fails is a row that says so.
 
     Of one long sequence, its end is held out. Samples of sequences are not compared with real ones as a whole: it is counted
     how many of them stand in the training set, how many among the held-out rows, and how many are new.
@@ -108,11 +102,11 @@ def compare(
             takes training and held-out rows apart.
         split: "random", rows of a group together (`genus.read(..., group=)`); "time": the latest rows are held out, by the only
             column of dates or instants; or the name of a column by which rows are ordered.
-        stack: add the mixture of the exact families that were fitted, weighted by the rows that stopped their trainings, as a
-            row where it has two members or more; nothing is fitted for it.
+        stack: add the mixture of the exact families that were fitted, weighted by validation rows, as a row
+            where it has two members or more; nothing is fitted for it.
         time_limit: seconds of the whole comparison, judging included, in place of `budget`: every family is fitted to some of
-            the rows for a little while, the best of these by the rows that stop trainings go on, and as many rows judge them
-            as there is time for.
+            the rows for a little while, the best of these by validation rows go on, and as many rows judge them as there
+            is time for.
         folder: where the winner is saved, as best.genus with 1,000 draws, and with `time_limit` the page as results come.
         cluster: where fits run: the address of a Dask scheduler, tcp://host:8786; "ray"; or "local", the processes of this
             machine. The data are sent once, `jobs` are by default those of the cluster, and the fit of a lost worker is tried
@@ -131,182 +125,180 @@ def compare(
     ['independent', 'naive-bayes', 'mixture']
     """
     clock = Clock(time.time(), math.inf if time_limit is None else time_limit)
-    every = range(seed, seed + (seeds or (3 if time_limit is None else 1)))
     data = data if isinstance(data, Dataset) else read(data)
     _check_data(data, test)
-    say = progress if callable(progress) else _print_line if progress else lambda line: None
-    chosen = _chosen(families, baseline_of(data.space, data.context))
-    setup, rest = _set_up(data, chosen, samples, hold_out(data, test, split), clock, (budget, every, split, stack))
-    setup = replace(setup, protocol=replace(setup.protocol, hyper=dict(hyper or {})))
-    for name, reason in setup.refused.items():
+    say, baseline = line_printer(progress), baseline_of(data.space, data.context)
+    chosen = _chosen(families, baseline)
+    refused = {cls.name: reason for cls in chosen if (reason := refusal(cls.name, data.space, data.context))}
+    fitted = [cls for cls in chosen if cls.name not in refused]
+    train, held = _partition(data, test, split, clock)
+    given = read_samples(samples, train, [cls.name for cls in chosen])
+    for name, reason in refused.items():
         say(f"{name}: left out, {reason}")
+    half, rows = len(held) // 2, with_context(held)
+    stacked = stack and not data.space.sequence and len(fitted) > 2
+    protocol = Protocol(train, held, rows[:half], budget, dict(hyper or {}), 1, split != "random", stacked=stacked)
+    every = range(seed, seed + (seeds or (3 if time_limit is None else 1)))
     with connected(cluster) as machines:
-        return _compared(setup, rest, jobs, folder, machines, say)
+        most = cores_here() if machines is None else machines.jobs
+        runner = Runner(min(jobs or most, max(len(fitted) * len(every), 1)), baseline, say, machines)
+        run = Comparison(data, chosen, fitted, refused, given, protocol, rows[half:], runner, clock, every, split, folder)
+        return _compare(run)
 
 
-def _compared(
-    setup: Setup, rest: Tensor, jobs: int | None, folder: str | os.PathLike[str] | None, cluster: Cluster | None, say: Say
-) -> Report:
-    """Return the report of a comparison that is set up."""
-    clock, seeds = setup.clock, setup.seeds
-    cores = cores_here()
-    jobs = min(jobs or (cores if cluster is None else cluster.jobs), max(len(setup.fitted) * len(seeds), 1))
-    threads = min(torch.get_num_threads(), max(1, cores // jobs))  # fewer where the caller says so
-    extractor = make_extractor(setup.protocol.train, min(SENSED * clock.seconds, max(setup.protocol.budget, LEAST_SENSED)))
-    setup = replace(setup, protocol=replace(setup.protocol, threads=threads, extractor=extractor))
-    if extractor is not None:
-        say(f"features to judge samples by: {extractor.words}, {extractor.seconds:.1f} s")
-    setup, rest = _limited(setup, rest)
-    with TemporaryDirectory() if folder is not None else nullcontext() as kept:
-        setup = replace(setup, protocol=replace(setup.protocol, folder=kept))
-        if clock.seconds < math.inf:
-            setup, trials = _hurried(setup, jobs, folder, cluster, say)
-            outlook = unsettled(setup.heats, trials, setup.protocol)
-        else:
-            work = [(cls, seed) for seed in seeds for cls in setup.fitted]
-            trials, outlook = run_trials(setup.protocol, work, jobs, setup.baseline, say, cluster=cluster), ""
-        whole = _report(setup, trials, reference_scores(setup.protocol, rest), outlook)
-        if folder is not None and kept is not None:
-            try:
-                keep_winner(whole, Path(kept), Path(folder), setup.protocol, max(CALIBRATED, clock.left() / 2))
-            except GenusError as error:  # hours of work are not lost for a file
-                whole.notes.append(Note(f"the winner could not be saved: {str(error).rstrip('.')}"))
-    return whole
+@dataclass
+class Comparison:
+    """Hold the state of a comparison: its data, its families, its protocol, and how and for how long it runs.
 
-
-@dataclass(frozen=True)
-class Setup:
-    """Hold what a comparison has before it fits: its data, families, protocol and clock."""
+    Args:
+        data: all rows.
+        chosen: the families, the baseline first.
+        fitted: those of them that take the data.
+        refused: the reason for which each of the others does not, by name.
+        given: samples of other generators.
+        protocol: of all trials.
+        rest: the held-out rows that samples are not compared with, the context beside each.
+        runner: of the trials.
+        clock: of the comparison.
+        seeds: of the fits of each family.
+        split: how rows were held out.
+        folder: of the report; None: nothing is written.
+        small: the outcome of the small fits, where there were any.
+    """
 
     data: Dataset
-    protocol: Protocol
     chosen: list[Family]
     fitted: list[Family]
     refused: dict[str, str]
     given: list[Given]
-    heats: Heats
+    protocol: Protocol
+    rest: Tensor
+    runner: Runner
     clock: Clock
     seeds: range
     split: str
+    folder: str | os.PathLike[str] | None
+    small: SmallFits = field(default_factory=lambda: SmallFits([]))
 
     @property
-    def baseline(self) -> str:
-        """Return the family that always takes part."""
-        return baseline_of(self.data.space, self.data.context)
+    def in_time(self) -> bool:
+        """Return whether the whole comparison has a limit of time."""
+        return self.clock.seconds < math.inf
 
 
-def _set_up(
-    data: Dataset,
-    chosen: list[Family],
-    samples: Mapping[str, Any] | None,
-    parts: tuple[Dataset, Dataset],
-    clock: Clock,
-    options: tuple[float, range, str, bool],
-) -> tuple[Setup, Tensor]:
-    """Return the set-up of a comparison, and the held-out rows that samples are not compared with."""
-    budget, seeds, split, stack = options
-    train = parts[0].charted_on(parts[0])
-    held = parts[1].with_space(train.space)
+def _partition(data: Dataset, test: float, split: str, clock: Clock) -> tuple[Dataset, Dataset]:
+    """Return training and held-out rows in the space of the training rows, as many held-out ones as there is time to score."""
+    train, held = hold_out(data, test, split)
+    train = train.charted_on(train)
+    held = held.with_space(train.space)
     if clock.seconds < math.inf and not held.consecutive:
         count = held_out_rows(len(held), clock, held.space.dim)
         held = held.rows((torch.arange(count) * len(held)) // count)  # evenly spaced
-    given = read_samples(samples, train, [cls.name for cls in chosen])
-    refused = {cls.name: reason for cls in chosen if (reason := refusal(cls.name, data.space, data.context))}
-    fitted = [cls for cls in chosen if cls.name not in refused]
-    half, rows = len(held) // 2, with_context(held)
-    stacked = stack and not data.space.sequence and len(fitted) > 2
-    protocol = Protocol(train, held, rows[:half], budget, {}, 1, split != "random", stacked=stacked)
-    return Setup(data, protocol, chosen, fitted, refused, given, Heats(fitted, [], [], []), clock, seeds, split), rows[half:]
+    return train, held
 
 
-def _limited(setup: Setup, rest: Tensor) -> tuple[Setup, Tensor]:
-    """Return the set-up with fewer rows that judge samples, where judging one family would take longer than its share of the
-    time, or than its budget.
-    """
-    protocol, clock = setup.protocol, setup.clock
-    if setup.data.space.sequence:
-        return setup, rest
-    in_time = clock.seconds < math.inf
-    judged = judge_time(protocol, rest, JUDGED * clock.seconds if in_time else max(protocol.budget, PATIENCE))
-    if judged == len(protocol.half) and not in_time:
-        return setup, rest
-    return replace(setup, protocol=shorten(protocol, judged)), rest[:judged]
+def _compare(run: Comparison) -> Report:
+    """Fit and evaluate the families of a comparison, and return its report; save the winner where there is a folder."""
+    threads = min(torch.get_num_threads(), max(1, cores_here() // run.runner.jobs))  # fewer where the caller says so
+    seconds = min(SENSED * run.clock.seconds, max(run.protocol.budget, LEAST_SENSED))
+    extractor = make_extractor(run.protocol.train, seconds)
+    run.protocol = replace(run.protocol, threads=threads, extractor=extractor)
+    if extractor is not None:
+        run.runner.say(f"features to judge samples by: {extractor.words}, {extractor.seconds:.1f} s")
+    _limit_judging(run)
+    with TemporaryDirectory() if run.folder is not None else nullcontext() as kept:
+        run.protocol = replace(run.protocol, folder=kept)
+        if run.in_time:
+            trials = _run_in_time(run)
+            outlook = unsettled(run.small, trials, run.protocol)
+        else:
+            trials, outlook = run.runner.run(run.protocol, [(cls, seed) for seed in run.seeds for cls in run.fitted]), ""
+        report = _report(run, trials, reference_scores(run.protocol, run.rest), outlook)
+        if run.folder is not None and kept is not None:
+            try:
+                keep_winner(report, Path(kept), Path(run.folder), run.protocol, max(CALIBRATED, run.clock.left() / 2))
+            except GenusError as error:  # hours of work are not lost for a file
+                report.notes.append(Note(f"the winner could not be saved: {str(error).rstrip('.')}"))
+    return report
 
 
-def _hurried(
-    setup: Setup, jobs: int, folder: str | os.PathLike[str] | None, cluster: Cluster | None, say: Say
-) -> tuple[Setup, list[Trial]]:
-    """Return the set-up after the small fits, and the trials of the families that went on, all within the time.
+def _limit_judging(run: Comparison) -> None:
+    """Let fewer rows judge samples where judging one family would take longer than its share of the time, or its budget."""
+    if run.data.space.sequence:
+        return
+    seconds = JUDGED * run.clock.seconds if run.in_time else max(run.protocol.budget, PATIENCE)
+    protocol, rest = limit_rows(run.protocol, run.rest, seconds)
+    if run.in_time or len(protocol.compared) < len(run.protocol.compared):
+        run.protocol, run.rest = protocol, rest
+
+
+def _run_in_time(run: Comparison) -> list[Trial]:
+    """Run small fits of all families, and return the trials of those that went on, all within the time.
 
     The baseline is fitted first, so that there is a page at once; the page is rewritten with whatever ends.
     """
-    protocol, clock, seeds = setup.protocol, setup.clock, setup.seeds
+    protocol, clock, seeds, runner = run.protocol, run.clock, run.seeds, run.runner
 
     def publish(trials: Sequence[Trial], left: str) -> None:
         """Rewrite the page with what has ended, without pictures, where there is a folder."""
-        if folder is None or all(trial.error for trial in trials):
+        if run.folder is None or all(trial.error for trial in trials):
             return
-        early = _report(setup, trials, {}, f"{left} still to come, so this is no verdict yet.")
+        early = _report(run, trials, {}, f"{left} still to come, so this is no verdict yet.")
         for row in early.rows:
             row.samples = row.codes = None
         early.real = None
-        early.write(folder)
+        early.write(run.folder)
 
-    floor = family(setup.baseline)
     soon = replace(protocol, budget=max(1.0, AT_ONCE * clock.seconds))
-    warm_up(jobs)
-    trials = run_trials(soon, [(floor, seed) for seed in seeds], jobs, setup.baseline, say, cluster=cluster)
-    publish(trials, f"Small fits of {len(setup.fitted) - 1} families are")
-    heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say, cluster, seeds[0])
-    order, budgets = share_time(heats, jobs, len(seeds), clock)
-    protocol = replace(
-        protocol, budget=max(budgets.values(), default=soon.budget), deadline=clock.begin + FITTED * clock.seconds
-    )
-    setup = replace(setup, heats=heats, protocol=replace(protocol, budgets=budgets))
+    warm_up(runner.jobs)
+    trials = runner.run(soon, [(family(runner.baseline), seed) for seed in seeds])
+    publish(trials, f"Small fits of {len(run.fitted) - 1} families are")
+    run.small = run_small_fits(protocol, run.fitted, runner, clock, seeds[0])
+    order, budgets = share_time(run.small, runner.jobs, len(seeds), clock)
+    budget, deadline = max(budgets.values(), default=soon.budget), clock.begin + FITTED * clock.seconds
+    run.protocol = replace(protocol, budget=budget, budgets=budgets, deadline=deadline)
     work = [(cls, seed) for seed in seeds for cls in order]
     if not work:
-        return setup, trials
+        return trials
 
     def rewrite(more: Sequence[Trial]) -> None:
         if len(more) < len(work):
             publish([*trials, *more], f"{len(work) - len(more)} of {len(work)} fits are")
 
     publish(trials, f"{len(work)} fits are")
-    return setup, trials + run_trials(setup.protocol, work, jobs, setup.baseline, say, rewrite, cluster, trials)
+    return trials + runner.run(run.protocol, work, rewrite, trials)
 
 
-def _report(setup: Setup, trials: Sequence[Trial], references: dict[str, dict[str, float]], outlook: str) -> Report:
+def _report(run: Comparison, trials: Sequence[Trial], references: dict[str, dict[str, float]], outlook: str) -> Report:
     """Return the report of the trials that have ended; where there are no references yet, without the stack and samples of
     others.
     """
-    protocol, held = setup.protocol, setup.protocol.test
+    protocol, held, baseline = run.protocol, run.protocol.test, run.runner.baseline
     ended = {trial.family for trial in trials}
-    rows = [family_row(cls, [t for t in trials if t.family == cls.name], held) for cls in setup.fitted if cls.name in ended]
+    rows = [family_row(cls, [t for t in trials if t.family == cls.name], held) for cls in run.fitted if cls.name in ended]
     stacks = protocol.stacked and bool(references)
     stacked, more, weights = stack_row(protocol, rows, trials, held) if stacks else (None, [], {})
     together = [stacked] if stacked is not None else []
-    pair_rows([*rows, *together], [*trials, *more], setup.baseline, held.groups)
-    rows += setup.heats.given_up
-    rows += [
-        Row(*names(cls), status="refused", reason=setup.refused[cls.name]) for cls in setup.chosen if cls.name in setup.refused
-    ]
-    place = {cls.name: i for i, cls in enumerate(setup.chosen)}
+    pair_rows([*rows, *together], [*trials, *more], baseline, held.groups)
+    rows += run.small.given_up
+    rows += [Row(*names(cls), status="refused", reason=run.refused[cls.name]) for cls in run.chosen if cls.name in run.refused]
+    place = {cls.name: i for i, cls in enumerate(run.chosen)}
     rows.sort(key=lambda row: place[row.family])
     rows += together
-    rows += [given_row(protocol, one) for one in setup.given] if references else []
+    rows += [given_row(protocol, one) for one in run.given] if references else []
     return assemble(
         protocol,
         rows,
         references,
-        replace(setup.data, notes=(*setup.data.notes, *partition_notes(setup.data, setup.split))),
-        setup.clock.begin,
-        baseline=BASELINES[setup.baseline],
-        baseline_family=setup.baseline,
+        replace(run.data, notes=(*run.data.notes, *partition_notes(run.data, run.split))),
+        run.clock.begin,
+        baseline=BASELINES[baseline],
+        baseline_family=baseline,
         budget_seconds=protocol.budget,
-        time_seconds=setup.clock.seconds if setup.clock.seconds < math.inf else None,
+        time_seconds=run.clock.seconds if run.in_time else None,
         judged_rows=_judged(protocol),
-        seeds=list(setup.seeds),
-        sample_count=protocol.sample_count if setup.data.space.sequence else len(protocol.half),
+        seeds=list(run.seeds),
+        sample_count=protocol.sample_count if run.data.space.sequence else len(protocol.compared),
         cores=cores_here(),
         outlook=outlook,
         weights=weights,
@@ -316,9 +308,9 @@ def _report(setup: Setup, trials: Sequence[Trial], references: dict[str, dict[st
 def _judged(protocol: Protocol) -> int:
     """Return how many real rows are compared with samples; for sequences, no more than samples are drawn."""
     if not protocol.train.space.sequence:
-        return len(protocol.half)
+        return len(protocol.compared)
     count, length = draws(protocol.train.space, protocol.train.consecutive)
-    return min(count, protocol.train.x.numel() // (2 * length) if protocol.train.consecutive else len(protocol.half))
+    return min(count, protocol.train.x.numel() // (2 * length) if protocol.train.consecutive else len(protocol.compared))
 
 
 # -- before it starts -----------------------------------------------------------------------------------------------------
@@ -347,7 +339,3 @@ def _family(wanted: str | Family, listed: Mapping[str, Family]) -> Family:
     if name not in listed:
         raise GenusError(f"There is no family {name!r}; there are {', '.join(listed)}.")
     return wanted if isinstance(wanted, type) else listed[name]
-
-
-def _print_line(line: str) -> None:
-    print(printable(line), file=sys.stderr, flush=True)

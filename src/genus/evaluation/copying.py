@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genus.evaluation.figures import percent
 from genus.evaluation.findings import Finding
 from genus.evaluation.neighbours import distances, features
 from genus.space import Space
@@ -81,15 +82,15 @@ def find_copies(space: Space, samples: Tensor, train: Tensor, unseen: Tensor, se
             f"{name}_z": one.z for name, one in tests.items()
         }
         if exact >= COPIED and exact >= near / 2:
-            sentence = f"{exact:.0%} of the samples are {noun} rows drawn again"
+            sentence = f"{percent(exact)} of the samples are {noun} rows drawn again"
         elif near >= COPIED:
-            sentence = f"{near:.0%} of the samples are {noun} rows with a little noise"
+            sentence = f"{percent(near)} of the samples are {noun} rows with a little noise"
         elif nearer >= CLOSER:
-            sentence = f"{nearer:.0%} of the samples lie beside {noun} rows and not beside others, as noisy copies do"
+            sentence = f"{percent(nearer)} of the samples lie beside {noun} rows and not beside others, as noisy copies do"
         else:
             continue
         only_beside = exact < COPIED and near < COPIED and nearer < NOISY
-        found.append(Finding("flaw" if only_beside else "accused", test, sentence.replace("%", " %"), figures))
+        found.append(Finding("flaw" if only_beside else "accused", test, sentence, figures))
     return found
 
 

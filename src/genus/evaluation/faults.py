@@ -10,11 +10,12 @@ from torch import Tensor
 
 from genus.evaluation.classifiers import canonical
 from genus.evaluation.copying import holm
+from genus.evaluation.figures import share_text
 from genus.evaluation.findings import Finding
 from genus.kinds.steps import shortest_decimals
 from genus.space import Category, Lattice, Space
 
-__all__ = ["find_faults"]
+__all__ = ["column_name", "find_faults"]
 
 DOUBT = 1e-3  # probability, after Holm's correction, above which nothing is said
 RARE = 0.1  # of what is expected, below which something hardly ever happens
@@ -80,14 +81,11 @@ def _finding(test: str, words: str, traces: list[Trace], real: int, drawn: int) 
     if not worst:
         return None
     kept = list(worst.values())
-    shown = [f"{t.name} ({_percent(t.drawn / drawn)} of samples, {_percent(t.real / real)} of real rows)" for t in kept[:SHOWN]]
+    shown = [
+        f"{t.name} ({share_text(t.drawn / drawn)} of samples, {share_text(t.real / real)} of real rows)" for t in kept[:SHOWN]
+    ]
     more = [f"{len(kept) - SHOWN} more"] if len(kept) > SHOWN else []
     return Finding("flaw", test, f"{words}: {', '.join(shown + more)}", {t.name: t.drawn / drawn for t in kept})
-
-
-def _percent(share: float) -> str:
-    percent = 100 * share
-    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %" if percent >= 0.05 else "under 0.1 %"
 
 
 def _fewer(real: np.ndarray | int, drawn: np.ndarray | int, n: int, m: int) -> np.ndarray:
@@ -106,7 +104,9 @@ def _levels(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
         a, b = (np.bincount(rows[:, i].astype(np.int64), minlength=kind.states) for rows in (real, drawn))
         p = np.where(b * len(real) <= RARE * a * len(drawn), _fewer(a, b, len(real), len(drawn)), 1.0)
         for code in np.flatnonzero(a):
-            traces.append(Trace(f"{_name(space, i)} {_level(kind.levels[code])}", int(a[code]), int(b[code]), float(p[code])))
+            traces.append(
+                Trace(f"{column_name(space, i)} {_level(kind.levels[code])}", int(a[code]), int(b[code]), float(p[code]))
+            )
     return traces
 
 
@@ -126,7 +126,7 @@ def _pairs(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
         r, s = there[tuple(at.T)], here[tuple(at.T)]
         p = hypergeom.sf(s - 1, n + m, r + s, m)
         for (k, h), x, y, doubt in zip(at, r, s, p, strict=True):
-            name = f"{_name(space, i)} {first[k]} & {_name(space, j)} {second[h]}"
+            name = f"{column_name(space, i)} {first[k]} & {column_name(space, j)} {second[h]}"
             traces.append(Trace(name, int(x), int(y), float(doubt)))
     return traces
 
@@ -160,7 +160,7 @@ def _tails(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
             r, s = int((sign * a > end).sum()), int((sign * b > end).sum())
             if r >= FEW:
                 p = float(_fewer(r, s, len(a), len(b))[0]) if s * len(a) <= 2 * RARE * r * len(b) else 1.0
-                traces.append(Trace(f"{_name(space, i)} {word} {sign * end:g}", r, s, p))
+                traces.append(Trace(f"{column_name(space, i)} {word} {sign * end:g}", r, s, p))
     return traces
 
 
@@ -177,11 +177,12 @@ def _digits(space: Space, real: np.ndarray, drawn: np.ndarray) -> list[Trace]:
             r, s = (int((np.abs(x - np.round(x / unit) * unit) > 1e-3 * unit).sum()) for x in (a, b))
             if r >= FEW:
                 p = float(_fewer(r, s, len(a), len(b))[0]) if s * len(a) <= RARE * r * len(b) else 1.0
-                traces.append(Trace(f"{_name(space, i)} to {unit:g}", r, s, p))
+                traces.append(Trace(f"{column_name(space, i)} to {unit:g}", r, s, p))
     return traces
 
 
-def _name(space: Space, i: int) -> str:
+def column_name(space: Space, i: int) -> str:
+    """Return the name of column i, or "x3" where columns have none."""
     return (space.names or ())[i] if space.names else f"x{i}"
 
 

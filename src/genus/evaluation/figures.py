@@ -6,7 +6,7 @@ import math
 
 from genus.evaluation.results import Row
 
-__all__ = ["density_text", "number", "paired", "plus_minus"]
+__all__ = ["density_text", "number", "paired", "percent", "plus_minus", "share_text"]
 
 
 def density_text(row: Row) -> str:
@@ -46,3 +46,23 @@ def paired(gap: float | None, se: float | None) -> str:
     """Return a difference with its sign and its error."""
     text = plus_minus(gap, se)
     return text if gap is None or gap < 0 else f"+{text}"
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """Return a share as text in percent.
+
+    >>> percent(0.25), percent(0.0123, 1)
+    ('25 %', '1.2 %')
+    """
+    return f"{100 * share:.{decimals}f} %"
+
+
+def share_text(share: float) -> str:
+    """Return a share as text in percent, to one digit where it is small.
+
+    >>> share_text(0.5), share_text(0.0123), share_text(0.00001), share_text(0.0)
+    ('50 %', '1.2 %', 'under 0.1 %', '0 %')
+    """
+    if 0 < share < 0.0005:
+        return "under 0.1 %"
+    return percent(share, 1 if 0 < share < 0.1 else 0)

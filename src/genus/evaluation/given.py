@@ -26,6 +26,7 @@ from genus.data import Dataset, read
 from genus.data.arguments import Options
 from genus.data.sources import Source, open_source
 from genus.errors import DataError
+from genus.evaluation.figures import share_text
 from genus.evaluation.findings import Finding
 from genus.kinds import Category, Kind, Lattice, Real, Time
 from genus.kinds.checks import is_batch
@@ -121,18 +122,9 @@ class Repairs:
         shares = {name: count / max(self.rows, 1) for name, count in self._counts[repair].items()}
         worst = sorted(shares, key=lambda name: -shares[name])
         whole = repair in ("lacking", "renamed", "ignored")
-        words = [name if whole else f"{name} ({_percent(shares[name])} of rows)" for name in worst[:SHOWN]]
+        words = [name if whole else f"{name} ({share_text(shares[name])} of rows)" for name in worst[:SHOWN]]
         more = [f"{len(worst) - SHOWN} more"] if len(worst) > SHOWN else []
         return Finding(kind, repair, sentence.format(", ".join(words + more)), shares)  # type: ignore[arg-type]
-
-
-def _percent(share: float) -> str:
-    """Return a share in percent, to one digit where it is small.
-
-    >>> _percent(0.5), _percent(0.0123), _percent(0.00001)
-    ('50 %', '1.2 %', 'under 0.1 %')
-    """
-    return "under 0.1 %" if share < 0.001 else f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 # -- tables and images ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Every metric that samples alone can answer: what it means, how it reads, and all of them at once."""
+"""Compute every metric that samples alone can answer, and say what each means and how it reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genus.divergences import dual, energy_distance, sliced_wasserstein, transport
 from genus.errors import DataError
-from genus.evaluation.classifiers import is_classified, transfer, two_sample
+from genus.evaluation.classifiers import transfer, transfer_key, two_sample
 from genus.evaluation.intervals import auc_error
 from genus.evaluation.neighbours import features, memorisation, precision_recall_density_coverage
 from genus.space import Space
@@ -237,7 +237,7 @@ def scores_and_errors(
         scores |= precision_recall_density_coverage(space, test[:near], samples[:near])._asdict()
         if target is not None:
             column = space.index(target) if isinstance(target, str) else target
-            key = "tstr_auc" if is_classified(space.kinds[column]) else "tstr_r2"
+            key = transfer_key(space.kinds[column])
             learnt = transfer(space, column, samples[:LEARNT], test[:LEARNT], seed)
             scores[key], errors[key] = learnt.value, learnt.error
         scores |= memorisation(space, samples[:near], train, test, seed)._asdict()

@@ -11,6 +11,7 @@ from genus.codec.units import spans
 from genus.data import Dataset
 from genus.evaluation.extractor import Extractor
 from genus.evaluation.feature_metrics import FEATURED, score_features
+from genus.evaluation.figures import percent
 from genus.evaluation.findings import Finding
 from genus.evaluation.metrics import NEIGHBOURS, Metric
 from genus.evaluation.ngrams import WORDED, cut_alike, score_symbols
@@ -56,9 +57,7 @@ def find_ignored_label(extractor: Extractor | None, test: Dataset, scores: dict[
     real = float((seen.argmax(1) == test.c[:n, label].long().cpu().numpy()).mean())
     if match >= HEEDED * real or real - match <= SIGMAS * math.sqrt(real * (1 - real) / n + match * (1 - match) / n):
         return []
-    said = (
-        f"the label that was asked for is recognised in {100 * match:.0f} % of samples, and in {100 * real:.0f} % of real rows"
-    )
+    said = f"the label that was asked for is recognised in {percent(match)} of samples, and in {percent(real)} of real rows"
     return [Finding("flaw", "label", said, {"samples": match, "real": real})]
 
 

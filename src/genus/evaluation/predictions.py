@@ -1,4 +1,4 @@
-"""Predictions of the target by the winner of a comparison, calibrated on validation rows and tested on held-out rows."""
+"""Calibrate the winner's predictions of the target on validation rows, and test them on held-out rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from genus.errors import DataError
-from genus.evaluation.trial import Protocol, stopping_rows
+from genus.evaluation.protocol import Protocol, validation_rows
 from genus.ladder import GenerativeModel
 from genus.questions.prediction import predicted_rows
 from genus.questions.trust import Trust, keep_calibration, trust_in
@@ -25,14 +25,14 @@ def calibrate_winner(
     Args:
         model: the winner.
         members: of which it is made, or itself.
-        protocol: of the comparison; the rows that stop a training calibrate, the test rows tell.
+        protocol: of the comparison; the validation rows calibrate, the held-out rows tell.
         seed: of the training.
         seconds: that it may take, by fewer rows.
 
     Returns:
         None where there is no target, no density, or no row that trained none of the members; then nothing is kept.
     """
-    target, held = protocol.train.target, stopping_rows(protocol, members[0], seed)
+    target, held = protocol.train.target, validation_rows(protocol, members[0], seed)
     if target is None or held is None or target not in (model.space.names or ()):
         return None
     if any(one.held_out is None for one in members):  # what counts, counts all rows

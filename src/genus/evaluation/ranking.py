@@ -170,8 +170,7 @@ def _samples_sentence(results: Results, row: Row) -> str:
     else:
         kind = "no finite log-density of the held-out rows: compared by samples alone"
     auc = row.metrics.get(results.samples_metric, math.nan)
-    figure = f"{auc:.2f}".replace("-", "−")
-    told = "" if math.isnan(auc) else f"; {measure(results.samples_metric).tells.format(figure)}"
+    told = "" if math.isnan(auc) else f"; {measure(results.samples_metric).tells.format(number(auc, 2))}"
     real = real_rows(results)
     return f"{kind}{told}{f' ({real})' if real else ''}"
 
@@ -179,4 +178,4 @@ def _samples_sentence(results: Results, row: Row) -> str:
 def real_rows(results: Results) -> str:
     """Return "real against real 0.50", or nothing where it was not measured."""
     value = results.references.get("real against real", {}).get(results.samples_metric, math.nan)
-    return "" if math.isnan(value) else f"real against real {value:.2f}".replace("-", "−")
+    return "" if math.isnan(value) else f"real against real {number(value, 2)}"

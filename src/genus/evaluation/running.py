@@ -3,68 +3,96 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from genus.configurable import classes
 from genus.evaluation.cluster import Cluster
-from genus.evaluation.trial import Protocol, Trial, run_trial
+from genus.evaluation.protocol import Protocol
+from genus.evaluation.trial import Trial, run_trial
 from genus.evaluation.workers import Bundle, Parcel
 from genus.ladder import GenerativeModel, registered_families
+from genus.notebook import printable
 
-__all__ = ["run_trials", "warm_up"]
+__all__ = ["Family", "Runner", "Say", "line_printer", "warm_up"]
 
 Family = type[GenerativeModel]
 Say = Callable[[str], None]
 
 
-def run_trials(
-    protocol: Protocol,
-    work: Sequence[tuple[Family, int]],
-    jobs: int,
-    baseline: str,
-    say: Say,
-    ended: Callable[[Sequence[Trial]], None] = lambda trials: None,
-    cluster: Cluster | None = None,
-    before: Sequence[Trial] = (),
-) -> list[Trial]:
-    """Return all trials by seed; where Ctrl-C ends them, those that have not ended are errors.
+@dataclass(frozen=True)
+class Runner:
+    """Run trials, several at once, and say how each ended.
 
     Args:
-        protocol: of the comparison.
-        work: families and seeds.
         jobs: processes at once.
-        baseline: the family without which there is nothing to report.
+        baseline: the name of the family without which there is nothing to report.
         say: is called with a line for each trial.
-        ended: is called after each trial with all that have ended.
         cluster: of other machines, that run the trials; None: processes of this one.
-        before: trials that ended before these, the baseline's among them perhaps.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C came before the baseline had ended.
     """
-    at_most = min(math.ceil(len(work) / jobs) * protocol.budget, protocol.deadline - time.time())
-    whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
-    say(f"{len(work)} fits of {protocol.budget:g} s at most, {jobs} at once: {whole} at most, and evaluating them")
-    trials: list[Trial] = []
-    try:
-        running = _run(protocol, work, jobs) if cluster is None else _run_on(cluster, protocol, work, say)
-        for trial in running:
-            trials.append(trial)
-            say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
-            ended(trials)
-    except KeyboardInterrupt:
-        done = {(trial.family, trial.seed) for trial in trials}
-        if not any(trial.family == baseline and not trial.error for trial in (*before, *trials)):
-            raise KeyboardInterrupt("interrupted before there was anything to compare.") from None
-        say(f"interrupted: the report is of the {len(trials)} fits that have ended")
-        open_work = [(cls, seed) for cls, seed in work if (cls.name, seed) not in done]
-        trials += [Trial(cls.name, seed, error="it was interrupted") for cls, seed in open_work]
-    return sorted(trials, key=lambda trial: trial.seed)
+
+    jobs: int
+    baseline: str
+    say: Say
+    cluster: Cluster | None = None
+
+    def run(
+        self,
+        protocol: Protocol,
+        work: Sequence[tuple[Family, int]],
+        ended: Callable[[Sequence[Trial]], None] = lambda trials: None,
+        before: Sequence[Trial] = (),
+    ) -> list[Trial]:
+        """Return all trials by seed; where Ctrl-C ends them, those that have not ended are errors.
+
+        Args:
+            protocol: of the comparison.
+            work: families and seeds.
+            ended: is called after each trial with all that have ended.
+            before: trials that ended before these, the baseline's among them perhaps.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came before the baseline had ended.
+        """
+        at_most = min(math.ceil(len(work) / self.jobs) * protocol.budget, protocol.deadline - time.time())
+        whole = f"{at_most:.0f} s" if at_most < 120 else f"{at_most / 60:.0f} minutes"
+        self.say(
+            f"{len(work)} fits of {protocol.budget:g} s at most, {self.jobs} at once: {whole} at most, and evaluating them"
+        )
+        trials: list[Trial] = []
+        try:
+            for trial in self._trials(protocol, work):
+                trials.append(trial)
+                self.say(f"[{len(trials)}/{len(work)}] {_summary(trial)}")
+                ended(trials)
+        except KeyboardInterrupt:
+            done = {(trial.family, trial.seed) for trial in trials}
+            if not any(trial.family == self.baseline and not trial.error for trial in (*before, *trials)):
+                raise KeyboardInterrupt("interrupted before there was anything to compare.") from None
+            self.say(f"interrupted: the report is of the {len(trials)} fits that have ended")
+            open_work = [(cls, seed) for cls, seed in work if (cls.name, seed) not in done]
+            trials += [Trial(cls.name, seed, error="it was interrupted") for cls, seed in open_work]
+        return sorted(trials, key=lambda trial: trial.seed)
+
+    def _trials(self, protocol: Protocol, work: Sequence[tuple[Family, int]]) -> Iterator[Trial]:
+        """Yield the trials in the order they end."""
+        if self.cluster is not None:
+            return _run_on(self.cluster, protocol, work, self.say)
+        return _run(protocol, work, self.jobs)
+
+
+def line_printer(progress: bool | Say) -> Say:
+    """Return the function that is called with a line for each step: the caller's, one that prints to stderr, or none."""
+    return progress if callable(progress) else _print_line if progress else lambda line: None
+
+
+def _print_line(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def warm_up(jobs: int) -> None:
@@ -105,7 +133,7 @@ def _run_on(cluster: Cluster, protocol: Protocol, work: Sequence[tuple[Family, i
     tasks = [(cls.name, parcels[cls.name], seed) for cls, seed in work]
     for (name, _, seed), outcome, reason in cluster.run(_run_far_away, (replace(protocol, folder=None), own), tasks, say):
         trial, model = outcome or (Trial(name, seed, error=reason), None)
-        if model is not None and protocol.folder is not None and not protocol.heat:
+        if model is not None and protocol.folder is not None and not protocol.small:
             (Path(protocol.folder) / f"{name}-{seed}.genus").write_bytes(model)
         yield trial
 
@@ -144,8 +172,8 @@ def _summary(trial: Trial) -> str:
     head = f"{trial.family}, seed {trial.seed}"
     if trial.error:
         return f"{head}: failed, {trial.error}"
-    if not trial.metrics and trial.stopping is not None:
-        return f"{head}: {_told(trial, trial.stopping.mean(), 'validation row')}, {trial.history.seconds:.1f} s"
+    if not trial.metrics and trial.validation is not None:
+        return f"{head}: {_told(trial, trial.validation.mean(), 'validation row')}, {trial.history.seconds:.1f} s"
     density = "" if trial.log_density is None else f"{_told(trial, trial.log_density.mean(), 'row')}, "
     samples = (
         f"two-sample AUC {trial.metrics['c2st']:.3f}" if "c2st" in trial.metrics else f"{trial.metrics.get('new', 0):.0%} new"

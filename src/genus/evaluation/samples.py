@@ -1,9 +1,8 @@
-"""Samples of any generator, judged by the report that `compare` makes of families."""
+"""Judge samples of any generator by the report that `compare` makes of families."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,25 +21,17 @@ from genus.data.arguments import Options
 from genus.data.sources import Source, open_source
 from genus.errors import DataError, GenusError
 from genus.evaluation.assembly import assemble, cores_here, reference_scores
-from genus.evaluation.attacks import find_betrayal
 from genus.evaluation.extractor import make_extractor
+from genus.evaluation.figures import percent
 from genus.evaluation.findings import Finding
 from genus.evaluation.given import Given, read_given
 from genus.evaluation.metrics import LEAST
 from genus.evaluation.neighbours import repeated
+from genus.evaluation.protocol import Protocol, joint_space, pictured, with_context
 from genus.evaluation.report import Report
 from genus.evaluation.results import GIVEN, Row
-from genus.evaluation.trial import (
-    Protocol,
-    find_telling,
-    find_wrongs,
-    joint_space,
-    pictured,
-    score_attacks,
-    score_rows,
-    with_context,
-)
-from genus.notebook import printable
+from genus.evaluation.running import line_printer
+from genus.evaluation.scoring import examine_samples
 
 __all__ = ["evaluate", "given_row", "read_samples"]
 
@@ -89,15 +80,14 @@ def evaluate(
     begin = time.time()
     if not samples:
         raise GenusError("No samples are given; name some, as in samples={'tabsyn': 'tabsyn.csv'}.")
-    say = progress if callable(progress) else _print_line if progress else None
+    say = line_printer(progress)
     train, held = _real_rows(real, held_out, reading)
     least = 2 * (1 if train.space.sequence else LEAST)
     for noun, part in (("training", train), ("held-out", held)):
         if len(part) < least:
             raise DataError(f"There are {len(part)} {noun} rows; to judge samples takes {least} or more.")
     train = train.charted_on(train)
-    held = held.with_space(train.space)
-    held, notes = _without_leaks(train, held, least)
+    held, notes = _without_leaks(train, held.with_space(train.space), least)
     held_rows, half = with_context(held), len(held) // 2
     extractor = make_extractor(train)
     protocol = Protocol(train, held, held_rows[:half], 0.0, {}, torch.get_num_threads(), extractor=extractor)
@@ -105,8 +95,7 @@ def evaluate(
     rows = []
     for one in given:
         rows.append(given_row(protocol, one))
-        if say is not None:
-            say(f"{one.name}: {len(one.x):,} rows")
+        say(f"{one.name}: {len(one.x):,} rows")
     return assemble(
         protocol,
         rows,
@@ -128,9 +117,7 @@ def _without_leaks(train: Dataset, held: Dataset, least: int) -> tuple[Dataset, 
     error = math.sqrt((usual * (1 - usual) + 1 / len(held)) / len(held))
     if share - usual < LEAKED or share - usual < 4 * error:
         return held, []
-    said = f"{share:.1%} of the held-out rows stand among the training rows too, where chance has {usual:.1%}".replace(
-        "%", " %"
-    )
+    said = f"{percent(share, 1)} of the held-out rows stand among the training rows too, where chance has {percent(usual, 1)}"
     if len(held) - equal.sum() < least:
         return held, [Note(f"{said}: they are no test of anything", about="")]
     return held.rows(torch.from_numpy(~equal)), [Note(f"{said}; these {int(equal.sum()):,} rows were left out")]
@@ -156,7 +143,7 @@ def read_samples(samples: Mapping[str, Any] | None, real: Dataset, taken: Sequen
 
 def given_row(protocol: Protocol, given: Given) -> Row:
     """Return the row of samples of others: the metrics of a family without density, and what is wrong with them."""
-    few = min(len(protocol.half), ENOUGH)
+    few = min(len(protocol.compared), ENOUGH)
     findings = list(given.findings)
     if len(given.x) < few:
         sentence = f"these are {len(given.x):,} rows, and with fewer than {few:,} they look more like real rows than they are"
@@ -164,10 +151,7 @@ def given_row(protocol: Protocol, given: Given) -> Row:
     joint = with_context(replace(protocol.train, x=given.x, c=given.c))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        metrics, errors = score_rows(protocol, joint, given.c)
-        attacked, wrong = score_attacks(protocol, joint)
-        metrics, errors = metrics | attacked, errors | wrong
-        findings += find_wrongs(protocol, joint) + find_betrayal(attacked, wrong)
+        metrics, errors, faults, telling = examine_samples(protocol, joint, given.c)
     return Row(
         given.name,
         "samples from elsewhere",
@@ -175,13 +159,9 @@ def given_row(protocol: Protocol, given: Given) -> Row:
         metrics=metrics,
         metrics_error=errors,
         samples=given.x[: pictured(protocol.train.space)].clone(),
-        telling=find_telling(protocol, joint),
-        findings=sorted(findings, key=lambda finding: KINDS.index(finding.kind)),
+        telling=telling,
+        findings=sorted([*findings, *faults], key=lambda finding: KINDS.index(finding.kind)),
     )
-
-
-def _print_line(line: str) -> None:
-    print(printable(line), file=sys.stderr, flush=True)
 
 
 # -- real rows ------------------------------------------------------------------------------------------------------------
@@ -226,11 +206,8 @@ def _joined(first: Source, second: Source) -> Any:
     if first.images.shape[1:] != second.images.shape[1:]:
         raise DataError(f"Training images have the shape {first.images.shape[1:]}, held-out ones {second.images.shape[1:]}.")
     images = np.concatenate([first.images, second.images])
-    return (
-        {"images": images} | {name: table.column(name).to_numpy() for name in table.column_names}
-        if table.num_columns
-        else images
-    )
+    labels = {name: table.column(name).to_numpy() for name in table.column_names}
+    return {"images": images} | labels if labels else images
 
 
 def _as_text(table: pa.Table, pair: Sequence[pa.Table]) -> pa.Table:

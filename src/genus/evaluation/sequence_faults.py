@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from genus.evaluation.copying import COPIED, DOUBT, find_copies, holm
+from genus.evaluation.figures import percent
 from genus.evaluation.findings import Finding
 from genus.evaluation.ngrams import cut_alike, repetition, symbols
 from genus.evaluation.sequences import stands_in
 from genus.space import Category, Space
 
-__all__ = ["find_sequence_wrongs"]
+__all__ = ["find_sequence_faults"]
 
 HEART = 50  # symbols of a piece of one long sequence that nobody writes twice by chance
 FEWEST = 10  # samples, below which nothing is said
@@ -23,7 +24,7 @@ RARE = 0.1  # of what is expected, below which a symbol is hardly ever drawn
 STEPS = 256  # of sounds, in which near copies are sought
 
 
-def find_sequence_wrongs(
+def find_sequence_faults(
     space: Space, samples: Tensor, train: Tensor, unseen: Tensor, consecutive: bool = False
 ) -> list[Finding]:
     """Return accusations and flaws of sampled sequences.
@@ -45,9 +46,9 @@ def find_sequence_wrongs(
 
     >>> word = Space(Category(tuple("abcdefgh")), shape=(12,), sequence=True)
     >>> x = torch.randint(8, (300, 12), generator=torch.Generator().manual_seed(0)).float()
-    >>> find_sequence_wrongs(word, x[:100], x[100:200], x[200:])
+    >>> find_sequence_faults(word, x[:100], x[100:200], x[200:])
     []
-    >>> print(find_sequence_wrongs(word, x[100:200], x[100:200], x[200:])[0])
+    >>> print(find_sequence_faults(word, x[100:200], x[100:200], x[200:])[0])
     accused: 100 % of the samples are training rows drawn again
     """
     if len(samples) < FEWEST or not len(train) or not len(unseen):
@@ -71,15 +72,17 @@ def _found_again(space: Space, samples: Tensor, train: Tensor, unseen: Tensor, c
     found = []
     if _more(int(in_train.sum()), len(wanted), int(usual.sum()), len(held)) < DOUBT:
         over, short = share - chance, chance > CHANCE
-        said = f"{share:.0%} of the samples are {noun}" + (f", where {chance:.0%} of held-out rows are" if short else "")
+        beside = f", where {percent(chance)} of held-out rows are" if short else ""
+        said = f"{percent(share)} of the samples are {noun}{beside}"
         kind = "accused" if over >= (MOSTLY if short else COPIED) else "flaw" if over >= MANY else ""
         if kind:
-            found.append(Finding(kind, "copies", said.replace("%", " %"), figures))  # type: ignore[arg-type]
+            found.append(Finding(kind, "copies", said, figures))  # type: ignore[arg-type]
     records = train.numel() / max(unseen.numel(), 1)  # training rows for each held-out one
     leaked, expected = float(in_held.mean()), share / records
     if leaked >= COPIED + 2 * expected and leaked > share / 2:
-        said = f"{leaked:.0%} of the samples stand among the held-out rows, where {share:.0%} stand among training rows"
-        found.append(Finding("accused", "leaked", said.replace("%", " %"), {"share": leaked, "training_share": share}))
+        beside = f"where {percent(share)} stand among training rows"
+        said = f"{percent(leaked)} of the samples stand among the held-out rows, {beside}"
+        found.append(Finding("accused", "leaked", said, {"share": leaked, "training_share": share}))
     return found
 
 
@@ -143,8 +146,8 @@ def _statistics(space: Space, samples: Tensor, real: Tensor) -> list[Finding]:
         above = float(result.statistic) / (len(a) * len(b))
         if result.pvalue < DOUBT and max(above, 1 - above) >= APART:
             words = more if above > 0.5 else less
-            means = f"{b.mean():.1%} and {a.mean():.1%}".replace("%", " %") if test == "repetition" else (
-                f"{b.mean():.0f} and {a.mean():.0f} symbols")  # fmt: skip
+            shares = f"{percent(b.mean(), 1)} and {percent(a.mean(), 1)}"
+            means = shares if test == "repetition" else f"{b.mean():.0f} and {a.mean():.0f} symbols"
             figures = {"samples": float(b.mean()), "real": float(a.mean())}
             found.append(Finding("flaw", test, f"{words} than of real rows (on average {means})", figures))
     return found

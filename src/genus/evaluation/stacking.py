@@ -1,7 +1,7 @@
-"""The stack of the families of a comparison as one more row: nothing is fitted again.
+"""Add the stack of the families of a comparison as one more row, for which nothing is fitted again.
 
-A mixture of densities needs their log-densities alone: weights come from those of the rows that stopped the trainings, the row
-from those of held-out rows, and a draw of the mixture is a draw of one member.
+A mixture of densities needs their log-densities alone: weights come from those of validation rows, the row from those
+of held-out rows, and a draw of the mixture is a draw of one member.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from genus.data import Dataset
+from genus.evaluation.protocol import Protocol, pictured
 from genus.evaluation.results import Row
 from genus.evaluation.rows import trials_row
-from genus.evaluation.trial import Protocol, Trial, find_telling, find_wrongs, pictured, score_rows
+from genus.evaluation.scoring import examine_samples
+from genus.evaluation.trial import Trial
 from genus.models.weights import mixture_weights
 
 __all__ = ["STACKED", "stack_row"]
@@ -63,7 +65,7 @@ def stack_row(
 def _is_whole(trial: Trial) -> bool:
     """Return whether a trial kept what a stack needs, and has a finite log-density of every held-out row."""
     return (
-        trial.stopping is not None
+        trial.validation is not None
         and trial.drawn is not None
         and trial.log_density is not None
         and bool(np.isfinite(trial.log_density).all())
@@ -71,7 +73,8 @@ def _is_whole(trial: Trial) -> bool:
 
 
 def _weights(members: Sequence[Trial]) -> np.ndarray:
-    return mixture_weights(torch.from_numpy(np.stack([t.stopping for t in members if t.stopping is not None], axis=1))).numpy()
+    scores = np.stack([trial.validation for trial in members if trial.validation is not None], axis=1)
+    return mixture_weights(torch.from_numpy(scores)).numpy()
 
 
 def _stacked(protocol: Protocol, name: str, members: Sequence[Trial], seed: int) -> Trial:
@@ -82,8 +85,8 @@ def _stacked(protocol: Protocol, name: str, members: Sequence[Trial], seed: int)
         log_weights = np.log(weights)
     scores = np.stack([member.log_density for member in members if member.log_density is not None])
     trial.log_density = np.logaddexp.reduce(scores + log_weights[:, None], axis=0)
-    trial.stopping = np.logaddexp.reduce(
-        np.stack([m.stopping for m in members if m.stopping is not None]) + log_weights[:, None]
+    trial.validation = np.logaddexp.reduce(
+        np.stack([m.validation for m in members if m.validation is not None]) + log_weights[:, None]
     )
     trained = [member.train_log_density for member in members if member.train_log_density is not None]
     if len(trained) == len(members):
@@ -96,9 +99,7 @@ def _stacked(protocol: Protocol, name: str, members: Sequence[Trial], seed: int)
     generator = torch.Generator().manual_seed(seed)
     of = torch.multinomial(torch.from_numpy(weights), drawn.shape[1], replacement=True, generator=generator)
     joint = drawn[of, torch.arange(drawn.shape[1])]
-    trial.metrics, trial.errors = score_rows(protocol, joint)
-    trial.findings = find_wrongs(protocol, joint)
-    trial.telling = find_telling(protocol, joint)
+    trial.metrics, trial.errors, trial.findings, trial.telling = examine_samples(protocol, joint, attacked=False)
     space = protocol.train.space
     trial.samples = joint[: pictured(space)].flatten(1)[:, : space.dim].reshape(-1, *space.shape).clone()
     return trial

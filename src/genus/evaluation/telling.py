@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from genus.evaluation.classifiers import grown, tree_columns
+from genus.evaluation.faults import column_name
 from genus.evaluation.intervals import auc_error
 from genus.space import Space
 
@@ -58,5 +59,5 @@ def telling_columns(space: Space, real: Tensor, fake: Tensor, seed: int = 0) -> 
         shuffled[:, column] = rng.permutation(shuffled[:, column])
         fall = auc - roc_auc_score(truth, model.predict(shuffled))
         if fall > 2 * error:
-            falls[(space.names or ())[column] if space.names else f"x{column}"] = float(fall)
+            falls[column_name(space, int(column))] = float(fall)
     return dict(sorted(falls.items(), key=lambda pair: -pair[1])[:SHOWN])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from genus.codec.units import Unit, element
-from genus.evaluation.figures import density_text, number, paired, plus_minus
+from genus.evaluation.figures import density_text, number, paired, percent, plus_minus
 from genus.evaluation.intervals import auc_error
 from genus.evaluation.metrics import ROWS
 from genus.evaluation.ranking import (
@@ -21,7 +21,7 @@ from genus.evaluation.ranking import (
     untrained,
 )
 from genus.evaluation.results import GIVEN, Results, Row
-from genus.evaluation.wording import findings_remark, listed, told_apart
+from genus.evaluation.wording import findings_remark, listed, told_apart, with_verb
 from genus.space import Lattice, Real
 
 __all__ = ["verdict"]
@@ -113,11 +113,11 @@ def _doubts(results: Results, best: Row, ties: Sequence[Row], rest: Sequence[Row
             )
         elif tied(row) and row.rows_lost is not None and not 1 - WON < row.rows_lost < WON:
             won, other = (best, row) if row.rows_lost > WON else (row, best)
-            share = f"{max(row.rows_lost, 1 - row.rows_lost):.0%}".replace("%", " %")
+            share = percent(max(row.rows_lost, 1 - row.rows_lost))
             said.append(f"Yet {won.family} has the greater density in {share} of the rows, beside {other.family}.")
     lower = [row.family for row in rest[1:] if tied(row) and not too_few(results, row)]
     if lower and not ties:
-        said.append(f"{listed(lower)} {'is' if len(lower) == 1 else 'are'} not told from {best.family} either.")
+        said.append(f"{with_verb(lower, 'is', 'are')} not told from {best.family} either.")
     return said
 
 
@@ -134,14 +134,12 @@ def _bounds_remark(best: Row, others: Sequence[Row], tie: bool) -> list[str]:
         lead = "it may truly be ahead" if tie else "its true lead is at least this"
         said.append(f"The number of {best.family} is a lower bound, so {lead}.")
     elif bounds:
-        give = "gives only a lower bound" if len(bounds) == 1 else "give only lower bounds"
+        give = with_verb(names, "gives only a lower bound", "give only lower bounds")
         estimates = [f"{row.family} {number(row.estimate)}" for row in bounds if row.estimate is not None]
         beside = f" (estimates: {listed(estimates)})" if estimates else ""
-        said.append(f"{listed(names)} {give} and may truly stand higher{beside}.")
+        said.append(f"{give} and may truly stand higher{beside}.")
     if above:
-        said.append(
-            f"By the importance-weighted estimate, {listed(above)} {'is' if len(above) == 1 else 'are'} above {best.family}."
-        )
+        said.append(f"By the importance-weighted estimate, {with_verb(above, 'is', 'are')} above {best.family}.")
     return said
 
 
@@ -231,9 +229,9 @@ def _target_remark(results: Results, places: Sequence[Place]) -> list[str]:
         return []
     real = results.references.get("real against real", {}).get(key, math.nan)
     beside = "" if math.isnan(real) else f"; real rows {real:.2f}"
-    alike = f", {listed(near)} {'is' if len(near) == 1 else 'are'} within the error" if near else ""
+    alike = f", {with_verb(near, 'is', 'are')} within the error" if near else ""
     what = f"To predict {results.target or results.context_columns or 'the target'}"
-    value = f"{best.metrics[key]:.2f} ± {errors[best.family]:.2f}".replace("-", "−")
+    value = f"{number(best.metrics[key], 2)} ± {errors[best.family]:.2f}"
     return [f"{what}, samples of {best.family} teach most ({word} {value}{beside}){alike}."]
 
 
@@ -244,7 +242,7 @@ def _failures_remark(places: Sequence[Place]) -> list[str]:
     failed = [place.row.family for place in places if place.row.status == "ok" and place.row.reason]
     said = []
     if none:
-        said.append(f"{listed(none)} {'was' if len(none) == 1 else 'were'} not trained: the clock ended before a step.")
+        said.append(f"{with_verb(none, 'was', 'were')} not trained: the clock ended before a step.")
     if cut:
         said.append(
             f"The clock stopped {listed(cut)} after fewer than {FEW_STEPS} steps: give more seconds before you compare."
@@ -260,7 +258,7 @@ def _auc(results: Results, row: Row) -> str:
     if math.isnan(value):
         return ""
     if results.samples_metric == "kernel_distance":
-        said = f"kernel distance of features {value:.2f}, where 0 is the same".replace("-", "−")
+        said = f"kernel distance of features {number(value, 2)}, where 0 is the same"
     else:
         said = f"a classifier’s AUC {value:.2f}, where 0.5 cannot be told apart"
     return f" ({'; '.join(filter(None, [said, real_rows(results)]))})"

@@ -1,4 +1,4 @@
-"""The winner of a comparison as a file: the model that leads, with 1,000 of its draws."""
+"""Write the winner of a comparison: the file of the model that leads, with 1,000 of its draws."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pyarrow import csv
 
 from genus.errors import GenusError
 from genus.evaluation.predictions import calibrate_winner
+from genus.evaluation.protocol import Protocol, validation_rows
 from genus.evaluation.report import Report
 from genus.evaluation.stacking import STACKED
-from genus.evaluation.trial import Protocol, stopping_rows
 from genus.files import load, save
 from genus.ladder import ApproximateDensity, GenerativeModel
 from genus.models.stack import Stack
@@ -52,7 +52,7 @@ def keep_winner(report: Report, kept: Path, folder: Path, protocol: Protocol, se
     folder.mkdir(parents=True, exist_ok=True)
     models = [load(file) for file in files]
     if len(models) > 1:
-        held = stopping_rows(protocol, models[0], seed)
+        held = validation_rows(protocol, models[0], seed)
         assert held is not None
         model: GenerativeModel = Stack.of(cast("list[ApproximateDensity]", models), held.x, held.c)
         save(model, folder / BEST)

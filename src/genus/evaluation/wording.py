@@ -6,16 +6,22 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from genus.evaluation.figures import number
 from genus.evaluation.findings import Finding
 from genus.evaluation.intervals import auc_error
 from genus.evaluation.results import Row
 
-__all__ = ["accusation", "findings_remark", "listed", "measure", "shown", "told_apart"]
+__all__ = ["accusation", "findings_remark", "listed", "measure", "shown", "told_apart", "with_verb"]
 
 
 def listed(words: Sequence[str]) -> str:
     """Return words as a list in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def with_verb(words: Sequence[str], singular: str, plural: str) -> str:
+    """Return words as a list and the verb that goes with their number: "a is", "a and b are"."""
+    return f"{listed(words)} {singular if len(words) == 1 else plural}"
 
 
 def accusation(row: Row) -> str:
@@ -28,7 +34,7 @@ def findings_remark(rows: Sequence[Row]) -> list[str]:
     said = [f"{row.family} is {accusation(row)}." for row in rows if row.accused]
     flawed = [row.family for row in rows if any(finding.kind == "flaw" for finding in row.findings)]
     if flawed:
-        said.append(f"{listed(flawed)} {'has' if len(flawed) == 1 else 'have'} flaws that are named below.")
+        said.append(f"{with_verb(flawed, 'has', 'have')} flaws that are named below.")
     return said
 
 
@@ -107,18 +113,13 @@ def told_apart(rows: Sequence[Row], key: str, real: float, n: int) -> list[str]:
     def error(name: str) -> float:
         return errors[name] or (0.0 if key == "kernel_distance" else auc_error(n, values[first]))
 
-    beside = "" if math.isnan(real) else f"; other real rows have {_figure(real)}"
-    said = [f"{words.first.format(first, _figure(values[first]))} ({words.perfect}{beside})."]
+    beside = "" if math.isnan(real) else f"; other real rows have {number(real, 2)}"
+    said = [f"{words.first.format(first, number(values[first], 2))} ({words.perfect}{beside})."]
     near = [name for name in names[1:] if values[name] - values[first] <= 2 * math.hypot(error(first), error(name))]
     far = [name for name in names[1:] if name not in near]
     if near:
-        alike = listed([f"{name} ({_figure(values[name])})" for name in near])
-        said.append(f"{alike} {'is' if len(near) == 1 else 'are'} too close to it for an order.")
+        alike = with_verb([f"{name} ({number(values[name], 2)})" for name in near], "is", "are")
+        said.append(f"{alike} too close to it for an order.")
     if far:
-        said.append(f"{words.further} {listed([f'{name} ({_figure(values[name])})' for name in far])}.")
+        said.append(f"{words.further} {listed([f'{name} ({number(values[name], 2)})' for name in far])}.")
     return said
-
-
-def _figure(value: float) -> str:
-    """Return a number with two decimals and a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import torch
 
 import genus
-from genus.evaluation.race import Clock, Heats, held_out_rows, run_heats, share_time, unsettled
+from genus.evaluation.halving import Clock, SmallFits, held_out_rows, run_small_fits, share_time, unsettled
+from genus.evaluation.protocol import Protocol, validation_rows
 from genus.evaluation.rows import family_row
+from genus.evaluation.running import Family, Runner
 from genus.evaluation.stacking import stack_row
-from genus.evaluation.trial import OUT_OF_TIME, Protocol, Trial, run_trial, stopping_rows
+from genus.evaluation.trial import OUT_OF_TIME, Trial, run_trial
 from genus.evaluation.winner import keep_winner
 from genus.files import load
 from genus.models.weights import mixture_weights
@@ -59,7 +62,7 @@ def test_the_stack_is_the_mixture_of_its_members_and_its_file_says_the_same(tmp_
     for trial in trials:  # as different as can be: the one knows half of the rows, the other the other half
         assert not trial.error
         for name, rows_ in (
-            ("stopping", stopping_rows(protocol, load(tmp_path / f"{trial.family}-0.genus"), 0).x),
+            ("validation", validation_rows(protocol, load(tmp_path / f"{trial.family}-0.genus"), 0).x),
             ("log_density", held.x),
         ):
             inside = ((rows_[:, 0] - rows_[:, 1]).abs() > 0.5).numpy() == (trial.family == "naive-bayes")
@@ -67,7 +70,7 @@ def test_the_stack_is_the_mixture_of_its_members_and_its_file_says_the_same(tmp_
     row, _, weights = stack_row(protocol, rows, trials, held)
     assert row is not None
     assert row.family == f"stack of {' + '.join(weights)}"
-    table = torch.from_numpy(np.stack([t.stopping for t in trials], 1))
+    table = torch.from_numpy(np.stack([t.validation for t in trials], 1))
     expected = mixture_weights(table)
     assert sorted(weights.values()) == pytest.approx(sorted(expected.tolist()))
     scores = np.stack([t.log_density for t in trials]) + np.log(expected.numpy())[:, None]
@@ -103,7 +106,7 @@ def test_what_more_time_might_change_is_said() -> None:
     """It is the order, where a family may come before the first; that the first improves is no doubt."""
     data = genus.read("iris")
     protocol = Protocol(data, data, data.x[:20], 10.0, {}, 1)
-    none, floor = Heats([], [], [], []), _cut_off("independent", -20.0, 0.0)
+    none, floor = SmallFits([]), _cut_off("independent", -20.0, 0.0)
     made = _cut_off("made", -9.0, 0.1)
     near, far = _cut_off("gpt", -11.0, 1.0), _cut_off("gpt", -12.0, 1.0)
     order = "More time may change the order: gpt might still have improved when the clock ended the training."
@@ -111,7 +114,7 @@ def test_what_more_time_might_change_is_said() -> None:
     assert unsettled(none, [floor, made, far], protocol) == (
         "made, which leads, was still improving when the clock ended the training."
     )
-    assert unsettled(Heats([], [], ["rnn"], ["maf"]), [floor, made, far], protocol) == (
+    assert unsettled(SmallFits([], [], ["rnn"], ["maf"]), [floor, made, far], protocol) == (
         "More time may change the order: maf was given up close behind; rnn was still learning when given up."
     )
     fast = _cut_off("made", -9.0, 1.0)  # that gpt would reach, were it to stand still
@@ -126,31 +129,29 @@ def test_what_more_time_might_change_is_said() -> None:
 def test_families_that_are_done_leave_their_time_to_the_others() -> None:
     """Of 100 seconds and two processes, trees need a few, so pixelcnn has nearly all of one process."""
     families = [genus.family(name) for name in ("independent", "trees", "pixelcnn", "mixture", "hclt")]
-    heats = Heats(families, [], [], [], {"trees": 3.0, "mixture": 4.0, "hclt": 2.0})
-    order, seconds = share_time(heats, 2, 1, Clock(time.time(), 100))
+    small = SmallFits(families, quick={"trees": 3.0, "mixture": 4.0, "hclt": 2.0})
+    order, seconds = share_time(small, 2, 1, Clock(time.time(), 100))
     assert order[0].name == "pixelcnn"
     assert seconds["pixelcnn"] > 75
     assert seconds["trees"] == pytest.approx(38, abs=1)
-    several = Heats(families, [], [], [], {"trees": 3.0})
+    several = SmallFits(families, quick={"trees": 3.0})
     order, seconds = share_time(several, 2, 1, Clock(time.time(), 100))
     assert order[0].name == "trees"
     assert sum(seconds[name] + 6 for name in ("pixelcnn", "mixture", "hclt")) == pytest.approx(2 * 88 - 9, abs=1)
-    assert {round(one) for one in share_time(Heats(families, [], [], []), 2, 1, Clock(time.time(), 100))[1].values()} == {38}
+    assert {round(one) for one in share_time(SmallFits(families), 2, 1, Clock(time.time(), 100))[1].values()} == {38}
 
 
-def test_families_that_the_small_fits_left_no_time_for_are_fitted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_families_that_the_small_fits_left_no_time_for_are_fitted_all_the_same() -> None:
     """On a busy machine small fits may end at once: a verdict on the baseline alone would be none."""
-    found = []
 
-    def run_trials(protocol: Protocol, work: list[tuple[type, int]], *_: object, **__: object) -> list[Trial]:
-        found.append([cls.name for cls, _ in work])
-        return [Trial(cls.name, 0, error="" if cls.name == "independent" else OUT_OF_TIME) for cls, _ in work]
+    class Late(Runner):
+        def run(self, protocol: Protocol, work: Sequence[tuple[Family, int]], *_: object, **__: object) -> list[Trial]:
+            return [Trial(cls.name, 0, error="" if cls.name == self.baseline else OUT_OF_TIME) for cls, _ in work]
 
-    monkeypatch.setattr("genus.evaluation.race.run_trials", run_trials)
     data = genus.read("iris")
     protocol = Protocol(data, data, data.x[:20], 1.0, {}, 1)
     chosen = [genus.family(name) for name in ("independent", "rnn", "maf", "made", "mixture", "trees", "vae")]
-    heats = run_heats(protocol, chosen, "independent", 2, Clock(time.time(), 60), lambda line: None)
-    assert [cls.name for cls in heats.finalists] == ["independent", "trees", "mixture", "made", "maf"]
-    assert {row.status for row in heats.given_up} == {"given up"}
-    assert all("not tried" in row.reason for row in heats.given_up)
+    small = run_small_fits(protocol, chosen, Late(2, "independent", lambda line: None), Clock(time.time(), 60))
+    assert [cls.name for cls in small.finalists] == ["independent", "trees", "mixture", "made", "maf"]
+    assert {row.status for row in small.given_up} == {"given up"}
+    assert all("not tried" in row.reason for row in small.given_up)

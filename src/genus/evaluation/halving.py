@@ -1,4 +1,4 @@
-"""A comparison in the time that there is: all families small first, the hopeless given up, the others fitted to all rows.
+"""Choose families in the time that there is: all are fitted small first, the hopeless given up, the others fitted to all rows.
 
 Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943) on validation rows, so that held-out rows
 choose nothing. Of the whole time a quarter is for the small fits, and about a third of the rest for judging.
@@ -17,21 +17,22 @@ import torch
 from torch import Tensor
 
 from genus.data import Dataset
-from genus.evaluation.cluster import Cluster
+from genus.evaluation.protocol import Protocol
 from genus.evaluation.results import Row
 from genus.evaluation.rows import names
-from genus.evaluation.running import Family, Say, run_trials
-from genus.evaluation.trial import OUT_OF_TIME, Protocol, Trial, score_rows
-from genus.evaluation.wording import listed
+from genus.evaluation.running import Family, Runner
+from genus.evaluation.scoring import score_rows
+from genus.evaluation.trial import OUT_OF_TIME, Trial
+from genus.evaluation.wording import listed, with_verb
 from genus.ladder import ApproximateDensity
 from genus.registry import families as all_families
 
-__all__ = ["Clock", "Heats", "held_out_rows", "judge_time", "run_heats", "share_time", "shorten", "unsettled"]
+__all__ = ["Clock", "SmallFits", "held_out_rows", "limit_rows", "run_small_fits", "share_time", "unsettled"]
 
 SMALL = 0.25  # of the time, for small fits
 FITTED = 0.88  # of the time, when the last trial should have ended
 JUDGED = 0.06  # of the time, for judging one family
-HEAT_ROWS = 4_000  # of training, in a small fit
+SMALL_ROWS = 4_000  # of training, in a small fit
 ENOUGH = 2.0  # seconds of a small fit, below which only the promising families are tried
 TRUSTED = ("pixelcnn", "trees")  # go on whatever a small fit says, which comes to its end only with more rows and time
 FORESTS = 256  # columns, above which trees have too little time for each to be trusted
@@ -60,7 +61,7 @@ class Clock(NamedTuple):
 
 
 @dataclass
-class Heats:
+class SmallFits:
     """Hold the outcome of the small fits.
 
     Args:
@@ -72,9 +73,9 @@ class Heats:
     """
 
     finalists: list[Family]
-    given_up: list[Row]
-    learning: list[str]
-    close: list[str]
+    given_up: list[Row] = field(default_factory=list)
+    learning: list[str] = field(default_factory=list)
+    close: list[str] = field(default_factory=list)
     quick: dict[str, float] = field(default_factory=dict)
 
 
@@ -83,103 +84,90 @@ def held_out_rows(count: int, clock: Clock, dim: int) -> int:
     return min(count, max(LEAST_ROWS, round(A_SECOND * clock.seconds * min(1.0, WIDE / dim))))
 
 
-def judge_time(protocol: Protocol, rest: Tensor, seconds: float) -> int:
-    """Return how many real rows samples are compared with, so that judging one family takes so many seconds at most.
+def limit_rows(protocol: Protocol, rest: Tensor, seconds: float) -> tuple[Protocol, Tensor]:
+    """Return a protocol by which judging one family takes so many seconds at most, and the rest, both of fewer real rows.
 
     Args:
         protocol: of the comparison.
         rest: held-out rows that samples are not compared with, the context beside each.
-        seconds: of judging one family's samples.
+        seconds: of judging one family's samples, of which there are four for each real row.
     """
-    if len(protocol.half) <= PROBE:
-        return len(protocol.half)
-    few = min(PROBE, len(protocol.half), len(rest))
-    begin = time.perf_counter()
-    score_rows(replace(protocol, half=protocol.half[:few]), rest[:few])
-    took = time.perf_counter() - begin
-    most = int(few * seconds / max(took, 1e-3))
-    return max(min(few, len(protocol.half)), min(most, len(protocol.half)))
+    count = len(protocol.compared)
+    if count > PROBE:
+        few = min(PROBE, len(rest))
+        begin = time.perf_counter()
+        score_rows(replace(protocol, compared=protocol.compared[:few]), rest[:few])
+        took = time.perf_counter() - begin
+        count = max(few, min(count, int(few * seconds / max(took, 1e-3))))
+    return replace(protocol, compared=protocol.compared[:count], sample_limit=4 * count), rest[:count]
 
 
-def shorten(protocol: Protocol, judged: int) -> Protocol:
-    """Return a protocol by which so many real rows, and four times as many samples, judge a family."""
-    return replace(protocol, half=protocol.half[:judged], judged=4 * judged)
-
-
-def run_heats(
-    protocol: Protocol,
-    chosen: Sequence[Family],
-    baseline: str,
-    jobs: int,
-    clock: Clock,
-    say: Say,
-    cluster: Cluster | None = None,
-    seed: int = 0,
-) -> Heats:
+def run_small_fits(protocol: Protocol, chosen: Sequence[Family], runner: Runner, clock: Clock, seed: int = 0) -> SmallFits:
     """Fit every family to some of the rows for a little while, and choose those that go on.
 
     Args:
         protocol: of the comparison.
-        chosen: the families, none of which refuses the data.
-        baseline: the family that goes on in any case.
-        jobs: processes at once.
+        chosen: the families, none of which refuses the data; the runner's baseline goes on in any case.
+        runner: of the comparison.
         clock: of the comparison.
-        say: is called with a line for each fit.
-        cluster: where the fits run; None: here.
         seed: of the small fits, and of the rows that they see.
     """
     dense: list[Family] = [cls for cls in chosen if issubclass(cls, ApproximateDensity) and cls.name != "stack"]
-    rivals = [cls for cls in dense if cls.name != baseline]
+    rivals = [cls for cls in dense if cls.name != runner.baseline]
     left_out = [_given_up(cls, _without_density(cls)) for cls in chosen if cls not in dense]
-    most = FINALISTS if jobs > 1 else FINALISTS - 1
+    most = FINALISTS if runner.jobs > 1 else FINALISTS - 1
     if len(rivals) <= most:
-        return Heats(dense, left_out, [], [])
+        return SmallFits(dense, left_out)
     # Where reading and judging took long, the small fits still have a share of what is left.
     share = max(clock.left(SMALL), LATE * clock.left(FITTED))
-    tried, untried = _affordable(rivals, 0.8 * share * jobs)
-    budget = max(0.3, 0.8 * share * jobs / max(len(tried), 1))
+    tried, untried = _affordable(rivals, 0.8 * share * runner.jobs)
+    budget = max(0.3, 0.8 * share * runner.jobs / max(len(tried), 1))
     rows = _small(protocol, seed)
-    small = replace(protocol, train=rows, heat=True, budget=budget, deadline=time.time() + 1.2 * share)
-    floor = next(cls for cls in dense if cls.name == baseline)
-    say(f"small fits of {len(tried)} families, {budget:.1f} s each, to {len(rows):,} rows")
-    trials = {
-        t.family: t for t in run_trials(small, [(cls, seed) for cls in (floor, *tried)], jobs, baseline, say, cluster=cluster)
-    }
+    small = replace(protocol, train=rows, small=True, budget=budget, deadline=time.time() + 1.2 * share)
+    floor = next(cls for cls in dense if cls.name == runner.baseline)
+    runner.say(f"small fits of {len(tried)} families, {budget:.1f} s each, to {len(rows):,} rows")
+    trials = {trial.family: trial for trial in runner.run(small, [(cls, seed) for cls in (floor, *tried)])}
+    found = _choose(floor, tried, trials, most, protocol.train.space.dim)
+    found.given_up += left_out + [_given_up(cls, UNTRIED) for cls in untried]
+    times = len(protocol.train) / len(rows)
+    ended = {cls.name: trials[cls.name].history for cls in found.finalists if not trials[cls.name].error}
+    found.quick = {name: times * history.seconds for name, history in ended.items() if history.stopped != "max_seconds"}
+    return found
+
+
+def _choose(floor: Family, tried: Sequence[Family], trials: Mapping[str, Trial], most: int, dim: int) -> SmallFits:
+    """Return which of the families that were tried go on beside the baseline, and what is said of the others."""
     score = {name: _score(trial) for name, trial in trials.items()}
-    tried.sort(key=lambda cls: -score[cls.name])
-    late = [cls for cls in sorted(tried, key=_promise) if trials[cls.name].error == OUT_OF_TIME]
-    going = _finalists(tried, score, most, protocol.train.space.dim)
+    ordered = sorted(tried, key=lambda cls: -score[cls.name])
+    late = [cls for cls in sorted(ordered, key=_promise) if trials[cls.name].error == OUT_OF_TIME]
+    going = _finalists(ordered, score, most, dim)
     going += late[: most - len(going)]  # of which nothing is known, since the small fits ended too late for them
     first = max((score[cls.name] for cls in going), default=-math.inf)
     goal = max((_reached(trials[cls.name], score[cls.name]) for cls in going), default=-math.inf)
-    out = [cls for cls in tried if cls not in going]
-    given_up = [_loser(cls, trials[cls.name], score[cls.name], first) for cls in out]
-    within = max(CLOSE * (first - score[baseline]), 0.05)
+    out = [cls for cls in ordered if cls not in going]
+    within = max(CLOSE * (first - score[floor.name]), 0.05)
     close = [cls.name for cls in out if score[cls.name] > first - within]
     learning = [cls.name for cls in out if cls.name not in close and _may_reach(trials[cls.name], score[cls.name], goal)]
-    finalists = [floor, *going]
-    ended = {cls.name: trials[cls.name].history for cls in finalists if not trials[cls.name].error}
-    times = len(protocol.train) / len(rows)
-    quick = {name: times * history.seconds for name, history in ended.items() if history.stopped != "max_seconds"}
-    return Heats(finalists, given_up + left_out + [_given_up(cls, UNTRIED) for cls in untried], learning, close, quick)
+    given_up = [_loser(cls, trials[cls.name], score[cls.name], first) for cls in out]
+    return SmallFits([floor, *going], given_up, learning, close)
 
 
-def share_time(heats: Heats, jobs: int, seeds: int, clock: Clock) -> tuple[list[Family], dict[str, float]]:
+def share_time(small: SmallFits, jobs: int, seeds: int, clock: Clock) -> tuple[list[Family], dict[str, float]]:
     """Return the finalists beside the baseline in the order in which they start, and the seconds that each may train.
 
     Families whose small fits came to their end leave what they do not need to those that the clock ended.
 
     Args:
-        heats: the outcome of the small fits.
+        small: the outcome of the small fits.
         jobs: processes at once.
         seeds: how often each is fitted.
         clock: of the comparison.
     """
-    rivals, judging, left = heats.finalists[1:], JUDGED * clock.seconds, clock.left(FITTED)
+    rivals, judging, left = small.finalists[1:], JUDGED * clock.seconds, clock.left(FITTED)
     equal = left / max(math.ceil(len(rivals) * seeds / jobs), 1)
-    quick = [cls for cls in rivals if cls.name in heats.quick]
+    quick = [cls for cls in rivals if cls.name in small.quick]
     hungry = [cls for cls in rivals if cls not in quick]
-    needed = sum(min(heats.quick[cls.name], equal - judging) + judging for cls in quick)
+    needed = sum(min(small.quick[cls.name], equal - judging) + judging for cls in quick)
     more = min(left, (jobs * left / seeds - needed) / max(len(hungry), 1))
     spans = {cls.name: equal if cls in quick else max(equal, more) for cls in rivals}
     # Where processes are left for the quick ones, the others start at once; else they start when the quick ones have ended.
@@ -190,11 +178,11 @@ def share_time(heats: Heats, jobs: int, seeds: int, clock: Clock) -> tuple[list[
 def _small(protocol: Protocol, seed: int) -> Dataset:
     """Return the training rows of the small fits: some at random, or the last ones where the order matters."""
     train = protocol.train
-    if len(train) <= HEAT_ROWS:
+    if len(train) <= SMALL_ROWS:
         return train
     if protocol.ordered or train.space.sequence:
-        return train.rows(slice(len(train) - HEAT_ROWS, None))
-    return train.rows(torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:HEAT_ROWS])
+        return train.rows(slice(len(train) - SMALL_ROWS, None))
+    return train.rows(torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:SMALL_ROWS])
 
 
 def _affordable(rivals: Sequence[Family], seconds: float) -> tuple[list[Family], list[Family]]:
@@ -232,13 +220,13 @@ def _loser(cls: Family, trial: Trial, score: float, first: float) -> Row:
     return _given_up(cls, said.replace("-", "−"))
 
 
-def unsettled(heats: Heats, trials: Sequence[Trial], protocol: Protocol) -> str:
+def unsettled(small: SmallFits, trials: Sequence[Trial], protocol: Protocol) -> str:
     """Return a sentence on what more time might change; "" where nothing suggests that it would.
 
     Only what may come before the first is a doubt: of the first itself it is said that its figure may still improve.
 
     Args:
-        heats: of the comparison.
+        small: of the comparison.
         trials: of the finalists.
         protocol: of the comparison.
     """
@@ -257,10 +245,10 @@ def unsettled(heats: Heats, trials: Sequence[Trial], protocol: Protocol) -> str:
     said = []
     if cut := list(dict.fromkeys(cut)):
         said.append(f"{listed(cut)} might still have improved when the clock ended the training")
-    if heats.close:
-        said.append(f"{listed(heats.close)} {'was' if len(heats.close) == 1 else 'were'} given up close behind")
-    if heats.learning:
-        said.append(f"{listed(heats.learning)} {'was' if len(heats.learning) == 1 else 'were'} still learning when given up")
+    if small.close:
+        said.append(f"{with_verb(small.close, 'was', 'were')} given up close behind")
+    if small.learning:
+        said.append(f"{with_verb(small.learning, 'was', 'were')} still learning when given up")
     if said:
         return f"More time may change the order: {'; '.join(said)}."
     if any(_gain(trial) > 0.01 for trial in done if trial.family == first):
@@ -276,9 +264,9 @@ def _without_density(cls: Family) -> str:
 
 def _score(trial: Trial) -> float:
     """Return the mean log-density of the validation rows; minus infinity without one."""
-    if trial.error or trial.stopping is None or not len(trial.stopping):
+    if trial.error or trial.validation is None or not len(trial.validation):
         return -math.inf
-    value = float(np.mean(trial.stopping))
+    value = float(np.mean(trial.validation))
     return value if math.isfinite(value) else -math.inf
 
 
