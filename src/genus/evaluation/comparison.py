@@ -246,7 +246,7 @@ def _hurried(
         """Rewrite the page with what has ended, without pictures, where there is a folder."""
         if folder is None or all(trial.error for trial in trials):
             return
-        early = _report(setup, trials, {}, f"{left} still to come, so this is no verdict yet.")
+        early = _report(setup, trials, {}, f"This is no verdict yet: still to come are {left}.")
         for row in early.rows:
             row.samples = row.codes = None
         early.real = None
@@ -256,7 +256,7 @@ def _hurried(
     soon = replace(protocol, budget=max(1.0, AT_ONCE * clock.seconds))
     warm_up(jobs)
     trials = run_trials(soon, [(floor, seed) for seed in seeds], jobs, setup.baseline, say, cluster=cluster)
-    publish(trials, f"Small fits of {len(setup.fitted) - 1} families are")
+    publish(trials, "the small fits of all other families")
     heats = run_heats(protocol, setup.fitted, setup.baseline, jobs, clock, say, cluster, seeds[0])
     order, budgets = share_time(heats, jobs, len(seeds), clock)
     protocol = replace(
@@ -269,9 +269,9 @@ def _hurried(
 
     def rewrite(more: Sequence[Trial]) -> None:
         if len(more) < len(work):
-            publish([*trials, *more], f"{len(work) - len(more)} of {len(work)} fits are")
+            publish([*trials, *more], f"{len(work) - len(more)} of {len(work)} fits")
 
-    publish(trials, f"{len(work)} fits are")
+    publish(trials, f"all {len(work)} fits of those that go on")
     return setup, trials + run_trials(setup.protocol, work, jobs, setup.baseline, say, rewrite, cluster, trials)
 
 
