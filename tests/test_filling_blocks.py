@@ -1,4 +1,4 @@
-"""Tables of many rows, filled and predicted block by block: the same bytes whatever --jobs, in the order of the rows."""
+"""Tables of many rows, filled, predicted and scored block by block: the same bytes whatever --jobs, in the order of the rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def folder(tmp_path_factory: Any) -> Path:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules["genus.cli.impute"].__dict__, "BLOCK", 300)
+    for command in ("impute", "score"):
+        monkeypatch.setitem(sys.modules[f"genus.cli.{command}"].__dict__, "BLOCK", 300)
     monkeypatch.setattr("genus.questions.blocks.PREDICTED", 300)
 
 
@@ -115,6 +116,36 @@ def test_the_columns_of_the_data_stand_before_the_predictions_as_they_were_writt
     frame = genus.predict(genus.load(folder / "m.genus"), known.slice(0, 3), "plan")
     assert frame.table(beside=True).column_names == [*columns, "plan predicted"]
     assert frame.table().column_names == ["plan predicted"]
+
+
+def test_the_columns_of_the_data_stand_before_the_scores_as_they_were_written(folder: Path, tmp_path: Path) -> None:
+    path, command = tmp_path / "rows.csv", ("score", folder / "m.genus")
+    cells = [
+        (f"{i:04}", "" if i % 11 == 0 else f"{20 + i % 3 * 10}.0", "abc"[i % 3], '"a, ""b"""' if i % 2 else "7e1")
+        for i in range(1000)
+    ]
+    cells[650] = ("0650", "20.0", "unseen", "")
+    lines = [",".join(row) for row in cells]
+    path.write_text("\n".join(["id,age,plan,reason", *lines]) + "\n")
+    outs = {}
+    for jobs in (None, 1, 2):
+        done = run(*command, path, *(() if jobs is None else ("--jobs", jobs)))
+        assert done.code == 0, done.err
+        outs[jobs] = done.out
+        head, *rows = done.out.splitlines()
+        assert head == "id,age,plan,reason,log_density_exact,reason of genus"
+        assert [row.rsplit(",", 2)[0] for row in rows] == lines
+        assert [row.rsplit(",", 2)[1] == "-inf" for row in rows] == [i == 650 for i in range(1000)]
+    assert outs[1] == outs[2]
+    (tmp_path / "again.csv").write_text(outs[1])  # its own output: the older scores make way, the person's column stays
+    assert run(*command, tmp_path / "again.csv", "--jobs", 1).out == outs[1]
+    alone = run(*command, path, "--alone", "--jobs", 1).out.splitlines()
+    assert alone[0] == "row,log_density_exact,reason"
+    assert alone[1:] == [f"{i},{row.split(',')[-2]},{row.split(',')[-1]}" for i, row in enumerate(outs[1].splitlines()[1:])]
+    assert run(*command, folder / "rows.parquet", "--explain", "--out", tmp_path / "whole.parquet").code == 0
+    whole, known = pq.read_table(tmp_path / "whole.parquet"), pq.read_table(folder / "rows.parquet")
+    assert whole.column_names[:5] == ["id", "age", "plan", "log_density_exact", "reason"]
+    assert whole.select(known.column_names).to_pydict() == known.to_pydict()
 
 
 def test_known_numbers_are_written_with_the_zeros_that_they_came_with(tmp_path: Path) -> None:

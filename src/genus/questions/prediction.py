@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genus.codec import Codec
-from genus.codec.tabular import as_table
+from genus.codec.tabular import as_table, with_results
 from genus.errors import GenusError
 from genus.ladder import Calibration, GenerativeModel
 from genus.ladder.unknown import placeholder_row, unknown_entries
@@ -67,12 +67,7 @@ class Predicted:
             out |= {f"{self.column} low": pa.array(self.low), f"{self.column} high": pa.array(self.high)}
         if probabilities:
             out |= {f"{self.column}={value}": pa.array(share) for value, share in self.probabilities.items()}
-        if not beside or self.rows is None:
-            return pa.table(out)
-        rows = self.rows.drop_columns([name for name in out if name in self.rows.column_names])
-        for name, column in out.items():
-            rows = rows.append_column(name, column)
-        return rows
+        return pa.table(out) if not beside or self.rows is None else with_results(self.rows, out)
 
 
 def predict(
