@@ -1,4 +1,4 @@
-"""Tables of many rows, filled, predicted and scored block by block: the same bytes whatever --jobs, in the order of the rows."""
+"""Tables of many rows, filled, predicted and scored block by block: the same bytes whatever --jobs, rows in their order."""
 
 from __future__ import annotations
 
