@@ -14,6 +14,7 @@ import pytest
 from command import run
 
 import genus
+from genus.questions import prediction
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,37 @@ def test_known_numbers_are_written_with_the_zeros_that_they_came_with(tmp_path: 
     assert lines[62].startswith("4.0,")
     path.write_text("t,w\n1.125,\n2.0,1.50\n")  # more digits than the training data had are kept
     assert run("impute", tmp_path / "m.genus", path).out.splitlines()[1].startswith("1.125,")
+
+
+@pytest.mark.parametrize("column", ["age", "plan", "size"])
+def test_the_distributions_of_few_rows_are_held_at_once(column: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, 500)
+    size, plan = (kind + rng.normal(size=500)).tolist(), ["abc"[k] for k in kind]
+    rows: dict[str, Any] = {"size": size, "age": (20 + 10 * kind).tolist(), "plan": plan}
+    data = genus.read(rows, relations=False)
+    model = genus.build("mixture", data.space, components=3)
+    genus.fit(model, data, seed=0, progress=False)
+    whole, asked, given = genus.predict(model, rows, column), [], prediction.column_given
+
+    def counted(model: Any, x: Any, *more: Any, **options: Any) -> Any:
+        asked.append(len(x))
+        return given(model, x, *more, **options)
+
+    monkeypatch.setattr(prediction, "column_given", counted)
+    monkeypatch.setattr(prediction, "AT_ONCE", 70)
+    parts = genus.predict(model, rows, column)
+    assert (max(asked), sum(asked)) == (70, 500)
+    assert parts.probabilities.keys() == whole.probabilities.keys()
+    assert all(np.allclose(parts.probabilities[v], share) for v, share in whole.probabilities.items())
+    if whole.low is None:
+        assert (parts.value == whole.value).all()
+    else:
+        assert np.allclose(np.stack([parts.value, parts.low, parts.high]), np.stack([whole.value, whole.low, whole.high]))
+    blank = rows | {"age": [None] * 500, "plan": [None] * 500}  # drawn, in each part by random numbers of its own
+    drawn = genus.predict(model, blank, column)
+    assert len(drawn.value) == 500
+    assert drawn.table().equals(genus.predict(model, blank, column).table())
 
 
 def test_a_stream_is_asked_about_in_python_block_by_block(folder: Path) -> None:
