@@ -54,6 +54,7 @@ from genus.registry import families as all_families, family, refusal
 __all__ = ["compare"]
 
 PATIENCE = 60.0  # seconds of judging one family's samples, where its budget is less; more take fewer rows
+CALIBRATED = 2.0  # seconds of calibrating the winner's predictions, at least
 AT_ONCE = 0.05  # of the time, for fitting the baseline, of which the first page is
 SENSED, LEAST_SENSED = 0.04, 2.0  # of the time, or seconds of a budget, that features of images and sounds are trained
 
@@ -167,7 +168,7 @@ def _compared(
         whole = _report(setup, trials, reference_scores(setup.protocol, rest), outlook)
         if folder is not None and kept is not None:
             try:
-                keep_winner(whole, Path(kept), Path(folder), setup.protocol)
+                keep_winner(whole, Path(kept), Path(folder), setup.protocol, max(CALIBRATED, clock.left() / 2))
             except GenusError as error:  # hours of work are not lost for a file
                 whole.notes.append(Note(f"the winner could not be saved: {str(error).rstrip('.')}"))
     return whole

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 from genus.errors import DataError
 from genus.evaluation.trial import Protocol, stopping_rows
 from genus.ladder import GenerativeModel
+from genus.questions.prediction import predicted_rows
 from genus.questions.trust import Trust, keep_calibration, trust_in
 
 __all__ = ["calibrate_winner"]
 
+PROBE = 100  # rows whose predictions are timed
 
-def calibrate_winner(model: GenerativeModel, members: Sequence[GenerativeModel], protocol: Protocol, seed: int) -> Trust | None:
+
+def calibrate_winner(
+    model: GenerativeModel, members: Sequence[GenerativeModel], protocol: Protocol, seed: int, seconds: float = math.inf
+) -> Trust | None:
     """Keep with a model the calibration of the target, and return what it does to held-out rows.
 
     Args:
@@ -20,6 +27,7 @@ def calibrate_winner(model: GenerativeModel, members: Sequence[GenerativeModel],
         members: of which it is made, or itself.
         protocol: of the comparison; the rows that stop a training calibrate, the test rows tell.
         seed: of the training.
+        seconds: that it may take, by fewer rows.
 
     Returns:
         None where there is no target, no density, or no row that trained none of the members; then nothing is kept.
@@ -29,8 +37,16 @@ def calibrate_winner(model: GenerativeModel, members: Sequence[GenerativeModel],
         return None
     if any(one.held_out is None for one in members):  # what counts, counts all rows
         return None
+    test, most = protocol.test, max(len(held), len(protocol.test))
     try:
+        if seconds < math.inf:
+            begin, few = time.perf_counter(), held[: min(PROBE, len(held))]
+            predicted_rows(model, few.x, few.c, model.space.index(target))
+            most = int(len(few) * seconds / 2 / (time.perf_counter() - begin))
+            if most < PROBE:
+                return None
+        held = held[: min(most, len(held))]
         keep_calibration(model, held.x, held.c, target)
     except DataError:  # too few rows to say anything
         return None
-    return trust_in(model, protocol.test.x, protocol.test.c, target)
+    return trust_in(model, test.x[:most], None if test.c is None else test.c[:most], target)

@@ -33,11 +33,13 @@ FITTED = 0.88  # of the time, when the last trial should have ended
 JUDGED = 0.06  # of the time, for judging one family
 HEAT_ROWS = 4_000  # of training, in a small fit
 ENOUGH = 2.0  # seconds of a small fit, below which only the promising families are tried
-TRUSTED = ("trees", "pixelcnn")  # go on whatever a small fit says, which comes to its end only with more rows and time
+TRUSTED = ("pixelcnn", "trees")  # go on whatever a small fit says, which comes to its end only with more rows and time
+FORESTS = 256  # columns, above which trees have too little time for each to be trusted
 LATE = 0.2  # of the time that is left, for small fits, at least
 # What is tried first, so that the clock cuts off what mostly needs more time.
-PROMISING = ("naive-bayes", "trees", "gaussian-copula", "mixture", "chow-liu", "made", "hclt", "nsf", "maf", "pixelcnn", "gpt")
+PROMISING = ("naive-bayes", "pixelcnn", "trees", "gaussian-copula", "mixture", "chow-liu", "made", "hclt", "nsf", "maf", "gpt")
 FINALISTS = 4  # beside the baseline; of one process 3
+NEAR = 0.2  # of the distance of the first to the last, within which a family that the clock cut off may come first
 CLOSE = 0.02  # of the lead over the baseline, within which a family that was given up may be as good
 UNTRIED = "not tried, since the time was too short for all; name it in --families, or give more time"
 TENFOLD = 3  # doublings of the time, each of which may bring as much as the last one: what ten times as long might
@@ -146,14 +148,15 @@ def run_heats(
     score = {name: _score(trial) for name, trial in trials.items()}
     tried.sort(key=lambda cls: -score[cls.name])
     late = [cls for cls in sorted(tried, key=_promise) if trials[cls.name].error == OUT_OF_TIME]
-    going = _finalists(tried, score, most)
+    going = _finalists(tried, score, most, protocol.train.space.dim)
     going += late[: most - len(going)]  # of which nothing is known, since the small fits ended too late for them
     first = max((score[cls.name] for cls in going), default=-math.inf)
+    goal = max((_reached(trials[cls.name], score[cls.name]) for cls in going), default=-math.inf)
     out = [cls for cls in tried if cls not in going]
     given_up = [_loser(cls, trials[cls.name], score[cls.name], first) for cls in out]
     within = max(CLOSE * (first - score[baseline]), 0.05)
     close = [cls.name for cls in out if score[cls.name] > first - within]
-    learning = [cls.name for cls in out if cls.name not in close and _may_reach(trials[cls.name], score[cls.name], first)]
+    learning = [cls.name for cls in out if cls.name not in close and _may_reach(trials[cls.name], score[cls.name], goal)]
     finalists = [floor, *going]
     ended = {cls.name: trials[cls.name].history for cls in finalists if not trials[cls.name].error}
     times = len(protocol.train) / len(rows)
@@ -208,10 +211,10 @@ def _promise(cls: Family) -> int:
     return PROMISING.index(cls.name) if cls.name in PROMISING else len(PROMISING)
 
 
-def _finalists(tried: Sequence[Family], score: dict[str, float], most: int) -> list[Family]:
+def _finalists(tried: Sequence[Family], score: dict[str, float], most: int, dim: int) -> list[Family]:
     """Return the families that go on: of those with a score the trusted, then the best, the first of `tried` first."""
     able = [cls for cls in tried if score[cls.name] > -math.inf]
-    trusted = [cls for cls in able if cls.name in TRUSTED][:most]
+    trusted = [cls for cls in able if cls.name in TRUSTED and (cls.name != "trees" or dim <= FORESTS)][:most]
     return trusted + [cls for cls in able if cls not in trusted][: most - len(trusted)]
 
 
@@ -244,11 +247,12 @@ def unsettled(heats: Heats, trials: Sequence[Trial], protocol: Protocol) -> str:
     if not score:
         return ""
     first = max(score, key=lambda name: score[name])
+    goal = max(_reached(trial, score[first]) for trial in done if trial.family == first)
     cut = [
         trial.family
         for trial in done
         if trial.family != first
-        and (_may_reach(trial, score[trial.family], score[first]) or _shaped(trial, score, protocol.seconds(trial.family)))
+        and (_may_reach(trial, score[trial.family], goal) or _shaped(trial, score, protocol.seconds(trial.family)))
     ]
     said = []
     if cut := list(dict.fromkeys(cut)):
@@ -279,8 +283,9 @@ def _score(trial: Trial) -> float:
 
 
 def _shaped(trial: Trial, score: Mapping[str, float], seconds: float) -> bool:
-    """Return whether a training of hardly any evaluations, whose seconds shaped it, is in the better half of the scores."""
-    near = score[trial.family] > (max(score.values()) + min(score.values())) / 2
+    """Return whether a training of hardly any evaluations, whose seconds shaped it, came near the first."""
+    best, worst = max(score.values()), min(score.values())
+    near = score[trial.family] > best - NEAR * (best - worst)
     return near and len(trial.history.rows) < 4 and trial.history.steps > 0 and trial.history.seconds > 0.8 * seconds
 
 
@@ -292,7 +297,11 @@ def _gain(trial: Trial) -> float:
     return float(found[len(found) // 2] - min(found[len(found) // 2 :]))
 
 
+def _reached(trial: Trial, score: float) -> float:
+    """Return the log-density that a model of this one might have in ten times as long, by what it gained of late."""
+    return score + TENFOLD * _gain(trial)
+
+
 def _may_reach(trial: Trial, score: float, goal: float) -> bool:
-    """Return whether a model of this log-density might reach the goal in ten times as long, by what it gained of late."""
-    gain = _gain(trial)
-    return gain > 0.01 and score + TENFOLD * gain > goal
+    """Return whether a model of this log-density was still learning, and might reach the goal in ten times as long."""
+    return _gain(trial) > 0.01 and _reached(trial, score) > goal

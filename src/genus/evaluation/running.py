@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from genus.configurable import classes
 from genus.evaluation.cluster import Cluster
 from genus.evaluation.trial import Protocol, Trial, run_trial
-from genus.evaluation.workers import Parcel
+from genus.evaluation.workers import Bundle, Parcel
 from genus.ladder import GenerativeModel, registered_families
 
 __all__ = ["run_trials", "warm_up"]
@@ -87,9 +87,10 @@ def _run(protocol: Protocol, work: Sequence[tuple[Family, int]], jobs: int) -> I
     from joblib import Parallel, delayed
 
     parcels, own = _parcels(work)
-    # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray).
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from parallel(delayed(_run_in_worker)(protocol, cls.name, parcels[cls.name], own, seed) for cls, seed in work)
+    # Every trial limits its own threads, so that this holds on whatever backend is active (loky, Dask, Ray). Workers may write
+    # into their rows, of which they then have a copy.
+    parallel, bundle = Parallel(n_jobs=jobs, return_as="generator_unordered", mmap_mode="c"), Bundle.pack(protocol)
+    yield from parallel(delayed(_run_with_bundle)(bundle, cls.name, parcels[cls.name], own, seed) for cls, seed in work)
 
 
 def _parcels(work: Sequence[tuple[Family, int]]) -> tuple[dict[str, Parcel], list[Parcel]]:
@@ -118,6 +119,11 @@ def _run_far_away(
         trial = _run_in_worker(replace(protocol, folder=folder), name, parcel, own, seed)
         file = Path(folder) / f"{name}-{seed}.genus"
         return trial, file.read_bytes() if file.exists() else None
+
+
+def _run_with_bundle(bundle: Bundle, name: str, parcel: Parcel, own: Sequence[Parcel], seed: int) -> Trial:
+    """Return the trial of a family, whose protocol comes as a bundle."""
+    return _run_in_worker(bundle.unpack(), name, parcel, own, seed)
 
 
 def _run_in_worker(protocol: Protocol, name: str, parcel: Parcel, own: Sequence[Parcel], seed: int) -> Trial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import warnings
 from contextlib import suppress
@@ -28,7 +29,7 @@ DRAWS = "best.csv"
 COUNT = 1_000
 
 
-def keep_winner(report: Report, kept: Path, folder: Path, protocol: Protocol) -> None:
+def keep_winner(report: Report, kept: Path, folder: Path, protocol: Protocol, seconds: float = math.inf) -> None:
     """Write the model of the first place, and draws of it where the rows are a table; say so in the report.
 
     The stack of several is made of their files and weighted anew by the same rows; nothing is fitted.
@@ -38,6 +39,7 @@ def keep_winner(report: Report, kept: Path, folder: Path, protocol: Protocol) ->
         kept: the folder of all models of the comparison, family-seed.genus.
         folder: of the report.
         protocol: of the comparison.
+        seconds: that calibrating the predictions of the target may take.
     """
     first = report.best
     if first is None or not first.seeds:
@@ -57,7 +59,7 @@ def keep_winner(report: Report, kept: Path, folder: Path, protocol: Protocol) ->
     else:
         model = models[0]
         shutil.copyfile(files[0], folder / BEST)
-    trust = calibrate_winner(model, models, protocol, seed)
+    trust = calibrate_winner(model, models, protocol, seed, seconds)
     if trust is not None:
         save(model, folder / BEST)
     report.winner = {"family": first.family, "file": BEST, "seed": seed, "hyper": hyper_of(model)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pickle
 import sys
@@ -15,8 +16,11 @@ from types import ModuleType
 from typing import Any
 
 import cloudpickle
+import numpy as np
+import torch
+from torch import Tensor
 
-__all__ = ["Parcel"]
+__all__ = ["Bundle", "Parcel"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # Folders of genus and of Python; with a separator at the end, since another's name may begin like theirs.
@@ -24,6 +28,7 @@ KNOWN = tuple(
     os.path.join(os.path.abspath(folder), "")
     for folder in (str(PACKAGE), *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib")))
 )
+LARGE = 2**20  # bytes of a tensor that is sent as an array
 INSTALLED = ("site-packages", "dist-packages")  # folders that every worker finds by itself
 
 
@@ -64,6 +69,56 @@ class Parcel:
             with suppress(Exception):  # a class sent by value needs no module, but may need what its module registers
                 importlib.import_module(self.module)
         return pickle.loads(self.content)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Carry a value to worker processes, its large tensors as arrays: joblib writes each array to a file once and maps it into
+    every worker, so that all share one copy, where tensors would be pickled again for each task.
+    """
+
+    content: bytes
+    arrays: tuple[np.ndarray, ...]
+
+    @classmethod
+    def pack(cls, value: Any) -> Bundle:
+        """Return a bundle of a value.
+
+        >>> Bundle.pack(torch.arange(3)).unpack()
+        tensor([0, 1, 2])
+        """
+        file = io.BytesIO()
+        pickler = _ArrayPickler(file)
+        pickler.dump(value)
+        return cls(file.getvalue(), tuple(pickler.arrays))
+
+    def unpack(self) -> Any:
+        """Return the value; its large tensors are views of the arrays."""
+        return _ArrayUnpickler(io.BytesIO(self.content), self.arrays).load()
+
+
+class _ArrayPickler(cloudpickle.Pickler):
+    """Keep large tensors of the processor aside, as arrays that share their memory."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.arrays: list[np.ndarray] = []
+
+    def persistent_id(self, value: Any) -> int | None:
+        """Return the number of the array that stands for a large tensor; None for all else."""
+        if type(value) is not Tensor or value.device.type != "cpu" or value.numel() * value.element_size() < LARGE:
+            return None
+        self.arrays.append(value.detach().numpy())
+        return len(self.arrays) - 1
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, arrays: tuple[np.ndarray, ...]) -> None:
+        super().__init__(file)
+        self.arrays = arrays
+
+    def persistent_load(self, number: int) -> Tensor:
+        return torch.from_numpy(self.arrays[number])
 
 
 @contextmanager

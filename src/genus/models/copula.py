@@ -34,6 +34,7 @@ from genus.space import Real, Space
 __all__ = ["GaussianCopula"]
 
 MOST = 2048  # columns
+CORRELATED = 2**23  # numbers of the rows that correlations are learned from, at most; their scores take five times the memory
 SCORED = 1024  # rows that are turned into scores at a time
 LEAST_ROWS = 32  # that go through the columns together, however many these are: a step has a cost of its own
 AT_ONCE = 2**18  # numbers of all chains and columns together, which stay in the processor's cache
@@ -136,6 +137,8 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
         marginals.conclude()
         self._take(marginals)
         with isolated(seed, self):
+            if x.numel() > CORRELATED:
+                x = x[torch.randperm(len(x), generator=rng())[: max(1, CORRELATED // x.shape[1])].to(x.device)]
             found, ended = learn_correlations(self._columns, x, [*self.first, *self.order], budget)
         self.correlation.copy_(found)
         self.learned.fill_(True)

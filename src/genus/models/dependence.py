@@ -37,9 +37,10 @@ def mutual_informations(state: Tensor, sizes: Sequence[int]) -> Tensor:
     total, most = int(starts[-1]), max(1, int(OPERATIONS / float(starts[-1]) ** 2))
     if len(state) > most:
         state = state[torch.randperm(len(state), generator=rng())[:most].to(state.device)]
-    place = state + torch.as_tensor(starts[:-1], device=state.device)
+    first = torch.as_tensor(starts[:-1], device=state.device)
     column = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(state.device)
-    n, single = len(state), torch.bincount(place.flatten(), minlength=total).double()
+    n, blocks = len(state), state.split(min(ROWS, max(1, AT_ONCE // total)))
+    single = torch.stack([torch.bincount((rows + first).flatten(), minlength=total) for rows in blocks]).sum(0).double()
     seen = torch.zeros(len(sizes), dtype=torch.float64, device=state.device).index_add_(0, column, (single > 0).double())
     entropy = torch.zeros_like(seen).index_add_(0, column, torch.special.xlogy(single, single))
     both, at = torch.zeros(len(sizes), len(sizes), dtype=torch.float64, device=state.device), 0
@@ -47,8 +48,8 @@ def mutual_informations(state: Tensor, sizes: Sequence[int]) -> Tensor:
     while at < len(sizes):
         end = max(at + 1, int(np.searchsorted(starts, starts[at] + min(BLOCK, together), side="right")) - 1)
         counts = torch.zeros(int(starts[end] - starts[at]), total, device=state.device)
-        for rows in place.split(min(ROWS, together)):
-            whole = torch.zeros(len(rows), total, device=state.device).scatter_(1, rows, 1.0)
+        for rows in blocks:
+            whole = torch.zeros(len(rows), total, device=state.device).scatter_(1, rows + first, 1.0)
             counts += whole[:, starts[at] : starts[end]].T @ whole
         part = torch.zeros(len(counts), len(sizes), dtype=torch.float64, device=state.device)
         part.index_add_(1, column, torch.special.xlogy(counts.double(), counts))
