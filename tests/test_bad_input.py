@@ -274,7 +274,7 @@ def test_other_data_at_scoring_time(what: str, model: genus.GenerativeModel) -> 
         assert any(choice in done.err for choice in word.split("|")), done.err
     if what in ("off the lattice", "out of bounds", "an unseen level"):  # the others are scored
         assert done.code == 0
-        assert sorted(line.split(",")[1] == "-inf" for line in Path("scores.csv").read_text().splitlines()[1:]) == [False, True]
+        assert sorted("-inf" in line.split(",") for line in Path("scores.csv").read_text().splitlines()[1:]) == [False, True]
         return
     done.refused(1)
     assert not Path("scores.csv").exists()
@@ -283,7 +283,8 @@ def test_other_data_at_scoring_time(what: str, model: genus.GenerativeModel) -> 
 def test_more_columns_and_another_order_are_no_harm(model: genus.GenerativeModel) -> None:
     Path("more.csv").write_text("who,note,count,size\nann,hello,1,0.5\nbo,you,3,0.25\n")
     Path("same.csv").write_text("size,count,who\n0.5,1,ann\n0.25,3,bo\n")
-    assert run("score", "m.genus", "more.csv").out == run("score", "m.genus", "same.csv").out != ""
+    more, same = (run("score", "m.genus", f"{name}.csv", "--alone").out for name in ("more", "same"))
+    assert more == same != ""
 
 
 def test_images_of_another_shape() -> None:

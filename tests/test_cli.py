@@ -375,7 +375,7 @@ def test_a_table_of_text_does_not_fit_an_array_of_numbers(models: dict[str, Path
 
 
 def test_scores_are_those_of_the_model_and_say_what_they_are(models: dict[str, Path]) -> None:
-    done = run("score", models["exact"], "adult.csv")
+    done = run("score", models["exact"], "adult.csv", "--alone")
     rows = list(csv.DictReader(io.StringIO(done.out)))
     model = genus.load(models["exact"])
     expected = model.log_prob(genus.read("adult.csv", space=model.codec).x)
@@ -399,7 +399,7 @@ def test_a_bound_is_below_its_estimate(models: dict[str, Path]) -> None:
     assert np.allclose(bound["log_density"], expected.numpy(), rtol=1e-5)
     assert np.allclose(estimate["log_density"], model.log_evidence(x, samples=32, seed=0).numpy(), rtol=1e-5)
     assert len(bound["log_density"]) == bound["rows"] == 300
-    assert run("score", models["bound"], "adult.csv", "--samples", 2, "--out", "s.csv", "-q").err == ""
+    assert run("score", models["bound"], "adult.csv", "--samples", 2, "--alone", "--out", "s.csv", "-q").err == ""
     assert Path("s.csv").read_text().startswith("row,log_density_estimate\n")
 
 

@@ -1,4 +1,4 @@
-"""Tables of many rows, filled and predicted block by block: the same bytes whatever --jobs, in the order of the rows."""
+"""Tables of many rows, filled, predicted and scored block by block: the same bytes whatever --jobs, rows in their order."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from command import run
 
 import genus
+from genus.questions import prediction
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def folder(tmp_path_factory: Any) -> Path:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules["genus.cli.impute"].__dict__, "BLOCK", 300)
+    for command in ("impute", "score"):
+        monkeypatch.setitem(sys.modules[f"genus.cli.{command}"].__dict__, "BLOCK", 300)
     monkeypatch.setattr("genus.questions.blocks.PREDICTED", 300)
 
 
@@ -117,6 +119,36 @@ def test_the_columns_of_the_data_stand_before_the_predictions_as_they_were_writt
     assert frame.table().column_names == ["plan predicted"]
 
 
+def test_the_columns_of_the_data_stand_before_the_scores_as_they_were_written(folder: Path, tmp_path: Path) -> None:
+    path, command = tmp_path / "rows.csv", ("score", folder / "m.genus")
+    cells = [
+        (f"{i:04}", "" if i % 11 == 0 else f"{20 + i % 3 * 10}.0", "abc"[i % 3], '"a, ""b"""' if i % 2 else "7e1")
+        for i in range(1000)
+    ]
+    cells[650] = ("0650", "20.0", "unseen", "")
+    lines = [",".join(row) for row in cells]
+    path.write_text("\n".join(["id,age,plan,reason", *lines]) + "\n")
+    outs = {}
+    for jobs in (None, 1, 2):
+        done = run(*command, path, *(() if jobs is None else ("--jobs", jobs)))
+        assert done.code == 0, done.err
+        outs[jobs] = done.out
+        head, *rows = done.out.splitlines()
+        assert head == "id,age,plan,reason,log_density_exact,reason of genus"
+        assert [row.rsplit(",", 2)[0] for row in rows] == lines
+        assert [row.rsplit(",", 2)[1] == "-inf" for row in rows] == [i == 650 for i in range(1000)]
+    assert outs[1] == outs[2]
+    (tmp_path / "again.csv").write_text(outs[1])  # its own output: the older scores make way, the person's column stays
+    assert run(*command, tmp_path / "again.csv", "--jobs", 1).out == outs[1]
+    alone = run(*command, path, "--alone", "--jobs", 1).out.splitlines()
+    assert alone[0] == "row,log_density_exact,reason"
+    assert alone[1:] == [f"{i},{row.split(',')[-2]},{row.split(',')[-1]}" for i, row in enumerate(outs[1].splitlines()[1:])]
+    assert run(*command, folder / "rows.parquet", "--explain", "--out", tmp_path / "whole.parquet").code == 0
+    whole, known = pq.read_table(tmp_path / "whole.parquet"), pq.read_table(folder / "rows.parquet")
+    assert whole.column_names[:5] == ["id", "age", "plan", "log_density_exact", "reason"]
+    assert whole.select(known.column_names).to_pydict() == known.to_pydict()
+
+
 def test_known_numbers_are_written_with_the_zeros_that_they_came_with(tmp_path: Path) -> None:
     rows = [f"{i % 7}.{i % 2 * 5},{i % 5}.{i % 4 * 25:02}" for i in range(60)]
     path = tmp_path / "t.csv"
@@ -128,6 +160,37 @@ def test_known_numbers_are_written_with_the_zeros_that_they_came_with(tmp_path: 
     assert lines[62].startswith("4.0,")
     path.write_text("t,w\n1.125,\n2.0,1.50\n")  # more digits than the training data had are kept
     assert run("impute", tmp_path / "m.genus", path).out.splitlines()[1].startswith("1.125,")
+
+
+@pytest.mark.parametrize("column", ["age", "plan", "size"])
+def test_the_distributions_of_few_rows_are_held_at_once(column: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, 500)
+    size, plan = (kind + rng.normal(size=500)).tolist(), ["abc"[k] for k in kind]
+    rows: dict[str, Any] = {"size": size, "age": (20 + 10 * kind).tolist(), "plan": plan}
+    data = genus.read(rows, relations=False)
+    model = genus.build("mixture", data.space, components=3)
+    genus.fit(model, data, seed=0, progress=False)
+    whole, asked, given = genus.predict(model, rows, column), [], prediction.column_given
+
+    def counted(model: Any, x: Any, *more: Any, **options: Any) -> Any:
+        asked.append(len(x))
+        return given(model, x, *more, **options)
+
+    monkeypatch.setattr(prediction, "column_given", counted)
+    monkeypatch.setattr(prediction, "AT_ONCE", 70)
+    parts = genus.predict(model, rows, column)
+    assert (max(asked), sum(asked)) == (70, 500)
+    assert parts.probabilities.keys() == whole.probabilities.keys()
+    assert all(np.allclose(parts.probabilities[v], share) for v, share in whole.probabilities.items())
+    if whole.low is None:
+        assert (parts.value == whole.value).all()
+    else:
+        assert np.allclose(np.stack([parts.value, parts.low, parts.high]), np.stack([whole.value, whole.low, whole.high]))
+    blank = rows | {"age": [None] * 500, "plan": [None] * 500}  # drawn, in each part by random numbers of its own
+    drawn = genus.predict(model, blank, column)
+    assert len(drawn.value) == 500
+    assert drawn.table().equals(genus.predict(model, blank, column).table())
 
 
 def test_a_stream_is_asked_about_in_python_block_by_block(folder: Path) -> None:

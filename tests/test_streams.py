@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 300 rows, in the folder."""
     monkeypatch.setattr("genus.cli.jobs.BLOCK", 300)
+    monkeypatch.setitem(sys.modules["genus.cli.score"].__dict__, "BLOCK", 300)
     monkeypatch.chdir(folder)
 
 
@@ -119,7 +121,7 @@ def test_scores_of_many_rows_are_those_of_all_rows_at_once(source: str, jobs: in
     model = genus.load("model.genus")
     expected = model.log_prob(genus.read(rows, space=model.codec).x).numpy()
     assert np.allclose(found.column("log_density_exact").to_numpy(), expected, rtol=1e-12)
-    assert found.column("row").to_pylist() == list(range(1000))
+    assert found.select(rows.column_names).to_pydict() == rows.to_pydict()
     assert found.column("reason").null_count == 1000
     assert f"1,000 rows: {expected.mean():.4f} ± {expected.std(ddof=1) / 1000**0.5:.4f} nats a row (exact)" in done.err
 
@@ -132,7 +134,8 @@ def test_a_row_without_mass_is_found_in_whichever_block_it_is() -> None:
     assert "Rows without mass under the model (1)" in done.err
     assert "in the rows from 600 on, counted from there" in done.err
     found = list(csv.DictReader(Path("odd.csv").read_text().splitlines()))
-    assert [row["row"] for row in found if row["reason"]] == ["650"]
+    assert [i for i, row in enumerate(found) if row["reason"]] == [650]
+    assert found[650]["count"] == "1000000"
 
 
 def test_text_is_cut_between_rows_and_not_within_quotes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import genus
 from genus import Category, Lattice, Real, Space, Trees
+from genus.models.boosting import Turns
 from genus.models.particles import resample, run, run_until
 from genus.random import isolated, rng
 from genus.training import TrainingInterrupted
@@ -306,3 +307,18 @@ def test_small_steps_wait_for_a_gain_as_far_as_large_ones(monkeypatch: pytest.Mo
     monkeypatch.setattr(lightgbm, "early_stopping", seeing)
     genus.fit(Trees(PAIR, rate=rate, rounds=3), draw(PAIR, 200), progress=False)
     assert waited == {rounds}
+
+
+def test_columns_that_are_quick_leave_their_time_to_those_that_are_not() -> None:
+    """Ten columns, one of which takes more than half of the time that all need: with half as much again none is cut off."""
+    needed, clock = [1.0] * 5 + [15.0] + [1.0] * 4, [0.0]
+    turns = Turns([1.0] * 10, lambda: 36.0 - clock[0])
+    for done, seconds in enumerate(needed):
+        allowed = 36.0 - clock[0] - turns.spare(done)
+        assert seconds <= allowed, (done, allowed)
+        clock[0] += seconds
+    first = Turns([1.0] * 10, lambda: 36.0)
+    assert 36.0 - first.spare(0) == pytest.approx(3.24)  # a tenth of what is not kept, while nothing is known of the others
+    clock[0] = 40.0
+    assert turns.spare(5) == pytest.approx(3.6)  # what was overspent cannot be shared
+    assert Turns([1.0, 1.0], lambda: math.inf).spare(0) == 0.0

@@ -14,12 +14,7 @@ if TYPE_CHECKING:
     from genus.data import Dataset
     from genus.ladder import ApproximateDensity
 
-__all__ = ["alarm_limit", "as_lists", "check_columns", "explanation", "reasons", "score_columns", "split_columns"]
-
-
-def split_columns(columns: str | None) -> list[str]:
-    """Return "a, b" as ["a", "b"]."""
-    return [name.strip() for name in columns.split(",")] if columns is not None else []
+__all__ = ["alarm_limit", "as_lists", "check_columns", "explanation", "reasons", "score_columns"]
 
 
 def check_columns(model: ApproximateDensity, names: list[str], given_rest: bool, explain: bool, otherwise: bool) -> None:

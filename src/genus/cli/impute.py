@@ -10,12 +10,11 @@ import typer
 from genus.cli.asis import AsWritten
 from genus.cli.errors import UsageError
 from genus.cli.filling import FilledBlock, Filling, filled
-from genus.cli.inputs import codec_of, source_of
+from genus.cli.inputs import codec_of, source_of, split_names
 from genus.cli.jobs import BLOCK, in_order
 from genus.cli.options import Data, DrawSeed, Jobs, Model, RowOptions, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, table_writer
 from genus.cli.regions import fill_region
-from genus.cli.scoring import block_sources
 
 __all__ = ["impute"]
 
@@ -91,6 +90,7 @@ def impute(
     import torch
 
     from genus.files import load
+    from genus.questions.blocks import block_sources
 
     loaded = load(model)
     if not loaded.space.is_table:
@@ -102,7 +102,7 @@ def impute(
     if region or context or n:
         raise UsageError("--region, --context and -n are for images and sequences; of a table blanks are filled, or --columns")
     check_suffix(out)
-    chosen = [name.strip() for name in columns.split(",")] if columns is not None else None
+    chosen = split_names(columns)
     start = int(torch.randint(2**31, ())) if seed is None else seed
     task = Filling(loaded, reading.arguments(), chosen, times or (MEAN_DRAWS if mean else 1), mean, start, BLOCK)
     total = FilledBlock()

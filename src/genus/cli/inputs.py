@@ -54,8 +54,15 @@ def source_of(data: str) -> Any:
 
 
 def split_names(text: str | None) -> list[str] | None:
-    """Return the names of a text that has commas between them; None where there is no text."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    """Return the names of a text that has commas between them; None where there is no text.
+
+    Raises:
+        UsageError: the text holds no name, as that of a variable of the shell that is not set.
+    """
+    names = None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    if names == []:
+        raise UsageError(f"{text!r} holds no name; expected names with commas between them, such as A,B")
+    return names
 
 
 def find_family(name: str) -> type[GenerativeModel]:

@@ -124,9 +124,13 @@ def table_writer(path: Path | None, output: TableNotes | None = None) -> Iterato
         import pyarrow as pa
 
         parts: list[pa.Table] = []
-        yield parts.append
+
+        def keep(part: pa.Table) -> None:
+            _check_arrays(part, suffix)
+            parts.append(part)
+
+        yield keep
         whole = pa.concat_tables(parts)
-        _check_arrays(whole, suffix)
         with atomic_write(path) as temporary:
             _write_arrays(whole, temporary, suffix)
     elif path is None:
@@ -235,8 +239,11 @@ def without_formulas(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
 def _check_arrays(table: pa.Table, suffix: str) -> None:
     """Raise where an array cannot hold the columns."""
-    if suffix == ".npy" and not all(str(t) in ("double", "float", "bool") or "int" in str(t) for t in table.schema.types):
-        raise UsageError("a .npy file holds numbers alone, and there are columns of text; choose .csv or .parquet")
+    texts = [one.name for one in table.schema if not (str(one.type) in ("double", "float", "bool") or "int" in str(one.type))]
+    if suffix == ".npy" and texts:
+        raise UsageError(
+            f"a .npy file holds numbers alone, and there are columns of text, {texts[0]!r} first; choose .csv or .parquet"
+        )
 
 
 def _write_arrays(table: pa.Table, path: Path, suffix: str) -> None:

@@ -14,7 +14,6 @@ from genus.cli.inputs import source_of
 from genus.cli.jobs import in_order
 from genus.cli.options import Data, Jobs, Model, TableFile, TableOptions, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, table_writer
-from genus.cli.scoring import block_sources
 
 __all__ = ["predict"]
 
@@ -72,7 +71,7 @@ def predict(
 
     from genus.files import load, save
     from genus.questions import calibrate
-    from genus.questions.blocks import PREDICTED
+    from genus.questions.blocks import PREDICTED, block_sources
 
     loaded, given, source = load(model), reading.arguments(), source_of(data)
     if held_out is not None:

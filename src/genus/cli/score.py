@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genus.cli.columns import alarm_limit, as_lists, check_columns, split_columns
+from genus.cli.asis import AsWritten
+from genus.cli.columns import alarm_limit, as_lists, check_columns
 from genus.cli.errors import UsageError
-from genus.cli.inputs import source_of
-from genus.cli.jobs import in_order
+from genus.cli.inputs import source_of, split_names
+from genus.cli.jobs import BLOCK, in_order
 from genus.cli.options import Data, Jobs, Model, RowOptions, TableFile, TableOutput, shared_options
 from genus.cli.outputs import check_suffix, print_json, table_writer
-from genus.cli.scoring import Scored, Scoring, Totals, block_sources, scored
+from genus.cli.scoring import Scored, Scoring, Totals, scored
 from genus.errors import GenusError
 
 if TYPE_CHECKING:
@@ -51,15 +52,21 @@ def score(
         float | None,
         typer.Option(metavar="SHARE", help="Say which rows are odd, so that of ordinary rows at most this share is: .01, say."),
     ] = None,
+    alone: Annotated[
+        bool,
+        typer.Option("--alone", help="Write the scores alone, numbered, without the columns of the data before them."),
+    ] = False,
     jobs: Jobs = None,
     reading: RowOptions,
     output: TableOutput,
 ) -> None:
     """Give every row its log-density under a model, in nats.
 
-    Columns are found by name, those of the context too; others are ignored. The name of the column of results says what
-    it is: exact, a bound from below, or an estimate. A low value is an unusual row. Rows are counted from 0. A row that lacks
-    a value which no row lacked in training is scored by what it has, where the family can leave the rest out.
+    Columns are found by name, those of the context too. The name of the column of results says what it is: exact, a bound from
+    below, or an estimate. A low value is an unusual row. Rows come in the order of the table, all their columns before the
+    scores, those that the model does not know too, as in genus impute; with --alone, and of images and texts, the scores come
+    with the numbers of the rows, counted from 0. A row that lacks a value which no row lacked in training is scored by what it
+    has, where the family can leave the rest out.
     A number beyond a column's lattice, or between its points, has no mass under the model, nor has a row that breaks a
     relation which was found in training or declared: such a row's log-density is -inf.
     With --false-alarms a further column says which rows are odd: less likely than all but that share of the validation rows of
@@ -78,22 +85,26 @@ def score(
       genus score adult.genus adult.csv --explain --out odd.csv
       genus score adult.genus adult.csv --false-alarms .05 --out odd.csv
       genus score adult.genus adult.csv --jobs 4 --out scores.parquet
+      genus score adult.genus adult.csv --alone
       genus score adult.genus adult.csv --json
     """
     output.check_one_place(out)
     check_suffix(out)
 
+    from genus.questions.blocks import block_sources
+
     loaded = _loaded(model)
-    names = split_columns(columns)
+    names = split_names(columns) or []
     _check_online(loaded, online, samples)
     check_columns(loaded, names, given_rest, explain, online or samples is not None)
     limit = alarm_limit(loaded, false_alarms, bool(names) or online or samples is not None)
     if jobs is not None and (online or not loaded.space.is_table):
         raise UsageError("--jobs scores blocks of a table's rows, each for itself; leave it out")
     source = source_of(data)
-    task = Scoring(loaded, reading.arguments(), tuple(names or ()), given_rest, explain, online, samples, limit)
+    beside = loaded.space.is_table and not alone and not output.as_json
+    task = Scoring(loaded, reading.arguments(), tuple(names), given_rest, explain, online, samples, limit, beside)
     whole = output.as_json or online or not loaded.space.is_table
-    blocks = [(0, source, False)] if whole else block_sources(loaded, task.reading, source)
+    blocks = [(0, source, False)] if whole else block_sources(loaded, task.reading, source, BLOCK)
     total = Totals()
     if output.as_json:
         found = next(in_order(scored, task, blocks, jobs))
@@ -101,10 +112,11 @@ def score(
         drift = _drift(loaded, total, names)
         print_json(_told(found, total, samples, limit, drift))
     else:
+        written = AsWritten(source, task.reading, out, output)
         with table_writer(out, output) as write:
             for found in in_order(scored, task, blocks, jobs):
                 total.add(found)
-                write(found.table())
+                write(found.table() if found.data is None else written(found.table(), len(found.values), {}))
         drift = _drift(loaded, total, names)
     if total.impossible:
         output.note(

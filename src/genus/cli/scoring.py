@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from genus.cli import jobs
 from genus.cli.columns import explanation, reasons, score_columns
 from genus.cli.inputs import codec_of, context_codec_of
 from genus.errors import DataError, GenusError
@@ -18,10 +17,11 @@ if TYPE_CHECKING:
 
     from genus.codec.units import Unit
     from genus.data import Dataset
-    from genus.ladder import ApproximateDensity, GenerativeModel
+    from genus.ladder import ApproximateDensity
 
-__all__ = ["Scored", "Scoring", "Totals", "block_sources", "scored"]
+__all__ = ["Scored", "Scoring", "Totals", "scored"]
 
+DENSITY = "log_density_"  # begins the name of the column of log-densities
 KEPT = 100_000  # values that are compared with those of validation rows; twice as many at most
 
 
@@ -35,6 +35,7 @@ class Scoring:
         names: the columns to score; none: all of them.
         given_rest, explain, online, samples: the options of the command.
         limit: the log-density below which a row is odd; None where that is not asked for.
+        beside: whether the columns of a table stand before the scores.
     """
 
     model: ApproximateDensity
@@ -45,6 +46,7 @@ class Scoring:
     online: bool = False
     samples: int | None = None
     limit: float | None = None
+    beside: bool = False
 
     def read(self, source: Any, beyond: bool) -> Dataset:
         """Return data in the model's spaces."""
@@ -69,6 +71,7 @@ class Scored:
         partial: how many rows lack a value.
         why: what is wrong with the first row without mass.
         unit: in which people compare these data, as many elements a datum as those of the rows with mass.
+        data: the rows as they were read, where their columns stand before the scores.
     """
 
     start: int
@@ -79,13 +82,28 @@ class Scored:
     partial: int
     why: str
     unit: Unit
+    data: pa.Table | None = None
 
     def table(self) -> pa.Table:
-        """Return the results as columns."""
+        """Return the results as columns: after those of the data, or after the numbers of the rows."""
         import pyarrow as pa
 
-        numbers = pa.array(range(self.start, self.start + len(self.values)))
-        return pa.table({"row": numbers, f"log_density_{self.label}": self.values.numpy(), **self.more})
+        from genus.codec.tabular import with_results
+
+        results = {f"{DENSITY}{self.label}": self.values.numpy(), **self.more}
+        if self.data is None:
+            return pa.table({"row": pa.array(range(self.start, self.start + len(self.values))), **results})
+        return with_results(self.data, {_name_beside(name, self.data.column_names): v for name, v in results.items()})
+
+
+def _name_beside(name: str, columns: list[str]) -> str:
+    """Return the name of a result beside columns of the data, of which a person's own are kept; earlier scores make way.
+
+    >>> _name_beside("reason", ["age", "reason"]), _name_beside("reason", ["age", "log_density_exact", "reason"])
+    ('reason of genus', 'reason')
+    """
+    apart, scored_before = f"{name} of genus", any(column.startswith(DENSITY) for column in columns)
+    return apart if name in columns and (apart in columns or not scored_before) else name
 
 
 @dataclass
@@ -146,26 +164,8 @@ class Totals:
         return math.sqrt(self.squares / (self.fine - 1) / self.fine) if self.fine > 1 else math.nan
 
 
-def block_sources(
-    model: GenerativeModel, given: dict[str, Any], source: Any, rows: int | None = None
-) -> Iterator[tuple[int, Any, bool]]:
-    """Return the blocks of a table with the number of rows before each, and whether they are several.
-
-    Args:
-        model: whose columns they are.
-        given: the arguments of `genus.read`.
-        source: the table.
-        rows: of a block; None: as many as are drawn together.
-
-    What fits into one block, and what cannot be read part by part, is the source itself.
-    """
-    from genus.questions import blocks
-
-    return blocks.block_sources(model, given, source, rows or jobs.BLOCK)
-
-
 def scored(task: Scoring, block: tuple[int, Any, bool]) -> Scored:
-    """Return the log-densities of a block of `block_sources`.
+    """Return the log-densities of a block of `genus.questions.blocks.block_sources`.
 
     Raises:
         DataError: the rows do not fit the model's spaces; rows without mass do.
@@ -203,7 +203,17 @@ def _scored(task: Scoring, start: int, source: Any, several: bool) -> Scored:
         more |= {"odd": (values < task.limit).tolist()}
     where = f"in the rows from {start:,} on, counted from there: " if several and why else ""
     unit = Unit.of(codec_of(model), dataset.x[fine])
-    return Scored(start, values, fine, label, more, partial, where + why, unit)
+    return Scored(start, values, fine, label, more, partial, where + why, unit, _beside(task, dataset, several))
+
+
+def _beside(task: Scoring, dataset: Dataset, several: bool) -> pa.Table | None:
+    """Return the rows as they were read, of the same types in all blocks; None where the scores stand alone."""
+    from genus.codec.tabular import with_decimals_of
+    from genus.questions.blocks import steady
+
+    if not task.beside or dataset.table is None:
+        return None
+    return with_decimals_of(codec_of(task.model), steady(task.model, dataset.table) if several else dataset.table)
 
 
 def _texts(values: list[str | None]) -> pa.Array:

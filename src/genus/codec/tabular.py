@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from genus.codec.forms import ARRAYS, Form
 from genus.codec.stamps import type_of_time
 from genus.space import Category, Lattice, Time
 
-__all__ = ["DECIMALS", "as_table", "with_decimals_of"]
+__all__ = ["DECIMALS", "as_table", "with_decimals_of", "with_results"]
 
 DECIMALS = b"decimals"  # of a column, the format of its numbers, among the metadata of its field
 
@@ -55,6 +55,18 @@ def as_table(codec: Codec, x: Tensor, seed: int | None = None, known: pa.Table |
         form = Form("pyarrow", (type_name(pa.from_numpy_dtype(np.dtype(form.dtypes[0]))),) * len(codec.names))
         return replace(codec, form=form).decode(x, seed, start, known)
     return Codec(space, Form("pyarrow", tuple(type_name(dtype(kind)) for kind in space.kinds))).decode(x)
+
+
+def with_results(rows: pa.Table, results: Mapping[str, Any]) -> pa.Table:
+    """Return a person's table with columns of results after its own, of which those that have the name of a result make way.
+
+    >>> with_results(pa.table({"x": [1, 2], "y": [0, 0]}), {"y": [3, 4]}).to_pydict()
+    {'x': [1, 2], 'y': [3, 4]}
+    """
+    rows = rows.drop_columns([name for name in results if name in rows.column_names])
+    for name, column in results.items():
+        rows = rows.append_column(name, column if isinstance(column, pa.ChunkedArray) else pa.array(column))
+    return rows
 
 
 def _with_decimals(table: pa.Table, decimals: Sequence[str]) -> pa.Table:

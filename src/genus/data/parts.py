@@ -90,7 +90,7 @@ def table_parts(source: Any, options: Options) -> Parts | None:
         DataError: delimited text that cannot be read.
     """
     if isinstance(source, ds.Dataset):
-        return Parts("data", lambda: _tables(lambda: source.scanner(**AHEAD).to_batches(), "the dataset"))
+        return Parts("data", lambda: _tables(lambda: _file_by_file(source), "the dataset"))
     if not isinstance(source, str | os.PathLike):
         return None
     path = Path(source).expanduser()
@@ -140,11 +140,41 @@ def _of_files(folder: Path, files: list[Path], name: str) -> Parts | None:
 
 def _file_by_file(dataset: ds.Dataset) -> Iterator[pa.RecordBatch]:
     """Yield rows in the order of the files, which of Parquet are decoded page by page: a scan holds whole groups of rows."""
-    for fragment in dataset.get_fragments():
-        if isinstance(fragment, ds.ParquetFileFragment) and _alike(fragment.physical_schema, dataset.schema):
-            yield from _by_pages(fragment, dataset.schema)
-        else:  # a column is of another type
-            yield from fragment.scanner(schema=dataset.schema, **AHEAD).to_batches()
+    try:
+        fragments = list(dataset.get_fragments())
+    except ValueError:  # a data set with a filter, which no fragment knows
+        yield from dataset.scanner(**_ahead(dataset)).to_batches()
+        return
+    for fragment in fragments:
+        if (file := _pages_of(fragment, dataset.schema)) is None:
+            yield from fragment.scanner(schema=dataset.schema, **_ahead(fragment)).to_batches()
+        else:
+            try:
+                yield from _by_pages(file, fragment, dataset.schema)
+            finally:
+                file.close(force=True)  # what it reads from was opened for it
+
+
+def _ahead(source: ds.Dataset | ds.Fragment) -> dict[str, Any]:
+    """Return the options of a scan that holds few rows: of Parquet one group, unless a person has options of their own."""
+    form = getattr(source, "format", None)
+    if not isinstance(form, ds.ParquetFileFormat) or form.default_fragment_scan_options != ds.ParquetFragmentScanOptions():
+        return AHEAD
+    return {**AHEAD, "fragment_scan_options": ds.ParquetFragmentScanOptions(use_buffered_stream=True, **PAGES)}
+
+
+def _pages_of(fragment: ds.Fragment, wanted: pa.Schema) -> pq.ParquetFile | None:
+    """Return a fragment as a file of Parquet; None where a column is of another type, or only the data set can open it."""
+    if not isinstance(fragment, ds.ParquetFileFragment):
+        return None
+    try:
+        file = pq.ParquetFile(fragment.open(), **PAGES)
+    except (pa.ArrowException, OSError):  # it is encrypted, say
+        return None
+    if _alike(file.schema_arrow, wanted):
+        return file
+    file.close(force=True)
+    return None
 
 
 def _alike(schema: pa.Schema, wanted: pa.Schema) -> bool:
@@ -154,14 +184,13 @@ def _alike(schema: pa.Schema, wanted: pa.Schema) -> bool:
     return types and len(names) == len(schema) and len(set(wanted.names)) == len(wanted)
 
 
-def _by_pages(fragment: ds.ParquetFileFragment, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _by_pages(file: pq.ParquetFile, fragment: ds.ParquetFileFragment, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file with the columns of a data set: some may be in the names of folders, or lacking and so blank."""
     in_path, pool = ds.get_partition_keys(fragment.partition_expression), pa.default_memory_pool()
-    with pq.ParquetFile(fragment.path, **PAGES) as file:
-        whole = not in_path and file.schema_arrow.names == wanted.names
-        for batch in file.iter_batches(DECODED):
-            yield batch if whole else _completed(batch, wanted, in_path)
-            pool.release_unused()  # else it keeps what one group of rows needed while others are read
+    whole = not in_path and file.schema_arrow.names == wanted.names
+    for batch in file.iter_batches(DECODED, row_groups=[group.id for group in fragment.row_groups]):
+        yield batch if whole else _completed(batch, wanted, in_path)
+        pool.release_unused()  # else it keeps what one group of rows needed while others are read
 
 
 def _completed(batch: pa.RecordBatch, wanted: pa.Schema, in_path: dict[str, Any]) -> pa.RecordBatch:

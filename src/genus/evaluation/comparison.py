@@ -243,7 +243,7 @@ def _run_in_time(run: Comparison) -> list[Trial]:
         """Rewrite the page with what has ended, without pictures, where there is a folder."""
         if run.folder is None or all(trial.error for trial in trials):
             return
-        early = _report(run, trials, {}, f"{left} still to come, so this is no verdict yet.")
+        early = _report(run, trials, {}, f"This is no verdict yet: still to come are {left}.")
         for row in early.rows:
             row.samples = row.codes = None
         early.real = None
@@ -252,7 +252,7 @@ def _run_in_time(run: Comparison) -> list[Trial]:
     soon = replace(protocol, budget=max(1.0, AT_ONCE * clock.seconds))
     warm_up(runner.jobs)
     trials = runner.run(soon, [(family(runner.baseline), seed) for seed in seeds])
-    publish(trials, f"Small fits of {len(run.fitted) - 1} families are")
+    publish(trials, "the small fits of all other families")
     run.small = run_small_fits(protocol, run.fitted, runner, clock, seeds[0])
     order, budgets = share_time(run.small, runner.jobs, len(seeds), clock)
     budget, deadline = max(budgets.values(), default=soon.budget), clock.begin + FITTED * clock.seconds
@@ -263,9 +263,9 @@ def _run_in_time(run: Comparison) -> list[Trial]:
 
     def rewrite(more: Sequence[Trial]) -> None:
         if len(more) < len(work):
-            publish([*trials, *more], f"{len(work) - len(more)} of {len(work)} fits are")
+            publish([*trials, *more], f"{len(work) - len(more)} of {len(work)} fits")
 
-    publish(trials, f"{len(work)} fits are")
+    publish(trials, f"all {len(work)} fits of those that go on")
     return trials + runner.run(run.protocol, work, rewrite, trials)
 
 

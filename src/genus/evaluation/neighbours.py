@@ -28,6 +28,7 @@ __all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisat
 RECORDS = 50_000  # training and unseen rows in which neighbours are sought
 CELLS = 20_000_000  # rows times features of them
 BLOCK = 2**22  # pairwise distances held at once: 32 MB
+TRANSFORMED = 2**20  # numbers that are brought to the scale of distances at a time
 TREE = 6  # coordinates up to which a tree finds neighbours sooner than all distances do
 DECIMALS = 5  # of a distance in standardised units
 
@@ -52,7 +53,8 @@ class Memorisation(NamedTuple):
 
 def features(space: Space, x: Tensor) -> Tensor:
     """Return `Space.features` of x (N, *shape) as (N, F) float64, found in the precision of the data so that atoms are."""
-    return space.coordinates(x.detach().cpu().to(space.dtype)).double()
+    rows = x.detach().cpu().split(max(1, TRANSFORMED // max(1, space.dim)))  # charts hold several numbers for each
+    return torch.cat([space.coordinates(part.to(space.dtype)).double() for part in rows])
 
 
 def precision_recall_density_coverage(space: Space, real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhoods:

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Boosted", "BoostingOptions", "boost"]
+__all__ = ["Boosted", "BoostingOptions", "Turns", "boost"]
 
 # A leaf of a tree of LightGBM is not a leaf of a column (models/leaves.py), a value or bin that questions tell apart.
 FEWEST, FEW = 20, 4  # rows, and rows of the rarer answer, below which a question gets no trees
 LEAST, SHRINKAGE = 10, 3.0  # the fewest rows of a tree's leaf; LightGBM's lambda_l2, which draws its log-odds towards 0
 SEEN = 0.7  # the share of the columns that a tree sees
 PATIENCE = 1.0  # so many trees, times the rate, may pass without a better likelihood of the validation rows
+RESERVE = 0.1  # the share of the time that is kept for choosing slopes and for the evaluation
+TIMED, MARGIN = 4, 1.5  # columns by which the time of the others is told, which may be so many times as long
 PRIOR = 0.5  # rows that are added to those of each leaf of a column for the log-odds before any tree
 
 # LightGBM's parameters of every training: the data are bytes already, of which each value is a bin.
@@ -50,6 +52,31 @@ class Boosted(NamedTuple):
     feature: np.ndarray  # (T, 2^depth - 1) the byte that a node looks at, level by level
     threshold: np.ndarray  # (T, 2^depth - 1) a greater byte goes right; 255 sends every row left
     value: np.ndarray  # (T, 2^depth) the log-odds that a leaf of the tree adds
+
+
+class Turns:
+    """Share a limit of time among columns that are learned in turn.
+
+    A column has its part of the time that is left, by what the columns should cost; and where those before it took so little
+    that there is more than the others need, it has all that they do not.
+
+    Args:
+        cost: of every column, in the order of their turns, up to a factor.
+        left: () -> the seconds that are left, inf without a limit.
+    """
+
+    def __init__(self, cost: Sequence[float], left: Callable[[], float]) -> None:
+        self.cost, self.left, self.limit = np.asarray(cost), left, left()
+
+    def spare(self, done: int) -> float:
+        """Return how many seconds the column after so many others must leave; 0 without a limit."""
+        if math.isinf(self.limit):
+            return 0.0
+        kept, rest = RESERVE * self.limit, float(self.cost[done + 1 :].sum())
+        spare = max(0.0, self.left() - kept) * rest / (self.cost[done] + rest)
+        if done >= TIMED:
+            spare = min(spare, MARGIN * (self.limit - self.left()) * rest / float(self.cost[:done].sum()))
+        return kept + spare
 
 
 Rows = tuple[np.ndarray, np.ndarray]  # what the trees see, (n, features) uint8, and the leaves of the column, (n,)

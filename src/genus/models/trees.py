@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genus.errors import DataError, GenusError
 from genus.ladder import Learned, WithContext
 from genus.ladder.unknown import Filled, fill_unknown, rows_by_pattern
-from genus.models.boosting import Boosted, BoostingOptions, boost, empty
+from genus.models.boosting import Boosted, BoostingOptions, Turns, boost, empty
 from genus.models.chain_rule import checked_order
 from genus.models.leaves import ColumnLeaves
 from genus.models.orders import SeveralOrders, backwards, few_first
@@ -32,7 +32,6 @@ SMOOTH = (0.0, 0.5, 1.0)  # the shares of the slopes within bins that validation
 HELD = 0.1  # of the rows, held out where no validation rows are given
 ROWS = 256  # rows whose particles are handled together
 LEARNED = 150_000  # numbers that are expected to be learned in a second; of a short budget, rows beyond it are left out
-RESERVE = 0.1  # the share of the time that is kept for choosing slopes and for the evaluation
 
 
 class Trees(Learned, SeveralOrders, name="trees"):
@@ -151,9 +150,9 @@ class Trees(Learned, SeveralOrders, name="trees"):
         # that depends much on few others takes many trees.
         cost = [self.before + p + 10.0 + self.space.dim / 2 for _, p in work]
         boosted: list[list[list[Boosted]]] = [[[]] * self.space.dim for _ in self.orders]
-        limit = budget() if math.isfinite(budget()) else 0.0
+        turns = Turns(cost, budget)
         for done, (k, p) in enumerate(work):
-            stop = limit * (RESERVE + (1 - RESERVE) * sum(cost[done + 1 :]) / sum(cost))  # seconds to be left after this column
+            stop = turns.spare(done)
             boosted[k][int(self.orders[k, p])] = self._learn_column(k, p, parts, lambda stop=stop: budget() <= stop, seed)  # type: ignore[misc]
         self._take(boosted)
         for i, column in enumerate(self._columns):

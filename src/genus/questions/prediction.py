@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from genus.codec import Codec
-from genus.codec.tabular import as_table
+from genus.codec.tabular import as_table, with_results
 from genus.errors import GenusError
-from genus.ladder import Calibration, GenerativeModel
+from genus.ladder import ApproximateDensity, Calibration, GenerativeModel
 from genus.ladder.unknown import placeholder_row, unknown_entries
 from genus.questions.calibration import interval_of, measured, mended
 from genus.questions.conditional import ColumnGiven, column_given, points_of
@@ -25,6 +25,7 @@ from genus.space import Category, Time
 
 __all__ = ["Predicted", "by_mean", "calibrate", "calibration_of", "predict", "predicted_rows"]
 
+AT_ONCE = 4096  # rows whose distributions, of up to 256 values each, are held together
 FILLS = 5  # draws of the blanks of other columns, over which a prediction is averaged
 
 
@@ -67,12 +68,7 @@ class Predicted:
             out |= {f"{self.column} low": pa.array(self.low), f"{self.column} high": pa.array(self.high)}
         if probabilities:
             out |= {f"{self.column}={value}": pa.array(share) for value, share in self.probabilities.items()}
-        if not beside or self.rows is None:
-            return pa.table(out)
-        rows = self.rows.drop_columns([name for name in out if name in self.rows.column_names])
-        for name, column in out.items():
-            rows = rows.append_column(name, column)
-        return rows
+        return pa.table(out) if not beside or self.rows is None else with_results(self.rows, out)
 
 
 def predict(
@@ -119,19 +115,37 @@ def predict(
         fields, rows = by_relation
         return replace(Predicted(column, *fields), rows=rows)
     i = model.space.index(column)
-    codec, given, _, reasons, rows = _given(model, source, i, reading)
-    numbers = by_mean(model, i, given)
+    asked = _Rows.read(model, source, i, reading)
     calibration = model.calibrations.get(column) if calibrated else None
     if held_out is not None:
-        calibration = calibration_of(model, i, _given(model, held_out, i, reading)[1:3], level)
-    if calibration is not None:
-        given = mended(given, calibration)
-    decoded = _decoded(codec, i, given.values)
+        calibration = calibration_of(model, i, _Rows.read(model, held_out, i, reading).given(), level)
+    parts = [_predicted(asked, column, given, level, calibration) for given in asked.parts()]
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        value=np.concatenate([part.value for part in parts]),
+        low=_joined([part.low for part in parts]),
+        high=_joined([part.high for part in parts]),
+        probabilities={v: np.concatenate([part.probabilities[v] for part in parts]) for v in parts[0].probabilities},
+    )
+
+
+def _joined(ends: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Return ends of intervals of all parts, or None where there are none."""
+    found = [end for end in ends if end is not None]
+    return np.concatenate(found) if found else None
+
+
+def _predicted(asked: _Rows, column: str, given: ColumnGiven, level: float, calibration: Calibration | None) -> Predicted:
+    """Return predictions of a part of the rows, by the distributions of the column in them."""
+    given = given if calibration is None else mended(given, calibration)
+    decoded, numbers = _decoded(asked.codec, asked.i, given.values), by_mean(asked.model, asked.i, given)
     value = given.mean.numpy() if numbers else np.array(decoded, dtype=object)[given.log_share.argmax(1).numpy()]
-    low, high = _interval(codec, i, given, level, calibration) if numbers else (None, None)
+    low, high = _interval(asked.codec, asked.i, given, level, calibration) if numbers else (None, None)
     shares = given.log_share.exp().numpy()
     probabilities = {v: shares[:, k] for k, v in enumerate(decoded)} if given.label == "exact" else {}
-    return Predicted(column, value, low, high, probabilities, level, given.label, reasons, calibration, rows)
+    return Predicted(column, value, low, high, probabilities, level, given.label, asked.reasons, calibration, asked.table)
 
 
 def calibrate(model: GenerativeModel, held_out: Any, column: str, level: float = 0.9, **reading: Any) -> Calibration:
@@ -163,7 +177,7 @@ def calibrate(model: GenerativeModel, held_out: Any, column: str, level: float =
     True
     """
     i = model.space.index(column)
-    calibration = calibration_of(model, i, _given(model, held_out, i, reading)[1:3], level)
+    calibration = calibration_of(model, i, _Rows.read(model, held_out, i, reading).given(), level)
     model.calibrations = {**model.calibrations, column: calibration}
     return calibration
 
@@ -194,32 +208,68 @@ def _interval(
     return low.clamp(least, most).numpy(), high.clamp(least, most).numpy()
 
 
-def _given(
-    model: GenerativeModel, source: Any, i: int, reading: dict[str, Any]
-) -> tuple[Codec, ColumnGiven, Tensor, dict[str, int], pa.Table | None]:
-    """Read a table, and return the distribution of column i in its rows.
+@dataclass(frozen=True)
+class _Rows:
+    """Holds the rows of which a column is to be predicted.
 
-    Returns:
-        The model's codec, the distribution, the values (N,) that the rows have in the column, in words which values the model
-        has no place for, and the table as it was read.
+    Attributes:
+        model: the model.
+        i: the column.
+        codec: the model's.
+        x: (N, D), NaN where blank or where the model has no place for a value: a level that training never saw is drawn anew.
+        c: their contexts, or None.
+        absent: the columns that the table lacks: they say nothing, whatever their blanks mean.
+        reasons: in words which values the model has no place for.
+        table: the table as it was read.
     """
-    codec, data = read_for(model, source, True, reading)
-    odd, reasons = odd_entries(model.space, data.x, leave_out=i)
-    present = {*(data.table.column_names if data.table is not None else ())}
-    # A column that the table lacks says nothing, whatever its blanks mean.
-    absent = [j for j, n in enumerate(model.space.names or ()) if n in codec.column_names and n not in present]
-    # A level that training never saw is drawn anew, as a blank is.
-    distribution, truth = predicted_rows(model, data.x.masked_fill(odd, math.nan), data.c, i, absent)
-    return codec, distribution, truth, reasons, data.table
+
+    model: GenerativeModel
+    i: int
+    codec: Codec
+    x: Tensor
+    c: Tensor | None
+    absent: list[int]
+    reasons: dict[str, int]
+    table: pa.Table | None
+
+    @classmethod
+    def read(cls, model: GenerativeModel, source: Any, i: int, reading: dict[str, Any]) -> _Rows:
+        """Read a table for a model of which column i is asked."""
+        codec, data = read_for(model, source, True, reading)
+        odd, reasons = odd_entries(model.space, data.x, leave_out=i)
+        present = {*(data.table.column_names if data.table is not None else ())}
+        absent = [j for j, n in enumerate(model.space.names or ()) if n in codec.column_names and n not in present]
+        return cls(model, i, codec, data.x.masked_fill(odd, math.nan), data.c, absent, reasons, data.table)
+
+    def given(self) -> tuple[ColumnGiven, Tensor]:
+        """Return the distribution of the column in all rows, and the values (N,) that they have in it."""
+        return predicted_rows(self.model, self.x, self.c, self.i, self.absent)
+
+    def parts(self) -> Iterator[ColumnGiven]:
+        """Yield the distribution of the column in `AT_ONCE` rows after another, all of the same values."""
+        points = points_of(self.model, self.c, self.i) if isinstance(self.model, ApproximateDensity) else None
+        for number, at in enumerate(range(0, max(len(self.x), 1), AT_ONCE)):
+            rows = slice(at, at + AT_ONCE)
+            c = None if self.c is None else self.c[rows]
+            # Each part has seeds of its own: otherwise blanks of two parts would be drawn by the same random numbers.
+            yield predicted_rows(self.model, self.x[rows], c, self.i, self.absent, points, FILLS * number)[0]
 
 
 def predicted_rows(
-    model: GenerativeModel, x: Tensor, c: Tensor | None, i: int, absent: Sequence[int] = ()
+    model: GenerativeModel,
+    x: Tensor,
+    c: Tensor | None,
+    i: int,
+    absent: Sequence[int] = (),
+    points: tuple[Tensor, Tensor] | None = None,
+    seed: int = 0,
 ) -> tuple[ColumnGiven, Tensor]:
     """Return the distribution of column i given the others of rows x (N, D), and the values (N,) that they have in it.
 
     Args:
         absent: columns of which nothing is known.
+        points: as of `column_given`.
+        seed: of the draws of other blanks.
     """
     space, x = model.space, x.clone()
     unknown = unknown_entries(space, x)
@@ -227,20 +277,29 @@ def predicted_rows(
     truth = x[:, i].double().masked_fill(unknown[:, i], math.nan)
     unknown[:, i] = True
     x[:, i] = placeholder_row(space, x)[i]
-    return _averaged(model, x, unknown, c, i), truth
+    return _averaged(model, x, unknown, c, i, points, seed), truth
 
 
-def _averaged(model: GenerativeModel, x: Tensor, unknown: Tensor, c: Tensor | None, i: int) -> ColumnGiven:
+def _averaged(
+    model: GenerativeModel,
+    x: Tensor,
+    unknown: Tensor,
+    c: Tensor | None,
+    i: int,
+    points: tuple[Tensor, Tensor] | None,
+    seed: int,
+) -> ColumnGiven:
     """Return the distribution of column i, averaged over draws of the other unknown entries, bool (N, D)."""
     others = unknown.clone()
     others[:, i] = False
     rows = others.any(1)
     if not bool(rows.any()):
-        return column_given(model, x, c, i, values=False)
-    points, (c_whole, c_part) = points_of(model, c, i), (None, None) if c is None else (c[~rows], c[rows])
+        return column_given(model, x, c, i, values=False, points=points)
+    points = points_of(model, c, i) if points is None else points
+    c_whole, c_part = (None, None) if c is None else (c[~rows], c[rows])
     parts = []
     for k in range(FILLS):
-        filled = model.fill(x[rows], c_part, unknown[rows], seed=k).x.to(x)
+        filled = model.fill(x[rows], c_part, unknown[rows], seed=seed + k).x.to(x)
         filled[:, i] = x[rows, i]
         given = column_given(model, filled, c_part, i, values=False, points=points)
         parts.append(given.log_share)
