@@ -119,10 +119,7 @@ def compare(
         cluster=cluster,
     )
     name_command(report, data)
-    # First the results, then the folder: if that fails, hours of work can still be read.
-    output.print_report(report, width=120)
-    page = report.write(out)
-    output.note(f"\nThe report is in {page}; its numbers are in {page.with_name('report.json')}.")
+    output.write_report(report, out)
     if report.winner:
         draws = f", 1,000 draws in {out / report.winner['draws']}" if "draws" in report.winner else ""
         output.note(

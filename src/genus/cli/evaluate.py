@@ -61,9 +61,7 @@ def evaluate(
         kinds=column_kinds(kinds),
         **{name: value for name, value in reading.arguments().items() if value},
     )
-    output.print_report(report, width=120)
-    page = report.write(out)
-    output.note(f"\nThe report is in {page}; its numbers are in {page.with_name('report.json')}.")
+    output.write_report(report, out)
 
 
 def named_files(words: Sequence[str]) -> dict[str, str]:

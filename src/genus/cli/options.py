@@ -87,6 +87,12 @@ class Output:
             parts = console.render(report)
             console.print(Segments([Segment(printable(part.text), part.style, part.control) for part in parts]))
 
+    def write_report(self, report: Any, folder: Path) -> None:
+        """Print a report of families or samples, then write it to a folder: if that fails, hours of work can still be read."""
+        self.print_report(report, width=120)
+        page = report.write(folder)
+        self.note(f"\nThe report is in {page}; its numbers are in {page.with_name('report.json')}.")
+
 
 @dataclass(frozen=True)
 class TableOutput(Output):

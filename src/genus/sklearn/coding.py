@@ -1,4 +1,4 @@
-"""`transform`: the codes of latent-variable models, and the z of flows."""
+"""Give estimators `transform`: the codes of latent-variable models, and the z of flows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genus.models.flow import NormalisingFlow
 from genus.models.latent import LatentVariable
 from genus.sklearn.names import known_family
 
-__all__ = ["Codes", "has_code"]
+__all__ = ["GivesCodes", "has_code"]
 
 
 def has_code(self: Any) -> bool:
@@ -28,7 +28,7 @@ def has_code(self: Any) -> bool:
     return True
 
 
-class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class GivesCodes(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Give an estimator `transform`, where its family has codes.
 
     A code is what a latent-variable model or a flow maps a row to: the mean of q(z | x), or z. A subclass has `family`,
@@ -76,4 +76,4 @@ class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
 # scikit-learn wraps the methods for `set_output` while the class is made, and takes plain functions alone.
 for _name in ("transform", "fit_transform", "get_feature_names_out"):
-    setattr(Codes, _name, available_if(has_code)(getattr(Codes, _name)))
+    setattr(GivesCodes, _name, available_if(has_code)(getattr(GivesCodes, _name)))

@@ -18,16 +18,16 @@ from torch import Tensor
 from genus.data import Dataset
 from genus.data.tails import Tails
 from genus.errors import DataError
-from genus.ladder import BOUND_DRAWS, ApproximateDensity, GenerativeModel, TractableDensity, isolated, map_batches
+from genus.ladder import BOUND_DRAWS, ApproximateDensity, Counted, GenerativeModel, TractableDensity, isolated, map_batches
 from genus.ladder.functions import counted_threads
 from genus.random import draw_indices
 from genus.registry import build, family, hyper_parameters, suggested
-from genus.sklearn.coding import Codes
+from genus.sklearn.coding import GivesCodes
 from genus.sklearn.names import check_names, distinct_labels, known_family, label_codes
 from genus.sklearn.questions import AnswersQuestions
 from genus.sklearn.rownoise import log_weights
 from genus.sklearn.tables import Wish
-from genus.sklearn.weights import checked_weights, count, draws, repeated, streams, weighs
+from genus.sklearn.weights import checked_weights, count, draws, repeated, weighs
 from genus.space import Category, Real, Space
 from genus.training import History, fit
 
@@ -51,12 +51,12 @@ def _is_classifier(self: DensityEstimator) -> bool:
 
 def _is_streamed(self: DensityEstimator) -> bool:
     known = known_family(self.family)
-    if known is not None and not streams(known):
+    if known is not None and not issubclass(known, Counted):
         raise AttributeError(f"The family {self.family!r} does not learn by counting, so it needs all rows at once; use fit.")
     return True
 
 
-class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
+class DensityEstimator(GivesCodes, DensityMixin, AnswersQuestions):
     """Fit a generative model of any family as a scikit-learn estimator: of p(x), or of p(x | y) with labels y.
 
     X is a table: an array or tensor (n, d), a list of lists, a frame (pandas, polars, pyarrow), a dictionary of columns or
@@ -270,7 +270,7 @@ class DensityEstimator(Codes, DensityMixin, AnswersQuestions):
         # In double precision a score does not depend on the rows beside it, as scikit-learn expects, to 1e-7 and below.
         self.model_, self.space_, self.likelihood_ = model.double(), data.space, model.info.likelihood
         self.history_, self.n_iter_ = history, history.steps
-        self._unseen = Tails(data)
+        self._tails = Tails(data)
         if classes is not None:
             self.classes_: np.ndarray = classes
         elif hasattr(self, "classes_"):

@@ -82,10 +82,9 @@ class ReadsTables(BaseEstimator):
     def _encoded(self, X: Any) -> tuple[Tensor, Tensor]:
         """Return x (n, *shape) inside the space, and the terms (n,) that its tails add to the log-density.
 
-        They come from the `Tails` that a subclass keeps as `_unseen` in its `fit`.
+        They come from the `Tails` that a subclass keeps as `_tails` in its `fit`.
         """
-        columns = self._fitted_columns(X)
-        return self._unseen(columns)
+        return self._tails(self._fitted_columns(X))
 
     def _fitted_columns(self, X: Any) -> Any:
         """Return the columns of X that were read in `fit`, by their names then."""

@@ -78,7 +78,7 @@ class TwoSampleTest(ReadsTables):
             DataError: the data cannot be read.
         """
         data = self._read(X)
-        self._unseen = Tails(data)
+        self._tails = Tails(data)
         self.reference_ = self._numbers(X)
         return self
 
@@ -88,7 +88,7 @@ class TwoSampleTest(ReadsTables):
         Raises:
             DataError: a sample has fewer than 8 rows, or X cannot be read.
         """
-        first, second = (self._numbers(X) if k else self.reference_ for k in range(2))
+        first, second = self.reference_, self._numbers(X)
         if min(len(first), len(second)) < LEAST:
             raise DataError(f"A two-sample test needs {LEAST} rows of each; got {len(first)} and {len(second)}.")
         state = check_random_state(self.random_state)
@@ -104,5 +104,5 @@ class TwoSampleTest(ReadsTables):
     def _numbers(self, X: Any) -> np.ndarray:
         """Return X as numbers (n, d): levels as their places, NaN where missing."""
         columns = self._fitted_columns(X)
-        x = self._unseen.codec.encode(columns, beyond=True)
+        x = self._tails.codec.encode(columns, beyond=True)
         return np.nan_to_num(x.double().numpy(), nan=np.nan, posinf=NO_PLACE, neginf=-NO_PLACE)

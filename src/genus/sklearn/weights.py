@@ -16,7 +16,7 @@ from genus.ladder import Composed, Counted, GenerativeModel, Learned
 from genus.models import NaiveBayes
 from genus.training import History
 
-__all__ = ["checked_weights", "count", "draws", "repeated", "streams", "weighs"]
+__all__ = ["checked_weights", "count", "draws", "repeated", "weighs"]
 
 
 def checked_weights(sample_weight: Any, rows: int) -> np.ndarray | None:
@@ -38,14 +38,9 @@ def checked_weights(sample_weight: Any, rows: int) -> np.ndarray | None:
     return weights
 
 
-def streams(family: type[GenerativeModel]) -> bool:
-    """Return whether a family learns by counting rows once, so that rows may come in parts."""
-    return issubclass(family, Counted)
-
-
 def weighs(family: type[GenerativeModel]) -> bool:
     """Return whether a family counts a row as often as its weight says."""
-    return streams(family) and cast(type[Counted], family).weighs
+    return issubclass(family, Counted) and family.weighs
 
 
 def draws(family: type[GenerativeModel], weights: np.ndarray | None) -> bool:
@@ -74,7 +69,7 @@ def count(model: GenerativeModel, x: Tensor, c: Tensor | None, weights: np.ndarr
     """Add rows to the statistics of a model that learns by counting them once, and conclude.
 
     Args:
-        model: whose family `streams`.
+        model: of a `Counted` family.
         x: (n, *shape).
         c: (n, *context.shape) or None.
         weights: (n,), of a family that `weighs`; None: each row counts once.

@@ -1,4 +1,4 @@
-"""Running the pages of the tour."""
+"""Run the pages of the tour."""
 
 from __future__ import annotations
 
