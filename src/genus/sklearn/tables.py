@@ -84,7 +84,8 @@ class ReadsTables(BaseEstimator):
 
         They come from the `Tails` that a subclass keeps as `_tails` in its `fit`.
         """
-        return self._tails(self._fitted_columns(X))
+        columns = self._fitted_columns(X)  # which first checks that there are tails
+        return self._tails(columns)
 
     def _fitted_columns(self, X: Any) -> Any:
         """Return the columns of X that were read in `fit`, by their names then."""
