@@ -51,7 +51,7 @@ class Outcome:
     @property
     def families(self) -> list[dict[str, Any]]:
         """The rows with a place by density, the first first, stacks left out."""
-        placed = [row for row in self.report["rows"] if row["place"] and row["by"] == "density" and row["family"] != "stack"]
+        placed = [row for row in self.report["rows"] if row["place"] and row["by"] == "density" and not _is_stack(row)]
         return sorted(placed, key=lambda row: row["place"])
 
     @property
@@ -149,6 +149,10 @@ def memory(root: int) -> float:
 def seconds(asked: str) -> float:
     """The seconds of a time such as 90s, 2m, 1h."""
     return float(asked[:-1]) * {"s": 1, "m": 60, "h": 3600}[asked[-1]]
+
+
+def _is_stack(row: dict[str, Any]) -> bool:
+    return str(row["family"]).startswith("stack")
 
 
 def _tied(first: dict[str, Any], row: dict[str, Any]) -> bool:

@@ -224,13 +224,13 @@ def test_models_that_count_score_on_one_thread_and_others_on_all() -> None:
 
 def test_reading_measures_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    measured = reading.measured
+    measure_table = reading.measure_table
 
     def seeing(*arguments: Any) -> Any:
         seen.append(torch.get_num_threads())
-        return measured(*arguments)
+        return measure_table(*arguments)
 
-    monkeypatch.setattr(reading, "measured", seeing)
+    monkeypatch.setattr(reading, "measure_table", seeing)
     with torch_threads(2):
         genus.read({"a": [1.5, 2.25, 3.0], "b": ["x", "y", "x"]})
         assert torch.get_num_threads() == 2

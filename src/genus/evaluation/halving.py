@@ -143,11 +143,11 @@ def _choose(floor: Family, tried: Sequence[Family], trials: Mapping[str, Trial],
     going = _finalists(ordered, score, most, dim)
     going += late[: most - len(going)]  # of which nothing is known, since the small fits ended too late for them
     first = max((score[cls.name] for cls in going), default=-math.inf)
-    goal = max((_reached(trials[cls.name], score[cls.name]) for cls in going), default=-math.inf)
+    goal = max((_reached(trials[cls.name], score[cls.name], 1) for cls in going), default=-math.inf)
     out = [cls for cls in ordered if cls not in going]
     within = max(CLOSE * (first - score[floor.name]), 0.05)
     close = [cls.name for cls in out if score[cls.name] > first - within]
-    learning = [cls.name for cls in out if cls.name not in close and _may_reach(trials[cls.name], score[cls.name], goal)]
+    learning = [cls.name for cls in out if cls.name not in close and _may_reach(trials[cls.name], score[cls.name], goal, 1)]
     given_up = [_loser(cls, trials[cls.name], score[cls.name], first) for cls in out]
     return SmallFits([floor, *going], given_up, learning, close)
 
@@ -285,11 +285,14 @@ def _gain(trial: Trial) -> float:
     return float(found[len(found) // 2] - min(found[len(found) // 2 :]))
 
 
-def _reached(trial: Trial, score: float) -> float:
-    """Return the log-density that a model of this one might have in ten times as long, by what it gained of late."""
-    return score + TENFOLD * _gain(trial)
+def _reached(trial: Trial, score: float, doublings: int = TENFOLD) -> float:
+    """Return the log-density that a model of this one might have in ten times as long, by what it gained of late.
+
+    After a small fit, which ends where learning is fastest, one doubling is all that the gain foretells.
+    """
+    return score + doublings * _gain(trial)
 
 
-def _may_reach(trial: Trial, score: float, goal: float) -> bool:
-    """Return whether a model of this log-density was still learning, and might reach the goal in ten times as long."""
-    return _gain(trial) > 0.01 and _reached(trial, score) > goal
+def _may_reach(trial: Trial, score: float, goal: float, doublings: int = TENFOLD) -> bool:
+    """Return whether a model of this log-density was still learning, and might reach the goal in so many doublings."""
+    return _gain(trial) > 0.01 and _reached(trial, score, doublings) > goal
