@@ -1,6 +1,6 @@
 """From a WaveNet to an inverse autoregressive flow over time, on spoken digits: what is kept, and how much faster it speaks.
 
-    python benchmarks/speech.py [--teacher 1h] [--student 1h] [--data FOLDER] [--out FOLDER]
+    python benchmarks/speech.py [--teacher 1h] [--student 1h] [--frame 0] [--data FOLDER] [--out FOLDER]
 
 3,000 recordings of ten digits by six speakers at 8 kHz, 16 bits, cut or filled up with silence to 4,096 samples. One speaker is
 never heard in training; of the other five 80 % train, 20 % judge. The teacher is a WaveNet with one Gaussian a sample, given
@@ -151,6 +151,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=parse_duration, help="train it so long in all; otherwise take the one in --out")
     parser.add_argument("--student", type=parse_duration, help="likewise")
+    parser.add_argument(
+        "--frame", type=int, default=0, help="samples that share learned features of where they are; 0 for none"
+    )
     parser.add_argument("--data", type=Path, default=RECORDINGS)
     parser.add_argument("--out", type=Path, default=Path("speech"))
     parser.add_argument("--each", type=int, default=EACH, help="samples of every digit and speaker that are judged")
@@ -165,7 +168,7 @@ def main() -> None:
     kept = options.out / "teacher.genus"
     if options.teacher:
         with isolated(0):
-            teacher = WaveNet(space, context, width=64, layers=12, components=1)
+            teacher = WaveNet(space, context, width=64, layers=12, components=1, frame=options.frame)
         # Muon for the matrices: on plucked strings it learns in 200 steps more than Adam alone in 400.
         losses = [replace(loss, matrices=teacher.net.stack.matrices()) for loss in teacher.losses()]
         how = {"learning_rate": 1e-2, "ema_decay": 0.99, "precision": "bf16-mixed", "batch_size": 4, "patience": 1_000}
@@ -177,7 +180,7 @@ def main() -> None:
     kept = options.out / "student.genus"
     if options.student:
         with isolated(0):
-            student = ParallelWaveNet(space, context, width=32, layers=(10, 10, 10, 12))
+            student = ParallelWaveNet(space, context, width=32, layers=(10, 10, 10, 12), frame=options.frame)
         found = genus.distill(
             student,
             teacher,
