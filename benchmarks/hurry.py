@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -116,6 +117,7 @@ def compare(name: str, data: Path, asked: str, seed: int, home: Path, longer: in
         limit = f"{seconds(asked) * longer:.0f}s"
         command = [sys.executable, "-m", "genus", "compare", where, *words[1:], "--time", limit]
         command += ["--seed", str(seed), "--out", str(out), "--quiet"]
+        shutil.rmtree(out, ignore_errors=True)  # the page of a run that was broken off would be taken for the first
         begin, page, most, looked = time.perf_counter(), 0.0, 0.0, 0.0
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None:
