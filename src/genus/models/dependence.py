@@ -16,7 +16,7 @@ __all__ = ["StateTree", "mutual_informations", "spanning_tree"]
 
 OPERATIONS = 1e12  # multiplications, at most, that pairs of columns are counted by; of more rows some are taken at random
 BLOCK, ROWS = 2048, 4096  # states, and rows, that are counted together, at most
-AT_ONCE = 2**26  # numbers of these, with all states, at most
+AT_ONCE = 2**24  # numbers of these, with all states, at most: several such tables are held at once
 SUM_SLACK = 1e-4  # by which a row of a table that was read may sum to another number than 1
 
 
