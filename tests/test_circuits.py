@@ -234,3 +234,15 @@ def test_published_figures_are_reproduced(shared: Path, name: str, published: fl
 def test_a_latent_tree_that_was_tampered_with_is_refused(value: float, tmp_path: Path) -> None:
     model = HCLT(Space([Category((0, 1)), Lattice(0, 3)]), latent=2)
     refused_once_changed(model, lambda t: t["emission"].fill_(value), tmp_path / "m.genus")
+
+
+def test_rows_are_located_and_counted_alike_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of many columns are taken in blocks, of which small tables have one only."""
+    x = draw(SPACES["mixed"], 60)
+    whole, in_blocks = (ChowLiu(SPACES["mixed"]) for _ in range(2))
+    genus.fit(whole, x, seed=0, progress=False)
+    monkeypatch.setattr("genus.models.states.LOCATED", 20)
+    monkeypatch.setattr("genus.models.dependence.ROWS", 7)
+    genus.fit(in_blocks, x, seed=0, progress=False)
+    assert in_blocks.tree.parents == whole.tree.parents
+    assert torch.equal(in_blocks.log_prob(x), whole.log_prob(x))

@@ -211,3 +211,19 @@ def test_a_model_of_many_atoms_is_loaded(tmp_path: Path) -> None:
         model = genus.build(family, space)
         genus.save(model, tmp_path / "m.genus")
         assert genus.load(tmp_path / "m.genus").space == space
+
+
+def test_rows_are_scored_alike_in_parts_and_correlations_learned_from_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = draw(SPACES["mixed"], 300)
+    model = GaussianCopula(SPACES["mixed"])
+    genus.fit(model, x, seed=0, progress=False)
+    whole = model.log_prob(x)
+    monkeypatch.setattr("genus.models.copula.SCORED", 50)
+    monkeypatch.setattr("genus.models.copula.LEAST_ROWS", 7)
+    monkeypatch.setattr("genus.models.copula.AT_ONCE", 1)
+    assert torch.allclose(model.log_prob(x), whole, atol=1e-12)
+    monkeypatch.setattr("genus.models.copula.CORRELATED", 100 * SPACES["mixed"].dim)
+    some = GaussianCopula(SPACES["mixed"])
+    genus.fit(some, x, seed=0, progress=False)
+    assert not torch.equal(some.correlation, model.correlation)
+    assert torch.isfinite(some.log_prob(x)).all()

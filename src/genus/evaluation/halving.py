@@ -43,7 +43,9 @@ FINALISTS = 4  # beside the baseline; of one process 3
 NEAR = 0.2  # of the distance of the first to the last, within which a family that the clock cut off may come first
 CLOSE = 0.02  # of the lead over the baseline, within which a family that was given up may be as good
 UNTRIED = "not tried, since the time was too short for all; name it in --families, or give more time"
-TENFOLD = 3  # doublings of the time, each of which may bring as much as the last one: what ten times as long might
+# Doublings of the time, each of which may bring as much as the last one did: what ten times as long might, and, after a small
+# fit, which ends where learning is fastest, twice as long.
+TENFOLD, TWOFOLD = 3, 1
 PROBE = 300  # rows of each kind whose judging is timed
 A_SECOND = 25  # held-out rows for each second of the time, 1,000 at least
 LEAST_ROWS, WIDE = 1_000, 64  # coordinates of a row, above which rows are fewer in proportion
@@ -143,11 +145,12 @@ def _choose(floor: Family, tried: Sequence[Family], trials: Mapping[str, Trial],
     going = _finalists(ordered, score, most, dim)
     going += late[: most - len(going)]  # of which nothing is known, since the small fits ended too late for them
     first = max((score[cls.name] for cls in going), default=-math.inf)
-    goal = max((_reached(trials[cls.name], score[cls.name], 1) for cls in going), default=-math.inf)
+    goal = max((_reached(trials[cls.name], score[cls.name], TWOFOLD) for cls in going), default=-math.inf)
     out = [cls for cls in ordered if cls not in going]
     within = max(CLOSE * (first - score[floor.name]), 0.05)
     close = [cls.name for cls in out if score[cls.name] > first - within]
-    learning = [cls.name for cls in out if cls.name not in close and _may_reach(trials[cls.name], score[cls.name], goal, 1)]
+    far = [cls.name for cls in out if cls.name not in close]
+    learning = [name for name in far if _may_reach(trials[name], score[name], goal, TWOFOLD)]
     given_up = [_loser(cls, trials[cls.name], score[cls.name], first) for cls in out]
     return SmallFits([floor, *going], given_up, learning, close)
 
@@ -235,12 +238,12 @@ def unsettled(small: SmallFits, trials: Sequence[Trial], protocol: Protocol) -> 
     if not score:
         return ""
     first = max(score, key=lambda name: score[name])
-    goal = max(_reached(trial, score[first]) for trial in done if trial.family == first)
+    goal = max(_reached(trial, score[first], TENFOLD) for trial in done if trial.family == first)
     cut = [
         trial.family
         for trial in done
         if trial.family != first
-        and (_may_reach(trial, score[trial.family], goal) or _shaped(trial, score, protocol.seconds(trial.family)))
+        and (_may_reach(trial, score[trial.family], goal, TENFOLD) or _shaped(trial, score, protocol.seconds(trial.family)))
     ]
     said = []
     if cut := list(dict.fromkeys(cut)):
@@ -285,14 +288,11 @@ def _gain(trial: Trial) -> float:
     return float(found[len(found) // 2] - min(found[len(found) // 2 :]))
 
 
-def _reached(trial: Trial, score: float, doublings: int = TENFOLD) -> float:
-    """Return the log-density that a model of this one might have in ten times as long, by what it gained of late.
-
-    After a small fit, which ends where learning is fastest, one doubling is all that the gain foretells.
-    """
+def _reached(trial: Trial, score: float, doublings: int) -> float:
+    """Return the log-density that a model of this one might have after so many doublings, by what it gained of late."""
     return score + doublings * _gain(trial)
 
 
-def _may_reach(trial: Trial, score: float, goal: float, doublings: int = TENFOLD) -> bool:
+def _may_reach(trial: Trial, score: float, goal: float, doublings: int) -> bool:
     """Return whether a model of this log-density was still learning, and might reach the goal in so many doublings."""
     return _gain(trial) > 0.01 and _reached(trial, score, doublings) > goal

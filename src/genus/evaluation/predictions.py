@@ -27,7 +27,7 @@ def calibrate_winner(
         members: of which it is made, or itself.
         protocol: of the comparison; the validation rows calibrate, the held-out rows tell.
         seed: of the training.
-        seconds: that it may take, by fewer rows.
+        seconds: that it may take, by fewer rows, but 100 of each at least.
 
     Returns:
         None where there is no target, no density, or no row that trained none of the members; then nothing is kept.
@@ -42,9 +42,7 @@ def calibrate_winner(
         if seconds < math.inf:
             begin, few = time.perf_counter(), held[: min(PROBE, len(held))]
             predicted_rows(model, few.x, few.c, model.space.index(target))
-            most = int(len(few) * seconds / 2 / (time.perf_counter() - begin))
-            if most < PROBE:
-                return None
+            most = max(PROBE, int(len(few) * seconds / 2 / (time.perf_counter() - begin)))
         held = held[: min(most, len(held))]
         keep_calibration(model, held.x, held.c, target)
     except DataError:  # too few rows to say anything
