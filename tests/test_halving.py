@@ -119,6 +119,10 @@ def test_what_more_time_might_change_is_said() -> None:
     )
     fast = _cut_off("made", -9.0, 1.0)  # that gpt would reach, were it to stand still
     assert unsettled(none, [floor, fast, near], protocol).startswith("made, which leads")
+    untrained = [Trial(name, 0, error=OUT_OF_TIME) for name in ("trees", "mixture")]
+    assert unsettled(none, [floor, *untrained], protocol) == (
+        "More time may change the order: the clock ended before trees and mixture could be trained."
+    )
     for history in (made.history, near.history):
         history.stopped = "early stopping"
     assert not unsettled(none, [floor, made, near], protocol)

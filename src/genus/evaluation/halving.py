@@ -246,6 +246,8 @@ def unsettled(small: SmallFits, trials: Sequence[Trial], protocol: Protocol) -> 
         and (_may_reach(trial, score[trial.family], goal, TENFOLD) or _shaped(trial, score, protocol.seconds(trial.family)))
     ]
     said = []
+    if late := list(dict.fromkeys(trial.family for trial in trials if trial.error == OUT_OF_TIME)):
+        said.append(f"the clock ended before {listed(late)} could be trained")
     if cut := list(dict.fromkeys(cut)):
         said.append(f"{listed(cut)} might still have improved when the clock ended the training")
     if small.close:
