@@ -308,6 +308,23 @@ def test_distances_to_training_rows_agree_with_scikit_learn(monkeypatch):
     assert memorisation(Space([Real()] * 3), fake, train, unseen).dcr_ratio == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.parametrize("columns", [3, 20])  # by a tree, and by all distances
+def test_distances_of_rows_far_from_zero_keep_their_digits(columns):
+    far = 1e7 * torch.ones(columns, dtype=torch.float64)
+    x, y = (normal(n, columns, seed=n).double() for n in (40, 60))
+    expected = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    for shift in (torch.zeros_like(far), far):
+        found = torch.cat([part for _, part in neighbours.distances(x + shift, y + shift)])
+        assert torch.allclose(found, expected, atol=1e-5)
+        assert torch.allclose(neighbours.nearest(x + shift, y + shift), expected.amin(1), atol=1e-5)
+
+
+def test_wide_rows_near_zero_are_not_copied_to_find_distances():
+    x, y = normal(50, 30), normal(400, 30, seed=1)
+    assert neighbours._centred(x, y)[1] is y
+    assert neighbours._centred(x, y + 5)[1] is not y
+
+
 def test_memorisation_where_unseen_rows_repeat_training_rows():
     space = Space([Category(("a", "b", "c"))])
     train, unseen, fake = (torch.randint(3, (90, 1), generator=torch.Generator().manual_seed(s)).float() for s in range(3))

@@ -70,11 +70,12 @@ def find_copies(space: Space, samples: Tensor, train: Tensor, unseen: Tensor, se
     generator = torch.Generator().manual_seed(seed)
     most = min(RECORDS, CELLS // max(1, space.coordinate_dim)) / (len(train) + len(unseen))
     x = features(space, _some(samples, DRAWS, generator))
-    seen, new = (features(space, _some(rows, max(FEWEST, int(most * len(rows))), generator)) for rows in (train, unseen))
-    hits = _hits(x, torch.cat([seen, new]))
+    records = [_some(rows, max(FEWEST, int(most * len(rows))), generator) for rows in (train, unseen)]
+    seen = len(records[0])
+    hits = _hits(x, features(space, torch.cat(records)))
     found: list[Finding] = []
     for noun, sign, test in (("training", 1, "copies"), ("held-out", -1, "leaked")):
-        tests = {name: _excess(m, len(seen), len(x), sign) for name, m in hits.items()}
+        tests = {name: _excess(m, seen, len(x), sign) for name, m in hits.items()}
         p = holm([_tail(tests[name].z) for name in tests])
         sure = {name: tests[name].share for name, doubt in zip(tests, p, strict=True) if doubt < DOUBT}
         exact, near, nearer = (sure.get(name, 0.0) for name in hits)

@@ -92,7 +92,8 @@ def limit_rows(protocol: Protocol, rest: Tensor, seconds: float) -> tuple[Protoc
     Args:
         protocol: of the comparison.
         rest: held-out rows that samples are not compared with, the context beside each.
-        seconds: of judging one family's samples, of which there are four for each real row.
+        seconds: of judging one family's samples, of which there are four for each real row of a table, and one of others,
+            since pictures are drawn pixel by pixel.
     """
     count = len(protocol.compared)
     if count > PROBE:
@@ -101,7 +102,8 @@ def limit_rows(protocol: Protocol, rest: Tensor, seconds: float) -> tuple[Protoc
         score_rows(replace(protocol, compared=protocol.compared[:few]), rest[:few])
         took = time.perf_counter() - begin
         count = max(few, min(count, int(few * seconds / max(took, 1e-3))))
-    return replace(protocol, compared=protocol.compared[:count], sample_limit=4 * count), rest[:count]
+    each = 4 if protocol.train.space.is_table else 1
+    return replace(protocol, compared=protocol.compared[:count], sample_limit=each * count), rest[:count]
 
 
 def run_small_fits(protocol: Protocol, chosen: Sequence[Family], runner: Runner, clock: Clock, seed: int = 0) -> SmallFits:

@@ -215,7 +215,7 @@ def scores_and_errors(
         if len(x) < LEAST:
             raise DataError(f"Metrics need {LEAST} or more rows; {name} has {len(x)}. Draw or hold out more.")
     generator = torch.Generator().manual_seed(seed)
-    samples, train, test = (x[torch.randperm(len(x), generator=generator)] for x in (samples, train, test_a))
+    samples, test = (x[torch.randperm(len(x), generator=generator)] for x in (samples, test_a))
     n = min(len(samples), len(test))
     few = min(n, ROWS, max(500, CELLS // space.dim))
     near = min(n, NEIGHBOURS)

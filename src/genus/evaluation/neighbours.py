@@ -27,7 +27,7 @@ __all__ = ["Memorisation", "Neighbourhoods", "distances", "features", "memorisat
 
 RECORDS = 50_000  # training and unseen rows in which neighbours are sought
 CELLS = 20_000_000  # rows times features of them
-BLOCK = 2**22  # pairwise distances held at once: 32 MB
+BLOCK = 2**20  # pairwise distances held at once: 8 MB
 TRANSFORMED = 2**20  # numbers that are brought to the scale of distances at a time
 TREE = 6  # coordinates up to which a tree finds neighbours sooner than all distances do
 DECIMALS = 5  # of a distance in standardised units
@@ -53,8 +53,12 @@ class Memorisation(NamedTuple):
 
 def features(space: Space, x: Tensor) -> Tensor:
     """Return `Space.features` of x (N, *shape) as (N, F) float64, found in the precision of the data so that atoms are."""
-    rows = x.detach().cpu().split(max(1, TRANSFORMED // max(1, space.dim)))  # charts hold several numbers for each
-    return torch.cat([space.coordinates(part.to(space.dtype)).double() for part in rows])
+    x = x.detach().cpu()
+    found = torch.empty(len(x), space.coordinate_dim, dtype=torch.float64)
+    rows = max(1, TRANSFORMED // max(1, space.dim))  # charts hold several numbers for each
+    for part, into in zip(x.split(rows), found.split(rows), strict=True):
+        into.copy_(space.coordinates(part.to(space.dtype)))
+    return found
 
 
 def precision_recall_density_coverage(space: Space, real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhoods:
@@ -177,8 +181,7 @@ def _digests(space: Space, x: Tensor) -> Iterator[bytes]:
 
 def distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Yield the distances from x to y in blocks of rows of bounded memory, each with the position of its first row."""
-    centre = y.mean(0)
-    x, y = x - centre, y - centre
+    x, y = _centred(x, y)
     rows = max(1, BLOCK // len(y))
     for at in range(0, len(x), rows):
         distance = torch.cdist(x[at : at + rows], y, compute_mode="use_mm_for_euclid_dist")
@@ -201,9 +204,21 @@ def _neighbours(x: Tensor, y: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return (N, k) distances of rows of x to the closest rows of y, ascending, and which rows these are."""
     from sklearn.neighbors import NearestNeighbors
 
-    centre = y.mean(0)
     tree = 0 < y.shape[1] <= TREE
-    x, y = (F.pad(rows - centre, (0, 1)) for rows in (x, y))  # constant columns alone have no coordinates
+    x, y = _centred(x, y)
+    if not y.shape[1]:  # constant columns alone have no coordinates
+        x, y = (F.pad(rows, (0, 1)) for rows in (x, y))
     found = NearestNeighbors(n_neighbors=k, algorithm="kd_tree" if tree else "brute").fit(y.numpy())
     distance, which = found.kneighbors(x.numpy())
     return torch.from_numpy(distance), torch.from_numpy(which)
+
+
+def _centred(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x and y (N, F) about the mean of y where that is farther from 0 than y from its mean, else as they are.
+
+    Distances by matrix products are differences of squares, which lose digits far from 0; near it wide rows need no copy.
+    """
+    centre = y.mean(0)
+    if 2 * centre.square().sum() <= y.norm().square() / max(1, len(y)):
+        return x, y
+    return x - centre, y - centre

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from genus.data import Dataset
 from genus.errors import GenusError
 from genus.evaluation.codes import Codes, codes_of
 from genus.evaluation.density import find_wrong_density
-from genus.evaluation.effort import Effort
+from genus.evaluation.effort import Effort, release_memory
 from genus.evaluation.findings import Finding
 from genus.evaluation.perceived import find_ignored_label
 from genus.evaluation.protocol import Protocol, pictured, validation_rows, with_context
@@ -36,6 +37,8 @@ EVIDENCE_SHARE, LEAST_EVIDENCE = 0.25, 2.0  # of the budget, and seconds, that t
 BLOCK = 128  # rows of which the evidence is estimated at once
 CHECKING = 0.1  # of the budget, for checking a built-in density
 VALUES = 2**18  # coordinates that a chain rule draws at once
+TIMED, DRAWN = 8, 2  # rows whose log-density is timed; how often as long a chain rule takes to draw a row
+LEAST_TRAINED = 2 / 3  # of the time that a family has, however long its judging takes
 
 OUT_OF_TIME = "the clock ended before its training began."
 
@@ -86,6 +89,7 @@ def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> T
             trial.parameters = model.parameter_count
             rows, validation = protocol.training
             left = max(seconds - size.seconds, seconds / 2)
+            left = max(left - _scoring_seconds(protocol, model), LEAST_TRAINED * left)
             trial.history = fit(model, rows, max_seconds=left, seed=seed, progress=False, validation=validation, **size.options)
             begin = time.perf_counter()
             if protocol.small or protocol.stacked:
@@ -98,7 +102,31 @@ def run_trial(protocol: Protocol, family: type[GenerativeModel], seed: int) -> T
     except Exception as error:  # one family that fails is a row, not the end of the run
         trial.error = str(error) if isinstance(error, GenusError) else f"{type(error).__name__}: {error}"
     trial.processor_seconds, trial.memory = effort.seconds, effort.memory
+    release_memory()
     return trial
+
+
+@torch.no_grad()
+def _scoring_seconds(protocol: Protocol, model: GenerativeModel) -> float:
+    """Return the seconds that log-densities and samples of a net will take, by a few rows before its training.
+
+    Where the whole comparison has a limit of time, they are a part of the family's time.
+    """
+    if protocol.small or protocol.deadline == math.inf or not isinstance(model, ApproximateDensity) or not model.losses():
+        return 0.0
+    few = protocol.train.rows(slice(0, TIMED))
+    took = []
+    for _ in range(2):  # the first time there are masks and tables to be made
+        begin = time.perf_counter()
+        _log_density(model, few)
+        took.append(time.perf_counter() - begin)
+    drawn = DRAWN * protocol.sample_count if isinstance(model, ChainRule) else 0
+    return min(took) * (len(protocol.test) + _rows_seen(protocol) + drawn) / max(1, len(few))
+
+
+def _rows_seen(protocol: Protocol) -> int:
+    """Return of how many training rows the log-density is taken too: of fewer where time is short."""
+    return len(protocol.test) if protocol.sample_limit is None else min(len(protocol.test), len(protocol.compared))
 
 
 @torch.no_grad()
@@ -134,7 +162,7 @@ def _evaluate_density(protocol: Protocol, trial: Trial, model: ApproximateDensit
     """Set the log-densities of a trial, and return those of the first training rows and of all held-out ones, nats."""
     train, test = protocol.train, protocol.test
     trial.log_density = _log_density(model, test).double().numpy()
-    seen = _log_density(model, train.rows(slice(0, len(test)))).double().numpy()
+    seen = _log_density(model, train.rows(slice(0, _rows_seen(protocol)))).double().numpy()
     trial.train_log_density = float(seen.mean())
     if not isinstance(model, TractableDensity):
         seconds = max(LEAST_EVIDENCE, EVIDENCE_SHARE * protocol.budget)

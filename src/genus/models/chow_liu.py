@@ -87,7 +87,7 @@ class ChowLiu(TreeCircuit, name="chow-liu"):
         """Add the states (N, D) of rows to the counts (D, S, S) of each column's given those of its parent."""
         width = counts.shape[1]
         for i, p in enumerate(parent.tolist()):
-            both = state[:, max(p, 0)] * width * (p >= 0) + state[:, i]
+            both = state[:, max(p, 0)].long() * width * (p >= 0) + state[:, i]
             counts[i] += torch.bincount(both, minlength=width**2).view(width, width)
 
     def _evidence(self, i: int, state: Tensor) -> Tensor:

@@ -81,8 +81,13 @@ class TreeCircuit(Learned, TractableDensity):
             self.context_counts.copy_(counts.clamp(min=1))
 
     def _states(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """Return the states (B, context columns + columns) of rows."""
-        return torch.cat([part for part, _ in self._located(x.flatten(1), range(self.space.dim), c)], dim=1).to(self.device)
+        """Return the states (B, context columns + columns) of rows, as small integers."""
+        found = torch.empty(len(x), self.before + self.space.dim, dtype=torch.int32, device=self.device)
+        for at in range(0, len(x), ROWS):
+            rows = slice(at, at + ROWS)
+            located = self._located(x[rows].flatten(1), range(self.space.dim), None if c is None else c[rows])
+            found[rows] = torch.cat([part for part, _ in located], dim=1).to(self.device)
+        return found
 
     def _sizes(self) -> list[int]:
         return [size for part in self._parts for size in part.sizes]

@@ -159,7 +159,8 @@ class GaussianCopula(Learned, TractableDensity, name="gaussian-copula"):
     def _joined(self, x: Tensor | None, c: Tensor | None) -> Tensor:
         """Return the context's columns and those of x side by side, (B, D)."""
         parts = [t.flatten(1) for t in (c, x) if t is not None]
-        return torch.cat([t if t.is_floating_point() else t.to(self.joint.dtype) for t in parts], dim=1)
+        parts = [t if t.is_floating_point() else t.to(self.joint.dtype) for t in parts]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     def _factor(self, order: Sequence[int]) -> Tensor:
         """Return the Cholesky factor of the correlations of columns in this order."""

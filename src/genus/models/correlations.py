@@ -47,18 +47,22 @@ def learn_correlations(
     """
     scores = torch.stack([mean_scores(column(x[:, i])) for i, column in enumerate(columns)], dim=1)
     _put_in_order(columns, x, scores)
-    scored = [column(x[:, i]) for i, column in enumerate(columns)]
-    known = torch.stack([~_blank(one) for one in scored], dim=1).double()
-    moments = scores.T @ scores / (known.T @ known).clamp(min=1)
+    moments = scores.T @ scores
+    del scores
+    known, points = _known_and_points(columns, x)
+    moments /= (known.T @ known).clamp(min=1)
+    del known
     correlation = _correlation(moments, len(x))
-    if all(bool(one.point.all()) for one in scored):
+    if points:
         return correlation, "converged"
+    scored: list[Scored] = []
     for step in range(1, STEPS + 1):
         if budget() <= 0:
             break
-        rows = torch.randperm(len(x), generator=rng())[:ROWS].to(x.device)
-        part = [Scored(*(t[rows] for t in one)) for one in scored] if len(x) > ROWS else scored
-        found = _expected_moments(part, correlation, order, budget)
+        if len(x) > ROWS or not scored:
+            part = x[torch.randperm(len(x), generator=rng())[:ROWS].to(x.device)]
+            scored = [column(part[:, i]) for i, column in enumerate(columns)]
+        found = _expected_moments(scored, correlation, order, budget)
         share = 1.0 if step == 1 or len(x) <= ROWS else max(step**-FADING, ROWS / len(x))
         moments = torch.lerp(moments, found, share)
         before, correlation = correlation, _correlation(moments, len(x))
@@ -108,6 +112,16 @@ def _expected_moments(
     out = torch.zeros_like(total)
     out[index[:, None], index] = total / max(seen, 1)
     return out
+
+
+def _known_and_points(columns: Sequence[LevelScores | NumberScores], x: Tensor) -> tuple[Tensor, bool]:
+    """Return which values of x (N, D) are known, as single-precision 0 and 1, and whether all of them are points."""
+    known, points = torch.ones(x.shape, device=x.device), True
+    for i, column in enumerate(columns):  # one at a time: wide rows have many intervals
+        scored = column(x[:, i])
+        known[:, i].masked_fill_(_blank(scored), 0.0)
+        points = points and bool(scored.point.all())
+    return known, points
 
 
 def _blank(scored: Scored) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,9 +14,13 @@ from genus.random import rng
 
 __all__ = ["StateTree", "mutual_informations", "spanning_tree"]
 
-OPERATIONS = 1e12  # multiplications, at most, that pairs of columns are counted by; of more rows some are taken at random
+# Multiplications, and pairs of values, at most, that pairs of columns are counted by, in some ten seconds of a core. Of more
+# rows some are taken at random.
+OPERATIONS, PAIRS = 1e12, 2**32
 BLOCK, ROWS = 2048, 4096  # states, and rows, that are counted together, at most
-AT_ONCE = 2**24  # numbers of these, with all states, at most: several such tables are held at once
+AT_ONCE = 2**24  # numbers of these, with all states, at most: two such tables of single precision are held at once
+FEW = 8  # states of a column on average, up to which matrix products count pairs sooner
+LOGS = 2**21  # numbers whose logarithms are taken together
 SUM_SLACK = 1e-4  # by which a row of a table that was read may sum to another number than 1
 
 
@@ -24,7 +28,7 @@ def mutual_informations(state: Tensor, sizes: Sequence[int]) -> Tensor:
     """Return the mutual information of every two columns, less what independent columns of so few rows would have.
 
     Args:
-        state: (N, D) long, the states of rows.
+        state: (N, D), the states of rows, integers.
         sizes: (D,), how many states each column has.
 
     Returns:
@@ -34,29 +38,68 @@ def mutual_informations(state: Tensor, sizes: Sequence[int]) -> Tensor:
     tensor(0.6880, dtype=torch.float64)
     """
     starts = np.cumsum([0, *sizes])
-    total, most = int(starts[-1]), max(1, int(OPERATIONS / float(starts[-1]) ** 2))
+    total, d = int(starts[-1]), len(sizes)
+    most = max(1, int(OPERATIONS / total**2 if total <= FEW * d else 2 * PAIRS / d**2))
     if len(state) > most:
         state = state[torch.randperm(len(state), generator=rng())[:most].to(state.device)]
     first = torch.as_tensor(starts[:-1], device=state.device)
-    column = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(state.device)
+    column = torch.repeat_interleave(torch.arange(d), torch.tensor(sizes)).to(state.device)
     n, blocks = len(state), state.split(min(ROWS, max(1, AT_ONCE // total)))
-    single = torch.stack([torch.bincount((rows + first).flatten(), minlength=total) for rows in blocks]).sum(0).double()
-    seen = torch.zeros(len(sizes), dtype=torch.float64, device=state.device).index_add_(0, column, (single > 0).double())
+    single = torch.zeros(total, dtype=torch.float64, device=state.device)
+    for rows in blocks:
+        single += torch.bincount((rows + first).flatten(), minlength=total)
+    seen = torch.zeros(d, dtype=torch.float64, device=state.device).index_add_(0, column, (single > 0).double())
     entropy = torch.zeros_like(seen).index_add_(0, column, torch.special.xlogy(single, single))
-    both, at = torch.zeros(len(sizes), len(sizes), dtype=torch.float64, device=state.device), 0
-    together = max(1, AT_ONCE // total)
-    while at < len(sizes):
-        end = max(at + 1, int(np.searchsorted(starts, starts[at] + min(BLOCK, together), side="right")) - 1)
-        counts = torch.zeros(int(starts[end] - starts[at]), total, device=state.device)
-        for rows in blocks:
-            whole = torch.zeros(len(rows), total, device=state.device).scatter_(1, rows + first, 1.0)
-            counts += whole[:, starts[at] : starts[end]].T @ whole
-        part = torch.zeros(len(counts), len(sizes), dtype=torch.float64, device=state.device)
-        part.index_add_(1, column, torch.special.xlogy(counts.double(), counts))
-        both.index_add_(0, column[starts[at] : starts[end]], part)
-        at = end
+    both = torch.zeros(d, d, dtype=torch.float64, device=state.device)
+    whole = torch.arange(n + 1, dtype=torch.float64, device=state.device)
+    of_count = torch.special.xlogy(whole, whole)
+    for columns, first_state, counts in _pairs(state, starts, total):
+        some = max(1, LOGS // counts.shape[1])
+        of = column[first_state:]
+        for part, where in zip(counts.split(some), columns.split(some), strict=True):
+            entropies = torch.zeros(len(part), d, dtype=torch.float64, device=state.device)
+            entropies.index_add_(1, of, of_count[part.long()])
+            both.index_add_(0, where, entropies)
+    both = both.triu(1) + both.triu(1).T
     chance = (seen - 1)[:, None] * (seen - 1) / (2 * n)
     return (both - entropy[:, None] - entropy) / n + np.log(n) - chance
+
+
+def _pairs(state: Tensor, starts: np.ndarray, total: int) -> Iterator[tuple[Tensor, int, Tensor]]:
+    """Yield how often states of some columns stand beside states of those columns and of all later ones.
+
+    Args:
+        state: (N, D), the states of rows.
+        starts: (D + 1,), the first state of every column among those of all, and how many there are.
+        total: how many states there are.
+
+    Yields:
+        The column (S,) of each of some states; the first state that they are counted with, their own columns' first; and the
+        counts (S, total - that). Of columns of few states many are counted at once, by matrix products; of others each by
+        itself, in steps that do not grow with the number of states.
+    """
+    sizes, device = np.diff(starts), state.device
+    first = torch.as_tensor(starts[:-1], device=device)
+    column = torch.repeat_interleave(torch.arange(len(sizes)), torch.as_tensor(sizes)).to(device)
+    if total > FEW * len(sizes):
+        for i, size in enumerate(sizes.tolist()):
+            at, width = int(starts[i]), total - int(starts[i])
+            counts = torch.zeros(size * width, dtype=torch.long, device=device)
+            for rows in state.split(max(1, LOGS // (len(sizes) - i))):
+                own = rows[:, i : i + 1].long() * width - at
+                counts += torch.bincount((own + (rows[:, i:] + first[i:])).flatten(), minlength=size * width)
+            yield column[at : at + size], at, counts.view(size, width)
+        return
+    at, together = 0, max(1, AT_ONCE // total)
+    while at < len(sizes):
+        end = max(at + 1, int(np.searchsorted(starts, starts[at] + min(BLOCK, together), side="right")) - 1)
+        low, high = int(starts[at]), int(starts[end])
+        counts = torch.zeros(high - low, total - low, device=device)
+        for rows in state[:, at:].split(min(ROWS, max(1, AT_ONCE // total))):
+            whole = torch.zeros(len(rows), total - low, device=device).scatter_(1, rows + (first[at:] - low), 1.0)
+            counts += whole[:, : high - low].T @ whole
+        yield column[low:high], low, counts
+        at = end
 
 
 def spanning_tree(weight: Tensor) -> Tensor:

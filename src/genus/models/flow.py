@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genus.compiled import is_traced
 from genus.configurable import from_json
 from genus.errors import DataError, GenusError
-from genus.ladder import TractableDensity, check_count, isolated, map_batches
+from genus.ladder import Size, TractableDensity, check_count, isolated, map_batches
 from genus.models.bases import Base, make_base
 from genus.models.continuous import ContinuousDensity
 from genus.nets.dilated import GatedStack
@@ -303,6 +303,15 @@ class RepeatedFlow(NormalisingFlow):
             "dropout": 0.5 if rows < 5000 else 0.1 if rows < 20_000 else 0.0,
             "base": "student" if space.is_table else "normal",
         }
+
+    @classmethod
+    def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
+        """Return more transforms of wide images, then larger batches."""
+        if space.is_table or space.dim <= SMALL_IMAGE:
+            return ()
+        default = cls.default_hyperparameters(space, rows)
+        few = {"transforms": cls.few_transforms, "hidden": [256, 256]}
+        return [Size(few, 0, 64), Size(default, 500, 64), Size(default, 2000)]
 
 
 class Flow(NormalisingFlow, name="flow"):

@@ -116,7 +116,7 @@ class HCLT(TreeCircuit, name="hclt"):
         for epoch in range(self.epochs):
             for rows in torch.randperm(len(state), generator=rng()).to(state.device).split(size):
                 emission = self._take(tree, counts, shares)
-                found, _ = expectations(tree, emission, state[rows])
+                found, _ = expectations(tree, emission, state[rows].long())
                 share, step = max(LEAST, (step + 1) ** -FORGET) if step else 0.9, step + 1
                 counts = Counts(*(a.lerp(b * (len(state) / len(rows)), share) for a, b in zip(counts, found, strict=True)))
                 if budget() <= 0:
@@ -145,7 +145,7 @@ class HCLT(TreeCircuit, name="hclt"):
     def _score(self, tree: StateTree, emission: Tensor, state: Tensor) -> Tensor:
         """Return the mean log-likelihood of the states of rows."""
         total = torch.zeros((), dtype=torch.float64, device=state.device)
-        for rows in state.split(BATCH):
+        for rows in (part.long() for part in state.split(BATCH)):
             total += tree.collect([emission[i][rows[:, i]] for i in range(rows.shape[1])])[1].double().sum()  # type: ignore[union-attr]
         return total / max(1, len(state))
 

@@ -262,7 +262,7 @@ class ColumnLeaves(nn.Module):
         """Return where the values x (n, 1) lie, leaves counted as in `place`: values first, then bins."""
         x = x.detach().cpu()
         state = self.space.split(x).state  # atoms are told by the digits that x has
-        item, none = np.zeros(len(x), dtype=np.intp), np.full(len(x), -1)
+        item, none = np.zeros(len(x), dtype=np.intp), np.broadcast_to(-1, len(x))
         if self.cells.total:
             item = np.searchsorted(self.kept, self.cells.index(x, state)[:, 0].numpy()).clip(0, max(len(self.kept) - 1, 0))
         if not self.has_rest:

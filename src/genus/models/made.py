@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genus.compiled import is_traced
 from genus.errors import GenusError
-from genus.ladder import Loss
+from genus.ladder import Loss, Size
 from genus.models.chain_rule import checked_order, nothing_to_learn
 from genus.models.orders import SeveralOrders
 from genus.nets.heads import Coordinates
@@ -128,6 +128,14 @@ class MADE(SeveralOrders, name="made"):
             dropout = 0.5 if rows < 5_000 else 0.2 if rows < 50_000 else 0.1
         return {"hidden": (256, 256, 256) if rows < 50_000 else (512, 512, 512), "residual": True, "dropout": dropout}
 
+    @classmethod
+    def sizes(cls, space: Space, rows: int) -> Sequence[Size]:
+        """Return more and more orders of wide images, each of which has a net of its own, and larger batches."""
+        if space.is_table or space.dim <= WIDE_IMAGE:
+            return ()
+        few = [Size({"orders": orders, "hidden": (500,)}, steps, 64) for orders, steps in ((1, 0), (2, 1000), (4, 2000))]
+        return [*few, Size(cls.default_hyperparameters(space, rows), 4000)]
+
     @torch.no_grad()
     def _initialise(self, x: Tensor, c: Tensor | None = None) -> None:
         """Centre what the net sees, and start from the share of every value."""
@@ -223,6 +231,7 @@ def _check_loaded(model: MADE, keys: Any) -> None:
 
 
 # Few rows beside the weights: averages of them, and weights that are kept small.
+WIDE_IMAGE = 256  # pixels, above which a net of one order is tried first where time is short
 TABLES = MappingProxyType({"lr_schedule": "linear", "ema_decay": 0.999, "weight_decay": 0.05})
 # Pixels that are centred bear larger steps.
 IMAGES = MappingProxyType(

@@ -75,15 +75,19 @@ class ColumnStates(nn.Module):
         for i, leaves in enumerate(self._leaves):
             if leaves.has_rest:
                 leaves.measure(flat[:, i : i + 1], np.zeros(0, dtype=np.int64))
-        at = [self._locate(i, flat[:, i : i + 1]) for i in range(self.space.dim)]
-        self._divide([np.bincount(a.leaf, minlength=b.count) for a, b in zip(at, self._leaves, strict=True)], len(x))
+        at, counts = dict[int, Located](), list[np.ndarray]()
         for i, leaves in enumerate(self._leaves):
+            located = self._locate(i, flat[:, i : i + 1])
+            counts.append(np.bincount(located.leaf, minlength=leaves.count))
             if leaves.has_rest:
-                gains = []
-                for smooth in SMOOTH:
-                    leaves.smooth.fill_(smooth)
-                    gains.append(leaves.log_within(at[i], self._slopes(i, at[i].bin)).sum())
-                leaves.smooth.fill_(SMOOTH[int(np.argmax(gains))])
+                at[i] = located
+        self._divide(counts, len(x))
+        for i, located in at.items():
+            leaves, gains = self._leaves[i], []
+            for smooth in SMOOTH:
+                leaves.smooth.fill_(smooth)
+                gains.append(leaves.log_within(located, self._slopes(i, located.bin)).sum())
+            leaves.smooth.fill_(SMOOTH[int(np.argmax(gains))])
 
     def _divide(self, counts: Sequence[np.ndarray], rows: int) -> None:
         """Set states and shares by how many of so many rows each leaf has."""
