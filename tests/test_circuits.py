@@ -17,6 +17,7 @@ import genus
 from genus import HCLT, Category, ChowLiu, Lattice, ModelFileError, Real, Space
 from genus.files import read_tensors, write_tensors
 from genus.laws.core import base_measure
+from genus.models import dependence
 from genus.models.dependence import StateTree, mutual_informations, spanning_tree
 from genus.models.hclt import expectations
 from genus.models.states import smoothed, smoothed_apart
@@ -39,6 +40,25 @@ def test_mutual_informations_are_those_of_the_counts() -> None:
     p = torch.bincount(3 * x[:, 0] + x[:, 1], minlength=9).view(3, 3).double() / 500
     exact = torch.special.xlogy(p, p / (p.sum(0) * p.sum(1, keepdim=True))).nan_to_num().sum() - 4 / 1000
     assert float(mutual_informations(x, [3, 3])[0, 1]) == pytest.approx(float(exact), abs=1e-9)
+
+
+def test_mutual_informations_are_the_same_by_products_and_one_column_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, generator = [2, 12, 3, 5, 9], torch.Generator().manual_seed(0)
+    x = torch.stack([torch.randint(size, (400,), generator=generator) for size in sizes], 1).int()
+    x[:, 3] = x[:, 1] % 5
+    found = []
+    for few in (0, 100):
+        monkeypatch.setattr(dependence, "FEW", few)
+        for at_once in (2**24, 40):  # of one column at a time, in several blocks of rows
+            monkeypatch.setattr(dependence, "AT_ONCE", at_once)
+            monkeypatch.setattr(dependence, "LOGS", at_once)
+            found.append(mutual_informations(x, sizes).fill_diagonal_(0.0))
+    for other in found[1:]:
+        assert torch.allclose(found[0], other, atol=1e-12)
+    counts = torch.bincount(x[:, 1] * 5 + x[:, 3], minlength=60).view(12, 5).double() / 400
+    exact = torch.special.xlogy(counts, counts / (counts.sum(0) * counts.sum(1, keepdim=True))).nan_to_num().sum() - 44 / 800
+    assert float(found[0][1, 3]) == pytest.approx(float(exact), abs=1e-9)
+    assert torch.equal(found[0], found[0].T)
 
 
 def test_tables_of_few_rows_are_drawn_towards_the_prior() -> None:

@@ -1,9 +1,13 @@
 """An answer in the time there is: small fits, families given up, the winner as a file; and the stack of what was fitted."""
 
+import ctypes
 import json
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ import pytest
 import torch
 
 import genus
+from genus.evaluation import trial as trial_module
 from genus.evaluation.halving import Clock, SmallFits, held_out_rows, run_small_fits, share_time, unsettled
 from genus.evaluation.protocol import Protocol, validation_rows
 from genus.evaluation.rows import family_row
@@ -82,6 +87,49 @@ def test_the_stack_is_the_mixture_of_its_members_and_its_file_says_the_same(tmp_
     keep_winner(report, tmp_path, tmp_path / "out", protocol)
     best = load(tmp_path / "out" / "best.genus")
     assert set(best.weights) == set(weights)
+
+
+def test_the_time_that_scoring_takes_is_part_of_a_family_s_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, limits = genus.read("iris"), []
+    few = genus.build("made", data.space, data.context, hidden=[4])
+    original = type(few)._log_prob
+
+    def slow(self: genus.MADE, x: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
+        time.sleep(0.005 * len(x))  # 5 ms a row
+        return original(self, x, c)
+
+    def fitted(model: genus.MADE, rows: object, max_seconds: float, **_: object) -> None:
+        limits.append(max_seconds)
+        raise genus.GenusError("enough")
+
+    monkeypatch.setattr(genus.MADE, "_log_prob", slow)
+    monkeypatch.setattr(trial_module, "fit", fitted)
+    train, held = data.split(test=0.4, seed=0)
+    compared = held.x[:20]
+    usual = Protocol(train, held, compared, 10.0, {"made": {"hidden": [4]}}, 1, sample_limit=30)
+    for protocol in (usual, replace(usual, deadline=time.time() + 100.0), replace(usual, deadline=time.time() + 1.0)):
+        run_trial(protocol, genus.MADE, 0)
+    assert limits[0] == pytest.approx(10.0)  # there is a budget alone
+    assert limits[1] == pytest.approx(10.0 - 0.005 * (60 + 20 + 2 * 30), abs=0.3)
+    assert limits[2] == pytest.approx(2 / 3, abs=0.05)  # two thirds in any case
+
+
+def test_memory_that_was_freed_goes_back_to_the_system() -> None:
+    if not Path("/proc/self/statm").exists() or not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("only glibc gives memory back when it is asked")
+    script = """
+import torch
+from genus.evaluation.effort import release_memory
+def resident(): return int(open("/proc/self/statm").read().split()[1]) * 4096
+kept = []
+many = [torch.ones(10_000) for _ in range(10_000) if kept.append(torch.ones(1)) is None]  # 400 MB, small ones between them
+del many
+before = resident()
+release_memory()
+print(before - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 200e6
 
 
 def test_time_decides_how_many_rows_are_scored() -> None:

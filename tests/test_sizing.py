@@ -44,7 +44,9 @@ def test_nothing_is_measured_without_a_time_or_where_a_size_is_given(monkeypatch
 
 def test_a_step_is_timed_and_every_size_of_every_family_can_be_built() -> None:
     text = Space(Category(tuple("abc")), shape=(256,), sequence=True)
-    for family, space in (("gpt", text), ("rnn", text), ("wavenet", text), ("gan", IMAGES.space)):
+    wide = Space(Lattice(0, 255), shape=(17, 16))
+    images = [("gan", IMAGES.space), ("made", wide), ("nsf", wide), ("maf", wide), ("nice", wide)]
+    for family, space in (("gpt", text), ("rnn", text), ("wavenet", text), *images):
         cls = genus.family(family)
         assert cls.sizes(space, 10_000), family
         for size in cls.sizes(space, 10_000):
