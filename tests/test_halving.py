@@ -107,11 +107,11 @@ def test_the_time_that_scoring_takes_is_part_of_a_family_s_time(monkeypatch: pyt
     train, held = data.split(test=0.4, seed=0)
     compared = held.x[:20]
     usual = Protocol(train, held, compared, 10.0, {"made": {"hidden": [4]}}, 1, sample_limit=30)
-    for protocol in (usual, replace(usual, deadline=time.time() + 100.0), replace(usual, deadline=time.time() + 1.0)):
-        run_trial(protocol, genus.MADE, 0)
+    for seconds in (math.inf, 100.0, 1.0):
+        run_trial(replace(usual, deadline=time.time() + seconds), genus.MADE, 0)
     assert limits[0] == pytest.approx(10.0)  # there is a budget alone
     assert limits[1] == pytest.approx(10.0 - 0.005 * (60 + 20 + 2 * 30), abs=0.3)
-    assert limits[2] == pytest.approx(2 / 3, abs=0.05)  # two thirds in any case
+    assert 0.5 < limits[2] <= 2 / 3  # two thirds in any case
 
 
 def test_memory_that_was_freed_goes_back_to_the_system() -> None:

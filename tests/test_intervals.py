@@ -55,6 +55,16 @@ def test_with_one_seed_the_error_of_refits_is_estimated() -> None:
     assert called <= 0.06 * 300
 
 
+def test_rows_that_differ_by_hundreds_of_nats_are_no_sign_of_as_large_an_error() -> None:
+    """Independent pixels lie 370 nats a row below a PixelCNN, and rows scatter by 90 about that."""
+    rows = np.random.default_rng(0).normal(370.0, 90.0, (1, 500))
+    found = compare_rows(rows, np.zeros((1, 500)), refitted=(True, False))
+    assert found.se < 45
+    assert found.p < 1e-6
+    near = compare_rows(rows / 30, np.zeros((1, 500)), refitted=(True, False))  # where the square is the smaller
+    assert near.se == pytest.approx(math.hypot(3 / 500**0.5, 0.045 * 9 / 2**0.5), rel=0.1)
+
+
 def test_rows_of_one_group_are_one_row() -> None:
     rng = np.random.default_rng(3)
     d, groups = np.repeat(rng.normal(size=40), 10), np.repeat(np.arange(40), 10)

@@ -26,8 +26,8 @@ WIDER = 1.5  # times Student's interval, which the correction for skewness makes
 POWER = 0.84  # the standard normal quantile of 80 %
 # Refits of one net with other seeds differ by so many nats for each squared nat that their rows differ by: .035 and .044 were
 # measured of MADE on breast-cancer and Adult, where these deviations are 4.2 and .83 nats. Where p and q are near, the
-# divergence from the truth is half the variance of the log-ratio, hence the square. Rows of two families differ by far more where
-# rows are wide, so that it ends at half their deviation: of refits of four nets on digits and MNIST it was .06 to .7 of that.
+# divergence from the truth is half the variance of the log-ratio, hence the square. Wide rows of two families differ by more,
+# so that it ends at half their deviation: of refits of four nets on digits and MNIST it was .06 to .7 of that.
 REFITS, COMMON = 0.045, 0.5
 
 
