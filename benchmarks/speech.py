@@ -4,11 +4,12 @@
 
 3,000 recordings of ten digits by six speakers at 8 kHz, 16 bits, cut or filled up with silence to 4,096 samples. One speaker is
 never heard in training; of the other five 80 % train, 20 % judge. The teacher is a WaveNet with one Gaussian a sample, given
-the digit and the speaker, which begins with linear prediction in frames of --frame samples; the student a ParallelWaveNet, taught by `genus.distill` with a log-spectral distance to recordings
-of the same digit and speaker beside it, an eighth of a second at a time: over whole utterances it does not know when, and a
-student that seeks says every digit at one moment. Both stages keep a checkpoint in --out and go on from it: --teacher and
---student say for how long in all, and a run without one of them takes the model that is there. index.html there has
-samples of both to listen to.
+the digit and the speaker; it begins with 2,000 steps of linear prediction in frames of --frame samples alone, a minute or two
+beside --teacher, which its student takes over. The student is a ParallelWaveNet, taught by `genus.distill` with a log-spectral
+distance to recordings of the same digit and speaker beside it, an eighth of a second at a time: over whole utterances it does
+not know when, and a student that seeks says every digit at one moment. Both stages keep a checkpoint in --out and go on from
+it: --teacher and --student say for how long in all, and a run without one of them takes the model that is there. index.html
+there has samples of both to listen to.
 
 It prints the teacher's bits a sample (of the 16-bit recordings, a uniform noise of one step added) of held-out recordings
 and of the speaker that it never heard, taken for each of the five alike; how likely the student's samples are to the teacher
@@ -173,7 +174,7 @@ def main() -> None:
             teacher = WaveNet(space, context, width=64, layers=10, components=1, frame=options.frame, taps=taps)
         stage = resumable(options.out / "teacher.checkpoint")
         given = [] if teacher.prediction is None else list(teacher.prediction.parameters())
-        if given and not stage["resume"]:  # minutes of linear prediction alone, which the net then learns to correct
+        if given and not stage["resume"]:  # linear prediction alone, which the net then learns to correct
             first = {"max_steps": FIRST, "batch_size": 32, "learning_rate": 1e-2, "ema_decay": 0.98, "validation": None}
             print("first:", genus.fit(teacher, (x[known], c[known]), losses=[teacher.prediction_loss()], **first), flush=True)
         # Muon for the matrices: on plucked strings it learns in 200 steps more than Adam alone in 400.
