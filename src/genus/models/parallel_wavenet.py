@@ -94,6 +94,9 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
         noise = self.base.sample(n, self.real_columns)[:, :length].to(self.dtype)
         features, u, log_scale = self._context_features(c), noise, noise.new_zeros(noise.shape)
         for one in reversed(self.transform.transforms):
-            u, log_slope = one.drawn(u, features) if isinstance(one, Predicted) else one.transform.elementwise(u, features)  # type: ignore[union-attr, operator]
+            if isinstance(one, Predicted):
+                u, log_slope = one.drawn(u, features)
+            else:
+                u, log_slope = one.transform.elementwise(u, features)  # type: ignore[union-attr, operator]
             log_scale = log_scale + log_slope
         return NoiseSteps(self._join_parts(u, None), u - noise * log_scale.exp(), log_scale)
