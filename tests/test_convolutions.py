@@ -124,11 +124,58 @@ def test_frames_tell_a_net_of_one_position_what_comes_when() -> None:
     losses = {}
     for frame in (0, 4):
         model = WaveNet(space, words, width=8, layers=1, components=1, frame=frame)
-        genus.fit(model, (x, c[:, None].float()), max_steps=150, seed=0, progress=False)
+        genus.fit(model, (x, c[:, None].float()), max_steps=300, seed=0, progress=False)
         losses[frame] = -model.log_prob(x, c[:, None].float()).mean().item() / 32
     assert losses[4] < 0.4 < 0.5 < losses[0]  # the entropy of the two normals is 0.268 nats an element
     with pytest.raises(GenusError, match="frame must be a number of positions"):
         WaveNet(space, frame=-1)
+
+
+SOUND, WORDS = Space(Real(0.1, 2.0), shape=(30,), sequence=True), Space(Category(("a", "b")))
+
+
+@torch.no_grad()
+def test_steps_with_linear_prediction_are_the_parallel_pass_after_any_prefix() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = random(WaveNet(SOUND, WORDS, width=6, layers=3, components=2, frame=4, taps=5))
+        model.prediction.measure(torch.randn(50, 30).cumsum(1))
+    c = torch.tensor([[0.0], [1.0], [0.0]])
+    x = draw(Space(Real(0.1, 2.0), shape=(30,)), 3).double()
+    there = model.log_conditionals(x, c)
+    assert torch.allclose(model._distributions(x, c).log_prob(x.reshape(-1, 1)).view(3, 30), there)
+    for known in (0, 1, 4, 7, 29):
+        steps = model._steps(3, c, x[:, :known] if known else None)
+        found = next(steps)
+        for i in range(known, 30):
+            assert torch.allclose(found.log_prob(x[:, i : i + 1])[:, 0], there[:, i], atol=1e-9), (known, i)
+            found = steps.send(x[:, i : i + 1])
+
+
+def test_linear_prediction_finds_the_filter_of_every_frame_and_context() -> None:
+    """Two resonators, which "a" has in one order and "b" in the other: at 0.7 and at -0.7 of the last element."""
+    generator, c = torch.Generator().manual_seed(0), torch.arange(400) % 2
+    x = torch.randn(400, 32, generator=generator)
+    for i in range(1, 32):
+        x[:, i] += torch.where((c == 0) == (i < 16), 0.7, -0.7) * x[:, i - 1]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WaveNet(Space(Real(), shape=(32,), sequence=True), WORDS, width=4, layers=2, components=1, frame=16, taps=2)
+    given = c[:, None].float()
+    how = {"max_steps": 200, "batch_size": 100, "learning_rate": 1e-2, "progress": False}
+    genus.fit(model, (x, given), losses=[model.prediction_loss()], **how)
+    coefficients = model.prediction.numbers(model._context_features(torch.tensor([[0.0], [1.0]])))[..., 1].detach()
+    assert torch.allclose(coefficients, torch.tensor([[0.7, -0.7], [-0.7, 0.7]]), atol=0.1)
+    # At first the net adds nothing, and the density is that of normals of deviation 1, 1.419 nats an element.
+    assert -float(model.log_prob(x, given).mean().detach()) / 32 == pytest.approx(1.419, abs=0.03)
+
+
+def test_linear_prediction_is_refused_where_it_cannot_be() -> None:
+    for space, frame, taps in ((SOUND, 0, 2), (SOUND, 4, -1), (Space(Lattice(0, 9), shape=(30,), sequence=True), 4, 2)):
+        with pytest.raises(GenusError, match="taps are for sequences of real numbers with frames"):
+            WaveNet(space, frame=frame, taps=taps)
+    with pytest.raises(GenusError, match="make it with taps"):
+        WaveNet(SOUND, frame=4).prediction_loss()
 
 
 def test_sound_is_sampled_with_gradients_step_by_step() -> None:

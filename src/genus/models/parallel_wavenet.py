@@ -10,7 +10,7 @@ from torch import Tensor
 from genus.errors import GenusError
 from genus.models.flow import NormalisingFlow
 from genus.space import Real, Space
-from genus.transforms import Causal, Inverse
+from genus.transforms import Causal, Inverse, Predicted
 
 __all__ = ["NoiseSteps", "ParallelWaveNet"]
 
@@ -37,6 +37,8 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
         width: the width of every layer.
         layers: the number of layers of each flow; the last of n layers looks 2^(n - 1) positions back.
         frame: the number of positions that share learned features of where they are, as those of `WaveNet`; 0 for none.
+        taps: the elements from which the next is predicted linearly, as by `WaveNet`: noise then goes through the flows and the
+            filters of the frames. 0 for none.
 
     >>> space = Space(Real(0.0, 0.1), shape=(100,), sequence=True)
     >>> model = ParallelWaveNet(space, width=8, layers=(3, 3))
@@ -59,13 +61,19 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
         width: int = 32,
         layers: Sequence[int] = (10, 10, 10, 10),
         frame: int = 0,
+        taps: int = 0,
     ) -> None:
         super().__init__(space, context)
         if min(width, *layers, len(layers)) < 1:
             raise GenusError(f"width and layers must be 1 or more; got {width} and {list(layers)}.")
-        if frame < 0:
-            raise GenusError(f"frame must be a number of positions, or 0 for none; got {frame}.")
-        self._compose([Inverse(Causal(width, n, context_dim=self.context_dim, frame=frame, length=space.dim)) for n in layers])
+        if min(frame, taps) < 0 or (taps and not frame):
+            raise GenusError(
+                f"frame must be a number of positions, and taps, with frames, of elements; got {frame} and {taps}."
+            )
+        predicted = [Predicted(taps, space.dim, frame, self.context_dim)] if taps else []
+        self._compose(
+            predicted + [Inverse(Causal(width, n, context_dim=self.context_dim, frame=frame, length=space.dim)) for n in layers]
+        )
 
     def _check_transforms(self) -> None:
         """Try nothing: its transforms fit sequences of any length, and a pass over a long one makes more than its weights."""
@@ -85,7 +93,10 @@ class ParallelWaveNet(NormalisingFlow, name="parallel-wavenet"):
         """
         noise = self.base.sample(n, self.real_columns)[:, :length].to(self.dtype)
         features, u, log_scale = self._context_features(c), noise, noise.new_zeros(noise.shape)
-        for inverse in reversed(self.transform.transforms):
-            u, log_slope = inverse.transform.elementwise(u, features)  # type: ignore[union-attr, operator]
+        for one in reversed(self.transform.transforms):
+            if isinstance(one, Predicted):
+                u, log_slope = one.drawn(u, features)
+            else:
+                u, log_slope = one.transform.elementwise(u, features)  # type: ignore[union-attr, operator]
             log_scale = log_scale + log_slope
         return NoiseSteps(self._join_parts(u, None), u - noise * log_scale.exp(), log_scale)

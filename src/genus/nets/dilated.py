@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from genus.nets.causal import CausalNet
 from genus.nets.dense import Dropout
+from genus.nets.tokens import near_
 
 __all__ = ["DilatedMemory", "Frames", "GatedStack", "Queues", "gate"]
 
@@ -142,8 +143,11 @@ class Frames(nn.Module):
     def __init__(self, length: int, frame: int, width: int, context_dim: int = 0) -> None:
         super().__init__()
         self.frame = frame
-        self.when = nn.Parameter(torch.randn(-(-length // frame), width) * width**-0.5)
+        self.when = nn.Parameter(torch.empty(-(-length // frame), width))
+        near_(self.when, 1.0)  # of a size with which frames differ from the first step on
         self.given = nn.Linear(context_dim, width) if context_dim else None
+        if self.given is not None:
+            nn.init.normal_(self.given.weight, std=0.5)
         self.mixed = nn.Linear(width, width)
 
     def forward(self, c: Tensor | None) -> Tensor:

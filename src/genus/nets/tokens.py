@@ -95,13 +95,16 @@ class SharedOutputs(nn.Module):
         self.linear = linear(width, self.head.width)
         spread_(self.linear, [self.head])
 
-    def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
-        """Return the log-density of every element of x (B, P), (B, P), in nats, given the outputs h (B, P, width)."""
-        return self.head(self.linear(h).flatten(0, 1)).log_prob(x.reshape(-1, 1)).view(x.shape)
+    def log_prob(self, h: Tensor, x: Tensor, unit: Unit | None = None) -> Tensor:
+        """Return the log-density of every element of x (B, P), (B, P), in nats, given the outputs h (B, P, width).
 
-    def at(self, i: int, h: Tensor) -> Coordinates:
-        """Return the distribution of the element at position i, given the output h (B, width) there."""
-        return self.head(self.linear(h))
+        `unit` says where the mixtures stand, (B P, 1); by default at 0.
+        """
+        return self.head(self.linear(h).flatten(0, 1)).moved(unit).log_prob(x.reshape(-1, 1)).view(x.shape)
+
+    def at(self, i: int, h: Tensor, unit: Unit | None = None) -> Coordinates:
+        """Return the distribution of the element at position i, given the output h (B, width) there, and the unit (B, 1)."""
+        return self.head(self.linear(h)).moved(unit)
 
 
 # -- several values a step: series ---------------------------------------------------------------------------------------

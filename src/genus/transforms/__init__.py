@@ -7,11 +7,13 @@ from genus.transforms.elementary import ActNorm, Elementwise, Linear, Logit, Per
 from genus.transforms.images import Multiscale, Squeeze
 from genus.transforms.maps import Additive, Affine, Map, Spline
 from genus.transforms.masked import MaskedAutoregressive
+from genus.transforms.predicted import Predicted
 
 __all__ = [
     "Additive",
     "Affine",
     "Causal",
+    "Predicted",
     "Chain",
     "Coupling",
     "Elementwise",
